@@ -1,0 +1,36 @@
+"""Listens to a neural network while it trains and says what is wrong, where, why, and what to change.
+
+Importing this package imports neither torch nor anything slow: each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stethoscope.api import compare, diagnose, load_run, run, watch
+    from stethoscope.core.errors import StethoscopeError
+
+__version__ = "0.1.0"
+__all__ = ["StethoscopeError", "__version__", "compare", "diagnose", "load_run", "run", "watch"]
+
+_WHERE = {
+    "compare": "stethoscope.api",
+    "diagnose": "stethoscope.api",
+    "load_run": "stethoscope.api",
+    "run": "stethoscope.api",
+    "watch": "stethoscope.api",
+    "StethoscopeError": "stethoscope.core.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,5 @@
+"""`python -m stethoscope` does the same as `stethoscope`."""
+
+from stethoscope.cli.main import main
+
+main()

@@ -1,0 +1,318 @@
+"""The Python interface: `run`, `watch`, `diagnose`, `load_run`, `compare`. Wires the rooms up, decides nothing."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from stethoscope.core.errors import MissingPiece, UsageError
+from stethoscope.core.finding import Diagnosis, Finding, Severity
+from stethoscope.core.settings import Settings, read_settings
+from stethoscope.diagnose.run import diagnose as judge
+from stethoscope.diagnose.select import read_limits, select
+from stethoscope.diagnose.suppress import allowed_in_script, allowed_in_settings
+from stethoscope.facts.run import RunRecord
+from stethoscope.facts.training import History
+from stethoscope.observe import script as scripts
+from stethoscope.observe.arrival import Arrival
+from stethoscope.observe.environment import describe_environment
+from stethoscope.recording import Recording
+from stethoscope.render.html import to_html
+from stethoscope.render.json import json_text, to_json
+from stethoscope.render.terminal import print_diagnosis
+from stethoscope.store.comparing import Comparison
+from stethoscope.store.comparing import compare as compare_runs
+from stethoscope.store.reader import Run, find_run
+from stethoscope.store.reader import load_run as read_run
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+__all__ = ["Ran", "Watch", "compare", "diagnose", "load_run", "run", "watch"]
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of running a script."""
+
+    exit_code: int
+    """The script's own, or 1 when `fail_on` asked for it."""
+    interrupted: bool
+    """Whether Ctrl-C ended it."""
+    findings: tuple[Finding, ...]
+    history: History
+    record: RunRecord
+    path: Path | None
+    """The run's folder; None when none could be made."""
+
+
+def run(
+    target: str | Path,
+    args: Sequence[str] = (),
+    *,
+    module: bool = False,
+    settings: Settings | None = None,
+    json: Path | None = None,
+    html: Path | None = None,
+    max_steps: int = 0,
+    quiet: bool = False,
+) -> Ran:
+    """Run an unmodified script in this process, listen to what trains in it, and say what is wrong.
+
+    The script gets its own `__main__`; its output, exit code and tracebacks are as without us. Findings go to
+    standard error and into the run's folder. A process runs one script: call it once.
+
+    Args:
+        target: the script's path, or a module's name with `module`.
+        args: what the script finds in `sys.argv[1:]`.
+        module: run as `python -m target`.
+        settings: budget, store, limits; those of the nearest `pyproject.toml` when None.
+        json: also write the findings there as JSON; `-` is standard output.
+        html: also write the report there.
+        max_steps: end the run after this many optimizer steps when above 0.
+        quiet: print nothing.
+
+    Raises:
+        UsageError: there is no such script, or the settings name what does not exist.
+    """
+    directory = Path.cwd()
+    settings = settings or read_settings(directory)
+    script = scripts.prepare(str(target), args, as_module=module)
+    record = replace(
+        describe_environment(directory), command=script.argv, script=script.file, directory=str(directory)
+    )
+    recording = Recording(
+        settings,
+        record,
+        store=Path(settings.store),
+        suppressions=allowed_in_script(_text_of(script.file), script.file),
+        max_steps=max_steps,
+    )
+    recording.open_store()
+    recording.listen_to_arguments()
+    arrival = Arrival("torch", recording.listen_to_torch)
+    arrival.wait()
+    outcome = scripts.run(script)
+    arrival.forget()
+    if not recording.is_mine:  # a forked child that returned from the script
+        return Ran(outcome.exit_code, outcome.interrupted, (), History(), record, None)
+    diagnosis, history = recording.finish(exit_code=outcome.exit_code, ended_by=outcome.ended_by)
+    _write_also(diagnosis, recording.record, history, json, html)
+    if not quiet and recording.launch.rank == 0:
+        _tell(recording, diagnosis, history)
+    exit_code = outcome.exit_code or _exit_code(diagnosis, settings.fail_on)
+    return Ran(exit_code, outcome.interrupted, diagnosis.findings, history, recording.record, recording.path)
+
+
+def _text_of(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _tell(recording: Recording, diagnosis: Diagnosis, history: History) -> None:
+    path = recording.path
+    report = path / "report.html" if path is not None else None
+    print_diagnosis(
+        diagnosis,
+        history,
+        stream=sys.stderr,
+        report=report if report is not None and report.exists() else None,
+        run=path,
+        took=recording.took,
+    )
+
+
+def _write_also(
+    diagnosis: Diagnosis, record: RunRecord, history: History, json: Path | None, html: Path | None
+) -> None:
+    for path, text in ((json, lambda: json_text(to_json(diagnosis, record, history))),
+                       (html, lambda: to_html(diagnosis, record, history))):  # fmt: skip
+        if path is None:
+            continue
+        if str(path) == "-":
+            sys.stdout.write(text())
+            continue
+        try:
+            path.write_text(text(), "utf-8")
+        except OSError as error:
+            print(f"stethoscope: cannot write {path}: {error.strerror}; the run folder has it too", file=sys.stderr)
+
+
+def _exit_code(diagnosis: Diagnosis, fail_on: str) -> int:
+    if not fail_on:
+        return 0
+    worst = diagnosis.worst()
+    return int(worst is not None and worst.gravity >= Severity(fail_on).gravity)
+
+
+class Watch:
+    """Listens to models and optimizers from inside a program or a notebook.
+
+    Example:
+        >>> with stethoscope.watch(model, optimizer) as run:
+        ...     train(model, optimizer)
+        >>> run.findings
+    """
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self._told = False
+
+    @property
+    def history(self) -> History:
+        """Everything heard so far."""
+        finished = self._recording._finished
+        return finished[1] if finished else self._recording.history(finished=False)
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """What the rules say about it now."""
+        finished = self._recording._finished
+        return finished[0] if finished else self._recording.judge(self.history)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The findings so far, most important first."""
+        return self.diagnosis.findings
+
+    @property
+    def path(self) -> Path | None:
+        """The run's folder; None without a store."""
+        return self._recording.path
+
+    def stop(self) -> None:
+        """Stop listening; what was heard stays."""
+        self._recording.finish(exit_code=None)
+        atexit.unregister(self._at_exit)
+
+    def report(self) -> None:
+        """Print the diagnosis as it stands."""
+        self._told = True
+        _tell(self._recording, self.diagnosis, self.history)
+
+    def html(self) -> str:
+        """The report as one HTML page."""
+        return to_html(self.diagnosis, self._recording.record, self.history)
+
+    def _repr_html_(self) -> str:
+        import html
+
+        return f'<iframe sandbox="allow-scripts" style="width:100%;height:720px;border:0" srcdoc="{html.escape(self.html())}"></iframe>'
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._recording.finish(exit_code=None, ended_by=kind.__name__ if kind else "")
+        atexit.unregister(self._at_exit)
+
+    def _at_exit(self) -> None:
+        """A script that never asked still gets the diagnosis."""
+        if self._recording.is_mine:
+            self._recording.finish(exit_code=None)
+            if not self._told:
+                self.report()
+
+
+def watch(
+    *things: nn.Module | Optimizer,
+    every: int = 0,
+    budget: float | None = None,
+    store: str | Path | None = None,
+    settings: Settings | None = None,
+) -> Watch:
+    """Listen to models and optimizers from here on.
+
+    One line is enough: the diagnosis is printed when the program ends, or whenever `report()` is called.
+
+    Args:
+        things: models and optimizers; with no model among them, every model that is called is listened to.
+        every: look at every N-th step instead of keeping a budget, when above 0.
+        budget: share of the training time that listening may take, 0..1; 0.01 when None.
+        store: folder to keep the run in; None keeps it in memory only.
+        settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
+
+    Raises:
+        UsageError: something else than a model or an optimizer was given.
+        MissingPiece: torch is not installed.
+    """
+    if "torch" not in sys.modules:
+        try:
+            import torch  # noqa: F401
+        except ImportError as error:
+            raise MissingPiece("watching needs PyTorch; install it with `pip install torch`") from error
+    from torch import nn
+    from torch.optim import Optimizer
+
+    models = [thing for thing in things if isinstance(thing, nn.Module)]
+    optimizers = [thing for thing in things if isinstance(thing, Optimizer)]
+    for thing in things:
+        if not isinstance(thing, nn.Module | Optimizer):
+            raise UsageError(f"watch() takes models and optimizers, and got {type(thing).__name__}: {thing!r:.60}")
+    directory = Path.cwd()
+    settings = settings or read_settings(directory)
+    settings = replace(settings, every=every or settings.every, budget=settings.budget if budget is None else budget)
+    record = RunRecord(command=tuple(sys.argv), directory=str(directory))
+    if store is not None:
+        record = replace(describe_environment(directory), command=tuple(sys.argv), directory=str(directory))
+    recording = Recording(settings, record, store=None if store is None else Path(store), only=models or None)
+    recording.open_store()
+    recording.listen_to_torch()
+    if recording.session is not None:
+        for optimizer in optimizers:
+            recording.session.optimizer_made(optimizer, None)
+    handle = Watch(recording)
+    atexit.register(handle._at_exit)
+    return handle
+
+
+def load_run(path: str | Path) -> Run:
+    """Read a recorded run: its record, its history, and its curves as tidy arrays.
+
+    Args:
+        path: the run's folder; or a run's id, its beginning, or `last`, in `./runs`.
+
+    Raises:
+        BadFile: there is no such run, or it cannot be read.
+    """
+    if os.path.isdir(path):
+        return read_run(path)
+    return read_run(find_run(Path(read_settings(Path.cwd()).store), str(path)))
+
+
+def diagnose(run: Run | str | Path, *, settings: Settings | None = None) -> Diagnosis:
+    """Judge a recorded run again, without torch, by the rules of today.
+
+    Raises:
+        BadFile: there is no such run, or it cannot be read.
+    """
+    loaded = run if isinstance(run, Run) else load_run(run)
+    settings = settings or read_settings(Path.cwd())
+    return judge(
+        loaded.history,
+        rules=select(settings.only, settings.without),
+        overrides=read_limits(settings.limits),
+        suppressions=allowed_in_settings(settings.allow)
+        | allowed_in_script(_text_of(loaded.record.script), loaded.record.script),
+    )
+
+
+def compare(a: Run | str | Path, b: Run | str | Path) -> Comparison:
+    """What differs between two recorded runs, and what it did to their curves.
+
+    Raises:
+        BadFile: one of them does not exist or cannot be read.
+    """
+    first, second = (r if isinstance(r, Run) else load_run(r) for r in (a, b))
+    return compare_runs(first, second)

@@ -1,0 +1,23 @@
+"""`stethoscope diagnose`: judge a recorded run again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command("diagnose")
+@click.argument("run")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the findings here; - is stdout.")
+@click.option("--fail-on", type=click.Choice(["error", "warning", "note"]), help="Exit with 1 on such a finding.")
+def command(run: str, json_file: Path | None, fail_on: str | None) -> int:
+    """Judge a recorded RUN (a folder, an id, its beginning, or `last`) by the rules of today; needs no torch."""
+    from stethoscope import api
+
+    loaded = api.load_run(run)
+    diagnosis = api.diagnose(loaded)
+    api._write_also(diagnosis, loaded.record, loaded.history, json_file, None)
+    api.print_diagnosis(diagnosis, loaded.history, stream=sys.stderr, run=loaded.path)
+    return api._exit_code(diagnosis, fail_on or "")

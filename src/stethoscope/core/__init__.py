@@ -1,0 +1,1 @@
+"""Findings, rules, messages and our own errors: what every other room speaks."""

@@ -1,0 +1,192 @@
+"""What a rule says: a finding, its evidence, its place and its fixes.
+
+All are frozen and hold plain values, so that a finding can be printed, stored, compared and sent
+without torch. Severity says how bad it is, sureness how well we know: the two are never mixed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+
+class Severity(Enum):
+    """How bad it is."""
+
+    ERROR = "error"
+    """Results are wrong or lost."""
+    WARNING = "warning"
+    """Results are probably worse than they should be."""
+    NOTE = "note"
+    """Worth knowing."""
+
+    @property
+    def gravity(self) -> int:
+        """3 for an error, 2 for a warning, 1 for a note."""
+        return {"error": 3, "warning": 2, "note": 1}[self.value]
+
+
+class Sureness(Enum):
+    """How well we know."""
+
+    CERTAIN = "certain"
+    """Shown by arithmetic, by the code itself, or by an experiment."""
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+
+    @property
+    def strength(self) -> int:
+        """3 for certain, 2 for likely, 1 for possible."""
+        return {"certain": 3, "likely": 2, "possible": 1}[self.value]
+
+
+class Kind(Enum):
+    """What a rule names."""
+
+    CAUSE = "cause"
+    """A mistake that someone can go and correct."""
+    SYMPTOM = "symptom"
+    """What a cause looks like from outside."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it is: any of a source line, a module, a parameter, a span of steps, rows, columns, a time window."""
+
+    file: str | None = None
+    line: int | None = None
+    """1-based."""
+    text: str | None = None
+    """The source line itself, stripped."""
+    module: str | None = None
+    """Dotted path in the model, as `named_modules()` has it."""
+    parameter: str | None = None
+    steps: tuple[int, int] | None = None
+    """First and last training step, both included, counted from 0."""
+    rows: tuple[int, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    window: tuple[str, str] | None = None
+    """Start and end as ISO times."""
+
+    @property
+    def source(self) -> str:
+        """`file:line`, or an empty string."""
+        if self.file is None:
+            return ""
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A small picture for a piece of evidence: a series beside the band where it would be healthy."""
+
+    steps: tuple[float, ...]
+    values: tuple[float, ...]
+    label: str
+    """What the values are, with the unit."""
+    healthy: tuple[float | None, float | None] = (None, None)
+    """Lower and upper edge of the healthy band; None where it is open."""
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A measured value beside a healthy one."""
+
+    what: str
+    """What was measured, in a few words."""
+    seen: str | float
+    healthy: str | float
+    source: str = ""
+    """Where the healthy value comes from, or how the seen one was measured (`sampled`, for one)."""
+    plot: Plot | None = None
+
+
+@dataclass(frozen=True)
+class Fix:
+    """One thing to do."""
+
+    text: str
+    """Ready to paste, or one sentence. Lines that start with four spaces are code."""
+    edit: str | None = None
+    """The whole replaced line, when it is known."""
+    safe: bool = False
+    """Whether it leaves correct results unchanged."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What an experiment on a copy showed."""
+
+    treatment: str
+    before: float | None
+    after: float | None
+    verdict: str
+    """`cured`, `helped`, `no effect` or `not possible`."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, with its evidence. Made by a rule, finished by the engine."""
+
+    rule: str
+    kind: Kind
+    severity: Severity
+    sureness: Sureness
+    title: str
+    """States what is wrong: at most 72 characters, lower case, no full stop, real names and numbers."""
+    cause: str
+    """Why, in one to three sentences."""
+    evidence: tuple[Evidence, ...]
+    fixes: tuple[Fix, ...]
+    place: Place = field(default_factory=Place)
+    unless: str = ""
+    """When this is fine."""
+    explains: tuple[str, ...] = ()
+    """Rules of the findings that follow from this one."""
+    follows: tuple[Finding, ...] = ()
+    """The folded findings themselves."""
+    proof: Proof | None = None
+    rank: int = 0
+    """1 is the first to look at; 0 before ranking."""
+
+    def folded(self, finding: Finding) -> Finding:
+        """This finding with another one, which follows from it, under it."""
+        return replace(
+            self, explains=(*self.explains, finding.rule), follows=(*self.follows, finding)
+        )
+
+
+@dataclass(frozen=True)
+class CannotTell:
+    """A rule's word that it could not judge, and why."""
+
+    rule: str
+    why: str
+    """One clause, such as `no validation data passed through the model`."""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All that the rules said about one set of facts."""
+
+    findings: tuple[Finding, ...]
+    """Most important first."""
+    checked: tuple[str, ...]
+    """Rules that judged."""
+    not_checked: tuple[CannotTell, ...]
+    """Rules that could not judge, and why."""
+    silenced: tuple[Finding, ...] = ()
+    """Findings that the user allowed, with a reason."""
+    broken: tuple[CannotTell, ...] = ()
+    """Rules of ours that failed, and with what."""
+    notices: tuple[str, ...] = ()
+    """What the listening itself has to say, a sentence each: a collector that failed, a disk that is full."""
+
+    def count(self, severity: Severity) -> int:
+        """How many findings have this severity."""
+        return sum(1 for finding in self.findings if finding.severity is severity)
+
+    def worst(self) -> Severity | None:
+        """The gravest severity found, or None."""
+        return max((f.severity for f in self.findings), key=lambda s: s.gravity, default=None)

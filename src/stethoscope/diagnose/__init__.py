@@ -1,0 +1,1 @@
+"""Runs the rules, folds what follows from what, ranks, and honours what the user allowed."""

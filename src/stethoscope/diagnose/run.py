@@ -1,0 +1,85 @@
+"""Puts a history before the rules and gathers what they say."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from stethoscope.core.finding import CannotTell, Diagnosis, Finding
+from stethoscope.core.rule import Rule
+from stethoscope.diagnose.explain import explain
+from stethoscope.diagnose.rank import rank
+from stethoscope.diagnose.select import check_limits
+from stethoscope.diagnose.suppress import Suppressions, suppress
+from stethoscope.facts.training import History
+from stethoscope.rules import all_rules
+
+
+def diagnose(
+    history: History,
+    *,
+    rules: Sequence[type[Rule]] | None = None,
+    overrides: Mapping[str, Mapping[str, float]] | None = None,
+    suppressions: Suppressions | None = None,
+) -> Diagnosis:
+    """What the rules say about a run. Pure, and never raises because of a rule: a failing one is reported.
+
+    Findings are silenced before they are explained: a symptom whose cause is allowed is shown by itself.
+
+    Args:
+        history: what was heard of the run.
+        rules: the rules to run; all when None.
+        overrides: rule name to limit name to value.
+        suppressions: what the user allowed.
+
+    Raises: UsageError for an override of a rule or limit that does not exist.
+    """
+    chosen = all_rules() if rules is None else tuple(rules)
+    limits = overrides or {}
+    check_limits(limits, (*all_rules(), *chosen))
+    allowed = suppressions or Suppressions()
+    said: list[Finding] = []
+    checked: list[str] = []
+    unsure: list[CannotTell] = []
+    broken: list[CannotTell] = []
+    for rule in chosen:
+        try:
+            findings, doubts = _ask(rule(limits.get(rule.name)), history)
+        except Exception as error:  # a rule of ours must not take the others with it
+            broken.append(CannotTell(rule.name, _describe(error)))
+            continue
+        said += findings
+        unsure += doubts
+        if findings or not doubts:
+            checked.append(rule.name)
+    stay, silenced = suppress(said, allowed)
+    explained = explain(stay, {rule.name: rule.explains for rule in chosen}, history)
+    return Diagnosis(
+        findings=rank(explained, history),
+        checked=tuple(checked),
+        not_checked=tuple(unsure),
+        silenced=silenced,
+        broken=tuple(broken),
+        notices=allowed.notices,
+    )
+
+
+def _ask(rule: Rule, history: History) -> tuple[list[Finding], list[CannotTell]]:
+    missing = [part for part in rule.reads if part not in history.parts]
+    if missing:
+        return [], [rule.cannot_tell(f"the run was recorded without its {' and '.join(missing)}")]
+    with np.errstate(all="ignore"):
+        said = list(rule.in_training(history))
+    findings = [each for each in said if isinstance(each, Finding)]
+    # A rule that found something in one place has judged, whatever it could not see elsewhere.
+    return findings, [] if findings else [each for each in said if isinstance(each, CannotTell)]
+
+
+def _describe(error: Exception) -> str:
+    """The error in one line, with the line of ours that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"

@@ -1,0 +1,449 @@
+"""The history of a training run: everything that listening to it has shown so far.
+
+A *step* is one call of the main optimizer's `step()`, counted from 0. A *look* is a step at which layers and
+parameters were measured; between looks only the guard (loss, learning rate, one gradient norm) is read.
+Statistics of layers and parameters come from sampled elements unless a field says otherwise; `Sampling` says
+how many. Missing numbers are NaN, never 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stethoscope.facts.code import Site
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+PARTS = (
+    "loop", "losses", "batches", "validation", "activations", "units", "gradients", "updates", "numerics",
+)  # fmt: skip
+"""What a rule can ask the collector for, in `Rule.reads`."""
+
+LAYER_STATISTICS = (
+    "mean",
+    "std",
+    "rms",
+    "largest",  # largest absolute value seen among the sampled elements
+    "zero_share",  # 0..1
+    "nonfinite_share",  # 0..1, NaN and infinity
+    "saturated_share",  # 0..1, sigmoid outside 0.01..0.99, tanh outside -0.99..0.99; NaN elsewhere
+    "gradient_rms",  # of the loss with respect to the layer's output
+    "gradient_zero_share",
+    "gradient_nonfinite_share",
+)
+"""Columns of `Telemetry.layers`, for the layer's output at its first call in the step."""
+
+PARAMETER_STATISTICS = (
+    "weight_rms",
+    "gradient_rms",  # as the optimizer received it: unscaled, averaged, clipped
+    "gradient_largest",
+    "gradient_zero_share",
+    "gradient_nonfinite_share",
+    "update_rms",  # of the change made by one step
+    "update_ratio",  # update_rms / weight_rms
+    "descent",  # -(gradient . update) over the whole parameter, scaled up from the sample: loss decrease promised
+)
+"""Columns of `Telemetry.parameters`."""
+
+
+def _no_floats(*shape: int) -> Floats:
+    return np.zeros(shape, np.float32)
+
+
+def _no_steps() -> Integers:
+    return np.zeros(0, np.int64)
+
+
+def _no_values() -> Doubles:
+    return np.zeros(0, np.float64)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A leaf module that was called, or a parameter-holding module."""
+
+    name: str
+    """Dotted path from its model; prefixed by `model1.` and so on from the second model of a script."""
+    kind: str
+    """Class name, such as `Linear`."""
+    model: int = 0
+    order: int = -1
+    """Place in the order of execution, 0 nearest the input; -1 when it was never seen called."""
+    feeds: str = ""
+    """Operation that takes its output, read off the graph: `relu`, `sigmoid`, `tanh`, `softmax`, ... or empty.
+    A layer that is an activation itself (`ReLU`) has its own name here."""
+    output_shape: tuple[int, ...] = ()
+    calls_per_step: int = 1
+    parameters: tuple[int, ...] = ()
+    """Indexes into `History.parameters`."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A trainable (or frozen) tensor of a model or of an optimizer."""
+
+    name: str
+    """Dotted path, or `optimizer0[3]` for one that belongs to no model seen."""
+    shape: tuple[int, ...] = ()
+    trainable: bool = True
+    layer: int = -1
+    """Index into `History.layers`; -1 when it belongs to no model seen."""
+    optimizer: int = -1
+    """Index into `History.optimizers`; -1 when no optimizer holds it."""
+    in_graph: bool | None = None
+    """Whether the graph of a training loss reaches it; None when no graph was read."""
+    received_gradient: bool | None = None
+    """Whether it was ever seen with a gradient; None when it was not looked at."""
+    shared_with: str = ""
+    """Name of the parameter that is the same tensor (tied weights)."""
+
+    @property
+    def count(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64)) if self.shape else 1
+
+
+@dataclass(frozen=True)
+class Model:
+    """A root module: one that the script calls itself."""
+
+    name: str
+    """The variable-like name: class name, numbered from the second of a class."""
+    kind: str = ""
+    num_parameters: int = 0
+    num_trainable: int = 0
+    has_dropout: bool = False
+    """Dropout with a probability above 0."""
+    has_batch_norm: bool = False
+    """Batch normalization that uses batch statistics in train mode."""
+    wrapper: str = ""
+    """`DistributedDataParallel`, `DataParallel` or `compiled` when wrapped."""
+    optimized_share: float = 0.0
+    """Share (0..1) of its elements that an optimizer holds."""
+    call_site: Site | None = None
+    training_forwards: int = 0
+    """Watched forward passes with gradients on which a backward pass followed."""
+    training_forwards_in_eval: int = 0
+    """Those of them that ran in eval mode."""
+    first_step_in_eval: int = -1
+    training_forwards_since_eval: int = 0
+    """Watched training forwards from `first_step_in_eval` on, in whatever mode."""
+    eval_call_site: Site | None = None
+    """The last call of `.eval()` (or `.train(False)`) on it."""
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """An optimizer and what the watched part of the run showed of its loop.
+
+    The loop is watched at the first steps and at looks; the counts below speak of `watched` steps only.
+    """
+
+    kind: str
+    site: Site | None = None
+    """Where it was made."""
+    step_site: Site | None = None
+    groups: tuple[dict[str, float | str | bool], ...] = ()
+    """Settings of each parameter group (`lr`, `momentum`, ...), as first seen."""
+    num_parameters: int = 0
+    """Tensors that it holds."""
+    steps: int = 0
+    """Over the whole run."""
+    skipped_steps: int = 0
+    """Steps that a gradient scaler left out because of overflow."""
+    watched: int = 0
+    without_backward: int = 0
+    """Steps before which no backward pass ran and no gradient changed."""
+    without_gradient: int = 0
+    """Steps at which all probed gradients were missing or zero."""
+    cleared_before_step: int = 0
+    """Steps at which gradients had arrived but were missing or zero again."""
+    not_cleared: int = 0
+    """Steps whose gradients still held those of the step before (the same numbers, with new ones added)."""
+    compared: int = 0
+    """Watched steps with a backward pass right after another watched step: only there can old gradients be told."""
+    backward_with_gradient: int = 0
+    """Watched backward passes that brought gradients to its parameters."""
+    backwards_since_step: int = 0
+    """Backward passes that brought it gradients since its last step, or since the start."""
+    clear_site: Site | None = None
+    """Where gradients are cleared."""
+    parameters_moved: bool | None = None
+    """Whether its parameters were seen to change, by whatever means; None when not looked at."""
+    parameters_never_reached: int = 0
+    """Tensors of it that no training graph reaches (models replaced after it was made)."""
+
+
+@dataclass(frozen=True)
+class LoopEvent:
+    """One call of the loop's protocol."""
+
+    what: str
+    """`forward`, `loss`, `backward`, `clip`, `step`, `zero_grad`, `scheduler`, `validate`."""
+    site: Site | None
+    detail: str = ""
+    """For example `Net in train mode`, `cross_entropy`, `Adam`."""
+    times: int = 1
+    """How often in a row."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The loop as it was observed."""
+
+    cycle: tuple[LoopEvent, ...] = ()
+    """The calls of one typical step, in order: the cycle seen most often."""
+    cycles_watched: int = 0
+    backward_calls: int = 0
+    """Over the whole run."""
+    backward_sites: tuple[Site, ...] = ()
+    clip_site: Site | None = None
+    clip_kind: str = ""
+    """`norm` or `value`."""
+    clip_limit: float = float("nan")
+    scheduler_kinds: tuple[str, ...] = ()
+    scheduler_site: Site | None = None
+
+
+@dataclass(frozen=True)
+class LossCall:
+    """Calls of one loss function from one line of the user's."""
+
+    function: str
+    """Name in `torch.nn.functional`, such as `cross_entropy`; `backward` for a hand-written scalar."""
+    site: Site | None = None
+    training_calls: int = 0
+    """Watched calls with gradients on."""
+    evaluation_calls: int = 0
+    reduction: str = "mean"
+    output_shape: tuple[int, ...] = ()
+    """Of the first argument, at the last watched call."""
+    target_shape: tuple[int, ...] = ()
+    target_is_integer: bool = False
+    produced_by: str = ""
+    """Operation that made the first argument, views left out, read off the graph: `softmax`, `log_softmax`,
+    `sigmoid`, `relu`, `tanh`, `linear`, ... or empty when unknown."""
+    watched: int = 0
+    """Calls whose values were looked at."""
+    rows_sum_to_one: float = float("nan")
+    """Share (0..1) of watched rows whose outputs lie in 0..1 and sum to 1 within 1e-3."""
+    output_min: float = float("nan")
+    output_max: float = float("nan")
+    target_min: float = float("nan")
+    target_max: float = float("nan")
+    target_mean: float = float("nan")
+    target_variance: float = float("nan")
+    class_counts: tuple[int, ...] = ()
+    """Targets seen in training, by class, when there are at most 1,000 classes."""
+    chance: float = float("nan")
+    """Value of this loss for the best answer that ignores the input (entropy of the class frequencies, variance
+    of the target, ...), in nats per sample where it is a cross-entropy; NaN when unknown."""
+    first_value: float = float("nan")
+    broadcast_to: tuple[int, ...] = ()
+    """Shape to which output and target were stretched, when they were; empty otherwise."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A series over steps: a loss, an accuracy, a learning rate, a norm."""
+
+    name: str
+    """`training loss`, `validation loss`, `training accuracy`, `learning rate`, `gradient norm`, ..."""
+    kind: str
+    """`loss`, `accuracy`, `learning rate`, `norm`, `clip norm`."""
+    phase: str
+    """`training` or `validation`; validation curves have one point for each pass."""
+    steps: Integers = field(default_factory=_no_steps)
+    values: Doubles = field(default_factory=_no_values)
+    site: Site | None = None
+
+
+@dataclass(frozen=True)
+class ValidationPass:
+    """A run of forward passes without gradients and without an optimizer step between them."""
+
+    step: int
+    """Steps done when it began."""
+    forwards: int
+    in_train_mode: int
+    """Forwards that ran with the model in train mode."""
+    model: int = 0
+    site: Site | None = None
+    """The user's line of the forward call."""
+    distinct_inputs: int = 0
+    """Number of different inputs among at most 64 forwards looked at."""
+    loss_calls: int = 0
+    samples: int = 0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was fed to a model while it trained (first tensor argument), over the looks."""
+
+    model: int = 0
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    looks: int = 0
+    rows: int = 0
+    """Rows that the feature statistics come from."""
+    mean: float = float("nan")
+    std: float = float("nan")
+    smallest: float = float("nan")
+    largest: float = float("nan")
+    nonfinite_share: float = 0.0
+    feature_means: Doubles = field(default_factory=_no_values)
+    """(features,), of the last axis when the input has two axes, of the channel axis when it has more."""
+    feature_stds: Doubles = field(default_factory=_no_values)
+    first_layer: str = ""
+    """Class name of the first layer called on it."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of the training stream that were looked at, in order."""
+
+    steps: Integers = field(default_factory=_no_steps)
+    sizes: Integers = field(default_factory=_no_steps)
+    fingerprints: Integers = field(default_factory=_no_steps)
+    """A checksum of sampled input values: equal inputs have equal ones."""
+    class_counts: Integers = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    """(batches, classes): labels in each batch; (0, 0) when targets are no class indices."""
+    label_changes: Integers = field(default_factory=_no_steps)
+    """Number of neighbours within the batch whose labels differ."""
+    target_means: Doubles = field(default_factory=_no_values)
+    """For targets that are no classes."""
+    target_variances: Doubles = field(default_factory=_no_values)
+    """Within each batch."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """Activity of a rectified layer's units over windows of looks; whole rows were looked at, not samples."""
+
+    layer: int
+    num_units: int
+    window_ends: Integers
+    """(windows,): last step of each window."""
+    rows: Integers
+    """(windows,): rows (samples or positions) seen in each."""
+    silent: Integers
+    """(windows,): units that were zero for every row of the window."""
+
+
+@dataclass(frozen=True)
+class Birth:
+    """Where the first value that is no number, or infinite, came from."""
+
+    step: int
+    where: str
+    """`input`, `parameter`, `forward`, `backward` or `loss` (seen, but its origin could not be read)."""
+    operation: str = ""
+    """The operation, such as `log`, `div`, `sqrt`, `exp`; empty when unknown."""
+    module: str = ""
+    site: Site | None = None
+    detail: str = ""
+    """What its operands were, such as `3 of 64 values were 0`."""
+    certain: bool = False
+    """Whether operation and operands were read off the very graph that made it."""
+    largest_weight: float = float("nan")
+    """Largest absolute value among the sampled weights at that step."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the run was listened to: what was sampled, and how often."""
+
+    values_per_layer: int = 1024
+    values_per_parameter: int = 256
+    budget: float = 0.01
+    """Share of the training time that may be spent, 0..1."""
+    every: int = 0
+    """Looks at every N-th step when above 0; 0 when the budget decides."""
+    looks: int = 0
+    burst_looks: int = 0
+    """Looks taken at the start and round anomalies, outside the budget."""
+    steps: int = 0
+    look_seconds: float = 0.0
+    """Median extra time of a look."""
+    step_seconds: float = 0.0
+    """Median time of an ordinary step."""
+    guard_seconds: float = 0.0
+    """Estimated time of the guard in an ordinary step."""
+    estimated_cost: float = 0.0
+    """Own estimate of all listening after the opening burst, as a share of the time without it."""
+    blind: tuple[str, ...] = ()
+    """What could not be heard and why, a sentence each."""
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """Statistics at the looks."""
+
+    steps: Integers = field(default_factory=_no_steps)
+    """(looks,): the steps looked at."""
+    layers: Floats = field(default_factory=lambda: _no_floats(0, 0, len(LAYER_STATISTICS)))
+    """(looks, layers, statistics): columns are `LAYER_STATISTICS`, rows in the order of `History.layers`."""
+    parameters: Floats = field(default_factory=lambda: _no_floats(0, 0, len(PARAMETER_STATISTICS)))
+    """(looks, parameters, statistics): columns are `PARAMETER_STATISTICS`."""
+
+    def layer(self, statistic: str) -> Floats:
+        """(looks, layers): one statistic of all layers."""
+        return self.layers[:, :, LAYER_STATISTICS.index(statistic)]
+
+    def parameter(self, statistic: str) -> Floats:
+        """(looks, parameters): one statistic of all parameters."""
+        return self.parameters[:, :, PARAMETER_STATISTICS.index(statistic)]
+
+
+@dataclass(frozen=True)
+class RankSummary:
+    """What another process of a distributed run recorded."""
+
+    rank: int
+    steps: int = 0
+    last_loss: float = float("nan")
+    state: str = "finished"
+
+
+@dataclass(frozen=True)
+class History:
+    """Everything that was heard of a run so far."""
+
+    steps: int = 0
+    """Steps done by the main optimizer."""
+    finished: bool = True
+    """Whether the script ended by itself."""
+    ended_by: str = ""
+    """Empty, or the exception that ended it, such as `KeyboardInterrupt`."""
+    parts: tuple[str, ...] = PARTS
+    """What was gathered."""
+    models: tuple[Model, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    optimizers: tuple[Optimizer, ...] = ()
+    loop: Loop = field(default_factory=Loop)
+    losses: tuple[LossCall, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    validation: tuple[ValidationPass, ...] = ()
+    inputs: tuple[Inputs, ...] = ()
+    batches: Batches = field(default_factory=Batches)
+    units: tuple[Units, ...] = ()
+    telemetry: Telemetry = field(default_factory=Telemetry)
+    birth: Birth | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    ranks: tuple[RankSummary, ...] = ()
+
+    def curve(self, kind: str, phase: str = "training") -> Curve | None:
+        """The first curve of a kind (`loss`, `accuracy`, `norm`, ...) and phase, or None."""
+        return next((c for c in self.curves if c.kind == kind and c.phase == phase), None)
+
+    def main_loss(self) -> LossCall | None:
+        """The loss function with most watched training calls, hand-written ones last; None without any."""
+        trained = [loss for loss in self.losses if loss.training_calls]
+        named = [loss for loss in trained if loss.function != "backward"]
+        return max(named or trained, key=lambda loss: loss.training_calls, default=None)

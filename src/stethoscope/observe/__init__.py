@@ -1,0 +1,1 @@
+"""Turns the world into facts. Torch lives here and nowhere else."""

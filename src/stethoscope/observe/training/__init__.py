@@ -1,0 +1,1 @@
+"""Listening to a training run: taps on torch, cheap statistics, the loop's protocol."""

@@ -1,0 +1,170 @@
+"""Facts about what is fed to the model: scale, features, identity, and the order of the labels."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor, strided
+
+from stethoscope.facts.training import Batches, Inputs
+from stethoscope.observe.training.sampling import sampled, sampled_rows
+
+MOST_BATCHES = 2000
+MOST_FEATURES = 4096
+MOST_CLASSES = 100
+VALUES_FOR_FINGERPRINT = 256
+
+
+def fingerprint(tensor: Tensor) -> int:
+    """A checksum of shape and sampled values: equal batches have equal ones."""
+    values = sampled(tensor, VALUES_FOR_FINGERPRINT)
+    return zlib.crc32(np.ascontiguousarray(values).tobytes(), hash(tuple(tensor.shape)) & 0xFFFFFFFF)
+
+
+def first_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """The first non-empty tensor among a forward's arguments, nested ones included."""
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, Tensor):
+            if value.numel() and value.layout is strided:
+                return value
+        elif isinstance(value, tuple | list) and value:
+            if (found := first_input(tuple(value[:4]), {})) is not None:
+                return found
+        elif isinstance(value, dict) and (found := first_input((), value)) is not None:
+            return found
+    return None
+
+
+@dataclass(eq=False)
+class InputEntry:
+    """What was fed to one model; becomes a `facts.training.Inputs`. Feature moments are merged over the looks."""
+
+    model: int
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    looks: int = 0
+    rows: int = 0
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    smallest: float = math.nan
+    largest: float = math.nan
+    nonfinite: int = 0
+    feature_sums: Any = field(default_factory=lambda: np.zeros(0))
+    feature_squares: Any = field(default_factory=lambda: np.zeros(0))
+
+    def see(self, tensor: Tensor) -> None:
+        """Look at one batch."""
+        self.looks += 1
+        self.shape, self.dtype = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+        if tensor.is_complex():
+            return
+        values = sampled(tensor, 1024).astype(np.float64)
+        finite = values[np.isfinite(values)]
+        self.nonfinite += values.size - finite.size
+        self.count += finite.size
+        if not finite.size:
+            return
+        self.total += float(finite.sum())
+        self.squares += float((finite * finite).sum())
+        self.smallest = float(np.fmin(self.smallest, finite.min()))
+        self.largest = float(np.fmax(self.largest, finite.max()))
+        if tensor.is_floating_point() and tensor.dim() >= 2:
+            self._see_features(tensor)
+
+    def _see_features(self, tensor: Tensor) -> None:
+        axis = -1 if tensor.dim() <= 3 else 1
+        if tensor.shape[axis] > MOST_FEATURES:
+            return
+        rows = sampled_rows(tensor, 8192).astype(np.float64)
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        if self.feature_sums.size != rows.shape[1]:
+            self.feature_sums, self.feature_squares = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
+            self.rows = 0
+        self.feature_sums += rows.sum(axis=0)
+        self.feature_squares += (rows * rows).sum(axis=0)
+        self.rows += rows.shape[0]
+
+    def fact(self, first_layer: str) -> Inputs:
+        """The frozen form."""
+        mean = self.total / self.count if self.count else math.nan
+        variance = max(0.0, self.squares / self.count - mean * mean) if self.count else math.nan
+        means = self.feature_sums / self.rows if self.rows else np.zeros(0)
+        stds = np.sqrt(np.maximum(self.feature_squares / self.rows - means**2, 0)) if self.rows else np.zeros(0)
+        seen = self.count + self.nonfinite
+        return Inputs(
+            self.model, self.shape, self.dtype, self.looks, self.rows, mean, math.sqrt(variance), self.smallest,
+            self.largest, self.nonfinite / seen if seen else 0.0, means, stds, first_layer,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BatchLook:
+    """One batch of the training stream."""
+
+    step: int
+    size: int
+    print: int
+    class_counts: Any
+    label_changes: int
+    target_mean: float
+    target_variance: float
+
+
+class BatchBook:
+    """The training batches looked at, in order; every second one is dropped when there are too many."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[int, InputEntry] = {}
+        self._looks: list[BatchLook] = []
+        self._step_of: dict[int, int] = {}
+        self._fingerprint = 0
+        self.checksum = 0
+
+    def see_input(self, step: int, model: int, tensor: Tensor) -> None:
+        """The first forward pass of a model in a step; later ones are passed over."""
+        if self._step_of.get(model) == step:
+            return
+        self.inputs.setdefault(model, InputEntry(model)).see(tensor)
+        if step not in self._step_of.values():
+            self._fingerprint = fingerprint(tensor)
+            self.checksum = zlib.crc32(self._fingerprint.to_bytes(4, "little"), self.checksum)
+        self._step_of[model] = step
+
+    def see_target(self, step: int, target: Tensor, num_classes: int) -> None:
+        """The targets of that step; `num_classes` is 0 for targets that are no class indices."""
+        if self._looks and self._looks[-1].step == step:
+            return
+        flat = target.detach().reshape(-1)
+        counts, changes, mean, variance = np.zeros(0, np.int64), 0, math.nan, math.nan
+        if 1 < num_classes <= MOST_CLASSES and not flat.is_floating_point():
+            labels = flat[:4096].cpu().numpy()
+            labels = labels[(labels >= 0) & (labels < num_classes)]
+            counts = np.bincount(labels, minlength=num_classes)
+            changes = int(np.count_nonzero(np.diff(labels)))
+        else:
+            values = sampled(target, 1024).astype(np.float64)
+            mean, variance = float(values.mean()), float(values.var())
+        size = int(target.shape[0]) if target.dim() else 1
+        self._looks.append(BatchLook(step, size, self._fingerprint, counts, changes, mean, variance))
+        if len(self._looks) > MOST_BATCHES:
+            del self._looks[MOST_BATCHES // 2 :: 2]
+
+    def facts(self) -> Batches:
+        """The frozen form; class counts are given when all batches have the same classes."""
+        looks = self._looks
+        sizes = {look.class_counts.size for look in looks}
+        same = len(sizes) == 1 and sizes != {0}
+        return Batches(
+            np.array([look.step for look in looks], np.int64),
+            np.array([look.size for look in looks], np.int64),
+            np.array([look.print for look in looks], np.int64),
+            np.stack([look.class_counts for look in looks]) if same else np.zeros((0, 0), np.int64),
+            np.array([look.label_changes for look in looks], np.int64),
+            np.array([look.target_mean for look in looks]),
+            np.array([look.target_variance for look in looks]),
+        )

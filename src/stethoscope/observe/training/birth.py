@@ -1,0 +1,142 @@
+"""Where the first value that is no number came from, read off the graph of the very loss that is not finite.
+
+Nothing is computed again: at the moment of `backward()` the graph still holds the operands of each operation.
+The first operation, in the order of execution, whose operands are finite and lie where it is singular is where it
+was born.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stethoscope.facts.training import Birth
+from stethoscope.observe.training.graph import OperationTable, Reading, operation_of
+from stethoscope.observe.training.models import ParameterEntry
+
+SINGULAR_SLOPES = ("sqrt", "pow", "norm", "linalg_vector_norm", "log", "div", "acos", "asin", "std", "atan2", "rsqrt")
+"""Operations with a finite value whose derivative can be infinite."""
+
+
+def find_birth(
+    step: int,
+    reading: Reading,
+    table: OperationTable,
+    inputs: Tensor | None,
+    parameters: Iterable[ParameterEntry],
+) -> Birth:
+    """Say where the first non-finite value of this graph came from: data, weights, or an operation."""
+    if inputs is not None and inputs.is_floating_point():
+        bad = int((~torch.isfinite(inputs)).sum())
+        if bad:
+            detail = f"{bad:,} of {inputs.numel():,} values of the batch were not finite"
+            return Birth(step, "input", detail=detail, certain=True)
+    largest, broken = _weights(parameters)
+    if broken:
+        return _born_in_update(step, table, broken, largest)
+    for node in reading.nodes:
+        detail = singularity(node)
+        if detail:
+            made = table.find(reading.nodes, node)
+            return Birth(
+                step, "forward", operation_of(node), made.module if made else "", made.site if made else None,
+                detail, True, largest,
+            )  # fmt: skip
+    for node in reading.nodes:
+        if _is_broken(node):
+            made = table.find(reading.nodes, node)
+            return Birth(
+                step, "forward", operation_of(node), made.module if made else "", made.site if made else None,
+                "its operands already held values that are not finite", False, largest,
+            )  # fmt: skip
+    return Birth(step, "loss", largest_weight=largest)
+
+
+def _weights(parameters: Iterable[ParameterEntry]) -> tuple[float, str]:
+    """Largest finite magnitude among the weights, and the name of the first parameter that is not finite."""
+    largest, broken = 0.0, ""
+    for entry in parameters:
+        tensor = entry.tensor()
+        if tensor is None or not tensor.is_floating_point() or not tensor.numel():
+            continue
+        low, high = (float(bound) for bound in torch.aminmax(tensor.detach()))
+        magnitude = max(abs(low), abs(high))
+        if magnitude != magnitude or magnitude == float("inf"):
+            broken = broken or entry.name
+        else:
+            largest = max(largest, magnitude)
+    return largest, broken
+
+
+def _born_in_update(step: int, table: OperationTable, parameter: str, largest: float) -> Birth:
+    """The weights are broken already: the step before broke them, so a gradient or the update was not finite."""
+    risky = {(m.operation, m.site): m for m in table.made if m.operation in SINGULAR_SLOPES and m.site}
+    detail = f"`{parameter}` was not finite before the forward pass: the update before it broke it"
+    if len(risky) == 1:
+        made = next(iter(risky.values()))
+        return Birth(step, "backward", made.operation, made.module, made.site, detail, False, largest)
+    return Birth(step, "parameter", "", parameter.rpartition(".")[0], None, detail, False, largest)
+
+
+def _saved(node: Any, name: str) -> Tensor | None:
+    """An operand or result that the node keeps for its backward pass; None when it keeps none."""
+    try:
+        value = getattr(node, f"_saved_{name}", None)
+    except RuntimeError:  # freed already: this graph was used before
+        return None
+    return value if isinstance(value, Tensor) and value.is_floating_point() else None
+
+
+def _count(mask: Tensor, what: str) -> str:
+    number = int(mask.sum())
+    return f"{number:,} of {mask.numel():,} {what}" if number else ""
+
+
+def _all_finite(tensor: Tensor | None) -> bool:
+    return tensor is None or bool(torch.isfinite(tensor).all())
+
+
+def singularity(node: Any) -> str:
+    """What made this operation give no finite value, when its operands were finite; empty otherwise."""
+    operation = operation_of(node)
+    operand, result = _saved(node, "self"), _saved(node, "result")
+    if operation in ("log", "log2", "log10", "log1p") and operand is not None:
+        edge = -1.0 if operation == "log1p" else 0.0
+        bad = (operand <= edge) & torch.isfinite(operand)
+        below = bool((operand < edge).any())
+        return _count(bad, f"values were {edge:g} or less" if below else f"values were {edge:g}")
+    if operation == "div":
+        divisor = _saved(node, "other")
+        return "" if divisor is None else _count(divisor == 0, "divisors were 0")
+    if operation in ("sqrt", "rsqrt", "reciprocal", "exp", "expm1", "cosh", "sinh", "tan", "acosh", "atanh", "acos"):
+        return _result_broken(operand, result)
+    if operation == "pow" and operand is not None:
+        exponent = getattr(node, "_saved_exponent", None)
+        if isinstance(exponent, int | float):
+            value = operand**exponent
+            return _count(~torch.isfinite(value) & torch.isfinite(operand), "powers were not finite")
+    if operation in ("softmax", "log_softmax") and result is not None:
+        return _count(torch.isnan(result), "results were NaN (rows of -inf only)")
+    if operation in ("mul", "bmm", "mm", "addmm", "sum"):
+        one = _saved(node, "mat1" if operation == "addmm" else "self")
+        other = _saved(node, "other") if operation == "mul" else _saved(node, "mat2")
+        if one is not None and other is not None and _all_finite(one) and _all_finite(other):
+            product = one.detach() * other.detach() if operation == "mul" else one.detach() @ other.detach()
+            return _count(~torch.isfinite(product), "products overflowed")
+    return ""
+
+
+def _result_broken(operand: Tensor | None, result: Tensor | None) -> str:
+    if result is None or _all_finite(result) or not _all_finite(operand):
+        return ""
+    largest = float(result[torch.isfinite(result)].abs().max()) if torch.isfinite(result).any() else float("nan")
+    return _count(~torch.isfinite(result), f"results were not finite (largest finite one {largest:.3g})")
+
+
+def _is_broken(node: Any) -> bool:
+    return any(
+        not _all_finite(_saved(node, name)) for name in ("self", "other", "result", "mat1", "mat2", "input", "output")
+    )

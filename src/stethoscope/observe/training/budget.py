@@ -1,0 +1,135 @@
+"""Decides when to look, so that listening costs what the user allowed.
+
+The price of a look is the larger of the time spent in our own code and (step looked at - ordinary step): own time
+alone misses 40 % of it on models of many small layers (dispatch, Python hooks called by autograd, cold caches).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+
+DEFAULT_BUDGET = 0.01
+DENSE_START = 16
+"""Every one of the first steps is looked at: most faults are there to be seen at once."""
+GROWTH = 1.15
+"""After that the gap between looks grows by this factor while the budget alone would give fewer; so a run of
+n steps has at least 16 + 7 ln(n / 16) looks, whose share of the time goes to nothing."""
+LAST_OPENING_STEP = 2000
+ANOMALY_LOOKS = 5
+"""Looks in a row after an anomaly."""
+MOST_ANOMALY_LOOKS = 100
+FEWEST_TIMED_STEPS = 8
+
+
+class Budget:
+    """When to look next, and what looking costs.
+
+    Args:
+        share: of the ordinary step time that listening may take, 0..1.
+        every: look at every N-th step instead, when above 0.
+    """
+
+    def __init__(self, share: float = DEFAULT_BUDGET, every: int = 0) -> None:
+        self.share = share
+        self.every = every
+        self.looks = 0
+        self.burst_looks = 0
+        self._anomaly_looks_left = 0
+        self._anomaly_looks = 0
+        self._next = 0
+        self._ordinary: deque[float] = deque(maxlen=101)
+        self._looked: deque[float] = deque(maxlen=31)
+        self._own: deque[float] = deque(maxlen=31)
+        self.guard_seconds = 0.0
+        """Time of the guard in an ordinary step."""
+        self._spent = 0.0
+        self._steps_after_opening = 0
+
+    def wants(self, step: int) -> bool:
+        """Whether to look at this step."""
+        if self.every:
+            return step % self.every == 0
+        if step < DENSE_START or self._anomaly_looks_left:
+            return True
+        return step >= self._next
+
+    def next_look(self, step: int) -> int:
+        """The first step from this one on that is to be looked at, unless an anomaly calls for one before."""
+        if self.every:
+            return -(-step // self.every) * self.every
+        return step if self._anomaly_looks_left else max(step, self._next)
+
+    def anomaly(self) -> None:
+        """Something jumped: look closely for a few steps, outside the budget."""
+        if not self.every and self._anomaly_looks < MOST_ANOMALY_LOOKS:
+            self._anomaly_looks_left = max(self._anomaly_looks_left, ANOMALY_LOOKS)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether looks come at intervals that the user chose, and so may follow each other closely."""
+        return self.every > 0
+
+    def ordinary_step(self, seconds: float) -> None:
+        """A step that was not looked at took this long, our guard's part of it included."""
+        self._ordinary.append(seconds)
+        self._steps_after_opening += 1
+
+    def looked_step(self, step: int, seconds: float, own_seconds: float) -> None:
+        """A step that was looked at took this long, our own code's part of it included."""
+        self.looks += 1
+        if step > 2:  # the first steps of a run warm caches up
+            self._looked.append(seconds)
+            self._own.append(own_seconds)
+        if self._anomaly_looks_left:
+            self._anomaly_looks_left -= 1
+            self._anomaly_looks += 1
+            self.burst_looks += 1
+        gap = self._affordable_gap(step)
+        opening_gap = int(step * (GROWTH - 1)) + 1
+        if step < DENSE_START or (step < LAST_OPENING_STEP and opening_gap < gap):
+            gap = opening_gap
+            self.burst_looks += 1
+        elif not self.every:
+            self._spent += self.look_seconds
+            self._steps_after_opening += 1
+        if self.every:
+            self._spent += self.look_seconds
+            self._steps_after_opening += 1
+        self._next = step + gap
+
+    def _affordable_gap(self, step: int) -> int:
+        ordinary = self.step_seconds
+        if not ordinary:
+            return 1
+        left = max(self.share - self.guard_seconds / ordinary, self.share / 4)
+        return max(1, round(self.look_seconds / (left * ordinary)))
+
+    @property
+    def step_seconds(self) -> float:
+        """Median time of an ordinary step without our guard; 0 while unknown."""
+        if len(self._ordinary) >= FEWEST_TIMED_STEPS:
+            return max(1e-9, median(self._ordinary) - self.guard_seconds)
+        if self._looked:  # nothing but looks so far: what is left of them is ordinary
+            return max(1e-9, median(self._looked) - 1.7 * median(self._own))
+        return 0.0
+
+    @property
+    def look_seconds(self) -> float:
+        """What a look adds to a step."""
+        if not self._own:
+            return 0.0
+        own = median(self._own)
+        if len(self._ordinary) < FEWEST_TIMED_STEPS:
+            return 1.7 * own
+        extra = median(self._looked) - median(self._ordinary)
+        # A difference of two noisy times is believed up to three times what we can account for.
+        return min(max(own, extra), 3 * own)
+
+    @property
+    def estimated_cost(self) -> float:
+        """Cost of listening as a share of the time without it, the opening and anomalies left out; 0 while unknown."""
+        ordinary = self.step_seconds
+        if not ordinary or not self._steps_after_opening:
+            return 0.0
+        return self.guard_seconds / ordinary + self._spent / (self._steps_after_opening * ordinary)

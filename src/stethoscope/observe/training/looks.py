@@ -1,0 +1,283 @@
+"""A look: statistics of every layer and parameter at one step, from sampled values.
+
+Leaf hooks are registered for a look and removed after it, so that other steps pay nothing. Gradients of
+activations come through `Tensor.register_hook` on the output: a sixth of the price of full backward hooks, and
+the graph stays as it is. No hook returns a value.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn, strided
+from torch.jit import ScriptModule
+
+from stethoscope.facts.training import (
+    LAYER_STATISTICS,
+    PARAMETER_STATISTICS,
+    Floats,
+    Units,
+)
+from stethoscope.observe.training.gathering import Gather, moments, root_mean_squares
+from stethoscope.observe.training.models import LayerEntry, ModelBook, ModelEntry, ParameterEntry, first_tensor
+from stethoscope.observe.training.sampling import coprime_stride, sampled_rows
+
+VALUES_PER_LAYER = 1024
+VALUES_PER_PARAMETER = 256
+VALUES_FOR_UNITS = 16384
+RECTIFIERS = ("relu", "ReLU", "ReLU6")
+UNIT_WINDOW_ROWS = 1000
+"""A unit that fires for 1 % of the rows is missed in a window with a probability of 4e-5."""
+UNIT_WINDOW_LOOKS = 8
+
+_SATURATION = {"sigmoid": (-4.6, 4.6), "tanh": (-2.65, 2.65), "Sigmoid": (0.01, 0.99), "Tanh": (-0.99, 0.99)}
+"""Outside of these a sigmoid is within 0.01 of its limits, a tanh within 0.01: its slope is below 2 % of the steepest.
+Lower-case names stand for layers whose output goes into that function."""
+
+Guard = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+@dataclass(eq=False)
+class UnitCount:
+    """Which units of a rectified layer were active in the window so far, and the windows before."""
+
+    active: Any
+    rows: int = 0
+    looks: int = 0
+    window_ends: list[int] = field(default_factory=list)
+    window_rows: list[int] = field(default_factory=list)
+    window_silent: list[int] = field(default_factory=list)
+
+    def close(self, step: int) -> None:
+        """End the window."""
+        if self.rows:
+            self.window_ends.append(step)
+            self.window_rows.append(self.rows)
+            self.window_silent.append(int(self.active.size - np.count_nonzero(self.active)))
+            self.active[:] = False
+            self.rows = self.looks = 0
+
+
+class Looker:
+    """Takes looks at the models of a book."""
+
+    def __init__(self, book: ModelBook, parts: Iterable[str], guard: Guard) -> None:
+        wanted = set(parts)
+        self._book = book
+        self._guard = guard
+        self._wants_layers = bool(wanted & {"activations", "units"})
+        self.counts_units = self._wants_units = "units" in wanted
+        """Whether this look counts active units, too: when looks are dense, not each of them does."""
+        self._wants_parameters = bool(wanted & {"gradients", "updates"})
+        self.hears_inside = True
+        """False when hooks on layers may not be set, as under a compiler."""
+        self.open = False
+        """Whether the forward pass that runs now is looked at."""
+        self._handles: dict[int, list[Any]] = {}
+        self._taken: set[int] = set()
+        self._outputs = Gather(VALUES_PER_LAYER)
+        self._output_gradients = Gather(VALUES_PER_LAYER)
+        self._gradients = Gather(VALUES_PER_PARAMETER)
+        self._before = Gather(VALUES_PER_PARAMETER)
+        self._after = Gather(VALUES_PER_PARAMETER)
+        self._held: list[tuple[ParameterEntry, Tensor]] = []
+        self._views: dict[int, tuple[Any, int, Any]] = {}
+        self.units: dict[int, UnitCount] = {}
+
+    # The forward pass
+
+    def count_units(self, on: bool) -> None:
+        """Whether the next look counts active units."""
+        self.counts_units = on and self._wants_units
+
+    def arm(self, entry: ModelEntry) -> None:
+        """Set hooks on the layers of a model, unless they are set."""
+        if entry.index in self._handles or not self._wants_layers or not self.hears_inside:
+            return
+        handles = []
+        for index in entry.layers:
+            module = self._book.layers[index].module()
+            if module is not None and not isinstance(module, ScriptModule):
+                handles.append(module.register_forward_hook(self._hook(self._book.layers[index])))
+        self._handles[entry.index] = handles
+
+    def disarm(self) -> None:
+        """Remove all hooks."""
+        for handles in self._handles.values():
+            for handle in handles:
+                handle.remove()
+        self._handles.clear()
+
+    def _hook(self, layer: LayerEntry) -> Callable[..., None]:
+        index = layer.index
+        taken = self._taken
+        gradient_hook = self._guard(self._gradient_hook(index))
+
+        def hear(module: nn.Module, inputs: Any, output: Any) -> None:
+            if not self.open or index in taken:
+                return
+            tensor = output if type(output) is Tensor else first_tensor(output)
+            if tensor is None or not tensor.numel() or not tensor.is_floating_point():
+                return
+            taken.add(index)
+            self._outputs.add(index, tensor)
+            if tensor.grad_fn is not None:
+                tensor.register_hook(gradient_hook)
+            if self.counts_units and (layer.kind in RECTIFIERS or layer.feeds in RECTIFIERS) and tensor.dim() > 1:
+                self._count_units(index, tensor)
+
+        return self._guard(hear)
+
+    def _gradient_hook(self, index: int) -> Callable[..., None]:
+        def hear(gradient: Tensor) -> None:
+            if gradient is not None and index in self._taken:
+                self._output_gradients.add(index, gradient)
+
+        return hear
+
+    def _count_units(self, index: int, tensor: Tensor) -> None:
+        rows = sampled_rows(tensor, VALUES_FOR_UNITS)
+        count = self.units.get(index)
+        if count is None or count.active.size != rows.shape[-1]:
+            count = self.units[index] = UnitCount(np.zeros(rows.shape[-1], bool))
+        count.active |= (rows > 0).any(axis=0)
+        count.rows += rows.shape[0]
+        count.looks += 1
+
+    # The optimizer's step
+
+    def before_step(self, tensors: Iterable[Tensor], with_gradients: bool = True) -> None:
+        """Sample weights, and gradients unless they are made inside the step, of an optimizer's tensors."""
+        if not self._wants_parameters:
+            return
+        for tensor in tensors:
+            entry = self._book.parameter_of(tensor)
+            if entry is None or not tensor.is_floating_point() or not tensor.numel():
+                continue
+            self._held.append((entry, tensor))
+            self._add_weights(self._before, entry, tensor)
+        if with_gradients:
+            self._add_gradients(self._held)
+
+    def after_step(self, tensors: Iterable[Tensor], with_gradients: bool = False) -> None:
+        """Sample weights, and gradients when they were made inside the step, again."""
+        if not self._wants_parameters:
+            return
+        mine = {id(tensor) for tensor in tensors}
+        held = [(entry, tensor) for entry, tensor in self._held if id(tensor) in mine]
+        for entry, tensor in held:
+            self._add_weights(self._after, entry, tensor)
+        if with_gradients:
+            self._add_gradients(held)
+
+    def _add_weights(self, gather: Gather, entry: ParameterEntry, tensor: Tensor) -> None:
+        """Through a view that is made once: parameters do not move in memory (checked by address)."""
+        if tensor.device.type != "cpu" or tensor.dtype.itemsize < 4 or not tensor.is_contiguous():
+            gather.add(entry.index, tensor)
+            return
+        known = self._views.get(entry.index)
+        address = tensor.data_ptr()
+        if known is None or known[1] != address or known[0]() is not tensor:
+            # The view is of an alias: it must not keep the parameter itself alive.
+            stride = coprime_stride(tensor.numel(), VALUES_PER_PARAMETER)
+            index, views = entry.index, self._views
+            known = (
+                weakref.ref(tensor, lambda _: views.pop(index, None)),
+                address,
+                tensor.detach().numpy().reshape(-1)[::stride],
+            )
+            self._views[entry.index] = known
+        gather.add_values(entry.index, known[2])
+
+    def _add_gradients(self, held: Iterable[tuple[ParameterEntry, Tensor]]) -> None:
+        for entry, tensor in held:
+            gradient = tensor.grad
+            if gradient is None:
+                entry.received_gradient = entry.received_gradient or False
+            elif gradient.layout is strided:
+                entry.received_gradient = True
+                self._gradients.add(entry.index, gradient)
+
+    # The result
+
+    def send(self) -> None:
+        """Start bringing values from an accelerator."""
+        for gather in (self._outputs, self._output_gradients, self._gradients, self._before, self._after):
+            gather.send()
+
+    def result(self, step: int) -> tuple[Floats, Floats]:
+        """(layers, statistics) and (parameters, statistics) of this look; NaN where nothing was seen."""
+        layers = self._layer_statistics()
+        parameters = self._parameter_statistics()
+        self._taken.clear()
+        self._held.clear()
+        for count in self.units.values():
+            if count.rows >= UNIT_WINDOW_ROWS and count.looks >= UNIT_WINDOW_LOOKS:
+                count.close(step)
+        return layers, parameters
+
+    def _layer_statistics(self) -> Floats:
+        table = np.full((len(self._book.layers), len(LAYER_STATISTICS)), np.nan, np.float32)
+        got = self._outputs.take()
+        if got.slots:
+            found = moments(got)
+            columns = (found.mean, found.std, found.rms, found.largest, found.zero_share, found.nonfinite_share)
+            table[got.slots, :6] = np.stack(columns, axis=1)
+            for slot, start, end in zip(got.slots, got.starts, [*got.starts[1:], got.values.size], strict=True):
+                layer = self._book.layers[slot]
+                bounds = _SATURATION.get(layer.kind) or _SATURATION.get(layer.feeds)
+                if bounds is not None:
+                    part = got.values[start:end]
+                    table[slot, 6] = np.count_nonzero((part < bounds[0]) | (part > bounds[1])) / part.size
+        got = self._output_gradients.take()
+        if got.slots:
+            found = moments(got)
+            table[got.slots, 7:] = np.stack((found.rms, found.zero_share, found.nonfinite_share), axis=1)
+        return table
+
+    def _parameter_statistics(self) -> Floats:
+        table = np.full((len(self._book.parameters), len(PARAMETER_STATISTICS)), np.nan, np.float32)
+        before, after, gradients = self._before.take(), self._after.take(), self._gradients.take()
+        if gradients.slots:
+            found = moments(gradients)
+            columns = (found.rms, found.largest, found.zero_share, found.nonfinite_share)
+            table[gradients.slots, 1:5] = np.stack(columns, axis=1)
+        if not before.slots:
+            return table
+        weight = table[before.slots, 0] = root_mean_squares(before)
+        if before.slots != after.slots:
+            return table
+        # A difference of infinities is no number, and says so: that is the reading.
+        with np.errstate(invalid="ignore", over="ignore"):
+            change = after.values - before.values
+            update = np.sqrt(before.total(change * change) / before.counts)
+            table[before.slots, 5] = update
+            table[before.slots, 6] = update / np.maximum(weight, 1e-12)
+            if gradients.slots:
+                if gradients.slots != before.slots:
+                    kept = np.isin(before.slots, gradients.slots)
+                    change = change[np.repeat(kept, before.counts.astype(np.int64))]
+                if change.size == gradients.values.size:
+                    sizes = [self._book.parameters[slot].count for slot in gradients.slots]
+                    promised = -gradients.total(gradients.values * change)
+                    table[gradients.slots, 7] = promised * (np.array(sizes) / gradients.counts)
+        return table
+
+    def unit_facts(self, step: int) -> tuple[Units, ...]:
+        """Activity of rectified layers; the window that is open is given as it stands."""
+        facts = []
+        for index, count in self.units.items():
+            ends, rows, silent = list(count.window_ends), list(count.window_rows), list(count.window_silent)
+            if count.rows >= UNIT_WINDOW_ROWS // 4:
+                ends.append(step)
+                rows.append(count.rows)
+                silent.append(int(count.active.size - np.count_nonzero(count.active)))
+            if ends:
+                facts.append(
+                    Units(index, count.active.size, np.array(ends), np.array(rows), np.array(silent))
+                )
+        return tuple(facts)

@@ -1,0 +1,273 @@
+"""The book of models: which modules the script calls, their layers in order of execution, their parameters.
+
+Nothing of the user's is kept alive: modules and tensors are held by weak reference only.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn, strided
+
+from stethoscope.facts.training import Layer, Model, Parameter
+from stethoscope.observe.training.sites import Spot, site_of
+
+MOST_LAYERS = 1000
+MOST_PARAMETERS = 2000
+_BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+_DROPOUTS = (nn.modules.dropout._DropoutNd,)
+_LOSSES = (nn.modules.loss._Loss,)
+
+
+@dataclass(eq=False)
+class LayerEntry:
+    """A layer while the run goes on; becomes a `facts.training.Layer`."""
+
+    module: weakref.ref[nn.Module]
+    index: int
+    name: str
+    kind: str
+    model: int
+    order: int = -1
+    feeds: str = ""
+    output_shape: tuple[int, ...] = ()
+    calls: int = 1
+    parameters: list[int] = field(default_factory=list)
+
+    def fact(self) -> Layer:
+        """The frozen form."""
+        return Layer(
+            self.name, self.kind, self.model, self.order, self.feeds, self.output_shape, self.calls,
+            tuple(self.parameters),
+        )  # fmt: skip
+
+
+@dataclass(eq=False)
+class ParameterEntry:
+    """A parameter while the run goes on; becomes a `facts.training.Parameter`."""
+
+    tensor: weakref.ref[Tensor]
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    trainable: bool
+    layer: int = -1
+    optimizer: int = -1
+    in_graph: bool | None = None
+    received_gradient: bool | None = None
+    shared_with: str = ""
+    count: int = 1
+
+    def fact(self) -> Parameter:
+        """The frozen form."""
+        return Parameter(
+            self.name, self.shape, self.trainable, self.layer, self.optimizer, self.in_graph,
+            self.received_gradient, self.shared_with,
+        )  # fmt: skip
+
+
+@dataclass(eq=False)
+class ModelEntry:
+    """A root module while the run goes on; becomes a `facts.training.Model`."""
+
+    module: weakref.ref[nn.Module]
+    index: int
+    name: str
+    kind: str
+    wrapper: str
+    layers: list[int] = field(default_factory=list)
+    parameters: list[int] = field(default_factory=list)
+    first_layer: str = ""
+    called_from: Spot | None = None
+    eval_called_from: Spot | None = None
+    training_forwards: int = 0
+    training_forwards_in_eval: int = 0
+    first_step_in_eval: int = -1
+    has_dropout: bool = False
+    has_batch_norm: bool = False
+
+    def look_at_regularizers(self) -> None:
+        """Note dropout and batch normalization; done again at looks, since layers may be switched."""
+        module = self.module()
+        if module is None:
+            return
+        modules = list(module.modules())
+        self.has_dropout = any(isinstance(m, _DROPOUTS) and m.p > 0 for m in modules) or any(
+            isinstance(m, nn.RNNBase) and m.dropout > 0 for m in modules
+        )
+        self.has_batch_norm = any(isinstance(m, _BATCH_NORMS) for m in modules)
+
+
+class ModelBook:
+    """All models, layers and parameters seen, numbered in the order in which they were met."""
+
+    def __init__(self) -> None:
+        self.models: list[ModelEntry] = []
+        self.layers: list[LayerEntry] = []
+        self.parameters: list[ParameterEntry] = []
+        self._roots: weakref.WeakKeyDictionary[nn.Module, ModelEntry] = weakref.WeakKeyDictionary()
+        self._layer_of: weakref.WeakKeyDictionary[nn.Module, LayerEntry] = weakref.WeakKeyDictionary()
+        self._parameter_of: dict[int, ParameterEntry] = {}
+        self.too_many = False
+        self.version = 0
+        """Rises whenever something is added, so that cached views are rebuilt."""
+        self._next_order = 0
+
+    def model_of(self, module: nn.Module) -> ModelEntry | None:
+        """The model that a called module is, or belongs to."""
+        return self._roots.get(module)
+
+    def layer_of(self, module: nn.Module) -> LayerEntry | None:
+        """The layer that a module is, if it is one."""
+        return self._layer_of.get(module)
+
+    def parameter_of(self, tensor: Tensor) -> ParameterEntry | None:
+        """The entry of a parameter; identity is checked, since ids are used again."""
+        entry = self._parameter_of.get(id(tensor))
+        return entry if entry is not None and entry.tensor() is tensor else None
+
+    def add_root(self, called: nn.Module, place: Spot | None) -> ModelEntry | None:
+        """Take in a module that the script calls itself; None for losses and others without parameters."""
+        known = self._roots.get(called)
+        if known is not None:
+            return known
+        inner, wrapper = unwrapped(called)
+        if isinstance(inner, _LOSSES) or next(inner.parameters(), None) is None:
+            return None
+        for entry in self.models:  # a part of a model that is known already
+            whole = entry.module()
+            if whole is not None and any(part is inner for part in whole.modules()):
+                self._roots[called] = entry
+                return entry
+        self.version += 1
+        kind = type(inner).__name__
+        alike = sum(1 for entry in self.models if entry.kind == kind)
+        entry = ModelEntry(
+            weakref.ref(inner), len(self.models), kind if not alike else f"{kind}{alike + 1}", kind, wrapper,
+            called_from=place,
+        )  # fmt: skip
+        self.models.append(entry)
+        self._roots[called] = self._roots[inner] = entry
+        entry.look_at_regularizers()
+        self._add_parts(entry, inner)
+        return entry
+
+    def _add_parts(self, entry: ModelEntry, module: nn.Module) -> None:
+        prefix = "" if entry.index == 0 else f"{entry.name}."
+        for path, part in module.named_modules():
+            own = part._parameters
+            if next(part.children(), None) is not None and not own:
+                continue
+            if part in self._layer_of or len(self.layers) >= MOST_LAYERS:
+                self.too_many = self.too_many or part not in self._layer_of
+                continue
+            name = prefix + path if path else prefix.rstrip(".") or entry.name
+            layer = LayerEntry(weakref.ref(part), len(self.layers), name, type(part).__name__, entry.index)
+            self.layers.append(layer)
+            self._layer_of[part] = layer
+            entry.layers.append(layer.index)
+        seen: dict[int, ParameterEntry] = {}
+        for path, parameter in module.named_parameters(remove_duplicate=False):
+            if id(parameter) in seen:
+                seen[id(parameter)].shared_with = prefix + path
+                continue
+            owner = module.get_submodule(path.rpartition(".")[0])
+            added = self.add_parameter(parameter, prefix + path)
+            if added is None:
+                continue
+            seen[id(parameter)] = added
+            entry.parameters.append(added.index)
+            if (layer_entry := self._layer_of.get(owner)) is not None:
+                added.layer = layer_entry.index
+                layer_entry.parameters.append(added.index)
+
+    def add_parameter(self, tensor: Tensor, name: str) -> ParameterEntry | None:
+        """Take in a parameter; one known under an optimizer's name gets its path. None when there are too many."""
+        known = self.parameter_of(tensor)
+        if known is not None:
+            known.name = name
+            return known
+        if len(self.parameters) >= MOST_PARAMETERS:
+            self.too_many = True
+            return None
+        self.version += 1
+        entry = ParameterEntry(
+            weakref.ref(tensor), len(self.parameters), name, tuple(tensor.shape), tensor.requires_grad,
+            count=tensor.numel(),
+        )  # fmt: skip
+        self.parameters.append(entry)
+        self._parameter_of[id(tensor)] = entry
+        return entry
+
+    def called(self, module: nn.Module, output: object) -> LayerEntry | None:
+        """Note a layer's place in the order of execution and its output's shape."""
+        layer = self._layer_of.get(module)
+        if layer is None:
+            return None
+        if layer.order < 0:
+            layer.order = self._next_order
+            self._next_order += 1
+            model = self.models[layer.model]
+            if not model.first_layer:
+                model.first_layer = layer.kind
+        tensor = first_tensor(output)
+        if tensor is not None:
+            layer.output_shape = tuple(tensor.shape)
+        return layer
+
+    def model_facts(self) -> tuple[Model, ...]:
+        """The models in their frozen form."""
+        facts = []
+        for entry in self.models:
+            mine = [self.parameters[i] for i in entry.parameters]
+            total = sum(p.count for p in mine)
+            held = sum(p.count for p in mine if p.optimizer >= 0)
+            facts.append(
+                Model(
+                    name=entry.name,
+                    kind=entry.kind,
+                    num_parameters=total,
+                    num_trainable=sum(p.count for p in mine if p.trainable),
+                    has_dropout=entry.has_dropout,
+                    has_batch_norm=entry.has_batch_norm,
+                    wrapper=entry.wrapper,
+                    optimized_share=held / total if total else 0.0,
+                    call_site=site_of(entry.called_from),
+                    training_forwards=entry.training_forwards,
+                    training_forwards_in_eval=entry.training_forwards_in_eval,
+                    first_step_in_eval=entry.first_step_in_eval,
+                    eval_call_site=site_of(entry.eval_called_from),
+                )
+            )
+        return tuple(facts)
+
+
+def unwrapped(module: nn.Module) -> tuple[nn.Module, str]:
+    """The module inside DataParallel, DDP and torch.compile, and the outermost wrapper's name."""
+    wrapper = ""
+    while True:
+        inner: Any = None
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner, name = module.module, type(module).__name__
+        elif "_orig_mod" in module._modules:
+            inner, name = module._modules["_orig_mod"], "compiled"
+        if inner is None:
+            return module, wrapper
+        module, wrapper = inner, wrapper or name
+
+
+def first_tensor(value: object) -> Tensor | None:
+    """The first floating-point tensor in a nested output, or None."""
+    if isinstance(value, Tensor):
+        return value if value.is_floating_point() and value.numel() and value.layout is strided else None
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    if isinstance(value, tuple | list):
+        for part in value[:8]:
+            found = first_tensor(part)
+            if found is not None:
+                return found
+    return None
+

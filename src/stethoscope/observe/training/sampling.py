@@ -1,0 +1,74 @@
+"""Takes a few honest values of a tensor without reading the rest.
+
+A plain stride of n // cap aliases with rows and channels: the spread is off by a third and most channels are
+never seen. A stride coprime with the number of elements is as good as drawing at random, and draws no
+random number.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import gcd
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@lru_cache(maxsize=4096)
+def coprime_stride(count: int, cap: int) -> int:
+    """The smallest stride, coprime with `count`, that takes at most `cap` of `count` values."""
+    if count <= cap:
+        return 1
+    stride = -(-count // cap)
+    while gcd(stride, count) != 1:
+        stride += 1
+    return stride
+
+
+def sampled(tensor: Any, cap: int) -> Array:
+    """At most `cap` values of a torch tensor as a 1-D numpy array; a view of it where that is possible.
+
+    The tensor is any dense CPU tensor; bfloat16 and float16 come back as float32. Other devices copy only the
+    sampled values. Typed `Any` because torch is not imported to type it.
+    """
+    count = tensor.numel()
+    stride = coprime_stride(count, cap)
+    if tensor.device.type == "cpu" and tensor.dtype.itemsize >= 4 and not tensor.is_complex():
+        values = tensor.detach().numpy()
+        flat = values.reshape(-1) if values.flags.c_contiguous else values.ravel(order="K")
+        return flat[::stride]
+    few = tensor.detach().reshape(-1)[::stride]
+    if few.is_complex():
+        few = few.abs()
+    few = few.float() if few.is_floating_point() else few
+    return np.asarray(few.cpu().numpy())
+
+
+def sampled_rows(tensor: Any, cap: int) -> Array:
+    """Whole rows of an activation for questions about units: (rows, units), at most about `cap` values.
+
+    Units are the last axis of an output with two or three axes (batch, [positions,] features) and axis 1 of one
+    with more (batch, channels, height, width); every other axis gives rows.
+    """
+    values = tensor.detach()
+    if values.dim() > 3:
+        values = values.movedim(1, -1)
+    units = values.shape[-1]
+    wanted = max(1, cap // max(1, units))
+    if values.dim() > 2:
+        values = values.flatten(0, -2) if values.is_contiguous() else _thin(values, wanted)
+    stride = coprime_stride(values.shape[0], wanted)
+    few = values[::stride]
+    return np.asarray(few.float().cpu().numpy() if few.dtype.itemsize < 4 or not few.device.type == "cpu" else few.numpy())
+
+
+def _thin(values: Any, wanted: int) -> Any:
+    """Fewer positions of a non-contiguous (batch, ..., units) tensor, before it must be copied to be flattened."""
+    batch = values.shape[0]
+    positions = max(1, int(np.prod(values.shape[1:-1])))
+    stride = max(1, int((batch * positions / (4 * wanted)) ** (1 / (values.dim() - 1))))
+    index = tuple(slice(None, None, coprime_stride(size, max(1, size // stride))) for size in values.shape[:-1])
+    return values[index].flatten(0, -2)

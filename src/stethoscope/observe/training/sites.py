@@ -1,0 +1,63 @@
+"""Finds the user's line in the stack: the nearest frame that is neither torch's nor ours."""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sys
+from types import CodeType, FrameType
+
+from stethoscope.facts.code import Site
+
+_OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
+_LIBRARIES = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep, os.path.dirname(os.__file__) + os.sep)
+_is_user: dict[CodeType, bool] = {}
+
+
+def is_users_file(path: str) -> bool:
+    """Whether a source file is the user's: not in an installed package, the standard library or here."""
+    return not (path.startswith(("<frozen", "<string>", "<__array_function__", _OURS)) or any(p in path for p in _LIBRARIES))
+
+
+def is_users(code: CodeType) -> bool:
+    """Whether a function was written by the user."""
+    known = _is_user.get(code)
+    if known is None:
+        known = _is_user[code] = is_users_file(code.co_filename)
+    return known
+
+
+Spot = tuple[CodeType, int]
+"""A line in a function, cheap to take and to compare; `site_of` makes it readable."""
+
+
+def spot(depth: int = 2) -> Spot | None:
+    """The user's line nearest to the caller, or None when there is none on the stack.
+
+    Cost: about 0.5 microseconds when the caller was called by the user directly.
+    """
+    frame: FrameType | None = sys._getframe(depth)
+    while frame is not None:
+        code = frame.f_code
+        if _is_user.get(code) or is_users(code):
+            return code, frame.f_lineno
+        frame = frame.f_back
+    return None
+
+
+def site_of(place: Spot | None) -> Site | None:
+    """A readable site: path shortened to the working directory, function, and the line's text."""
+    if place is None:
+        return None
+    code, line = place
+    function = "" if code.co_name == "<module>" else code.co_qualname
+    return Site(shorten(code.co_filename), line, function, linecache.getline(code.co_filename, line).strip())
+
+
+def shorten(path: str) -> str:
+    """The path relative to the working directory where it lies below it."""
+    try:
+        relative = os.path.relpath(path)
+    except (ValueError, OSError):
+        return path
+    return path if relative.startswith("..") else relative

@@ -1,0 +1,318 @@
+"""Taps on torch: the few places through which every training loop passes, put on and taken off as one.
+
+A tap calls the original with the very same arguments and returns its very result; what it reports to the
+session is guarded, so a fault of ours ends the listening and never the training. Under a compiler's tracing a
+tap is the original.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim import lr_scheduler
+from torch.optim.optimizer import (
+    Optimizer,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+from stethoscope.observe.training.losses import FUNCTIONS
+from stethoscope.observe.training.models import ModelEntry
+from stethoscope.observe.training.session import Session
+from stethoscope.observe.training.sites import Spot, spot
+
+_is_compiling = torch.compiler.is_compiling
+_is_grad_enabled = torch.is_grad_enabled
+Report = Callable[..., None]
+
+
+class Taps:
+    """Everything that connects a session to torch."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._undo: list[Callable[[], None]] = []
+        self._root_handles: list[Any] = []
+        self._rooted: set[int] = set()
+        self._discovery: list[Any] = []
+        self._depth: list[nn.Module] = []
+        self._global_hooks_allowed = True
+
+    def put_on(self) -> None:
+        """Start listening."""
+        self._tap_losses()
+        self._tap_backward()
+        self._tap_optimizers()
+        self._tap_loop()
+        self._tap_compile()
+        self._session.on_discovery = self.discover
+        self.discover(self._session.discovering)
+
+    def take_off(self) -> None:
+        """Stop listening and put everything back as it was."""
+        self.discover(False)
+        for handle in self._root_handles:
+            handle.remove()
+        self._root_handles.clear()
+        for undo in reversed(self._undo):
+            undo()
+        self._undo.clear()
+        self._session.end()
+
+    def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
+        """Put a wrapper in the place of `owner.name`; taken off only if nobody else has wrapped it since."""
+        original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
+        wrapper = make(original)
+        setattr(owner, name, wrapper)
+
+        def undo() -> None:
+            if getattr(owner, name) is wrapper:
+                setattr(owner, name, original)
+
+        self._undo.append(undo)
+
+    def _after(self, part: str, report: Report, *, loop: bool = False) -> Callable[[Any], Any]:
+        """A wrapper that reports (arguments, result) after the original; with `loop`, at attentive steps only."""
+        careful = self._session.guard(part)(report)
+        session, passes = self._session, self._session.passes
+
+        def make(original: Any) -> Any:
+            @functools.wraps(original)
+            def tapped(*args: Any, **kwargs: Any) -> Any:
+                if _is_compiling():  # first of all: a compiler that traces this must see nothing else
+                    return original(*args, **kwargs)
+                result = original(*args, **kwargs)
+                if not loop or session.attentive or passes.current is not None:
+                    careful(args, kwargs, result)
+                return result
+
+            # TorchScript compiles the source of what it finds: show it the original.
+            tapped.__original_fn = original  # type: ignore[attr-defined]
+            tapped.__script_if_tracing_wrapper = True  # type: ignore[attr-defined]
+            return tapped
+
+        return make
+
+    # Losses and backward
+
+    def _tap_losses(self) -> None:
+        for name in FUNCTIONS:
+            if hasattr(F, name):
+                report = functools.partial(self._session.loss_called, name)
+                functools.update_wrapper(report, self._session.loss_called)
+                self._replace(F, name, self._after("losses", report, loop=True))
+
+    def _tap_backward(self) -> None:
+        session = self._session
+        ordinary = session.guard("backward passes")(session.ordinary_backward)
+        begins = session.guard("backward passes")(session.backward_begins)
+        ended = session.guard("backward passes")(session.backward_ended)
+        depth = 0  # reentrant checkpointing calls backward inside of backward
+
+        def make(original: Any) -> Any:
+            @functools.wraps(original)
+            def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
+                nonlocal depth
+                if _is_compiling() or depth:
+                    return original(tensors, *args, **kwargs)
+                depth = 1
+                try:
+                    if session.awake:
+                        begins(tensors)
+                    else:
+                        ordinary(tensors)
+                    return original(tensors, *args, **kwargs)
+                finally:
+                    depth = 0
+                    if session.attentive:
+                        ended()
+
+            return backward
+
+        self._replace(torch.autograd, "backward", make)
+
+    # Optimizers
+
+    def _tap_optimizers(self) -> None:
+        session = self._session
+        part = "the optimizer"
+        self._replace(
+            Optimizer, "__init__",
+            self._after(part, lambda args, kwargs, result: session.optimizer_made(args[0], spot(3))),
+        )  # fmt: skip
+        begins, ended = session.guard(part)(session.step_begins), session.guard(part)(session.step_ended)
+
+        def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+            if session.awake:
+                begins(optimizer, args, kwargs)
+
+        def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+            if session.awake or not session.ordinary_step_ended(optimizer):
+                ended(optimizer)
+
+        self._undo += [
+            register_optimizer_step_pre_hook(before).remove,
+            register_optimizer_step_post_hook(after).remove,
+        ]
+
+    def _tap_loop(self) -> None:
+        session = self._session
+        cleared = session.gradients_cleared
+        for owner in (Optimizer, nn.Module):
+            report = functools.partial(_first_argument, cleared)
+            self._replace(owner, "zero_grad", self._after("zero_grad", report, loop=True))
+        for kind in ("norm", "value"):
+            self._tap_clip(kind)
+        for scheduler in vars(lr_scheduler).values():
+            if isinstance(scheduler, type) and "step" in vars(scheduler) and "Scheduler" not in scheduler.__name__:
+                self._tap_scheduler(scheduler)
+        self._tap_scheduler(lr_scheduler.LRScheduler)
+        self._replace(nn.Module, "train", self._after("train()", self._mode_set))
+        scaler = torch.amp.GradScaler
+        self._replace(scaler, "step", self._tap_scaler_step)
+        self._replace(
+            scaler, "scale", self._after("scaling", lambda args, kwargs, result: session.loss_scaled(result, args[1]))
+        )
+
+    def _tap_clip(self, kind: str) -> None:
+        session = self._session
+
+        def report(args: Any, kwargs: Any, result: Any) -> None:
+            limit = args[1] if len(args) > 1 else next(iter(v for k, v in kwargs.items() if k != "parameters"), 0.0)
+            session.gradients_clipped(kind, limit, result if kind == "norm" else None)
+
+        name = f"clip_grad_{kind}_"
+        self._replace(nn.utils.clip_grad, name, self._after("clipping", report))
+        module_level = getattr(nn.utils.clip_grad, name)
+        original = getattr(nn.utils, name)
+        setattr(nn.utils, name, module_level)
+        self._undo.append(lambda: setattr(nn.utils, name, original))
+
+    def _tap_scheduler(self, owner: type) -> None:
+        session = self._session
+
+        def report(args: Any, kwargs: Any, result: Any) -> None:
+            if not getattr(args[0], "_is_initial", False):
+                session.scheduler_stepped(type(args[0]).__name__)
+
+        if "step" in vars(owner):
+            self._replace(owner, "step", self._after("schedules", report))
+
+    def _tap_scaler_step(self, original: Any) -> Any:
+        session = self._session
+        skipped = session.guard("the gradient scaler")(session.step_skipped)
+
+        @functools.wraps(original)
+        def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
+            known = next((e for e in session.optimizers if e.optimizer() is optimizer), None)
+            before = known.steps if known else 0
+            result = original(scaler, optimizer, *args, **kwargs)
+            if known is not None and known.steps == before:
+                skipped(optimizer)
+            return result
+
+        return step
+
+    def _mode_set(self, args: Any, kwargs: Any, result: Any) -> None:
+        mode = args[1] if len(args) > 1 else kwargs.get("mode", True)
+        if not mode and (entry := self._session.book.model_of(args[0])) is not None:
+            entry.eval_called_from = spot(3)
+
+    # Models
+
+    def discover(self, on: bool) -> None:
+        """Watch every module call for a while, to learn which ones the script makes and in which order."""
+        if on and not self._discovery and self._global_hooks_allowed:
+            guard = self._session.guard("models")
+            register = nn.modules.module
+            self._discovery = [
+                register.register_module_forward_pre_hook(guard(self._module_begins)),
+                register.register_module_forward_hook(guard(self._module_ended), always_call=True),
+            ]
+        elif not on and self._discovery:
+            for handle in self._discovery:
+                handle.remove()
+            self._discovery = []
+            self._depth.clear()
+
+    def _module_begins(self, module: nn.Module, args: Any) -> None:
+        if _is_compiling():
+            return
+        session = self._session
+        self._depth.append(module)
+        if session.table.recording:
+            layer = session.book.layer_of(module)
+            session.table.enter(layer.name if layer else "")
+        if len(self._depth) == 1 and id(module) not in self._rooted:
+            entry = session.model_called(module, spot(3))
+            if entry is not None:
+                self.listen_to(module, entry)
+                session.forward_begins(entry, module, args, {})
+
+    def _module_ended(self, module: nn.Module, args: Any, output: Any) -> None:
+        if _is_compiling():
+            return
+        session = self._session
+        while self._depth and self._depth[-1] is not module:  # modules that raised inside
+            self._depth.pop()
+        if self._depth:
+            self._depth.pop()
+        if session.table.recording:
+            session.table.leave()
+        session.layer_called(module, output)
+
+    def listen_to(self, module: nn.Module, entry: ModelEntry) -> None:
+        """Put hooks on a root module; they stay for the whole run."""
+        if id(module) in self._rooted:
+            return
+        self._rooted.add(id(module))
+        session = self._session
+        guard = session.guard("forward passes")
+        begins = guard(session.forward_begins)
+
+        def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+            if session.awake or not _is_grad_enabled():
+                begins(entry, module, args, kwargs)
+
+        self._root_handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+
+    # Compilers
+
+    def _tap_compile(self) -> None:
+        def compiled(args: Any, kwargs: Any, result: Any) -> None:
+            self._stop_hearing_inside()
+            if isinstance(result, nn.Module):
+                entry = self._session.model_called(result, self._spot())
+                if entry is not None:
+                    self.listen_to(result, entry)
+
+        def compiled_in_place(args: Any, kwargs: Any, result: Any) -> None:
+            self._stop_hearing_inside()
+
+        self._replace(torch, "compile", self._after("compilation", compiled))
+        self._replace(nn.Module, "compile", self._after("compilation", compiled_in_place))
+
+    def _spot(self) -> Spot | None:
+        return spot(4)
+
+    def _stop_hearing_inside(self) -> None:
+        """Hooks on layers would change what the compiler builds, and so perhaps the last bit of the results."""
+        session = self._session
+        session.compiled = True
+        session.looker.hears_inside = False
+        session.looker.disarm()
+        self.discover(False)
+        self._global_hooks_allowed = False
+        session.blind["compiled"] = (
+            "layers inside a compiled model are not listened to (hooks would change what is compiled); "
+            "its parameters, gradients, updates and losses are"
+        )
+
+
+def _first_argument(report: Report, args: Any, kwargs: Any, result: Any) -> None:
+    report(args[0])

@@ -1,0 +1,105 @@
+"""What a run was made of, as torch knows it: models, optimizers, loaders, seed, results."""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+
+from stethoscope.facts.training import History
+from stethoscope.observe.training.session import Session
+
+UNSET_SEED = 67280421310721
+"""The seed that torch starts with when nobody sets one (`default_rng_seed_val` in ATen)."""
+MOST_LOADERS = 20
+
+
+class LoaderTap:
+    """Notes the settings of each data loader when it is first iterated."""
+
+    def __init__(self) -> None:
+        self.loaders: list[dict[str, Any]] = []
+        self._known: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._original: Callable[..., Any] | None = None
+
+    def put_on(self, session: Session) -> None:
+        """Start noting."""
+        original = DataLoader.__iter__
+        note = session.guard("data loaders")(self._iterated)
+
+        @functools.wraps(original)
+        def tapped(loader: Any) -> Any:
+            note(loader)
+            return original(loader)
+
+        self._original = original
+        DataLoader.__iter__ = tapped
+
+    def take_off(self) -> None:
+        """Put the original back."""
+        if self._original is not None:
+            DataLoader.__iter__ = self._original
+
+    def _iterated(self, loader: Any) -> None:
+        if loader in self._known or len(self.loaders) >= MOST_LOADERS:
+            return
+        self._known.add(loader)
+        sampler = loader.sampler
+        shuffle = True if isinstance(sampler, RandomSampler) else False if isinstance(sampler, SequentialSampler) else None
+        length = len(loader.dataset) if hasattr(loader.dataset, "__len__") else None
+        self.loaders.append(
+            {
+                "dataset": type(loader.dataset).__name__,
+                "samples": length,
+                "batch_size": loader.batch_size,
+                "shuffle": shuffle if shuffle is not None else type(sampler).__name__,
+                "workers": loader.num_workers,
+                "drop_last": loader.drop_last,
+            }
+        )
+
+
+def models_of(session: Session) -> tuple[dict[str, Any], ...]:
+    """Name, structure and parameter counts of each model; the structure is the module's own text."""
+    described = []
+    for entry, fact in zip(session.book.models, session.book.model_facts(), strict=True):
+        module = entry.module()
+        described.append(
+            {
+                "name": fact.name,
+                "parameters": fact.num_parameters,
+                "trainable": fact.num_trainable,
+                "structure": repr(module)[:20_000] if module is not None else "",
+            }
+        )
+    return tuple(described)
+
+
+def optimizers_of(session: Session) -> tuple[dict[str, Any], ...]:
+    """Class and settings of each optimizer."""
+    return tuple({"kind": entry.kind, "groups": [dict(group) for group in entry.groups]} for entry in session.optimizers)
+
+
+def torch_seed() -> int | None:
+    """The seed that the script gave torch, or None."""
+    seed = torch.initial_seed()
+    return None if seed == UNSET_SEED else seed
+
+
+def results_of(history: History) -> dict[str, float]:
+    """Final and best value of each loss and accuracy curve; training curves end in a median of the last tenth."""
+    results: dict[str, float] = {}
+    for curve in history.curves:
+        if curve.kind not in ("loss", "accuracy") or not curve.values.size:
+            continue
+        tail = max(1, curve.values.size // 10) if curve.phase == "training" else 1
+        results[f"final {curve.name}"] = float(np.median(curve.values[-tail:]))
+        finite = curve.values[np.isfinite(curve.values)]
+        if finite.size:
+            results[f"best {curve.name}"] = float(finite.min() if curve.kind == "loss" else finite.max())
+    return results

@@ -1,0 +1,255 @@
+"""One recording: the listener, the taps, the run folder and the record of what the run was, as one thing."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stethoscope.core.finding import Diagnosis
+from stethoscope.core.rule import Rule
+from stethoscope.core.settings import Settings
+from stethoscope.diagnose.run import diagnose
+from stethoscope.diagnose.select import needed_parts, read_limits, select
+from stethoscope.diagnose.suppress import Suppressions, allowed_in_settings
+from stethoscope.facts.run import RunRecord
+from stethoscope.facts.training import History, RankSummary
+from stethoscope.observe.arguments import ArgumentTap
+from stethoscope.observe.environment import describe_environment
+from stethoscope.render.html import to_html
+from stethoscope.render.json import json_text, to_json, tool_version
+from stethoscope.store.writer import RunWriter
+
+if TYPE_CHECKING:
+    from stethoscope.observe.training.session import Session
+
+RANKS_WAIT_S = 5.0
+"""How long rank 0 waits for the others to finish writing before it reports."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """This process's place in a distributed launch, from the variables that torchrun sets."""
+
+    rank: int = 0
+    world_size: int = 1
+    group: str = ""
+
+    @classmethod
+    def of_environment(cls) -> Launch:
+        """One process alone when nothing is set."""
+        try:
+            rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        except ValueError:
+            return cls()
+        if size <= 1:
+            return cls()
+        names = ("TORCHELASTIC_RUN_ID", "TORCHELASTIC_RESTART_COUNT", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID")
+        known = [os.environ.get(name, "") for name in names]
+        same_host = str(os.getppid()) if os.environ.get("LOCAL_WORLD_SIZE") == str(size) else ""
+        return cls(rank, size, "-".join([*known, same_host]))
+
+
+class Recording:
+    """Listens to what trains in this process until it is told to stop, then judges.
+
+    Args:
+        settings: budget, limits, what is allowed, where runs are kept.
+        record: what is known of the run before it starts.
+        store: folder of all runs; None keeps nothing on disk.
+        only: models to listen to; all that are called when None.
+        max_steps: ends the run after this many steps when above 0.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        record: RunRecord,
+        *,
+        store: Path | None,
+        only: Iterable[Any] | None = None,
+        suppressions: Suppressions | None = None,
+        max_steps: int = 0,
+    ) -> None:
+        self.settings = settings
+        self.rules: tuple[type[Rule], ...] = select(settings.only, settings.without)
+        self.limits = read_limits(settings.limits)
+        self.suppressions = allowed_in_settings(settings.allow) | (suppressions or Suppressions())
+        self.launch = Launch.of_environment()
+        self.session: Session | None = None
+        self.record = replace(
+            record,
+            started=datetime.now().astimezone().isoformat(timespec="seconds"),
+            tool={"name": "stethoscope", "version": tool_version()},
+        )
+        self.writer: RunWriter | None = None
+        self.took = 0.0
+        self._store = store
+        self._only = None if only is None else list(only)
+        self._max_steps = max_steps
+        self._arguments = ArgumentTap()
+        self._taps: Any = None
+        self._loaders: Any = None
+        self._owner = os.getpid()
+        self._finished: tuple[Diagnosis, History] | None = None
+
+    @property
+    def path(self) -> Path | None:
+        """The run's folder; None when there is none."""
+        return self.writer.path if self.writer is not None else None
+
+    @property
+    def is_mine(self) -> bool:
+        """False in a forked child, which has nothing to report."""
+        return os.getpid() == self._owner
+
+    def open_store(self) -> None:
+        """Make the run's folder."""
+        if self._store is not None:
+            launch = self.launch
+            self.writer = RunWriter.create(
+                self._store, self.record, rank=launch.rank, world_size=launch.world_size, group=launch.group
+            )
+            self.record = replace(self.record, id=self.writer.id, world_size=launch.world_size)
+
+    def listen_to_arguments(self) -> None:
+        """Note parsed arguments and seeds; needs no torch."""
+        self._arguments.put_on()
+
+    def listen_to_torch(self) -> None:
+        """Put the taps on. Called when torch has been imported; a fault of ours is told once and training goes on."""
+        try:
+            from stethoscope.observe.training.session import Session
+            from stethoscope.observe.training.taps import Taps
+            from stethoscope.observe.training.tracking import LoaderTap
+
+            session = Session(
+                budget=self.settings.budget,
+                every=self.settings.every,
+                parts=needed_parts(self.rules),
+                only=self._only,
+                max_steps=self._max_steps,
+            )
+            session.sink = self.writer
+            taps, loaders = Taps(session), LoaderTap()
+            taps.put_on()
+            loaders.put_on(session)
+            self.session, self._taps, self._loaders = session, taps, loaders
+            os.register_at_fork(after_in_child=self._leave_child)
+        except Exception as error:
+            print(
+                f"stethoscope: cannot listen to this version of torch ({type(error).__name__}: {error}); "
+                "the script runs on, unheard",
+                file=sys.stderr,
+            )
+
+    def _leave_child(self) -> None:
+        """A forked child (a loader's worker) is not listened to."""
+        if self._taps is not None:
+            self.session.sink = None  # type: ignore[union-attr]
+            self._taps.take_off()
+
+    def stop(self) -> None:
+        """Take all taps off."""
+        self._arguments.take_off()
+        if self._taps is not None:
+            self._taps.take_off()
+            self._loaders.take_off()
+
+    def history(self, *, finished: bool = True, ended_by: str = "") -> History:
+        """Everything heard so far."""
+        if self.session is None:
+            return History(finished=finished, ended_by=ended_by)
+        from stethoscope.observe.training.history import history_of
+
+        return history_of(self.session, finished=finished, ended_by=ended_by)
+
+    def judge(self, history: History) -> Diagnosis:
+        """What the rules say."""
+        found = diagnose(history, rules=self.rules, overrides=self.limits, suppressions=self.suppressions)
+        notices = list(found.notices)
+        if self.writer is not None and self.writer.trouble:
+            notices.append(self.writer.trouble)
+        return replace(found, notices=tuple(notices))
+
+    def finish(self, *, exit_code: int | None = 0, ended_by: str = "") -> tuple[Diagnosis, History]:
+        """Stop, judge, and write everything that the run folder still lacks. The second call gives the same."""
+        if self._finished is not None:
+            return self._finished
+        began = time.perf_counter()
+        self.stop()
+        history = self.history(finished=not ended_by, ended_by=ended_by)
+        self.record = self._final_record(history, exit_code, ended_by)
+        if self.writer is not None:
+            if self.session is not None:
+                self.session.send()
+            self.writer.facts(history)
+            if self.launch.rank == 0 and self.launch.world_size > 1:
+                history = replace(history, ranks=self._other_ranks())
+        diagnosis = self.judge(history)
+        if self.writer is not None:
+            if self.launch.rank == 0:
+                self.writer.text("findings.json", json_text(to_json(diagnosis, self.record, history)))
+                self.writer.text("report.html", to_html(diagnosis, self.record, history))
+            self.writer.record(self.record)
+            self.writer.close()
+            if self.writer.trouble and self.writer.trouble not in diagnosis.notices:
+                diagnosis = replace(diagnosis, notices=(*diagnosis.notices, self.writer.trouble))
+        self.took = time.perf_counter() - began
+        self._finished = (diagnosis, history)
+        return self._finished
+
+    def _final_record(self, history: History, exit_code: int | None, ended_by: str) -> RunRecord:
+        state = "interrupted" if ended_by == "KeyboardInterrupt" else "failed" if exit_code else "finished"
+        record = replace(
+            self.record,
+            ended=datetime.now().astimezone().isoformat(timespec="seconds"),
+            state=state,
+            exit_code=exit_code,
+            arguments=self._arguments.arguments,
+            seeds=dict(self._arguments.seeds),
+            steps=history.steps,
+            **describe_accelerators(self.record),
+        )
+        if self.session is None:
+            return record
+        from stethoscope.observe.training import tracking
+
+        seed = tracking.torch_seed()
+        return replace(
+            record,
+            seeds={**record.seeds, **({"torch": seed} if seed is not None else {})},
+            models=tracking.models_of(self.session),
+            optimizers=tracking.optimizers_of(self.session),
+            loaders=tuple(self._loaders.loaders),
+            data_fingerprint=f"{self.session.batches.checksum:08x}" if history.batches.steps.size else "",
+            results=tracking.results_of(history),
+        )
+
+    def _other_ranks(self) -> tuple[RankSummary, ...]:
+        """What the other ranks have recorded; they are given a few seconds to end."""
+        from stethoscope.store.reader import load_run
+
+        assert self.writer is not None
+        if self.writer.path is None:
+            return ()
+        self.writer.flush(wait_s=2.0)
+        until = time.monotonic() + RANKS_WAIT_S
+        while True:
+            ranks = load_run(self.writer.path).history.ranks
+            running = len(ranks) < self.launch.world_size - 1 or any(r.state == "running" for r in ranks)
+            if not running or time.monotonic() > until:
+                return ranks
+            time.sleep(0.1)
+
+
+def describe_accelerators(record: RunRecord) -> dict[str, Any]:
+    """The hardware again, now that torch is there and knows of accelerators."""
+    if "torch" not in sys.modules:
+        return {}
+    return {"hardware": describe_environment(Path(record.directory or ".")).hardware}

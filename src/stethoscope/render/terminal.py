@@ -1,0 +1,131 @@
+"""A diagnosis in a terminal: what could be checked, then the findings, the gravest last, above the prompt."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from stethoscope.core.finding import Diagnosis, Finding
+from stethoscope.core.text import Line, Piece, Role, clean, plain, read, wrapped
+from stethoscope.facts.training import History
+from stethoscope.render.account import cost, listening, reasons, summary
+from stethoscope.render.document import LABELS, MARGIN, WIDTH, layout, message_of, one_line
+
+__all__ = ["one_line", "print_diagnosis", "print_finding"]
+
+STYLES = {
+    Role.ERROR: "bold red",
+    Role.WARNING: "bold yellow",
+    Role.NOTE: "bold cyan",
+    Role.TITLE: "bold",
+    Role.LABEL: "cyan",
+    Role.RULE: "dim",
+    Role.NAME: "bold",
+    Role.CODE: "magenta",
+    Role.VALUE: "bold",
+    Role.HEALTHY: "green",
+    Role.QUIET: "dim",
+}
+NARROWEST = 40
+TOP_LABELS = 14
+"""Characters that a label above the findings takes."""
+
+
+def print_diagnosis(
+    diagnosis: Diagnosis,
+    history: History,
+    *,
+    stream: TextIO,
+    report: Path | None = None,
+    run: Path | None = None,
+    took: float | None = None,
+) -> None:
+    """Print all findings and what could not be judged; `took` is the time of the diagnosis in seconds.
+
+    Colours only on a terminal, and not where NO_COLOR is set (no-color.org).
+    """
+    width = _width(stream)
+    lines: list[Line] = [(), _rule(width), *_top(diagnosis, history, width), ()]
+    for finding in reversed(diagnosis.findings):
+        lines += [*layout(message_of(finding), width), ()]
+    lines += wrapped(summary(diagnosis), width)
+    lines += [*_paths(report, run, took)]
+    _write(lines, stream)
+
+
+def print_finding(finding: Finding, stream: TextIO) -> None:
+    """Print one finding, as soon as it is known."""
+    _write([(), *layout(message_of(finding), _width(stream)), ()], stream)
+
+
+def _top(diagnosis: Diagnosis, history: History, width: int) -> Iterator[Line]:
+    """What was heard, what it cost, what was checked and what was not."""
+    yield from _entry("heard", listening(history), width)
+    if cost(history.sampling):
+        yield from _entry("cost", cost(history.sampling), width)
+    if history.ended_by:
+        yield from _entry("ended by", f"{history.ended_by}: this is what was known by then", width)
+    if diagnosis.checked:
+        yield from _entry("checked", ", ".join(sorted(diagnosis.checked)), width)
+    label = "not possible"
+    for why, rules in sorted(reasons(diagnosis.not_checked).items()):
+        yield from _entry(label, f"{', '.join(sorted(rules))}: {why}", width)
+        label = ""
+    for cannot in diagnosis.broken:
+        yield from _entry("failed", f"{cannot.rule}: {cannot.why} (our fault, please report it)", width)
+    for finding in diagnosis.silenced:
+        yield from _entry("silenced", one_line(finding), width)
+    for sentence in (*history.sampling.blind, *diagnosis.notices):
+        yield from _entry("heard less", sentence, width)
+
+
+def _entry(label: str, text: str, width: int) -> Iterator[Line]:
+    for row in wrapped(read(text), width - MARGIN - TOP_LABELS):
+        yield (Piece(" " * MARGIN), Piece(label.ljust(TOP_LABELS), Role.LABEL), *row)
+        label = ""
+
+
+def _rule(width: int) -> Line:
+    dashes = "─" * (width - len("── stethoscope "))
+    return (Piece("── ", Role.QUIET), Piece("stethoscope", Role.TITLE), Piece(f" {dashes}", Role.QUIET))
+
+
+def _paths(report: Path | None, run: Path | None, took: float | None) -> Iterator[Line]:
+    rows = [("report", report), ("run", run)]
+    for label, path in rows:
+        if path is not None:
+            yield (Piece(label.ljust(LABELS), Role.LABEL), Piece(clean(str(path))))
+    if took is not None:
+        yield (Piece("took".ljust(LABELS), Role.LABEL), Piece(f"{took:.1f} s to diagnose", Role.QUIET))
+
+
+def _width(stream: TextIO) -> int:
+    if not stream.isatty():
+        return WIDTH
+    return max(NARROWEST, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
+
+
+def _write(lines: list[Line], stream: TextIO) -> None:
+    """With styles on a terminal, plain otherwise; characters that the stream has no code for become `?`."""
+    if stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
+        console = Console(file=stream, highlight=False, markup=False, emoji=False)
+        for line in lines:
+            console.print(_styled(line), soft_wrap=True)
+    else:
+        text = "\n".join(plain(line).rstrip() for line in lines) + "\n"
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        stream.write(text.encode(encoding, "replace").decode(encoding))
+    stream.flush()
+
+
+def _styled(line: Line) -> Text:
+    text = Text()
+    for piece in line:
+        text.append(piece.plain, STYLES.get(piece.role, ""))
+    return text

@@ -1,0 +1,1 @@
+"""Gradients and numbers: what comes back from the loss."""

@@ -1,0 +1,1 @@
+"""The training loop: what is called, in which order, on what."""

@@ -1,0 +1,121 @@
+"""An optimizer that steps although nothing was backpropagated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.code import Site
+from stethoscope.facts.training import History, Loop, LossCall, Optimizer
+from stethoscope.rules.sites import at, code, place_at, receiver
+
+
+def _run(backward_calls: int = 0, **facts: Any) -> History:
+    return History(
+        steps=200, optimizers=(Optimizer("SGD", **facts),), loop=Loop(backward_calls=backward_calls)
+    )
+
+
+class MissingBackward(Rule):
+    """The optimizer steps but nothing was backpropagated.
+
+    ## What it sees
+    Steps before which no backward pass ran and no gradient changed.
+    ## Why it hurts
+    Without `backward()` there is no gradient, and `step()` leaves every weight as it is. Nothing fails: the
+    loss is printed, and stays what it was.
+    ## How to fix it
+    Call `loss.backward()` between computing the loss and `optimizer.step()`.
+    ## When it is not a fault
+    Gradients that are written by hand or by `torch.autograd.grad` change, so steps that use them are not
+    counted. A single step before training, as some schedules ask for, is not reported.
+    ## Sources
+    PyTorch documentation, "Optimizing Model Parameters".
+    """
+
+    explains = ("learning-rate-too-low",)
+    reads = ("loop",)
+
+    fewest_steps = Limit(3, unit="steps", why="a step or two before training quieten a schedule's warning")
+    share = Limit(0.5, unit="share of watched steps", why="an idle step now and then may be a skipped batch")
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Count the steps without a backward pass."""
+        for optimizer in seen.optimizers:
+            idle = optimizer.without_backward
+            if optimizer.watched == 0:
+                yield self.cannot_tell(f"no step of {optimizer.kind} was watched")
+            elif idle >= self.fewest_steps and idle >= self.share * optimizer.watched:
+                yield self._report(optimizer, seen)
+
+    def _report(self, optimizer: Optimizer, seen: History) -> Finding:
+        name = receiver(optimizer.step_site, "step", "optimizer")
+        loss = seen.main_loss()
+        idle = f"{optimizer.without_backward} of {optimizer.watched}"
+        computed = [Evidence("loss computed at", at(loss.site), "followed by backward()")] if loss else []
+        return self.finding(
+            f"{optimizer.kind} steps without a backward pass: {idle} steps",
+            sureness=Sureness.CERTAIN,
+            place=place_at(optimizer.step_site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                Evidence(
+                    "watched steps before which no backward pass ran and no gradient changed", idle, "0"
+                ),
+                Evidence(
+                    "calls of backward() in the whole run", seen.loop.backward_calls, "1 or more a step"
+                ),
+                *computed,
+            ],
+            cause="A step moves weights along their gradients, and only a backward pass makes gradients.",
+            fixes=["Compute the gradients before the step:\n" + code("loss.backward()", f"{name}.step()")],
+        )
+
+    bad = {
+        "no backward pass at all": History(
+            steps=200,
+            optimizers=(
+                Optimizer(
+                    "SGD",
+                    watched=9,
+                    without_backward=9,
+                    without_gradient=9,
+                    step_site=Site("train.py", 21, "train", "opt.step()"),
+                ),
+            ),
+            losses=(LossCall("cross_entropy", Site("train.py", 20, "train"), training_calls=9),),
+        ),
+        "three of six steps": _run(backward_calls=100, watched=6, without_backward=3),
+    }
+    good = {
+        "one backward pass a step": _run(backward_calls=200, watched=9),
+        "two steps before training": _run(watched=2, without_backward=2),
+        "skipped batches": _run(backward_calls=120, watched=100, without_backward=49),
+        "gradients written by hand": _run(watched=9),
+        "nothing watched": _run(),
+    }
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_digits
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_digits()
+        images = torch.tensor(data.data, dtype=torch.float32)
+        images = (images - images.mean()) / images.std()
+        labels = torch.tensor(data.target)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(images, labels), batch_size=64, shuffle=True
+        )
+        model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+        for epoch in range(8):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(x), y)
+                # add: loss.backward()
+                optimizer.step()
+        print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
+        """)

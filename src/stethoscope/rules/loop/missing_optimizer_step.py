@@ -1,0 +1,128 @@
+"""Gradients that no optimizer ever applies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.code import Site
+from stethoscope.facts.training import History, Loop, Optimizer
+from stethoscope.rules.sites import at, code, place_at
+
+
+def _run(finished: bool = True, **facts: Any) -> History:
+    return History(optimizers=(Optimizer("SGD", num_parameters=4, **facts),), finished=finished)
+
+
+class MissingOptimizerStep(Rule):
+    """Gradients are computed but no optimizer ever applies them.
+
+    ## What it sees
+    An optimizer that was made and never stepped, backward passes that brought gradients to its parameters,
+    and weights that are still what they were at the start.
+    ## Why it hurts
+    `backward()` only fills `.grad`. Without `step()` no weight moves, and the loss stays what it was.
+    ## How to fix it
+    Call `optimizer.step()` after `backward()`.
+    ## When it is not a fault
+    Gradient accumulation: several backward passes belong to one step, so a run that is still going on must
+    have made many passes before this is said. Weights updated by hand move, and steps left out by a gradient
+    scaler are counted as such; neither is reported.
+    ## Sources
+    PyTorch documentation, "Optimizing Model Parameters".
+    """
+
+    explains = ("learning-rate-too-low",)
+    reads = ("loop",)
+
+    fewest_passes = Limit(8, unit="backward passes", why="a short run may end before its first step")
+    passes_while_running = Limit(
+        256, unit="backward passes", why="more than are accumulated for one step in practice"
+    )
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Look for optimizers with gradients, without a step, with weights that stood still."""
+        if not seen.optimizers:
+            yield self.cannot_tell("no optimizer was made")
+        needed = self.fewest_passes if seen.finished else self.passes_while_running
+        for optimizer in seen.optimizers:
+            if optimizer.steps or optimizer.skipped_steps or optimizer.backwards_since_step < needed:
+                continue
+            if optimizer.parameters_moved is None:
+                yield self.cannot_tell(f"the weights of {optimizer.kind} were not looked at")
+            elif not optimizer.parameters_moved:
+                yield self._report(optimizer, seen)
+
+    def _report(self, optimizer: Optimizer, seen: History) -> Finding:
+        passes = optimizer.backwards_since_step
+        site = seen.loop.backward_sites[0] if seen.loop.backward_sites else None
+        return self.finding(
+            f"{optimizer.kind} never steps: {passes} backward passes, no weight moved",
+            sureness=Sureness.CERTAIN,
+            place=place_at(site or optimizer.site),
+            evidence=[
+                Evidence(
+                    f"steps of {optimizer.kind}, made at {at(optimizer.site)}",
+                    f"0 in {passes} backward passes",
+                    "1 after each backward pass, or after each group of them",
+                ),
+                Evidence(
+                    "tensors whose weights changed since the start", 0, optimizer.num_parameters, "sampled"
+                ),
+            ],
+            cause="The backward passes fill the gradients, and nothing applies them to the weights.",
+            fixes=["Step after the backward pass:\n" + code("loss.backward()", "optimizer.step()")],
+            unless="the gradients themselves are what the script is after.",
+        )
+
+    bad = {
+        "never stepped": History(
+            optimizers=(
+                Optimizer(
+                    "Adam",
+                    Site("train.py", 9, "", "opt = torch.optim.Adam(model.parameters())"),
+                    num_parameters=6,
+                    backwards_since_step=400,
+                    parameters_moved=False,
+                ),
+            ),
+            loop=Loop(backward_calls=400, backward_sites=(Site("train.py", 20, "", "loss.backward()"),)),
+        ),
+        "eight passes in a finished run": _run(backwards_since_step=8, parameters_moved=False),
+        "many passes in a run that goes on": _run(False, backwards_since_step=256, parameters_moved=False),
+    }
+    good = {
+        "steps each time": _run(steps=100, backwards_since_step=0, parameters_moved=True),
+        "accumulates when the run ends": _run(steps=3, backwards_since_step=31, parameters_moved=True),
+        "seven passes": _run(backwards_since_step=7, parameters_moved=False),
+        "accumulates still": _run(False, backwards_since_step=255, parameters_moved=False),
+        "moved by hand": _run(backwards_since_step=400, parameters_moved=True),
+        "skipped by a gradient scaler": _run(backwards_since_step=9, skipped_steps=9, parameters_moved=False),
+        "weights not looked at": _run(backwards_since_step=400),
+    }
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_digits
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_digits()
+        images = torch.tensor(data.data, dtype=torch.float32)
+        images = (images - images.mean()) / images.std()
+        labels = torch.tensor(data.target)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(images, labels), batch_size=64, shuffle=True
+        )
+        model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+        for epoch in range(8):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(x), y)
+                loss.backward()
+                # add: optimizer.step()
+        print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
+        """)

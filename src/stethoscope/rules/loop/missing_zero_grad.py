@@ -1,0 +1,131 @@
+"""Gradients that are never cleared between steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.code import Site
+from stethoscope.facts.training import History, Optimizer
+from stethoscope.rules.sites import at, code, place_at, receiver
+
+
+def _run(**facts: Any) -> History:
+    return History(steps=200, optimizers=(Optimizer("SGD", **facts),))
+
+
+class MissingZeroGrad(Rule):
+    """Gradients of earlier steps are never cleared between optimizer steps.
+
+    ## What it sees
+    The gradients that an optimizer finds at a step, compared with those it left behind at the step before:
+    they are the same numbers with new ones added.
+    ## Why it hurts
+    `backward()` adds to `.grad`. Without clearing, step 100 moves along the sum of 100 gradients, most of
+    them computed for weights of long ago: steps grow and their direction goes stale, as with a momentum of 1.
+    ## How to fix it
+    Clear the gradients once for each step, before `backward()`: `optimizer.zero_grad()`.
+    ## When it is not a fault
+    Gradient accumulation: several backward passes for one step, cleared after the step. That is not reported,
+    since nothing is carried over from one step to the next.
+    ## Sources
+    PyTorch documentation, "Zeroing out gradients in PyTorch", and `torch.Tensor.backward` ("accumulates
+    gradients in the leaves").
+    """
+
+    explains = (
+        "dying-relu",
+        "exploding-gradients",
+        "learning-rate-too-high",
+        "loss-not-finite",
+        "numerical-instability",
+    )
+    reads = ("loop",)
+
+    fewest_steps = Limit(3, unit="steps", why="one step may keep its gradients on purpose")
+    share = Limit(0.5, unit="share of compared steps", why="now and then is a choice")
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Count the steps at which old gradients were still there."""
+        for optimizer in seen.optimizers:
+            if optimizer.compared == 0:
+                yield self.cannot_tell(f"no two steps of {optimizer.kind} in a row were watched")
+            elif optimizer.not_cleared >= self.fewest_steps and optimizer.not_cleared >= self.share * (
+                optimizer.watched - 1
+            ):
+                yield self._report(optimizer, seen)
+
+    def _report(self, optimizer: Optimizer, seen: History) -> Finding:
+        name = receiver(optimizer.step_site, "step", "optimizer")
+        carried = f"{optimizer.not_cleared} of {optimizer.compared} steps"
+        if optimizer.clear_site:
+            title = f"gradients outlive their step at {carried}"
+            clearing = Evidence("gradients are cleared at", at(optimizer.clear_site), "before each step")
+        else:
+            title = f"gradients are never cleared: {carried} reused old ones"
+            clearing = Evidence("calls that clear gradients", 0, "1 for each step")
+        return self.finding(
+            title,
+            sureness=Sureness.CERTAIN,
+            place=place_at(optimizer.step_site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                Evidence(
+                    f"watched steps of {optimizer.kind} whose gradients still held those of the step before",
+                    carried,
+                    "0",
+                    "compared number by number",
+                ),
+                clearing,
+            ],
+            cause="`backward()` adds to the gradients that are there, so each step moves along the sum of "
+            "all gradients since they were last cleared.",
+            fixes=[
+                "Clear them once for each step, before the backward pass:\n" + code(f"{name}.zero_grad()")
+            ],
+            unless="old gradients are meant to add up over steps.",
+        )
+
+    bad = {
+        "never cleared": _run(compared=8, not_cleared=8, step_site=Site("train.py", 21, "", "opt.step()")),
+        "cleared once an epoch only": _run(
+            compared=8, not_cleared=4, clear_site=Site("train.py", 15, "", "opt.zero_grad()")
+        ),
+        "a run of four steps": _run(compared=3, not_cleared=3),
+        "the second of two optimizers": History(
+            steps=50,
+            optimizers=(Optimizer("Adam", compared=8), Optimizer("SGD", compared=8, not_cleared=8)),
+        ),
+    }
+    good = {
+        "cleared each time": _run(compared=8),
+        "kept at two steps of three": _run(compared=3, not_cleared=2),
+        "a restart kept them now and then": _run(compared=59, not_cleared=29),
+        "one step only": _run(watched=1),
+        "accumulation over four backward passes": _run(compared=8, backward_with_gradient=36),
+    }
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_digits
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_digits()
+        images = torch.tensor(data.data, dtype=torch.float32)
+        images = (images - images.mean()) / images.std()
+        labels = torch.tensor(data.target)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(images, labels), batch_size=64, shuffle=True
+        )
+        model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+        for epoch in range(8):
+            for x, y in loader:
+                loss = nn.functional.cross_entropy(model(x), y)
+                # add: optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
+        """)

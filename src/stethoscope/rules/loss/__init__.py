@@ -1,0 +1,1 @@
+"""The loss: what goes into it."""

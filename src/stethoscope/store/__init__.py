@@ -1,0 +1,1 @@
+"""A run on disk: a folder that is written while training and read while written."""

@@ -1,0 +1,185 @@
+"""Every rule, whatever it is about: its page, its examples, its limits, and how its findings read.
+
+No rule is named here. The bug programs are run in `test_bugs.py`.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from stethoscope.core.finding import CannotTell, Finding
+from stethoscope.core.rule import HEADINGS, Rule
+from stethoscope.facts.training import PARTS, History
+from stethoscope.rules import all_rules
+
+RULES = all_rules()
+BANNED = re.compile(
+    r"\b(illegal|simply|just|obvious\w*|stupid|wrongly|forgot\w*|careless\w*|mistake\w*|oops|sorry)\b"
+    r"|!(?!=)|[\U0001F300-\U0001FAFF]",
+    re.I,
+)
+EXAMPLES = [
+    pytest.param(rule, should_speak, facts, id=f"{rule.name}::{name}")
+    for rule in RULES
+    for should_speak, examples in ((True, rule.bad), (False, rule.good))
+    for name, facts in examples.items()
+]
+LIMITS = [
+    pytest.param(rule, name, direction, id=f"{rule.name}.{name} {word}")
+    for rule in RULES
+    for name in rule.limits()
+    for direction, word in ((-1, "down"), (1, "up"))
+]
+each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+
+
+def verdict(rule: type[Rule], facts: History, **overrides: float) -> list[str]:
+    """What the rule says, without its words: a severity for each finding, or that it cannot tell."""
+    return sorted(
+        "cannot tell" if isinstance(said, CannotTell) else said.severity.value
+        for said in rule(overrides).in_training(facts)
+    )
+
+
+@pytest.fixture(
+    params=[
+        pytest.param((rule, facts), id=f"{rule.name}::{name}")
+        for rule in RULES
+        for name, facts in rule.bad.items()
+    ]
+)
+def finding(request: pytest.FixtureRequest) -> Finding:
+    """The first finding about each bad example."""
+    rule, facts = request.param
+    return next(said for said in rule().in_training(facts) if isinstance(said, Finding))
+
+
+def texts(finding: Finding) -> Iterator[str]:
+    """Everything in a finding that a person reads, fixes and quoted code left out."""
+    yield finding.title
+    yield finding.cause
+    yield finding.unless
+    for evidence in finding.evidence:
+        yield from (evidence.what, str(evidence.seen), str(evidence.healthy), evidence.source)
+
+
+@each_rule
+def test_a_page_has_a_summary_and_the_five_headings_in_order(rule: type[Rule]) -> None:
+    page = rule.page()
+    assert tuple(page) == ("", *HEADINGS)
+    assert all(page.values()), "an empty section"
+    summary = page[""].splitlines()[0]
+    assert len(summary) <= 100
+    assert summary.endswith(".")
+
+
+@each_rule
+def test_a_rule_has_examples_of_both_kinds_and_no_two_are_equal(rule: type[Rule]) -> None:
+    examples = [*rule.bad.values(), *rule.good.values()]
+    assert rule.bad
+    assert rule.good
+    assert not set(rule.bad) & set(rule.good)
+    assert len({pickle.dumps(facts) for facts in examples}) == len(examples)
+
+
+@each_rule
+def test_a_rule_reads_known_parts_and_explains_known_rules(rule: type[Rule]) -> None:
+    assert rule.reads
+    assert set(rule.reads) <= set(PARTS)
+    assert set(rule.explains) <= {other.name for other in RULES} - {rule.name}
+
+
+@each_rule
+def test_a_rule_is_silent_when_nothing_was_heard(rule: type[Rule]) -> None:
+    assert not [said for said in rule().in_training(History()) if isinstance(said, Finding)]
+
+
+@each_rule
+def test_a_bug_program_is_python_before_and_after_its_repair(rule: type[Rule]) -> None:
+    faulty, fixed = rule.bug.faulty(seed=1), rule.bug.fixed(seed=1)
+    compile(faulty, "faulty", "exec")
+    compile(fixed, "fixed", "exec")
+    assert faulty != fixed
+    assert "SEED" in rule.bug.text
+    assert "SEED" not in faulty
+    assert len(faulty.splitlines()) <= 45
+
+
+@pytest.mark.parametrize(("rule", "should_speak", "facts"), EXAMPLES)
+def test_bad_examples_speak_and_good_ones_are_silent(
+    rule: type[Rule], should_speak: bool, facts: History
+) -> None:
+    said = list(rule().in_training(facts))
+    assert any(isinstance(each, Finding) for each in said) == should_speak, said
+
+
+@pytest.mark.parametrize(("rule", "should_speak", "facts"), EXAMPLES)
+def test_the_same_history_gives_the_same_words(rule: type[Rule], should_speak: bool, facts: History) -> None:
+    before = pickle.dumps(facts)
+    assert list(rule().in_training(facts)) == list(rule().in_training(facts))
+    assert pickle.dumps(facts) == before, "the rule changed its facts"
+
+
+@pytest.mark.parametrize(("rule", "name", "direction"), LIMITS)
+def test_a_limit_moved_a_little_changes_the_verdict_of_some_example(
+    rule: type[Rule], name: str, direction: int
+) -> None:
+    value = rule.limits()[name].value
+    little = 0.05 * abs(value)
+    if value >= 2 and value == int(value):  # a count: it moves by whole numbers
+        little = max(1.0, little)
+    examples = {**rule.bad, **rule.good}
+    changed = [
+        example
+        for example, facts in examples.items()
+        if verdict(rule, facts) != verdict(rule, facts, **{name: value + direction * little})
+    ]
+    assert changed, f"no example stands next to {rule.name}.{name} = {value:g}"
+
+
+@each_rule
+def test_limits_say_their_unit_and_their_reason(rule: type[Rule]) -> None:
+    for limit in rule.limits().values():
+        assert limit.unit, limit.name
+        assert len(limit.why) > 10, limit.name
+
+
+def test_a_title_states_in_one_line(finding: Finding) -> None:
+    title = finding.title
+    assert 10 <= len(title) <= 72, len(title)
+    assert "\n" not in title
+    assert not title.endswith(".")
+    assert title[0] in "`'0123456789" or title[0].islower() or title.split()[0] in {"NaN", "infinity"}, title
+
+
+def test_evidence_is_a_measured_value_beside_a_healthy_one(finding: Finding) -> None:
+    assert finding.evidence
+    for evidence in finding.evidence:
+        assert all((evidence.what, str(evidence.seen), str(evidence.healthy)))
+    measured = " ".join(f"{e.what} {e.seen}" for e in finding.evidence)
+    assert re.search(r"\d", measured), "no number in the evidence"
+
+
+def test_a_finding_says_why_and_what_to_do_in_code(finding: Finding) -> None:
+    assert finding.cause.endswith(".")
+    assert finding.cause[0].isupper() or finding.cause[0] in "`0123456789"
+    assert finding.fixes
+    assert any("    " in fix.text or "`" in fix.text or fix.edit for fix in finding.fixes)
+
+
+def test_a_finding_blames_nobody_and_advises_only_in_its_fixes(finding: Finding) -> None:
+    for text in texts(finding):
+        quoted = re.sub(r"`[^`]*`", "", text)
+        assert not BANNED.search(quoted), text
+        assert not re.search(r"\byour?\b", quoted, re.I), text
+    for fix in finding.fixes:
+        assert not BANNED.search("\n".join(ln for ln in fix.text.splitlines() if not ln.startswith("    ")))
+
+
+def test_a_finding_prints_whole_numbers_not_representations(finding: Finding) -> None:
+    for text in (*texts(finding), *(fix.text for fix in finding.fixes)):
+        assert not re.search(r"\bnan\b|np\.|float\d\d\(|\d\.\d{7,}|None\b", text), text
