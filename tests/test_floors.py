@@ -44,7 +44,7 @@ def test_what_is_only_imported_for_types_counts_too() -> None:
 
 
 def test_torch_is_imported_in_its_room_only() -> None:
-    found = [p.name for p in files() if room_of(p) != "observe" and imports_package(p.read_text(), "torch")]
+    found = [str(p) for p in files() if room_of(p) != "observe" and imports_package(p.read_text(), "torch")]
     assert not found
 
 

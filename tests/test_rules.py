@@ -38,9 +38,9 @@ each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 
 
 def verdict(rule: type[Rule], facts: History, **overrides: float) -> list[str]:
-    """What the rule says, without its words: a severity for each finding, or that it cannot tell."""
+    """What the rule says, without its words: how bad and how sure, or that it cannot tell."""
     return sorted(
-        "cannot tell" if isinstance(said, CannotTell) else said.severity.value
+        "cannot tell" if isinstance(said, CannotTell) else f"{said.severity.value}, {said.sureness.value}"
         for said in rule(overrides).in_training(facts)
     )
 

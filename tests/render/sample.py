@@ -1,9 +1,10 @@
-"""Small networks trained for real in numpy, so that the pictures are drawn from numbers that training makes."""
+"""Small networks trained for real in numpy: the pictures are drawn from numbers that training makes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -45,7 +46,7 @@ class Net:
         sizes = [FEATURES, *[self.width] * (self.depth - 1), CLASSES]
         self.weights = [
             rng.normal(0, self.weight_scale / np.sqrt(rows), (rows, columns))
-            for rows, columns in zip(sizes, sizes[1:], strict=False)
+            for rows, columns in pairwise(sizes)
         ]
 
     def forward(self, x: np.ndarray) -> list[np.ndarray]:
@@ -99,13 +100,24 @@ def parameter_row(weight: np.ndarray, gradient: np.ndarray, rate: float) -> list
 
 @lru_cache
 def trained(
-    depth: int = 6, steps: int = 400, activation: str = "relu", rate: float = 0.1, scale: float = 1.4, nan_at: int = -1
+    depth: int = 6,
+    steps: int = 400,
+    activation: str = "relu",
+    rate: float = 0.1,
+    scale: float = 1.4,
+    nan_at: int = -1,
 ) -> History:
     """The history of a real training on ten noisy clusters; from `nan_at` on, a batch holds a NaN."""
     rng = np.random.default_rng(7)
     centres = rng.normal(0, 1.2, (CLASSES, FEATURES))
     net = Net(depth, activation=activation, weight_scale=scale)
-    looks = sorted({*range(20), *range(0, steps, max(1, steps // 180)), *(range(nan_at, nan_at + 20) if nan_at > 0 else ())})
+    looks = sorted(
+        {
+            *range(20),
+            *range(0, steps, max(1, steps // 180)),
+            *(range(nan_at, nan_at + 20) if nan_at > 0 else ()),
+        }
+    )
     losses, norms, validation, layer_rows, parameter_rows = [], [], [], [], []
     with np.errstate(all="ignore"):
         for step in range(steps):
@@ -119,7 +131,9 @@ def trained(
             norms.append(float(np.sqrt(sum((slope**2).sum() for slope in slopes))))
             if step in looks:
                 layer_rows.append([statistics_of(o, g) for o, g in zip(outputs[1:], flows, strict=True)])
-                parameter_rows.append([parameter_row(w, g, rate) for w, g in zip(net.weights, slopes, strict=True)])
+                parameter_rows.append(
+                    [parameter_row(w, g, rate) for w, g in zip(net.weights, slopes, strict=True)]
+                )
             for weight, slope in zip(net.weights, slopes, strict=True):
                 weight -= rate * slope
             if step % 50 == 49:
@@ -145,7 +159,12 @@ def _history(net, steps, rate, looks, losses, norms, validation, layer_rows, par
     site = Site("train.py", 31, "main", "loss = F.cross_entropy(model(images), labels)")
     curves = (
         Curve("training loss", "loss", "training", every, np.array(losses), site),
-        Curve("validation loss", "loss", "validation", *(np.array(column) for column in zip(*validation, strict=True))),
+        Curve(
+            "validation loss",
+            "loss",
+            "validation",
+            *(np.array(column) for column in zip(*validation, strict=True)),
+        ),
         Curve("learning rate", "learning rate", "training", every, np.full(steps, rate)),
         Curve("gradient norm", "norm", "training", every, np.array(norms)),
     )
@@ -155,14 +174,14 @@ def _history(net, steps, rate, looks, losses, norms, validation, layer_rows, par
         models=(Model("Net", "Net", count, count, optimized_share=1.0),),
         layers=layers,
         parameters=parameters,
-        optimizers=(Optimizer("SGD", Site("train.py", 24), Site("train.py", 33), ({"lr": rate, "momentum": 0.0},)),),
+        optimizers=(Optimizer("SGD", Site("train.py", 24), Site("train.py", 33), ({"lr": rate},)),),
         loop=observed_loop(),
         losses=(LossCall("cross_entropy", site, training_calls=steps, chance=float(np.log(CLASSES))),),
         curves=curves,
         telemetry=Telemetry(
             np.array(looks),
-            np.array(layer_rows, np.float32).reshape(len(looks), len(layers), len(LAYER_STATISTICS)),
-            np.array(parameter_rows, np.float32).reshape(len(looks), len(parameters), len(PARAMETER_STATISTICS)),
+            np.array(layer_rows, np.float32).reshape(len(looks), -1, len(LAYER_STATISTICS)),
+            np.array(parameter_rows, np.float32).reshape(len(looks), -1, len(PARAMETER_STATISTICS)),
         ),
         sampling=Sampling(
             looks=len(looks), burst_looks=20, steps=steps, look_seconds=0.0021, step_seconds=0.0064,
@@ -179,7 +198,9 @@ def observed_loop() -> Loop:
         ("backward", 32, "loss.backward()", ""),
         ("step", 33, "optimizer.step()", "SGD"),
     )
-    cycle = tuple(LoopEvent(what, Site("train.py", line, "main", text), detail) for what, line, text, detail in calls)
+    cycle = tuple(
+        LoopEvent(what, Site("train.py", line, "main", text), detail) for what, line, text, detail in calls
+    )
     return Loop(cycle, cycles_watched=64, backward_calls=400)
 
 
@@ -224,7 +245,13 @@ def record() -> RunRecord:
         git={"commit": "8c1f2d09ab4411", "branch": "main", "dirty": True, "diff": "-lr = 0.1\n+lr = 0.3\n"},
         python="3.11.9",
         packages={"torch": "2.13.0", "numpy": "2.4.1", "scikit-learn": "1.7.2", "rich": "15.0.0"},
-        hardware={"system": "Linux 6.8", "processor": "x86_64", "cores": 8, "memory_gib": 31.2, "torch_threads": 4},
+        hardware={
+            "system": "Linux 6.8",
+            "processor": "x86_64",
+            "cores": 8,
+            "memory_gib": 31.2,
+            "torch_threads": 4,
+        },
         environment={"OMP_NUM_THREADS": "4"},
         seeds={"torch": 0},
         arguments={"epochs": 3, "lr": 0.1},

@@ -17,14 +17,26 @@ from stethoscope.core.finding import (
     Severity,
     Sureness,
 )
+from stethoscope.core.text import number
 from stethoscope.facts.training import History
 
 CHECKED = (
-    "dying-relu", "exploding-gradients", "gradients-cleared-before-step", "learning-rate-too-high", "loss-not-finite",
-    "missing-backward", "missing-optimizer-step", "missing-zero-grad", "parameters-not-in-optimizer",
-    "softmax-before-cross-entropy", "target-shape-broadcast", "training-in-eval-mode", "unnormalized-input",
-    "unshuffled-data", "vanishing-gradients",
-)  # fmt: skip
+    "dying-relu",
+    "exploding-gradients",
+    "gradients-cleared-before-step",
+    "learning-rate-too-high",
+    "loss-not-finite",
+    "missing-backward",
+    "missing-optimizer-step",
+    "missing-zero-grad",
+    "parameters-not-in-optimizer",
+    "softmax-before-cross-entropy",
+    "target-shape-broadcast",
+    "training-in-eval-mode",
+    "unnormalized-input",
+    "unshuffled-data",
+    "vanishing-gradients",
+)
 NOT_CHECKED = (
     CannotTell("overfitting", "no validation data passed through the model"),
     CannotTell("validation-in-train-mode", "no validation data passed through the model"),
@@ -43,22 +55,35 @@ def missing_zero_grad(history: History) -> Finding:
         rank=1,
         title="gradients of `SGD` are never cleared: each step adds to the last",
         place=Place(file="train.py", line=32, text="loss.backward()", steps=(0, history.steps - 1)),
-        cause="the loop calls `backward()` and `step()` but never `zero_grad()`, so the optimizer follows the sum "
-        "of all gradients since the start instead of the gradient of this batch.",
+        cause="the loop calls `backward()` and `step()` but never `zero_grad()`, so the optimizer follows "
+        "the sum of all gradients since the start instead of the gradient of this batch.",
         evidence=(
-            Evidence("steps that began with the old gradient", "64 of 64 watched", 0, "by the loop's own order"),
             Evidence(
-                "gradient norm, last step", norms.values[-1].item(), "0.1 to 10",
-                plot=Plot(tuple(norms.steps.tolist()), tuple(norms.values.tolist()), "gradient norm", (0.1, 10.0), True),
+                "steps that began with the old gradient", "64 of 64 watched", 0, "by the loop's own order"
+            ),
+            Evidence(
+                "gradient norm, last step",
+                norms.values[-1].item(),
+                "0.1 to 10",
+                plot=Plot(
+                    tuple(norms.steps.tolist()),
+                    tuple(norms.values.tolist()),
+                    "gradient norm",
+                    (0.1, 10.0),
+                    True,
+                ),
             ),
         ),
         fixes=(
-            Fix("Clear the gradients before each backward pass:\n    optimizer.zero_grad()\n    loss.backward()"),
+            Fix(
+                "Clear the gradients before each backward pass:\n"
+                "    optimizer.zero_grad()\n    loss.backward()"
+            ),
             Fix("Or clear them after the step, which does the same.", safe=True),
         ),
         unless="gradients are gathered over several batches on purpose, and cleared after them.",
         proof=Proof("gradients cleared before each backward pass, 30 steps", 2.31, 0.402, "cured"),
-    )  # fmt: skip
+    )
     return finding.folded(stuck(history))
 
 
@@ -71,7 +96,9 @@ def stuck(history: History) -> Finding:
         sureness=Sureness.CERTAIN,
         title="the training loss stays at 2.31 for 400 steps",
         cause="the loss has not come 10 % below what guessing reaches.",
-        evidence=(Evidence("training loss, last 40 steps", 2.311, "below 2.07", "guessing among 10 classes: 2.303"),),
+        evidence=(
+            Evidence("training loss, last 40 steps", 2.311, "below 2.07", "guessing among 10 classes: 2.303"),
+        ),
         fixes=(Fix("See the finding above."),),
         place=Place(steps=(0, history.steps - 1)),
     )
@@ -88,16 +115,21 @@ def vanishing_gradients(history: History) -> Finding:
         severity=Severity.ERROR,
         sureness=Sureness.LIKELY,
         rank=1,
-        title=f"gradients shrink {fall:.1g}-fold between the last layer and `net.0`",
-        cause="each sigmoid passes on at most a quarter of the gradient; eleven of them leave next to nothing.",
+        title=f"gradients shrink {number(fall)}-fold between the last layer and `net.0`",
+        cause="each sigmoid passes on at most a quarter of the gradient; eleven leave next to nothing.",
         evidence=(
-            Evidence("gradient of `net.0`, root mean square", first[-1], "above 1e-6", "sampled",
-                     Plot(tuple(history.telemetry.steps.tolist()), first, "gradient of net.0", (1e-6, None), True)),
+            Evidence(
+                "gradient of `net.0`, root mean square",
+                first[-1],
+                "above 1e-6",
+                "sampled",
+                Plot(tuple(history.telemetry.steps.tolist()), first, "gradient of net.0", (1e-6, None), True),
+            ),
             Evidence("gradient of the last layer", float(depth[-1, -1]), "1e-4 to 1", "sampled"),
         ),
         fixes=(Fix("Replace the sigmoids between the layers by ReLUs:\n    nn.ReLU()"),),
         place=Place(module="net.0", steps=(0, history.steps - 1)),
-    )  # fmt: skip
+    )
 
 
 def loss_not_finite(history: History) -> Finding:
@@ -115,13 +147,29 @@ def loss_not_finite(history: History) -> Finding:
         cause="one value of the input was NaN. One step later every weight was NaN too, and stays so.",
         evidence=(
             Evidence("values that are NaN in the input of step 230", "1 of 512", 0),
-            Evidence("training loss", float("nan"), "a number", "",
-                     Plot(tuple(loss.steps.tolist()), tuple(loss.values.tolist()), "training loss", (None, 2.303), True)),
+            Evidence(
+                "training loss",
+                float("nan"),
+                "a number",
+                "",
+                Plot(
+                    tuple(loss.steps.tolist()),
+                    tuple(loss.values.tolist()),
+                    "training loss",
+                    (None, 2.303),
+                    True,
+                ),
+            ),
         ),
         fixes=(Fix("Find the row and leave it out:\n    assert torch.isfinite(images).all()"),),
-        place=Place(file="train.py", line=31, text="loss = F.cross_entropy(outputs, labels)", module="net.0",
-                    steps=(first, history.steps - 1)),
-    )  # fmt: skip
+        place=Place(
+            file="train.py",
+            line=31,
+            text="loss = F.cross_entropy(outputs, labels)",
+            module="net.0",
+            steps=(first, history.steps - 1),
+        ),
+    )
 
 
 def slow_rate(history: History) -> Finding:

@@ -25,7 +25,7 @@ MOST_ROWS = 12
 @click.argument("a")
 @click.argument("b")
 @click.option("--store", type=click.Path(path_type=Path), help="Folder of all runs.  [default: runs]")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all of it here; - is stdout.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write it here; - is stdout.")
 def command(a: str, b: str, store: Path | None, json_file: Path | None) -> int:
     """Compare the recorded runs A and B: folders, ids, the beginning of one, its two words, or `last`."""
     place = store or Path(read_settings(Path.cwd()).store)
@@ -48,20 +48,19 @@ def _document(found: Comparison) -> dict[str, object]:
 
 
 def _print(found: Comparison) -> None:
-    names = Column(found.a.id), Column(found.b.id)
-    runs = [("", "A", "B"), ("state", found.a.state, found.b.state), ("steps", _steps(found.a), _steps(found.b))]
-    print_table((Column("", whole=True), *names), runs, sys.stdout)
+    columns = Column(""), Column("run", whole=True), Column("state"), Column("steps", right=True)
+    runs = [(name, r.id, r.state, _steps(r)) for name, r in (("A", found.a), ("B", found.b))]
+    print_table(columns, runs, sys.stdout)
     print_line("", sys.stdout)
     if found.differences:
-        columns = Column("what differs"), Column("A"), Column("B")
-        print_table(columns, list(_difference_rows(found.differences)), sys.stdout)
+        differing = Column("what differs"), Column("A"), Column("B")
+        print_table(differing, list(_difference_rows(found.differences)), sys.stdout)
     else:
         print_line("Nothing that was recorded of code, settings and machine differs.", sys.stdout)
     print_line("", sys.stdout)
     if found.curves:
-        columns = Column("what came of it"), Column("A", right=True), Column("B", right=True)
-        rows = [row for curve in found.curves for row in _curve_rows(curve)]
-        print_table(columns, rows, sys.stdout)
+        reached = Column("what came of it"), Column("A", right=True), Column("B", right=True)
+        print_table(reached, [row for curve in found.curves for row in _curve_rows(curve)], sys.stdout)
         for curve in found.curves:
             print_line(_parting(curve), sys.stdout)
     for run, only in (("A", found.only_a), ("B", found.only_b)):
@@ -86,7 +85,8 @@ def _curve_rows(curve: CurveComparison) -> Iterator[tuple[str, str, str]]:
     yield f"{curve.name}, final", shown(curve.final_a), shown(curve.final_b)
     yield f"{curve.name}, best", shown(curve.best_a), shown(curve.best_b)
     if curve.target == curve.target:
-        yield f"{curve.name}, step that reached {shown(curve.target)}", _step(curve.steps_a), _step(curve.steps_b)
+        what = f"{curve.name}, step that reached {shown(curve.target)}"
+        yield what, _step(curve.steps_a), _step(curve.steps_b)
 
 
 def _step(step: int | None) -> str:

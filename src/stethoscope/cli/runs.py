@@ -26,7 +26,7 @@ COLUMNS = (
 
 @click.command("runs")
 @click.option("--store", type=click.Path(path_type=Path), help="Folder of all runs.  [default: runs]")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the list here; - is stdout.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write it here; - is stdout.")
 def command(store: Path | None, json_file: Path | None) -> int:
     """List the recorded runs, newest last."""
     place = store or Path(read_settings(Path.cwd()).store)

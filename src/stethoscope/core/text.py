@@ -148,8 +148,16 @@ def wrapped(line: Line, width: int) -> list[Line]:
             rows.append(row)
             row = word
         else:
-            row = (*row, Piece(" "), *word) if row else word
+            row = _spaced(row, word) if row else word
     return [*rows, row] if row or not rows else rows
+
+
+def _spaced(row: Line, word: Line) -> Line:
+    """The row with a word behind it; what has the same role stays one piece."""
+    last, first = row[-1], word[0]
+    if last.role is first.role and first.role is not Role.NAME:
+        return (*row[:-1], Piece(f"{last.text} {first.text}", first.role), *word[1:])
+    return (*row, Piece(" "), *word)
 
 
 def _words(line: Line) -> list[Line]:

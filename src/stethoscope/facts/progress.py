@@ -6,17 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stethoscope.facts.training import Curve, Doubles, History
+from stethoscope.facts.training import Curve, Doubles, History, LossCall
 
 FEWEST_STEPS = 20
 """Shorter runs say nothing about progress: start and end would overlap in noise."""
+SAME_LOSS = 0.01
+"""A curve whose first value is within 1 % of what a loss function returned is the curve of that loss alone."""
+JUMP = 3.0
+"""A loss that trebles within five steps rose; where it began is its first value."""
 
 
 @dataclass(frozen=True)
 class Progress:
     """How the training loss moved.
 
-    `start`, `end` and `best` are medians over a tenth of the curve (3 to 50 points), so that one batch decides nothing.
+    `end` and `best` are medians over a tenth of the curve (3 to 50 points) and `start` over its first five
+    points, so that one batch decides nothing.
     """
 
     known: bool
@@ -24,12 +29,16 @@ class Progress:
     start: float = float("nan")
     end: float = float("nan")
     best: float = float("nan")
+    highest: float = float("nan")
+    """The largest single finite value."""
     chance: float = float("nan")
     """What a guess that ignores the input would reach; NaN when unknown."""
     noise: float = float("nan")
     """Spread of the loss from one step to the next (robust standard deviation)."""
     nonfinite_step: int = -1
     """First step with a loss that is NaN or infinite; -1 when there is none."""
+    ended_nonfinite: bool = False
+    """Whether the loss was NaN or infinite at the end: a single such value that training survived does not count."""
 
     @property
     def reference(self) -> float:
@@ -50,11 +59,16 @@ class Progress:
         return float((self.reference - self.end) / self.reference)
 
     @property
+    def is_good(self) -> bool:
+        """Whether the loss ended at less than half of what guessing gives, wherever it began."""
+        return bool(self.known and not self.ended_nonfinite and self.end < 0.5 * self.chance)
+
+    @property
     def learns_well(self) -> bool:
         """Whether the loss has clearly left chance: half of the way, or a fall of many times its noise."""
-        if not self.known or not np.isfinite(self.end):
+        if not self.known or self.ended_nonfinite:
             return False
-        if np.isfinite(self.gain) and self.gain >= 0.5:
+        if self.is_good or (np.isfinite(self.gain) and self.gain >= 0.5):
             return True
         fall = self.reference - self.end
         return bool(fall > 0.2 * abs(self.reference) and fall > 3 * self.noise)
@@ -62,9 +76,9 @@ class Progress:
     @property
     def is_stuck(self) -> bool:
         """Whether the loss has not come 10 % below the reference, or has become no number."""
-        if self.nonfinite_step >= 0:
+        if self.ended_nonfinite:
             return True
-        if not self.known:
+        if not self.known or self.is_good:
             return False
         if np.isfinite(self.gain):
             return bool(self.gain < 0.1)
@@ -74,11 +88,23 @@ class Progress:
 def progress_of(history: History) -> Progress:
     """The progress of the main training loss."""
     curve = history.curve("loss")
-    loss = history.main_loss()
-    chance = float("nan")
-    if loss is not None and loss.reduction == "mean":
-        chance = loss.chance
-    return progress_on(curve, chance) if curve is not None else Progress(known=False)
+    if curve is None:
+        return Progress(known=False)
+    return progress_on(curve, _chance(curve, history.main_loss()))
+
+
+def _chance(curve: Curve, loss: LossCall | None) -> float:
+    """The chance level of the loss, where the curve shows that loss and nothing else.
+
+    A loss divided for accumulation, weighted, or with other terms added begins at another value than the loss
+    function returned; its chance level is unknown.
+    """
+    if loss is None or loss.reduction != "mean" or not curve.values.size:
+        return float("nan")
+    first = float(curve.values[0])
+    if np.isfinite(loss.first_value) and abs(first - loss.first_value) > SAME_LOSS * abs(loss.first_value):
+        return float("nan")
+    return loss.chance
 
 
 def progress_on(curve: Curve, chance: float = float("nan")) -> Progress:
@@ -87,20 +113,33 @@ def progress_on(curve: Curve, chance: float = float("nan")) -> Progress:
     bad = np.flatnonzero(~np.isfinite(values))
     nonfinite_step = int(curve.steps[bad[0]]) if bad.size else -1
     finite: Doubles = values[np.isfinite(values)]
+    tail = values[-max(3, values.size // 10) :]
+    ended_nonfinite = bool(np.count_nonzero(~np.isfinite(tail)) * 2 > tail.size)
     if finite.size < FEWEST_STEPS:
-        return Progress(known=False, nonfinite_step=nonfinite_step)
+        return Progress(
+            known=False, chance=chance, nonfinite_step=nonfinite_step, ended_nonfinite=ended_nonfinite
+        )
     width = int(np.clip(finite.size // 10, 3, 50))
-    medians = np.median(np.lib.stride_tricks.sliding_window_view(finite, width)[:: max(1, width // 2)], axis=1)
-    # The start of a run falls fast: its first few steps stand for it, not its first tenth.
-    start = float(np.median(finite[: min(width, 5)]))
+    medians = np.median(
+        np.lib.stride_tricks.sliding_window_view(finite, width)[:: max(1, width // 2)], axis=1
+    )
     end = float(np.median(finite[-width:]))
-    jumps = np.abs(np.diff(finite))
     return Progress(
         known=True,
-        start=start,
+        start=_start(finite, width),
         end=end,
         best=float(min(medians.min(), end)),
+        highest=float(finite.max()),
         chance=chance,
-        noise=float(1.05 * np.median(jumps)),
+        noise=float(1.05 * np.median(np.abs(np.diff(finite)))),
         nonfinite_step=nonfinite_step,
+        ended_nonfinite=ended_nonfinite,
     )
+
+
+def _start(finite: Doubles, width: int) -> float:
+    """Where the loss began. A run falls fast, so its first few steps stand for it, not its first tenth."""
+    start = float(np.median(finite[: min(width, 5)]))
+    first = float(finite[0])
+    # A run that diverges at once did not begin where it was thrown to.
+    return first if start > JUMP * first > 0 else start

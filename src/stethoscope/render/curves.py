@@ -51,7 +51,7 @@ def _is_flat(key: str, curves: list[Curve]) -> bool:
 
 def _packed(curve: Curve) -> dict[str, Any]:
     is_training = curve.phase == "training"
-    trace = traced(curve.steps.tolist(), curve.values.tolist())
+    trace = traced(curve.steps, curve.values)
     smooth = is_training and curve.kind != "learning rate"
     return {
         "name": curve.name,

@@ -47,6 +47,8 @@ class Statistic:
     high: float
     log: bool
     ramp: str
+    part: str
+    """What the collector must have gathered for it, one of `stethoscope.facts.training.PARTS`."""
     field: Callable[[History, list[int]], Field]
 
 
@@ -71,7 +73,9 @@ def _of_parameters(above: str, below: str = "") -> Callable[[History, list[int]]
         looks = history.telemetry.steps.size
         values = np.full((looks, len(order)), np.nan)
         broken = np.zeros((looks, len(order)), bool)
-        shown = []
+        shown: list[int] = []
+        if history.telemetry.parameters.shape[:2] != (looks, len(history.parameters)):
+            return Field(values, broken, ())
         for row, layer in enumerate(order):
             held = list(history.layers[layer].parameters)
             if not held:
@@ -99,16 +103,51 @@ def _pooled(values: NDArray[np.float32], counts: Doubles) -> Doubles:
     return pooled
 
 
-STATISTICS = (
-    Statistic("gradient", "Gradient", "root mean square of the gradient of a layer's parameters",
-              1e-9, 1e2, True, "viridis", _of_parameters("gradient_rms")),
-    Statistic("spread", "Activation spread", "standard deviation of a layer's output",
-              1e-5, 1e5, True, "viridis", _of_layers("std")),
-    Statistic("zeros", "Dead share", "share of a layer's outputs that are exactly zero",
-              0.0, 1.0, False, "ember", _of_layers("zero_share")),
-    Statistic("update", "Update ratio", "size of one step's change over the size of the weights; about 0.001 is usual",
-              1e-6, 1e0, True, "balance", _of_parameters("update_rms", "weight_rms")),
-)  # fmt: skip
+GRADIENT = Statistic(
+    key="gradient",
+    label="Gradient",
+    about="root mean square of the gradient of a layer's parameters",
+    low=1e-9,
+    high=1e2,
+    log=True,
+    ramp="viridis",
+    part="gradients",
+    field=_of_parameters("gradient_rms"),
+)
+SPREAD = Statistic(
+    key="spread",
+    label="Activation spread",
+    about="standard deviation of a layer's output",
+    low=1e-5,
+    high=1e5,
+    log=True,
+    ramp="viridis",
+    part="activations",
+    field=_of_layers("std"),
+)
+ZEROS = Statistic(
+    key="zeros",
+    label="Dead share",
+    about="share of a layer's outputs that are exactly zero",
+    low=0.0,
+    high=1.0,
+    log=False,
+    ramp="ember",
+    part="activations",
+    field=_of_layers("zero_share"),
+)
+UPDATE = Statistic(
+    key="update",
+    label="Update ratio",
+    about="size of one step's change over that of the weights; about 0.001 is usual",
+    low=1e-6,
+    high=1e0,
+    log=True,
+    ramp="balance",
+    part="updates",
+    field=_of_parameters("update_rms", "weight_rms"),
+)
+STATISTICS = (GRADIENT, SPREAD, ZEROS, UPDATE)
 
 
 def health_map(history: History, diagnosis: Diagnosis) -> dict[str, Any]:
@@ -117,10 +156,11 @@ def health_map(history: History, diagnosis: Diagnosis) -> dict[str, Any]:
     called = [index for index, layer in enumerate(layers) if layer.order >= 0]
     order = sorted(called, key=lambda index: layers[index].order)
     telemetry = history.telemetry
-    if not order or not telemetry.steps.size or telemetry.layers.shape[1] != len(layers):
+    if not order or telemetry.layers.shape[:2] != (telemetry.steps.size, len(layers)) or not telemetry.steps.size:
         return {}
     with np.errstate(all="ignore"):
-        fields = [(statistic, statistic.field(history, order)) for statistic in STATISTICS]
+        heard = [statistic for statistic in STATISTICS if statistic.part in history.parts]
+        fields = [(statistic, statistic.field(history, order)) for statistic in heard]
     fields = [(statistic, field) for statistic, field in fields if field.shown]
     rows = sum(len(field.shown) for _, field in fields)
     columns = max(FEWEST_COLUMNS, MOST_CELLS // max(1, rows))
@@ -169,7 +209,7 @@ def coded(statistic: Statistic, values: Doubles, nonfinite: Flags) -> Bytes:
 
 
 def merged(codes: Bytes, groups: list[NDArray[np.intp]]) -> Bytes:
-    """(groups, layers): of each group of looks what is not finite, or the farthest from the layer's median."""
+    """(groups, layers): of each group of looks what is not finite, or farthest from the layer's median."""
     if len(groups) == codes.shape[0]:
         return codes
     heights = codes.astype(np.float64)

@@ -13,7 +13,7 @@ from stethoscope.core.finding import Diagnosis, Severity
 from stethoscope.core.text import Line, Piece, Role, amount, number, read
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History
-from stethoscope.render.account import percent, summary
+from stethoscope.render.account import judged, percent, summary
 from stethoscope.render.cards import card, inline
 from stethoscope.render.curves import curve_panels
 from stethoscope.render.health_map import health_map
@@ -100,7 +100,7 @@ def _verdict(diagnosis: Diagnosis, record: RunRecord, history: History) -> Html:
         tag("p", tag("strong", "stethoscope"), eyebrow, class_="eyebrow"),
         tag("p", inline(summary(diagnosis, "below")), class_="second") if diagnosis.findings else "",
         tag("h1", title),
-        "" if diagnosis.findings else tag("p", inline(summary(diagnosis, "below")), class_="second after"),
+        "" if diagnosis.findings else tag("p", f"in {judged(diagnosis, 'below')}", class_="second after"),
         tag("dl", *_figures(diagnosis, record, history), class_="figures"),
         class_=f"verdict {worst.value if worst else 'clean'}",
     )
@@ -162,7 +162,7 @@ def _sections(
     )
     return [
         _section("findings", "Findings", findings),
-        _section("map", "Health map", _map(picture["map"], history), pictures),
+        _section("map", "Health map", _map(picture["map"]), pictures),
         _section("curves", "Curves", _curves(picture["curves"])),
         _section("loop", "The loop, as observed", loop_section(history, diagnosis)),
         _section("checks", "What was checked", checks_section(diagnosis)),
@@ -180,12 +180,12 @@ def _section(name: str, title: str, *content: str) -> Html:
     )
 
 
-def _map(values: dict[str, Any], history: History) -> Html:
+def _map(values: dict[str, Any]) -> Html:
     if not values:
         return tag("p", "Layers were not measured in this run, so there is no map.", class_="empty")
     lead = (
-        "Layers from the input (top) to the output (bottom), training steps from left to right. The colour scale "
-        "is fixed: the same colour is the same number in every layer and every report."
+        "Layers from the input (top) to the output (bottom), training steps from left to right. The colour "
+        "scale is fixed: the same colour is the same number in every layer and every report."
     )
     return joined([tag("p", lead, class_="lead"), tag("div", id="health-map", class_="picture")])
 

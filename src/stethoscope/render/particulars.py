@@ -1,4 +1,4 @@
-"""The quieter half of the page: the loop as observed, what was checked, how it was heard, what the run was."""
+"""The quieter half of the page: the loop as observed, what was checked, how it was heard, what it was."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def sampling_section(history: History, diagnosis: Diagnosis) -> Html:
     if sampling.looks:
         rows.append(("cost", cost(sampling)))
     if sampling.burst_looks:
-        burst = f"{amount(sampling.burst_looks, 'look')} at the start and round anomalies came on top of the budget"
+        burst = (
+            f"{amount(sampling.burst_looks, 'look')} at the start and round anomalies, on top of the budget"
+        )
         rows.append(("bursts", burst))
     for rank in history.ranks:
         rows.append(
@@ -154,7 +156,7 @@ def _versions(record: RunRecord, names: Iterable[str]) -> list[str]:
 def _pairs(values: Mapping[str, Any]) -> Html:
     """Settings as `name value`, in the order given; `Any` because they are any JSON values."""
     parts = [
-        tag("span", tag("span", str(name).replace("_", " "), class_="key"), " ", _word(value), class_="pair")
+        tag("span", tag("span", str(name), class_="key"), " ", _word(value), class_="pair")
         for name, value in values.items()
     ]
     return joined(parts, " ")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from stethoscope.facts.training import Doubles
 
@@ -24,7 +23,7 @@ class Trace:
     """First and last step of each stretch that is NaN or infinite."""
 
 
-def traced(steps: Sequence[float], values: Sequence[float], columns: int = 300, fewest: int = 60) -> Trace:
+def traced(steps: ArrayLike, values: ArrayLike, columns: int = 300, fewest: int = 60) -> Trace:
     """At most three points a part: smallest, largest, one gap; a median line from `fewest` values on."""
     x, y = np.asarray(steps, np.float64), np.asarray(values, np.float64)
     finite = np.isfinite(y)

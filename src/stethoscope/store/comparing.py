@@ -121,7 +121,7 @@ def _flat(value: Any, path: tuple[str, ...] = ()) -> dict[str, str]:
     """Nested settings as `groups.1.lr` to text; the number is left out where a list has one entry."""
     if isinstance(value, Mapping):
         parts = [(str(key), entry) for key, entry in value.items()]
-    elif isinstance(value, list | tuple) and any(isinstance(entry, Mapping | list | tuple) for entry in value):
+    elif isinstance(value, list | tuple) and any(isinstance(v, Mapping | list | tuple) for v in value):
         parts = [("" if len(value) == 1 else str(number), entry) for number, entry in enumerate(value)]
     else:
         name = ".".join(part for part in path if part)

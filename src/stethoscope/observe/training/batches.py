@@ -29,7 +29,7 @@ def first_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
     """The first non-empty tensor among a forward's arguments, nested ones included."""
     for value in (*args, *kwargs.values()):
         if isinstance(value, Tensor):
-            if value.numel() and value.layout is strided:
+            if value.numel() and value.layout is strided and not value.is_meta:
                 return value
         elif isinstance(value, tuple | list) and value:
             if (found := first_input(tuple(value[:4]), {})) is not None:

@@ -120,8 +120,8 @@ class Looker:
         def hear(module: nn.Module, inputs: Any, output: Any) -> None:
             if not self.open or index in taken:
                 return
-            tensor = output if type(output) is Tensor else first_tensor(output)
-            if tensor is None or not tensor.numel() or not tensor.is_floating_point():
+            tensor = first_tensor(output)
+            if tensor is None:
                 return
             taken.add(index)
             self._outputs.add(index, tensor)

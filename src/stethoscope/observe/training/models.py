@@ -85,6 +85,7 @@ class ModelEntry:
     training_forwards: int = 0
     training_forwards_in_eval: int = 0
     first_step_in_eval: int = -1
+    training_forwards_since_eval: int = 0
     has_dropout: bool = False
     has_batch_norm: bool = False
 
@@ -238,6 +239,7 @@ class ModelBook:
                     training_forwards=entry.training_forwards,
                     training_forwards_in_eval=entry.training_forwards_in_eval,
                     first_step_in_eval=entry.first_step_in_eval,
+                    training_forwards_since_eval=entry.training_forwards_since_eval,
                     eval_call_site=site_of(entry.eval_called_from),
                 )
             )
@@ -261,7 +263,8 @@ def unwrapped(module: nn.Module) -> tuple[nn.Module, str]:
 def first_tensor(value: object) -> Tensor | None:
     """The first floating-point tensor in a nested output, or None."""
     if isinstance(value, Tensor):
-        return value if value.is_floating_point() and value.numel() and value.layout is strided else None
+        readable = value.layout is strided and not value.is_meta and value.numel()
+        return value if readable and value.is_floating_point() else None
     if isinstance(value, dict):
         value = tuple(value.values())
     if isinstance(value, tuple | list):

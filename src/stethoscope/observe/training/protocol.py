@@ -59,6 +59,7 @@ class OptimizerEntry:
     without_gradient: int = 0
     cleared_before_step: int = 0
     not_cleared: int = 0
+    compared: int = 0
     backward_with_gradient: int = 0
     backwards_since_step: int = 0
     step_from: Spot | None = None
@@ -149,6 +150,8 @@ class OptimizerEntry:
             self.without_backward += 1
         if self.arrivals and clear and (self.arrived_nonzero or all(g is None for g in now)):
             self.cleared_before_step += 1
+        if self.arrivals and self.after_step is not None:
+            self.compared += 1
         if self.arrivals and self.seen_stale and not self.seen_clear and not clear:
             self.not_cleared += 1
 
@@ -173,6 +176,7 @@ class OptimizerEntry:
             without_gradient=self.without_gradient,
             cleared_before_step=self.cleared_before_step,
             not_cleared=self.not_cleared,
+            compared=self.compared,
             backward_with_gradient=self.backward_with_gradient,
             backwards_since_step=self.backwards_since_step,
             clear_site=site_of(self.clear_from),

@@ -246,6 +246,8 @@ class Session:
             handle.remove()
         self._ends.clear()
         self.active = None
+        for optimizer in self.optimizers:
+            optimizer.after_step = None
 
     def layer_called(self, module: nn.Module, output: Any) -> None:
         """While models are being discovered: a module of any kind returned."""
@@ -393,6 +395,8 @@ class Session:
                 entry.training_forwards_in_eval += 1
                 if entry.first_step_in_eval < 0:
                     entry.first_step_in_eval = self.steps
+            if entry.first_step_in_eval >= 0:
+                entry.training_forwards_since_eval += 1
         self._forward_models.clear()
         if self.passes.current is not None:
             self.end_pass()

@@ -27,6 +27,8 @@ from stethoscope.observe.training.session import Session
 from stethoscope.observe.training.sites import Spot, spot
 
 _is_compiling = torch.compiler.is_compiling
+_transform = torch._C._functorch.peek_interpreter_stack
+"""None outside of torch.func transforms; inside of them tensors have no values that could be read."""
 _is_grad_enabled = torch.is_grad_enabled
 Report = Callable[..., None]
 
@@ -87,7 +89,7 @@ class Taps:
                 if _is_compiling():  # first of all: a compiler that traces this must see nothing else
                     return original(*args, **kwargs)
                 result = original(*args, **kwargs)
-                if not loop or session.attentive or passes.current is not None:
+                if (not loop or session.attentive or passes.current is not None) and _transform() is None:
                     careful(args, kwargs, result)
                 return result
 
@@ -241,7 +243,7 @@ class Taps:
             self._depth.clear()
 
     def _module_begins(self, module: nn.Module, args: Any) -> None:
-        if _is_compiling():
+        if _is_compiling() or _transform() is not None:
             return
         session = self._session
         self._depth.append(module)
@@ -255,7 +257,7 @@ class Taps:
                 session.forward_begins(entry, module, args, {})
 
     def _module_ended(self, module: nn.Module, args: Any, output: Any) -> None:
-        if _is_compiling():
+        if _is_compiling() or _transform() is not None:
             return
         session = self._session
         while self._depth and self._depth[-1] is not module:  # modules that raised inside
@@ -276,7 +278,7 @@ class Taps:
         begins = guard(session.forward_begins)
 
         def before(module: nn.Module, args: Any, kwargs: Any) -> None:
-            if session.awake or not _is_grad_enabled():
+            if (session.awake or not _is_grad_enabled()) and _transform() is None:
                 begins(entry, module, args, kwargs)
 
         self._root_handles.append(module.register_forward_pre_hook(before, with_kwargs=True))

@@ -7,7 +7,7 @@ const STOPS = {
   balance: ["#123a6b", "#2a6ba6", "#6ba0c9", "#b5cfe0", "#ecebe4", "#ecc7a4", "#d98d5c", "#b0532a", "#701f12"],
 };
 const MISSING = 0, ZERO = 1, NONFINITE = 2, LOWEST = 4;
-const RESERVED = { [ZERO]: [0, 0, 0], [NONFINITE]: [255, 0, 200] };
+const RESERVED = { [ZERO]: [0, 0, 0], [NONFINITE]: [226, 0, 163] };
 
 // 256 colours for the codes of the cells.
 function palette(ramp) {

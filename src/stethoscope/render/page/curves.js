@@ -176,16 +176,14 @@ class Panel {
   // Values that are no numbers are drawn as such, over the full height.
   drawBad(pen) {
     const { top, floor } = this.box;
-    const named = [];
     pen.fillStyle = colour("bad");
-    for (const [first, last] of this.curves.flatMap((curve) => curve.bad)) {
+    for (const [first, last] of united(this.curves.flatMap((curve) => curve.bad))) {
       const x = this.x(first), wide = Math.max(2, this.x(last) - x);
       pen.globalAlpha = 0.22;
       pen.fillRect(x, top, wide, floor - top);
       pen.globalAlpha = 1;
       pen.fillRect(x, top, 2, floor - top);
-      if (wide < 100 || named.some((other) => Math.abs(other - x) < 100)) continue;
-      named.push(x);
+      if (wide < 100) continue;
       pen.font = font(11.5);
       pen.textAlign = "left";
       pen.textBaseline = "top";
@@ -254,4 +252,14 @@ class Panel {
     });
     this.readout.replaceChildren(make("b", {}, `step ${step.toLocaleString("en-US")}`), parts.length ? `: ${parts.join(", ")}` : "");
   }
+}
+
+// Stretches of several curves, with those that overlap made one.
+function united(stretches) {
+  const list = [];
+  for (const [first, last] of [...stretches].sort((a, b) => a[0] - b[0])) {
+    const before = list[list.length - 1];
+    if (before && first <= before[1]) before[1] = Math.max(before[1], last); else list.push([first, last]);
+  }
+  return list;
 }

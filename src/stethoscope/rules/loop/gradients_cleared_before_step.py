@@ -27,8 +27,8 @@ class GradientsClearedBeforeStep(Rule):
     ## How to fix it
     Keep the order: clear, backward, step.
     ## When it is not a fault
-    An odd step at which gradients are thrown away on purpose, because they were not finite for one. Steps like
-    that are rare, and are not reported.
+    An odd step at which gradients are thrown away on purpose, because they were not finite for one. Steps
+    like that are rare, and are not reported.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters": `loss.backward()`, `optimizer.step()`,
     `optimizer.zero_grad()`.

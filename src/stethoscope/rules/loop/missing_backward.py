@@ -56,7 +56,7 @@ class MissingBackward(Rule):
         idle = f"{optimizer.without_backward} of {optimizer.watched}"
         computed = [Evidence("loss computed at", at(loss.site), "followed by backward()")] if loss else []
         return self.finding(
-            f"{optimizer.kind} steps without a backward pass: {idle} steps",
+            f"{idle} steps of {optimizer.kind} have no backward pass before them",
             sureness=Sureness.CERTAIN,
             place=place_at(optimizer.step_site, steps=(0, max(seen.steps - 1, 0))),
             evidence=[

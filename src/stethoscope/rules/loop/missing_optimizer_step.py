@@ -28,8 +28,8 @@ class MissingOptimizerStep(Rule):
     Call `optimizer.step()` after `backward()`.
     ## When it is not a fault
     Gradient accumulation: several backward passes belong to one step, so a run that is still going on must
-    have made many passes before this is said. Weights updated by hand move, and steps left out by a gradient
-    scaler are counted as such; neither is reported.
+    have made many passes before this is said. Weights updated by hand move, and steps left out by a
+    gradient scaler are counted as such; neither is reported.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """
@@ -59,7 +59,7 @@ class MissingOptimizerStep(Rule):
         passes = optimizer.backwards_since_step
         site = seen.loop.backward_sites[0] if seen.loop.backward_sites else None
         return self.finding(
-            f"{optimizer.kind} never steps: {passes} backward passes, no weight moved",
+            f"{passes} backward passes and no step: {optimizer.kind} moved no weight",
             sureness=Sureness.CERTAIN,
             place=place_at(site or optimizer.site),
             evidence=[

@@ -24,12 +24,13 @@ class MissingZeroGrad(Rule):
     they are the same numbers with new ones added.
     ## Why it hurts
     `backward()` adds to `.grad`. Without clearing, step 100 moves along the sum of 100 gradients, most of
-    them computed for weights of long ago: steps grow and their direction goes stale, as with a momentum of 1.
+    them computed for weights of long ago: steps grow and their direction goes stale, as with a momentum of
+    1.
     ## How to fix it
     Clear the gradients once for each step, before `backward()`: `optimizer.zero_grad()`.
     ## When it is not a fault
-    Gradient accumulation: several backward passes for one step, cleared after the step. That is not reported,
-    since nothing is carried over from one step to the next.
+    Gradient accumulation: several backward passes for one step, cleared after the step. That is not
+    reported, since nothing is carried over from one step to the next.
     ## Sources
     PyTorch documentation, "Zeroing out gradients in PyTorch", and `torch.Tensor.backward` ("accumulates
     gradients in the leaves").
@@ -52,8 +53,9 @@ class MissingZeroGrad(Rule):
         for optimizer in seen.optimizers:
             if optimizer.compared == 0:
                 yield self.cannot_tell(f"no two steps of {optimizer.kind} in a row were watched")
-            elif optimizer.not_cleared >= self.fewest_steps and optimizer.not_cleared >= self.share * (
-                optimizer.watched - 1
+            elif (
+                optimizer.not_cleared >= self.fewest_steps
+                and optimizer.not_cleared >= self.share * optimizer.compared
             ):
                 yield self._report(optimizer, seen)
 

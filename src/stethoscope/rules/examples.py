@@ -1,0 +1,99 @@
+"""Small made-up histories, for the examples that stand beside each rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stethoscope.facts.code import Site
+from stethoscope.facts.training import (
+    LAYER_STATISTICS,
+    PARAMETER_STATISTICS,
+    Curve,
+    Doubles,
+    History,
+    Layer,
+    LossCall,
+    Optimizer,
+    Parameter,
+    Telemetry,
+)
+
+LN_10 = 2.3026
+"""Loss of a guess among ten equally frequent classes."""
+
+
+def flat(level: float, steps: int = 200, noise: float = 0.01) -> Doubles:
+    """A loss that stays at a level, with a ripple."""
+    return level * (1 + noise * np.sin(np.arange(steps) * 2.4))
+
+
+def falling(start: float, end: float, steps: int = 200) -> Doubles:
+    """A loss that falls as an exponential does, and has come near its end after half of the steps."""
+    return end + (start - end) * np.exp(-np.arange(steps) * 10.0 / steps) * (
+        1 + 0.01 * np.sin(np.arange(steps) * 2.4)
+    )
+
+
+def run(
+    loss: ArrayLike,
+    *,
+    chance: float = LN_10,
+    updates: ArrayLike = 0.003,
+    gradients: ArrayLike = 0.01,
+    descent: ArrayLike = 0.0,
+    norms: ArrayLike = (),
+    weights: int = 3,
+    rate: float = 0.1,
+    kind: str = "SGD",
+) -> History:
+    """The history of a classifier of linear layers `0`, `2`, `4`, ..., with a look at each of the first steps.
+
+    Args:
+        loss: training loss of each step.
+        chance: what guessing would reach.
+        updates: size of updates / size of weights, to be spread over (looks, weights).
+        gradients: rms of the gradients, likewise.
+        descent: loss decrease promised by each step, likewise.
+        norms: gradient norm at the first looks; left out when empty.
+        weights: number of layers.
+        rate: learning rate.
+        kind: of the optimizer.
+    """
+    values = np.asarray(loss, np.float64)
+    given = (np.asarray(updates), np.asarray(gradients), np.asarray(descent))
+    looks = max([12, *(len(g) for g in given if g.ndim == 2)])
+    table = np.full((looks, weights, len(PARAMETER_STATISTICS)), np.nan, np.float32)
+    for name, numbers in zip(("update_ratio", "gradient_rms", "descent"), given, strict=True):
+        table[:, :, PARAMETER_STATISTICS.index(name)] = numbers
+    table[:, :, PARAMETER_STATISTICS.index("weight_rms")] = 0.07
+    curves = [Curve("training loss", "loss", "training", np.arange(values.size), values)]
+    curves.append(
+        Curve("learning rate", "learning rate", "training", np.zeros(1, np.int64), np.array([rate]))
+    )
+    seen = np.asarray(norms, np.float64)
+    if seen.size:
+        curves.append(Curve("gradient norm", "norm", "training", np.arange(seen.size), seen))
+    line = f"optimizer = torch.optim.{kind}(model.parameters(), lr={rate:g})"
+    return History(
+        steps=values.size,
+        layers=tuple(Layer(f"{2 * i}", "Linear", order=2 * i, parameters=(i,)) for i in range(weights)),
+        parameters=tuple(
+            Parameter(f"{2 * i}.weight", (64, 64), layer=i, optimizer=0) for i in range(weights)
+        ),
+        optimizers=(
+            Optimizer(kind, Site("train.py", 16, "", line), groups=({"lr": rate},), steps=values.size),
+        ),
+        losses=(LossCall("cross_entropy", training_calls=50, chance=chance),),
+        curves=tuple(curves),
+        telemetry=Telemetry(
+            np.arange(looks), np.full((looks, weights, len(LAYER_STATISTICS)), np.nan, np.float32), table
+        ),
+    )
+
+
+def with_curve(history: History, curve: Curve) -> History:
+    """The history with one more curve, or with that curve in the place of one of the same name."""
+    return replace(history, curves=(*(c for c in history.curves if c.name != curve.name), curve))

@@ -1,0 +1,1 @@
+"""Rules about what was learned and what was memorised."""

@@ -1,0 +1,206 @@
+"""Where the first value that is no number was born."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.code import Site
+from stethoscope.facts.training import Birth, Curve, History, Optimizer
+from stethoscope.rules.sites import at, code, place_at
+
+CURES = {
+    "log": ("Keep the argument above 0:", ("torch.log(x.clamp_min(1e-8))",)),
+    "sqrt": ("Keep the argument above 0, where the slope is finite:", ("torch.sqrt(x + 1e-8)",)),
+    "rsqrt": ("Keep the argument above 0:", ("torch.rsqrt(x + 1e-8)",)),
+    "div": ("Keep the divisor away from 0:", ("a / (b + 1e-8)",)),
+    "reciprocal": ("Keep the argument away from 0:", ("1 / (x + 1e-8)",)),
+    "exp": ("Take the largest value out before the exponential:", ("torch.exp(x - x.max())",)),
+    "pow": ("Keep the base above 0:", ("x.clamp_min(1e-8) ** exponent",)),
+    "norm": ("Keep the slope finite at 0:", ("torch.sqrt((x * x).sum(-1) + 1e-8)",)),
+    "std": ("Keep the slope finite where all values are equal:", ("torch.sqrt(x.var(-1) + 1e-8)",)),
+    "softmax": ("Leave at least one score of each row finite:", ("mask[mask.all(dim=-1)] = False",)),
+    "acos": ("Keep the argument inside -1..1:", ("torch.acos(x.clamp(-1 + 1e-6, 1 - 1e-6))",)),
+}
+"""Operation to a repair that keeps its operands where it is regular; the sums differ by about 1e-8."""
+ALIKE = {
+    "log2": "log", "log10": "log", "log1p": "log", "asin": "acos", "expm1": "exp", "log_softmax": "softmax",
+    "linalg_vector_norm": "norm", "atan2": "div",
+}  # fmt: skip
+DEFAULT_CURE = ("Find the step's own traceback:", ("torch.autograd.set_detect_anomaly(True)",))
+
+
+def _run(birth: Birth | None, lost: bool = True, skipped: int = 0) -> History:
+    values = np.array([2.0, 1.9, 1.8, *[float("nan") if lost else 1.7] * 17])
+    return History(
+        steps=20,
+        curves=(Curve("training loss", "loss", "training", np.arange(20), values),),
+        optimizers=(Optimizer("Adam", skipped_steps=skipped),),
+        birth=birth,
+    )
+
+
+def _born(where: str = "forward", operation: str = "log", **facts: Any) -> Birth:
+    usual: dict[str, Any] = {"detail": "3 of 64 values were 0", "certain": True, "largest_weight": 0.9}
+    return Birth(3, where, operation, **(usual | facts))
+
+
+class NumericalInstability(Rule):
+    """NaN or infinity is born in an operation: its operands are finite, its result is not.
+
+    ## What it sees
+    The graph of the first loss that is not finite: the batch, the weights, and the operands that each
+    operation kept. The first operation with finite operands and a result or slope that is not finite is the
+    place.
+    ## Why it hurts
+    From there NaN spreads to the loss, to every gradient, and with the next step to the weights.
+    ## How to fix it
+    Keep the operand where the operation is regular: a small number under a logarithm, a square root or a
+    division; the largest value taken out before an exponential; one finite score in each row of a softmax.
+    ## When it is not a fault
+    Infinity as a mask before a softmax, and overflow that a gradient scaler skips, do not reach the loss
+    and are not reported. Where weights had already grown very large the operation only shows it first.
+    ## Sources
+    Goldberg 1991, "What Every Computer Scientist Should Know About Floating-Point Arithmetic". PyTorch
+    documentation, "Numerical accuracy" and `torch.autograd.set_detect_anomaly`.
+    """
+
+    explains = ("dying-relu", "exploding-gradients", "loss-not-finite")
+    reads = ("numerics", "losses")
+
+    grown_weights = Limit(
+        1e4,
+        unit="largest absolute weight",
+        why="weights this large come from steps that grew, not from one operation",
+    )
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Report the birth when its offspring reached the loss."""
+        curve = seen.curve("loss")
+        if curve is None:
+            yield self.cannot_tell("no training loss was seen")
+            return
+        if seen.birth is None or bool(np.isfinite(curve.values).all()):
+            return
+        if seen.birth.where == "loss":
+            yield self.cannot_tell(
+                "the operation that made the loss NaN or infinite could not be read off its graph"
+            )
+            return
+        yield self._report(seen.birth, seen)
+
+    def _report(self, birth: Birth, seen: History) -> Finding:
+        grown = birth.largest_weight >= self.grown_weights
+        evidence = [
+            Evidence(f"seen at step {birth.step:,}", birth.detail or _title(birth), "finite values only")
+        ]
+        if np.isfinite(birth.largest_weight):
+            # A few units is where the weights of trained networks lie; the limit is far above.
+            evidence.append(
+                Evidence("largest weight at that step", f"{birth.largest_weight:.3g}", "below 100", "sampled")
+            )
+        text, lines = CURES.get(ALIKE.get(birth.operation, birth.operation), DEFAULT_CURE)
+        fixes = [f"{text}\n{code(*lines)}"]
+        if birth.where == "input":
+            fixes = [
+                "Leave out or fill such samples where the data is read:\n"
+                + code("rows = rows[torch.isfinite(rows).all(dim=1)]")
+            ]
+        elif grown or birth.where == "parameter":
+            fixes.insert(
+                0,
+                "Keep the weights from growing, with a lower rate or clipping before the step:\n"
+                + code("torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)"),
+            )
+        return self.finding(
+            _title(birth),
+            sureness=Sureness.CERTAIN if birth.certain and not grown else Sureness.LIKELY,
+            place=place_at(
+                birth.site, steps=(birth.step, max(seen.steps - 1, birth.step)), module=birth.module or None
+            ),
+            evidence=evidence,
+            cause=_cause(birth, grown),
+            fixes=fixes,
+        )
+
+    bad = {
+        "logarithm of 0": _run(_born(site=Site("train.py", 18, "", "loss = -torch.log(p[y]).mean()"))),
+        "logarithm in low precision": _run(_born(operation="log2")),
+        "square root, in the backward pass": _run(_born("backward", "sqrt", certain=False)),
+        "softmax of a row that is all masked": _run(
+            _born(operation="softmax", module="blocks.3.attention", detail="48 of 512 results were NaN")
+        ),
+        "an operation that is not in the table": _run(_born(operation="cumprod")),
+        "the data": _run(
+            Birth(3, "input", detail="4 of 832 values of the batch were not finite", certain=True)
+        ),
+        "the weights": _run(Birth(3, "parameter", module="net.2", detail="`net.2.weight` was not finite")),
+        "weights had grown": _run(
+            _born(operation="mm", largest_weight=1e4, detail="12 of 64 products overflowed")
+        ),
+        "weights had not quite grown": _run(_born(operation="mm", largest_weight=9.9e3)),
+    }
+    good = {
+        "all finite": _run(None, lost=False),
+        "a mask of minus infinity, and a finite loss": _run(_born(operation="masked_fill"), lost=False),
+        "overflow that the gradient scaler skipped": _run(_born("backward", "mul"), lost=False, skipped=2),
+        "place unknown": _run(Birth(3, "loss")),
+        "no loss seen": History(steps=20, birth=_born()),
+    }
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_digits
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_digits()
+        images = torch.tensor(data.data, dtype=torch.float32)
+        images = (images - images.mean()) / images.std()
+        labels = torch.tensor(data.target)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(images, labels), batch_size=64, shuffle=True
+        )
+        model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 64))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+
+        for epoch in range(5):
+            for x, _ in loader:
+                optimizer.zero_grad()
+                gaps = (model(x) - x) * (x > x.min())
+                loss = gaps.square().sqrt().mean()  # fix: loss = gaps.square().add(1e-6).sqrt().mean()
+                loss.backward()
+                optimizer.step()
+            print(f"epoch {epoch}: loss {loss.item():.4f}")
+        """)
+
+
+def _title(birth: Birth) -> str:
+    at_step = f"step {birth.step:,}"
+    if birth.where == "input":
+        return f"the batch of {at_step} holds values that are not finite"
+    if birth.where == "parameter":
+        return f"weights were no longer finite at {at_step}"
+    name = f"`{birth.operation}`" if birth.operation else "an operation"
+    way = "the slope of " if birth.where == "backward" else ""
+    end = f" of `{birth.module}`" if birth.module else ""
+    title = f"first value that is not finite: {way}{name}{end}, {at_step}"
+    return title if len(title) <= 72 else f"first value that is not finite: {way}{name}, {at_step}"
+
+
+def _cause(birth: Birth, grown: bool) -> str:
+    if birth.where == "input":
+        return "The data itself holds NaN or infinity, which every operation passes on."
+    if birth.where == "parameter":
+        return (
+            "The update of the step before made weights that are not finite; no single operation stands out."
+        )
+    where = f"`{birth.operation or 'the operation'}` at {at(birth.site)}"
+    if grown:
+        return f"The weights had grown to {birth.largest_weight:.3g}, and {where} was the first to overflow."
+    if birth.where == "backward":
+        return f"{where} has a finite value and an infinite slope where its argument is 0."
+    return f"{where} has no finite result for these operands, which were finite themselves."

@@ -1,0 +1,272 @@
+"""Trainable parameters that receive gradients and belong to no optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.code import Site
+from stethoscope.facts.training import History, Layer, Model, Optimizer, Parameter
+from stethoscope.rules.sites import at, code, place_at
+
+
+def _network(held: str, shapes: Sequence[tuple[int, ...]] = ((8, 8),) * 4, unreached: int = 0) -> History:
+    """A chain of layers with one parameter each: `+` in the optimizer, `-` in none."""
+    parameters = tuple(
+        Parameter(f"net.{i}.weight", shape, layer=i, optimizer=0 if mark == "+" else -1, in_graph=True)
+        for i, (mark, shape) in enumerate(zip(held, shapes, strict=True))
+    )
+    trained = sum(p.count for p in parameters if p.optimizer == 0)
+    return History(
+        steps=200,
+        models=(Model("Net", optimized_share=trained / sum(p.count for p in parameters)),),
+        layers=tuple(Layer(f"net.{i}", "Linear", order=i, parameters=(i,)) for i in range(len(held))),
+        parameters=parameters,
+        optimizers=(
+            Optimizer(
+                "Adam",
+                Site("train.py", 12, "", "opt = torch.optim.Adam(net.body.parameters())"),
+                num_parameters=held.count("+") + unreached,
+                parameters_never_reached=unreached,
+            ),
+        ),
+    )
+
+
+def _changed(history: History, **changes: object) -> History:
+    parameters = tuple(replace(p, **changes) if p.optimizer < 0 else p for p in history.parameters)  # type: ignore[arg-type]
+    return replace(history, parameters=parameters)
+
+
+class ParametersNotInOptimizer(Rule):
+    """Trainable parameters that receive gradients belong to no optimizer.
+
+    ## What it sees
+    Parameters that the graph of the training loss reaches, that no optimizer holds, and that do not change.
+    Two patterns count: layers behind trained ones (a head left out, or a layer replaced after the optimizer
+    was made), and a whole model none of whose parameters is held while an optimizer holds tensors that no
+    graph reaches (the model was rebuilt, or copied, after the optimizer was made).
+    ## Why it hurts
+    These layers keep the random numbers that they started with, while everything before them is trained to
+    make up for it. Nothing fails.
+    ## How to fix it
+    Make the optimizer after the model is complete, from `model.parameters()`.
+    ## When it is not a fault
+    A part that is meant to stay as it is: a pretrained backbone in front of a new head, a teacher, a
+    perceptual loss, a large model beside small adapters. None of these is reported. It reads better, and
+    saves memory, to say so with `requires_grad_(False)`.
+    ## Sources
+    PyTorch documentation, `torch.optim`, "Constructing it": an optimizer updates the tensors that it was
+    given.
+    """
+
+    explains = ("learning-rate-too-low",)
+    reads = ("loop",)
+
+    unreached_share = Limit(
+        0.9, unit="share of the optimizer's tensors", why="a few may wait for a rare branch"
+    )
+    most_left_behind = Limit(
+        0.99,
+        unit="share of the model's elements",
+        why="so little trained is an adapter or a prompt, on purpose",
+    )
+    most_left_between = Limit(
+        0.5, unit="share of the model's elements", why="training the smaller part of all layers is a method"
+    )
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge each model by where its left-out parameters lie."""
+        if not any(p.in_graph or p.received_gradient for p in seen.parameters):
+            yield self.cannot_tell("no graph of a training loss was read")
+            return
+        unreached = sum(o.parameters_never_reached for o in seen.optimizers)
+        for number, model in enumerate(seen.models):
+            of_model = [
+                i
+                for i, p in enumerate(seen.parameters)
+                if p.layer >= 0 and seen.layers[p.layer].model == number
+            ]
+            left = [seen.parameters[i] for i in of_model if _is_left_out(i, seen)]
+            trained = [seen.parameters[i] for i in of_model if seen.parameters[i].optimizer >= 0]
+            if not left:
+                continue
+            if not trained:
+                rebuilt_for = self._abandoned(seen.optimizers)
+                if rebuilt_for:
+                    yield self._rebuilt(model, left, rebuilt_for)
+                continue
+            severity = self._weigh(left, trained, unreached, seen)
+            if severity is not None:
+                yield self._left_out(left, trained, severity, unreached, seen)
+
+    def _abandoned(self, optimizers: Sequence[Optimizer]) -> Optimizer | None:
+        """An optimizer (nearly) all of whose tensors no graph reaches."""
+        return next(
+            (
+                o
+                for o in optimizers
+                if o.num_parameters and o.parameters_never_reached >= self.unreached_share * o.num_parameters
+            ),
+            None,
+        )
+
+    def _weigh(
+        self, left: Sequence[Parameter], trained: Sequence[Parameter], unreached: int, seen: History
+    ) -> Severity | None:
+        """How bad it is that these are left out; None when it looks meant."""
+        left_at = [seen.layers[p.layer].order for p in left]
+        trained_at = [seen.layers[p.layer].order for p in trained]
+        share = _count(left) / (_count(left) + _count(trained))
+        if -1 in left_at or max(left_at) < min(trained_at):
+            return None  # nearest the input: a backbone that is kept as it is
+        if unreached >= len(left):
+            return Severity.ERROR  # the optimizer holds as many tensors of layers that are gone
+        if min(left_at) > max(trained_at):
+            return Severity.ERROR if share <= self.most_left_behind else None
+        return Severity.WARNING if share <= self.most_left_between else None
+
+    def _left_out(
+        self,
+        left: Sequence[Parameter],
+        trained: Sequence[Parameter],
+        severity: Severity,
+        unreached: int,
+        seen: History,
+    ) -> Finding:
+        first = seen.layers[left[0].layer]
+        made = next((o.site for o in seen.optimizers if o.site), None)
+        layers = len({p.layer for p in left})
+        title = f"`{first.name}` is in no optimizer: {_count(left):,} trainable values stay random"
+        if layers > 1 or len(title) > 72:
+            title = f"{layers} layers are in no optimizer: {_count(left):,} values stay as they are"
+        replaced = (
+            [Evidence("tensors held by optimizers that no graph reaches", unreached, 0)] if unreached else []
+        )
+        return self.finding(
+            title,
+            severity=severity,
+            sureness=Sureness.CERTAIN if replaced else Sureness.LIKELY,
+            place=place_at(made, module=first.name, parameter=left[0].name),
+            evidence=[
+                Evidence(
+                    "trainable tensors that receive gradients and are in no optimizer",
+                    f"{len(left)} of {len(left) + len(trained)}, from `{left[0].name}` to `{left[-1].name}`",
+                    "0",
+                ),
+                *replaced,
+            ],
+            cause=f"The optimizer made at {at(made)} was not given these tensors"
+            + (", but the ones that they replaced." if replaced else ", and trains layers before them."),
+            fixes=[_give_all(made)],
+            unless="these layers are meant to stay as they are; `requires_grad_(False)` says so.",
+        )
+
+    def _rebuilt(self, model: Model, left: Sequence[Parameter], optimizer: Optimizer) -> Finding:
+        return self.finding(
+            f"`{model.name}` is in no optimizer: {optimizer.kind} holds another model"[:72],
+            sureness=Sureness.CERTAIN,
+            place=place_at(optimizer.site, parameter=left[0].name),
+            evidence=[
+                Evidence(
+                    f"tensors of {optimizer.kind} that no training graph reaches",
+                    f"{optimizer.parameters_never_reached} of {optimizer.num_parameters}",
+                    "0",
+                ),
+                Evidence(
+                    f"tensors of `{model.name}` that receive gradients and are in no optimizer", len(left), 0
+                ),
+            ],
+            cause=f"The optimizer was made at {at(optimizer.site)} from tensors that the loss does not "
+            "depend on: the model was rebuilt, loaded or copied after that.",
+            fixes=[_give_all(optimizer.site)],
+        )
+
+    bad = {
+        "head left out": _network("+++-"),
+        "a wide head left out": _network("+-", ((11, 1), (10, 99))),
+        "head replaced after the optimizer was made": _network("+++-", unreached=1),
+        "middle layer replaced": _network("+--+", ((8, 1), (8, 3), (8, 3), (8, 1)), unreached=2),
+        "half of the layers lost between the others": _network("+-+-"),
+        "model rebuilt": _network("--", ((8, 8), (8, 2)), unreached=4),
+        "model rebuilt, one tensor shared": replace(
+            _network("--", ((8, 8), (8, 2))),
+            optimizers=(Optimizer("SGD", num_parameters=10, parameters_never_reached=9),),
+        ),
+    }
+    good = {
+        "all held": _network("++++"),
+        "backbone kept as it is": _network("--++"),
+        "prompt in front of a large model": _network("+-", ((4, 1), (4, 100))),
+        "adapters between large layers": _network("+-+-", ((8, 8), (8, 9), (8, 8), (8, 9))),
+        "the smaller half of the values trained": _network("+-+-", ((1, 24), (1, 26), (1, 25), (1, 25))),
+        "perceptual loss": _network("--", ((8, 8), (8, 2))),
+        "another model's optimizer, mostly reached": replace(
+            _network("--", ((8, 8), (8, 2))),
+            optimizers=(Optimizer("SGD", num_parameters=100, parameters_never_reached=88),),
+        ),
+        "head frozen": _changed(_network("+++-"), trainable=False),
+        "head not reached": _changed(_network("+++-"), in_graph=False, received_gradient=False),
+        "tied to the embedding": _changed(_network("+++-"), shared_with="net.0.weight"),
+    }
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_digits
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_digits()
+        images = torch.tensor(data.data, dtype=torch.float32)
+        images = (images - images.mean()) / images.std()
+        labels = torch.tensor(data.target)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(images, labels), batch_size=64, shuffle=True
+        )
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = nn.Sequential(nn.Linear(64, 16), nn.ReLU())
+                self.head = nn.Linear(16, 10)
+
+            def forward(self, x):
+                return self.head(self.body(x))
+
+        model = Net()
+        optimizer = torch.optim.SGD(model.body.parameters(), lr=0.1)  # fix: optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+        for epoch in range(6):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.step()
+        print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
+        """)  # noqa: E501
+
+
+def _is_left_out(index: int, seen: History) -> bool:
+    """Whether it could be trained, would be, is held by nobody, and does not move by other means."""
+    parameter = seen.parameters[index]
+    if not parameter.trainable or parameter.optimizer >= 0 or parameter.shared_with:
+        return False
+    if not (parameter.in_graph or parameter.received_gradient):
+        return False
+    if index >= seen.telemetry.parameters.shape[1]:
+        return True
+    moves = seen.telemetry.parameter("update_rms")[:, index]
+    return not bool(np.any(moves[np.isfinite(moves)] > 0))
+
+
+def _count(parameters: Sequence[Parameter]) -> int:
+    return sum(p.count for p in parameters)
+
+
+def _give_all(made: Site | None) -> str:
+    kept = made.text.split("(")[0] if made and "(" in made.text else "optimizer = torch.optim.SGD"
+    lines = code("parameters = model.parameters()", f"{kept}(parameters, ...)")
+    return f"Make the optimizer when the model is complete, from all of its parameters:\n{lines}"

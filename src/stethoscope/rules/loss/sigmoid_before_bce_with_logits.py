@@ -1,0 +1,162 @@
+"""A sigmoid in front of a loss that applies one itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.code import Site
+from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.sites import at, code, place_at
+
+FUNCTION = "binary_cross_entropy_with_logits"
+
+
+def _run(function: str = FUNCTION, **facts: Any) -> History:
+    usual: dict[str, Any] = {
+        "training_calls": 20,
+        "watched": 20,
+        "output_shape": (32, 1),
+        "target_shape": (32, 1),
+        "target_mean": 0.4,
+    }
+    return History(steps=200, losses=(LossCall(function, **(usual | facts)),))
+
+
+class SigmoidBeforeBceWithLogits(Rule):
+    """Probabilities go into a binary loss that expects raw scores, so a sigmoid runs twice.
+
+    ## What it sees
+    The operation that made the first argument of `binary_cross_entropy_with_logits`, read off the graph: a
+    sigmoid or a softmax. Where that is not known, outputs that fill the range from 0 to 1 and never leave
+    it.
+    ## Why it hurts
+    The loss applies a sigmoid to what it is given. Probabilities lie in 0..1, so after the second sigmoid
+    every answer lies in 0.5..0.73: "no" cannot be said at all, the loss of a negative cannot fall below
+    0.693, that of a positive not below 0.313, and gradients are small.
+    ## How to fix it
+    Give the loss the raw scores, and apply the sigmoid only where probabilities are needed.
+    ## When it is not a fault
+    Never on purpose, as far as is known. Probabilities as *target* are fine and not looked at.
+    ## Sources
+    PyTorch documentation, `torch.nn.BCEWithLogitsLoss`: "combines a Sigmoid layer and the BCELoss in one
+    single class". The floors are arithmetic: log(2) and log(1 + 1/e).
+    """
+
+    explains = ("learning-rate-too-low", "vanishing-gradients")
+    reads = ("losses",)
+
+    edge = Limit(
+        0.05, unit="distance from 0 and from 1", why="scores that come this near to both would leave 0..1"
+    )
+    fewest_calls = Limit(
+        8, unit="watched calls", why="scores of an untrained model may lie in 0..1 for a while"
+    )
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge each binary cross-entropy with logits that training goes through."""
+        calls = [loss for loss in seen.losses if loss.function == FUNCTION and loss.training_calls]
+        if not calls:
+            yield self.cannot_tell("the training loss is no binary cross-entropy with logits")
+        for loss in calls:
+            if loss.produced_by in ("sigmoid", "softmax"):
+                yield self._report(loss, seen, loss.produced_by, Sureness.CERTAIN)
+            elif not loss.produced_by and loss.watched >= self.fewest_calls and self._fills_unit_range(loss):
+                yield self._report(loss, seen, "sigmoid", Sureness.LIKELY)
+
+    def _fills_unit_range(self, loss: LossCall) -> bool:
+        return 0.0 <= loss.output_min <= self.edge and 1.0 - self.edge <= loss.output_max <= 1.0
+
+    def _report(self, loss: LossCall, seen: History, made_by: str, sureness: Sureness) -> Finding:
+        evidence = []
+        if sureness is Sureness.CERTAIN:
+            evidence.append(
+                Evidence(
+                    f"operation before the loss, {loss.training_calls} training calls watched",
+                    f"`{made_by}`",
+                    "a linear layer",
+                )
+            )
+        if math.isfinite(loss.output_min) and math.isfinite(loss.output_max):
+            seen_range = f"{loss.output_min:.3g} to {loss.output_max:.3g}"
+            evidence.append(
+                Evidence(f"outputs in {loss.watched} calls", seen_range, "below 0 and above 1 too")
+            )
+        if 0.0 <= loss.target_mean <= 1.0:
+            floor = loss.target_mean * math.log1p(1 / math.e) + (1 - loss.target_mean) * math.log(2)
+            evidence.append(
+                Evidence(
+                    f"least loss with {loss.target_mean:.0%} positives",
+                    f"{floor:.3f}",
+                    "0",
+                    "log(2), log(1 + 1/e)",
+                )
+            )
+        first = "softmax and sigmoid both run" if made_by == "softmax" else "sigmoid runs twice"
+        title = f"{first}: before and inside the loss with logits"
+        return self.finding(
+            title,
+            sureness=sureness,
+            place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=evidence,
+            cause=f"`{FUNCTION}` at {at(loss.site)} applies a sigmoid to what it is given, and it is given "
+            "probabilities.",
+            fixes=[
+                "Give the loss the scores as they leave the last layer:\n"
+                + code(f"loss = F.{FUNCTION}(scores, targets)", "probabilities = scores.sigmoid()"),
+                "Or keep the probabilities, and the loss that expects them:\n"
+                + code("loss = F.binary_cross_entropy(probabilities, targets)"),
+            ],
+        )
+
+    bad = {
+        "sigmoid in the graph": _run(
+            produced_by="sigmoid",
+            output_min=0.31,
+            output_max=0.74,
+            site=Site("train.py", 41, "", "loss = criterion(out, y)"),
+        ),
+        "softmax in the graph": _run(produced_by="softmax", output_shape=(32, 4)),
+        "values fill 0 to 1, origin unknown": _run(output_min=0.0, output_max=1.0),
+        "values near both ends, eight calls": _run(output_min=0.05, output_max=0.999, watched=8),
+    }
+    good = {
+        "raw scores": _run(produced_by="linear", output_min=-4.1, output_max=5.0),
+        "raw scores, origin unknown": _run(output_min=-0.2, output_max=0.98),
+        "raw scores between the ends": _run(output_min=0.052, output_max=0.999),
+        "raw scores that happen to fill 0 to 1": _run(produced_by="linear", output_min=0.0, output_max=1.0),
+        "seven calls": _run(output_min=0.0, output_max=1.0, watched=7),
+        "sigmoid and the loss for probabilities": _run("binary_cross_entropy", produced_by="sigmoid"),
+        "values not looked at": _run(),
+    }
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_breast_cancer
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_breast_cancer()
+        rows = torch.tensor(data.data, dtype=torch.float32)
+        rows = (rows - rows.mean(dim=0)) / rows.std(dim=0)
+        labels = torch.tensor(data.target, dtype=torch.float32).unsqueeze(1)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(rows, labels), batch_size=32, shuffle=True
+        )
+        model = nn.Sequential(
+            nn.Linear(30, 16), nn.ReLU(), nn.Linear(16, 1),
+            nn.Sigmoid(),  # fix:
+        )
+        criterion = nn.BCEWithLogitsLoss()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+        for epoch in range(10):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = criterion(model(x), y)
+                loss.backward()
+                optimizer.step()
+        print(f"loss {criterion(model(rows), labels).item():.4f}")
+        """)

@@ -1,0 +1,181 @@
+"""A softmax in front of a loss that applies one itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.code import Site
+from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.sites import at, code, place_at
+
+
+def _run(function: str = "cross_entropy", **facts: Any) -> History:
+    usual: dict[str, Any] = {
+        "training_calls": 9,
+        "watched": 9,
+        "output_shape": (32, 10),
+        "target_shape": (32,),
+        "target_is_integer": True,
+    }
+    return History(steps=200, losses=(LossCall(function, **(usual | facts)),))
+
+
+class SoftmaxBeforeCrossEntropy(Rule):
+    """Probabilities go into a loss that expects raw scores, so softmax runs twice.
+
+    ## What it sees
+    The operation that made the first argument of `cross_entropy`, read off the graph; or, where that is not
+    known, rows that lie between 0 and 1 and sum to 1.
+    ## Why it hurts
+    Cross-entropy applies log-softmax to what it is given. Probabilities differ by at most 1, so its softmax
+    is nearly flat: with 10 classes the loss cannot fall below 1.461 even when every answer is right, and
+    the gradients shrink as the model grows surer.
+    ## How to fix it
+    Give the loss the raw scores, and apply softmax only where probabilities are printed or compared.
+    ## When it is not a fault
+    Probabilities as *target* are fine. A log-softmax before `cross_entropy` changes nothing, and is a note.
+    ## Sources
+    PyTorch documentation, `torch.nn.functional.cross_entropy`: "predicted unnormalized logits". The floor
+    is arithmetic: a row of one 1 and C - 1 zeros gives log(e + C - 1) - 1.
+    """
+
+    explains = ("learning-rate-too-low", "vanishing-gradients")
+    reads = ("losses",)
+
+    rows = Limit(0.99, unit="share of rows that sum to 1", why="raw scores never do so row after row")
+    fewest_calls = Limit(3, unit="watched calls", why="one batch of an untrained model may be odd")
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge each cross-entropy that training goes through."""
+        calls = [loss for loss in seen.losses if loss.function == "cross_entropy" and loss.training_calls]
+        if not calls:
+            yield self.cannot_tell("the training loss is no cross-entropy")
+        for loss in calls:
+            if loss.produced_by == "softmax":
+                yield self._report(loss, seen, Sureness.CERTAIN)
+            elif loss.produced_by == "log_softmax":
+                yield self._harmless(loss, seen)
+            elif loss.rows_sum_to_one >= self.rows and loss.watched >= self.fewest_calls:
+                yield self._report(loss, seen, Sureness.LIKELY)
+
+    def _report(self, loss: LossCall, seen: History, sureness: Sureness) -> Finding:
+        classes = _num_classes(loss)
+        evidence = []
+        if sureness is Sureness.CERTAIN:
+            evidence.append(
+                Evidence(
+                    f"operation before the loss, {loss.training_calls} training calls watched",
+                    "`softmax`",
+                    "a linear layer",
+                )
+            )
+        if loss.rows_sum_to_one >= self.rows:
+            evidence.append(
+                Evidence("rows of the outputs that sum to 1", f"{loss.rows_sum_to_one:.0%}", "none of them")
+            )
+        if loss.target_is_integer and loss.reduction == "mean" and classes > 1:
+            floor = math.log(math.e + classes - 1) - 1
+            evidence.append(
+                Evidence(
+                    f"least loss that {classes} classes can reach", f"{floor:.3f}", "0", "log(e + C - 1) - 1"
+                )
+            )
+        return self.finding(
+            f"softmax runs twice: before and inside `{loss.function}`",
+            sureness=sureness,
+            place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=evidence,
+            cause=f"`{loss.function}` at {at(loss.site)} applies log_softmax to what it is given, and it is "
+            "given probabilities.",
+            fixes=[
+                "Give the loss the scores as they leave the last layer:\n"
+                + code("loss = F.cross_entropy(scores, targets)", "probabilities = scores.softmax(dim=1)")
+            ],
+        )
+
+    def _harmless(self, loss: LossCall, seen: History) -> Finding:
+        return self.finding(
+            f"log_softmax runs twice, to no effect: before and inside `{loss.function}`",
+            severity=Severity.NOTE,
+            sureness=Sureness.CERTAIN,
+            place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                Evidence("operation that made the outputs", "`log_softmax`", "a linear layer"),
+                Evidence(
+                    "difference that the second one makes", "0", "0", "log_softmax of log_softmax is itself"
+                ),
+            ],
+            cause="The loss applies log_softmax again; the result is the same, computed twice.",
+            fixes=[
+                "Pair log_softmax with its own loss:\n"
+                + code("loss = F.nll_loss(log_probabilities, targets)")
+            ],
+        )
+
+    bad = {
+        "softmax in the graph": _run(
+            produced_by="softmax", site=Site("train.py", 41, "", "loss = F.cross_entropy(probs, labels)")
+        ),
+        "rows sum to 1, origin unknown": _run(rows_sum_to_one=1.0),
+        "nearly all rows, three calls": _run(rows_sum_to_one=0.99, watched=3),
+        "soft targets": _run(produced_by="softmax", target_is_integer=False, target_shape=(32, 10)),
+        "log_softmax before": _run(produced_by="log_softmax"),
+        "the second of two losses": replace(
+            _run(),
+            losses=(*_run().losses, *_run(produced_by="softmax", output_shape=(32, 2)).losses),
+        ),
+    }
+    good = {
+        "raw scores": _run(produced_by="linear", rows_sum_to_one=0.0),
+        "raw scores, origin unknown": _run(rows_sum_to_one=0.0),
+        "a few rows sum to 1": _run(rows_sum_to_one=0.98),
+        "two calls": _run(rows_sum_to_one=1.0, watched=2),
+        "log_softmax before nll_loss": _run("nll_loss", produced_by="log_softmax"),
+        "softmax and a squared error": _run("mse_loss", produced_by="softmax", rows_sum_to_one=1.0),
+        "only validated that way": _run(produced_by="softmax", training_calls=0, evaluation_calls=9),
+    }
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_digits
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_digits()
+        images = torch.tensor(data.data, dtype=torch.float32)
+        images = (images - images.mean()) / images.std()
+        labels = torch.tensor(data.target)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(images, labels), batch_size=64, shuffle=True
+        )
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.hidden = nn.Linear(64, 64)
+                self.out = nn.Linear(64, 10)
+
+            def forward(self, x):
+                scores = self.out(torch.relu(self.hidden(x)))
+                return torch.softmax(scores, dim=1)  # fix: return scores
+
+        model = Net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+        for epoch in range(8):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.step()
+        print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
+        """)
+
+
+def _num_classes(loss: LossCall) -> int:
+    """Size of the axis that holds the classes: the second, or the only one."""
+    return loss.output_shape[1 if len(loss.output_shape) > 1 else 0] if loss.output_shape else 0

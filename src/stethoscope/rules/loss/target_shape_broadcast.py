@@ -1,0 +1,141 @@
+"""Predictions and targets that stretch each other to a shape that neither has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.rule import Bug, Rule
+from stethoscope.facts.code import Site
+from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.sites import code, place_at
+
+Shape = tuple[int, ...]
+
+
+def _run(output: Shape, target: Shape, stretched: Shape = (), **facts: Any) -> History:
+    usual: dict[str, Any] = {"training_calls": 9, "watched": 9}
+    loss = LossCall(
+        "mse_loss", output_shape=output, target_shape=target, broadcast_to=stretched, **(usual | facts)
+    )
+    return History(steps=200, losses=(loss,))
+
+
+class TargetShapeBroadcast(Rule):
+    """Prediction and target are stretched against each other: (N, 1) meets (N,).
+
+    ## What it sees
+    A loss whose prediction and target have different numbers of axes and are both stretched to a shape that
+    neither of them has.
+    ## Why it hurts
+    Each prediction is compared with every target. The best answer to that is one number for every input,
+    the mean of the targets, and that is what the model learns, while the loss falls at first as it should.
+    ## How to fix it
+    Give both the same shape, with `squeeze(1)` on the prediction or `unsqueeze(1)` on the target.
+    ## When it is not a fault
+    A single number or one row that is meant for all (the "real" label of a GAN, one target for several
+    heads) stretches one side only. Two sides with the same number of axes and a 1 written out in each are
+    meant to be compared all with all. Neither is reported.
+    ## Sources
+    PyTorch documentation, "Broadcasting semantics", and the warning of `torch.nn.functional.mse_loss`:
+    "Using a target size that is different to the input size ... will likely lead to incorrect results due
+    to broadcasting".
+    """
+
+    explains = ("learning-rate-too-low", "overfitting")
+    reads = ("losses",)
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge the shapes of each loss that training goes through."""
+        calls = [loss for loss in seen.losses if loss.training_calls and loss.output_shape]
+        if not calls:
+            yield self.cannot_tell("no loss function was seen with its prediction and target")
+        for loss in calls:
+            if loss.broadcast_to and _stretches_both(loss):
+                yield self._report(loss, seen)
+
+    def _report(self, loss: LossCall, seen: History) -> Finding:
+        pairs, meant = (
+            math.prod(loss.broadcast_to),
+            max(math.prod(loss.output_shape), math.prod(loss.target_shape)),
+        )
+        flat = len(loss.output_shape) == 1
+        repair = ".unsqueeze(1)" if flat else ".squeeze(1)"
+        call = f"loss = F.{loss.function}(prediction{repair}, target)"
+        if not flat and math.prod(loss.output_shape) != math.prod(loss.target_shape):
+            call = f"loss = F.{loss.function}(prediction, target.reshape(prediction.shape))"
+        several = loss.output_shape[0] if loss.output_shape[0] > 1 else loss.target_shape[0]
+        return self.finding(
+            f"`{loss.function}` compares each of {several} predictions with all targets",
+            sureness=Sureness.CERTAIN,
+            place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                Evidence(
+                    f"prediction {_shape(loss.output_shape)} and target {_shape(loss.target_shape)} become",
+                    _shape(loss.broadcast_to),
+                    "equal from the start",
+                ),
+                Evidence("pairs compared", f"{pairs:,}", f"{meant:,}"),
+            ],
+            cause="An axis of size 1, or one that is not there, is stretched to fit the other side. The best "
+            "answer to this loss is one number for every input: the mean of the targets.",
+            fixes=["Give both sides the same shape:\n" + code(call)],
+            unless="each prediction is to be compared with every target; then `expand` both sides to say so.",
+        )
+
+    bad = {
+        "(64, 1) and (64,)": _run(
+            (64, 1), (64,), (64, 64), site=Site("train.py", 29, "", "loss = F.mse_loss(model(x), y)")
+        ),
+        "(64,) and (64, 1)": _run((64,), (64, 1), (64, 64)),
+        "sequences": _run((32, 1, 100), (32, 100), (32, 32, 100)),
+    }
+    good = {
+        "equal shapes": _run((64, 1), (64, 1)),
+        "one label for all": _run((64, 1), (1,), (64, 1)),
+        "one row for all": _run((64, 10), (10,), (64, 10)),
+        "one target for ten heads": _run((64, 10), (64, 1), (64, 10)),
+        "all pairs, written out": _run((32, 8, 1), (32, 1, 16), (32, 8, 16)),
+        "a batch of one": _run((1, 1), (1,), (1, 1)),
+        "only validated that way": _run((64, 1), (64,), (64, 64), training_calls=0),
+        "a hand-written loss": History(steps=200, losses=(LossCall("backward", training_calls=9),)),
+    }
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_diabetes
+        from torch import nn
+        from torch.nn.functional import mse_loss
+
+        torch.manual_seed(SEED)
+        data = load_diabetes()
+        rows = torch.tensor(data.data, dtype=torch.float32)
+        rows = (rows - rows.mean(dim=0)) / rows.std(dim=0)
+        targets = torch.tensor(data.target, dtype=torch.float32)
+        targets = (targets - targets.mean()) / targets.std()
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(rows, targets), batch_size=32, shuffle=True
+        )
+        model = nn.Sequential(nn.Linear(10, 16), nn.ReLU(), nn.Linear(16, 1))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+
+        for epoch in range(20):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = mse_loss(model(x), y)  # fix: loss = mse_loss(model(x).squeeze(1), y)
+                loss.backward()
+                optimizer.step()
+        print(f"loss {(model(rows).squeeze(1) - targets).square().mean().item():.4f}")
+        """)
+
+
+def _stretches_both(loss: LossCall) -> bool:
+    """Whether neither side keeps its number of values, and no axis was written out to ask for it."""
+    pairs = math.prod(loss.broadcast_to)
+    both = math.prod(loss.output_shape) < pairs and math.prod(loss.target_shape) < pairs
+    return both and len(loss.output_shape) != len(loss.target_shape)
+
+
+def _shape(shape: Shape) -> str:
+    return f"({shape[0]},)" if len(shape) == 1 else f"({', '.join(str(size) for size in shape)})"

@@ -1,0 +1,223 @@
+"""Steps that are large against the weights, in a run that does not learn."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.progress import progress_of
+from stethoscope.facts.training import History, Optimizer
+from stethoscope.facts.weights import OPENING_LOOKS, Numbers, middle, update_ratios, weights_by_depth
+from stethoscope.rules.examples import falling, flat, run
+from stethoscope.rules.learning import loss_evidence, outcome
+from stethoscope.rules.sites import code, place_at
+
+HEALTHY_PACE = 5e-3
+"""Aim of the suggested rate: Adam at 1e-3 and SGD at 0.1 moved weights by 0.2 to 3 % a step in 60 healthy runs."""
+GRADIENT_JUMP = 30.0
+"""From a gradient this many times the first one on, the pace shows the explosion and no longer the rate."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast the typical weight moves."""
+
+    steps: Numbers
+    values: Numbers
+    """(looks,): update / weight, median over the weights of an optimizer."""
+    opening: float
+    """Median over the first looks, up to a jump of the gradient."""
+    first: float
+    peak: float
+
+
+class LearningRateTooHigh(Rule):
+    """The learning rate moves the weights so far in one step that the loss cannot fall.
+
+    ## What it sees
+    The change that a step makes to a weight matrix as a share of its size, at the first looks of the run, together
+    with a training loss that does not fall, rises, or stops being a number.
+    ## Why it hurts
+    A gradient is true only near the weights at which it was computed. A step of a tenth of the weights or more
+    leaves that neighbourhood: it lands on the other side of the valley, higher than before, or throws units so far
+    that no sample activates them again.
+    ## How to fix it
+    Lower the rate until the first steps move the weights by about 0.1 to 1 %. The finding gives the number.
+    Where a high rate is wanted, reach it by a warm-up.
+    ## When it is not a fault
+    A run that learns well is never reported, however large its steps are. Networks with normalization layers take
+    large steps well, because the scale of their weights does not matter.
+    ## Sources
+    A. Karpathy, CS231n notes, "Ratio of weights:updates" (about 1e-3). M. Wardat et al., DeepDiagnosis, ICSE 2022
+    (learning rate x gradient / weight 100 times away from 1e-3). The limits were set on 180 runs of our own.
+    """
+
+    severity = Severity.ERROR
+    explains = ("dying-relu", "exploding-gradients")
+    reads = ("losses", "gradients", "updates")
+
+    pace = Limit(
+        0.1,
+        unit="update / weight, median of the first looks",
+        why="runs at 10 to 1000 times a good rate showed 0.12 and more; Adam at its usual 1e-3 shows 0.01, SGD at 0.1 "
+        "with momentum 0.9 shows 0.04, and the fastest healthy run that did not learn at once 0.06",
+    )
+    leap = Limit(
+        0.5,
+        unit="update / weight, largest typical step",
+        why="one step that replaces half of a weight undoes what it had learned; no healthy run at a usual rate came "
+        "above 0.32",
+    )
+    brisk = Limit(
+        0.02,
+        unit="update / weight, median of the first looks",
+        why="below it the rate was moderate before the leap, and the gradient itself exploded "
+        "(0.001 to 0.006 in such runs): another rule",
+    )
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge each optimizer's pace, unless the run learns well."""
+        progress = progress_of(seen)
+        if not progress.known and not progress.ended_nonfinite:
+            yield self.cannot_tell("the run was too short, or no loss was seen")
+            return
+        if progress.learns_well:
+            return
+        for index, optimizer in enumerate(seen.optimizers):
+            pace = _pace(seen, index)
+            if pace is None:
+                continue
+            leaps = pace.peak >= self.leap and pace.opening >= self.brisk
+            if pace.opening >= self.pace or leaps:
+                yield self._report(seen, optimizer, pace)
+
+    def _report(self, seen: History, optimizer: Optimizer, pace: Pace) -> Finding:
+        progress = progress_of(seen)
+        rate = optimizer.groups[0].get("lr") if optimizer.groups else None
+        shown = max(pace.opening, pace.first)
+        named = f"a learning rate of {rate:.3g}" if isinstance(rate, float | int) else optimizer.kind
+        title = f"{named} moves weights {shown:.2g} of their size a step"
+        return self.finding(
+            title
+            if len(title) <= 72 and title[0].islower()
+            else f"weights move {shown:.2g} of their size a step",
+            severity=Severity.ERROR if progress.is_stuck else Severity.WARNING,
+            place=place_at(optimizer.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                Evidence(
+                    f"size of the first updates / size of the weights ({optimizer.kind})",
+                    f"{shown:.2g}",
+                    "0.001 to 0.01",
+                    "CS231n; sampled, median over the weights",
+                    Plot(
+                        tuple(map(float, pace.steps)),
+                        tuple(map(float, pace.values)),
+                        "update / weight",
+                        (1e-3, 1e-2),
+                        log=True,
+                    ),
+                ),
+                loss_evidence(seen, progress),
+            ],
+            cause=f"Steps of this size leave the region in which the gradient holds; the loss {outcome(progress)}.",
+            fixes=_fixes(optimizer, rate, shown),
+            unless="the loss is not meant to fall, as in adversarial or reinforcement learning.",
+        )
+
+    _leap = np.array([[0.05]] * 8 + [[0.51]] + [[0.05]] * 3)
+    bad = {
+        "Adam at a rate of 1: stuck above guessing": run(flat(2.36), updates=0.18, rate=1.0, kind="Adam"),
+        "a pace next to the limit": run(flat(2.31), updates=0.102),
+        "moderate at first, then half of the weights in one step": run(flat(2.31), updates=_leap, rate=0.5),
+        "a leap after a pace next to the limit": run(flat(2.31), updates=np.where(_leap > 0.5, 2.0, 0.0204)),
+        "the loss rises a thousandfold": run([2.3, *flat(2300.0)], updates=3.0, rate=30.0),
+        "the loss becomes NaN within ten steps": run(
+            [2.3, 9.0, 4e5, *[np.nan] * 40], updates=3.0, rate=100.0
+        ),
+        "learns a little, and slowly": run(falling(2.31, 1.9), updates=0.16, rate=0.1, kind="Adam"),
+    }
+    good = {
+        "a usual rate": run(falling(2.31, 0.1), updates=0.01, rate=1e-3, kind="Adam"),
+        "a high rate that learns well": run(falling(2.31, 0.1), updates=0.4, rate=3.0),
+        "stuck for another reason, just below the limit": run(flat(2.31), updates=0.098),
+        "stuck, with a step just below the limit": run(flat(2.31), updates=np.where(_leap > 0.5, 0.49, 0.05)),
+        "a gradient that explodes at a moderate rate": run(
+            flat(2.31), updates=np.where(_leap > 0.5, 2.0, 0.0196)
+        ),
+        "too short to say": run(flat(2.31, 12), updates=0.3),
+        "an explosion at the second step, after a small first one": run(
+            [1.0, *flat(1e9)], updates=np.array([[0.004]] + [[50.0]] * 11), norms=[1.0, *[1e6] * 11]
+        ),
+    }
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_digits
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_digits()
+        images = torch.tensor(data.data, dtype=torch.float32)
+        images = (images - images.mean()) / images.std()
+        labels = torch.tensor(data.target)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(images, labels), batch_size=64, shuffle=True
+        )
+        model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
+        rate = 1.0  # fix: rate = 1e-3
+        optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+
+        for epoch in range(8):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.step()
+        print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
+        """)
+
+
+def _pace(seen: History, optimizer: int) -> Pace | None:
+    ratios = update_ratios(seen, weights_by_depth(seen, optimizer))
+    values = middle(ratios, axis=1) if ratios.size else np.zeros(0)
+    measured = np.flatnonzero(np.isfinite(values))
+    if not measured.size:
+        return None
+    steps = seen.telemetry.steps[measured].astype(np.float64)
+    values = values[measured]
+    calm = values[:OPENING_LOOKS]
+    norms = seen.curve("norm")
+    if norms is not None and norms.values.size:
+        jumps = norms.steps[~(norms.values <= GRADIENT_JUMP * norms.values[0])]
+        if jumps.size:
+            calm = calm[: max(1, int(np.searchsorted(steps, jumps[0])))]
+    return Pace(steps, values, float(np.median(calm)), float(values[0]), float(values.max()))
+
+
+def _fixes(optimizer: Optimizer, rate: object, shown: float) -> list[Fix]:
+    clip = Fix(
+        "Or keep the rate and reach it slowly, with a warm-up after each `optimizer.step()`:\n"
+        + code(
+            "warmup = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=500)",
+            "warmup.step()",
+        )
+    )
+    if not isinstance(rate, float | int):
+        return [Fix("Lower the learning rate: divide `lr` by 10 until the loss falls."), clip]
+    lower = round_down(rate * HEALTHY_PACE / shown)
+    line = optimizer.site.text if optimizer.site else ""
+    edit, found = re.subn(r"\blr\s*=\s*[\d.eE+-]+", f"lr={lower:g}", line, count=1)
+    shown_line = edit if found else f"{optimizer.kind}(model.parameters(), lr={lower:g})"
+    text = f"Lower the rate, so that the first steps move the weights by about 0.5 %:\n{code(shown_line)}"
+    return [Fix(text, edit=edit if found else None), clip]
+
+
+def round_down(value: float) -> float:
+    """The next smaller of 1, 2, 3, 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return max(digit for digit in (1, 2, 3, 5) if digit * power <= value * 1.0001) * power

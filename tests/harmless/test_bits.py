@@ -1,0 +1,52 @@
+"""Training is the same to the last bit with and without us, looked at in every step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+KINDS = (
+    "mlp_sgd",
+    "cnn_adam",
+    "transformer",
+    "lstm",
+    "gan",
+    "lbfgs",
+    "mixed_precision",
+    "checkpointed",
+    "loader_workers",
+    "compiled",
+    "augmentation",
+    "saving",
+    "functional",
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_training_run_is_the_same_to_the_last_bit(kind: str, pair, programs: Path) -> None:
+    _, listened = pair.both(programs / f"{kind}.py", options=("--every", "1"))
+    assert b"weights: " in listened.stdout
+    assert "a fault in stethoscope" not in listened.stderr
+    assert "heard" in listened.stderr
+
+
+def test_every_program_that_prints_checksums_is_compared(programs: Path) -> None:
+    assert {path.stem for path in programs.glob("*.py")} == {*KINDS, "fingerprint"}
+
+
+@pytest.mark.parametrize(
+    ("right", "changed"),
+    [
+        ("0.1, momentum", "0.1000001, momentum"),
+        ("print_fingerprints(models", "torch.rand(1); print_fingerprints(models"),
+        ("print_fingerprints(models", "model.train(); print_fingerprints(models"),
+    ],
+    ids=["a rate changed by a millionth", "one random number drawn", "a mode changed"],
+)
+def test_the_checksums_notice(right: str, changed: str, pair, programs: Path) -> None:
+    text = (programs / "mlp_sgd.py").read_text()
+    assert right in text
+    pair.write((programs / "fingerprint.py").read_text(), "fingerprint.py")
+    plain = pair.plainly(pair.write(text))
+    assert pair.plainly(pair.write(text.replace(right, changed), "changed.py")).stdout != plain.stdout

@@ -1,0 +1,166 @@
+"""However a script ends, it ends as it would without us."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import PATIENCE_S, environment, listening
+
+from stethoscope import load_run
+
+TRAINING = """
+import sys, time
+import torch
+model = torch.nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+def step():
+    optimizer.zero_grad()
+    loss = torch.nn.functional.mse_loss(model(torch.randn(8, 4)), torch.randn(8, 1))
+    loss.backward()
+    optimizer.step()
+"""
+
+ENDLESS = (
+    TRAINING
+    + """
+began, told = time.monotonic(), False
+while True:
+    step()
+    if not told and time.monotonic() - began > 2:
+        print("trained for two seconds", flush=True)
+        told = True
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "sys.exit(3)",
+        "sys.exit()",
+        "sys.exit('a last word')",
+        "sys.exit(-1)",
+        "raise SystemExit(300)",
+        "import atexit; atexit.register(print, 'at exit'); sys.exit(4)",
+        "import os; sys.stdout.flush(); os._exit(7)",
+        "import os, signal; sys.stdout.flush(); os.kill(os.getpid(), signal.SIGTERM)",
+        "sys.excepthook = lambda kind, error, tb: print('my hook', kind.__name__, error); 1 / 0",
+        "raise KeyboardInterrupt",
+        "import threading; threading.Thread(target=lambda: print('a thread that ends later')).start()",
+        "sys.stdout.close()",
+    ],
+)  # fmt: skip
+def test_exit_code_and_output_stay_the_same(ending: str, pair) -> None:
+    plain, listened = pair.both(pair.write(f"import sys\nprint('so far')\n{ending}\n"))
+    assert listened.stderr.startswith(plain.stderr)
+
+
+def test_an_uncaught_exception_prints_the_same_traceback(pair) -> None:
+    program = pair.write("""
+class Thing:
+    def fail(self):
+        try:
+            {}["missing"]
+        except KeyError as error:
+            raise ValueError("something is wrong") from error
+
+def main():
+    Thing().fail()
+
+main()
+""")
+    plain, listened = pair.both(program)
+    assert plain.exit_code == 1
+    assert listened.stderr.startswith(plain.stderr)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        "fragile(torch.randn(8, 4))",
+        "torch.nn.functional.mse_loss(model(torch.randn(8, 4)), torch.randn(8, 1)).detach().backward()",
+        "for p in model.parameters(): p.grad = torch.zeros(2, dtype=torch.long)",
+    ],
+    ids=["forward", "backward", "the gradients' assignment"],
+)
+def test_a_failure_within_torch_prints_the_same_traceback(failure: str, pair) -> None:
+    program = pair.write(
+        TRAINING
+        + f"""
+class Fragile(torch.nn.Module):
+    def forward(self, x):
+        return x @ torch.ones(5, 1)
+fragile = torch.nn.Sequential(torch.nn.Linear(4, 4), Fragile())
+for _ in range(3):
+    step()
+{failure}
+"""
+    )
+    plain, listened = pair.both(program, options=("--every", "1"))
+    assert plain.exit_code == 1
+    assert listened.stderr.startswith(plain.stderr)
+
+
+def test_a_script_with_a_syntax_error_fails_as_in_python(pair) -> None:
+    plain, listened = pair.both(pair.write("print('never')\ndef broken(:\n    pass\n"))
+    assert plain.exit_code == 1
+    assert listened.stderr.startswith(plain.stderr)
+
+
+def test_a_script_that_does_not_exist_is_said_in_one_sentence(pair) -> None:
+    plain, listened = pair.both("missing.py")
+    assert plain.exit_code == 2
+    assert "missing.py" in listened.stderr
+    assert len(listened.stderr.strip().splitlines()) == 1
+
+
+def test_ctrl_c_ends_it_as_in_python_and_the_report_is_printed(pair) -> None:
+    def interrupt(*command: str | Path) -> tuple[int, str]:
+        with subprocess.Popen(
+            command, cwd=pair.place("interrupted"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=environment(program.parent), text=True,
+        ) as process:  # fmt: skip
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate(timeout=PATIENCE_S)
+            return process.returncode, stderr
+
+    program = pair.write(ENDLESS)
+    code, stderr = interrupt(*listening(), program)
+    assert code == -signal.SIGINT
+    traceback = stderr.partition("\nKeyboardInterrupt\n")[0]
+    assert traceback.startswith("Traceback (most recent call last):\n")
+    assert 'program.py", line' in traceback
+    assert "heard" in stderr
+
+
+def test_what_was_heard_before_kill_9_can_be_read(pair) -> None:
+    program = pair.write(ENDLESS)
+    directory = pair.place("killed")
+    with subprocess.Popen(
+        [*listening(), program], cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        env=environment(program.parent),
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.kill()
+    (folder,) = (directory / "runs").glob("*/")
+    run = load_run(folder)
+    assert run.record.state == "lost"
+    assert run.history.steps > 0
+    assert run.history.telemetry.steps.size > 0
+    loss = run.history.curve("loss")
+    assert loss is not None
+    assert loss.steps.size > 0
+
+
+def test_a_script_that_leaves_by_os_exit_leaves_a_readable_run(pair) -> None:
+    program = pair.write(TRAINING + "for _ in range(30): step()\nimport os; os._exit(7)\n")
+    listened = pair.listened(program)
+    assert listened.exit_code == 7
+    (folder,) = listened.runs
+    assert load_run(folder).record.state == "lost"
