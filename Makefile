@@ -29,6 +29,7 @@ pytest: $(READY)
 	$(BIN)/python -m pytest -n 2
 
 bench: $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python bench/overhead.py
 
 zoo: $(READY)

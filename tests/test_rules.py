@@ -47,9 +47,7 @@ def verdict(rule: type[Rule], facts: History, **overrides: float) -> list[str]:
 
 @pytest.fixture(
     params=[
-        pytest.param((rule, facts), id=f"{rule.name}::{name}")
-        for rule in RULES
-        for name, facts in rule.bad.items()
+        pytest.param((rule, facts), id=f"{rule.name}::{name}") for rule in RULES for name, facts in rule.bad.items()
     ]
 )
 def finding(request: pytest.FixtureRequest) -> Finding:
@@ -110,9 +108,7 @@ def test_a_bug_program_is_python_before_and_after_its_repair(rule: type[Rule]) -
 
 
 @pytest.mark.parametrize(("rule", "should_speak", "facts"), EXAMPLES)
-def test_bad_examples_speak_and_good_ones_are_silent(
-    rule: type[Rule], should_speak: bool, facts: History
-) -> None:
+def test_bad_examples_speak_and_good_ones_are_silent(rule: type[Rule], should_speak: bool, facts: History) -> None:
     said = list(rule().in_training(facts))
     assert any(isinstance(each, Finding) for each in said) == should_speak, said
 
@@ -120,7 +116,8 @@ def test_bad_examples_speak_and_good_ones_are_silent(
 @pytest.mark.parametrize(("rule", "should_speak", "facts"), EXAMPLES)
 def test_the_same_history_gives_the_same_words(rule: type[Rule], should_speak: bool, facts: History) -> None:
     before = pickle.dumps(facts)
-    assert list(rule().in_training(facts)) == list(rule().in_training(facts))
+    # As text, since a NaN in a plot is not equal to itself.
+    assert repr(list(rule().in_training(facts))) == repr(list(rule().in_training(facts)))
     assert pickle.dumps(facts) == before, "the rule changed its facts"
 
 

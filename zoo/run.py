@@ -104,9 +104,7 @@ def listen_to_all(programs: list[Program], seeds: int) -> list[Tally]:
     jobs = [(number, seed) for number in range(len(programs)) for seed in range(seeds)]
     tallies = [Tally() for _ in programs]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        for (number, _), heard in zip(
-            jobs, pool.map(lambda job: listen(programs[job[0]], job[1]), jobs), strict=True
-        ):
+        for (number, _), heard in zip(jobs, pool.map(lambda job: listen(programs[job[0]], job[1]), jobs), strict=True):
             tallies[number].heard.append(heard)
             print("F" if heard.failure else ".", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
@@ -149,9 +147,7 @@ def print_rules(names: list[str], bugs: list[Tally], twins: list[Tally], seeds: 
         totals += counts
         wrong += int(min(counts[1:]) < seeds)
         astray = [heard.failure or heard.first or "nothing" for heard in bug.heard if heard.first != name]
-        astray += [
-            f"twin: {each}" for heard in twin.heard for each in heard.alarms or (heard.failure,) if each
-        ]
+        astray += [f"twin: {each}" for heard in twin.heard for each in heard.alarms or (heard.failure,) if each]
         print(f"{name:36}{counts[0]:>12}{counts[1]:>7}{counts[2]:>13}   {', '.join(unique(astray))}")
     of = len(names) * seeds
     for what, total in zip(("named first", "named", "twin silent"), totals, strict=True):
@@ -174,9 +170,7 @@ def print_healthy(names: list[str], tallies: list[Tally]) -> int:
         if said := unique([*alarms, *notes]):
             print(f"{name:36}   {', '.join(said)}")
     low, high = wilson_interval(alarmed, runs)
-    print(
-        f"runs with a false alarm: {alarmed} of {runs} ({alarmed / runs:.1%}, 95 % interval {low:.1%} to {high:.1%})"
-    )
+    print(f"runs with a false alarm: {alarmed} of {runs} ({alarmed / runs:.1%}, 95 % interval {low:.1%} to {high:.1%})")
     return wrong
 
 

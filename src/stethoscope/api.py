@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from stethoscope.core.errors import MissingPiece, UsageError
 from stethoscope.core.finding import Diagnosis, Finding, Severity
@@ -85,9 +85,7 @@ def run(
     directory = Path.cwd()
     settings = settings or read_settings(directory)
     script = scripts.prepare(str(target), args, as_module=module)
-    record = replace(
-        describe_environment(directory), command=script.argv, script=script.file, directory=str(directory)
-    )
+    record = replace(describe_environment(directory), command=script.argv, script=script.file, directory=str(directory))
     recording = Recording(
         settings,
         record,
@@ -103,11 +101,15 @@ def run(
     arrival.forget()
     if not recording.is_mine:  # a forked child that returned from the script
         return Ran(outcome.exit_code, outcome.interrupted, (), History(), record, None)
-    diagnosis, history = recording.finish(exit_code=outcome.exit_code, ended_by=outcome.ended_by)
-    _write_also(diagnosis, recording.record, history, json, html)
-    if not quiet and recording.launch.rank == 0:
-        _tell(recording, diagnosis, history)
-    exit_code = outcome.exit_code or _exit_code(diagnosis, settings.fail_on)
+    try:
+        diagnosis, history = recording.finish(exit_code=outcome.exit_code, ended_by=outcome.ended_by)
+        write_also(diagnosis, recording.record, history, json, html)
+        if not quiet and recording.launch.rank == 0:
+            _tell(recording, diagnosis, history)
+    except Exception as error:  # the script has run: its exit code stays its own
+        print(f"stethoscope: the diagnosis failed because of a fault of ours ({error!r})", file=sys.stderr)
+        return Ran(outcome.exit_code, outcome.interrupted, (), History(), recording.record, recording.path)
+    exit_code = outcome.exit_code or exit_code_for(diagnosis, settings.fail_on)
     return Ran(exit_code, outcome.interrupted, diagnosis.findings, history, recording.record, recording.path)
 
 
@@ -131,23 +133,23 @@ def _tell(recording: Recording, diagnosis: Diagnosis, history: History) -> None:
     )
 
 
-def _write_also(
-    diagnosis: Diagnosis, record: RunRecord, history: History, json: Path | None, html: Path | None
-) -> None:
-    for path, text in ((json, lambda: json_text(to_json(diagnosis, record, history))),
-                       (html, lambda: to_html(diagnosis, record, history))):  # fmt: skip
-        if path is None:
-            continue
+def write_also(diagnosis: Diagnosis, record: RunRecord, history: History, json: Path | None, html: Path | None) -> None:
+    wanted: list[tuple[Path, str]] = []
+    if json is not None:
+        wanted.append((json, json_text(to_json(diagnosis, record, history))))
+    if html is not None:
+        wanted.append((html, to_html(diagnosis, record, history)))
+    for path, text in wanted:
         if str(path) == "-":
-            sys.stdout.write(text())
+            sys.stdout.write(text)
             continue
         try:
-            path.write_text(text(), "utf-8")
+            path.write_text(text, "utf-8")
         except OSError as error:
             print(f"stethoscope: cannot write {path}: {error.strerror}; the run folder has it too", file=sys.stderr)
 
 
-def _exit_code(diagnosis: Diagnosis, fail_on: str) -> int:
+def exit_code_for(diagnosis: Diagnosis, fail_on: str) -> int:
     if not fail_on:
         return 0
     worst = diagnosis.worst()
@@ -206,14 +208,13 @@ class Watch:
     def _repr_html_(self) -> str:
         import html
 
-        return f'<iframe sandbox="allow-scripts" style="width:100%;height:720px;border:0" srcdoc="{html.escape(self.html())}"></iframe>'
+        style = "width:100%;height:720px;border:0"
+        return f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{html.escape(self.html())}"></iframe>'
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._recording.finish(exit_code=None, ended_by=kind.__name__ if kind else "")
         atexit.unregister(self._at_exit)
 
@@ -271,7 +272,7 @@ def watch(
     recording.listen_to_torch()
     if recording.session is not None:
         for optimizer in optimizers:
-            recording.session.optimizer_made(optimizer, None)
+            recording.session.steps.optimizer_made(optimizer, None)
     handle = Watch(recording)
     atexit.register(handle._at_exit)
     return handle

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -134,8 +134,8 @@ class Recording:
                 parts=needed_parts(self.rules),
                 only=self._only,
                 max_steps=self._max_steps,
+                sink=self.writer,
             )
-            session.sink = self.writer
             taps, loaders = Taps(session), LoaderTap()
             taps.put_on()
             loaders.put_on(session)
@@ -151,7 +151,7 @@ class Recording:
     def _leave_child(self) -> None:
         """A forked child (a loader's worker) is not listened to."""
         if self._taps is not None:
-            self.session.sink = None  # type: ignore[union-attr]
+            self.session.state.sink = None  # type: ignore[union-attr]
             self._taps.take_off()
 
     def stop(self) -> None:
@@ -165,9 +165,7 @@ class Recording:
         """Everything heard so far."""
         if self.session is None:
             return History(finished=finished, ended_by=ended_by)
-        from stethoscope.observe.training.history import history_of
-
-        return history_of(self.session, finished=finished, ended_by=ended_by)
+        return self.session.history(finished=finished, ended_by=ended_by)
 
     def judge(self, history: History) -> Diagnosis:
         """What the rules say."""
@@ -193,16 +191,29 @@ class Recording:
                 history = replace(history, ranks=self._other_ranks())
         diagnosis = self.judge(history)
         if self.writer is not None:
-            if self.launch.rank == 0:
-                self.writer.text("findings.json", json_text(to_json(diagnosis, self.record, history)))
-                self.writer.text("report.html", to_html(diagnosis, self.record, history))
-            self.writer.record(self.record)
-            self.writer.close()
-            if self.writer.trouble and self.writer.trouble not in diagnosis.notices:
-                diagnosis = replace(diagnosis, notices=(*diagnosis.notices, self.writer.trouble))
+            diagnosis = self._write(self.writer, diagnosis, history)
         self.took = time.perf_counter() - began
         self._finished = (diagnosis, history)
         return self._finished
+
+    def _write(self, writer: RunWriter, diagnosis: Diagnosis, history: History) -> Diagnosis:
+        """Complete the run's folder; what goes wrong is a notice of the diagnosis that is given back."""
+        notices = list(diagnosis.notices)
+        texts: dict[str, Callable[[], str]] = {
+            "findings.json": lambda: json_text(to_json(diagnosis, self.record, history)),
+            "report.html": lambda: to_html(diagnosis, self.record, history),
+        }
+        for name, render in texts.items() if self.launch.rank == 0 else ():
+            try:
+                writer.text(name, render())
+            except Exception as error:  # a fault of ours in a picture must not cost the diagnosis
+                fault = f"{type(error).__name__}: {error}"
+                notices.append(f"{name} could not be made because of a fault in stethoscope ({fault})")
+        writer.record(self.record)
+        writer.close()
+        if writer.trouble and writer.trouble not in notices:
+            notices.append(writer.trouble)
+        return replace(diagnosis, notices=tuple(notices))
 
     def _final_record(self, history: History, exit_code: int | None, ended_by: str) -> RunRecord:
         state = "interrupted" if ended_by == "KeyboardInterrupt" else "failed" if exit_code else "finished"
@@ -227,7 +238,7 @@ class Recording:
             models=tracking.models_of(self.session),
             optimizers=tracking.optimizers_of(self.session),
             loaders=tuple(self._loaders.loaders),
-            data_fingerprint=f"{self.session.batches.checksum:08x}" if history.batches.steps.size else "",
+            data_fingerprint=f"{self.session.state.batches.checksum:08x}" if history.batches.steps.size else "",
             results=tracking.results_of(history),
         )
 

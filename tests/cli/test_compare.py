@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,8 @@ def put(store: Path, lr: float, losses: list[float]) -> str:
     writer.facts(History(steps=len(losses), curves=(Curve("training loss", "loss", "training"),)))
     optimizers = ({"kind": "SGD", "groups": [{"lr": lr}]},)
     packages = {f"package-{number}": str(lr) for number in range(20)}
-    writer.record(
-        RunRecord(
-            command=("train.py",), state="finished", ended="x", steps=len(losses), optimizers=optimizers, packages=packages
-        )
-    )
+    ended = RunRecord(command=("train.py",), state="finished", ended="x", steps=len(losses))
+    writer.record(replace(ended, optimizers=optimizers, packages=packages))
     writer.close()
     return writer.id
 
@@ -46,12 +44,12 @@ def pair(tmp_path: Path) -> tuple[Path, str, str]:
 
 def test_settings_and_curves_stand_side_by_side(pair: tuple[Path, str, str]) -> None:
     store, a, b = pair
-    lines = [line.split() for line in compare(a, b, "--store", store).output.splitlines()]
-    assert ["A", a, "finished", "3"] in lines
-    assert ["optimizers", "groups.lr", "0.1", "0.5"] in lines
-    assert "training loss, best 1 2.5".split() in lines
-    assert "training loss, step that reached 2.5 1 3".split() in lines
-    assert "The training loss differs from step 1 on.".split() in lines
+    lines = [" ".join(line.split()) for line in compare(a, b, "--store", store).output.splitlines()]
+    assert f"A {a} finished 3" in lines
+    assert "optimizers groups.lr 0.1 0.5" in lines
+    assert "training loss, best 1 2.5" in lines
+    assert "training loss, step that reached 2.5 1 3" in lines
+    assert "The training loss differs from step 1 on." in lines
 
 
 def test_many_packages_are_counted(pair: tuple[Path, str, str]) -> None:

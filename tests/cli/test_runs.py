@@ -30,7 +30,7 @@ def runs(*words: object) -> Result:
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     put(
-        tmp_path, "2026-11-20_140503_quiet-otter", started="2026-11-20T14:05:03+00:00", ended="later", steps=360,
+        tmp_path, "2026-11-20_140503_quiet-otter", started="2026-11-20T14:05:03+00:00", ended="x", steps=360,
         state="failed", script="/home/me/projects/a-long-path/train_the_classifier_on_digits.py",
         results={"final training loss": 0.12345},
     )  # fmt: skip

@@ -25,6 +25,11 @@ class Ended:
     directory: Path
 
     @property
+    def own_stderr(self) -> str:
+        """What the program itself wrote to standard error: all that stands before our report."""
+        return self.stderr.partition("\n── stethoscope ─")[0]
+
+    @property
     def runs(self) -> list[Path]:
         """The run folders that it left."""
         return sorted((self.directory / "runs").glob("*/"))
@@ -51,14 +56,13 @@ class Pair:
         """`python -m stethoscope run options... command...`"""
         return self._run("listened", [*listening(*options), *command], stdin)
 
-    def both(
-        self, *command: str | Path, options: tuple[str, ...] = (), stdin: bytes = b""
-    ) -> tuple[Ended, Ended]:
-        """Once plainly, once listened to; exit code and standard output must agree to the last byte."""
+    def both(self, *command: str | Path, options: tuple[str, ...] = (), stdin: bytes = b"") -> tuple[Ended, Ended]:
+        """Once plainly, once listened to; exit code and all that the program prints must agree to the last byte."""
         plain = self.plainly(*command, stdin=stdin)
         listened = self.listened(*command, options=options, stdin=stdin)
         moved = listened.stdout.replace(bytes(listened.directory), bytes(plain.directory))
         assert (listened.exit_code, moved) == (plain.exit_code, plain.stdout), listened.stderr
+        assert listened.own_stderr == plain.stderr
         return plain, listened
 
     def place(self, name: str) -> Path:

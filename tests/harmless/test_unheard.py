@@ -33,6 +33,8 @@ def test_a_script_that(what: str, pair) -> None:
 def test_a_store_that_cannot_be_written_costs_one_sentence_and_no_training(pair) -> None:
     pair.write("", "occupied")
     program = pair.write(NET + "print(net(x).sum().item())\n")
-    _, listened = pair.both(program, options=("--store", "../occupied/runs"))
+    listened = pair.listened(program, options=("--store", "../occupied/runs"))
+    assert listened.stdout == pair.plainly(program).stdout
+    assert listened.exit_code == 0
     assert listened.stderr.count("occupied") == 1
     assert "Traceback" not in listened.stderr

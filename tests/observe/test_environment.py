@@ -1,4 +1,4 @@
-"""What a run was made of is found without harm: nothing is written, torch is not imported, no secret is kept."""
+"""What a run was made of is found without harm: nothing written, no torch imported, no secret kept."""
 
 from __future__ import annotations
 
@@ -21,16 +21,10 @@ from stethoscope.observe.environment import (
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    for words in (
-        ["init", "-q", "-b", "trunk"],
-        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "first"],
-    ):
-        subprocess.run(["git", *words], cwd=tmp_path, check=True)
     (tmp_path / "train.py").write_text("lr = 1\n")
-    subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
-    subprocess.run(
-        ["git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "-m", "second"], cwd=tmp_path, check=True
-    )
+    somebody = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    for words in (["init", "-q", "-b", "trunk"], ["add", "."], [*somebody, "commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
     return tmp_path
 
 
@@ -52,6 +46,18 @@ def test_what_was_not_committed_is_kept_as_a_diff_seen_from_a_folder_below_too(r
     told = describe_git(repository / "below")
     assert told["dirty"]
     assert "-lr = 1\n+lr = 10\n" in told["diff"]
+
+
+def test_a_touched_file_beside_a_changed_one_is_no_change(repository: Path) -> None:
+    (repository / "aa.py").write_text("a\n")
+    (repository / "zz.py").write_text("z\n")
+    subprocess.run(["git", "add", "."], cwd=repository, check=True)
+    os.utime(repository / "train.py", (0, 0))
+    diff = describe_git(repository)["diff"]
+    assert [line for line in diff.splitlines() if line.startswith("diff")] == [
+        "diff --git a/aa.py b/aa.py",
+        "diff --git a/zz.py b/zz.py",
+    ]
 
 
 def test_a_detached_head_has_no_branch(repository: Path) -> None:
@@ -84,10 +90,10 @@ def test_a_git_that_hangs_is_not_waited_for(repository: Path, monkeypatch: pytes
     assert describe_git(repository) == {}
 
 
-def test_asking_git_writes_nothing(repository: Path) -> None:
+def test_asking_git_writes_nothing_and_a_touched_file_is_no_change(repository: Path) -> None:
     os.utime(repository / "train.py", (0, 0))  # a `git diff` that may write would refresh the index now
     before = {path: path.stat().st_mtime_ns for path in repository.rglob("*")}
-    describe_git(repository)
+    assert describe_git(repository)["diff"] == ""
     assert {path: path.stat().st_mtime_ns for path in repository.rglob("*")} == before
 
 

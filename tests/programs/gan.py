@@ -15,9 +15,7 @@ for step in range(25):
     fake = generator(torch.randn(10, 4))
     mixed = (0.5 * real + 0.5 * fake.detach()).requires_grad_()
     slope = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)[0]
-    critic_loss = (
-        critic(fake.detach()).mean() - critic(real).mean() + 10 * (slope.norm(dim=1) - 1).square().mean()
-    )
+    critic_loss = critic(fake.detach()).mean() - critic(real).mean() + 10 * (slope.norm(dim=1) - 1).square().mean()
     critic_optimizer.zero_grad()
     critic_loss.backward()
     critic_optimizer.step()

@@ -18,9 +18,7 @@ for _ in range(20):
     state = tuple(s.detach() for s in state)
     padded, _ = pad_packed_sequence(output, batch_first=True)
     scores = torch.stack([head(padded[:, t]) for t in range(padded.shape[1])], dim=1)
-    loss = nn.functional.cross_entropy(
-        scores.flatten(0, 1), torch.randint(3, (scores.shape[0] * scores.shape[1],))
-    )
+    loss = nn.functional.cross_entropy(scores.flatten(0, 1), torch.randint(3, (scores.shape[0] * scores.shape[1],)))
     rnn.zero_grad()
     head.zero_grad()
     loss.backward()

@@ -45,8 +45,7 @@ class Net:
         rng = np.random.default_rng(self.seed)
         sizes = [FEATURES, *[self.width] * (self.depth - 1), CLASSES]
         self.weights = [
-            rng.normal(0, self.weight_scale / np.sqrt(rows), (rows, columns))
-            for rows, columns in pairwise(sizes)
+            rng.normal(0, self.weight_scale / np.sqrt(rows), (rows, columns)) for rows, columns in pairwise(sizes)
         ]
 
     def forward(self, x: np.ndarray) -> list[np.ndarray]:
@@ -131,9 +130,7 @@ def trained(
             norms.append(float(np.sqrt(sum((slope**2).sum() for slope in slopes))))
             if step in looks:
                 layer_rows.append([statistics_of(o, g) for o, g in zip(outputs[1:], flows, strict=True)])
-                parameter_rows.append(
-                    [parameter_row(w, g, rate) for w, g in zip(net.weights, slopes, strict=True)]
-                )
+                parameter_rows.append([parameter_row(w, g, rate) for w, g in zip(net.weights, slopes, strict=True)])
             for weight, slope in zip(net.weights, slopes, strict=True):
                 weight -= rate * slope
             if step % 50 == 49:
@@ -198,9 +195,7 @@ def observed_loop() -> Loop:
         ("backward", 32, "loss.backward()", ""),
         ("step", 33, "optimizer.step()", "SGD"),
     )
-    cycle = tuple(
-        LoopEvent(what, Site("train.py", line, "main", text), detail) for what, line, text, detail in calls
-    )
+    cycle = tuple(LoopEvent(what, Site("train.py", line, "main", text), detail) for what, line, text, detail in calls)
     return Loop(cycle, cycles_watched=64, backward_calls=400)
 
 

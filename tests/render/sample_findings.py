@@ -58,9 +58,7 @@ def missing_zero_grad(history: History) -> Finding:
         cause="the loop calls `backward()` and `step()` but never `zero_grad()`, so the optimizer follows "
         "the sum of all gradients since the start instead of the gradient of this batch.",
         evidence=(
-            Evidence(
-                "steps that began with the old gradient", "64 of 64 watched", 0, "by the loop's own order"
-            ),
+            Evidence("steps that began with the old gradient", "64 of 64 watched", 0, "by the loop's own order"),
             Evidence(
                 "gradient norm, last step",
                 norms.values[-1].item(),
@@ -75,10 +73,7 @@ def missing_zero_grad(history: History) -> Finding:
             ),
         ),
         fixes=(
-            Fix(
-                "Clear the gradients before each backward pass:\n"
-                "    optimizer.zero_grad()\n    loss.backward()"
-            ),
+            Fix("Clear the gradients before each backward pass:\n    optimizer.zero_grad()\n    loss.backward()"),
             Fix("Or clear them after the step, which does the same.", safe=True),
         ),
         unless="gradients are gathered over several batches on purpose, and cleared after them.",
@@ -96,9 +91,7 @@ def stuck(history: History) -> Finding:
         sureness=Sureness.CERTAIN,
         title="the training loss stays at 2.31 for 400 steps",
         cause="the loss has not come 10 % below what guessing reaches.",
-        evidence=(
-            Evidence("training loss, last 40 steps", 2.311, "below 2.07", "guessing among 10 classes: 2.303"),
-        ),
+        evidence=(Evidence("training loss, last 40 steps", 2.311, "below 2.07", "guessing among 10 classes: 2.303"),),
         fixes=(Fix("See the finding above."),),
         place=Place(steps=(0, history.steps - 1)),
     )

@@ -61,7 +61,7 @@ def test_a_layer_that_is_all_zero_is_black_and_one_without_zeros_is_not() -> Non
 
 def test_merging_keeps_a_single_look_that_is_not_finite() -> None:
     codes = np.full((100, 1), 120, np.uint8)
-    codes[37] = NONFINITE
+    codes[37], codes[38] = NONFINITE, 255
     groups = np.array_split(np.arange(100), 5)
     assert merged(codes, groups)[:, 0].tolist() == [120, NONFINITE, 120, 120, 120]
 
@@ -153,6 +153,13 @@ def test_pins_find_the_layer_of_a_module_and_of_a_parameter() -> None:
         (1, [0], [230, 399]),
         (2, [2], [100, 200]),
     ]
+
+
+def test_what_follows_from_a_finding_is_pinned_with_its_number() -> None:
+    history = sample.vanishing()
+    root = replace(slow_rate(history), place=Place(file="train.py", line=3))
+    found = health_map(history, diagnosis_of(root.folded(vanishing_gradients(history))))["pins"]
+    assert [(pin["number"], pin["rows"]) for pin in found] == [(1, [0])]
 
 
 def test_a_pin_on_a_module_covers_the_layers_inside_it_and_no_namesake() -> None:

@@ -18,7 +18,10 @@ from stethoscope.render.html import json_block, to_html
 from . import sample
 from .sample_findings import diagnosis_of, loss_not_finite, missing_zero_grad, slow_rate, vanishing_gradients
 
-HOSTILE = "</script><script>alert('x')</script>\"><img src=x onerror=alert(1)>'&{{}}`\u2028"
+HOSTILE = (
+    "a_long_name_without_a_break" * 4
+    + "</script><script>alert('x')</script>\"><img src=x onerror=alert(1)>'&{{}}`\u2028"
+)
 
 
 class Reader(HTMLParser):
@@ -150,9 +153,7 @@ def test_json_cannot_end_its_element_and_reads_back() -> None:
 
 def test_the_policy_allows_this_script_and_style_and_nothing_else() -> None:
     page = faulty()
-    (content,) = [
-        a["content"] for _, a in read(page).elements if a.get("http-equiv") == "Content-Security-Policy"
-    ]
+    (content,) = [a["content"] for _, a in read(page).elements if a.get("http-equiv") == "Content-Security-Policy"]
     assert content is not None
     assert content.startswith("default-src 'none';")
     assert "unsafe" not in content

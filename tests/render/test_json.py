@@ -56,9 +56,7 @@ def test_the_fields_are_those_of_the_contract() -> None:
         "proof",
     }
     assert contract <= set(finding)
-    assert {"file", "line", "module", "parameter", "steps", "rows", "columns", "window"} <= set(
-        finding["place"]
-    )
+    assert {"file", "line", "module", "parameter", "steps", "rows", "columns", "window"} <= set(finding["place"])
     assert set(finding["evidence"][0]) == {"what", "seen", "healthy", "source"}
     assert set(finding["fixes"][0]) == {"text", "edit", "safe"}
     assert set(finding["proof"]) == {"treatment", "before", "after", "verdict"}
@@ -84,10 +82,7 @@ def test_numbers_that_json_lacks_are_words() -> None:
 def test_a_line_that_is_unknown_is_null() -> None:
     finding = slow_rate(sample.trained())
     finding = replace(finding, place=replace(finding.place, line=0))
-    assert (
-        to_json(diagnosis_of(finding), sample.record(), sample.trained())["findings"][0]["place"]["line"]
-        is None
-    )
+    assert to_json(diagnosis_of(finding), sample.record(), sample.trained())["findings"][0]["place"]["line"] is None
 
 
 def test_what_follows_is_named_and_carried() -> None:

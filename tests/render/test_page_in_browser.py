@@ -37,6 +37,11 @@ COLOURS = """id => {
 }"""
 
 
+WIDEST = """() => Math.max(...[...document.querySelectorAll('body *')]
+  .filter(element => !element.closest('pre') && !element.closest('.skip'))
+  .map(element => element.getBoundingClientRect().right))"""
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -51,9 +56,7 @@ def browser() -> Iterator[Any]:
 class Opened:
     """A page that was opened from disk, with all that it asked for and complained of."""
 
-    def __init__(
-        self, browser: Any, path: Path, width: int = 1280, scheme: str = "light", script: bool = True
-    ) -> None:
+    def __init__(self, browser: Any, path: Path, width: int = 1280, scheme: str = "light", script: bool = True) -> None:
         self.context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=script
         )
@@ -66,9 +69,7 @@ class Opened:
         self.page.on("dialog", lambda dialog: self.complaints.append("a dialog opened"))
         self.page.goto(path.as_uri())
         if script:
-            self.page.evaluate(
-                "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
-            )
+            self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 @pytest.fixture
@@ -120,9 +121,11 @@ def test_without_script_the_verdict_is_there(browser: Any, path: Path) -> None:
     assert opened.complaints == []
 
 
-def test_hostile_names_run_nothing(browser: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [400, 1280])
+def test_hostile_names_run_nothing_and_do_not_widen_the_page(browser: Any, tmp_path: Path, width: int) -> None:
     file = tmp_path / "hostile.html"
     file.write_text(hostile(), "utf-8")
-    opened = Opened(browser, file)
+    opened = Opened(browser, file, width)
     assert [url for url in opened.requests if not url.startswith("data:")] == [file.as_uri()]
     assert opened.complaints == []
+    assert opened.page.evaluate(WIDEST) <= width

@@ -21,7 +21,8 @@ def test_one_value_that_is_no_number_is_kept_as_a_gap_and_a_mark() -> None:
     values[777] = np.nan
     trace = traced(np.arange(values.size), values, columns=100)
     assert trace.bad == ((777.0, 777.0),)
-    assert np.isnan(trace.values[trace.steps == 777]).all()
+    (gap,) = trace.values[trace.steps == 777]
+    assert np.isnan(gap)
 
 
 def test_stretches_that_are_no_numbers_are_found_at_both_ends() -> None:

@@ -59,7 +59,7 @@ def test_what_only_one_run_has_is_empty_in_the_other() -> None:
 
 def test_every_part_of_the_record_is_compared() -> None:
     b = RunRecord(
-        command=("b.py",), git={"commit": "1" * 40}, python="3.12", packages={"a": "1"}, hardware={"cores": 2},
+        command=("b.py",), git={"commit": "1" * 40}, python="3", packages={"a": "1"}, hardware={"cores": 2},
         environment={"A": "1"}, seeds={"torch": 1}, arguments={"lr": 1}, optimizers=(ADAM,),
         models=({"name": "Net"},), loaders=({"batch_size": 2},), data_fingerprint="1f", world_size=2,
     )  # fmt: skip
@@ -120,6 +120,9 @@ def test_a_run_that_was_never_finite_reached_nothing() -> None:
 
 
 def test_curves_that_one_run_lacks_are_named() -> None:
-    a, b = run(None, curve([1]), curve([1], name="old")), run(None, curve([1]), curve([1], phase="validation"))
+    a, b = (
+        run(None, curve([1]), curve([1], name="old")),
+        run(None, curve([1]), curve([1], phase="validation")),
+    )
     found = compare(a, b)
     assert (found.only_a, found.only_b) == (("old",), ("validation loss",))

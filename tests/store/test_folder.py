@@ -24,7 +24,8 @@ from stethoscope.facts.run import RunRecord
 from stethoscope.store.writer import RunWriter
 sys.stdin.readline()  # both ranks wait here, so that they start together
 rank = int(sys.argv[2])
-writer = RunWriter.create(Path(sys.argv[1]), RunRecord(command=(f"rank {rank}",)), rank=rank, world_size=2, group="g")
+record = RunRecord(command=(f"rank {rank}",))
+writer = RunWriter.create(Path(sys.argv[1]), record, rank=rank, world_size=2, group="g")
 writer.points("loss", [rank], [1.0])
 print(writer.path, writer.trouble, flush=True)
 sys.stdin.readline()  # and here, so that neither is gone before the other has come
@@ -35,7 +36,8 @@ writer.close()
 def launch(store: Path) -> set[str]:
     """Two ranks at the same instant; the folders that they used."""
     line = [sys.executable, "-c", RANK, str(store)]
-    ranks = [subprocess.Popen([*line, rank], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for rank in "01"]
+    pipe = subprocess.PIPE
+    ranks = [subprocess.Popen([*line, rank], stdin=pipe, stdout=pipe, text=True) for rank in "01"]
     for rank in ranks:
         print("start", file=rank.stdin, flush=True)
     used = {rank.stdout.readline().strip() for rank in ranks if rank.stdout}

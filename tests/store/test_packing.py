@@ -32,7 +32,14 @@ steps = nps.arrays(np.int64, st.integers(0, 5))
 values = nps.arrays(np.float64, st.integers(0, 5))
 scalars = st.none() | st.booleans() | numbers | texts
 plain = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3))
+arrays = st.sampled_from(DTYPES).flatmap(
+    lambda name: nps.arrays(np.dtype(name), nps.array_shapes(min_dims=0, min_side=0))
+)
 
+small = st.integers(0, 4)
+tables = nps.arrays(np.int64, st.tuples(small, small))
+groups = st.dictionaries(texts, st.floats() | st.booleans() | texts, max_size=3)
+losses = st.builds(LossCall, texts, site=sites, chance=st.floats(), class_counts=shapes)
 histories = st.builds(
     History,
     steps=st.integers(0, 10**9),
@@ -44,17 +51,17 @@ histories = st.builds(
             Optimizer,
             texts,
             site=sites,
-            groups=st.lists(st.dictionaries(texts, st.floats() | st.booleans() | texts, max_size=3), max_size=2).map(tuple),
+            groups=st.lists(groups, max_size=2).map(tuple),
             parameters_moved=st.none() | st.booleans(),
         ),
         max_size=2,
     ).map(tuple),
-    losses=st.lists(st.builds(LossCall, texts, site=sites, chance=st.floats(), class_counts=shapes), max_size=2).map(tuple),
+    losses=st.lists(losses, max_size=2).map(tuple),
     curves=st.lists(st.builds(Curve, texts, texts, texts, steps=steps, values=values), max_size=2).map(tuple),
-    batches=st.builds(Batches, steps=steps, class_counts=nps.arrays(np.int64, st.tuples(st.integers(0, 3), st.integers(0, 3)))),
-    units=st.lists(st.builds(Units, st.integers(0, 9), st.integers(0, 9), steps, steps, steps), max_size=2).map(tuple),
-    birth=st.none() | st.builds(Birth, st.integers(0, 9), texts, site=sites, largest_weight=st.floats()),
-)  # fmt: skip
+    batches=st.builds(Batches, steps=steps, class_counts=tables),
+    units=st.lists(st.builds(Units, small, small, steps, steps, steps), max_size=2).map(tuple),
+    birth=st.none() | st.builds(Birth, small, texts, site=sites, largest_weight=st.floats()),
+)
 records = st.builds(
     RunRecord,
     command=st.lists(texts, max_size=3).map(tuple),
@@ -75,7 +82,8 @@ def through_json(value: Any) -> Any:
 def same(a: Any, b: Any) -> bool:
     """Equality that knows NaN and arrays."""
     if isinstance(a, np.ndarray):
-        return isinstance(b, np.ndarray) and a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+        alike = isinstance(b, np.ndarray) and a.dtype == b.dtype
+        return alike and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
     if isinstance(a, float) and isinstance(b, float):
         return a == b or (math.isnan(a) and math.isnan(b))
     if hasattr(a, "__dataclass_fields__"):
@@ -97,7 +105,7 @@ def test_a_record_comes_back_as_it_was(record: RunRecord) -> None:
     assert same(through_json(record), record)
 
 
-@given(st.sampled_from(DTYPES).flatmap(lambda name: nps.arrays(np.dtype(name), nps.array_shapes(min_dims=0, min_side=0))))
+@given(arrays)
 def test_an_array_keeps_its_numbers_and_its_shape(array: NDArray[Any]) -> None:
     back = unpack(np.ndarray, json.loads(json.dumps(pack(array))))
     assert back.shape == array.shape
@@ -115,7 +123,8 @@ def test_a_finding_comes_back_with_those_folded_under_it() -> None:
     plot = Plot((0.0, 1.0), (math.nan, math.inf), "loss", (None, 1.0), log=True)
     evidence = (Evidence("a", "NaN", math.nan, plot=plot), Evidence("b", 3.0, "0"))
     place = Place("train.py", 3, steps=(0, 9), columns=("x",))
-    finding = Finding("dead", Kind.CAUSE, Severity.ERROR, Sureness.LIKELY, "t", "c", evidence, (Fix("f"),), place)
+    words = Kind.CAUSE, Severity.ERROR, Sureness.LIKELY
+    finding = Finding("dead-relu", *words, "title", "cause", evidence, (Fix("fix"),), place)
     assert same(through_json(replace(finding, follows=(finding,))), replace(finding, follows=(finding,)))
 
 
@@ -135,7 +144,7 @@ def test_a_missing_field_takes_its_default() -> None:
 
 
 def test_a_missing_field_without_a_default_is_named() -> None:
-    with pytest.raises(BadFile, match="no Site.*line"):
+    with pytest.raises(BadFile, match=r"no Site.*line"):
         unpack(Site, {"file": "a.py"})
 
 
@@ -145,4 +154,5 @@ def test_a_value_of_another_shape_is_named() -> None:
 
 
 def test_what_json_does_not_know_becomes_its_text() -> None:
-    assert pack({"path": Path("a"), "count": np.int64(3), "set": {2, 1}}) == {"path": "a", "count": 3, "set": [1, 2]}
+    strange = {"path": Path("a"), "count": np.int64(3), "set": {2, 1}}
+    assert pack(strange) == {"path": "a", "count": 3, "set": [1, 2]}

@@ -18,7 +18,7 @@ import pytest
 
 from stethoscope.core.errors import BadFile
 from stethoscope.facts.run import RunRecord
-from stethoscope.facts.training import History
+from stethoscope.facts.training import History, RankSummary
 from stethoscope.store.database import Database, Look, Points
 from stethoscope.store.packing import pack
 from stethoscope.store.process import Process
@@ -216,8 +216,9 @@ def test_a_damaged_record_does_not_hide_what_was_heard(killed: Path) -> None:
 def test_a_run_is_lost_when_its_process_is_gone_or_its_number_was_given_away(tmp_path: Path) -> None:
     here = Process.current()
     other_start, other_boot = replace(here, started=here.started + 1), replace(here, boot="earlier")
+    elsewhere = replace(other_boot, host="elsewhere")  # of which nothing can be known from here
     states = []
-    for number, process in enumerate([here, other_start, other_boot, replace(here, host="elsewhere")]):
+    for number, process in enumerate([here, other_start, other_boot, elsewhere]):
         folder = finished(tmp_path, str(number), state="running")
         data = json.loads((folder / "run.json").read_text())
         (folder / "run.json").write_text(json.dumps({**data, "process": pack(process)}))
@@ -250,10 +251,17 @@ def test_every_process_of_a_launch_can_be_read(start: Start, history: History) -
         writer.close()
     run = load_run(writers[0].path or "")
     assert (run.ranks, run.record.world_size, run.history.steps, run.rank(1).steps) == ((0, 1), 2, 10, 11)
-    assert [(rank.rank, rank.steps, rank.last_loss, rank.state) for rank in run.history.ranks] == [(1, 11, 1.0, "failed")]
+    assert run.history.ranks == (RankSummary(1, 11, 1.0, "failed"),)
     assert read_ranks(run.path) == run.history.ranks
     with pytest.raises(BadFile, match="no process 2: there is 0, 1"):
         run.rank(2)
+
+
+def test_another_process_that_has_told_nothing_yet_is_running(start: Start) -> None:
+    writers = [start(rank=rank, world_size=2, group="g") for rank in (0, 1)]
+    writers[1].points("loss", 0, 1.0)
+    writers[1].flush(wait_s=10)
+    assert [rank.state for rank in read_ranks(writers[0].path or Path())] == ["running"]
 
 
 def test_a_million_points_are_two_thousand_rows(start: Start) -> None:
@@ -300,8 +308,9 @@ def test_an_empty_store_says_that_it_is_empty(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_series_whole(tmp_path: Path) -> None:
     database = Database(tmp_path / "a.db")
     database.write([Points("loss", np.arange(3), np.ones(3))], [], {})
-    with pytest.raises(sqlite3.Error):
-        database.write([Points("loss", np.arange(3), np.ones(3))], [Look(0, np.ones((1, 1)), np.ones((1, 1)))], {"x": None})  # type: ignore[dict-item]  # fmt: skip
+    look = Look(0, np.ones((1, 1), np.float32), np.ones((1, 1), np.float32))
+    with pytest.raises(sqlite3.IntegrityError):
+        database.write([Points("loss", np.arange(3), np.ones(3))], [look], {"x": None})  # type: ignore[dict-item]
     database.write([Points("loss", np.array([3]), np.ones(1))], [], {})
     database.close()
     folder = finished(tmp_path, "run")

@@ -15,9 +15,10 @@ import click
 def command(run: str, json_file: Path | None, fail_on: str | None) -> int:
     """Judge a recorded RUN (a folder, an id, its beginning, or `last`) by the rules of today; needs no torch."""
     from stethoscope import api
+    from stethoscope.render.terminal import print_diagnosis
 
     loaded = api.load_run(run)
     diagnosis = api.diagnose(loaded)
-    api._write_also(diagnosis, loaded.record, loaded.history, json_file, None)
-    api.print_diagnosis(diagnosis, loaded.history, stream=sys.stderr, run=loaded.path)
-    return api._exit_code(diagnosis, fail_on or "")
+    api.write_also(diagnosis, loaded.record, loaded.history, json_file, None)
+    print_diagnosis(diagnosis, loaded.history, stream=sys.stderr, run=loaded.path)
+    return api.exit_code_for(diagnosis, fail_on or "")

@@ -15,11 +15,12 @@ from stethoscope.core.errors import UsageError
 def command(run: str, html_file: Path | None) -> int:
     """Write the report of a recorded RUN again, judged by the rules of today, and print where it is."""
     from stethoscope import api
+    from stethoscope.render.html import to_html
 
     loaded = api.load_run(run)
     target = html_file or Path(loaded.path) / "report.html"
     try:
-        target.write_text(api.to_html(api.diagnose(loaded), loaded.record, loaded.history), "utf-8")
+        target.write_text(to_html(api.diagnose(loaded), loaded.record, loaded.history), "utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {target}: {error.strerror}") from error
     click.echo(target)

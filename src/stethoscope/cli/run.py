@@ -12,7 +12,7 @@ import click
 from stethoscope.core.settings import read_settings
 
 
-class _Share(click.ParamType):
+class _Share(click.ParamType[float]):
     """`1%` or `0.01`."""
 
     name = "SHARE"
@@ -62,10 +62,15 @@ def command(
     Its output and exit code stay its own; findings go to standard error and into the run's folder.
     """
     settings = read_settings(Path.cwd())
-    given = {
-        "store": store, "fail_on": fail_on, "budget": budget, "every": every, "only": only, "without": without,
-    }  # fmt: skip
-    settings = replace(settings, **{name: value for name, value in given.items() if value})
+    settings = replace(
+        settings,
+        store=store or settings.store,
+        fail_on=fail_on or settings.fail_on,
+        budget=budget or settings.budget,
+        every=every or settings.every,
+        only=only or settings.only,
+        without=without or settings.without,
+    )
 
     def listen() -> int:
         from stethoscope.api import run

@@ -152,9 +152,7 @@ class Finding:
 
     def folded(self, finding: Finding) -> Finding:
         """This finding with another one, which follows from it, under it."""
-        return replace(
-            self, explains=(*self.explains, finding.rule), follows=(*self.follows, finding)
-        )
+        return replace(self, explains=(*self.explains, finding.rule), follows=(*self.follows, finding))
 
 
 @dataclass(frozen=True)

@@ -116,13 +116,9 @@ def progress_on(curve: Curve, chance: float = float("nan")) -> Progress:
     tail = values[-max(3, values.size // 10) :]
     ended_nonfinite = bool(np.count_nonzero(~np.isfinite(tail)) * 2 > tail.size)
     if finite.size < FEWEST_STEPS:
-        return Progress(
-            known=False, chance=chance, nonfinite_step=nonfinite_step, ended_nonfinite=ended_nonfinite
-        )
+        return Progress(known=False, chance=chance, nonfinite_step=nonfinite_step, ended_nonfinite=ended_nonfinite)
     width = int(np.clip(finite.size // 10, 3, 50))
-    medians = np.median(
-        np.lib.stride_tricks.sliding_window_view(finite, width)[:: max(1, width // 2)], axis=1
-    )
+    medians = np.median(np.lib.stride_tricks.sliding_window_view(finite, width)[:: max(1, width // 2)], axis=1)
     end = float(np.median(finite[-width:]))
     return Progress(
         known=True,

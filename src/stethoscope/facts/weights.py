@@ -27,9 +27,7 @@ def weights_by_depth(history: History, optimizer: int | None = None) -> list[int
     for index, parameter in enumerate(history.parameters):
         held = parameter.optimizer == optimizer if optimizer is not None else True
         if len(parameter.shape) >= 2 and parameter.trainable and held:
-            order = (
-                history.layers[parameter.layer].order if 0 <= parameter.layer < len(history.layers) else -1
-            )
+            order = history.layers[parameter.layer].order if 0 <= parameter.layer < len(history.layers) else -1
             found.append((order, index))
     return [index for _, index in sorted(found)]
 

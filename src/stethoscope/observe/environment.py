@@ -60,9 +60,12 @@ def describe_git(directory: Path) -> dict[str, Any]:
     told: dict[str, Any] = {"commit": head.strip()}
     branch = _git(directory, until, "symbolic-ref", "--short", "-q", "HEAD")
     told["branch"] = (branch or "").strip()  # empty when no branch is checked out
-    # From the top of the repository, and as plain as git can: no user's pager, colours or external tool.
-    diff = _git(directory, until, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD")
+    # `diff` would write the index anew when a file was only touched. Told not to, it lists that file without
+    # a change, and those lines are taken out.
+    quiet = ("-c", "diff.autoRefreshIndex=false")
+    diff = _git(directory, until, *quiet, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD")
     if diff is not None:
+        diff = re.sub(r"^diff --git .*\n(?=diff --git |\Z)", "", diff, flags=re.MULTILINE)
         told["dirty"] = bool(diff)
         told["diff"] = diff if len(diff) <= MOST_DIFF_BYTES else diff[:MOST_DIFF_BYTES] + "\n(cut)\n"
     return told
@@ -73,7 +76,7 @@ def _git(directory: Path, until: float, *words: str) -> str | None:
     left = until - time.monotonic()
     if left <= 0:
         return None
-    variables = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}  # without locks it writes nothing
+    variables = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
         done = subprocess.run(
             ["git", *words], cwd=directory, env=variables, timeout=left, check=False,
@@ -128,8 +131,7 @@ def describe_variables(variables: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in sorted(variables.items())
-        if (name in told or name.startswith(TOLD_FAMILIES))
-        and not any(word in name for word in SECRET_WORDS)
+        if (name in told or name.startswith(TOLD_FAMILIES)) and not any(word in name for word in SECRET_WORDS)
     }
 
 

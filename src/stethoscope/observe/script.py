@@ -28,7 +28,7 @@ class Outcome:
     ended_by: str = ""
     """Name of the exception that ended it; empty when it ran to its end or called `sys.exit`."""
     interrupted: bool = False
-    """Whether it was Ctrl-C: the caller passes `KeyboardInterrupt` on, so that the process dies of it as Python does."""
+    """Whether it was Ctrl-C: the caller raises `KeyboardInterrupt` again, so that the process dies of it."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,6 @@ def run(script: Script) -> Outcome:
         main.__package__ = script.spec.parent
         main.__dict__["__cached__"] = script.spec.cached
     else:
-        main.__dict__["__annotations__"] = {}
         main.__loader__ = importlib.machinery.SourceFileLoader("__main__", script.file)
         main.__package__ = None
     sys.modules["__main__"] = main

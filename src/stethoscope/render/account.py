@@ -62,9 +62,12 @@ def cost(sampling: Sampling) -> str:
     """The tool's own estimate of what listening cost, in words; empty where nothing was measured."""
     if not sampling.looks:
         return ""
+    times = f"a step {milliseconds(sampling.step_seconds)}, a look {milliseconds(sampling.look_seconds)} more"
+    if not sampling.every and sampling.looks <= sampling.burst_looks:
+        return f"no estimate: all looks were at the start or round anomalies ({times})"
     return (
-        f"{percent(sampling.estimated_cost)} of the training time by its own estimate "
-        f"(a step {milliseconds(sampling.step_seconds)}, a look {milliseconds(sampling.look_seconds)} more)"
+        f"{percent(sampling.estimated_cost)} of the training time after the opening looks, "
+        f"by its own estimate ({times})"
     )
 
 

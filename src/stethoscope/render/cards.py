@@ -53,9 +53,7 @@ def card_of_consequence(finding: Finding) -> Html:
     """A finding that follows from another one, in short."""
     message = message_of(finding)
     seen = [section for section in message.sections if section.label in ("seen", "why")]
-    return joined(
-        [tag("h4", inline(message.title)), _where(message), *(_section(section) for section in seen)]
-    )
+    return joined([tag("h4", inline(message.title)), _where(message), *(_section(section) for section in seen)])
 
 
 def _badge(severity: Severity, number: int) -> Html:
@@ -73,9 +71,7 @@ def _where(message: Message) -> Html:
 
 
 def _body(message: Message) -> Html:
-    excerpt = tag(
-        "pre", *(tag("span", inline(line), class_="source") for line in message.excerpt), class_="excerpt"
-    )
+    excerpt = tag("pre", *(tag("span", inline(line), class_="source") for line in message.excerpt), class_="excerpt")
     sections = [_section(section) for section in message.sections if section.label in LABELS]
     return joined([excerpt if message.excerpt else "", *sections])
 

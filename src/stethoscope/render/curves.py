@@ -72,8 +72,8 @@ def floats(values: Doubles) -> str:
 
 
 def _suits_log(key: str, curves: list[Curve]) -> bool:
-    """Whether the axis begins as a logarithmic one: all positive, and not a share."""
-    if key == "accuracy":
+    """Whether the axis begins as a logarithmic one: all positive, and neither a share nor a rate."""
+    if key in ("accuracy", "learning rate"):
         return False
     finite = np.concatenate([curve.values[np.isfinite(curve.values)] for curve in curves])
     return bool(finite.size and finite.min() > 0 and finite.max() > 3 * finite.min())

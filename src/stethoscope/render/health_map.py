@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stethoscope.core.finding import Diagnosis, Place
+from stethoscope.core.finding import Diagnosis, Finding, Place
 from stethoscope.facts.training import Doubles, History
 
 MISSING, ZERO, NONFINITE, LOWEST = 0, 1, 2, 4
@@ -57,9 +57,7 @@ def _of_layers(name: str) -> Callable[[History, list[int]], Field]:
         values = history.telemetry.layer(name)[:, order].astype(np.float64)
         broken = history.telemetry.layer("nonfinite_share")[:, order] > 0
         shown = tuple(
-            index
-            for index in range(len(order))
-            if not np.isnan(values[:, index]).all() or broken[:, index].any()
+            index for index in range(len(order)) if not np.isnan(values[:, index]).all() or broken[:, index].any()
         )
         return Field(values, broken | np.isinf(values), shown)
 
@@ -83,9 +81,7 @@ def _of_parameters(above: str, below: str = "") -> Callable[[History, list[int]]
             shown.append(row)
             counts = np.array([history.parameters[index].count for index in held], np.float64)
             top = _pooled(history.telemetry.parameter(above)[:, held], counts)
-            values[:, row] = (
-                top / _pooled(history.telemetry.parameter(below)[:, held], counts) if below else top
-            )
+            values[:, row] = top / _pooled(history.telemetry.parameter(below)[:, held], counts) if below else top
             shares = history.telemetry.parameter("gradient_nonfinite_share")[:, held]
             broken[:, row] = (shares > 0).any(1) | np.isinf(values[:, row])
         return Field(values, broken, tuple(shown))
@@ -132,7 +128,7 @@ ZEROS = Statistic(
     low=0.0,
     high=1.0,
     log=False,
-    ramp="ember",
+    ramp="cividis",
     part="activations",
     field=_of_layers("zero_share"),
 )
@@ -223,21 +219,24 @@ def merged(codes: Bytes, groups: list[NDArray[np.intp]]) -> Bytes:
 
 
 def pins(history: History, diagnosis: Diagnosis, order: list[int]) -> list[dict[str, Any]]:
-    """Where the findings lie: rows of the map, a span of steps, or both."""
+    """Where the findings lie, rows and steps; what follows from one and lies in layers carries its number."""
     found = []
     for number, finding in enumerate(diagnosis.findings, start=1):
-        rows = [row for row, index in enumerate(order) if _holds(history, finding.place, index)]
-        if rows or finding.place.steps:
-            found.append(
-                {
-                    "number": number,
-                    "severity": finding.severity.value,
-                    "title": finding.title.replace("`", ""),
-                    "rows": rows,
-                    "steps": list(finding.place.steps) if finding.place.steps else None,
-                }
-            )
+        for part in (finding, *finding.follows):
+            rows = [row for row, index in enumerate(order) if _holds(history, part.place, index)]
+            if rows or (part is finding and part.place.steps):
+                found.append(_pin(number, part, rows))
     return found
+
+
+def _pin(number: int, finding: Finding, rows: list[int]) -> dict[str, Any]:
+    return {
+        "number": number,
+        "severity": finding.severity.value,
+        "title": finding.title.replace("`", ""),
+        "rows": rows,
+        "steps": list(finding.place.steps) if finding.place.steps else None,
+    }
 
 
 def _holds(history: History, place: Place, index: int) -> bool:

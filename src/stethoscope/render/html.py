@@ -7,6 +7,7 @@ import hashlib
 import json
 from datetime import datetime
 from importlib import resources
+from pathlib import PurePath
 from typing import Any
 
 from stethoscope.core.finding import Diagnosis, Severity
@@ -22,7 +23,7 @@ from stethoscope.render.markup import Html, joined, tag
 from stethoscope.render.particulars import checks_section, loop_section, record_section, sampling_section
 
 STYLES = ("page.css", "pictures.css")
-SCRIPTS = ("numbers.js", "colours.js", "map.js", "curves.js", "start.js")
+SCRIPTS = ("numbers.js", "colours.js", "labels.js", "map.js", "curves.js", "start.js")
 """In this order: each uses what stands in those before it."""
 
 
@@ -37,7 +38,7 @@ def to_html(diagnosis: Diagnosis, record: RunRecord, history: History) -> str:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="referrer", content="no-referrer"),
-        tag("title", f"{headline(diagnosis)}: {record.script or 'a training run'}"),
+        tag("title", f"{headline(diagnosis)}: {PurePath(record.script).name or 'a training run'}"),
         tag("link", rel="icon", href="data:,"),
         tag("style", Html(style)),
     )
@@ -69,9 +70,7 @@ def json_block(values: Any) -> str:
 
 def headline(diagnosis: Diagnosis) -> str:
     """`1 error, 2 notes`, `Nothing wrong found`, or `Nothing could be checked`."""
-    counts = [
-        (diagnosis.count(severity), severity) for severity in sorted(Severity, key=lambda s: -s.gravity)
-    ]
+    counts = [(diagnosis.count(severity), severity) for severity in sorted(Severity, key=lambda s: -s.gravity)]
     words = [amount(count, severity.value) for count, severity in counts if count]
     if words:
         return ", ".join(words)
@@ -90,7 +89,12 @@ def _asset(*names: str) -> str:
 def _verdict(diagnosis: Diagnosis, record: RunRecord, history: History) -> Html:
     """What is wrong first, in its own words, or that nothing was found."""
     worst = diagnosis.worst()
-    where = [record.script, record.id, record.state if record.state != "finished" else "", history.ended_by]
+    where = [
+        PurePath(record.script).name,
+        record.id,
+        record.state if record.state != "finished" else "",
+        history.ended_by,
+    ]
     eyebrow = joined([tag("span", word) for word in where if word])
     title = joined([headline(diagnosis)])
     if diagnosis.findings:
@@ -121,21 +125,13 @@ def _duration(record: RunRecord) -> str:
     seconds = (datetime.fromisoformat(record.ended) - datetime.fromisoformat(record.started)).total_seconds()
     hours, rest = divmod(round(seconds), 3600)
     minutes, left = divmod(rest, 60)
-    return (
-        f"{hours} h {minutes} min"
-        if hours
-        else f"{minutes} min {left} s"
-        if minutes
-        else f"{number(seconds)} s"
-    )
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {left} s" if minutes else f"{number(seconds)} s"
 
 
 def _figures(diagnosis: Diagnosis, record: RunRecord, history: History) -> list[Html]:
     """The few numbers that say how the run went."""
     not_possible = len(diagnosis.not_checked)
-    checks = f"{len(diagnosis.checked)}" + (
-        f" of {len(diagnosis.checked) + not_possible}" if not_possible else ""
-    )
+    checks = f"{len(diagnosis.checked)}" + (f" of {len(diagnosis.checked) + not_possible}" if not_possible else "")
     rows = [("steps", f"{max(history.steps, record.steps):,}")]
     rows += [("time", _duration(record))] if _duration(record) else []
     for kind, name in (("loss", "training loss"), ("accuracy", "training accuracy")):
@@ -144,22 +140,16 @@ def _figures(diagnosis: Diagnosis, record: RunRecord, history: History) -> list[
             if curve is not None and curve.values.size:
                 rows.append((f"final {name.replace('training', phase)}", number(float(curve.values[-1]))))
     rows.append(("checks possible", checks))
-    if history.sampling.looks:
+    if history.sampling.looks > history.sampling.burst_looks:
         rows.append(("cost of listening", percent(history.sampling.estimated_cost)))
     return [tag("div", tag("dt", name), tag("dd", value)) for name, value in rows]
 
 
-def _sections(
-    diagnosis: Diagnosis, record: RunRecord, history: History, picture: dict[str, Any]
-) -> list[Html]:
+def _sections(diagnosis: Diagnosis, record: RunRecord, history: History, picture: dict[str, Any]) -> list[Html]:
     cards = [card(finding, number) for number, finding in enumerate(diagnosis.findings, start=1)]
     clean = "No check that could be made found anything wrong. What could not be checked is listed below."
-    findings = (
-        joined(cards) if cards else tag("p", clean if diagnosis.checked else CHECKED_NOTHING, class_="lead")
-    )
-    pictures = tag(
-        "noscript", tag("p", "The pictures are drawn by script, which is off. The text is complete.")
-    )
+    findings = joined(cards) if cards else tag("p", clean if diagnosis.checked else CHECKED_NOTHING, class_="lead")
+    pictures = tag("noscript", tag("p", "The pictures are drawn by script, which is off. The text is complete."))
     return [
         _section("findings", "Findings", findings),
         _section("map", "Health map", _map(picture["map"]), pictures),
@@ -175,9 +165,7 @@ CHECKED_NOTHING = "Too little of the training was heard to judge anything. The r
 
 
 def _section(name: str, title: str, *content: str) -> Html:
-    return tag(
-        "section", tag("h2", title, id=f"{name}-title"), *content, id=name, aria_labelledby=f"{name}-title"
-    )
+    return tag("section", tag("h2", title, id=f"{name}-title"), *content, id=name, aria_labelledby=f"{name}-title")
 
 
 def _map(values: dict[str, Any]) -> Html:

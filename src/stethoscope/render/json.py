@@ -143,7 +143,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 def _place(place: Place) -> dict[str, Any]:
     return {
         "file": place.file,
-        "line": place.line,
+        "line": place.line or None,
         "text": place.text,
         "module": place.module,
         "parameter": place.parameter,

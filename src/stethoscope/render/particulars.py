@@ -66,23 +66,13 @@ def checks_section(diagnosis: Diagnosis) -> Html:
     """What was judged, what could not be, and why."""
     found = {finding.rule for finding in diagnosis.findings}
     found |= {rule for finding in diagnosis.findings for rule in finding.explains}
-    chips = [
-        tag("li", rule, class_="chip found" if rule in found else "chip")
-        for rule in sorted(diagnosis.checked)
-    ]
-    parts = (
-        [tag("p", f"{amount(len(diagnosis.checked), 'check')} judged this run:", class_="lead")]
-        if chips
-        else []
-    )
+    chips = [tag("li", rule, class_="chip found" if rule in found else "chip") for rule in sorted(diagnosis.checked)]
+    parts = [tag("p", f"{amount(len(diagnosis.checked), 'check')} judged this run:", class_="lead")] if chips else []
     parts += [tag("ul", *chips, class_="chips")] if chips else []
     rows: list[tuple[str, Html | str]] = [
-        (", ".join(sorted(rules)), f"not possible: {why}")
-        for why, rules in reasons(diagnosis.not_checked).items()
+        (", ".join(sorted(rules)), f"not possible: {why}") for why, rules in reasons(diagnosis.not_checked).items()
     ]
-    rows += [
-        (cannot.rule, f"failed: {cannot.why}. Our fault, please report it.") for cannot in diagnosis.broken
-    ]
+    rows += [(cannot.rule, f"failed: {cannot.why}. Our fault, please report it.") for cannot in diagnosis.broken]
     rows += [(finding.rule, f"silenced: {one_line(finding)}") for finding in diagnosis.silenced]
     return joined([*parts, definitions(rows)] if rows else parts)
 
@@ -94,9 +84,7 @@ def sampling_section(history: History, diagnosis: Diagnosis) -> Html:
     if sampling.looks:
         rows.append(("cost", cost(sampling)))
     if sampling.burst_looks:
-        burst = (
-            f"{amount(sampling.burst_looks, 'look')} at the start and round anomalies, on top of the budget"
-        )
+        burst = f"{amount(sampling.burst_looks, 'look')} at the start and round anomalies, on top of the budget"
         rows.append(("bursts", burst))
     for rank in history.ranks:
         rows.append(
@@ -127,10 +115,7 @@ def record_section(record: RunRecord) -> Html:
         ("hardware", _pairs(record.hardware)),
         ("seeds", _pairs(record.seeds)),
         ("arguments", _pairs(record.arguments)),
-        *(
-            (f"optimizer {index}" if index else "optimizer", _pairs(o))
-            for index, o in enumerate(record.optimizers)
-        ),
+        *((f"optimizer {index}" if index else "optimizer", _pairs(o)) for index, o in enumerate(record.optimizers)),
         *(("loader", _pairs(loader)) for loader in record.loaders),
         *(("model", _pairs({k: v for k, v in model.items() if k != "structure"})) for model in record.models),
         ("environment", _pairs(record.environment)),
@@ -173,11 +158,5 @@ def _word(value: Any) -> str:
 def _fold(title: str, text: str) -> Html | str:
     if not text.strip():
         return ""
-    cut = (
-        f"\n… {len(text) - MOST_TEXT:,} more characters are in the run's folder"
-        if len(text) > MOST_TEXT
-        else ""
-    )
-    return tag(
-        "details", tag("summary", title), tag("pre", text[:MOST_TEXT] + cut, tabindex=0), class_="fold"
-    )
+    cut = f"\n… {len(text) - MOST_TEXT:,} more characters are in the run's folder" if len(text) > MOST_TEXT else ""
+    return tag("details", tag("summary", title), tag("pre", text[:MOST_TEXT] + cut, tabindex=0), class_="fold")

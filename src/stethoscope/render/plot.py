@@ -71,9 +71,7 @@ def _band(plot: Plot, scale: Scale) -> list[Html]:
     bottom = HEIGHT - BOTTOM if low is None else scale.y(low)
     top = TOP if high is None else scale.y(high)
     wide = WIDTH - LEFT - RIGHT
-    parts = [
-        tag("rect", class_="band", x=LEFT, y=f"{top:.1f}", width=wide, height=f"{max(1.0, bottom - top):.1f}")
-    ]
+    parts = [tag("rect", class_="band", x=LEFT, y=f"{top:.1f}", width=wide, height=f"{max(1.0, bottom - top):.1f}")]
     for edge, y in ((low, bottom), (high, top)):
         if edge is not None:
             parts.append(tag("line", class_="edge", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{y:.1f}", y2=f"{y:.1f}"))
@@ -86,9 +84,7 @@ def _bad(trace: Trace, scale: Scale) -> list[Html]:
     for first, last in trace.bad:
         x = scale.x(first)
         width = max(2.0, scale.x(last) - x)
-        parts.append(
-            tag("rect", class_="bad", x=f"{x:.1f}", y=TOP, width=f"{width:.1f}", height=HEIGHT - TOP - BOTTOM)
-        )
+        parts.append(tag("rect", class_="bad", x=f"{x:.1f}", y=TOP, width=f"{width:.1f}", height=HEIGHT - TOP - BOTTOM))
     return parts
 
 

@@ -60,9 +60,7 @@ def _medians(x: Doubles, y: Doubles, finite: NDArray[np.bool_], columns: int) ->
 def _stretches(x: Doubles, finite: NDArray[np.bool_], most: int = 200) -> tuple[tuple[float, float], ...]:
     """Where the series is no number; from `most` stretches on, the rest is one."""
     edges = np.flatnonzero(np.diff(np.concatenate(([True], finite, [True])).astype(np.int8)))
-    pairs = [
-        (float(x[first]), float(x[last - 1])) for first, last in zip(edges[::2], edges[1::2], strict=True)
-    ]
+    pairs = [(float(x[first]), float(x[last - 1])) for first, last in zip(edges[::2], edges[1::2], strict=True)]
     if len(pairs) > most:
         pairs = [*pairs[: most - 1], (pairs[most - 1][0], pairs[-1][1])]
     return tuple(pairs)

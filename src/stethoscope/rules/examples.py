@@ -27,14 +27,16 @@ LN_10 = 2.3026
 
 def flat(level: float, steps: int = 200, noise: float = 0.01) -> Doubles:
     """A loss that stays at a level, with a ripple."""
-    return level * (1 + noise * np.sin(np.arange(steps) * 2.4))
+    values: Doubles = level * (1 + noise * np.sin(np.arange(steps) * 2.4))
+    return values
 
 
 def falling(start: float, end: float, steps: int = 200) -> Doubles:
     """A loss that falls as an exponential does, and has come near its end after half of the steps."""
-    return end + (start - end) * np.exp(-np.arange(steps) * 10.0 / steps) * (
+    values: Doubles = end + (start - end) * np.exp(-np.arange(steps) * 10.0 / steps) * (
         1 + 0.01 * np.sin(np.arange(steps) * 2.4)
     )
+    return values
 
 
 def run(
@@ -70,9 +72,7 @@ def run(
         table[:, :, PARAMETER_STATISTICS.index(name)] = numbers
     table[:, :, PARAMETER_STATISTICS.index("weight_rms")] = 0.07
     curves = [Curve("training loss", "loss", "training", np.arange(values.size), values)]
-    curves.append(
-        Curve("learning rate", "learning rate", "training", np.zeros(1, np.int64), np.array([rate]))
-    )
+    curves.append(Curve("learning rate", "learning rate", "training", np.zeros(1, np.int64), np.array([rate])))
     seen = np.asarray(norms, np.float64)
     if seen.size:
         curves.append(Curve("gradient norm", "norm", "training", np.arange(seen.size), seen))
@@ -80,12 +80,8 @@ def run(
     return History(
         steps=values.size,
         layers=tuple(Layer(f"{2 * i}", "Linear", order=2 * i, parameters=(i,)) for i in range(weights)),
-        parameters=tuple(
-            Parameter(f"{2 * i}.weight", (64, 64), layer=i, optimizer=0) for i in range(weights)
-        ),
-        optimizers=(
-            Optimizer(kind, Site("train.py", 16, "", line), groups=({"lr": rate},), steps=values.size),
-        ),
+        parameters=tuple(Parameter(f"{2 * i}.weight", (64, 64), layer=i, optimizer=0) for i in range(weights)),
+        optimizers=(Optimizer(kind, Site("train.py", 16, "", line), groups=({"lr": rate},), steps=values.size),),
         losses=(LossCall("cross_entropy", training_calls=50, chance=chance),),
         curves=tuple(curves),
         telemetry=Telemetry(

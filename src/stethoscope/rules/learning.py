@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from stethoscope.core.finding import Evidence, Plot
@@ -51,7 +53,9 @@ def small_plot(
     if values.size > MOST_POINTS:
         kept = _extremes(values, MOST_POINTS // 2)
         steps, values = steps[kept], values[kept]
-    return Plot(tuple(map(float, steps)), tuple(map(float, values)), label, healthy, log)
+    return Plot(
+        tuple(map(float, steps)), tuple(v if v == v else math.nan for v in values.tolist()), label, healthy, log
+    )
 
 
 def _extremes(values: Doubles, stretches: int) -> list[int]:

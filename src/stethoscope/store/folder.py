@@ -1,9 +1,9 @@
 """The folder of a run: its name, how it is made, and how the processes of one launch come to share it.
 
-    <store>/2026-11-21_140503_quiet-otter/
-        run.json           what the run was: a RunRecord and the process that writes it, replaced as a whole
-        process-0.db       what process 0 heard, SQLite (`database.py`); one file for each process
-        findings.json      and report.html: written at the end
+<store>/2026-11-21_140503_quiet-otter/
+    run.json           what the run was: a RunRecord and the process that writes it, replaced as a whole
+    process-0.db       what process 0 heard, SQLite (`database.py`); one file for each process
+    findings.json      and report.html: written at the end
 """
 
 from __future__ import annotations

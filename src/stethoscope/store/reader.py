@@ -97,7 +97,7 @@ def run_folders(store: Path) -> list[Path]:
         inside = sorted(store.iterdir())  # names begin with date and time
     except OSError:
         return []
-    return [folder for folder in inside if (folder / RECORD).exists() or (folder / database_name(0)).exists()]
+    return [folder for folder in inside if (folder / RECORD).exists() or ranks_in(folder)]
 
 
 def read_ranks(folder: Path) -> tuple[RankSummary, ...]:

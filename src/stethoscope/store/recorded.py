@@ -86,7 +86,7 @@ def _opened(file: Path) -> Iterator[sqlite3.Connection]:
             if file.with_name(name).exists():
                 shutil.copy(file.with_name(name), place)
         with closing(_connect((Path(place) / file.name).as_uri())) as connection:
-            # Without it SQLite refuses a file shorter than its first page says, though its beginning is whole.
+            # Without it SQLite refuses a file that is shorter than it should be, though its beginning is whole.
             connection.execute("PRAGMA writable_schema = on")
             yield connection
 

@@ -8,21 +8,22 @@ import json
 import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar, cast
+from typing import Concatenate, ParamSpec, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.facts.run import RunRecord
-from stethoscope.facts.training import Curve, History
+from stethoscope.facts.training import History
+from stethoscope.store.changes import FactsPacker
 from stethoscope.store.database import SCHEMA, Database, Look, Points
 from stethoscope.store.folder import RECORD, database_name, make_folder, share_folder, write_atomically
+from stethoscope.store.forking import ForkLock
 from stethoscope.store.packing import pack
 from stethoscope.store.process import Process
 from stethoscope.store.trouble import sentence
@@ -37,10 +38,6 @@ MOST_PENDING_BYTES = 64 * 2**20
 """Memory for what waits to be written: a hundred times what a second of training usually brings."""
 FACTS_SHARE = 0.02
 """Packing the facts holds the interpreter: this share of the time at most, so less often for large models."""
-FORK_WAIT_S = 1.0
-"""How long a fork waits for a write to end."""
-
-_writers: weakref.WeakSet[RunWriter] = weakref.WeakSet()
 
 
 def _never_raises(method: Method[P]) -> Method[P]:
@@ -77,8 +74,7 @@ class RunWriter:
         self._closed = path is None
         self._stopping = False
         self._wake = threading.Event()
-        self._writing = threading.Lock()  # held while SQLite works, so that no fork happens in the middle
-        self._held = False  # by a thread that is about to fork
+        self._writing = ForkLock()
         # A deque's append and popleft are atomic: the training thread takes no lock.
         self._points: deque[Points] = deque()
         self._looks: deque[Look] = deque()
@@ -90,7 +86,7 @@ class RunWriter:
         self._bytes_in = 0  # only the training thread counts up here,
         self._bytes_out = 0  # and only the writing thread here
         self._looks_seen = 0
-        self._packed: dict[str, object] = {}  # facts as last written, field by field
+        self._packer = FactsPacker()
         self._facts_due = 0.0
         self._thread = threading.Thread(target=self._work, name="stethoscope-writer", daemon=True)
 
@@ -122,7 +118,6 @@ class RunWriter:
         except Exception as error:
             trouble = sentence("No run folder can be made", Path(store), error)
             return cls(None, record, rank=rank, trouble=trouble)
-        _writers.add(writer)
         atexit.register(writer.close)
         return writer
 
@@ -190,7 +185,6 @@ class RunWriter:
             self._thread.join(wait_s)
         self._closed = True
         atexit.unregister(self.close)
-        _writers.discard(self)
         if self._thread.is_alive():
             self._say(f"The disk under {self.path} hangs: the end of the run is not recorded.")
 
@@ -234,7 +228,7 @@ class RunWriter:
                 database = database or Database(path)
                 database.write(points, looks, facts)
         except Exception as error:  # a full disk, or a mistake of ours: neither may end the thread
-            self._packed.clear()
+            self._packer.forget()
             self._report(error)
         return database
 
@@ -243,12 +237,8 @@ class RunWriter:
         now = time.monotonic()
         if not self._facts or (now < self._facts_due and not hurry):
             return {}
-        history, cpu = self._facts.popleft(), time.thread_time()
-        changed = {}
-        for name, value in _told(history).items():
-            if self._packed.get(name, self) is not value:
-                self._packed[name] = value
-                changed[name] = json.dumps(pack(value))
+        cpu = time.thread_time()
+        changed = self._packer.changed(self._facts.popleft())
         self._facts_due = now + (time.thread_time() - cpu) / FACTS_SHARE
         return changed
 
@@ -288,27 +278,3 @@ class RunWriter:
 def _drain(queue: deque[T]) -> list[T]:
     """Everything that waits in a queue to which another thread appends."""
     return [queue.popleft() for _ in range(len(queue))]
-
-
-def _told(history: History) -> dict[str, Any]:
-    """Fields of the history that are stored as facts: no telemetry, and curves without their points."""
-    told = {entry.name: getattr(history, entry.name) for entry in fields(history)}
-    del told["telemetry"]
-    return told | {"curves": tuple(Curve(c.name, c.kind, c.phase, site=c.site) for c in history.curves)}
-
-
-def _hold_writes() -> None:
-    """Before a fork: let a running write end, or SQLite would be left locked for ever in the child."""
-    for writer in list(_writers):
-        writer._held = writer._writing.acquire(timeout=FORK_WAIT_S)
-
-
-def _resume_writes() -> None:
-    for writer in list(_writers):
-        if writer._held:
-            writer._held = False
-            writer._writing.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold_writes, after_in_parent=_resume_writes, after_in_child=_writers.clear)

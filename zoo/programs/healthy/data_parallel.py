@@ -52,9 +52,6 @@ for epoch in range(1, 7):
             output = model(data)
             test_loss += F.nll_loss(output, target, reduction="sum").item()
             correct += (
-                output.argmax(dim=1, keepdim=True)
-                .eq(target.view_as(output.argmax(dim=1, keepdim=True)))
-                .sum()
-                .item()
+                output.argmax(dim=1, keepdim=True).eq(target.view_as(output.argmax(dim=1, keepdim=True))).sum().item()
             )
     print(f"Epoch {epoch}: average loss {test_loss / 397:.4f}, accuracy {correct}/397")

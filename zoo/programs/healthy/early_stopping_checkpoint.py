@@ -43,9 +43,7 @@ with tempfile.TemporaryDirectory() as folder:
         print(f"epoch {epoch} train {train_loss:.4f} val {val_loss:.4f}")
         if val_loss < best:
             best, patience = val_loss, 0
-            torch.save(
-                {"model": model.state_dict(), "optimizer": copy.deepcopy(optimizer.state_dict())}, checkpoint
-            )
+            torch.save({"model": model.state_dict(), "optimizer": copy.deepcopy(optimizer.state_dict())}, checkpoint)
         else:
             patience += 1
             if patience == 5:

@@ -34,6 +34,4 @@ for epoch in range(20):
     if epoch % 5 == 4:
         mean, spread = predict(X[test])
         error = (mean - y[test]).square().mean()
-        print(
-            f"epoch {epoch} loss {loss.item():.3f} test {error.item():.3f} spread {spread.mean().item():.3f}"
-        )
+        print(f"epoch {epoch} loss {loss.item():.3f} test {error.item():.3f} spread {spread.mean().item():.3f}")

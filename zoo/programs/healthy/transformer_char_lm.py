@@ -50,9 +50,7 @@ class Block(nn.Module):
 
     def forward(self, x):
         B, T, C = x.shape
-        q, k, v = (
-            t.view(B, T, n_head, C // n_head).transpose(1, 2) for t in self.qkv(self.ln1(x)).split(C, dim=2)
-        )
+        q, k, v = (t.view(B, T, n_head, C // n_head).transpose(1, 2) for t in self.qkv(self.ln1(x)).split(C, dim=2))
         att = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.proj(att.transpose(1, 2).reshape(B, T, C))
         return x + self.mlp(self.ln2(x))
@@ -90,9 +88,7 @@ def estimate_loss():
 
 
 model = GPT()
-print(
-    sum(p.numel() for p in model.parameters()) / 1e3, "K parameters; chance", round(math.log(len(chars)), 3)
-)
+print(sum(p.numel() for p in model.parameters()) / 1e3, "K parameters; chance", round(math.log(len(chars)), 3))
 optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
 
 for it in range(max_iters):

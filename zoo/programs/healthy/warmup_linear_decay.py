@@ -63,9 +63,7 @@ def train_epoch(model, loader, optimizer, schedule):
 @torch.no_grad()
 def evaluate(model, loader):
     model.eval()
-    return sum((model(rows).argmax(1) == labels).sum().item() for rows, labels in loader) / len(
-        loader.dataset
-    )
+    return sum((model(rows).argmax(1) == labels).sum().item() for rows, labels in loader) / len(loader.dataset)
 
 
 if __name__ == "__main__":

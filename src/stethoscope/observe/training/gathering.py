@@ -117,7 +117,8 @@ class Moments:
 def root_mean_squares(got: Gathered) -> Floats:
     """(slots,): root mean square of each slot; not finite where one of its values is not."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.sqrt(got.total(got.values * got.values) / got.counts)
+        means: Floats = got.total(got.values * got.values) / got.counts
+        return np.sqrt(means)
 
 
 def moments(got: Gathered) -> Moments:

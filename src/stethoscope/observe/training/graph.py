@@ -22,12 +22,39 @@ MOST_NODES = 50_000
 """Larger graphs are read in part; reading costs about 1 microsecond a node and is done a few times a run."""
 
 VIEWS = frozenset(
-    "view unsafe_view reshape_alias squeeze unsqueeze transpose permute t expand select slice clone alias to_copy "
-    "as_strided contiguous flatten unflatten index copy_slices movedim cat split unbind detach".split()
+    [
+        "view",
+        "unsafe_view",
+        "reshape_alias",
+        "squeeze",
+        "unsqueeze",
+        "transpose",
+        "permute",
+        "t",
+        "expand",
+        "select",
+        "slice",
+        "clone",
+        "alias",
+        "to_copy",
+        "as_strided",
+        "contiguous",
+        "flatten",
+        "unflatten",
+        "index",
+        "copy_slices",
+        "movedim",
+        "cat",
+        "split",
+        "unbind",
+        "detach",
+    ]
 )
 """Operations that hand values on unchanged."""
 
-_LINEAR = frozenset("addmm mm bmm addbmm linear convolution mkldnn_convolution baddbmm addmv mv".split())
+_LINEAR = frozenset(
+    ["addmm", "mm", "bmm", "addbmm", "linear", "convolution", "mkldnn_convolution", "baddbmm", "addmv", "mv"]
+)
 _CASES = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
 

@@ -12,54 +12,50 @@ from stethoscope.observe.training.looks import VALUES_PER_LAYER, VALUES_PER_PARA
 from stethoscope.observe.training.sites import site_of
 
 if TYPE_CHECKING:
-    from stethoscope.observe.training.session import Session
+    from stethoscope.observe.training.state import State
 
 
-def history_of(
-    session: Session, *, finished: bool = True, ended_by: str = "", with_curves: bool = True
-) -> History:
+def history_of(state: State, *, finished: bool = True, ended_by: str = "", with_curves: bool = True) -> History:
     """Everything that a session has heard so far.
 
     Without curves, their points and the telemetry are left out: the store has them already.
     """
-    parameters = _parameters(session)
-    curves = tuple(curve.fact() for curve in list(session.curves.values()))
+    parameters = _parameters(state)
+    curves = tuple(curve.fact() for curve in list(state.curves.values()))
     if not with_curves:
         curves = tuple(Curve(c.name, c.kind, c.phase, site=c.site) for c in curves)
-    elif not session.steps:
+    elif not state.steps:
         curves = tuple(replace(c, steps=np.arange(c.values.size)) if c.kind == "loss" else c for c in curves)
     history = History(
-        steps=session.steps,
+        steps=state.steps,
         finished=finished,
         ended_by=ended_by,
-        parts=session.parts,
-        models=session.book.model_facts(),
-        layers=tuple(layer.fact() for layer in session.book.layers),
+        parts=state.parts,
+        models=state.book.model_facts(),
+        layers=tuple(layer.fact() for layer in state.book.layers),
         parameters=parameters,
-        optimizers=_optimizers(session, parameters),
-        loop=_loop(session),
-        losses=session.losses.facts(),
+        optimizers=_optimizers(state, parameters),
+        loop=_loop(state),
+        losses=state.losses.facts(),
         curves=curves,
-        validation=session.passes.facts(),
-        inputs=tuple(
-            entry.fact(session.book.models[entry.model].first_layer) for entry in session.batches.inputs.values()
-        ),
-        batches=session.batches.facts(),
-        units=session.looker.unit_facts(max(0, session.steps - 1)),
-        birth=session.birth,
-        sampling=_sampling(session),
+        validation=state.passes.facts(),
+        inputs=tuple(entry.fact(state.book.models[entry.model].first_layer) for entry in state.batches.inputs.values()),
+        batches=state.batches.facts(),
+        units=state.looker.unit_facts(max(0, state.steps - 1)),
+        birth=state.birth,
+        sampling=_sampling(state),
     )
-    return replace(history, telemetry=session.looks.fact()) if with_curves else history
+    return replace(history, telemetry=state.looks.fact()) if with_curves else history
 
 
-def _parameters(session: Session) -> tuple[Parameter, ...]:
+def _parameters(state: State) -> tuple[Parameter, ...]:
     held: dict[int, int] = {}
-    for optimizer in session.optimizers:
+    for optimizer in state.optimizers:
         for tensor in optimizer.tensors():
             held.setdefault(id(tensor), optimizer.index)
-    any_graph = bool(session._graphs_read)
+    any_graph = bool(state.graphs_read)
     facts = []
-    for entry in session.book.parameters:
+    for entry in state.book.parameters:
         tensor = entry.tensor()
         if tensor is not None:
             entry.optimizer = held.get(id(tensor), entry.optimizer)
@@ -72,9 +68,9 @@ def _parameters(session: Session) -> tuple[Parameter, ...]:
     return tuple(facts)
 
 
-def _optimizers(session: Session, parameters: tuple[Parameter, ...]) -> tuple[Optimizer, ...]:
+def _optimizers(state: State, parameters: tuple[Parameter, ...]) -> tuple[Optimizer, ...]:
     facts = []
-    for entry in session.optimizers:
+    for entry in state.optimizers:
         never = sum(
             1
             for p in parameters
@@ -84,27 +80,27 @@ def _optimizers(session: Session, parameters: tuple[Parameter, ...]) -> tuple[Op
     return tuple(facts)
 
 
-def _loop(session: Session) -> Loop:
-    place, kind, limit = session.clip or (None, "", float("nan"))
-    scheduler = next(iter(session.schedulers.values()), None)
-    sites = tuple(site for site in (site_of(place) for place in session.backward_sites) if site is not None)
+def _loop(state: State) -> Loop:
+    place, kind, limit = state.clip or (None, "", float("nan"))
+    scheduler = next(iter(state.schedulers.values()), None)
+    sites = tuple(site for site in (site_of(place) for place in state.backward_sites) if site is not None)
     return Loop(
-        cycle=session.cycles.typical(),
-        cycles_watched=session.cycles.watched,
-        backward_calls=session.backward_calls,
+        cycle=state.cycles.typical(),
+        cycles_watched=state.cycles.watched,
+        backward_calls=state.backward_calls,
         backward_sites=sites,
         clip_site=site_of(place),
         clip_kind=kind,
         clip_limit=limit,
-        scheduler_kinds=tuple(session.schedulers),
+        scheduler_kinds=tuple(state.schedulers),
         scheduler_site=site_of(scheduler),
     )
 
 
-def _sampling(session: Session) -> Sampling:
-    budget = session.budget
-    blind = tuple(session.blind.values()) + tuple(session.notices)
-    if session.book.too_many:
+def _sampling(state: State) -> Sampling:
+    budget = state.budget
+    blind = tuple(state.blind.values()) + tuple(state.notices)
+    if state.book.too_many:
         blind += ("only the first 1,000 layers and 2,000 parameters are listened to",)
     return Sampling(
         values_per_layer=VALUES_PER_LAYER,
@@ -113,7 +109,7 @@ def _sampling(session: Session) -> Sampling:
         every=budget.every,
         looks=budget.looks,
         burst_looks=budget.burst_looks,
-        steps=session.steps,
+        steps=state.steps,
         look_seconds=budget.look_seconds,
         step_seconds=budget.step_seconds,
         guard_seconds=budget.guard_seconds,

@@ -23,7 +23,13 @@ from stethoscope.facts.training import (
     Units,
 )
 from stethoscope.observe.training.gathering import Gather, moments, root_mean_squares
-from stethoscope.observe.training.models import LayerEntry, ModelBook, ModelEntry, ParameterEntry, first_tensor
+from stethoscope.observe.training.models import (
+    LayerEntry,
+    ModelBook,
+    ModelEntry,
+    ParameterEntry,
+    first_tensor,
+)
 from stethoscope.observe.training.sampling import coprime_stride, sampled_rows
 
 VALUES_PER_LAYER = 1024
@@ -277,7 +283,5 @@ class Looker:
                 rows.append(count.rows)
                 silent.append(int(count.active.size - np.count_nonzero(count.active)))
             if ends:
-                facts.append(
-                    Units(index, count.active.size, np.array(ends), np.array(rows), np.array(silent))
-                )
+                facts.append(Units(index, count.active.size, np.array(ends), np.array(rows), np.array(silent)))
         return tuple(facts)

@@ -130,7 +130,7 @@ class LossEntry:
         variance = max(0.0, self.target_squares / self.target_count - mean * mean)
         if self.function == "mse_loss":
             return variance
-        if self.function in BINARY and 0 <= self.target_min and self.target_max <= 1 and 0 < mean < 1:
+        if self.function in BINARY and self.target_min >= 0 and self.target_max <= 1 and 0 < mean < 1:
             return float(-mean * math.log(mean) - (1 - mean) * math.log(1 - mean))
         return math.nan
 

@@ -273,4 +273,3 @@ def first_tensor(value: object) -> Tensor | None:
             if found is not None:
                 return found
     return None
-

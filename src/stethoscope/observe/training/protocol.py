@@ -52,6 +52,7 @@ class OptimizerEntry:
     groups: tuple[dict[str, float | str | bool], ...] = ()
     probes: list[weakref.ref[Tensor]] = field(default_factory=list)
     start_weights: list[Array] = field(default_factory=list)
+    have_moved: bool | None = None
     steps: int = 0
     skipped: int = 0
     watched: int = 0
@@ -101,17 +102,19 @@ class OptimizerEntry:
         self.start_weights = [np.array(sampled(tensor, VALUES_PER_PROBE)) for tensor in chosen]
 
     def moved(self) -> bool | None:
-        """Whether a probe's weights differ from those at the start; None when none is left to look at."""
-        pairs = [(r(), w) for r, w in zip(self.probes, self.start_weights, strict=True)]
-        pairs_alive = [(tensor, weights) for tensor, weights in pairs if tensor is not None]
-        if not pairs_alive:
-            return None
-        return any(not np.array_equal(sampled(t, VALUES_PER_PROBE), w, equal_nan=True) for t, w in pairs_alive)
+        """Whether a probe's weights differ from those at the start, as far as they were still there to look at."""
+        for reference, start in zip(self.probes, self.start_weights, strict=True):
+            tensor = reference()
+            if tensor is not None and not self.have_moved:
+                self.have_moved = not np.array_equal(sampled(tensor, VALUES_PER_PROBE), start, equal_nan=True)
+        return self.have_moved
 
     # What happens to it, in the watched part of the run
 
     def backward_begins(self) -> None:
         """Before any gradient of this pass has arrived."""
+        if not self.steps:  # by the end of the run the weights may be gone
+            self.moved()
         self.before_backward = self.gradients()
         if not self.any_backward and self.after_step is not None:
             self.seen_stale = any(

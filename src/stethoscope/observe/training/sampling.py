@@ -37,7 +37,7 @@ def sampled(tensor: Any, cap: int) -> Array:
     count = tensor.numel()
     stride = coprime_stride(count, cap)
     if tensor.device.type == "cpu" and tensor.dtype.itemsize >= 4 and not tensor.is_complex():
-        values = tensor.detach().numpy()
+        values: Array = tensor.detach().numpy()
         flat = values.reshape(-1) if values.flags.c_contiguous else values.ravel(order="K")
         return flat[::stride]
     few = tensor.detach().reshape(-1)[::stride]
@@ -62,7 +62,7 @@ def sampled_rows(tensor: Any, cap: int) -> Array:
         values = values.flatten(0, -2) if values.is_contiguous() else _thin(values, wanted)
     stride = coprime_stride(values.shape[0], wanted)
     few = values[::stride]
-    return np.asarray(few.float().cpu().numpy() if few.dtype.itemsize < 4 or not few.device.type == "cpu" else few.numpy())
+    return np.asarray(few.float().cpu().numpy() if few.dtype.itemsize < 4 or few.device.type != "cpu" else few.numpy())
 
 
 def _thin(values: Any, wanted: int) -> Any:

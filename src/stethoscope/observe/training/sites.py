@@ -10,13 +10,19 @@ from types import CodeType, FrameType
 from stethoscope.facts.code import Site
 
 _OURS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
-_LIBRARIES = (os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep, os.path.dirname(os.__file__) + os.sep)
+_LIBRARIES = (
+    os.sep + "site-packages" + os.sep,
+    os.sep + "dist-packages" + os.sep,
+    os.path.dirname(os.__file__) + os.sep,
+)
 _is_user: dict[CodeType, bool] = {}
 
 
 def is_users_file(path: str) -> bool:
     """Whether a source file is the user's: not in an installed package, the standard library or here."""
-    return not (path.startswith(("<frozen", "<string>", "<__array_function__", _OURS)) or any(p in path for p in _LIBRARIES))
+    return not (
+        path.startswith(("<frozen", "<string>", "<__array_function__", _OURS)) or any(p in path for p in _LIBRARIES)
+    )
 
 
 def is_users(code: CodeType) -> bool:

@@ -38,6 +38,7 @@ class Taps:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._state = session.state
         self._undo: list[Callable[[], None]] = []
         self._root_handles: list[Any] = []
         self._rooted: set[int] = set()
@@ -52,8 +53,8 @@ class Taps:
         self._tap_optimizers()
         self._tap_loop()
         self._tap_compile()
-        self._session.on_discovery = self.discover
-        self.discover(self._session.discovering)
+        self._state.on_discovery = self.discover
+        self.discover(self._state.discovering > 0)
 
     def take_off(self) -> None:
         """Stop listening and put everything back as it was."""
@@ -80,8 +81,8 @@ class Taps:
 
     def _after(self, part: str, report: Report, *, loop: bool = False) -> Callable[[Any], Any]:
         """A wrapper that reports (arguments, result) after the original; with `loop`, at attentive steps only."""
-        careful = self._session.guard(part)(report)
-        session, passes = self._session, self._session.passes
+        careful = self._state.guard(part)(report)
+        state, passes = self._state, self._state.passes
 
         def make(original: Any) -> Any:
             @functools.wraps(original)
@@ -89,7 +90,7 @@ class Taps:
                 if _is_compiling():  # first of all: a compiler that traces this must see nothing else
                     return original(*args, **kwargs)
                 result = original(*args, **kwargs)
-                if (not loop or session.attentive or passes.current is not None) and _transform() is None:
+                if (not loop or state.attentive or passes.current is not None) and _transform() is None:
                     careful(args, kwargs, result)
                 return result
 
@@ -105,33 +106,34 @@ class Taps:
     def _tap_losses(self) -> None:
         for name in FUNCTIONS:
             if hasattr(F, name):
-                report = functools.partial(self._session.loss_called, name)
-                functools.update_wrapper(report, self._session.loss_called)
+                report = functools.partial(self._session.losses.loss_called, name)
+                functools.update_wrapper(report, self._session.losses.loss_called)
                 self._replace(F, name, self._after("losses", report, loop=True))
 
     def _tap_backward(self) -> None:
         session = self._session
-        ordinary = session.guard("backward passes")(session.ordinary_backward)
-        begins = session.guard("backward passes")(session.backward_begins)
-        ended = session.guard("backward passes")(session.backward_ended)
+        state = self._state
+        ordinary = state.guard("backward passes")(session.backwards.ordinary_backward)
+        begins = state.guard("backward passes")(session.backwards.backward_begins)
+        ended = state.guard("backward passes")(session.backwards.backward_ended)
         depth = 0  # reentrant checkpointing calls backward inside of backward
 
         def make(original: Any) -> Any:
             @functools.wraps(original)
-            def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
+            def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
                 nonlocal depth
                 if _is_compiling() or depth:
                     return original(tensors, *args, **kwargs)
                 depth = 1
                 try:
-                    if session.awake:
+                    if state.awake:
                         begins(tensors)
                     else:
                         ordinary(tensors)
                     return original(tensors, *args, **kwargs)
                 finally:
                     depth = 0
-                    if session.attentive:
+                    if state.attentive:
                         ended()
 
             return backward
@@ -142,19 +144,20 @@ class Taps:
 
     def _tap_optimizers(self) -> None:
         session = self._session
+        state = self._state
         part = "the optimizer"
         self._replace(
             Optimizer, "__init__",
-            self._after(part, lambda args, kwargs, result: session.optimizer_made(args[0], spot(3))),
+            self._after(part, self._optimizer_made),
         )  # fmt: skip
-        begins, ended = session.guard(part)(session.step_begins), session.guard(part)(session.step_ended)
+        begins, ended = state.guard(part)(session.steps.step_begins), state.guard(part)(session.steps.step_ended)
 
         def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-            if session.awake:
+            if state.awake:
                 begins(optimizer, args, kwargs)
 
         def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-            if session.awake or not session.ordinary_step_ended(optimizer):
+            if state.awake or not session.steps.ordinary_step_ended(optimizer):
                 ended(optimizer)
 
         self._undo += [
@@ -162,9 +165,12 @@ class Taps:
             register_optimizer_step_post_hook(after).remove,
         ]
 
+    def _optimizer_made(self, args: Any, kwargs: Any, result: Any) -> None:
+        self._session.steps.optimizer_made(args[0], spot(3))
+
     def _tap_loop(self) -> None:
         session = self._session
-        cleared = session.gradients_cleared
+        cleared = session.steps.gradients_cleared
         for owner in (Optimizer, nn.Module):
             report = functools.partial(_first_argument, cleared)
             self._replace(owner, "zero_grad", self._after("zero_grad", report, loop=True))
@@ -178,7 +184,9 @@ class Taps:
         scaler = torch.amp.GradScaler
         self._replace(scaler, "step", self._tap_scaler_step)
         self._replace(
-            scaler, "scale", self._after("scaling", lambda args, kwargs, result: session.loss_scaled(result, args[1]))
+            scaler,
+            "scale",
+            self._after("scaling", lambda args, kwargs, result: session.backwards.loss_scaled(result, args[1])),
         )
 
     def _tap_clip(self, kind: str) -> None:
@@ -186,7 +194,7 @@ class Taps:
 
         def report(args: Any, kwargs: Any, result: Any) -> None:
             limit = args[1] if len(args) > 1 else next(iter(v for k, v in kwargs.items() if k != "parameters"), 0.0)
-            session.gradients_clipped(kind, limit, result if kind == "norm" else None)
+            session.steps.gradients_clipped(kind, limit, result if kind == "norm" else None)
 
         name = f"clip_grad_{kind}_"
         self._replace(nn.utils.clip_grad, name, self._after("clipping", report))
@@ -200,18 +208,19 @@ class Taps:
 
         def report(args: Any, kwargs: Any, result: Any) -> None:
             if not getattr(args[0], "_is_initial", False):
-                session.scheduler_stepped(type(args[0]).__name__)
+                session.steps.scheduler_stepped(type(args[0]).__name__)
 
         if "step" in vars(owner):
             self._replace(owner, "step", self._after("schedules", report))
 
     def _tap_scaler_step(self, original: Any) -> Any:
         session = self._session
-        skipped = session.guard("the gradient scaler")(session.step_skipped)
+        state = self._state
+        skipped = state.guard("the gradient scaler")(session.steps.step_skipped)
 
         @functools.wraps(original)
         def step(scaler: Any, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
-            known = next((e for e in session.optimizers if e.optimizer() is optimizer), None)
+            known = next((e for e in state.optimizers if e.optimizer() is optimizer), None)
             before = known.steps if known else 0
             result = original(scaler, optimizer, *args, **kwargs)
             if known is not None and known.steps == before:
@@ -222,7 +231,7 @@ class Taps:
 
     def _mode_set(self, args: Any, kwargs: Any, result: Any) -> None:
         mode = args[1] if len(args) > 1 else kwargs.get("mode", True)
-        if not mode and (entry := self._session.book.model_of(args[0])) is not None:
+        if not mode and (entry := self._state.book.model_of(args[0])) is not None:
             entry.eval_called_from = spot(3)
 
     # Models
@@ -230,7 +239,7 @@ class Taps:
     def discover(self, on: bool) -> None:
         """Watch every module call for a while, to learn which ones the script makes and in which order."""
         if on and not self._discovery and self._global_hooks_allowed:
-            guard = self._session.guard("models")
+            guard = self._state.guard("models")
             register = nn.modules.module
             self._discovery = [
                 register.register_module_forward_pre_hook(guard(self._module_begins)),
@@ -246,27 +255,29 @@ class Taps:
         if _is_compiling() or _transform() is not None:
             return
         session = self._session
+        state = self._state
         self._depth.append(module)
-        if session.table.recording:
-            layer = session.book.layer_of(module)
-            session.table.enter(layer.name if layer else "")
+        if state.table.recording:
+            layer = state.book.layer_of(module)
+            state.table.enter(layer.name if layer else "")
         if len(self._depth) == 1 and id(module) not in self._rooted:
-            entry = session.model_called(module, spot(3))
+            entry = session.forwards.model_called(module, spot(3))
             if entry is not None:
                 self.listen_to(module, entry)
-                session.forward_begins(entry, module, args, {})
+                session.forwards.forward_begins(entry, module, args, {})
 
     def _module_ended(self, module: nn.Module, args: Any, output: Any) -> None:
         if _is_compiling() or _transform() is not None:
             return
         session = self._session
+        state = self._state
         while self._depth and self._depth[-1] is not module:  # modules that raised inside
             self._depth.pop()
         if self._depth:
             self._depth.pop()
-        if session.table.recording:
-            session.table.leave()
-        session.layer_called(module, output)
+        if state.table.recording:
+            state.table.leave()
+        session.forwards.layer_called(module, output)
 
     def listen_to(self, module: nn.Module, entry: ModelEntry) -> None:
         """Put hooks on a root module; they stay for the whole run."""
@@ -274,11 +285,12 @@ class Taps:
             return
         self._rooted.add(id(module))
         session = self._session
-        guard = session.guard("forward passes")
-        begins = guard(session.forward_begins)
+        state = self._state
+        guard = state.guard("forward passes")
+        begins = guard(session.forwards.forward_begins)
 
         def before(module: nn.Module, args: Any, kwargs: Any) -> None:
-            if (session.awake or not _is_grad_enabled()) and _transform() is None:
+            if (state.awake or not _is_grad_enabled()) and _transform() is None:
                 begins(entry, module, args, kwargs)
 
         self._root_handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
@@ -289,7 +301,7 @@ class Taps:
         def compiled(args: Any, kwargs: Any, result: Any) -> None:
             self._stop_hearing_inside()
             if isinstance(result, nn.Module):
-                entry = self._session.model_called(result, self._spot())
+                entry = self._session.forwards.model_called(result, self._spot())
                 if entry is not None:
                     self.listen_to(result, entry)
 
@@ -304,13 +316,13 @@ class Taps:
 
     def _stop_hearing_inside(self) -> None:
         """Hooks on layers would change what the compiler builds, and so perhaps the last bit of the results."""
-        session = self._session
-        session.compiled = True
-        session.looker.hears_inside = False
-        session.looker.disarm()
+        state = self._state
+        state.compiled = True
+        state.looker.hears_inside = False
+        state.looker.disarm()
         self.discover(False)
         self._global_hooks_allowed = False
-        session.blind["compiled"] = (
+        state.blind["compiled"] = (
             "layers inside a compiled model are not listened to (hooks would change what is compiled); "
             "its parameters, gradients, updates and losses are"
         )

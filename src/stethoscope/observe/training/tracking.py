@@ -30,7 +30,7 @@ class LoaderTap:
     def put_on(self, session: Session) -> None:
         """Start noting."""
         original = DataLoader.__iter__
-        note = session.guard("data loaders")(self._iterated)
+        note = session.state.guard("data loaders")(self._iterated)
 
         @functools.wraps(original)
         def tapped(loader: Any) -> Any:
@@ -50,7 +50,9 @@ class LoaderTap:
             return
         self._known.add(loader)
         sampler = loader.sampler
-        shuffle = True if isinstance(sampler, RandomSampler) else False if isinstance(sampler, SequentialSampler) else None
+        shuffle = (
+            True if isinstance(sampler, RandomSampler) else False if isinstance(sampler, SequentialSampler) else None
+        )
         length = len(loader.dataset) if hasattr(loader.dataset, "__len__") else None
         self.loaders.append(
             {
@@ -67,7 +69,7 @@ class LoaderTap:
 def models_of(session: Session) -> tuple[dict[str, Any], ...]:
     """Name, structure and parameter counts of each model; the structure is the module's own text."""
     described = []
-    for entry, fact in zip(session.book.models, session.book.model_facts(), strict=True):
+    for entry, fact in zip(session.state.book.models, session.state.book.model_facts(), strict=True):
         module = entry.module()
         described.append(
             {
@@ -82,7 +84,9 @@ def models_of(session: Session) -> tuple[dict[str, Any], ...]:
 
 def optimizers_of(session: Session) -> tuple[dict[str, Any], ...]:
     """Class and settings of each optimizer."""
-    return tuple({"kind": entry.kind, "groups": [dict(group) for group in entry.groups]} for entry in session.optimizers)
+    return tuple(
+        {"kind": entry.kind, "groups": [dict(group) for group in entry.groups]} for entry in session.state.optimizers
+    )
 
 
 def torch_seed() -> int | None:

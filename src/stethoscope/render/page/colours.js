@@ -1,10 +1,11 @@
 // Colour ramps that are even in lightness and read by colour-blind eyes, as a few stops each.
-// viridis: van der Walt and Smith 2015, without its darkest eighth, so that black stays free for "exactly zero".
+// viridis: van der Walt and Smith 2015; cividis: Nunez, Anderton and Renslow 2018; both without their darkest
+// part, so that black stays free for "exactly zero". balance runs from too small (blue) to too large (red).
 
 const STOPS = {
   viridis: ["#482374", "#404387", "#345e8d", "#29788e", "#20908c", "#22a784", "#44be70", "#79d151", "#bdde26", "#fde725"],
-  ember: ["#f2efe6", "#f0dcae", "#eabf74", "#dd9c49", "#c87632", "#a9532a", "#843727", "#5b2323"],
-  balance: ["#123a6b", "#2a6ba6", "#6ba0c9", "#b5cfe0", "#ecebe4", "#ecc7a4", "#d98d5c", "#b0532a", "#701f12"],
+  cividis: ["#123570", "#3b496c", "#575d6d", "#707173", "#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"],
+  balance: ["#123a6b", "#2a6ba6", "#6ba0c9", "#aec8da", "#dddcd5", "#e6bd96", "#d98d5c", "#b0532a", "#701f12"],
 };
 const MISSING = 0, ZERO = 1, NONFINITE = 2, LOWEST = 4;
 const RESERVED = { [ZERO]: [0, 0, 0], [NONFINITE]: [226, 0, 163] };

@@ -45,11 +45,13 @@ class HealthMap {
   measure() {
     const rows = this.statistic.rows.length;
     const width = this.stage.clientWidth;
-    const height = Math.max(5, Math.min(26, Math.floor(430 / rows)));
+    const height = Math.max(5, Math.min(32, Math.floor(430 / rows)));
     const pen = this.canvas.getContext("2d");
     pen.font = font(11.5);
-    const longest = Math.max(...this.statistic.rows.map((row) => pen.measureText(this.data.layers[row].name).width));
-    const left = Math.min(longest + 10, width * (width < 560 ? 0.27 : 0.22));
+    const names = this.statistic.rows.map((row) => this.data.layers[row].name);
+    const most = width * (width < 560 ? 0.3 : 0.22);
+    this.names = fitted(pen, names, most - 10);
+    const left = Math.min(most, 10 + Math.max(...this.names.map((name) => pen.measureText(name).width)));
     this.box = { width, left, top: 4, right: width - 2, row: height, rows, bottom: 4 + rows * height };
   }
 
@@ -72,8 +74,8 @@ class HealthMap {
     this.measure();
     const { width, bottom } = this.box;
     if (width < 50) return;
-    const pen = penOf(this.canvas, width, bottom + 26);
-    this.about.textContent = `Colour: ${this.statistic.about}.`;
+    const pen = penOf(this.canvas, width, bottom + 28);
+    this.about.textContent = `Colour: ${this.statistic.about}. Small marks below are looks; a colour is held until the next one.`;
     this.canvas.setAttribute("aria-label", `Health map, ${this.statistic.label}: ${this.box.rows} layers by ${this.data.steps.length} looks. Arrow keys read out cells.`);
     this.drawCells(pen);
     this.drawNames(pen);
@@ -124,7 +126,7 @@ class HealthMap {
       if (row % every && !chosen) continue;
       pen.fillStyle = colour(chosen ? "ink" : "quiet");
       if (chosen || !this.cursor || every === 1 || Math.abs(this.cursor.row - row) >= every)
-        pen.fillText(shortened(pen, this.data.layers[this.statistic.rows[row]].name, left - 8), left - 6, top + (row + 0.5) * height);
+        pen.fillText(this.names[row], left - 6, top + (row + 0.5) * height);
     }
   }
 
@@ -134,6 +136,8 @@ class HealthMap {
     pen.textBaseline = "top";
     pen.fillStyle = colour("quiet");
     pen.strokeStyle = colour("faint");
+    pen.fillRect(left, bottom, right - left, 0.5);
+    for (let column = 0; column < steps.length; column++) pen.fillRect(this.x(column), bottom + 1, 0.75, 3);
     const count = Math.max(2, Math.floor((right - left) / 75));
     const ticks = this.byLook
       ? roundSteps(0, steps.length - 1, count).map((column) => [this.x(column), steps[column]])
@@ -142,34 +146,42 @@ class HealthMap {
       const label = step === ticks[0][1] ? `step ${step.toLocaleString("en-US")}` : step.toLocaleString("en-US");
       const half = pen.measureText(label).width / 2;
       pen.textAlign = "left";
-      pen.beginPath(); pen.moveTo(x + 0.5, bottom); pen.lineTo(x + 0.5, bottom + 5); pen.stroke();
-      pen.fillText(label, Math.max(left, Math.min(right - 2 * half, x - half)), bottom + 8);
+      pen.beginPath(); pen.moveTo(x + 0.5, bottom); pen.lineTo(x + 0.5, bottom + 8); pen.stroke();
+      pen.fillText(label, Math.max(left, Math.min(right - 2 * half, x - half)), bottom + 10);
     }
   }
 
   drawPins(pen) {
-    const { left, right, top, row: height, bottom } = this.box, taken = [];
+    const { left, right } = this.box, taken = [];
     this.data.pins.forEach((pin, index) => {
-      const rows = this.statistic.rows.map((layer, row) => (pin.rows.includes(layer) ? row : -1)).filter((row) => row >= 0);
-      const link = this.pins[index];
-      const whole = !pin.rows.length && pin.steps && pin.steps[0] <= this.data.steps[0];
-      link.hidden = whole || (pin.rows.length > 0 && !rows.length);
-      link.style.display = link.hidden ? "none" : "";
-      if (link.hidden) return;
-      const [x0, x1] = pin.steps ? [this.xOfStep(pin.steps[0]), Math.max(this.xOfStep(pin.steps[1] + 1), this.xOfStep(pin.steps[0]) + 3)] : [left, right];
-      const [y0, y1] = rows.length ? [top + rows[0] * height, top + (rows[rows.length - 1] + 1) * height] : [top, bottom];
-      for (const [style, lineWidth] of [[colour("sheet"), 4], [colour(pin.severity), 2]]) {
-        pen.strokeStyle = style;
-        pen.lineWidth = lineWidth;
-        pen.strokeRect(x0, y0, x1 - x0, y1 - y0);
-      }
-      let x = Math.max(left, Math.min(right - 24, x0 + 3));
-      const y = Math.max(0, (y0 + Math.min(y1, y0 + 22)) / 2 - 10);
+      const link = this.pins[index], area = this.areaOf(pin);
+      link.style.display = area ? "" : "none";
+      if (!area) return;
+      if (area.outlined) outline(pen, area, pin.severity);
+      let x = Math.max(left, Math.min(right - 24, area.x + 3));
+      const y = Math.max(0, area.y + Math.min(area.height, 22) / 2 - 10);
       while (taken.some(([a, b]) => Math.abs(a - x) < 24 && Math.abs(b - y) < 20)) x += 25;
       taken.push([x, y]);
       link.style.left = `${Math.min(x, right - 22)}px`;
       link.style.top = `${y}px`;
     });
+  }
+
+  // What a finding covers; nothing for one about the whole run. A layer that this statistic does not show
+  // is pinned behind the layer before it, without an outline.
+  areaOf(pin) {
+    const { left, right, top, row: height, bottom } = this.box;
+    if (!pin.rows.length && (!pin.steps || pin.steps[0] <= this.data.steps[0])) return null;
+    const x = pin.steps ? this.xOfStep(pin.steps[0]) : left;
+    const width = (pin.steps ? Math.max(this.xOfStep(pin.steps[1] + 1), x + 3) : right) - x;
+    if (!pin.rows.length) return { x, y: top, width, height: bottom - top, outlined: true };
+    const rows = this.statistic.rows.flatMap((layer, row) => (pin.rows.includes(layer) ? [row] : []));
+    if (!rows.length) {
+      const before = this.statistic.rows.filter((layer) => layer < pin.rows[0]).length;
+      return { x, y: top + before * height, width, height: 0, outlined: false };
+    }
+    const first = top + rows[0] * height;
+    return { x, y: first, width, height: top + (rows[rows.length - 1] + 1) * height - first, outlined: true };
   }
 
   drawCursor(pen) {
@@ -253,28 +265,10 @@ class HealthMap {
   }
 }
 
-function choices(title, name, labels, pick) {
-  const group = make("fieldset", { class: "choices", "aria-label": title });
-  labels.forEach((label, index) => {
-    const input = make("input", { type: "radio", name });
-    input.checked = index === 0;
-    input.addEventListener("change", () => pick(index));
-    group.append(make("label", {}, input, make("span", {}, label)));
-  });
-  return group;
-}
-
-function swatch(code, name) {
-  const canvas = make("canvas"), pen = penOf(canvas, 18, 18);
-  pen.fillStyle = code === MISSING ? hatch(pen) : css(RESERVED[code]);
-  pen.fillRect(0, 0, 18, 18);
-  return make("span", { class: "swatch" }, canvas, name);
-}
-
-// A name that fits, with its end kept: the end tells layers apart.
-function shortened(pen, name, width) {
-  if (pen.measureText(name).width <= width) return name;
-  let text = name;
-  while (text.length > 1 && pen.measureText(`…${text}`).width > width) text = text.slice(1);
-  return `…${text}`;
+function outline(pen, { x, y, width, height }, severity) {
+  for (const [style, lineWidth] of [[colour("sheet"), 4], [colour(severity), 2]]) {
+    pen.strokeStyle = style;
+    pen.lineWidth = lineWidth;
+    pen.strokeRect(x, y, width, height);
+  }
 }

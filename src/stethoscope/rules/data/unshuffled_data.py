@@ -70,16 +70,10 @@ class UnshuffledData(Rule):
     explains = ("learning-rate-too-high", "learning-rate-too-low", "overfitting")
     reads = ("batches",)
 
-    mixing = Limit(
-        0.5, unit="share of the label pairs of a shuffle", why="random samplers of a few classes mix more"
-    )
-    resemblance = Limit(
-        0.3, unit="0 for a shuffle, 1 for equal neighbours", why="chance reaches 0.1 in eight batches"
-    )
+    mixing = Limit(0.5, unit="share of the label pairs of a shuffle", why="random samplers of a few classes mix more")
+    resemblance = Limit(0.3, unit="0 for a shuffle, 1 for equal neighbours", why="chance reaches 0.1 in eight batches")
     fewest_neighbours = Limit(6, unit="pairs of consecutive batches", why="fewer pairs agree by chance")
-    labels_of_second_class = Limit(
-        16, unit="labels", why="a class that was hardly seen says nothing about order"
-    )
+    labels_of_second_class = Limit(16, unit="labels", why="a class that was hardly seen says nothing about order")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Compare the class mix of batches, and of neighbours, with what a shuffle gives."""
@@ -113,9 +107,7 @@ class UnshuffledData(Rule):
             f"batches follow the labels: {inside:.1f} of {classes} classes in each",
             place=place_at(loss.site if loss else None, steps=(int(steps[0]), int(steps[-1]))),
             evidence=[
-                Evidence(
-                    "classes in a batch, on average", f"{inside:.1f}", f"{expected:.1f}", "after a shuffle"
-                ),
+                Evidence("classes in a batch, on average", f"{inside:.1f}", f"{expected:.1f}", "after a shuffle"),
                 Evidence(
                     "neighbours within batches whose labels differ",
                     f"{changes / max(pairs, 1):.0%}",
@@ -131,9 +123,7 @@ class UnshuffledData(Rule):
             ],
             cause="The samples arrive sorted by label, or in long runs of one label, so each step pulls the "
             f"network towards a few classes: label pairs mix {mixing:.0%} as much as after a shuffle.",
-            fixes=[
-                "Shuffle the training data:\n" + code("DataLoader(dataset, batch_size=..., shuffle=True)")
-            ],
+            fixes=["Shuffle the training data:\n" + code("DataLoader(dataset, batch_size=..., shuffle=True)")],
             unless="the classes are meant to arrive one after the other, as in continual learning.",
         )
 

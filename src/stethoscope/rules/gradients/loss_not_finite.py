@@ -40,9 +40,7 @@ class LossNotFinite(Rule):
     kind = Kind.SYMPTOM
     reads = ("losses",)
 
-    lasting = Limit(
-        0.5, unit="share of the losses from the first on", why="fewer than that passed by themselves"
-    )
+    lasting = Limit(0.5, unit="share of the losses from the first on", why="fewer than that passed by themselves")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Find the first loss that is not finite, and whether it lasted."""
@@ -76,9 +74,7 @@ class LossNotFinite(Rule):
             sureness=Sureness.CERTAIN,
             place=place_at(curve.site, steps=(step, last)),
             evidence=[
-                Evidence(
-                    f"losses that are NaN or infinite, of {after.size:,} from step {step:,} on", count, 0
-                ),
+                Evidence(f"losses that are NaN or infinite, of {after.size:,} from step {step:,} on", count, 0),
                 Evidence(
                     f"last {curve.name} before",
                     last_good,
@@ -128,9 +124,9 @@ class LossNotFinite(Rule):
             for x, y in loader:
                 optimizer.zero_grad()
                 losses = nn.functional.cross_entropy(model(x), y, reduction="none")
-                of_class = torch.zeros(3).index_add(0, y, losses)
-                counts = torch.bincount(y, minlength=3)
-                loss = (of_class / counts).mean()  # fix: loss = (of_class / counts.clamp(min=1)).mean()
+                of_class = nn.functional.one_hot(y, 3)
+                counts = of_class.sum(dim=0)  # fix: counts = of_class.sum(dim=0).clamp(min=1)
+                loss = ((losses.unsqueeze(1) * of_class).sum(dim=0) / counts).mean()
                 loss.backward()
                 optimizer.step()
         print(f"loss {loss.item():.4f}")

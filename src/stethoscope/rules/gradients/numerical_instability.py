@@ -87,17 +87,13 @@ class NumericalInstability(Rule):
         if seen.birth is None or bool(np.isfinite(curve.values).all()):
             return
         if seen.birth.where == "loss":
-            yield self.cannot_tell(
-                "the operation that made the loss NaN or infinite could not be read off its graph"
-            )
+            yield self.cannot_tell("the operation that made the loss NaN or infinite could not be read off its graph")
             return
         yield self._report(seen.birth, seen)
 
     def _report(self, birth: Birth, seen: History) -> Finding:
         grown = birth.largest_weight >= self.grown_weights
-        evidence = [
-            Evidence(f"seen at step {birth.step:,}", birth.detail or _title(birth), "finite values only")
-        ]
+        evidence = [Evidence(f"seen at step {birth.step:,}", birth.detail or _title(birth), "finite values only")]
         if np.isfinite(birth.largest_weight):
             # A few units is where the weights of trained networks lie; the limit is far above.
             evidence.append(
@@ -135,13 +131,9 @@ class NumericalInstability(Rule):
             _born(operation="softmax", module="blocks.3.attention", detail="48 of 512 results were NaN")
         ),
         "an operation that is not in the table": _run(_born(operation="cumprod")),
-        "the data": _run(
-            Birth(3, "input", detail="4 of 832 values of the batch were not finite", certain=True)
-        ),
+        "the data": _run(Birth(3, "input", detail="4 of 832 values of the batch were not finite", certain=True)),
         "the weights": _run(Birth(3, "parameter", module="net.2", detail="`net.2.weight` was not finite")),
-        "weights had grown": _run(
-            _born(operation="mm", largest_weight=1e4, detail="12 of 64 products overflowed")
-        ),
+        "weights had grown": _run(_born(operation="mm", largest_weight=1e4, detail="12 of 64 products overflowed")),
         "weights had not quite grown": _run(_born(operation="mm", largest_weight=9.9e3)),
     }
     good = {
@@ -195,9 +187,7 @@ def _cause(birth: Birth, grown: bool) -> str:
     if birth.where == "input":
         return "The data itself holds NaN or infinity, which every operation passes on."
     if birth.where == "parameter":
-        return (
-            "The update of the step before made weights that are not finite; no single operation stands out."
-        )
+        return "The update of the step before made weights that are not finite; no single operation stands out."
     where = f"`{birth.operation or 'the operation'}` at {at(birth.site)}"
     if grown:
         return f"The weights had grown to {birth.largest_weight:.3g}, and {where} was the first to overflow."

@@ -13,9 +13,7 @@ from stethoscope.rules.sites import at, code, place_at, receiver
 
 
 def _run(backward_calls: int = 0, **facts: Any) -> History:
-    return History(
-        steps=200, optimizers=(Optimizer("SGD", **facts),), loop=Loop(backward_calls=backward_calls)
-    )
+    return History(steps=200, optimizers=(Optimizer("SGD", **facts),), loop=Loop(backward_calls=backward_calls))
 
 
 class MissingBackward(Rule):
@@ -60,12 +58,8 @@ class MissingBackward(Rule):
             sureness=Sureness.CERTAIN,
             place=place_at(optimizer.step_site, steps=(0, max(seen.steps - 1, 0))),
             evidence=[
-                Evidence(
-                    "watched steps before which no backward pass ran and no gradient changed", idle, "0"
-                ),
-                Evidence(
-                    "calls of backward() in the whole run", seen.loop.backward_calls, "1 or more a step"
-                ),
+                Evidence("watched steps before which no backward pass ran and no gradient changed", idle, "0"),
+                Evidence("calls of backward() in the whole run", seen.loop.backward_calls, "1 or more a step"),
                 *computed,
             ],
             cause="A step moves weights along their gradients, and only a backward pass makes gradients.",

@@ -38,9 +38,7 @@ class MissingOptimizerStep(Rule):
     reads = ("loop",)
 
     fewest_passes = Limit(8, unit="backward passes", why="a short run may end before its first step")
-    passes_while_running = Limit(
-        256, unit="backward passes", why="more than are accumulated for one step in practice"
-    )
+    passes_while_running = Limit(256, unit="backward passes", why="more than are accumulated for one step in practice")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Look for optimizers with gradients, without a step, with weights that stood still."""
@@ -68,9 +66,7 @@ class MissingOptimizerStep(Rule):
                     f"0 in {passes} backward passes",
                     "1 after each backward pass, or after each group of them",
                 ),
-                Evidence(
-                    "tensors whose weights changed since the start", 0, optimizer.num_parameters, "sampled"
-                ),
+                Evidence("tensors whose weights changed since the start", 0, optimizer.num_parameters, "sampled"),
             ],
             cause="The backward passes fill the gradients, and nothing applies them to the weights.",
             fixes=["Step after the backward pass:\n" + code("loss.backward()", "optimizer.step()")],

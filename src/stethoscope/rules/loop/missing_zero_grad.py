@@ -54,8 +54,7 @@ class MissingZeroGrad(Rule):
             if optimizer.compared == 0:
                 yield self.cannot_tell(f"no two steps of {optimizer.kind} in a row were watched")
             elif (
-                optimizer.not_cleared >= self.fewest_steps
-                and optimizer.not_cleared >= self.share * optimizer.compared
+                optimizer.not_cleared >= self.fewest_steps and optimizer.not_cleared >= self.share * optimizer.compared
             ):
                 yield self._report(optimizer, seen)
 
@@ -83,9 +82,7 @@ class MissingZeroGrad(Rule):
             ],
             cause="`backward()` adds to the gradients that are there, so each step moves along the sum of "
             "all gradients since they were last cleared.",
-            fixes=[
-                "Clear them once for each step, before the backward pass:\n" + code(f"{name}.zero_grad()")
-            ],
+            fixes=["Clear them once for each step, before the backward pass:\n" + code(f"{name}.zero_grad()")],
             unless="old gradients are meant to add up over steps.",
         )
 

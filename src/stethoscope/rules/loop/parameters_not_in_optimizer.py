@@ -67,9 +67,7 @@ class ParametersNotInOptimizer(Rule):
     explains = ("learning-rate-too-low",)
     reads = ("loop",)
 
-    unreached_share = Limit(
-        0.9, unit="share of the optimizer's tensors", why="a few may wait for a rare branch"
-    )
+    unreached_share = Limit(0.9, unit="share of the optimizer's tensors", why="a few may wait for a rare branch")
     most_left_behind = Limit(
         0.99,
         unit="share of the model's elements",
@@ -87,9 +85,7 @@ class ParametersNotInOptimizer(Rule):
         unreached = sum(o.parameters_never_reached for o in seen.optimizers)
         for number, model in enumerate(seen.models):
             of_model = [
-                i
-                for i, p in enumerate(seen.parameters)
-                if p.layer >= 0 and seen.layers[p.layer].model == number
+                i for i, p in enumerate(seen.parameters) if p.layer >= 0 and seen.layers[p.layer].model == number
             ]
             left = [seen.parameters[i] for i in of_model if _is_left_out(i, seen)]
             trained = [seen.parameters[i] for i in of_model if seen.parameters[i].optimizer >= 0]
@@ -144,9 +140,7 @@ class ParametersNotInOptimizer(Rule):
         title = f"`{first.name}` is in no optimizer: {_count(left):,} trainable values stay random"
         if layers > 1 or len(title) > 72:
             title = f"{layers} layers are in no optimizer: {_count(left):,} values stay as they are"
-        replaced = (
-            [Evidence("tensors held by optimizers that no graph reaches", unreached, 0)] if unreached else []
-        )
+        replaced = [Evidence("tensors held by optimizers that no graph reaches", unreached, 0)] if unreached else []
         return self.finding(
             title,
             severity=severity,
@@ -177,9 +171,7 @@ class ParametersNotInOptimizer(Rule):
                     f"{optimizer.parameters_never_reached} of {optimizer.num_parameters}",
                     "0",
                 ),
-                Evidence(
-                    f"tensors of `{model.name}` that receive gradients and are in no optimizer", len(left), 0
-                ),
+                Evidence(f"tensors of `{model.name}` that receive gradients and are in no optimizer", len(left), 0),
             ],
             cause=f"The optimizer was made at {at(optimizer.site)} from tensors that the loss does not "
             "depend on: the model was rebuilt, loaded or copied after that.",

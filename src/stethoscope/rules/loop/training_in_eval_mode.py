@@ -56,9 +56,7 @@ class TrainingInEvalMode(Rule):
     fewest_forwards = Limit(8, unit="forward passes", why="a probe or two may run in eval mode on purpose")
     fewest_steps = Limit(8, unit="steps", why="gradients taken after the last step train nothing")
     share = Limit(0.9, unit="share of training forwards", why="mixed modes are a method: adversarial samples")
-    optimized = Limit(
-        0.5, unit="share of the model's elements", why="a mostly frozen model is in eval mode on purpose"
-    )
+    optimized = Limit(0.5, unit="share of the model's elements", why="a mostly frozen model is in eval mode on purpose")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Look for a model that went into eval mode and trained on in it."""
@@ -96,18 +94,14 @@ class TrainingInEvalMode(Rule):
             f"`{model.name}` trains in eval mode {since}"[:72],
             severity=Severity.ERROR if model.has_batch_norm else Severity.WARNING,
             sureness=Sureness.CERTAIN,
-            place=place_at(
-                model.eval_call_site or model.call_site, steps=(model.first_step_in_eval, seen.steps - 1)
-            ),
+            place=place_at(model.eval_call_site or model.call_site, steps=(model.first_step_in_eval, seen.steps - 1)),
             evidence=[
                 Evidence(
                     f"watched training forwards in eval mode, {since}",
                     f"{model.training_forwards_in_eval} of {model.training_forwards_since_eval}",
                     "0",
                 ),
-                Evidence(
-                    f"`{name}.eval()` last called", at(model.eval_call_site), f"followed by {name}.train()"
-                ),
+                Evidence(f"`{name}.eval()` last called", at(model.eval_call_site), f"followed by {name}.train()"),
             ],
             cause=f"The model holds {parts}; in eval mode " + ", and ".join(effect) + ".",
             fixes=[f"Go back to train mode {where}:\n" + code(f"{name}.train()")],
@@ -131,13 +125,9 @@ class TrainingInEvalMode(Rule):
         "half of the model trained": _run(optimized_share=0.5),
     }
     good = {
-        "train mode": _run(
-            training_forwards_in_eval=0, training_forwards_since_eval=0, first_step_in_eval=-1
-        ),
+        "train mode": _run(training_forwards_in_eval=0, training_forwards_since_eval=0, first_step_in_eval=-1),
         "nothing that has a mode": _run(has_dropout=False),
-        "adversarial samples made in eval mode": _run(
-            training_forwards_in_eval=20, training_forwards_since_eval=40
-        ),
+        "adversarial samples made in eval mode": _run(training_forwards_in_eval=20, training_forwards_since_eval=40),
         "one mode short of nearly all": _run(training_forwards_in_eval=26),
         "saliency after training": _run(steps=27),
         "a few probes": _run(training_forwards_in_eval=7, training_forwards_since_eval=7),

@@ -57,9 +57,7 @@ class ValidationInTrainMode(Rule):
     long_pass = Limit(8, unit="forward passes", why="one long pass is enough, short ones must come back")
     gap = Limit(3, unit="steps", why="passes at nearly every step belong to the method, as in MixMatch")
     train_share = Limit(0.9, unit="share of forwards", why="a pass may begin with a probe in the other mode")
-    distinct_share = Limit(
-        0.5, unit="share of forwards", why="the same input again and again is Monte-Carlo dropout"
-    )
+    distinct_share = Limit(0.5, unit="share of forwards", why="the same input again and again is Monte-Carlo dropout")
     optimized = Limit(
         0.5, unit="share of the model's elements", why="a teacher or target network is not trained itself"
     )
@@ -137,9 +135,7 @@ class ValidationInTrainMode(Rule):
         "one forward of ten in eval mode": History(
             steps=90,
             models=(Model("Net", has_batch_norm=True, optimized_share=1.0),),
-            validation=(
-                ValidationPass(40, 10, 9, 0, Site("train.py", 30, "validate", "out = net(x)"), 10, 10, 320),
-            ),
+            validation=(ValidationPass(40, 10, 9, 0, Site("train.py", 30, "validate", "out = net(x)"), 10, 10, 320),),
         ),
         "half of the model trained": _run((200, 12, 12), optimized_share=0.5),
     }

@@ -49,12 +49,8 @@ class SigmoidBeforeBceWithLogits(Rule):
     explains = ("learning-rate-too-low", "vanishing-gradients")
     reads = ("losses",)
 
-    edge = Limit(
-        0.05, unit="distance from 0 and from 1", why="scores that come this near to both would leave 0..1"
-    )
-    fewest_calls = Limit(
-        8, unit="watched calls", why="scores of an untrained model may lie in 0..1 for a while"
-    )
+    edge = Limit(0.05, unit="distance from 0 and from 1", why="scores that come this near to both would leave 0..1")
+    fewest_calls = Limit(8, unit="watched calls", why="scores of an untrained model may lie in 0..1 for a while")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge each binary cross-entropy with logits that training goes through."""
@@ -82,9 +78,7 @@ class SigmoidBeforeBceWithLogits(Rule):
             )
         if math.isfinite(loss.output_min) and math.isfinite(loss.output_max):
             seen_range = f"{loss.output_min:.3g} to {loss.output_max:.3g}"
-            evidence.append(
-                Evidence(f"outputs in {loss.watched} calls", seen_range, "below 0 and above 1 too")
-            )
+            evidence.append(Evidence(f"outputs in {loss.watched} calls", seen_range, "below 0 and above 1 too"))
         if 0.0 <= loss.target_mean <= 1.0:
             floor = loss.target_mean * math.log1p(1 / math.e) + (1 - loss.target_mean) * math.log(2)
             evidence.append(

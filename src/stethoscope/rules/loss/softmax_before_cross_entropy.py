@@ -81,9 +81,7 @@ class SoftmaxBeforeCrossEntropy(Rule):
         if loss.target_is_integer and loss.reduction == "mean" and classes > 1:
             floor = math.log(math.e + classes - 1) - 1
             evidence.append(
-                Evidence(
-                    f"least loss that {classes} classes can reach", f"{floor:.3f}", "0", "log(e + C - 1) - 1"
-                )
+                Evidence(f"least loss that {classes} classes can reach", f"{floor:.3f}", "0", "log(e + C - 1) - 1")
             )
         return self.finding(
             f"softmax runs twice: before and inside `{loss.function}`",
@@ -106,15 +104,10 @@ class SoftmaxBeforeCrossEntropy(Rule):
             place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=[
                 Evidence("operation that made the outputs", "`log_softmax`", "a linear layer"),
-                Evidence(
-                    "difference that the second one makes", "0", "0", "log_softmax of log_softmax is itself"
-                ),
+                Evidence("difference that the second one makes", "0", "0", "log_softmax of log_softmax is itself"),
             ],
             cause="The loss applies log_softmax again; the result is the same, computed twice.",
-            fixes=[
-                "Pair log_softmax with its own loss:\n"
-                + code("loss = F.nll_loss(log_probabilities, targets)")
-            ],
+            fixes=["Pair log_softmax with its own loss:\n" + code("loss = F.nll_loss(log_probabilities, targets)")],
         )
 
     bad = {

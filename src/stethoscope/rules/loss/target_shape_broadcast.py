@@ -17,9 +17,7 @@ Shape = tuple[int, ...]
 
 def _run(output: Shape, target: Shape, stretched: Shape = (), **facts: Any) -> History:
     usual: dict[str, Any] = {"training_calls": 9, "watched": 9}
-    loss = LossCall(
-        "mse_loss", output_shape=output, target_shape=target, broadcast_to=stretched, **(usual | facts)
-    )
+    loss = LossCall("mse_loss", output_shape=output, target_shape=target, broadcast_to=stretched, **(usual | facts))
     return History(steps=200, losses=(loss,))
 
 

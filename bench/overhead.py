@@ -1,0 +1,177 @@
+"""How much longer a training step takes when it is listened to: a Markdown table of ratios.
+
+    python bench/overhead.py                    all of it, about ten minutes
+    python bench/overhead.py --only MLP --rounds 3 --without-peers
+
+One process, one thread. In each round every listener runs a block of steps, in an order shuffled anew; a block's time
+per step is divided by that of the bare block of the same round. The bare loop runs twice a round: the ratio of the two
+is the noise floor. A ratio is the median over the rounds, with its quartiles. The clock is the CPU time of the training
+thread; wall-clock ratios stand beside it. Stethoscope is timed after its opening, in which it looks at every step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from listeners import Listener, Stethoscope, listeners
+from workloads import WORKLOADS, Workload, workload
+
+MEMORY_STEPS_S = 6.0
+COMPILED = ("MLP", "transformer")
+"""Workloads that are also compiled: the others take minutes to compile."""
+
+
+class StepTime(NamedTuple):
+    """Seconds per step over one block."""
+
+    cpu: float
+    wall: float
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", choices=WORKLOADS, help="one workload")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a block")
+    parser.add_argument("--without-peers", action="store_true", help="Stethoscope and the bare loop only")
+    parser.add_argument("--memory-of", nargs=2, metavar=("WORKLOAD", "LISTENER"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    random.seed(0)
+    if options.memory_of:
+        print(peak_memory_mb(*options.memory_of))
+        return
+    names = [options.only] if options.only else list(WORKLOADS)
+    present = [one for one in listeners() if not one.is_missing]
+    if options.without_peers:
+        present = [one for one in present if type(one) in (Listener, Stethoscope)]
+    for missing in (one for one in listeners() if one.is_missing):
+        print(f"left out: {missing.name} (`{missing.needs}` is not installed)\n")
+    for name in names:
+        print_table(name, present, options.rounds, options.seconds)
+    print_memory(names)
+    print_compiled([name for name in names if name in COMPILED], options.rounds, options.seconds)
+
+
+def measure(work: Workload, present: list[Listener], rounds: int, seconds: float) -> dict[str, list[StepTime]]:
+    """Step times of each listener, a block for each round."""
+    times = defaultdict(list)
+    steps = {one.name: steps_within(work, one, seconds) for one in present}
+    for _ in range(rounds):
+        for one in random.sample(present, len(present)):
+            times[one.name].append(block(work, one, steps[one.name]))
+    return times
+
+
+def steps_within(work: Workload, listener: Listener, seconds: float) -> int:
+    """How many steps fill a block; also warms up what is used for the first time. Never fewer than four."""
+    trial = block(work, listener, 4)
+    trial = block(work, listener, max(4, int(0.1 * seconds / trial.cpu)))
+    listener.estimates.clear()
+    return max(4, int(seconds / trial.cpu))
+
+
+def block(work: Workload, listener: Listener, steps: int) -> StepTime:
+    """Time per step over so many steps."""
+    with listener.on(work) as after_step:
+        for step in range(3):
+            after_step(step, work.step())
+        cpu, wall = time.thread_time(), time.perf_counter()
+        for step in range(3, steps + 3):
+            after_step(step, work.step())
+        return StepTime((time.thread_time() - cpu) / steps, (time.perf_counter() - wall) / steps)
+
+
+def print_table(name: str, present: list[Listener], rounds: int, seconds: float) -> None:
+    """The ratios of one workload."""
+    work = workload(name)
+    times = measure(work, present, rounds, seconds)
+    bare = times[present[0].name]
+    count = sum(p.numel() for p in work.model.parameters())
+    print(f"### {name}: {1e3 * float(np.median([t.cpu for t in bare])):.2f} ms a step, {count:,} parameters\n")
+    print("| listened to with | step time, ratio (CPU) | quartiles | wall | its own estimate |")
+    print("|---|--:|--:|--:|--:|")
+    for one in present[1:]:
+        middle, low, high = ratios(times[one.name], bare, "cpu")
+        wall, _, _ = ratios(times[one.name], bare, "wall")
+        own = f"{1 + np.median(one.estimates):.3f}" if one.estimates else ""
+        one.estimates.clear()
+        print(f"| {one.name} | {middle:.3f} | {low:.3f}-{high:.3f} | {wall:.3f} | {own} |")
+    print(flush=True)
+
+
+def ratios(times: list[StepTime], bare: list[StepTime], clock: str) -> tuple[float, float, float]:
+    """Median and quartiles of the ratio to the bare block of the same round."""
+    each = [getattr(t, clock) / getattr(b, clock) for t, b in zip(times, bare, strict=True)]
+    low, middle, high = np.percentile(each, [25, 50, 75])
+    return float(middle), float(low), float(high)
+
+
+def print_memory(names: list[str]) -> None:
+    """Peak memory beyond that of the bare loop, each in a process of its own."""
+    print("### Peak memory beyond that of the bare loop, MB\n")
+    watched = [one.name for one in listeners() if isinstance(one, Stethoscope)]
+    print(f"| | {' | '.join(watched)} |\n|---|{'--:|' * len(watched)}")
+    for name in names:
+        bare, *peaks = (_in_own_process(name, listener) for listener in ("nothing", *watched))
+        print(f"| {name} | {' | '.join(f'{peak - bare:.1f}' for peak in peaks)} |", flush=True)
+    print()
+
+
+def _in_own_process(name: str, listener: str) -> float:
+    command = [sys.executable, __file__, "--memory-of", name, listener]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def peak_memory_mb(name: str, listener_name: str) -> float:
+    """Largest resident memory of this process after some seconds of training. Linux only: other systems differ."""
+    listener = next(one for one in listeners() if one.name == listener_name)
+    work = workload(name)
+    with listener.on(work) as after_step:
+        began, step = time.perf_counter(), 0
+        while time.perf_counter() - began < MEMORY_STEPS_S:
+            after_step(step, work.step())
+            step += 1
+    status = Path("/proc/self/status").read_text()
+    (peak,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(peak) / 1e3
+
+
+def print_compiled(names: list[str], rounds: int, seconds: float) -> None:
+    """Ratios under `torch.compile`, and the graphs and breaks that it counts with and without us."""
+    from torch._dynamo.utils import counters
+
+    if not names:
+        return
+    backend = "inductor"
+    print(f"### Under torch.compile ({backend})\n")
+    print("| | default | --every 1 | graphs without, with | graph breaks without, with |\n|---|--:|--:|--:|--:|")
+    bare, *watched = (one for one in listeners() if one.name == "nothing" or isinstance(one, Stethoscope))
+    for name in names:
+        graphs, breaks = [], []
+        for listener in (bare, *watched):
+            torch.compiler.reset()
+            counters.clear()
+            work = workload(name, compiled=backend)
+            block(work, listener, 4)
+            graphs.append(counters["stats"]["unique_graphs"])
+            breaks.append(sum(counters["graph_break"].values()))
+        torch.compiler.reset()
+        times = measure(workload(name, compiled=backend), [bare, *watched], rounds, seconds)
+        cells = [f"{ratios(times[one.name], times[bare.name], 'cpu')[0]:.3f}" for one in watched]
+        counts = [f"{each[0]}, {max(each[1:])}" for each in (graphs, breaks)]
+        print(f"| {name} | {' | '.join(cells + counts)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

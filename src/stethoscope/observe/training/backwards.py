@@ -1,0 +1,160 @@
+"""The ear for backward passes: the value of the loss, its graph, and where a broken one was born."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from typing import Any
+
+from torch import Tensor
+
+from stethoscope.observe.training.birth import find_birth
+from stethoscope.observe.training.curves import GrowingCurve, SpikeGuard
+from stethoscope.observe.training.graph import Reading, operation_of, pairs, read
+from stethoscope.observe.training.sites import Spot, is_users_file, spot
+from stethoscope.observe.training.state import State
+
+MOST_GRAPHS_READ = 12
+GRAPHS_READ_PER_SITE = 2
+
+_clock = time.perf_counter
+
+
+class BackwardEar:
+    """Hears `backward()`."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._spikes = SpikeGuard()
+        self._scaled: tuple[weakref.ref[Tensor], Tensor] | None = None
+
+    def loss_scaled(self, scaled: Any, unscaled: Any) -> None:
+        """A gradient scaler multiplied the loss: the curve shall show the loss itself."""
+        if isinstance(scaled, Tensor) and isinstance(unscaled, Tensor):
+            self._scaled = (weakref.ref(scaled), unscaled.detach())
+
+    def ordinary_backward(self, loss: Any) -> None:
+        """`backward()` was called at an ordinary step: note the loss, and no more."""
+        state = self.state
+        state.backward_calls += 1
+        if len(state.backward_sites) != 1 or self._scaled is not None:
+            self._note_any_loss(loss, spot(3))
+            return
+        if isinstance(loss, Tensor) and loss.numel() == 1:
+            curve = state.curves[0]
+            if loss.device.type != "cpu":
+                curve.add_later(state.steps, loss.detach())
+                return
+            value = loss.item()
+            curve.add(state.steps, value)
+            if self._spikes.jumps(value):
+                self._loss_jumped(loss, value)
+
+    def backward_begins(self, tensors: Any) -> None:
+        """`backward()` was called on one or more tensors, at a step that is attended to or looked at."""
+        self.state.backward_calls += 1
+        loss = tensors if isinstance(tensors, Tensor) else (tensors[0] if tensors else None)
+        place = spot(3)
+        self._note_any_loss(loss, place)
+        if self.state.attentive:
+            began = _clock()
+            self._watch_backward(loss, place)
+            self.state.own_seconds += _clock() - began
+
+    def _note_any_loss(self, loss: Any, place: Spot | None) -> None:
+        """Add a loss to the curve of the line that it is backpropagated from."""
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            return
+        shown = self._scaled[1] if self._scaled is not None and self._scaled[0]() is loss else loss
+        self._scaled = None
+        number = self.state.backward_sites.setdefault(place, len(self.state.backward_sites))
+        curve = self.state.curves.get(number)
+        if curve is None:
+            name = "training loss" if number == 0 else f"training loss {number + 1}"
+            curve = self.state.curves[number] = GrowingCurve(name, "loss", "training", place)
+        if shown.device.type != "cpu":
+            curve.add_later(self.state.steps, shown.detach())
+            return
+        value = shown.item()
+        curve.add(self.state.steps, value)
+        if number == 0 and self._spikes.jumps(value):
+            self._loss_jumped(loss, value)
+
+    def _loss_jumped(self, loss: Tensor, value: float) -> None:
+        """The loss is out of line, or no number: look closely from here on."""
+        self.state.budget.anomaly()
+        self.state.wake_at = self.state.steps + 1
+        if value - value != 0.0 and self.state.birth is None:
+            self._trace_birth(loss)
+
+    def _watch_backward(self, loss: Any, place: Spot | None) -> None:
+        self.state.table.stop()
+        self.state.cycles.note("backward", place)
+        for entry, training in self.state.forward_models:
+            entry.training_forwards += 1
+            if not training:
+                entry.training_forwards_in_eval += 1
+                if entry.first_step_in_eval < 0:
+                    entry.first_step_in_eval = self.state.steps
+            if entry.first_step_in_eval >= 0:
+                entry.training_forwards_since_eval += 1
+        self.state.forward_models.clear()
+        if self.state.passes.current is not None:
+            self.state.end_pass()
+        if isinstance(loss, Tensor) and loss.grad_fn is not None:
+            self._read_graph(loss, place)
+        for optimizer in self.state.optimizers:
+            self.state.take_in_tensors(optimizer)
+            optimizer.backward_begins()
+
+    def _read_graph(self, loss: Tensor, place: Spot | None) -> None:
+        times = self.state.graphs_read.get(place, 0)
+        if times >= GRAPHS_READ_PER_SITE or sum(self.state.graphs_read.values()) >= MOST_GRAPHS_READ:
+            self.state.nodes.clear()
+            return
+        self.state.graphs_read[place] = times + 1
+        reading = read(loss)
+        for leaf in reading.leaves:
+            known = self.state.book.parameter_of(leaf)
+            if known is not None:
+                known.in_graph = True
+        for operation, child in pairs(reading.nodes):
+            layer = self.state.nodes.get(child)
+            if layer is not None and not self.state.book.layers[layer].feeds:
+                self.state.book.layers[layer].feeds = operation
+        self.state.nodes.clear()
+        if not self.state.table.made:
+            self.state.table.fill(reading, is_users_file)
+        named = {entry.function for entry in self.state.losses.entries.values() if entry.training_calls}
+        if not named:
+            self._hand_written(loss, place, reading)
+
+    def _hand_written(self, loss: Tensor, place: Spot | None, reading: Reading) -> None:
+        """A loss that no function of torch's made: what can be known of it is in its graph."""
+        entry = self.state.losses.entry("backward", place)
+        entry.training_calls += 1
+        entry.watched += 1
+        entry.produced_by = operation_of(loss.grad_fn)
+        if entry.training_calls == 1 and loss.numel() == 1:
+            entry.first_value = float(loss.detach())
+        if reading.stretched is not None:
+            _, side, joint = reading.stretched
+            other = (joint[0],) if side == (joint[0], 1) else (joint[0], 1)
+            entry.output_shape, entry.target_shape, entry.broadcast_to = side, other, joint
+
+    def _trace_birth(self, loss: Any) -> None:
+        if "numerics" not in self.state.parts or not isinstance(loss, Tensor) or loss.grad_fn is None:
+            return
+        began = _clock()
+        inputs = self.state.last_input() if self.state.last_input is not None else None
+        self.state.birth = find_birth(
+            self.state.steps, read(loss), self.state.table, inputs, self.state.book.parameters
+        )
+        self.state.own_seconds += _clock() - began
+
+    def backward_ended(self) -> None:
+        """`backward()` returned, or raised, at an attentive step."""
+        began = _clock()
+        for optimizer in self.state.optimizers:
+            optimizer.backward_ended()
+        self.state.own_seconds += _clock() - began

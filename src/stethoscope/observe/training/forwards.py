@@ -1,0 +1,125 @@
+"""The ear for forward passes: which models are called, in which mode, with what."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from stethoscope.observe.training.batches import fingerprint, first_input
+from stethoscope.observe.training.models import ModelEntry
+from stethoscope.observe.training.sites import Spot, spot
+from stethoscope.observe.training.state import State
+from stethoscope.observe.training.validation import FORWARDS_LOOKED_AT
+
+_clock = time.perf_counter
+
+
+class ForwardEar:
+    """Hears root modules being called.
+
+    Args:
+        state: what the session shares.
+        only: listen to these models and no others; None for all that are called.
+    """
+
+    def __init__(self, state: State, only: Iterable[nn.Module] | None) -> None:
+        self.state = state
+        self._only = None if only is None else [weakref.ref(module) for module in only]
+        self._ends: weakref.WeakKeyDictionary[nn.Module, Any] = weakref.WeakKeyDictionary()
+        self._end_hook = state.guard("forward passes")(self._forward_ended)
+
+    @property
+    def has_end_hooks(self) -> bool:
+        """Whether some model still has the hook that ordinary steps do without."""
+        return bool(self._ends)
+
+    def model_called(self, module: nn.Module, place: Spot | None) -> ModelEntry | None:
+        """A module was called by the script itself: take it in, unless it is not to be listened to."""
+        if self._only is not None and not any(reference() is module for reference in self._only):
+            return None
+        return self.state.book.add_root(module, place)
+
+    def forward_begins(self, entry: ModelEntry, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """A root module's forward pass begins."""
+        if self.state.active is not None:
+            return
+        self.state.active = module
+        if module not in self._ends:
+            self._ends[module] = module.register_forward_hook(self._end_hook, always_call=True)
+        if torch.is_grad_enabled():
+            if self.state.attentive:
+                self._training_forward(entry, module, args, kwargs)
+            if self.state.looking:
+                self.state.looker.arm(entry)
+                self.state.looker.open = True
+        else:
+            self._other_forward(entry, module, args, kwargs)
+
+    def _training_forward(self, entry: ModelEntry, module: nn.Module, args: Any, kwargs: Any) -> None:
+        began = _clock()
+        if self.state.passes.current is not None:
+            self.state.end_pass()
+        place = spot(3)
+        if entry.called_from is None or not entry.training_forwards:
+            entry.called_from = place
+        mode = "train" if module.training else "eval"
+        self.state.cycles.note("forward", place, f"{entry.name} in {mode} mode")
+        self.state.forward_models.append((entry, module.training))
+        tensor = first_input(args, kwargs)
+        if tensor is not None:
+            self.state.last_input = weakref.ref(tensor)
+            self.state.batches.see_input(self.state.steps, entry.index, tensor)
+        if (
+            self.state.discovering
+            and not self.state.compiled
+            and not self.state.table.made
+            and not self.state.table.recording
+        ):
+            self.state.table.start()
+        self.state.own_seconds += _clock() - began
+
+    def _other_forward(self, entry: ModelEntry, module: nn.Module, args: Any, kwargs: Any) -> None:
+        self.state.looker.open = False
+        current = self.state.passes.current
+        if current is None or current.model != entry.index:
+            self.state.end_pass()
+            place = spot(3)
+            current = self.state.passes.begin(self.state.steps, entry.index, place)
+            if self.state.attentive:
+                self.state.cycles.note(
+                    "validate", place, f"{entry.name} in {'train' if module.training else 'eval'} mode"
+                )
+        current.forwards += 1
+        current.in_train_mode += module.training
+        if current.forwards <= FORWARDS_LOOKED_AT:
+            tensor = first_input(args, kwargs)
+            if tensor is not None:
+                current.samples += tensor.shape[0] if tensor.dim() else 1
+                current.inputs.add(fingerprint(tensor))
+
+    def _forward_ended(self, module: nn.Module, args: Any, output: Any) -> None:
+        """A root module's forward pass ended, or failed."""
+        if self.state.active is module:
+            self.state.active = None
+            self.state.looker.open = False
+
+    def fall_asleep(self) -> None:
+        """Nothing more to hear until the next look: ordinary steps shall find as few hooks as possible."""
+        for handle in self._ends.values():
+            handle.remove()
+        self._ends.clear()
+        self.state.active = None
+        for optimizer in self.state.optimizers:
+            optimizer.after_step = None
+
+    def layer_called(self, module: nn.Module, output: Any) -> None:
+        """While models are being discovered: a module of any kind returned."""
+        layer = self.state.book.called(module, output)
+        node = getattr(output, "grad_fn", None)
+        if layer is not None and node is not None and len(self.state.nodes) < 5000:
+            self.state.nodes[node] = layer.index

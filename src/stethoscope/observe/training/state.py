@@ -1,0 +1,153 @@
+"""What a session has heard, and the flags that every tap looks at first."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from stethoscope.facts.training import Birth, Floats, History
+from stethoscope.observe.training.batches import BatchBook
+from stethoscope.observe.training.budget import Budget
+from stethoscope.observe.training.curves import GrowingCurve
+from stethoscope.observe.training.graph import OperationTable
+from stethoscope.observe.training.looks import Looker
+from stethoscope.observe.training.losses import LossBook
+from stethoscope.observe.training.models import ModelBook, ModelEntry
+from stethoscope.observe.training.protocol import CycleLog, OptimizerEntry
+from stethoscope.observe.training.sites import Spot
+from stethoscope.observe.training.telemetry import LookLog
+from stethoscope.observe.training.validation import PassBook
+
+DISCOVERY_STEPS = 3
+"""Steps during which every module call is watched, to learn which models there are."""
+
+
+class Sink(Protocol):
+    """Where a session sends what it hears; the store's writer is one."""
+
+    def points(self, series: str, steps: Any, values: Any) -> None:
+        """New points of a curve."""
+
+    def look(self, step: int, layers: Floats, parameters: Floats) -> None:
+        """The statistics of a look."""
+
+    def facts(self, history: History) -> None:
+        """Everything known so far."""
+
+
+class State:
+    """Shared by all ears of a session."""
+
+    def __init__(self, budget: Budget, parts: Iterable[str]) -> None:
+        self.parts = tuple(parts)
+        self.off: set[str] = set()
+        """Parts of the listening that failed and ended."""
+        self.notices: list[str] = []
+        self.blind: dict[str, str] = {}
+        """What cannot be heard, and why."""
+        self.sink: Sink | None = None
+        self.book = ModelBook()
+        self.budget = budget
+        self.looker = Looker(self.book, self.parts, self.guard("looks"))
+        self.losses = LossBook()
+        self.batches = BatchBook()
+        self.passes = PassBook()
+        self.cycles = CycleLog()
+        self.table = OperationTable()
+        self.looks = LookLog()
+        self.optimizers: list[OptimizerEntry] = []
+        self.curves: dict[Any, GrowingCurve] = {}
+        """By name; losses that are backpropagated by the number of the line that does so."""
+        self.birth: Birth | None = None
+        self.compiled = False
+        self.steps = 0
+        self.backward_calls = 0
+        self.backward_sites: dict[Spot | None, int] = {}
+        self.graphs_read: dict[Spot | None, int] = {}
+        self.clip: tuple[Spot | None, str, float] | None = None
+        self.schedulers: dict[str, Spot | None] = {}
+        self.looking = budget.wants(0)
+        """Whether layers and parameters are measured at this step."""
+        self.attentive = True
+        """Whether calls, gradients, losses and batches are watched in full at this step."""
+        self.awake = True
+        """Whether this step is attentive or looked at; every tap is silent otherwise."""
+        self.wake_at = 0
+        """The next step that will be looked at."""
+        self.discovering = DISCOVERY_STEPS
+        self.on_discovery: Callable[[bool], None] = lambda on: None
+        self.active: nn.Module | None = None
+        """The root module whose forward pass is under way, when that is attended to."""
+        self.forward_models: list[tuple[ModelEntry, bool]] = []
+        """Models (and whether in train mode) whose forward passes wait for a backward pass."""
+        self.nodes: dict[Any, int] = {}
+        """Graph node to the layer whose output it made, while models are being discovered."""
+        self.last_input: weakref.ref[Tensor] | None = None
+        self.own_seconds = 0.0
+        """Time spent in our own code at this step."""
+
+    def guard(self, part: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+        """Wrap our own code: should it fail, that part of the listening ends, once, with a word about it."""
+
+        def wrap(function: Callable[..., None]) -> Callable[..., None]:
+            @functools.wraps(function)
+            def careful(*args: Any, **kwargs: Any) -> None:
+                if part in self.off:
+                    return
+                try:
+                    function(*args, **kwargs)
+                except Exception as error:  # whatever it is, training goes on
+                    self.give_up(part, error)
+
+            return careful
+
+        return wrap
+
+    def give_up(self, part: str, error: Exception) -> None:
+        """End one part of the listening; the first time, say so."""
+        self.off.add(part)
+        notice = (
+            f"listening to {part} stopped at step {self.steps} because of a fault in stethoscope "
+            f"({type(error).__name__}: {error}); training goes on unchanged"
+        )
+        if not self.notices:
+            print(f"stethoscope: {notice}", file=sys.stderr)
+        self.notices.append(notice)
+        self.looker.open = False
+        self.table.stop()
+        if part == "looks":
+            self.looker.disarm()
+            self.looker.hears_inside = False
+
+    def curve(self, name: str, kind: str, phase: str, place: Spot | None = None) -> GrowingCurve:
+        """The curve of a name."""
+        found = self.curves.get(name)
+        if found is None:
+            found = self.curves[name] = GrowingCurve(name, kind, phase, place)
+        return found
+
+    def take_in_tensors(self, entry: OptimizerEntry) -> None:
+        """Note which parameters an optimizer holds; those of no model get a name of the optimizer's."""
+        if entry.taken_in == self.book.version:
+            return
+        for number, tensor in enumerate(entry.tensors()):
+            known = self.book.parameter_of(tensor)
+            if known is None:
+                known = self.book.add_parameter(tensor, f"optimizer{entry.index}[{number}]")
+            if known is not None:
+                known.optimizer = entry.index
+        entry.taken_in = self.book.version
+
+    def end_pass(self) -> None:
+        """Training goes on after a pass without gradients: note what it showed."""
+        ended = self.passes.end()
+        if ended is None or not ended.loss_calls:
+            return
+        self.curve("validation loss", "loss", "validation").add(ended.step, ended.loss_sum / ended.loss_calls)
+        if ended.judged:
+            self.curve("validation accuracy", "accuracy", "validation").add(ended.step, ended.right / ended.judged)

@@ -1,0 +1,274 @@
+"""The ear for optimizers: steps, looks, and the decision about the next one."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.optim import Optimizer as TorchOptimizer
+
+from stethoscope.observe.training.forwards import ForwardEar
+from stethoscope.observe.training.loss_calls import LossEar
+from stethoscope.observe.training.protocol import OptimizerEntry, settings_of
+from stethoscope.observe.training.sites import Spot, spot
+from stethoscope.observe.training.state import DISCOVERY_STEPS, State
+
+WATCHED_STEPS = 50
+"""The loop's protocol is watched in full for this many steps, and at looks after that."""
+DENSE_LOOKS_PER_FULL = 16
+"""When looks are so dense that the budget is no concern (`every`), one in 16 attends to calls, losses, batches and
+units as well."""
+SNAPSHOT_SECONDS = 0.9
+"""The store is given the facts so far about once a second: a killed run is readable up to then."""
+
+_clock = time.perf_counter
+
+
+class StepEar:
+    """Hears optimizers being made and stepping.
+
+    Args:
+        state: what the session shares.
+        forwards: put to sleep when nothing more is to be heard.
+        losses: told when a step is complete.
+        send: called about once a second, between steps.
+        max_steps: ends the script, as `sys.exit(0)` would, after this many steps when above 0.
+    """
+
+    def __init__(
+        self, state: State, forwards: ForwardEar, losses: LossEar, send: Callable[[], None], max_steps: int
+    ) -> None:
+        self.state = state
+        self._forwards = forwards
+        self._losses = losses
+        self._send = send
+        self._max_steps = max_steps
+        self._in_closure = False
+        self._main: OptimizerEntry | None = None
+        self._others_since_main = 0
+        self._entry_of: weakref.WeakKeyDictionary[TorchOptimizer, OptimizerEntry] = weakref.WeakKeyDictionary()
+        self._looked_optimizers: set[int] = set()
+        self._pending_look: int | None = None
+        self._looks_since_attentive = 0
+        self._last_rate = float("nan")
+        self._step_began = _clock()
+        self._snapshot_due = self._step_began + SNAPSHOT_SECONDS
+
+    def optimizer_made(self, optimizer: TorchOptimizer, place: Spot | None) -> OptimizerEntry:
+        """Take in an optimizer."""
+        known = self._entry_of.get(optimizer)
+        if known is not None:
+            return known
+        entry = OptimizerEntry(weakref.ref(optimizer), len(self.state.optimizers), type(optimizer).__name__, place)
+        self.state.optimizers.append(entry)
+        self._entry_of[optimizer] = entry
+        entry.groups = settings_of(optimizer)
+        entry.parameter_ids = tuple(id(tensor) for tensor in entry.tensors())
+        entry.choose_probes()
+        self.state.discovering = max(self.state.discovering, DISCOVERY_STEPS)
+        self.state.on_discovery(True)
+        return entry
+
+    def gradients_cleared(self, owner: Any) -> None:
+        """`zero_grad()` was called on an optimizer or a module."""
+        place = spot(3)
+        self.state.cycles.note("zero_grad", place)
+        for optimizer in self.state.optimizers:
+            if optimizer.clear_from is None or optimizer.optimizer() is owner:
+                optimizer.clear_from = place
+
+    def gradients_clipped(self, kind: str, limit: Any, norm: Any) -> None:
+        """Gradients were clipped by norm or by value."""
+        if self.state.clip is None or self.state.attentive:
+            place = spot(3)
+            self.state.clip = (place, kind, float(limit))
+            if self.state.attentive:
+                self.state.cycles.note("clip", place, f"{kind} {float(limit):g}")
+        if isinstance(norm, Tensor):
+            curve = self.state.curve("clip norm", "clip norm", "training")
+            if norm.device.type == "cpu":
+                curve.add(self.state.steps, norm.item())
+            else:
+                curve.add_later(self.state.steps, norm.detach())
+
+    def scheduler_stepped(self, kind: str) -> None:
+        """A learning-rate schedule moved on."""
+        if self.state.attentive or kind not in self.state.schedulers:
+            place = spot(3)
+            self.state.schedulers[kind] = place
+            self.state.cycles.note("scheduler", place, kind)
+
+    def step_begins(self, optimizer: TorchOptimizer, args: Any, kwargs: Any) -> None:
+        """An optimizer is about to step, at a step that is attended to or looked at."""
+        began = _clock()
+        entry = self._entry_of.get(optimizer) or self.optimizer_made(optimizer, None)
+        self._in_closure = _has_closure(args, kwargs)
+        if self.state.attentive:
+            self.state.table.stop()
+            if entry.step_from is None:
+                entry.step_from = spot(3)
+            if not self._in_closure:
+                entry.step_begins()
+        if self.state.looking and entry.index not in self._looked_optimizers and "looks" not in self.state.off:
+            self.state.take_in_tensors(entry)
+            try:
+                self.state.looker.before_step(entry.tensors(), with_gradients=not self._in_closure)
+            except Exception as error:  # see guard()
+                self.state.give_up("looks", error)
+        self.state.own_seconds += _clock() - began
+
+    def ordinary_step_ended(self, optimizer: TorchOptimizer) -> bool:
+        """An optimizer has stepped at an ordinary step; False when it needs `step_ended`."""
+        main, state = self._main, self.state
+        if main is None or len(state.optimizers) > 1 or main.optimizer() is not optimizer:
+            return False
+        main.steps += 1
+        now = _clock()
+        state.budget.ordinary_step(now - self._step_began)
+        state.steps = step = state.steps + 1
+        rate = optimizer.param_groups[0].get("lr")
+        if rate is not self._last_rate and rate != self._last_rate:
+            self._rate_changed(step - 1, rate)
+        if step >= state.wake_at or now > self._snapshot_due or self._forwards.has_end_hooks:
+            self._between_steps(now)
+        self._step_began = now
+        return True
+
+    def step_ended(self, optimizer: TorchOptimizer) -> None:
+        """An optimizer has stepped."""
+        entry = self._entry_of.get(optimizer) or self.optimizer_made(optimizer, None)
+        entry.steps += 1
+        entry.backwards_since_step = 0
+        if self.state.awake:
+            self._awake_step_ended(entry)
+        elif entry.after_step is not None:
+            entry.step_ended(False)
+        if entry is self._main:
+            self._others_since_main = 0
+            self._main_stepped(optimizer)
+        else:
+            self._others_since_main += 1
+            if self._main is None or self._others_since_main > 2 * len(self.state.optimizers):
+                self._main, self._others_since_main = entry, 0
+                self._main_stepped(optimizer)
+
+    def _awake_step_ended(self, entry: OptimizerEntry) -> None:
+        began = _clock()
+        if self.state.looking and entry.index not in self._looked_optimizers and "looks" not in self.state.off:
+            self._looked_optimizers.add(entry.index)
+            try:
+                self.state.looker.after_step(entry.tensors(), with_gradients=self._in_closure)
+            except Exception as error:  # see guard()
+                self.state.give_up("looks", error)
+        self._in_closure = False
+        if self.state.attentive:
+            self.state.cycles.note("step", entry.step_from, entry.kind)
+            entry.step_ended(True)
+        elif entry.after_step is not None:
+            entry.step_ended(False)
+        self.state.own_seconds += _clock() - began
+
+    def step_skipped(self, optimizer: TorchOptimizer) -> None:
+        """A gradient scaler found an overflow and left the step out."""
+        entry = self._entry_of.get(optimizer)
+        if entry is not None:
+            entry.skipped += 1
+            entry.backwards_since_step = 0
+
+    def _main_stepped(self, optimizer: TorchOptimizer) -> None:
+        """One step of the run is complete."""
+        now = _clock()
+        step = self.state.steps
+        self.state.steps = step + 1
+        rate = optimizer.param_groups[0].get("lr")
+        if rate is not self._last_rate and rate != self._last_rate:
+            self._rate_changed(step, rate)
+        self.finish_pending_look()
+        if self.state.awake:
+            self._close_awake_step(step, now)
+        else:
+            self.state.budget.ordinary_step(now - self._step_began)
+        self.state.own_seconds = 0.0
+        self._between_steps(now)
+        self._step_began = _clock()
+
+    def _rate_changed(self, step: int, rate: Any) -> None:
+        self._last_rate = float(rate)
+        self.state.curve("learning rate", "learning rate", "training").add(step, self._last_rate)
+
+    def _between_steps(self, now: float) -> None:
+        """Decide about the coming step: is it looked at, and attended to in full?"""
+        looking = self.state.looking = self.state.budget.wants(self.state.steps)
+        opening = self.state.steps < WATCHED_STEPS
+        if looking and not opening:
+            self._looks_since_attentive += 1
+            full = not self.state.budget.is_dense or self._looks_since_attentive >= DENSE_LOOKS_PER_FULL
+            self.state.looker.count_units(full)
+            if full:
+                self._looks_since_attentive = 0
+            self.state.attentive = full
+        else:
+            self.state.attentive = opening
+        self.state.awake = self.state.attentive or looking
+        if not self.state.awake:
+            self._forwards.fall_asleep()
+        self.state.wake_at = self.state.budget.next_look(self.state.steps)
+        if now > self._snapshot_due:
+            self._snapshot_due = now + SNAPSHOT_SECONDS
+            self._send()
+        if self._max_steps and self.state.steps >= self._max_steps:
+            raise SystemExit(0)
+
+    def _close_awake_step(self, step: int, now: float) -> None:
+        began = _clock()
+        if self.state.attentive:
+            self.state.cycles.close()
+            self._losses.close_step()
+        if self.state.discovering:
+            self.state.discovering -= 1
+            if not self.state.discovering:
+                self.state.on_discovery(False)
+        if self.state.looking:
+            self._looked_optimizers.clear()
+            if "looks" not in self.state.off:
+                self.state.looker.send()
+                self._pending_look = step
+                if not self._is_remote():
+                    self._finish_look(step)
+            if not self.state.budget.wants(self.state.steps):
+                self.state.looker.disarm()
+            spent = _clock() - began
+            self.state.budget.looked_step(step, now - self._step_began + spent, self.state.own_seconds + spent)
+
+    def _is_remote(self) -> bool:
+        """Whether the main model is on an accelerator: its values are read one step later."""
+        main = self._main
+        return main is not None and any(t.device.type != "cpu" for t in main.tensors()[:1])
+
+    def finish_pending_look(self) -> None:
+        """Read the values of a look that were still on their way from an accelerator."""
+        if self._pending_look is not None:
+            self._finish_look(self._pending_look)
+
+    def _finish_look(self, step: int) -> None:
+        self._pending_look = None
+        try:
+            layers, parameters = self.state.looker.result(step)
+        except Exception as error:  # see guard()
+            self.state.give_up("looks", error)
+            return
+        self.state.looks.add(step, layers, parameters)
+        counts = np.array([entry.count for entry in self.state.book.parameters], np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            norm = float(np.sqrt(np.nansum(parameters[:, 1].astype(np.float64) ** 2 * counts))) if counts.size else 0.0
+        self.state.curve("gradient norm", "norm", "training").add(step, norm)
+        if self.state.sink is not None:
+            self.state.sink.look(step, layers, parameters)
+
+
+def _has_closure(args: Any, kwargs: Any) -> bool:
+    return (len(args) > 1 and args[1] is not None) or kwargs.get("closure") is not None
