@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from stethoscope.core.errors import MissingPiece, UsageError
+from stethoscope.core.errors import MissingPiece
 from stethoscope.core.finding import Diagnosis, Finding, Severity
 from stethoscope.core.settings import Settings, read_settings
 from stethoscope.diagnose.run import diagnose as judge
@@ -30,10 +30,6 @@ from stethoscope.store.comparing import Comparison
 from stethoscope.store.comparing import compare as compare_runs
 from stethoscope.store.reader import Run, find_run
 from stethoscope.store.reader import load_run as read_run
-
-if TYPE_CHECKING:
-    from torch import nn
-    from torch.optim import Optimizer
 
 __all__ = ["Ran", "Watch", "compare", "diagnose", "load_run", "run", "watch"]
 
@@ -227,7 +223,7 @@ class Watch:
 
 
 def watch(
-    *things: nn.Module | Optimizer,
+    *things: object,
     every: int = 0,
     budget: float | None = None,
     store: str | Path | None = None,
@@ -248,19 +244,11 @@ def watch(
         UsageError: something else than a model or an optimizer was given.
         MissingPiece: torch is not installed.
     """
-    if "torch" not in sys.modules:
-        try:
-            import torch  # noqa: F401
-        except ImportError as error:
-            raise MissingPiece("watching needs PyTorch; install it with `pip install torch`") from error
-    from torch import nn
-    from torch.optim import Optimizer
-
-    models = [thing for thing in things if isinstance(thing, nn.Module)]
-    optimizers = [thing for thing in things if isinstance(thing, Optimizer)]
-    for thing in things:
-        if not isinstance(thing, nn.Module | Optimizer):
-            raise UsageError(f"watch() takes models and optimizers, and got {type(thing).__name__}: {thing!r:.60}")
+    try:
+        from stethoscope.observe.training.things import sorted_things
+    except ImportError as error:
+        raise MissingPiece("watching needs PyTorch; install it with `pip install torch`") from error
+    models, optimizers = sorted_things(things)
     directory = Path.cwd()
     settings = settings or read_settings(directory)
     settings = replace(settings, every=every or settings.every, budget=settings.budget if budget is None else budget)

@@ -20,7 +20,7 @@ from stethoscope.diagnose.suppress import Suppressions, allowed_in_settings
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History, RankSummary
 from stethoscope.observe.arguments import ArgumentTap
-from stethoscope.observe.environment import describe_environment
+from stethoscope.observe.environment import describe_hardware
 from stethoscope.render.html import to_html
 from stethoscope.render.json import json_text, to_json, tool_version
 from stethoscope.store.writer import RunWriter
@@ -225,8 +225,9 @@ class Recording:
             arguments=self._arguments.arguments,
             seeds=dict(self._arguments.seeds),
             steps=history.steps,
-            **describe_accelerators(self.record),
         )
+        if "torch" in sys.modules:  # it knows of accelerators, and of its threads
+            record = replace(record, hardware=describe_hardware())
         if self.session is None:
             return record
         from stethoscope.observe.training import tracking
@@ -244,7 +245,7 @@ class Recording:
 
     def _other_ranks(self) -> tuple[RankSummary, ...]:
         """What the other ranks have recorded; they are given a few seconds to end."""
-        from stethoscope.store.reader import load_run
+        from stethoscope.store.reader import read_ranks
 
         assert self.writer is not None
         if self.writer.path is None:
@@ -252,15 +253,8 @@ class Recording:
         self.writer.flush(wait_s=2.0)
         until = time.monotonic() + RANKS_WAIT_S
         while True:
-            ranks = load_run(self.writer.path).history.ranks
+            ranks = read_ranks(self.writer.path)
             running = len(ranks) < self.launch.world_size - 1 or any(r.state == "running" for r in ranks)
             if not running or time.monotonic() > until:
                 return ranks
             time.sleep(0.1)
-
-
-def describe_accelerators(record: RunRecord) -> dict[str, Any]:
-    """The hardware again, now that torch is there and knows of accelerators."""
-    if "torch" not in sys.modules:
-        return {}
-    return {"hardware": describe_environment(Path(record.directory or ".")).hardware}

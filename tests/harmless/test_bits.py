@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pairs import Pair
 
 KINDS = (
     "mlp_sgd",
@@ -24,7 +25,7 @@ KINDS = (
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_training_run_is_the_same_to_the_last_bit(kind: str, pair, programs: Path) -> None:
+def test_a_training_run_is_the_same_to_the_last_bit(kind: str, pair: Pair, programs: Path) -> None:
     _, listened = pair.both(programs / f"{kind}.py", options=("--every", "1"))
     assert b"weights: " in listened.stdout
     assert "heard" in listened.stderr
@@ -43,7 +44,7 @@ def test_every_program_that_prints_checksums_is_compared(programs: Path) -> None
     ],
     ids=["a rate changed by a millionth", "one random number drawn", "a mode changed"],
 )
-def test_the_checksums_notice(right: str, changed: str, pair, programs: Path) -> None:
+def test_the_checksums_notice(right: str, changed: str, pair: Pair, programs: Path) -> None:
     text = (programs / "mlp_sgd.py").read_text()
     assert right in text
     pair.write((programs / "fingerprint.py").read_text(), "fingerprint.py")

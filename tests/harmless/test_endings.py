@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE_S, environment, listening
+from pairs import PATIENCE_S, Pair, environment, listening
 
 from stethoscope import load_run
 
@@ -53,11 +53,11 @@ while True:
         "sys.stdout.close()",
     ],
 )  # fmt: skip
-def test_exit_code_and_output_stay_the_same(ending: str, pair) -> None:
+def test_exit_code_and_output_stay_the_same(ending: str, pair: Pair) -> None:
     pair.both(pair.write(f"import sys\nprint('so far')\n{ending}\n"))
 
 
-def test_an_uncaught_exception_prints_the_same_traceback(pair) -> None:
+def test_an_uncaught_exception_prints_the_same_traceback(pair: Pair) -> None:
     program = pair.write("""
 class Thing:
     def fail(self):
@@ -84,7 +84,7 @@ main()
     ],
     ids=["forward", "backward", "the gradients' assignment"],
 )
-def test_a_failure_within_torch_prints_the_same_traceback(failure: str, pair) -> None:
+def test_a_failure_within_torch_prints_the_same_traceback(failure: str, pair: Pair) -> None:
     program = pair.write(
         TRAINING
         + f"""
@@ -101,19 +101,19 @@ for _ in range(3):
     assert plain.exit_code == 1
 
 
-def test_a_script_with_a_syntax_error_fails_as_in_python(pair) -> None:
+def test_a_script_with_a_syntax_error_fails_as_in_python(pair: Pair) -> None:
     plain, _ = pair.both(pair.write("print('never')\ndef broken(:\n    pass\n"))
     assert plain.exit_code == 1
 
 
-def test_a_script_that_does_not_exist_is_said_in_one_sentence(pair) -> None:
+def test_a_script_that_does_not_exist_is_said_in_one_sentence(pair: Pair) -> None:
     plain, listened = pair.plainly("missing.py"), pair.listened("missing.py")
     assert plain.exit_code == listened.exit_code == 2
     assert "missing.py" in listened.stderr
     assert len(listened.stderr.strip().splitlines()) == 1
 
 
-def test_ctrl_c_ends_it_as_in_python_and_the_report_is_printed(pair) -> None:
+def test_ctrl_c_ends_it_as_in_python_and_the_report_is_printed(pair: Pair) -> None:
     def interrupt(*command: str | Path) -> tuple[int, str]:
         with subprocess.Popen(
             command, cwd=pair.place("interrupted"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -134,7 +134,7 @@ def test_ctrl_c_ends_it_as_in_python_and_the_report_is_printed(pair) -> None:
     assert "heard" in stderr
 
 
-def test_what_was_heard_before_kill_9_can_be_read(pair) -> None:
+def test_what_was_heard_before_kill_9_can_be_read(pair: Pair) -> None:
     program = pair.write(ENDLESS)
     directory = pair.place("killed")
     with subprocess.Popen(
@@ -154,7 +154,7 @@ def test_what_was_heard_before_kill_9_can_be_read(pair) -> None:
     assert loss.steps.size > 0
 
 
-def test_a_script_that_leaves_by_os_exit_leaves_a_readable_run(pair) -> None:
+def test_a_script_that_leaves_by_os_exit_leaves_a_readable_run(pair: Pair) -> None:
     program = pair.write(TRAINING + "for _ in range(30): step()\nimport os; os._exit(7)\n")
     listened = pair.listened(program)
     assert listened.exit_code == 7

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from pairs import Pair
 
 NET = "import torch\ntorch.manual_seed(0)\nnet = torch.nn.Linear(3, 1)\nx = torch.ones(8, 3)\n"
 
@@ -19,7 +20,7 @@ SCRIPTS = {
 
 
 @pytest.mark.parametrize("what", SCRIPTS)
-def test_a_script_that(what: str, pair) -> None:
+def test_a_script_that(what: str, pair: Pair) -> None:
     _, listened = pair.both(pair.write(SCRIPTS[what]), options=("--json", "findings.json"))
     assert listened.exit_code == 0
     said = listened.stderr.strip()
@@ -30,7 +31,7 @@ def test_a_script_that(what: str, pair) -> None:
     assert report["summary"]["not_checked"]
 
 
-def test_a_store_that_cannot_be_written_costs_one_sentence_and_no_training(pair) -> None:
+def test_a_store_that_cannot_be_written_costs_one_sentence_and_no_training(pair: Pair) -> None:
     pair.write("", "occupied")
     program = pair.write(NET + "print(net(x).sum().item())\n")
     listened = pair.listened(program, options=("--store", "../occupied/runs"))

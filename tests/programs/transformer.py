@@ -1,4 +1,7 @@
-"""A transformer encoder with tied embeddings, AdamW with two groups, and gradient accumulation."""
+"""A transformer encoder with tied embeddings, AdamW with two groups, and gradient accumulation.
+
+In evaluation torch takes a faster way through an encoder, with other last bits, unless some module has a hook.
+"""
 
 import torch
 from fingerprint import print_fingerprints, seed_everything
@@ -36,5 +39,5 @@ for step in range(24):
         optimizer.zero_grad()
 model.eval()
 with torch.no_grad():
-    outputs = model(tokens)
+    outputs = [model(tokens), model.encoder.layers[0](torch.randn(2, 5, 16))]
 print_fingerprints(models=[model], optimizers=[optimizer], losses=losses, outputs=outputs)

@@ -11,6 +11,7 @@ from stethoscope.core.errors import BadFile
 from stethoscope.facts.run import RunRecord
 from stethoscope.store.listing import list_runs
 from stethoscope.store.packing import pack
+from stethoscope.store.reader import find_run
 
 
 def put(store: Path, name: str) -> None:
@@ -57,3 +58,30 @@ def test_a_file_is_no_store(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadFile, match="--store"):
         list_runs(tmp_path / "file")
+
+
+def test_runs_are_found_by_id_beginning_words_or_last(tmp_path: Path) -> None:
+    old, new = tmp_path / "2026-11-20_090000_quiet-otter", tmp_path / "2026-11-21_090000_merry-seal"
+    put(tmp_path, old.name)
+    put(tmp_path, new.name)
+    (tmp_path / "notes").mkdir()
+    assert find_run(tmp_path, old.name) == old
+    assert find_run(tmp_path, "2026-11-20") == old
+    assert find_run(tmp_path, "merry-seal") == new
+    assert find_run(tmp_path, "last") == new
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("2026", "fits 2 runs"), ("2025", "no run `2025`"), ("notes", "no run `notes`")]
+)
+def test_a_name_that_fits_not_exactly_one_run_says_so(tmp_path: Path, name: str, words: str) -> None:
+    put(tmp_path, "2026-11-20_090000_quiet-otter")
+    put(tmp_path, "2026-11-21_090000_merry-seal")
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(BadFile, match=words):
+        find_run(tmp_path, name)
+
+
+def test_an_empty_store_says_that_it_is_empty(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match="holds no runs"):
+        find_run(tmp_path / "runs", "last")

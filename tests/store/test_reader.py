@@ -22,7 +22,7 @@ from stethoscope.facts.training import History, RankSummary
 from stethoscope.store.database import Database, Look, Points
 from stethoscope.store.packing import pack
 from stethoscope.store.process import Process
-from stethoscope.store.reader import find_run, load_run, read_ranks
+from stethoscope.store.reader import load_run, read_ranks
 from stethoscope.store.writer import RunWriter
 
 Start = Callable[..., RunWriter]
@@ -277,32 +277,6 @@ def test_a_million_points_are_two_thousand_rows(start: Start) -> None:
     connection.close()
     assert rows == 1954
     assert np.array_equal(load_run(writer.path).curves["loss"].steps, np.arange(1_000_000))
-
-
-def test_runs_are_found_by_id_beginning_words_or_last(tmp_path: Path) -> None:
-    old = finished(tmp_path, "2026-11-20_090000_quiet-otter")
-    new = finished(tmp_path, "2026-11-21_090000_merry-seal")
-    (tmp_path / "notes").mkdir()
-    assert find_run(tmp_path, old.name) == old
-    assert find_run(tmp_path, "2026-11-20") == old
-    assert find_run(tmp_path, "merry-seal") == new
-    assert find_run(tmp_path, "last") == new
-
-
-@pytest.mark.parametrize(
-    ("name", "words"), [("2026", "fits 2 runs"), ("2025", "no run `2025`"), ("notes", "no run `notes`")]
-)
-def test_a_name_that_fits_not_exactly_one_run_says_so(tmp_path: Path, name: str, words: str) -> None:
-    finished(tmp_path, "2026-11-20_090000_quiet-otter")
-    finished(tmp_path, "2026-11-21_090000_merry-seal")
-    (tmp_path / "notes").mkdir()
-    with pytest.raises(BadFile, match=words):
-        find_run(tmp_path, name)
-
-
-def test_an_empty_store_says_that_it_is_empty(tmp_path: Path) -> None:
-    with pytest.raises(BadFile, match="holds no runs"):
-        find_run(tmp_path / "runs", "last")
 
 
 def test_a_failed_write_leaves_the_series_whole(tmp_path: Path) -> None:

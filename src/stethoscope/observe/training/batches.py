@@ -17,6 +17,8 @@ MOST_BATCHES = 2000
 MOST_FEATURES = 4096
 MOST_CLASSES = 100
 VALUES_FOR_FINGERPRINT = 256
+STEPS_IN_CHECKSUM = 50
+"""Steps that are attended to in every run, whatever the clock says: only they can be compared between runs."""
 
 
 def fingerprint(tensor: Tensor) -> int:
@@ -132,7 +134,8 @@ class BatchBook:
         self.inputs.setdefault(model, InputEntry(model)).see(tensor)
         if step not in self._step_of.values():
             self._fingerprint = fingerprint(tensor)
-            self.checksum = zlib.crc32(self._fingerprint.to_bytes(4, "little"), self.checksum)
+            if step < STEPS_IN_CHECKSUM:
+                self.checksum = zlib.crc32(self._fingerprint.to_bytes(4, "little"), self.checksum)
         self._step_of[model] = step
 
     def see_target(self, step: int, target: Tensor, num_classes: int) -> None:

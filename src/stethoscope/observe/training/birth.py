@@ -87,7 +87,7 @@ def _saved(node: Any, name: str) -> Tensor | None:
         value = getattr(node, f"_saved_{name}", None)
     except RuntimeError:  # freed already: this graph was used before
         return None
-    return value if isinstance(value, Tensor) and value.is_floating_point() else None
+    return value.detach() if isinstance(value, Tensor) and value.is_floating_point() else None
 
 
 def _count(mask: Tensor, what: str) -> str:
@@ -124,7 +124,7 @@ def singularity(node: Any) -> str:
         one = _saved(node, "mat1" if operation == "addmm" else "self")
         other = _saved(node, "other") if operation == "mul" else _saved(node, "mat2")
         if one is not None and other is not None and _all_finite(one) and _all_finite(other):
-            product = one.detach() * other.detach() if operation == "mul" else one.detach() @ other.detach()
+            product = one * other if operation == "mul" else one @ other
             return _count(~torch.isfinite(product), "products overflowed")
     return ""
 

@@ -49,7 +49,7 @@ class StepEar:
         self._max_steps = max_steps
         self._in_closure = False
         self._main: OptimizerEntry | None = None
-        self._others_since_main = 0
+        self._stepped_since_main: set[int] = set()
         self._entry_of: weakref.WeakKeyDictionary[TorchOptimizer, OptimizerEntry] = weakref.WeakKeyDictionary()
         self._looked_optimizers: set[int] = set()
         self._pending_look: int | None = None
@@ -123,7 +123,8 @@ class StepEar:
 
     def ordinary_step_ended(self, optimizer: TorchOptimizer) -> bool:
         """An optimizer has stepped at an ordinary step; False when it needs `step_ended`."""
-        main, state = self._main, self.state
+        main: OptimizerEntry | None = self._main
+        state = self.state
         if main is None or len(state.optimizers) > 1 or main.optimizer() is not optimizer:
             return False
         main.steps += 1
@@ -147,14 +148,14 @@ class StepEar:
             self._awake_step_ended(entry)
         elif entry.after_step is not None:
             entry.step_ended(False)
-        if entry is self._main:
-            self._others_since_main = 0
+        # The main optimizer is the first one to step, until another one steps twice while it does not.
+        main = self._main
+        if entry is main or main is None or main.optimizer() is None or entry.index in self._stepped_since_main:
+            self._main = entry
+            self._stepped_since_main.clear()
             self._main_stepped(optimizer)
         else:
-            self._others_since_main += 1
-            if self._main is None or self._others_since_main > 2 * len(self.state.optimizers):
-                self._main, self._others_since_main = entry, 0
-                self._main_stepped(optimizer)
+            self._stepped_since_main.add(entry.index)
 
     def _awake_step_ended(self, entry: OptimizerEntry) -> None:
         began = _clock()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
-from stethoscope.facts.training import Batches, Doubles, History
+from stethoscope.facts.training import Batches, Doubles, History, LossCall
 from stethoscope.rules.sites import code, place_at
 
 
@@ -36,6 +38,21 @@ def _mixed(batches: int, size: int, classes: int, runs: int) -> History:
     due = _sorted(batches, size, classes)
     due[:, runs:] = np.arange(batches * (size - runs)).reshape(batches, -1) % classes
     return _run(due)
+
+
+def _answers(labels: np.ndarray[tuple[int, ...], np.dtype[np.int64]], answers_each: int = 1) -> History:
+    """Consecutive batches of targets that are 0 or 1, as a binary loss takes them."""
+    means = labels.mean(axis=1).astype(np.float64)
+    batches = Batches(
+        steps=np.arange(len(labels)),
+        sizes=np.full(len(labels), labels.shape[1]),
+        label_changes=np.zeros(len(labels), np.int64),
+        target_means=means,
+        target_variances=means * (1 - means),
+    )
+    shape = (labels.shape[1], answers_each)
+    loss = LossCall("binary_cross_entropy", None, 9, target_shape=shape, target_min=0.0, target_max=1.0)
+    return History(steps=len(labels), batches=batches, losses=(loss,))
 
 
 def _in_pairs(batches: int, pairs: int) -> History:
@@ -68,7 +85,7 @@ class UnshuffledData(Rule):
 
     severity = Severity.WARNING
     explains = ("learning-rate-too-high", "learning-rate-too-low", "overfitting")
-    reads = ("batches",)
+    reads = ("batches", "losses")
 
     mixing = Limit(0.5, unit="share of the label pairs of a shuffle", why="random samplers of a few classes mix more")
     resemblance = Limit(0.3, unit="0 for a shuffle, 1 for equal neighbours", why="chance reaches 0.1 in eight batches")
@@ -78,6 +95,8 @@ class UnshuffledData(Rule):
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Compare the class mix of batches, and of neighbours, with what a shuffle gives."""
         batches = seen.batches
+        if batches.class_counts.size == 0:
+            batches = _as_two_classes(seen)
         if batches.class_counts.size == 0:
             yield self.cannot_tell("targets are not classes, or were not seen")
             return
@@ -90,30 +109,23 @@ class UnshuffledData(Rule):
         else:
             mixing, resemblance = _mixing(batches), _resemblance(batches)
             if mixing <= self.mixing and resemblance >= self.resemblance:
-                yield self._report(seen, mixing, resemblance)
+                yield self._report(seen, batches, mixing, resemblance)
 
-    def _report(self, seen: History, mixing: float, resemblance: float) -> Finding:
-        counts = seen.batches.class_counts
+    def _report(self, seen: History, batches: Batches, mixing: float, resemblance: float) -> Finding:
+        counts = batches.class_counts
         classes = int(np.count_nonzero(counts.sum(axis=0)))
         inside = float(np.mean(np.count_nonzero(counts, axis=1)))
         shares = counts.sum(axis=0) / counts.sum()
         sizes = counts.sum(axis=1, keepdims=True)
         expected = float(np.mean(np.sum(1 - (1 - shares) ** sizes, axis=1)))
-        pairs = int(np.maximum(counts.sum(axis=1) - 1, 0).sum())
-        changes = int(seen.batches.label_changes.sum())
         loss = seen.main_loss()
-        steps = seen.batches.steps
+        steps = batches.steps
         return self.finding(
             f"batches follow the labels: {inside:.1f} of {classes} classes in each",
             place=place_at(loss.site if loss else None, steps=(int(steps[0]), int(steps[-1]))),
             evidence=[
+                *_label_runs(batches, shares),
                 Evidence("classes in a batch, on average", f"{inside:.1f}", f"{expected:.1f}", "after a shuffle"),
-                Evidence(
-                    "neighbours within batches whose labels differ",
-                    f"{changes / max(pairs, 1):.0%}",
-                    f"{1 - float(np.sum(shares**2)):.0%}",
-                    "after a shuffle",
-                ),
                 Evidence(
                     "resemblance of each batch to the next one",
                     f"{resemblance:.2f}",
@@ -130,6 +142,7 @@ class UnshuffledData(Rule):
     bad = {
         "sorted by label": _run(_sorted(30, 32, 10)),
         "two classes, one after the other": _run(_sorted(12, 32, 2)),
+        "yes and no as numbers, one after the other": _answers(_sorted(12, 32, 2)),
         "as few neighbours as can tell": _run(_sorted(7, 16, 3)),
         "as few labels as can tell": _run([[0] * 8] * 8 + [[1] * 8] * 2),
         "three quarters of each batch in order": _mixed(40, 40, 8, 29),
@@ -144,6 +157,8 @@ class UnshuffledData(Rule):
         "five classes a batch, episodes": _run(
             [[(i * 37 + k * (i % 7 + 1)) % 20 for k in range(5) for _ in range(6)] for i in range(40)]
         ),
+        "yes and no as numbers, in turn": _answers(np.arange(384).reshape(12, 32) % 2),
+        "several answers for each sample": _answers(_sorted(12, 32, 2), answers_each=3),
         "sorted within the batch": _run(np.sort((np.arange(960) % 10).reshape(30, 32), axis=1)),
         "the same batch again and again": _run([[0, 0, 0, 1, 1, 2, 2, 2]] * 30),
         "one class so far": _run([[0] * 32] * 30),
@@ -177,6 +192,30 @@ class UnshuffledData(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+def _as_two_classes(seen: History) -> Batches:
+    """The batches with targets of 0 and 1, one for each sample, counted as classes; as they are for others."""
+    batches, loss = seen.batches, seen.main_loss()
+    if loss is None or not loss.target_shape or (loss.target_min, loss.target_max) != (0.0, 1.0):
+        return batches
+    means = batches.target_means
+    only_two = np.allclose(batches.target_variances, means * (1 - means), atol=1e-6)
+    if math.prod(loss.target_shape) != loss.target_shape[0] or not only_two:
+        return batches
+    ones = np.rint(means * batches.sizes).astype(np.int64)
+    return replace(batches, class_counts=np.stack([batches.sizes - ones, ones], axis=1))
+
+
+def _label_runs(batches: Batches, shares: Doubles) -> list[Evidence]:
+    """How often the label changes from one sample to the next; nothing when no change was seen or counted."""
+    changes = int(batches.label_changes.sum())
+    pairs = int(np.maximum(batches.class_counts.sum(axis=1) - 1, 0).sum())
+    if not changes or not pairs:
+        return []
+    expected = 1 - float(np.sum(shares**2))
+    what = "neighbours in a batch whose labels differ"
+    return [Evidence(what, f"{changes / pairs:.0%}", f"{expected:.0%}", "after a shuffle")]
 
 
 def _mixing(batches: Batches) -> float:

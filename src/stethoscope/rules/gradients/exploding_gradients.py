@@ -10,12 +10,10 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, S
 from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, History
-from stethoscope.facts.weights import OPENING_LOOKS
+from stethoscope.facts.weights import OPENING_LOOKS, RECURRENT
 from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence, small_plot
 from stethoscope.rules.sites import code, place_at
-
-RECURRENT = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
 
 
 class ExplodingGradients(Rule):
@@ -144,7 +142,7 @@ class ExplodingGradients(Rule):
 
 
         model = Adder()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.03, momentum=0.9)
 
         for epoch in range(10):
             for x, y in loader:

@@ -79,7 +79,7 @@ class VanishingGradients(Rule):
             (float(sizes[-1]) / 10, None),
             log=True,
         )
-        title = f"gradients shrink {sizes[-1] / sizes[0]:,.0f} times on the way back"
+        title = f"gradients shrink {float(f'{sizes[-1] / sizes[0]:.1e}'):,.0f} times on the way back"
         return self.finding(
             f"{title} to `{module}`" if len(title) + len(module) <= 66 else title,
             severity=Severity.ERROR if progress.is_stuck else Severity.WARNING,
@@ -94,8 +94,8 @@ class VanishingGradients(Rule):
                 ),
                 loss_evidence(seen, progress),
             ],
-            cause=f"Each layer on the way back{through} passes on a fraction of its gradient, so the first layers "
-            "stay as they were initialized.",
+            cause=f"Each layer on the way back{through} passes on a fraction of its gradient, so hardly any "
+            "of what the loss says reaches the first layers.",
             fixes=_fixes(squashing),
             unless="the first layers are meant to keep their weights.",
         )

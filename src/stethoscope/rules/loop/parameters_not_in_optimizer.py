@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -135,7 +136,8 @@ class ParametersNotInOptimizer(Rule):
         seen: History,
     ) -> Finding:
         first = seen.layers[left[0].layer]
-        made = next((o.site for o in seen.optimizers if o.site), None)
+        optimizer = next((o for o in seen.optimizers if o.site), None)
+        made = optimizer.site if optimizer else None
         layers = len({p.layer for p in left})
         title = f"`{first.name}` is in no optimizer: {_count(left):,} trainable values stay random"
         if layers > 1 or len(title) > 72:
@@ -156,7 +158,7 @@ class ParametersNotInOptimizer(Rule):
             ],
             cause=f"The optimizer made at {at(made)} was not given these tensors"
             + (", but the ones that they replaced." if replaced else ", and trains layers before them."),
-            fixes=[_give_all(made)],
+            fixes=[_give_all(optimizer)],
             unless="these layers are meant to stay as they are; `requires_grad_(False)` says so.",
         )
 
@@ -175,7 +177,7 @@ class ParametersNotInOptimizer(Rule):
             ],
             cause=f"The optimizer was made at {at(optimizer.site)} from tensors that the loss does not "
             "depend on: the model was rebuilt, loaded or copied after that.",
-            fixes=[_give_all(optimizer.site)],
+            fixes=[_give_all(optimizer)],
         )
 
     bad = {
@@ -258,7 +260,9 @@ def _count(parameters: Sequence[Parameter]) -> int:
     return sum(p.count for p in parameters)
 
 
-def _give_all(made: Site | None) -> str:
-    kept = made.text.split("(")[0] if made and "(" in made.text else "optimizer = torch.optim.SGD"
-    lines = code("parameters = model.parameters()", f"{kept}(parameters, ...)")
-    return f"Make the optimizer when the model is complete, from all of its parameters:\n{lines}"
+def _give_all(optimizer: Optimizer | None) -> str:
+    text = optimizer.site.text if optimizer and optimizer.site else ""
+    kind = optimizer.kind if optimizer else "SGD"
+    made = re.search(rf"[\w.]+ = [\w.]*{kind}(?=\()", text)
+    call = f"{made[0] if made else f'optimizer = torch.optim.{kind}'}(model.parameters(), ...)"
+    return "Make the optimizer when the model is complete, from all of its parameters:\n" + code(call)

@@ -12,6 +12,8 @@ from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.sites import at, code, place_at
 
+RAW = ("linear", "add", "embedding")
+"""Operations that give raw scores, of any size: values within 0..1 are chance then."""
 FUNCTION = "binary_cross_entropy_with_logits"
 
 
@@ -60,10 +62,12 @@ class SigmoidBeforeBceWithLogits(Rule):
         for loss in calls:
             if loss.produced_by in ("sigmoid", "softmax"):
                 yield self._report(loss, seen, loss.produced_by, Sureness.CERTAIN)
-            elif not loss.produced_by and loss.watched >= self.fewest_calls and self._fills_unit_range(loss):
+            elif loss.produced_by not in RAW and self._fills_unit_range(loss):
                 yield self._report(loss, seen, "sigmoid", Sureness.LIKELY)
 
     def _fills_unit_range(self, loss: LossCall) -> bool:
+        if loss.watched < self.fewest_calls:
+            return False
         return 0.0 <= loss.output_min <= self.edge and 1.0 - self.edge <= loss.output_max <= 1.0
 
     def _report(self, loss: LossCall, seen: History, made_by: str, sureness: Sureness) -> Finding:
@@ -115,6 +119,7 @@ class SigmoidBeforeBceWithLogits(Rule):
         ),
         "softmax in the graph": _run(produced_by="softmax", output_shape=(32, 4)),
         "values fill 0 to 1, origin unknown": _run(output_min=0.0, output_max=1.0),
+        "a sigmoid written by hand": _run(produced_by="reciprocal", output_min=0.01, output_max=0.98),
         "values near both ends, eight calls": _run(output_min=0.05, output_max=0.999, watched=8),
     }
     good = {

@@ -13,7 +13,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, S
 from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, Optimizer
-from stethoscope.facts.weights import OPENING_LOOKS, Numbers, middle, update_ratios, weights_by_depth
+from stethoscope.facts.weights import OPENING_LOOKS, RECURRENT, Numbers, middle, update_ratios, weights_by_depth
 from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence, outcome
 from stethoscope.rules.sites import code, place_at
@@ -35,6 +35,7 @@ class Pace:
     """Median over the first looks, up to a jump of the gradient."""
     first: float
     peak: float
+    """Largest value; in recurrent networks only up to a jump of the gradient."""
 
 
 class LearningRateTooHigh(Rule):
@@ -163,15 +164,14 @@ class LearningRateTooHigh(Rule):
             torch.utils.data.TensorDataset(images, labels), batch_size=64, shuffle=True
         )
         model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
-        rate = 1.0  # fix: rate = 1e-3
-        optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+        opt = torch.optim.Adam(model.parameters(), lr=1.0)  # fix: opt = torch.optim.Adam(model.parameters(), lr=1e-3)
 
         for epoch in range(8):
             for x, y in loader:
-                optimizer.zero_grad()
+                opt.zero_grad()
                 loss = nn.functional.cross_entropy(model(x), y)
                 loss.backward()
-                optimizer.step()
+                opt.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
 
@@ -184,13 +184,17 @@ def _pace(seen: History, optimizer: int) -> Pace | None:
         return None
     steps = seen.telemetry.steps[measured].astype(np.float64)
     values = values[measured]
-    calm = values[:OPENING_LOOKS]
+    calm = until = values.size
     norms = seen.curve("norm")
     if norms is not None and norms.values.size:
         jumps = norms.steps[~(norms.values <= GRADIENT_JUMP * norms.values[0])]
         if jumps.size:
-            calm = calm[: max(1, int(np.searchsorted(steps, jumps[0])))]
-    return Pace(steps, values, float(np.median(calm)), float(values[0]), float(values.max()))
+            calm = max(1, int(np.searchsorted(steps, jumps[0])))
+    # The loss of a recurrent network has cliffs: a leap there is the gradient's doing at any rate (Pascanu 2013).
+    if any(layer.kind in RECURRENT for layer in seen.layers):
+        until = calm
+    opening = float(np.median(values[: min(calm, OPENING_LOOKS)]))
+    return Pace(steps, values, opening, float(values[0]), float(values[:until].max()))
 
 
 def _fixes(optimizer: Optimizer, rate: object, shown: float) -> list[Fix]:

@@ -163,15 +163,14 @@ class LearningRateTooLow(Rule):
             torch.utils.data.TensorDataset(images, labels), batch_size=64, shuffle=True
         )
         model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
-        rate = 1e-5  # fix: rate = 0.1
-        optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+        opt = torch.optim.SGD(model.parameters(), lr=1e-5)  # fix: opt = torch.optim.SGD(model.parameters(), lr=0.1)
 
         for epoch in range(8):
             for x, y in loader:
-                optimizer.zero_grad()
+                opt.zero_grad()
                 loss = nn.functional.cross_entropy(model(x), y)
                 loss.backward()
-                optimizer.step()
+                opt.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
 
