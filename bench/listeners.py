@@ -17,7 +17,7 @@ import stethoscope
 AfterStep = Callable[[int, torch.Tensor], None]
 """Called after each step with its number and its loss."""
 
-LONGEST_OPENING = 1500
+LONGEST_OPENING = 1000
 """Steps after which a block begins even if no look has been taken within the budget."""
 
 
@@ -67,7 +67,7 @@ def _run_through_opening(handle: stethoscope.Watch, work: Workload) -> None:
     """Step until looks come as the budget has them, then a part of a gap, so that a block begins anywhere in one."""
     for step in range(LONGEST_OPENING):
         work.step()
-        if step % 20 == 19:
+        if step % 50 == 49:
             sampling = handle.history.sampling
             if sampling.looks > sampling.burst_looks:
                 break

@@ -75,8 +75,7 @@ def measure(work: Workload, present: list[Listener], rounds: int, seconds: float
 
 def steps_within(work: Workload, listener: Listener, seconds: float) -> int:
     """How many steps fill a block; also warms up what is used for the first time. Never fewer than four."""
-    trial = block(work, listener, 4)
-    trial = block(work, listener, max(4, int(0.1 * seconds / trial.cpu)))
+    trial = block(work, listener, 10)
     listener.estimates.clear()
     return max(4, int(seconds / trial.cpu))
 

@@ -42,6 +42,12 @@ def test_the_gain_is_the_share_of_the_way_from_guessing_to_zero() -> None:
     assert progress_on(curve(values)).gain == pytest.approx(0.875)
 
 
+def test_half_of_the_way_counts_however_noisy_the_loss_is() -> None:
+    progress = progress_on(curve([2.5, 1.5] * 50 + [1.4, 0.4] * 50))
+    assert progress.reference - progress.end < 3 * progress.noise
+    assert progress.learns_well
+
+
 def test_a_loss_that_stays_at_guessing_is_stuck() -> None:
     progress = progress_on(curve(noisy(2.3, 0.05)), LN_10)
     assert progress.is_stuck

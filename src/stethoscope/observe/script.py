@@ -65,13 +65,13 @@ def _prepare_file(target: str, args: Sequence[str]) -> Script:
     # Python resolves links for the path entry and makes `__file__` absolute, but keeps argv[0] as it was typed.
     entry = os.path.abspath(target) if os.path.isdir(target) else os.path.dirname(os.path.realpath(path))
     argv = (target, *args)
-    file_name = os.path.abspath(path)
+    file_name = os.path.join(os.getcwd(), path)
     try:
         code = compile(source, file_name, "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         if not isinstance(error, SyntaxError):  # null bytes
             error = SyntaxError(str(error), (file_name, 1, 0, "", 1, 0))
-        return Script(None, file_name, argv, entry, syntax_error=error)
+        return Script(None, file_name, argv, entry, syntax_error=error.with_traceback(None))
     return Script(code, file_name, argv, entry)
 
 
@@ -97,7 +97,7 @@ def run(script: Script) -> Outcome:
         return Outcome(1, "SyntaxError")
     assert script.code is not None
     main = ModuleType("__main__")
-    main.__dict__.update(__builtins__=builtins, __file__=script.file, __cached__=None)
+    main.__dict__.update({"__builtins__": builtins, "__file__": script.file, "__cached__": None, "__annotations__": {}})
     if script.spec is not None:
         main.__spec__ = script.spec
         main.__loader__ = script.spec.loader

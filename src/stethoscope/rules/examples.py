@@ -13,6 +13,7 @@ from stethoscope.facts.training import (
     PARAMETER_STATISTICS,
     Curve,
     Doubles,
+    Floats,
     History,
     Layer,
     LossCall,
@@ -65,12 +66,7 @@ def run(
         kind: of the optimizer.
     """
     values = np.asarray(loss, np.float64)
-    given = (np.asarray(updates), np.asarray(gradients), np.asarray(descent))
-    looks = max([12, *(len(g) for g in given if g.ndim == 2)])
-    table = np.full((looks, weights, len(PARAMETER_STATISTICS)), np.nan, np.float32)
-    for name, numbers in zip(("update_ratio", "gradient_rms", "descent"), given, strict=True):
-        table[:, :, PARAMETER_STATISTICS.index(name)] = numbers
-    table[:, :, PARAMETER_STATISTICS.index("weight_rms")] = 0.07
+    table = _statistics(weights, update_ratio=updates, gradient_rms=gradients, descent=descent)
     curves = [Curve("training loss", "loss", "training", np.arange(values.size), values)]
     curves.append(Curve("learning rate", "learning rate", "training", np.zeros(1, np.int64), np.array([rate])))
     seen = np.asarray(norms, np.float64)
@@ -85,9 +81,20 @@ def run(
         losses=(LossCall("cross_entropy", training_calls=50, chance=chance),),
         curves=tuple(curves),
         telemetry=Telemetry(
-            np.arange(looks), np.full((looks, weights, len(LAYER_STATISTICS)), np.nan, np.float32), table
+            np.arange(len(table)), np.full((len(table), weights, len(LAYER_STATISTICS)), np.nan, np.float32), table
         ),
     )
+
+
+def _statistics(weights: int, **columns: ArrayLike) -> Floats:
+    """(looks, weights, statistics) with these columns and a weight of usual size, and NaN in all others."""
+    given = {name: np.asarray(numbers) for name, numbers in columns.items()}
+    looks = max([12, *(len(numbers) for numbers in given.values() if numbers.ndim == 2)])
+    table = np.full((looks, weights, len(PARAMETER_STATISTICS)), np.nan, np.float32)
+    table[:, :, PARAMETER_STATISTICS.index("weight_rms")] = 0.07
+    for name, numbers in given.items():
+        table[:, :, PARAMETER_STATISTICS.index(name)] = numbers
+    return table
 
 
 def with_curve(history: History, curve: Curve) -> History:

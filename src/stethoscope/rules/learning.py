@@ -10,6 +10,8 @@ from stethoscope.core.finding import Evidence, Plot
 from stethoscope.facts.progress import Progress
 from stethoscope.facts.training import Curve, Doubles, History
 
+RISEN = -0.5
+"""A gain below this: the loss ended at more than one and a half times where learning begins."""
 MOST_POINTS = 200
 """Points of a small plot."""
 
@@ -18,7 +20,7 @@ def outcome(progress: Progress) -> str:
     """What became of the loss, as the end of a sentence that begins with `the loss`."""
     if progress.ended_nonfinite:
         return "is no longer a number"
-    if progress.gain < -0.5:
+    if progress.gain < RISEN:
         return "rose"
     return "is stuck" if progress.is_stuck else "falls little"
 
@@ -43,6 +45,12 @@ def loss_evidence(history: History, progress: Progress) -> Evidence:
         "half of the way from there to 0",
         plot,
     )
+
+
+def times(factor: float) -> str:
+    """A factor to two digits: `950`, `41,000`, `1.5e+10`."""
+    rounded = float(f"{factor:.1e}")
+    return f"{rounded:,.0f}" if rounded < 1e8 else f"{rounded:.1e}"
 
 
 def small_plot(

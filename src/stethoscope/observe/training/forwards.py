@@ -84,9 +84,11 @@ class ForwardEar:
         self.state.own_seconds += _clock() - began
 
     def _other_forward(self, entry: ModelEntry, module: nn.Module, args: Any, kwargs: Any) -> None:
+        # Some modules take another way when anything has a hook and no gradients are wanted.
+        self.state.looker.disarm()
         self.state.looker.open = False
         current = self.state.passes.current
-        if current is None or current.model != entry.index:
+        if current is None or current.model != entry.index or current.step != self.state.steps:
             self.state.end_pass()
             place = spot(3)
             current = self.state.passes.begin(self.state.steps, entry.index, place)

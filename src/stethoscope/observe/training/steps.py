@@ -123,9 +123,8 @@ class StepEar:
 
     def ordinary_step_ended(self, optimizer: TorchOptimizer) -> bool:
         """An optimizer has stepped at an ordinary step; False when it needs `step_ended`."""
-        main: OptimizerEntry | None = self._main
-        state = self.state
-        if main is None or len(state.optimizers) > 1 or main.optimizer() is not optimizer:
+        main, state = self._main, self.state
+        if main is None or len(state.optimizers) > 1 or id(main.optimizer()) != id(optimizer):
             return False
         main.steps += 1
         now = _clock()

@@ -8,6 +8,7 @@ tap is the original.
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -22,13 +23,14 @@ from torch.optim.optimizer import (
 )
 
 from stethoscope.observe.training.losses import FUNCTIONS
-from stethoscope.observe.training.models import ModelEntry
+from stethoscope.observe.training.models import ModelEntry, unwrapped
 from stethoscope.observe.training.session import Session
 from stethoscope.observe.training.sites import Spot, spot
 
 _is_compiling = torch.compiler.is_compiling
 _transform = torch._C._functorch.peek_interpreter_stack
 """None outside of torch.func transforms; inside of them tensors have no values that could be read."""
+_is_tracing = torch.jit.is_tracing
 _is_grad_enabled = torch.is_grad_enabled
 Report = Callable[..., None]
 
@@ -42,6 +44,7 @@ class Taps:
         self._undo: list[Callable[[], None]] = []
         self._root_handles: list[Any] = []
         self._rooted: set[int] = set()
+        self._roots: list[tuple[weakref.ref[nn.Module], ModelEntry]] = []
         self._discovery: list[Any] = []
         self._depth: list[nn.Module] = []
         self._global_hooks_allowed = True
@@ -53,15 +56,14 @@ class Taps:
         self._tap_optimizers()
         self._tap_loop()
         self._tap_compile()
+        self._tap_copies()
         self._state.on_discovery = self.discover
         self.discover(self._state.discovering > 0)
 
     def take_off(self) -> None:
         """Stop listening and put everything back as it was."""
         self.discover(False)
-        for handle in self._root_handles:
-            handle.remove()
-        self._root_handles.clear()
+        self._take_hooks_off()
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
@@ -264,7 +266,8 @@ class Taps:
             entry = session.forwards.model_called(module, spot(3))
             if entry is not None:
                 self.listen_to(module, entry)
-                session.forwards.forward_begins(entry, module, args, {})
+                if id(module) in self._rooted:
+                    session.forwards.forward_begins(entry, module, args, {})
 
     def _module_ended(self, module: nn.Module, args: Any, output: Any) -> None:
         if _is_compiling() or _transform() is not None:
@@ -280,16 +283,29 @@ class Taps:
         session.forwards.layer_called(module, output)
 
     def listen_to(self, module: nn.Module, entry: ModelEntry) -> None:
-        """Put hooks on a root module; they stay for the whole run."""
-        if id(module) in self._rooted:
+        """Put a hook on a root module; it stays for the whole run.
+
+        Not on a part of a model, which is heard as a whole, nor on an encoder layer: in evaluation torch takes a
+        faster way through one, with other last bits, as long as nothing has a hook.
+        """
+        if id(module) in self._rooted or unwrapped(module)[0] is not entry.module():
+            return
+        if isinstance(module, nn.TransformerEncoderLayer):
+            self._state.blind["encoder layer"] = (
+                f"forward passes of {entry.name} are not listened to: a hook on a bare TransformerEncoderLayer would "
+                "change how torch computes it"
+            )
             return
         self._rooted.add(id(module))
+        self._roots.append((weakref.ref(module), entry))
         session = self._session
         state = self._state
         guard = state.guard("forward passes")
         begins = guard(session.forwards.forward_begins)
 
         def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+            if _is_compiling() or _is_tracing():
+                return
             if (state.awake or not _is_grad_enabled()) and _transform() is None:
                 begins(entry, module, args, kwargs)
 
@@ -314,6 +330,52 @@ class Taps:
     def _spot(self) -> Spot | None:
         return spot(4)
 
+    # Copies and exports
+
+    def _tap_copies(self) -> None:
+        """A model that is copied, saved or exported must not carry our hooks."""
+
+        def make(original: Any) -> Any:
+            @functools.wraps(original)
+            def state_without_hooks(module: nn.Module) -> Any:
+                state = original(module)
+                return _without_our_hooks(state) if isinstance(state, dict) else state
+
+            return state_without_hooks
+
+        if "__getstate__" in vars(nn.Module):
+            self._replace(nn.Module, "__getstate__", make)
+        else:  # before torch 2.10 or so it is Python's own
+            nn.Module.__getstate__ = make(object.__getstate__)  # type: ignore[attr-defined, unused-ignore]
+            self._undo.append(lambda: delattr(nn.Module, "__getstate__"))
+        for owner, name in ((torch.jit, "script"), (torch.jit, "trace"), (torch.cuda, "make_graphed_callables")):
+            self._replace(owner, name, self._unhooked)
+
+    def _unhooked(self, original: Any) -> Any:
+        """A wrapper round functions that refuse, or would take in, modules with hooks."""
+
+        @functools.wraps(original)
+        def tapped(*args: Any, **kwargs: Any) -> Any:
+            roots = [(reference(), entry) for reference, entry in self._roots]
+            self._take_hooks_off()
+            self._session.forwards.fall_asleep()
+            self._state.looker.disarm()
+            try:
+                return original(*args, **kwargs)
+            finally:
+                for module, entry in roots:
+                    if module is not None:
+                        self.listen_to(module, entry)
+
+        return tapped
+
+    def _take_hooks_off(self) -> None:
+        for handle in self._root_handles:
+            handle.remove()
+        self._root_handles.clear()
+        self._rooted.clear()
+        self._roots.clear()
+
     def _stop_hearing_inside(self) -> None:
         """Hooks on layers would change what the compiler builds, and so perhaps the last bit of the results."""
         state = self._state
@@ -326,6 +388,24 @@ class Taps:
             "layers inside a compiled model are not listened to (hooks would change what is compiled); "
             "its parameters, gradients, updates and losses are"
         )
+
+
+def _without_our_hooks(state: dict[str, Any]) -> dict[str, Any]:
+    """A module's state as it would be if nobody listened."""
+    tables = [table for name, table in state.items() if name.startswith("_forward_") and isinstance(table, dict)]
+    ours = {
+        number
+        for table in tables
+        for number, hook in table.items()
+        if getattr(hook, "__module__", "").startswith("stethoscope.observe.")
+    }
+    if not ours:
+        return state
+    clean = dict(state)
+    for name, table in state.items():
+        if name.startswith("_forward_") and isinstance(table, dict):
+            clean[name] = type(table)((number, hook) for number, hook in table.items() if number not in ours)
+    return clean
 
 
 def _first_argument(report: Report, args: Any, kwargs: Any, result: Any) -> None:

@@ -58,7 +58,6 @@ class DyingRelu(Rule):
 
     kind = Kind.SYMPTOM
     severity = Severity.ERROR
-    explains = ()
     reads = ("losses", "units")
 
     fewest_rows = Limit(
@@ -67,7 +66,8 @@ class DyingRelu(Rule):
     most = Limit(
         0.7,
         unit="share of silent units, when the run does not learn",
-        why="deep networks at PyTorch's initialization have up to 0.47 from the start, healthy runs up to 0.59",
+        why="deep networks at PyTorch's initialization have up to 0.47 from the start, healthy runs up to 0.5, layers "
+        "that a high rate killed 0.8 and more",
     )
     remarkable = Limit(
         0.9,

@@ -24,7 +24,6 @@ LATE_PASSES = 3
 class Turn:
     """Where validation was best, and what both losses did after it."""
 
-    best_pass: int
     best_step: int
     best: float
     late: float
@@ -147,8 +146,7 @@ class Overfitting(Rule):
                 steps=(turn.best_step, max(seen.steps - 1, turn.best_step)),
             ),
             evidence=evidence,
-            cause=f"Since pass {turn.best_pass + 1} of {validation.values.size} the network learns what belongs to "
-            "the training samples alone.",
+            cause=f"After step {turn.best_step} the network learns what belongs to the training samples alone.",
             fixes=_fixes(),
             unless="another measure than the loss is what counts, and it still improves.",
         )
@@ -223,7 +221,6 @@ def _turn(validation: Curve, training: Curve) -> Turn | None:
     if not before.size or not now.size:
         return None
     return Turn(
-        best_pass=best,
         best_step=int(steps[best]),
         best=float(values[best]),
         late=float(np.median(values[-LATE_PASSES:])),
