@@ -168,12 +168,27 @@ class Recording:
         return self.session.history(finished=finished, ended_by=ended_by)
 
     def judge(self, history: History) -> Diagnosis:
-        """What the rules say."""
+        """What the rules say; nothing, and why, when nothing trained."""
+        if not history.loop.backward_calls and not any(optimizer.steps for optimizer in history.optimizers):
+            return Diagnosis((), (), (), notices=(self._why_nothing_was_heard(history),))
         found = diagnose(history, rules=self.rules, overrides=self.limits, suppressions=self.suppressions)
         notices = list(found.notices)
         if self.writer is not None and self.writer.trouble:
             notices.append(self.writer.trouble)
         return replace(found, notices=tuple(notices))
+
+    def _why_nothing_was_heard(self, history: History) -> str:
+        """One sentence for a script that trains nothing here."""
+        if self.session is None:
+            return (
+                "the script imported no torch, so there was no training to listen to; what runs in other processes "
+                "is not heard"
+            )
+        seen = f"forward passes of {history.models[0].name} were seen, but " if history.models else ""
+        return (
+            f"{seen}no backward pass and no optimizer step ran in this process, so there is nothing to judge; "
+            "what runs in processes that the script starts is not heard"
+        )
 
     def finish(self, *, exit_code: int | None = 0, ended_by: str = "") -> tuple[Diagnosis, History]:
         """Stop, judge, and write everything that the run folder still lacks. The second call gives the same."""
