@@ -14,7 +14,7 @@ def _simulate(budget: Budget, steps: int, step_s: float, look_s: float) -> list[
             looks.append(step)
             budget.looked_step(step, step_s + look_s, look_s / 1.7)
         else:
-            budget.ordinary_step(step_s)
+            budget.ordinary_steps([step_s])
     return looks
 
 

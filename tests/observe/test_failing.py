@@ -18,7 +18,7 @@ def _weights(name: str = "plain", steps: int = 12) -> torch.Tensor:
 
 
 PLACES = [
-    ("stethoscope.observe.training.looks.moments", "looks"),
+    ("stethoscope.observe.training.reduction.moments", "looks"),
     ("stethoscope.observe.training.backwards.read", "backward passes"),
     ("stethoscope.observe.training.losses.maker_of", "losses"),
     ("stethoscope.observe.training.protocol._snapshot", "backward passes"),

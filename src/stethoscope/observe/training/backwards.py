@@ -30,25 +30,20 @@ class BackwardEar:
 
     def loss_scaled(self, scaled: Any, unscaled: Any) -> None:
         """A gradient scaler multiplied the loss: the curve shall show the loss itself."""
+        self.state.scaling = True
+        self.state.quiet = False
         if isinstance(scaled, Tensor) and isinstance(unscaled, Tensor):
             self._scaled = (weakref.ref(scaled), unscaled.detach())
 
     def ordinary_backward(self, loss: Any) -> None:
-        """`backward()` was called at an ordinary step: note the loss, and no more."""
-        state = self.state
-        state.backward_calls += 1
-        if len(state.backward_sites) != 1 or self._scaled is not None:
-            self._note_any_loss(loss, spot(3))
-            return
-        if isinstance(loss, Tensor) and loss.numel() == 1:
-            curve = state.curves[0]
-            if loss.device.type != "cpu":
-                curve.add_later(state.steps, loss.detach())
-                return
-            value = loss.item()
-            curve.add(state.steps, value)
-            if self._spikes.jumps(value):
-                self._loss_jumped(loss, value)
+        """`backward()` was called at a step that is not attended to: note the loss, and no more."""
+        self.state.backward_calls += 1
+        self._note_any_loss(loss, spot(3))
+
+    def quiet_loss_jumped(self, loss: Tensor, value: float) -> None:
+        """In the quiet, where only the size of the loss is compared: it is out of line, or no number."""
+        if value - value != 0.0 or self.state.alarm_above > 0:
+            self._loss_jumped(loss, value)
 
     def backward_begins(self, tensors: Any) -> None:
         """`backward()` was called on one or more tensors, at a step that is attended to or looked at."""
@@ -77,13 +72,15 @@ class BackwardEar:
             return
         value = shown.item()
         curve.add(self.state.steps, value)
-        if number == 0 and self._spikes.jumps(value):
-            self._loss_jumped(loss, value)
+        if number == 0:
+            if self._spikes.jumps(value):
+                self._loss_jumped(loss, value)
+            self.state.alarm_above = self._spikes.limit
 
     def _loss_jumped(self, loss: Tensor, value: float) -> None:
         """The loss is out of line, or no number: look closely from here on."""
         self.state.budget.anomaly()
-        self.state.wake_at = self.state.steps + 1
+        self.state.wake_at = 0
         if value - value != 0.0 and self.state.birth is None:
             self._trace_birth(loss)
 

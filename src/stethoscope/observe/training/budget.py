@@ -7,6 +7,7 @@ alone misses 40 % of it on models of many small layers (dispatch, Python hooks c
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from statistics import median
 
 DEFAULT_BUDGET = 0.01
@@ -70,10 +71,10 @@ class Budget:
         """Whether looks come at intervals that the user chose, and so may follow each other closely."""
         return self.every > 0
 
-    def ordinary_step(self, seconds: float) -> None:
-        """A step that was not looked at took this long, our guard's part of it included."""
-        self._ordinary.append(seconds)
-        self._steps_after_opening += 1
+    def ordinary_steps(self, seconds: Sequence[float]) -> None:
+        """Steps that were not looked at took this long each, our guard's part of it included."""
+        self._ordinary.extend(seconds[-self._ordinary.maxlen :] if self._ordinary.maxlen else seconds)
+        self._steps_after_opening += len(seconds)
 
     def looked_step(self, step: int, seconds: float, own_seconds: float) -> None:
         """A step that was looked at took this long, our own code's part of it included."""

@@ -43,6 +43,11 @@ class GrowingCurve:
         if len(self._waiting) >= BLOCK:
             self.settle()
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether values are still on an accelerator."""
+        return bool(self._waiting)
+
     def settle(self) -> None:
         """Read what is waiting."""
         if self._waiting:
@@ -76,6 +81,11 @@ class SpikeGuard:
         self._factor = factor
         self._mean = math.nan
         self._seen = 0
+
+    @property
+    def limit(self) -> float:
+        """Losses below this size are in line; 0 while too few have been seen."""
+        return self._factor * self._mean if self._seen > 20 else 0.0
 
     def jumps(self, value: float) -> bool:
         """Take in a value; True when it is out of line."""

@@ -11,12 +11,16 @@ import torch
 from torch import nn
 
 from stethoscope.observe.training.batches import fingerprint, first_input
-from stethoscope.observe.training.models import ModelEntry
+from stethoscope.observe.training.models import ModelEntry, unwrapped
 from stethoscope.observe.training.sites import Spot, spot
 from stethoscope.observe.training.state import State
 from stethoscope.observe.training.validation import FORWARDS_LOOKED_AT
 
 _clock = time.perf_counter
+_is_compiling = torch.compiler.is_compiling
+_is_tracing = torch.jit.is_tracing
+_transform = torch._C._functorch.peek_interpreter_stack
+"""None outside of torch.func transforms; inside of them tensors have no values that could be read."""
 
 
 class ForwardEar:
@@ -30,13 +34,10 @@ class ForwardEar:
     def __init__(self, state: State, only: Iterable[nn.Module] | None) -> None:
         self.state = state
         self._only = None if only is None else [weakref.ref(module) for module in only]
-        self._ends: weakref.WeakKeyDictionary[nn.Module, Any] = weakref.WeakKeyDictionary()
-        self._end_hook = state.guard("forward passes")(self._forward_ended)
-
-    @property
-    def has_end_hooks(self) -> bool:
-        """Whether some model still has the hook that ordinary steps do without."""
-        return bool(self._ends)
+        self._roots: list[tuple[weakref.ref[nn.Module], ModelEntry]] = []
+        self._handles: list[Any] = []
+        self.hears = True
+        """Whether root modules have their hooks: at steps that are attended to or looked at, and without gradients."""
 
     def model_called(self, module: nn.Module, place: Spot | None) -> ModelEntry | None:
         """A module was called by the script itself: take it in, unless it is not to be listened to."""
@@ -44,13 +45,64 @@ class ForwardEar:
             return None
         return self.state.book.add_root(module, place)
 
+    def listen_to(self, module: nn.Module, entry: ModelEntry) -> bool:
+        """Hear a root module being called from now on; False when that is not possible.
+
+        Not a part of a model, which is heard as a whole, nor a bare encoder layer: in evaluation torch takes a
+        faster way through one, with other last bits, as long as nothing has a hook.
+        """
+        if any(reference() is module for reference, _ in self._roots):
+            return True
+        if unwrapped(module)[0] is not entry.module():
+            return False
+        if isinstance(module, nn.TransformerEncoderLayer):
+            self.state.blind["encoder layer"] = (
+                f"forward passes of {entry.name} are not listened to: a hook on a bare TransformerEncoderLayer would "
+                "change how torch computes it"
+            )
+            return False
+        self._roots.append((weakref.ref(module), entry))
+        if self.hears:
+            self._put_hooks_on(module, entry)
+        return True
+
+    def _put_hooks_on(self, module: nn.Module, entry: ModelEntry) -> None:
+        begins = self.state.guard("forward passes")(self.forward_begins)
+
+        def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+            if not (_is_compiling() or _is_tracing()) and _transform() is None:
+                begins(entry, module, args, kwargs)
+
+        ended = self.state.guard("forward passes")(self._forward_ended)
+        self._handles += [
+            module.register_forward_pre_hook(before, with_kwargs=True),
+            module.register_forward_hook(ended, always_call=True),
+        ]
+
+    def wake(self) -> None:
+        """Put the hooks on."""
+        if not self.hears:
+            self.hears = True
+            for reference, entry in self._roots:
+                module = reference()
+                if module is not None:
+                    self._put_hooks_on(module, entry)
+
+    def fall_asleep(self) -> None:
+        """Nothing more to hear until the next look: ordinary steps shall find no hook on any module."""
+        self.hears = False
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self.state.active = None
+        for optimizer in self.state.optimizers:
+            optimizer.after_step = None
+
     def forward_begins(self, entry: ModelEntry, module: nn.Module, args: Any, kwargs: Any) -> None:
         """A root module's forward pass begins."""
         if self.state.active is not None:
             return
         self.state.active = module
-        if module not in self._ends:
-            self._ends[module] = module.register_forward_hook(self._end_hook, always_call=True)
         if torch.is_grad_enabled():
             if self.state.attentive:
                 self._training_forward(entry, module, args, kwargs)
@@ -109,15 +161,6 @@ class ForwardEar:
         if self.state.active is module:
             self.state.active = None
             self.state.looker.open = False
-
-    def fall_asleep(self) -> None:
-        """Nothing more to hear until the next look: ordinary steps shall find as few hooks as possible."""
-        for handle in self._ends.values():
-            handle.remove()
-        self._ends.clear()
-        self.state.active = None
-        for optimizer in self.state.optimizers:
-            optimizer.after_step = None
 
     def layer_called(self, module: nn.Module, output: Any) -> None:
         """While models are being discovered: a module of any kind returned."""

@@ -16,13 +16,8 @@ import numpy as np
 from torch import Tensor, nn, strided
 from torch.jit import ScriptModule
 
-from stethoscope.facts.training import (
-    LAYER_STATISTICS,
-    PARAMETER_STATISTICS,
-    Floats,
-    Units,
-)
-from stethoscope.observe.training.gathering import Gather, moments, root_mean_squares
+from stethoscope.facts.training import Units
+from stethoscope.observe.training.gathering import Gather
 from stethoscope.observe.training.models import (
     LayerEntry,
     ModelBook,
@@ -30,6 +25,7 @@ from stethoscope.observe.training.models import (
     ParameterEntry,
     first_tensor,
 )
+from stethoscope.observe.training.reduction import SLOTS, Look, layer_table, parameter_table
 from stethoscope.observe.training.sampling import coprime_stride, sampled_rows
 
 VALUES_PER_LAYER = 1024
@@ -39,10 +35,6 @@ RECTIFIERS = ("relu", "ReLU", "ReLU6")
 UNIT_WINDOW_ROWS = 1000
 """A unit that fires for 1 % of the rows is missed in a window with a probability of 4e-5."""
 UNIT_WINDOW_LOOKS = 8
-
-_SATURATION = {"sigmoid": (-4.6, 4.6), "tanh": (-2.65, 2.65), "Sigmoid": (0.01, 0.99), "Tanh": (-0.99, 0.99)}
-"""Outside of these a sigmoid is within 0.01 of its limits, a tanh within 0.01: its slope is below 2 % of the steepest.
-Lower-case names stand for layers whose output goes into that function."""
 
 Guard = Callable[[Callable[..., None]], Callable[..., None]]
 
@@ -90,6 +82,10 @@ class Looker:
         self._gradients = Gather(VALUES_PER_PARAMETER)
         self._before = Gather(VALUES_PER_PARAMETER)
         self._after = Gather(VALUES_PER_PARAMETER)
+        self._closed: list[int] = []
+        """Steps of the looks that wait to be reduced."""
+        self._base = 0
+        """Added to the slots of the look under way: `SLOTS` times the number of looks that wait."""
         self._held: list[tuple[ParameterEntry, Tensor]] = []
         self._views: dict[int, tuple[Any, int, Any]] = {}
         self.units: dict[int, UnitCount] = {}
@@ -130,7 +126,7 @@ class Looker:
             if tensor is None:
                 return
             taken.add(index)
-            self._outputs.add(index, tensor)
+            self._outputs.add(self._base + index, tensor)
             if tensor.grad_fn is not None:
                 tensor.register_hook(gradient_hook)
             if self.counts_units and (layer.kind in RECTIFIERS or layer.feeds in RECTIFIERS) and tensor.dim() > 1:
@@ -141,7 +137,7 @@ class Looker:
     def _gradient_hook(self, index: int) -> Callable[..., None]:
         def hear(gradient: Tensor) -> None:
             if gradient is not None and index in self._taken:
-                self._output_gradients.add(index, gradient)
+                self._output_gradients.add(self._base + index, gradient)
 
         return hear
 
@@ -183,7 +179,7 @@ class Looker:
     def _add_weights(self, gather: Gather, entry: ParameterEntry, tensor: Tensor) -> None:
         """Through a view that is made once: parameters do not move in memory (checked by address)."""
         if tensor.device.type != "cpu" or tensor.dtype.itemsize < 4 or not tensor.is_contiguous():
-            gather.add(entry.index, tensor)
+            gather.add(self._base + entry.index, tensor)
             return
         known = self._views.get(entry.index)
         address = tensor.data_ptr()
@@ -197,7 +193,7 @@ class Looker:
                 tensor.detach().numpy().reshape(-1)[::stride],
             )
             self._views[entry.index] = known
-        gather.add_values(entry.index, known[2])
+        gather.add_values(self._base + entry.index, known[2])
 
     def _add_gradients(self, held: Iterable[tuple[ParameterEntry, Tensor]]) -> None:
         for entry, tensor in held:
@@ -206,7 +202,7 @@ class Looker:
                 entry.received_gradient = entry.received_gradient or False
             elif gradient.layout is strided:
                 entry.received_gradient = True
-                self._gradients.add(entry.index, gradient)
+                self._gradients.add(self._base + entry.index, gradient)
 
     # The result
 
@@ -215,63 +211,27 @@ class Looker:
         for gather in (self._outputs, self._output_gradients, self._gradients, self._before, self._after):
             gather.send()
 
-    def result(self, step: int) -> tuple[Floats, Floats]:
-        """(layers, statistics) and (parameters, statistics) of this look; NaN where nothing was seen."""
-        layers = self._layer_statistics()
-        parameters = self._parameter_statistics()
+    def close(self, step: int) -> int:
+        """A look is complete; says how many are waiting to be reduced."""
+        self._closed.append(step)
+        self._base = len(self._closed) * SLOTS
         self._taken.clear()
         self._held.clear()
         for count in self.units.values():
             if count.rows >= UNIT_WINDOW_ROWS and count.looks >= UNIT_WINDOW_LOOKS:
                 count.close(step)
-        return layers, parameters
+        return len(self._closed)
 
-    def _layer_statistics(self) -> Floats:
-        table = np.full((len(self._book.layers), len(LAYER_STATISTICS)), np.nan, np.float32)
-        got = self._outputs.take()
-        if got.slots:
-            found = moments(got)
-            columns = (found.mean, found.std, found.rms, found.largest, found.zero_share, found.nonfinite_share)
-            table[got.slots, :6] = np.stack(columns, axis=1)
-            for slot, start, end in zip(got.slots, got.starts, [*got.starts[1:], got.values.size], strict=True):
-                layer = self._book.layers[slot]
-                bounds = _SATURATION.get(layer.kind) or _SATURATION.get(layer.feeds)
-                if bounds is not None:
-                    part = got.values[start:end]
-                    table[slot, 6] = np.count_nonzero((part < bounds[0]) | (part > bounds[1])) / part.size
-        got = self._output_gradients.take()
-        if got.slots:
-            found = moments(got)
-            table[got.slots, 7:] = np.stack((found.rms, found.zero_share, found.nonfinite_share), axis=1)
-        return table
-
-    def _parameter_statistics(self) -> Floats:
-        table = np.full((len(self._book.parameters), len(PARAMETER_STATISTICS)), np.nan, np.float32)
-        before, after, gradients = self._before.take(), self._after.take(), self._gradients.take()
-        if gradients.slots:
-            found = moments(gradients)
-            columns = (found.rms, found.largest, found.zero_share, found.nonfinite_share)
-            table[gradients.slots, 1:5] = np.stack(columns, axis=1)
-        if not before.slots:
-            return table
-        weight = table[before.slots, 0] = root_mean_squares(before)
-        if before.slots != after.slots:
-            return table
-        # A difference of infinities is no number, and says so: that is the reading.
-        with np.errstate(invalid="ignore", over="ignore"):
-            change = after.values - before.values
-            update = np.sqrt(before.total(change * change) / before.counts)
-            table[before.slots, 5] = update
-            table[before.slots, 6] = update / np.maximum(weight, 1e-12)
-            if gradients.slots:
-                if gradients.slots != before.slots:
-                    kept = np.isin(before.slots, gradients.slots)
-                    change = change[np.repeat(kept, before.counts.astype(np.int64))]
-                if change.size == gradients.values.size:
-                    sizes = [self._book.parameters[slot].count for slot in gradients.slots]
-                    promised = -gradients.total(gradients.values * change)
-                    table[gradients.slots, 7] = promised * (np.array(sizes) / gradients.counts)
-        return table
+    def results(self) -> list[Look]:
+        """The statistics of the looks that were waiting; reduced together, each costs half of what it does alone."""
+        steps, self._closed, self._base = self._closed, [], 0
+        if not steps:
+            return []
+        layers = layer_table(self._book.layers, self._outputs.take(), self._output_gradients.take(), len(steps))
+        parameters = parameter_table(
+            self._book.parameters, self._before.take(), self._after.take(), self._gradients.take(), len(steps)
+        )
+        return [Look(step, layers[n], parameters[n]) for n, step in enumerate(steps)]
 
     def unit_facts(self, step: int) -> tuple[Units, ...]:
         """Activity of rectified layers; the window that is open is given as it stands."""

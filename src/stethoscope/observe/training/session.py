@@ -52,6 +52,8 @@ class Session:
 
     def history(self, *, finished: bool = True, ended_by: str = "") -> History:
         """Everything heard so far."""
+        self.steps.settle()
+        self.steps.finish_looks()
         return history_of(self.state, finished=finished, ended_by=ended_by)
 
     def send(self) -> None:
@@ -64,12 +66,16 @@ class Session:
             steps, values = curve.unsent()
             if steps.size:
                 sink.points(curve.name, steps, values)
+        self.steps.settle()
+        self.steps.finish_looks()
         sink.facts(history_of(self.state, finished=False, with_curves=False))
 
     def end(self) -> None:
         """Listening ends: finish what is under way and put everything of torch's back."""
         self.state.table.stop()
-        self.steps.finish_pending_look()
+        self.steps.settle()
+        self.state.quiet = False
+        self.steps.finish_looks()
         self.state.looker.disarm()
         self.forwards.fall_asleep()
         self.state.end_pass()

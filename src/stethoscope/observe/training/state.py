@@ -65,6 +65,8 @@ class State:
         """By name; losses that are backpropagated by the number of the line that does so."""
         self.birth: Birth | None = None
         self.compiled = False
+        self.scaling = False
+        """Whether a gradient scaler is at work: the loss that is backpropagated is not the loss itself."""
         self.steps = 0
         self.backward_calls = 0
         self.backward_sites: dict[Spot | None, int] = {}
@@ -77,6 +79,11 @@ class State:
         """Whether calls, gradients, losses and batches are watched in full at this step."""
         self.awake = True
         """Whether this step is attentive or looked at; every tap is silent otherwise."""
+        self.quiet = False
+        """Whether this is an ordinary step of an ordinary loop: one optimizer, one line that backpropagates, CPU.
+        Taps then note a number and return: cold caches make every line of ours cost five times its price."""
+        self.alarm_above = 0.0
+        """A loss of this size, or one that is no number, ends the quiet."""
         self.wake_at = 0
         """The next step that will be looked at."""
         self.discovering = DISCOVERY_STEPS

@@ -7,21 +7,23 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 from torch.optim import Optimizer as TorchOptimizer
 
 from stethoscope.observe.training.forwards import ForwardEar
 from stethoscope.observe.training.loss_calls import LossEar
 from stethoscope.observe.training.protocol import OptimizerEntry, settings_of
+from stethoscope.observe.training.reduction import gradient_norm
 from stethoscope.observe.training.sites import Spot, spot
 from stethoscope.observe.training.state import DISCOVERY_STEPS, State
 
 WATCHED_STEPS = 50
 """The loop's protocol is watched in full for this many steps, and at looks after that."""
-DENSE_LOOKS_PER_FULL = 16
-"""When looks are so dense that the budget is no concern (`every`), one in 16 attends to calls, losses, batches and
-units as well."""
+DENSE_LOOKS_PER_FULL = 48
+"""When looks are so dense that the budget is no concern (`every`), one in 48 attends to calls, losses, batches and
+units as well: that costs three times a look, and is done for the first 50 steps anyway."""
+LOOKS_REDUCED_TOGETHER = 16
+"""Dense looks are reduced in groups: numpy's cost for each call is shared."""
 SNAPSHOT_SECONDS = 0.9
 """The store is given the facts so far about once a second: a killed run is readable up to then."""
 
@@ -52,9 +54,17 @@ class StepEar:
         self._stepped_since_main: set[int] = set()
         self._entry_of: weakref.WeakKeyDictionary[TorchOptimizer, OptimizerEntry] = weakref.WeakKeyDictionary()
         self._looked_optimizers: set[int] = set()
-        self._pending_look: int | None = None
+        self._arriving = False
+        """Whether the values of the last look are on their way from an accelerator."""
         self._looks_since_attentive = 0
         self._last_rate = float("nan")
+        self._only_optimizer = 0
+        """Identity of the optimizer while there is but one."""
+        self._ordinary_steps: list[float] = []
+        self._settled_at = -1
+        """In the quiet: the steps of the run up to which the main optimizer's are counted; -1 otherwise."""
+        self._step_ended = state.guard("the optimizer")(self.step_ended)
+        self._leave_quiet = state.guard("the optimizer")(self._between_quiet_steps)
         self._step_began = _clock()
         self._snapshot_due = self._step_began + SNAPSHOT_SECONDS
 
@@ -65,6 +75,8 @@ class StepEar:
             return known
         entry = OptimizerEntry(weakref.ref(optimizer), len(self.state.optimizers), type(optimizer).__name__, place)
         self.state.optimizers.append(entry)
+        self._only_optimizer = id(optimizer) if len(self.state.optimizers) == 1 else 0
+        self.state.quiet = False
         self._entry_of[optimizer] = entry
         entry.groups = settings_of(optimizer)
         entry.parameter_ids = tuple(id(tensor) for tensor in entry.tensors())
@@ -121,22 +133,46 @@ class StepEar:
                 self.state.give_up("looks", error)
         self.state.own_seconds += _clock() - began
 
-    def ordinary_step_ended(self, optimizer: TorchOptimizer) -> bool:
-        """An optimizer has stepped at an ordinary step; False when it needs `step_ended`."""
-        main, state = self._main, self.state
-        if main is None or len(state.optimizers) > 1 or id(main.optimizer()) != id(optimizer):
-            return False
-        main.steps += 1
+    def after_step(self, optimizer: TorchOptimizer, args: Any, kwargs: Any) -> None:
+        """The hook behind every step of every optimizer; in the quiet it counts, and reads the clock."""
+        state = self.state
+        if not state.quiet or id(optimizer) != self._only_optimizer:
+            self._step_ended(optimizer)
+            return
         now = _clock()
-        state.budget.ordinary_step(now - self._step_began)
-        state.steps = step = state.steps + 1
-        rate = optimizer.param_groups[0].get("lr")
-        if rate is not self._last_rate and rate != self._last_rate:
-            self._rate_changed(step - 1, rate)
-        if step >= state.wake_at or now > self._snapshot_due or self._forwards.has_end_hooks:
-            self._between_steps(now)
-        self._step_began = now
-        return True
+        self._ordinary_steps.append(now - self._step_began)
+        state.steps += 1
+        if state.steps >= state.wake_at or now > self._snapshot_due:
+            self._leave_quiet(now)
+        else:
+            self._step_began = now
+
+    def settle(self) -> None:
+        """Count the steps of the main optimizer that were only counted as steps of the run."""
+        if self._main is not None and self._settled_at >= 0:
+            self._main.steps += self.state.steps - self._settled_at
+            self._settled_at = self.state.steps
+
+    def _between_quiet_steps(self, now: float) -> None:
+        optimizer = None if self._main is None else self._main.optimizer()
+        if optimizer is not None:
+            self._read_rate(optimizer)
+        self._between_steps(now)
+        self._step_began = _clock()
+
+    def _is_ordinary(self) -> bool:
+        """One optimizer, one line that backpropagates, no scaler, and a loss whose value is at hand."""
+        state = self.state
+        curve = state.curves.get(0)
+        return (
+            len(state.optimizers) == 1
+            and self._main is not None
+            and len(state.backward_sites) == 1
+            and not state.scaling
+            and curve is not None
+            and not curve.is_remote
+            and not state.off
+        )
 
     def step_ended(self, optimizer: TorchOptimizer) -> None:
         """An optimizer has stepped."""
@@ -184,24 +220,31 @@ class StepEar:
         now = _clock()
         step = self.state.steps
         self.state.steps = step + 1
-        rate = optimizer.param_groups[0].get("lr")
-        if rate is not self._last_rate and rate != self._last_rate:
-            self._rate_changed(step, rate)
-        self.finish_pending_look()
+        self._read_rate(optimizer)
+        if self._arriving:
+            self._arriving = False
+            self.finish_looks()
         if self.state.awake:
             self._close_awake_step(step, now)
         else:
-            self.state.budget.ordinary_step(now - self._step_began)
+            self._ordinary_steps.append(now - self._step_began)
         self.state.own_seconds = 0.0
         self._between_steps(now)
         self._step_began = _clock()
 
-    def _rate_changed(self, step: int, rate: Any) -> None:
-        self._last_rate = float(rate)
-        self.state.curve("learning rate", "learning rate", "training").add(step, self._last_rate)
+    def _read_rate(self, optimizer: TorchOptimizer) -> None:
+        rate = optimizer.param_groups[0].get("lr")
+        if rate is not None and float(rate) != self._last_rate:
+            self._last_rate = float(rate)
+            step = max(0, self.state.steps - 1)
+            self.state.curve("learning rate", "learning rate", "training").add(step, self._last_rate)
 
     def _between_steps(self, now: float) -> None:
         """Decide about the coming step: is it looked at, and attended to in full?"""
+        self.settle()
+        self._settled_at = -1
+        self.state.budget.ordinary_steps(self._ordinary_steps)
+        self._ordinary_steps.clear()
         looking = self.state.looking = self.state.budget.wants(self.state.steps)
         opening = self.state.steps < WATCHED_STEPS
         if looking and not opening:
@@ -214,9 +257,16 @@ class StepEar:
         else:
             self.state.attentive = opening
         self.state.awake = self.state.attentive or looking
-        if not self.state.awake:
+        if self.state.awake:
+            self._forwards.wake()
+        else:
             self._forwards.fall_asleep()
+        self.state.quiet = not self.state.awake and self._is_ordinary()
+        if self.state.quiet:
+            self._settled_at = self.state.steps
         self.state.wake_at = self.state.budget.next_look(self.state.steps)
+        if self._max_steps:
+            self.state.wake_at = min(self.state.wake_at, self._max_steps)
         if now > self._snapshot_due:
             self._snapshot_due = now + SNAPSHOT_SECONDS
             self._send()
@@ -235,39 +285,38 @@ class StepEar:
         if self.state.looking:
             self._looked_optimizers.clear()
             if "looks" not in self.state.off:
-                self.state.looker.send()
-                self._pending_look = step
-                if not self._is_remote():
-                    self._finish_look(step)
+                self._close_look(step)
             if not self.state.budget.wants(self.state.steps):
                 self.state.looker.disarm()
             spent = _clock() - began
             self.state.budget.looked_step(step, now - self._step_began + spent, self.state.own_seconds + spent)
+
+    def _close_look(self, step: int) -> None:
+        self.state.looker.send()
+        waiting = self.state.looker.close(step)
+        if self._is_remote():
+            self._arriving = True
+        elif not self.state.budget.is_dense or waiting >= LOOKS_REDUCED_TOGETHER:
+            self.finish_looks()
 
     def _is_remote(self) -> bool:
         """Whether the main model is on an accelerator: its values are read one step later."""
         main = self._main
         return main is not None and any(t.device.type != "cpu" for t in main.tensors()[:1])
 
-    def finish_pending_look(self) -> None:
-        """Read the values of a look that were still on their way from an accelerator."""
-        if self._pending_look is not None:
-            self._finish_look(self._pending_look)
-
-    def _finish_look(self, step: int) -> None:
-        self._pending_look = None
+    def finish_looks(self) -> None:
+        """Reduce the looks that wait, and hand them on."""
         try:
-            layers, parameters = self.state.looker.result(step)
+            looks = self.state.looker.results()
         except Exception as error:  # see guard()
             self.state.give_up("looks", error)
             return
-        self.state.looks.add(step, layers, parameters)
-        counts = np.array([entry.count for entry in self.state.book.parameters], np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            norm = float(np.sqrt(np.nansum(parameters[:, 1].astype(np.float64) ** 2 * counts))) if counts.size else 0.0
-        self.state.curve("gradient norm", "norm", "training").add(step, norm)
-        if self.state.sink is not None:
-            self.state.sink.look(step, layers, parameters)
+        for look in looks:
+            self.state.looks.add(look.step, look.layers, look.parameters)
+            norm = gradient_norm(look, self.state.book.parameters)
+            self.state.curve("gradient norm", "norm", "training").add(look.step, norm)
+            if self.state.sink is not None:
+                self.state.sink.look(look.step, look.layers, look.parameters)
 
 
 def _has_closure(args: Any, kwargs: Any) -> bool:

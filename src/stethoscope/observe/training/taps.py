@@ -8,13 +8,14 @@ tap is the original.
 from __future__ import annotations
 
 import functools
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import lr_scheduler
 from torch.optim.optimizer import (
     Optimizer,
@@ -23,15 +24,13 @@ from torch.optim.optimizer import (
 )
 
 from stethoscope.observe.training.losses import FUNCTIONS
-from stethoscope.observe.training.models import ModelEntry, unwrapped
 from stethoscope.observe.training.session import Session
 from stethoscope.observe.training.sites import Spot, spot
 
 _is_compiling = torch.compiler.is_compiling
 _transform = torch._C._functorch.peek_interpreter_stack
 """None outside of torch.func transforms; inside of them tensors have no values that could be read."""
-_is_tracing = torch.jit.is_tracing
-_is_grad_enabled = torch.is_grad_enabled
+_OPTIMIZER_FILE = Optimizer.step.__code__.co_filename if hasattr(Optimizer.step, "__code__") else ""
 Report = Callable[..., None]
 
 
@@ -42,9 +41,7 @@ class Taps:
         self._session = session
         self._state = session.state
         self._undo: list[Callable[[], None]] = []
-        self._root_handles: list[Any] = []
-        self._rooted: set[int] = set()
-        self._roots: list[tuple[weakref.ref[nn.Module], ModelEntry]] = []
+        self._met: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._discovery: list[Any] = []
         self._depth: list[nn.Module] = []
         self._global_hooks_allowed = True
@@ -57,13 +54,13 @@ class Taps:
         self._tap_loop()
         self._tap_compile()
         self._tap_copies()
+        self._tap_grad_mode()
         self._state.on_discovery = self.discover
         self.discover(self._state.discovering > 0)
 
     def take_off(self) -> None:
         """Stop listening and put everything back as it was."""
         self.discover(False)
-        self._take_hooks_off()
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
@@ -113,18 +110,25 @@ class Taps:
                 self._replace(F, name, self._after("losses", report, loop=True))
 
     def _tap_backward(self) -> None:
-        session = self._session
-        state = self._state
-        ordinary = state.guard("backward passes")(session.backwards.ordinary_backward)
-        begins = state.guard("backward passes")(session.backwards.backward_begins)
-        ended = state.guard("backward passes")(session.backwards.backward_ended)
+        session, state = self._session, self._state
+        guard = state.guard("backward passes")
+        ordinary, jumped = guard(session.backwards.ordinary_backward), guard(session.backwards.quiet_loss_jumped)
+        begins, ended = guard(session.backwards.backward_begins), guard(session.backwards.backward_ended)
         depth = 0  # reentrant checkpointing calls backward inside of backward
 
         def make(original: Any) -> Any:
             @functools.wraps(original)
             def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
                 nonlocal depth
-                if _is_compiling() or depth:
+                if state.quiet and type(tensors) is Tensor and tensors.numel() == 1:
+                    value = tensors.item()
+                    curve = state.curves[0]
+                    curve.steps.append(state.steps)
+                    curve.values.append(value)
+                    if not -state.alarm_above < value < state.alarm_above:  # true of NaN as well
+                        jumped(tensors, value)
+                    return original(tensors, *args, **kwargs)
+                if depth or (state.compiled and _is_compiling()):
                     return original(tensors, *args, **kwargs)
                 depth = 1
                 try:
@@ -152,19 +156,15 @@ class Taps:
             Optimizer, "__init__",
             self._after(part, self._optimizer_made),
         )  # fmt: skip
-        begins, ended = state.guard(part)(session.steps.step_begins), state.guard(part)(session.steps.step_ended)
+        begins = state.guard(part)(session.steps.step_begins)
 
         def before(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
             if state.awake:
                 begins(optimizer, args, kwargs)
 
-        def after(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-            if state.awake or not session.steps.ordinary_step_ended(optimizer):
-                ended(optimizer)
-
         self._undo += [
             register_optimizer_step_pre_hook(before).remove,
-            register_optimizer_step_post_hook(after).remove,
+            register_optimizer_step_post_hook(session.steps.after_step).remove,
         ]
 
     def _optimizer_made(self, args: Any, kwargs: Any, result: Any) -> None:
@@ -262,12 +262,11 @@ class Taps:
         if state.table.recording:
             layer = state.book.layer_of(module)
             state.table.enter(layer.name if layer else "")
-        if len(self._depth) == 1 and id(module) not in self._rooted:
+        if len(self._depth) == 1 and module not in self._met:
+            self._met.add(module)
             entry = session.forwards.model_called(module, spot(3))
-            if entry is not None:
-                self.listen_to(module, entry)
-                if id(module) in self._rooted:
-                    session.forwards.forward_begins(entry, module, args, {})
+            if entry is not None and session.forwards.listen_to(module, entry):
+                session.forwards.forward_begins(entry, module, args, {})
 
     def _module_ended(self, module: nn.Module, args: Any, output: Any) -> None:
         if _is_compiling() or _transform() is not None:
@@ -282,35 +281,6 @@ class Taps:
             state.table.leave()
         session.forwards.layer_called(module, output)
 
-    def listen_to(self, module: nn.Module, entry: ModelEntry) -> None:
-        """Put a hook on a root module; it stays for the whole run.
-
-        Not on a part of a model, which is heard as a whole, nor on an encoder layer: in evaluation torch takes a
-        faster way through one, with other last bits, as long as nothing has a hook.
-        """
-        if id(module) in self._rooted or unwrapped(module)[0] is not entry.module():
-            return
-        if isinstance(module, nn.TransformerEncoderLayer):
-            self._state.blind["encoder layer"] = (
-                f"forward passes of {entry.name} are not listened to: a hook on a bare TransformerEncoderLayer would "
-                "change how torch computes it"
-            )
-            return
-        self._rooted.add(id(module))
-        self._roots.append((weakref.ref(module), entry))
-        session = self._session
-        state = self._state
-        guard = state.guard("forward passes")
-        begins = guard(session.forwards.forward_begins)
-
-        def before(module: nn.Module, args: Any, kwargs: Any) -> None:
-            if _is_compiling() or _is_tracing():
-                return
-            if (state.awake or not _is_grad_enabled()) and _transform() is None:
-                begins(entry, module, args, kwargs)
-
-        self._root_handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-
     # Compilers
 
     def _tap_compile(self) -> None:
@@ -319,7 +289,7 @@ class Taps:
             if isinstance(result, nn.Module):
                 entry = self._session.forwards.model_called(result, self._spot())
                 if entry is not None:
-                    self.listen_to(result, entry)
+                    self._session.forwards.listen_to(result, entry)
 
         def compiled_in_place(args: Any, kwargs: Any, result: Any) -> None:
             self._stop_hearing_inside()
@@ -353,28 +323,50 @@ class Taps:
 
     def _unhooked(self, original: Any) -> Any:
         """A wrapper round functions that refuse, or would take in, modules with hooks."""
+        forwards, state = self._session.forwards, self._state
 
         @functools.wraps(original)
         def tapped(*args: Any, **kwargs: Any) -> Any:
-            roots = [(reference(), entry) for reference, entry in self._roots]
-            self._take_hooks_off()
-            self._session.forwards.fall_asleep()
-            self._state.looker.disarm()
+            forwards.fall_asleep()
+            state.looker.disarm()
+            state.quiet = True  # nothing wakes the hooks meanwhile
             try:
                 return original(*args, **kwargs)
             finally:
-                for module, entry in roots:
-                    if module is not None:
-                        self.listen_to(module, entry)
+                state.quiet = False
+                forwards.wake()
 
         return tapped
 
-    def _take_hooks_off(self) -> None:
-        for handle in self._root_handles:
-            handle.remove()
-        self._root_handles.clear()
-        self._rooted.clear()
-        self._roots.clear()
+    def _tap_grad_mode(self) -> None:
+        """Validation begins where gradients are switched off: the hooks that ordinary steps do without go on."""
+        forwards, state = self._session.forwards, self._state
+
+        def make(original: Any) -> Any:
+            @functools.wraps(original)
+            def enter(context: Any) -> Any:
+                if not forwards.hears and not (state.compiled and _is_compiling()):
+                    state.quiet = False
+                    forwards.wake()
+                return original(context)
+
+            return enter
+
+        for context in (torch.no_grad, torch.inference_mode):
+            self._replace(context, "__enter__", make)
+
+        def make_setter(original: Any) -> Any:
+            @functools.wraps(original)
+            def set_grad_enabled(context: Any, mode: bool) -> None:
+                # An optimizer switches gradients off for its own step.
+                if not (mode or forwards.hears) and sys._getframe(1).f_code.co_filename != _OPTIMIZER_FILE:
+                    state.quiet = False
+                    forwards.wake()
+                original(context, mode)
+
+            return set_grad_enabled
+
+        self._replace(torch.set_grad_enabled, "__init__", make_setter)
 
     def _stop_hearing_inside(self) -> None:
         """Hooks on layers would change what the compiler builds, and so perhaps the last bit of the results."""
