@@ -7,6 +7,7 @@ the graph stays as it is. No hook returns a value.
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ UNIT_WINDOW_ROWS = 1000
 """A unit that fires for 1 % of the rows is missed in a window with a probability of 4e-5."""
 UNIT_WINDOW_LOOKS = 8
 
+_clock = time.perf_counter
 Guard = Callable[[Callable[..., None]], Callable[..., None]]
 
 
@@ -82,6 +84,8 @@ class Looker:
         self._gradients = Gather(VALUES_PER_PARAMETER)
         self._before = Gather(VALUES_PER_PARAMETER)
         self._after = Gather(VALUES_PER_PARAMETER)
+        self.seconds = 0.0
+        """Time spent inside of hooks since it was last set to 0."""
         self._closed: list[int] = []
         """Steps of the looks that wait to be reduced."""
         self._base = 0
@@ -122,6 +126,7 @@ class Looker:
         def hear(module: nn.Module, inputs: Any, output: Any) -> None:
             if not self.open or index in taken:
                 return
+            began = _clock()
             tensor = first_tensor(output)
             if tensor is None:
                 return
@@ -131,13 +136,16 @@ class Looker:
                 tensor.register_hook(gradient_hook)
             if self.counts_units and (layer.kind in RECTIFIERS or layer.feeds in RECTIFIERS) and tensor.dim() > 1:
                 self._count_units(index, tensor)
+            self.seconds += _clock() - began
 
         return self._guard(hear)
 
     def _gradient_hook(self, index: int) -> Callable[..., None]:
         def hear(gradient: Tensor) -> None:
             if gradient is not None and index in self._taken:
+                began = _clock()
                 self._output_gradients.add(self._base + index, gradient)
+                self.seconds += _clock() - began
 
         return hear
 

@@ -5,8 +5,9 @@ A slot is a layer or parameter of one look: look x `SLOTS` + index.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,8 +48,9 @@ def layer_table(layers: Sequence[LayerEntry], outputs: Gathered, gradients: Gath
                 table[row, 6] = np.count_nonzero((part < bounds[0]) | (part > bounds[1])) / part.size
     if gradients.slots:
         found = moments(gradients)
-        columns = (found.rms, found.zero_share, found.nonfinite_share)
-        table[_rows(gradients.slots, len(layers)), 7:] = np.array(columns, np.float32).T
+        table[_rows(gradients.slots, len(layers)), 7:] = np.array(
+            (found.rms, found.zero_share, found.nonfinite_share), np.float32
+        ).T
     return table.reshape(looks, len(layers), -1)
 
 
@@ -87,17 +89,17 @@ def _descent(
     if change.size != gradients.values.size:
         return float("nan")
     sizes = np.array([parameters[slot % SLOTS].count for slot in gradients.slots])
-    promised: Any = -gradients.total(gradients.values * change) * (sizes / gradients.counts)
-    return promised
+    promised = -gradients.total(gradients.values * change) * (sizes / gradients.counts)
+    return promised.astype(np.float32)
 
 
 def gradient_norm(look: Look, parameters: Sequence[ParameterEntry]) -> float:
     """Euclidean norm of all gradients of a look, estimated from their root mean squares."""
-    squares = 0.0
+    squares: float = 0.0
     for entry, rms in zip(parameters, look.parameters[:, 1].tolist(), strict=False):
         if rms == rms:
             squares += entry.count * rms * rms
-    return squares**0.5
+    return math.sqrt(squares)
 
 
 def _rows(slots: Sequence[int], size: int) -> Integers:

@@ -289,7 +289,9 @@ class StepEar:
             if not self.state.budget.wants(self.state.steps):
                 self.state.looker.disarm()
             spent = _clock() - began
-            self.state.budget.looked_step(step, now - self._step_began + spent, self.state.own_seconds + spent)
+            own = self.state.own_seconds + self.state.looker.seconds + spent
+            self.state.looker.seconds = 0.0
+            self.state.budget.looked_step(step, now - self._step_began + spent, own)
 
     def _close_look(self, step: int) -> None:
         self.state.looker.send()
