@@ -28,7 +28,7 @@ class Settings:
     fail_on: str = ""
     """`error`, `warning` or `note`: the exit code is 1 when there is such a finding. Empty: the script's own code."""
     limits: Mapping[str, Any] = field(default_factory=dict)
-    """Limits of rules, `"dying-relu.silent_share" = 0.6`."""
+    """Limits of rules, `"dying-relu.most" = 0.8`."""
     allow: Mapping[str, str] = field(default_factory=dict)
     """Rules whose findings are silenced, each with its reason."""
 

@@ -84,6 +84,10 @@ class Budget:
         self._ordinary.extend(seconds[-self._ordinary.maxlen :] if self._ordinary.maxlen else seconds)
         self._steps_after_opening += len(seconds)
 
+    def spent(self, seconds: float) -> None:
+        """Time that went into something else than a look, such as handing facts to the store."""
+        self._spent += seconds
+
     def looked_step(self, step: int, seconds: float, own_seconds: float) -> None:
         """A step that was looked at took this long, our own code's part of it included."""
         self.looks += 1

@@ -269,7 +269,9 @@ class StepEar:
             self.state.wake_at = min(self.state.wake_at, self._max_steps)
         if now > self._snapshot_due:
             self._snapshot_due = now + SNAPSHOT_SECONDS
+            began = _clock()
             self._send()
+            self.state.budget.spent(_clock() - began)
         if self._max_steps and self.state.steps >= self._max_steps:
             raise SystemExit(0)
 
