@@ -6,6 +6,7 @@ alone misses 40 % of it on models of many small layers (dispatch, Python hooks c
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -116,7 +117,7 @@ class Budget:
         if not ordinary:
             return 1
         left = max(self.share - self.guard_seconds / ordinary, self.share / 4)
-        return max(1, round(self.look_seconds / (left * ordinary)))
+        return max(1, math.ceil(self.look_seconds / (left * ordinary)))
 
     @property
     def step_seconds(self) -> float:

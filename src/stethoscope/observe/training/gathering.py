@@ -47,6 +47,11 @@ class Gather:
         self._starts.append(self._end)
         self._end = end
 
+    @property
+    def size(self) -> int:
+        """Values gathered so far."""
+        return self._end
+
     def send(self) -> None:
         """Start the copy of values on an accelerator towards the host, without waiting for it."""
         if self._remote:

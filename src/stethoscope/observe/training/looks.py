@@ -36,6 +36,10 @@ RECTIFIERS = ("relu", "ReLU", "ReLU6")
 UNIT_WINDOW_ROWS = 1000
 """A unit that fires for 1 % of the rows is missed in a window with a probability of 4e-5."""
 UNIT_WINDOW_LOOKS = 8
+MOST_WAITING_LOOKS = 16
+"""Dense looks are reduced in groups: numpy's cost for each call is shared."""
+MOST_WAITING_VALUES = 1 << 15
+"""Beyond this, what waits no longer fits the nearest caches, and a group would cost more than its looks alone."""
 
 _clock = time.perf_counter
 Guard = Callable[[Callable[..., None]], Callable[..., None]]
@@ -219,8 +223,8 @@ class Looker:
         for gather in (self._outputs, self._output_gradients, self._gradients, self._before, self._after):
             gather.send()
 
-    def close(self, step: int) -> int:
-        """A look is complete; says how many are waiting to be reduced."""
+    def close(self, step: int) -> bool:
+        """A look is complete; says whether so much waits that it should be reduced now."""
         self._closed.append(step)
         self._base = len(self._closed) * SLOTS
         self._taken.clear()
@@ -228,7 +232,7 @@ class Looker:
         for count in self.units.values():
             if count.rows >= UNIT_WINDOW_ROWS and count.looks >= UNIT_WINDOW_LOOKS:
                 count.close(step)
-        return len(self._closed)
+        return len(self._closed) >= MOST_WAITING_LOOKS or self._outputs.size >= MOST_WAITING_VALUES
 
     def results(self) -> list[Look]:
         """The statistics of the looks that were waiting; reduced together, each costs half of what it does alone."""

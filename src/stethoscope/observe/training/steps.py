@@ -22,8 +22,6 @@ WATCHED_STEPS = 50
 DENSE_LOOKS_PER_FULL = 48
 """When looks are so dense that the budget is no concern (`every`), one in 48 attends to calls, losses, batches and
 units as well: that costs three times a look, and is done for the first 50 steps anyway."""
-LOOKS_REDUCED_TOGETHER = 16
-"""Dense looks are reduced in groups: numpy's cost for each call is shared."""
 SNAPSHOT_SECONDS = 0.9
 """The store is given the facts so far about once a second: a killed run is readable up to then."""
 
@@ -297,10 +295,10 @@ class StepEar:
 
     def _close_look(self, step: int) -> None:
         self.state.looker.send()
-        waiting = self.state.looker.close(step)
+        due = self.state.looker.close(step)
         if self._is_remote():
             self._arriving = True
-        elif not self.state.budget.is_dense or waiting >= LOOKS_REDUCED_TOGETHER:
+        elif due or not self.state.budget.is_dense:
             self.finish_looks()
 
     def _is_remote(self) -> bool:
