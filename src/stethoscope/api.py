@@ -5,31 +5,28 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+# Only what needs no numpy: a script must find the process as Python would have started it, and the threads of numerical
+# libraries are fixed when they are first imported. The rest is imported when the script has imported torch, or ended.
 from stethoscope.core.errors import MissingPiece
-from stethoscope.core.finding import Diagnosis, Finding, Severity
 from stethoscope.core.settings import Settings, read_settings
-from stethoscope.diagnose.run import diagnose as judge
-from stethoscope.diagnose.select import read_limits, select
-from stethoscope.diagnose.suppress import allowed_in_script, allowed_in_settings
 from stethoscope.facts.run import RunRecord
-from stethoscope.facts.training import History
 from stethoscope.observe import script as scripts
+from stethoscope.observe.arguments import ArgumentTap
 from stethoscope.observe.arrival import Arrival
 from stethoscope.observe.environment import describe_environment
-from stethoscope.recording import Recording
-from stethoscope.render.html import to_html
-from stethoscope.render.json import json_text, to_json
-from stethoscope.render.terminal import print_diagnosis
-from stethoscope.store.comparing import Comparison
-from stethoscope.store.comparing import compare as compare_runs
-from stethoscope.store.reader import Run, find_run
-from stethoscope.store.reader import load_run as read_run
+
+if TYPE_CHECKING:
+    from stethoscope.core.finding import Diagnosis, Finding
+    from stethoscope.facts.training import History
+    from stethoscope.recording import Recording
+    from stethoscope.store.comparing import Comparison
+    from stethoscope.store.reader import Run
 
 __all__ = ["Ran", "Watch", "compare", "diagnose", "load_run", "run", "watch"]
 
@@ -43,7 +40,8 @@ class Ran:
     interrupted: bool
     """Whether Ctrl-C ended it."""
     findings: tuple[Finding, ...]
-    history: History
+    history: History | None
+    """What was heard; None when that failed."""
     record: RunRecord
     path: Path | None
     """The run's folder; None when none could be made."""
@@ -80,33 +78,66 @@ def run(
     """
     directory = Path.cwd()
     settings = settings or read_settings(directory)
+    if settings.only or settings.without or settings.limits or settings.allow:
+        _check(settings)
     script = scripts.prepare(str(target), args, as_module=module)
     record = replace(describe_environment(directory), command=script.argv, script=script.file, directory=str(directory))
-    recording = Recording(
-        settings,
-        record,
-        store=Path(settings.store),
-        suppressions=allowed_in_script(_text_of(script.file), script.file),
-        max_steps=max_steps,
-    )
-    recording.open_store()
-    recording.listen_to_arguments()
-    arrival = Arrival("torch", recording.listen_to_torch)
+    arguments = ArgumentTap()
+    recordings: list[Recording] = []
+
+    def begin() -> Recording:
+        from stethoscope.diagnose.suppress import allowed_in_script
+        from stethoscope.recording import Recording
+
+        recording = Recording(
+            settings,
+            record,
+            store=Path(settings.store),
+            arguments=arguments,
+            suppressions=allowed_in_script(_text_of(script.file), script.file),
+            max_steps=max_steps,
+        )
+        recording.open_store()
+        recordings.append(recording)
+        return recording
+
+    owner = os.getpid()
+    arguments.put_on()
+    arrival = Arrival("torch", lambda: _begin_listening(begin))
     arrival.wait()
     outcome = scripts.run(script)
     arrival.forget()
-    if not recording.is_mine:  # a forked child that returned from the script
-        return Ran(outcome.exit_code, outcome.interrupted, (), History(), record, None)
+    if os.getpid() != owner:  # a forked child that returned from the script has nothing to report
+        return Ran(outcome.exit_code, outcome.interrupted, (), None, record, None)
     try:
+        recording = recordings[0] if recordings else begin()
         diagnosis, history = recording.finish(exit_code=outcome.exit_code, ended_by=outcome.ended_by)
         write_also(diagnosis, recording.record, history, json, html)
         if not quiet and recording.launch.rank == 0:
             _tell(recording, diagnosis, history)
     except Exception as error:  # the script has run: its exit code stays its own
         print(f"stethoscope: the diagnosis failed because of a fault of ours ({error!r})", file=sys.stderr)
-        return Ran(outcome.exit_code, outcome.interrupted, (), History(), recording.record, recording.path)
+        return Ran(outcome.exit_code, outcome.interrupted, (), None, record, None)
     exit_code = outcome.exit_code or exit_code_for(diagnosis, settings.fail_on)
     return Ran(exit_code, outcome.interrupted, diagnosis.findings, history, recording.record, recording.path)
+
+
+def _check(settings: Settings) -> None:
+    """Say now, and not after an hour of training, that a rule or a limit does not exist."""
+    from stethoscope.diagnose.select import read_limits, select
+    from stethoscope.diagnose.suppress import allowed_in_settings
+
+    select(settings.only, settings.without)
+    read_limits(settings.limits)
+    allowed_in_settings(settings.allow)
+
+
+def _begin_listening(begin: Callable[[], Recording]) -> None:
+    """Called inside of the script's `import torch`: whatever goes wrong here must not go wrong there."""
+    try:
+        begin().listen_to_torch()
+    except Exception as error:
+        print(f"stethoscope: listening could not begin ({error!r}); the script runs on, unheard", file=sys.stderr)
 
 
 def _text_of(path: str) -> str:
@@ -117,6 +148,8 @@ def _text_of(path: str) -> str:
 
 
 def _tell(recording: Recording, diagnosis: Diagnosis, history: History) -> None:
+    from stethoscope.render.terminal import print_diagnosis
+
     path = recording.path
     report = path / "report.html" if path is not None else None
     print_diagnosis(
@@ -130,6 +163,9 @@ def _tell(recording: Recording, diagnosis: Diagnosis, history: History) -> None:
 
 
 def write_also(diagnosis: Diagnosis, record: RunRecord, history: History, json: Path | None, html: Path | None) -> None:
+    from stethoscope.render.html import to_html
+    from stethoscope.render.json import json_text, to_json
+
     wanted: list[tuple[Path, str]] = []
     if json is not None:
         wanted.append((json, json_text(to_json(diagnosis, record, history))))
@@ -146,6 +182,8 @@ def write_also(diagnosis: Diagnosis, record: RunRecord, history: History, json: 
 
 
 def exit_code_for(diagnosis: Diagnosis, fail_on: str) -> int:
+    from stethoscope.core.finding import Severity
+
     if not fail_on:
         return 0
     worst = diagnosis.worst()
@@ -199,6 +237,8 @@ class Watch:
 
     def html(self) -> str:
         """The report as one HTML page."""
+        from stethoscope.render.html import to_html
+
         return to_html(self.diagnosis, self._recording.record, self.history)
 
     def _repr_html_(self) -> str:
@@ -255,6 +295,8 @@ def watch(
     record = RunRecord(command=tuple(sys.argv), directory=str(directory))
     if store is not None:
         record = replace(describe_environment(directory), command=tuple(sys.argv), directory=str(directory))
+    from stethoscope.recording import Recording
+
     recording = Recording(settings, record, store=None if store is None else Path(store), only=models or None)
     recording.open_store()
     recording.listen_to_torch()
@@ -275,9 +317,11 @@ def load_run(path: str | Path) -> Run:
     Raises:
         BadFile: there is no such run, or it cannot be read.
     """
+    from stethoscope.store import reader
+
     if os.path.isdir(path):
-        return read_run(path)
-    return read_run(find_run(Path(read_settings(Path.cwd()).store), str(path)))
+        return reader.load_run(path)
+    return reader.load_run(reader.find_run(Path(read_settings(Path.cwd()).store), str(path)))
 
 
 def diagnose(run: Run | str | Path, *, settings: Settings | None = None) -> Diagnosis:
@@ -286,7 +330,11 @@ def diagnose(run: Run | str | Path, *, settings: Settings | None = None) -> Diag
     Raises:
         BadFile: there is no such run, or it cannot be read.
     """
-    loaded = run if isinstance(run, Run) else load_run(run)
+    from stethoscope.diagnose.run import diagnose as judge
+    from stethoscope.diagnose.select import read_limits, select
+    from stethoscope.diagnose.suppress import allowed_in_script, allowed_in_settings
+
+    loaded = load_run(run) if isinstance(run, str | Path) else run
     settings = settings or read_settings(Path.cwd())
     return judge(
         loaded.history,
@@ -303,5 +351,7 @@ def compare(a: Run | str | Path, b: Run | str | Path) -> Comparison:
     Raises:
         BadFile: one of them does not exist or cannot be read.
     """
-    first, second = (r if isinstance(r, Run) else load_run(r) for r in (a, b))
+    from stethoscope.store.comparing import compare as compare_runs
+
+    first, second = (load_run(r) if isinstance(r, str | Path) else r for r in (a, b))
     return compare_runs(first, second)

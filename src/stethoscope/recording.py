@@ -63,6 +63,7 @@ class Recording:
         record: what is known of the run before it starts.
         store: folder of all runs; None keeps nothing on disk.
         only: models to listen to; all that are called when None.
+        arguments: what the script was asked to do, where that is listened to already.
         max_steps: ends the run after this many steps when above 0.
     """
 
@@ -73,6 +74,7 @@ class Recording:
         *,
         store: Path | None,
         only: Iterable[Any] | None = None,
+        arguments: ArgumentTap | None = None,
         suppressions: Suppressions | None = None,
         max_steps: int = 0,
     ) -> None:
@@ -92,7 +94,7 @@ class Recording:
         self._store = store
         self._only = None if only is None else list(only)
         self._max_steps = max_steps
-        self._arguments = ArgumentTap()
+        self._arguments = arguments or ArgumentTap()
         self._taps: Any = None
         self._loaders: Any = None
         self._owner = os.getpid()
@@ -117,10 +119,6 @@ class Recording:
             )
             self.record = replace(self.record, id=self.writer.id, world_size=launch.world_size)
 
-    def listen_to_arguments(self) -> None:
-        """Note parsed arguments and seeds; needs no torch."""
-        self._arguments.put_on()
-
     def listen_to_torch(self) -> None:
         """Put the taps on. Called when torch has been imported; a fault of ours is told once and training goes on."""
         try:
@@ -128,7 +126,7 @@ class Recording:
             from stethoscope.observe.training.taps import Taps
             from stethoscope.observe.training.tracking import LoaderTap
 
-            session = Session(
+            session = self.session = Session(
                 budget=self.settings.budget,
                 every=self.settings.every,
                 parts=needed_parts(self.rules),
@@ -136,12 +134,13 @@ class Recording:
                 max_steps=self._max_steps,
                 sink=self.writer,
             )
-            taps, loaders = Taps(session), LoaderTap()
-            taps.put_on()
-            loaders.put_on(session)
-            self.session, self._taps, self._loaders = session, taps, loaders
+            self._taps, self._loaders = Taps(session), LoaderTap()
+            self._taps.put_on()
+            self._loaders.put_on(session)
             os.register_at_fork(after_in_child=self._leave_child)
         except Exception as error:
+            self.stop()
+            self.session = None
             print(
                 f"stethoscope: cannot listen to this version of torch ({type(error).__name__}: {error}); "
                 "the script runs on, unheard",
@@ -152,7 +151,7 @@ class Recording:
         """A forked child (a loader's worker) is not listened to."""
         if self._taps is not None:
             self.session.state.sink = None  # type: ignore[union-attr]
-            self._taps.take_off()
+            self._taps.take_off(finish=False)
 
     def stop(self) -> None:
         """Take all taps off."""

@@ -24,7 +24,7 @@ PLACES = [
     ("stethoscope.observe.training.protocol._snapshot", "backward passes"),
     ("stethoscope.observe.training.forwards.first_input", "models"),
     ("stethoscope.observe.training.models.ModelBook.add_root", "models"),
-    ("stethoscope.observe.training.steps.settings_of", "the optimizer"),
+    ("stethoscope.observe.training.protocol.settings_of", "the optimizer"),
 ]
 
 

@@ -439,8 +439,15 @@ class History:
     ranks: tuple[RankSummary, ...] = ()
 
     def curve(self, kind: str, phase: str = "training") -> Curve | None:
-        """The first curve of a kind (`loss`, `accuracy`, `norm`, ...) and phase, or None."""
-        return next((c for c in self.curves if c.kind == kind and c.phase == phase), None)
+        """The first curve of a kind (`loss`, `accuracy`, `norm`, ...) and phase, or None.
+
+        Of a run in parts (folds, phases: each with an optimizer of its own) the last part that has 5 points or more.
+        """
+        alike = [c for c in self.curves if c.kind == kind and c.phase == phase]
+        if not alike:
+            return None
+        parts = [c for c in alike if c.name.startswith(f"{alike[0].name}, part ") and c.values.size >= 5]
+        return parts[-1] if parts else alike[0]
 
     def main_loss(self) -> LossCall | None:
         """The loss function with most watched training calls, hand-written ones last; None without any."""

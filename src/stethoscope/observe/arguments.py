@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import random
+import sys
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
+from stethoscope.observe.arrival import Arrival
 
 PLAIN = (bool, int, float, str, type(None))
 
@@ -20,15 +22,21 @@ class ArgumentTap:
         self.arguments: dict[str, Any] = {}
         self.seeds: dict[str, int] = {}
         self._undo: list[Callable[[], None]] = []
+        # Importing numpy here, before the script does, would fix its number of threads too early.
+        self._numpy = Arrival("numpy", self._tap_numpy)
+
+    def _tap_numpy(self) -> None:
+        self._wrap(sys.modules["numpy"].random, "seed", functools.partial(self._seeded, "numpy"))
 
     def put_on(self) -> None:
         """Start noting."""
         self._wrap(argparse.ArgumentParser, "parse_known_args", self._parsed)
         self._wrap(random, "seed", functools.partial(self._seeded, "python"))
-        self._wrap(np.random, "seed", functools.partial(self._seeded, "numpy"))
+        self._numpy.wait()
 
     def take_off(self) -> None:
         """Put everything back."""
+        self._numpy.forget()
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
@@ -39,11 +47,17 @@ class ArgumentTap:
         @functools.wraps(original)
         def tapped(*args: Any, **kwargs: Any) -> Any:
             result = original(*args, **kwargs)
-            note(args, kwargs, result)
+            with contextlib.suppress(Exception):  # an argument whose repr fails, say: it goes without its note
+                note(args, kwargs, result)
             return result
 
         setattr(owner, name, tapped)
-        self._undo.append(lambda: setattr(owner, name, original))
+
+        def undo() -> None:
+            if getattr(owner, name) is tapped:
+                setattr(owner, name, original)
+
+        self._undo.append(undo)
 
     def _parsed(self, args: Any, kwargs: Any, result: Any) -> None:
         namespace = result[0] if isinstance(result, tuple) and result else None

@@ -29,7 +29,7 @@ class _NoticingLoader:
             module.__spec__.loader = self._loader
         module.__loader__ = self._loader
         self._loader.exec_module(module)
-        self._arrived()
+        self._arrived()  # takes the finder off, too
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
@@ -60,11 +60,15 @@ class Arrival:
         """Part of the import system: ask the other finders, and wrap the loader that they found."""
         if name != self._name:
             return None
-        self.forget()
         for finder in sys.meta_path:
-            spec = finder.find_spec(name, path, target)
+            # Asking for the spec alone ("is it installed?") must not count as the import.
+            spec = None if finder is self else finder.find_spec(name, path, target)
             if spec is not None:
                 if spec.loader is not None:
-                    spec.loader = _NoticingLoader(spec.loader, self._arrived)  # type: ignore[assignment]
+                    spec.loader = _NoticingLoader(spec.loader, self._has_arrived)  # type: ignore[assignment]
                 return spec
         return None
+
+    def _has_arrived(self) -> None:
+        self.forget()
+        self._arrived()

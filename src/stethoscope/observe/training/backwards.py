@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from stethoscope.observe.training.birth import find_birth
-from stethoscope.observe.training.curves import GrowingCurve, SpikeGuard
+from stethoscope.observe.training.curves import SpikeGuard
 from stethoscope.observe.training.graph import Reading, operation_of, pairs, read
 from stethoscope.observe.training.sites import Spot, is_users_file, spot
 from stethoscope.observe.training.state import State
@@ -63,10 +63,10 @@ class BackwardEar:
         shown = self._scaled[1] if self._scaled is not None and self._scaled[0]() is loss else loss
         self._scaled = None
         number = self.state.backward_sites.setdefault(place, len(self.state.backward_sites))
-        curve = self.state.curves.get(number)
-        if curve is None:
-            name = "training loss" if number == 0 else f"training loss {number + 1}"
-            curve = self.state.curves[number] = GrowingCurve(name, "loss", "training", place)
+        name = self.state.part("training loss" if number == 0 else f"training loss {number + 1}")
+        curve = self.state.curve(name, "loss", "training", place)
+        if number == 0:
+            self.state.main_curve = curve
         if shown.device.type != "cpu":
             curve.add_later(self.state.steps, shown.detach())
             return
@@ -87,7 +87,8 @@ class BackwardEar:
     def _watch_backward(self, loss: Any, place: Spot | None) -> None:
         self.state.table.stop()
         self.state.cycles.note("backward", place)
-        for entry, training in self.state.forward_models:
+        # Of several forward passes of a model, only the last one is sure to have led to this loss.
+        for entry, training in {entry: (entry, training) for entry, training in self.state.forward_models}.values():
             entry.training_forwards += 1
             if not training:
                 entry.training_forwards_in_eval += 1
@@ -116,7 +117,7 @@ class BackwardEar:
             if known is not None:
                 known.in_graph = True
         for operation, child in pairs(reading.nodes):
-            layer = self.state.nodes.get(child)
+            layer = self.state.nodes.get(child._sequence_nr())
             if layer is not None and not self.state.book.layers[layer].feeds:
                 self.state.book.layers[layer].feeds = operation
         self.state.nodes.clear()
@@ -145,7 +146,12 @@ class BackwardEar:
         began = _clock()
         inputs = self.state.last_input() if self.state.last_input is not None else None
         self.state.birth = find_birth(
-            self.state.steps, read(loss), self.state.table, inputs, self.state.book.parameters
+            self.state.steps,
+            read(loss),
+            self.state.table,
+            inputs,
+            self.state.book.parameters,
+            saved_values=not self.state.hooked_saves,
         )
         self.state.own_seconds += _clock() - began
 

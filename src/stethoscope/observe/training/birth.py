@@ -27,8 +27,13 @@ def find_birth(
     table: OperationTable,
     inputs: Tensor | None,
     parameters: Iterable[ParameterEntry],
+    *,
+    saved_values: bool = True,
 ) -> Birth:
-    """Say where the first non-finite value of this graph came from: data, weights, or an operation."""
+    """Say where the first non-finite value of this graph came from: data, weights, or an operation.
+
+    Without `saved_values` the operands that the graph keeps are left alone: hooks would run the user's code again.
+    """
     if inputs is not None and inputs.is_floating_point():
         bad = int((~torch.isfinite(inputs)).sum())
         if bad:
@@ -37,7 +42,7 @@ def find_birth(
     largest, broken = _weights(parameters)
     if broken:
         return _born_in_update(step, table, broken, largest)
-    for node in reading.nodes:
+    for node in reading.nodes if saved_values else ():
         detail = singularity(node)
         if detail:
             made = table.find(reading.nodes, node)
@@ -45,7 +50,7 @@ def find_birth(
                 step, "forward", operation_of(node), made.module if made else "", made.site if made else None,
                 detail, True, largest,
             )  # fmt: skip
-    for node in reading.nodes:
+    for node in reading.nodes if saved_values else ():
         if _is_broken(node):
             made = table.find(reading.nodes, node)
             return Birth(

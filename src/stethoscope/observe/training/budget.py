@@ -95,22 +95,24 @@ class Budget:
         if step > 2:  # the first steps of a run warm caches up
             self._looked.append(seconds)
             self._own.append(own_seconds)
-        if self._anomaly_looks_left:
+        gap = self._affordable_gap(step)
+        opening_gap = int(step * (GROWTH - 1)) + 1
+        if self.every:
+            self._charge_look()
+        elif self._anomaly_looks_left:
             self._anomaly_looks_left -= 1
             self._anomaly_looks += 1
             self.burst_looks += 1
-        gap = self._affordable_gap(step)
-        opening_gap = int(step * (GROWTH - 1)) + 1
-        if step < DENSE_START or (step < LAST_OPENING_STEP and opening_gap < gap):
+        elif step < DENSE_START or (step < LAST_OPENING_STEP and opening_gap < gap):
             gap = opening_gap
             self.burst_looks += 1
-        elif not self.every:
-            self._spent += self.look_seconds
-            self._steps_after_opening += 1
-        if self.every:
-            self._spent += self.look_seconds
-            self._steps_after_opening += 1
+        else:
+            self._charge_look()
         self._next = step + gap
+
+    def _charge_look(self) -> None:
+        self._spent += self.look_seconds
+        self._steps_after_opening += 1
 
     def _affordable_gap(self, step: int) -> int:
         ordinary = self.step_seconds

@@ -11,10 +11,15 @@ import torch
 from torch import nn
 
 from stethoscope.observe.training.batches import fingerprint, first_input
+from stethoscope.observe.training.hooks import ModuleHook
 from stethoscope.observe.training.models import ModelEntry, unwrapped
 from stethoscope.observe.training.sites import Spot, spot
 from stethoscope.observe.training.state import State
 from stethoscope.observe.training.validation import FORWARDS_LOOKED_AT
+
+MOST_WAITING_FORWARDS = 8
+"""Forward passes with gradients on that may precede a backward pass; more are no training."""
+MOST_NODES = 5000
 
 _clock = time.perf_counter
 _is_compiling = torch.compiler.is_compiling
@@ -36,6 +41,8 @@ class ForwardEar:
         self._only = None if only is None else [weakref.ref(module) for module in only]
         self._roots: list[tuple[weakref.ref[nn.Module], ModelEntry]] = []
         self._handles: list[Any] = []
+        self.may_wake = True
+        """False while modules must not have hooks."""
         self.hears = True
         """Whether root modules have their hooks: at steps that are attended to or looked at, and without gradients."""
 
@@ -69,19 +76,19 @@ class ForwardEar:
     def _put_hooks_on(self, module: nn.Module, entry: ModelEntry) -> None:
         begins = self.state.guard("forward passes")(self.forward_begins)
 
-        def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+        def before(module: nn.Module, args: Any, kwargs: Any = None) -> None:
             if not (_is_compiling() or _is_tracing()) and _transform() is None:
-                begins(entry, module, args, kwargs)
+                begins(entry, module, args, kwargs or {})
 
-        ended = self.state.guard("forward passes")(self._forward_ended)
+        ended = ModuleHook(self.state.guard("forward passes")(self._forward_ended))
         self._handles += [
-            module.register_forward_pre_hook(before, with_kwargs=True),
+            module.register_forward_pre_hook(ModuleHook(before), with_kwargs=True),
             module.register_forward_hook(ended, always_call=True),
         ]
 
     def wake(self) -> None:
         """Put the hooks on."""
-        if not self.hears:
+        if not self.hears and self.may_wake:
             self.hears = True
             for reference, entry in self._roots:
                 module = reference()
@@ -121,7 +128,13 @@ class ForwardEar:
             entry.called_from = place
         mode = "train" if module.training else "eval"
         self.state.cycles.note("forward", place, f"{entry.name} in {mode} mode")
-        self.state.forward_models.append((entry, module.training))
+        waiting = self.state.forward_models
+        waiting.append((entry, module.training))
+        if len(waiting) > MOST_WAITING_FORWARDS:  # gradients are on, but nothing is trained
+            waiting.clear()
+            self.state.nodes.clear()
+            self.state.table.stop()
+            self.state.end_discovery()
         tensor = first_input(args, kwargs)
         if tensor is not None:
             self.state.last_input = weakref.ref(tensor)
@@ -166,5 +179,5 @@ class ForwardEar:
         """While models are being discovered: a module of any kind returned."""
         layer = self.state.book.called(module, output)
         node = getattr(output, "grad_fn", None)
-        if layer is not None and node is not None and len(self.state.nodes) < 5000:
-            self.state.nodes[node] = layer.index
+        if layer is not None and node is not None and len(self.state.nodes) < MOST_NODES:
+            self.state.nodes[node._sequence_nr()] = layer.index

@@ -187,8 +187,9 @@ class OperationTable:
     def stop(self) -> None:
         """Put the switch back."""
         if self._was_on is not None:
-            torch.set_anomaly_enabled(False, True)
             self._was_on = None
+            if not torch.is_anomaly_check_nan_enabled():  # ours has no checks: with them it is the user's by now
+                torch.set_anomaly_enabled(False, True)
 
     def enter(self, name: str) -> None:
         """A module's forward begins."""

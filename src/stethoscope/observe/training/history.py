@@ -21,10 +21,11 @@ def history_of(state: State, *, finished: bool = True, ended_by: str = "", with_
     Without curves, their points and the telemetry are left out: the store has them already.
     """
     parameters = _parameters(state)
-    curves = tuple(curve.fact() for curve in list(state.curves.values()))
-    if not with_curves:
-        curves = tuple(Curve(c.name, c.kind, c.phase, site=c.site) for c in curves)
-    elif not state.steps:
+    if with_curves:
+        curves = tuple(curve.fact() for curve in list(state.curves.values()))
+    else:
+        curves = tuple(Curve(c.name, c.kind, c.phase, site=site_of(c.place)) for c in list(state.curves.values()))
+    if with_curves and not state.steps:
         curves = tuple(replace(c, steps=np.arange(c.values.size)) if c.kind == "loss" else c for c in curves)
     history = History(
         steps=state.steps,

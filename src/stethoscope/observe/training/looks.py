@@ -19,6 +19,7 @@ from torch.jit import ScriptModule
 
 from stethoscope.facts.training import Units
 from stethoscope.observe.training.gathering import Gather
+from stethoscope.observe.training.hooks import ModuleHook
 from stethoscope.observe.training.models import (
     LayerEntry,
     ModelBook,
@@ -27,7 +28,7 @@ from stethoscope.observe.training.models import (
     first_tensor,
 )
 from stethoscope.observe.training.reduction import SLOTS, Look, layer_table, parameter_table
-from stethoscope.observe.training.sampling import coprime_stride, sampled_rows
+from stethoscope.observe.training.sampling import as_array, coprime_stride, sampled_rows
 
 VALUES_PER_LAYER = 1024
 VALUES_PER_PARAMETER = 256
@@ -142,7 +143,7 @@ class Looker:
                 self._count_units(index, tensor)
             self.seconds += _clock() - began
 
-        return self._guard(hear)
+        return ModuleHook(self._guard(hear))
 
     def _gradient_hook(self, index: int) -> Callable[..., None]:
         def hear(gradient: Tensor) -> None:
@@ -195,6 +196,8 @@ class Looker:
             return
         known = self._views.get(entry.index)
         address = tensor.data_ptr()
+        if not address:  # its memory was given back
+            return
         if known is None or known[1] != address or known[0]() is not tensor:
             # The view is of an alias: it must not keep the parameter itself alive.
             stride = coprime_stride(tensor.numel(), VALUES_PER_PARAMETER)
@@ -202,7 +205,7 @@ class Looker:
             known = (
                 weakref.ref(tensor, lambda _: views.pop(index, None)),
                 address,
-                tensor.detach().numpy().reshape(-1)[::stride],
+                as_array(tensor).reshape(-1)[::stride],
             )
             self._views[entry.index] = known
         gather.add_values(self._base + entry.index, known[2])

@@ -35,7 +35,8 @@ class LossEar:
             return
         began = _clock()
         if not torch.is_grad_enabled():
-            if self.state.passes.current is not None:
+            current = self.state.passes.current
+            if current is not None and current.step == self.state.steps:
                 self._evaluation_loss(function, output, target, result)
         elif self.state.attentive:
             self._training_loss(function, args, kwargs, output, target, result)
@@ -45,10 +46,9 @@ class LossEar:
         current = self.state.passes.current
         assert current is not None
         current.loss_calls += 1
-        if result.dim() == 0 and result.device.type == "cpu":
-            current.loss_sum += result.item()
-        elif current.loss_calls <= ACCURACY_CALLS:
-            current.loss_sum += float(result.float().mean()) * 1.0
+        if (result.dim() == 0 and result.device.type == "cpu") or current.loss_calls <= ACCURACY_CALLS:
+            current.loss_counted += 1
+            current.loss_sum += float(result.float().mean())
         if current.loss_calls <= ACCURACY_CALLS and isinstance(target, Tensor):
             right, judged = accuracy(function, output, target)
             current.right += right
@@ -79,6 +79,6 @@ class LossEar:
     def close_step(self) -> None:
         """A step that was attended to is complete."""
         if self.judged:
-            curve = self.state.curve("training accuracy", "accuracy", "training")
+            curve = self.state.curve(self.state.part("training accuracy"), "accuracy", "training")
             curve.add(self.state.steps - 1, self.right / self.judged)
         self.right = self.judged = 0

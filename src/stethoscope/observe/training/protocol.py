@@ -79,6 +79,16 @@ class OptimizerEntry:
     taken_in: int = -1
     """Version of the model book at which all its tensors were known there."""
 
+    def renew(self, optimizer: TorchOptimizer) -> None:
+        """Begin with an optimizer; counts go on."""
+        self.optimizer = weakref.ref(optimizer)
+        self.groups = settings_of(optimizer)
+        self.parameter_ids = tuple(id(tensor) for tensor in self.tensors())
+        self.taken_in = -1
+        self.after_step = None
+        self.choose_probes()
+        self.step_ended(False)
+
     def tensors(self) -> list[Tensor]:
         """All tensors that it holds now."""
         optimizer = self.optimizer()

@@ -28,6 +28,17 @@ def coprime_stride(count: int, cap: int) -> int:
     return stride
 
 
+def as_array(tensor: Any) -> Array:
+    """A CPU tensor's values as a numpy array that shares its memory; empty when the memory was given back.
+
+    Through DLPack: `Tensor.numpy()` would forbid the user to resize the tensor's storage from then on.
+    """
+    if not tensor.data_ptr():
+        return np.zeros(0, np.float32)
+    array: Array = np.from_dlpack(tensor.detach())
+    return array
+
+
 def sampled(tensor: Any, cap: int) -> Array:
     """At most `cap` values of a torch tensor as a 1-D numpy array; a view of it where that is possible.
 
@@ -37,14 +48,16 @@ def sampled(tensor: Any, cap: int) -> Array:
     count = tensor.numel()
     stride = coprime_stride(count, cap)
     if tensor.device.type == "cpu" and tensor.dtype.itemsize >= 4 and not tensor.is_complex():
-        values: Array = tensor.detach().numpy()
+        values = as_array(tensor)
         flat = values.reshape(-1) if values.flags.c_contiguous else values.ravel(order="K")
         return flat[::stride]
+    if not tensor.data_ptr():
+        return np.zeros(0, np.float32)
     few = tensor.detach().reshape(-1)[::stride]
     if few.is_complex():
         few = few.abs()
     few = few.float() if few.is_floating_point() else few
-    return np.asarray(few.cpu().numpy())
+    return as_array(few.cpu())
 
 
 def sampled_rows(tensor: Any, cap: int) -> Array:
@@ -62,7 +75,9 @@ def sampled_rows(tensor: Any, cap: int) -> Array:
         values = values.flatten(0, -2) if values.is_contiguous() else _thin(values, wanted)
     stride = coprime_stride(values.shape[0], wanted)
     few = values[::stride]
-    return np.asarray(few.float().cpu().numpy() if few.dtype.itemsize < 4 or few.device.type != "cpu" else few.numpy())
+    if few.dtype.itemsize < 4:
+        few = few.float()
+    return as_array(few.cpu())
 
 
 def _thin(values: Any, wanted: int) -> Any:

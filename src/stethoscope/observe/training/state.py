@@ -23,6 +23,8 @@ from stethoscope.observe.training.sites import Spot
 from stethoscope.observe.training.telemetry import LookLog
 from stethoscope.observe.training.validation import PassBook
 
+FEWEST_IN_SEGMENT = 20
+"""Shorter phases (an optimizer made for each step) are no segments."""
 DISCOVERY_STEPS = 3
 """Steps during which every module call is watched, to learn which models there are."""
 
@@ -92,8 +94,14 @@ class State:
         """The root module whose forward pass is under way, when that is attended to."""
         self.forward_models: list[tuple[ModelEntry, bool]] = []
         """Models (and whether in train mode) whose forward passes wait for a backward pass."""
-        self.nodes: dict[Any, int] = {}
-        """Graph node to the layer whose output it made, while models are being discovered."""
+        self.nodes: dict[int, int] = {}
+        """Number of a graph node to the layer whose output it made, while models are being discovered."""
+        self.hooked_saves = False
+        """Whether saved tensors are packed by hooks (checkpointing): unpacking one would run the user's code."""
+        self.segment = 0
+        """Rises when a new main optimizer takes over from one that is gone: the next fold, the next phase."""
+        self.main_curve: GrowingCurve | None = None
+        """The loss of the line that backpropagates first, in this segment."""
         self.last_input: weakref.ref[Tensor] | None = None
         self.own_seconds = 0.0
         """Time spent in our own code at this step."""
@@ -126,6 +134,7 @@ class State:
             print(f"stethoscope: {notice}", file=sys.stderr)
         self.notices.append(notice)
         self.looker.open = False
+        self.quiet = False
         self.table.stop()
         if part == "looks":
             self.looker.disarm()
@@ -137,6 +146,23 @@ class State:
         if found is None:
             found = self.curves[name] = GrowingCurve(name, kind, phase, place)
         return found
+
+    def end_discovery(self) -> None:
+        """It is known well enough which models there are."""
+        if self.discovering:
+            self.discovering = 0
+            self.on_discovery(False)
+
+    def start_segment(self) -> None:
+        """A new main optimizer took over: its losses are curves of their own."""
+        if self.main_curve is not None and len(self.main_curve.values) >= FEWEST_IN_SEGMENT and self.segment < 50:
+            self.segment += 1
+            self.backward_sites.clear()
+            self.main_curve = None
+
+    def part(self, name: str) -> str:
+        """The name of a curve in this segment."""
+        return f"{name}, part {self.segment + 1}" if self.segment else name
 
     def take_in_tensors(self, entry: OptimizerEntry) -> None:
         """Note which parameters an optimizer holds; those of no model get a name of the optimizer's."""
@@ -153,8 +179,10 @@ class State:
     def end_pass(self) -> None:
         """Training goes on after a pass without gradients: note what it showed."""
         ended = self.passes.end()
-        if ended is None or not ended.loss_calls:
+        if ended is None or not ended.loss_counted:
             return
-        self.curve("validation loss", "loss", "validation").add(ended.step, ended.loss_sum / ended.loss_calls)
+        name = self.part("validation loss")
+        self.curve(name, "loss", "validation").add(ended.step, ended.loss_sum / ended.loss_counted)
         if ended.judged:
-            self.curve("validation accuracy", "accuracy", "validation").add(ended.step, ended.right / ended.judged)
+            name = self.part("validation accuracy")
+            self.curve(name, "accuracy", "validation").add(ended.step, ended.right / ended.judged)

@@ -12,7 +12,7 @@ from torch.optim import Optimizer as TorchOptimizer
 
 from stethoscope.observe.training.forwards import ForwardEar
 from stethoscope.observe.training.loss_calls import LossEar
-from stethoscope.observe.training.protocol import OptimizerEntry, settings_of
+from stethoscope.observe.training.protocol import OptimizerEntry
 from stethoscope.observe.training.reduction import gradient_norm
 from stethoscope.observe.training.sites import Spot, spot
 from stethoscope.observe.training.state import DISCOVERY_STEPS, State
@@ -22,6 +22,7 @@ WATCHED_STEPS = 50
 DENSE_LOOKS_PER_FULL = 48
 """When looks are so dense that the budget is no concern (`every`), one in 48 attends to calls, losses, batches and
 units as well: that costs three times a look, and is done for the first 50 steps anyway."""
+MOST_OPTIMIZERS = 64
 SNAPSHOT_SECONDS = 0.9
 """The store is given the facts so far about once a second: a killed run is readable up to then."""
 
@@ -61,6 +62,8 @@ class StepEar:
         self._ordinary_steps: list[float] = []
         self._settled_at = -1
         """In the quiet: the steps of the run up to which the main optimizer's are counted; -1 otherwise."""
+        self._settled_points = -1
+        """In the quiet: the points of the main curve up to which backward passes are counted; -1 otherwise."""
         self._step_ended = state.guard("the optimizer")(self.step_ended)
         self._leave_quiet = state.guard("the optimizer")(self._between_quiet_steps)
         self._step_began = _clock()
@@ -71,14 +74,24 @@ class StepEar:
         known = self._entry_of.get(optimizer)
         if known is not None:
             return known
+        self.settle()
+        self._settled_at = self._settled_points = -1
+        self.state.quiet = False
+        again = next((e for e in self.state.optimizers if e.optimizer() is None and e.made_at == place), None)
+        if again is None and len(self.state.optimizers) >= MOST_OPTIMIZERS:
+            again = self.state.optimizers[-1]
+        if again is not None:  # the next fold, or an inner loop that makes one for each step
+            again.renew(optimizer)
+            self._entry_of[optimizer] = again
+            self._only_optimizer = id(optimizer) if len(self.state.optimizers) == 1 else 0
+            if again is self._main:
+                self.state.start_segment()
+            return again
         entry = OptimizerEntry(weakref.ref(optimizer), len(self.state.optimizers), type(optimizer).__name__, place)
         self.state.optimizers.append(entry)
         self._only_optimizer = id(optimizer) if len(self.state.optimizers) == 1 else 0
-        self.state.quiet = False
         self._entry_of[optimizer] = entry
-        entry.groups = settings_of(optimizer)
-        entry.parameter_ids = tuple(id(tensor) for tensor in entry.tensors())
-        entry.choose_probes()
+        entry.renew(optimizer)
         self.state.discovering = max(self.state.discovering, DISCOVERY_STEPS)
         self.state.on_discovery(True)
         return entry
@@ -135,6 +148,8 @@ class StepEar:
         """The hook behind every step of every optimizer; in the quiet it counts, and reads the clock."""
         state = self.state
         if not state.quiet or id(optimizer) != self._only_optimizer:
+            self.settle()
+            self._settled_at = -1
             self._step_ended(optimizer)
             return
         now = _clock()
@@ -147,9 +162,13 @@ class StepEar:
 
     def settle(self) -> None:
         """Count the steps of the main optimizer that were only counted as steps of the run."""
+        state = self.state
         if self._main is not None and self._settled_at >= 0:
-            self._main.steps += self.state.steps - self._settled_at
-            self._settled_at = self.state.steps
+            self._main.steps += state.steps - self._settled_at
+            self._settled_at = state.steps
+        if state.main_curve is not None and self._settled_points >= 0:
+            state.backward_calls += len(state.main_curve.values) - self._settled_points
+            self._settled_points = len(state.main_curve.values) if self._settled_at >= 0 else -1
 
     def _between_quiet_steps(self, now: float) -> None:
         optimizer = None if self._main is None else self._main.optimizer()
@@ -161,7 +180,7 @@ class StepEar:
     def _is_ordinary(self) -> bool:
         """One optimizer, one line that backpropagates, no scaler, and a loss whose value is at hand."""
         state = self.state
-        curve = state.curves.get(0)
+        curve = state.main_curve
         return (
             len(state.optimizers) == 1
             and self._main is not None
@@ -184,6 +203,8 @@ class StepEar:
         # The main optimizer is the first one to step, until another one steps twice while it does not.
         main = self._main
         if entry is main or main is None or main.optimizer() is None or entry.index in self._stepped_since_main:
+            if main is not None and entry is not main and entry.steps <= 2:
+                self.state.start_segment()
             self._main = entry
             self._stepped_since_main.clear()
             self._main_stepped(optimizer)
@@ -219,6 +240,8 @@ class StepEar:
         step = self.state.steps
         self.state.steps = step + 1
         self._read_rate(optimizer)
+        if self.state.passes.current is not None:
+            self.state.end_pass()
         if self._arriving:
             self._arriving = False
             self.finish_looks()
@@ -260,8 +283,9 @@ class StepEar:
         else:
             self._forwards.fall_asleep()
         self.state.quiet = not self.state.awake and self._is_ordinary()
-        if self.state.quiet:
+        if self.state.quiet and self.state.main_curve is not None:
             self._settled_at = self.state.steps
+            self._settled_points = len(self.state.main_curve.values)
         self.state.wake_at = self.state.budget.next_look(self.state.steps)
         if self._max_steps:
             self.state.wake_at = min(self.state.wake_at, self._max_steps)

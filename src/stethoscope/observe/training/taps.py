@@ -23,13 +23,15 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
+from stethoscope.observe.training.hooks import ModuleHook
 from stethoscope.observe.training.losses import FUNCTIONS
 from stethoscope.observe.training.session import Session
-from stethoscope.observe.training.sites import Spot, spot
+from stethoscope.observe.training.sites import Spot, is_users, spot
 
 _is_compiling = torch.compiler.is_compiling
 _transform = torch._C._functorch.peek_interpreter_stack
 """None outside of torch.func transforms; inside of them tensors have no values that could be read."""
+_is_tracing = torch.jit.is_tracing
 _OPTIMIZER_FILE = Optimizer.step.__code__.co_filename if hasattr(Optimizer.step, "__code__") else ""
 Report = Callable[..., None]
 
@@ -55,16 +57,18 @@ class Taps:
         self._tap_compile()
         self._tap_copies()
         self._tap_grad_mode()
+        self._tap_autograd_contexts()
         self._state.on_discovery = self.discover
         self.discover(self._state.discovering > 0)
 
-    def take_off(self) -> None:
-        """Stop listening and put everything back as it was."""
+    def take_off(self, *, finish: bool = True) -> None:
+        """Stop listening and put everything back as it was; without `finish`, as a forked child must, no more."""
         self.discover(False)
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
-        self._session.end()
+        if finish:
+            self._session.end()
 
     def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         """Put a wrapper in the place of `owner.name`; taken off only if nobody else has wrapped it since."""
@@ -120,9 +124,9 @@ class Taps:
             @functools.wraps(original)
             def backward(tensors: Any, *args: Any, **kwargs: Any) -> Any:
                 nonlocal depth
-                if state.quiet and type(tensors) is Tensor and tensors.numel() == 1:
+                if state.quiet and state.main_curve and type(tensors) is Tensor and tensors.numel() == 1:
                     value = tensors.item()
-                    curve = state.curves[0]
+                    curve = state.main_curve
                     curve.steps.append(state.steps)
                     curve.values.append(value)
                     if not -state.alarm_above < value < state.alarm_above:  # true of NaN as well
@@ -188,7 +192,12 @@ class Taps:
         self._replace(
             scaler,
             "scale",
-            self._after("scaling", lambda args, kwargs, result: session.backwards.loss_scaled(result, args[1])),
+            self._after(
+                "scaling",
+                lambda args, kwargs, result: session.backwards.loss_scaled(
+                    result, (*args[1:], kwargs.get("outputs"))[0]
+                ),
+            ),
         )
 
     def _tap_clip(self, kind: str) -> None:
@@ -254,7 +263,7 @@ class Taps:
             self._depth.clear()
 
     def _module_begins(self, module: nn.Module, args: Any) -> None:
-        if _is_compiling() or _transform() is not None:
+        if _is_compiling() or _is_tracing() or _transform() is not None:
             return
         session = self._session
         state = self._state
@@ -269,7 +278,7 @@ class Taps:
                 session.forwards.forward_begins(entry, module, args, {})
 
     def _module_ended(self, module: nn.Module, args: Any, output: Any) -> None:
-        if _is_compiling() or _transform() is not None:
+        if _is_compiling() or _is_tracing() or _transform() is not None:
             return
         session = self._session
         state = self._state
@@ -329,11 +338,11 @@ class Taps:
         def tapped(*args: Any, **kwargs: Any) -> Any:
             forwards.fall_asleep()
             state.looker.disarm()
-            state.quiet = True  # nothing wakes the hooks meanwhile
+            state.quiet, forwards.may_wake = False, False
             try:
                 return original(*args, **kwargs)
             finally:
-                state.quiet = False
+                forwards.may_wake = True
                 forwards.wake()
 
         return tapped
@@ -345,7 +354,7 @@ class Taps:
         def make(original: Any) -> Any:
             @functools.wraps(original)
             def enter(context: Any) -> Any:
-                if not forwards.hears and not (state.compiled and _is_compiling()):
+                if not forwards.hears and not (state.compiled and _is_compiling()) and _is_called_by_user():
                     state.quiet = False
                     forwards.wake()
                 return original(context)
@@ -368,6 +377,31 @@ class Taps:
 
         self._replace(torch.set_grad_enabled, "__init__", make_setter)
 
+    def _tap_autograd_contexts(self) -> None:
+        """Contexts in which the listening must hold back."""
+        state = self._state
+
+        def note_anomaly_mode(original: Any) -> Any:
+            @functools.wraps(original)
+            def made(context: Any, *args: Any, **kwargs: Any) -> None:
+                state.table.stop()  # it is about to read whether anomaly mode is on, to put it back later
+                original(context, *args, **kwargs)
+
+            return made
+
+        for context in (torch.autograd.detect_anomaly, torch.autograd.set_detect_anomaly):
+            self._replace(context, "__init__", note_anomaly_mode)
+
+        def note_saving(original: Any) -> Any:
+            @functools.wraps(original)
+            def enter(context: Any) -> Any:
+                state.hooked_saves = True
+                return original(context)
+
+            return enter
+
+        self._replace(torch.autograd.graph.saved_tensors_hooks, "__enter__", note_saving)
+
     def _stop_hearing_inside(self) -> None:
         """Hooks on layers would change what the compiler builds, and so perhaps the last bit of the results."""
         state = self._state
@@ -385,12 +419,7 @@ class Taps:
 def _without_our_hooks(state: dict[str, Any]) -> dict[str, Any]:
     """A module's state as it would be if nobody listened."""
     tables = [table for name, table in state.items() if name.startswith("_forward_") and isinstance(table, dict)]
-    ours = {
-        number
-        for table in tables
-        for number, hook in table.items()
-        if getattr(hook, "__module__", "").startswith("stethoscope.observe.")
-    }
+    ours = {number for table in tables for number, hook in table.items() if isinstance(hook, ModuleHook)}
     if not ours:
         return state
     clean = dict(state)
@@ -398,6 +427,14 @@ def _without_our_hooks(state: dict[str, Any]) -> dict[str, Any]:
         if name.startswith("_forward_") and isinstance(table, dict):
             clean[name] = type(table)((number, hook) for number, hook in table.items() if number not in ours)
     return clean
+
+
+def _is_called_by_user() -> bool:
+    """Whether gradients are switched off by the user's own code, and not inside of torch (clipping does so)."""
+    frame = sys._getframe(2)
+    if frame.f_code.co_name == "decorate_context":
+        return not getattr(frame.f_locals.get("func"), "__module__", "torch.").startswith("torch.")
+    return is_users(frame.f_code)
 
 
 def _first_argument(report: Report, args: Any, kwargs: Any, result: Any) -> None:

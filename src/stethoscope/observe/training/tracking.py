@@ -26,6 +26,7 @@ class LoaderTap:
         self.loaders: list[dict[str, Any]] = []
         self._known: weakref.WeakSet[Any] = weakref.WeakSet()
         self._original: Callable[..., Any] | None = None
+        self._tapped: Callable[..., Any] | None = None
 
     def put_on(self, session: Session) -> None:
         """Start noting."""
@@ -37,12 +38,12 @@ class LoaderTap:
             note(loader)
             return original(loader)
 
-        self._original = original
+        self._original, self._tapped = original, tapped
         DataLoader.__iter__ = tapped
 
     def take_off(self) -> None:
         """Put the original back."""
-        if self._original is not None:
+        if self._original is not None and DataLoader.__iter__ is self._tapped:
             DataLoader.__iter__ = self._original
 
     def _iterated(self, loader: Any) -> None:

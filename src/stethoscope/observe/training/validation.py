@@ -26,6 +26,8 @@ class PassEntry:
     samples: int = 0
     inputs: set[int] = field(default_factory=set)
     loss_calls: int = 0
+    loss_counted: int = 0
+    """Calls whose value was read: all on the CPU, the first few elsewhere."""
     loss_sum: float = 0.0
     right: int = 0
     judged: int = 0
