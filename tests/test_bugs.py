@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from programs_run import alarms, findings_of
 
+from programs_run import alarms, findings_of
 from stethoscope.core.rule import Rule
 from stethoscope.rules import all_rules
 

@@ -92,7 +92,7 @@ def run(
         recording = Recording(
             settings,
             record,
-            store=Path(settings.store),
+            store=directory / settings.store,  # the script may leave the directory
             arguments=arguments,
             suppressions=allowed_in_script(_text_of(script.file), script.file),
             max_steps=max_steps,
@@ -101,6 +101,7 @@ def run(
         recordings.append(recording)
         return recording
 
+    json, html = (p if p is None or str(p) == "-" else directory / p for p in (json, html))
     owner = os.getpid()
     arguments.put_on()
     arrival = Arrival("torch", lambda: _begin_listening(begin))

@@ -28,7 +28,7 @@ def test_a_script_that(what: str, pair: Pair) -> None:
     assert "Traceback" not in said
     report = json.loads((listened.directory / "findings.json").read_text())
     assert report["summary"]["errors"] == 0
-    assert report["summary"]["not_checked"]
+    assert report["summary"]["not_checked"] or report["summary"]["notices"]
 
 
 def test_a_store_that_cannot_be_written_costs_one_sentence_and_no_training(pair: Pair) -> None:

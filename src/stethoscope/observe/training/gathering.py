@@ -6,6 +6,7 @@ accelerator stay there until `send`, and are read when the copy has arrived.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,8 +63,11 @@ class Gather:
                 self._event: Any = torch.cuda.Event()
                 self._event.record()
 
-    def take(self) -> Gathered:
-        """The values gathered since the last call; waits for those on an accelerator."""
+    def take(self, below: int = sys.maxsize) -> Gathered:
+        """The values gathered since the last call; waits for those on an accelerator.
+
+        Slots from `below` on are dropped: they belong to a look that has not ended.
+        """
         if self._arriving is not None:
             if hasattr(self, "_event"):
                 self._event.synchronize()
@@ -76,7 +80,9 @@ class Gather:
                 self._buffer[self._end : self._end + few.numel()] = far[at : at + few.numel()]
                 at += few.numel()
                 self._end += few.numel()
-        got = Gathered(self._slots, self._starts, self._buffer[: self._end])
+        count = next((n for n, slot in enumerate(self._slots) if slot >= below), len(self._slots))
+        end = self._starts[count] if count < len(self._slots) else self._end
+        got = Gathered(self._slots[:count], self._starts[:count], self._buffer[:end])
         self._end = 0
         self._slots, self._starts, self._remote, self._arriving = [], [], [], None
         return got

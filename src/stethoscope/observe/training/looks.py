@@ -242,10 +242,18 @@ class Looker:
         steps, self._closed, self._base = self._closed, [], 0
         if not steps:
             return []
-        layers = layer_table(self._book.layers, self._outputs.take(), self._output_gradients.take(), len(steps))
-        parameters = parameter_table(
-            self._book.parameters, self._before.take(), self._after.take(), self._gradients.take(), len(steps)
+        below = len(steps) * SLOTS
+        layers = layer_table(
+            self._book.layers, self._outputs.take(below), self._output_gradients.take(below), len(steps)
         )
+        parameters = parameter_table(
+            self._book.parameters,
+            self._before.take(below),
+            self._after.take(below),
+            self._gradients.take(below),
+            len(steps),
+        )
+        self._taken.clear()
         return [Look(step, layers[n], parameters[n]) for n, step in enumerate(steps)]
 
     def unit_facts(self, step: int) -> tuple[Units, ...]:

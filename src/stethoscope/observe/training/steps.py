@@ -74,8 +74,7 @@ class StepEar:
         known = self._entry_of.get(optimizer)
         if known is not None:
             return known
-        self.settle()
-        self._settled_at = self._settled_points = -1
+        self._end_counting()
         self.state.quiet = False
         again = next((e for e in self.state.optimizers if e.optimizer() is None and e.made_at == place), None)
         if again is None and len(self.state.optimizers) >= MOST_OPTIMIZERS:
@@ -148,8 +147,7 @@ class StepEar:
         """The hook behind every step of every optimizer; in the quiet it counts, and reads the clock."""
         state = self.state
         if not state.quiet or id(optimizer) != self._only_optimizer:
-            self.settle()
-            self._settled_at = -1
+            self._end_counting()
             self._step_ended(optimizer)
             return
         now = _clock()
@@ -168,7 +166,12 @@ class StepEar:
             self._settled_at = state.steps
         if state.main_curve is not None and self._settled_points >= 0:
             state.backward_calls += len(state.main_curve.values) - self._settled_points
-            self._settled_points = len(state.main_curve.values) if self._settled_at >= 0 else -1
+            self._settled_points = len(state.main_curve.values)
+
+    def _end_counting(self) -> None:
+        """The quiet is over: from here on steps and backward passes are counted one by one."""
+        self.settle()
+        self._settled_at = self._settled_points = -1
 
     def _between_quiet_steps(self, now: float) -> None:
         optimizer = None if self._main is None else self._main.optimizer()
@@ -262,8 +265,7 @@ class StepEar:
 
     def _between_steps(self, now: float) -> None:
         """Decide about the coming step: is it looked at, and attended to in full?"""
-        self.settle()
-        self._settled_at = -1
+        self._end_counting()
         self.state.budget.ordinary_steps(self._ordinary_steps)
         self._ordinary_steps.clear()
         looking = self.state.looking = self.state.budget.wants(self.state.steps)
