@@ -253,3 +253,19 @@ def test_a_forward_pass_after_the_last_step_spoils_no_look(listening: Any) -> No
 
     assert session.state.notices == []
     assert history.telemetry.steps.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_the_gradients_of_a_loss_that_jumps_are_looked_at(listening: Any) -> None:
+    model = _model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
+    with listening() as session:
+        for step in range(300):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(torch.randn(4, 8)), torch.zeros(4, dtype=torch.long))
+            (loss * (1000 if step == 260 else 1)).backward()
+            optimizer.step()
+        telemetry = session.history().telemetry
+
+    looked = telemetry.steps.tolist()
+    assert {260, 261, 262} <= set(looked)
+    assert telemetry.parameter("gradient_rms")[looked.index(260)].max() > 1

@@ -79,7 +79,10 @@ class BackwardEar:
 
     def _loss_jumped(self, loss: Tensor, value: float) -> None:
         """The loss is out of line, or no number: look closely from here on."""
-        self.state.budget.anomaly()
+        # The gradients of this very loss are still to come: they are looked at, too.
+        if self.state.budget.anomaly():
+            self.state.looking = self.state.awake = True
+        self.state.quiet = False
         self.state.wake_at = 0
         if value - value != 0.0 and self.state.birth is None:
             self._trace_birth(loss)

@@ -70,10 +70,12 @@ class Budget:
             return -(-step // self.every) * self.every
         return step if self._anomaly_looks_left else max(step, self._next)
 
-    def anomaly(self) -> None:
-        """Something jumped: look closely for a few steps, outside the budget."""
-        if not self.every and self._anomaly_looks < MOST_ANOMALY_LOOKS:
-            self._anomaly_looks_left = max(self._anomaly_looks_left, ANOMALY_LOOKS)
+    def anomaly(self) -> bool:
+        """Something jumped: look closely for a few steps, outside the budget; False when that was done often enough."""
+        if self.every or self._anomaly_looks >= MOST_ANOMALY_LOOKS:
+            return False
+        self._anomaly_looks_left = max(self._anomaly_looks_left, ANOMALY_LOOKS)
+        return True
 
     @property
     def is_dense(self) -> bool:
