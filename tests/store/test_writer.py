@@ -104,6 +104,7 @@ def test_kill_9_in_the_middle_of_writing_leaves_a_whole_beginning(tmp_path: Path
     body = """
 import threading
 writer.points("loss", 0, 0)
+writer.look(0, np.zeros((50, 10)), np.zeros((50, 8)))
 writer.flush(wait_s=30)
 threading.Timer(0.3, os.kill, (os.getpid(), 9)).start()
 step = 1
