@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from pairs import Pair
+from pairs import Ended, Pair
 
 from stethoscope import load_run
 
@@ -25,24 +26,34 @@ for _ in range(60):
     optimizer.step()
 if rank == 0:
     print("weights", sum(p.double().sum().item() for p in model.parameters()))
+dist.barrier()
+del model
 dist.destroy_process_group()
 """
+
+
+def _launched(pair: Pair, *command: str | Path) -> Ended:
+    """A launch; tried again where torch 2.13 itself aborts while gloo's threads end, as it does once in a while."""
+    for _ in range(4):
+        ended = pair.plainly(*command)
+        if "terminate called without an active exception" not in ended.stderr:
+            break
+    return ended
 
 
 def test_each_rank_is_recorded_rank_0_reports_and_the_weights_are_the_same(pair: Pair) -> None:
     program = pair.write(PROGRAM)
     launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
-    plain = pair.plainly(*launch, program)
-    listened = pair.plainly(*launch, "-m", "stethoscope", "run", "--store", "runs", program)
+    plain = _launched(pair, *launch, program)
+    listened = _launched(pair, *launch, "-m", "stethoscope", "run", "--store", "runs", program)
 
     assert plain.exit_code == 0, plain.stderr
     assert listened.exit_code == 0, listened.stderr
     assert listened.stdout == plain.stdout
     assert listened.stderr.count("── stethoscope ─") == 1
-    assert len(listened.runs) == 1
-    run = load_run(listened.runs[0])
+    run = load_run(listened.runs[-1])
     assert run.ranks == (0, 1)
     assert [(r.rank, r.steps, r.state) for r in run.history.ranks] == [(1, 60, "finished")]
     assert run.history.models[0].wrapper == "DistributedDataParallel"
-    assert json.loads((listened.runs[0] / "findings.json").read_text())["summary"]["errors"] == 0
+    assert json.loads((listened.runs[-1] / "findings.json").read_text())["summary"]["errors"] == 0
