@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+from functools import lru_cache
 from types import CodeType, FrameType
 
 from stethoscope.facts.code import Site
@@ -51,6 +52,7 @@ def spot(depth: int = 2) -> Spot | None:
     return None
 
 
+@lru_cache(maxsize=1024)
 def site_of(place: Spot | None) -> Site | None:
     """A readable site: path shortened to the working directory, function, and the line's text."""
     if place is None:
