@@ -18,15 +18,15 @@ DENSE_START = 16
 GROWTH = 1.15
 """After that the gap between looks grows by this factor while the budget alone would give fewer; so a run of
 n steps has at least 16 + 7 ln(n / 16) looks, whose share of the time goes to nothing."""
-LAST_OPENING_STEP = 2000
+LAST_OPENING_STEP = 1000
 ANOMALY_LOOKS = 5
 """Looks in a row after an anomaly."""
 MOST_ANOMALY_LOOKS = 100
 FEWEST_TIMED_STEPS = 8
 UNSEEN_SHARE = 1.25
 """The price of a look by the time spent in our own code: 1.0 (100 tiny layers) to 1.45 (MLP) were measured."""
-GUARD_CALLS = 5
-"""Calls of ours in an ordinary step: zero_grad, loss, backward, before and after the optimizer's step."""
+GUARD_CALLS = 3
+"""Calls of ours in an ordinary step: backward, before and after the optimizer's step."""
 COLD_CALL = 32
 """What a call costs in the middle of a training step, whose kernels have emptied the caches, by what it costs in a
 loop of its own: 9.5 microseconds were measured for five calls of 0.06."""

@@ -71,21 +71,30 @@ class GrowingCurve:
         )  # fmt: skip
 
 
+MEAN_STEPS = 20
+"""Steps whose mean loss is the first yardstick for a jump."""
+FLOOR_SHARE = 0.01
+"""A jump from a millionth of the first loss to ten millionths is noise; to a hundredth of it, it is none."""
+
+
 class SpikeGuard:
     """Notices a loss that jumps or stops being a number.
 
     A jump is a value above `factor` times a slow running mean; the mean follows with a memory of about 50 steps.
+    A loss that has all but vanished flickers by more than that, and says nothing: the mean counts as at least
+    `FLOOR_SHARE` of what it was at the start.
     """
 
     def __init__(self, factor: float = 4.0) -> None:
         self._factor = factor
         self._mean = math.nan
+        self._floor = 0.0
         self._seen = 0
 
     @property
     def limit(self) -> float:
         """Losses below this size are in line; 0 while too few have been seen."""
-        return self._factor * self._mean if self._seen > 20 else 0.0
+        return self._factor * max(self._mean, self._floor) if self._seen > MEAN_STEPS else 0.0
 
     def jumps(self, value: float) -> bool:
         """Take in a value; True when it is out of line."""
@@ -96,6 +105,8 @@ class SpikeGuard:
         if self._seen == 1:
             self._mean = size
             return False
-        jumped = self._seen > 20 and size > self._factor * self._mean
+        jumped = self._seen > MEAN_STEPS and size > self.limit
+        if self._seen == MEAN_STEPS:
+            self._floor = FLOOR_SHARE * self._mean
         self._mean += (size - self._mean) * 0.02 if self._seen > 50 else (size - self._mean) / self._seen
         return jumped

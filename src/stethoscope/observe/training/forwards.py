@@ -90,6 +90,7 @@ class ForwardEar:
         """Put the hooks on."""
         if not self.hears and self.may_wake:
             self.hears = True
+            self.state.on_hearing(True)
             for reference, entry in self._roots:
                 module = reference()
                 if module is not None:
@@ -97,7 +98,9 @@ class ForwardEar:
 
     def fall_asleep(self) -> None:
         """Nothing more to hear until the next look: ordinary steps shall find no hook on any module."""
-        self.hears = False
+        if self.hears:
+            self.hears = False
+            self.state.on_hearing(False)
         for handle in self._handles:
             handle.remove()
         self._handles.clear()

@@ -90,6 +90,10 @@ class State:
         """The next step that will be looked at."""
         self.discovering = DISCOVERY_STEPS
         self.on_discovery: Callable[[bool], None] = lambda on: None
+        self.on_hearing: Callable[[bool], None] = lambda on: None
+        """Told when forward passes begin or cease to be heard."""
+        self.on_attention: Callable[[bool], None] = lambda on: None
+        """Told when steps begin or cease to be attended to."""
         self.active: nn.Module | None = None
         """The root module whose forward pass is under way, when that is attended to."""
         self.forward_models: list[tuple[ModelEntry, bool]] = []

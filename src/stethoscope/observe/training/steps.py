@@ -269,6 +269,7 @@ class StepEar:
         self.state.budget.ordinary_steps(self._ordinary_steps)
         self._ordinary_steps.clear()
         looking = self.state.looking = self.state.budget.wants(self.state.steps)
+        was_attentive = self.state.attentive
         opening = self.state.steps < WATCHED_STEPS
         if looking and not opening:
             self._looks_since_attentive += 1
@@ -279,6 +280,8 @@ class StepEar:
             self.state.attentive = full
         else:
             self.state.attentive = opening
+        if self.state.attentive != was_attentive:
+            self.state.on_attention(self.state.attentive)
         self.state.awake = self.state.attentive or looking
         if self.state.awake:
             self._forwards.wake()
@@ -312,12 +315,13 @@ class StepEar:
             self._looked_optimizers.clear()
             if "looks" not in self.state.off:
                 self._close_look(step)
-            if not self.state.budget.wants(self.state.steps):
-                self.state.looker.disarm()
             spent = _clock() - began
             own = self.state.own_seconds + self.state.looker.seconds + spent
             self.state.looker.seconds = 0.0
             self.state.budget.looked_step(step, now - self._step_began + spent, own)
+            # Only now is it known when the next look is.
+            if not self.state.budget.wants(self.state.steps):
+                self.state.looker.disarm()
 
     def _close_look(self, step: int) -> None:
         self.state.looker.send()

@@ -11,6 +11,7 @@ import functools
 import sys
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -36,6 +37,28 @@ _OPTIMIZER_FILE = Optimizer.step.__code__.co_filename if hasattr(Optimizer.step,
 Report = Callable[..., None]
 
 
+@dataclass(frozen=True)
+class Replacement:
+    """A wrapper and what it stands in for; gives way to whatever anybody else has put there since."""
+
+    owner: Any
+    name: str
+    original: Any
+    wrapper: Any
+
+    def put_on(self) -> None:
+        """Put the wrapper there."""
+        self._exchange(self.original, self.wrapper)
+
+    def take_off(self) -> None:
+        """Put the original back."""
+        self._exchange(self.wrapper, self.original)
+
+    def _exchange(self, old: Any, new: Any) -> None:
+        if vars(self.owner).get(self.name) is old:
+            setattr(self.owner, self.name, new)
+
+
 class Taps:
     """Everything that connects a session to torch."""
 
@@ -43,6 +66,10 @@ class Taps:
         self._session = session
         self._state = session.state
         self._undo: list[Callable[[], None]] = []
+        self._for_losses: list[Replacement] = []
+        """Needed while forward passes are heard."""
+        self._for_protocol: list[Replacement] = []
+        """Needed at attentive steps."""
         self._met: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._discovery: list[Any] = []
         self._depth: list[nn.Module] = []
@@ -59,28 +86,39 @@ class Taps:
         self._tap_grad_mode()
         self._tap_autograd_contexts()
         self._state.on_discovery = self.discover
+        self._state.on_hearing = functools.partial(self._switch, self._for_losses)
+        self._state.on_attention = functools.partial(self._switch, self._for_protocol)
         self.discover(self._state.discovering > 0)
 
     def take_off(self, *, finish: bool = True) -> None:
         """Stop listening and put everything back as it was; without `finish`, as a forked child must, no more."""
         self.discover(False)
+        self._state.on_hearing = self._state.on_attention = lambda on: None
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
         if finish:
             self._session.end()
 
-    def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
-        """Put a wrapper in the place of `owner.name`; taken off only if nobody else has wrapped it since."""
+    def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> Replacement:
+        """Put a wrapper in the place of `owner.name`."""
         original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
-        wrapper = make(original)
-        setattr(owner, name, wrapper)
+        replacement = Replacement(owner, name, original, make(original))
+        replacement.put_on()
+        self._undo.append(replacement.take_off)
+        return replacement
 
-        def undo() -> None:
-            if getattr(owner, name) is wrapper:
-                setattr(owner, name, original)
+    def _switch(self, which: list[Replacement], on: bool) -> None:
+        """Ordinary steps pass through what is not listened to then as if we were not there.
 
-        self._undo.append(undo)
+        Compilers remember the very functions that they have traced: once one is at work, nothing is switched.
+        """
+        if not self._state.compiled:
+            for replacement in which:
+                if on:
+                    replacement.put_on()
+                else:
+                    replacement.take_off()
 
     def _after(self, part: str, report: Report, *, loop: bool = False) -> Callable[[Any], Any]:
         """A wrapper that reports (arguments, result) after the original; with `loop`, at attentive steps only."""
@@ -111,7 +149,7 @@ class Taps:
             if hasattr(F, name):
                 report = functools.partial(self._session.losses.loss_called, name)
                 functools.update_wrapper(report, self._session.losses.loss_called)
-                self._replace(F, name, self._after("losses", report, loop=True))
+                self._for_losses.append(self._replace(F, name, self._after("losses", report, loop=True)))
 
     def _tap_backward(self) -> None:
         session, state = self._session, self._state
@@ -179,7 +217,7 @@ class Taps:
         cleared = session.steps.gradients_cleared
         for owner in (Optimizer, nn.Module):
             report = functools.partial(_first_argument, cleared)
-            self._replace(owner, "zero_grad", self._after("zero_grad", report, loop=True))
+            self._for_protocol.append(self._replace(owner, "zero_grad", self._after("zero_grad", report, loop=True)))
         for kind in ("norm", "value"):
             self._tap_clip(kind)
         for scheduler in vars(lr_scheduler).values():
