@@ -217,7 +217,10 @@ class Taps:
         cleared = session.steps.gradients_cleared
         for owner in (Optimizer, nn.Module):
             report = functools.partial(_first_argument, cleared)
-            self._for_protocol.append(self._replace(owner, "zero_grad", self._after("zero_grad", report, loop=True)))
+            replacement = self._replace(owner, "zero_grad", self._after("zero_grad", report, loop=True))
+            # A change of nn.Module would empty Python's caches of every layer's attributes.
+            if owner is Optimizer:
+                self._for_protocol.append(replacement)
         for kind in ("norm", "value"):
             self._tap_clip(kind)
         for scheduler in vars(lr_scheduler).values():
