@@ -230,6 +230,39 @@ def test_a_compiled_model_is_heard_from_outside_and_says_so(listening: Any) -> N
     assert np.isfinite(history.telemetry.parameter("update_ratio")).all()
 
 
+def test_a_model_that_was_compiled_before_is_not_compiled_again(listening: Any) -> None:
+    from torch._dynamo.utils import counters
+
+    def graphs(**options: Any) -> int:
+        torch.compiler.reset()
+        counters.clear()
+        model = _classifier()
+        compiled = torch.compile(model, backend="eager")
+        with listening(only=[model], **options) as session:
+            kept = _train(compiled)
+            history = session.history()
+        assert kept is not None
+        assert [p.name for p in history.parameters] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+        return int(counters["stats"]["unique_graphs"])
+
+    assert graphs() == graphs(every=1) == 1
+
+
+def test_ordinary_steps_find_no_hook_and_no_tap_that_they_do_not_need(listening: Any) -> None:
+    model = _classifier()
+    plain = F.cross_entropy
+    with listening() as session:
+        optimizer = _train(model, steps=200)
+        while not session.state.quiet:
+            F.cross_entropy(model(torch.randn(8, 4)), torch.zeros(8, dtype=torch.long)).backward()
+            optimizer.step()
+        hooked = [m for m in model.modules() if m._forward_hooks or m._forward_pre_hooks]
+        loss = F.cross_entropy
+
+    assert hooked == []
+    assert loss is plain
+
+
 def test_listening_adds_no_graph_break(listening: Any) -> None:
     import torch._dynamo as dynamo
 

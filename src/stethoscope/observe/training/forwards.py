@@ -52,6 +52,12 @@ class ForwardEar:
             return None
         return self.state.book.add_root(module, place)
 
+    def take_in_given(self) -> None:
+        """Take in the models that are listened to and no others, before they are called."""
+        for module in [reference() for reference in self._only or ()]:
+            if module is not None:
+                self.model_called(module, None)
+
     def listen_to(self, module: nn.Module, entry: ModelEntry) -> bool:
         """Hear a root module being called from now on; False when that is not possible.
 

@@ -51,7 +51,7 @@ def layer_table(layers: Sequence[LayerEntry], outputs: Gathered, gradients: Gath
         table[_rows(gradients.slots, len(layers)), 7:] = np.array(
             (found.rms, found.zero_share, found.nonfinite_share), np.float32
         ).T
-    return table.reshape(looks, len(layers), -1)
+    return table.reshape(looks, len(layers), len(LAYER_STATISTICS))
 
 
 def parameter_table(
@@ -76,7 +76,7 @@ def parameter_table(
                 table[rows, 6] = update / np.maximum(weight, 1e-12)
                 if gradients.slots:
                     table[gradient_rows, 7] = _descent(parameters, before, gradients, change)
-    return table.reshape(looks, len(parameters), -1)
+    return table.reshape(looks, len(parameters), len(PARAMETER_STATISTICS))
 
 
 def _descent(

@@ -8,6 +8,7 @@ tap is the original.
 from __future__ import annotations
 
 import functools
+import gc
 import sys
 import weakref
 from collections.abc import Callable
@@ -85,6 +86,9 @@ class Taps:
         self._tap_copies()
         self._tap_grad_mode()
         self._tap_autograd_contexts()
+        if _has_compiled():
+            self._stop_hearing_inside()
+            self._session.forwards.take_in_given()
         self._state.on_discovery = self.discover
         self._state.on_hearing = functools.partial(self._switch, self._for_losses)
         self._state.on_attention = functools.partial(self._switch, self._for_protocol)
@@ -455,6 +459,17 @@ class Taps:
             "layers inside a compiled model are not listened to (hooks would change what is compiled); "
             "its parameters, gradients, updates and losses are"
         )
+
+
+def _has_compiled() -> bool:
+    """Whether there is a compiled model already: hooks that its first call meets would be traced into the graph."""
+    frames = sys.modules.get("torch._dynamo.eval_frame")
+    if not getattr(frames, "cached_backends", None):
+        return False
+    modules = (each for each in gc.get_objects() if issubclass(type(each), nn.Module))
+    return any(
+        type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None for module in modules
+    )
 
 
 def _without_our_hooks(state: dict[str, Any]) -> dict[str, Any]:
