@@ -96,6 +96,7 @@ def run(
             arguments=arguments,
             suppressions=allowed_in_script(_text_of(script.file), script.file),
             max_steps=max_steps,
+            live=not quiet,
         )
         recording.open_store()
         recordings.append(recording)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from stethoscope.core.finding import Diagnosis
 from stethoscope.core.rule import Rule
 from stethoscope.core.settings import Settings
+from stethoscope.diagnose.live import Live, in_a_line
 from stethoscope.diagnose.run import diagnose
 from stethoscope.diagnose.select import needed_parts, read_limits, select
 from stethoscope.diagnose.suppress import Suppressions, allowed_in_settings
@@ -65,6 +66,7 @@ class Recording:
         only: models to listen to; all that are called when None.
         arguments: what the script was asked to do, where that is listened to already.
         max_steps: ends the run after this many steps when above 0.
+        live: say on standard error, while training goes on, what is already sure.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Recording:
         arguments: ArgumentTap | None = None,
         suppressions: Suppressions | None = None,
         max_steps: int = 0,
+        live: bool = True,
     ) -> None:
         self.settings = settings
         self.rules: tuple[type[Rule], ...] = select(settings.only, settings.without)
@@ -94,6 +97,7 @@ class Recording:
         self._store = store
         self._only = None if only is None else list(only)
         self._max_steps = max_steps
+        self._live = Live() if live and self.launch.rank == 0 else None
         self._arguments = arguments or ArgumentTap()
         self._taps: Any = None
         self._loaders: Any = None
@@ -133,6 +137,7 @@ class Recording:
                 only=self._only,
                 max_steps=self._max_steps,
                 sink=self.writer,
+                verdict=self._announce if self._live is not None else None,
             )
             self._taps, self._loaders = Taps(session), LoaderTap()
             self._taps.put_on()
@@ -166,6 +171,12 @@ class Recording:
             return History(finished=finished, ended_by=ended_by)
         return self.session.history(finished=finished, ended_by=ended_by)
 
+    def _announce(self, history: History) -> None:
+        """Say what is sure by now, a line for each finding."""
+        if self._live is not None and self.is_mine:
+            for one in self._live.news(self.judge(history), history.steps):
+                print(in_a_line(one), file=sys.stderr, flush=True)
+
     def judge(self, history: History) -> Diagnosis:
         """What the rules say; nothing, and why, when nothing trained."""
         if not history.loop.backward_calls and not any(optimizer.steps for optimizer in history.optimizers):
@@ -174,7 +185,8 @@ class Recording:
         notices = list(found.notices)
         if self.writer is not None and self.writer.trouble:
             notices.append(self.writer.trouble)
-        return replace(found, notices=tuple(notices))
+        announced = tuple(self._live.announced) if self._live is not None else ()
+        return replace(found, notices=tuple(notices), announced=announced)
 
     def _why_nothing_was_heard(self, history: History) -> str:
         """One sentence for a script that trains nothing here."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stethoscope.observe.training.budget import ANOMALY_LOOKS, DENSE_START, LAST_OPENING_STEP, Budget
+from stethoscope.observe.training.verdicts import Verdicts
 
 
 def _simulate(budget: Budget, steps: int, step_s: float, look_s: float) -> list[int]:
@@ -62,3 +63,17 @@ def _look(budget: Budget, step: int) -> bool:
     if wants:
         budget.looked_step(step, 0.003, 0.001)
     return wants
+
+
+def test_verdicts_come_each_time_the_steps_have_doubled_and_then_as_the_time_allows() -> None:
+    given: list[int] = []
+    verdicts = Verdicts(lambda: given.append(0))
+    for step in range(1, LAST_OPENING_STEP + 1):
+        if step >= verdicts.due_at:
+            verdicts.give(step)
+            given[-1] = step
+
+    assert given == [60, 120, 240, 480, 960]
+    verdicts._price = 1e9
+    assert verdicts.give(1920) == 0.0
+    assert len(given) == 5

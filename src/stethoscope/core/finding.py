@@ -165,6 +165,18 @@ class CannotTell:
 
 
 @dataclass(frozen=True)
+class Announcement:
+    """What was said of a finding while training went on."""
+
+    rule: str
+    step: int
+    """Steps done when it was said."""
+    title: str
+    source: str = ""
+    """`file:line`, or empty."""
+
+
+@dataclass(frozen=True)
 class Diagnosis:
     """All that the rules said about one set of facts."""
 
@@ -178,6 +190,8 @@ class Diagnosis:
     """Findings that the user allowed, with a reason."""
     broken: tuple[CannotTell, ...] = ()
     """Rules of ours that failed, and with what."""
+    announced: tuple[Announcement, ...] = ()
+    """What was said while training went on, in order."""
     notices: tuple[str, ...] = ()
     """What the listening itself has to say, a sentence each: a collector that failed, a disk that is full."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from importlib import metadata, resources
 from typing import Any
 
@@ -106,6 +107,7 @@ def _summary(diagnosis: Diagnosis) -> dict[str, Any]:
         "not_checked": [_cannot(cannot) for cannot in diagnosis.not_checked],
         "broken": [_cannot(cannot) for cannot in diagnosis.broken],
         "notices": list(diagnosis.notices),
+        "announced": [asdict(one) for one in diagnosis.announced],
     }
 
 

@@ -7,7 +7,7 @@ anomalies.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from torch import nn
 
@@ -19,6 +19,7 @@ from stethoscope.observe.training.history import history_of
 from stethoscope.observe.training.loss_calls import LossEar
 from stethoscope.observe.training.state import Sink, State
 from stethoscope.observe.training.steps import StepEar
+from stethoscope.observe.training.verdicts import Verdicts
 
 
 class Session:
@@ -31,6 +32,7 @@ class Session:
         only: listen to these models and no others; None for all that are called.
         max_steps: end the script, as `sys.exit(0)` would, after this many steps when above 0.
         sink: where to send what is heard, about once a second; None keeps it in memory.
+        verdict: called with the history so far, without its end, now and then; None for silence until the end.
     """
 
     def __init__(
@@ -42,13 +44,17 @@ class Session:
         only: Iterable[nn.Module] | None = None,
         max_steps: int = 0,
         sink: Sink | None = None,
+        verdict: Callable[[History], None] | None = None,
     ) -> None:
         self.state = State(Budget(budget, every), parts)
         self.state.sink = sink
         self.forwards = ForwardEar(self.state, only)
         self.losses = LossEar(self.state)
         self.backwards = BackwardEar(self.state)
+        self._verdict = verdict
         self.steps = StepEar(self.state, self.forwards, self.losses, self.send, max_steps)
+        if verdict is not None:
+            self.steps.verdicts = Verdicts(self.state.guard("verdicts")(self._give_verdict))
 
     def history(self, *, finished: bool = True, ended_by: str = "") -> History:
         """Everything heard so far."""
@@ -69,6 +75,10 @@ class Session:
         self.steps.settle()
         self.steps.finish_looks()
         sink.facts(history_of(self.state, finished=False, with_curves=False))
+
+    def _give_verdict(self) -> None:
+        if self._verdict is not None:
+            self._verdict(self.history(finished=False))
 
     def end(self) -> None:
         """Listening ends: finish what is under way and put everything of torch's back."""

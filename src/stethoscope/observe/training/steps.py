@@ -16,6 +16,7 @@ from stethoscope.observe.training.protocol import OptimizerEntry
 from stethoscope.observe.training.reduction import gradient_norm
 from stethoscope.observe.training.sites import Spot, spot
 from stethoscope.observe.training.state import DISCOVERY_STEPS, State
+from stethoscope.observe.training.verdicts import Verdicts
 
 WATCHED_STEPS = 50
 """The loop's protocol is watched in full for this many steps, and at looks after that."""
@@ -48,6 +49,7 @@ class StepEar:
         self._losses = losses
         self._send = send
         self._max_steps = max_steps
+        self.verdicts: Verdicts | None = None
         self._in_closure = False
         self._main: OptimizerEntry | None = None
         self._stepped_since_main: set[int] = set()
@@ -294,6 +296,10 @@ class StepEar:
         self.state.wake_at = self.state.budget.next_look(self.state.steps)
         if self._max_steps:
             self.state.wake_at = min(self.state.wake_at, self._max_steps)
+        if self.verdicts is not None:
+            if self.state.steps >= self.verdicts.due_at:
+                self.state.budget.spent(self.verdicts.give(self.state.steps))
+            self.state.wake_at = min(self.state.wake_at, self.verdicts.due_at)
         if now > self._snapshot_due:
             self._snapshot_due = now + SNAPSHOT_SECONDS
             began = _clock()
