@@ -12,10 +12,13 @@ from math import gcd
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.utils.dlpack import to_dlpack
 
 Array = NDArray[Any]
+_AS_THEY_ARE = frozenset((torch.float32, torch.float64, torch.int64, torch.int32))
+"""Types whose values numpy reads where they lie."""
 
 
 @lru_cache(maxsize=4096)
@@ -59,16 +62,15 @@ def sampled(tensor: Any, cap: int) -> Array:
     """At most `cap` values of a torch tensor as a 1-D numpy array; a view of it where that is possible.
 
     The tensor is any dense CPU tensor; bfloat16 and float16 come back as float32. Other devices copy only the
-    sampled values. Typed `Any` because torch is not imported to type it.
+    sampled values.
     """
-    count = tensor.numel()
-    stride = coprime_stride(count, cap)
-    if tensor.device.type == "cpu" and tensor.dtype.itemsize >= 4 and not tensor.is_complex():
-        values = as_array(tensor)
-        flat = values.reshape(-1) if values.flags.c_contiguous else values.ravel(order="K")
-        return flat[::stride]
     if not tensor.data_ptr():
         return np.zeros(0, np.float32)
+    stride = coprime_stride(tensor.numel(), cap)
+    if tensor.is_cpu and tensor.dtype in _AS_THEY_ARE:
+        values = np.from_dlpack(_Exported(tensor))  # asks for no copy, and leaves the graph alone
+        flat = values.reshape(-1) if values.flags.c_contiguous else values.ravel(order="K")
+        return flat[::stride]
     few = tensor.detach().reshape(-1)[::stride]
     if few.is_complex():
         few = few.abs()
