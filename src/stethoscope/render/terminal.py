@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -33,6 +33,10 @@ STYLES = {
     Role.QUIET: "dim",
 }
 NARROWEST = 40
+FEW_CHECKED = 8
+FEW_NAMES = 4
+FEW_REASONS = 6
+"""More rules or reasons than these are counted above the findings; the report has all of them."""
 TOP_LABELS = 14
 """Characters that a label above the findings takes."""
 
@@ -72,17 +76,27 @@ def _top(diagnosis: Diagnosis, history: History, width: int) -> Iterator[Line]:
     if history.ended_by:
         yield from _entry("ended by", f"{history.ended_by}: this is what was known by then", width)
     if diagnosis.checked:
-        yield from _entry("checked", ", ".join(sorted(diagnosis.checked)), width)
+        yield from _entry("checked", _few(sorted(diagnosis.checked), FEW_CHECKED, "rules"), width)
     label = "not possible"
-    for why, rules in sorted(reasons(diagnosis.not_checked).items()):
-        yield from _entry(label, f"{', '.join(sorted(rules))}: {why}", width)
+    # What keeps most rules from judging comes first.
+    unsure = sorted(reasons(diagnosis.not_checked).items(), key=lambda entry: (-len(entry[1]), entry[0]))
+    for why, rules in unsure[:FEW_REASONS]:
+        yield from _entry(label, f"{_few(sorted(rules), FEW_NAMES, 'rules')}: {why}", width)
         label = ""
+    left = sum(len(rules) for _, rules in unsure[FEW_REASONS:])
+    if left:
+        yield from _entry("", f"{left} more, each with its reason, in the report", width)
     for cannot in diagnosis.broken:
         yield from _entry("failed", f"{cannot.rule}: {cannot.why} (our fault, please report it)", width)
     for finding in diagnosis.silenced:
         yield from _entry("silenced", one_line(finding), width)
     for sentence in (*history.sampling.blind, *diagnosis.notices):
         yield from _entry("heard less", sentence, width)
+
+
+def _few(names: Sequence[str], most: int, what: str) -> str:
+    """All names while they are few, else how many there are."""
+    return ", ".join(names) if len(names) <= most else f"{len(names)} {what}, named in the report"
 
 
 def _entry(label: str, text: str, width: int) -> Iterator[Line]:
