@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from made_up import NOTE, SYMPTOM, WARNING, finding
+from made_up import NOTE, SYMPTOM, WARNING, finding, rule
 
-from stethoscope.core.finding import Finding, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Finding, Severity, Sureness
 from stethoscope.diagnose.explain import explain
+from stethoscope.diagnose.run import diagnose
 from stethoscope.facts.training import History
+from stethoscope.render.document import text_of
 
 
 def folded(*findings: Finding, **explains: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
@@ -94,3 +96,24 @@ def test_two_findings_of_one_symptom_are_named_once() -> None:
 
 def test_a_rule_does_not_explain_itself() -> None:
     assert len(explain((finding("a"), finding("a", title="other")), {"a": ("a",)}, History())) == 2
+
+
+def test_a_symptom_that_stands_alone_says_which_causes_were_looked_for() -> None:
+    pain = finding("pain", **SYMPTOM)
+    rules = (
+        rule("pain", says=[pain]),
+        rule("absent", explains=("pain",)),
+        rule("blind", says=[CannotTell("blind", "no validation data")], explains=("pain",)),
+        rule("unrelated"),
+    )
+    (alone,) = diagnose(History(), rules=rules).findings
+    assert (alone.ruled_out, alone.not_ruled_out) == (("absent",), ("blind",))
+    text = text_of(alone)
+    assert "looked for, and not there: absent\n" in text
+    assert "could not be judged: blind\n" in text
+
+
+def test_a_cause_rules_nothing_out() -> None:
+    rules = (rule("cause", says=[finding("cause")]), rule("absent", explains=("cause",)))
+    (alone,) = diagnose(History(), rules=rules).findings
+    assert alone.ruled_out == ()

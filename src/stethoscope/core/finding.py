@@ -146,6 +146,10 @@ class Finding:
     """Rules of the findings that follow from this one."""
     follows: tuple[Finding, ...] = ()
     """The folded findings themselves."""
+    ruled_out: tuple[str, ...] = ()
+    """Of a symptom that nothing explains: rules of causes that were looked for and are not there."""
+    not_ruled_out: tuple[str, ...] = ()
+    """And rules of causes that could not be judged."""
     proof: Proof | None = None
     rank: int = 0
     """1 is the first to look at; 0 before ranking."""

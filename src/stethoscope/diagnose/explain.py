@@ -43,6 +43,20 @@ def explain(
     return tuple(leaders.values())
 
 
+def rule_out(
+    finding: Finding, explains: Mapping[str, Sequence[str]], checked: Sequence[str], unsure: Sequence[str]
+) -> Finding:
+    """A symptom that stands alone, with the causes of it that were looked for; any other finding as it is."""
+    if finding.kind is not Kind.SYMPTOM:
+        return finding
+    causes = [rule for rule, symptoms in explains.items() if finding.rule in symptoms and rule != finding.rule]
+    return replace(
+        finding,
+        ruled_out=tuple(rule for rule in causes if rule in checked),
+        not_ruled_out=tuple(rule for rule in causes if rule in unsure),
+    )
+
+
 def _accounts_for(cause: Finding, finding: Finding, explains: Mapping[str, Sequence[str]]) -> bool:
     """Whether `finding` follows from `cause`: listed, no weaker, and not from before it."""
     if finding.rule == cause.rule or finding.rule not in explains.get(cause.rule, ()):

@@ -10,7 +10,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Diagnosis, Finding
 from stethoscope.core.rule import Rule
-from stethoscope.diagnose.explain import explain
+from stethoscope.diagnose.explain import explain, rule_out
 from stethoscope.diagnose.rank import rank
 from stethoscope.diagnose.select import check_limits
 from stethoscope.diagnose.suppress import Suppressions, suppress
@@ -56,9 +56,12 @@ def diagnose(
         if findings or not doubts:
             checked.append(rule.name)
     stay, silenced = suppress(said, allowed)
-    explained = explain(stay, {rule.name: rule.explains for rule in chosen}, history)
+    explains = {rule.name: rule.explains for rule in chosen}
+    silent = [name for name in checked if not any(finding.rule == name for finding in said)]
+    doubtful = [one.rule for one in unsure]
+    alone = [rule_out(finding, explains, silent, doubtful) for finding in explain(stay, explains, history)]
     return Diagnosis(
-        findings=rank(explained, history),
+        findings=rank(alone, history),
         checked=tuple(checked),
         not_checked=tuple(unsure),
         silenced=silenced,

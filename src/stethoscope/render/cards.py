@@ -12,6 +12,7 @@ LABELS = {
     "seen": "Seen",
     "why": "Why",
     "tried": "Tried",
+    "not": "Ruled out",
     "fix": "Fix",
     "unless": "Unless",
     "more": "More",

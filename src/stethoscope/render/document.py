@@ -8,6 +8,7 @@ error: <title>
    seen    <what was measured>   <value>   (healthy: <value>)
    why     <sureness>: <cause>
    tried   <what an experiment on a copy showed>
+   not     <causes that were looked for and are not there>
    fix     <one thing to do>
    unless  <when this is fine>
    also    <what follows from it>
@@ -43,6 +44,8 @@ LABELS = 8
 WIDEST_VALUES = 44
 """Characters that name and value of a reading may take together before columns give way to sentences."""
 CODE_INDENT = 2
+MOST_CAUSES = 8
+"""Causes that are named as ruled out; more are counted."""
 
 ROLE_OF = {Severity.ERROR: Role.ERROR, Severity.WARNING: Role.WARNING, Severity.NOTE: Role.NOTE}
 
@@ -54,6 +57,7 @@ def message_of(finding: Finding) -> Message:
         Section("seen", tuple(_reading(evidence) for evidence in finding.evidence)),
         Section("why", (Paragraph(cause),)),
         Section("tried", (Paragraph(_proof(finding.proof)),) if finding.proof else ()),
+        Section("not", tuple(_ruled_out(finding))),
         Section("fix", tuple(part for fix in finding.fixes for part in _fix(fix, finding.place))),
         Section("unless", (Paragraph(read(finding.unless)),) if finding.unless else ()),
         Section("also", tuple(_consequences(finding.follows))),
@@ -188,6 +192,14 @@ def _consequences(follows: tuple[Finding, ...]) -> Iterator[Paragraph]:
     yield Paragraph(read(f"{amount(len(follows), 'finding')} seen beside it {verb} from this:"))
     for finding in follows:
         yield Paragraph((*read(finding.title), Piece(f" [{finding.rule}]", Role.RULE)), indent=CODE_INDENT)
+
+
+def _ruled_out(finding: Finding) -> Iterator[Paragraph]:
+    """Of a symptom that nothing explains: where there is no need to look, and where nobody could."""
+    if finding.ruled_out:
+        yield Paragraph(read(f"looked for, and not there: {_some(list(finding.ruled_out), MOST_CAUSES)}"))
+    if finding.not_ruled_out:
+        yield Paragraph(read(f"could not be judged: {_some(list(finding.not_ruled_out), MOST_CAUSES)}"))
 
 
 def _place_lines(message: Message, width: int) -> Iterator[Line]:

@@ -138,6 +138,8 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "unless": finding.unless,
         "explains": list(finding.explains),
         "follows": [_finding(consequence) for consequence in finding.follows],
+        "ruled_out": list(finding.ruled_out),
+        "not_ruled_out": list(finding.not_ruled_out),
         "proof": _proof(finding.proof),
     }
 
