@@ -106,7 +106,7 @@ def test_several_reasons_are_listed_above_the_summary() -> None:
 
 
 def test_many_rules_with_one_reason_are_counted() -> None:
-    cannot = tuple(CannotTell(f"rule-{n}", "no validation") for n in range(5)) + (CannotTell("other", "too short"),)
+    cannot = (*(CannotTell(f"rule-{n}", "no validation") for n in range(5)), CannotTell("other", "too short"))
     text = printed(replace(diagnosis_of(), not_checked=cannot), sample.trained())
     assert text.index("5 rules, named in the report: no validation\n") < text.index("other: too short\n")
 
