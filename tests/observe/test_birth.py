@@ -84,3 +84,18 @@ def test_weights_that_an_update_broke_are_told_from_a_forward_fault(listening: A
 
 def test_a_healthy_run_has_no_birth(listening: Any) -> None:
     assert _birth(listening, OPERATIONS["exp"], torch.zeros(2, 3)) is None
+
+
+def test_the_rows_of_the_batch_are_named(listening: Any) -> None:
+    poison = torch.tensor([[0.1, 0.1, 0.1], [3000.0, 3000.0, 3000.0]])
+    birth = _birth(listening, OPERATIONS["div"], poison)
+
+    assert birth is not None
+    assert (birth.rows, birth.number_type) == ((1,), "float32")
+
+
+def test_overflow_in_half_precision_is_told_by_its_type(listening: Any) -> None:
+    birth = _birth(listening, lambda h: torch.exp(h.half()).float(), torch.full((2, 3), 30.0))
+
+    assert birth is not None
+    assert (birth.operation, birth.number_type) == ("exp", "float16")

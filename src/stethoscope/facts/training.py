@@ -352,6 +352,10 @@ class Birth:
     """Whether operation and operands were read off the very graph that made it."""
     largest_weight: float = float("nan")
     """Largest absolute value among the sampled weights at that step."""
+    rows: tuple[int, ...] = ()
+    """The first rows of the batch at which it happened, at most 8; empty where rows and operands do not correspond."""
+    number_type: str = ""
+    """Type of the operands, such as `float16`; empty when unknown."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ was born.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +19,18 @@ from stethoscope.observe.training.models import ParameterEntry
 
 SINGULAR_SLOPES = ("sqrt", "pow", "norm", "linalg_vector_norm", "log", "div", "acos", "asin", "std", "atan2", "rsqrt")
 """Operations with a finite value whose derivative can be infinite."""
+
+
+MOST_ROWS = 8
+
+
+class Flaw(NamedTuple):
+    """What made an operation give values that are not finite."""
+
+    detail: str
+    where: Tensor
+    """Mask of the values concerned."""
+    number_type: str
 
 
 def find_birth(
@@ -38,17 +50,18 @@ def find_birth(
         bad = int((~torch.isfinite(inputs)).sum())
         if bad:
             detail = f"{bad:,} of {inputs.numel():,} values of the batch were not finite"
-            return Birth(step, "input", detail=detail, certain=True)
+            rows = _rows(~torch.isfinite(inputs), inputs)
+            return Birth(step, "input", detail=detail, certain=True, rows=rows)
     largest, broken = _weights(parameters)
     if broken:
         return _born_in_update(step, table, broken, largest)
     for node in reading.nodes if saved_values else ():
-        detail = singularity(node)
-        if detail:
+        flaw = singularity(node)
+        if flaw:
             made = table.find(reading.nodes, node)
             return Birth(
                 step, "forward", operation_of(node), made.module if made else "", made.site if made else None,
-                detail, True, largest,
+                flaw.detail, True, largest, _rows(flaw.where, inputs), flaw.number_type,
             )  # fmt: skip
     for node in reading.nodes if saved_values else ():
         if _is_broken(node):
@@ -95,50 +108,59 @@ def _saved(node: Any, name: str) -> Tensor | None:
     return value.detach() if isinstance(value, Tensor) and value.is_floating_point() else None
 
 
-def _count(mask: Tensor, what: str) -> str:
+def _flaw(mask: Tensor, what: str, operand: Tensor) -> Flaw | None:
     number = int(mask.sum())
-    return f"{number:,} of {mask.numel():,} {what}" if number else ""
+    if not number:
+        return None
+    return Flaw(f"{number:,} of {mask.numel():,} {what}", mask, str(operand.dtype).removeprefix("torch."))
+
+
+def _rows(mask: Tensor, inputs: Tensor | None) -> tuple[int, ...]:
+    """The rows of the batch that a mask concerns, where its first axis is that of the batch."""
+    if inputs is None or not mask.dim() or not inputs.dim() or mask.shape[0] != inputs.shape[0]:
+        return ()
+    return tuple(mask.flatten(1).any(dim=1).nonzero().flatten()[:MOST_ROWS].tolist())
 
 
 def _all_finite(tensor: Tensor | None) -> bool:
     return tensor is None or bool(torch.isfinite(tensor).all())
 
 
-def singularity(node: Any) -> str:
-    """What made this operation give no finite value, when its operands were finite; empty otherwise."""
+def singularity(node: Any) -> Flaw | None:
+    """What made this operation give no finite value, when its operands were finite; None otherwise."""
     operation = operation_of(node)
     operand, result = _saved(node, "self"), _saved(node, "result")
     if operation in ("log", "log2", "log10", "log1p") and operand is not None:
         edge = -1.0 if operation == "log1p" else 0.0
         bad = (operand <= edge) & torch.isfinite(operand)
         below = bool((operand < edge).any())
-        return _count(bad, f"values were {edge:g} or less" if below else f"values were {edge:g}")
+        return _flaw(bad, f"values were {edge:g} or less" if below else f"values were {edge:g}", operand)
     if operation == "div":
         divisor = _saved(node, "other")
-        return "" if divisor is None else _count(divisor == 0, "divisors were 0")
+        return None if divisor is None else _flaw(divisor == 0, "divisors were 0", divisor)
     if operation in ("sqrt", "rsqrt", "reciprocal", "exp", "expm1", "cosh", "sinh", "tan", "acosh", "atanh", "acos"):
         return _result_broken(operand, result)
     if operation == "pow" and operand is not None:
         exponent = getattr(node, "_saved_exponent", None)
         if isinstance(exponent, int | float):
             value = operand**exponent
-            return _count(~torch.isfinite(value) & torch.isfinite(operand), "powers were not finite")
+            return _flaw(~torch.isfinite(value) & torch.isfinite(operand), "powers were not finite", operand)
     if operation in ("softmax", "log_softmax") and result is not None:
-        return _count(torch.isnan(result), "results were NaN (rows of -inf only)")
+        return _flaw(torch.isnan(result), "results were NaN (rows of -inf only)", result)
     if operation in ("mul", "bmm", "mm", "addmm", "sum"):
         one = _saved(node, "mat1" if operation == "addmm" else "self")
         other = _saved(node, "other") if operation == "mul" else _saved(node, "mat2")
         if one is not None and other is not None and _all_finite(one) and _all_finite(other):
             product = one * other if operation == "mul" else one @ other
-            return _count(~torch.isfinite(product), "products overflowed")
-    return ""
+            return _flaw(~torch.isfinite(product), "products overflowed", one)
+    return None
 
 
-def _result_broken(operand: Tensor | None, result: Tensor | None) -> str:
+def _result_broken(operand: Tensor | None, result: Tensor | None) -> Flaw | None:
     if result is None or _all_finite(result) or not _all_finite(operand):
-        return ""
+        return None
     largest = float(result[torch.isfinite(result)].abs().max()) if torch.isfinite(result).any() else float("nan")
-    return _count(~torch.isfinite(result), f"results were not finite (largest finite one {largest:.3g})")
+    return _flaw(~torch.isfinite(result), f"results were not finite (largest finite one {largest:.3g})", result)
 
 
 def _is_broken(node: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ ALIKE = {
     "log2": "log", "log10": "log", "log1p": "log", "asin": "acos", "expm1": "exp", "log_softmax": "softmax",
     "linalg_vector_norm": "norm", "atan2": "div",
 }  # fmt: skip
+LARGEST = {"float16": "65,504", "bfloat16": "3.4e+38 with 3 digits"}
+"""Type to the largest number that it holds."""
 DEFAULT_CURE = ("Find the step's own traceback:", ("torch.autograd.set_detect_anomaly(True)",))
 
 
@@ -99,6 +102,8 @@ class NumericalInstability(Rule):
             evidence.append(
                 Evidence("largest weight at that step", f"{birth.largest_weight:.3g}", "below 100", "sampled")
             )
+        if birth.number_type in LARGEST:
+            evidence.append(Evidence("type of its operands", f"`{birth.number_type}`", "`float32` for this operation"))
         text, lines = CURES.get(ALIKE.get(birth.operation, birth.operation), DEFAULT_CURE)
         fixes = [f"{text}\n{code(*lines)}"]
         if birth.where == "input":
@@ -106,6 +111,14 @@ class NumericalInstability(Rule):
                 "Leave out or fill such samples where the data is read:\n"
                 + code("rows = rows[torch.isfinite(rows).all(dim=1)]")
             ]
+        elif birth.number_type in LARGEST:
+            fixes.insert(
+                0,
+                "Compute it in float32:\n"
+                + code(
+                    "with torch.autocast(device_type=x.device.type, enabled=False):", "    y = operation(x.float())"
+                ),
+            )
         elif grown or birth.where == "parameter":
             fixes.insert(
                 0,
@@ -115,8 +128,9 @@ class NumericalInstability(Rule):
         return self.finding(
             _title(birth),
             sureness=Sureness.CERTAIN if birth.certain and not grown else Sureness.LIKELY,
-            place=place_at(
-                birth.site, steps=(birth.step, max(seen.steps - 1, birth.step)), module=birth.module or None
+            place=replace(
+                place_at(birth.site, steps=(birth.step, max(seen.steps - 1, birth.step)), module=birth.module or None),
+                rows=birth.rows or None,
             ),
             evidence=evidence,
             cause=_cause(birth, grown),
@@ -129,6 +143,9 @@ class NumericalInstability(Rule):
         "square root, in the backward pass": _run(_born("backward", "sqrt", certain=False)),
         "softmax of a row that is all masked": _run(
             _born(operation="softmax", module="blocks.3.attention", detail="48 of 512 results were NaN")
+        ),
+        "overflow in half precision": _run(
+            _born(operation="exp", rows=(3, 17), number_type="float16", detail="2 of 64 results were not finite")
         ),
         "an operation that is not in the table": _run(_born(operation="cumprod")),
         "the data": _run(Birth(3, "input", detail="4 of 832 values of the batch were not finite", certain=True)),
@@ -193,4 +210,6 @@ def _cause(birth: Birth, grown: bool) -> str:
         return f"The weights had grown to {birth.largest_weight:.3g}, and {where} was the first to overflow."
     if birth.where == "backward":
         return f"{where} has a finite value and an infinite slope where its argument is 0."
-    return f"{where} has no finite result for these operands, which were finite themselves."
+    limit = LARGEST.get(birth.number_type)
+    why = f"; {birth.number_type} holds numbers up to {limit}" if limit else ""
+    return f"{where} has no finite result for these operands, which were finite themselves{why}."
