@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import runpy
+import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -269,3 +272,28 @@ def test_the_gradients_of_a_loss_that_jumps_are_looked_at(listening: Any) -> Non
     looked = telemetry.steps.tolist()
     assert {260, 261, 262} <= set(looked)
     assert telemetry.parameter("gradient_rms")[looked.index(260)].max() > 1
+
+
+def test_a_warning_of_torch_still_shows_the_users_line(listening: Any) -> None:
+    model = nn.Linear(3, 1)
+    with listening(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        F.mse_loss(model(torch.ones(4, 3)), torch.ones(4)).backward()
+
+    assert [one.filename for one in caught] == [__file__]
+
+
+def test_scripting_a_class_finds_the_names_round_it(listening: Any, tmp_path: Path) -> None:
+    script = tmp_path / "scripted.py"
+    script.write_text(
+        "import torch\n"
+        "def more(x: int) -> int:\n"
+        "    return x + 1\n"
+        "@torch.jit.script\n"
+        "class Counter:\n"
+        "    def __init__(self, x: int):\n"
+        "        self.x = more(x)\n"
+    )
+    with listening(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        assert runpy.run_path(str(script))["Counter"](2).x == 3

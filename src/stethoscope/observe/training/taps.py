@@ -35,7 +35,11 @@ _transform = torch._C._functorch.peek_interpreter_stack
 """None outside of torch.func transforms; inside of them tensors have no values that could be read."""
 _is_tracing = torch.jit.is_tracing
 _OPTIMIZER_FILE = Optimizer.step.__code__.co_filename if hasattr(Optimizer.step, "__code__") else ""
+_script = torch.jit.script
 Report = Callable[..., None]
+_HIDDEN = f"{__file__} (importlib._bootstrap)"
+"""The file of our wrappers: Python leaves frames of `importlib._bootstrap` out when it looks for the line that a
+warning is about, so that one raised by a tapped function still shows the user's."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,9 @@ class Taps:
     def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> Replacement:
         """Put a wrapper in the place of `owner.name`."""
         original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
-        replacement = Replacement(owner, name, original, make(original))
+        wrapper = make(original)
+        wrapper.__code__ = wrapper.__code__.replace(co_filename=_HIDDEN)
+        replacement = Replacement(owner, name, original, wrapper)
         replacement.put_on()
         self._undo.append(replacement.take_off)
         return replacement
@@ -381,6 +387,8 @@ class Taps:
 
         @functools.wraps(original)
         def tapped(*args: Any, **kwargs: Any) -> Any:
+            if original is _script:  # it looks up the names in a class in the frame of its caller: not this one
+                kwargs["_frames_up"] = kwargs.get("_frames_up", 0) + 1
             forwards.fall_asleep()
             state.looker.disarm()
             state.quiet, forwards.may_wake = False, False
