@@ -266,7 +266,8 @@ class LossCall:
     logs_sum_to_one: float = float("nan")
     """Share of watched rows whose exponentials sum to 1 within 1e-2; of losses that expect log-probabilities."""
     target_rows_sum_to_one: float = float("nan")
-    """Share of watched rows of a (samples, columns) target that lie in 0..1 and sum to 1."""
+    """Share of watched rows of a (samples, columns) target that lie in 0..1 and sum to 1; a target with one axis is
+    one row."""
     target_rows_one_hot: float = float("nan")
     """Share of watched rows of a (samples, columns) target with a single 1 and zeros."""
     target_whole: float = float("nan")
@@ -287,6 +288,10 @@ class LossCall:
     """How often each class was the target."""
     late_hits: tuple[int, ...] = ()
     """How often each class was the target and the answer."""
+    late_top_guess: float = float("nan")
+    """Share of the samples that got the most frequent answer of their own batch."""
+    late_top_truth: float = float("nan")
+    """Share of the samples that have the most frequent target of their own batch."""
     late_output_spread: float = float("nan")
     """Standard deviation of the outputs over the samples of a batch."""
     late_target_spread: float = float("nan")

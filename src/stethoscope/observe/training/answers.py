@@ -108,7 +108,14 @@ class Answers:
             name: tuple(int(n) for n in np.sum([getattr(answer, name) for answer in alike], axis=0))
             for name in ("guesses", "truths", "hits")
         }
+        judged = sum(totals["truths"])
+        tops = {
+            name: sum(int(getattr(a, name).max()) for a in alike if a.truths.size) / judged if judged else math.nan
+            for name in ("guesses", "truths")
+        }
         return {
+            "late_top_guess": tops["guesses"],
+            "late_top_truth": tops["truths"],
             "late_steps": (self.late[0].step, self.late[-1].step),
             "late_guesses": totals["guesses"],
             "late_truths": totals["truths"],

@@ -98,11 +98,6 @@ def kind_of(node: Any) -> str:
     return "linear" if operation in _LINEAR else operation
 
 
-def maker_of(tensor: Any) -> str:
-    """The operation that made a tensor, views left out; `linear` for matrix products and convolutions."""
-    return kind_of(made_by(getattr(tensor, "grad_fn", None)))
-
-
 def softmax_of(node: Any) -> tuple[int, tuple[int, ...]]:
     """Axis and shape of a softmax or log-softmax node; (-1, ()) for any other."""
     if node is None or operation_of(node) not in ("softmax", "log_softmax"):

@@ -160,6 +160,11 @@ def _log_likelihood(loss: Tensor, cores: list[_Core]) -> HandWritten | None:
     if two and target.shape == output.shape:
         value = -(target * output.log() + (1 - target) * (1 - output).log()).mean()
         return HandWritten("binary_cross_entropy", output, target, maker, _is_close(loss, value))
+    if not two and target.shape == output.shape and output.shape[1:].numel() == 1:
+        if bool(((target - target.round()).abs() > SAME).any()):
+            return None  # a weight, such as the advantage of an action, and no class
+        value = -(target * output.log()).mean()
+        return HandWritten("categorical", output, target, maker, _is_close(loss, value))
     if not two and output.dim() == 2 and output.shape[1] > 1:
         value = _mean_of_rows(output.log(), target)
         return None if value is None else HandWritten(

@@ -143,12 +143,16 @@ class LossEntry:
             self.column_sums.append(sums_to_one(whole.exp() if logarithms else whole, 0))
 
     def _see_kind_of_target(self, output: Tensor, target: Tensor) -> None:
-        if target.dim() == 2 and target.shape[1] > 1 and target.is_floating_point():
-            seen = row_shares(target)
+        rows = target.unsqueeze(0) if target.dim() == output.dim() == 1 else target
+        if rows.dim() == 2 and rows.shape[1] > 1 and rows.is_floating_point():
+            seen = row_shares(rows)
             self.target_rows += seen[0]
             self.target_rows_that_sum_to_one += seen[1]
             self.target_rows_one_hot += seen[2]
-            if self.computes in ("cross_entropy", "nll_loss", "categorical") and target.shape == output.shape:
+            if (
+                self.computes in ("cross_entropy", "nll_loss", "categorical")
+                and target.shape == output.shape == rows.shape
+            ):
                 self._count_classes(target.argmax(dim=1), output)
         values = sampled(target, 2048).astype(np.float64)
         self.labels += values.size
