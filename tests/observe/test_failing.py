@@ -20,7 +20,7 @@ def _weights(name: str = "plain", steps: int = 12) -> torch.Tensor:
 PLACES = [
     ("stethoscope.observe.training.reduction.moments", "looks"),
     ("stethoscope.observe.training.backwards.read", "backward passes"),
-    ("stethoscope.observe.training.losses.maker_of", "losses"),
+    ("stethoscope.observe.training.losses.made_by", "losses"),
     ("stethoscope.observe.training.protocol._snapshot", "backward passes"),
     ("stethoscope.observe.training.forwards.first_input", "models"),
     ("stethoscope.observe.training.models.ModelBook.add_root", "models"),

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from stethoscope.observe.training.birth import find_birth
 from stethoscope.observe.training.curves import SpikeGuard
-from stethoscope.observe.training.graph import Reading, operation_of, pairs, read
+from stethoscope.observe.training.graph import operation_of, pairs, read
+from stethoscope.observe.training.handwritten import recognise
 from stethoscope.observe.training.sites import Spot, is_users_file, spot
 from stethoscope.observe.training.state import State
 
@@ -103,7 +104,10 @@ class BackwardEar:
         if self.state.passes.current is not None:
             self.state.end_pass()
         if isinstance(loss, Tensor) and loss.grad_fn is not None:
+            if not any(entry.training_calls for entry in self.state.losses.entries.values() if entry.is_named):
+                self._hand_written(loss, place)
             self._read_graph(loss, place)
+        self.state.answer = None
         for optimizer in self.state.optimizers:
             self.state.take_in_tensors(optimizer)
             optimizer.backward_begins()
@@ -126,22 +130,29 @@ class BackwardEar:
         self.state.nodes.clear()
         if not self.state.table.made:
             self.state.table.fill(reading, is_users_file)
-        named = {entry.function for entry in self.state.losses.entries.values() if entry.training_calls}
-        if not named:
-            self._hand_written(loss, place, reading)
-
-    def _hand_written(self, loss: Tensor, place: Spot | None, reading: Reading) -> None:
-        """A loss that no function of torch's made: what can be known of it is in its graph."""
-        entry = self.state.losses.entry("backward", place)
-        entry.training_calls += 1
-        entry.watched += 1
-        entry.produced_by = operation_of(loss.grad_fn)
-        if entry.training_calls == 1 and loss.numel() == 1:
-            entry.first_value = float(loss.detach())
-        if reading.stretched is not None:
+        if reading.stretched is not None and (entry := self.state.losses.known("backward", place)) is not None:
             _, side, joint = reading.stretched
             other = (joint[0],) if side == (joint[0], 1) else (joint[0], 1)
             entry.output_shape, entry.target_shape, entry.broadcast_to = side, other, joint
+
+    def _hand_written(self, loss: Tensor, place: Spot | None) -> None:
+        """A loss that no function of torch's made: what can be known of it is in its graph."""
+        entry = self.state.losses.entry("backward", place)
+        entry.training_calls += 1
+        answer, node = self.state.answer or (None, -1)
+        found = None
+        if loss.numel() == 1 and not self.state.hooked_saves:
+            found = recognise(loss, answer, node)
+        if entry.training_calls == 1 and loss.numel() == 1:
+            entry.first_value = float(loss.detach())
+        if found is None:
+            entry.watched += 1
+            entry.produced_by = entry.produced_by or operation_of(loss.grad_fn)
+            return
+        entry.form = found.form
+        if not found.is_mean:
+            entry.reduction = "other"
+        entry.see(found.output, found.target, self.state.steps, found.maker)
 
     def _trace_birth(self, loss: Any) -> None:
         if "numerics" not in self.state.parts or not isinstance(loss, Tensor) or loss.grad_fn is None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stethoscope.observe.training.batches import fingerprint, first_input
 from stethoscope.observe.training.hooks import ModuleHook
@@ -110,7 +110,7 @@ class ForwardEar:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self.state.active = None
+        self.state.active = self.state.answer = None
         for optimizer in self.state.optimizers:
             optimizer.after_step = None
 
@@ -183,6 +183,8 @@ class ForwardEar:
         if self.state.active is module:
             self.state.active = None
             self.state.looker.open = False
+            if self.state.attentive and isinstance(output, Tensor) and output.grad_fn is not None:
+                self.state.answer = output.detach(), output.grad_fn._sequence_nr()
 
     def layer_called(self, module: nn.Module, output: Any) -> None:
         """While models are being discovered: a module of any kind returned."""

@@ -7,6 +7,7 @@ which module an operation belongs to, as long as the graph keeps its shape.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -55,6 +56,22 @@ VIEWS = frozenset(
 _LINEAR = frozenset(
     ["addmm", "mm", "bmm", "addbmm", "linear", "convolution", "mkldnn_convolution", "baddbmm", "addmv", "mv"]
 )
+RANGES = {
+    "relu": (0.0, math.inf),
+    "sigmoid": (0.0, 1.0),
+    "hardsigmoid": (0.0, 1.0),
+    "softmax": (0.0, 1.0),
+    "tanh": (-1.0, 1.0),
+    "softplus": (0.0, math.inf),
+    "exp": (0.0, math.inf),
+    "elu": (-1.76, math.inf),  # SELU, which is made of it, goes lowest
+    "silu": (-0.2785, math.inf),
+    "gelu": (-0.17, math.inf),
+    "log_softmax": (-math.inf, 0.0),
+    "log_sigmoid": (-math.inf, 0.0),
+}
+"""What activations can produce."""
+_BOUNDS = {"hardtanh": ("_saved_min_val", "_saved_max_val"), "clamp": ("_saved_min", "_saved_max")}
 _CASES = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _FRAME = re.compile(r'  File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
 
@@ -65,18 +82,39 @@ def operation_of(node: Any) -> str:
     return _CASES.sub("_", name).lower()
 
 
-def maker_of(tensor: Any) -> str:
-    """The operation that made a tensor, views left out; `linear` for matrix products and convolutions."""
-    node = getattr(tensor, "grad_fn", None)
+def made_by(node: Any) -> Any:
+    """The node that made a value, views of it left out; None when there is none."""
     for _ in range(20):
-        if node is None:
-            return ""
-        operation = operation_of(node)
-        if operation not in VIEWS:
-            return "linear" if operation in _LINEAR else operation
+        if node is None or operation_of(node) not in VIEWS:
+            return node
         inputs = [child for child, _ in node.next_functions if child is not None]
         node = inputs[0] if inputs else None
-    return ""
+    return None
+
+
+def kind_of(node: Any) -> str:
+    """The operation of a node; `linear` for matrix products and convolutions, empty for none."""
+    operation = operation_of(node) if node is not None else ""
+    return "linear" if operation in _LINEAR else operation
+
+
+def softmax_of(node: Any) -> tuple[int, tuple[int, ...]]:
+    """Axis and shape of a softmax or log-softmax node; (-1, ()) for any other."""
+    if node is None or operation_of(node) not in ("softmax", "log_softmax"):
+        return -1, ()
+    shape = shape_of(node) or ()
+    axis = int(node._saved_dim)
+    axis -= (1 << 64) * (axis >> 63)  # saved as an unsigned number
+    return (axis % len(shape), shape) if shape else (-1, ())
+
+
+def range_of(node: Any) -> tuple[float, float]:
+    """Least and greatest value that an activation can produce; infinite where there is no limit."""
+    operation = kind_of(node)
+    if operation in ("hardtanh", "clamp"):
+        low, high = (getattr(node, name, None) for name in _BOUNDS[operation])
+        return (-math.inf if low is None else float(low)), (math.inf if high is None else float(high))
+    return RANGES.get(operation, (-math.inf, math.inf))
 
 
 def past_views(node: Any) -> Any:
@@ -135,7 +173,8 @@ def read(loss: Tensor) -> Reading:
     return reading
 
 
-def _shape_of(node: Any) -> tuple[int, ...] | None:
+def shape_of(node: Any) -> tuple[int, ...] | None:
+    """Shape of the tensor that a node made."""
     metadata = getattr(node, "_input_metadata", None)
     if not metadata:
         return None
@@ -147,11 +186,11 @@ def _stretched_difference(nodes: list[Any]) -> Any:
     for node in nodes:
         if operation_of(node) not in ("sub", "rsub"):
             continue
-        result = _shape_of(node)
+        result = shape_of(node)
         sides = [child for child, _ in node.next_functions if child is not None]
         if result is None or len(result) != 2 or result[0] != result[1] or result[0] < 2 or len(sides) != 1:
             continue
-        side = _shape_of(sides[0]) if not hasattr(sides[0], "variable") else None
+        side = shape_of(sides[0]) if not hasattr(sides[0], "variable") else None
         if side in ((result[0], 1), (result[0],)):
             return node, side, result
     return None

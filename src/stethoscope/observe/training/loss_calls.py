@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stethoscope.observe.training.losses import LossEntry, accuracy, reduction_of
+from stethoscope.observe.training.answers import accuracy
+from stethoscope.observe.training.losses import LossEntry, reduction_of
 from stethoscope.observe.training.sites import spot
 from stethoscope.observe.training.state import State
 from stethoscope.observe.training.validation import ACCURACY_CALLS
@@ -42,6 +43,16 @@ class LossEar:
             self._training_loss(function, args, kwargs, output, target, result)
         self.state.own_seconds += _clock() - began
 
+    def loss_failed(self, function: str, args: Any, kwargs: Any, error: BaseException) -> None:
+        """A loss function raised: what it was given is the last that is heard of it."""
+        entry = self.state.losses.entry(function, spot(4))
+        entry.raised = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        output = args[0] if args else kwargs.get("input")
+        target = args[1] if len(args) > 1 else kwargs.get("target")
+        if torch.is_grad_enabled() and isinstance(output, Tensor):
+            entry.training_calls += 1
+            entry.see(output, target if isinstance(target, Tensor) else None, self.state.steps)
+
     def _evaluation_loss(self, function: str, output: Tensor, target: Any, result: Tensor) -> None:
         current = self.state.passes.current
         assert current is not None
@@ -64,7 +75,7 @@ class LossEar:
         entry: LossEntry = self.state.losses.entry(function, place)
         entry.training_calls += 1
         entry.reduction = reduction_of(kwargs, args, result)
-        entry.see(output, target if isinstance(target, Tensor) else None)
+        entry.see(output, target if isinstance(target, Tensor) else None, self.state.steps)
         if entry.training_calls == 1 and result.dim() == 0:
             entry.first_value = float(result.detach())
         if isinstance(target, Tensor):

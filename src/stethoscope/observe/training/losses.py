@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from stethoscope.facts.training import LossCall
-from stethoscope.observe.training.graph import maker_of
+from stethoscope.observe.training.answers import BINARY, Answers, distinct_values, row_shares, sums_to_one
+from stethoscope.observe.training.graph import kind_of, made_by, range_of, softmax_of
 from stethoscope.observe.training.sampling import sampled
 from stethoscope.observe.training.sites import Spot, site_of
 
@@ -26,9 +27,11 @@ FUNCTIONS = (
 )  # fmt: skip
 """Loss functions of `torch.nn.functional` that are listened to; the loss modules call these."""
 
-ELEMENTWISE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy_with_logits")
+REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+ELEMENTWISE = (*REGRESSION, "binary_cross_entropy_with_logits")
 CATEGORICAL = ("cross_entropy", "nll_loss", "multi_margin_loss")
-BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+LOGARITHMIC = ("nll_loss", "kl_div")
+"""Losses that expect log-probabilities."""
 MOST_CLASSES = 1000
 MOST_ROWS = 256
 """Rows looked at for accuracy and for whether they sum to one."""
@@ -60,34 +63,113 @@ class LossEntry:
     class_counts: Any = field(default_factory=lambda: np.zeros(0, np.int64))
     first_value: float = math.nan
     broadcast_to: tuple[int, ...] = ()
+    form: str = ""
+    clamped: str = ""
+    softmax: tuple[int, tuple[int, ...]] = (-1, ())
+    limits: tuple[float, float] = (-math.inf, math.inf)
+    """What the operation that made the output can produce."""
+    output_has_gradient: bool = True
+    target_has_gradient: bool = False
+    column_sums: list[float] = field(default_factory=list)
+    log_rows: int = 0
+    log_rows_that_sum_to_one: int = 0
+    target_rows: int = 0
+    target_rows_that_sum_to_one: int = 0
+    target_rows_one_hot: int = 0
+    target_whole: int = 0
+    target_outside: int = 0
+    target_excess: float = 0.0
+    target_values: set[float] | None = field(default_factory=set)
+    ignored: int = 0
+    labels: int = 0
+    answers: Answers = field(default_factory=Answers)
+    raised: str = ""
 
-    def see(self, output: Tensor, target: Tensor | None) -> None:
-        """Look at the values of one training call."""
+    @property
+    def computes(self) -> str:
+        """The function of torch's that this is or amounts to."""
+        return self.form or self.function
+
+    @property
+    def is_named(self) -> bool:
+        """Whether it is a function of torch's."""
+        return self.function != "backward"
+
+    def see(self, output: Tensor, target: Tensor | None, step: int, maker: Any = None) -> None:
+        """Look at the values of one training call; `maker` is the node that made the output, where that is known."""
         self.watched += 1
         self.output_shape = tuple(output.shape)
-        self.produced_by = self.produced_by or maker_of(output)
+        self._see_maker(made_by(output.grad_fn) if maker is None else maker)
         values = sampled(output, 2048)
         if values.size:
             self.output_min = float(np.fmin(self.output_min, values.min()))
             self.output_max = float(np.fmax(self.output_max, values.max()))
-        if self.function in CATEGORICAL and output.dim() >= 2 and output.shape[1] > 1:
+        if (
+            output.dim() >= 2
+            and output.shape[1] > 1
+            and (self.computes in (*CATEGORICAL, "kl_div", "categorical") or self.softmax[1])
+        ):
             self._see_rows(output)
         if isinstance(target, Tensor):
+            if self.is_named:
+                self.output_has_gradient, self.target_has_gradient = output.requires_grad, target.requires_grad
             self._see_target(output, target)
+            if target.dim() and output.dim() and target.numel():
+                self._see_kind_of_target(output, target)
+                self.answers.see(step, self.computes, output, target)
+
+    def _see_maker(self, node: Any) -> None:
+        operation = kind_of(node)
+        if operation in ("clamp", "clamp_min", "clamp_max") and node.next_functions:
+            self.clamped = self.clamped or kind_of(made_by(node.next_functions[0][0]))
+        if operation and not self.produced_by:
+            self.produced_by, self.softmax, self.limits = operation, softmax_of(node), range_of(node)
 
     def _see_rows(self, output: Tensor) -> None:
-        rows = output.detach()[:MOST_ROWS]
+        whole = output.detach()
+        rows = whole[:MOST_ROWS]
         if rows.dim() > 2:
             rows = rows.movedim(1, -1).flatten(0, -2)[:MOST_ROWS]
         rows = rows.float()
         self.rows += rows.shape[0]
         good = (rows.min(dim=1).values >= 0) & ((rows.sum(dim=1) - 1).abs() < 1e-3)
         self.rows_that_sum_to_one += int(good.sum())
+        logarithms = self.computes in LOGARITHMIC
+        if logarithms:
+            self.log_rows += rows.shape[0]
+            self.log_rows_that_sum_to_one += int(((rows.exp().sum(dim=1) - 1).abs() < 1e-2).sum())
+        if whole.dim() == 2 and whole.numel() < 1 << 20:
+            whole = whole.float()
+            self.column_sums.append(sums_to_one(whole.exp() if logarithms else whole, 0))
+
+    def _see_kind_of_target(self, output: Tensor, target: Tensor) -> None:
+        rows = target.unsqueeze(0) if target.dim() == output.dim() == 1 else target
+        if rows.dim() == 2 and rows.shape[1] > 1 and rows.is_floating_point():
+            seen = row_shares(rows)
+            self.target_rows += seen[0]
+            self.target_rows_that_sum_to_one += seen[1]
+            self.target_rows_one_hot += seen[2]
+            if (
+                self.computes in ("cross_entropy", "nll_loss", "categorical")
+                and target.shape == output.shape == rows.shape
+            ):
+                self._count_classes(target.argmax(dim=1), output)
+        values = sampled(target, 2048).astype(np.float64)
+        self.labels += values.size
+        self.target_whole += int(np.count_nonzero(np.abs(values - np.round(values)) < 1e-4))
+        self.target_values = distinct_values(target, self.target_values)
+        if self.target_is_integer:
+            self.ignored += int(np.count_nonzero(values < 0))
+        if self.computes not in REGRESSION:
+            return
+        excess = values - np.clip(values, *self.limits)
+        self.target_outside += int(np.count_nonzero(np.abs(excess) > 1e-4))
+        self.target_excess += float((excess * excess).sum())
 
     def _see_target(self, output: Tensor, target: Tensor) -> None:
         self.target_shape = tuple(target.shape)
         self.target_is_integer = not target.is_floating_point() and not target.is_complex()
-        if self.function in ELEMENTWISE and self.output_shape != self.target_shape:
+        if self.computes in ELEMENTWISE and self.output_shape != self.target_shape:
             try:
                 joint = tuple(torch.broadcast_shapes(output.shape, target.shape))
             except RuntimeError:
@@ -99,7 +181,7 @@ class LossEntry:
         values = sampled(target, 2048)
         if not values.size:
             return
-        if self.function in CATEGORICAL:
+        if self.function in CATEGORICAL or (self.form in ("nll_loss", "categorical") and self.target_is_integer):
             self._count_classes(target, output)
         wide = values.astype(np.float64)
         self.target_min = float(np.fmin(self.target_min, wide.min()))
@@ -121,16 +203,19 @@ class LossEntry:
 
     def chance(self) -> float:
         """The value of this loss for the best answer that ignores the input."""
-        if self.function in ("cross_entropy", "nll_loss") and self.class_counts.sum() > 0:
+        computes = self.computes
+        if computes in ("cross_entropy", "nll_loss", "categorical") and self.class_counts.sum() > 0:
+            if self.target_rows_one_hot != self.target_rows:
+                return math.nan
             share = self.class_counts[self.class_counts > 0] / self.class_counts.sum()
             return float(-(share * np.log(share)).sum())
         if not self.target_count:
             return math.nan
         mean = self.target_sum / self.target_count
         variance = max(0.0, self.target_squares / self.target_count - mean * mean)
-        if self.function == "mse_loss":
+        if computes == "mse_loss":
             return variance
-        if self.function in BINARY and self.target_min >= 0 and self.target_max <= 1 and 0 < mean < 1:
+        if computes in BINARY and self.target_min >= 0 and self.target_max <= 1 and 0 < mean < 1:
             return float(-mean * math.log(mean) - (1 - mean) * math.log(1 - mean))
         return math.nan
 
@@ -149,7 +234,7 @@ class LossEntry:
             target_is_integer=self.target_is_integer,
             produced_by=self.produced_by,
             watched=self.watched,
-            rows_sum_to_one=self.rows_that_sum_to_one / self.rows if self.rows else math.nan,
+            rows_sum_to_one=_share(self.rows_that_sum_to_one, self.rows),
             output_min=self.output_min,
             output_max=self.output_max,
             target_min=self.target_min,
@@ -160,7 +245,37 @@ class LossEntry:
             chance=self.chance(),
             first_value=self.first_value,
             broadcast_to=self.broadcast_to,
+            form=self.form,
+            clamped=self.clamped,
+            softmax_axis=self.softmax[0],
+            softmax_shape=self.softmax[1],
+            output_has_gradient=self.output_has_gradient,
+            target_has_gradient=self.target_has_gradient,
+            columns_sum_to_one=float(np.mean(self.column_sums)) if self.column_sums else math.nan,
+            logs_sum_to_one=_share(self.log_rows_that_sum_to_one, self.log_rows),
+            target_rows_sum_to_one=_share(self.target_rows_that_sum_to_one, self.target_rows),
+            target_rows_one_hot=_share(self.target_rows_one_hot, self.target_rows),
+            target_whole=_share(self.target_whole, self.labels),
+            target_distinct=len(self.target_values or ()),
+            ignored_share=_share(self.ignored, self.labels) if self.target_is_integer else math.nan,
+            raised=self.raised,
+            **self._unreachable(mean),
+            **self.answers.facts(),
         )
+
+    def _unreachable(self, mean: float) -> dict[str, Any]:
+        """How far the targets lie outside of what the last activation can produce, where that has limits."""
+        if self.limits == (-math.inf, math.inf) or self.computes not in REGRESSION or not self.target_count:
+            return {}
+        variance = self.target_squares / self.target_count - mean * mean
+        return {
+            "target_outside": self.target_outside / self.labels,
+            "target_unreachable": self.target_excess / self.labels / variance if variance > 0 else math.nan,
+        }
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan
 
 
 def reduction_of(kwargs: dict[str, Any], args: tuple[Any, ...], result: Tensor) -> str:
@@ -169,24 +284,6 @@ def reduction_of(kwargs: dict[str, Any], args: tuple[Any, ...], result: Tensor) 
     if asked is None:
         asked = next((a for a in args[2:] if isinstance(a, str)), "mean")
     return str(asked) if result.dim() == 0 else "none"
-
-
-def accuracy(function: str, output: Tensor, target: Tensor) -> tuple[int, int]:
-    """(right, looked at) over at most 256 rows; (0, 0) where accuracy has no meaning."""
-    if function in ("cross_entropy", "nll_loss"):
-        if target.is_floating_point() or output.dim() < 2:
-            return 0, 0
-        guess = output.detach()[:MOST_ROWS].argmax(dim=1).reshape(-1)
-        truth = target.detach()[:MOST_ROWS].reshape(-1)
-        kept = truth >= 0
-        return int(((guess == truth) & kept).sum()), int(kept.sum())
-    if function in BINARY and output.shape == target.shape:
-        edge = 0.0 if function.endswith("logits") else 0.5
-        truth = target.detach()[:MOST_ROWS]
-        hard = (truth == 0) | (truth == 1)
-        guess = output.detach()[:MOST_ROWS] > edge
-        return int(((guess == (truth > 0.5)) & hard).sum()), int(hard.sum())
-    return 0, 0
 
 
 class LossBook:
@@ -201,6 +298,10 @@ class LossBook:
         if key not in self.entries and len(self.entries) >= 64:
             key = (function, None)
         return self.entries.setdefault(key, LossEntry(*key))
+
+    def known(self, function: str, place: Spot | None) -> LossEntry | None:
+        """The entry that there is already, or None."""
+        return self.entries.get((function, place))
 
     def facts(self) -> tuple[LossCall, ...]:
         """The frozen forms, in order of appearance."""

@@ -107,6 +107,9 @@ class State:
         self.main_curve: GrowingCurve | None = None
         """The loss of the line that backpropagates first, in this segment."""
         self.last_input: weakref.ref[Tensor] | None = None
+        self.answer: tuple[Tensor, int] | None = None
+        """What the last attentive forward pass returned, detached, and the number of the node that made it; until
+        the backward pass."""
         self.own_seconds = 0.0
         """Time spent in our own code at this step."""
 

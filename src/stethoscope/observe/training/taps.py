@@ -130,9 +130,15 @@ class Taps:
                 else:
                     replacement.take_off()
 
-    def _after(self, part: str, report: Report, *, loop: bool = False) -> Callable[[Any], Any]:
-        """A wrapper that reports (arguments, result) after the original; with `loop`, at attentive steps only."""
+    def _after(
+        self, part: str, report: Report, *, loop: bool = False, failed: Report | None = None
+    ) -> Callable[[Any], Any]:
+        """A wrapper that reports (arguments, result) after the original; with `loop`, at attentive steps only.
+
+        With `failed`, what the original raises is reported in the place of a result, and goes on its way.
+        """
         careful = self._state.guard(part)(report)
+        careful_of_failure = self._state.guard(part)(failed) if failed is not None else None
         state, passes = self._state, self._state.passes
 
         def make(original: Any) -> Any:
@@ -140,7 +146,15 @@ class Taps:
             def tapped(*args: Any, **kwargs: Any) -> Any:
                 if _is_compiling():  # first of all: a compiler that traces this must see nothing else
                     return original(*args, **kwargs)
-                result = original(*args, **kwargs)
+                if careful_of_failure is None:
+                    result = original(*args, **kwargs)
+                else:
+                    try:
+                        result = original(*args, **kwargs)
+                    except (IndexError, RuntimeError, ValueError) as error:
+                        if _transform() is None:
+                            careful_of_failure(args, kwargs, error)
+                        raise
                 if (not loop or state.attentive or passes.current is not None) and _transform() is None:
                     careful(args, kwargs, result)
                 return result
@@ -159,7 +173,10 @@ class Taps:
             if hasattr(F, name):
                 report = functools.partial(self._session.losses.loss_called, name)
                 functools.update_wrapper(report, self._session.losses.loss_called)
-                self._for_losses.append(self._replace(F, name, self._after("losses", report, loop=True)))
+                failed = functools.partial(self._session.losses.loss_failed, name)
+                functools.update_wrapper(failed, self._session.losses.loss_failed)
+                after = self._after("losses", report, loop=True, failed=failed)
+                self._for_losses.append(self._replace(F, name, after))
 
     def _tap_backward(self) -> None:
         session, state = self._session, self._state

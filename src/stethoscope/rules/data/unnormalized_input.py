@@ -44,10 +44,12 @@ class UnnormalizedInput(Rule):
 
     severity = Severity.ERROR
     explains = (
+        "collapsed-predictions",
         "dying-relu",
         "exploding-gradients",
         "learning-rate-too-high",
         "learning-rate-too-low",
+        "loss-not-at-chance",
         "loss-not-finite",
         "numerical-instability",
         "vanishing-gradients",

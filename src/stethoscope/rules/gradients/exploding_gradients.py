@@ -38,7 +38,12 @@ class ExplodingGradients(Rule):
 
     kind = Kind.SYMPTOM
     reads = ("losses", "gradients")
-    explains = ("dying-relu", "loss-not-finite", "numerical-instability")
+    explains = (
+        "collapsed-predictions",
+        "dying-relu",
+        "loss-not-finite",
+        "numerical-instability",
+    )
 
     growth = Limit(
         100,

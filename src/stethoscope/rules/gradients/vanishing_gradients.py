@@ -38,6 +38,7 @@ class VanishingGradients(Rule):
     """
 
     kind = Kind.SYMPTOM
+    explains = ("collapsed-predictions",)
     reads = ("losses", "gradients")
 
     ratio = Limit(

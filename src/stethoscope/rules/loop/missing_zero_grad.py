@@ -37,6 +37,7 @@ class MissingZeroGrad(Rule):
     """
 
     explains = (
+        "collapsed-predictions",
         "dying-relu",
         "exploding-gradients",
         "learning-rate-too-high",

@@ -45,6 +45,7 @@ class TrainingInEvalMode(Rule):
     """
 
     explains = (
+        "collapsed-predictions",
         "dying-relu",
         "exploding-gradients",
         "learning-rate-too-high",

@@ -1,0 +1,150 @@
+"""Raw scores in a binary loss that expects probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.heads import FOLLOWS, heard, maker_evidence, named, span, trained
+from stethoscope.rules.sites import at, code, place_at
+
+FUNCTION = "binary_cross_entropy"
+RAW = ("linear", "add", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "embedding")
+"""Operations whose results are no probabilities."""
+UNBOUNDED = tuple(operation for operation in RAW if operation not in ("linear", "add", "embedding"))
+"""Those that never give probabilities; sums and products of probabilities may be probabilities again."""
+
+
+class BceWithoutSigmoid(Rule):
+    """Raw scores go into the binary cross-entropy, which expects probabilities.
+
+    ## What it sees
+    Values outside of 0..1, or the error that torch raises about them; a last layer whose raw result is cut to 0..1
+    by a clamp; a ReLU or tanh in the place of the sigmoid. Of a loss written out by hand the same is read off its
+    graph.
+    ## Why it hurts
+    The logarithm of a negative number is no number. A clamp hides that: outside of its ends it passes no gradient,
+    so that exactly those samples which are most wrong are never corrected.
+    ## How to fix it
+    Use `binary_cross_entropy_with_logits` on the raw scores, which is also the exact way to compute it.
+    ## When it is not a fault
+    A clamp of probabilities (1e-7 to 1 - 1e-7, behind a sigmoid) is good practice and not reported.
+    ## Sources
+    PyTorch documentation, `torch.nn.BCELoss` ("measures the Binary Cross Entropy between the target and the input
+    probabilities") and `torch.nn.BCEWithLogitsLoss`.
+    """
+
+    explains = (*FOLLOWS, "output-activation-limits-range")
+    reads = ("losses",)
+
+    fewest_calls = Limit(3, unit="watched calls", why="one batch of an untrained model may be odd")
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge each binary cross-entropy of probabilities that training goes through."""
+        calls = trained(seen, FUNCTION)
+        if not calls:
+            yield self.cannot_tell("the training loss is no binary cross-entropy of probabilities")
+        for loss in calls:
+            outside = loss.output_min < -1e-6 or loss.output_max > 1 + 1e-6
+            clamped = loss.clamped in RAW and loss.watched >= self.fewest_calls
+            if (outside and (loss.raised or loss.form)) or clamped:
+                yield self._report(loss, seen, Sureness.CERTAIN)
+            elif loss.produced_by in UNBOUNDED and loss.watched >= self.fewest_calls:
+                yield self._report(loss, seen, Sureness.LIKELY)
+
+    def _report(self, loss: LossCall, seen: History, sureness: Sureness) -> Finding:
+        made_by = loss.clamped or loss.produced_by
+        evidence = [Evidence("outputs that went into the loss", span(loss.output_min, loss.output_max), "0 to 1")]
+        if made_by:
+            evidence.insert(0, maker_evidence(loss, "`sigmoid`"))
+        if loss.clamped:
+            evidence.append(
+                Evidence(f"what is clamped, {loss.training_calls} calls watched", f"`{loss.clamped}`", "`sigmoid`")
+            )
+        if loss.raised:
+            evidence.append(Evidence("raised after 0 or more good calls", f"`{loss.raised}`", "no error"))
+        if loss.clamped:
+            why = "A clamp cuts them to 0..1, and passes no gradient for the samples that it cuts: the worst ones."
+        else:
+            why = "Outside of 0..1 its logarithms are no numbers."
+        return self.finding(
+            "raw scores go into a binary cross-entropy of probabilities",
+            sureness=sureness,
+            place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=evidence,
+            cause=f"{named(loss).capitalize()} at {at(loss.site)} expects probabilities, and no sigmoid made what it "
+            f"is given. {why}",
+            fixes=[
+                "Give the scores, as they leave the last linear layer, to the loss that applies the sigmoid itself:\n"
+                + code("loss = F.binary_cross_entropy_with_logits(scores, targets)", "probabilities = scores.sigmoid()")
+            ],
+        )
+
+    bad = {
+        "torch raised": heard(
+            FUNCTION,
+            [],
+            training_calls=1,
+            watched=1,
+            produced_by="linear",
+            output_min=-0.15,
+            output_max=0.23,
+            raised="RuntimeError: all elements of input should be between 0 and 1",
+        ),
+        "a clamp of a linear layer": heard(
+            FUNCTION, produced_by="clamp", clamped="linear", output_min=1e-6, output_max=1.0
+        ),
+        "the same, three calls": heard(
+            FUNCTION, produced_by="clamp", clamped="linear", output_min=1e-6, output_max=1.0, watched=3
+        ),
+        "a tanh": heard(FUNCTION, produced_by="tanh", output_min=0.02, output_max=0.9),
+        "by hand, on scores": heard(
+            "backward", form=FUNCTION, produced_by="linear", output_min=-2.0, output_max=3.0
+        ),
+    }  # fmt: skip
+    good = {
+        "a sigmoid": heard(FUNCTION, produced_by="sigmoid", output_min=0.02, output_max=0.99),
+        "a clamp of a sigmoid": heard(
+            FUNCTION, produced_by="clamp", clamped="sigmoid", output_min=1e-6, output_max=1.0
+        ),
+        "a clamp, two calls": heard(
+            FUNCTION, produced_by="clamp", clamped="linear", output_min=1e-6, output_max=1.0, watched=2
+        ),
+        "a mixture of probabilities": heard(FUNCTION, produced_by="linear", output_min=0.1, output_max=0.8),
+        "raw scores and the loss for them": heard(
+            "binary_cross_entropy_with_logits", produced_by="linear", output_min=-3.0, output_max=3.0
+        ),
+        "raised for another reason": heard(
+            FUNCTION, [], watched=1, output_min=0.1, output_max=0.8, raised="ValueError: sizes differ"
+        ),
+    }  # fmt: skip
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_breast_cancer
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_breast_cancer()
+        rows = torch.tensor(data.data, dtype=torch.float32)
+        rows = (rows - rows.mean(dim=0)) / rows.std(dim=0)
+        labels = torch.tensor(data.target, dtype=torch.float32).unsqueeze(1)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(rows, labels), batch_size=32, shuffle=True
+        )
+        model = nn.Sequential(nn.Linear(30, 16), nn.ReLU(), nn.Linear(16, 1))
+        criterion = nn.BCELoss()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+        def probabilities(x):
+            return model(x).clamp(1e-6, 1 - 1e-6)  # fix: return model(x).sigmoid().clamp(1e-6, 1 - 1e-6)
+
+        for epoch in range(10):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = criterion(probabilities(x), y)
+                loss.backward()
+                optimizer.step()
+        print(f"loss {criterion(probabilities(rows), labels).item():.4f}")
+        """)

@@ -1,0 +1,117 @@
+"""Target and prediction in each other's place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.code import Site
+from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.examples import falling
+from stethoscope.rules.heads import FOLLOWS, heard, named, span, trained
+from stethoscope.rules.sites import at, code, place_at
+
+ONE_WAY = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "kl_div", "nll_loss")
+"""Functions to which the order of their arguments matters."""
+
+
+class LossArgumentsSwapped(Rule):
+    """The loss is given the target first and the prediction second.
+
+    ## What it sees
+    Gradients flow into the second argument of a loss function and not into the first.
+    ## Why it hurts
+    Cross-entropies take the logarithm of their first argument only. With the target there, the loss becomes a
+    straight line in the prediction: it falls for ever in one direction, and right answers are not its minimum.
+    ## How to fix it
+    Prediction first, target second: `loss(prediction, target)`.
+    ## When it is not a fault
+    To a squared or absolute error the order makes no difference, and nothing is said. `kl_div` with a fixed first
+    argument that holds log-probabilities is the divergence the other way round, which can be meant.
+    ## Sources
+    PyTorch documentation, `torch.nn.functional.binary_cross_entropy(input, target)`.
+    """
+
+    explains = (
+        *FOLLOWS,
+        "bce-without-sigmoid",
+        "loss-unfit-for-task",
+        "nll-without-log-softmax",
+        "sigmoid-before-bce-with-logits",
+        "softmax-before-cross-entropy",
+    )
+    reads = ("losses",)
+
+    logarithms = Limit(0.5, unit="share of rows whose exponentials sum to 1", why="log-probabilities do in every row")
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge the arguments of each training loss to which their order matters."""
+        calls = [loss for loss in trained(seen) if loss.function in ONE_WAY]
+        if not calls:
+            yield self.cannot_tell("no loss function was seen to which the order of its arguments matters")
+        for loss in calls:
+            meant = loss.function == "kl_div" and not loss.logs_sum_to_one < self.logarithms
+            if loss.target_has_gradient and not loss.output_has_gradient and not meant:
+                yield self._report(loss, seen)
+
+    def _report(self, loss: LossCall, seen: History) -> Finding:
+        evidence = [
+            Evidence("gradients into the first argument", "0 of them", "all: it is the prediction"),
+            Evidence("gradients into the second argument", "all of them", "none: it is the target"),
+            Evidence("values of the first argument", span(loss.output_min, loss.output_max), "those of predictions"),
+        ]
+        if loss.raised:
+            evidence.append(Evidence("raised in 1 call", f"`{loss.raised}`", "no error"))
+        return self.finding(
+            f"`{loss.function}` is given the target first, the prediction second"[:72],
+            sureness=Sureness.CERTAIN,
+            place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=evidence,
+            cause=f"{named(loss)} at {at(loss.site)} takes the logarithm of its first argument only. In the second "
+            "place the prediction makes the loss a straight line, whose lowest point is no right answer.",
+            fixes=["Change their places:\n" + code(f"loss = F.{loss.function}(prediction, target)")],
+        )
+
+    _swapped = {"output_has_gradient": False, "target_has_gradient": True, "output_min": 0.0, "output_max": 1.0}
+    bad = {
+        "binary cross-entropy": heard(
+            "binary_cross_entropy",
+            falling(50.0, 2.0),
+            site=Site("train.py", 31, "", "loss = F.binary_cross_entropy(y, model(x))"),
+            **_swapped,
+        ),
+        "cross-entropy of probabilities": heard("cross_entropy", output_shape=(32, 3), **_swapped),
+        "kl_div of probabilities": heard("kl_div", output_shape=(32, 3), logs_sum_to_one=0.49, **_swapped),
+    }
+    good = {
+        "in order": heard("binary_cross_entropy", output_min=0.1, output_max=0.9),
+        "gradients into both": heard("binary_cross_entropy", target_has_gradient=True),
+        "a squared error": heard("mse_loss", **_swapped),
+        "the divergence the other way round": heard("kl_div", output_shape=(32, 3), logs_sum_to_one=0.51, **_swapped),
+    }
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_breast_cancer
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_breast_cancer()
+        rows = torch.tensor(data.data, dtype=torch.float32)
+        rows = (rows - rows.mean(dim=0)) / rows.std(dim=0)
+        labels = torch.tensor(data.target, dtype=torch.float32).unsqueeze(1)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(rows, labels), batch_size=32, shuffle=True
+        )
+        model = nn.Sequential(nn.Linear(30, 16), nn.ReLU(), nn.Linear(16, 1))
+        criterion = nn.BCEWithLogitsLoss()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+        for epoch in range(10):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = criterion(y, model(x))  # fix: loss = criterion(model(x), y)
+                loss.backward()
+                optimizer.step()
+        print(f"loss {criterion(model(rows), labels).item():.4f}")
+        """)
