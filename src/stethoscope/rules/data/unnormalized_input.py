@@ -53,6 +53,10 @@ class UnnormalizedInput(Rule):
         "loss-not-finite",
         "numerical-instability",
         "vanishing-gradients",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+        "too-few-epochs",
     )
     reads = ("losses", "batches", "activations")
 

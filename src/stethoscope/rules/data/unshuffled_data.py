@@ -89,6 +89,9 @@ class UnshuffledData(Rule):
         "learning-rate-too-high",
         "learning-rate-too-low",
         "overfitting",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
     )
     reads = ("batches", "losses")
 

@@ -43,6 +43,10 @@ class MissingZeroGrad(Rule):
         "learning-rate-too-high",
         "loss-not-finite",
         "numerical-instability",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+        "too-few-epochs",
     )
     reads = ("loop",)
 

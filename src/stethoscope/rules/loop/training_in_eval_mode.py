@@ -51,6 +51,10 @@ class TrainingInEvalMode(Rule):
         "learning-rate-too-high",
         "overfitting",
         "vanishing-gradients",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+        "too-few-epochs",
     )
     reads = ("loop",)
 

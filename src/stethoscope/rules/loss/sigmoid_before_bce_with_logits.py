@@ -52,6 +52,8 @@ class SigmoidBeforeBceWithLogits(Rule):
         "collapsed-predictions",
         "learning-rate-too-low",
         "vanishing-gradients",
+        "loss-not-decreasing",
+        "too-few-epochs",
     )
     reads = ("losses",)
 

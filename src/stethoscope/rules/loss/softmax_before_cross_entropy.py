@@ -48,6 +48,8 @@ class SoftmaxBeforeCrossEntropy(Rule):
         "collapsed-predictions",
         "learning-rate-too-low",
         "vanishing-gradients",
+        "loss-not-decreasing",
+        "too-few-epochs",
     )
     reads = ("losses",)
 

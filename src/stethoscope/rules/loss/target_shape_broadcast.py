@@ -46,6 +46,8 @@ class TargetShapeBroadcast(Rule):
         "collapsed-predictions",
         "learning-rate-too-low",
         "overfitting",
+        "loss-not-decreasing",
+        "too-few-epochs",
     )
     reads = ("losses",)
 

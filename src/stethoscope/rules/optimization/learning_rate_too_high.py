@@ -68,6 +68,10 @@ class LearningRateTooHigh(Rule):
         "exploding-gradients",
         "loss-not-finite",
         "numerical-instability",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+        "too-few-epochs",
     )
     reads = ("losses", "gradients", "updates")
 
