@@ -30,6 +30,8 @@ ELEMENTWISE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cr
 CATEGORICAL = ("cross_entropy", "nll_loss", "multi_margin_loss")
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 MOST_CLASSES = 1000
+MOST_VALUES = 400
+"""Values of a loss function that are kept."""
 MOST_ROWS = 256
 """Rows looked at for accuracy and for whether they sum to one."""
 
@@ -59,7 +61,20 @@ class LossEntry:
     target_squares: float = 0.0
     class_counts: Any = field(default_factory=lambda: np.zeros(0, np.int64))
     first_value: float = math.nan
+    seen_steps: list[int] = field(default_factory=list)
+    seen_values: list[float] = field(default_factory=list)
     broadcast_to: tuple[int, ...] = ()
+
+    def returned(self, step: int, result: Tensor) -> None:
+        """Note the value of one training call; one on an accelerator is not waited for, but for the first."""
+        if result.dim() or not (self.training_calls == 1 or result.device.type == "cpu"):
+            return
+        value = float(result.detach())
+        if self.training_calls == 1:
+            self.first_value = value
+        if len(self.seen_steps) < MOST_VALUES:
+            self.seen_steps.append(step)
+            self.seen_values.append(value)
 
     def see(self, output: Tensor, target: Tensor | None) -> None:
         """Look at the values of one training call."""
@@ -159,6 +174,8 @@ class LossEntry:
             class_counts=tuple(int(number) for number in self.class_counts),
             chance=self.chance(),
             first_value=self.first_value,
+            seen_steps=np.array(self.seen_steps, np.int64),
+            seen_values=np.array(self.seen_values, np.float64),
             broadcast_to=self.broadcast_to,
         )
 
