@@ -48,6 +48,7 @@ class UnnormalizedInput(Rule):
         "exploding-gradients",
         "learning-rate-too-high",
         "learning-rate-too-low",
+        "loss-not-decreasing",
         "loss-not-finite",
         "numerical-instability",
         "vanishing-gradients",

@@ -84,7 +84,12 @@ class UnshuffledData(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("learning-rate-too-high", "learning-rate-too-low", "overfitting")
+    explains = (
+        "learning-rate-too-high",
+        "learning-rate-too-low",
+        "loss-not-decreasing",
+        "overfitting",
+    )
     reads = ("batches", "losses")
 
     mixing = Limit(0.5, unit="share of the label pairs of a shuffle", why="random samplers of a few classes mix more")

@@ -38,7 +38,12 @@ class ExplodingGradients(Rule):
 
     kind = Kind.SYMPTOM
     reads = ("losses", "gradients")
-    explains = ("dying-relu", "loss-not-finite", "numerical-instability")
+    explains = (
+        "dying-relu",
+        "loss-not-decreasing",
+        "loss-not-finite",
+        "numerical-instability",
+    )
 
     growth = Limit(
         100,

@@ -69,7 +69,12 @@ class NumericalInstability(Rule):
     documentation, "Numerical accuracy" and `torch.autograd.set_detect_anomaly`.
     """
 
-    explains = ("dying-relu", "exploding-gradients", "loss-not-finite")
+    explains = (
+        "dying-relu",
+        "exploding-gradients",
+        "loss-not-decreasing",
+        "loss-not-finite",
+    )
     reads = ("numerics", "losses")
 
     grown_weights = Limit(

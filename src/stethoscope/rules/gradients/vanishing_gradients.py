@@ -38,6 +38,7 @@ class VanishingGradients(Rule):
     """
 
     kind = Kind.SYMPTOM
+    explains = ("loss-not-decreasing",)
     reads = ("losses", "gradients")
 
     ratio = Limit(

@@ -40,6 +40,7 @@ class MissingZeroGrad(Rule):
         "dying-relu",
         "exploding-gradients",
         "learning-rate-too-high",
+        "loss-not-decreasing",
         "loss-not-finite",
         "numerical-instability",
     )

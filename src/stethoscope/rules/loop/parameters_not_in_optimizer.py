@@ -65,7 +65,10 @@ class ParametersNotInOptimizer(Rule):
     given.
     """
 
-    explains = ("learning-rate-too-low",)
+    explains = (
+        "learning-rate-too-low",
+        "loss-not-decreasing",
+    )
     reads = ("loop",)
 
     unreached_share = Limit(0.9, unit="share of the optimizer's tensors", why="a few may wait for a rare branch")

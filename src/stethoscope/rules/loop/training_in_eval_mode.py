@@ -48,6 +48,7 @@ class TrainingInEvalMode(Rule):
         "dying-relu",
         "exploding-gradients",
         "learning-rate-too-high",
+        "loss-not-decreasing",
         "overfitting",
         "vanishing-gradients",
     )

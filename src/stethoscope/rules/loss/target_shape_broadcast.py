@@ -42,7 +42,11 @@ class TargetShapeBroadcast(Rule):
     to broadcasting".
     """
 
-    explains = ("learning-rate-too-low", "overfitting")
+    explains = (
+        "learning-rate-too-low",
+        "loss-not-decreasing",
+        "overfitting",
+    )
     reads = ("losses",)
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
