@@ -58,7 +58,10 @@ class DyingRelu(Rule):
 
     kind = Kind.SYMPTOM
     severity = Severity.ERROR
-    explains = ("loss-not-decreasing",)
+    explains = (
+        "loss-not-decreasing",
+        "too-few-epochs",
+    )
     reads = ("losses", "units")
 
     fewest_rows = Limit(

@@ -50,7 +50,9 @@ class UnnormalizedInput(Rule):
         "learning-rate-too-low",
         "loss-not-decreasing",
         "loss-not-finite",
+        "loss-oscillating",
         "numerical-instability",
+        "too-few-epochs",
         "vanishing-gradients",
     )
     reads = ("losses", "batches", "activations")

@@ -88,6 +88,7 @@ class UnshuffledData(Rule):
         "learning-rate-too-high",
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "loss-oscillating",
         "overfitting",
     )
     reads = ("batches", "losses")

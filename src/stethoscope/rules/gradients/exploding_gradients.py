@@ -42,6 +42,7 @@ class ExplodingGradients(Rule):
         "dying-relu",
         "loss-not-decreasing",
         "loss-not-finite",
+        "loss-oscillating",
         "numerical-instability",
     )
 

@@ -38,7 +38,10 @@ class VanishingGradients(Rule):
     """
 
     kind = Kind.SYMPTOM
-    explains = ("loss-not-decreasing",)
+    explains = (
+        "loss-not-decreasing",
+        "too-few-epochs",
+    )
     reads = ("losses", "gradients")
 
     ratio = Limit(

@@ -42,7 +42,9 @@ class MissingZeroGrad(Rule):
         "learning-rate-too-high",
         "loss-not-decreasing",
         "loss-not-finite",
+        "loss-oscillating",
         "numerical-instability",
+        "too-few-epochs",
     )
     reads = ("loop",)
 

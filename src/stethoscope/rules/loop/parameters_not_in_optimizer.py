@@ -68,6 +68,7 @@ class ParametersNotInOptimizer(Rule):
     explains = (
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "too-few-epochs",
     )
     reads = ("loop",)
 

@@ -49,7 +49,9 @@ class TrainingInEvalMode(Rule):
         "exploding-gradients",
         "learning-rate-too-high",
         "loss-not-decreasing",
+        "loss-oscillating",
         "overfitting",
+        "too-few-epochs",
         "vanishing-gradients",
     )
     reads = ("loop",)

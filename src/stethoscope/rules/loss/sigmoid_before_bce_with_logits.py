@@ -51,6 +51,7 @@ class SigmoidBeforeBceWithLogits(Rule):
     explains = (
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "too-few-epochs",
         "vanishing-gradients",
     )
     reads = ("losses",)

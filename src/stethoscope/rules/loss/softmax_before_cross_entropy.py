@@ -47,6 +47,7 @@ class SoftmaxBeforeCrossEntropy(Rule):
     explains = (
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "too-few-epochs",
         "vanishing-gradients",
     )
     reads = ("losses",)

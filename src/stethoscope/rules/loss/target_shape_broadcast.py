@@ -46,6 +46,7 @@ class TargetShapeBroadcast(Rule):
         "learning-rate-too-low",
         "loss-not-decreasing",
         "overfitting",
+        "too-few-epochs",
     )
     reads = ("losses",)
 

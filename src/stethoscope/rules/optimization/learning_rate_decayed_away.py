@@ -66,7 +66,11 @@ class LearningRateDecayedAway(Rule):
     PyTorch documentation, `torch.optim.lr_scheduler`. I. Loshchilov and F. Hutter, SGDR, ICLR 2017.
     """
 
-    explains = ("learning-rate-too-low", "loss-not-decreasing")
+    explains = (
+        "learning-rate-too-low",
+        "loss-not-decreasing",
+        "too-few-epochs",
+    )
     reads = ("losses",)
 
     nothing = Limit(

@@ -67,7 +67,9 @@ class LearningRateTooHigh(Rule):
         "exploding-gradients",
         "loss-not-decreasing",
         "loss-not-finite",
+        "loss-oscillating",
         "numerical-instability",
+        "too-few-epochs",
     )
     reads = ("losses", "gradients", "updates")
 
