@@ -51,6 +51,7 @@ class UnnormalizedInput(Rule):
         "loss-not-decreasing",
         "loss-not-finite",
         "loss-oscillating",
+        "loss-spike",
         "numerical-instability",
         "too-few-epochs",
         "vanishing-gradients",

@@ -89,6 +89,7 @@ class UnshuffledData(Rule):
         "learning-rate-too-low",
         "loss-not-decreasing",
         "loss-oscillating",
+        "loss-spike",
         "overfitting",
     )
     reads = ("batches", "losses")

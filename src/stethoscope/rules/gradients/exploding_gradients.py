@@ -43,6 +43,7 @@ class ExplodingGradients(Rule):
         "loss-not-decreasing",
         "loss-not-finite",
         "loss-oscillating",
+        "loss-spike",
         "numerical-instability",
     )
 

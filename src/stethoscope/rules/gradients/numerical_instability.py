@@ -74,6 +74,7 @@ class NumericalInstability(Rule):
         "exploding-gradients",
         "loss-not-decreasing",
         "loss-not-finite",
+        "loss-spike",
     )
     reads = ("numerics", "losses")
 

@@ -50,6 +50,7 @@ class TrainingInEvalMode(Rule):
         "learning-rate-too-high",
         "loss-not-decreasing",
         "loss-oscillating",
+        "loss-spike",
         "overfitting",
         "too-few-epochs",
         "vanishing-gradients",

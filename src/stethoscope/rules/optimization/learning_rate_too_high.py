@@ -68,6 +68,7 @@ class LearningRateTooHigh(Rule):
         "loss-not-decreasing",
         "loss-not-finite",
         "loss-oscillating",
+        "loss-spike",
         "numerical-instability",
         "too-few-epochs",
     )

@@ -56,6 +56,7 @@ class MomentumTooHigh(Rule):
         "loss-not-decreasing",
         "loss-not-finite",
         "loss-oscillating",
+        "loss-spike",
         "numerical-instability",
     )
     reads = ("losses", "updates")

@@ -62,6 +62,7 @@ class UnnormalizedTarget(Rule):
         "loss-not-decreasing",
         "loss-not-finite",
         "loss-oscillating",
+        "loss-spike",
         "numerical-instability",
         "too-few-epochs",
     )
