@@ -44,17 +44,19 @@ class UnnormalizedInput(Rule):
 
     severity = Severity.ERROR
     explains = (
+        "collapsed-predictions",
         "dying-relu",
         "exploding-gradients",
         "learning-rate-too-high",
         "learning-rate-too-low",
-        "loss-not-decreasing",
+        "loss-not-at-chance",
         "loss-not-finite",
+        "numerical-instability",
+        "vanishing-gradients",
+        "loss-not-decreasing",
         "loss-oscillating",
         "loss-spike",
-        "numerical-instability",
         "too-few-epochs",
-        "vanishing-gradients",
     )
     reads = ("losses", "batches", "activations")
 

@@ -85,12 +85,13 @@ class UnshuffledData(Rule):
 
     severity = Severity.WARNING
     explains = (
+        "collapsed-predictions",
         "learning-rate-too-high",
         "learning-rate-too-low",
+        "overfitting",
         "loss-not-decreasing",
         "loss-oscillating",
         "loss-spike",
-        "overfitting",
     )
     reads = ("batches", "losses")
 

@@ -34,11 +34,7 @@ class GradientsClearedBeforeStep(Rule):
     `optimizer.zero_grad()`.
     """
 
-    explains = (
-        "learning-rate-too-low",
-        "loss-not-decreasing",
-        "vanishing-gradients",
-    )
+    explains = ("collapsed-predictions", "learning-rate-too-low", "vanishing-gradients", "loss-not-decreasing")
     reads = ("loop",)
 
     fewest_steps = Limit(3, unit="steps", why="one or two steps may drop their gradients on purpose")

@@ -45,15 +45,16 @@ class TrainingInEvalMode(Rule):
     """
 
     explains = (
+        "collapsed-predictions",
         "dying-relu",
         "exploding-gradients",
         "learning-rate-too-high",
+        "overfitting",
+        "vanishing-gradients",
         "loss-not-decreasing",
         "loss-oscillating",
         "loss-spike",
-        "overfitting",
         "too-few-epochs",
-        "vanishing-gradients",
     )
     reads = ("loop",)
 

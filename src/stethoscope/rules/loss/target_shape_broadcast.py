@@ -43,9 +43,10 @@ class TargetShapeBroadcast(Rule):
     """
 
     explains = (
+        "collapsed-predictions",
         "learning-rate-too-low",
-        "loss-not-decreasing",
         "overfitting",
+        "loss-not-decreasing",
         "too-few-epochs",
     )
     reads = ("losses",)

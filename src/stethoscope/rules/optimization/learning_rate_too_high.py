@@ -63,13 +63,14 @@ class LearningRateTooHigh(Rule):
 
     severity = Severity.ERROR
     explains = (
+        "collapsed-predictions",
         "dying-relu",
         "exploding-gradients",
-        "loss-not-decreasing",
         "loss-not-finite",
+        "numerical-instability",
+        "loss-not-decreasing",
         "loss-oscillating",
         "loss-spike",
-        "numerical-instability",
         "too-few-epochs",
     )
     reads = ("losses", "gradients", "updates")
