@@ -193,6 +193,23 @@ class LoopEvent:
 
 
 @dataclass(frozen=True)
+class Schedule:
+    """A learning-rate schedule and when it was moved on."""
+
+    kind: str
+    site: Site | None = None
+    """The user's line that steps it."""
+    settings: dict[str, float | str | bool] = field(default_factory=dict)
+    """Its plain settings (`step_size`, `T_max`, `gamma`, ...), as at its first step."""
+    calls: int = 0
+    """Over the whole run; the step that its own constructor takes is left out."""
+    first_calls: tuple[int, ...] = ()
+    """Optimizer steps of the run done before each of its first 8 calls."""
+    last_call: int = -1
+    """Optimizer steps done before its last call."""
+
+
+@dataclass(frozen=True)
 class Loop:
     """The loop as it was observed."""
 
@@ -208,6 +225,8 @@ class Loop:
     clip_limit: float = float("nan")
     scheduler_kinds: tuple[str, ...] = ()
     scheduler_site: Site | None = None
+    schedules: tuple[Schedule, ...] = ()
+    """Each schedule that was stepped, at most 16, in order of their first calls."""
 
 
 @dataclass(frozen=True)
@@ -244,6 +263,10 @@ class LossCall:
     """Value of this loss for the best answer that ignores the input (entropy of the class frequencies, variance
     of the target, ...), in nats per sample where it is a cross-entropy; NaN when unknown."""
     first_value: float = float("nan")
+    seen_steps: Integers = field(default_factory=_no_steps)
+    """(values,): step of each watched training call, at most 400; later ones are left out."""
+    seen_values: Doubles = field(default_factory=_no_values)
+    """(values,): what the function returned at each of them, before any weight that it is multiplied with."""
     broadcast_to: tuple[int, ...] = ()
     """Shape to which output and target were stretched, when they were; empty otherwise."""
     form: str = ""

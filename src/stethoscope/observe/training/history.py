@@ -83,7 +83,7 @@ def _optimizers(state: State, parameters: tuple[Parameter, ...]) -> tuple[Optimi
 
 def _loop(state: State) -> Loop:
     place, kind, limit = state.clip or (None, "", float("nan"))
-    scheduler = next(iter(state.schedulers.values()), None)
+    schedules = state.schedules.facts()
     sites = tuple(site for site in (site_of(place) for place in state.backward_sites) if site is not None)
     return Loop(
         cycle=state.cycles.typical(),
@@ -93,8 +93,9 @@ def _loop(state: State) -> Loop:
         clip_site=site_of(place),
         clip_kind=kind,
         clip_limit=limit,
-        scheduler_kinds=tuple(state.schedulers),
-        scheduler_site=site_of(scheduler),
+        scheduler_kinds=tuple(dict.fromkeys(each.kind for each in schedules)),
+        scheduler_site=schedules[0].site if schedules else None,
+        schedules=schedules,
     )
 
 

@@ -76,8 +76,7 @@ class LossEar:
         entry.training_calls += 1
         entry.reduction = reduction_of(kwargs, args, result)
         entry.see(output, target if isinstance(target, Tensor) else None, self.state.steps)
-        if entry.training_calls == 1 and result.dim() == 0:
-            entry.first_value = float(result.detach())
+        entry.returned(self.state.steps, result)
         if isinstance(target, Tensor):
             classes = output.shape[1] if function in ("cross_entropy", "nll_loss") and output.dim() > 1 else 0
             if function.startswith("binary_cross_entropy") and not target.is_floating_point():

@@ -33,6 +33,8 @@ CATEGORICAL = ("cross_entropy", "nll_loss", "multi_margin_loss")
 LOGARITHMIC = ("nll_loss", "kl_div")
 """Losses that expect log-probabilities."""
 MOST_CLASSES = 1000
+MOST_VALUES = 400
+"""Values of a loss function that are kept."""
 MOST_ROWS = 256
 """Rows looked at for accuracy and for whether they sum to one."""
 
@@ -62,6 +64,8 @@ class LossEntry:
     target_squares: float = 0.0
     class_counts: Any = field(default_factory=lambda: np.zeros(0, np.int64))
     first_value: float = math.nan
+    seen_steps: list[int] = field(default_factory=list)
+    seen_values: list[float] = field(default_factory=list)
     broadcast_to: tuple[int, ...] = ()
     form: str = ""
     clamped: str = ""
@@ -94,6 +98,17 @@ class LossEntry:
     def is_named(self) -> bool:
         """Whether it is a function of torch's."""
         return self.function != "backward"
+
+    def returned(self, step: int, result: Tensor) -> None:
+        """Note the value of one training call; one on an accelerator is not waited for, but for the first."""
+        if result.dim() or not (self.training_calls == 1 or result.device.type == "cpu"):
+            return
+        value = float(result.detach())
+        if self.training_calls == 1:
+            self.first_value = value
+        if len(self.seen_steps) < MOST_VALUES:
+            self.seen_steps.append(step)
+            self.seen_values.append(value)
 
     def see(self, output: Tensor, target: Tensor | None, step: int, maker: Any = None) -> None:
         """Look at the values of one training call; `maker` is the node that made the output, where that is known."""
@@ -244,6 +259,8 @@ class LossEntry:
             class_counts=tuple(int(number) for number in self.class_counts),
             chance=self.chance(),
             first_value=self.first_value,
+            seen_steps=np.array(self.seen_steps, np.int64),
+            seen_values=np.array(self.seen_values, np.float64),
             broadcast_to=self.broadcast_to,
             form=self.form,
             clamped=self.clamped,

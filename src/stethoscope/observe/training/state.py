@@ -19,6 +19,7 @@ from stethoscope.observe.training.looks import Looker
 from stethoscope.observe.training.losses import LossBook
 from stethoscope.observe.training.models import ModelBook, ModelEntry
 from stethoscope.observe.training.protocol import CycleLog, OptimizerEntry
+from stethoscope.observe.training.schedules import ScheduleBook
 from stethoscope.observe.training.sites import Spot
 from stethoscope.observe.training.telemetry import LookLog
 from stethoscope.observe.training.validation import PassBook
@@ -74,7 +75,7 @@ class State:
         self.backward_sites: dict[Spot | None, int] = {}
         self.graphs_read: dict[Spot | None, int] = {}
         self.clip: tuple[Spot | None, str, float] | None = None
-        self.schedulers: dict[str, Spot | None] = {}
+        self.schedules = ScheduleBook()
         self.looking = budget.wants(0)
         """Whether layers and parameters are measured at this step."""
         self.attentive = True

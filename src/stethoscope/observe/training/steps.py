@@ -119,12 +119,13 @@ class StepEar:
             else:
                 curve.add_later(self.state.steps, norm.detach())
 
-    def scheduler_stepped(self, kind: str) -> None:
+    def scheduler_stepped(self, scheduler: Any) -> None:
         """A learning-rate schedule moved on."""
-        if self.state.attentive or kind not in self.state.schedulers:
+        is_new = self.state.schedules.stepped(scheduler, self.state.steps)
+        if is_new or self.state.attentive:
             place = spot(3)
-            self.state.schedulers[kind] = place
-            self.state.cycles.note("scheduler", place, kind)
+            self.state.schedules.called_from(scheduler, place)
+            self.state.cycles.note("scheduler", place, type(scheduler).__name__)
 
     def step_begins(self, optimizer: TorchOptimizer, args: Any, kwargs: Any) -> None:
         """An optimizer is about to step, at a step that is attended to or looked at."""

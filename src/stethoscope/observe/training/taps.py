@@ -287,7 +287,7 @@ class Taps:
 
         def report(args: Any, kwargs: Any, result: Any) -> None:
             if not getattr(args[0], "_is_initial", False):
-                session.steps.scheduler_stepped(type(args[0]).__name__)
+                session.steps.scheduler_stepped(args[0])
 
         if "step" in vars(owner):
             self._replace(owner, "step", self._after("schedules", report))

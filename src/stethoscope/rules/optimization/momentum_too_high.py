@@ -1,0 +1,185 @@
+"""Momentum that remembers so long that the optimizer overshoots."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.progress import Progress, progress_of
+from stethoscope.facts.training import History, Optimizer
+from stethoscope.facts.weights import Numbers, middle, update_ratios, weights_by_depth
+from stethoscope.rules.examples import falling, flat, run
+from stethoscope.rules.learning import loss_evidence, outcome
+from stethoscope.rules.sites import code, place_at
+
+USUAL = 0.9
+"""The momentum that nearly everybody uses."""
+
+
+def _rolling(loss: ArrayLike, momentum: Any = 0.999, growth: float = 20.0, kind: str = "SGD") -> History:
+    """Updates that grow evenly to a multiple of the first, as gradients of one direction add up."""
+    made = run(loss, updates=0.003 * np.geomspace(1, growth, 12)[:, None], kind=kind, rate=0.05)
+    name = "momentum" if kind == "SGD" else "betas"
+    return replace(made, optimizers=(replace(made.optimizers[0], groups=({"lr": 0.05, name: momentum},)),))
+
+
+class MomentumTooHigh(Rule):
+    """The optimizer's memory is so long that it rolls past the minimum and cannot turn.
+
+    ## What it sees
+    The momentum (or the first beta of Adam), with updates that keep growing from look to look while the gradients
+    stay as they are, in a run whose loss does not come down or comes down and climbs again.
+    ## Why it hurts
+    A momentum m adds up about 1 / (1 - m) gradients: 10 with 0.9, 1,000 with 0.999. Long after the minimum is passed,
+    the old gradients still carry the weights on.
+    ## How to fix it
+    Use 0.9. When it is raised to 0.99, lower the learning rate tenfold.
+    ## When it is not a fault
+    High momentum with a learning rate to match, as in some self-supervised training. A run that learns well is not
+    reported.
+    ## Sources
+    I. Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013. G. Goh, "Why
+    Momentum Really Works", Distill 2017.
+    """
+
+    explains = (
+        "dying-relu",
+        "exploding-gradients",
+        "learning-rate-too-high",
+        "loss-not-decreasing",
+        "loss-not-finite",
+        "loss-oscillating",
+        "loss-spike",
+        "numerical-instability",
+    )
+    reads = ("losses", "updates")
+
+    memory = Limit(
+        0.97,
+        unit="momentum",
+        why="adds up 33 gradients; recipes in wide use stay at 0.9 to 0.95, the memory of 10 to 20",
+    )
+    growth = Limit(
+        6,
+        unit="largest update / weight, over the first",
+        why="10 and more when 0.999 went wrong; a long memory that is given no time to fill up does no harm",
+    )
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge each optimizer with a long memory."""
+        progress = progress_of(seen)
+        if not (progress.known or progress.ended_nonfinite):
+            yield self.cannot_tell("the run was too short, or no loss was seen")
+            return
+        if progress.learns_well:
+            return
+        for index, optimizer in enumerate(seen.optimizers):
+            momentum = momentum_of(optimizer)
+            paces = _paces(seen, index)
+            if momentum >= self.memory and paces.size and paces[0] > 0 and paces.max() >= self.growth * paces[0]:
+                yield self._report(seen, optimizer, momentum, paces, progress)
+
+    def _report(
+        self, seen: History, optimizer: Optimizer, momentum: float, paces: Numbers, progress: Progress
+    ) -> Finding:
+        memory = round(1 / (1 - momentum)) if momentum < 1 else 0
+        adds = f"adds up about {memory:,} gradients" if memory else "never lets go of a gradient"
+        return self.finding(
+            f"a momentum of {momentum:g} {adds}",
+            severity=Severity.ERROR if progress.is_stuck else Severity.WARNING,
+            place=place_at(optimizer.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                Evidence(
+                    "steps that momentum remembers, 1 / (1 - momentum)",
+                    f"{memory:,}" if memory else "all",
+                    "10 (momentum 0.9)",
+                ),
+                Evidence(
+                    "size of the largest updates, over that of the first",
+                    f"{paces.max() / paces[0]:.2g} times",
+                    f"below {self.growth:g}",
+                    "sampled, median over the weights",
+                    Plot(tuple(map(float, range(paces.size))), tuple(map(float, paces)), "update / weight, by look"),
+                ),
+                loss_evidence(seen, progress),
+            ],
+            cause=f"Old gradients go on carrying the weights long after they have stopped being right; the loss "
+            f"{outcome(progress)}.",
+            fixes=[_fix(optimizer)],
+        )
+
+    bad = {
+        "0.999 with SGD": _rolling([*falling(2.3, 0.4, 60), *flat(2.6, 140)]),
+        "next to the limit": _rolling(flat(2.4), momentum=0.97),
+        "updates that grow next to the limit": _rolling(flat(2.4), growth=6.1),
+        "0.995 in the betas of Adam": _rolling(flat(2.4), "0.995, 0.999", kind="Adam"),
+        "no number in the end": _rolling([2.3] * 20 + [np.nan] * 180),
+    }
+    good = {
+        "0.9": _rolling(flat(2.4), momentum=0.9),
+        "just below the limit": _rolling(flat(2.4), momentum=0.969),
+        "0.999, and learns well": _rolling(falling(2.3, 0.2)),
+        "updates that stay as they are": _rolling(flat(2.4), growth=1.5),
+        "updates that grow a little less": _rolling(flat(2.4), growth=5.9),
+        "usual betas": _rolling(flat(2.4), "0.9, 0.999", kind="Adam"),
+    }
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_digits
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_digits()
+        images = torch.tensor(data.data, dtype=torch.float32)
+        images = (images - images.mean()) / images.std()
+        labels = torch.tensor(data.target)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(images, labels), batch_size=64, shuffle=True
+        )
+        model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
+        momentum = 0.999  # fix: momentum = 0.9
+        opt = torch.optim.SGD(model.parameters(), lr=0.05, momentum=momentum)
+
+        for epoch in range(8):
+            for x, y in loader:
+                opt.zero_grad()
+                loss = nn.functional.cross_entropy(model(x), y)
+                loss.backward()
+                opt.step()
+        print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
+        """)
+
+
+def momentum_of(optimizer: Optimizer) -> float:
+    """The longest memory of its groups: `momentum`, or the first of `betas`."""
+    found = [0.0]
+    for group in optimizer.groups:
+        plain, betas = group.get("momentum", 0.0), group.get("betas", "")
+        if isinstance(plain, float | int):
+            found.append(float(plain))
+        if isinstance(betas, str) and betas:
+            found.append(float(betas.split(",")[0]))
+    return max(found)
+
+
+def _paces(seen: History, optimizer: int) -> Numbers:
+    """(looks,): update / weight of the typical weight, at the looks where it was measured."""
+    ratios = update_ratios(seen, weights_by_depth(seen, optimizer))
+    values = middle(ratios, axis=1) if ratios.size else np.zeros(0)
+    return np.asarray(values[np.isfinite(values)])
+
+
+def _fix(optimizer: Optimizer) -> Fix:
+    line = optimizer.site.text if optimizer.site else ""
+    edit, found = re.subn(r"\bmomentum\s*=\s*[\w.]+", f"momentum={USUAL:g}", line, count=1)
+    rate = optimizer.groups[0].get("lr", 0.01)
+    setting = "betas=(0.9, 0.999)" if "betas" in optimizer.groups[0] else f"momentum={USUAL:g}"
+    made = f"{optimizer.kind}(model.parameters(), lr={rate:g}, {setting})"
+    return Fix(f"Use the usual memory of ten steps:\n{code(edit if found else made)}", edit=edit if found else None)

@@ -1,0 +1,159 @@
+"""A regression target on a scale far from that of the network's output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.progress import Progress, progress_of
+from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.examples import falling, flat, run
+from stethoscope.rules.learning import loss_evidence, outcome
+from stethoscope.rules.sites import code, place_at
+
+REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+
+
+def _regression(loss: ArrayLike, mean: float = 152.0, variance: float = 5900.0, **facts: Any) -> History:
+    made = run(loss, chance=variance)
+    values = np.asarray(loss, np.float64)
+    usual: dict[str, Any] = {
+        "training_calls": 50,
+        "target_mean": mean,
+        "target_variance": variance,
+        "target_min": mean - 2 * variance**0.5,
+        "target_max": mean + 2 * variance**0.5,
+        "first_value": float(values[0]),
+        "chance": variance,
+    }
+    return replace(made, losses=(LossCall(**({"function": "mse_loss"} | usual | facts)),))
+
+
+class UnnormalizedTarget(Rule):
+    """The regression target is on a scale that the network can hardly reach.
+
+    ## What it sees
+    Mean and spread of the target, in a run with a regression loss that ends above what the mean of the target alone
+    would give, or that is no longer a number.
+    ## Why it hurts
+    The output of a new network lies near 0 and is about 1 wide. A target in the hundreds makes the loss, and with it
+    every gradient, tens of thousands of times larger than learning rates are made for: steps by gradient size blow
+    up, and steps of fixed size (Adam) need thousands of them to get there.
+    ## How to fix it
+    Subtract the target's mean and divide by its standard deviation, both of the training set, and undo it where
+    predictions are shown.
+    ## When it is not a fault
+    A run that learns well all the same is not reported.
+    ## Sources
+    Y. LeCun et al., "Efficient BackProp", 1998. C. Bishop, "Neural Networks for Pattern Recognition", 1995, 8.2.
+    """
+
+    explains = (
+        "dying-relu",
+        "exploding-gradients",
+        "learning-rate-too-high",
+        "learning-rate-too-low",
+        "loss-not-decreasing",
+        "loss-not-finite",
+        "loss-oscillating",
+        "loss-spike",
+        "numerical-instability",
+        "too-few-epochs",
+    )
+    reads = ("losses",)
+
+    size = Limit(
+        10,
+        unit="root mean square of the target",
+        why="outputs of a new network are about 1 wide; targets of 1 to 5 were learned at usual rates",
+    )
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge the target of the main loss."""
+        loss, progress = seen.main_loss(), progress_of(seen)
+        if loss is None or loss.function not in REGRESSION or not np.isfinite(loss.target_variance):
+            yield self.cannot_tell("the training loss is no regression loss of torch's")
+            return
+        if not (progress.known or progress.ended_nonfinite):
+            yield self.cannot_tell("the run was too short, or no loss was seen")
+            return
+        size = float(np.hypot(loss.target_mean, np.sqrt(loss.target_variance)))
+        has_failed = progress.ended_nonfinite or progress.is_stuck
+        if has_failed and size >= self.size:
+            yield self._report(seen, loss, progress)
+
+    def _report(self, seen: History, loss: LossCall, progress: Progress) -> Finding:
+        spread = float(np.sqrt(loss.target_variance))
+        evidence = [
+            Evidence("target, mean", f"{loss.target_mean:.3g}", "about 0"),
+            Evidence(
+                "target, standard deviation",
+                f"{spread:.3g} (from {loss.target_min:.4g} to {loss.target_max:.4g})",
+                "about 1",
+                "width of a new network's output",
+            ),
+        ]
+        if np.isfinite(loss.first_value):
+            after = {"mse_loss": "1"}.get(loss.function, "about 1")
+            evidence.append(
+                Evidence("loss of the first batch", f"{loss.first_value:.4g}", f"{after}, of a target so scaled")
+            )
+        evidence.append(loss_evidence(seen, progress))
+        return self.finding(
+            f"the target is about {loss.target_mean:.3g} +- {spread:.2g}, far from a network's output",
+            severity=Severity.ERROR,
+            place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=evidence,
+            cause=f"Loss and gradients are as large as the target is, and the output has a long way to go from 0; the "
+            f"loss {outcome(progress)}.",
+            fixes=[
+                "Bring the target to mean 0 and standard deviation 1, with the numbers of the training set:\n"
+                + code(f"target = (target - {loss.target_mean:.4g}) / {spread:.3g}")
+                + "\nand turn predictions back where they are shown:\n"
+                + code(f"shown = prediction * {spread:.3g} + {loss.target_mean:.4g}")
+            ],
+        )
+
+    bad = {
+        "Adam on its way to 152": _regression(flat(25000.0)),
+        "no number after the first steps": _regression([29000.0, 5e9, *[np.nan] * 100]),
+        "a size next to the limit": _regression(flat(110.0), mean=10.2, variance=1.0),
+        "stuck at the mean": _regression(flat(5900.0)),
+        "an absolute error": _regression(flat(150.0), function="l1_loss", chance=np.nan),
+    }
+    good = {
+        "a scaled target": _regression(flat(1.0), mean=0.0, variance=1.0),
+        "learns all the same": _regression(falling(29000.0, 900.0)),
+        "a size just below the limit": _regression(flat(98.0), mean=9.75, variance=1.0),
+        "classes": run(flat(2.3)),
+        "too short to say": _regression(flat(25000.0, 10)),
+    }
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_diabetes
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_diabetes()
+        x = torch.tensor(data.data, dtype=torch.float32)
+        x = (x - x.mean(0)) / x.std(0)
+        y = torch.tensor(data.target, dtype=torch.float32).unsqueeze(1)
+        # add: y = (y - y.mean()) / y.std()
+        loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=32, shuffle=True)
+        model = nn.Sequential(nn.Linear(10, 32), nn.ReLU(), nn.Linear(32, 1))
+        opt = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+        for epoch in range(20):
+            for features, target in loader:
+                opt.zero_grad()
+                loss = nn.functional.mse_loss(model(features), target)
+                loss.backward()
+                opt.step()
+        print(f"explained {1 - nn.functional.mse_loss(model(x), y).item() / y.var().item():.3f}")
+        """)
