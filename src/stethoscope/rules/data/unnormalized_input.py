@@ -57,6 +57,7 @@ class UnnormalizedInput(Rule):
         "loss-oscillating",
         "loss-spike",
         "too-few-epochs",
+        "saturated-activations",
     )
     reads = ("losses", "batches", "activations")
 

@@ -47,6 +47,7 @@ class MissingZeroGrad(Rule):
         "loss-oscillating",
         "loss-spike",
         "too-few-epochs",
+        "saturated-activations",
     )
     reads = ("loop",)
 

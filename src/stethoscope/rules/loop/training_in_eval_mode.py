@@ -55,6 +55,7 @@ class TrainingInEvalMode(Rule):
         "loss-oscillating",
         "loss-spike",
         "too-few-epochs",
+        "saturated-activations",
     )
     reads = ("loop",)
 

@@ -72,6 +72,7 @@ class LearningRateTooHigh(Rule):
         "loss-oscillating",
         "loss-spike",
         "too-few-epochs",
+        "saturated-activations",
     )
     reads = ("losses", "gradients", "updates")
 
