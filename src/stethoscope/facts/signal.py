@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stethoscope.facts.training import History
+from stethoscope.facts.training import Floats, History
 from stethoscope.facts.weights import NOT_BY_DEPTH, RECURRENT, Numbers, weights_by_depth
 
 SQUASHING = ("sigmoid", "tanh")
@@ -80,6 +80,6 @@ def chain_of(history: History) -> Chain | None:
     )
 
 
-def _at_first(values: Numbers) -> Numbers:
+def _at_first(values: Floats) -> Numbers:
     """Median over the first looks; NaN where one of them is missing."""
     return np.asarray(np.median(values[:FIRST_LOOKS].astype(np.float64), axis=0))

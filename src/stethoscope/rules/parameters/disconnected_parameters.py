@@ -28,7 +28,7 @@ def _run(loss: ArrayLike, reached: str, **changes: Any) -> History:
         for layer, mark in zip(seen.layers, reached, strict=True)
     )
     parameters = tuple(
-        replace(p, in_graph=mark == "+", received_gradient=mark == "+", **(changes if mark != "+" else {}))
+        replace(p, **{"in_graph": mark == "+", "received_gradient": mark == "+", **(changes if mark != "+" else {})})
         for p, mark in zip(seen.parameters, reached, strict=True)
     )
     return replace(seen, layers=layers, parameters=parameters)
