@@ -39,5 +39,8 @@ class BatchNorm:
     """(looks,): values that each channel's statistics came from: samples times positions."""
     gaps: Doubles = field(default_factory=_no_values)
     """(looks,): gap between running statistics and those of the batch, with the batch's own noise taken off."""
+    frozen_looks: int = 0
+    """Looks, the last ones in a row, at which none of its own parameters was trainable."""
     drift: float = float("nan")
-    """Gap between the running statistics at the last of these looks and at the first."""
+    """Gap between the running statistics at the last of these looks and at the first; of a layer that was frozen on
+    the way, at the first after that."""

@@ -30,6 +30,7 @@ class NormEntry:
     rows: list[int] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
     first: tuple[Values, Values] | None = None
+    frozen_looks: int = 0
     drift: float = math.nan
 
 
@@ -56,6 +57,13 @@ class NormBook:
         if len(entry.steps) >= MOST_LOOKS:
             for series in (entry.steps, entry.rows, entry.gaps):
                 del series[MOST_LOOKS // 4 : MOST_LOOKS * 3 // 4 : 2]
+        own = list(module.parameters(recurse=False))
+        if own and not any(parameter.requires_grad for parameter in own):
+            if not entry.frozen_looks:  # what moved before was trained
+                entry.first = None
+            entry.frozen_looks += 1
+        else:
+            entry.frozen_looks = 0
         entry.steps.append(step)
         entry.rows.append(tensor.numel() // tensor.shape[1])
         entry.gaps.append(self._gap(entry, module, tensor) if keeps else math.nan)
@@ -84,6 +92,7 @@ class NormBook:
                 steps=np.array(entry.steps, np.int64),
                 rows=np.array(entry.rows, np.int64),
                 gaps=np.array(entry.gaps, np.float64),
+                frozen_looks=entry.frozen_looks,
                 drift=entry.drift,
             )
             for index, entry in self._entries.items()
