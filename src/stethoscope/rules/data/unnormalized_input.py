@@ -50,6 +50,7 @@ class UnnormalizedInput(Rule):
         "learning-rate-too-low",
         "loss-not-finite",
         "numerical-instability",
+        "saturated-activations",
         "vanishing-gradients",
     )
     reads = ("losses", "batches", "activations")

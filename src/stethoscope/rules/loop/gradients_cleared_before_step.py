@@ -34,7 +34,7 @@ class GradientsClearedBeforeStep(Rule):
     `optimizer.zero_grad()`.
     """
 
-    explains = ("learning-rate-too-low", "vanishing-gradients")
+    explains = ("frozen-parameters", "learning-rate-too-low", "vanishing-gradients")
     reads = ("loop",)
 
     fewest_steps = Limit(3, unit="steps", why="one or two steps may drop their gradients on purpose")

@@ -49,6 +49,7 @@ class TrainingInEvalMode(Rule):
         "exploding-gradients",
         "learning-rate-too-high",
         "overfitting",
+        "saturated-activations",
         "vanishing-gradients",
     )
     reads = ("loop",)
