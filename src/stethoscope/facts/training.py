@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stethoscope.facts.code import Site
+from stethoscope.facts.norms import BatchNorm
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -81,6 +82,8 @@ class Layer:
     calls_per_step: int = 1
     parameters: tuple[int, ...] = ()
     """Indexes into `History.parameters`."""
+    dropout: float = 0.0
+    """Probability (0..1) with which it drops a value in train mode, for dropout and recurrent layers."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,11 @@ class Parameter:
     """Whether it was ever seen with a gradient; None when it was not looked at."""
     shared_with: str = ""
     """Name of the parameter that is the same tensor (tied weights)."""
+    unit_spread_start: float = float("nan")
+    """How much the weights of its units (rows, of a few looked at) differ from each other at its first look, before
+    the step: rms of the difference from their mean / rms of the weights. 0 when all units are equal."""
+    unit_spread: float = float("nan")
+    """The same at the last look; followed only where it was 0 at the first."""
 
     @property
     def count(self) -> int:
@@ -519,6 +527,8 @@ class History:
     inputs: tuple[Inputs, ...] = ()
     batches: Batches = field(default_factory=Batches)
     units: tuple[Units, ...] = ()
+    norms: tuple[BatchNorm, ...] = ()
+    """Batch normalization layers that were seen in train mode."""
     telemetry: Telemetry = field(default_factory=Telemetry)
     birth: Birth | None = None
     sampling: Sampling = field(default_factory=Sampling)

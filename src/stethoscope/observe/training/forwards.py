@@ -124,6 +124,7 @@ class ForwardEar:
                 self._training_forward(entry, module, args, kwargs)
             if self.state.looking:
                 self.state.looker.arm(entry)
+                self.state.looker.step = self.state.steps
                 self.state.looker.open = True
         else:
             self._other_forward(entry, module, args, kwargs)

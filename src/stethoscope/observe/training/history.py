@@ -43,6 +43,7 @@ def history_of(state: State, *, finished: bool = True, ended_by: str = "", with_
         inputs=tuple(entry.fact(state.book.models[entry.model].first_layer) for entry in state.batches.inputs.values()),
         batches=state.batches.facts(),
         units=state.looker.unit_facts(max(0, state.steps - 1)),
+        norms=state.looker.norms.facts(),
         birth=state.birth,
         sampling=_sampling(state),
     )

@@ -27,8 +27,10 @@ from stethoscope.observe.training.models import (
     ParameterEntry,
     first_tensor,
 )
+from stethoscope.observe.training.norms import NORMS, NormBook
 from stethoscope.observe.training.reduction import SLOTS, Look, layer_table, parameter_table
 from stethoscope.observe.training.sampling import as_array, coprime_stride, sampled_rows
+from stethoscope.observe.training.symmetry import follow_units
 
 VALUES_PER_LAYER = 1024
 VALUES_PER_PARAMETER = 256
@@ -77,6 +79,8 @@ class Looker:
         self._wants_layers = bool(wanted & {"activations", "units"})
         self.counts_units = self._wants_units = "units" in wanted
         """Whether this look counts active units, too: when looks are dense, not each of them does."""
+        self._closely = True
+        """Whether this look asks what only a close one does: units, batch statistics, equal units."""
         self._wants_parameters = bool(wanted & {"gradients", "updates"})
         self.hears_inside = True
         """False when hooks on layers may not be set, as under a compiler."""
@@ -98,11 +102,15 @@ class Looker:
         self._held: list[tuple[ParameterEntry, Tensor]] = []
         self._views: dict[int, tuple[Any, int, Any]] = {}
         self.units: dict[int, UnitCount] = {}
+        self.norms = NormBook()
+        self.step = 0
+        """The step that runs."""
 
     # The forward pass
 
     def count_units(self, on: bool) -> None:
-        """Whether the next look counts active units."""
+        """Whether the next look is a close one, which counts active units."""
+        self._closely = on
         self.counts_units = on and self._wants_units
 
     def arm(self, entry: ModelEntry) -> None:
@@ -141,6 +149,8 @@ class Looker:
                 tensor.register_hook(gradient_hook)
             if self.counts_units and (layer.kind in RECTIFIERS or layer.feeds in RECTIFIERS) and tensor.dim() > 1:
                 self._count_units(index, tensor)
+            if self._closely and isinstance(module, NORMS) and module.training and inputs:
+                self.norms.see(self.step, index, module, inputs[0])
             self.seconds += _clock() - began
 
         return ModuleHook(self._guard(hear))
@@ -174,6 +184,7 @@ class Looker:
             if entry is None or not tensor.is_floating_point() or not tensor.numel():
                 continue
             self._held.append((entry, tensor))
+            follow_units(entry, tensor, self._closely)
             self._add_weights(self._before, entry, tensor)
         if with_gradients:
             self._add_gradients(self._held)

@@ -5,6 +5,7 @@ Nothing of the user's is kept alive: modules and tensors are held by weak refere
 
 from __future__ import annotations
 
+import math
 import weakref
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,12 +36,13 @@ class LayerEntry:
     output_shape: tuple[int, ...] = ()
     calls: int = 1
     parameters: list[int] = field(default_factory=list)
+    dropout: float = 0.0
 
     def fact(self) -> Layer:
         """The frozen form."""
         return Layer(
             self.name, self.kind, self.model, self.order, self.feeds, self.output_shape, self.calls,
-            tuple(self.parameters),
+            tuple(self.parameters), self.dropout,
         )  # fmt: skip
 
 
@@ -59,12 +61,14 @@ class ParameterEntry:
     received_gradient: bool | None = None
     shared_with: str = ""
     count: int = 1
+    unit_spread_start: float = math.nan
+    unit_spread: float = math.nan
 
     def fact(self) -> Parameter:
         """The frozen form."""
         return Parameter(
             self.name, self.shape, self.trainable, self.layer, self.optimizer, self.in_graph,
-            self.received_gradient, self.shared_with,
+            self.received_gradient, self.shared_with, self.unit_spread_start, self.unit_spread,
         )  # fmt: skip
 
 
@@ -95,9 +99,7 @@ class ModelEntry:
         if module is None:
             return
         modules = list(module.modules())
-        self.has_dropout = any(isinstance(m, _DROPOUTS) and m.p > 0 for m in modules) or any(
-            isinstance(m, nn.RNNBase) and m.dropout > 0 for m in modules
-        )
+        self.has_dropout = any(_dropout_of(m) > 0 for m in modules)
         self.has_batch_norm = any(isinstance(m, _BATCH_NORMS) for m in modules)
 
 
@@ -166,6 +168,7 @@ class ModelBook:
                 continue
             name = prefix + path if path else prefix.rstrip(".") or entry.name
             layer = LayerEntry(weakref.ref(part), len(self.layers), name, type(part).__name__, entry.index)
+            layer.dropout = _dropout_of(part)
             self.layers.append(layer)
             self._layer_of[part] = layer
             entry.layers.append(layer.index)
@@ -244,6 +247,13 @@ class ModelBook:
                 )
             )
         return tuple(facts)
+
+
+def _dropout_of(module: nn.Module) -> float:
+    """With what probability a layer drops values in train mode."""
+    if isinstance(module, _DROPOUTS):
+        return float(module.p)
+    return float(module.dropout) if isinstance(module, nn.RNNBase) else 0.0
 
 
 def unwrapped(module: nn.Module) -> tuple[nn.Module, str]:

@@ -1,0 +1,1 @@
+"""Rules about what parameters start from, and whether training reaches them."""

@@ -1,0 +1,203 @@
+"""Running statistics of batch normalization that have not caught up with the batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.modes import losses_of
+from stethoscope.facts.norms import BatchNorm
+from stethoscope.facts.progress import progress_of
+from stethoscope.facts.training import Curve, History, Layer
+from stethoscope.rules.examples import falling, run, with_curve
+from stethoscope.rules.sites import code, place_at
+
+LAST_LOOKS = 3
+
+
+def _run(
+    gap: ArrayLike, validated: float | None = 1.2, steps: int = 200, momentum: float = 0.001, rows: int = 64
+) -> History:
+    """A classifier with one batch normalization, that learned; `gap` is the gap at its last looks."""
+    seen = run(falling(2.31, 0.07, steps))
+    looks = np.array([5, 40, 90, 150])
+    gaps = np.r_[0.7, np.resize(np.asarray(gap, np.float64), 3)]
+    norm = BatchNorm(len(seen.layers), momentum, True, looks, np.full(4, rows), gaps, drift=0.1)
+    seen = replace(seen, layers=(*seen.layers, Layer("1", "BatchNorm1d", order=1)), norms=(norm,))
+    if validated is None:
+        return seen
+    passes = np.array([50, 100, 150, 200]) * steps // 200
+    return with_curve(seen, Curve("validation loss", "loss", "validation", passes, np.full(4, validated)))
+
+
+class BatchNormStatisticsUnsettled(Rule):
+    """The running statistics that batch normalization evaluates with are far from the batches'.
+
+    ## What it sees
+    Running mean and variance beside those of the batches that train, at the last looks, and a validation loss that is
+    clearly above the training loss of the same time.
+    ## Why it hurts
+    Training normalizes with the batch, evaluation with the running statistics. They start at mean 0 and variance 1
+    and move by `momentum` a step: with 0.001, a thousand steps leave a third of that start in them. A good network
+    then looks bad, in evaluation only.
+    ## How to fix it
+    Use the default momentum of 0.1 (PyTorch's is the share of the *new* batch: Keras's 0.99 is 0.01 here), train for
+    more steps, or compute the statistics anew after training.
+    ## When it is not a fault
+    In the first steps of every run. Without a validation pass it is a note.
+    ## Sources
+    S. Ioffe and C. Szegedy, ICML 2015. PyTorch documentation, `torch.nn.BatchNorm2d` (momentum),
+    `torch.optim.swa_utils.update_bn`.
+    """
+
+    explains = ("overfitting", "train-eval-mismatch")
+    reads = ("losses", "activations", "validation")
+
+    gap = Limit(
+        0.45,
+        unit="size of the difference that evaluation makes / size of a normalized value",
+        why="a momentum of 0.1 shows 0 to 0.1 after 80 steps, at high rates too; 0.001 still 0.6 after 150",
+    )
+    worse = Limit(
+        0.2,
+        unit="validation loss above training loss / where learning begins",
+        why="below it evaluation does not suffer, whatever the statistics",
+    )
+    fewest_steps = Limit(30, unit="steps", why="statistics of every run start far off")
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge the layer whose statistics are farthest off, by its last looks."""
+        norms = [n for n in seen.norms if n.keeps_statistics and np.isfinite(n.gaps).sum() >= LAST_LOOKS]
+        progress = progress_of(seen)
+        if not norms or seen.steps < self.fewest_steps or not progress.known:
+            yield self.cannot_tell("no batch normalization was seen in train mode for long enough")
+            return
+        off = [n for n in norms if _late_gap(n) >= self.gap]
+        if not off:
+            return
+        worst = max(off, key=_late_gap)
+        sides = losses_of(seen)
+        if sides is None:
+            yield self._report(seen, worst, len(off), None)
+            return
+        training, validation = (float(np.median(v[-LAST_LOOKS:])) for v in (sides.training, sides.validation))
+        if validation - training >= self.worse * progress.reference:
+            yield self._report(seen, worst, len(off), (training, validation))
+
+    def _report(self, seen: History, worst: BatchNorm, count: int, losses: tuple[float, float] | None) -> Finding:
+        layer = seen.layers[worst.layer]
+        gap = _late_gap(worst)
+        off = f"{gap:.0%}" if gap < 2 else f"{gap:.1f} times their size"
+        plot = Plot(
+            tuple(map(float, worst.steps)),
+            tuple(map(float, worst.gaps)),
+            "gap between running statistics and the batch's",
+            (0.0, 0.2),
+        )
+        evidence = [
+            Evidence(
+                f"normalized values of `{layer.name}`: evaluation off by, of their size",
+                off,
+                "below 20 %",
+                f"median of the last {LAST_LOOKS} looks, the batch's own noise taken off",
+                plot,
+            ),
+            *([Evidence("batch normalization layers in that state", count, 0)] if count > 1 else []),
+        ]
+        if worst.momentum == worst.momentum:
+            evidence.append(Evidence("momentum", f"{worst.momentum:g}", "0.1", "PyTorch's default"))
+        if losses is not None:
+            evidence.append(
+                Evidence(
+                    "training loss / validation loss, at the same steps", f"{losses[0]:.3g} / {losses[1]:.3g}", "alike"
+                )
+            )
+        left = (1 - worst.momentum) ** seen.steps if worst.momentum == worst.momentum else 0.0
+        why = (
+            f"With a momentum of {worst.momentum:g}, {seen.steps:,} steps leave {left:.0%} of their start in them"
+            if left > 0.05
+            else "The batches' statistics move faster than the running ones follow"
+        )
+        return self.finding(
+            f"running statistics of `{layer.name}` are off by {off}"[:72],
+            severity=_severity(losses, progress_of(seen).reference),
+            place=place_at(None, steps=(int(worst.steps[0]), max(seen.steps - 1, 0)), module=layer.name),
+            evidence=evidence,
+            cause=f"{why}, so evaluation normalizes with other numbers than training does.",
+            fixes=[
+                Fix(f"Let the statistics follow:\n{code(f'nn.{layer.kind}(channels, momentum=0.1)')}"),
+                Fix(
+                    "Or compute them anew after training:\n"
+                    + code("torch.optim.swa_utils.update_bn(train_loader, model)")
+                ),
+            ],
+        )
+
+    bad = {
+        "a momentum of 0.001": _run(0.6),
+        "a gap next to the limit": _run(0.46),
+        "a validation loss next to the limit": _run(0.6, 0.5),
+        "never validated": _run(0.6, None),
+        "a usual momentum, and a network that moves": _run(0.6, momentum=0.1),
+        "all batches count alike": _run(0.6, momentum=float("nan")),
+        "thirty steps": _run(0.6, 2.2, steps=30),
+    }
+    good = {
+        "caught up": _run(0.05),
+        "a gap just below the limit": _run(0.44),
+        "off, and evaluation does not suffer": _run(0.6, 0.475),
+        "was off, and has caught up": _run([0.6, 0.1, 0.1]),
+        "29 steps": _run(0.6, 2.2, steps=29),
+    }
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_digits
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_digits()
+        images = torch.tensor(data.data, dtype=torch.float32)
+        images = (images - images.mean()) / images.std()
+        labels = torch.tensor(data.target)
+        order = torch.randperm(len(images))
+        train, held_out = order[:1400], order[1400:]
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(images[train], labels[train]), batch_size=64, shuffle=True
+        )
+
+        def block(inputs, outputs):
+            norm = nn.BatchNorm1d(outputs, momentum=0.001)  # fix: norm = nn.BatchNorm1d(outputs)
+            return nn.Sequential(nn.Linear(inputs, outputs), norm, nn.ReLU())
+
+        model = nn.Sequential(block(64, 64), block(64, 64), block(64, 64), nn.Linear(64, 10))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+        for epoch in range(8):
+            model.train()
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                score = nn.functional.cross_entropy(model(images[held_out]), labels[held_out]).item()
+        print(f"loss {score:.4f}")
+        """)
+
+
+def _severity(losses: tuple[float, float] | None, reference: float) -> Severity:
+    """An error where evaluation loses half of what training has learned, or more."""
+    if losses is None:
+        return Severity.NOTE
+    return Severity.ERROR if losses[1] - losses[0] >= 0.5 * reference else Severity.WARNING
+
+
+def _late_gap(norm: BatchNorm) -> float:
+    known = norm.gaps[np.isfinite(norm.gaps)]
+    return float(np.median(known[-LAST_LOOKS:]))

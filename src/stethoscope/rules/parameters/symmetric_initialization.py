@@ -1,0 +1,189 @@
+"""Units of a layer that start equal, and stay so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.progress import progress_of
+from stethoscope.facts.training import PARAMETER_STATISTICS, History
+from stethoscope.facts.weights import NOT_BY_DEPTH, weights_by_depth
+from stethoscope.rules.examples import falling, flat, run
+from stethoscope.rules.learning import loss_evidence, outcome
+from stethoscope.rules.sites import code, place_at
+
+
+def _run(loss: object, start: float, now: float, moves: float = 0.003, equal: int = 2, steps: int = 200) -> History:
+    seen = run(np.asarray(loss)[:steps], updates=moves)
+    table = seen.telemetry.parameters.copy()
+    table[:, :, PARAMETER_STATISTICS.index("update_rms")] = moves
+    parameters = tuple(
+        replace(p, unit_spread_start=start if i < equal else 1.3, unit_spread=now if i < equal else 1.3)
+        for i, p in enumerate(seen.parameters)
+    )
+    return replace(seen, parameters=parameters, telemetry=replace(seen.telemetry, parameters=table))
+
+
+class SymmetricInitialization(Rule):
+    """The units of a hidden layer start with equal weights, so they stay equal and count as one.
+
+    ## What it sees
+    A few rows of each weight before the first step, and again while the run goes on: rows that were equal at first
+    and are equal still, in a layer that is not the last.
+    ## Why it hurts
+    Units with equal weights give equal outputs and receive equal gradients, so no step ever tells them apart: a layer
+    of 64 units learns as much as one unit would. When the weights are all 0 it learns nothing.
+    ## How to fix it
+    Leave weights to the layer's own random initialization, or draw them: `kaiming_normal_`, `xavier_uniform_`.
+    Biases may be 0.
+    ## When it is not a fault
+    A last layer, a low-rank update or a residual branch that starts at 0 is a method: its units receive different
+    gradients and differ after one step. Those, and weights of normalization layers, are not reported.
+    ## Sources
+    I. Goodfellow, Y. Bengio and A. Courville, Deep Learning (2016), section 8.4: the initial parameters need to
+    "break symmetry" between units. H. Ben Braiek and F. Khomh, TheDeepChecker, TOSEM 2022.
+    """
+
+    explains = ("dying-relu", "learning-rate-too-high", "learning-rate-too-low", "vanishing-gradients")
+    reads = ("losses", "updates")
+
+    equal = Limit(
+        1e-6,
+        unit="difference of the units' weights at the start, as a share of their size",
+        why="what rounding leaves; random weights show about 1",
+    )
+    still_equal = Limit(
+        0.01,
+        unit="the same after the last close look",
+        why="rounding may grow, step by step; units that differ in kind reach 0.1 within a few steps",
+    )
+    fewest_steps = Limit(10, unit="steps", why="units that receive different gradients need a few steps to show it")
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Look for hidden layers whose units were equal at first and still are."""
+        known = [index for index, p in enumerate(seen.parameters) if p.unit_spread_start == p.unit_spread_start]
+        if not known or seen.steps < self.fewest_steps:
+            yield self.cannot_tell(f"no weights were seen, or fewer than {self.fewest_steps:g} steps")
+            return
+        equal = [index for index in self._hidden(seen) if self._is_equal(seen, index)]
+        moved = [index for index in equal if _moved(seen, index)]
+        # Weights of 0 pass nothing on: then two layers in a row show that it is not the run that stands still.
+        if moved or (len(equal) > 1 and progress_of(seen).is_stuck):
+            yield self._report(seen, equal, bool(moved))
+
+    def _hidden(self, seen: History) -> list[int]:
+        """Trained weights of at least two units, of all layers but the last."""
+        weights = [
+            index
+            for index in weights_by_depth(seen)
+            if seen.parameters[index].optimizer >= 0
+            and 0 <= seen.parameters[index].layer < len(seen.layers)
+            and seen.layers[seen.parameters[index].layer].order >= 0
+            and seen.layers[seen.parameters[index].layer].kind not in NOT_BY_DEPTH
+        ]
+        last = max((seen.layers[seen.parameters[index].layer].order for index in weights), default=-1)
+        return [i for i in weights if seen.layers[seen.parameters[i].layer].order < last]
+
+    def _is_equal(self, seen: History, index: int) -> bool:
+        parameter = seen.parameters[index]
+        return parameter.unit_spread_start <= self.equal and parameter.unit_spread <= self.still_equal
+
+    def _report(self, seen: History, equal: list[int], moved: bool) -> Finding:
+        first = seen.parameters[equal[0]]
+        progress = progress_of(seen)
+        units = first.shape[0]
+        zero = not moved
+        layers = f"{len(equal)} hidden layers" if len(equal) > 1 else "one hidden layer"
+        gained = progress.known and progress.gain >= 0.5
+        ending = f"; the loss {outcome(progress)}" if progress.known and not progress.learns_well else ""
+        learned = (
+            "they pass on neither signal nor gradient" if zero else f"the {units} units learn as much as one would"
+        )
+        title = f"all {units} units of `{first.name}` start {'at 0' if zero else 'equal'} and stay so"
+        return self.finding(
+            title if len(title) <= 72 else f"the units of {layers} start equal and stay so",
+            severity=Severity.WARNING if gained else Severity.ERROR,
+            sureness=Sureness.CERTAIN,
+            place=place_at(
+                None,
+                steps=(0, max(seen.steps - 1, 0)),
+                module=seen.layers[first.layer].name,
+                parameter=first.name,
+            ),
+            evidence=[
+                Evidence(
+                    f"difference between units of `{first.name}` / size, before the first step",
+                    f"{first.unit_spread_start:.2g}",
+                    "about 1",
+                    "8 rows looked at",
+                ),
+                Evidence("the same at the last look at it", f"{first.unit_spread:.2g}", "about 1"),
+                *([Evidence("hidden layers in that state", len(equal), 0)] if len(equal) > 1 else []),
+                *([loss_evidence(seen, progress)] if progress.known else []),
+            ],
+            cause=f"Equal units give equal outputs and receive equal gradients: {learned}{ending}.",
+            fixes=[
+                Fix(
+                    "Draw the weights at random, and set only biases to a constant:\n"
+                    + code("nn.init.kaiming_normal_(layer.weight, nonlinearity='relu')", "nn.init.zeros_(layer.bias)")
+                )
+            ],
+        )
+
+    bad = {
+        "two hidden layers start at a constant": _run(flat(2.03), 0.0, 0.0),
+        "one hidden layer, in a run that learns something": _run(falling(2.3, 1.7), 0.0, 0.0, equal=1),
+        "a run that learns well all the same": _run(falling(2.3, 0.4), 0.0, 0.0, equal=1),
+        "all zero: nothing moves": _run(flat(2.303), 0.0, 0.0, moves=0.0),
+        "rounding at the start, next to the limit": _run(flat(2.03), 0.98e-6, 1e-4),
+        "rounding that grew, next to the limit": _run(flat(2.03), 0.0, 0.0098),
+        "ten steps": _run(flat(2.03), 0.0, 0.0, steps=10),
+    }
+    good = {
+        "random weights": _run(flat(2.3), 1.3, 1.3),
+        "starts at 0 and differs after a few steps": _run(flat(2.3), 0.0, 0.8),
+        "a difference just above the limit": _run(flat(2.03), 1.02e-6, 1e-4),
+        "a difference that grew just above the limit": _run(flat(2.03), 0.0, 0.0102),
+        "a single layer at 0 in a run that stands still": _run(flat(2.3), 0.0, 0.0, moves=0.0, equal=1),
+        "all zero, in a run that learns: another model": _run(falling(2.3, 0.1), 0.0, 0.0, moves=0.0),
+        "nine steps": _run(flat(2.03), 0.0, 0.0, steps=9),
+    }
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_digits
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_digits()
+        images = torch.tensor(data.data, dtype=torch.float32) / 16
+        labels = torch.tensor(data.target)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(images, labels), batch_size=64, shuffle=True
+        )
+        model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+        for layer in model:
+            if isinstance(layer, nn.Linear):
+                nn.init.constant_(layer.weight, 0.02)  # fix: nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+        for epoch in range(8):
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.step()
+        print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
+        """)
+
+
+def _moved(seen: History, index: int) -> bool:
+    """Whether a step was seen to change it, and left it other than 0."""
+    if index >= seen.telemetry.parameters.shape[1] or not seen.telemetry.steps.size:
+        return False
+    moves, sizes = (seen.telemetry.parameter(name)[:, index] for name in ("update_rms", "weight_rms"))
+    return bool(np.nansum(moves) > 0 and np.nansum(sizes[-1:]) > 0)
