@@ -117,8 +117,7 @@ class NoGainOverBaseline(Rule):
                         "    optimizer.zero_grad(); loss.backward(); optimizer.step()",
                     )
                 ),
-                "If it does, print a few validation inputs beside training inputs, each with its label: "
-                "`print(x_val[0], y_val[0])`.",
+                Fix("If it does, look at a few validation samples:\n" + code("print(x_val[:3], y_val[:3])")),
             ],
             unless="nothing about these classes can be known from the input.",
         )
