@@ -16,6 +16,8 @@ from stethoscope.rules.chance import validation_beats_guessing
 from stethoscope.rules.examples import falling, run, with_curve
 from stethoscope.rules.sites import at, code, place_at
 
+APART = float(np.log(2))
+"""On a logarithmic scale: features of many units change by very different factors when they are standardized."""
 MOST = 0.95
 """Share of the features that all have become wider, or narrower."""
 WORSE = 1.5
@@ -29,7 +31,7 @@ class Change:
     size: float
     """The wider of the two spreads / the narrower one, in the middle one of the features: at least 1."""
     changed: float
-    """Share of the features whose spreads are apart by half of that or more, on a logarithmic scale."""
+    """Share of the features whose spreads are apart by the root of that, or by 1.41, and more."""
     word: str
     """Which way it goes."""
 
@@ -217,7 +219,7 @@ def _change(one: Inputs, other: Inputs) -> Change | None:
         return None
     ratios = np.log(other.feature_stds[varying] / one.feature_stds[varying])
     middle = float(np.median(np.abs(ratios)))
-    changed = float(np.mean(np.abs(ratios) >= middle / 2))
+    changed = float(np.mean(np.abs(ratios) >= min(middle, APART) / 2))
     wider = float(np.mean(ratios > 0))
     word = "wider" if wider > MOST else "narrower" if wider < 1 - MOST else "wider or narrower"
     return Change(float(np.exp(middle)), changed, word)
