@@ -15,6 +15,9 @@ from stethoscope.observe.training.sampling import as_array
 from stethoscope.observe.training.sites import Spot, site_of
 
 MOST_BATCHES = 40
+"""Batches whose tokens are counted."""
+MOST_LOSSES = 1000
+MOST_ENTRIES = 16
 MOST_ROWS = 64
 MOST_POSITIONS = 512
 VALUES_READ = 200_000
@@ -117,7 +120,7 @@ class TokenBook:
             if place_among and inputs.data_ptr() == target.data_ptr():  # a model that is handed the targets, too
                 continue
             entry = self._entries.setdefault((function, place), TokenEntry(function, place))
-            if entry.batches < MOST_BATCHES and len(self._entries) <= MOST_ROWS:
+            if len(entry.last_losses) < MOST_LOSSES and len(self._entries) <= MOST_ENTRIES:
                 self._see(entry, inputs, output, target.detach().reshape(inputs.shape), ignore)
             return
 
@@ -133,7 +136,8 @@ class TokenBook:
         tokens, answers = (as_array(t[:rows].detach().cpu().contiguous()) for t in (inputs, target))
         if not tokens.size or tokens.shape != answers.shape:
             return
-        entry.see(tokens, answers, ignore)
+        if entry.batches < MOST_BATCHES:
+            entry.see(tokens, answers, ignore)
         entry.classes = output.shape[1]
         read = min(rows, VALUES_READ // ((BEFORE_LAST + 1) * entry.classes))
         flat = output.dim() == 2
