@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stethoscope.facts.training import Samples
+from stethoscope.facts.samples import Samples
 
 Numbers = NDArray[np.float64]
 

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn, strided
 
-from stethoscope.facts.training import HeldOut, Inputs, Samples
+from stethoscope.facts.samples import HeldOut, Samples
+from stethoscope.facts.training import Inputs
 from stethoscope.observe.training.batches import InputEntry
 from stethoscope.observe.training.pairing import paired
 from stethoscope.observe.training.sampling import as_array, coprime_stride

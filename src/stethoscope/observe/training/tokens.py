@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from stethoscope.facts.training import Tokens
+from stethoscope.facts.samples import Tokens
 from stethoscope.observe.training.sampling import as_array
 from stethoscope.observe.training.sites import Spot, site_of
 

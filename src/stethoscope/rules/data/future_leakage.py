@@ -12,7 +12,8 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, S
 from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import progress_of
-from stethoscope.facts.training import Doubles, History, Tokens
+from stethoscope.facts.samples import Tokens
+from stethoscope.facts.training import Doubles, History
 from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.sites import at, code, place_at

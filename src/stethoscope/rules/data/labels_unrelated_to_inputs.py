@@ -10,7 +10,8 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix
 from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.facts.progress import progress_of
-from stethoscope.facts.training import Batches, Curve, Doubles, History, LossCall, Samples
+from stethoscope.facts.samples import Samples
+from stethoscope.facts.training import Batches, Curve, Doubles, History, LossCall
 from stethoscope.rules.chance import guess, validation_beats_guessing
 from stethoscope.rules.examples import falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence

@@ -8,7 +8,8 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
-from stethoscope.facts.training import History, LossCall, Samples
+from stethoscope.facts.samples import Samples
+from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling, run
 from stethoscope.rules.sites import code, place_at
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
-from stethoscope.facts.training import Batches, HeldOut, History, ValidationPass
+from stethoscope.facts.samples import HeldOut
+from stethoscope.facts.training import Batches, History, ValidationPass
 from stethoscope.rules.sites import at, code, place_at
 
 ALL = 0.98

@@ -9,7 +9,8 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.facts.code import Site
-from stethoscope.facts.training import History, Tokens
+from stethoscope.facts.samples import Tokens
+from stethoscope.facts.training import History
 from stethoscope.rules.sites import at, code, place_at
 
 _padded = Tokens(
