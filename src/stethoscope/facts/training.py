@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from stethoscope.facts.code import Site
 from stethoscope.facts.norms import BatchNorm
+from stethoscope.facts.samples import HeldOut, Samples, Tokens
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 PARTS = (
-    "loop", "losses", "batches", "validation", "activations", "units", "gradients", "updates", "numerics",
+    "loop", "losses", "batches", "validation", "activations", "units", "gradients", "updates", "numerics", "samples",
 )  # fmt: skip
 """What a rule can ask the collector for, in `Rule.reads`."""
 
@@ -337,6 +338,9 @@ class LossCall:
         """The function of torch's that this is or amounts to; `backward` when that could not be read."""
         return self.form or self.function
 
+    evaluation_class_counts: tuple[int, ...] = ()
+    """Targets seen in passes without gradients, by class, when there are at most 1,000 classes."""
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -391,6 +395,8 @@ class Inputs:
     feature_stds: Doubles = field(default_factory=_no_values)
     first_layer: str = ""
     """Class name of the first layer called on it."""
+    site: Site | None = None
+    """The user's line of the forward call; only for inputs of passes without gradients."""
 
 
 @dataclass(frozen=True)
@@ -525,7 +531,15 @@ class History:
     curves: tuple[Curve, ...] = ()
     validation: tuple[ValidationPass, ...] = ()
     inputs: tuple[Inputs, ...] = ()
+    held_out_inputs: tuple[Inputs, ...] = ()
+    """What was fed to models in passes without gradients, one for each model and line."""
     batches: Batches = field(default_factory=Batches)
+    samples: tuple[Samples, ...] = ()
+    """One for each trained model, in the order of `History.models` (`Samples()` for one that was not trained)."""
+    held_out: tuple[HeldOut, ...] = ()
+    """Passes without gradients whose rows were looked at, by step."""
+    tokens: tuple[Tokens, ...] = ()
+    """One for each loss with a target for each token."""
     units: tuple[Units, ...] = ()
     norms: tuple[BatchNorm, ...] = ()
     """Batch normalization layers that were seen in train mode."""

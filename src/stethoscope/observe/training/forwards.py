@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from stethoscope.observe.training.batches import fingerprint, first_input
 from stethoscope.observe.training.hooks import ModuleHook
 from stethoscope.observe.training.models import ModelEntry, unwrapped
+from stethoscope.observe.training.samples import inputs_of
 from stethoscope.observe.training.sites import Spot, spot
 from stethoscope.observe.training.state import State
-from stethoscope.observe.training.validation import FORWARDS_LOOKED_AT
+from stethoscope.observe.training.validation import FORWARDS_LOOKED_AT, PassEntry
 
 MOST_WAITING_FORWARDS = 8
 """Forward passes with gradients on that may precede a backward pass; more are no training."""
@@ -41,6 +42,8 @@ class ForwardEar:
         self._only = None if only is None else [weakref.ref(module) for module in only]
         self._roots: list[tuple[weakref.ref[nn.Module], ModelEntry]] = []
         self._handles: list[Any] = []
+        self._rows_trained = state.guard("samples")(self._see_training_rows)
+        self._rows_held_out = state.guard("samples")(self._see_held_out_rows)
         self.may_wake = True
         """False while modules must not have hooks."""
         self.hears = True
@@ -149,6 +152,7 @@ class ForwardEar:
         if tensor is not None:
             self.state.last_input = weakref.ref(tensor)
             self.state.batches.see_input(self.state.steps, entry.index, tensor)
+            self._rows_trained(entry, module, args, kwargs)
         if (
             self.state.discovering
             and not self.state.compiled
@@ -178,6 +182,20 @@ class ForwardEar:
             if tensor is not None:
                 current.samples += tensor.shape[0] if tensor.dim() else 1
                 current.inputs.add(fingerprint(tensor))
+        self._rows_held_out(current, args, kwargs)
+
+    def _see_training_rows(self, entry: ModelEntry, module: nn.Module, args: Any, kwargs: Any) -> None:
+        if "samples" in self.state.parts:
+            inputs = inputs_of(args, kwargs)
+            self.state.samples.see_training(self.state.steps, entry.index, module, inputs)
+            self.state.tokens.see_inputs(inputs)
+
+    def _see_held_out_rows(self, current: PassEntry, args: Any, kwargs: Any) -> None:
+        if "samples" in self.state.parts:
+            if current.forwards == 1:
+                self.state.samples.begin_pass(current.model, current.step, current.place)
+            if self.state.samples.wants_rows:
+                self.state.samples.see_held_out(inputs_of(args, kwargs))
 
     def _forward_ended(self, module: nn.Module, args: Any, output: Any) -> None:
         """A root module's forward pass ended, or failed."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from stethoscope.observe.training.answers import accuracy
-from stethoscope.observe.training.losses import LossEntry, reduction_of
-from stethoscope.observe.training.sites import spot
+from stethoscope.observe.training.losses import LossEntry, ignored_class, reduction_of
+from stethoscope.observe.training.sites import Spot, spot
 from stethoscope.observe.training.state import State
 from stethoscope.observe.training.validation import ACCURACY_CALLS
 
@@ -25,6 +25,7 @@ class LossEar:
         self.right = 0
         """Training samples of this step that were classified correctly, of those judged."""
         self.judged = 0
+        self._targets_seen = state.guard("samples")(self._see_targets)
 
     def loss_called(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         """A loss function of `torch.nn.functional` was called."""
@@ -65,7 +66,10 @@ class LossEar:
             current.right += right
             current.judged += judged
             if current.loss_calls == 1:
-                self.state.losses.entry(function, spot(3)).evaluation_calls += 1
+                current.loss_entry = self.state.losses.entry(function, spot(3))
+                current.loss_entry.evaluation_calls += 1
+            if current.loss_entry is not None:
+                current.loss_entry.see_held_out(output, target)
 
     def _training_loss(
         self, function: str, args: Any, kwargs: Any, output: Tensor, target: Any, result: Tensor
@@ -82,9 +86,20 @@ class LossEar:
             if function.startswith("binary_cross_entropy") and not target.is_floating_point():
                 classes = 2
             self.state.batches.see_target(self.state.steps, target, classes)
+            self._targets_seen(function, place, args, kwargs, output, target, classes)
             right, judged = accuracy(function, output, target)
             self.right += right
             self.judged += judged
+
+    def _see_targets(
+        self, function: str, place: Spot | None, args: Any, kwargs: Any, output: Tensor, target: Tensor, classes: int
+    ) -> None:
+        if "samples" not in self.state.parts or kwargs.get("reduction") == "none":
+            return
+        is_binary = function.startswith("binary_cross_entropy")
+        self.state.samples.see_target(target, classes > 0 or is_binary)
+        if classes and not target.is_floating_point():
+            self.state.tokens.see_loss(function, place, output, target, ignored_class(args, kwargs))
 
     def close_step(self) -> None:
         """A step that was attended to is complete."""

@@ -88,6 +88,15 @@ class LossEntry:
     labels: int = 0
     answers: Answers = field(default_factory=Answers)
     raised: str = ""
+    held_out_counts: Any = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def see_held_out(self, output: Tensor, target: Tensor) -> None:
+        """Count the classes of the targets of a call without gradients."""
+        if self.function in ("cross_entropy", "nll_loss") and not target.is_floating_point():
+            counts = _class_counts(target, output)
+            if self.held_out_counts.size != counts.size:
+                self.held_out_counts = np.zeros(counts.size, np.int64)
+            self.held_out_counts += counts
 
     @property
     def computes(self) -> str:
@@ -206,12 +215,9 @@ class LossEntry:
         self.target_squares += float((wide * wide).sum())
 
     def _count_classes(self, target: Tensor, output: Tensor) -> None:
-        classes = output.shape[1] if output.dim() >= 2 else 0
-        if not 1 < classes <= MOST_CLASSES:
+        counts = _class_counts(target, output)
+        if not counts.size:
             return
-        labels = target.detach().reshape(-1)[: 16 * MOST_ROWS].cpu().numpy()
-        labels = labels[(labels >= 0) & (labels < classes)]
-        counts = np.bincount(labels, minlength=classes)
         if self.class_counts.size != counts.size:
             self.class_counts = np.zeros(counts.size, np.int64)
         self.class_counts += counts
@@ -278,6 +284,7 @@ class LossEntry:
             raised=self.raised,
             **self._unreachable(mean),
             **self.answers.facts(),
+            evaluation_class_counts=tuple(int(number) for number in self.held_out_counts),
         )
 
     def _unreachable(self, mean: float) -> dict[str, Any]:
@@ -293,6 +300,23 @@ class LossEntry:
 
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else math.nan
+
+
+def _class_counts(target: Tensor, output: Tensor) -> Any:
+    """(classes,): how often each is a target; empty when there are too many."""
+    classes = output.shape[1] if output.dim() >= 2 else 0
+    if not 1 < classes <= MOST_CLASSES:
+        return np.zeros(0, np.int64)
+    labels = target.detach().reshape(-1)[: 16 * MOST_ROWS].cpu().numpy()
+    return np.bincount(labels[(labels >= 0) & (labels < classes)], minlength=classes)
+
+
+def ignored_class(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    """The class that a cross-entropy does not count: its `ignore_index`, or one whose weight is 0."""
+    weight = kwargs.get("weight", args[2] if len(args) > 2 else None)
+    if isinstance(weight, Tensor) and weight.numel() and float(weight.min()) == 0:
+        return int(weight.argmin())
+    return int(kwargs.get("ignore_index", args[4] if len(args) > 4 else -100))
 
 
 def reduction_of(kwargs: dict[str, Any], args: tuple[Any, ...], result: Tensor) -> str:

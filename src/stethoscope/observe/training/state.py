@@ -19,9 +19,11 @@ from stethoscope.observe.training.looks import Looker
 from stethoscope.observe.training.losses import LossBook
 from stethoscope.observe.training.models import ModelBook, ModelEntry
 from stethoscope.observe.training.protocol import CycleLog, OptimizerEntry
+from stethoscope.observe.training.samples import SampleBook
 from stethoscope.observe.training.schedules import ScheduleBook
 from stethoscope.observe.training.sites import Spot
 from stethoscope.observe.training.telemetry import LookLog
+from stethoscope.observe.training.tokens import TokenBook
 from stethoscope.observe.training.validation import PassBook
 
 FEWEST_IN_SEGMENT = 20
@@ -59,6 +61,8 @@ class State:
         self.looker = Looker(self.book, self.parts, self.guard("looks"))
         self.losses = LossBook()
         self.batches = BatchBook()
+        self.samples = SampleBook()
+        self.tokens = TokenBook()
         self.passes = PassBook()
         self.cycles = CycleLog()
         self.table = OperationTable()
@@ -186,6 +190,7 @@ class State:
 
     def end_pass(self) -> None:
         """Training goes on after a pass without gradients: note what it showed."""
+        self.samples.end_pass()
         ended = self.passes.end()
         if ended is None or not ended.loss_counted:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from stethoscope.facts.training import ValidationPass
+from stethoscope.observe.training.losses import LossEntry
 from stethoscope.observe.training.sites import Spot, site_of
 
 MOST_PASSES = 400
@@ -31,6 +32,7 @@ class PassEntry:
     loss_sum: float = 0.0
     right: int = 0
     judged: int = 0
+    loss_entry: LossEntry | None = None
 
     def fact(self) -> ValidationPass:
         """The frozen form."""

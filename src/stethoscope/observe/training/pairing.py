@@ -1,0 +1,144 @@
+"""Do targets follow from inputs? Asks simple models that know nothing of the network, and chance itself.
+
+Each test is repeated with the targets in random order: what it gets right then is chance, with its spread. Nothing
+here draws from a random state of the user's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stethoscope.facts.samples import Samples
+
+Numbers = NDArray[np.float64]
+
+MOST_TESTED = 600
+FEWEST_TESTED = 100
+NEIGHBOURS = 5
+ORDERS = 24
+"""Random orders of the targets that show what chance gives."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one test got right, beside what it gets right by chance."""
+
+    seen: float
+    chance: float
+    deviations: float
+
+
+def paired(rows: Any, targets: Any, classes: bool, of_first: int) -> Samples:
+    """The fields of `Samples` that say how targets follow from rows; `tested` is 0 when nothing can be said.
+
+    Args:
+        rows: (samples, features), different from one another.
+        targets: (samples,), class indices or numbers.
+        classes: which of the two.
+        of_first: columns that belong to the first input; a later one may be the target itself.
+    """
+    if len(rows) < FEWEST_TESTED:
+        return Samples()
+    picked = np.linspace(0, len(rows) - 1, min(len(rows), MOST_TESTED)).astype(int)
+    features, answers = np.asarray(rows[picked], np.float64), np.asarray(targets[picked])
+    finite = np.isfinite(features).all(axis=1) & np.isfinite(answers)
+    features, answers = features[finite], answers[finite]
+    if len(features) < FEWEST_TESTED or np.ptp(answers) == 0:
+        return Samples()
+    kinds, codes = np.unique(answers, return_inverse=True)
+    wanted = np.eye(len(kinds))[codes] if classes else _standard(answers[:, None].astype(np.float64))
+    scaled = _standard(features)
+    varying = np.flatnonzero(scaled.any(axis=0))
+    scaled = scaled[:, varying]
+    if not scaled.size or (classes and len(kinds) > len(features) // 4):
+        return Samples()
+    orders = np.random.default_rng(0).permuted(np.tile(np.arange(len(wanted)), (ORDERS, 1)), axis=1)
+    near, far = _near(scaled), _linear(scaled)
+    neighbours = _score(near, wanted, orders, classes)
+    linear = _score(far, wanted, orders, classes)
+    shares = _explained(scaled[:, varying < of_first], wanted, classes)
+    by_chance = [float(_explained(_with_summaries(scaled, features), wanted[order], classes).max()) for order in orders]
+    best = float(_explained(_with_summaries(scaled, features), wanted, classes).max())
+    single = (best - float(np.mean(by_chance))) / max(float(np.std(by_chance)), 1e-9)
+    column = int(varying[shares.argmax()]) if shares.size else -1
+    return Samples(
+        tested=len(features),
+        classes=len(kinds) if classes else 0,
+        majority=float(np.bincount(codes).max() / len(codes)),
+        neighbours=neighbours.seen,
+        neighbours_chance=neighbours.chance,
+        linear=linear.seen,
+        linear_chance=linear.chance,
+        relation=max(neighbours.deviations, linear.deviations, single),
+        giveaway=column,
+        giveaway_share=float(shares.max()) if shares.size else math.nan,
+        giveaway_kinds=len(np.unique(features[:, column])) if shares.size else 0,
+        second_share=float(np.median(shares)) if shares.size else math.nan,
+    )
+
+
+def _standard(values: Numbers) -> Numbers:
+    """Columns with mean 0 and variance 1; constant ones are 0."""
+    spread = values.std(axis=0)
+    tiny = spread <= 1e-7 * np.maximum(1.0, np.abs(values.mean(axis=0)))
+    return np.where(tiny, 0.0, (values - values.mean(axis=0)) / np.where(tiny, 1.0, spread))
+
+
+def _with_summaries(scaled: Numbers, features: Numbers) -> Numbers:
+    """The features, and what a row is like as a whole: its level, size, extremes and roughness."""
+    steps = np.abs(np.diff(features, axis=1)).mean(axis=1) if features.shape[1] > 1 else np.zeros(len(features))
+    whole = [features.mean(axis=1), features.std(axis=1), features.min(axis=1), features.max(axis=1), steps]
+    return np.hstack([scaled, scaled**2 - 1, _standard(np.stack(whole, axis=1))])
+
+
+def _near(scaled: Numbers) -> Numbers:
+    """(samples, samples): each row averages the five nearest other rows."""
+    squares: Numbers = (scaled**2).sum(axis=1)
+    distances: Numbers = squares[:, None] + squares[None] - 2 * scaled @ scaled.T
+    np.fill_diagonal(distances, np.inf)
+    nearest = np.argpartition(distances, NEIGHBOURS, axis=1)[:, :NEIGHBOURS]
+    weights: Numbers = np.zeros((len(scaled), len(scaled)))
+    np.put_along_axis(weights, nearest, 1 / NEIGHBOURS, axis=1)
+    return weights
+
+
+def _linear(scaled: Numbers) -> Numbers:
+    """(samples, samples): each row is the answer of a ridge regression on all other rows."""
+    kernel = scaled @ scaled.T
+    ridge = 0.1 * np.trace(kernel) / len(kernel)
+    hat = kernel @ np.linalg.inv(kernel + ridge * np.eye(len(kernel)))
+    own = np.diag(hat).copy()
+    left_out: Numbers = hat / (1 - own)[:, None]
+    np.fill_diagonal(left_out, 0.0)
+    return left_out
+
+
+def _score(answers: Numbers, wanted: Numbers, orders: Any, classes: bool) -> Score:
+    centre = wanted.mean(axis=0) if classes else np.zeros(1)
+
+    def right(truth: Numbers) -> float:
+        given = answers @ (truth - centre)
+        if classes:
+            return float((given.argmax(axis=1) == truth.argmax(axis=1)).mean())
+        return float(np.corrcoef(given[:, 0], truth[:, 0])[0, 1]) if given.std() > 0 else 0.0
+
+    by_chance = [right(wanted[order]) for order in orders]
+    seen, chance = right(wanted), float(np.mean(by_chance))
+    return Score(seen, chance, (seen - chance) / max(float(np.std(by_chance)), 1e-9))
+
+
+def _explained(scaled: Numbers, wanted: Numbers, classes: bool) -> Numbers:
+    """(features,): share of each feature's variance that the target explains."""
+    variance = (scaled**2).mean(axis=0)
+    if classes:
+        counts = wanted.sum(axis=0)
+        means = (wanted.T @ scaled) / counts[:, None]
+        between = (counts[:, None] * means**2).sum(axis=0) / len(wanted)
+    else:
+        between = ((wanted * scaled).mean(axis=0)) ** 2
+    return np.asarray(between / np.maximum(variance, 1e-12))

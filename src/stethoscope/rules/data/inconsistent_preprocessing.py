@@ -1,0 +1,238 @@
+"""Validation inputs that are scaled otherwise than training inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.progress import progress_of
+from stethoscope.facts.training import Curve, History, Inputs
+from stethoscope.rules.chance import validation_beats_guessing
+from stethoscope.rules.examples import falling, run, with_curve
+from stethoscope.rules.sites import at, code, place_at
+
+APART = float(np.log(2))
+"""On a logarithmic scale: features of many units change by very different factors when they are standardized."""
+MOST = 0.95
+"""Share of the features that all have become wider, or narrower."""
+WORSE = 1.5
+"""A validation loss above this many times the training loss may come from other inputs."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """How the features of validation inputs differ from those of training inputs."""
+
+    size: float
+    """The wider of the two spreads / the narrower one, in the middle one of the features: at least 1."""
+    changed: float
+    """Share of the features whose spreads are apart by the root of that, or by 1.41, and more."""
+    word: str
+    """Which way it goes."""
+
+
+def _inputs(scale: float = 1.0, shift: float = 0.0, rows: int = 400, features: int = 6) -> Inputs:
+    stds = np.linspace(0.8, 1.2, features)
+    return Inputs(
+        shape=(32, features), dtype="float32", looks=9, rows=rows, mean=shift, std=scale, smallest=-3 * scale,
+        largest=3 * scale, feature_means=np.full(features, shift), feature_stds=stds * scale,
+    )  # fmt: skip
+
+
+def _run(held_out: Inputs, validation: float | None = 3.0, trained: Inputs | None = None, **facts: Any) -> History:
+    """A classifier that learned to a loss of 0.1; with this validation loss when there is one."""
+    seen = replace(run(falling(2.3, 0.1)), inputs=(trained or _inputs(),), held_out_inputs=(held_out,), **facts)
+    if validation is None:
+        return seen
+    steps = np.arange(1, 6) * 40
+    return with_curve(seen, Curve("validation loss", "loss", "validation", steps, np.full(5, validation)))
+
+
+class InconsistentPreprocessing(Rule):
+    """Training and validation inputs are prepared differently: their scales are apart.
+
+    ## What it sees
+    Mean and spread of each feature (each channel, for images) of what the model was fed in training, and of what it
+    was fed in passes without gradients.
+    ## Why it hurts
+    The network is asked about numbers that it has never met. Its answers there mean nothing, however well it learned.
+    ## How to fix it
+    Prepare both by the same function with the same numbers: mean and standard deviation of the training set.
+    ## When it is not a fault
+    A test on other data on purpose. Augmentation moves the spread by a third at most.
+    ## Sources
+    D. Sculley et al., "Hidden Technical Debt in Machine Learning Systems", NIPS 2015 (training and serving data that
+    are prepared apart).
+    """
+
+    explains = ("overfitting", "no-gain-over-baseline")
+    reads = ("losses", "batches", "validation", "samples")
+
+    factor = Limit(
+        1.7,
+        unit="spread of a feature, the larger of training and validation / the other",
+        why="53 healthy programs show up to 1.33; noise or other images mixed in give 1.4; 0.5 as mean and spread 2",
+    )
+    without_scores = Limit(
+        4, unit="the same ratio", why="where no validation loss shows harm, only a change of units is reported"
+    )
+    changed = Limit(0.8, unit="share of the features", why="preparation changes all features, other data a few")
+    fewest_rows = Limit(30, unit="rows on each side", why="a spread from fewer rows is off by a fifth and more")
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Compare what each trained model was fed in training and outside of it."""
+        trained = {inputs.model: inputs for inputs in seen.inputs if inputs.feature_stds.size}
+        pairs = [(trained[other.model], other) for other in seen.held_out_inputs if other.model in trained]
+        pairs = [
+            (one, other)
+            for one, other in pairs
+            if one.feature_stds.size == other.feature_stds.size and min(one.rows, other.rows) >= self.fewest_rows
+        ]
+        if not pairs:
+            yield self.cannot_tell("too few rows of numbers were seen both in training and in validation")
+            return
+        for one, other in pairs:
+            change = _change(one, other)
+            if change is None or change.size < self.factor or change.changed < self.changed:
+                continue
+            harmed = _is_harmed(seen)
+            if harmed or (harmed is None and change.size >= self.without_scores):
+                yield self._report(seen, one, other, change)
+                return
+
+    def _report(self, seen: History, one: Inputs, other: Inputs, change: Change) -> Finding:
+        harmed = _is_harmed(seen)
+        evidence = [
+            Evidence(
+                "spread of the input values, validation / training",
+                f"{other.std:.3g} / {one.std:.3g}",
+                "about equal",
+                f"{other.rows:,} and {one.rows:,} rows",
+            ),
+            Evidence(
+                "range of the input values in validation",
+                f"{other.smallest:.3g} to {other.largest:.3g}",
+                f"{one.smallest:.3g} to {one.largest:.3g}",
+                "in training",
+            ),
+            Evidence(f"features that are {change.word}", f"{change.changed:.0%} of {one.feature_stds.size:,}", "few"),
+        ]
+        loss = seen.curve("loss", "validation")
+        if harmed and loss is not None:
+            evidence.append(
+                Evidence(
+                    "validation loss / training loss, at the end",
+                    f"{np.median(loss.values[-3:]):.3g} / {progress_of(seen).end:.3g}",
+                    "near each other",
+                )
+            )
+        size = f"{change.size:,.0f}" if change.size >= 10 else f"{change.size:.2g}"
+        return self.finding(
+            f"validation inputs are {size} times {change.word} than training inputs",
+            severity=Severity.ERROR if harmed else Severity.WARNING,
+            place=place_at(other.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=evidence,
+            cause=f"What the model is fed at {at(other.site)} was not brought to scale as the training inputs were.",
+            fixes=[
+                Fix(
+                    "Prepare both with the numbers of the training set:\n"
+                    + code(
+                        "mean, std = x_train.mean(dim=0), x_train.std(dim=0)",
+                        "x_train = (x_train - mean) / std",
+                        "x_val = (x_val - mean) / std",
+                    )
+                ),
+                "With torchvision, give both sets the same `transforms.ToTensor` and `transforms.Normalize`.",
+            ],
+            unless="other data is measured there on purpose.",
+        )
+
+    bad = {
+        "divided by 255 in training only": _run(_inputs(255.0)),
+        "divided by 255 in validation only": _run(_inputs(1 / 255)),
+        "standardized in training only, no loss in validation": _run(_inputs(5.0), None),
+        "a factor next to the limit": _run(_inputs(1.75)),
+        "no loss in validation, a factor next to the limit": _run(_inputs(4.1), None),
+        "most features": _run(
+            replace(_inputs(2.0, features=20), feature_stds=np.array([2.0] * 16 + [1.0] * 4)),
+            trained=replace(_inputs(features=20), feature_stds=np.ones(20)),
+        ),
+        "30 rows": _run(_inputs(255.0, rows=30)),
+    }
+    good = {
+        "the same": _run(_inputs(1.02)),
+        "an augmented training set": _run(_inputs(0.75)),
+        "a factor just below the limit": _run(_inputs(1.65)),
+        "no loss in validation, a factor just below the limit": _run(_inputs(3.9), None),
+        "wider, and no worse for it": _run(_inputs(5.0), 0.12),
+        "some features": _run(
+            replace(_inputs(2.0, features=50), feature_stds=np.array([2.0] * 39 + [1.0] * 11)),
+            trained=replace(_inputs(features=50), feature_stds=np.ones(50)),
+        ),
+        "29 rows": _run(_inputs(255.0, rows=29)),
+        "another model": _run(replace(_inputs(255.0), model=1)),
+    }
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_breast_cancer
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_breast_cancer()
+        features = torch.tensor(data.data, dtype=torch.float32)
+        labels = torch.tensor(data.target)
+        order = torch.randperm(len(features))
+        train, held_out = order[:400], order[400:]
+        mean, std = features[train].mean(0), features[train].std(0)
+        x_train = (features[train] - mean) / std
+        x_val = features[held_out]  # fix: x_val = (features[held_out] - mean) / std
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(x_train, labels[train]), batch_size=32, shuffle=True
+        )
+        model = nn.Sequential(nn.Linear(30, 32), nn.ReLU(), nn.Linear(32, 2))
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+        for epoch in range(12):
+            model.train()
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                score = nn.functional.cross_entropy(model(x_val), labels[held_out]).item()
+        print(f"loss {score:.4f}")
+        """)
+
+
+def _change(one: Inputs, other: Inputs) -> Change | None:
+    """From training to validation; None when no feature varies on both sides."""
+    tiny = 1e-6 * np.maximum(1.0, np.abs(one.feature_means))
+    varying = (one.feature_stds > tiny) & (other.feature_stds > 0)
+    if not varying.any():
+        return None
+    ratios = np.log(other.feature_stds[varying] / one.feature_stds[varying])
+    middle = float(np.median(np.abs(ratios)))
+    changed = float(np.mean(np.abs(ratios) >= min(middle, APART) / 2))
+    wider = float(np.mean(ratios > 0))
+    word = "wider" if wider > MOST else "narrower" if wider < 1 - MOST else "wider or narrower"
+    return Change(float(np.exp(middle)), changed, word)
+
+
+def _is_harmed(seen: History) -> bool | None:
+    """Whether validation is much worse than training; None when that was not seen."""
+    loss, progress = seen.curve("loss", "validation"), progress_of(seen)
+    accuracy, trained = seen.curve("accuracy", "validation"), seen.curve("accuracy")
+    if accuracy is not None and trained is not None and accuracy.values.size and trained.values.size:
+        return bool(np.median(trained.values[-5:]) - np.median(accuracy.values[-3:]) > 0.05)
+    if loss is None or not loss.values.size or not progress.known:
+        return None
+    if validation_beats_guessing(seen) is False:
+        return True
+    return bool(np.median(loss.values[-3:]) > WORSE * progress.end)

@@ -1,0 +1,221 @@
+"""The same samples in training and in validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.samples import HeldOut
+from stethoscope.facts.training import Batches, History, ValidationPass
+from stethoscope.rules.sites import at, code, place_at
+
+ALL = 0.98
+"""Share of rows found in training from which a pass counts as made of training rows."""
+LEAST_EXPECTED = 5.0
+"""A forward pass in which fewer hits are expected says nothing about whether hits are spread evenly."""
+UNSEEN_TWINS = 3
+"""Pairs of equal rows that may exist where none was seen (95 % bound)."""
+PARTIAL = 0.9
+"""A share of hits below this part of the share of rows that are known is not what training rows alone would give."""
+
+
+def _pass(hits: tuple[int, ...], sizes: tuple[int, ...], covered: float, **facts: Any) -> HeldOut:
+    usual: dict[str, Any] = {
+        "model": 0, "step": 90, "rows": sum(sizes), "whole": True, "in_training": sum(hits), "sizes": sizes,
+        "hits": hits, "training_rows": 1400, "covered": covered, "familiar": 1.0, "pairs": 150_000,
+    }  # fmt: skip
+    return HeldOut(**(usual | facts))
+
+
+def _run(*passes: HeldOut, steps: int = 400, validated: int = 5) -> History:
+    every = tuple(ValidationPass(45 * i, 4, 0, samples=400) for i in range(1, validated + 1))
+    return History(steps=steps, held_out=passes, validation=every, batches=Batches(sizes=np.full(20, 32)))
+
+
+_mixed = _pass((80, 79, 81, 80), (100,) * 4, 0.23)
+_subset = _pass((100,) * 4, (100,) * 4, 0.28)
+
+
+class TrainTestOverlap(Rule):
+    """Samples on which the network is validated are also among those that it is trained on.
+
+    ## What it sees
+    A checksum of each input row, in training and in passes without gradients, and which rows of a pass were trained
+    on before it. How often two different samples are equal by nature is counted, and allowed for.
+    ## Why it hurts
+    The network is graded on answers that it has seen. The validation score rises as it memorizes and says little
+    about new samples; the best checkpoint chosen by it is the one that memorized most.
+    ## How to fix it
+    Shuffle once, cut once, and use the two pieces of the same shuffle. Remove duplicates before the cut, and
+    oversample after it.
+    ## When it is not a fault
+    Measuring the training score on purpose. A pass over all training rows is taken for that, and so are training rows
+    beside a second, separate set.
+    ## Sources
+    S. Kapoor and A. Narayanan, "Leakage and the reproducibility crisis in machine-learning-based science", 2023.
+    B. Barz and J. Denzler, "Do we train on test data? Purging CIFAR of near-duplicates", 2020.
+    """
+
+    explains = ("overfitting",)
+    reads = ("samples", "validation", "batches")
+
+    share = Limit(0.05, unit="share of validation rows found in training", why="a few duplicates are in many data sets")
+    fewest_hits = Limit(12, unit="validation rows found in training", why="fewer are soon met by chance")
+    over_chance = Limit(
+        3, unit="rows found / most that chance explains", why="tables of few distinct values repeat rows by nature"
+    )
+    unevenness = Limit(
+        4,
+        unit="variance of the hits from forward to forward / variance of a random mix",
+        why="training rows measured on purpose beside a separate set come in forwards of their own",
+    )
+    known = Limit(0.5, unit="share of the training rows that are known", why="of rows not seen nothing can be said")
+    covered = Limit(
+        0.6, unit="share of the training rows that a pass goes through", why="a pass over them all is on purpose"
+    )
+    fewest_rows = Limit(50, unit="rows in a pass", why="a handful of training rows is shown, not measured")
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge the pass that most rows of training were known at."""
+        passes = [each for each in seen.held_out if each.whole and each.rows >= self.fewest_rows]
+        judged = [each for each in passes if each.familiar >= self.known and each.pairs]
+        if not judged:
+            yield self.cannot_tell("no validation pass could be compared row by row with rows that come again")
+            return
+        batch = float(np.median(seen.batches.sizes)) if seen.batches.sizes.size else 0.0
+        for each in sorted(judged, key=lambda each: -each.in_training / each.rows):
+            if not self._too_many(each) or each.covered >= self.covered:
+                continue
+            if self._is_mixed(each):
+                yield self._report(seen, each)
+                return
+            if each.in_training >= ALL * each.familiar * each.rows and self._stands_alone(seen, passes, each, batch):
+                yield self._report(seen, each, all_of_it=True)
+                return
+
+    def _too_many(self, each: HeldOut) -> bool:
+        """Whether more rows were found than natural twins explain."""
+        by_chance = (each.equal_pairs + UNSEEN_TWINS) / each.pairs * each.rows * each.training_rows
+        # Where all rows are found the bound cannot be exceeded by much; without a single twin it need not be.
+        bound = self.over_chance * by_chance if each.equal_pairs else min(by_chance, 0.5 * each.rows)
+        few = each.in_training < self.fewest_hits or each.in_training < self.share * each.rows
+        return not few and each.in_training > bound
+
+    def _is_mixed(self, each: HeldOut) -> bool:
+        """Whether rows seen in training and others are mixed in the same forwards, in about the same shares."""
+        share = each.in_training / each.rows
+        # With some training rows unknown, a pass over training rows has hits and misses, too.
+        error = (share * (1 - share) / each.rows) ** 0.5
+        if share >= PARTIAL * each.familiar - 3 * error:
+            return False
+        sizes, hits = np.array(each.sizes, float), np.array(each.hits, float)
+        large = sizes * share >= min(LEAST_EXPECTED, float((sizes * share).max()))
+        spread = (hits[large] - sizes[large] * share) ** 2 / (sizes[large] * share * (1 - share))
+        if spread.size == 1:
+            return True
+        return bool(spread.sum() <= self.unevenness * (spread.size - 1))
+
+    def _stands_alone(self, seen: History, passes: list[HeldOut], each: HeldOut, batch: float) -> bool:
+        """Whether these training rows are all that was ever measured: no single batch, and no second set."""
+        others = [p for p in passes if p.model == each.model and p.in_training < 0.5 * p.familiar * p.rows]
+        every = sum(p.model == each.model for p in seen.validation)
+        return not others and each.rows > 2 * batch and every <= 0.1 * seen.steps
+
+    def _report(self, seen: History, each: HeldOut, *, all_of_it: bool = False) -> Finding:
+        return self.finding(
+            f"{each.in_training:,} of {each.rows:,} validation samples are training samples",
+            severity=Severity.WARNING if all_of_it else None,
+            place=place_at(each.site, steps=(each.step, each.step)),
+            evidence=[
+                Evidence(
+                    f"rows of the validation pass at step {each.step:,} that were trained on",
+                    f"{each.in_training:,} of {each.rows:,} ({each.in_training / each.rows:.0%})",
+                    "0",
+                    "equal in all values looked at",
+                ),
+                Evidence("training rows that the pass goes through", f"{each.covered:.0%}", "none, or all on purpose"),
+                Evidence(
+                    "equal rows by nature: pairs in a batch or pass",
+                    f"{each.equal_pairs:,} of {each.pairs:,}",
+                    "about 0",
+                ),
+            ],
+            cause=f"The set measured at {at(each.site)} and the training set overlap"
+            + (", and nothing else was ever measured." if all_of_it else "; what they share raises the score."),
+            fixes=[
+                Fix(
+                    "Cut one shuffle in two:\n"
+                    + code(
+                        "order = torch.randperm(len(x))",
+                        "train, held_out = order[:cut], order[cut:]",
+                        "x_train, x_val = x[train], x[held_out]",
+                    )
+                ),
+                Fix("Remove duplicates before the cut, oversample after it:\n" + code("x = torch.unique(x, dim=0)")),
+            ],
+            unless="the score on training samples is what is meant to be measured." if all_of_it else "",
+        )
+
+    bad = {
+        "a second shuffle": _run(_mixed),
+        "a second shuffle, in one forward": _run(_pass((320,), (400,), 0.23)),
+        "a piece of the training set, and nothing else": _run(_subset),
+        "a piece of the training set, parts of which are unknown": _run(_pass((280,), (400,), 0.2, familiar=0.7)),
+        "a share next to the limit": _run(_pass((21,), (400,), 0.015, pairs=10_000_000)),
+        "as few hits as can tell": _run(_pass((12,), (100,), 0.01, pairs=10_000_000)),
+        "as few rows as can tell": _run(_pass((30,), (50,), 0.02, pairs=10_000_000)),
+        "more than twins explain": _run(_pass((320,), (400,), 0.23, equal_pairs=25)),
+        "half of the training rows are known": _run(_pass((120,), (400,), 0.23, familiar=0.51)),
+        "a pass next to the limit": _run(_pass((320,), (400,), 0.59)),
+        "a little uneven": _run(_pass((87, 73, 86, 74), (100,) * 4, 0.23)),
+    }
+    good = {
+        "separate sets": _run(_pass((0, 0, 0, 0), (100,) * 4, 0.0)),
+        "the training score, on purpose": _run(_pass((100,) * 14, (100,) * 14, 1.0)),
+        "some training rows, and a separate set": _run(_pass((100, 100, 0, 0), (100,) * 4, 0.14)),
+        "a piece of the training set, and a second set": _run(_subset, _pass((0,) * 4, (100,) * 4, 0.0)),
+        "a training batch at each step": _run(_pass((64,), (64,), 0.05), validated=300),
+        "a share just below the limit": _run(_pass((19,), (400,), 0.015, pairs=10_000_000)),
+        "eleven hits": _run(_pass((11,), (100,), 0.01, pairs=10_000_000)),
+        "49 rows": _run(_pass((30,), (49,), 0.02, pairs=10_000_000)),
+        "twins explain it": _run(_pass((320,), (400,), 0.23, equal_pairs=27)),
+        "less than half of the training rows are known": _run(_pass((120,), (400,), 0.23, familiar=0.49)),
+        "a pass just above the limit": _run(_pass((320,), (400,), 0.61)),
+        "too uneven": _run(_pass((88, 72, 87, 73), (100,) * 4, 0.23)),
+        "not all of it was seen": _run(replace(_mixed, whole=False)),
+    }
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_digits
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_digits()
+        images = torch.tensor(data.data, dtype=torch.float32) / 16
+        labels = torch.tensor(data.target)
+        order = torch.randperm(len(images))
+        train = order[:1400]
+        held_out = torch.randperm(len(images))[1400:]  # fix: held_out = order[1400:]
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(images[train], labels[train]), batch_size=32, shuffle=True
+        )
+        model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+        for epoch in range(8):
+            model.train()
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                score = nn.functional.cross_entropy(model(images[held_out]), labels[held_out]).item()
+        print(f"loss {score:.4f}")
+        """)

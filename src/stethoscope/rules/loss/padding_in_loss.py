@@ -1,0 +1,157 @@
+"""Padded positions that count in the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.code import Site
+from stethoscope.facts.samples import Tokens
+from stethoscope.facts.training import History
+from stethoscope.rules.sites import at, code, place_at
+
+_padded = Tokens(
+    function="cross_entropy", site=Site("train.py", 40, "", "loss = F.cross_entropy(scores, y)"), batches=40,
+    positions=20_000, classes=60, padding_token=0, padded=9_000, padded_counted=9_000, padded_target=0,
+    padded_target_share=1.0, lengths=12,
+)  # fmt: skip
+
+
+def _run(**facts: Any) -> History:
+    return History(steps=200, tokens=(replace(_padded, **facts),))
+
+
+class PaddingInLoss(Rule):
+    """Positions that only fill up shorter rows count in the loss as if they were data.
+
+    ## What it sees
+    Input tokens: one of them stands at the ends of rows, of many lengths, and nowhere else. The targets there are one
+    and the same class, and the loss does not leave that class out.
+    ## Why it hurts
+    To answer "padding" after padding is learned in a few steps. The loss then looks low, most of the gradient's
+    positions say nothing, and losses of batches with rows of other lengths cannot be compared. An accuracy over all
+    positions is too high as well.
+    ## How to fix it
+    Tell the loss which class to leave out, or give padded targets the class -100, which it leaves out by default.
+    ## When it is not a fault
+    A class that means "nothing more comes" and is meant to be learned, when it stands once at the end of a row.
+    ## Sources
+    PyTorch documentation, `torch.nn.CrossEntropyLoss`: `ignore_index`.
+    """
+
+    severity = Severity.WARNING
+    reads = ("losses", "samples")
+
+    share = Limit(0.2, unit="share of the positions", why="less padding shifts the loss by less than its noise")
+    elsewhere = Limit(
+        0.01, unit="times it stands elsewhere / times at an end", why="a token that also means something is no padding"
+    )
+    one_target = Limit(
+        0.99, unit="share of the most frequent target there", why="targets that differ are answers and no padding"
+    )
+    counted = Limit(0.95, unit="share of the padded positions that count", why="the first end mark of a row may count")
+    lengths = Limit(3, unit="different row lengths", why="an end that is always the same may be part of the task")
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge each loss with a target for each token."""
+        if not seen.tokens:
+            yield self.cannot_tell("no loss with a target for each input token was seen")
+        for tokens in seen.tokens:
+            if (
+                tokens.padded >= self.share * tokens.positions > 0
+                and tokens.padding_elsewhere <= self.elsewhere * tokens.padded
+                and tokens.padded_counted >= self.counted * tokens.padded
+                and tokens.padded_target_share >= self.one_target
+                and tokens.lengths >= self.lengths
+            ):
+                yield self._report(seen, tokens)
+
+    def _report(self, seen: History, tokens: Tokens) -> Finding:
+        share = tokens.padded_counted / tokens.positions
+        target = tokens.padded_target
+        return self.finding(
+            f"{share:.0%} of the positions in `{tokens.function}` are padding",
+            place=place_at(tokens.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                Evidence(
+                    f"positions filled with token {tokens.padding_token} to the end of the row",
+                    f"{tokens.padded:,} of {tokens.positions:,}",
+                    "left out of the loss",
+                    f"{tokens.batches} batches, rows of {tokens.lengths} lengths",
+                ),
+                Evidence(
+                    f"of these, counted with target {target}",
+                    f"{tokens.padded_counted * tokens.padded_target_share:,.0f}",
+                    "0",
+                ),
+            ],
+            cause=f"The loss at {at(tokens.site)} averages over all positions, so {share:.0%} of it measures how well "
+            "padding is told from data, which is soon learned.",
+            fixes=[
+                Fix(
+                    "Leave the padding out:\n"
+                    + code(f"loss = F.{tokens.function}(scores, targets, ignore_index={target})")
+                )
+            ],
+            unless=f"class {target} at the end of a row is something to be learned.",
+        )
+
+    bad = {
+        "nearly half of the positions": _run(),
+        "a share next to the limit": _run(padded=4_100, padded_counted=4_100),
+        "seen elsewhere now and then": _run(padding_elsewhere=88),
+        "targets there are nearly all one class": _run(padded_target_share=0.993),
+        "some of it is left out": _run(padded_counted=8_700),
+        "three lengths": _run(lengths=3),
+    }
+    good = {
+        "left out of the loss": _run(padded_counted=0, padded_target=-1, padded_target_share=float("nan")),
+        "a share just below the limit": _run(padded=3_900, padded_counted=3_900),
+        "seen elsewhere a little more often": _run(padding_elsewhere=92),
+        "a space, which means something": _run(padding_token=1, padded=486, padding_elsewhere=4_769),
+        "targets there differ": _run(padded_target_share=0.985),
+        "more of it is left out": _run(padded_counted=8_400),
+        "two lengths": _run(lengths=2),
+        "no padding": _run(padded=0, padded_counted=0, padding_token=-1, lengths=1),
+    }
+    bug = Bug("""
+        import re
+
+        import torch
+        from sklearn.datasets import load_breast_cancer, load_digits, load_wine
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        text = load_digits().DESCR + load_wine().DESCR + load_breast_cancer().DESCR
+        words = sorted(set(re.findall(r"[a-z]{3,16}", text.lower())))
+        rows = torch.zeros(len(words), 18, dtype=torch.long)
+        for number, word in enumerate(words):
+            rows[number, : len(word) + 1] = torch.tensor([27] + [ord(letter) - 96 for letter in word])
+        rows = rows[torch.randperm(len(rows))]
+
+        class Speller(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.letters = nn.Embedding(28, 32, padding_idx=0)
+                self.memory = nn.GRU(32, 64, batch_first=True)
+                self.out = nn.Linear(64, 28)
+
+            def forward(self, x):
+                return self.out(self.memory(self.letters(x))[0])
+
+        model = Speller()
+        optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+        criterion = nn.CrossEntropyLoss()  # fix: criterion = nn.CrossEntropyLoss(ignore_index=0)
+
+        for epoch in range(10):
+            for batch in rows.split(32):
+                scores = model(batch[:, :-1])
+                loss = criterion(scores.flatten(0, 1), batch[:, 1:].flatten())
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        print(f"loss {loss.item():.4f}")
+        """)
