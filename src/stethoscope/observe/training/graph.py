@@ -72,11 +72,24 @@ def maker_of(tensor: Any) -> str:
         if node is None:
             return ""
         operation = operation_of(node)
-        if operation not in VIEWS:
-            return "linear" if operation in _LINEAR else operation
         inputs = [child for child, _ in node.next_functions if child is not None]
+        if operation not in VIEWS:
+            if operation == "add" and len(inputs) == 2 and _is_linear(_without_bias(inputs)):
+                return "linear"
+            return "linear" if operation in _LINEAR else operation
         node = inputs[0] if inputs else None
     return ""
+
+
+def _without_bias(inputs: list[Any]) -> Any:
+    """Of the two sides of a sum, the one that is no parameter; None when neither or both are."""
+    sides = [past_views(node) for node in inputs]
+    others = [node for node in sides if not hasattr(node, "variable")]
+    return others[0] if len(others) == 1 else None
+
+
+def _is_linear(node: Any) -> bool:
+    return node is not None and operation_of(node) in _LINEAR
 
 
 def past_views(node: Any) -> Any:

@@ -45,6 +45,8 @@ def history_of(state: State, *, finished: bool = True, ended_by: str = "", with_
         units=state.looker.unit_facts(max(0, state.steps - 1)),
         birth=state.birth,
         sampling=_sampling(state),
+        framework=state.framework,
+        fits=tuple(state.fits),
     )
     return replace(history, telemetry=state.looks.fact()) if with_curves else history
 

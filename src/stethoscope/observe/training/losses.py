@@ -27,7 +27,9 @@ FUNCTIONS = (
 """Loss functions of `torch.nn.functional` that are listened to; the loss modules call these."""
 
 ELEMENTWISE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy_with_logits")
-CATEGORICAL = ("cross_entropy", "nll_loss", "multi_margin_loss")
+CROSS_ENTROPIES = ("cross_entropy", "nll_loss", "categorical_crossentropy")
+"""The last one is Keras's, of probabilities; torch has none."""
+CATEGORICAL = (*CROSS_ENTROPIES, "multi_margin_loss")
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 MOST_CLASSES = 1000
 MOST_ROWS = 256
@@ -47,6 +49,8 @@ class LossEntry:
     target_shape: tuple[int, ...] = ()
     target_is_integer: bool = False
     produced_by: str = ""
+    called: str = ""
+    expects: str = ""
     watched: int = 0
     rows: int = 0
     rows_that_sum_to_one: int = 0
@@ -94,7 +98,7 @@ class LossEntry:
                 joint = ()
             if math.prod(joint) > max(output.numel(), target.numel()):
                 self.broadcast_to = joint
-        if self.function == "cross_entropy" and not self.target_is_integer:
+        if self.function in ("cross_entropy", "categorical_crossentropy") and not self.target_is_integer:
             return
         values = sampled(target, 2048)
         if not values.size:
@@ -121,7 +125,7 @@ class LossEntry:
 
     def chance(self) -> float:
         """The value of this loss for the best answer that ignores the input."""
-        if self.function in ("cross_entropy", "nll_loss") and self.class_counts.sum() > 0:
+        if self.function in CROSS_ENTROPIES and self.class_counts.sum() > 0:
             share = self.class_counts[self.class_counts > 0] / self.class_counts.sum()
             return float(-(share * np.log(share)).sum())
         if not self.target_count:
@@ -148,6 +152,8 @@ class LossEntry:
             target_shape=self.target_shape,
             target_is_integer=self.target_is_integer,
             produced_by=self.produced_by,
+            called=self.called,
+            expects=self.expects,
             watched=self.watched,
             rows_sum_to_one=self.rows_that_sum_to_one / self.rows if self.rows else math.nan,
             output_min=self.output_min,
@@ -173,7 +179,7 @@ def reduction_of(kwargs: dict[str, Any], args: tuple[Any, ...], result: Tensor) 
 
 def accuracy(function: str, output: Tensor, target: Tensor) -> tuple[int, int]:
     """(right, looked at) over at most 256 rows; (0, 0) where accuracy has no meaning."""
-    if function in ("cross_entropy", "nll_loss"):
+    if function in CROSS_ENTROPIES:
         if target.is_floating_point() or output.dim() < 2:
             return 0, 0
         guess = output.detach()[:MOST_ROWS].argmax(dim=1).reshape(-1)

@@ -31,6 +31,8 @@ class PassEntry:
     loss_sum: float = 0.0
     right: int = 0
     judged: int = 0
+    on_curve: bool = True
+    """Whether its loss is a point of the validation curve."""
 
     def fact(self) -> ValidationPass:
         """The frozen form."""
