@@ -63,13 +63,13 @@ def _is_unreal(value: Any) -> bool:
         return any(_is_unreal(part) for part in value[:4])
     if isinstance(value, dict):
         return any(_is_unreal(part) for part in value.values())
-    return bool(type(value).__name__ == "KerasTensor")
+    return type(value).__name__ == "KerasTensor"
 
 
 def in_train_mode(module: nn.Module) -> bool:
     """Whether a module is being called in train mode: Keras hands that down with the call, torch keeps it in a flag."""
     if not is_keras(module):
-        return module.training
+        return bool(module.training)
     context = sys.modules["keras.src.backend.common.global_state"].get_global_attribute("current_call_ctx")
     asked = None if context is None else getattr(context, "training", None)
     return bool(asked)  # a call that says nothing runs as in evaluation
