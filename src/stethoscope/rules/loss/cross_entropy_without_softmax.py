@@ -1,0 +1,155 @@
+"""Raw scores in front of a categorical loss that expects probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.code import Site
+from stethoscope.facts.progress import progress_of
+from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.examples import falling, run
+from stethoscope.rules.sites import at, code, place_at
+
+FUNCTION = "categorical_crossentropy"
+
+
+def _run(**facts: Any) -> History:
+    usual: dict[str, Any] = {
+        "called": "sparse_categorical_crossentropy", "expects": "probabilities", "training_calls": 9, "watched": 9,
+        "output_shape": (32, 10), "target_shape": (32,), "target_is_integer": True, "produced_by": "linear",
+        "rows_sum_to_one": 0.0, "output_min": -2.3, "output_max": 3.1,
+    }  # fmt: skip
+    return History(steps=200, framework="keras", losses=(LossCall(FUNCTION, **(usual | facts)),))
+
+
+class CrossEntropyWithoutSoftmax(Rule):
+    """Raw scores go into a categorical loss that takes logarithms of probabilities.
+
+    ## What it sees
+    What reaches a categorical cross-entropy of Keras that was not told `from_logits=True`: values below 0, or rows out
+    of a relu that do not sum to 1.
+    ## Why it hurts
+    The loss divides each row by its sum, cuts the result to 0..1 and takes the logarithm. A score below 0 is cut to
+    1e-7: it costs 16.1 and has no gradient. A row whose sum is below 0 has all its signs turned round, and a row of
+    zeros gives NaN.
+    ## How to fix it
+    End the network in `softmax`, or keep the scores and tell the loss with `from_logits=True`.
+    ## When it is not a fault
+    Positive values that do not sum to 1 are divided by their sum, which is a choice: they are not reported.
+    ## Sources
+    Keras documentation, `SparseCategoricalCrossentropy`, argument `from_logits`: "By default, we assume that `y_pred`
+    encodes a probability distribution". The cut is at `keras.config.epsilon()`.
+    """
+
+    severity = Severity.ERROR
+    explains = (
+        "dying-relu",
+        "exploding-gradients",
+        "learning-rate-too-high",
+        "learning-rate-too-low",
+        "loss-not-finite",
+        "numerical-instability",
+        "unnormalized-input",
+        "vanishing-gradients",
+    )
+    reads = ("losses",)
+
+    below = Limit(-0.01, unit="smallest output", why="rounding can leave a probability a hair below 0, not a hundredth")
+    rows = Limit(
+        0.5, unit="share of a relu's rows that sum to 1", why="of probabilities all do, of scores next to none"
+    )
+    fewest_calls = Limit(3, unit="watched calls", why="one odd batch is no rule")
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge each categorical loss that expects probabilities."""
+        calls = [loss for loss in seen.losses if loss.function == FUNCTION and loss.training_calls]
+        if not calls:
+            yield self.cannot_tell("no categorical loss expects probabilities")
+        for loss in calls:
+            if loss.expects != "probabilities" or loss.watched < self.fewest_calls:
+                continue
+            negative = loss.output_min < self.below
+            if negative or (loss.produced_by == "relu" and loss.rows_sum_to_one < self.rows):
+                yield self._report(loss, seen, negative)
+
+    def _report(self, loss: LossCall, seen: History, negative: bool) -> Finding:
+        learns = progress_of(seen).learns_well
+        made = f"`{loss.produced_by}`" if loss.produced_by else "unknown"
+        cut = "a score below 0 is cut to 1e-7 and has no gradient" if negative else "a row of zeros gives NaN"
+        return self.finding(
+            f"`{loss.shown}` takes probabilities, gets raw scores",
+            severity=Severity.WARNING if learns else Severity.ERROR,
+            sureness=Sureness.CERTAIN,
+            place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                Evidence(
+                    f"outputs that reach the loss, {loss.watched} calls watched",
+                    f"{loss.output_min:.3g} to {loss.output_max:.3g}",
+                    "0 to 1",
+                ),
+                Evidence("operation that made them, 1 step back", made, "`softmax`"),
+            ],
+            cause=f"Without `from_logits=True`, `{loss.shown}` at {at(loss.site)} divides each row by its sum and "
+            f"takes the logarithm; {cut}.",
+            fixes=[
+                "End the network in softmax:\n"
+                + code(
+                    f'layers.Dense({loss.output_shape[1] if len(loss.output_shape) > 1 else 10}, activation="softmax")'
+                ),
+                "Or keep the scores, and say so to the loss:\n" + code(f"loss={_class_of(loss)}(from_logits=True)"),
+            ],
+        )
+
+    bad = {
+        "a linear head": _run(
+            site=Site("train.py", 20, "", 'model.compile("adam", "sparse_categorical_crossentropy")')
+        ),
+        "a relu head": _run(produced_by="relu", output_min=0.0, output_max=4.0, called="categorical_crossentropy"),
+        "a relu head next to the limit": _run(produced_by="relu", output_min=0.0, rows_sum_to_one=0.49),
+        "a tanh head": _run(produced_by="tanh", output_min=-0.97, output_max=0.97),
+        "scores next to the limit, three calls": _run(output_min=-0.0102, output_max=0.4, watched=3),
+        "learns in spite of it": replace(_run(), curves=run(falling(2.3, 0.2)).curves, steps=200),
+    }
+    good = {
+        "softmax": _run(produced_by="softmax", output_min=0.0, output_max=0.99, rows_sum_to_one=1.0),
+        "softmax, rounded": _run(produced_by="softmax", output_min=-0.0098, output_max=1.0, rows_sum_to_one=1.0),
+        "a relu head whose rows sum to 1": _run(produced_by="relu", output_min=0.0, rows_sum_to_one=1.0),
+        "a relu head, half of whose rows do": _run(produced_by="relu", output_min=0.0, rows_sum_to_one=0.51),
+        "positive values by hand": _run(produced_by="exp", output_min=0.01, output_max=5.0),
+        "two calls": _run(watched=2),
+        "logits, and the loss knows": replace(
+            _run(), losses=(replace(_run().losses[0], function="cross_entropy", expects="logits"),)
+        ),
+        "only validated that way": _run(training_calls=0, evaluation_calls=9),
+    }
+    bug = Bug("""
+        import os
+
+        os.environ["KERAS_BACKEND"] = "torch"
+
+        import keras
+        from keras import layers
+        from sklearn.datasets import load_digits
+
+        keras.utils.set_random_seed(SEED)
+        x, y = load_digits(return_X_y=True)
+        x = x / 16.0
+
+        model = keras.Sequential()
+        model.add(layers.Input((64,)))
+        model.add(layers.Dense(64, activation="relu"))
+        model.add(layers.Dense(10))  # fix: model.add(layers.Dense(10, activation="softmax"))
+        model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+        model.fit(x, y, epochs=6, batch_size=32, verbose=0)
+        loss, accuracy = model.evaluate(x, y, verbose=0)
+        print(f"loss {loss:.4f}, accuracy {accuracy:.3f}")
+        """)
+
+
+def _class_of(loss: LossCall) -> str:
+    sparse = "Sparse" if loss.called.startswith("sparse") else ""
+    return f"keras.losses.{sparse}CategoricalCrossentropy"
