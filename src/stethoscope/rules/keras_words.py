@@ -12,7 +12,7 @@ from dataclasses import replace
 from stethoscope.core.finding import Evidence, Finding, Fix
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History
-from stethoscope.rules.sites import code
+from stethoscope.rules.sites import code, place_at
 
 LONGEST_TITLE = 72
 
@@ -27,6 +27,9 @@ def in_keras_words(finding: Finding, seen: History) -> Finding:
         cause=_named(CAUSES.get(finding.rule, finding.cause), seen),
         evidence=tuple(replace(each, what=_named(each.what, seen)) for each in finding.evidence),
     )
+    unshuffled = next((fit for fit in seen.fits if not fit.shuffle and fit.site is not None), None)
+    if finding.rule == "unshuffled-data" and unshuffled is not None:
+        finding = replace(finding, place=place_at(unshuffled.site, steps=finding.place.steps))
     if finding.rule == "training-in-eval-mode":
         finding = replace(finding, evidence=_without_eval_call(finding.evidence))
     return finding if write is None else replace(finding, fixes=tuple(write(finding, seen)))
@@ -74,9 +77,11 @@ def _other_rate(finding: Finding, seen: History) -> list[Fix]:
     found = [Fix(f"{first}\n{code(line)}", edit=line if rate else None)]
     if finding.rule == "learning-rate-too-high":
         warmup = code(
-            f"rate = keras.optimizers.schedules.CosineDecay({advised[1]}, 10_000, warmup_target=1e-3, warmup_steps=500)"
+            "rate = keras.optimizers.schedules.CosineDecay(",
+            f"    0.0, decay_steps=10_000, warmup_target={advised[1]}, warmup_steps=500",
+            ")",
         )
-        found.append(Fix(f"Or reach a higher rate slowly, with a warm-up:\n{warmup}"))
+        found.append(Fix(f"Or reach it slowly, with a warm-up:\n{warmup}"))
     return found
 
 

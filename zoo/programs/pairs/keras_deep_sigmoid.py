@@ -1,4 +1,5 @@
 # fault: vanishing-gradients
+# ruff: noqa: F821
 """Eight sigmoid layers that learn nothing."""
 
 import os

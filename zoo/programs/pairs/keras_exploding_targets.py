@@ -1,4 +1,5 @@
 # fault: learning-rate-too-high
+# ruff: noqa: F821
 """loss: nan from the second epoch on."""
 
 import os

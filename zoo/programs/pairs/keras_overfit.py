@@ -1,27 +1,34 @@
 # fault: overfitting
-"""Training accuracy 1.0 while val_loss climbs."""
+# ruff: noqa: F821
+"""Training accuracy of 1.0 while val_loss climbs: a large network on 120 rows with some labels wrong."""
 
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import keras
+import numpy as np
 from keras import layers
 from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 keras.utils.set_random_seed(SEED)
 x, y = load_digits(return_X_y=True)
-x_train, x_test, y_train, y_test = train_test_split(x / 16.0, y, train_size=100, random_state=SEED)
-x_train, y_train = x_train, y_train % 7 * (x_train[:, 20] > 0.3)
-y_test = y_test % 7 * (x_test[:, 20] > 0.3)
+order = np.random.permutation(len(x))
+x, y = x[order] / 16.0, y[order]
+x_train, y_train, x_test, y_test = x[:120], y[:120].copy(), x[120:520], y[120:520]
+y_train[:60] = np.random.randint(0, 10, 60)
 
 model = keras.Sequential(
-    [layers.Input((64,)), layers.Dense(256, activation="relu"), layers.Dense(256, activation="relu")]
+    [
+        layers.Input((64,)),
+        layers.Dense(256, activation="relu"),
+        layers.Dense(256, activation="relu"),
+        layers.Dense(10, activation="softmax"),
+    ]
 )
-model.add(layers.Dense(7, activation="softmax"))
-model.compile(optimizer=keras.optimizers.Adam(0.003), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-stop = keras.callbacks.EarlyStopping(patience=4, restore_best_weights=True)
-# add: model.fit(x_train, y_train, epochs=80, validation_data=(x_test, y_test), callbacks=[stop], verbose=0)
-model.fit(x_train, y_train, epochs=80, validation_data=(x_test, y_test), verbose=0)  # fix:
+model.compile(optimizer=keras.optimizers.Adam(0.001), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+stop = keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
+checks = []  # fix: checks = [stop]
+held_out = (x_test, y_test)
+model.fit(x_train, y_train, epochs=60, validation_data=held_out, validation_batch_size=400, callbacks=checks, verbose=0)
 print(model.evaluate(x_test, y_test, verbose=0))

@@ -1,4 +1,5 @@
 # fault: learning-rate-too-low
+# ruff: noqa: F821
 """The loss is the same after every epoch."""
 
 import os

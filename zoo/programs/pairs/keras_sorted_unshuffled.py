@@ -1,4 +1,5 @@
 # fault: unshuffled-data
+# ruff: noqa: F821
 """Sorted classes and shuffle=False."""
 
 import os

@@ -91,7 +91,8 @@ class CrossEntropyWithoutSoftmax(Rule):
                     f"{loss.output_min:.3g} to {loss.output_max:.3g}",
                     "0 to 1",
                 ),
-                Evidence("operation that made them, 1 step back", made, "`softmax`"),
+                Evidence("rows of them that sum to 1", f"{loss.rows_sum_to_one:.0%}", "100%"),
+                Evidence("operation before the loss", made, "`softmax`"),
             ],
             cause=f"Without `from_logits=True`, `{loss.shown}` at {at(loss.site)} divides each row by its sum and "
             f"takes the logarithm; {cut}.",
