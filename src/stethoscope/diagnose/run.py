@@ -16,6 +16,7 @@ from stethoscope.diagnose.select import check_limits
 from stethoscope.diagnose.suppress import Suppressions, suppress
 from stethoscope.facts.training import History
 from stethoscope.rules import all_rules
+from stethoscope.rules.keras_words import in_keras_words
 
 
 def diagnose(
@@ -77,6 +78,8 @@ def _ask(rule: Rule, history: History) -> tuple[list[Finding], list[CannotTell]]
     with np.errstate(all="ignore"):
         said = list(rule.in_training(history))
     findings = [each for each in said if isinstance(each, Finding)]
+    if history.framework == "keras":
+        findings = [in_keras_words(each, history) for each in findings]
     # A rule that found something in one place has judged, whatever it could not see elsewhere.
     return findings, [] if findings else [each for each in said if isinstance(each, CannotTell)]
 

@@ -243,7 +243,9 @@ class LossCall:
     """Calls of one loss function from one line of the user's."""
 
     function: str
-    """Name in `torch.nn.functional`, such as `cross_entropy`; `backward` for a hand-written scalar."""
+    """Name in `torch.nn.functional`, such as `cross_entropy`; `backward` for a hand-written scalar. Keras's losses
+    have the name of the torch function that computes the same; `categorical_crossentropy` is the one of probabilities,
+    sparse or not, which torch does not have."""
     site: Site | None = None
     training_calls: int = 0
     """Watched calls with gradients on."""
@@ -256,6 +258,11 @@ class LossCall:
     produced_by: str = ""
     """Operation that made the first argument, views left out, read off the graph: `softmax`, `log_softmax`,
     `sigmoid`, `relu`, `tanh`, `linear`, ... or empty when unknown."""
+    called: str = ""
+    """Its name in the script's own framework when that is not `function`: `sparse_categorical_crossentropy`."""
+    expects: str = ""
+    """What Keras's losses were told to expect: `logits`, `probabilities` or `values`; empty for torch's, whose names
+    say it."""
     watched: int = 0
     """Calls whose values were looked at."""
     rows_sum_to_one: float = float("nan")
@@ -340,6 +347,31 @@ class LossCall:
 
     evaluation_class_counts: tuple[int, ...] = ()
     """Targets seen in passes without gradients, by class, when there are at most 1,000 classes."""
+
+    @property
+    def shown(self) -> str:
+        """The name that the script's author knows it by."""
+        return self.called or self.function
+
+
+@dataclass(frozen=True)
+class FitCall:
+    """One call of Keras's `fit`, with what the model was compiled with."""
+
+    site: Site | None = None
+    compile_site: Site | None = None
+    loss: str = ""
+    """As given to `compile`: a name, or that of the class or function."""
+    metrics: tuple[str, ...] = ()
+    callbacks: tuple[str, ...] = ()
+    """Class names."""
+    epochs: int = 1
+    batch_size: int = 32
+    shuffle: bool = True
+    validates: bool = False
+    """Whether validation data was given or split off."""
+    weighted: bool = False
+    """Whether classes or samples have weights."""
 
 
 @dataclass(frozen=True)
@@ -547,6 +579,10 @@ class History:
     birth: Birth | None = None
     sampling: Sampling = field(default_factory=Sampling)
     ranks: tuple[RankSummary, ...] = ()
+    framework: str = "torch"
+    """`keras` when Keras's own loop and optimizers train, on its torch backend."""
+    fits: tuple[FitCall, ...] = ()
+    """Calls of Keras's `fit`, the first 50."""
 
     def curve(self, kind: str, phase: str = "training") -> Curve | None:
         """The first curve of a kind (`loss`, `accuracy`, `norm`, ...) and phase, or None.

@@ -13,7 +13,7 @@ OPENING_LOOKS = 10
 """Looks at the start that show the pace of a run before it has learned anything."""
 NO_WEIGHT = 1e-6
 """Below this rms a weight still stands at a start of zero, and a ratio to it means nothing."""
-RECURRENT = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
+RECURRENT = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell", "SimpleRNN")
 """Kinds of layers that apply one weight many times in a row."""
 NOT_BY_DEPTH = ("Embedding", "EmbeddingBag")
 """Their gradients are zero for all rows that a batch does not use, so their rms is not comparable."""

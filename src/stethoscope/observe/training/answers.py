@@ -143,7 +143,7 @@ def distinct_values(tensor: Tensor, known: set[float] | None, most: int = 64) ->
 
 def accuracy(function: str, output: Tensor, target: Tensor) -> tuple[int, int]:
     """(right, looked at) over at most 256 rows; (0, 0) where accuracy has no meaning."""
-    if function in ("cross_entropy", "nll_loss"):
+    if function in ("cross_entropy", "nll_loss", "categorical_crossentropy"):
         if target.is_floating_point() or output.dim() < 2:
             return 0, 0
         guess = output.detach()[:MOST_ROWS].argmax(dim=1).reshape(-1)

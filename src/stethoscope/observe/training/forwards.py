@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from stethoscope.observe.training.batches import fingerprint, first_input
 from stethoscope.observe.training.hooks import ModuleHook
+from stethoscope.observe.training.keras_layers import in_train_mode, is_symbolic
 from stethoscope.observe.training.models import ModelEntry, unwrapped
 from stethoscope.observe.training.samples import inputs_of
 from stethoscope.observe.training.sites import Spot, spot
@@ -86,7 +87,9 @@ class ForwardEar:
         begins = self.state.guard("forward passes")(self.forward_begins)
 
         def before(module: nn.Module, args: Any, kwargs: Any = None) -> None:
-            if not (_is_compiling() or _is_tracing()) and _transform() is None:
+            if _is_compiling() or _is_tracing() or _transform() is not None:
+                return
+            if not (self.state.hears_keras and is_symbolic(args)):
                 begins(entry, module, args, kwargs or {})
 
         ended = ModuleHook(self.state.guard("forward passes")(self._forward_ended))
@@ -139,10 +142,11 @@ class ForwardEar:
         place = spot(3)
         if entry.called_from is None or not entry.training_forwards:
             entry.called_from = place
-        mode = "train" if module.training else "eval"
+        training = in_train_mode(module)
+        mode = "train" if training else "eval"
         self.state.cycles.note("forward", place, f"{entry.name} in {mode} mode")
         waiting = self.state.forward_models
-        waiting.append((entry, module.training))
+        waiting.append((entry, training))
         if len(waiting) > MOST_WAITING_FORWARDS:  # gradients are on, but nothing is trained
             waiting.clear()
             self.state.nodes.clear()
@@ -173,10 +177,10 @@ class ForwardEar:
             current = self.state.passes.begin(self.state.steps, entry.index, place)
             if self.state.attentive:
                 self.state.cycles.note(
-                    "validate", place, f"{entry.name} in {'train' if module.training else 'eval'} mode"
+                    "validate", place, f"{entry.name} in {'train' if in_train_mode(module) else 'eval'} mode"
                 )
         current.forwards += 1
-        current.in_train_mode += module.training
+        current.in_train_mode += in_train_mode(module)
         if current.forwards <= FORWARDS_LOOKED_AT:
             tensor = first_input(args, kwargs)
             if tensor is not None:

@@ -93,8 +93,11 @@ def made_by(node: Any) -> Any:
 
 
 def kind_of(node: Any) -> str:
-    """The operation of a node; `linear` for matrix products and convolutions, empty for none."""
+    """The operation of a node; `linear` for matrix products (with or without a bias) and convolutions."""
     operation = operation_of(node) if node is not None else ""
+    if operation == "add":
+        inputs = [child for child, _ in node.next_functions if child is not None]
+        return "linear" if len(inputs) == 2 and _is_linear(_without_bias(inputs)) else operation
     return "linear" if operation in _LINEAR else operation
 
 
@@ -115,6 +118,17 @@ def range_of(node: Any) -> tuple[float, float]:
         low, high = (getattr(node, name, None) for name in _BOUNDS[operation])
         return (-math.inf if low is None else float(low)), (math.inf if high is None else float(high))
     return RANGES.get(operation, (-math.inf, math.inf))
+
+
+def _without_bias(inputs: list[Any]) -> Any:
+    """Of the two sides of a sum, the one that is no parameter; None when neither or both are."""
+    sides = [past_views(node) for node in inputs]
+    others = [node for node in sides if not hasattr(node, "variable")]
+    return others[0] if len(others) == 1 else None
+
+
+def _is_linear(node: Any) -> bool:
+    return node is not None and operation_of(node) in _LINEAR
 
 
 def past_views(node: Any) -> Any:

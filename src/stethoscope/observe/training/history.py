@@ -50,6 +50,8 @@ def history_of(state: State, *, finished: bool = True, ended_by: str = "", with_
         norms=state.looker.norms.facts(),
         birth=state.birth,
         sampling=_sampling(state),
+        framework=state.framework,
+        fits=tuple(state.fits),
     )
     return replace(history, telemetry=state.looks.fact()) if with_curves else history
 

@@ -147,7 +147,8 @@ class Looker:
             self._outputs.add(self._base + index, tensor)
             if tensor.grad_fn is not None:
                 tensor.register_hook(gradient_hook)
-            if self.counts_units and (layer.kind in RECTIFIERS or layer.feeds in RECTIFIERS) and tensor.dim() > 1:
+            rectified = layer.kind in RECTIFIERS or (layer.applies or layer.feeds) in RECTIFIERS
+            if self.counts_units and rectified and tensor.dim() > 1:
                 self._count_units(index, tensor)
             if self._closely and isinstance(module, NORMS) and module.training and inputs:
                 self.norms.see(self.step, index, module, inputs[0])

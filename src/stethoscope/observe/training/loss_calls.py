@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from stethoscope.observe.training.answers import accuracy
-from stethoscope.observe.training.losses import LossEntry, ignored_class, reduction_of
-from stethoscope.observe.training.sites import Spot, spot
+from stethoscope.observe.training.graph import made_by
+from stethoscope.observe.training.keras_losses import Compared
+from stethoscope.observe.training.losses import CROSS_ENTROPIES, LossEntry, ignored_class, reduction_of
+from stethoscope.observe.training.sites import Spot, called_from_keras, spot
 from stethoscope.observe.training.state import State
 from stethoscope.observe.training.validation import ACCURACY_CALLS
 
@@ -33,15 +35,15 @@ class LossEar:
             return
         output = args[0] if args else kwargs.get("input")
         target = args[1] if len(args) > 1 else kwargs.get("target")
-        if not isinstance(output, Tensor):
+        if not isinstance(output, Tensor) or (self.state.hears_keras and called_from_keras()):
             return
         began = _clock()
         if not torch.is_grad_enabled():
-            current = self.state.passes.current
-            if current is not None and current.step == self.state.steps:
-                self._evaluation_loss(function, output, target, result)
+            self._evaluation_loss(function, output, target, result, None)
         elif self.state.attentive:
-            self._training_loss(function, args, kwargs, output, target, result)
+            entry = self._training_call(function, spot(3), result)
+            entry.reduction = reduction_of(kwargs, args, result)
+            self._see(entry, output, target if isinstance(target, Tensor) else None, args, kwargs)
         self.state.own_seconds += _clock() - began
 
     def loss_failed(self, function: str, args: Any, kwargs: Any, error: BaseException) -> None:
@@ -54,9 +56,21 @@ class LossEar:
             entry.training_calls += 1
             entry.see(output, target if isinstance(target, Tensor) else None, self.state.steps)
 
-    def _evaluation_loss(self, function: str, output: Tensor, target: Any, result: Tensor) -> None:
+    def keras_loss_called(self, seen: Compared, y_pred: Tensor, result: Tensor, place: Spot | None) -> None:
+        """A loss of Keras's was called."""
+        began = _clock()
+        if not torch.is_grad_enabled():
+            self._evaluation_loss(seen.function, seen.output, seen.target, result, place)
+        elif self.state.attentive:
+            entry = self._training_call(seen.function, place, result)
+            entry.reduction, entry.called, entry.expects = seen.reduction, seen.called, seen.expects
+            self._see(entry, seen.output, seen.target, (), {}, made_by(y_pred.grad_fn))
+        self.state.own_seconds += _clock() - began
+
+    def _evaluation_loss(self, function: str, output: Tensor, target: Any, result: Tensor, place: Spot | None) -> None:
         current = self.state.passes.current
-        assert current is not None
+        if current is None or current.step != self.state.steps:
+            return
         current.loss_calls += 1
         if (result.dim() == 0 and result.device.type == "cpu") or current.loss_calls <= ACCURACY_CALLS:
             current.loss_counted += 1
@@ -66,30 +80,34 @@ class LossEar:
             current.right += right
             current.judged += judged
             if current.loss_calls == 1:
-                current.loss_entry = self.state.losses.entry(function, spot(3))
+                current.loss_entry = self.state.losses.entry(function, place or spot(3))
                 current.loss_entry.evaluation_calls += 1
             if current.loss_entry is not None:
                 current.loss_entry.see_held_out(output, target)
 
-    def _training_loss(
-        self, function: str, args: Any, kwargs: Any, output: Tensor, target: Any, result: Tensor
-    ) -> None:
-        place = spot(4)
+    def _training_call(self, function: str, place: Spot | None, result: Tensor) -> LossEntry:
         self.state.cycles.note("loss", place, function)
         entry: LossEntry = self.state.losses.entry(function, place)
         entry.training_calls += 1
-        entry.reduction = reduction_of(kwargs, args, result)
-        entry.see(output, target if isinstance(target, Tensor) else None, self.state.steps)
         entry.returned(self.state.steps, result)
-        if isinstance(target, Tensor):
-            classes = output.shape[1] if function in ("cross_entropy", "nll_loss") and output.dim() > 1 else 0
-            if function.startswith("binary_cross_entropy") and not target.is_floating_point():
-                classes = 2
-            self.state.batches.see_target(self.state.steps, target, classes)
-            self._targets_seen(function, place, args, kwargs, output, target, classes)
-            right, judged = accuracy(function, output, target)
-            self.right += right
-            self.judged += judged
+        return entry
+
+    def _see(
+        self, entry: LossEntry, output: Tensor, target: Tensor | None, args: Any, kwargs: Any, maker: Any = None
+    ) -> None:
+        """Look at what a training call compares."""
+        entry.see(output, target, self.state.steps, maker)
+        if target is None:
+            return
+        function = entry.function
+        classes = output.shape[1] if function in CROSS_ENTROPIES and output.dim() > 1 else 0
+        if function.startswith("binary_cross_entropy") and not target.is_floating_point():
+            classes = 2
+        self.state.batches.see_target(self.state.steps, target, classes)
+        self._see_targets(function, entry.place, args, kwargs, output, target, classes)
+        right, judged = accuracy(function, output, target)
+        self.right += right
+        self.judged += judged
 
     def _see_targets(
         self, function: str, place: Spot | None, args: Any, kwargs: Any, output: Tensor, target: Tensor, classes: int

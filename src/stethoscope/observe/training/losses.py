@@ -29,7 +29,9 @@ FUNCTIONS = (
 
 REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 ELEMENTWISE = (*REGRESSION, "binary_cross_entropy_with_logits")
-CATEGORICAL = ("cross_entropy", "nll_loss", "multi_margin_loss")
+CROSS_ENTROPIES = ("cross_entropy", "nll_loss", "categorical_crossentropy")
+"""The last one is Keras's, of probabilities; torch has none."""
+CATEGORICAL = (*CROSS_ENTROPIES, "multi_margin_loss")
 LOGARITHMIC = ("nll_loss", "kl_div")
 """Losses that expect log-probabilities."""
 MOST_CLASSES = 1000
@@ -52,6 +54,8 @@ class LossEntry:
     target_shape: tuple[int, ...] = ()
     target_is_integer: bool = False
     produced_by: str = ""
+    called: str = ""
+    expects: str = ""
     watched: int = 0
     rows: int = 0
     rows_that_sum_to_one: int = 0
@@ -200,7 +204,7 @@ class LossEntry:
                 joint = ()
             if math.prod(joint) > max(output.numel(), target.numel()):
                 self.broadcast_to = joint
-        if self.function == "cross_entropy" and not self.target_is_integer:
+        if self.function in ("cross_entropy", "categorical_crossentropy") and not self.target_is_integer:
             return
         values = sampled(target, 2048)
         if not values.size:
@@ -225,7 +229,7 @@ class LossEntry:
     def chance(self) -> float:
         """The value of this loss for the best answer that ignores the input."""
         computes = self.computes
-        if computes in ("cross_entropy", "nll_loss", "categorical") and self.class_counts.sum() > 0:
+        if computes in (*CROSS_ENTROPIES, "categorical") and self.class_counts.sum() > 0:
             if self.target_rows_one_hot != self.target_rows:
                 return math.nan
             share = self.class_counts[self.class_counts > 0] / self.class_counts.sum()
@@ -254,6 +258,8 @@ class LossEntry:
             target_shape=self.target_shape,
             target_is_integer=self.target_is_integer,
             produced_by=self.produced_by,
+            called=self.called,
+            expects=self.expects,
             watched=self.watched,
             rows_sum_to_one=_share(self.rows_that_sum_to_one, self.rows),
             output_min=self.output_min,

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn, strided
 
 from stethoscope.facts.training import Layer, Model, Parameter
+from stethoscope.observe.training import keras_layers
 from stethoscope.observe.training.sites import Spot, site_of
 
 MOST_LAYERS = 1000
@@ -33,6 +34,8 @@ class LayerEntry:
     model: int
     order: int = -1
     feeds: str = ""
+    applies: str = ""
+    """The activation inside of the layer (Keras has such layers): its output is what comes after it."""
     output_shape: tuple[int, ...] = ()
     calls: int = 1
     parameters: list[int] = field(default_factory=list)
@@ -41,7 +44,7 @@ class LayerEntry:
     def fact(self) -> Layer:
         """The frozen form."""
         return Layer(
-            self.name, self.kind, self.model, self.order, self.feeds, self.output_shape, self.calls,
+            self.name, self.kind, self.model, self.order, self.applies or self.feeds, self.output_shape, self.calls,
             tuple(self.parameters), self.dropout,
         )  # fmt: skip
 
@@ -98,6 +101,10 @@ class ModelEntry:
         module = self.module()
         if module is None:
             return
+        if keras_layers.is_keras(module):
+            self.has_dropout = keras_layers.has_dropout(module)
+            self.has_batch_norm = keras_layers.has_batch_norm(module)
+            return
         modules = list(module.modules())
         self.has_dropout = any(_dropout_of(m) > 0 for m in modules)
         self.has_batch_norm = any(isinstance(m, _BATCH_NORMS) for m in modules)
@@ -137,11 +144,11 @@ class ModelBook:
         if known is not None:
             return known
         inner, wrapper = unwrapped(called)
-        if isinstance(inner, _LOSSES) or next(inner.parameters(), None) is None:
+        if isinstance(inner, _LOSSES) or not _has_weights(inner):
             return None
         for entry in self.models:  # a part of a model that is known already
             whole = entry.module()
-            if whole is not None and any(part is inner for part in whole.modules()):
+            if whole is not None and _is_part(inner, whole):
                 self._roots[called] = entry
                 return entry
         self.version += 1
@@ -154,8 +161,43 @@ class ModelBook:
         self.models.append(entry)
         self._roots[called] = self._roots[inner] = entry
         entry.look_at_regularizers()
-        self._add_parts(entry, inner)
+        if keras_layers.is_keras(inner):
+            self._add_keras_parts(entry, inner)
+        else:
+            self._add_parts(entry, inner)
         return entry
+
+    def complete(self) -> None:
+        """Take in what Keras models have made since they were met: layers get their weights at their first call."""
+        for entry in self.models:
+            model = entry.module()
+            if model is not None and keras_layers.is_keras(model):
+                self._add_keras_parts(entry, model)
+
+    def _add_keras_parts(self, entry: ModelEntry, model: nn.Module) -> None:
+        prefix = "" if entry.index == 0 else f"{entry.name}."
+        for part in keras_layers.parts_of(model):
+            layer = self._layer_of.get(part.layer)
+            if layer is None:
+                if len(self.layers) >= MOST_LAYERS:
+                    self.too_many = True
+                    continue
+                layer = LayerEntry(
+                    weakref.ref(part.layer), len(self.layers), prefix + part.name, part.kind, entry.index,
+                    applies=part.feeds,
+                )  # fmt: skip
+                self.layers.append(layer)
+                self._layer_of[part.layer] = layer
+                entry.layers.append(layer.index)
+            for name, tensor, shape in part.weights:
+                added = self.parameter_of(tensor) or self.add_parameter(tensor, prefix + name)
+                if added is None:
+                    continue
+                if added.layer < 0:
+                    added.name, added.shape, added.layer = prefix + name, shape, layer.index
+                    layer.parameters.append(added.index)
+                if added.index not in entry.parameters:
+                    entry.parameters.append(added.index)
 
     def _add_parts(self, entry: ModelEntry, module: nn.Module) -> None:
         prefix = "" if entry.index == 0 else f"{entry.name}."
@@ -254,6 +296,21 @@ def _dropout_of(module: nn.Module) -> float:
     if isinstance(module, _DROPOUTS):
         return float(module.p)
     return float(module.dropout) if isinstance(module, nn.RNNBase) else 0.0
+
+
+def _has_weights(module: nn.Module) -> bool:
+    if keras_layers.is_keras(module):  # asking it for its parameters would make it gather them
+        return keras_layers.can_train(module)
+    return next(module.parameters(), None) is not None
+
+
+def _is_part(inner: nn.Module, whole: nn.Module) -> bool:
+    """Whether a module belongs to a model; of Keras also a model that is made of layers of the other one only."""
+    if not (keras_layers.is_keras(inner) and keras_layers.is_keras(whole)):
+        return any(part is inner for part in whole.modules())
+    theirs = {id(layer) for layer in keras_layers.all_layers(whole)}
+    mine = [part.layer for part in keras_layers.parts_of(inner)]
+    return id(inner) in theirs or (bool(mine) and all(id(layer) in theirs for layer in mine))
 
 
 def unwrapped(module: nn.Module) -> tuple[nn.Module, str]:

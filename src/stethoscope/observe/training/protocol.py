@@ -10,7 +10,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from torch import Tensor, strided
@@ -18,9 +18,11 @@ from torch.optim import Optimizer as TorchOptimizer
 
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import LoopEvent, Optimizer
+from stethoscope.observe.training.keras_optimizers import KerasOptimizer
 from stethoscope.observe.training.sampling import Array, sampled
 from stethoscope.observe.training.sites import Spot, site_of
 
+AnyOptimizer: TypeAlias = TorchOptimizer | KerasOptimizer
 MOST_PROBES = 4
 VALUES_PER_PROBE = 64
 Snapshot = tuple[int, Array] | None
@@ -45,7 +47,7 @@ def _same_values(one: Snapshot, other: Snapshot) -> bool:
 class OptimizerEntry:
     """An optimizer while the run goes on; becomes a `facts.training.Optimizer`."""
 
-    optimizer: weakref.ref[TorchOptimizer]
+    optimizer: weakref.ref[AnyOptimizer]
     index: int
     kind: str
     made_at: Spot | None
@@ -79,7 +81,7 @@ class OptimizerEntry:
     taken_in: int = -1
     """Version of the model book at which all its tensors were known there."""
 
-    def renew(self, optimizer: TorchOptimizer) -> None:
+    def renew(self, optimizer: AnyOptimizer) -> None:
         """Begin with an optimizer; counts go on."""
         self.optimizer = weakref.ref(optimizer)
         self.groups = settings_of(optimizer)
@@ -198,7 +200,7 @@ class OptimizerEntry:
         )
 
 
-def settings_of(optimizer: TorchOptimizer) -> tuple[dict[str, float | str | bool], ...]:
+def settings_of(optimizer: AnyOptimizer) -> tuple[dict[str, float | str | bool], ...]:
     """The plain settings of each parameter group, with the number of tensors in it."""
     groups = []
     for group in optimizer.param_groups:

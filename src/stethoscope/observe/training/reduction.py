@@ -42,7 +42,7 @@ def layer_table(layers: Sequence[LayerEntry], outputs: Gathered, gradients: Gath
         ends = [*outputs.starts[1:], outputs.values.size]
         for row, slot, start, end in zip(rows, outputs.slots, outputs.starts, ends, strict=True):
             layer = layers[slot % SLOTS]
-            bounds = _SATURATION.get(layer.kind) or _SATURATION.get(layer.feeds)
+            bounds = _SATURATION.get(layer.kind) or _SATURATION.get(layer.applies.capitalize() or layer.feeds)
             if bounds is not None:
                 part = outputs.values[start:end]
                 table[row, 6] = np.count_nonzero((part < bounds[0]) | (part > bounds[1])) / part.size

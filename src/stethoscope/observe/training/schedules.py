@@ -42,7 +42,7 @@ class ScheduleBook:
     """All schedules that were stepped, by identity; one that takes the place of a dead one shares its entry."""
 
     def __init__(self) -> None:
-        self._entries: dict[int, ScheduleEntry] = {}
+        self._entries: dict[int | str, ScheduleEntry] = {}
 
     def stepped(self, scheduler: Any, steps: int) -> bool:
         """Count a call; True at the first one of a schedule."""
@@ -57,6 +57,11 @@ class ScheduleBook:
         if entry.calls <= FIRST_CALLS:
             entry.first_calls.append(steps)
         return is_new
+
+    def made(self, kind: str, place: Spot | None) -> None:
+        """Note a schedule that a framework moves on by itself, such as one of Keras's callbacks."""
+        if len(self._entries) < MOST_SCHEDULES:
+            self._entries.setdefault(kind, ScheduleEntry(kind, {}, place))
 
     def called_from(self, scheduler: Any, place: Spot | None) -> None:
         """Note the line that stepped it."""

@@ -16,6 +16,7 @@ _LIBRARIES = (
     os.sep + "dist-packages" + os.sep,
     os.path.dirname(os.__file__) + os.sep,
 )
+_KERAS = f"{os.sep}keras{os.sep}src{os.sep}"
 _is_user: dict[CodeType, bool] = {}
 
 
@@ -32,6 +33,14 @@ def is_users(code: CodeType) -> bool:
     if known is None:
         known = _is_user[code] = is_users_file(code.co_filename)
     return known
+
+
+def called_from_keras() -> bool:
+    """Whether the nearest frame that is not ours belongs to Keras."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back
+    return frame is not None and _KERAS in frame.f_code.co_filename
 
 
 Spot = tuple[CodeType, int]

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from stethoscope.facts.training import Birth, Floats, History
+from stethoscope.facts.training import Birth, FitCall, Floats, History
 from stethoscope.observe.training.batches import BatchBook
 from stethoscope.observe.training.budget import Budget
 from stethoscope.observe.training.curves import GrowingCurve
@@ -71,6 +71,10 @@ class State:
         self.curves: dict[Any, GrowingCurve] = {}
         """By name; losses that are backpropagated by the number of the line that does so."""
         self.birth: Birth | None = None
+        self.framework = "torch"
+        self.hears_keras = False
+        """Whether Keras is loaded, and tapped."""
+        self.fits: list[FitCall] = []
         self.compiled = False
         self.scaling = False
         """Whether a gradient scaler is at work: the loss that is backpropagated is not the loss itself."""
@@ -192,7 +196,7 @@ class State:
         """Training goes on after a pass without gradients: note what it showed."""
         self.samples.end_pass()
         ended = self.passes.end()
-        if ended is None or not ended.loss_counted:
+        if ended is None or not ended.loss_counted or not ended.on_curve:
             return
         name = self.part("validation loss")
         self.curve(name, "loss", "validation").add(ended.step, ended.loss_sum / ended.loss_counted)

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
-from torch.optim import Optimizer as TorchOptimizer
 
 from stethoscope.observe.training.forwards import ForwardEar
 from stethoscope.observe.training.loss_calls import LossEar
-from stethoscope.observe.training.protocol import OptimizerEntry
+from stethoscope.observe.training.protocol import AnyOptimizer, OptimizerEntry
 from stethoscope.observe.training.reduction import gradient_norm
 from stethoscope.observe.training.sites import Spot, spot
 from stethoscope.observe.training.state import DISCOVERY_STEPS, State
@@ -53,7 +52,7 @@ class StepEar:
         self._in_closure = False
         self._main: OptimizerEntry | None = None
         self._stepped_since_main: set[int] = set()
-        self._entry_of: weakref.WeakKeyDictionary[TorchOptimizer, OptimizerEntry] = weakref.WeakKeyDictionary()
+        self._entry_of: weakref.WeakKeyDictionary[AnyOptimizer, OptimizerEntry] = weakref.WeakKeyDictionary()
         self._looked_optimizers: set[int] = set()
         self._arriving = False
         """Whether the values of the last look are on their way from an accelerator."""
@@ -71,7 +70,7 @@ class StepEar:
         self._step_began = _clock()
         self._snapshot_due = self._step_began + SNAPSHOT_SECONDS
 
-    def optimizer_made(self, optimizer: TorchOptimizer, place: Spot | None) -> OptimizerEntry:
+    def optimizer_made(self, optimizer: AnyOptimizer, place: Spot | None) -> OptimizerEntry:
         """Take in an optimizer."""
         known = self._entry_of.get(optimizer)
         if known is not None:
@@ -88,7 +87,8 @@ class StepEar:
             if again is self._main:
                 self.state.start_segment()
             return again
-        entry = OptimizerEntry(weakref.ref(optimizer), len(self.state.optimizers), type(optimizer).__name__, place)
+        kind = getattr(optimizer, "kind", type(optimizer).__name__)
+        entry = OptimizerEntry(weakref.ref(optimizer), len(self.state.optimizers), kind, place)
         self.state.optimizers.append(entry)
         self._only_optimizer = id(optimizer) if len(self.state.optimizers) == 1 else 0
         self._entry_of[optimizer] = entry
@@ -127,7 +127,7 @@ class StepEar:
             self.state.schedules.called_from(scheduler, place)
             self.state.cycles.note("scheduler", place, type(scheduler).__name__)
 
-    def step_begins(self, optimizer: TorchOptimizer, args: Any, kwargs: Any) -> None:
+    def step_begins(self, optimizer: AnyOptimizer, args: Any, kwargs: Any) -> None:
         """An optimizer is about to step, at a step that is attended to or looked at."""
         began = _clock()
         entry = self._entry_of.get(optimizer) or self.optimizer_made(optimizer, None)
@@ -146,7 +146,7 @@ class StepEar:
                 self.state.give_up("looks", error)
         self.state.own_seconds += _clock() - began
 
-    def after_step(self, optimizer: TorchOptimizer, args: Any, kwargs: Any) -> None:
+    def after_step(self, optimizer: AnyOptimizer, args: Any, kwargs: Any) -> None:
         """The hook behind every step of every optimizer; in the quiet it counts, and reads the clock."""
         state = self.state
         if not state.quiet or id(optimizer) != self._only_optimizer:
@@ -197,7 +197,7 @@ class StepEar:
             and not state.off
         )
 
-    def step_ended(self, optimizer: TorchOptimizer) -> None:
+    def step_ended(self, optimizer: AnyOptimizer) -> None:
         """An optimizer has stepped."""
         entry = self._entry_of.get(optimizer) or self.optimizer_made(optimizer, None)
         entry.steps += 1
@@ -233,14 +233,14 @@ class StepEar:
             entry.step_ended(False)
         self.state.own_seconds += _clock() - began
 
-    def step_skipped(self, optimizer: TorchOptimizer) -> None:
+    def step_skipped(self, optimizer: AnyOptimizer) -> None:
         """A gradient scaler found an overflow and left the step out."""
         entry = self._entry_of.get(optimizer)
         if entry is not None:
             entry.skipped += 1
             entry.backwards_since_step = 0
 
-    def _main_stepped(self, optimizer: TorchOptimizer) -> None:
+    def _main_stepped(self, optimizer: AnyOptimizer) -> None:
         """One step of the run is complete."""
         now = _clock()
         step = self.state.steps
@@ -259,7 +259,7 @@ class StepEar:
         self._between_steps(now)
         self._step_began = _clock()
 
-    def _read_rate(self, optimizer: TorchOptimizer) -> None:
+    def _read_rate(self, optimizer: AnyOptimizer) -> None:
         rate = optimizer.param_groups[0].get("lr")
         if rate is not None and float(rate) != self._last_rate:
             self._last_rate = float(rate)

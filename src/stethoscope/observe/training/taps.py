@@ -26,6 +26,8 @@ from torch.optim.optimizer import (
 )
 
 from stethoscope.observe.training.hooks import ModuleHook
+from stethoscope.observe.training.keras_layers import is_keras, is_symbolic
+from stethoscope.observe.training.keras_taps import KerasTaps
 from stethoscope.observe.training.losses import FUNCTIONS
 from stethoscope.observe.training.session import Session
 from stethoscope.observe.training.sites import Spot, is_users, spot
@@ -71,7 +73,7 @@ class Taps:
         self._session = session
         self._state = session.state
         self._undo: list[Callable[[], None]] = []
-        self._for_losses: list[Replacement] = []
+        self.for_losses: list[Replacement] = []
         """Needed while forward passes are heard."""
         self._for_protocol: list[Replacement] = []
         """Needed at attentive steps."""
@@ -93,8 +95,9 @@ class Taps:
         if _has_compiled():
             self._stop_hearing_inside()
             self._session.forwards.take_in_given()
+        self._tap_keras()
         self._state.on_discovery = self.discover
-        self._state.on_hearing = functools.partial(self._switch, self._for_losses)
+        self._state.on_hearing = functools.partial(self._switch, self.for_losses)
         self._state.on_attention = functools.partial(self._switch, self._for_protocol)
         self.discover(self._state.discovering > 0)
 
@@ -108,7 +111,7 @@ class Taps:
         if finish:
             self._session.end()
 
-    def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> Replacement:
+    def replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> Replacement:
         """Put a wrapper in the place of `owner.name`."""
         original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
         wrapper = make(original)
@@ -130,7 +133,7 @@ class Taps:
                 else:
                     replacement.take_off()
 
-    def _after(
+    def after(
         self, part: str, report: Report, *, loop: bool = False, failed: Report | None = None
     ) -> Callable[[Any], Any]:
         """A wrapper that reports (arguments, result) after the original; with `loop`, at attentive steps only.
@@ -175,8 +178,8 @@ class Taps:
                 functools.update_wrapper(report, self._session.losses.loss_called)
                 failed = functools.partial(self._session.losses.loss_failed, name)
                 functools.update_wrapper(failed, self._session.losses.loss_failed)
-                after = self._after("losses", report, loop=True, failed=failed)
-                self._for_losses.append(self._replace(F, name, after))
+                after = self.after("losses", report, loop=True, failed=failed)
+                self.for_losses.append(self.replace(F, name, after))
 
     def _tap_backward(self) -> None:
         session, state = self._session, self._state
@@ -213,7 +216,7 @@ class Taps:
 
             return backward
 
-        self._replace(torch.autograd, "backward", make)
+        self.replace(torch.autograd, "backward", make)
 
     # Optimizers
 
@@ -221,9 +224,9 @@ class Taps:
         session = self._session
         state = self._state
         part = "the optimizer"
-        self._replace(
+        self.replace(
             Optimizer, "__init__",
-            self._after(part, self._optimizer_made),
+            self.after(part, self._optimizer_made),
         )  # fmt: skip
         begins = state.guard(part)(session.steps.step_begins)
 
@@ -244,7 +247,7 @@ class Taps:
         cleared = session.steps.gradients_cleared
         for owner in (Optimizer, nn.Module):
             report = functools.partial(_first_argument, cleared)
-            replacement = self._replace(owner, "zero_grad", self._after("zero_grad", report, loop=True))
+            replacement = self.replace(owner, "zero_grad", self.after("zero_grad", report, loop=True))
             # A change of nn.Module would empty Python's caches of every layer's attributes.
             if owner is Optimizer:
                 self._for_protocol.append(replacement)
@@ -254,13 +257,13 @@ class Taps:
             if isinstance(scheduler, type) and "step" in vars(scheduler) and "Scheduler" not in scheduler.__name__:
                 self._tap_scheduler(scheduler)
         self._tap_scheduler(lr_scheduler.LRScheduler)
-        self._replace(nn.Module, "train", self._after("train()", self._mode_set))
+        self.replace(nn.Module, "train", self.after("train()", self._mode_set))
         scaler = torch.amp.GradScaler
-        self._replace(scaler, "step", self._tap_scaler_step)
-        self._replace(
+        self.replace(scaler, "step", self._tap_scaler_step)
+        self.replace(
             scaler,
             "scale",
-            self._after(
+            self.after(
                 "scaling",
                 lambda args, kwargs, result: session.backwards.loss_scaled(
                     result, (*args[1:], kwargs.get("outputs"))[0]
@@ -276,7 +279,7 @@ class Taps:
             session.steps.gradients_clipped(kind, limit, result if kind == "norm" else None)
 
         name = f"clip_grad_{kind}_"
-        self._replace(nn.utils.clip_grad, name, self._after("clipping", report))
+        self.replace(nn.utils.clip_grad, name, self.after("clipping", report))
         module_level = getattr(nn.utils.clip_grad, name)
         original = getattr(nn.utils, name)
         setattr(nn.utils, name, module_level)
@@ -290,7 +293,7 @@ class Taps:
                 session.steps.scheduler_stepped(args[0])
 
         if "step" in vars(owner):
-            self._replace(owner, "step", self._after("schedules", report))
+            self.replace(owner, "step", self.after("schedules", report))
 
     def _tap_scaler_step(self, original: Any) -> Any:
         session = self._session
@@ -310,7 +313,8 @@ class Taps:
 
     def _mode_set(self, args: Any, kwargs: Any, result: Any) -> None:
         mode = args[1] if len(args) > 1 else kwargs.get("mode", True)
-        if not mode and (entry := self._state.book.model_of(args[0])) is not None:
+        entry = self._state.book.model_of(args[0])
+        if not mode and entry is not None and not is_keras(args[0]):  # Keras does so by itself
             entry.eval_called_from = spot(3)
 
     # Models
@@ -330,8 +334,13 @@ class Taps:
             self._discovery = []
             self._depth.clear()
 
-    def _module_begins(self, module: nn.Module, args: Any) -> None:
+    def _is_no_real_call(self, args: Any) -> bool:
         if _is_compiling() or _is_tracing() or _transform() is not None:
+            return True
+        return self._state.hears_keras and is_symbolic(args)
+
+    def _module_begins(self, module: nn.Module, args: Any) -> None:
+        if self._is_no_real_call(args):
             return
         session = self._session
         state = self._state
@@ -346,7 +355,7 @@ class Taps:
                 session.forwards.forward_begins(entry, module, args, {})
 
     def _module_ended(self, module: nn.Module, args: Any, output: Any) -> None:
-        if _is_compiling() or _is_tracing() or _transform() is not None:
+        if self._is_no_real_call(args):
             return
         session = self._session
         state = self._state
@@ -357,6 +366,11 @@ class Taps:
         if state.table.recording:
             state.table.leave()
         session.forwards.layer_called(module, output)
+
+    def _tap_keras(self) -> None:
+        keras = KerasTaps(self._session, self)
+        keras.wait()
+        self._undo.append(keras.forget)
 
     # Compilers
 
@@ -371,8 +385,8 @@ class Taps:
         def compiled_in_place(args: Any, kwargs: Any, result: Any) -> None:
             self._stop_hearing_inside()
 
-        self._replace(torch, "compile", self._after("compilation", compiled))
-        self._replace(nn.Module, "compile", self._after("compilation", compiled_in_place))
+        self.replace(torch, "compile", self.after("compilation", compiled))
+        self.replace(nn.Module, "compile", self.after("compilation", compiled_in_place))
 
     def _spot(self) -> Spot | None:
         return spot(4)
@@ -391,12 +405,12 @@ class Taps:
             return state_without_hooks
 
         if "__getstate__" in vars(nn.Module):
-            self._replace(nn.Module, "__getstate__", make)
+            self.replace(nn.Module, "__getstate__", make)
         else:  # before torch 2.10 or so it is Python's own
             nn.Module.__getstate__ = make(object.__getstate__)  # type: ignore[attr-defined, unused-ignore]
             self._undo.append(lambda: delattr(nn.Module, "__getstate__"))
         for owner, name in ((torch.jit, "script"), (torch.jit, "trace"), (torch.cuda, "make_graphed_callables")):
-            self._replace(owner, name, self._unhooked)
+            self.replace(owner, name, self._unhooked)
 
     def _unhooked(self, original: Any) -> Any:
         """A wrapper round functions that refuse, or would take in, modules with hooks."""
@@ -432,7 +446,7 @@ class Taps:
             return enter
 
         for context in (torch.no_grad, torch.inference_mode):
-            self._replace(context, "__enter__", make)
+            self.replace(context, "__enter__", make)
 
         def make_setter(original: Any) -> Any:
             @functools.wraps(original)
@@ -445,7 +459,7 @@ class Taps:
 
             return set_grad_enabled
 
-        self._replace(torch.set_grad_enabled, "__init__", make_setter)
+        self.replace(torch.set_grad_enabled, "__init__", make_setter)
 
     def _tap_autograd_contexts(self) -> None:
         """Contexts in which the listening must hold back."""
@@ -460,7 +474,7 @@ class Taps:
             return made
 
         for context in (torch.autograd.detect_anomaly, torch.autograd.set_detect_anomaly):
-            self._replace(context, "__init__", note_anomaly_mode)
+            self.replace(context, "__init__", note_anomaly_mode)
 
         def note_saving(original: Any) -> Any:
             @functools.wraps(original)
@@ -470,7 +484,7 @@ class Taps:
 
             return enter
 
-        self._replace(torch.autograd.graph.saved_tensors_hooks, "__enter__", note_saving)
+        self.replace(torch.autograd.graph.saved_tensors_hooks, "__enter__", note_saving)
 
     def _stop_hearing_inside(self) -> None:
         """Hooks on layers would change what the compiler builds, and so perhaps the last bit of the results."""

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
 from stethoscope.facts.training import History
 from stethoscope.observe.training.session import Session
+from stethoscope.observe.training.sites import called_from_keras
 
 UNSET_SEED = 67280421310721
 """The seed that torch starts with when nobody sets one (`default_rng_seed_val` in ATen)."""
@@ -47,8 +48,8 @@ class LoaderTap:
             DataLoader.__iter__ = self._original
 
     def _iterated(self, loader: Any) -> None:
-        if loader in self._known or len(self.loaders) >= MOST_LOADERS:
-            return
+        if loader in self._known or len(self.loaders) >= MOST_LOADERS or called_from_keras():
+            return  # Keras's own loaders say nothing: what is asked of `fit` is kept with the run
         self._known.add(loader)
         sampler = loader.sampler
         shuffle = (

@@ -33,6 +33,8 @@ class PassEntry:
     right: int = 0
     judged: int = 0
     loss_entry: LossEntry | None = None
+    on_curve: bool = True
+    """Whether its loss is a point of the validation curve."""
 
     def fact(self) -> ValidationPass:
         """The frozen form."""

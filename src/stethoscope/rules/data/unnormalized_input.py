@@ -15,8 +15,11 @@ from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence, outcome
 from stethoscope.rules.sites import code, place_at
 
-NORMALIZING = ("BatchNorm", "LazyBatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm", "SyncBatchNorm")
-PASSING = ("Identity", "Flatten", "Unflatten", "Dropout")
+NORMALIZING = (
+    "BatchNorm", "LazyBatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm", "SyncBatchNorm",
+    "Normalization", "Rescaling", "UnitNorm",
+)  # fmt: skip
+PASSING = ("Identity", "Flatten", "Unflatten", "Reshape", "Dropout", "SpatialDropout")
 """Layers that leave the scale as it is."""
 SCALED_ON_THE_WAY = 0.05
 """A first output this far below what such an input must give means that the model scales the input itself."""

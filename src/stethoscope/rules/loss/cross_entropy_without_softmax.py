@@ -1,38 +1,58 @@
-"""A hand-written cross-entropy of outputs that are no probabilities."""
+"""Raw scores in front of a categorical loss that expects probabilities, of Keras's or written by hand."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.code import Site
+from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
-from stethoscope.rules.heads import FOLLOWS, heard, maker_evidence, span, trained, width
+from stethoscope.rules.examples import falling, run
+from stethoscope.rules.heads import heard, maker_evidence, span, trained, width
 from stethoscope.rules.sites import at, code, place_at
 
+FUNCTION = "categorical_crossentropy"
 SIGMOIDS = ("sigmoid", "hardsigmoid")
 
 
+def _run(**facts: Any) -> History:
+    usual: dict[str, Any] = {
+        "called": "sparse_categorical_crossentropy", "expects": "probabilities", "training_calls": 9, "watched": 9,
+        "output_shape": (32, 10), "target_shape": (32,), "target_is_integer": True, "produced_by": "linear",
+        "rows_sum_to_one": 0.0, "output_min": -2.3, "output_max": 3.1,
+    }  # fmt: skip
+    return History(steps=200, framework="keras", losses=(LossCall(FUNCTION, **(usual | facts)),))
+
+
 class CrossEntropyWithoutSoftmax(Rule):
-    """A cross-entropy written out by hand takes the logarithm of outputs that no softmax made.
+    """Raw scores go into a categorical loss that takes logarithms of probabilities.
 
     ## What it sees
-    A loss of the form `-(y * log(p))`, or `-log(p)` at the true class, read off its graph, whose `p` does not sum
-    to 1 over the classes.
+    What reaches a categorical cross-entropy of Keras that was not told `from_logits=True`: values below 0, or rows out
+    of a relu that do not sum to 1. And a loss written out by hand, `-(y * log(p))` or `-log(p)` at the true class, read
+    off its graph, whose `p` does not sum to 1 over the classes.
     ## Why it hurts
-    Such a loss looks at the true class only; it relies on the softmax to push the others down. Without one, it
-    falls without end as all outputs grow, whatever the input is. Logarithms of negative scores are no numbers.
+    The loss divides each row by its sum, cuts the result to 0..1 and takes the logarithm. A score below 0 is cut to
+    1e-7: it costs 16.1 and has no gradient. A row whose sum is below 0 has all its signs turned round, and a row of
+    zeros gives NaN. A loss by hand looks at the true class only and relies on the softmax to push the others down:
+    without one it falls without end as all outputs grow, whatever the input is.
     ## How to fix it
-    Give the raw scores to `cross_entropy`, which applies the softmax itself, safely.
+    End the network in `softmax`, or keep the scores and tell the loss with `from_logits=True`; in PyTorch, give the
+    scores to `cross_entropy`, which applies the softmax itself, safely.
     ## When it is not a fault
-    Weighted log-likelihoods of other things than classes (policy gradients, densities) have no targets of a
-    single 1, and are not looked at.
+    Positive values that do not sum to 1 are divided by their sum in Keras, which is a choice: they are not reported.
+    Weighted log-likelihoods of other things than classes (policy gradients, densities) have no targets of a single 1,
+    and are not looked at.
     ## Sources
-    PyTorch documentation, `torch.nn.CrossEntropyLoss`. Keras documentation, `CategoricalCrossentropy(from_logits)`:
-    "Whether y_pred is expected to be a logits tensor".
+    Keras documentation, `SparseCategoricalCrossentropy`, argument `from_logits`: "By default, we assume that `y_pred`
+    encodes a probability distribution". The cut is at `keras.config.epsilon()`.
     """
 
-    explains = FOLLOWS
+    severity = Severity.ERROR
     explains = (
         "dying-relu",
         "exploding-gradients",
@@ -45,22 +65,62 @@ class CrossEntropyWithoutSoftmax(Rule):
     )
     reads = ("losses",)
 
+    below = Limit(-0.01, unit="smallest output", why="rounding can leave a probability a hair below 0, not a hundredth")
+    rows = Limit(
+        0.5, unit="share of a relu's rows that sum to 1", why="of probabilities all do, of scores next to none"
+    )
     summing = Limit(0.5, unit="share of rows that sum to 1", why="probabilities do so in every row")
     one_hot = Limit(0.98, unit="share of target rows with a single 1", why="other weights are no classes")
-    fewest_calls = Limit(3, unit="watched calls", why="one batch of an untrained model may be odd")
+    fewest_calls = Limit(3, unit="watched calls", why="one odd batch is no rule")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
-        """Judge each hand-written cross-entropy that training goes through."""
-        calls = [loss for loss in trained(seen, "categorical") if width(loss) > 1]
-        if not calls:
-            yield self.cannot_tell("no hand-written cross-entropy of probabilities was seen")
-        for loss in calls:
+        """Judge each categorical loss that expects probabilities."""
+        calls = [loss for loss in seen.losses if loss.function == FUNCTION and loss.training_calls]
+        by_hand = [loss for loss in trained(seen, "categorical") if width(loss) > 1]
+        if not calls and not by_hand:
+            yield self.cannot_tell("no categorical loss expects probabilities")
+        for loss in by_hand:
             classes = loss.target_is_integer or loss.target_rows_one_hot >= self.one_hot
             raw = loss.rows_sum_to_one < self.summing and loss.produced_by not in (*SIGMOIDS, "softmax")
             if raw and classes and loss.watched >= self.fewest_calls:
-                yield self._report(loss, seen)
+                yield self._by_hand(loss, seen)
+        for loss in calls:
+            if loss.expects != "probabilities" or loss.watched < self.fewest_calls:
+                continue
+            negative = loss.output_min < self.below
+            if negative or (loss.produced_by == "relu" and loss.rows_sum_to_one < self.rows):
+                yield self._report(loss, seen, negative)
 
-    def _report(self, loss: LossCall, seen: History) -> Finding:
+    def _report(self, loss: LossCall, seen: History, negative: bool) -> Finding:
+        learns = progress_of(seen).learns_well
+        made = f"`{loss.produced_by}`" if loss.produced_by else "unknown"
+        cut = "a score below 0 is cut to 1e-7 and has no gradient" if negative else "a row of zeros gives NaN"
+        return self.finding(
+            f"`{loss.shown}` takes probabilities, gets raw scores",
+            severity=Severity.WARNING if learns else Severity.ERROR,
+            sureness=Sureness.CERTAIN,
+            place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                Evidence(
+                    f"outputs that reach the loss, {loss.watched} calls watched",
+                    f"{loss.output_min:.3g} to {loss.output_max:.3g}",
+                    "0 to 1",
+                ),
+                Evidence("rows of them that sum to 1", f"{loss.rows_sum_to_one:.0%}", "100%"),
+                Evidence("operation before the loss", made, "`softmax`"),
+            ],
+            cause=f"Without `from_logits=True`, `{loss.shown}` at {at(loss.site)} divides each row by its sum and "
+            f"takes the logarithm; {cut}.",
+            fixes=[
+                "End the network in softmax:\n"
+                + code(
+                    f'layers.Dense({loss.output_shape[1] if len(loss.output_shape) > 1 else 10}, activation="softmax")'
+                ),
+                "Or keep the scores, and say so to the loss:\n" + code(f"loss={_class_of(loss)}(from_logits=True)"),
+            ],
+        )
+
+    def _by_hand(self, loss: LossCall, seen: History) -> Finding:
         evidence = [
             Evidence("rows of the outputs that sum to 1", f"{loss.rows_sum_to_one:.0%}", "100%"),
             Evidence("values whose logarithm is taken", span(loss.output_min, loss.output_max), "0 to 1"),
@@ -82,7 +142,15 @@ class CrossEntropyWithoutSoftmax(Rule):
 
     _ten = {"form": "categorical", "output_shape": (32, 10), "target_shape": (32, 10)}
     bad = {
-        "positive scores": heard(
+        "a linear head": _run(
+            site=Site("train.py", 20, "", 'model.compile("adam", "sparse_categorical_crossentropy")')
+        ),
+        "a relu head": _run(produced_by="relu", output_min=0.0, output_max=4.0, called="categorical_crossentropy"),
+        "a relu head next to the limit": _run(produced_by="relu", output_min=0.0, rows_sum_to_one=0.49),
+        "a tanh head": _run(produced_by="tanh", output_min=-0.97, output_max=0.97),
+        "scores next to the limit, three calls": _run(output_min=-0.0102, output_max=0.4, watched=3),
+        "learns in spite of it": replace(_run(), curves=run(falling(2.3, 0.2)).curves, steps=200),
+        "by hand: positive scores": heard(
             "backward",
             **_ten,
             produced_by="softplus",
@@ -91,21 +159,33 @@ class CrossEntropyWithoutSoftmax(Rule):
             output_min=0.1,
             output_max=40.0,
         ),
-        "indices, next to the limits": heard(
+        "by hand: indices, next to the limits": heard(
             "backward", **_ten, rows_sum_to_one=0.49, target_is_integer=True, watched=3, output_min=0.1, output_max=4.0
         ),
-        "nearly all rows with a single 1": heard(
+        "by hand: nearly all rows with a single 1": heard(
             "backward", **_ten, rows_sum_to_one=0.0, target_rows_one_hot=0.99, output_min=0.1, output_max=4.0
         ),
     }
     good = {
-        "a softmax": heard("backward", **_ten, produced_by="softmax", rows_sum_to_one=1.0, target_rows_one_hot=1.0),
-        "half of the rows": heard("backward", **_ten, rows_sum_to_one=0.51, target_rows_one_hot=1.0),
-        "weights of several classes": heard("backward", **_ten, rows_sum_to_one=0.0, target_rows_one_hot=0.96),
-        "two calls": heard("backward", **_ten, rows_sum_to_one=0.0, target_rows_one_hot=1.0, watched=2),
-        "sigmoids, which are a matter of their own": heard(
+        "by hand: a softmax": heard(
+            "backward", **_ten, produced_by="softmax", rows_sum_to_one=1.0, target_rows_one_hot=1.0
+        ),
+        "by hand: half of the rows": heard("backward", **_ten, rows_sum_to_one=0.51, target_rows_one_hot=1.0),
+        "by hand: weights of several classes": heard("backward", **_ten, rows_sum_to_one=0.0, target_rows_one_hot=0.96),
+        "by hand: two calls": heard("backward", **_ten, rows_sum_to_one=0.0, target_rows_one_hot=1.0, watched=2),
+        "by hand: sigmoids, which are a matter of their own": heard(
             "backward", **_ten, produced_by="sigmoid", rows_sum_to_one=0.0, target_rows_one_hot=1.0
         ),
+        "softmax": _run(produced_by="softmax", output_min=0.0, output_max=0.99, rows_sum_to_one=1.0),
+        "softmax, rounded": _run(produced_by="softmax", output_min=-0.0098, output_max=1.0, rows_sum_to_one=1.0),
+        "a relu head whose rows sum to 1": _run(produced_by="relu", output_min=0.0, rows_sum_to_one=1.0),
+        "a relu head, half of whose rows do": _run(produced_by="relu", output_min=0.0, rows_sum_to_one=0.51),
+        "positive values by hand": _run(produced_by="exp", output_min=0.01, output_max=5.0),
+        "two calls": _run(watched=2),
+        "logits, and the loss knows": replace(
+            _run(), losses=(replace(_run().losses[0], function="cross_entropy", expects="logits"),)
+        ),
+        "only validated that way": _run(training_calls=0, evaluation_calls=9),
     }
     bug = Bug("""
         import torch
@@ -135,3 +215,8 @@ class CrossEntropyWithoutSoftmax(Rule):
                 optimizer.step()
         print(f"accuracy {(model(images).argmax(dim=1) == labels).float().mean().item():.4f}")
         """)
+
+
+def _class_of(loss: LossCall) -> str:
+    sparse = "Sparse" if loss.called.startswith("sparse") else ""
+    return f"keras.losses.{sparse}CategoricalCrossentropy"
