@@ -9,7 +9,6 @@ import math
 import os
 import runpy
 import signal
-import statistics
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +18,8 @@ from pathlib import Path
 from collection import Pair, Program
 
 PATIENCE_S = 240
-SMALLEST_GAP = 0.03
-"""Of the larger of the two means, without sign: less than this is not worth a report."""
-SPREADS = 2.0
-"""The gap of the means over the twin's standard deviation over the seeds."""
+SMALLEST_GAP = 0.05
+"""At every seed the twin must be better by this share of the larger of the two values, without sign."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +45,15 @@ class Hurt:
         for what, outcomes in (("faulty", self.faulty), ("twin", self.twin)):
             if failures := [each.failure for each in outcomes if each.failure]:
                 return f"{what}: {failures[0]}"
-        sign = 1 if self.twin[0].higher_is_better else -1
-        worse = [sign * each.value if math.isfinite(each.value) else -math.inf for each in self.faulty]
-        better = [sign * each.value for each in self.twin]
-        if not all(map(math.isfinite, better)):
+        if not all(math.isfinite(each.value) for each in self.twin):
             return "the twin's metric is not finite"
-        if min(better) <= max(worse):
-            return "the twin is not better at every seed"
-        finite = [value for value in worse if math.isfinite(value)]
-        if len(finite) < len(worse):
-            return "hurts"
-        means = statistics.fmean(better), statistics.fmean(worse)
-        gap = means[0] - means[1]
-        if gap < SMALLEST_GAP * max(map(abs, means)):
-            return "the twin is hardly better"
-        if len(worse) > 1 and gap < SPREADS * statistics.stdev(better):
-            return "the twin is not better beyond its own spread over the seeds"
+        sign = 1 if self.twin[0].higher_is_better else -1
+        for bad, good in zip(self.faulty, self.twin, strict=True):
+            gap = sign * (good.value - bad.value)
+            if gap <= 0:
+                return "the twin is not better at every seed"
+            if gap < SMALLEST_GAP * max(abs(good.value), abs(bad.value)):
+                return "the twin is hardly better"
         return "hurts"
 
 

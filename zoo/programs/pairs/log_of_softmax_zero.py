@@ -13,7 +13,7 @@ x, y = x[perm], y[perm]
 
 model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
-temperature = 0.02
+temperature = 0.005
 
 
 def cross_entropy(scores, target):

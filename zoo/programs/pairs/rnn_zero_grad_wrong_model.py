@@ -22,10 +22,10 @@ class Counter(nn.Module):
 
 
 plain, gated = Counter(nn.GRU), Counter(nn.LSTM)
-opt_plain = torch.optim.SGD(plain.parameters(), lr=0.1)
-opt_gated = torch.optim.SGD(gated.parameters(), lr=0.1)
+opt_plain = torch.optim.SGD(plain.parameters(), lr=0.5)
+opt_gated = torch.optim.SGD(gated.parameters(), lr=0.5)
 mse = nn.MSELoss()
-for it in range(300):
+for it in range(400):
     x, y = batch()
     opt_plain.zero_grad()
     loss_plain = mse(plain(x), y)
