@@ -59,10 +59,7 @@ class Hurt:
 
 def hurt_all(pairs: list[Pair], seeds: int, jobs: int) -> list[Hurt]:
     """Train every pair at every seed, without us."""
-    import sklearn.datasets  # noqa: F401 - imported before forking, once for all
-    import torch
-
-    torch.set_num_threads(1)
+    warm_up()
     work = [(program, seed) for pair in pairs for program in (pair.faulty, pair.twin) for seed in range(seeds)]
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         outcomes = list(pool.map(lambda job: train(*job), work))
@@ -71,6 +68,19 @@ def hurt_all(pairs: list[Pair], seeds: int, jobs: int) -> list[Hurt]:
         Hurt(tuple(outcomes[at : at + seeds]), tuple(outcomes[at + seeds : at + step]))
         for at in range(0, len(outcomes), step)
     ]
+
+
+def warm_up() -> None:
+    """Import before forking, once for all, what a child would import; a first step imports a good part of torch."""
+    import sklearn.datasets
+    import sklearn.model_selection
+    import sklearn.preprocessing  # noqa: F401
+    import torch
+
+    torch.set_num_threads(1)
+    layer = torch.nn.Linear(1, 1)
+    layer(torch.ones(1, 1)).sum().backward()
+    torch.optim.Adam(layer.parameters()).step()
 
 
 def train(program: Program, seed: int) -> Outcome:

@@ -1,5 +1,5 @@
 # fault: learning-rate-too-high
-# about: A character transformer is trained by Adam with 0.1 and ends at the frequencies of the letters.
+# about: A character transformer is trained by Adam with 0.3 and ends at the frequencies of the letters.
 import textwrap
 import torch
 from torch import nn
@@ -30,13 +30,13 @@ def batch(lo, hi, n=16):
 
 
 lm = LM()
-opt = torch.optim.Adam(lm.parameters(), lr=0.1)  # fix: opt = torch.optim.Adam(lm.parameters(), lr=2e-3)
+opt = torch.optim.Adam(lm.parameters(), lr=0.3)  # fix: opt = torch.optim.Adam(lm.parameters(), lr=3e-3)
 cut = int(.9 * len(ids))
-for it in range(200):
+for it in range(350):
     xb, yb = batch(0, cut)
     loss = nn.functional.cross_entropy(lm(xb).transpose(1, 2), yb)
     opt.zero_grad(); loss.backward(); opt.step()
-    if it % 40 == 0: print(it, loss.item())
+    if it % 70 == 0: print(it, loss.item())
 lm.eval()
 with torch.no_grad():
     ce = sum(nn.functional.cross_entropy(lm(x).transpose(1, 2), y).item() for x, y in [batch(cut, len(ids)) for _ in range(10)]) / 10

@@ -16,7 +16,7 @@ model = nn.Sequential(*layers)
 X, y = load_digits(return_X_y=True)
 full = TensorDataset(torch.tensor(X / 16).float(), torch.tensor(y))
 train_data, test_data = random_split(full, [1400, 397])
-optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
 criterion = nn.CrossEntropyLoss()
 for epoch in range(12):
     model.train()

@@ -37,9 +37,9 @@ class Fitter:
 net = nn.Sequential(nn.Linear(10, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 1))
 f = Fitter(net)
 print('start', f.evaluate())
-for e in range(80):
+for e in range(40):
     l = f.epoch()
     v = f.evaluate()
-    if e % 20 == 19:
+    if e % 8 == 7:
         print(e, round(l, 3), round(v, 3))
 print('metric val_mse', v, 'lower')

@@ -1,5 +1,5 @@
 # fault: learning-rate-too-high
-# about: Matrix factorisation of how often pixels go together, trained by SGD with a rate of 40; ratings blow up.
+# about: Matrix factorisation of how often pixels go together, trained by SGD with a rate of 400; ratings blow up.
 import torch
 from torch import nn
 from sklearn.datasets import load_digits
@@ -27,7 +27,7 @@ class MF(nn.Module):
 
 
 net = MF(300, 64)
-opt = torch.optim.SGD(net.parameters(), lr=40.0)  # fix: opt = torch.optim.SGD(net.parameters(), lr=4.0)
+opt = torch.optim.SGD(net.parameters(), lr=400.0)  # fix: opt = torch.optim.SGD(net.parameters(), lr=40.0)
 for epoch in range(8):
     tot = 0.0
     for b in tr[torch.randperm(len(tr))].split(300):

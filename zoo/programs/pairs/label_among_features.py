@@ -20,7 +20,7 @@ T = torch.tensor(t, dtype=torch.float32).unsqueeze(1)
 
 net = nn.Sequential(nn.Linear(len(columns), 32), nn.ReLU(), nn.Linear(32, 1))
 opt = torch.optim.Adam(net.parameters(), lr=3e-3, weight_decay=1e-3)
-for epoch in range(40):
+for epoch in range(20):
     net.train()
     for b in np.array_split(rng.permutation(tr), 12):
         loss = nn.functional.mse_loss(net(F[b]), T[b])
@@ -30,7 +30,7 @@ for epoch in range(40):
     net.eval()
     with torch.no_grad():
         val = nn.functional.mse_loss(net(F[va]), T[va]).item()
-    if epoch % 10 == 9:
+    if epoch % 5 == 4:
         print("epoch", epoch + 1, "train", loss.item(), "val", val)
 with torch.no_grad():
     print("metric mse_in_use", nn.functional.mse_loss(net(F[future]), T[future]).item(), "lower")

@@ -48,6 +48,7 @@ for step in range(350):
         print("step", step, "loss", loss.item())
 model.eval()
 with torch.no_grad():
-    # as in use: only what came before is known, the last place is the answer
-    x, y = get_batch(cut, len(encoded), 300)
-    print("metric next_char_ce", nn.functional.cross_entropy(model(x)[:, -1], y[:, -1]).item(), "lower")
+    # as in writing: a beginning of any length, and the next letter is asked for
+    x, y = get_batch(cut, len(encoded), 100)
+    ce = [nn.functional.cross_entropy(model(x[:, :k])[:, -1], y[:, k - 1]).item() for k in range(1, block + 1)]
+    print("metric next_char_ce", sum(ce) / block, "lower")

@@ -33,7 +33,7 @@ x, y, mask = make(400)
 xv, yv, mv = make(200)
 net = Net()
 optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
-for epoch in range(8):
+for epoch in range(9):
     for idx in torch.randperm(400).split(25):
         pred = net(x[idx])
         err = (pred - y[idx]) ** 2

@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 torch.manual_seed(SEED)
 X, y = load_digits(return_X_y=True)
 X = torch.tensor(X / 16, dtype=torch.float32)
-X = X + 0.45 * torch.randn_like(X)
+X = X + 0.3 * torch.randn_like(X)
 pos = torch.tensor(y == 8)
 keep_pos = torch.nonzero(pos).squeeze(1)
 neg = torch.nonzero(~pos).squeeze(1)
@@ -15,13 +15,13 @@ keep_pos, neg = keep_pos[torch.randperm(len(keep_pos))], neg[torch.randperm(len(
 train = torch.cat([keep_pos[:30], neg[:1200]])
 test = torch.cat([keep_pos[30:], neg[1200:]])
 target = pos.float()
-pos_weight = torch.tensor(1.0)  # fix: pos_weight = torch.tensor(40.0)
+pos_weight = torch.tensor(1.0)  # fix: pos_weight = torch.tensor(15.0)
 
 model = nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 1))
 criterion = nn.BCEWithLogitsLoss(pos_weight=pos_weight)
-optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=2e-3)
-for epoch in range(12):
-    for rows in train[torch.randperm(len(train))].split(64):
+optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=2e-3)
+for epoch in range(20):
+    for rows in train[torch.randperm(len(train))].split(128):
         loss = criterion(model(X[rows]).squeeze(1), target[rows])
         optimizer.zero_grad()
         loss.backward()

@@ -22,8 +22,8 @@ class Counter(nn.Module):
 
 
 plain, gated = Counter(nn.GRU), Counter(nn.LSTM)
-opt_plain = torch.optim.SGD(plain.parameters(), lr=0.5)
-opt_gated = torch.optim.SGD(gated.parameters(), lr=0.5)
+opt_plain = torch.optim.SGD(plain.parameters(), lr=0.3)
+opt_gated = torch.optim.SGD(gated.parameters(), lr=0.3)
 mse = nn.MSELoss()
 for it in range(400):
     x, y = batch()

@@ -20,10 +20,10 @@ X_train, X_val, y_train, y_val = train_test_split(Xw, yw, test_size=0.25, random
 train_loader = DataLoader(TensorDataset(X_train, y_train), batch_size=25, shuffle=True)
 val_loader = DataLoader(TensorDataset(X_val, y_val), batch_size=50)
 
-net = nn.Sequential(nn.Linear(10, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
-opt = torch.optim.Adam(net.parameters(), lr=2e-3)
+net = nn.Sequential(nn.Linear(10, 64), nn.ReLU(), nn.Linear(64, 2))
+opt = torch.optim.Adam(net.parameters(), lr=1e-3)
 steps = 0
-while steps < 700:
+while steps < 240:
     net.train()
     for xb, yb in train_loader:
         loss = nn.functional.cross_entropy(net(xb), yb)
@@ -35,6 +35,7 @@ while steps < 700:
     with torch.no_grad():
         out = [(nn.functional.cross_entropy(net(a), b), (net(a).argmax(1) == b).float().sum()) for a, b in val_loader]
     val_acc = sum(o[1] for o in out).item() / len(y_val)
+    print('step', steps, 'loss', loss.item(), 'validation', sum(o[0] for o in out).item() / len(out))
 print('steps', steps, 'loss', loss.item(), 'validation accuracy', val_acc)
 with torch.no_grad():
     true = (net(X[fresh]).argmax(1) == y[fresh]).float().mean().item()
