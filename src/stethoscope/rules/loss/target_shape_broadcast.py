@@ -42,7 +42,13 @@ class TargetShapeBroadcast(Rule):
     to broadcasting".
     """
 
-    explains = ("learning-rate-too-low", "overfitting")
+    explains = (
+        "collapsed-predictions",
+        "learning-rate-too-low",
+        "overfitting",
+        "loss-not-decreasing",
+        "too-few-epochs",
+    )
     reads = ("losses",)
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
