@@ -1,0 +1,116 @@
+"""Run programs under the real command, `stethoscope run --json`, and keep what was said."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from collection import Program
+
+PATIENCE_S = 300
+CURED = ("cured", "helped")
+
+
+@dataclass(frozen=True)
+class Said:
+    """One finding."""
+
+    severity: str
+    rule: str
+    folded: tuple[str, ...] = ()
+    """Rules folded under it."""
+    proof: str = ""
+    """Verdict of the experiment on a copy; empty where there was none."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its rule and what is folded under it."""
+        return (self.rule, *self.folded)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was said about one program at one seed, most important first."""
+
+    failure: str = ""
+    """Last line of the program's own error; empty when it ended well."""
+    said: tuple[Said, ...] = ()
+
+    @property
+    def first(self) -> str:
+        """The rule that leads the report; empty without findings."""
+        return self.said[0].rule if self.said else ""
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """Rules graver than a note."""
+        return tuple(each.rule for each in self.said if each.severity != "note")
+
+    def names(self, rules: Sequence[str], first: int | None = None) -> bool:
+        """Whether one of the rules spoke, folded or not, among the first so many findings."""
+        return any(rule in each.names for each in self.said[:first] for rule in rules)
+
+    def leads(self, rules: Sequence[str]) -> bool:
+        """Whether one of the rules leads the report as the cause itself."""
+        return self.first in rules
+
+    def proves(self, rules: Sequence[str]) -> bool:
+        """Whether a leading finding of one of the rules was proven by a cure on a copy."""
+        return any(each.rule in rules and each.proof in CURED for each in self.said[:3])
+
+
+@dataclass
+class Tally:
+    """What was heard of one program over the seeds."""
+
+    heard: list[Heard] = field(default_factory=list)
+
+    def count(self, is_so: Callable[[Heard], bool]) -> int:
+        """At how many seeds it was so."""
+        return sum(map(is_so, self.heard))
+
+
+def listen_to_all(programs: Sequence[Program], seeds: int, jobs: int) -> list[Tally]:
+    """Run each program at each seed, with a dot for each that is done."""
+    work = [(number, seed) for number in range(len(programs)) for seed in range(seeds)]
+    tallies = [Tally() for _ in programs]
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        for (number, _), heard in zip(work, pool.map(lambda job: listen(programs[job[0]], job[1]), work), strict=True):
+            tallies[number].heard.append(heard)
+            print("F" if heard.failure else ".", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return tallies
+
+
+def listen(program: Program, seed: int) -> Heard:
+    """Run one program in an empty folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder) / f"{program.name.replace('-', '_')}.py"
+        script.write_text(program.text(seed), "utf-8")
+        report = Path(folder) / "findings.json"
+        environment = {**os.environ, "SEED": str(seed), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "stethoscope", "run", "--json", str(report), script.name]
+        try:
+            ended = subprocess.run(
+                command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S
+            )
+        except subprocess.TimeoutExpired:
+            return Heard(failure=f"did not end within {PATIENCE_S} s")
+        if not report.exists():
+            return Heard(failure=(ended.stderr.strip().splitlines() or ["no report"])[-1][:160])
+        document = json.loads(report.read_text("utf-8"))
+        failure = f"exit code {ended.returncode}" if ended.returncode else ""
+        return Heard(failure, tuple(map(_said, document["findings"])))
+
+
+def _said(finding: dict[str, Any]) -> Said:
+    proof = finding.get("proof") or {}
+    return Said(finding["severity"], finding["rule"], tuple(finding["explains"]), proof.get("verdict") or "")
