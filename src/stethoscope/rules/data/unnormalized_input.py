@@ -61,6 +61,7 @@ class UnnormalizedInput(Rule):
         "loss-spike",
         "too-few-epochs",
         "saturated-activations",
+        "no-gain-over-baseline",
     )
     reads = ("losses", "batches", "activations")
 

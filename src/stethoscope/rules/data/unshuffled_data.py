@@ -92,6 +92,7 @@ class UnshuffledData(Rule):
         "loss-not-decreasing",
         "loss-oscillating",
         "loss-spike",
+        "no-gain-over-baseline",
     )
     reads = ("batches", "losses")
 

@@ -40,6 +40,7 @@ class GradientsClearedBeforeStep(Rule):
         "vanishing-gradients",
         "loss-not-decreasing",
         "frozen-parameters",
+        "no-gain-over-baseline",
     )
     reads = ("loop",)
 

@@ -48,6 +48,7 @@ class MissingZeroGrad(Rule):
         "loss-spike",
         "too-few-epochs",
         "saturated-activations",
+        "no-gain-over-baseline",
     )
     reads = ("loop",)
 

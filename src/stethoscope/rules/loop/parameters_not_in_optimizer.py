@@ -71,6 +71,7 @@ class ParametersNotInOptimizer(Rule):
         "loss-not-decreasing",
         "too-few-epochs",
         "frozen-parameters",
+        "no-gain-over-baseline",
     )
     reads = ("loop",)
 

@@ -56,6 +56,7 @@ class TrainingInEvalMode(Rule):
         "loss-spike",
         "too-few-epochs",
         "saturated-activations",
+        "no-gain-over-baseline",
     )
     reads = ("loop",)
 

@@ -54,6 +54,7 @@ class SigmoidBeforeBceWithLogits(Rule):
         "vanishing-gradients",
         "loss-not-decreasing",
         "too-few-epochs",
+        "no-gain-over-baseline",
     )
     reads = ("losses",)
 

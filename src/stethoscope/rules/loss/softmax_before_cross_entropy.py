@@ -50,6 +50,7 @@ class SoftmaxBeforeCrossEntropy(Rule):
         "vanishing-gradients",
         "loss-not-decreasing",
         "too-few-epochs",
+        "no-gain-over-baseline",
     )
     reads = ("losses",)
 

@@ -48,6 +48,7 @@ class TargetShapeBroadcast(Rule):
         "overfitting",
         "loss-not-decreasing",
         "too-few-epochs",
+        "no-gain-over-baseline",
     )
     reads = ("losses",)
 

@@ -73,6 +73,7 @@ class LearningRateTooHigh(Rule):
         "loss-spike",
         "too-few-epochs",
         "saturated-activations",
+        "no-gain-over-baseline",
     )
     reads = ("losses", "gradients", "updates")
 
