@@ -51,6 +51,7 @@ class UnnormalizedInput(Rule):
         "loss-not-finite",
         "numerical-instability",
         "vanishing-gradients",
+        "no-gain-over-baseline",
     )
     reads = ("losses", "batches", "activations")
 

@@ -69,7 +69,7 @@ class NumericalInstability(Rule):
     documentation, "Numerical accuracy" and `torch.autograd.set_detect_anomaly`.
     """
 
-    explains = ("dying-relu", "exploding-gradients", "loss-not-finite")
+    explains = ("dying-relu", "exploding-gradients", "loss-not-finite", "no-gain-over-baseline")
     reads = ("numerics", "losses")
 
     grown_weights = Limit(

@@ -34,7 +34,7 @@ class GradientsClearedBeforeStep(Rule):
     `optimizer.zero_grad()`.
     """
 
-    explains = ("learning-rate-too-low", "vanishing-gradients")
+    explains = ("learning-rate-too-low", "vanishing-gradients", "no-gain-over-baseline")
     reads = ("loop",)
 
     fewest_steps = Limit(3, unit="steps", why="one or two steps may drop their gradients on purpose")

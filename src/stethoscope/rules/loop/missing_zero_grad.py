@@ -42,6 +42,7 @@ class MissingZeroGrad(Rule):
         "learning-rate-too-high",
         "loss-not-finite",
         "numerical-instability",
+        "no-gain-over-baseline",
     )
     reads = ("loop",)
 

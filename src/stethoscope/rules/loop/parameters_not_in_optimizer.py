@@ -65,7 +65,7 @@ class ParametersNotInOptimizer(Rule):
     given.
     """
 
-    explains = ("learning-rate-too-low",)
+    explains = ("learning-rate-too-low", "no-gain-over-baseline")
     reads = ("loop",)
 
     unreached_share = Limit(0.9, unit="share of the optimizer's tensors", why="a few may wait for a rare branch")

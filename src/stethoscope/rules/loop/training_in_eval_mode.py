@@ -50,6 +50,7 @@ class TrainingInEvalMode(Rule):
         "learning-rate-too-high",
         "overfitting",
         "vanishing-gradients",
+        "no-gain-over-baseline",
     )
     reads = ("loop",)
 

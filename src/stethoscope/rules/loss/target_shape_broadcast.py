@@ -42,7 +42,7 @@ class TargetShapeBroadcast(Rule):
     to broadcasting".
     """
 
-    explains = ("learning-rate-too-low", "overfitting")
+    explains = ("learning-rate-too-low", "overfitting", "no-gain-over-baseline")
     reads = ("losses",)
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:

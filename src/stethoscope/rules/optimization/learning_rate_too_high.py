@@ -62,7 +62,13 @@ class LearningRateTooHigh(Rule):
     """
 
     severity = Severity.ERROR
-    explains = ("dying-relu", "exploding-gradients", "loss-not-finite", "numerical-instability")
+    explains = (
+        "dying-relu",
+        "exploding-gradients",
+        "loss-not-finite",
+        "numerical-instability",
+        "no-gain-over-baseline",
+    )
     reads = ("losses", "gradients", "updates")
 
     pace = Limit(
