@@ -62,8 +62,9 @@ def paired(rows: Any, targets: Any, classes: bool, of_first: int) -> Samples:
     neighbours = _score(near, wanted, orders, classes)
     linear = _score(far, wanted, orders, classes)
     shares = _explained(scaled[:, varying < of_first], wanted, classes)
-    by_chance = [float(_explained(_with_summaries(scaled, features), wanted[order], classes).max()) for order in orders]
-    best = float(_explained(_with_summaries(scaled, features), wanted, classes).max())
+    single_features = _with_summaries(scaled, features)
+    by_chance = [float(_explained(single_features, wanted[order], classes).max()) for order in orders]
+    best = float(_explained(single_features, wanted, classes).max())
     single = (best - float(np.mean(by_chance))) / max(float(np.std(by_chance)), 1e-9)
     column = int(varying[shares.argmax()]) if shares.size else -1
     return Samples(
@@ -134,7 +135,7 @@ def _score(answers: Numbers, wanted: Numbers, orders: Any, classes: bool) -> Sco
 
 def _explained(scaled: Numbers, wanted: Numbers, classes: bool) -> Numbers:
     """(features,): share of each feature's variance that the target explains."""
-    variance = (scaled**2).mean(axis=0)
+    variance = np.einsum("ij,ij->j", scaled, scaled) / len(scaled)
     if classes:
         counts = wanted.sum(axis=0)
         means = (wanted.T @ scaled) / counts[:, None]

@@ -1,0 +1,108 @@
+"""Rows told apart, labels tied to inputs or not, and tokens beside their targets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+from torch import nn
+
+from stethoscope.observe.training.pairing import paired
+from stethoscope.observe.training.samples import SampleBook, checksums, inputs_of
+from stethoscope.observe.training.tokens import TokenBook
+
+
+def test_equal_rows_have_equal_checksums_and_others_do_not() -> None:
+    rows = torch.arange(40.0).reshape(10, 4)
+    first = checksums([rows])
+    assert checksums([rows.flip(0)]) == first[::-1]
+    assert len(set(first)) == 10
+    assert checksums([rows.flip(1)]) != first, "the order of the values counts"
+    assert checksums([-torch.zeros(1, 4)]) == checksums([torch.zeros(1, 4)])
+
+
+def test_rows_are_read_whatever_their_layout() -> None:
+    images = torch.arange(96.0).reshape(2, 3, 4, 4)
+    assert checksums([images.to(memory_format=torch.channels_last)]) == checksums([images])
+    assert checksums([images.double()]) == checksums([images])
+
+
+def test_inputs_are_the_tensors_with_a_row_for_each_sample() -> None:
+    rows, more, other = torch.ones(4, 2), torch.ones(4, 3), torch.ones(5, 2)
+    assert [tuple(t.shape) for t in inputs_of((rows, [other]), {"more": more})] == [(4, 2), (4, 3)]
+
+
+@pytest.mark.parametrize("load", [load_digits, load_breast_cancer, load_diabetes])
+def test_true_targets_are_told_from_shuffled_ones(load: object) -> None:
+    data = load()  # type: ignore[operator]
+    order = np.random.default_rng(0).permutation(len(data.data))[:300]
+    rows, targets = data.data[order].astype(np.float32), data.target[order].astype(float)
+    classes = load is not load_diabetes
+    assert paired(rows, targets, classes, rows.shape[1]).relation > 15
+    shuffled = np.random.default_rng(1).permutation(targets)
+    assert paired(rows, shuffled, classes, rows.shape[1]).relation < 3.5
+
+
+def test_a_column_that_is_the_label_is_found_by_its_index() -> None:
+    data = load_breast_cancer()
+    rows = np.insert(data.data, 7, data.target, axis=1).astype(np.float32)
+    told = paired(rows[:300], data.target[:300].astype(float), True, 31)
+    assert told.giveaway == 7
+    assert told.giveaway_share == pytest.approx(1.0)
+    assert told.giveaway_kinds == 2
+
+
+def _train(book: SampleBook, module: nn.Module, rows: torch.Tensor, steps: int = 4) -> None:
+    for step in range(steps):
+        for start in range(0, len(rows), 10):
+            book.see_training(step * len(rows) + start, 0, module, [rows[start : start + 10]])
+
+
+def test_rows_of_a_pass_are_found_among_the_training_rows_seen_before() -> None:
+    book, module, rows = SampleBook(), nn.Linear(1, 1), torch.randn(60, 5)
+    _train(book, module, rows[:50])
+    book.begin_pass(0, 99, None)
+    book.see_held_out([rows[40:]])
+    book.end_pass()
+    (seen,) = book.held_out()
+    assert (seen.rows, seen.in_training, seen.training_rows, seen.whole) == (20, 10, 50, True)
+    assert seen.covered == pytest.approx(0.2)
+    assert seen.familiar == 1.0
+
+
+def test_another_fold_with_a_new_model_starts_anew() -> None:
+    book, rows = SampleBook(), torch.randn(60, 5)
+    first, second = nn.Linear(1, 1), nn.Linear(1, 1)
+    _train(book, first, rows[:50])
+    _train(book, second, rows[10:])
+    book.begin_pass(0, 99, None)
+    book.see_held_out([rows[:10]])
+    book.end_pass()
+    assert book.held_out()[-1].in_training == 0
+
+
+@pytest.mark.parametrize("time_first", [False, True])
+def test_next_tokens_are_recognized_along_either_axis(time_first: bool) -> None:
+    book, tokens = TokenBook(), torch.randint(30, (8, 21), generator=torch.Generator().manual_seed(0))
+    x, y = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+    scores = torch.full((8, 20, 30), 0.0)
+    scores[:, :-1] = 20 * nn.functional.one_hot(y[:, :-1], 30)  # right everywhere but at the end
+    if time_first:
+        x, y, scores = x.T.contiguous(), y.T.contiguous(), scores.transpose(0, 1).contiguous()
+    book.see_inputs([x])
+    book.see_loss("cross_entropy", None, scores.flatten(0, 1), y.flatten(), -100)
+    (seen,) = book.facts()
+    assert seen.next_share == 1.0
+    assert seen.same_share < 0.2
+    assert seen.last_losses[0] == pytest.approx(np.log(30))
+    assert seen.other_losses[0] < 1e-6
+
+
+def test_padding_is_told_from_a_token_that_stands_anywhere() -> None:
+    book = TokenBook()
+    rows = torch.tensor([[5, 6, 7, 0, 0, 0], [8, 9, 0, 0, 0, 0], [7, 6, 5, 4, 0, 0]])
+    book.see_inputs([rows])
+    book.see_loss("cross_entropy", None, torch.zeros(18, 10), rows.roll(-1, 1).clamp(max=9).flatten(), -100)
+    (seen,) = book.facts()
+    assert (seen.padding_token, seen.padded, seen.padding_elsewhere, seen.lengths) == (0, 9, 0, 3)
