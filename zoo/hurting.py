@@ -49,7 +49,7 @@ class Hurt:
             return "the twin's metric is not finite"
         sign = 1 if self.twin[0].higher_is_better else -1
         for bad, good in zip(self.faulty, self.twin, strict=True):
-            gap = sign * (good.value - bad.value)
+            gap = sign * (good.value - bad.value)  # no number where the faulty value is none: that hurts
             if gap <= 0:
                 return "the twin is not better at every seed"
             if gap < SMALLEST_GAP * max(abs(good.value), abs(bad.value)):

@@ -1,10 +1,10 @@
 """The zoo: how often we name the right fault of real programs, and how often we alarm without a fault.
 
-    python zoo/run.py                             everything, three seeds each (an hour and more)
+    python zoo/run.py                             everything, three seeds each, an hour and more; writes docs/zoo.md
     python zoo/run.py --what pairs --half develop pairs for work on the rules
     python zoo/run.py --seeds 1 --only gan        what has `gan` in its name, once
     python zoo/run.py --hurts                     check only that the faults hurt, by plain training without us
-    python zoo/run.py --page docs/zoo.md          write the page as well
+    python zoo/run.py --only gan --page gan.md    write the figures to a page as well
 
 *Rules* are the rules' own bug programs, *pairs* are faulty programs with their twins in `zoo/programs/pairs`, written
 without a look at the rules, *healthy* programs are in `zoo/programs/healthy`. A program is *detected* when anything
@@ -29,6 +29,8 @@ from hurting import Hurt, hurt_all
 from listening import Tally, listen_to_all
 from report import MEASURES, Judged
 
+PAGE = Path(__file__).parent.parent / "docs" / "zoo.md"
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -50,7 +52,7 @@ def main() -> int:
     parser.add_argument("--what", choices=("rules", "pairs", "healthy", "all"), default="all")
     parser.add_argument("--jobs", type=int, default=2, help="how many programs at a time")
     parser.add_argument("--hurts", action="store_true", help="only check that the faults hurt, without us")
-    parser.add_argument("--page", type=Path, help="write the figures to this page, for instance docs/zoo.md")
+    parser.add_argument("--page", type=Path, help="write the figures to this page; docs/zoo.md after a whole run")
     options = parser.parse_args()
 
     def chosen(kind: str, found: Sequence[Pair]) -> list[Pair]:
@@ -70,8 +72,9 @@ def main() -> int:
     ]
     heard = listen(of_rules, of_pairs, well, options.seeds, options.jobs)
     wrong = print_rules(heard, options.seeds) + print_pairs(heard) + print_healthy(heard)
-    if options.page:
-        options.page.write_text(page(heard, options.seeds), "utf-8")
+    whole = options.what == options.half == "all" and not options.only
+    if where := options.page or (PAGE if whole else None):
+        where.write_text(page(heard, options.seeds), "utf-8")
     return min(wrong, 1)
 
 
@@ -150,7 +153,7 @@ def page(heard: Heard, seeds: int) -> str:
     parts = [
         "# The zoo",
         "",
-        f"Made by `python zoo/run.py --page docs/zoo.md`, {seeds} seed{'s' * (seeds != 1)} each. A pair is a faulty",
+        f"Made by `python zoo/run.py`, {seeds} seed{'s' * (seeds != 1)} each. A pair is a faulty",
         "program and its repaired twin (`zoo/programs/pairs`); that its fault hurts is checked without us. A hash of",
         "the file's name parts the pairs: one half to develop with, the other to report from.",
         "A cause counts as first when the first finding is an accepted name of the fault or folds one. Intervals are",

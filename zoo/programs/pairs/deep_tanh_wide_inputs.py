@@ -1,4 +1,4 @@
-# fault: saturating-activation-stack, saturated-activations, unnormalized-input
+# fault: unnormalized-input, saturated-activations, saturating-activation-stack
 # about: Raw measurements up to thousands go into tanh layers, which sit at their limits from the first batch.
 import torch
 from torch import nn

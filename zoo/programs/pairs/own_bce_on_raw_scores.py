@@ -29,7 +29,7 @@ class EvenOdd(nn.Module):
 
 
 model, criterion = EvenOdd(), BinaryCrossEntropy()
-optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 for epoch in range(10):
     for rows in order[:1400][torch.randperm(1400)].split(35):
         optimizer.zero_grad()
