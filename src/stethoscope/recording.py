@@ -179,7 +179,8 @@ class Recording:
 
     def judge(self, history: History) -> Diagnosis:
         """What the rules say; nothing, and why, when nothing trained."""
-        if not history.loop.backward_calls and not any(optimizer.steps for optimizer in history.optimizers):
+        trained = history.loop.backward_calls or any(optimizer.steps for optimizer in history.optimizers)
+        if not trained and not any(loss.raised for loss in history.losses):
             return Diagnosis((), (), (), notices=(self._why_nothing_was_heard(history),))
         found = diagnose(history, rules=self.rules, overrides=self.limits, suppressions=self.suppressions)
         notices = list(found.notices)

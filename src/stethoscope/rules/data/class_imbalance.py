@@ -76,7 +76,7 @@ class ClassImbalance(Rule):
         shares = [f"{count / total:.3g}" for count in loss.late_truths]
         if loss.computes.startswith("binary"):
             lines = [
-                f"pos_weight = torch.tensor([{loss.late_truths[0] / max(1, loss.late_truths[1]):.3g}])",
+                f"pos_weight = torch.tensor([{loss.late_truths[0] / max(1, loss.late_truths[1]):.2f}])",
                 "loss = F.binary_cross_entropy_with_logits(scores, targets, pos_weight=pos_weight)",
             ]
         else:

@@ -71,7 +71,7 @@ class LabelOutOfRange(Rule):
             place=place_at(loss.site, steps=(seen.steps, seen.steps)),
             evidence=[
                 Evidence("class indices seen", f"{low} to {high}", f"0 to {classes - 1}", f"{classes} outputs"),
-                Evidence("raised in 1 call", f"`{loss.raised}`", "no error"),
+                Evidence(f"raised at watched call {loss.training_calls}", f"`{loss.raised}`", "no error"),
             ],
             cause=f"{named(loss)} at {at(loss.site)} looks the output of the true class up by its index, and there is "
             "none at that place.",

@@ -64,7 +64,7 @@ class BceWithoutSigmoid(Rule):
                 Evidence(f"what is clamped, {loss.training_calls} calls watched", f"`{loss.clamped}`", "`sigmoid`")
             )
         if loss.raised:
-            evidence.append(Evidence("raised after 0 or more good calls", f"`{loss.raised}`", "no error"))
+            evidence.append(Evidence(f"raised at watched call {loss.training_calls}", f"`{loss.raised}`", "no error"))
         if loss.clamped:
             why = "A clamp cuts them to 0..1, and passes no gradient for the samples that it cuts: the worst ones."
         else:

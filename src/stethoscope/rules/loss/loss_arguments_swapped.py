@@ -62,7 +62,7 @@ class LossArgumentsSwapped(Rule):
             Evidence("values of the first argument", span(loss.output_min, loss.output_max), "those of predictions"),
         ]
         if loss.raised:
-            evidence.append(Evidence("raised in 1 call", f"`{loss.raised}`", "no error"))
+            evidence.append(Evidence(f"raised at watched call {loss.training_calls}", f"`{loss.raised}`", "no error"))
         return self.finding(
             f"`{loss.function}` is given the target first, the prediction second"[:72],
             sureness=Sureness.CERTAIN,

@@ -133,12 +133,15 @@ class LossUnfitForTask(Rule):
             return None
         return Misfit(
             f"{named(loss)} on {classes} class indices, as if they were amounts",
-            f"The targets are the whole numbers 0 to {classes - 1}, about equally frequent: names of classes. To "
+            f"The targets are the whole numbers 0 to {classes - 1}{'' if wide else ', about equally frequent'}: names "
+            "of classes. To "
             f"{named(loss)} at {at(loss.site)} class 2 lies between 1 and 3, and a doubt between 0 and "
             f"{classes - 1} is answered by one in the middle.",
             (
                 Evidence("different target values", f"{classes}, from 0 to {classes - 1}", "many, and not whole"),
-                Evidence(
+                Evidence("outputs compared with one target", str(outputs), "1")
+                if wide
+                else Evidence(
                     "variance of the targets",
                     f"{loss.target_variance:.3g}",
                     f"other than {even:.3g}",

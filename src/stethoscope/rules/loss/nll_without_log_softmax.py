@@ -57,7 +57,8 @@ class NllWithoutLogSoftmax(Rule):
 
     def _report(self, loss: LossCall, seen: History, sureness: Sureness) -> Finding:
         probabilities = loss.rows_sum_to_one >= self.summing
-        given = "probabilities" if probabilities else "raw scores"
+        made_by = "sigmoids" if loss.produced_by == "sigmoid" else "raw scores"
+        given = "probabilities" if probabilities else made_by
         evidence = [
             Evidence("rows whose exponentials sum to 1", f"{loss.logs_sum_to_one:.0%}", "100%", "probabilities do"),
             Evidence("values that went into the loss", span(loss.output_min, loss.output_max), "all below 0"),
@@ -69,7 +70,7 @@ class NllWithoutLogSoftmax(Rule):
             why = "It takes the logarithm of its targets only."
         else:
             repair = ["loss = F.cross_entropy(scores, labels)  # log_softmax and nll_loss in one"]
-            end = "-1" if probabilities else "minus infinity"
+            end = "-1" if probabilities or loss.output_max <= 1 else "minus infinity"
             why = f"It computes no softmax and no logarithm, so that it can fall to {end} while answers stay wrong."
         return self.finding(
             f"`{loss.function}` is given {given}, not log-probabilities",

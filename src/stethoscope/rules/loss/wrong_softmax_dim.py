@@ -68,7 +68,11 @@ class WrongSoftmaxDim(Rule):
         one_unit = math.prod(shape) == shape[0]
         size = f"{shape[axis]}, of the shape ({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
         evidence = [
-            Evidence(f"axis of the `{loss.produced_by}`", f"dim={axis}", "none" if one_unit else "the classes: dim=1"),
+            Evidence(
+                f"axis of the `{loss.produced_by}`",
+                f"dim={axis}",
+                "none" if one_unit else f"the classes: dim={len(shape) - 1}",
+            ),
             Evidence("values that it makes sum to 1", size, "1 score" if one_unit else f"{shape[-1]} classes"),
         ]
         summing = loss.logs_sum_to_one if loss.produced_by == "log_softmax" else loss.rows_sum_to_one
