@@ -78,6 +78,7 @@ class BadlyScaledInitialization(Rule):
         "numerical-instability",
         "saturated-activations",
         "vanishing-gradients",
+        "train-eval-mismatch",
     )
     reads = ("losses", "activations", "updates")
 

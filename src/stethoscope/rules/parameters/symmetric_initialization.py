@@ -48,7 +48,14 @@ class SymmetricInitialization(Rule):
     "break symmetry" between units. H. Ben Braiek and F. Khomh, TheDeepChecker, TOSEM 2022.
     """
 
-    explains = ("dying-relu", "learning-rate-too-high", "learning-rate-too-low", "vanishing-gradients")
+    explains = (
+        "dying-relu",
+        "learning-rate-too-high",
+        "learning-rate-too-low",
+        "vanishing-gradients",
+        "badly-scaled-initialization",
+        "frozen-parameters",
+    )
     reads = ("losses", "updates")
 
     equal = Limit(
