@@ -37,12 +37,14 @@ class LossEar:
         if not torch.is_grad_enabled():
             current = self.state.passes.current
             if current is not None and current.step == self.state.steps:
-                self._evaluation_loss(function, output, target, result)
+                self._evaluation_loss(function, args, kwargs, output, target, result)
         elif self.state.attentive:
             self._training_loss(function, args, kwargs, output, target, result)
         self.state.own_seconds += _clock() - began
 
-    def _evaluation_loss(self, function: str, output: Tensor, target: Any, result: Tensor) -> None:
+    def _evaluation_loss(
+        self, function: str, args: Any, kwargs: Any, output: Tensor, target: Any, result: Tensor
+    ) -> None:
         current = self.state.passes.current
         assert current is not None
         current.loss_calls += 1
@@ -54,7 +56,9 @@ class LossEar:
             current.right += right
             current.judged += judged
             if current.loss_calls == 1:
-                self.state.losses.entry(function, spot(3)).evaluation_calls += 1
+                entry = self.state.losses.entry(function, spot(3))
+                entry.evaluation_calls += 1
+                entry.reduction = reduction_of(kwargs, args, result)
 
     def _training_loss(
         self, function: str, args: Any, kwargs: Any, output: Tensor, target: Any, result: Tensor
