@@ -55,6 +55,7 @@ class SymmetricInitialization(Rule):
     explains = (
         "badly-scaled-initialization",
         "dying-relu",
+        "frozen-parameters",
         "learning-rate-too-high",
         "learning-rate-too-low",
         "vanishing-gradients",
