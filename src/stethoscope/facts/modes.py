@@ -27,7 +27,12 @@ class Sides:
 
 def losses_of(history: History) -> Sides | None:
     """The losses; None when there are none, or when the two may be different measures."""
-    if not np.isfinite(progress_of(history).chance):
+    main = history.main_loss()
+    if main is None or not np.isfinite(progress_of(history).chance):
+        return None
+    # Many scripts add up what they validate: a sum over a batch is no match for a mean.
+    judged = [loss for loss in history.losses if loss.evaluation_calls]
+    if any(loss.function != main.function or loss.reduction != main.reduction for loss in judged):
         return None
     return _sides(history.curve("loss"), history.curve("loss", "validation"))
 

@@ -39,7 +39,7 @@ class LossEar:
             return
         began = _clock()
         if not torch.is_grad_enabled():
-            self._evaluation_loss(function, output, target, result, None)
+            self._evaluation_loss(function, output, target, result, None, reduction_of(kwargs, args, result))
         elif self.state.attentive:
             entry = self._training_call(function, spot(3), result)
             entry.reduction = reduction_of(kwargs, args, result)
@@ -60,14 +60,16 @@ class LossEar:
         """A loss of Keras's was called."""
         began = _clock()
         if not torch.is_grad_enabled():
-            self._evaluation_loss(seen.function, seen.output, seen.target, result, place)
+            self._evaluation_loss(seen.function, seen.output, seen.target, result, place, seen.reduction)
         elif self.state.attentive:
             entry = self._training_call(seen.function, place, result)
             entry.reduction, entry.called, entry.expects = seen.reduction, seen.called, seen.expects
             self._see(entry, seen.output, seen.target, (), {}, made_by(y_pred.grad_fn))
         self.state.own_seconds += _clock() - began
 
-    def _evaluation_loss(self, function: str, output: Tensor, target: Any, result: Tensor, place: Spot | None) -> None:
+    def _evaluation_loss(
+        self, function: str, output: Tensor, target: Any, result: Tensor, place: Spot | None, reduction: str
+    ) -> None:
         current = self.state.passes.current
         if current is None or current.step != self.state.steps:
             return
@@ -82,6 +84,7 @@ class LossEar:
             if current.loss_calls == 1:
                 current.loss_entry = self.state.losses.entry(function, place or spot(3))
                 current.loss_entry.evaluation_calls += 1
+                current.loss_entry.reduction = reduction
             if current.loss_entry is not None:
                 current.loss_entry.see_held_out(output, target)
 

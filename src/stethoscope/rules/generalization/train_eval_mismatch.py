@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,6 +22,19 @@ def _run(values: Sequence[float], end: float = 0.07, chance: float = 2.3026) -> 
     seen = run(falling(2.31, end, 400), chance=chance)
     steps = np.arange(1, len(values) + 1) * (400 // len(values))
     return with_curve(seen, Curve("validation loss", "loss", "validation", steps, np.array(values)))
+
+
+def _summed(seen: History) -> History:
+    """The same, with a validation that adds up the losses of a batch."""
+    return replace(
+        seen, losses=(*seen.losses, replace(seen.losses[0], training_calls=0, evaluation_calls=4, reduction="sum"))
+    )
+
+
+def _late(seen: History) -> History:
+    """The same, with a training loss that stays at guessing for half of the run."""
+    steps = np.arange(400)
+    return with_curve(seen, Curve("training loss", "loss", "training", steps, np.where(steps < 200, 2.3, 0.1)))
 
 
 class TrainEvalMismatch(Rule):
@@ -61,8 +75,9 @@ class TrainEvalMismatch(Rule):
             return
         reference = progress_of(seen).reference
         late = np.flatnonzero(sides.training <= self.learned * reference)
-        # The passes before that may be poor; from there on none may be good.
-        if late.size >= 2 and late[0] <= sides.steps.size // 2 and sides.validation.min() >= self.poor * reference:
+        # Where training learned late, it may have memorized.
+        soon = late.size >= 2 and late[0] <= max(1, sides.steps.size // 10)
+        if soon and sides.validation.min() >= self.poor * reference:
             yield self._report(seen, sides, reference)
 
     def _report(self, seen: History, sides: Sides, reference: float) -> Finding:
@@ -111,6 +126,8 @@ class TrainEvalMismatch(Rule):
         "good at first: overfitting": _run((1.2, 1.4, 2.0, 2.6)),
         "a best pass just below the limit": _run((2.4, 2.5, 1.72, 2.6)),
         "two passes": _run(_poor[:2]),
+        "sums beside means": _summed(_run((70.0, 60.0, 50.0, 40.0))),
+        "training learned late": _late(_run((2.4, 2.4, 2.4, 2.4, 2.5, 2.6))),
         "training learned too little to say": _run(_poor, end=1.37),
         "a loss whose level is unknown": _run(_poor, chance=float("nan")),
     }

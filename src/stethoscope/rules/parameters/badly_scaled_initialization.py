@@ -10,17 +10,20 @@ from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.modes import losses_of
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.signal import Chain, chain_of
-from stethoscope.facts.training import LAYER_STATISTICS, PARAMETER_STATISTICS, History
+from stethoscope.facts.training import LAYER_STATISTICS, PARAMETER_STATISTICS, Curve, History
 from stethoscope.facts.weights import OPENING_LOOKS, Numbers, middle, update_ratios
-from stethoscope.rules.examples import falling, flat, run
+from stethoscope.rules.examples import falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence, outcome, times
 from stethoscope.rules.sites import code, place_at
 
 RECTIFIED = ("relu", "leaky_relu", "gelu", "silu", "elu", "ReLU", "LeakyReLU", "GELU", "SiLU", "ELU")
 SLOWEST_PACE = 1e-4
 """Update / weight: of a run at a lower rate nothing can be said but that it is too low."""
+FAILED = 0.8
+"""Validation loss / guessing: from here on nothing was learned that holds for other data."""
 CALM = 1.5
 """A loss that never rose above so many times its start was not thrown about by its steps."""
 
@@ -47,6 +50,12 @@ def _run(
     if norm:
         named[1] = replace(named[1], kind="LayerNorm")
     return replace(seen, layers=tuple(named), telemetry=replace(seen.telemetry, layers=layers, parameters=parameters))
+
+
+def _validated(seen: History) -> History:
+    """The same, with validation losses at guessing."""
+    steps = np.array([50, 100, 150, 200])
+    return with_curve(seen, Curve("validation loss", "loss", "validation", steps, np.full(4, 2.2)))
 
 
 class BadlyScaledInitialization(Rule):
@@ -109,7 +118,9 @@ class BadlyScaledInitialization(Rule):
             yield self.cannot_tell("the run was too short, or no loss was seen")
             return
         chain = chain_of(seen)
-        if progress.learns_well or chain is None or chain.normalized or not chain.gain > 0:
+        if chain is None or chain.normalized or not chain.gain > 0:
+            return
+        if progress.learns_well and not _fails_validation(seen, progress):
             return
         if chain.gain >= self.largest:
             if found := self._too_large(seen, chain):
@@ -143,7 +154,7 @@ class BadlyScaledInitialization(Rule):
         """What a small start did to the gradient."""
         paces = update_ratios(seen, list(chain.weights))
         pace = float(np.nanmax(middle(paces[:OPENING_LOOKS]), initial=0.0)) if paces.size else 0.0
-        calm = progress.highest <= CALM * abs(progress.start)
+        calm = progress.highest <= CALM * abs(progress.start) and not progress.learns_well
         if "sigmoid" in chain.feeds or not calm or pace < SLOWEST_PACE:
             return None
         if not 0 < chain.gradient[0] <= self.ratio * chain.gradient[-1]:
@@ -160,6 +171,9 @@ class BadlyScaledInitialization(Rule):
     def _report(self, seen: History, progress: Progress, chain: Chain, size: str, found: Evidence) -> Finding:
         first = seen.parameters[chain.weights[0]]
         wanted = _wanted(chain)
+        state = f"the loss {outcome(progress)}"
+        if progress.learns_well:
+            state = "what is learned does not hold for validation data"
         what = "the signal grows" if size == "large" else "the gradient shrinks"
         by = f"{times(chain.gain / wanted)} times too large" if size == "large" else f"{chain.gain / wanted:.2g} times"
         title = (
@@ -187,7 +201,7 @@ class BadlyScaledInitialization(Rule):
                 loss_evidence(seen, progress),
             ],
             cause=f"Each layer multiplies what passes through it by about the same factor, and {what} from layer to "
-            f"layer; the loss {outcome(progress)}.",
+            f"layer; {state}.",
             fixes=[
                 _draw(wanted),
                 Fix(f"Or put a normalization after each hidden layer:\n{code('nn.LayerNorm(width)')}"),
@@ -203,6 +217,7 @@ class BadlyScaledInitialization(Rule):
         "a first loss next to the limit": _run([23.8, *flat(2.31)], 5.0),
         "saturated from the start, next to the limit": _run(flat(2.31), 8.0, feeds="tanh", saturated=0.51),
         "ends as no number": _run([900.0, 9e5, *[np.nan] * 40], 8.0, signal=_growing),
+        "learns by heart: validation stays at guessing": _validated(_run(falling(90.0, 0.5), 8.0, signal=_growing)),
         "deviation of 0.01": _run(flat(2.303), 0.08, _shrinking),
         "ten layers at the default, next to the limit": _run(flat(2.303), 0.69, _shrinking),
         "tanh at a small scale": _run(flat(2.303), 0.2, _shrinking, feeds="tanh"),
@@ -253,6 +268,12 @@ class BadlyScaledInitialization(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+def _fails_validation(seen: History, progress: Progress) -> bool:
+    """Whether what it learned is of no use on other data: a large start makes each sample a case of its own."""
+    sides = losses_of(seen)
+    return sides is not None and float(np.median(sides.validation[-3:])) >= FAILED * progress.reference
 
 
 def _wanted(chain: Chain) -> float:

@@ -81,11 +81,9 @@ class DisconnectedParameters(Rule):
     def _report(self, seen: History, held: Sequence[Parameter], lost: Sequence[Parameter]) -> Finding:
         progress = progress_of(seen)
         way = _way(seen, held, lost)
-        severity = Severity.NOTE
-        if not progress.learns_well:
+        severity = Severity.NOTE if progress.learns_well else Severity.WARNING
+        if way == CUT:  # a layer that is left out may be missed or not; a cut is one
             severity = Severity.ERROR if progress.is_stuck else Severity.WARNING
-        elif way == CUT:
-            severity = Severity.WARNING
         first = min(lost, key=lambda p: seen.layers[p.layer].order)
         layer = seen.layers[first.layer]
         layers = len({p.layer for p in lost})

@@ -84,7 +84,7 @@ class FrozenParameters(Rule):
             return
         of_models = [p for p in seen.parameters if p.layer >= 0 and seen.layers[p.layer].order >= 0]
         unheld = [p for p in of_models if not p.trainable or p.optimizer < 0]
-        lost = [seen.parameters[i] for i in idle if not _has_gradient(seen, i)]
+        lost = [seen.parameters[i] for i in idle if not _has_gradient(seen, i) and _is_called(seen, i)]
         if lost and _count(lost) >= self.idle_share * _count(held):
             yield self._report(seen, lost, held, NO_GRADIENT)
         elif held and unheld and _count(unheld) >= self.frozen_share * _count(of_models):
@@ -225,6 +225,12 @@ def _stands_still(seen: History, index: int) -> bool:
     moves = seen.telemetry.parameter("update_rms")[:, index]
     known = moves[np.isfinite(moves)]
     return bool(known.size >= 2 and not known.any())
+
+
+def _is_called(seen: History, index: int) -> bool:
+    """Whether its layer takes part: what is never called need not move."""
+    layer = seen.parameters[index].layer
+    return 0 <= layer < len(seen.layers) and seen.layers[layer].order >= 0
 
 
 def _has_gradient(seen: History, index: int) -> bool:

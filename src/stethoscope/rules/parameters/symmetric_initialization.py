@@ -28,6 +28,10 @@ def _run(loss: object, start: float, now: float, moves: float = 0.003, equal: in
     return replace(seen, parameters=parameters, telemetry=replace(seen.telemetry, parameters=table))
 
 
+ENOUGH = 0.5
+"""A training loss half of the way down: the network learns."""
+
+
 class SymmetricInitialization(Rule):
     """The units of a hidden layer start with equal weights, so they stay equal and count as one.
 
@@ -81,6 +85,19 @@ class SymmetricInitialization(Rule):
         # Weights of 0 pass nothing on: then two layers in a row show that it is not the run that stands still.
         if moved or (len(equal) > 1 and progress_of(seen).is_stuck):
             yield self._report(seen, equal, bool(moved))
+        elif self._all_start_equal(seen):
+            yield self._report(seen, self._hidden(seen), True)
+
+    def _all_start_equal(self, seen: History) -> bool:
+        """Whether no weight of the network was drawn at random, and the run learns little.
+
+        Random biases tell the units apart then, and slowly the weights do; single weights that start at 0 are a method.
+        """
+        weights = weights_by_depth(seen)
+        progress = progress_of(seen)
+        known = [seen.parameters[i].unit_spread_start for i in weights if seen.parameters[i].unit_spread_start >= 0]
+        poor = progress.known and not progress.gain >= ENOUGH
+        return poor and len(self._hidden(seen)) >= 1 and len(known) > 1 and max(known) <= self.equal
 
     def _hidden(self, seen: History) -> list[int]:
         """Trained weights of at least two units, of all layers but the last."""
@@ -104,17 +121,21 @@ class SymmetricInitialization(Rule):
         progress = progress_of(seen)
         units = first.shape[0]
         zero = not moved
+        parted = first.unit_spread > self.still_equal
         layers = f"{len(equal)} hidden layers" if len(equal) > 1 else "one hidden layer"
-        gained = progress.known and progress.gain >= 0.5
+        gained = progress.known and progress.gain >= ENOUGH
         ending = f"; the loss {outcome(progress)}" if progress.known and not progress.learns_well else ""
         learned = (
             "they pass on neither signal nor gradient" if zero else f"the {units} units learn as much as one would"
         )
-        title = f"all {units} units of `{first.name}` start {'at 0' if zero else 'equal'} and stay so"
+        if parted:
+            learned = "only the biases tell them apart, and the weights follow slowly"
+        title = f"all {units} units of `{first.name}` start {'at 0 and stay so' if zero else 'equal'}"
+        title += "" if zero or parted else " and stay so"
         return self.finding(
-            title if len(title) <= 72 else f"the units of {layers} start equal and stay so",
+            title if len(title) <= 72 else f"the units of {layers} start equal",
             severity=Severity.WARNING if gained else Severity.ERROR,
-            sureness=Sureness.CERTAIN,
+            sureness=Sureness.LIKELY if parted else Sureness.CERTAIN,
             place=place_at(
                 None,
                 steps=(0, max(seen.steps - 1, 0)),
@@ -148,6 +169,7 @@ class SymmetricInitialization(Rule):
         "all zero: nothing moves": _run(flat(2.303), 0.0, 0.0, moves=0.0),
         "rounding at the start, next to the limit": _run(flat(2.03), 0.98e-6, 1e-4),
         "rounding that grew, next to the limit": _run(flat(2.03), 0.0, 0.0098),
+        "random biases tell the units apart": _run(flat(2.03), 0.0, 0.4, equal=3),
         "ten steps": _run(flat(2.03), 0.0, 0.0, steps=10),
     }
     good = {
@@ -157,6 +179,7 @@ class SymmetricInitialization(Rule):
         "a difference that grew just above the limit": _run(flat(2.03), 0.0, 0.0102),
         "a single layer at 0 in a run that stands still": _run(flat(2.3), 0.0, 0.0, moves=0.0, equal=1),
         "all zero, in a run that learns: another model": _run(falling(2.3, 0.1), 0.0, 0.0, moves=0.0),
+        "all start equal, and the run learns: a linear model": _run(falling(2.3, 0.4), 0.0, 0.4, equal=3),
         "nine steps": _run(flat(2.03), 0.0, 0.0, steps=9),
     }
     bug = Bug("""
