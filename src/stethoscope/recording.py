@@ -191,6 +191,9 @@ class Recording:
 
     def _why_nothing_was_heard(self, history: History) -> str:
         """One sentence for a script that trains nothing here."""
+        keras = sys.modules.get("keras")
+        if keras is not None and keras.backend.backend() != "torch":
+            return f"Keras runs on {keras.backend.backend()} here; it is listened to on its torch backend only"
         if self.session is None:
             return (
                 "the script imported no torch, so there was no training to listen to; what runs in other processes "

@@ -161,7 +161,8 @@ def _cleaned(tb: TracebackType | None) -> TracebackType | None:
     skip_caller_of_inner = False
     for entry in reversed(frames):
         code = entry.tb_frame.f_code
-        if code.co_filename.startswith(_OURS):
+        module = entry.tb_frame.f_globals.get("__name__")
+        if code.co_filename.startswith(_OURS) or str(module).startswith("stethoscope."):
             continue
         if code.co_name == "inner" and code.co_qualname.endswith("_call_impl.<locals>.inner"):
             skip_caller_of_inner = True

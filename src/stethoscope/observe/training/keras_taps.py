@@ -23,7 +23,9 @@ from stethoscope.observe.training.session import Session
 from stethoscope.observe.training.sites import Spot, site_of, spot
 
 if TYPE_CHECKING:
-    from stethoscope.observe.training.taps import Taps
+    from collections.abc import Callable
+
+    from stethoscope.observe.training.taps import Replacement, Taps
 
 LAST_MODULE = "keras.src.models.model"
 """When this module of Keras has been imported, all that is tapped is there."""
@@ -70,15 +72,29 @@ class KerasTaps:
         optimizer = modules["keras.src.optimizers.base_optimizer"].BaseOptimizer
         loss = modules["keras.src.losses.loss"].Loss
         taps, state = self._taps, self._state
-        taps.replace(trainer, "compile", taps.after("compile()", self._compiled))
-        taps.replace(optimizer, "__init__", taps.after("the optimizer", self._optimizer_made))
-        taps.replace(optimizer, "build", taps.after("the optimizer", self._optimizer_built))
-        taps.replace(optimizer, "apply", self._tap_apply)
-        taps.replace(torch_trainer, "fit", self._tap_fit)
+        self._replace(trainer, "compile", taps.after("compile()", self._compiled))
+        self._replace(optimizer, "__init__", taps.after("the optimizer", self._optimizer_made))
+        self._replace(optimizer, "build", taps.after("the optimizer", self._optimizer_built))
+        self._replace(optimizer, "apply", self._tap_apply)
+        self._replace(torch_trainer, "fit", self._tap_fit)
         for name in ("evaluate", "predict", "test_on_batch", "predict_on_batch"):
-            taps.replace(torch_trainer, name, self._tap_evaluation)
-        taps.for_losses.append(taps.replace(loss, "__call__", taps.after("losses", self._loss_called, loop=True)))
+            self._replace(torch_trainer, name, self._tap_evaluation)
+        taps.for_losses.append(self._replace(loss, "__call__", taps.after("losses", self._loss_called, loop=True)))
         state.hears_keras = True
+
+    def _replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> Replacement:
+        """Put a wrapper on Keras.
+
+        Keras takes its own frames out of the tracebacks that it raises, and shows the innermost of them only where
+        nothing else is left: the wrapper passes for one of them.
+        """
+
+        def make_alike(original: Any) -> Any:
+            wrapper = make(original)
+            wrapper.__code__ = wrapper.__code__.replace(co_filename=original.__code__.co_filename)
+            return wrapper
+
+        return self._taps.replace(owner, name, make_alike)
 
     # The optimizer
 
