@@ -81,6 +81,10 @@ class Layer:
     calls_per_step: int = 1
     parameters: tuple[int, ...] = ()
     """Indexes into `History.parameters`."""
+    made_graph: bool = False
+    """Whether its output was seen to require a gradient, as it does in training."""
+    loaded: bool = False
+    """Whether `load_state_dict` had given it its weights before it was first called."""
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,28 @@ class LoopEvent:
 
 
 @dataclass(frozen=True)
+class Backward:
+    """Backward passes that began at one line, as far as they were attended to: how far their graphs reach."""
+
+    site: Site | None = None
+    watched: int = 0
+    without_graph: int = 0
+    """Those whose loss required no gradient: torch raises."""
+    from_leaf: int = 0
+    """Those whose loss was made to require a gradient by hand: no operation made it, so nothing gets a gradient."""
+    graphs: int = 0
+    """Graphs that were read."""
+    unreached: int = 0
+    """Those of them that reached no parameter of a model or an optimizer."""
+    cut: str = ""
+    """Where the graph ends when it reaches no parameter: `gradients off`, `inside the model`, `after the model`,
+    or empty when unknown."""
+    cut_sites: tuple[Site, ...] = ()
+    """Lines on the way from the model's call to the loss that cut a graph (`.detach()`, `.item()`, `no_grad`, ...),
+    as far as the source shows; read when parameters that an optimizer holds were not reached."""
+
+
+@dataclass(frozen=True)
 class Loop:
     """The loop as it was observed."""
 
@@ -202,6 +228,8 @@ class Loop:
     backward_calls: int = 0
     """Over the whole run."""
     backward_sites: tuple[Site, ...] = ()
+    backwards: tuple[Backward, ...] = ()
+    """By line, in order of appearance."""
     clip_site: Site | None = None
     clip_kind: str = ""
     """`norm` or `value`."""

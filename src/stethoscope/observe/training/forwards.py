@@ -12,7 +12,7 @@ from torch import nn
 
 from stethoscope.observe.training.batches import fingerprint, first_input
 from stethoscope.observe.training.hooks import ModuleHook
-from stethoscope.observe.training.models import ModelEntry, unwrapped
+from stethoscope.observe.training.models import ModelEntry, first_tensor, unwrapped
 from stethoscope.observe.training.sites import Spot, spot
 from stethoscope.observe.training.state import State
 from stethoscope.observe.training.validation import FORWARDS_LOOKED_AT
@@ -124,11 +124,15 @@ class ForwardEar:
 
     def _training_forward(self, entry: ModelEntry, module: nn.Module, args: Any, kwargs: Any) -> None:
         began = _clock()
-        if self.state.passes.current is not None:
+        current = self.state.passes.current
+        if current is not None:
+            if current.forwards > 1:  # a validation pass; a single forward may be the first half of this one
+                self.state.reach.start_over()
             self.state.end_pass()
         place = spot(3)
         if entry.called_from is None or not entry.training_forwards:
             entry.called_from = place
+        self.state.reach.forward_begins(place, gradients_on=True)
         mode = "train" if module.training else "eval"
         self.state.cycles.note("forward", place, f"{entry.name} in {mode} mode")
         waiting = self.state.forward_models
@@ -164,6 +168,8 @@ class ForwardEar:
                 self.state.cycles.note(
                     "validate", place, f"{entry.name} in {'train' if module.training else 'eval'} mode"
                 )
+        if not current.forwards:
+            self.state.reach.forward_begins(current.place, gradients_on=False)
         current.forwards += 1
         current.in_train_mode += module.training
         if current.forwards <= FORWARDS_LOOKED_AT:
@@ -177,10 +183,14 @@ class ForwardEar:
         if self.state.active is module:
             self.state.active = None
             self.state.looker.open = False
+            if self.state.attentive:
+                self.state.reach.forward_ended(first_tensor(output))
 
     def layer_called(self, module: nn.Module, output: Any) -> None:
         """While models are being discovered: a module of any kind returned."""
         layer = self.state.book.called(module, output)
         node = getattr(output, "grad_fn", None)
+        if layer is not None and not layer.made_graph:
+            layer.made_graph = node is not None
         if layer is not None and node is not None and len(self.state.nodes) < MOST_NODES:
             self.state.nodes[node._sequence_nr()] = layer.index

@@ -90,6 +90,7 @@ def _loop(state: State) -> Loop:
         cycles_watched=state.cycles.watched,
         backward_calls=state.backward_calls,
         backward_sites=sites,
+        backwards=state.reach.facts(),
         clip_site=site_of(place),
         clip_kind=kind,
         clip_limit=limit,

@@ -35,12 +35,14 @@ class LayerEntry:
     output_shape: tuple[int, ...] = ()
     calls: int = 1
     parameters: list[int] = field(default_factory=list)
+    made_graph: bool = False
+    loaded: bool = False
 
     def fact(self) -> Layer:
         """The frozen form."""
         return Layer(
             self.name, self.kind, self.model, self.order, self.feeds, self.output_shape, self.calls,
-            tuple(self.parameters),
+            tuple(self.parameters), self.made_graph, self.loaded,
         )  # fmt: skip
 
 
@@ -111,6 +113,7 @@ class ModelBook:
         self._roots: weakref.WeakKeyDictionary[nn.Module, ModelEntry] = weakref.WeakKeyDictionary()
         self._layer_of: weakref.WeakKeyDictionary[nn.Module, LayerEntry] = weakref.WeakKeyDictionary()
         self._parameter_of: dict[int, ParameterEntry] = {}
+        self._loaded: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self.too_many = False
         self.version = 0
         """Rises whenever something is added, so that cached views are rebuilt."""
@@ -166,6 +169,7 @@ class ModelBook:
                 continue
             name = prefix + path if path else prefix.rstrip(".") or entry.name
             layer = LayerEntry(weakref.ref(part), len(self.layers), name, type(part).__name__, entry.index)
+            layer.loaded = part in self._loaded
             self.layers.append(layer)
             self._layer_of[part] = layer
             entry.layers.append(layer.index)
@@ -201,6 +205,10 @@ class ModelBook:
         self.parameters.append(entry)
         self._parameter_of[id(tensor)] = entry
         return entry
+
+    def weights_loaded(self, module: nn.Module) -> None:
+        """`load_state_dict` was called on a module."""
+        self._loaded.update(module.modules())
 
     def called(self, module: nn.Module, output: object) -> LayerEntry | None:
         """Note a layer's place in the order of execution and its output's shape."""

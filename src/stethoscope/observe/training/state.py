@@ -19,6 +19,7 @@ from stethoscope.observe.training.looks import Looker
 from stethoscope.observe.training.losses import LossBook
 from stethoscope.observe.training.models import ModelBook, ModelEntry
 from stethoscope.observe.training.protocol import CycleLog, OptimizerEntry
+from stethoscope.observe.training.reach import ReachBook
 from stethoscope.observe.training.sites import Spot
 from stethoscope.observe.training.telemetry import LookLog
 from stethoscope.observe.training.validation import PassBook
@@ -60,6 +61,7 @@ class State:
         self.batches = BatchBook()
         self.passes = PassBook()
         self.cycles = CycleLog()
+        self.reach = ReachBook(self.book)
         self.table = OperationTable()
         self.looks = LookLog()
         self.optimizers: list[OptimizerEntry] = []

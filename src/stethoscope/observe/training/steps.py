@@ -306,6 +306,7 @@ class StepEar:
         began = _clock()
         if self.state.attentive:
             self.state.cycles.close()
+            self.state.reach.start_over()
             self._losses.close_step()
         if self.state.discovering:
             self.state.discovering -= 1

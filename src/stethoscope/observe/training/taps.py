@@ -156,6 +156,7 @@ class Taps:
         guard = state.guard("backward passes")
         ordinary, jumped = guard(session.backwards.ordinary_backward), guard(session.backwards.quiet_loss_jumped)
         begins, ended = guard(session.backwards.backward_begins), guard(session.backwards.backward_ended)
+        refused = guard(session.backwards.backward_refused)
         depth = 0  # reentrant checkpointing calls backward inside of backward
 
         def make(original: Any) -> Any:
@@ -169,7 +170,11 @@ class Taps:
                     curve.values.append(value)
                     if not -state.alarm_above < value < state.alarm_above:  # true of NaN as well
                         jumped(tensors, value)
-                    return original(tensors, *args, **kwargs)
+                    try:
+                        return original(tensors, *args, **kwargs)
+                    except RuntimeError:
+                        refused(tensors)
+                        raise
                 if depth or (state.compiled and _is_compiling()):
                     return original(tensors, *args, **kwargs)
                 depth = 1
@@ -179,6 +184,9 @@ class Taps:
                     else:
                         ordinary(tensors)
                     return original(tensors, *args, **kwargs)
+                except RuntimeError:
+                    refused(tensors)
+                    raise
                 finally:
                     depth = 0
                     if state.attentive:
@@ -225,6 +233,9 @@ class Taps:
                 self._tap_scheduler(scheduler)
         self._tap_scheduler(lr_scheduler.LRScheduler)
         self._replace(nn.Module, "train", self._after("train()", self._mode_set))
+        loaded = functools.partial(_first_argument, self._state.book.weights_loaded)
+        functools.update_wrapper(loaded, _first_argument)
+        self._replace(nn.Module, "load_state_dict", self._after("loaded weights", loaded))
         scaler = torch.amp.GradScaler
         self._replace(scaler, "step", self._tap_scaler_step)
         self._replace(
