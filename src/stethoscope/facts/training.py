@@ -293,7 +293,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class ValidationPass:
-    """A run of forward passes without gradients and without an optimizer step between them."""
+    """A run of forward passes without an optimizer step between them that train nothing.
+
+    They run without gradients; or with them, in eval mode and without a backward pass after them.
+    """
 
     step: int
     """Steps done when it began."""
@@ -307,6 +310,34 @@ class ValidationPass:
     """Number of different inputs among at most 64 forwards looked at."""
     loss_calls: int = 0
     samples: int = 0
+    graphs: int = 0
+    """Forwards that built a graph, which nobody used."""
+    differentiated: bool = False
+    """Whether derivatives were taken in it: `torch.autograd.grad` was called, or inputs require a gradient."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Batches of one data set that a model was given in one way, as far as they were attended to."""
+
+    source: int = -1
+    """Number of the data set, in the order in which loaders began to read them; -1 when no loader was at work."""
+    use: str = "training"
+    """`training` when an optimizer step followed, `validation` when none did."""
+    mode: str = "train"
+    """`train` or `eval`: the model's."""
+    samples: int = 0
+    """Of the data set; 0 when unknown."""
+    shuffled: bool | None = None
+    """Whether its loader shuffles; None for an order of the script's own."""
+    loader_site: Site | None = None
+    """Where a loader began to read it first."""
+    forward_site: Site | None = None
+    backward_site: Site | None = None
+    steps: Integers = field(default_factory=_no_steps)
+    """(batches,): the step at which each was used; at validation, the steps done by then."""
+    fingerprints: Integers = field(default_factory=_no_steps)
+    """(batches,): checksums as in `Batches`."""
 
 
 @dataclass(frozen=True)
@@ -458,6 +489,7 @@ class History:
     losses: tuple[LossCall, ...] = ()
     curves: tuple[Curve, ...] = ()
     validation: tuple[ValidationPass, ...] = ()
+    streams: tuple[Stream, ...] = ()
     inputs: tuple[Inputs, ...] = ()
     batches: Batches = field(default_factory=Batches)
     units: tuple[Units, ...] = ()

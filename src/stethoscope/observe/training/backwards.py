@@ -38,6 +38,8 @@ class BackwardEar:
     def ordinary_backward(self, loss: Any) -> None:
         """`backward()` was called at a step that is not attended to: note the loss, and no more."""
         self.state.backward_calls += 1
+        if self.state.passes.current is not None:
+            self._end_pass()
         self._note_any_loss(loss, spot(3))
 
     def quiet_loss_jumped(self, loss: Tensor, value: float) -> None:
@@ -101,7 +103,8 @@ class BackwardEar:
                 entry.training_forwards_since_eval += 1
         self.state.forward_models.clear()
         if self.state.passes.current is not None:
-            self.state.end_pass()
+            self._end_pass()
+        self.state.streams.backward(place)
         for optimizer in self.state.optimizers:
             self.state.take_in_tensors(optimizer)
         if isinstance(loss, Tensor):
@@ -111,6 +114,14 @@ class BackwardEar:
         self.state.reach.start_over()
         for optimizer in self.state.optimizers:
             optimizer.backward_begins()
+
+    def _end_pass(self) -> None:
+        """Forward passes with gradients on that a backward pass follows are no validation."""
+        current = self.state.passes.current
+        if current is not None and current.with_gradients:
+            self.state.passes.drop()
+        else:
+            self.state.end_pass()
 
     def _read_graph(self, loss: Tensor, place: Spot | None) -> None:
         times = self.state.graphs_read.get(place, 0)

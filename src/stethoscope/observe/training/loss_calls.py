@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from stethoscope.observe.training.losses import LossEntry, accuracy, reduction_of
-from stethoscope.observe.training.sites import spot
+from stethoscope.observe.training.sites import Spot, spot
 from stethoscope.observe.training.state import State
 from stethoscope.observe.training.validation import ACCURACY_CALLS
 
@@ -34,10 +36,17 @@ class LossEar:
         if not isinstance(output, Tensor):
             return
         began = _clock()
+        current = self.state.passes.current
+        in_pass = current is not None and current.step == self.state.steps
         if not torch.is_grad_enabled():
-            current = self.state.passes.current
-            if current is not None and current.step == self.state.steps:
+            if in_pass:
                 self._evaluation_loss(function, output, target, result)
+        elif in_pass and current is not None and current.with_gradients:
+            # Whether this is validation is not known before a backward pass has come, or has not come.
+            if self.state.attentive and current.forwards == 1:
+                current.undo.append(self._remember(function, spot(3)))
+                self._training_loss(function, args, kwargs, output, target, result)
+            self._evaluation_loss(function, output, target, result)
         elif self.state.attentive:
             self._training_loss(function, args, kwargs, output, target, result)
         self.state.own_seconds += _clock() - began
@@ -48,13 +57,28 @@ class LossEar:
         current.loss_calls += 1
         if (result.dim() == 0 and result.device.type == "cpu") or current.loss_calls <= ACCURACY_CALLS:
             current.loss_counted += 1
-            current.loss_sum += float(result.float().mean())
+            current.loss_sum += float(result.detach().float().mean())
         if current.loss_calls <= ACCURACY_CALLS and isinstance(target, Tensor):
             right, judged = accuracy(function, output, target)
             current.right += right
             current.judged += judged
-            if current.loss_calls == 1:
+            if current.loss_calls == 1 and not current.with_gradients:
                 self.state.losses.entry(function, spot(3)).evaluation_calls += 1
+
+    def _remember(self, function: str, place: Spot | None) -> Callable[[], None]:
+        """What is known of training losses now: a call that turns out to be validation is taken back."""
+        entries, right, judged = self.state.losses.entries, self.right, self.judged
+        key = (function, place)
+        known = copy.deepcopy(entries[key]) if key in entries else None
+
+        def take_back() -> None:
+            self.right, self.judged = right, judged
+            if known is not None:
+                entries[key] = known
+            else:
+                entries.pop(key, None)
+
+        return take_back
 
     def _training_loss(
         self, function: str, args: Any, kwargs: Any, output: Tensor, target: Any, result: Tensor

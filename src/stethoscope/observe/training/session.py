@@ -48,6 +48,7 @@ class Session:
         self.forwards = ForwardEar(self.state, only)
         self.losses = LossEar(self.state)
         self.backwards = BackwardEar(self.state)
+        self.state.on_waking = self.forwards.wake
         self.steps = StepEar(self.state, self.forwards, self.losses, self.send, max_steps)
 
     def history(self, *, finished: bool = True, ended_by: str = "") -> History:

@@ -21,6 +21,7 @@ from stethoscope.observe.training.models import ModelBook, ModelEntry
 from stethoscope.observe.training.protocol import CycleLog, OptimizerEntry
 from stethoscope.observe.training.reach import ReachBook
 from stethoscope.observe.training.sites import Spot
+from stethoscope.observe.training.streams import StreamBook
 from stethoscope.observe.training.telemetry import LookLog
 from stethoscope.observe.training.validation import PassBook
 
@@ -60,6 +61,7 @@ class State:
         self.losses = LossBook()
         self.batches = BatchBook()
         self.passes = PassBook()
+        self.streams = StreamBook()
         self.cycles = CycleLog()
         self.reach = ReachBook(self.book)
         self.table = OperationTable()
@@ -90,12 +92,16 @@ class State:
         """A loss of this size, or one that is no number, ends the quiet."""
         self.wake_at = 0
         """The next step that will be looked at."""
+        self.attend_until = 0
+        """Steps below this one are attended to, whatever else is decided."""
         self.discovering = DISCOVERY_STEPS
         self.on_discovery: Callable[[bool], None] = lambda on: None
         self.on_hearing: Callable[[bool], None] = lambda on: None
         """Told when forward passes begin or cease to be heard."""
         self.on_attention: Callable[[bool], None] = lambda on: None
         """Told when steps begin or cease to be attended to."""
+        self.on_waking: Callable[[], None] = lambda: None
+        """Told when forward passes are to be heard from now on."""
         self.active: nn.Module | None = None
         """The root module whose forward pass is under way, when that is attended to."""
         self.forward_models: list[tuple[ModelEntry, bool]] = []
@@ -182,10 +188,25 @@ class State:
                 known.optimizer = entry.index
         entry.taken_in = self.book.version
 
+    def attend(self, steps: int = 2) -> None:
+        """Attend to this step, which has hardly begun, and to the next ones."""
+        self.attend_until = max(self.attend_until, self.steps + steps)
+        if not self.attentive:
+            self.attentive = self.awake = True
+            self.quiet = False
+            self.on_attention(True)
+            self.on_waking()
+
     def end_pass(self) -> None:
-        """Training goes on after a pass without gradients: note what it showed."""
+        """Training goes on after a pass that trained nothing: note what it showed."""
         ended = self.passes.end()
-        if ended is None or not ended.loss_counted:
+        if ended is None:
+            return
+        for undo in ended.undo:
+            undo()
+        if ended.forwards > 1 or ended.loss_calls:
+            self.streams.validated(ended)
+        if not ended.loss_counted:
             return
         name = self.part("validation loss")
         self.curve(name, "loss", "validation").add(ended.step, ended.loss_sum / ended.loss_counted)
