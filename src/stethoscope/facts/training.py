@@ -219,6 +219,26 @@ class Backward:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """Losses of one line whose graphs outlived the next step; only losses that were watched are counted."""
+
+    what: str = "training loss"
+    """`training loss`, or `validation loss` for one computed with gradients on and without a backward pass."""
+    site: Site | None = None
+    """Where it is backpropagated, or computed."""
+    marked: int = 0
+    """Losses watched."""
+    most_alive: int = 0
+    """Largest number of graphs of earlier steps (of earlier batches of a validation pass) alive at once."""
+    oldest: int = 0
+    """Age of the oldest of them then, in steps (in batches)."""
+    share: float = 0.0
+    """Share (0..1) alive then of those watched since the oldest one."""
+    kept_at: tuple[Site, ...] = ()
+    """Lines that add up or collect the loss with its graph, as far as the source shows."""
+
+
+@dataclass(frozen=True)
 class Loop:
     """The loop as it was observed."""
 
@@ -490,6 +510,7 @@ class History:
     curves: tuple[Curve, ...] = ()
     validation: tuple[ValidationPass, ...] = ()
     streams: tuple[Stream, ...] = ()
+    kept: tuple[Kept, ...] = ()
     inputs: tuple[Inputs, ...] = ()
     batches: Batches = field(default_factory=Batches)
     units: tuple[Units, ...] = ()

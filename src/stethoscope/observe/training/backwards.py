@@ -110,6 +110,7 @@ class BackwardEar:
         if isinstance(loss, Tensor):
             self.state.reach.backward_begins(loss, place)
             if loss.grad_fn is not None:
+                self.state.kept.see("training loss", place, self.state.steps, loss)
                 self._read_graph(loss, place)
         self.state.reach.start_over()
         for optimizer in self.state.optimizers:

@@ -161,3 +161,44 @@ def _names_context(node: ast.AST) -> bool:
         if name in CONTEXTS:
             return True
     return False
+
+
+def handing_on(place: Spot | None) -> tuple[Site, ...]:
+    """Lines of a function that add up or collect, with its graph, the loss that is backpropagated at a line."""
+    function = _function_of(place[0]) if place is not None else None
+    if place is None or function is None:
+        return ()
+    calls = [node for node in ast.walk(function) if isinstance(node, ast.Call) and node.lineno == place[1]]
+    losses = {
+        call.func.value.id
+        for call in calls
+        if isinstance(call.func, ast.Attribute)
+        and call.func.attr == "backward"
+        and isinstance(call.func.value, ast.Name)
+    }
+    statements = sorted(_statements(function, 0, 1 << 30), key=lambda s: s.lineno)
+    lines = dict.fromkeys(s.lineno for s in statements if losses and _collects(s, losses))
+    found = [site_of((place[0], line)) for line in lines]
+    return tuple(site for site in found if site is not None)[:MOST_CUTS]
+
+
+def _collects(statement: ast.stmt, losses: set[str]) -> bool:
+    """Whether a statement adds one of these tensors to something else: `total += loss`, `history.append(loss)`."""
+    value: ast.AST | None = getattr(statement, "value", None)
+    if isinstance(statement, ast.AugAssign):
+        return not _targets(statement) & losses and bool(losses & _names_with_graph(statement.value))
+    if isinstance(statement, ast.Assign):
+        totals = _targets(statement) - losses
+        return bool(totals & _names(statement.value) and losses & _names_with_graph(statement.value))
+    if isinstance(statement, ast.Expr) and isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+        arguments = {name for part in value.args for name in _names_with_graph(part)}
+        return value.func.attr in ("append", "add", "update", "extend", "appendleft") and bool(losses & arguments)
+    return False
+
+
+def _names_with_graph(node: ast.AST) -> set[str]:
+    """Names in an expression, those left out that lose their graph in it (`loss.item()`)."""
+    if isinstance(node, ast.expr) and _cuts(node):
+        return set()
+    names = {node.id} if isinstance(node, ast.Name) else set()
+    return names.union(*(_names_with_graph(child) for child in ast.iter_child_nodes(node)))

@@ -41,6 +41,7 @@ def history_of(state: State, *, finished: bool = True, ended_by: str = "", with_
         curves=curves,
         validation=state.passes.facts(),
         streams=state.streams.facts(),
+        kept=state.kept.facts(),
         inputs=tuple(entry.fact(state.book.models[entry.model].first_layer) for entry in state.batches.inputs.values()),
         batches=state.batches.facts(),
         units=state.looker.unit_facts(max(0, state.steps - 1)),

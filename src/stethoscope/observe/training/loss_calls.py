@@ -26,6 +26,8 @@ class LossEar:
         self.right = 0
         """Training samples of this step that were classified correctly, of those judged."""
         self.judged = 0
+        self._evaluations = 0
+        """Losses computed in eval mode with gradients on."""
 
     def loss_called(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         """A loss function of `torch.nn.functional` was called."""
@@ -47,6 +49,10 @@ class LossEar:
                 current.undo.append(self._remember(function, spot(3)))
                 self._training_loss(function, args, kwargs, output, target, result)
             self._evaluation_loss(function, output, target, result)
+            if result.grad_fn is not None:
+                # Numbers go on from pass to pass, so that graphs kept from one to the next count as well.
+                self._evaluations += 1
+                self.state.kept.see("validation loss", spot(3), self._evaluations, result)
         elif self.state.attentive:
             self._training_loss(function, args, kwargs, output, target, result)
         self.state.own_seconds += _clock() - began

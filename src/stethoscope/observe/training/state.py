@@ -15,6 +15,7 @@ from stethoscope.observe.training.batches import BatchBook
 from stethoscope.observe.training.budget import Budget
 from stethoscope.observe.training.curves import GrowingCurve
 from stethoscope.observe.training.graph import OperationTable
+from stethoscope.observe.training.kept import KeptBook
 from stethoscope.observe.training.looks import Looker
 from stethoscope.observe.training.losses import LossBook
 from stethoscope.observe.training.models import ModelBook, ModelEntry
@@ -62,6 +63,7 @@ class State:
         self.batches = BatchBook()
         self.passes = PassBook()
         self.streams = StreamBook()
+        self.kept = KeptBook()
         self.cycles = CycleLog()
         self.reach = ReachBook(self.book)
         self.table = OperationTable()
