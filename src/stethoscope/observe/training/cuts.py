@@ -84,8 +84,8 @@ def _cut_lines(function: ast.AST, first: int, last: int) -> Iterator[int]:
         value = getattr(statement, "value", None)
         if value is None:
             continue
-        # At the first statement the output is the call itself; without a first line anything may be the output.
-        starts = number == 0 or not first
+        # In the statement that calls the model its output has no name yet; without a first line any name may be it.
+        starts = statement.lineno <= first <= (statement.end_lineno or statement.lineno) or not first
         for node in ast.walk(value):
             if isinstance(node, ast.expr) and _cuts(node) and number in needed and (starts or flowing & _names(node)):
                 yield node.lineno
