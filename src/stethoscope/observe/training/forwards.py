@@ -191,6 +191,11 @@ class ForwardEar:
             current.with_gradients, current.source = True, self.state.streams.now
         self._take_in(current, module, args, kwargs)
 
+    def derivative_taken(self, args: Any, kwargs: Any, result: Any) -> None:
+        """`torch.autograd.grad` was called: the graphs of a pass under way are not for nothing."""
+        if self.state.passes.current is not None:
+            self.state.passes.current.differentiated = True
+
     def _is_optimized(self, entry: ModelEntry) -> bool:
         """Whether an optimizer holds anything of a model."""
         return any(self.state.book.parameters[i].optimizer >= 0 for i in entry.parameters)

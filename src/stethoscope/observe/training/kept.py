@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stethoscope.facts.training import Kept
+from stethoscope.facts.flow import Kept
 from stethoscope.observe.training.cuts import handing_on
 from stethoscope.observe.training.sites import Spot, site_of
 
@@ -27,7 +27,7 @@ class _Mark:
 
 @dataclass(eq=False)
 class KeptEntry:
-    """The losses of one line; becomes a `facts.training.Kept`."""
+    """The losses of one line; becomes a `facts.flow.Kept`."""
 
     what: str
     place: Spot | None

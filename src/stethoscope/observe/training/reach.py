@@ -9,7 +9,7 @@ from types import CodeType
 from torch import Tensor
 
 from stethoscope.facts.code import Site
-from stethoscope.facts.training import Backward
+from stethoscope.facts.flow import Backward
 from stethoscope.observe.training.cuts import MOST_CUTS, cuts_in_loop, cuts_in_models
 from stethoscope.observe.training.models import ModelBook
 from stethoscope.observe.training.sites import Spot, is_users, site_of
@@ -20,7 +20,7 @@ MOST_FUNCTIONS = 50
 
 @dataclass(eq=False)
 class ReachEntry:
-    """Backward passes from one line; becomes a `facts.training.Backward`."""
+    """Backward passes from one line; becomes a `facts.flow.Backward`."""
 
     place: Spot | None
     watched: int = 0

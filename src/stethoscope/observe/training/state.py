@@ -190,6 +190,23 @@ class State:
                 known.optimizer = entry.index
         entry.taken_in = self.book.version
 
+    def follow_batches(self, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """A wrapper round a data loader's `__next__`: which data set does a batch come from?"""
+        guard = self.guard("data loaders")
+        yielded, ended = guard(self.streams.yielded), guard(self.streams.ended)
+
+        @functools.wraps(original)
+        def following(batches: Any) -> Any:
+            try:
+                batch = original(batches)
+            except StopIteration:
+                ended()
+                raise
+            yielded(batches._dataset)
+            return batch
+
+        return following
+
     def attend(self, steps: int = 2) -> None:
         """Attend to this step, which has hardly begun, and to the next ones."""
         self.attend_until = max(self.attend_until, self.steps + steps)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stethoscope.facts.training import Stream
+from stethoscope.facts.flow import Stream
 from stethoscope.observe.training.sites import Spot, site_of
 from stethoscope.observe.training.validation import PassEntry
 
@@ -25,7 +25,7 @@ BEGINNINGS_ATTENDED = 12
 
 @dataclass(eq=False)
 class StreamEntry:
-    """Batches of one data set that a model was given in one way; becomes a `facts.training.Stream`."""
+    """Batches of one data set that a model was given in one way; becomes a `facts.flow.Stream`."""
 
     source: int
     use: str

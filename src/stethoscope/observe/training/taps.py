@@ -153,14 +153,8 @@ class Taps:
                 self._for_losses.append(self._replace(F, name, self._after("losses", report, loop=True)))
 
         self._for_losses.append(
-            self._replace(torch.autograd, "grad", self._after("derivatives", self._derivative_taken))
+            self._replace(torch.autograd, "grad", self._after("derivatives", self._session.forwards.derivative_taken))
         )
-
-    def _derivative_taken(self, args: Any, kwargs: Any, result: Any) -> None:
-        """`torch.autograd.grad` was called: the graphs of a pass under way are not for nothing."""
-        current = self._state.passes.current
-        if current is not None:
-            current.differentiated = True
 
     def _tap_backward(self) -> None:
         session, state = self._session, self._state
@@ -243,7 +237,7 @@ class Taps:
             if isinstance(scheduler, type) and "step" in vars(scheduler) and "Scheduler" not in scheduler.__name__:
                 self._tap_scheduler(scheduler)
         self._tap_scheduler(lr_scheduler.LRScheduler)
-        self._for_protocol.append(self._replace(_BaseDataLoaderIter, "__next__", self._tap_batches))
+        self._for_protocol.append(self._replace(_BaseDataLoaderIter, "__next__", self._state.follow_batches))
         self._replace(nn.Module, "train", self._after("train()", self._mode_set))
         loaded = functools.partial(_first_argument, self._state.book.weights_loaded)
         functools.update_wrapper(loaded, _first_argument)
@@ -260,23 +254,6 @@ class Taps:
                 ),
             ),
         )
-
-    def _tap_batches(self, original: Any) -> Any:
-        """Which data set a batch comes from."""
-        guard, streams = self._state.guard("data loaders"), self._state.streams
-        yielded, ended = guard(streams.yielded), guard(streams.ended)
-
-        @functools.wraps(original)
-        def following(batches: Any) -> Any:
-            try:
-                batch = original(batches)
-            except StopIteration:
-                ended()
-                raise
-            yielded(batches._dataset)
-            return batch
-
-        return following
 
     def _tap_clip(self, kind: str) -> None:
         session = self._session

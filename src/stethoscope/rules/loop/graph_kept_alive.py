@@ -9,7 +9,8 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.facts.code import Site
-from stethoscope.facts.training import History, Kept, Loop
+from stethoscope.facts.flow import Kept
+from stethoscope.facts.training import History, Loop
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 _BACKWARD = Site("train.py", 20, "", "loss.backward()")

@@ -11,8 +11,9 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.facts.code import Site
+from stethoscope.facts.flow import Backward
 from stethoscope.facts.progress import progress_of
-from stethoscope.facts.training import Backward, History, Layer, Loop, Optimizer, Parameter
+from stethoscope.facts.training import History, Layer, Loop, Optimizer, Parameter
 from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.sites import at, code, place_at, receiver
 

@@ -11,7 +11,8 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.facts.code import Site
-from stethoscope.facts.training import History, Stream
+from stethoscope.facts.flow import Stream
+from stethoscope.facts.training import History
 from stethoscope.rules.sites import at, code, place_at
 
 
