@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.facts.code import Site
 from stethoscope.facts.flow import Backward
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, Layer, Loop, Optimizer, Parameter
+from stethoscope.rules.cutting import cause_of, fixes_for, line_of, where_it_ends, words_for
 from stethoscope.rules.learning import loss_evidence
-from stethoscope.rules.sites import at, code, place_at, receiver
+from stethoscope.rules.sites import at, place_at, receiver
 
 _DETACHED = Site("train.py", 18, "", "out = model(x).detach()")
 
@@ -115,17 +115,17 @@ class LossDetached(Rule):
         return self.finding(
             f"`{name}` has no graph, so `{name}.backward()` fails"[:72],
             sureness=Sureness.CERTAIN,
-            place=place_at(_line(backward), steps=(last, last)),
+            place=place_at(line_of(backward), steps=(last, last)),
             evidence=[
                 Evidence(
                     f"losses that require no gradient, at {at(backward.site)}",
                     f"{backward.without_graph} of {backward.watched} watched",
                     "0",
                 ),
-                *_where(backward),
+                *where_it_ends(backward),
             ],
-            cause=_cause(backward) + " torch has nothing to backpropagate through, and raises a RuntimeError.",
-            fixes=_fixes(backward, name),
+            cause=cause_of(backward) + " torch has nothing to backpropagate through, and raises a RuntimeError.",
+            fixes=fixes_for(backward, name),
         )
 
     def _cut(self, backward: Backward, seen: History) -> Finding:
@@ -138,16 +138,16 @@ class LossDetached(Rule):
         return self.finding(
             f"`{name}` is cut off from the model: none of {held} tensors gets a gradient"[:72],
             sureness=Sureness.CERTAIN,
-            place=place_at(_line(backward), steps=(0, max(seen.steps - 1, 0))),
+            place=place_at(line_of(backward), steps=(0, max(seen.steps - 1, 0))),
             evidence=[
                 Evidence(f"{what}, at {at(backward.site)}", f"{count[0]} of {count[1]} watched", "0"),
-                *_where(backward),
+                *where_it_ends(backward),
                 *([loss_evidence(seen, progress)] if progress.known else []),
             ],
-            cause=_cause(backward)
+            cause=cause_of(backward)
             + (" `requires_grad` on what comes after it only silences the error." if leaf else "")
             + " The optimizer steps without gradients, and nothing trains.",
-            fixes=_fixes(backward, name),
+            fixes=fixes_for(backward, name),
         )
 
     def _partly_cut(self, seen: History) -> Iterator[Finding]:
@@ -187,11 +187,11 @@ class LossDetached(Rule):
                     "0",
                     "graphs read at the first steps; no gradient at any look after that",
                 ),
-                *_where(backward),
+                *where_it_ends(backward),
             ],
-            cause=f"{_words(backward.cut_sites[0])} hands on values without their graph, so these layers keep the "
+            cause=f"{words_for(backward.cut_sites[0])} hands on values without their graph, so these layers keep the "
             "weights that they started with.",
-            fixes=_fixes(backward, receiver(backward.site, "backward", "loss")),
+            fixes=fixes_for(backward, receiver(backward.site, "backward", "loss")),
             unless="these layers are meant to stay as they are; leaving them out of the optimizer says so.",
         )
 
@@ -276,73 +276,3 @@ def _is_lost(index: int, parameter: Parameter, seen: History) -> bool:
         return True
     gradients = seen.telemetry.parameter("gradient_rms")[:, index]
     return not bool(np.any(gradients[np.isfinite(gradients)] > 0))
-
-
-def _line(backward: Backward) -> Site | None:
-    """The line that cuts, where it is known; else the one that backpropagates."""
-    return backward.cut_sites[0] if backward.cut_sites else backward.site
-
-
-def _words(site: Site) -> str:
-    """`what is called in this line`, with the line."""
-    call = _call_in(site.text)
-    return f"`{call}` at {site}" if call else f"The line at {site}"
-
-
-def _call_in(text: str) -> str:
-    """What cuts a graph in this line, as it is written there."""
-    match = re.search(
-        r"\.detach_?\(\)|\.data\b|\.item\(\)|\.numpy\(\)|\.tolist\(\)|no_grad\(\)|inference_mode\(\)|\w+\.argmax\(|"
-        r"\.argmax\(|torch\.(?:tensor|as_tensor|from_numpy)\(|\.(?:long|int|bool)\(\)|\bVariable\(|\bfloat\(",
-        text,
-    )
-    return match[0] + (")" if match[0].endswith("(") else "") if match else ""
-
-
-def _where(backward: Backward) -> list[Evidence]:
-    """Where the graph ends, and the lines that may end it."""
-    found = []
-    words = {
-        "gradients off": "the model ran with gradients switched off",
-        "inside the model": "the model's output has none",
-        "after the model": "the model's output still has one",
-    }
-    if backward.cut and not (backward.graphs > backward.unreached):
-        found.append(Evidence("where the graph ends", words[backward.cut], "at the parameters"))
-    if backward.cut_sites:
-        shown = "; ".join(f"{site}: `{site.text}`" for site in backward.cut_sites[:2])
-        found.append(Evidence("lines on the way that hand on values alone", shown, "none", "read in the source"))
-    return found
-
-
-def _cause(backward: Backward) -> str:
-    if backward.cut_sites:
-        return f"{_words(backward.cut_sites[0])} hands on values without the graph that made them."
-    return {
-        "gradients off": "Gradients were switched off when the model ran.",
-        "inside the model": "The model's output comes without a graph: it is cut inside of `forward`.",
-        "after the model": "The model's output has a graph, and the loss that is made of it has none.",
-    }.get(backward.cut, f"The graph of the loss at {at(backward.site)} ends before it reaches a parameter.")
-
-
-def _fixes(backward: Backward, loss: str) -> list[Fix]:
-    text = backward.cut_sites[0].text if backward.cut_sites else ""
-    edit = re.sub(r"\.detach_?\(\)|\.data\b(?!\w*\()|\.requires_grad_\((True)?\)", "", text)
-    if text and edit != text:
-        return [Fix(f"Hand on the tensor itself:\n{code(edit)}", edit=edit)]
-    if backward.cut == "gradients off" or "no_grad" in text or "inference_mode" in text:
-        return [
-            Fix(
-                "Run the model with gradients in training, and switch them off round validation alone:\n"
-                + code("with torch.no_grad():", "    validate(model)")
-            )
-        ]
-    if "argmax" in text:
-        scores = code(f"{loss} = criterion(scores, targets)")
-        return [Fix(f"Compute the loss from the scores; a choice among them has no gradient:\n{scores}")]
-    return [
-        Fix(
-            "Compute the loss from the tensor that the model returned:\n"
-            + code("output = model(inputs)", f"{loss} = criterion(output, targets)", f"{loss}.backward()")
-        )
-    ]
