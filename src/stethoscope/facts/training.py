@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stethoscope.facts.code import Site
+from stethoscope.facts.flow import Backward, Kept, Stream
 from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.samples import HeldOut, Samples, Tokens
 
@@ -85,6 +86,10 @@ class Layer:
     """Indexes into `History.parameters`."""
     dropout: float = 0.0
     """Probability (0..1) with which it drops a value in train mode, for dropout and recurrent layers."""
+    made_graph: bool = False
+    """Whether its output was seen to require a gradient, as it does in training."""
+    loaded: bool = False
+    """Whether `load_state_dict` had given it its weights before it was first called."""
 
 
 @dataclass(frozen=True)
@@ -228,6 +233,8 @@ class Loop:
     backward_calls: int = 0
     """Over the whole run."""
     backward_sites: tuple[Site, ...] = ()
+    backwards: tuple[Backward, ...] = ()
+    """By line, in order of appearance."""
     clip_site: Site | None = None
     clip_kind: str = ""
     """`norm` or `value`."""
@@ -391,7 +398,10 @@ class Curve:
 
 @dataclass(frozen=True)
 class ValidationPass:
-    """A run of forward passes without gradients and without an optimizer step between them."""
+    """A run of forward passes without an optimizer step between them that train nothing.
+
+    They run without gradients; or with them, in eval mode and without a backward pass after them.
+    """
 
     step: int
     """Steps done when it began."""
@@ -405,6 +415,10 @@ class ValidationPass:
     """Number of different inputs among at most 64 forwards looked at."""
     loss_calls: int = 0
     samples: int = 0
+    graphs: int = 0
+    """Forwards that built a graph, which nobody used."""
+    differentiated: bool = False
+    """Whether derivatives were taken in it: `torch.autograd.grad` was called, or inputs require a gradient."""
 
 
 @dataclass(frozen=True)
@@ -562,6 +576,8 @@ class History:
     losses: tuple[LossCall, ...] = ()
     curves: tuple[Curve, ...] = ()
     validation: tuple[ValidationPass, ...] = ()
+    streams: tuple[Stream, ...] = ()
+    kept: tuple[Kept, ...] = ()
     inputs: tuple[Inputs, ...] = ()
     held_out_inputs: tuple[Inputs, ...] = ()
     """What was fed to models in passes without gradients, one for each model and line."""

@@ -39,6 +39,8 @@ class BackwardEar:
     def ordinary_backward(self, loss: Any) -> None:
         """`backward()` was called at a step that is not attended to: note the loss, and no more."""
         self.state.backward_calls += 1
+        if self.state.passes.current is not None:
+            self._end_pass()
         self._note_any_loss(loss, spot(3))
 
     def quiet_loss_jumped(self, loss: Tensor, value: float) -> None:
@@ -102,15 +104,29 @@ class BackwardEar:
                 entry.training_forwards_since_eval += 1
         self.state.forward_models.clear()
         if self.state.passes.current is not None:
-            self.state.end_pass()
-        if isinstance(loss, Tensor) and loss.grad_fn is not None:
-            if not any(entry.training_calls for entry in self.state.losses.entries.values() if entry.is_named):
-                self._hand_written(loss, place)
-            self._read_graph(loss, place)
-        self.state.answer = None
+            self._end_pass()
+        self.state.streams.backward(place)
         for optimizer in self.state.optimizers:
             self.state.take_in_tensors(optimizer)
+        if isinstance(loss, Tensor):
+            self.state.reach.backward_begins(loss, place)
+            if loss.grad_fn is not None:
+                self.state.kept.see("training loss", place, self.state.steps, loss)
+                if not any(entry.training_calls for entry in self.state.losses.entries.values() if entry.is_named):
+                    self._hand_written(loss, place)
+                self._read_graph(loss, place)
+        self.state.answer = None
+        self.state.reach.start_over()
+        for optimizer in self.state.optimizers:
             optimizer.backward_begins()
+
+    def _end_pass(self) -> None:
+        """Forward passes with gradients on that a backward pass follows are no validation."""
+        current = self.state.passes.current
+        if current is not None and current.with_gradients:
+            self.state.passes.drop()
+        else:
+            self.state.end_pass()
 
     def _read_graph(self, loss: Tensor, place: Spot | None) -> None:
         times = self.state.graphs_read.get(place, 0)
@@ -119,10 +135,11 @@ class BackwardEar:
             return
         self.state.graphs_read[place] = times + 1
         reading = read(loss)
-        for leaf in reading.leaves:
-            known = self.state.book.parameter_of(leaf)
-            if known is not None:
-                known.in_graph = True
+        known_leaves = [known for leaf in reading.leaves if (known := self.state.book.parameter_of(leaf)) is not None]
+        for known in known_leaves:
+            known.in_graph = True
+        if reading.whole:
+            self.state.reach.graph_read(place, reached=bool(known_leaves))
         for operation, child in pairs(reading.nodes):
             layer = self.state.nodes.get(child._sequence_nr())
             if layer is not None and not self.state.book.layers[layer].feeds:
@@ -168,6 +185,13 @@ class BackwardEar:
             saved_values=not self.state.hooked_saves,
         )
         self.state.own_seconds += _clock() - began
+
+    def backward_refused(self, tensors: Any) -> None:
+        """torch raised an error: because the loss has no graph?"""
+        loss = tensors if isinstance(tensors, Tensor) else None
+        # At an attentive step that was seen when it began.
+        if loss is not None and not loss.requires_grad and not self.state.attentive:
+            self.state.reach.backward_failed(loss, spot(3))
 
     def backward_ended(self) -> None:
         """`backward()` returned, or raised, at an attentive step."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from stethoscope.observe.training.batches import fingerprint, first_input
 from stethoscope.observe.training.hooks import ModuleHook
 from stethoscope.observe.training.keras_layers import in_train_mode, is_symbolic
-from stethoscope.observe.training.models import ModelEntry, unwrapped
+from stethoscope.observe.training.models import ModelEntry, first_tensor, unwrapped
 from stethoscope.observe.training.samples import inputs_of
 from stethoscope.observe.training.sites import Spot, spot
 from stethoscope.observe.training.state import State
@@ -22,6 +22,11 @@ from stethoscope.observe.training.validation import FORWARDS_LOOKED_AT, PassEntr
 MOST_WAITING_FORWARDS = 8
 """Forward passes with gradients on that may precede a backward pass; more are no training."""
 MOST_NODES = 5000
+DENSE = 3
+"""A model that is put in eval mode more often than every third step is not validated each time."""
+MOST_DENSE_EVALS = 50
+MOST_EVALS_ATTENDED = 50
+"""Times that the steps after a call of `.eval()` are attended to."""
 
 _clock = time.perf_counter
 _is_compiling = torch.compiler.is_compiling
@@ -45,6 +50,8 @@ class ForwardEar:
         self._handles: list[Any] = []
         self._rows_trained = state.guard("samples")(self._see_training_rows)
         self._rows_held_out = state.guard("samples")(self._see_held_out_rows)
+        self._eval_calls = 0
+        self._eval_called_at = -DENSE
         self.may_wake = True
         """False while modules must not have hooks."""
         self.hears = True
@@ -108,6 +115,17 @@ class ForwardEar:
                 if module is not None:
                     self._put_hooks_on(module, entry)
 
+    def eval_called(self) -> None:
+        """A model was put in eval mode: validation may begin, with gradients on or off."""
+        self._eval_calls += 1
+        since, self._eval_called_at = self.state.steps - self._eval_called_at, self.state.steps
+        if self._eval_calls > MOST_DENSE_EVALS and since < DENSE:
+            return
+        self.state.quiet = False
+        self.wake()
+        if since >= DENSE and self._eval_calls <= MOST_EVALS_ATTENDED:
+            self.state.attend()
+
     def fall_asleep(self) -> None:
         """Nothing more to hear until the next look: ordinary steps shall find no hook on any module."""
         if self.hears:
@@ -126,6 +144,8 @@ class ForwardEar:
             return
         self.state.active = module
         if torch.is_grad_enabled():
+            if self.state.passes.current is not None or not module.training:
+                self._perhaps_validation(entry, module, args, kwargs)
             if self.state.attentive:
                 self._training_forward(entry, module, args, kwargs)
             if self.state.looking:
@@ -137,13 +157,12 @@ class ForwardEar:
 
     def _training_forward(self, entry: ModelEntry, module: nn.Module, args: Any, kwargs: Any) -> None:
         began = _clock()
-        if self.state.passes.current is not None:
-            self.state.end_pass()
         place = spot(3)
         if entry.called_from is None or not entry.training_forwards:
             entry.called_from = place
         training = in_train_mode(module)
         mode = "train" if training else "eval"
+        self.state.reach.forward_begins(place, gradients_on=True)
         self.state.cycles.note("forward", place, f"{entry.name} in {mode} mode")
         waiting = self.state.forward_models
         waiting.append((entry, training))
@@ -153,10 +172,14 @@ class ForwardEar:
             self.state.table.stop()
             self.state.end_discovery()
         tensor = first_input(args, kwargs)
-        if tensor is not None:
+        current = self.state.passes.current
+        if tensor is not None and (current is None or current.forwards == 1):
             self.state.last_input = weakref.ref(tensor)
             self.state.batches.see_input(self.state.steps, entry.index, tensor)
-            self._rows_trained(entry, module, args, kwargs)
+            if current is None:
+                self._rows_trained(entry, module, args, kwargs)
+            if self._is_optimized(entry):
+                self.state.streams.forward(mode, place, fingerprint(tensor))
         if (
             self.state.discovering
             and not self.state.compiled
@@ -166,27 +189,68 @@ class ForwardEar:
             self.state.table.start()
         self.state.own_seconds += _clock() - began
 
+    def _perhaps_validation(self, entry: ModelEntry, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """Gradients are on: in eval mode this is part of a validation pass, unless a backward pass follows it."""
+        place = spot(3)
+        current = self.state.passes.current
+        if current is not None:
+            same = current.with_gradients and not module.training and current.model == entry.index
+            if not (same and current.place == place and current.step == self.state.steps):
+                if current.forwards > 1:  # a single forward may be the first half of what comes now
+                    self.state.reach.start_over()
+                self.state.end_pass()
+                current = None
+        if module.training or not self._is_optimized(entry):
+            return
+        if current is None:
+            current = self.state.passes.begin(self.state.steps, entry.index, place)
+            current.with_gradients, current.source = True, self.state.streams.now
+        self._take_in(current, module, args, kwargs)
+
+    def derivative_taken(self, args: Any, kwargs: Any, result: Any) -> None:
+        """`torch.autograd.grad` was called: the graphs of a pass under way are not for nothing."""
+        if self.state.passes.current is not None:
+            self.state.passes.current.differentiated = True
+
+    def _is_optimized(self, entry: ModelEntry) -> bool:
+        """Whether an optimizer holds anything of a model."""
+        return any(self.state.book.parameters[i].optimizer >= 0 for i in entry.parameters)
+
     def _other_forward(self, entry: ModelEntry, module: nn.Module, args: Any, kwargs: Any) -> None:
         # Some modules take another way when anything has a hook and no gradients are wanted.
         self.state.looker.disarm()
         self.state.looker.open = False
         current = self.state.passes.current
-        if current is None or current.model != entry.index or current.step != self.state.steps:
+        if (
+            current is None
+            or current.with_gradients
+            or current.model != entry.index
+            or current.step != self.state.steps
+        ):
             self.state.end_pass()
             place = spot(3)
             current = self.state.passes.begin(self.state.steps, entry.index, place)
+            current.source = self.state.streams.now
             if self.state.attentive:
                 self.state.cycles.note(
                     "validate", place, f"{entry.name} in {'train' if in_train_mode(module) else 'eval'} mode"
                 )
+        if not current.forwards:
+            self.state.reach.forward_begins(current.place, gradients_on=False)
+        self._take_in(current, module, args, kwargs)
+
+    def _take_in(self, current: PassEntry, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """One more forward of a pass."""
         current.forwards += 1
         current.in_train_mode += in_train_mode(module)
         if current.forwards <= FORWARDS_LOOKED_AT:
             tensor = first_input(args, kwargs)
             if tensor is not None:
                 current.samples += tensor.shape[0] if tensor.dim() else 1
+                current.differentiated = current.differentiated or tensor.requires_grad
                 current.inputs.add(fingerprint(tensor))
-        self._rows_held_out(current, args, kwargs)
+        if not current.with_gradients:  # such a pass may turn out to be training
+            self._rows_held_out(current, args, kwargs)
 
     def _see_training_rows(self, entry: ModelEntry, module: nn.Module, args: Any, kwargs: Any) -> None:
         if "samples" in self.state.parts:
@@ -208,10 +272,18 @@ class ForwardEar:
             self.state.looker.open = False
             if self.state.attentive and isinstance(output, Tensor) and output.grad_fn is not None:
                 self.state.answer = output.detach(), output.grad_fn._sequence_nr()
+            current = self.state.passes.current
+            if self.state.attentive or current is not None:
+                tensor = first_tensor(output)
+                self.state.reach.forward_ended(tensor)
+                if current is not None and current.with_gradients and tensor is not None:
+                    current.graphs += tensor.requires_grad
 
     def layer_called(self, module: nn.Module, output: Any) -> None:
         """While models are being discovered: a module of any kind returned."""
         layer = self.state.book.called(module, output)
         node = getattr(output, "grad_fn", None)
+        if layer is not None and not layer.made_graph:
+            layer.made_graph = node is not None
         if layer is not None and node is not None and len(self.state.nodes) < MOST_NODES:
             self.state.nodes[node._sequence_nr()] = layer.index

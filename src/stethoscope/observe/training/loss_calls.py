@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,6 +30,8 @@ class LossEar:
         """Training samples of this step that were classified correctly, of those judged."""
         self.judged = 0
         self._targets_seen = state.guard("samples")(self._see_targets)
+        self._evaluations = 0
+        """Losses computed in eval mode with gradients on."""
 
     def loss_called(self, function: str, args: Any, kwargs: Any, result: Any) -> None:
         """A loss function of `torch.nn.functional` was called."""
@@ -38,12 +42,22 @@ class LossEar:
         if not isinstance(output, Tensor) or (self.state.hears_keras and called_from_keras()):
             return
         began = _clock()
+        current = self.state.passes.current
+        in_pass = current is not None and current.step == self.state.steps
         if not torch.is_grad_enabled():
             self._evaluation_loss(function, output, target, result, None, reduction_of(kwargs, args, result))
+        elif in_pass and current is not None and current.with_gradients:
+            # Whether this is validation is not known before a backward pass has come, or has not come.
+            if self.state.attentive and current.forwards == 1:
+                current.undo.append(self._remember(function, spot(3)))
+                self._training_loss(function, args, kwargs, output, target, result)
+            self._evaluation_loss(function, output, target, result, None, reduction_of(kwargs, args, result))
+            if result.grad_fn is not None:
+                # Numbers go on from pass to pass, so that graphs kept from one to the next count as well.
+                self._evaluations += 1
+                self.state.kept.see("validation loss", spot(3), self._evaluations, result)
         elif self.state.attentive:
-            entry = self._training_call(function, spot(3), result)
-            entry.reduction = reduction_of(kwargs, args, result)
-            self._see(entry, output, target if isinstance(target, Tensor) else None, args, kwargs)
+            self._training_loss(function, args, kwargs, output, target, result)
         self.state.own_seconds += _clock() - began
 
     def loss_failed(self, function: str, args: Any, kwargs: Any, error: BaseException) -> None:
@@ -76,17 +90,39 @@ class LossEar:
         current.loss_calls += 1
         if (result.dim() == 0 and result.device.type == "cpu") or current.loss_calls <= ACCURACY_CALLS:
             current.loss_counted += 1
-            current.loss_sum += float(result.float().mean())
+            current.loss_sum += float(result.detach().float().mean())
         if current.loss_calls <= ACCURACY_CALLS and isinstance(target, Tensor):
             right, judged = accuracy(function, output, target)
             current.right += right
             current.judged += judged
-            if current.loss_calls == 1:
+            if current.loss_calls == 1 and not current.with_gradients:
                 current.loss_entry = self.state.losses.entry(function, place or spot(3))
                 current.loss_entry.evaluation_calls += 1
                 current.loss_entry.reduction = reduction
             if current.loss_entry is not None:
                 current.loss_entry.see_held_out(output, target)
+
+    def _remember(self, function: str, place: Spot | None) -> Callable[[], None]:
+        """What is known of training losses now: a call that turns out to be validation is taken back."""
+        entries, right, judged = self.state.losses.entries, self.right, self.judged
+        key = (function, place)
+        known = copy.deepcopy(entries[key]) if key in entries else None
+
+        def take_back() -> None:
+            self.right, self.judged = right, judged
+            if known is not None:
+                entries[key] = known
+            else:
+                entries.pop(key, None)
+
+        return take_back
+
+    def _training_loss(
+        self, function: str, args: Any, kwargs: Any, output: Tensor, target: Any, result: Tensor
+    ) -> None:
+        entry = self._training_call(function, spot(4), result)
+        entry.reduction = reduction_of(kwargs, args, result)
+        self._see(entry, output, target if isinstance(target, Tensor) else None, args, kwargs)
 
     def _training_call(self, function: str, place: Spot | None, result: Tensor) -> LossEntry:
         self.state.cycles.note("loss", place, function)
@@ -107,7 +143,8 @@ class LossEar:
         if function.startswith("binary_cross_entropy") and not target.is_floating_point():
             classes = 2
         self.state.batches.see_target(self.state.steps, target, classes)
-        self._see_targets(function, entry.place, args, kwargs, output, target, classes)
+        if self.state.passes.current is None:
+            self._targets_seen(function, entry.place, args, kwargs, output, target, classes)
         right, judged = accuracy(function, output, target)
         self.right += right
         self.judged += judged

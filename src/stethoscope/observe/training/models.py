@@ -40,12 +40,14 @@ class LayerEntry:
     calls: int = 1
     parameters: list[int] = field(default_factory=list)
     dropout: float = 0.0
+    made_graph: bool = False
+    loaded: bool = False
 
     def fact(self) -> Layer:
         """The frozen form."""
         return Layer(
             self.name, self.kind, self.model, self.order, self.applies or self.feeds, self.output_shape, self.calls,
-            tuple(self.parameters), self.dropout,
+            tuple(self.parameters), self.dropout, self.made_graph, self.loaded,
         )  # fmt: skip
 
 
@@ -120,6 +122,7 @@ class ModelBook:
         self._roots: weakref.WeakKeyDictionary[nn.Module, ModelEntry] = weakref.WeakKeyDictionary()
         self._layer_of: weakref.WeakKeyDictionary[nn.Module, LayerEntry] = weakref.WeakKeyDictionary()
         self._parameter_of: dict[int, ParameterEntry] = {}
+        self._loaded: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self.too_many = False
         self.version = 0
         """Rises whenever something is added, so that cached views are rebuilt."""
@@ -211,6 +214,7 @@ class ModelBook:
             name = prefix + path if path else prefix.rstrip(".") or entry.name
             layer = LayerEntry(weakref.ref(part), len(self.layers), name, type(part).__name__, entry.index)
             layer.dropout = _dropout_of(part)
+            layer.loaded = part in self._loaded
             self.layers.append(layer)
             self._layer_of[part] = layer
             entry.layers.append(layer.index)
@@ -246,6 +250,10 @@ class ModelBook:
         self.parameters.append(entry)
         self._parameter_of[id(tensor)] = entry
         return entry
+
+    def weights_loaded(self, module: nn.Module) -> None:
+        """`load_state_dict` was called on a module."""
+        self._loaded.update(module.modules())
 
     def called(self, module: nn.Module, output: object) -> LayerEntry | None:
         """Note a layer's place in the order of execution and its output's shape."""

@@ -52,6 +52,7 @@ class Session:
         self.losses = LossEar(self.state)
         self.backwards = BackwardEar(self.state)
         self._verdict = verdict
+        self.state.on_waking = self.forwards.wake
         self.steps = StepEar(self.state, self.forwards, self.losses, self.send, max_steps)
         if verdict is not None:
             self.steps.verdicts = Verdicts(self.state.guard("verdicts")(self._give_verdict))

@@ -15,13 +15,16 @@ from stethoscope.observe.training.batches import BatchBook
 from stethoscope.observe.training.budget import Budget
 from stethoscope.observe.training.curves import GrowingCurve
 from stethoscope.observe.training.graph import OperationTable
+from stethoscope.observe.training.kept import KeptBook
 from stethoscope.observe.training.looks import Looker
 from stethoscope.observe.training.losses import LossBook
 from stethoscope.observe.training.models import ModelBook, ModelEntry
 from stethoscope.observe.training.protocol import CycleLog, OptimizerEntry
+from stethoscope.observe.training.reach import ReachBook
 from stethoscope.observe.training.samples import SampleBook
 from stethoscope.observe.training.schedules import ScheduleBook
 from stethoscope.observe.training.sites import Spot
+from stethoscope.observe.training.streams import StreamBook
 from stethoscope.observe.training.telemetry import LookLog
 from stethoscope.observe.training.tokens import TokenBook
 from stethoscope.observe.training.validation import PassBook
@@ -64,7 +67,10 @@ class State:
         self.samples = SampleBook()
         self.tokens = TokenBook()
         self.passes = PassBook()
+        self.streams = StreamBook()
+        self.kept = KeptBook()
         self.cycles = CycleLog()
+        self.reach = ReachBook(self.book)
         self.table = OperationTable()
         self.looks = LookLog()
         self.optimizers: list[OptimizerEntry] = []
@@ -97,12 +103,16 @@ class State:
         """A loss of this size, or one that is no number, ends the quiet."""
         self.wake_at = 0
         """The next step that will be looked at."""
+        self.attend_until = 0
+        """Steps below this one are attended to, whatever else is decided."""
         self.discovering = DISCOVERY_STEPS
         self.on_discovery: Callable[[bool], None] = lambda on: None
         self.on_hearing: Callable[[bool], None] = lambda on: None
         """Told when forward passes begin or cease to be heard."""
         self.on_attention: Callable[[bool], None] = lambda on: None
         """Told when steps begin or cease to be attended to."""
+        self.on_waking: Callable[[], None] = lambda: None
+        """Told when forward passes are to be heard from now on."""
         self.active: nn.Module | None = None
         """The root module whose forward pass is under way, when that is attended to."""
         self.forward_models: list[tuple[ModelEntry, bool]] = []
@@ -192,11 +202,43 @@ class State:
                 known.optimizer = entry.index
         entry.taken_in = self.book.version
 
+    def follow_batches(self, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """A wrapper round a data loader's `__next__`: which data set does a batch come from?"""
+        guard = self.guard("data loaders")
+        yielded, ended = guard(self.streams.yielded), guard(self.streams.ended)
+
+        @functools.wraps(original)
+        def following(batches: Any) -> Any:
+            try:
+                batch = original(batches)
+            except StopIteration:
+                ended()
+                raise
+            yielded(batches._dataset)
+            return batch
+
+        return following
+
+    def attend(self, steps: int = 2) -> None:
+        """Attend to this step, which has hardly begun, and to the next ones."""
+        self.attend_until = max(self.attend_until, self.steps + steps)
+        if not self.attentive:
+            self.attentive = self.awake = True
+            self.quiet = False
+            self.on_attention(True)
+            self.on_waking()
+
     def end_pass(self) -> None:
-        """Training goes on after a pass without gradients: note what it showed."""
+        """Training goes on after a pass that trained nothing: note what it showed."""
         self.samples.end_pass()
         ended = self.passes.end()
-        if ended is None or not ended.loss_counted or not ended.on_curve:
+        if ended is None:
+            return
+        for undo in ended.undo:
+            undo()
+        if ended.forwards > 1 or ended.loss_calls:
+            self.streams.validated(ended)
+        if not ended.loss_counted or not ended.on_curve:
             return
         name = self.part("validation loss")
         self.curve(name, "loss", "validation").add(ended.step, ended.loss_sum / ended.loss_counted)

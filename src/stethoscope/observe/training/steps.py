@@ -282,7 +282,7 @@ class StepEar:
                 self._looks_since_attentive = 0
             self.state.attentive = full
         else:
-            self.state.attentive = opening
+            self.state.attentive = opening or self.state.steps < self.state.attend_until
         if self.state.attentive != was_attentive:
             self.state.on_attention(self.state.attentive)
         self.state.awake = self.state.attentive or looking
@@ -313,7 +313,11 @@ class StepEar:
         began = _clock()
         if self.state.attentive:
             self.state.cycles.close()
+            self.state.streams.close_step(step)
+            self.state.reach.start_over()
             self._losses.close_step()
+            if step >= WATCHED_STEPS and not self.state.looking:
+                self.state.budget.spent(self.state.own_seconds)
         if self.state.discovering:
             self.state.discovering -= 1
             if not self.state.discovering:

@@ -24,6 +24,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from stethoscope.observe.training.hooks import ModuleHook
 from stethoscope.observe.training.keras_layers import is_keras, is_symbolic
@@ -181,11 +182,16 @@ class Taps:
                 after = self.after("losses", report, loop=True, failed=failed)
                 self.for_losses.append(self.replace(F, name, after))
 
+        self.for_losses.append(
+            self.replace(torch.autograd, "grad", self.after("derivatives", self._session.forwards.derivative_taken))
+        )
+
     def _tap_backward(self) -> None:
         session, state = self._session, self._state
         guard = state.guard("backward passes")
         ordinary, jumped = guard(session.backwards.ordinary_backward), guard(session.backwards.quiet_loss_jumped)
         begins, ended = guard(session.backwards.backward_begins), guard(session.backwards.backward_ended)
+        refused = guard(session.backwards.backward_refused)
         depth = 0  # reentrant checkpointing calls backward inside of backward
 
         def make(original: Any) -> Any:
@@ -199,7 +205,11 @@ class Taps:
                     curve.values.append(value)
                     if not -state.alarm_above < value < state.alarm_above:  # true of NaN as well
                         jumped(tensors, value)
-                    return original(tensors, *args, **kwargs)
+                    try:
+                        return original(tensors, *args, **kwargs)
+                    except RuntimeError:
+                        refused(tensors)
+                        raise
                 if depth or (state.compiled and _is_compiling()):
                     return original(tensors, *args, **kwargs)
                 depth = 1
@@ -209,6 +219,9 @@ class Taps:
                     else:
                         ordinary(tensors)
                     return original(tensors, *args, **kwargs)
+                except RuntimeError:
+                    refused(tensors)
+                    raise
                 finally:
                     depth = 0
                     if state.attentive:
@@ -257,7 +270,11 @@ class Taps:
             if isinstance(scheduler, type) and "step" in vars(scheduler) and "Scheduler" not in scheduler.__name__:
                 self._tap_scheduler(scheduler)
         self._tap_scheduler(lr_scheduler.LRScheduler)
+        self._for_protocol.append(self.replace(_BaseDataLoaderIter, "__next__", self._state.follow_batches))
         self.replace(nn.Module, "train", self.after("train()", self._mode_set))
+        loaded = functools.partial(_first_argument, self._state.book.weights_loaded)
+        functools.update_wrapper(loaded, _first_argument)
+        self.replace(nn.Module, "load_state_dict", self.after("loaded weights", loaded))
         scaler = torch.amp.GradScaler
         self.replace(scaler, "step", self._tap_scaler_step)
         self.replace(
@@ -316,6 +333,7 @@ class Taps:
         entry = self._state.book.model_of(args[0])
         if not mode and entry is not None and not is_keras(args[0]):  # Keras does so by itself
             entry.eval_called_from = spot(3)
+            self._session.forwards.eval_called()
 
     # Models
 

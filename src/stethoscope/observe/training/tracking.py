@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 
 from stethoscope.facts.training import History
 from stethoscope.observe.training.session import Session
-from stethoscope.observe.training.sites import called_from_keras
+from stethoscope.observe.training.sites import called_from_keras, spot
+from stethoscope.observe.training.state import State
 
 UNSET_SEED = 67280421310721
 """The seed that torch starts with when nobody sets one (`default_rng_seed_val` in ATen)."""
@@ -32,11 +33,13 @@ class LoaderTap:
     def put_on(self, session: Session) -> None:
         """Start noting."""
         original = DataLoader.__iter__
-        note = session.state.guard("data loaders")(self._iterated)
+        guard = session.state.guard("data loaders")
+        note, begins = guard(self._iterated), guard(functools.partial(_begins, session.state))
 
         @functools.wraps(original)
         def tapped(loader: Any) -> Any:
             note(loader)
+            begins(loader)
             return original(loader)
 
         self._original, self._tapped = original, tapped
@@ -51,21 +54,30 @@ class LoaderTap:
         if loader in self._known or len(self.loaders) >= MOST_LOADERS or called_from_keras():
             return  # Keras's own loaders say nothing: what is asked of `fit` is kept with the run
         self._known.add(loader)
-        sampler = loader.sampler
-        shuffle = (
-            True if isinstance(sampler, RandomSampler) else False if isinstance(sampler, SequentialSampler) else None
-        )
+        shuffle = _shuffles(loader)
         length = len(loader.dataset) if hasattr(loader.dataset, "__len__") else None
         self.loaders.append(
             {
                 "dataset": type(loader.dataset).__name__,
                 "samples": length,
                 "batch_size": loader.batch_size,
-                "shuffle": shuffle if shuffle is not None else type(sampler).__name__,
+                "shuffle": shuffle if shuffle is not None else type(loader.sampler).__name__,
                 "workers": loader.num_workers,
                 "drop_last": loader.drop_last,
             }
         )
+
+
+def _shuffles(loader: Any) -> bool | None:
+    """Whether a loader draws its samples in random order; None where a sampler of another kind decides."""
+    sampler = loader.sampler
+    return True if isinstance(sampler, RandomSampler) else False if isinstance(sampler, SequentialSampler) else None
+
+
+def _begins(state: State, loader: Any) -> None:
+    """A loader begins: what becomes of its first batches is worth a look."""
+    if state.streams.begins(loader.dataset, spot(3), _shuffles(loader)):
+        state.attend()
 
 
 def models_of(session: Session) -> tuple[dict[str, Any], ...]:

@@ -1,7 +1,8 @@
-"""Forward passes without gradients: validation passes, told apart from one-off passes such as a generator's."""
+"""Forward passes that train nothing: validation passes, told apart from one-off passes such as a generator's."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stethoscope.facts.training import ValidationPass
@@ -35,12 +36,20 @@ class PassEntry:
     loss_entry: LossEntry | None = None
     on_curve: bool = True
     """Whether its loss is a point of the validation curve."""
+    with_gradients: bool = False
+    """Gradients are on, the model is in eval mode: a pass unless a backward pass follows."""
+    graphs: int = 0
+    differentiated: bool = False
+    source: int = -1
+    """Number of the data set that its first batch came from."""
+    undo: list[Callable[[], None]] = field(default_factory=list)
+    """What takes back the training calls that were noted before it was known for a pass."""
 
     def fact(self) -> ValidationPass:
         """The frozen form."""
         return ValidationPass(
             self.step, self.forwards, self.in_train_mode, self.model, site_of(self.place), len(self.inputs),
-            self.loss_calls, self.samples,
+            self.loss_calls, self.samples, self.graphs, self.differentiated,
         )  # fmt: skip
 
 
@@ -56,6 +65,10 @@ class PassBook:
         """A new pass."""
         self.current = PassEntry(step, model, place)
         return self.current
+
+    def drop(self) -> None:
+        """The forwards of the pass that is under way trained the model: it is none."""
+        self.current = None
 
     def end(self) -> PassEntry | None:
         """The pass that just ended, if one was under way."""

@@ -11,6 +11,7 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.facts.code import Site
+from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, Layer, Model, Optimizer, Parameter
 from stethoscope.rules.sites import at, code, place_at
 
@@ -38,6 +39,22 @@ def _network(held: str, shapes: Sequence[tuple[int, ...]] = ((8, 8),) * 4, unrea
     )
 
 
+def _two_models(
+    training_forwards: int = 40, of_encoder: int = 40, *, loaded: bool = False, order: int = 2, **of_head: int
+) -> History:
+    """An encoder that an optimizer holds, and a head in a module of its own that none holds."""
+    seen = _network("+-", ((8, 8), (8, 2)))
+    encoder, head = seen.layers
+    return replace(
+        seen,
+        models=(
+            Model("Encoder", optimized_share=1.0, training_forwards=of_encoder),
+            Model("Head", training_forwards=training_forwards, **of_head),  # type: ignore[arg-type]
+        ),
+        layers=(replace(encoder, order=1), replace(head, model=1, order=order, loaded=loaded)),
+    )
+
+
 def _changed(history: History, **changes: object) -> History:
     parameters = tuple(replace(p, **changes) if p.optimizer < 0 else p for p in history.parameters)  # type: ignore[arg-type]
     return replace(history, parameters=parameters)
@@ -48,9 +65,10 @@ class ParametersNotInOptimizer(Rule):
 
     ## What it sees
     Parameters that the graph of the training loss reaches, that no optimizer holds, and that do not change.
-    Two patterns count: layers behind trained ones (a head left out, or a layer replaced after the optimizer
-    was made), and a whole model none of whose parameters is held while an optimizer holds tensors that no
-    graph reaches (the model was rebuilt, or copied, after the optimizer was made).
+    Three patterns count: layers behind trained ones (a head left out, or a layer replaced after the optimizer
+    was made), a module of its own that always runs behind the trained one, in train mode and with fresh weights,
+    and a whole model none of whose parameters is held while an optimizer holds tensors that no graph reaches (the
+    model was rebuilt, or copied, after the optimizer was made).
     ## Why it hurts
     These layers keep the random numbers that they started with, while everything before them is trained to
     make up for it. Nothing fails.
@@ -85,6 +103,13 @@ class ParametersNotInOptimizer(Rule):
         0.5, unit="share of the model's elements", why="training the smaller part of all layers is a method"
     )
 
+    together = Limit(
+        0.9,
+        unit="training forwards / those of the trained model",
+        why="a part of one network runs as often as the rest of it",
+    )
+    fewest_forwards = Limit(8, unit="watched training forwards", why="a probe or two trains nothing")
+
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge each model by where its left-out parameters lie."""
         if not any(p.in_graph or p.received_gradient for p in seen.parameters):
@@ -103,6 +128,9 @@ class ParametersNotInOptimizer(Rule):
                 rebuilt_for = self._abandoned(seen.optimizers)
                 if rebuilt_for:
                     yield self._rebuilt(model, left, rebuilt_for)
+                elif self._is_missing_part(number, left, seen):
+                    bad = Severity.WARNING if progress_of(seen).learns_well else Severity.ERROR
+                    yield self._left_out(left, [p for p in seen.parameters if p.optimizer >= 0], bad, 0, seen)
                 continue
             severity = self._weigh(left, trained, unreached, seen)
             if severity is not None:
@@ -118,6 +146,24 @@ class ParametersNotInOptimizer(Rule):
             ),
             None,
         )
+
+    def _is_missing_part(self, number: int, left: Sequence[Parameter], seen: History) -> bool:
+        """Whether a model of its own, none of which is held, is part of what trains.
+
+        It runs in train mode whenever the trained model does, behind layers of it, and began with weights of its own:
+        a teacher, a perceptual loss or any other pretrained network has loaded its weights, or is in eval mode.
+        """
+        model = seen.models[number]
+        trained = [p for p in seen.parameters if p.optimizer >= 0 and p.layer >= 0 and p.in_graph]
+        partners = {seen.layers[p.layer].model for p in trained}
+        steps = max((seen.models[i].training_forwards for i in partners if i < len(seen.models)), default=0)
+        if model.training_forwards_in_eval or not self.fewest_forwards <= model.training_forwards:
+            return False
+        if not self.together <= model.training_forwards / max(steps, 1) <= 2 - self.together:
+            return False
+        layers = [seen.layers[p.layer] for p in left]
+        first_trained = min(seen.layers[p.layer].order for p in trained)
+        return not any(layer.loaded or layer.order < first_trained for layer in layers)
 
     def _weigh(
         self, left: Sequence[Parameter], trained: Sequence[Parameter], unreached: int, seen: History
@@ -193,6 +239,9 @@ class ParametersNotInOptimizer(Rule):
         "head replaced after the optimizer was made": _network("+++-", unreached=1),
         "middle layer replaced": _network("+--+", ((8, 1), (8, 3), (8, 3), (8, 1)), unreached=2),
         "half of the layers lost between the others": _network("+-+-"),
+        "a head of its own left out": _two_models(),
+        "called eight times": _two_models(training_forwards=8, of_encoder=8),
+        "called for most batches": _two_models(training_forwards=46, of_encoder=50),
         "model rebuilt": _network("--", ((8, 8), (8, 2)), unreached=4),
         "model rebuilt, one tensor shared": replace(
             _network("--", ((8, 8), (8, 2))),
@@ -210,6 +259,11 @@ class ParametersNotInOptimizer(Rule):
             _network("--", ((8, 8), (8, 2))),
             optimizers=(Optimizer("SGD", num_parameters=100, parameters_never_reached=88),),
         ),
+        "a perceptual loss in eval mode": _two_models(training_forwards_in_eval=40),
+        "called seven times": _two_models(training_forwards=7, of_encoder=7),
+        "called for some batches": _two_models(training_forwards=44, of_encoder=50),
+        "a pretrained network behind the model": _two_models(loaded=True),
+        "a random network in front of the model": _two_models(order=0),
         "head frozen": _changed(_network("+++-"), trainable=False),
         "head not reached": _changed(_network("+++-"), in_graph=False, received_gradient=False),
         "tied to the embedding": _changed(_network("+++-"), shared_with="net.0.weight"),
