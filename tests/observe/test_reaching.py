@@ -101,6 +101,7 @@ def test_validation_in_eval_mode_with_gradients_on_is_a_pass_and_gives_a_curve(l
     loss = history.main_loss()
     assert loss is not None
     assert loss.training_calls == history.loop.backwards[0].watched
+    assert (history.loop.backward_calls, history.optimizers[0].steps) == (91, 91)
 
 
 def test_training_in_eval_mode_is_no_validation(listening: Any) -> None:

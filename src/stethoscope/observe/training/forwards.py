@@ -107,6 +107,7 @@ class ForwardEar:
 
     def wake(self) -> None:
         """Put the hooks on."""
+        self.state.end_counting()
         if not self.hears and self.may_wake:
             self.hears = True
             self.state.on_hearing(True)

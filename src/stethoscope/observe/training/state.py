@@ -113,6 +113,8 @@ class State:
         """Told when steps begin or cease to be attended to."""
         self.on_waking: Callable[[], None] = lambda: None
         """Told when forward passes are to be heard from now on."""
+        self.end_counting: Callable[[], None] = lambda: None
+        """Settles what was only counted in the quiet; called before anything is counted one by one again."""
         self.active: nn.Module | None = None
         """The root module whose forward pass is under way, when that is attended to."""
         self.forward_models: list[tuple[ModelEntry, bool]] = []

@@ -65,6 +65,7 @@ class StepEar:
         """In the quiet: the steps of the run up to which the main optimizer's are counted; -1 otherwise."""
         self._settled_points = -1
         """In the quiet: the points of the main curve up to which backward passes are counted; -1 otherwise."""
+        state.end_counting = self._end_counting
         self._step_ended = state.guard("the optimizer")(self.step_ended)
         self._leave_quiet = state.guard("the optimizer")(self._between_quiet_steps)
         self._step_began = _clock()
