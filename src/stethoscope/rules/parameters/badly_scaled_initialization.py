@@ -86,8 +86,8 @@ class BadlyScaledInitialization(Rule):
         "loss-not-finite",
         "numerical-instability",
         "saturated-activations",
-        "train-eval-mismatch",
         "vanishing-gradients",
+        "train-eval-mismatch",
     )
     reads = ("losses", "activations", "updates")
 

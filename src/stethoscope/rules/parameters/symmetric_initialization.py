@@ -53,12 +53,12 @@ class SymmetricInitialization(Rule):
     """
 
     explains = (
-        "badly-scaled-initialization",
         "dying-relu",
-        "frozen-parameters",
         "learning-rate-too-high",
         "learning-rate-too-low",
         "vanishing-gradients",
+        "badly-scaled-initialization",
+        "frozen-parameters",
     )
     reads = ("losses", "updates")
 
