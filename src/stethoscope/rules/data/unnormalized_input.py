@@ -53,6 +53,12 @@ class UnnormalizedInput(Rule):
         "loss-not-finite",
         "numerical-instability",
         "vanishing-gradients",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+        "too-few-epochs",
+        "saturated-activations",
+        "no-gain-over-baseline",
     )
     reads = ("losses", "batches", "activations")
 

@@ -89,6 +89,10 @@ class UnshuffledData(Rule):
         "learning-rate-too-high",
         "learning-rate-too-low",
         "overfitting",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+        "no-gain-over-baseline",
     )
     reads = ("batches", "losses")
 

@@ -43,6 +43,9 @@ class ExplodingGradients(Rule):
         "dying-relu",
         "loss-not-finite",
         "numerical-instability",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
     )
 
     growth = Limit(

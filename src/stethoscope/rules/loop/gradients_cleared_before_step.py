@@ -38,6 +38,9 @@ class GradientsClearedBeforeStep(Rule):
         "collapsed-predictions",
         "learning-rate-too-low",
         "vanishing-gradients",
+        "loss-not-decreasing",
+        "frozen-parameters",
+        "no-gain-over-baseline",
     )
     reads = ("loop",)
 

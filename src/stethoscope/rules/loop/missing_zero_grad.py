@@ -43,6 +43,12 @@ class MissingZeroGrad(Rule):
         "learning-rate-too-high",
         "loss-not-finite",
         "numerical-instability",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+        "too-few-epochs",
+        "saturated-activations",
+        "no-gain-over-baseline",
     )
     reads = ("loop",)
 

@@ -51,6 +51,12 @@ class TrainingInEvalMode(Rule):
         "learning-rate-too-high",
         "overfitting",
         "vanishing-gradients",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+        "too-few-epochs",
+        "saturated-activations",
+        "no-gain-over-baseline",
     )
     reads = ("loop",)
 

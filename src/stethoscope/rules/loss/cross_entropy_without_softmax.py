@@ -33,6 +33,16 @@ class CrossEntropyWithoutSoftmax(Rule):
     """
 
     explains = FOLLOWS
+    explains = (
+        "dying-relu",
+        "exploding-gradients",
+        "learning-rate-too-high",
+        "learning-rate-too-low",
+        "loss-not-finite",
+        "numerical-instability",
+        "unnormalized-input",
+        "vanishing-gradients",
+    )
     reads = ("losses",)
 
     summing = Limit(0.5, unit="share of rows that sum to 1", why="probabilities do so in every row")

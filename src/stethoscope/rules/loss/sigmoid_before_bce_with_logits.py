@@ -52,6 +52,9 @@ class SigmoidBeforeBceWithLogits(Rule):
         "collapsed-predictions",
         "learning-rate-too-low",
         "vanishing-gradients",
+        "loss-not-decreasing",
+        "too-few-epochs",
+        "no-gain-over-baseline",
     )
     reads = ("losses",)
 

@@ -48,6 +48,9 @@ class SoftmaxBeforeCrossEntropy(Rule):
         "collapsed-predictions",
         "learning-rate-too-low",
         "vanishing-gradients",
+        "loss-not-decreasing",
+        "too-few-epochs",
+        "no-gain-over-baseline",
     )
     reads = ("losses",)
 

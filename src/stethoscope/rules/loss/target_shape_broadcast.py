@@ -46,6 +46,9 @@ class TargetShapeBroadcast(Rule):
         "collapsed-predictions",
         "learning-rate-too-low",
         "overfitting",
+        "loss-not-decreasing",
+        "too-few-epochs",
+        "no-gain-over-baseline",
     )
     reads = ("losses",)
 

@@ -68,6 +68,12 @@ class LearningRateTooHigh(Rule):
         "exploding-gradients",
         "loss-not-finite",
         "numerical-instability",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+        "too-few-epochs",
+        "saturated-activations",
+        "no-gain-over-baseline",
     )
     reads = ("losses", "gradients", "updates")
 
