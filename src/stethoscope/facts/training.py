@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stethoscope.facts.code import Site
+from stethoscope.facts.fit import FitCall as FitCall
 from stethoscope.facts.flow import Backward, Kept, Stream
 from stethoscope.facts.loss import LossCall as LossCall
 from stethoscope.facts.norms import BatchNorm
@@ -244,26 +245,6 @@ class Loop:
     scheduler_site: Site | None = None
     schedules: tuple[Schedule, ...] = ()
     """Each schedule that was stepped, at most 16, in order of their first calls."""
-
-
-@dataclass(frozen=True)
-class FitCall:
-    """One call of Keras's `fit`, with what the model was compiled with."""
-
-    site: Site | None = None
-    compile_site: Site | None = None
-    loss: str = ""
-    """As given to `compile`: a name, or that of the class or function."""
-    metrics: tuple[str, ...] = ()
-    callbacks: tuple[str, ...] = ()
-    """Class names."""
-    epochs: int = 1
-    batch_size: int = 32
-    shuffle: bool = True
-    validates: bool = False
-    """Whether validation data was given or split off."""
-    weighted: bool = False
-    """Whether classes or samples have weights."""
 
 
 @dataclass(frozen=True)

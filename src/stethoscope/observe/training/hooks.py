@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import sys
 from collections.abc import Callable
 from typing import Any
+
+from torch import nn
 
 
 class ModuleHook:
@@ -25,3 +29,27 @@ class ModuleHook:
     def __reduce__(self) -> tuple[Any, ...]:
         # `nullcontext().__exit__` takes any arguments and returns None.
         return getattr, (contextlib.nullcontext(), "__exit__")
+
+
+def has_compiled() -> bool:
+    """Whether there is a compiled model already: hooks that its first call meets would be traced into the graph."""
+    frames = sys.modules.get("torch._dynamo.eval_frame")
+    if not getattr(frames, "cached_backends", None):
+        return False
+    modules = (each for each in gc.get_objects() if issubclass(type(each), nn.Module))
+    return any(
+        type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None for module in modules
+    )
+
+
+def without_our_hooks(state: dict[str, Any]) -> dict[str, Any]:
+    """A module's state as it would be if nobody listened."""
+    tables = [table for name, table in state.items() if name.startswith("_forward_") and isinstance(table, dict)]
+    ours = {number for table in tables for number, hook in table.items() if isinstance(hook, ModuleHook)}
+    if not ours:
+        return state
+    clean = dict(state)
+    for name, table in state.items():
+        if name.startswith("_forward_") and isinstance(table, dict):
+            clean[name] = type(table)((number, hook) for number, hook in table.items() if number not in ours)
+    return clean

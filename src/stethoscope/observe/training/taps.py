@@ -8,11 +8,9 @@ tap is the original.
 from __future__ import annotations
 
 import functools
-import gc
 import sys
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,10 +24,11 @@ from torch.optim.optimizer import (
 )
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
-from stethoscope.observe.training.hooks import ModuleHook
+from stethoscope.observe.training.hooks import has_compiled, without_our_hooks
 from stethoscope.observe.training.keras_layers import is_keras, is_symbolic
 from stethoscope.observe.training.keras_taps import KerasTaps
 from stethoscope.observe.training.losses import FUNCTIONS
+from stethoscope.observe.training.replacing import Replacement, hidden_in_warnings
 from stethoscope.observe.training.session import Session
 from stethoscope.observe.training.sites import Spot, is_users, spot
 
@@ -40,31 +39,6 @@ _is_tracing = torch.jit.is_tracing
 _OPTIMIZER_FILE = Optimizer.step.__code__.co_filename if hasattr(Optimizer.step, "__code__") else ""
 _script = torch.jit.script
 Report = Callable[..., None]
-_HIDDEN = f"{__file__} (importlib._bootstrap)"
-"""The file of our wrappers: Python leaves frames of `importlib._bootstrap` out when it looks for the line that a
-warning is about, so that one raised by a tapped function still shows the user's."""
-
-
-@dataclass(frozen=True)
-class Replacement:
-    """A wrapper and what it stands in for; gives way to whatever anybody else has put there since."""
-
-    owner: Any
-    name: str
-    original: Any
-    wrapper: Any
-
-    def put_on(self) -> None:
-        """Put the wrapper there."""
-        self._exchange(self.original, self.wrapper)
-
-    def take_off(self) -> None:
-        """Put the original back."""
-        self._exchange(self.wrapper, self.original)
-
-    def _exchange(self, old: Any, new: Any) -> None:
-        if vars(self.owner).get(self.name) is old:
-            setattr(self.owner, self.name, new)
 
 
 class Taps:
@@ -93,7 +67,7 @@ class Taps:
         self._tap_copies()
         self._tap_grad_mode()
         self._tap_autograd_contexts()
-        if _has_compiled():
+        if has_compiled():
             self._stop_hearing_inside()
             self._session.forwards.take_in_given()
         self._tap_keras()
@@ -115,9 +89,7 @@ class Taps:
     def replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> Replacement:
         """Put a wrapper in the place of `owner.name`."""
         original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
-        wrapper = make(original)
-        wrapper.__code__ = wrapper.__code__.replace(co_filename=_HIDDEN)
-        replacement = Replacement(owner, name, original, wrapper)
+        replacement = Replacement(owner, name, original, hidden_in_warnings(make(original)))
         replacement.put_on()
         self._undo.append(replacement.take_off)
         return replacement
@@ -418,7 +390,7 @@ class Taps:
             @functools.wraps(original)
             def state_without_hooks(module: nn.Module) -> Any:
                 state = original(module)
-                return _without_our_hooks(state) if isinstance(state, dict) else state
+                return without_our_hooks(state) if isinstance(state, dict) else state
 
             return state_without_hooks
 
@@ -516,30 +488,6 @@ class Taps:
             "layers inside a compiled model are not listened to (hooks would change what is compiled); "
             "its parameters, gradients, updates and losses are"
         )
-
-
-def _has_compiled() -> bool:
-    """Whether there is a compiled model already: hooks that its first call meets would be traced into the graph."""
-    frames = sys.modules.get("torch._dynamo.eval_frame")
-    if not getattr(frames, "cached_backends", None):
-        return False
-    modules = (each for each in gc.get_objects() if issubclass(type(each), nn.Module))
-    return any(
-        type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None for module in modules
-    )
-
-
-def _without_our_hooks(state: dict[str, Any]) -> dict[str, Any]:
-    """A module's state as it would be if nobody listened."""
-    tables = [table for name, table in state.items() if name.startswith("_forward_") and isinstance(table, dict)]
-    ours = {number for table in tables for number, hook in table.items() if isinstance(hook, ModuleHook)}
-    if not ours:
-        return state
-    clean = dict(state)
-    for name, table in state.items():
-        if name.startswith("_forward_") and isinstance(table, dict):
-            clean[name] = type(table)((number, hook) for number, hook in table.items() if number not in ours)
-    return clean
 
 
 def _is_called_by_user() -> bool:
