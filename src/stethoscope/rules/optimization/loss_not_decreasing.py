@@ -96,7 +96,7 @@ class LossNotDecreasing(Rule):
             title if len(title) <= 72 else f"the loss does not fall in {steps:,} steps",
             severity=Severity.WARNING if is_known else Severity.NOTE,
             sureness=Sureness.LIKELY if is_known else Sureness.POSSIBLE,
-            place=place_at(curve.site, steps=(0, max(steps - 1, 0))),
+            place=place_at(curve.site, steps=(_since(curve, progress), max(steps - 1, 0))),
             evidence=[level, *_checked(seen, vitals)],
             cause=cause,
             fixes=[fix],
@@ -171,6 +171,12 @@ def _excuse(seen: History, progress: Progress, curve: Curve) -> str:
     if rates is not None and rates.values.size > 1 and rates.values[-1] > 1.001 * np.median(rates.values):
         return "the learning rate is still rising"
     return ""
+
+
+def _since(curve: Curve, progress: Progress) -> int:
+    """The step from which on there was no progress: 0, or the lowest loss of a run that had learned and lost it."""
+    had_learned = progress.best < KNOWN_LEVEL * progress.reference
+    return int(curve.steps[np.nanargmin(curve.values)]) if had_learned else 0
 
 
 def _vitals(seen: History) -> Vitals:
