@@ -112,7 +112,7 @@ class LossTermsImbalanced(Rule):
             evidence=[
                 Evidence(
                     f"share of `{loss.function}` in the whole loss, median",
-                    f"{shares[small]:.1%}",
+                    f"{100 * shares[small]:.1g} %",
                     "10 to 90 %",
                     f"{terms.steps.size} steps",
                     Plot(

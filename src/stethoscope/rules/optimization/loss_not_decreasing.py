@@ -131,6 +131,8 @@ class LossNotDecreasing(Rule):
         "a loss that is no number": run([2.3] * 30 + [np.nan] * 170),
     }
     bug = Bug("""
+        import copy
+
         import torch
         from sklearn.datasets import load_digits
         from torch import nn
@@ -143,17 +145,17 @@ class LossNotDecreasing(Rule):
         loader = torch.utils.data.DataLoader(
             torch.utils.data.TensorDataset(images, labels), batch_size=64, shuffle=True
         )
-        model = nn.Linear(64, 10)
-        opt = torch.optim.SGD(model.parameters(), lr=0.05)
+        model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
+        opt = torch.optim.SGD(model.parameters(), lr=0.1)
+        best = copy.deepcopy(model.state_dict())
 
         for epoch in range(6):
             for x, y in loader:
+                model.load_state_dict(best)  # fix:
                 opt.zero_grad()
                 loss = nn.functional.cross_entropy(model(x), y)
                 loss.backward()
                 opt.step()
-                with torch.no_grad():
-                    model.weight.clamp_(-1e-3, 1e-3)  # fix: model.weight.clamp_(-1, 1)
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
 
