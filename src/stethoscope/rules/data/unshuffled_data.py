@@ -85,12 +85,14 @@ class UnshuffledData(Rule):
 
     severity = Severity.WARNING
     explains = (
+        "collapsed-predictions",
         "learning-rate-too-high",
         "learning-rate-too-low",
+        "overfitting",
         "loss-not-decreasing",
         "loss-oscillating",
         "loss-spike",
-        "overfitting",
+        "no-gain-over-baseline",
     )
     reads = ("batches", "losses")
 

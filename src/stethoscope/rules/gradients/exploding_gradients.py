@@ -39,12 +39,13 @@ class ExplodingGradients(Rule):
     kind = Kind.SYMPTOM
     reads = ("losses", "gradients")
     explains = (
+        "collapsed-predictions",
         "dying-relu",
-        "loss-not-decreasing",
         "loss-not-finite",
+        "numerical-instability",
+        "loss-not-decreasing",
         "loss-oscillating",
         "loss-spike",
-        "numerical-instability",
     )
 
     growth = Limit(

@@ -72,9 +72,10 @@ class NumericalInstability(Rule):
     explains = (
         "dying-relu",
         "exploding-gradients",
-        "loss-not-decreasing",
         "loss-not-finite",
+        "loss-not-decreasing",
         "loss-spike",
+        "no-gain-over-baseline",
     )
     reads = ("numerics", "losses")
 

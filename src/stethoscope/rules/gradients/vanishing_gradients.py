@@ -38,10 +38,7 @@ class VanishingGradients(Rule):
     """
 
     kind = Kind.SYMPTOM
-    explains = (
-        "loss-not-decreasing",
-        "too-few-epochs",
-    )
+    explains = ("collapsed-predictions", "loss-not-decreasing", "too-few-epochs")
     reads = ("losses", "gradients")
 
     ratio = Limit(

@@ -35,9 +35,12 @@ class GradientsClearedBeforeStep(Rule):
     """
 
     explains = (
+        "collapsed-predictions",
         "learning-rate-too-low",
-        "loss-not-decreasing",
         "vanishing-gradients",
+        "loss-not-decreasing",
+        "frozen-parameters",
+        "no-gain-over-baseline",
     )
     reads = ("loop",)
 

@@ -35,8 +35,11 @@ class MissingOptimizerStep(Rule):
     """
 
     explains = (
+        "collapsed-predictions",
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "frozen-parameters",
+        "no-gain-over-baseline",
     )
     reads = ("loop",)
 

@@ -66,9 +66,12 @@ class ParametersNotInOptimizer(Rule):
     """
 
     explains = (
+        "collapsed-predictions",
         "learning-rate-too-low",
         "loss-not-decreasing",
         "too-few-epochs",
+        "frozen-parameters",
+        "no-gain-over-baseline",
     )
     reads = ("loop",)
 

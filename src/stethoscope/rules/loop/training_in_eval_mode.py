@@ -45,15 +45,18 @@ class TrainingInEvalMode(Rule):
     """
 
     explains = (
+        "collapsed-predictions",
         "dying-relu",
         "exploding-gradients",
         "learning-rate-too-high",
+        "overfitting",
+        "vanishing-gradients",
         "loss-not-decreasing",
         "loss-oscillating",
         "loss-spike",
-        "overfitting",
         "too-few-epochs",
-        "vanishing-gradients",
+        "saturated-activations",
+        "no-gain-over-baseline",
     )
     reads = ("loop",)
 

@@ -49,10 +49,12 @@ class SigmoidBeforeBceWithLogits(Rule):
     """
 
     explains = (
+        "collapsed-predictions",
         "learning-rate-too-low",
+        "vanishing-gradients",
         "loss-not-decreasing",
         "too-few-epochs",
-        "vanishing-gradients",
+        "no-gain-over-baseline",
     )
     reads = ("losses",)
 

@@ -45,10 +45,12 @@ class SoftmaxBeforeCrossEntropy(Rule):
     """
 
     explains = (
+        "collapsed-predictions",
         "learning-rate-too-low",
+        "vanishing-gradients",
         "loss-not-decreasing",
         "too-few-epochs",
-        "vanishing-gradients",
+        "no-gain-over-baseline",
     )
     reads = ("losses",)
 

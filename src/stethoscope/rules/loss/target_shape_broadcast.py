@@ -43,10 +43,12 @@ class TargetShapeBroadcast(Rule):
     """
 
     explains = (
+        "collapsed-predictions",
         "learning-rate-too-low",
-        "loss-not-decreasing",
         "overfitting",
+        "loss-not-decreasing",
         "too-few-epochs",
+        "no-gain-over-baseline",
     )
     reads = ("losses",)
 

@@ -47,11 +47,7 @@ class GradientClippingTooTight(Rule):
     (limits of half to ten times the average norm).
     """
 
-    explains = (
-        "learning-rate-too-low",
-        "loss-not-decreasing",
-        "too-few-epochs",
-    )
+    explains = ("learning-rate-too-low", "loss-not-decreasing", "too-few-epochs")
     reads = ("losses", "gradients", "updates")
 
     factor = Limit(20, unit="median gradient norm / limit", why="recipes that clip every step do so by up to about 10")

@@ -63,14 +63,17 @@ class LearningRateTooHigh(Rule):
 
     severity = Severity.ERROR
     explains = (
+        "collapsed-predictions",
         "dying-relu",
         "exploding-gradients",
-        "loss-not-decreasing",
         "loss-not-finite",
+        "numerical-instability",
+        "loss-not-decreasing",
         "loss-oscillating",
         "loss-spike",
-        "numerical-instability",
         "too-few-epochs",
+        "saturated-activations",
+        "no-gain-over-baseline",
     )
     reads = ("losses", "gradients", "updates")
 
