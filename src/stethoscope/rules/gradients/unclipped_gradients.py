@@ -184,7 +184,7 @@ class UnclippedGradients(Rule):
 
         torch.manual_seed(SEED)
         data = load_digits()
-        pixels = torch.tensor(data.data, dtype=torch.float32).view(-1, 16, 4)
+        pixels = torch.tensor(data.data, dtype=torch.float32).view(-1, 32, 2)
         pixels = (pixels - pixels.mean()) / pixels.std()
         loader = torch.utils.data.DataLoader(
             torch.utils.data.TensorDataset(pixels, torch.tensor(data.target)), batch_size=64, shuffle=True
@@ -194,15 +194,15 @@ class UnclippedGradients(Rule):
         class Reader(nn.Module):
             def __init__(self):
                 super().__init__()
-                self.rnn = nn.RNN(4, 32, nonlinearity="relu", batch_first=True)
-                self.head = nn.Linear(32, 10)
+                self.rnn = nn.RNN(2, 64, nonlinearity="relu", batch_first=True)
+                self.head = nn.Linear(64, 10)
 
             def forward(self, x):
                 return self.head(self.rnn(x)[0][:, -1])
 
 
         model = Reader()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 
         for epoch in range(8):
             for x, y in loader:

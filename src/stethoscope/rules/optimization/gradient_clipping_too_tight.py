@@ -159,7 +159,8 @@ def _fix(site: Site | None, norms: Curve) -> Fix:
     finite = norms.values[np.isfinite(norms.values)]
     higher = float(f"{2 * float(np.quantile(finite, 0.9)):.1g}")
     line = site.text if site else ""
-    edit, found = re.subn(r"([,=]\s*)[\d.]+(?:[eE][+-]?\d+)?\s*(\)?)\s*$", rf"\g<1>{higher:g}\2", line, count=1)
+    number = r"(clip_grad_norm_\([^#]*?,\s*(?:max_norm\s*=\s*)?)[\d.]+(?:[eE][+-]?\d+)?"
+    edit, found = re.subn(number, rf"\g<1>{higher:g}", line, count=1)
     shown = edit if found else f"nn.utils.clip_grad_norm_(model.parameters(), {higher:g})"
     return Fix(
         f"Raise the limit above the usual norm, so that only outliers are cut:\n{code(shown)}",

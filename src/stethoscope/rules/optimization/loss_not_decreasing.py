@@ -96,7 +96,7 @@ class LossNotDecreasing(Rule):
             title if len(title) <= 72 else f"the loss does not fall in {steps:,} steps",
             severity=Severity.WARNING if is_known else Severity.NOTE,
             sureness=Sureness.LIKELY if is_known else Sureness.POSSIBLE,
-            place=place_at(curve.site, steps=(0, max(steps - 1, 0))),
+            place=place_at(curve.site, steps=(_since(curve, progress), max(steps - 1, 0))),
             evidence=[level, *_checked(seen, vitals)],
             cause=cause,
             fixes=[fix],
@@ -131,6 +131,8 @@ class LossNotDecreasing(Rule):
         "a loss that is no number": run([2.3] * 30 + [np.nan] * 170),
     }
     bug = Bug("""
+        import copy
+
         import torch
         from sklearn.datasets import load_digits
         from torch import nn
@@ -143,17 +145,17 @@ class LossNotDecreasing(Rule):
         loader = torch.utils.data.DataLoader(
             torch.utils.data.TensorDataset(images, labels), batch_size=64, shuffle=True
         )
-        model = nn.Linear(64, 10)
-        opt = torch.optim.SGD(model.parameters(), lr=0.05)
+        model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
+        opt = torch.optim.SGD(model.parameters(), lr=0.1)
+        best = copy.deepcopy(model.state_dict())
 
         for epoch in range(6):
             for x, y in loader:
+                model.load_state_dict(best)  # fix:
                 opt.zero_grad()
                 loss = nn.functional.cross_entropy(model(x), y)
                 loss.backward()
                 opt.step()
-                with torch.no_grad():
-                    model.weight.clamp_(-1e-3, 1e-3)  # fix: model.weight.clamp_(-1, 1)
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
 
@@ -171,6 +173,12 @@ def _excuse(seen: History, progress: Progress, curve: Curve) -> str:
     if rates is not None and rates.values.size > 1 and rates.values[-1] > 1.001 * np.median(rates.values):
         return "the learning rate is still rising"
     return ""
+
+
+def _since(curve: Curve, progress: Progress) -> int:
+    """The step from which on there was no progress: 0, or the lowest loss of a run that had learned and lost it."""
+    had_learned = progress.best < KNOWN_LEVEL * progress.reference
+    return int(curve.steps[np.nanargmin(curve.values)]) if had_learned else 0
 
 
 def _vitals(seen: History) -> Vitals:

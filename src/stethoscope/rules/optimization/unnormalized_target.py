@@ -105,13 +105,19 @@ class UnnormalizedTarget(Rule):
                 Evidence("loss of the first batch", f"{loss.first_value:.4g}", f"{after}, of a target so scaled")
             )
         evidence.append(loss_evidence(seen, progress))
+        is_above = progress.known and not progress.ended_nonfinite and progress.end > progress.chance
+        became = (
+            "the loss is still above what the mean of the target alone gives"
+            if is_above
+            else (f"the loss {outcome(progress)}")
+        )
         return self.finding(
             f"the target is about {loss.target_mean:.3g} +- {spread:.2g}, far from a network's output",
             severity=Severity.ERROR,
             place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=evidence,
-            cause=f"Loss and gradients are as large as the target is, and the output has a long way to go from 0; the "
-            f"loss {outcome(progress)}.",
+            cause="Loss and gradients are as large as the target is, and the output has a long way to go from 0; "
+            f"{became}.",
             fixes=[
                 "Bring the target to mean 0 and standard deviation 1, with the numbers of the training set:\n"
                 + code(f"target = (target - {loss.target_mean:.4g}) / {spread:.3g}")
