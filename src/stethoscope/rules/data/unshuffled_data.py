@@ -84,7 +84,16 @@ class UnshuffledData(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("learning-rate-too-high", "learning-rate-too-low", "overfitting", "no-gain-over-baseline")
+    explains = (
+        "collapsed-predictions",
+        "learning-rate-too-high",
+        "learning-rate-too-low",
+        "overfitting",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+        "no-gain-over-baseline",
+    )
     reads = ("batches", "losses")
 
     mixing = Limit(0.5, unit="share of the label pairs of a shuffle", why="random samplers of a few classes mix more")

@@ -38,7 +38,15 @@ class ExplodingGradients(Rule):
 
     kind = Kind.SYMPTOM
     reads = ("losses", "gradients")
-    explains = ("dying-relu", "loss-not-finite", "numerical-instability")
+    explains = (
+        "collapsed-predictions",
+        "dying-relu",
+        "loss-not-finite",
+        "numerical-instability",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+    )
 
     growth = Limit(
         100,

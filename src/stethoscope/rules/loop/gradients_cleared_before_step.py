@@ -34,7 +34,14 @@ class GradientsClearedBeforeStep(Rule):
     `optimizer.zero_grad()`.
     """
 
-    explains = ("learning-rate-too-low", "vanishing-gradients", "no-gain-over-baseline")
+    explains = (
+        "collapsed-predictions",
+        "learning-rate-too-low",
+        "vanishing-gradients",
+        "loss-not-decreasing",
+        "frozen-parameters",
+        "no-gain-over-baseline",
+    )
     reads = ("loop",)
 
     fewest_steps = Limit(3, unit="steps", why="one or two steps may drop their gradients on purpose")

@@ -33,7 +33,7 @@ class MissingBackward(Rule):
     PyTorch documentation, "Optimizing Model Parameters".
     """
 
-    explains = ("learning-rate-too-low", "no-gain-over-baseline")
+    explains = ("collapsed-predictions", "learning-rate-too-low", "frozen-parameters", "no-gain-over-baseline")
     reads = ("loop",)
 
     fewest_steps = Limit(3, unit="steps", why="a step or two before training quieten a schedule's warning")

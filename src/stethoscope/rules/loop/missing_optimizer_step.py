@@ -34,7 +34,13 @@ class MissingOptimizerStep(Rule):
     PyTorch documentation, "Optimizing Model Parameters".
     """
 
-    explains = ("learning-rate-too-low", "no-gain-over-baseline")
+    explains = (
+        "collapsed-predictions",
+        "learning-rate-too-low",
+        "loss-not-decreasing",
+        "frozen-parameters",
+        "no-gain-over-baseline",
+    )
     reads = ("loop",)
 
     fewest_passes = Limit(8, unit="backward passes", why="a short run may end before its first step")

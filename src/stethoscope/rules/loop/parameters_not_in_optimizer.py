@@ -65,7 +65,14 @@ class ParametersNotInOptimizer(Rule):
     given.
     """
 
-    explains = ("learning-rate-too-low", "no-gain-over-baseline")
+    explains = (
+        "collapsed-predictions",
+        "learning-rate-too-low",
+        "loss-not-decreasing",
+        "too-few-epochs",
+        "frozen-parameters",
+        "no-gain-over-baseline",
+    )
     reads = ("loop",)
 
     unreached_share = Limit(0.9, unit="share of the optimizer's tensors", why="a few may wait for a rare branch")

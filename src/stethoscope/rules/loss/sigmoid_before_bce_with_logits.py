@@ -48,7 +48,14 @@ class SigmoidBeforeBceWithLogits(Rule):
     single class". The floors are arithmetic: log(2) and log(1 + 1/e).
     """
 
-    explains = ("learning-rate-too-low", "vanishing-gradients", "no-gain-over-baseline")
+    explains = (
+        "collapsed-predictions",
+        "learning-rate-too-low",
+        "vanishing-gradients",
+        "loss-not-decreasing",
+        "too-few-epochs",
+        "no-gain-over-baseline",
+    )
     reads = ("losses",)
 
     edge = Limit(0.05, unit="distance from 0 and from 1", why="scores that come this near to both would leave 0..1")

@@ -44,7 +44,14 @@ class SoftmaxBeforeCrossEntropy(Rule):
     is arithmetic: a row of one 1 and C - 1 zeros gives log(e + C - 1) - 1.
     """
 
-    explains = ("learning-rate-too-low", "vanishing-gradients", "no-gain-over-baseline")
+    explains = (
+        "collapsed-predictions",
+        "learning-rate-too-low",
+        "vanishing-gradients",
+        "loss-not-decreasing",
+        "too-few-epochs",
+        "no-gain-over-baseline",
+    )
     reads = ("losses",)
 
     rows = Limit(0.99, unit="share of rows that sum to 1", why="raw scores never do so row after row")

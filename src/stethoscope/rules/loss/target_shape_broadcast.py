@@ -42,7 +42,14 @@ class TargetShapeBroadcast(Rule):
     to broadcasting".
     """
 
-    explains = ("learning-rate-too-low", "overfitting", "no-gain-over-baseline")
+    explains = (
+        "collapsed-predictions",
+        "learning-rate-too-low",
+        "overfitting",
+        "loss-not-decreasing",
+        "too-few-epochs",
+        "no-gain-over-baseline",
+    )
     reads = ("losses",)
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:

@@ -63,10 +63,16 @@ class LearningRateTooHigh(Rule):
 
     severity = Severity.ERROR
     explains = (
+        "collapsed-predictions",
         "dying-relu",
         "exploding-gradients",
         "loss-not-finite",
         "numerical-instability",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+        "too-few-epochs",
+        "saturated-activations",
         "no-gain-over-baseline",
     )
     reads = ("losses", "gradients", "updates")

@@ -52,7 +52,7 @@ class LearningRateTooLow(Rule):
     TOSEM 2022 (too slow below 1e-4).
     """
 
-    explains = ("no-gain-over-baseline",)
+    explains = ("collapsed-predictions", "loss-not-decreasing", "too-few-epochs", "no-gain-over-baseline")
     reads = ("losses", "gradients", "updates")
 
     fewest_steps = Limit(50, unit="steps", why="a shorter run may stop before a sound rate shows in the loss")
