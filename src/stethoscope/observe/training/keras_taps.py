@@ -25,7 +25,8 @@ from stethoscope.observe.training.sites import Spot, site_of, spot
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from stethoscope.observe.training.replacing import Replacement, Taps
+    from stethoscope.observe.training.replacing import Replacement
+    from stethoscope.observe.training.taps import Taps
 
 LAST_MODULE = "keras.src.models.model"
 """When this module of Keras has been imported, all that is tapped is there."""
