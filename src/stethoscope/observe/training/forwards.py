@@ -109,7 +109,7 @@ class ForwardEar:
             optimizer.after_step = None
 
     def forward_begins(self, entry: ModelEntry, module: nn.Module, args: Any, kwargs: Any) -> None:
-        """A root module's forward pass begins."""
+        """A root module's forward pass begins; `kwargs` is None when they are not known."""
         if self.state.active is not None:
             return
         self.state.active = module
@@ -138,10 +138,12 @@ class ForwardEar:
             self.state.nodes.clear()
             self.state.table.stop()
             self.state.end_discovery()
-        tensor = first_input(args, kwargs)
+        tensor = first_input(args, kwargs or {})
         if tensor is not None:
             self.state.last_input = weakref.ref(tensor)
             self.state.batches.see_input(self.state.steps, entry.index, tensor)
+        if self.state.capture is not None and not self.state.compiled:
+            self.state.capture.forward_begins(self.state.steps, entry, module, args, kwargs, self.state.optimizers)
         if (
             self.state.discovering
             and not self.state.compiled
@@ -167,7 +169,7 @@ class ForwardEar:
         current.forwards += 1
         current.in_train_mode += module.training
         if current.forwards <= FORWARDS_LOOKED_AT:
-            tensor = first_input(args, kwargs)
+            tensor = first_input(args, kwargs or {})
             if tensor is not None:
                 current.samples += tensor.shape[0] if tensor.dim() else 1
                 current.inputs.add(fingerprint(tensor))
@@ -177,6 +179,8 @@ class ForwardEar:
         if self.state.active is module:
             self.state.active = None
             self.state.looker.open = False
+            if self.state.capture is not None and self.state.attentive and torch.is_grad_enabled():
+                self.state.capture.forward_ended(output)
 
     def layer_called(self, module: nn.Module, output: Any) -> None:
         """While models are being discovered: a module of any kind returned."""

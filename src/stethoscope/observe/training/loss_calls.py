@@ -75,6 +75,8 @@ class LossEar:
             right, judged = accuracy(function, output, target)
             self.right += right
             self.judged += judged
+        if self.state.capture is not None:
+            self.state.capture.loss_called(function, args, kwargs, result)
 
     def close_step(self) -> None:
         """A step that was attended to is complete."""

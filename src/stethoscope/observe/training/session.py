@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from torch import nn
 
 from stethoscope.facts.training import PARTS, History
+from stethoscope.observe.model.capture import Capture
 from stethoscope.observe.training.backwards import BackwardEar
 from stethoscope.observe.training.budget import DEFAULT_BUDGET, Budget
 from stethoscope.observe.training.forwards import ForwardEar
@@ -31,6 +32,7 @@ class Session:
         only: listen to these models and no others; None for all that are called.
         max_steps: end the script, as `sys.exit(0)` would, after this many steps when above 0.
         sink: where to send what is heard, about once a second; None keeps it in memory.
+        capture: copy a few steps, for experiments when the run has ended.
     """
 
     def __init__(
@@ -42,9 +44,11 @@ class Session:
         only: Iterable[nn.Module] | None = None,
         max_steps: int = 0,
         sink: Sink | None = None,
+        capture: bool = False,
     ) -> None:
         self.state = State(Budget(budget, every), parts)
         self.state.sink = sink
+        self.state.capture = Capture() if capture else None
         self.forwards = ForwardEar(self.state, only)
         self.losses = LossEar(self.state)
         self.backwards = BackwardEar(self.state)

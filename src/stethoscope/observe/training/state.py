@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from stethoscope.facts.training import Birth, Floats, History
+from stethoscope.observe.model.capture import Capture
 from stethoscope.observe.training.batches import BatchBook
 from stethoscope.observe.training.budget import Budget
 from stethoscope.observe.training.curves import GrowingCurve
@@ -66,6 +67,8 @@ class State:
         self.curves: dict[Any, GrowingCurve] = {}
         """By name; losses that are backpropagated by the number of the line that does so."""
         self.birth: Birth | None = None
+        self.capture: Capture | None = None
+        """Copies a few steps so that they can be replayed when the run has ended; None when nothing shall be proven."""
         self.compiled = False
         self.scaling = False
         """Whether a gradient scaler is at work: the loss that is backpropagated is not the loss itself."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import StandardizeInputs
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, Inputs, Layer
 from stethoscope.rules.examples import falling, flat, run
@@ -53,6 +54,7 @@ class UnnormalizedInput(Rule):
         "vanishing-gradients",
     )
     reads = ("losses", "batches", "activations")
+    treatments = (StandardizeInputs(),)
 
     spread = Limit(
         100,
