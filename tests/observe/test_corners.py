@@ -269,3 +269,13 @@ def test_the_gradients_of_a_loss_that_jumps_are_looked_at(listening: Any) -> Non
     looked = telemetry.steps.tolist()
     assert {260, 261, 262} <= set(looked)
     assert telemetry.parameter("gradient_rms")[looked.index(260)].max() > 1
+
+
+def test_a_capture_keeps_no_graph_either(listening: Any) -> None:
+    import weakref
+
+    model = _model()
+    with listening(capture=True):
+        outputs = [weakref.ref(model(torch.randn(4, 8))) for _ in range(30)]
+
+    assert all(reference() is None for reference in outputs)

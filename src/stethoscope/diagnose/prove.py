@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -50,16 +51,30 @@ def prove(
 
 
 def _best(treatments: Sequence[Treatment], lab: Lab) -> tuple[Proof, Treatment]:
-    """The best of several treatments; the first that cures ends the search."""
+    """The best of several treatments, over more steps where few show nothing."""
+    best = _best_within(treatments, lab, longer=False)
+    if best[0].verdict in (CURED, HELPED) or not best[0].steps:
+        return best
+    again = _best_within(treatments, lab, longer=True)
+    return again if again[0].steps else best
+
+
+def _best_within(treatments: Sequence[Treatment], lab: Lab, *, longer: bool) -> tuple[Proof, Treatment]:
+    """The first that cures ends the search, unless the next one does still better."""
     best: tuple[Proof, Treatment] | None = None
     for treatment in treatments:
-        proof = verdict_of(lab((treatment,)))
-        if best is None or _WORTH[proof.verdict] > _WORTH[best[0].verdict]:
-            best = proof, treatment
-        if proof.verdict == CURED:
+        proof = verdict_of(lab((treatment,), longer))
+        is_better = best is None or _merit(proof) > _merit(best[0])
+        if best is not None and best[0].verdict == CURED and not is_better:
             break
+        if is_better:
+            best = proof, treatment
     assert best is not None
     return best
+
+
+def _merit(proof: Proof) -> tuple[int, float]:
+    return _WORTH[proof.verdict], -(proof.after if proof.after is not None else math.inf)
 
 
 def _together(proofs: dict[str, tuple[Proof, Treatment]], lab: Lab) -> dict[str, tuple[Proof, Treatment]]:
@@ -67,7 +82,7 @@ def _together(proofs: dict[str, tuple[Proof, Treatment]], lab: Lab) -> dict[str,
     vain = [name for name, (proof, _) in proofs.items() if proof.verdict == NO_EFFECT]
     if len(vain) < 2 or any(proof.verdict == CURED for proof, _ in proofs.values()):
         return proofs
-    proof = verdict_of(lab(tuple(dict.fromkeys(proofs[name][1] for name in vain))))
+    proof = verdict_of(lab(tuple(dict.fromkeys(proofs[name][1] for name in vain)), False))
     if proof.verdict != CURED:
         return proofs
     return {name: (proof, treatment) if name in vain else (was, treatment) for name, (was, treatment) in proofs.items()}

@@ -153,14 +153,22 @@ def _reading(evidence: Evidence) -> Reading:
 
 
 def _proof(proof: Proof) -> Line:
+    """`proven: with learning rate 0.01 instead of 10, 48 steps bring the loss of a copy from 2.3 to 0.4; ...`."""
     if proof.before is None or proof.after is None:
-        return read(f"{proof.treatment}: {proof.verdict}")
+        return read(f"{proof.treatment}: {proof.verdict}" + (f", since {proof.why}" if proof.why else ""))
+    start: Line = () if proof.start is None else (Piece(" from "), Piece(number(proof.start), Role.VALUE))
+    length = f", {proof.steps} steps" if proof.steps else ""
+    agreement = f" in {proof.agreeing} of {proof.replays} replays" if proof.replays else ""
     return (
-        *read(f"{proof.treatment}, on a copy: "),
+        Piece(proof.verdict, Role.VALUE),
+        *read(f": {proof.treatment}{length}, on a copy: {proof.measure}"),
+        *start,
+        Piece(" to "),
         Piece(number(proof.after), Role.VALUE),
-        Piece(" (unchanged: "),
+        Piece("; unchanged: "),
         Piece(number(proof.before), Role.VALUE),
-        Piece(f"), {proof.verdict}"),
+        *read(f"; better{agreement}" if agreement else ""),
+        *read(f"; {proof.why}" if proof.why else ""),
     )
 
 

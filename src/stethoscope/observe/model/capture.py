@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stethoscope.observe.model.ingredients import CannotCapture, Pass, Step, copied, view_of
+from stethoscope.observe.model.ingredients import CannotCapture, Leaves, Pass, Step, copied, leaves_of, view_of
 
 MOST_STEPS = 16
 MOST_BYTES = 64 << 20
@@ -70,10 +70,12 @@ class Capture:
         self._seen = 0
         self._stride = 1
         self._discarded_in_row = 0
-        self._output: Any = None
+        self._output: Leaves | None = None
         self._results: list[Tensor] = []
         self._bad = False
         """Whether the step under way cannot be captured."""
+        self._is_full = False
+        """Whether it has more forward passes than are kept."""
 
     # What the ears tell
 
@@ -86,7 +88,9 @@ class Capture:
             if self._bad or self._seen % self._stride:
                 return
             self.step = Step(number, model=entry)
-        if self._bad or len(self.step.passes) >= MOST_PASSES:
+        if len(self.step.passes) >= MOST_PASSES:
+            self._is_full = True
+        if self._bad or self._is_full:
             return
         if entry is not self.step.model or (self.model is not None and entry is not self.model):
             raise CannotCapture("several models take part in a step")
@@ -106,13 +110,13 @@ class Capture:
     @_careful
     def forward_ended(self, output: Any) -> None:
         """It returned."""
-        self._output = output
+        self._output = leaves_of(output)
 
     @_careful
     def loss_called(self, function: str, args: Any, kwargs: Any, result: Tensor) -> None:
         """A loss function of torch's was called in training."""
         assert self.step is not None
-        if self._bad:
+        if self._bad or self._is_full:
             return
         current = self.step.passes[-1] if self.step.passes else None
         if current is not None and current.function:
@@ -142,7 +146,7 @@ class Capture:
     def backward_begins(self, loss: Any) -> None:
         """A loss is about to be backpropagated."""
         assert self.step is not None
-        if self._bad:
+        if self._bad or self._is_full:
             return
         current = self.step.passes[-1] if self.step.passes else None
         if current is None or not current.function:
@@ -175,11 +179,14 @@ class Capture:
         """The run's step is complete."""
         if not self.is_on:
             return
-        step, bad = self.step, self._bad
-        self.step, self._output, self._bad = None, None, False
+        step, bad, is_full = self.step, self._bad, self._is_full
+        self.step, self._output, self._bad, self._is_full = None, None, False, False
         self._results.clear()
         self._seen += 1
         if bad or step is None:
+            return
+        if is_full:
+            self._note(f"more than {MOST_PASSES} forward passes belong to one step")
             return
         if any(not math.isnan(each.factor) for each in step.passes):  # others were not trained on
             step.passes = [each for each in step.passes if not math.isnan(each.factor)]

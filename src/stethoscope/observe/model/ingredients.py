@@ -40,8 +40,12 @@ class View:
     def __call__(self, output: Any) -> Tensor:
         for key in self.path:
             output = getattr(output, key[1:]) if isinstance(key, str) and key.startswith(".") else output[key]
+        return self.of(output)
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """The operation on what the path leads to."""
         operation, _, activation = self.name.partition("+")
-        result = OPERATIONS[operation](output, self.shape)
+        result = OPERATIONS[operation](tensor, self.shape)
         return ACTIVATIONS[activation](result) if activation else result
 
 
@@ -143,31 +147,37 @@ def tensors_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[A
             yield from tensors_in(part, (*path, f".{key}"))
 
 
-def view_of(output: Any, argument: Tensor) -> View | None:
+Leaves = list[tuple[tuple[Any, ...], Tensor]]
+
+
+def leaves_of(output: Any) -> Leaves:
+    """What a model returned, without its graph."""
+    return [(path, tensor.detach()) for path, tensor in tensors_in(output)]
+
+
+def view_of(leaves: Leaves, argument: Tensor) -> View | None:
     """The way from a model's output to an argument of the loss, found by trying; None when there is none."""
-    leaves = list(tensors_in(output))
-    for path, tensor in leaves:
-        if tensor is argument:
-            return View(path, "as it is", ())
     shape = tuple(argument.shape[1:])
     wanted = argument.detach()
     for activation in ("", *ACTIVATIONS) if wanted.numel() <= MOST_VALUES_TRIED else ("",):
-        for path, _ in leaves:
+        for path, tensor in leaves:
             for operation in OPERATIONS:
                 view = View(path, f"{operation}+{activation}" if activation else operation, shape)
-                if _gives(view, output, wanted):
+                if _gives(view, tensor, wanted):
                     return view
     return None
 
 
-def _gives(view: View, output: Any, wanted: Tensor) -> bool:
+def _gives(view: View, tensor: Tensor, wanted: Tensor) -> bool:
     try:
         with torch.no_grad():
-            found = view(output)
+            found = view.of(tensor)
     except (RuntimeError, IndexError):
         return False
     if found.shape != wanted.shape or found.dtype != wanted.dtype:
         return False
+    if found.data_ptr() == wanted.data_ptr() and found.stride() == wanted.stride():
+        return True
     return bool(torch.allclose(found, wanted, rtol=1e-5, atol=1e-7, equal_nan=True))
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 REPLAYS = 5
 """Five of five pairs that point the same way happen by chance once in 32 times."""
 MOST_STEPS = 48
+LONGER = 4
+"""Times as many steps, for what does not show in few."""
 FEWEST_STEPS = 12
 FEWEST_CAPTURED = 2
 SAME_LOSS = 1e-3
@@ -78,15 +80,18 @@ class Bench:
         self._is_sure_of_weights = bool(capture.steps) and capture.steps[0].number == capture.copied_at
         self._was_checked = False
         self._steps = 0
+        """Of each replay; 0 when a step cannot be taken again."""
+        self._most_steps = 0
+        """That the time allows for."""
         self._trained: dict[int, nn.Module | None] = {}
         """Unchanged copies after training, by replay; None for one that broke down."""
 
-    def __call__(self, treatments: tuple[Treatment, ...]) -> Trial:
+    def __call__(self, treatments: tuple[Treatment, ...], longer: bool) -> Trial:
         """Try treatments, all at once. Never raises: what goes wrong is the trial's reason."""
         words = " and ".join(each.words(self._originals.rate) for each in treatments)
         try:
             with _apart():
-                return self._try(treatments, words)
+                return self._try(treatments, words, longer)
         except OutOfTime:
             return Trial(words, why_not="the time for experiments was over")
         except CannotTry as reason:
@@ -94,8 +99,14 @@ class Bench:
         except Exception as error:  # a failing lab must not cost the report
             return Trial(words, why_not=f"it failed ({type(error).__name__}: {str(error).strip()[:100]})")
 
-    def _try(self, treatments: tuple[Treatment, ...], words: str) -> Trial:
+    def _try(self, treatments: tuple[Treatment, ...], words: str, longer: bool) -> Trial:
         self._check()
+        steps = min(MOST_STEPS, self._most_steps) * (LONGER if longer else 1)
+        if steps > self._most_steps:
+            raise CannotTry("longer replays would take too long")
+        if steps != self._steps:
+            self._steps = steps
+            self._trained.clear()
         recipe = self._recipe
         for treatment in treatments:
             recipe = treated(recipe, treatment, self._copy()[0])
@@ -124,7 +135,7 @@ class Bench:
     def _check(self) -> None:
         """A step taken again must give what the run saw, must train the copy and nothing else, and must be quick."""
         if self._was_checked:
-            if not self._steps:
+            if not self._most_steps:
                 raise CannotTry("a step cannot be taken again")
             return
         self._was_checked = True
@@ -146,7 +157,7 @@ class Bench:
         affordable = int(0.5 * (self._until - _clock()) / (2 * REPLAYS * max(seconds, 1e-6)))
         if affordable < FEWEST_STEPS:
             raise CannotTry(f"a step takes {seconds:.2g} s, too long for {2 * REPLAYS * FEWEST_STEPS} of them")
-        self._steps = min(MOST_STEPS, affordable)
+        self._most_steps = affordable
 
     @staticmethod
     def _is_random(model: nn.Module) -> bool:
@@ -272,7 +283,7 @@ def lab_of(state: State, *, chance: float, rates: Sequence[float], seconds: floa
     """
     benches: list[Bench | str] = []
 
-    def lab(treatments: tuple[Treatment, ...]) -> Trial:
+    def lab(treatments: tuple[Treatment, ...], longer: bool) -> Trial:
         if not benches:
             try:
                 benches.append(_bench(state, chance, rates, seconds))
@@ -281,7 +292,7 @@ def lab_of(state: State, *, chance: float, rates: Sequence[float], seconds: floa
         bench = benches[0]
         if isinstance(bench, str):
             return Trial(" and ".join(each.words() for each in treatments), why_not=bench)
-        return bench(treatments)
+        return bench(treatments, longer)
 
     return lab
 

@@ -54,7 +54,7 @@ class LearningRateTooLow(Rule):
     """
 
     reads = ("losses", "gradients", "updates")
-    treatments = (ScaleLearningRate(10), ScaleLearningRate(100), ScaleLearningRate(1000))
+    treatments = (ScaleLearningRate(10), ScaleLearningRate(100), ScaleLearningRate(1000), ScaleLearningRate(10000))
 
     fewest_steps = Limit(50, unit="steps", why="a shorter run may stop before a sound rate shows in the loss")
     pace = Limit(
