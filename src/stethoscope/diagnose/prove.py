@@ -40,6 +40,8 @@ def prove(
     leaders = rank(explain(findings, explains, history), history)
     proofs: dict[str, tuple[Proof, Treatment]] = {}
     for leader in leaders:
+        if leader.severity is Severity.NOTE:
+            continue
         for name in [leader.rule, *(follower.rule for follower in leader.follows)]:
             if name in proofs or not treatments.get(name) or len(proofs) >= MOST_FINDINGS:
                 continue

@@ -153,22 +153,22 @@ def _reading(evidence: Evidence) -> Reading:
 
 
 def _proof(proof: Proof) -> Line:
-    """`proven: with learning rate 0.01 instead of 10, 48 steps bring the loss of a copy from 2.3 to 0.4; ...`."""
+    """`cured: with ..., 48 steps on a copy take the loss from 2.3 to 0.4; unchanged: 2.35 (better in 5 of 5)`."""
+    verdict = Piece(f"{proof.verdict}: ", Role.VALUE)
     if proof.before is None or proof.after is None:
-        return read(f"{proof.treatment}: {proof.verdict}" + (f", since {proof.why}" if proof.why else ""))
+        return (verdict, *read(f"with {proof.treatment}" + (f", since {proof.why}" if proof.why else "")))
+    length = f"{proof.steps} steps on a copy take" if proof.steps else "a copy takes"
     start: Line = () if proof.start is None else (Piece(" from "), Piece(number(proof.start), Role.VALUE))
-    length = f", {proof.steps} steps" if proof.steps else ""
-    agreement = f" in {proof.agreeing} of {proof.replays} replays" if proof.replays else ""
+    agreement = f" (better in {proof.agreeing} of {proof.replays} replays)" if proof.replays else ""
     return (
-        Piece(proof.verdict, Role.VALUE),
-        *read(f": {proof.treatment}{length}, on a copy: {proof.measure}"),
+        verdict,
+        *read(f"with {proof.treatment}, {length} the {proof.measure}"),
         *start,
         Piece(" to "),
         Piece(number(proof.after), Role.VALUE),
         Piece("; unchanged: "),
         Piece(number(proof.before), Role.VALUE),
-        *read(f"; better{agreement}" if agreement else ""),
-        *read(f"; {proof.why}" if proof.why else ""),
+        *read(f"{agreement}{f'; {proof.why}' if proof.why else ''}"),
     )
 
 
