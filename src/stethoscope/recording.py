@@ -236,6 +236,8 @@ class Recording:
             if self.launch.rank == 0 and self.launch.world_size > 1:
                 history = replace(history, ranks=self._other_ranks())
         diagnosis = self.judge(history, None if ended_by == "KeyboardInterrupt" else self._lab(history))
+        if self.session is not None:
+            self.session.state.capture = None  # gives the memory back
         if self.writer is not None:
             diagnosis = self._write(self.writer, diagnosis, history)
         self.took = time.perf_counter() - began

@@ -99,4 +99,6 @@ def _judged(finding: Finding, proof: Proof, treatment: Treatment) -> Finding:
         return replace(proven, sureness=Sureness.LIKELY)
     if proof.verdict == NO_EFFECT and finding.sureness is not Sureness.CERTAIN:
         return replace(proven, sureness=Sureness.POSSIBLE, severity=Severity.NOTE)
+    if proof.verdict == NO_EFFECT:
+        return replace(finding, proof=replace(proof, why="it is wrong all the same, and not all that is wrong"))
     return proven

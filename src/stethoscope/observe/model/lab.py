@@ -6,14 +6,10 @@ in the order and in the random numbers. The user's model, optimizer, data and ra
 
 from __future__ import annotations
 
-import contextlib
-import io
 import math
 import random
-import sys
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from stethoscope.core.treatment import ExchangeLoss, Lab, StandardizeTargets, Treatment, Trial
+from stethoscope.observe.model.apart import apart, measuring, seed
 from stethoscope.observe.model.capture import Capture, copy_of
 from stethoscope.observe.model.ingredients import Step
 from stethoscope.observe.model.recipe import DROPOUTS, CannotTry, Recipe, clip_gradients, treated
@@ -90,7 +87,7 @@ class Bench:
         """Try treatments, all at once. Never raises: what goes wrong is the trial's reason."""
         words = " and ".join(each.words(self._originals.rate) for each in treatments)
         try:
-            with _apart():
+            with apart():
                 return self._try(treatments, words, longer)
         except OutOfTime:
             return Trial(words, why_not="the time for experiments was over")
@@ -183,7 +180,7 @@ class Bench:
 
     def _train(self, recipe: Recipe, number: int) -> nn.Module | None:
         """A copy after training; None when the loss was no longer a number."""
-        _seed(number)
+        seed(number)
         model, optimizer = self._copy()
         for edit in recipe.edits:
             edit(model, optimizer)
@@ -241,7 +238,7 @@ class Bench:
     def _loss(self, recipe: Recipe, model: nn.Module) -> float:
         """Mean loss over all captured batches, without dropout."""
         values = []
-        with _measuring(model):
+        with measuring(model):
             for step in recipe.steps:
                 values += [float(recipe.loss(model, each)) for each in step.passes]
         return sum(values) / len(values)
@@ -249,7 +246,7 @@ class Bench:
     def _error_rate(self, recipe: Recipe, model: nn.Module) -> float:
         """Share of the samples that are told wrongly."""
         wrong = total = 0
-        with _measuring(model):
+        with measuring(model):
             for step in recipe.steps:
                 for each in step.passes:
                     assert each.view is not None
@@ -265,7 +262,7 @@ class Bench:
 
     def _reference(self, recipe: Recipe, measure: Any) -> float:
         """Where learning begins: the measure of the untrained copy, or that of guessing where it is lower."""
-        _seed(0)
+        seed(0)
         start: float = measure(recipe, self._copy()[0])
         if measure == self._loss and math.isfinite(self._chance) and not (recipe.function or recipe.change_target):
             return self._chance if math.isnan(start) else min(start, self._chance)
@@ -342,49 +339,3 @@ def _why_none(capture: Capture) -> str:
     if capture.original is None or len(capture.steps) < max(FEWEST_CAPTURED, attempted / 3):
         return capture.reasons.most_common(1)[0][0] if capture.reasons else "too few steps were seen"
     return ""
-
-
-@contextlib.contextmanager
-def _measuring(model: nn.Module) -> Iterator[None]:
-    """No gradients, and no dropout."""
-    changed = [part for part in model.modules() if isinstance(part, DROPOUTS) and part.training]
-    for part in changed:
-        part.training = False
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part in changed:
-            part.training = True
-
-
-@contextlib.contextmanager
-def _apart() -> Iterator[None]:
-    """Random states are put back, gradients are on, and what the model's code prints or warns of is not shown."""
-    numpy = sys.modules.get("numpy")
-    states = (random.getstate(), torch.get_rng_state(), numpy.random.get_state() if numpy else None)
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else None
-    try:
-        with (
-            torch.enable_grad(),
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        random.setstate(states[0])
-        torch.set_rng_state(states[1])
-        if numpy is not None and states[2] is not None:
-            numpy.random.set_state(states[2])
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
-
-
-def _seed(number: int) -> None:
-    """The same random numbers for both arms of a pair."""
-    random.seed(number)
-    torch.manual_seed(number)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(number)
