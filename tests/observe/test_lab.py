@@ -266,6 +266,27 @@ def test_another_loss_is_judged_by_its_mistakes(trained: Any) -> None:
     assert trial.why_not or trial.measure
 
 
+def test_a_model_that_returns_its_loss_is_replayed(trained: Any) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = mlp()
+
+        def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            scores = self.body(x)
+            return scores, F.cross_entropy(scores, y)
+
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+        optimizer.zero_grad()
+        (model(x, y)[1] / 2).backward()
+        optimizer.step()
+
+    model = Net()
+    run = trained(model, sgd(model, 60.0), step)
+    assert run.verdict(ScaleLearningRate(0.01)) == "cured"
+    assert run.why_not(ReshapeTarget()) == "the model computes its loss itself"
+
+
 # What is not so
 
 

@@ -19,7 +19,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stethoscope.observe.model.ingredients import CannotCapture, Leaves, Pass, Step, copied, leaves_of, view_of
+from stethoscope.observe.model.ingredients import (
+    OWN_LOSS,
+    CannotCapture,
+    Leaves,
+    Pass,
+    Step,
+    View,
+    copied,
+    leaves_of,
+    view_of,
+)
 
 MOST_STEPS = 16
 MOST_BYTES = 64 << 20
@@ -72,6 +82,8 @@ class Capture:
         self._discarded_in_row = 0
         self._output: Leaves | None = None
         self._results: list[Tensor] = []
+        self._is_inside = False
+        """Whether the model's forward pass is under way."""
         self._bad = False
         """Whether the step under way cannot be captured."""
         self._is_full = False
@@ -104,12 +116,14 @@ class Capture:
         if waiting is not None and self.original is None and optimizers:  # no step has been taken so far
             self.copy_originals(entry, optimizers[0], optimizers, number)
         self._output = None
+        self._is_inside = True
         self._results.clear()
         self.step.passes.append(Pass(copied(args), copied(kwargs or {}), module.training, kwargs is not None))
 
     @_careful
     def forward_ended(self, output: Any) -> None:
         """It returned."""
+        self._is_inside = False
         self._output = leaves_of(output)
 
     @_careful
@@ -119,6 +133,8 @@ class Capture:
         if self._bad or self._is_full:
             return
         current = self.step.passes[-1] if self.step.passes else None
+        if self._is_inside:  # the model computes its loss itself
+            return
         if current is not None and current.function:
             raise CannotCapture("the loss is put together from several")
         if current is None or self._output is None:
@@ -149,6 +165,8 @@ class Capture:
         if self._bad or self._is_full:
             return
         current = self.step.passes[-1] if self.step.passes else None
+        if current is not None and not current.function:
+            self._take_own_loss(current)
         if current is None or not current.function:
             raise CannotCapture("the loss is not made by one loss function of torch's")
         if not math.isnan(current.factor):
@@ -160,6 +178,14 @@ class Capture:
         else:
             raise CannotCapture("what is backpropagated is not one loss")
         self._results.clear()
+
+    def _take_own_loss(self, current: Pass) -> None:
+        """Where a model returns its loss, that is the one number among what it returns."""
+        numbers = [(path, t) for path, t in self._output or () if t.numel() == 1 and t.is_floating_point()]
+        if len(numbers) == 1:
+            (path, value) = numbers[0]
+            current.function, current.view, current.value = OWN_LOSS, View(path, "as it is", ()), float(value)
+        self._output = None
 
     @_careful
     def clipped(self, kind: str, limit: float) -> None:

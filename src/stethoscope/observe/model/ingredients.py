@@ -14,6 +14,8 @@ from torch import Tensor, strided
 MOST_VALUES_TRIED = 1 << 22
 """Of an argument that is an activation of what the model returned; larger ones would take long to compare."""
 PLAIN = (int, float, str, bool, type(None), torch.dtype, torch.device, slice)
+OWN_LOSS = "the model's own loss"
+"""In the place of a loss function's name, where the model returns its loss."""
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda t: torch.softmax(t, 1 if t.dim() > 1 else 0),
     "log_softmax": lambda t: torch.log_softmax(t, 1 if t.dim() > 1 else 0),

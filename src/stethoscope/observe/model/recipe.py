@@ -36,7 +36,7 @@ from stethoscope.core.treatment import (
     TrainMode,
     Treatment,
 )
-from stethoscope.observe.model.ingredients import Pass, Step, View, loss_of, tensors_in
+from stethoscope.observe.model.ingredients import OWN_LOSS, Pass, Step, View, loss_of, tensors_in
 
 Edit = Callable[[nn.Module, Any], None]
 DROPOUTS = (nn.modules.dropout._DropoutNd,)
@@ -81,6 +81,10 @@ class Recipe:
         else:
             with _LeaveOut(*self.without):
                 output = _view(each)(model(*args, **kwargs))
+        if each.function == OWN_LOSS:
+            if self.change_target is not None or self.function or self.swaps:
+                raise CannotTry("the model computes its loss itself")
+            return output.reshape(())
         target = each.target if self.change_target is None else self.change_target(each.target, output)
         function, options = each.function, each.options
         if self.function and self.function != function:
