@@ -424,6 +424,31 @@ def test_slow_models_end_in_time(trained: Any) -> None:
     assert time.perf_counter() - began < 2
 
 
+def test_who_cannot_wait_gets_the_report_without_proof(trained: Any) -> None:
+    class Impatient(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.waits = mlp(), True
+
+        def forward(self, x: Tensor) -> Tensor:
+            if not self.waits:
+                raise KeyboardInterrupt
+            output: Tensor = self.body(x)
+            return output
+
+    model = Impatient()
+    run = trained(model, sgd(model))
+    run.session.state.capture.original[0].waits = False
+
+    assert run.why_not() == "experiments were interrupted"
+
+
+def test_large_batches_are_not_copied(trained: Any) -> None:
+    model = nn.Linear(1 << 19, 2)
+    data = [(torch.zeros(9, 1 << 19), torch.zeros(9, dtype=torch.long))] * 3
+    assert "a batch takes 18 MB" in trained(model, sgd(model), data=data).why_not()
+
+
 # What stays as it was
 
 

@@ -28,6 +28,7 @@ from stethoscope.observe.model.ingredients import (
     View,
     copied,
     leaves_of,
+    tensors_in,
     view_of,
 )
 
@@ -115,6 +116,9 @@ class Capture:
             raise CannotCapture("the model is called several times for one loss")
         if waiting is not None and self.original is None and optimizers:  # no step has been taken so far
             self.copy_originals(entry, optimizers[0], optimizers, number)
+        size = sum(t.numel() * t.element_size() for _, t in tensors_in((args, kwargs)))
+        if size > MOST_BYTES // 4:
+            raise CannotCapture(f"a batch takes {size >> 20} MB, more than is copied")
         self._output = None
         self._is_inside = True
         self._results.clear()

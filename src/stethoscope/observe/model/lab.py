@@ -89,6 +89,9 @@ class Bench:
         try:
             with apart():
                 return self._try(treatments, words, longer)
+        except KeyboardInterrupt:  # who cannot wait gets the report as it is
+            self._until = 0.0
+            return Trial(words, why_not="experiments were interrupted")
         except OutOfTime:
             return Trial(words, why_not="the time for experiments was over")
         except CannotTry as reason:
