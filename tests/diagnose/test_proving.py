@@ -113,3 +113,9 @@ def test_a_finding_without_a_treatment_stays_as_it_is() -> None:
     lab = MadeUpLab({})
     assert proven([finding("z")], lab)["z"] == finding("z")
     assert not lab.tried
+
+
+def test_what_follows_from_a_cause_without_a_treatment_is_not_tried() -> None:
+    lab = MadeUpLab({(NoDropout(),): 0.4})
+    proven([finding("y"), finding("b", kind=Kind.SYMPTOM)], lab, {"y": ("b",)})
+    assert not lab.tried

@@ -40,12 +40,13 @@ def prove(
     leaders = rank(explain(findings, explains, history), history)
     proofs: dict[str, tuple[Proof, Treatment]] = {}
     for leader in leaders:
-        if leader.severity is Severity.NOTE:
+        if leader.severity is Severity.NOTE or not treatments.get(leader.rule):
             continue
         for name in [leader.rule, *(follower.rule for follower in leader.follows)]:
-            if name in proofs or not treatments.get(name) or len(proofs) >= MOST_FINDINGS:
+            if not treatments.get(name) or (name not in proofs and len(proofs) >= MOST_FINDINGS):
                 continue
-            proofs[name] = _best(treatments[name], lab)
+            if name not in proofs:
+                proofs[name] = _best(treatments[name], lab)
             if proofs[name][0].verdict != NO_EFFECT:
                 break
     proofs = _together(proofs, lab)
