@@ -59,6 +59,7 @@ class DyingRelu(Rule):
 
     kind = Kind.SYMPTOM
     severity = Severity.ERROR
+    explains = ("collapsed-predictions", "loss-not-decreasing", "too-few-epochs", "frozen-parameters")
     reads = ("losses", "units")
     treatments = (Reinitialize(), ScaleLearningRate(0.1))
 

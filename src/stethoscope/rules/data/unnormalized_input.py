@@ -45,13 +45,21 @@ class UnnormalizedInput(Rule):
 
     severity = Severity.ERROR
     explains = (
+        "collapsed-predictions",
         "dying-relu",
         "exploding-gradients",
         "learning-rate-too-high",
         "learning-rate-too-low",
+        "loss-not-at-chance",
         "loss-not-finite",
         "numerical-instability",
         "vanishing-gradients",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+        "too-few-epochs",
+        "saturated-activations",
+        "no-gain-over-baseline",
     )
     reads = ("losses", "batches", "activations")
     treatments = (StandardizeInputs(),)

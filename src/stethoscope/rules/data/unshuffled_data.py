@@ -85,7 +85,16 @@ class UnshuffledData(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("learning-rate-too-high", "learning-rate-too-low", "overfitting")
+    explains = (
+        "collapsed-predictions",
+        "learning-rate-too-high",
+        "learning-rate-too-low",
+        "overfitting",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+        "no-gain-over-baseline",
+    )
     reads = ("batches", "losses")
     treatments = (ShuffleBatches(),)
 

@@ -40,7 +40,15 @@ class ExplodingGradients(Rule):
     kind = Kind.SYMPTOM
     reads = ("losses", "gradients")
     treatments = (Clip(1.0),)
-    explains = ("dying-relu", "loss-not-finite", "numerical-instability")
+    explains = (
+        "collapsed-predictions",
+        "dying-relu",
+        "loss-not-finite",
+        "numerical-instability",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+    )
 
     growth = Limit(
         100,

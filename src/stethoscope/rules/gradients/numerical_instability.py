@@ -69,7 +69,14 @@ class NumericalInstability(Rule):
     documentation, "Numerical accuracy" and `torch.autograd.set_detect_anomaly`.
     """
 
-    explains = ("dying-relu", "exploding-gradients", "loss-not-finite")
+    explains = (
+        "dying-relu",
+        "exploding-gradients",
+        "loss-not-finite",
+        "loss-not-decreasing",
+        "loss-spike",
+        "no-gain-over-baseline",
+    )
     reads = ("numerics", "losses")
 
     grown_weights = Limit(

@@ -38,6 +38,7 @@ class VanishingGradients(Rule):
     """
 
     kind = Kind.SYMPTOM
+    explains = ("collapsed-predictions", "loss-not-decreasing", "too-few-epochs")
     reads = ("losses", "gradients")
 
     ratio = Limit(

@@ -35,7 +35,14 @@ class GradientsClearedBeforeStep(Rule):
     `optimizer.zero_grad()`.
     """
 
-    explains = ("learning-rate-too-low", "vanishing-gradients")
+    explains = (
+        "collapsed-predictions",
+        "learning-rate-too-low",
+        "vanishing-gradients",
+        "loss-not-decreasing",
+        "frozen-parameters",
+        "no-gain-over-baseline",
+    )
     reads = ("loop",)
     treatments = (KeepGradients(),)
 

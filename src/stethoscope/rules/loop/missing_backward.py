@@ -34,7 +34,7 @@ class MissingBackward(Rule):
     PyTorch documentation, "Optimizing Model Parameters".
     """
 
-    explains = ("learning-rate-too-low",)
+    explains = ("collapsed-predictions", "learning-rate-too-low", "frozen-parameters", "no-gain-over-baseline")
     reads = ("loop",)
     treatments = (Backpropagate(),)
 

@@ -35,7 +35,13 @@ class MissingOptimizerStep(Rule):
     PyTorch documentation, "Optimizing Model Parameters".
     """
 
-    explains = ("learning-rate-too-low",)
+    explains = (
+        "collapsed-predictions",
+        "learning-rate-too-low",
+        "loss-not-decreasing",
+        "frozen-parameters",
+        "no-gain-over-baseline",
+    )
     reads = ("loop",)
     treatments = (TakeSteps(),)
 

@@ -66,7 +66,14 @@ class ParametersNotInOptimizer(Rule):
     given.
     """
 
-    explains = ("learning-rate-too-low",)
+    explains = (
+        "collapsed-predictions",
+        "learning-rate-too-low",
+        "loss-not-decreasing",
+        "too-few-epochs",
+        "frozen-parameters",
+        "no-gain-over-baseline",
+    )
     reads = ("loop",)
     treatments = (OptimizeAllParameters(),)
 

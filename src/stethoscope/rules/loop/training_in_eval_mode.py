@@ -46,11 +46,18 @@ class TrainingInEvalMode(Rule):
     """
 
     explains = (
+        "collapsed-predictions",
         "dying-relu",
         "exploding-gradients",
         "learning-rate-too-high",
         "overfitting",
         "vanishing-gradients",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+        "too-few-epochs",
+        "saturated-activations",
+        "no-gain-over-baseline",
     )
     reads = ("loop",)
     treatments = (TrainMode(),)

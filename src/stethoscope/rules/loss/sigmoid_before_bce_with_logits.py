@@ -49,7 +49,14 @@ class SigmoidBeforeBceWithLogits(Rule):
     single class". The floors are arithmetic: log(2) and log(1 + 1/e).
     """
 
-    explains = ("learning-rate-too-low", "vanishing-gradients")
+    explains = (
+        "collapsed-predictions",
+        "learning-rate-too-low",
+        "vanishing-gradients",
+        "loss-not-decreasing",
+        "too-few-epochs",
+        "no-gain-over-baseline",
+    )
     reads = ("losses",)
     treatments = (RemoveOutputActivation("sigmoid"),)
 

@@ -45,7 +45,14 @@ class SoftmaxBeforeCrossEntropy(Rule):
     is arithmetic: a row of one 1 and C - 1 zeros gives log(e + C - 1) - 1.
     """
 
-    explains = ("learning-rate-too-low", "vanishing-gradients")
+    explains = (
+        "collapsed-predictions",
+        "learning-rate-too-low",
+        "vanishing-gradients",
+        "loss-not-decreasing",
+        "too-few-epochs",
+        "no-gain-over-baseline",
+    )
     reads = ("losses",)
     treatments = (RemoveOutputActivation("softmax"),)
 

@@ -43,7 +43,14 @@ class TargetShapeBroadcast(Rule):
     to broadcasting".
     """
 
-    explains = ("learning-rate-too-low", "overfitting")
+    explains = (
+        "collapsed-predictions",
+        "learning-rate-too-low",
+        "overfitting",
+        "loss-not-decreasing",
+        "too-few-epochs",
+        "no-gain-over-baseline",
+    )
     reads = ("losses",)
     treatments = (ReshapeTarget(),)
 

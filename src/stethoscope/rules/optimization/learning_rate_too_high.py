@@ -63,7 +63,19 @@ class LearningRateTooHigh(Rule):
     """
 
     severity = Severity.ERROR
-    explains = ("dying-relu", "exploding-gradients", "loss-not-finite", "numerical-instability")
+    explains = (
+        "collapsed-predictions",
+        "dying-relu",
+        "exploding-gradients",
+        "loss-not-finite",
+        "numerical-instability",
+        "loss-not-decreasing",
+        "loss-oscillating",
+        "loss-spike",
+        "too-few-epochs",
+        "saturated-activations",
+        "no-gain-over-baseline",
+    )
     reads = ("losses", "gradients", "updates")
     treatments = (ScaleLearningRate(0.1), ScaleLearningRate(0.01), ScaleLearningRate(0.001))
 
