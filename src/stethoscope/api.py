@@ -269,6 +269,7 @@ def watch(
     every: int = 0,
     budget: float | None = None,
     store: str | Path | None = None,
+    proof: bool | None = None,
     settings: Settings | None = None,
 ) -> Watch:
     """Listen to models and optimizers from here on.
@@ -280,6 +281,8 @@ def watch(
         every: look at every N-th step instead of keeping a budget, when above 0.
         budget: share of the training time that listening may take, 0..1; 0.01 when None.
         store: folder to keep the run in; None keeps it in memory only.
+        proof: try cures on copies when the watching ends, for at most 20 s or a tenth of the training time; as the
+            settings say when None.
         settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
 
     Raises:
@@ -293,7 +296,12 @@ def watch(
     models, optimizers = sorted_things(things)
     directory = Path.cwd()
     settings = settings or read_settings(directory)
-    settings = replace(settings, every=every or settings.every, budget=settings.budget if budget is None else budget)
+    settings = replace(
+        settings,
+        every=every or settings.every,
+        budget=settings.budget if budget is None else budget,
+        proof=settings.proof if proof is None else proof,
+    )
     record = RunRecord(command=tuple(sys.argv), directory=str(directory))
     if store is not None:
         record = replace(describe_environment(directory), command=tuple(sys.argv), directory=str(directory))

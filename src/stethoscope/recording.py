@@ -11,13 +11,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from stethoscope.core.finding import Diagnosis
 from stethoscope.core.rule import Rule
 from stethoscope.core.settings import Settings
+from stethoscope.core.treatment import Lab
 from stethoscope.diagnose.live import Live, in_a_line
 from stethoscope.diagnose.run import diagnose
 from stethoscope.diagnose.select import needed_parts, read_limits, select
 from stethoscope.diagnose.suppress import Suppressions, allowed_in_settings
+from stethoscope.facts.progress import progress_of
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History, RankSummary
 from stethoscope.observe.arguments import ArgumentTap
@@ -31,6 +35,10 @@ if TYPE_CHECKING:
 
 RANKS_WAIT_S = 5.0
 """How long rank 0 waits for the others to finish writing before it reports."""
+
+PROOF_S = 20.0
+PROOF_SHARE = 0.1
+"""Experiments may take this long, or this share of the training time where that is longer."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +111,12 @@ class Recording:
         self._loaders: Any = None
         self._owner = os.getpid()
         self._finished: tuple[Diagnosis, History] | None = None
+        self._began = time.perf_counter()
+
+    @property
+    def _proves(self) -> bool:
+        """Whether there may be something to prove by experiment."""
+        return self.settings.proof and self.launch.world_size == 1 and any(rule.treatments for rule in self.rules)
 
     @property
     def path(self) -> Path | None:
@@ -138,6 +152,7 @@ class Recording:
                 max_steps=self._max_steps,
                 sink=self.writer,
                 verdict=self._announce if self._live is not None else None,
+                capture=self._proves,
             )
             self._taps, self._loaders = Taps(session), LoaderTap()
             self._taps.put_on()
@@ -177,17 +192,34 @@ class Recording:
             for one in self._live.news(self.judge(history), history.steps):
                 print(in_a_line(one), file=sys.stderr, flush=True)
 
-    def judge(self, history: History) -> Diagnosis:
-        """What the rules say; nothing, and why, when nothing trained."""
+    def judge(self, history: History, lab: Lab | None = None) -> Diagnosis:
+        """What the rules say, and what the lab can prove of it; nothing, and why, when nothing trained."""
         trained = history.loop.backward_calls or any(optimizer.steps for optimizer in history.optimizers)
         if not trained and not any(loss.raised for loss in history.losses):
             return Diagnosis((), (), (), notices=(self._why_nothing_was_heard(history),))
-        found = diagnose(history, rules=self.rules, overrides=self.limits, suppressions=self.suppressions)
+        found = diagnose(history, rules=self.rules, overrides=self.limits, suppressions=self.suppressions, lab=lab)
         notices = list(found.notices)
         if self.writer is not None and self.writer.trouble:
             notices.append(self.writer.trouble)
         announced = tuple(self._live.announced) if self._live is not None else ()
         return replace(found, notices=tuple(notices), announced=announced)
+
+    def _lab(self, history: History) -> Lab | None:
+        """Experiments on copies; None when there shall be none, or nothing was heard."""
+        if self.session is None or not self._proves:
+            return None
+        from stethoscope.observe.model.lab import MOST_STEPS, lab_of
+
+        rate = history.curve("learning rate")
+        known = rate is not None and rate.values.size
+        rates = rate.values[np.searchsorted(rate.steps, range(MOST_STEPS), "right") - 1] if rate and known else ()
+        trained = time.perf_counter() - self._began
+        return lab_of(
+            self.session.state,
+            chance=progress_of(history).chance,
+            rates=[float(value) for value in rates],
+            seconds=max(PROOF_S, PROOF_SHARE * trained),
+        )
 
     def _why_nothing_was_heard(self, history: History) -> str:
         """One sentence for a script that trains nothing here."""
@@ -219,7 +251,9 @@ class Recording:
             self.writer.facts(history)
             if self.launch.rank == 0 and self.launch.world_size > 1:
                 history = replace(history, ranks=self._other_ranks())
-        diagnosis = self.judge(history)
+        diagnosis = self.judge(history, None if ended_by == "KeyboardInterrupt" else self._lab(history))
+        if self.session is not None:
+            self.session.state.capture = None  # gives the memory back
         if self.writer is not None:
             diagnosis = self._write(self.writer, diagnosis, history)
         self.took = time.perf_counter() - began

@@ -297,3 +297,13 @@ def test_scripting_a_class_finds_the_names_round_it(listening: Any, tmp_path: Pa
     with listening(), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         assert runpy.run_path(str(script))["Counter"](2).x == 3
+
+
+def test_a_capture_keeps_no_graph_either(listening: Any) -> None:
+    import weakref
+
+    model = _model()
+    with listening(capture=True):
+        outputs = [weakref.ref(model(torch.randn(4, 8))) for _ in range(30)]
+
+    assert all(reference() is None for reference in outputs)

@@ -37,6 +37,7 @@ class _Share(click.ParamType[float]):
 @click.option("--budget", type=_Share(), help="Share of the training time to spend.  [default: 1%]")
 @click.option("--every", type=click.IntRange(1), help="Look at every N-th step instead.")
 @click.option("--max-steps", type=click.IntRange(1), help="End the run after this many steps.")
+@click.option("--no-proof", is_flag=True, help="Try no cures on copies when training has ended.")
 @click.option("--only", multiple=True, metavar="RULE", help="Run this rule or subject only (again for more).")
 @click.option("--without", multiple=True, metavar="RULE", help="Leave this rule or subject out.")
 @click.option("--quiet", is_flag=True, help="Print nothing of our own.")
@@ -53,6 +54,7 @@ def command(
     budget: float | None,
     every: int | None,
     max_steps: int | None,
+    no_proof: bool,
     only: tuple[str, ...],
     without: tuple[str, ...],
     quiet: bool,
@@ -70,6 +72,7 @@ def command(
         every=every or settings.every,
         only=only or settings.only,
         without=without or settings.without,
+        proof=settings.proof and not no_proof,
     )
 
     def listen() -> int:

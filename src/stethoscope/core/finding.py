@@ -123,6 +123,17 @@ class Proof:
     after: float | None
     verdict: str
     """`cured`, `helped`, `no effect` or `not possible`."""
+    start: float | None = None
+    """Where learning begins, for the copies as they were."""
+    steps: int = 0
+    """That each copy was trained for."""
+    agreeing: int = 0
+    """Replays that ended better with the treatment."""
+    replays: int = 0
+    measure: str = "loss"
+    """What `before` and `after` are."""
+    why: str = ""
+    """Why it was not possible, as a clause."""
 
 
 @dataclass(frozen=True)

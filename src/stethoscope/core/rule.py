@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, Place, Severity, Sureness
+from stethoscope.core.treatment import Treatment
 
 if TYPE_CHECKING:
     from stethoscope.facts.training import History
@@ -88,6 +89,8 @@ class Rule:
     """Names of the rules whose findings follow from this one."""
     reads: ClassVar[tuple[str, ...]] = ()
     """Parts of the history that it needs (`stethoscope.facts.training.PARTS`); the collector gathers no more."""
+    treatments: ClassVar[tuple[Treatment, ...]] = ()
+    """What is tried on a copy of the run to prove a finding, one after the other until something cures."""
     bad: ClassVar[Mapping[str, Any]] = {}
     """Named facts on which it must speak."""
     good: ClassVar[Mapping[str, Any]] = {}

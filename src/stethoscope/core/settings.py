@@ -27,6 +27,8 @@ class Settings:
     """Rules or subjects to leave out."""
     fail_on: str = ""
     """`error`, `warning` or `note`: the exit code is 1 when there is such a finding. Empty: the script's own code."""
+    proof: bool = True
+    """Whether findings are proven by experiments on copies when training has ended."""
     limits: Mapping[str, Any] = field(default_factory=dict)
     """Limits of rules, `"dying-relu.most" = 0.8`."""
     allow: Mapping[str, str] = field(default_factory=dict)
@@ -35,6 +37,7 @@ class Settings:
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "store": str, "budget": (int, float), "every": int, "only": list, "without": list, "fail_on": str,
+    "proof": bool,
     "limits": dict, "allow": dict,
 }  # fmt: skip
 
@@ -65,7 +68,7 @@ def _parse(path: Path) -> Settings:
         name = key.replace("-", "_")
         if name not in known:
             raise BadFile(f"{path}: [tool.stethoscope] has no setting `{key}`; there are {', '.join(known)}")
-        if not isinstance(value, _KINDS[name]) or isinstance(value, bool):
+        if not isinstance(value, _KINDS[name]) or (isinstance(value, bool) and _KINDS[name] is not bool):
             raise BadFile(f"{path}: `{key}` in [tool.stethoscope] cannot be {value!r}")
         given[name] = tuple(value) if isinstance(value, list) else value
     return Settings(**given)

@@ -10,7 +10,9 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Diagnosis, Finding
 from stethoscope.core.rule import Rule
+from stethoscope.core.treatment import Lab
 from stethoscope.diagnose.explain import explain, rule_out
+from stethoscope.diagnose.prove import prove
 from stethoscope.diagnose.rank import rank
 from stethoscope.diagnose.select import check_limits
 from stethoscope.diagnose.suppress import Suppressions, suppress
@@ -25,8 +27,10 @@ def diagnose(
     rules: Sequence[type[Rule]] | None = None,
     overrides: Mapping[str, Mapping[str, float]] | None = None,
     suppressions: Suppressions | None = None,
+    lab: Lab | None = None,
 ) -> Diagnosis:
-    """What the rules say about a run. Pure, and never raises because of a rule: a failing one is reported.
+    """What the rules say about a run. Pure without a lab, and never raises because of a rule: a failing one is
+    reported.
 
     Findings are silenced before they are explained: a symptom whose cause is allowed is shown by itself.
 
@@ -35,6 +39,7 @@ def diagnose(
         rules: the rules to run; all when None.
         overrides: rule name to limit name to value.
         suppressions: what the user allowed.
+        lab: tries the findings' treatments on copies of the run; None proves nothing.
 
     Raises: UsageError for an override of a rule or limit that does not exist.
     """
@@ -58,6 +63,12 @@ def diagnose(
             checked.append(rule.name)
     stay, silenced = suppress(said, allowed)
     explains = {rule.name: rule.explains for rule in chosen}
+    notices = allowed.notices
+    if lab is not None and stay:
+        try:
+            stay = prove(stay, history, explains, {rule.name: rule.treatments for rule in chosen}, lab)
+        except Exception as error:  # a failing lab costs the proof, and never the findings
+            notices = (*notices, f"nothing was proven because of a fault in stethoscope ({_describe(error)})")
     silent = [name for name in checked if not any(finding.rule == name for finding in said)]
     doubtful = [one.rule for one in unsure]
     alone = [rule_out(finding, explains, silent, doubtful) for finding in explain(stay, explains, history)]
@@ -67,7 +78,7 @@ def diagnose(
         not_checked=tuple(unsure),
         silenced=silenced,
         broken=tuple(broken),
-        notices=allowed.notices,
+        notices=notices,
     )
 
 

@@ -157,14 +157,22 @@ def _reading(evidence: Evidence) -> Reading:
 
 
 def _proof(proof: Proof) -> Line:
+    """`cured: with ..., 48 steps on a copy take the loss from 2.3 to 0.4; unchanged: 2.35 (better in 5 of 5)`."""
+    verdict = Piece(f"{proof.verdict}: ", Role.VALUE)
     if proof.before is None or proof.after is None:
-        return read(f"{proof.treatment}: {proof.verdict}")
+        return (verdict, *read(f"with {proof.treatment}" + (f", since {proof.why}" if proof.why else "")))
+    length = f"{proof.steps} steps on a copy take" if proof.steps else "a copy takes"
+    start: Line = () if proof.start is None else (Piece(" from "), Piece(number(proof.start), Role.VALUE))
+    agreement = f" (better in {proof.agreeing} of {proof.replays} replays)" if proof.replays else ""
     return (
-        *read(f"{proof.treatment}, on a copy: "),
+        verdict,
+        *read(f"with {proof.treatment}, {length} the {proof.measure}"),
+        *start,
+        Piece(" to "),
         Piece(number(proof.after), Role.VALUE),
-        Piece(" (unchanged: "),
+        Piece("; unchanged: "),
         Piece(number(proof.before), Role.VALUE),
-        Piece(f"), {proof.verdict}"),
+        *read(f"{agreement}{f'; {proof.why}' if proof.why else ''}"),
     )
 
 

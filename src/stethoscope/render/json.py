@@ -166,4 +166,10 @@ def _proof(proof: Proof | None) -> dict[str, Any] | None:
         "before": strict(proof.before),
         "after": strict(proof.after),
         "verdict": proof.verdict,
+        "measure": proof.measure,
+        "start": strict(proof.start),
+        "steps": proof.steps,
+        "replays": proof.replays,
+        "agreeing": proof.agreeing,
+        "why": proof.why,
     }

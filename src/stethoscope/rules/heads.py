@@ -25,6 +25,12 @@ FOLLOWS = (
     "numerical-instability",
     "overfitting",
     "vanishing-gradients",
+    "loss-not-decreasing",
+    "loss-oscillating",
+    "no-gain-over-baseline",
+    "saturated-activations",
+    "too-few-epochs",
+    "unnormalized-target",
 )
 """What a head that does not fit its loss looks like from outside."""
 _WORDS = {

@@ -93,6 +93,8 @@ class BackwardEar:
     def _watch_backward(self, loss: Any, place: Spot | None) -> None:
         self.state.table.stop()
         self.state.cycles.note("backward", place)
+        if self.state.capture is not None:
+            self.state.capture.backward_begins(loss)
         # Of several forward passes of a model, only the last one is sure to have led to this loss.
         for entry, training in {entry: (entry, training) for entry, training in self.state.forward_models}.values():
             entry.training_forwards += 1

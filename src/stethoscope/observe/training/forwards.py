@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from stethoscope.observe.training.batches import fingerprint, first_input
 from stethoscope.observe.training.hooks import ModuleHook
-from stethoscope.observe.training.keras_layers import in_train_mode, is_symbolic
+from stethoscope.observe.training.keras_layers import in_train_mode, is_keras, is_symbolic
 from stethoscope.observe.training.models import ModelEntry, first_tensor, unwrapped
 from stethoscope.observe.training.samples import inputs_of
 from stethoscope.observe.training.sites import Spot, spot
@@ -140,7 +140,7 @@ class ForwardEar:
             optimizer.after_step = None
 
     def forward_begins(self, entry: ModelEntry, module: nn.Module, args: Any, kwargs: Any) -> None:
-        """A root module's forward pass begins."""
+        """A root module's forward pass begins; `kwargs` is None when they are not known."""
         if self.state.active is not None:
             return
         self.state.active = module
@@ -172,15 +172,19 @@ class ForwardEar:
             self.state.nodes.clear()
             self.state.table.stop()
             self.state.end_discovery()
-        tensor = first_input(args, kwargs)
+        tensor = first_input(args, kwargs or {})
         current = self.state.passes.current
         if tensor is not None and (current is None or current.forwards == 1):
             self.state.last_input = weakref.ref(tensor)
             self.state.batches.see_input(self.state.steps, entry.index, tensor)
             if current is None:
-                self._rows_trained(entry, module, args, kwargs)
+                self._rows_trained(entry, module, args, kwargs or {})
             if self._is_optimized(entry):
                 self.state.streams.forward(mode, place, fingerprint(tensor))
+        capture = self.state.capture
+        is_step = current is None or current.forwards == 1
+        if capture is not None and is_step and not (self.state.compiled or is_keras(module)):
+            capture.forward_begins(self.state.steps, entry, module, args, kwargs, self.state.optimizers)
         if (
             self.state.discovering
             and not self.state.compiled
@@ -245,13 +249,13 @@ class ForwardEar:
         current.forwards += 1
         current.in_train_mode += in_train_mode(module)
         if current.forwards <= FORWARDS_LOOKED_AT:
-            tensor = first_input(args, kwargs)
+            tensor = first_input(args, kwargs or {})
             if tensor is not None:
                 current.samples += tensor.shape[0] if tensor.dim() else 1
                 current.differentiated = current.differentiated or tensor.requires_grad
                 current.inputs.add(fingerprint(tensor))
         if not current.with_gradients:  # such a pass may turn out to be training
-            self._rows_held_out(current, args, kwargs)
+            self._rows_held_out(current, args, kwargs or {})
 
     def _see_training_rows(self, entry: ModelEntry, module: nn.Module, args: Any, kwargs: Any) -> None:
         if "samples" in self.state.parts:
@@ -279,6 +283,8 @@ class ForwardEar:
                 self.state.reach.forward_ended(tensor)
                 if current is not None and current.with_gradients and tensor is not None:
                     current.graphs += tensor.requires_grad
+            if self.state.capture is not None and self.state.attentive and torch.is_grad_enabled():
+                self.state.capture.forward_ended(output)
 
     def layer_called(self, module: nn.Module, output: Any) -> None:
         """While models are being discovered: a module of any kind returned."""

@@ -123,6 +123,8 @@ class LossEar:
         entry = self._training_call(function, spot(4), result)
         entry.reduction = reduction_of(kwargs, args, result)
         self._see(entry, output, target if isinstance(target, Tensor) else None, args, kwargs)
+        if self.state.capture is not None:
+            self.state.capture.loss_called(function, args, kwargs, result)
 
     def _training_call(self, function: str, place: Spot | None, result: Tensor) -> LossEntry:
         self.state.cycles.note("loss", place, function)

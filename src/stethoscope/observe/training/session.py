@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from torch import nn
 
 from stethoscope.facts.training import PARTS, History
+from stethoscope.observe.model.capture import Capture
 from stethoscope.observe.training.backwards import BackwardEar
 from stethoscope.observe.training.budget import DEFAULT_BUDGET, Budget
 from stethoscope.observe.training.forwards import ForwardEar
@@ -33,6 +34,7 @@ class Session:
         max_steps: end the script, as `sys.exit(0)` would, after this many steps when above 0.
         sink: where to send what is heard, about once a second; None keeps it in memory.
         verdict: called with the history so far, without its end, now and then; None for silence until the end.
+        capture: copy a few steps, for experiments when the run has ended.
     """
 
     def __init__(
@@ -45,9 +47,11 @@ class Session:
         max_steps: int = 0,
         sink: Sink | None = None,
         verdict: Callable[[History], None] | None = None,
+        capture: bool = False,
     ) -> None:
         self.state = State(Budget(budget, every), parts)
         self.state.sink = sink
+        self.state.capture = Capture() if capture else None
         self.forwards = ForwardEar(self.state, only)
         self.losses = LossEar(self.state)
         self.backwards = BackwardEar(self.state)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from stethoscope.facts.training import Birth, FitCall, Floats, History
+from stethoscope.observe.model.capture import Capture
 from stethoscope.observe.training.batches import BatchBook
 from stethoscope.observe.training.budget import Budget
 from stethoscope.observe.training.curves import GrowingCurve
@@ -81,6 +82,8 @@ class State:
         self.hears_keras = False
         """Whether Keras is loaded, and tapped."""
         self.fits: list[FitCall] = []
+        self.capture: Capture | None = None
+        """Copies a few steps so that they can be replayed when the run has ended; None when nothing shall be proven."""
         self.compiled = False
         self.scaling = False
         """Whether a gradient scaler is at work: the loss that is backpropagated is not the loss itself."""

@@ -113,6 +113,8 @@ class StepEar:
             self.state.clip = (place, kind, float(limit))
             if self.state.attentive:
                 self.state.cycles.note("clip", place, f"{kind} {float(limit):g}")
+                if self.state.capture is not None:
+                    self.state.capture.clipped(kind, float(limit))
         if isinstance(norm, Tensor):
             curve = self.state.curve("clip norm", "clip norm", "training")
             if norm.device.type == "cpu":
@@ -139,6 +141,8 @@ class StepEar:
                 entry.step_from = spot(3)
             if not self._in_closure:
                 entry.step_begins()
+            if self.state.capture is not None:
+                self.state.capture.step_begins(entry, self._in_closure, self.state.optimizers)
         if self.state.looking and entry.index not in self._looked_optimizers and "looks" not in self.state.off:
             self.state.take_in_tensors(entry)
             try:
@@ -319,6 +323,8 @@ class StepEar:
             self._losses.close_step()
             if step >= WATCHED_STEPS and not self.state.looking:
                 self.state.budget.spent(self.state.own_seconds)
+            if self.state.capture is not None:
+                self.state.capture.step_ended()
         if self.state.discovering:
             self.state.discovering -= 1
             if not self.state.discovering:

@@ -342,7 +342,7 @@ class Taps:
             self._met.add(module)
             entry = session.forwards.model_called(module, spot(3))
             if entry is not None and session.forwards.listen_to(module, entry):
-                session.forwards.forward_begins(entry, module, args, {})
+                session.forwards.forward_begins(entry, module, args, None)
 
     def _module_ended(self, module: nn.Module, args: Any, output: Any) -> None:
         if self._is_no_real_call(args):

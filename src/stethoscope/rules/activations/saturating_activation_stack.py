@@ -52,7 +52,14 @@ class SaturatingActivationStack(Rule):
     X. Glorot and Y. Bengio, AISTATS 2010, sections 3.1 and 4.2. V. Nair and G. Hinton, ICML 2010 (rectified units).
     """
 
-    explains = ("saturated-activations", "vanishing-gradients")
+    explains = (
+        "saturated-activations",
+        "vanishing-gradients",
+        "loss-not-decreasing",
+        "collapsed-predictions",
+        "no-gain-over-baseline",
+        "learning-rate-too-low",
+    )
     reads = ("losses", "activations", "updates")
 
     fewest_layers = Limit(3, unit="layers that go into a sigmoid or tanh", why="one or two leave enough to learn from")

@@ -70,7 +70,7 @@ class InconsistentPreprocessing(Rule):
     are prepared apart).
     """
 
-    explains = ("overfitting", "no-gain-over-baseline")
+    explains = ("overfitting", "no-gain-over-baseline", "train-eval-mismatch")
     reads = ("losses", "batches", "validation", "samples")
 
     factor = Limit(

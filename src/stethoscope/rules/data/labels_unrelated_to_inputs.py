@@ -66,7 +66,16 @@ class LabelsUnrelatedToInputs(Rule):
     labels, more slowly than true ones.
     """
 
-    explains = ("overfitting", "learning-rate-too-low", "learning-rate-too-high", "no-gain-over-baseline")
+    explains = (
+        "overfitting",
+        "learning-rate-too-low",
+        "learning-rate-too-high",
+        "no-gain-over-baseline",
+        "loss-not-decreasing",
+        "collapsed-predictions",
+        "train-eval-mismatch",
+        "loss-oscillating",
+    )
     reads = ("losses", "batches", "validation", "samples")
 
     relation = Limit(

@@ -9,6 +9,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import StandardizeInputs
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, Inputs, Layer
 from stethoscope.rules.examples import falling, flat, run
@@ -62,8 +63,10 @@ class UnnormalizedInput(Rule):
         "too-few-epochs",
         "saturated-activations",
         "no-gain-over-baseline",
+        "badly-scaled-initialization",
     )
     reads = ("losses", "batches", "activations")
+    treatments = (StandardizeInputs(),)
 
     spread = Limit(
         100,

@@ -10,6 +10,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import ShuffleBatches
 from stethoscope.facts.training import Batches, Doubles, History, LossCall
 from stethoscope.rules.sites import code, place_at
 
@@ -95,6 +96,7 @@ class UnshuffledData(Rule):
         "no-gain-over-baseline",
     )
     reads = ("batches", "losses")
+    treatments = (ShuffleBatches(),)
 
     mixing = Limit(0.5, unit="share of the label pairs of a shuffle", why="random samplers of a few classes mix more")
     resemblance = Limit(0.3, unit="0 for a shuffle, 1 for equal neighbours", why="chance reaches 0.1 in eight batches")

@@ -8,6 +8,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import Clip
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, History
 from stethoscope.facts.weights import OPENING_LOOKS, RECURRENT
@@ -38,6 +39,7 @@ class ExplodingGradients(Rule):
 
     kind = Kind.SYMPTOM
     reads = ("losses", "gradients")
+    treatments = (Clip(1.0),)
     explains = (
         "collapsed-predictions",
         "dying-relu",

@@ -74,6 +74,8 @@ class UnclippedGradients(Rule):
         "loss-oscillating",
         "loss-spike",
         "numerical-instability",
+        "collapsed-predictions",
+        "no-gain-over-baseline",
     )
     reads = ("losses", "gradients", "updates", "loop")
 

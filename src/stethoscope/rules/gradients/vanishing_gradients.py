@@ -38,7 +38,7 @@ class VanishingGradients(Rule):
     """
 
     kind = Kind.SYMPTOM
-    explains = ("collapsed-predictions", "loss-not-decreasing", "too-few-epochs")
+    explains = ("collapsed-predictions", "loss-not-decreasing", "too-few-epochs", "no-gain-over-baseline")
     reads = ("losses", "gradients")
 
     ratio = Limit(

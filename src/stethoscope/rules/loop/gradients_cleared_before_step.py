@@ -7,6 +7,7 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import KeepGradients
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -43,6 +44,7 @@ class GradientsClearedBeforeStep(Rule):
         "no-gain-over-baseline",
     )
     reads = ("loop",)
+    treatments = (KeepGradients(),)
 
     fewest_steps = Limit(3, unit="steps", why="one or two steps may drop their gradients on purpose")
     share = Limit(0.5, unit="share of watched steps", why="gradients dropped now and then are a guard")

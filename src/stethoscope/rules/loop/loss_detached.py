@@ -68,7 +68,17 @@ class LossDetached(Rule):
     PyTorch documentation, "Autograd mechanics" and `torch.Tensor.detach`.
     """
 
-    explains = ("learning-rate-too-low", "missing-backward", "vanishing-gradients")
+    explains = (
+        "learning-rate-too-low",
+        "missing-backward",
+        "vanishing-gradients",
+        "loss-not-decreasing",
+        "collapsed-predictions",
+        "no-gain-over-baseline",
+        "frozen-parameters",
+        "disconnected-parameters",
+        "parameters-not-in-optimizer",
+    )
     reads = ("loop", "gradients")
 
     share = Limit(0.5, unit="share of watched backward passes", why="a rare batch without a loss term has no graph")

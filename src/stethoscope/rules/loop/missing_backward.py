@@ -7,6 +7,7 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import Backpropagate
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -33,8 +34,16 @@ class MissingBackward(Rule):
     PyTorch documentation, "Optimizing Model Parameters".
     """
 
-    explains = ("collapsed-predictions", "learning-rate-too-low", "frozen-parameters", "no-gain-over-baseline")
+    explains = (
+        "collapsed-predictions",
+        "learning-rate-too-low",
+        "frozen-parameters",
+        "no-gain-over-baseline",
+        "loss-not-decreasing",
+        "disconnected-parameters",
+    )
     reads = ("loop",)
+    treatments = (Backpropagate(),)
 
     fewest_steps = Limit(3, unit="steps", why="a step or two before training quieten a schedule's warning")
     share = Limit(0.5, unit="share of watched steps", why="an idle step now and then may be a skipped batch")

@@ -7,6 +7,7 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import TakeSteps
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, Loop, Optimizer
 from stethoscope.rules.sites import at, code, place_at
@@ -42,6 +43,7 @@ class MissingOptimizerStep(Rule):
         "no-gain-over-baseline",
     )
     reads = ("loop",)
+    treatments = (TakeSteps(),)
 
     fewest_passes = Limit(8, unit="backward passes", why="a short run may end before its first step")
     passes_while_running = Limit(256, unit="backward passes", why="more than are accumulated for one step in practice")

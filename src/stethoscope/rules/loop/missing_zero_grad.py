@@ -7,6 +7,7 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import ClearGradients
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -49,8 +50,10 @@ class MissingZeroGrad(Rule):
         "too-few-epochs",
         "saturated-activations",
         "no-gain-over-baseline",
+        "momentum-too-high",
     )
     reads = ("loop",)
+    treatments = (ClearGradients(),)
 
     fewest_steps = Limit(3, unit="steps", why="one step may keep its gradients on purpose")
     share = Limit(0.5, unit="share of compared steps", why="now and then is a choice")

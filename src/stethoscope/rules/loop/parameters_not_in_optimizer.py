@@ -10,6 +10,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import OptimizeAllParameters
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, Layer, Model, Optimizer, Parameter
@@ -92,6 +93,7 @@ class ParametersNotInOptimizer(Rule):
         "no-gain-over-baseline",
     )
     reads = ("loop",)
+    treatments = (OptimizeAllParameters(),)
 
     unreached_share = Limit(0.9, unit="share of the optimizer's tensors", why="a few may wait for a rare branch")
     most_left_behind = Limit(

@@ -7,6 +7,7 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import TrainMode
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, Model
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -57,8 +58,10 @@ class TrainingInEvalMode(Rule):
         "too-few-epochs",
         "saturated-activations",
         "no-gain-over-baseline",
+        "train-eval-mismatch",
     )
     reads = ("loop",)
+    treatments = (TrainMode(),)
 
     fewest_forwards = Limit(8, unit="forward passes", why="a probe or two may run in eval mode on purpose")
     fewest_steps = Limit(8, unit="steps", why="gradients taken after the last step train nothing")

@@ -52,6 +52,7 @@ class ValidationInTrainMode(Rule):
     PyTorch documentation, "Autograd mechanics", section "Evaluation Mode (nn.Module.eval())".
     """
 
+    explains = ("train-eval-mismatch",)
     reads = ("validation",)
 
     long_pass = Limit(8, unit="forward passes", why="one long pass is enough, short ones must come back")

@@ -72,7 +72,7 @@ class ValidationTrainsModel(Rule):
     2023, L1.
     """
 
-    explains = ("training-in-eval-mode",)
+    explains = ("training-in-eval-mode", "train-test-overlap")
     reads = ("loop", "batches")
 
     rounds = Limit(2, unit="stretches of steps, with training between them", why="a single one may be a last training")

@@ -43,6 +43,7 @@ class PaddingInLoss(Rule):
     """
 
     severity = Severity.WARNING
+    explains = ("collapsed-predictions",)
     reads = ("losses", "samples")
 
     share = Limit(0.2, unit="share of the positions", why="less padding shifts the loss by less than its noise")

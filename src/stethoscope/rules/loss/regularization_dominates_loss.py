@@ -71,6 +71,8 @@ class RegularizationDominatesLoss(Rule):
         "learning-rate-too-low",
         "loss-not-decreasing",
         "vanishing-gradients",
+        "collapsed-predictions",
+        "no-gain-over-baseline",
     )
     reads = ("losses",)
 

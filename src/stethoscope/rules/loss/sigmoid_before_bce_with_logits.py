@@ -8,6 +8,7 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import RemoveOutputActivation
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.sites import at, code, place_at
@@ -57,6 +58,7 @@ class SigmoidBeforeBceWithLogits(Rule):
         "no-gain-over-baseline",
     )
     reads = ("losses",)
+    treatments = (RemoveOutputActivation("sigmoid"),)
 
     edge = Limit(0.05, unit="distance from 0 and from 1", why="scores that come this near to both would leave 0..1")
     fewest_calls = Limit(8, unit="watched calls", why="scores of an untrained model may lie in 0..1 for a while")

@@ -9,6 +9,7 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import RemoveOutputActivation
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.sites import at, code, place_at
@@ -53,6 +54,7 @@ class SoftmaxBeforeCrossEntropy(Rule):
         "no-gain-over-baseline",
     )
     reads = ("losses",)
+    treatments = (RemoveOutputActivation("softmax"),)
 
     rows = Limit(0.99, unit="share of rows that sum to 1", why="raw scores never do so row after row")
     fewest_calls = Limit(3, unit="watched calls", why="one batch of an untrained model may be odd")

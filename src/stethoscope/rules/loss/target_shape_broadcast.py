@@ -8,6 +8,7 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Rule
+from stethoscope.core.treatment import ReshapeTarget
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.sites import code, place_at
@@ -51,6 +52,7 @@ class TargetShapeBroadcast(Rule):
         "no-gain-over-baseline",
     )
     reads = ("losses",)
+    treatments = (ReshapeTarget(),)
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the shapes of each loss that training goes through."""

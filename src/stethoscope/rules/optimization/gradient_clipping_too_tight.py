@@ -47,7 +47,13 @@ class GradientClippingTooTight(Rule):
     (limits of half to ten times the average norm).
     """
 
-    explains = ("learning-rate-too-low", "loss-not-decreasing", "too-few-epochs")
+    explains = (
+        "learning-rate-too-low",
+        "loss-not-decreasing",
+        "too-few-epochs",
+        "collapsed-predictions",
+        "no-gain-over-baseline",
+    )
     reads = ("losses", "gradients", "updates")
 
     factor = Limit(20, unit="median gradient norm / limit", why="recipes that clip every step do so by up to about 10")

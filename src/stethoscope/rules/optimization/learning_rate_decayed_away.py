@@ -70,6 +70,9 @@ class LearningRateDecayedAway(Rule):
         "learning-rate-too-low",
         "loss-not-decreasing",
         "too-few-epochs",
+        "frozen-parameters",
+        "collapsed-predictions",
+        "no-gain-over-baseline",
     )
     reads = ("losses",)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import ScaleLearningRate
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.facts.weights import OPENING_LOOKS, RECURRENT, Numbers, middle, update_ratios, weights_by_depth
@@ -76,6 +77,7 @@ class LearningRateTooHigh(Rule):
         "no-gain-over-baseline",
     )
     reads = ("losses", "gradients", "updates")
+    treatments = (ScaleLearningRate(0.1), ScaleLearningRate(0.01), ScaleLearningRate(0.001))
 
     pace = Limit(
         0.1,

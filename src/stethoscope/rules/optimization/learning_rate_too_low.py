@@ -10,6 +10,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import ScaleLearningRate
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, History, Optimizer
 from stethoscope.facts.weights import middle, update_ratios, weights_by_depth
@@ -54,6 +55,7 @@ class LearningRateTooLow(Rule):
 
     explains = ("collapsed-predictions", "loss-not-decreasing", "too-few-epochs", "no-gain-over-baseline")
     reads = ("losses", "gradients", "updates")
+    treatments = (ScaleLearningRate(10), ScaleLearningRate(100), ScaleLearningRate(1000), ScaleLearningRate(10000))
 
     fewest_steps = Limit(50, unit="steps", why="a shorter run may stop before a sound rate shows in the loss")
     pace = Limit(

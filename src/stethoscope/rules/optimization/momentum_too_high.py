@@ -58,6 +58,8 @@ class MomentumTooHigh(Rule):
         "loss-oscillating",
         "loss-spike",
         "numerical-instability",
+        "collapsed-predictions",
+        "no-gain-over-baseline",
     )
     reads = ("losses", "updates")
 

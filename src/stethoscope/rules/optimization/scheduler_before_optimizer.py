@@ -82,6 +82,9 @@ class SchedulerBeforeOptimizer(Rule):
         "learning-rate-too-low",
         "loss-not-decreasing",
         "too-few-epochs",
+        "frozen-parameters",
+        "collapsed-predictions",
+        "no-gain-over-baseline",
     )
     reads = ("loop", "losses", "batches")
 

@@ -65,6 +65,8 @@ class UnnormalizedTarget(Rule):
         "loss-spike",
         "numerical-instability",
         "too-few-epochs",
+        "collapsed-predictions",
+        "no-gain-over-baseline",
     )
     reads = ("losses",)
 

@@ -57,6 +57,8 @@ class WeightDecayTooStrong(Rule):
         "loss-not-decreasing",
         "too-few-epochs",
         "vanishing-gradients",
+        "collapsed-predictions",
+        "no-gain-over-baseline",
     )
     reads = ("losses", "updates")
 

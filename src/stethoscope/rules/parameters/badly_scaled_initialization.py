@@ -88,6 +88,12 @@ class BadlyScaledInitialization(Rule):
         "saturated-activations",
         "vanishing-gradients",
         "train-eval-mismatch",
+        "loss-not-decreasing",
+        "collapsed-predictions",
+        "no-gain-over-baseline",
+        "loss-not-at-chance",
+        "loss-spike",
+        "learning-rate-too-low",
     )
     reads = ("losses", "activations", "updates")
 

@@ -55,7 +55,7 @@ class BatchNormStatisticsUnsettled(Rule):
     `torch.optim.swa_utils.update_bn`.
     """
 
-    explains = ("overfitting", "train-eval-mismatch")
+    explains = ("overfitting", "train-eval-mismatch", "no-gain-over-baseline")
     reads = ("losses", "activations", "validation")
 
     gap = Limit(

@@ -58,7 +58,14 @@ class BatchNormTinyBatch(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("batch-norm-statistics-unsettled", "learning-rate-too-high", "train-eval-mismatch")
+    explains = (
+        "batch-norm-statistics-unsettled",
+        "learning-rate-too-high",
+        "train-eval-mismatch",
+        "loss-oscillating",
+        "no-gain-over-baseline",
+        "loss-not-decreasing",
+    )
     reads = ("losses", "activations")
 
     few = Limit(4, unit="values for each channel", why="on digits 2 lose 37 points of accuracy, 4 lose 6, 16 none")

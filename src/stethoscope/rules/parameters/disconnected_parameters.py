@@ -55,7 +55,13 @@ class DisconnectedParameters(Rule):
     skipped).
     """
 
-    explains = ("frozen-parameters", "learning-rate-too-low")
+    explains = (
+        "frozen-parameters",
+        "learning-rate-too-low",
+        "loss-not-decreasing",
+        "collapsed-predictions",
+        "no-gain-over-baseline",
+    )
     reads = ("loop", "losses")
 
     fewest_steps = Limit(20, unit="steps", why="in a shorter run a part may wait for its turn")

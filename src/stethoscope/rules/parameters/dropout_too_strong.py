@@ -73,7 +73,15 @@ class DropoutTooStrong(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("learning-rate-too-high", "learning-rate-too-low")
+    explains = (
+        "learning-rate-too-high",
+        "learning-rate-too-low",
+        "loss-not-decreasing",
+        "collapsed-predictions",
+        "no-gain-over-baseline",
+        "train-eval-mismatch",
+        "too-few-epochs",
+    )
     reads = ("losses", "validation")
 
     fewest = Limit(0.6, unit="probability to drop", why="up to 0.5 is usual, and underfitting began above 0.6 to 0.7")

@@ -59,6 +59,9 @@ class SymmetricInitialization(Rule):
         "vanishing-gradients",
         "badly-scaled-initialization",
         "frozen-parameters",
+        "loss-not-decreasing",
+        "collapsed-predictions",
+        "no-gain-over-baseline",
     )
     reads = ("losses", "updates")
 

@@ -1,0 +1,313 @@
+"""Captures a few training steps while a run goes on, so that they can be taken again on copies when it has ended.
+
+The model and its optimizer are copied once, before the first step; of the batches at most sixteen are kept, spread
+over the run, as copies. Nothing of the user's is held beyond the step that it belongs to, and a step is only
+captured when it is attended to anyway. Whatever cannot be captured ends the capturing, never the listening.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import math
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from stethoscope.observe.model.ingredients import (
+    OWN_LOSS,
+    CannotCapture,
+    Leaves,
+    Pass,
+    Step,
+    View,
+    copied,
+    leaves_of,
+    tensors_in,
+    view_of,
+)
+
+MOST_STEPS = 16
+MOST_BYTES = 64 << 20
+"""For all batches together."""
+MOST_MODEL_BYTES = 200 << 20
+MOST_PASSES = 16
+"""Forward passes that may belong to one step; more are no accumulation."""
+MOST_DISCARDED = 40
+"""After as many steps in a row that could not be captured, none is tried any more."""
+_LEFT_OUT = ("step", "state", "param_groups", "defaults")
+
+
+def _careful(method: Callable[..., None]) -> Callable[..., None]:
+    """Whatever goes wrong in here ends this step's capturing, with a reason, and nothing else."""
+
+    @functools.wraps(method)
+    def tried(self: Capture, *args: Any, **kwargs: Any) -> None:
+        if not self.is_on or (self.step is None and method.__name__ not in ("forward_begins", "step_begins")):
+            return
+        try:
+            method(self, *args, **kwargs)
+        except CannotCapture as reason:
+            self._discard(str(reason))
+        except Exception as error:
+            self._discard(f"it could not be copied ({type(error).__name__}: {str(error)[:80]})")
+
+    return tried
+
+
+class Capture:
+    """The steps captured so far. The ears of a session tell it what they hear at steps that are attended to."""
+
+    def __init__(self) -> None:
+        self.is_on = True
+        self.steps: list[Step] = []
+        self.reasons: Counter[str] = Counter()
+        """Why steps could not be captured."""
+        self.step: Step | None = None
+        """The step under way."""
+        self.original: tuple[nn.Module, Any] | None = None
+        """Copies of the model and its optimizer, as they were before the first step that was captured."""
+        self.model: Any = None
+        """Entry of the model that was copied."""
+        self.optimizer: Any = None
+        """Entry of its optimizer."""
+        self.copied_at = -1
+        """Step of the run at which they were copied."""
+        self._seen = 0
+        self._stride = 1
+        self._discarded_in_row = 0
+        self._output: Leaves | None = None
+        self._results: list[Tensor] = []
+        self._is_inside = False
+        """Whether the model's forward pass is under way."""
+        self._bad = False
+        """Whether the step under way cannot be captured."""
+        self._is_full = False
+        """Whether it has more forward passes than are kept."""
+
+    # What the ears tell
+
+    @_careful
+    def forward_begins(
+        self, number: int, entry: Any, module: nn.Module, args: Any, kwargs: Any, optimizers: list[Any]
+    ) -> None:
+        """A model is called with gradients on; `kwargs` is None when they are not known."""
+        if self.step is None:
+            if self._bad or self._seen % self._stride:
+                return
+            self.step = Step(number, model=entry)
+        if len(self.step.passes) >= MOST_PASSES:
+            self._is_full = True
+        if self._bad or self._is_full:
+            return
+        if entry is not self.step.model or (self.model is not None and entry is not self.model):
+            raise CannotCapture("several models take part in a step")
+        if entry.wrapper:
+            raise CannotCapture(f"the model is wrapped in {entry.wrapper}")
+        if torch.is_autocast_enabled("cpu") or (torch.cuda.is_available() and torch.is_autocast_enabled("cuda")):
+            raise CannotCapture("it is trained in mixed precision")
+        waiting = self.step.passes[-1] if self.step.passes else None
+        if waiting is not None and not waiting.function:
+            raise CannotCapture("the model is called several times for one loss")
+        if waiting is not None and self.original is None and optimizers:  # no step has been taken so far
+            self.copy_originals(entry, optimizers[0], optimizers, number)
+        size = sum(t.numel() * t.element_size() for _, t in tensors_in((args, kwargs)))
+        if size > MOST_BYTES // 4:
+            raise CannotCapture(f"a batch takes {size >> 20} MB, more than is copied")
+        self._output = None
+        self._is_inside = True
+        self._results.clear()
+        self.step.passes.append(Pass(copied(args), copied(kwargs or {}), module.training, kwargs is not None))
+
+    @_careful
+    def forward_ended(self, output: Any) -> None:
+        """It returned."""
+        self._is_inside = False
+        self._output = leaves_of(output)
+
+    @_careful
+    def loss_called(self, function: str, args: Any, kwargs: Any, result: Tensor) -> None:
+        """A loss function of torch's was called in training."""
+        assert self.step is not None
+        if self._bad or self._is_full:
+            return
+        current = self.step.passes[-1] if self.step.passes else None
+        if self._is_inside:  # the model computes its loss itself
+            return
+        if current is not None and current.function:
+            raise CannotCapture("the loss is put together from several")
+        if current is None or self._output is None:
+            raise CannotCapture("its loss is not computed from one forward pass of one model")
+        given = _signature(function).bind(*args, **kwargs).arguments
+        first, second = given.pop("input", None), given.pop("target", None)
+        if first is None or second is None:
+            raise CannotCapture(f"`{function}` does not compare one output with one target")
+        current.swapped = not first.requires_grad and isinstance(second, Tensor) and second.requires_grad
+        argument, target = (second, first) if current.swapped else (first, second)
+        if isinstance(target, Tensor) and target.requires_grad:
+            raise CannotCapture("the target is computed by what is trained")
+        current.view = view_of(self._output, argument)
+        if current.view is None:
+            raise CannotCapture("what the loss compares is computed from the output in a way that is not known")
+        current.function = function
+        current.target = copied(target)
+        current.options = {name: _option(value) for name, value in given.items()}
+        value = result.detach()
+        current.value = float(value if value.dim() == 0 else value.float().mean())
+        self._output = None
+        self._results.append(result)
+
+    @_careful
+    def backward_begins(self, loss: Any) -> None:
+        """A loss is about to be backpropagated."""
+        assert self.step is not None
+        if self._bad or self._is_full:
+            return
+        current = self.step.passes[-1] if self.step.passes else None
+        if current is not None and not current.function:
+            self._take_own_loss(current)
+        if current is None or not current.function:
+            raise CannotCapture("the loss is not made by one loss function of torch's")
+        if not math.isnan(current.factor):
+            raise CannotCapture("a loss is backpropagated twice")
+        if self._results and loss is self._results[-1]:
+            current.factor = 1.0
+        elif isinstance(loss, Tensor) and loss.numel() == 1 and current.value:
+            current.factor = float(loss.detach()) / current.value
+        else:
+            raise CannotCapture("what is backpropagated is not one loss")
+        self._results.clear()
+
+    def _take_own_loss(self, current: Pass) -> None:
+        """Where a model returns its loss, that is the one number among what it returns."""
+        numbers = [(path, t) for path, t in self._output or () if t.numel() == 1 and t.is_floating_point()]
+        if len(numbers) == 1:
+            (path, value) = numbers[0]
+            current.function, current.view, current.value = OWN_LOSS, View(path, "as it is", ()), float(value)
+        self._output = None
+
+    @_careful
+    def clipped(self, kind: str, limit: float) -> None:
+        """Gradients were clipped."""
+        assert self.step is not None
+        self.step.clip = (kind, limit)
+
+    @_careful
+    def step_begins(self, entry: Any, has_closure: bool, optimizers: list[Any]) -> None:
+        """An optimizer is about to step."""
+        if has_closure:
+            raise CannotCapture("the optimizer is given a closure")
+        if self.step is not None and self.step.passes and not self._bad:
+            self.copy_originals(self.step.model, entry, optimizers, self.step.number)
+
+    def step_ended(self) -> None:
+        """The run's step is complete."""
+        if not self.is_on:
+            return
+        step, bad, is_full = self.step, self._bad, self._is_full
+        self.step, self._output, self._bad, self._is_full = None, None, False, False
+        self._results.clear()
+        self._seen += 1
+        if bad or step is None:
+            return
+        if is_full:
+            self._note(f"more than {MOST_PASSES} forward passes belong to one step")
+            return
+        if any(not math.isnan(each.factor) for each in step.passes):  # others were not trained on
+            step.passes = [each for each in step.passes if not math.isnan(each.factor)]
+        if not step.passes or not all(each.function for each in step.passes):
+            self._note("the loss is not made by one loss function of torch's")
+            return
+        self._discarded_in_row = 0
+        self.steps.append(step)
+        while len(self.steps) > MOST_STEPS or (sum(s.size for s in self.steps) > MOST_BYTES and len(self.steps) > 1):
+            # The first one stays: it was taken with the weights that were copied.
+            del self.steps[1::2]
+            self._stride *= 2
+
+    def step_without_optimizer(self) -> None:
+        """The run is over and its optimizer never stepped: what was heard as one step is one for each pass."""
+        assert self.step is not None
+        complete = [each for each in self.step.passes if each.function]
+        self.steps = [Step(self.step.number, [each], model=self.step.model) for each in complete]
+        self.step = None
+
+    # What is kept
+
+    def copy_originals(self, model: Any, optimizer: Any, optimizers: list[Any], number: int) -> None:
+        """Copy a model and its optimizer, unless that was done."""
+        if len([each for each in optimizers if each.steps or each is optimizer]) > 1:
+            raise CannotCapture("several optimizers take part")
+        if self.original is not None:
+            return
+        module, torch_optimizer = model.module(), optimizer.optimizer()
+        if module is None or torch_optimizer is None:
+            raise CannotCapture("the model or its optimizer is gone")
+        size = sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()))
+        if size > MOST_MODEL_BYTES:
+            raise CannotCapture(f"the model takes {size >> 20} MB, more than is copied")
+        device = next(module.parameters()).device
+        if device.type == "cuda" and torch.cuda.mem_get_info(device)[0] < 8 * size:
+            raise CannotCapture("there is too little room on the accelerator for copies")
+        self.original = copy_of(module, torch_optimizer)
+        self.model, self.optimizer, self.copied_at = model, optimizer, number
+
+    def _discard(self, why: str) -> None:
+        """This step cannot be captured."""
+        self._bad = True
+        self._output = None
+        self._results.clear()
+        if self.step is not None:
+            self.step.passes.clear()
+        self._note(why)
+
+    def _note(self, why: str) -> None:
+        self.reasons[why] += 1
+        self._discarded_in_row += 1
+        if self._discarded_in_row >= MOST_DISCARDED:
+            self.is_on = False
+            self.step = None
+            self.steps.clear()
+
+
+def copy_of(module: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
+    """A model and its optimizer, copied so that the copied optimizer holds the copied parameters.
+
+    Hooks stay behind, those of torch's own (weight normalization) excepted: they may write to what is the user's.
+    """
+    memo: dict[int, Any] = {}
+    for part in module.modules():
+        for value in vars(part).values():
+            if isinstance(value, Tensor) and value.grad_fn is not None:  # kept from the last forward pass
+                memo[id(value)] = value.detach().clone()
+    new, again = copy.deepcopy((module, optimizer), memo)
+    for key, value in vars(optimizer).items():
+        if key not in vars(again) and key not in _LEFT_OUT and not callable(value):
+            again.__dict__[key] = copy.deepcopy(value, memo)
+    for part in new.modules():
+        for name, table in vars(part).items():
+            if name.endswith("_hooks") and isinstance(table, dict):
+                for number, hook in list(table.items()):
+                    if not _is_of_torch(hook):
+                        del table[number]
+    return new, again
+
+
+def _is_of_torch(hook: Any) -> bool:
+    return (getattr(hook, "__module__", None) or type(hook).__module__ or "").startswith("torch.")
+
+
+@functools.cache
+def _signature(function: str) -> inspect.Signature:
+    return inspect.signature(getattr(F, function))
+
+
+def _option(value: Any) -> Any:
+    if isinstance(value, Tensor) and value.requires_grad:
+        raise CannotCapture("the loss has parameters of its own")
+    return copied(value)
