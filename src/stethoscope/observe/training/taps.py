@@ -30,7 +30,7 @@ from stethoscope.observe.training.keras_taps import KerasTaps
 from stethoscope.observe.training.losses import FUNCTIONS
 from stethoscope.observe.training.replacing import Replacement, hidden_in_warnings
 from stethoscope.observe.training.session import Session
-from stethoscope.observe.training.sites import Spot, is_users, spot
+from stethoscope.observe.training.sites import Spot, is_called_by_user, spot
 
 _is_compiling = torch.compiler.is_compiling
 _transform = torch._C._functorch.peek_interpreter_stack
@@ -428,7 +428,7 @@ class Taps:
         def make(original: Any) -> Any:
             @functools.wraps(original)
             def enter(context: Any) -> Any:
-                if not forwards.hears and not (state.compiled and _is_compiling()) and _is_called_by_user():
+                if not forwards.hears and not (state.compiled and _is_compiling()) and is_called_by_user():
                     state.quiet = False
                     forwards.wake()
                 return original(context)
@@ -488,14 +488,6 @@ class Taps:
             "layers inside a compiled model are not listened to (hooks would change what is compiled); "
             "its parameters, gradients, updates and losses are"
         )
-
-
-def _is_called_by_user() -> bool:
-    """Whether gradients are switched off by the user's own code, and not inside of torch (clipping does so)."""
-    frame = sys._getframe(2)
-    if frame.f_code.co_name == "decorate_context":
-        return not getattr(frame.f_locals.get("func"), "__module__", "torch.").startswith("torch.")
-    return is_users(frame.f_code)
 
 
 def _first_argument(report: Report, args: Any, kwargs: Any, result: Any) -> None:
