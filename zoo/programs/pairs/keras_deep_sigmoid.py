@@ -1,7 +1,5 @@
 # fault: vanishing-gradients
-# ruff: noqa: F821
-"""Eight sigmoid layers that learn nothing."""
-
+# about: Eight sigmoid layers that learn nothing.
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -25,4 +23,5 @@ model.compile(
     metrics=["accuracy"],
 )
 model.fit(x, y, epochs=10, batch_size=64, verbose=0)
-print(model.evaluate(x, y, verbose=0))
+result = model.evaluate(x, y, verbose=0)
+print('metric accuracy', result[1], 'higher')

@@ -1,7 +1,5 @@
 # fault: learning-rate-too-high
-# ruff: noqa: F821
-"""loss: nan from the second epoch on."""
-
+# about: loss: nan from the second epoch on.
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -25,4 +23,5 @@ model.compile(
     optimizer=keras.optimizers.SGD(learning_rate=2.0),  # fix: optimizer=keras.optimizers.SGD(learning_rate=0.01),
 )
 model.fit(X, y, epochs=15, batch_size=32, verbose=0)
-print(model.evaluate(X, y, verbose=0))
+result = model.evaluate(X, y, verbose=0)
+print('metric loss', result if isinstance(result, float) else result[0], 'lower')

@@ -1,7 +1,5 @@
 # fault: bce-without-sigmoid
-# ruff: noqa: F821
-"""binary_crossentropy of 5 and more that hardly moves."""
-
+# about: binary_crossentropy of 5 and more that hardly moves.
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -20,4 +18,5 @@ model.add(layers.Dense(16, activation="relu"))
 model.add(layers.Dense(1))  # fix: model.add(layers.Dense(1, activation="sigmoid"))
 model.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
 model.fit(X, y, epochs=12, batch_size=32, validation_split=0.2, verbose=0)
-print(model.evaluate(X, y, verbose=0))
+result = model.evaluate(X, y, verbose=0)
+print('metric accuracy', result[1], 'higher')

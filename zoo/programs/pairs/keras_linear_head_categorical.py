@@ -1,7 +1,5 @@
 # fault: cross-entropy-without-softmax
-# ruff: noqa: F821
-"""A convolutional network with one-hot labels that does not learn: relu on its last layer."""
-
+# about: A convolutional network with one-hot labels that does not learn: relu on its last layer.
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -26,4 +24,5 @@ model = keras.Sequential(
 )
 model.compile(optimizer=keras.optimizers.Adam(0.001), loss="categorical_crossentropy", metrics=["accuracy"])
 model.fit(x, y, epochs=8, batch_size=64, validation_split=0.15, verbose=0)
-print(model.evaluate(x, y, verbose=0))
+result = model.evaluate(x, y, verbose=0)
+print('metric accuracy', result[1], 'higher')

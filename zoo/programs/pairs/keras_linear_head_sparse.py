@@ -1,7 +1,5 @@
 # fault: cross-entropy-without-softmax
-# ruff: noqa: F821
-"""Loss of 2 to 14 that jumps, accuracy of a guess: the last layer has no activation."""
-
+# about: Loss of 2 to 14 that jumps, accuracy of a guess: the last layer has no activation.
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -21,4 +19,5 @@ model.add(layers.Dense(32, activation="relu"))
 model.add(layers.Dense(10))  # fix: model.add(layers.Dense(10, activation="softmax"))
 model.compile(loss="sparse_categorical_crossentropy", optimizer="adam", metrics=["accuracy"])
 model.fit(x, y, epochs=8, batch_size=32, verbose=0)
-print(model.evaluate(x, y, verbose=0))
+result = model.evaluate(x, y, verbose=0)
+print('metric accuracy', result[1], 'higher')

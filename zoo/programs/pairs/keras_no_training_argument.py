@@ -1,7 +1,5 @@
 # fault: training-in-eval-mode
-# ruff: noqa: F821
-"""Batch normalization that never learns its statistics: a loop that calls model(x) without training=True."""
-
+# about: Batch normalization that never learns its statistics: a loop that calls model(x) without training=True.
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -34,4 +32,4 @@ for epoch in range(8):
         gradients = [v.value.grad for v in model.trainable_weights]
         with torch.no_grad():
             optimizer.apply(gradients, model.trainable_weights)
-print(f"loss {float(loss):.4f}")
+print('metric loss', float(loss), 'lower')

@@ -1,7 +1,5 @@
 # fault: loss-unfit-for-task
-# ruff: noqa: F821
-"""Accuracy that never changes: a softmax over one unit."""
-
+# about: Accuracy that never changes: a softmax over one unit.
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -20,4 +18,5 @@ model.add(layers.Dense(16, activation="relu"))
 model.add(layers.Dense(1, activation="softmax"))  # fix: model.add(layers.Dense(1, activation="sigmoid"))
 model.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
 model.fit(X, y, epochs=12, batch_size=16, validation_split=0.2, verbose=0)
-print(model.evaluate(X, y, verbose=0))
+result = model.evaluate(X, y, verbose=0)
+print('metric accuracy', result[1], 'higher')

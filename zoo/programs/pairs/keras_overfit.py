@@ -1,7 +1,5 @@
 # fault: overfitting
-# ruff: noqa: F821
-"""Training accuracy of 1.0 while val_loss climbs: a large network on 120 rows with some labels wrong."""
-
+# about: Training accuracy of 1.0 while val_loss climbs: a large network on 120 rows with some labels wrong.
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -31,4 +29,5 @@ stop = keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
 checks = []  # fix: checks = [stop]
 held_out = (x_test, y_test)
 model.fit(x_train, y_train, epochs=60, validation_data=held_out, validation_batch_size=400, callbacks=checks, verbose=0)
-print(model.evaluate(x_test, y_test, verbose=0))
+result = model.evaluate(x_test, y_test, verbose=0)
+print('metric accuracy', result[1], 'higher')

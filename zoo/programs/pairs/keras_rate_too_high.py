@@ -1,7 +1,5 @@
 # fault: learning-rate-too-high
-# ruff: noqa: F821
-"""Accuracy of 10 % on digits, whatever the epochs: Adam with a rate of 1."""
-
+# about: Accuracy of 10 % on digits, whatever the epochs: Adam with a rate of 1.
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -25,4 +23,5 @@ model = keras.Sequential(
 opt = keras.optimizers.Adam(learning_rate=1.0)  # fix: opt = keras.optimizers.Adam(learning_rate=0.001)
 model.compile(optimizer=opt, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 model.fit(x, y, epochs=8, batch_size=64, validation_split=0.2, verbose=0)
-print(model.evaluate(x, y, verbose=0))
+result = model.evaluate(x, y, verbose=0)
+print('metric accuracy', result[1], 'higher')

@@ -1,7 +1,5 @@
 # fault: learning-rate-too-low
-# ruff: noqa: F821
-"""The loss is the same after every epoch."""
-
+# about: The loss is the same after every epoch.
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -26,4 +24,5 @@ def create_model():
 
 model = create_model()
 model.fit(x, y, epochs=8, batch_size=32, validation_split=0.2, verbose=0)
-print(model.evaluate(x, y, verbose=0))
+result = model.evaluate(x, y, verbose=0)
+print('metric accuracy', result[1], 'higher')

@@ -1,7 +1,5 @@
 # fault: unnormalized-input
-# ruff: noqa: F821
-"""Wine is not learned: raw columns from 0.1 to 1,700."""
-
+# about: Wine is not learned: raw columns from 0.1 to 1,700.
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -25,4 +23,5 @@ model.compile(
     optimizer=keras.optimizers.SGD(learning_rate=0.05), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
 )
 model.fit(X_train, y_train, epochs=30, batch_size=16, validation_data=(X_test, y_test), verbose=0)
-print(model.evaluate(X_test, y_test, verbose=0))
+result = model.evaluate(X_test, y_test, verbose=0)
+print('metric accuracy', result[1], 'higher')

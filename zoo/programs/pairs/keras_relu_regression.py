@@ -1,7 +1,5 @@
 # fault: output-activation-limits-range
-# ruff: noqa: F821
-"""A regression whose loss stays at half of the variance: a relu on the output and standardized targets."""
-
+# about: A regression whose loss stays at half of the variance: a relu on the output and standardized targets.
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -21,4 +19,5 @@ model.add(layers.Dense(32, activation="relu"))
 model.add(layers.Dense(1, activation="relu"))  # fix: model.add(layers.Dense(1))
 model.compile(loss="mean_squared_error", optimizer="adam", metrics=["mae"])
 model.fit(X, y, epochs=30, batch_size=16, validation_split=0.2, verbose=0)
-print(model.evaluate(X, y, verbose=0))
+result = model.evaluate(X, y, verbose=0)
+print('metric loss', result if isinstance(result, float) else result[0], 'lower')

@@ -1,7 +1,5 @@
 # fault: sigmoid-before-bce-with-logits
-# ruff: noqa: F821
-"""The loss of a binary classifier stops at 0.48."""
-
+# about: The loss of a binary classifier stops at 0.48.
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -21,4 +19,4 @@ outputs = layers.Dense(1, activation="sigmoid")(hidden)  # fix: outputs = layers
 model = keras.Model(inputs, outputs)
 model.compile(optimizer="adam", loss=keras.losses.BinaryCrossentropy(from_logits=True))
 history = model.fit(X, y, epochs=15, batch_size=16, validation_split=0.2, verbose=0)
-print(f"loss {history.history['loss'][-1]:.3f}")
+print('metric loss', history.history['loss'][-1], 'lower')

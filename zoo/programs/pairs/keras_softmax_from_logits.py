@@ -1,7 +1,5 @@
 # fault: softmax-before-cross-entropy
-# ruff: noqa: F821
-"""Digits stay near 60 % with a softmax layer and from_logits=True."""
-
+# about: Digits stay near 60 % with a softmax layer and from_logits=True.
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -28,4 +26,5 @@ model.compile(
     metrics=["accuracy"],
 )
 model.fit(x_train, y_train, epochs=8, batch_size=32, validation_data=(x_test, y_test), verbose=0)
-print(model.evaluate(x_test, y_test, verbose=0))
+result = model.evaluate(x_test, y_test, verbose=0)
+print('metric accuracy', result[1], 'higher')

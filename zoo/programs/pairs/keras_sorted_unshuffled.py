@@ -1,7 +1,5 @@
 # fault: unshuffled-data
-# ruff: noqa: F821
-"""Sorted classes and shuffle=False."""
-
+# about: Sorted classes and shuffle=False.
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -24,4 +22,5 @@ model.compile(
 )
 # add: model.fit(x, y, epochs=10, batch_size=32, verbose=0)
 model.fit(x, y, epochs=10, batch_size=32, shuffle=False, verbose=0)  # fix:
-print(model.evaluate(x, y, verbose=0))
+result = model.evaluate(x, y, verbose=0)
+print('metric accuracy', result[1], 'higher')

@@ -98,7 +98,10 @@ class StreamBook:
             reference = weakref.ref(data)
         except TypeError:  # a list
             return -1
-        samples = len(data) if hasattr(data, "__len__") else 0
+        try:
+            samples = len(data)
+        except Exception:  # it has no length, or cannot tell: that is the script's affair
+            samples = 0
         self._sources.append(Source(reference, place, samples, shuffled))
         return len(self._sources) - 1
 
