@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stethoscope.core.finding import Diagnosis, Finding, Kind, Place, Severity, Sureness
 from stethoscope.diagnose.live import FEWEST_STEPS, Live, in_a_line
 
@@ -50,3 +52,11 @@ def test_what_is_likely_waits_for_enough_steps() -> None:
 
 def test_a_note_is_left_to_the_report() -> None:
     assert not Live().news(_diagnosis(_finding("dying-relu", Sureness.CERTAIN, Severity.NOTE)), 500)
+
+
+def test_a_symptom_that_is_likely_is_left_to_the_report() -> None:
+    live = Live()
+    symptom = replace(LIKELY, kind=Kind.SYMPTOM)
+
+    assert not live.news(_diagnosis(symptom), 240)
+    assert not live.news(_diagnosis(symptom), 480)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stethoscope.core.finding import Announcement, Diagnosis, Finding, Severity, Sureness
+from stethoscope.core.finding import Announcement, Diagnosis, Finding, Kind, Severity, Sureness
 
 FIRST_STEP = 60
 """Steps before the first verdict: by then the loop has been watched in full for 50 of them."""
@@ -21,8 +21,8 @@ class Live:
     def news(self, diagnosis: Diagnosis, steps: int) -> tuple[Announcement, ...]:
         """What is to be said now.
 
-        A finding that is certain is said at once, any other one when it stands at two verdicts in a row; notes are
-        for the report, and each rule speaks once.
+        A finding that is certain is said at once; an error with a likely cause when it stands at two verdicts in a row.
+        All else is for the report: a healthy run that has just begun shows symptoms, too. Each rule speaks once.
         """
         leading = [finding for finding in diagnosis.findings if finding.severity is not Severity.NOTE]
         said = {one.rule for one in self.announced}
@@ -38,7 +38,8 @@ class Live:
     def _stands(self, finding: Finding, steps: int) -> bool:
         if finding.sureness is Sureness.CERTAIN:
             return True
-        return steps >= FEWEST_STEPS and finding.rule in self._before
+        is_grave = finding.kind is Kind.CAUSE and finding.severity is Severity.ERROR
+        return is_grave and steps >= FEWEST_STEPS and finding.rule in self._before
 
 
 def in_a_line(one: Announcement) -> str:

@@ -30,6 +30,10 @@ def _jumping(at: ArrayLike, to: float, steps: int = 200, end: float = 0.2) -> Do
     return values
 
 
+FEWEST_ROWS = 4
+"""The loss of one or two samples varies by its own size; that of a batch is a mean."""
+
+
 class LossSpike(Rule):
     """The loss of single steps is many times that of the steps around them.
 
@@ -70,6 +74,9 @@ class LossSpike(Rule):
         progress, curve = progress_of(seen), seen.curve("loss")
         if curve is None or not progress.known or curve.values.size < self.fewest_steps:
             yield self.cannot_tell(f"fewer than {self.fewest_steps:g} values of a training loss were seen")
+            return
+        if seen.batches.sizes.size and np.median(seen.batches.sizes) < FEWEST_ROWS:
+            yield self.cannot_tell(f"in batches of fewer than {FEWEST_ROWS} samples each odd sample is a spike")
             return
         if progress.ended_nonfinite or not progress.reference > 0 or len(seen.loop.backward_sites) > 1:
             return

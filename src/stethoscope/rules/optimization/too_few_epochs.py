@@ -49,6 +49,11 @@ def _line(start: float, end: float, steps: int = 60, kept: float = 1.0) -> Doubl
     return values
 
 
+HARDLY = 0.9
+"""A loss that ends above this share of where learning begins has hardly left guessing. One that has learned more may be
+a run that was stopped early on purpose, or a task (language) whose loss cannot come near 0: a note."""
+
+
 class TooFewEpochs(Rule):
     """Training stops while the loss still falls as fast as it did before.
 
@@ -104,6 +109,7 @@ class TooFewEpochs(Rule):
         times = int(np.clip(round(1 + more * 3 / steps), 3, 10))
         return self.finding(
             f"training stops after {steps:,} steps while the loss still falls",
+            severity=Severity.WARNING if progress.end >= HARDLY * progress.reference else Severity.NOTE,
             place=place_at(curve.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=[
                 Evidence(
