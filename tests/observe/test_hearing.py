@@ -291,3 +291,20 @@ def test_everything_of_torch_is_as_before_after_listening(listening: Any) -> Non
     assert [getattr(owner, name) for owner, name in places] == before
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert not nn.modules.module._global_forward_hooks
+
+
+@pytest.mark.parametrize(
+    ("options", "known"),
+    [({}, True), ({"label_smoothing": 0.1}, False), ({"weight": torch.tensor([1.0, 2.0, 3.0])}, False)],
+)
+def test_the_chance_level_is_known_where_nothing_is_weighted(listening: Any, options: Any, known: bool) -> None:
+    history = _heard(listening, _classifier(), lambda out, y: F.cross_entropy(out, y, **options))
+
+    assert np.isfinite(history.losses[0].chance) == known
+
+
+def test_the_class_that_is_left_out_is_no_part_of_the_chance_level(listening: Any) -> None:
+    history = _heard(listening, _classifier(), lambda out, y: F.cross_entropy(out, y, ignore_index=2))
+    counts = np.array(history.losses[0].class_counts[:2]) / sum(history.losses[0].class_counts[:2])
+
+    assert history.losses[0].chance == pytest.approx(-(counts * np.log(counts)).sum())

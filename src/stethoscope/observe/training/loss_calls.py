@@ -13,7 +13,7 @@ from torch import Tensor
 from stethoscope.observe.training.answers import accuracy
 from stethoscope.observe.training.graph import made_by
 from stethoscope.observe.training.keras_losses import Compared
-from stethoscope.observe.training.losses import CROSS_ENTROPIES, LossEntry, ignored_class, reduction_of
+from stethoscope.observe.training.losses import CROSS_ENTROPIES, LossEntry, ignored_class, reduction_of, weighs
 from stethoscope.observe.training.sites import Spot, called_from_keras, spot
 from stethoscope.observe.training.state import State
 from stethoscope.observe.training.validation import ACCURACY_CALLS
@@ -122,6 +122,9 @@ class LossEar:
     ) -> None:
         entry = self._training_call(function, spot(4), result)
         entry.reduction = reduction_of(kwargs, args, result)
+        if function in CROSS_ENTROPIES:
+            entry.left_out = ignored_class(args, kwargs)
+        entry.is_weighted = entry.is_weighted or weighs(function, args, kwargs)
         self._see(entry, output, target if isinstance(target, Tensor) else None, args, kwargs)
         if self.state.capture is not None:
             self.state.capture.loss_called(function, args, kwargs, result)

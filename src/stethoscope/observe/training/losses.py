@@ -92,6 +92,10 @@ class LossEntry:
     labels: int = 0
     answers: Answers = field(default_factory=Answers)
     raised: str = ""
+    left_out: int = -100
+    """The class that the loss does not count."""
+    is_weighted: bool = False
+    """Whether classes, samples or labels are weighted or smoothed: what guessing would give is not known then."""
     held_out_counts: Any = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def see_held_out(self, output: Tensor, target: Tensor) -> None:
@@ -228,11 +232,18 @@ class LossEntry:
 
     def chance(self) -> float:
         """The value of this loss for the best answer that ignores the input."""
+        if self.is_weighted:
+            return math.nan
         computes = self.computes
         if computes in (*CROSS_ENTROPIES, "categorical") and self.class_counts.sum() > 0:
             if self.target_rows_one_hot != self.target_rows:
                 return math.nan
-            share = self.class_counts[self.class_counts > 0] / self.class_counts.sum()
+            counted = self.class_counts.copy()
+            if 0 <= self.left_out < counted.size:
+                counted[self.left_out] = 0
+            if not counted.any():
+                return math.nan
+            share = counted[counted > 0] / counted.sum()
             return float(-(share * np.log(share)).sum())
         if not self.target_count:
             return math.nan
@@ -323,6 +334,20 @@ def ignored_class(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
     if isinstance(weight, Tensor) and weight.numel() and float(weight.min()) == 0:
         return int(weight.argmin())
     return int(kwargs.get("ignore_index", args[4] if len(args) > 4 else -100))
+
+
+def weighs(function: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call weighs classes or samples differently, or smooths the labels."""
+    tensors = [
+        value for value in (*args[2:], kwargs.get("weight"), kwargs.get("pos_weight")) if isinstance(value, Tensor)
+    ]
+    for weight in tensors:
+        kept = weight[weight != 0] if weight.device.type == "cpu" else weight
+        if weight.device.type != "cpu" or (kept.numel() and bool((kept != kept.reshape(-1)[0]).any())):
+            return True
+        if function.startswith("binary") and kept.numel() and float(kept.reshape(-1)[0]) != 1:
+            return True
+    return function == "cross_entropy" and bool(kwargs.get("label_smoothing", args[7] if len(args) > 7 else 0))
 
 
 def reduction_of(kwargs: dict[str, Any], args: tuple[Any, ...], result: Tensor) -> str:
