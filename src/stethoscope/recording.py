@@ -28,6 +28,7 @@ from stethoscope.observe.arguments import ArgumentTap
 from stethoscope.observe.environment import describe_hardware
 from stethoscope.render.html import to_html
 from stethoscope.render.json import json_text, to_json, tool_version
+from stethoscope.rules import all_rules
 from stethoscope.store.writer import RunWriter
 
 if TYPE_CHECKING:
@@ -155,6 +156,7 @@ class Recording:
                 capture=self._proves,
             )
             self._taps, self._loaders = Taps(session), LoaderTap()
+            all_rules()  # found now, so that no verdict has to wait for them
             self._taps.put_on()
             self._loaders.put_on(session)
             os.register_at_fork(after_in_child=self._leave_child)

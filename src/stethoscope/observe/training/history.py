@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from stethoscope.observe.training.state import State
 
 
-def history_of(state: State, *, finished: bool = True, ended_by: str = "", with_curves: bool = True) -> History:
+def history_of(
+    state: State, *, finished: bool = True, ended_by: str = "", with_curves: bool = True, thorough: bool = True
+) -> History:
     """Everything that a session has heard so far.
 
-    Without curves, their points and the telemetry are left out: the store has them already.
+    Without curves, their points and the telemetry are left out: the store has them already. Without being thorough,
+    what takes long to work out is left for the end.
     """
     parameters = _parameters(state)
     if with_curves:
@@ -45,7 +48,7 @@ def history_of(state: State, *, finished: bool = True, ended_by: str = "", with_
         inputs=tuple(entry.fact(state.book.models[entry.model].first_layer) for entry in state.batches.inputs.values()),
         held_out_inputs=state.samples.held_out_inputs(),
         batches=state.batches.facts(),
-        samples=state.samples.facts(len(state.book.models), judged=with_curves),
+        samples=state.samples.facts(len(state.book.models), judged=with_curves and thorough),
         held_out=state.samples.held_out(),
         tokens=state.tokens.facts(),
         units=state.looker.unit_facts(max(0, state.steps - 1)),

@@ -83,7 +83,9 @@ class Session:
 
     def _give_verdict(self) -> None:
         if self._verdict is not None:
-            self._verdict(self.history(finished=False))
+            self.steps.settle()
+            self.steps.finish_looks()
+            self._verdict(history_of(self.state, finished=False, thorough=False))
 
     def end(self) -> None:
         """Listening ends: finish what is under way and put everything of torch's back."""
