@@ -17,7 +17,7 @@ RULES = [pytest.param(rule, id=rule.name) for rule in all_rules() if hasattr(rul
 def skip_without_keras(rule: type[Rule]) -> None:
     """Some faults are made in Keras only."""
     if "import keras" in rule.bug.text and find_spec("keras") is None:
-        pytest.skip("Keras is not installed")
+        pytest.skip("Keras is not installed; `make test` installs it")
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -20,7 +20,7 @@ class Treatment:
 
     def words(self, rate: float | None = None) -> str:
         """What is changed, as the beginning of a sentence; `rate` is the run's learning rate, where it is known."""
-        raise NotImplementedError
+        raise NotImplementedError  # each treatment below says its own
 
 
 @dataclass(frozen=True)
