@@ -25,6 +25,8 @@ import torch
 from listeners import Listener, Stethoscope, listeners
 from workloads import WORKLOADS, Workload, workload
 
+SLOWEST = 4
+"""Every listener's block has as many steps as the bare loop's, unless that would take this many times as long."""
 MEMORY_STEPS_S = 6.0
 COMPILED = ("MLP", "transformer")
 """Workloads that are also compiled: the others take minutes to compile."""
@@ -42,7 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--only", choices=WORKLOADS, help="one workload")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a block")
+    parser.add_argument("--seconds", type=float, default=2.0, help="length of a block of the bare loop")
     parser.add_argument("--without-peers", action="store_true", help="Stethoscope and the bare loop only")
     parser.add_argument("--memory-of", nargs=2, metavar=("WORKLOAD", "LISTENER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -66,7 +68,8 @@ def main() -> None:
 def measure(work: Workload, present: list[Listener], rounds: int, seconds: float) -> dict[str, list[StepTime]]:
     """Step times of each listener, a block for each round."""
     times = defaultdict(list)
-    steps = {one.name: steps_within(work, one, seconds) for one in present}
+    bare = steps_within(work, present[0], seconds)
+    steps = {one.name: min(bare, steps_within(work, one, SLOWEST * seconds)) for one in present}
     for _ in range(rounds):
         for one in random.sample(present, len(present)):
             times[one.name].append(block(work, one, steps[one.name]))

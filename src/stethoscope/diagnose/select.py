@@ -66,6 +66,8 @@ def read_limits(settings: Mapping[str, object], rules: Sequence[type[Rule]] | No
 
 def check_limits(limits: Mapping[str, Mapping[str, float]], rules: Sequence[type[Rule]]) -> None:
     """Raises: UsageError when a rule or one of its limits does not exist."""
+    if not limits:
+        return
     known = {rule.name: rule.limits() for rule in rules}
     for rule, values in limits.items():
         if rule not in known:

@@ -370,7 +370,7 @@ class Birth:
 class Sampling:
     """How the run was listened to: what was sampled, and how often."""
 
-    values_per_layer: int = 1024
+    values_per_layer: int = 512
     values_per_parameter: int = 256
     budget: float = 0.01
     """Share of the training time that may be spent, 0..1."""

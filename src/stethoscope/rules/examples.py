@@ -1,8 +1,12 @@
-"""Small made-up histories, for the examples that stand beside each rule."""
+"""Small made-up histories, for the examples that stand beside each rule.
+
+What is equal is shared: the examples of all rules are made whenever the rules are loaded, beside the user's model.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +19,7 @@ from stethoscope.facts.training import (
     Doubles,
     Floats,
     History,
+    Integers,
     Layer,
     LossCall,
     Optimizer,
@@ -38,6 +43,30 @@ def falling(start: float, end: float, steps: int = 200) -> Doubles:
         1 + 0.01 * np.sin(np.arange(steps) * 2.4)
     )
     return values
+
+
+@lru_cache(maxsize=64)
+def _steps(count: int) -> Integers:
+    steps = np.arange(count)
+    steps.flags.writeable = False
+    return steps
+
+
+@lru_cache(maxsize=16)
+def _network(weights: int) -> tuple[tuple[Layer, ...], tuple[Parameter, ...]]:
+    """Linear layers `0`, `2`, `4`, ..., and their weights."""
+    return (
+        tuple(Layer(f"{2 * i}", "Linear", order=2 * i, parameters=(i,)) for i in range(weights)),
+        tuple(Parameter(f"{2 * i}.weight", (64, 64), layer=i, optimizer=0) for i in range(weights)),
+    )
+
+
+@lru_cache(maxsize=16)
+def _unseen(looks: int, weights: int) -> Floats:
+    """Layer statistics of which nothing is known."""
+    table = np.full((looks, weights, len(LAYER_STATISTICS)), np.nan, np.float32)
+    table.flags.writeable = False
+    return table
 
 
 def run(
@@ -67,22 +96,21 @@ def run(
     """
     values = np.asarray(loss, np.float64)
     table = _statistics(weights, update_ratio=updates, gradient_rms=gradients, descent=descent)
-    curves = [Curve("training loss", "loss", "training", np.arange(values.size), values)]
+    curves = [Curve("training loss", "loss", "training", _steps(values.size), values)]
     curves.append(Curve("learning rate", "learning rate", "training", np.zeros(1, np.int64), np.array([rate])))
     seen = np.asarray(norms, np.float64)
     if seen.size:
-        curves.append(Curve("gradient norm", "norm", "training", np.arange(seen.size), seen))
+        curves.append(Curve("gradient norm", "norm", "training", _steps(seen.size), seen))
+    layers, parameters = _network(weights)
     line = f"optimizer = torch.optim.{kind}(model.parameters(), lr={rate:g})"
     return History(
         steps=values.size,
-        layers=tuple(Layer(f"{2 * i}", "Linear", order=2 * i, parameters=(i,)) for i in range(weights)),
-        parameters=tuple(Parameter(f"{2 * i}.weight", (64, 64), layer=i, optimizer=0) for i in range(weights)),
+        layers=layers,
+        parameters=parameters,
         optimizers=(Optimizer(kind, Site("train.py", 16, "", line), groups=({"lr": rate},), steps=values.size),),
         losses=(LossCall("cross_entropy", training_calls=50, chance=chance),),
         curves=tuple(curves),
-        telemetry=Telemetry(
-            np.arange(len(table)), np.full((len(table), weights, len(LAYER_STATISTICS)), np.nan, np.float32), table
-        ),
+        telemetry=Telemetry(_steps(len(table)), _unseen(len(table), weights), table),
     )
 
 

@@ -32,7 +32,8 @@ from stethoscope.observe.training.reduction import SLOTS, Look, layer_table, par
 from stethoscope.observe.training.sampling import as_array, coprime_stride, sampled_rows
 from stethoscope.observe.training.symmetry import follow_units
 
-VALUES_PER_LAYER = 1024
+VALUES_PER_LAYER = 512
+"""Shares are known to within 2 % (one standard error), spreads to within 3 %. Twice as many cost 5 % more."""
 VALUES_PER_PARAMETER = 256
 VALUES_FOR_UNITS = 16384
 RECTIFIERS = ("relu", "ReLU", "ReLU6")
