@@ -56,8 +56,7 @@ class Stethoscope(Listener):
     def on(self, work: Workload) -> Iterator[AfterStep]:
         with tempfile.TemporaryDirectory() as folder:
             handle = stethoscope.watch(work.model, work.optimizer, every=self.every, store=folder)
-            if not self.every:
-                _run_through_opening(handle, work)
+            _run_through_opening(handle, work)
             yield nothing
             handle.stop()
             self.estimates.append(handle.history.sampling.estimated_cost)
@@ -69,7 +68,7 @@ def _run_through_opening(handle: stethoscope.Watch, work: Workload) -> None:
         work.step()
         if step % 50 == 49:
             sampling = handle.history.sampling
-            if sampling.looks > sampling.burst_looks:
+            if sampling.every or sampling.looks > sampling.burst_looks:
                 break
     looks = handle.history.telemetry.steps
     for _ in range(random.randrange(int(looks[-1] - looks[-2]) if len(looks) > 1 else 1)):
@@ -152,10 +151,9 @@ class ItemHooks(Listener):
 
 
 def listeners() -> list[Listener]:
-    """All of them; the bare loop is first, and again second for the noise floor."""
+    """All of them; the bare loop is first."""
     return [
         Listener("nothing"),
-        Listener("nothing, again (noise floor)"),
         Stethoscope("stethoscope, default (1 %)", every=0),
         Stethoscope("stethoscope --every 1", every=1),
         Histograms(every=1),

@@ -3,10 +3,11 @@
     python bench/overhead.py                    all of it, about ten minutes
     python bench/overhead.py --only MLP --rounds 3 --without-peers
 
-One process, one thread. In each round every listener runs a block of steps, in an order shuffled anew; a block's time
-per step is divided by that of the bare block of the same round. The bare loop runs twice a round: the ratio of the two
-is the noise floor. A ratio is the median over the rounds, with its quartiles. The clock is the CPU time of the training
-thread; wall-clock ratios stand beside it. Stethoscope is timed after its opening, in which it looks at every step.
+One process, one thread. In each round every listener runs a block of steps, in an order shuffled anew, and the bare
+loop follows at once: a block's time per step is divided by that of the bare block behind it, since a machine's speed
+drifts by more than a hundredth within a minute. The bare loop behind itself is the noise floor. A ratio is the median
+over the rounds, with its quartiles. The clock is the CPU time of the training thread; wall-clock ratios stand beside
+it. Stethoscope is timed after its opening, the first fifty steps or more, in which it looks at nearly all of them.
 """
 
 from __future__ import annotations
@@ -39,6 +40,13 @@ class StepTime(NamedTuple):
     wall: float
 
 
+class Timed(NamedTuple):
+    """A block, and the block of the bare loop behind it."""
+
+    block: StepTime
+    bare: StepTime
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -65,14 +73,14 @@ def main() -> None:
     print_compiled([name for name in names if name in COMPILED], options.rounds, options.seconds)
 
 
-def measure(work: Workload, present: list[Listener], rounds: int, seconds: float) -> dict[str, list[StepTime]]:
-    """Step times of each listener, a block for each round."""
+def measure(work: Workload, present: list[Listener], rounds: int, seconds: float) -> dict[str, list[Timed]]:
+    """Step times of each listener, a pair of blocks for each round."""
     times = defaultdict(list)
     bare = steps_within(work, present[0], seconds)
     steps = {one.name: min(bare, steps_within(work, one, SLOWEST * seconds)) for one in present}
     for _ in range(rounds):
         for one in random.sample(present, len(present)):
-            times[one.name].append(block(work, one, steps[one.name]))
+            times[one.name].append(Timed(block(work, one, steps[one.name]), block(work, present[0], bare)))
     return times
 
 
@@ -98,23 +106,24 @@ def print_table(name: str, present: list[Listener], rounds: int, seconds: float)
     """The ratios of one workload."""
     work = workload(name)
     times = measure(work, present, rounds, seconds)
-    bare = times[present[0].name]
+    bare = [each.bare.cpu for timed in times.values() for each in timed]
     count = sum(p.numel() for p in work.model.parameters())
-    print(f"### {name}: {1e3 * float(np.median([t.cpu for t in bare])):.2f} ms a step, {count:,} parameters\n")
+    print(f"### {name}: {1e3 * float(np.median(bare)):.2f} ms a step, {count:,} parameters\n")
     print("| listened to with | step time, ratio (CPU) | quartiles | wall | its own estimate |")
     print("|---|--:|--:|--:|--:|")
-    for one in present[1:]:
-        middle, low, high = ratios(times[one.name], bare, "cpu")
-        wall, _, _ = ratios(times[one.name], bare, "wall")
+    for one in present:
+        middle, low, high = ratios(times[one.name], "cpu")
+        wall, _, _ = ratios(times[one.name], "wall")
         own = f"{1 + np.median(one.estimates):.3f}" if one.estimates else ""
         one.estimates.clear()
-        print(f"| {one.name} | {middle:.3f} | {low:.3f}-{high:.3f} | {wall:.3f} | {own} |")
+        label = "nothing, again (noise floor)" if one is present[0] else one.name
+        print(f"| {label} | {middle:.3f} | {low:.3f}-{high:.3f} | {wall:.3f} | {own} |")
     print(flush=True)
 
 
-def ratios(times: list[StepTime], bare: list[StepTime], clock: str) -> tuple[float, float, float]:
-    """Median and quartiles of the ratio to the bare block of the same round."""
-    each = [getattr(t, clock) / getattr(b, clock) for t, b in zip(times, bare, strict=True)]
+def ratios(times: list[Timed], clock: str) -> tuple[float, float, float]:
+    """Median and quartiles of the ratio to the bare block behind each."""
+    each = [getattr(timed.block, clock) / getattr(timed.bare, clock) for timed in times]
     low, middle, high = np.percentile(each, [25, 50, 75])
     return float(middle), float(low), float(high)
 
@@ -170,7 +179,7 @@ def print_compiled(names: list[str], rounds: int, seconds: float) -> None:
             breaks.append(sum(counters["graph_break"].values()))
         torch.compiler.reset()
         times = measure(workload(name, compiled=backend), [bare, *watched], rounds, seconds)
-        cells = [f"{ratios(times[one.name], times[bare.name], 'cpu')[0]:.3f}" for one in watched]
+        cells = [f"{ratios(times[one.name], 'cpu')[0]:.3f}" for one in watched]
         counts = [f"{each[0]}, {max(each[1:])}" for each in (graphs, breaks)]
         print(f"| {name} | {' | '.join(cells + counts)} |", flush=True)
 

@@ -65,7 +65,7 @@ def read_pair(path: Path) -> Pair:
         faults,
         said["# about:"],
         Program(path.stem, lambda seed: without_remarks(bug.faulty(seed))),
-        Program(path.stem, bug.fixed),
+        Program(f"{path.stem}-twin", bug.fixed),
     )
 
 
@@ -88,7 +88,13 @@ def _healthy(path: Path) -> Program:
 def bug_programs() -> list[Pair]:
     """The rules' own bug programs."""
     return [
-        Pair(rule.name, (rule.name,), "", Program(rule.name, rule.bug.faulty), Program(rule.name, rule.bug.fixed))
+        Pair(
+            rule.name,
+            (rule.name,),
+            "",
+            Program(rule.name, rule.bug.faulty),
+            Program(f"{rule.name}-twin", rule.bug.fixed),
+        )
         for rule in all_rules()
         if hasattr(rule, "bug")
     ]

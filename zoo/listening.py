@@ -55,8 +55,8 @@ class Heard:
         return tuple(each.rule for each in self.said if each.severity != "note")
 
     def names(self, rules: Sequence[str], first: int | None = None) -> bool:
-        """Whether one of the rules spoke, folded or not, among the first so many findings."""
-        return any(rule in each.names for each in self.said[:first] for rule in rules)
+        """Whether one of the rules spoke, folded or not, among the first so many findings, by more than a note."""
+        return any(rule in each.names for each in self.said[:first] if each.severity != "note" for rule in rules)
 
     def leads(self, rules: Sequence[str]) -> bool:
         """Whether one of the rules leads the report as the cause itself."""
@@ -78,20 +78,22 @@ class Tally:
         return sum(map(is_so, self.heard))
 
 
-def listen_to_all(programs: Sequence[Program], seeds: int, jobs: int) -> list[Tally]:
-    """Run each program at each seed, with a dot for each that is done."""
+def listen_to_all(programs: Sequence[Program], seeds: int, jobs: int, keep: Path | None = None) -> list[Tally]:
+    """Run each program at each seed, with a dot for each that is done; what each printed is kept in a folder."""
     work = [(number, seed) for number in range(len(programs)) for seed in range(seeds)]
     tallies = [Tally() for _ in programs]
     with ThreadPoolExecutor(max_workers=jobs) as pool:
-        for (number, _), heard in zip(work, pool.map(lambda job: listen(programs[job[0]], job[1]), work), strict=True):
+        for (number, _), heard in zip(
+            work, pool.map(lambda job: listen(programs[job[0]], job[1], keep), work), strict=True
+        ):
             tallies[number].heard.append(heard)
             print("F" if heard.failure else ".", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return tallies
 
 
-def listen(program: Program, seed: int) -> Heard:
-    """Run one program in an empty folder."""
+def listen(program: Program, seed: int, keep: Path | None = None) -> Heard:
+    """Run one program in an empty folder; its findings, and what it printed with them, may be kept in another."""
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / f"{program.name.replace('-', '_')}.py"
         script.write_text(program.text(seed), "utf-8")
@@ -104,6 +106,11 @@ def listen(program: Program, seed: int) -> Heard:
             )
         except subprocess.TimeoutExpired:
             return Heard(failure=f"did not end within {PATIENCE_S} s")
+        if keep is not None:
+            kept = keep / f"{program.name}-{seed}"
+            kept.with_name(f"{kept.name}.txt").write_text(ended.stdout + ended.stderr, "utf-8")
+            if report.exists():
+                kept.with_name(f"{kept.name}.json").write_bytes(report.read_bytes())
         if not report.exists():
             return Heard(failure=(ended.stderr.strip().splitlines() or ["no report"])[-1][:160])
         document = json.loads(report.read_text("utf-8"))

@@ -52,8 +52,11 @@ def main() -> int:
     parser.add_argument("--what", choices=("rules", "pairs", "healthy", "all"), default="all")
     parser.add_argument("--jobs", type=int, default=2, help="how many programs at a time")
     parser.add_argument("--hurts", action="store_true", help="only check that the faults hurt, without us")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what each program printed, and its findings")
     parser.add_argument("--page", type=Path, help="write the figures to this page; docs/zoo.md after a whole run")
     options = parser.parse_args()
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
 
     def chosen(kind: str, found: Sequence[Pair]) -> list[Pair]:
         asked = options.what in (kind, "all")
@@ -70,7 +73,7 @@ def main() -> int:
         and options.only in each.name
         and options.half in ("all", half_of(each.name))
     ]
-    heard = listen(of_rules, of_pairs, well, options.seeds, options.jobs)
+    heard = listen(of_rules, of_pairs, well, options.seeds, options.jobs, options.keep)
     wrong = print_rules(heard, options.seeds) + print_pairs(heard) + print_healthy(heard)
     whole = options.what == options.half == "all" and not options.only
     if where := options.page or (PAGE if whole else None):
@@ -78,11 +81,13 @@ def main() -> int:
     return min(wrong, 1)
 
 
-def listen(rules: list[Pair], of_pairs: list[Pair], well: list[Program], seeds: int, jobs: int) -> Heard:
+def listen(
+    rules: list[Pair], of_pairs: list[Pair], well: list[Program], seeds: int, jobs: int, keep: Path | None
+) -> Heard:
     """Run them all."""
     both = [*rules, *of_pairs]
     programs = [*(each.faulty for each in both), *(each.twin for each in both), *well]
-    tallies = listen_to_all(programs, seeds, jobs)
+    tallies = listen_to_all(programs, seeds, jobs, keep)
     count = len(both)
     judged = [Judged(*each) for each in zip(both, tallies[:count], tallies[count : 2 * count], strict=True)]
     return Heard(tuple(judged[: len(rules)]), tuple(judged[len(rules) :]), tuple(well), tuple(tallies[2 * count :]))

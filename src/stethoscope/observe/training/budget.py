@@ -19,6 +19,10 @@ GROWTH = 1.15
 """After that the gap between looks grows by this factor while the budget alone would give fewer; so a run of
 n steps has at least 16 + 7 ln(n / 16) looks, whose share of the time goes to nothing."""
 LAST_OPENING_STEP = 1000
+SHARE_FOR_LOOKS = 0.75
+"""Share of the budget that looks are given; verdicts, snapshots and what cannot be timed take the rest."""
+PRICED_LOOKS = 9
+"""Looks by which the next one is priced: those of the opening are cheaper, and soon forgotten."""
 ANOMALY_LOOKS = 5
 """Looks in a row after an anomaly."""
 MOST_ANOMALY_LOOKS = 100
@@ -49,8 +53,9 @@ class Budget:
         self._anomaly_looks = 0
         self._next = 0
         self._ordinary: deque[float] = deque(maxlen=101)
-        self._looked: deque[float] = deque(maxlen=31)
-        self._own: deque[float] = deque(maxlen=31)
+        # Where each step is looked at, one look in many is a close one.
+        self._looked: deque[float] = deque(maxlen=101 if every else PRICED_LOOKS)
+        self._own: deque[float] = deque(maxlen=101 if every else PRICED_LOOKS)
         self.guard_seconds = GUARD_CALLS * COLD_CALL * price_of_a_call()
         """Estimated time of the guard in an ordinary step."""
         self._spent = 0.0
@@ -120,7 +125,7 @@ class Budget:
         ordinary = self.step_seconds
         if not ordinary:
             return 1
-        left = max(self.share - self.guard_seconds / ordinary, self.share / 4)
+        left = max(SHARE_FOR_LOOKS * self.share - self.guard_seconds / ordinary, self.share / 4)
         return max(1, math.ceil(self.look_seconds / (left * ordinary)))
 
     @property

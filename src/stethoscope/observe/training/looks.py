@@ -40,6 +40,8 @@ RECTIFIERS = ("relu", "ReLU", "ReLU6")
 UNIT_WINDOW_ROWS = 1000
 """A unit that fires for 1 % of the rows is missed in a window with a probability of 4e-5."""
 UNIT_WINDOW_LOOKS = 8
+CLOSE_LOOKS_PER_NORMS = 4
+"""Batch statistics of one in four close looks are compared: they drift over hundreds of steps."""
 MOST_WAITING_LOOKS = 16
 """Dense looks are reduced in groups: numpy's cost for each call is shared."""
 MOST_WAITING_VALUES = 1 << 15
@@ -81,7 +83,8 @@ class Looker:
         self.counts_units = self._wants_units = "units" in wanted
         """Whether this look counts active units, too: when looks are dense, not each of them does."""
         self._closely = True
-        """Whether this look asks what only a close one does: units, batch statistics, equal units."""
+        """Whether this look asks what only a close one does: units, equal units, and now and then batch statistics."""
+        self._close_looks = 0
         self._wants_parameters = bool(wanted & {"gradients", "updates"})
         self.hears_inside = True
         """False when hooks on layers may not be set, as under a compiler."""
@@ -112,7 +115,15 @@ class Looker:
     def count_units(self, on: bool) -> None:
         """Whether the next look is a close one, which counts active units."""
         self._closely = on
+        self._close_looks += on
         self.counts_units = on and self._wants_units
+
+    @property
+    def _sees_norms(self) -> bool:
+        """Whether this look asks for batch statistics, which cost as much as all the rest of a close look."""
+        return self._closely and (
+            self._close_looks <= CLOSE_LOOKS_PER_NORMS or not self._close_looks % CLOSE_LOOKS_PER_NORMS
+        )
 
     def arm(self, entry: ModelEntry) -> None:
         """Set hooks on the layers of a model, unless they are set."""
@@ -151,7 +162,7 @@ class Looker:
             rectified = layer.kind in RECTIFIERS or (layer.applies or layer.feeds) in RECTIFIERS
             if self.counts_units and rectified and tensor.dim() > 1:
                 self._count_units(index, tensor)
-            if self._closely and isinstance(module, NORMS) and module.training and inputs:
+            if self._sees_norms and isinstance(module, NORMS) and module.training and inputs:
                 self.norms.see(self.step, index, module, inputs[0])
             self.seconds += _clock() - began
 
