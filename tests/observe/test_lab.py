@@ -20,16 +20,20 @@ from stethoscope.core.treatment import (
     ClearGradients,
     Clip,
     ExchangeLoss,
+    HoldLearningRate,
     KeepGradients,
     NoDropout,
     NoMomentum,
     NoWeightDecay,
     OptimizeAllParameters,
+    Rectify,
     Reinitialize,
     RemoveOutputActivation,
     ReshapeTarget,
+    ReviveUnits,
     ScaleLearningRate,
     ShuffleBatches,
+    SoftmaxOverClasses,
     StandardizeInputs,
     StandardizeTargets,
     SwapLossArguments,
@@ -194,8 +198,7 @@ def test_arguments_of_the_loss_change_places(trained: Any) -> None:
         optimizer.step()
 
     model = mlp(nn.LogSoftmax(dim=1))
-    run = trained(model, sgd(model), step)
-    assert run.lab((SwapLossArguments(),), False).why_not == ""
+    assert trained(model, sgd(model), step).verdict(SwapLossArguments()) == "cured"
 
 
 def test_inputs_and_targets_are_standardized(trained: Any) -> None:
@@ -238,6 +241,50 @@ def test_bad_weights_are_drawn_anew(trained: Any) -> None:
     assert trained(model, sgd(model)).verdict(Reinitialize()) == "cured"
 
 
+def test_a_softmax_over_the_batch_is_taken_over_the_classes(trained: Any) -> None:
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+        optimizer.zero_grad()
+        F.nll_loss(model(x), y).backward()
+        optimizer.step()
+
+    model = mlp(nn.LogSoftmax(dim=0))
+    assert trained(model, sgd(model, 0.3), step).verdict(SoftmaxOverClasses()) == "cured"
+
+
+def test_saturating_activations_are_replaced_but_for_the_last(trained: Any) -> None:
+    layers = [part for _ in range(6) for part in (nn.Linear(64, 64), nn.Sigmoid())]
+    model = nn.Sequential(*layers, nn.Linear(64, 10))
+    assert trained(model, sgd(model, 0.3)).verdict(Rectify(), longer=True) in ("cured", "helped")
+
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+        optimizer.zero_grad()
+        F.mse_loss(model(x).sigmoid(), F.one_hot(y, 10).float()).backward()
+        optimizer.step()
+
+    model = mlp()
+    assert trained(model, sgd(model), step).why_not(Rectify()) == "no sigmoid or tanh is called between layers"
+
+
+def test_dead_units_are_revived(trained: Any) -> None:
+    model = mlp()
+    nn.init.constant_(model[0].bias, -100)
+    run = trained(model, sgd(model))
+    assert run.verdict(ReviveUnits()) == "cured"
+    model = mlp()
+    assert trained(model, sgd(model)).why_not(ReviveUnits()) == "no unit is dead at the first captured step"
+
+
+def test_a_rate_that_falls_is_held(listening: Any) -> None:
+    model, data = mlp(), batches()
+    optimizer = sgd(model, 0.3)
+    with listening(capture=True) as session:
+        for x, y in data:
+            plain(model, optimizer, x, y)
+            optimizer.param_groups[0]["lr"] *= 0.3
+    lab = lab_of(session.state, chance=2.3, rates=[0.3 * 0.3**n for n in range(24)], seconds=20.0)
+    assert verdict_of(lab((HoldLearningRate(),), False)).verdict == "cured"
+
+
 def test_clipping_dropout_decay_and_momentum_are_taken_away(trained: Any) -> None:
     def clipped(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
         optimizer.zero_grad()
@@ -262,8 +309,9 @@ def test_another_loss_is_judged_by_its_mistakes(trained: Any) -> None:
         optimizer.step()
 
     model = mlp()
-    trial = trained(model, sgd(model, 1e-3), step).lab((ExchangeLoss("cross_entropy"),), False)
-    assert trial.why_not or trial.measure
+    run = trained(model, sgd(model, 0.02), step)
+    assert run.lab((ExchangeLoss("cross_entropy"),), False).measure == "share of wrong answers"
+    assert run.verdict(ExchangeLoss("cross_entropy")) == "helped"
 
 
 def test_a_model_that_returns_its_loss_is_replayed(trained: Any) -> None:

@@ -80,6 +80,26 @@ class RemoveOutputActivation(Treatment):
 
 
 @dataclass(frozen=True)
+class SoftmaxOverClasses(_Worded):
+    """The softmax or log_softmax that makes the loss's input sums over the axis of the classes."""
+
+
+@dataclass(frozen=True)
+class Rectify(_Worded):
+    """Every sigmoid and tanh is a ReLU instead, but for one that makes the loss's input."""
+
+
+@dataclass(frozen=True)
+class ReviveUnits(_Worded):
+    """Units whose outputs are below zero for all captured samples get new incoming weights."""
+
+
+@dataclass(frozen=True)
+class HoldLearningRate(_Worded):
+    """The learning rate stays as it was at the first captured step."""
+
+
+@dataclass(frozen=True)
 class ReshapeTarget(_Worded):
     """The target is given the shape of the model's output, which has as many values."""
 
@@ -170,6 +190,10 @@ WORDS: dict[type[Treatment], str] = {
     Backpropagate: "each loss backpropagated",
     TakeSteps: "an optimizer step for each batch",
     OptimizeAllParameters: "all parameters given to the optimizer",
+    SoftmaxOverClasses: "softmax over the classes",
+    Rectify: "ReLU in the place of sigmoid and tanh",
+    ReviveUnits: "dead units given new weights",
+    HoldLearningRate: "learning rate held",
     ReshapeTarget: "target in the shape of the output",
     SwapLossArguments: "output and target in the other order",
     StandardizeInputs: "inputs standardized",

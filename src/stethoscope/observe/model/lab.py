@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from stethoscope.core.treatment import ExchangeLoss, Lab, StandardizeTargets, Treatment, Trial
+from stethoscope.core.treatment import ExchangeLoss, Lab, Rectify, StandardizeTargets, Treatment, Trial
 from stethoscope.observe.model.apart import apart, measuring, seed
 from stethoscope.observe.model.capture import Capture, copy_of
 from stethoscope.observe.model.ingredients import Step
-from stethoscope.observe.model.recipe import DROPOUTS, CannotTry, Recipe, clip_gradients, treated
+from stethoscope.observe.model.recipe import DROPOUTS, CannotTry, Recipe, clip_gradients
+from stethoscope.observe.model.treating import treated
 from stethoscope.observe.training.graph import read
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Bench:
             recipe = treated(recipe, treatment, self._copy()[0])
         # Both arms are measured by the treated loss: what the treatment changed in it must not pass for learning.
         judged = replace(recipe, change_input=self._recipe.change_input, steps=self._recipe.steps)
-        of_its_own = any(isinstance(each, StandardizeTargets) for each in treatments)
+        of_its_own = any(isinstance(each, StandardizeTargets | Rectify) for each in treatments)
         by_error = any(isinstance(each, ExchangeLoss) for each in treatments)
         measure = self._error_rate if by_error and self._has_classes() else self._loss
         unchanged = self._recipe if of_its_own else judged
@@ -254,9 +255,13 @@ class Bench:
                 for each in step.passes:
                     assert each.view is not None
                     output = each.view(model(*each.args, **each.kwargs))
-                    guess = output.argmax(dim=1) if output.dim() > 1 and output.shape[1] > 1 else (output > 0.5).long()
-                    wrong += int((guess.reshape(-1) != each.target.reshape(-1).long()).sum())
-                    total += each.target.numel()
+                    of_classes = output.dim() > 1 and output.shape[1] > 1
+                    guess = output.argmax(dim=1) if of_classes else (output > 0.5).long()
+                    truth = each.target
+                    if of_classes and truth.shape == output.shape:  # one of them is 1
+                        truth = truth.argmax(dim=1)
+                    wrong += int((guess.reshape(-1) != truth.reshape(-1).long()).sum())
+                    total += truth.numel()
         return wrong / max(1, total)
 
     def _has_classes(self) -> bool:

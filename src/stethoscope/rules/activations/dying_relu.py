@@ -9,7 +9,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, Plot, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
-from stethoscope.core.treatment import Reinitialize, ScaleLearningRate
+from stethoscope.core.treatment import Reinitialize, ReviveUnits, ScaleLearningRate
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, Layer, Units
 from stethoscope.facts.weights import middle, update_ratios, weights_by_depth
@@ -67,7 +67,7 @@ class DyingRelu(Rule):
         "no-gain-over-baseline",
     )
     reads = ("losses", "units")
-    treatments = (Reinitialize(), ScaleLearningRate(0.1))
+    treatments = (ReviveUnits(), Reinitialize(), ScaleLearningRate(0.1))
 
     fewest_rows = Limit(
         250, unit="rows", why="a unit that fires for 1 % of the rows is missed in so many with a chance of 8 %"

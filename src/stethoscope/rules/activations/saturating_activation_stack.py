@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import Rectify
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.signal import SQUASHING, Chain, chain_of
 from stethoscope.facts.training import LAYER_STATISTICS, PARAMETER_STATISTICS, History
@@ -52,6 +53,7 @@ class SaturatingActivationStack(Rule):
     X. Glorot and Y. Bengio, AISTATS 2010, sections 3.1 and 4.2. V. Nair and G. Hinton, ICML 2010 (rectified units).
     """
 
+    treatments = (Rectify(),)
     explains = (
         "saturated-activations",
         "vanishing-gradients",

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import Clip
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, History, Loop
@@ -65,6 +66,10 @@ class UnclippedGradients(Rule):
     R. Pascanu, T. Mikolov and Y. Bengio, "On the difficulty of training recurrent neural networks", ICML 2013.
     """
 
+    treatments = (
+        Clip(1.0),
+        Clip(0.25),
+    )
     explains = (
         "dying-relu",
         "exploding-gradients",

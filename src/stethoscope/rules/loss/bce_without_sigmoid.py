@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import ExchangeLoss
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.heads import FOLLOWS, heard, maker_evidence, named, span, trained
 from stethoscope.rules.sites import at, code, place_at
@@ -36,6 +37,7 @@ class BceWithoutSigmoid(Rule):
     probabilities") and `torch.nn.BCEWithLogitsLoss`.
     """
 
+    treatments = (ExchangeLoss("binary_cross_entropy_with_logits"),)
     explains = (*FOLLOWS, "output-activation-limits-range")
     reads = ("losses",)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import SwapLossArguments
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling
@@ -33,6 +34,7 @@ class LossArgumentsSwapped(Rule):
     PyTorch documentation, `torch.nn.functional.binary_cross_entropy(input, target)`.
     """
 
+    treatments = (SwapLossArguments(),)
     explains = (
         *FOLLOWS,
         "bce-without-sigmoid",

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import ExchangeLoss
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling
 from stethoscope.rules.heads import FOLLOWS, heard, maker_evidence, span, trained
@@ -33,6 +34,7 @@ class NllWithoutLogSoftmax(Rule):
     log-probabilities of each class") and `torch.nn.KLDivLoss`.
     """
 
+    treatments = (ExchangeLoss("cross_entropy"),)
     explains = (*FOLLOWS, "output-activation-limits-range")
     reads = ("losses",)
 

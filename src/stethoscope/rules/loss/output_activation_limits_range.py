@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import RemoveOutputActivation
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling, flat
@@ -50,6 +51,7 @@ class OutputActivationLimitsRange(Rule):
     """
 
     severity = Severity.ERROR
+    treatments = tuple(map(RemoveOutputActivation, ("relu", "sigmoid", "tanh", "softmax")))
     explains = FOLLOWS
     reads = ("losses",)
 

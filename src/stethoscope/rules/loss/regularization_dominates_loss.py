@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Plot
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import NoWeightDecay
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import progress_on
 from stethoscope.facts.training import Curve, Doubles, History, Loop, LossCall
@@ -65,6 +66,7 @@ class RegularizationDominatesLoss(Rule):
     that overwhelms the data loss).
     """
 
+    treatments = (NoWeightDecay(),)
     explains = (
         "dying-relu",
         "learning-rate-too-high",

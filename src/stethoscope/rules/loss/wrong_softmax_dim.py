@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import SoftmaxOverClasses
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.heads import FOLLOWS, heard, named, trained
 from stethoscope.rules.sites import at, code, place_at
@@ -31,6 +32,7 @@ class WrongSoftmaxDim(Rule):
     slice along dim will sum to 1)", and the warning about an implicit dimension.
     """
 
+    treatments = (SoftmaxOverClasses(),)
     explains = (
         *FOLLOWS,
         "loss-unfit-for-task",

@@ -11,6 +11,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import Clip
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, History, Loop
@@ -47,6 +48,7 @@ class GradientClippingTooTight(Rule):
     (limits of half to ten times the average norm).
     """
 
+    treatments = (Clip(None),)
     explains = (
         "learning-rate-too-low",
         "loss-not-decreasing",

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import HoldLearningRate
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, History, Loop, Schedule
@@ -66,6 +67,7 @@ class LearningRateDecayedAway(Rule):
     PyTorch documentation, `torch.optim.lr_scheduler`. I. Loshchilov and F. Hutter, SGDR, ICLR 2017.
     """
 
+    treatments = (HoldLearningRate(),)
     explains = (
         "learning-rate-too-low",
         "loss-not-decreasing",

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import NoMomentum
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.facts.weights import Numbers, middle, update_ratios, weights_by_depth
@@ -49,6 +50,7 @@ class MomentumTooHigh(Rule):
     Momentum Really Works", Distill 2017.
     """
 
+    treatments = (NoMomentum(),)
     explains = (
         "dying-relu",
         "exploding-gradients",

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import HoldLearningRate
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import Batches, Curve, History, Loop, Schedule
@@ -77,6 +78,7 @@ class SchedulerBeforeOptimizer(Rule):
     PyTorch documentation, "How to adjust learning rate": the order since 1.1.0, and the unit of each schedule.
     """
 
+    treatments = (HoldLearningRate(),)
     explains = (
         "learning-rate-decayed-away",
         "learning-rate-too-low",

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import StandardizeTargets
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling, flat, run
@@ -54,6 +55,7 @@ class UnnormalizedTarget(Rule):
     Y. LeCun et al., "Efficient BackProp", 1998. C. Bishop, "Neural Networks for Pattern Recognition", 1995, 8.2.
     """
 
+    treatments = (StandardizeTargets(),)
     explains = (
         "dying-relu",
         "exploding-gradients",

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import NoWeightDecay
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import PARAMETER_STATISTICS, History, Optimizer
 from stethoscope.facts.weights import Numbers, middle, weights_by_depth
@@ -50,6 +51,7 @@ class WeightDecayTooStrong(Rule):
     Weight Decay Can Improve Generalization", NIPS 1991.
     """
 
+    treatments = (NoWeightDecay(),)
     explains = (
         "dying-relu",
         "learning-rate-too-high",

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import Reinitialize
 from stethoscope.facts.modes import losses_of
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.signal import Chain, chain_of
@@ -79,6 +80,7 @@ class BadlyScaledInitialization(Rule):
     2015.
     """
 
+    treatments = (Reinitialize(),)
     explains = (
         "dying-relu",
         "exploding-gradients",

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import NoDropout
 from stethoscope.facts.modes import accuracies_of, losses_of
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import Curve, History, Layer
@@ -73,6 +74,7 @@ class DropoutTooStrong(Rule):
     """
 
     severity = Severity.WARNING
+    treatments = (NoDropout(),)
     explains = (
         "learning-rate-too-high",
         "learning-rate-too-low",

@@ -9,6 +9,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import Reinitialize
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import PARAMETER_STATISTICS, History
 from stethoscope.facts.weights import NOT_BY_DEPTH, weights_by_depth
@@ -52,6 +53,7 @@ class SymmetricInitialization(Rule):
     "break symmetry" between units. H. Ben Braiek and F. Khomh, TheDeepChecker, TOSEM 2022.
     """
 
+    treatments = (Reinitialize(),)
     explains = (
         "dying-relu",
         "learning-rate-too-high",

@@ -1,0 +1,300 @@
+"""How treatments change the recipe by which copies are trained."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stethoscope.core.treatment import (
+    Backpropagate,
+    BlankInputs,
+    ClearGradients,
+    Clip,
+    EvalMode,
+    ExchangeLoss,
+    HoldLearningRate,
+    KeepGradients,
+    NoDropout,
+    NoMomentum,
+    NoWeightDecay,
+    OptimizeAllParameters,
+    PermuteLabels,
+    Rectify,
+    Reinitialize,
+    RemoveOutputActivation,
+    ReshapeTarget,
+    ReviveUnits,
+    ScaleLearningRate,
+    ShuffleBatches,
+    SoftmaxOverClasses,
+    StandardizeInputs,
+    StandardizeTargets,
+    SwapLossArguments,
+    TakeSteps,
+    TrainMode,
+    Treatment,
+)
+from stethoscope.observe.model.calls import Listening, Rewrite, leaving_out, over_classes, rectified
+from stethoscope.observe.model.ingredients import Pass, Step, tensors_in
+from stethoscope.observe.model.recipe import DROPOUTS, CannotTry, Edit, Recipe, clones, view_in
+
+WITH_UNITS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+SATURATING = ("sigmoid", "tanh")
+
+
+def treated(recipe: Recipe, treatment: Treatment, model: nn.Module) -> Recipe:
+    """The recipe with one treatment.
+
+    Args:
+        model: a copy that may be called.
+
+    Raises: CannotTry when it does not apply here.
+    """
+    match treatment:
+        case ClearGradients():
+            return _unlike(recipe, "gradients are cleared already", clears=True, clears_before_step=False)
+        case KeepGradients():
+            return _unlike(recipe, "gradients are kept already", clears=True, clears_before_step=False)
+        case Backpropagate():
+            return _unlike(recipe, "losses are backpropagated already", backpropagates=True)
+        case TakeSteps():
+            return _unlike(recipe, "the optimizer steps already", takes_steps=True)
+        case Clip(norm):
+            clip = None if norm is None else ("norm", norm)
+            return _unlike(recipe, "gradients are clipped like that already", clip=clip)
+        case ShuffleBatches():
+            return replace(recipe, steps=_dealt_out(recipe.steps), shuffles=True)
+        case RemoveOutputActivation(name):
+            return replace(recipe, rewrite=leaving_out(name, _call_before_loss(recipe, model, (name,))[1]))
+        case SoftmaxOverClasses():
+            name, number = _call_before_loss(recipe, model, ("softmax", "log_softmax"))
+            return replace(recipe, rewrite=over_classes(name, number))
+        case Rectify():
+            return replace(recipe, rewrite=_rectifying(recipe, model))
+        case ReviveUnits():
+            return replace(recipe, edits=(*recipe.edits, _reviving(recipe, model)))
+        case HoldLearningRate():
+            return _unlike(recipe, "the learning rate stays as it is in the captured steps", rates=())
+        case ReshapeTarget():
+            return replace(recipe, change_target=_like_output)
+        case SwapLossArguments():
+            return replace(recipe, swaps=True)
+        case ExchangeLoss(name):
+            return replace(recipe, function=name)
+        case StandardizeInputs():
+            return replace(recipe, change_input=_standardizing(recipe))
+        case StandardizeTargets():
+            return replace(recipe, change_target=_standardizing_targets(recipe))
+        case PermuteLabels():
+            return replace(recipe, change_target=_permuted)
+        case BlankInputs():
+            return replace(recipe, change_input=torch.zeros_like)
+        case _:
+            return replace(recipe, edits=(*recipe.edits, _edit(treatment)))
+
+
+def _call_before_loss(recipe: Recipe, model: nn.Module, names: tuple[str, ...]) -> tuple[str, int]:
+    """Which activation, and which call of it, makes what the loss is given.
+
+    Raises: CannotTry when none does.
+    """
+    each = recipe.steps[0].passes[0]
+    args, kwargs = recipe.inputs(each)
+    with torch.no_grad(), Listening(names) as heard:
+        argument = view_in(each)(model(*args, **kwargs))
+    call: tuple[str, int] | None = heard.call_that_gave(argument)
+    if call is None:
+        raise CannotTry(f"no call of `{'` or `'.join(names)}` makes what the loss is given")
+    return call
+
+
+def _rectifying(recipe: Recipe, model: nn.Module) -> Rewrite:
+    try:
+        name, number = _call_before_loss(recipe, model, SATURATING)
+    except CannotTry:
+        name, number = "", -1
+    args, kwargs = recipe.inputs(recipe.steps[0].passes[0])
+    with torch.no_grad(), Listening(SATURATING) as heard:
+        model(*args, **kwargs)
+    if heard.count <= (1 if name else 0):
+        raise CannotTry("no sigmoid or tanh is called between layers")
+    return rectified(SATURATING, name, number)
+
+
+def _reviving(recipe: Recipe, model: nn.Module) -> Edit:
+    """New incoming weights for the units that are silent for all captured samples."""
+    names = {module: name for name, module in model.named_modules() if isinstance(module, WITH_UNITS)}
+    highest: dict[str, Tensor] = {}
+
+    def hear(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        values = output.detach()
+        units = values if isinstance(module, nn.Linear) else values.movedim(1, -1)
+        top = units.reshape(-1, units.shape[-1]).amax(dim=0)
+        name = names[module]
+        highest[name] = torch.maximum(highest[name], top) if name in highest else top
+
+    hooks = [module.register_forward_hook(hear) for module in names]
+    with torch.no_grad(), Listening(("relu",)) as heard:
+        for step in recipe.steps:
+            for each in step.passes:
+                args, kwargs = recipe.inputs(each)
+                model(*args, **kwargs)
+    for hook in hooks:
+        hook.remove()
+    silent = {name: top <= 0 for name, top in highest.items() if bool((top <= 0).any())}
+    if not silent or not heard.count:
+        raise CannotTry("no unit is dead at the first captured step")
+
+    def edit(model: nn.Module, optimizer: Any) -> None:
+        for name, dead in silent.items():
+            module = model.get_submodule(name)
+            new = copy.deepcopy(module)
+            new.reset_parameters()
+            with torch.no_grad():
+                for own, fresh in zip(module.parameters(recurse=False), new.parameters(recurse=False), strict=True):
+                    if own.shape[0] == dead.numel():
+                        own[dead] = fresh[dead]
+
+    return edit
+
+
+def _unlike(recipe: Recipe, already: str, **changes: Any) -> Recipe:
+    changed = replace(recipe, **changes)
+    if changed == recipe:
+        raise CannotTry(already)
+    return changed
+
+
+def _edit(treatment: Treatment) -> Edit:
+    """A treatment of the model or the optimizer."""
+
+    def edit(model: nn.Module, optimizer: Any) -> None:
+        match treatment:
+            case ScaleLearningRate(factor):
+                _set(optimizer, "lr", lambda rate: rate * factor)
+            case NoWeightDecay():
+                _set(optimizer, "weight_decay", lambda decay: 0.0)
+            case NoMomentum():
+                _set(optimizer, "momentum", lambda momentum: 0.0)
+                _set(optimizer, "betas", lambda betas: (0.0, *betas[1:]))
+            case OptimizeAllParameters():
+                _hold_all(model, optimizer)
+            case NoDropout():
+                _without_dropout(model)
+            case Reinitialize():
+                for part in model.modules():
+                    if callable(reset := getattr(part, "reset_parameters", None)):
+                        reset()
+            case TrainMode():
+                model.train()
+            case EvalMode():
+                model.eval()
+            case _:
+                raise CannotTry(f"{type(treatment).__name__} is not known here")
+
+    return edit
+
+
+def _set(optimizer: Any, key: str, change: Callable[[Any], Any]) -> None:
+    for group in optimizer.param_groups:
+        if key in group:
+            group[key] = change(group[key])
+
+
+def _hold_all(model: nn.Module, optimizer: Any) -> None:
+    held = {id(tensor) for group in optimizer.param_groups for tensor in group["params"]}
+    left_out = [p for p in model.parameters() if p.requires_grad and id(p) not in held]
+    if not left_out:
+        raise CannotTry("every parameter is held already")
+    optimizer.param_groups[-1]["params"].extend(left_out)
+
+
+def _without_dropout(model: nn.Module) -> None:
+    for part in model.modules():
+        if isinstance(part, DROPOUTS):
+            part.p = 0.0
+        elif isinstance(getattr(part, "dropout", None), float):
+            part.dropout = 0.0
+
+
+def _dealt_out(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Batches of the same sizes, made of the same samples in a random order that is always the same.
+
+    Raises: CannotTry where a batch is more than tensors with one row for each sample.
+    """
+    passes = [each for step in steps for each in step.passes]
+    sizes = [_rows(each) for each in passes]
+    order = torch.randperm(sum(sizes), generator=torch.Generator().manual_seed(0))
+    dealt: dict[int, Pass] = {}
+    columns = [[t for _, t in tensors_in((each.args, each.kwargs, each.target))] for each in passes]
+    if len({tuple(t.shape[1:] for t in column) for column in columns}) != 1:
+        raise CannotTry("the batches have different shapes")
+    mixed = [torch.cat(parts)[order.to(parts[0].device)] for parts in zip(*columns, strict=True)]
+    begin = 0
+    for each, size in zip(passes, sizes, strict=True):
+        new = replace(each, args=clones(each.args), kwargs=clones(each.kwargs), target=clones(each.target))
+        for (_, tensor), values in zip(tensors_in((new.args, new.kwargs, new.target)), mixed, strict=True):
+            tensor.copy_(values[begin : begin + size])
+        begin += size
+        dealt[id(each)] = new
+    return tuple(replace(step, passes=[dealt[id(each)] for each in step.passes]) for step in steps)
+
+
+def _rows(each: Pass) -> int:
+    sizes = {t.shape[0] if t.dim() else -1 for _, t in tensors_in((each.args, each.kwargs, each.target))}
+    if len(sizes) != 1 or -1 in sizes:
+        raise CannotTry("not every tensor of a batch has one row for each sample")
+    return sizes.pop()
+
+
+def _like_output(target: Tensor, output: Tensor) -> Tensor:
+    if target.numel() != output.numel():
+        raise CannotTry("output and target have different numbers of values")
+    return target.reshape(output.shape)
+
+
+def _permuted(target: Tensor, output: Tensor) -> Tensor:
+    return target[torch.randperm(target.shape[0], device=target.device)]
+
+
+def _standardizing(recipe: Recipe) -> Callable[[Tensor], Tensor]:
+    """Scaling by each feature's mean and spread over the captured batches."""
+    inputs = []
+    for step in recipe.steps:
+        for each in step.passes:
+            first = next((t for _, t in tensors_in((each.args, each.kwargs)) if t.is_floating_point()), None)
+            if first is not None and first.dim() >= 2:
+                inputs.append(_features_last(first).float())
+    if not inputs or len({rows.shape[1] for rows in inputs}) != 1:
+        raise CannotTry("the model has no floating-point input with features")
+    rows = torch.cat(inputs)
+    mean, spread = rows.mean(dim=0), rows.std(dim=0)
+    spread = torch.where(spread > 1e-6 * (1 + mean.abs()), spread, torch.ones_like(spread))
+
+    def scale(tensor: Tensor) -> Tensor:
+        if tensor.dim() <= 3:
+            return ((tensor.float() - mean) / spread).to(tensor.dtype)
+        shape = (1, -1, *[1] * (tensor.dim() - 2))
+        return ((tensor.float() - mean.reshape(shape)) / spread.reshape(shape)).to(tensor.dtype)
+
+    return scale
+
+
+def _features_last(tensor: Tensor) -> Tensor:
+    return (tensor if tensor.dim() <= 3 else tensor.movedim(1, -1)).flatten(0, -2)
+
+
+def _standardizing_targets(recipe: Recipe) -> Callable[[Any, Tensor], Any]:
+    targets = [each.target for step in recipe.steps for each in step.passes]
+    if not all(isinstance(t, Tensor) and t.is_floating_point() for t in targets):
+        raise CannotTry("the targets are no numbers")
+    values = torch.cat([t.flatten() for t in targets])
+    mean, spread = values.mean(), values.std()
+    if not spread > 0:
+        raise CannotTry("the targets do not vary")
+    return lambda target, output: (target - mean) / spread
