@@ -120,6 +120,17 @@ class ExchangeLoss(Treatment):
 
 
 @dataclass(frozen=True)
+class FitHead(Treatment):
+    """The activation that makes the loss's input, if there is one, is left out, and a loss function of
+    `torch.nn.functional` that fits such outputs takes the place of the run's."""
+
+    name: str
+
+    def words(self, rate: float | None = None) -> str:
+        return f"outputs without an activation, and `{self.name}` as the loss"
+
+
+@dataclass(frozen=True)
 class StandardizeInputs(_Worded):
     """Each feature of the model's first floating-point input gets mean 0 and standard deviation 1."""
 

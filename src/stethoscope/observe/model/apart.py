@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from stethoscope.observe.model.keras_copy import KerasCopy
 from stethoscope.observe.model.recipe import DROPOUTS
 
 
@@ -21,10 +22,15 @@ def measuring(model: nn.Module) -> Iterator[None]:
     changed = [part for part in model.modules() if isinstance(part, DROPOUTS) and part.training]
     for part in changed:
         part.training = False
+    dropout = 0.0
+    if isinstance(model, KerasCopy):
+        dropout, model.dropout = model.dropout, 0.0
     try:
         with torch.no_grad():
             yield
     finally:
+        if isinstance(model, KerasCopy):
+            model.dropout = dropout
         for part in changed:
             part.training = True
 

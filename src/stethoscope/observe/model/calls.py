@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +13,15 @@ from torch.overrides import TorchFunctionMode
 Rewrite = Callable[[str, int, Any, tuple[Any, ...], dict[str, Any]], Any]
 """Given the name of a function, the number of that call in a forward pass, the function, and its arguments, gives the
 result in its place."""
+
+
+class Call(NamedTuple):
+    """A call of an activation that makes what a loss is given."""
+
+    name: str
+    number: int
+    class_axis: int
+    """Of its result."""
 
 
 class Rewriting(TorchFunctionMode):  # type: ignore[misc]
@@ -49,13 +58,14 @@ class Listening(TorchFunctionMode):  # type: ignore[misc]
         """How many calls were heard."""
         return sum(map(len, self._results.values()))
 
-    def call_that_gave(self, value: Tensor) -> tuple[str, int] | None:
-        """The function, and the number of its call, that made a tensor; the last one that did."""
+    def call_that_gave(self, value: Tensor) -> Call | None:
+        """The call that made a tensor; the last one that did."""
         for name, results in self._results.items():
             for number in reversed(range(len(results))):
                 result = results[number]
                 if result.numel() == value.numel() and torch.equal(result.reshape(-1), value.reshape(-1)):
-                    return name, number
+                    # torch's losses have the classes on axis 1; what is reshaped for them has had them on the last.
+                    return Call(name, number, 1 if result.shape == value.shape else -1)
         return None
 
 
@@ -72,14 +82,13 @@ def leaving_out(which: str, call: int) -> Rewrite:
     return rewrite
 
 
-def over_classes(which: str, call: int) -> Rewrite:
-    """One call of a softmax sums over axis 1, where torch's losses have the classes."""
+def over_classes(which: str, call: int, axis: int) -> Rewrite:
+    """One call of a softmax sums over another axis."""
 
     def rewrite(name: str, number: int, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if (name, number) != (which, call):
             return func(*args, **kwargs)
-        values = _first(args, kwargs)
-        return getattr(torch, which)(values, dim=1 if values.dim() > 1 else 0)
+        return getattr(torch, which)(_first(args, kwargs), dim=axis)
 
     return rewrite
 

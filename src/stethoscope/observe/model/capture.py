@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stethoscope.observe.model.ingredients import (
+    KERAS_LOSS,
     OWN_LOSS,
     CannotCapture,
     Leaves,
@@ -31,6 +32,10 @@ from stethoscope.observe.model.ingredients import (
     tensors_in,
     view_of,
 )
+from stethoscope.observe.model.keras_copy import KerasCopy, KerasSteps
+from stethoscope.observe.training.handwritten import HandWritten
+from stethoscope.observe.training.keras_layers import is_keras
+from stethoscope.observe.training.keras_optimizers import KerasOptimizer
 
 MOST_STEPS = 16
 MOST_BYTES = 64 << 20
@@ -40,6 +45,8 @@ MOST_PASSES = 16
 """Forward passes that may belong to one step; more are no accumulation."""
 MOST_DISCARDED = 40
 """After as many steps in a row that could not be captured, none is tried any more."""
+WRITTEN_FORMS = ("mse_loss", "l1_loss", "cross_entropy", "nll_loss", "binary_cross_entropy")
+"""Functions of torch's that are taken for losses that amount to them."""
 _LEFT_OUT = ("step", "state", "param_groups", "defaults")
 
 
@@ -94,9 +101,9 @@ class Capture:
 
     @_careful
     def forward_begins(
-        self, number: int, entry: Any, module: nn.Module, args: Any, kwargs: Any, optimizers: list[Any]
+        self, number: int, entry: Any, training: bool, args: Any, kwargs: Any, optimizers: list[Any]
     ) -> None:
-        """A model is called with gradients on; `kwargs` is None when they are not known."""
+        """A model is called with gradients on, in train mode or not; `kwargs` is None when they are not known."""
         if self.step is None:
             if self._bad or self._seen % self._stride:
                 return
@@ -122,7 +129,7 @@ class Capture:
         self._output = None
         self._is_inside = True
         self._results.clear()
-        self.step.passes.append(Pass(copied(args), copied(kwargs or {}), module.training, kwargs is not None))
+        self.step.passes.append(Pass(copied(args), copied(kwargs or {}), training, kwargs is not None))
 
     @_careful
     def forward_ended(self, output: Any) -> None:
@@ -133,44 +140,69 @@ class Capture:
     @_careful
     def loss_called(self, function: str, args: Any, kwargs: Any, result: Tensor) -> None:
         """A loss function of torch's was called in training."""
-        assert self.step is not None
-        if self._bad or self._is_full:
+        if not self._expects_loss():
             return
-        current = self.step.passes[-1] if self.step.passes else None
-        if self._is_inside:  # the model computes its loss itself
-            return
-        if current is not None and current.function:
-            raise CannotCapture("the loss is put together from several")
-        if current is None or self._output is None:
-            raise CannotCapture("its loss is not computed from one forward pass of one model")
         given = _signature(function).bind(*args, **kwargs).arguments
         first, second = given.pop("input", None), given.pop("target", None)
         if first is None or second is None:
             raise CannotCapture(f"`{function}` does not compare one output with one target")
+        assert self.step is not None
+        current = self.step.passes[-1]
         current.swapped = not first.requires_grad and isinstance(second, Tensor) and second.requires_grad
         argument, target = (second, first) if current.swapped else (first, second)
         if isinstance(target, Tensor) and target.requires_grad:
             raise CannotCapture("the target is computed by what is trained")
+        self._take_loss(function, argument, target, {name: _option(value) for name, value in given.items()}, result)
+
+    @_careful
+    def keras_loss_called(self, loss: Any, y_true: Any, y_pred: Tensor, weighted: bool, result: Tensor) -> None:
+        """A loss of Keras's was called in training."""
+        if not self._expects_loss():
+            return
+        if weighted:
+            raise CannotCapture("the samples are weighted")
+        self._take_loss(KERAS_LOSS, y_pred, y_true, {"loss": loss}, result)
+
+    def _expects_loss(self) -> bool:
+        """Whether the step under way waits for its loss."""
+        assert self.step is not None
+        # In its own forward pass a model computes its loss itself.
+        if self._bad or self._is_full or self._is_inside:
+            return False
+        if self.step.passes and self.step.passes[-1].function:
+            raise CannotCapture("the loss is put together from several")
+        if not self.step.passes or self._output is None:
+            raise CannotCapture("its loss is not computed from one forward pass of one model")
+        return True
+
+    def _take_loss(self, function: str, argument: Tensor, target: Any, options: dict[str, Any], result: Tensor) -> None:
+        assert self.step is not None
+        assert self._output is not None
+        current = self.step.passes[-1]
         current.view = view_of(self._output, argument)
         if current.view is None:
             raise CannotCapture("what the loss compares is computed from the output in a way that is not known")
         current.function = function
         current.target = copied(target)
-        current.options = {name: _option(value) for name, value in given.items()}
+        current.options = options
         value = result.detach()
         current.value = float(value if value.dim() == 0 else value.float().mean())
         self._output = None
         self._results.append(result)
 
     @_careful
-    def backward_begins(self, loss: Any) -> None:
-        """A loss is about to be backpropagated."""
+    def backward_begins(self, loss: Any, written: HandWritten | None) -> None:
+        """A loss is about to be backpropagated; `written` says what it amounts to where no loss function made it."""
         assert self.step is not None
         if self._bad or self._is_full:
             return
         current = self.step.passes[-1] if self.step.passes else None
         if current is not None and not current.function:
             self._take_own_loss(current)
+        if current is not None and not current.function and written is not None and self._output is not None:
+            if not written.is_mean or written.form not in WRITTEN_FORMS:
+                raise CannotCapture("the loss is written out by hand")
+            self._take_loss(written.form, written.output, written.target, {}, loss)
         if current is None or not current.function:
             raise CannotCapture("the loss is not made by one loss function of torch's")
         if not math.isnan(current.factor):
@@ -189,7 +221,7 @@ class Capture:
         if len(numbers) == 1:
             (path, value) = numbers[0]
             current.function, current.view, current.value = OWN_LOSS, View(path, "as it is", ()), float(value)
-        self._output = None
+            self._output = None
 
     @_careful
     def clipped(self, kind: str, limit: float) -> None:
@@ -254,7 +286,10 @@ class Capture:
         device = next(module.parameters()).device
         if device.type == "cuda" and torch.cuda.mem_get_info(device)[0] < 8 * size:
             raise CannotCapture("there is too little room on the accelerator for copies")
-        self.original = copy_of(module, torch_optimizer)
+        if is_keras(module):
+            self.original = _keras_copy_of(module, torch_optimizer)
+        else:
+            self.original = copy_of(module, torch_optimizer)
         self.model, self.optimizer, self.copied_at = model, optimizer, number
 
     def _discard(self, why: str) -> None:
@@ -296,6 +331,17 @@ def copy_of(module: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
                     if not _is_of_torch(hook):
                         del table[number]
     return new, again
+
+
+def _keras_copy_of(model: Any, shown: Any) -> tuple[nn.Module, Any]:
+    """Copies of a Keras model's weights and of its optimizer's state."""
+    optimizer = shown.original() if isinstance(shown, KerasOptimizer) else None
+    if optimizer is None or not optimizer.built or not model.built:
+        raise CannotCapture("its optimizer is not one of Keras's that has been built")
+    if [id(v) for v in optimizer._trainable_variables] != [id(v) for v in model.trainable_variables]:
+        raise CannotCapture("the optimizer holds other weights than the model's")
+    new = KerasCopy(model)
+    return new, KerasSteps(optimizer, new)
 
 
 def _is_of_torch(hook: Any) -> bool:

@@ -16,6 +16,8 @@ MOST_VALUES_TRIED = 1 << 22
 PLAIN = (int, float, str, bool, type(None), torch.dtype, torch.device, slice)
 OWN_LOSS = "the model's own loss"
 """In the place of a loss function's name, where the model returns its loss."""
+KERAS_LOSS = "a loss of Keras's"
+"""In the same place where it is an object of Keras's, which stands among the options."""
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda t: torch.softmax(t, 1 if t.dim() > 1 else 0),
     "log_softmax": lambda t: torch.log_softmax(t, 1 if t.dim() > 1 else 0),
@@ -184,6 +186,9 @@ def _gives(view: View, tensor: Tensor, wanted: Tensor) -> bool:
 
 
 def loss_of(function: str, first: Tensor, second: Any, options: Mapping[str, Any]) -> Tensor:
-    """The value of a loss function of torch's."""
+    """The value of a loss function of torch's, or of a loss of Keras's."""
+    if function == KERAS_LOSS:
+        value: Tensor = options["loss"](second, first)
+        return value
     result: Tensor = getattr(F, function)(first, second, **options)
     return result if result.dim() == 0 else result.mean()

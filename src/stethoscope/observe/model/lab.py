@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from stethoscope.core.treatment import ExchangeLoss, Lab, Rectify, StandardizeTargets, Treatment, Trial
+from stethoscope.core.treatment import ExchangeLoss, FitHead, Lab, Rectify, StandardizeTargets, Treatment, Trial
 from stethoscope.observe.model.apart import apart, measuring, seed
 from stethoscope.observe.model.capture import Capture, copy_of
 from stethoscope.observe.model.ingredients import Step
@@ -113,9 +113,10 @@ class Bench:
             recipe = treated(recipe, treatment, self._copy()[0])
         # Both arms are measured by the treated loss: what the treatment changed in it must not pass for learning.
         judged = replace(recipe, change_input=self._recipe.change_input, steps=self._recipe.steps)
-        of_its_own = any(isinstance(each, StandardizeTargets | Rectify) for each in treatments)
-        by_error = any(isinstance(each, ExchangeLoss) for each in treatments)
+        by_error = any(isinstance(each, ExchangeLoss | FitHead) for each in treatments)
         measure = self._error_rate if by_error and self._has_classes() else self._loss
+        of_its_own = any(isinstance(each, StandardizeTargets | Rectify) for each in treatments)
+        of_its_own = of_its_own or measure == self._error_rate
         unchanged = self._recipe if of_its_own else judged
         control_start = self._reference(unchanged, measure)
         start = self._reference(replace(recipe, steps=self._recipe.steps), measure) if of_its_own else control_start
@@ -151,10 +152,11 @@ class Bench:
             again = float(loss.detach())
             if not abs(again - first.value) <= SAME_LOSS * max(abs(first.value), 1e-6) and first.value == first.value:
                 raise CannotTry(f"the first step, taken again, gives a loss of {again:.4g} and not {first.value:.4g}")
-        began = _clock()
-        for step in self._recipe.steps[:2]:
+        seconds = math.inf
+        for step in self._recipe.steps[:3]:  # the first one warms up
+            began = _clock()
             self._take(self._recipe, step, model, optimizer)
-        seconds = (_clock() - began) / 2
+            seconds = min(seconds, _clock() - began)
         affordable = int(0.5 * (self._until - _clock()) / (2 * REPLAYS * max(seconds, 1e-6)))
         if affordable < FEWEST_STEPS:
             raise CannotTry(f"a step takes {seconds:.2g} s, too long for {2 * REPLAYS * FEWEST_STEPS} of them")
@@ -253,10 +255,10 @@ class Bench:
         with measuring(model):
             for step in recipe.steps:
                 for each in step.passes:
-                    assert each.view is not None
-                    output = each.view(model(*each.args, **each.kwargs))
+                    output = recipe.output(model, each)
                     of_classes = output.dim() > 1 and output.shape[1] > 1
-                    guess = output.argmax(dim=1) if of_classes else (output > 0.5).long()
+                    half = 0.0 if (recipe.function or each.function).endswith("with_logits") else 0.5
+                    guess = output.argmax(dim=1) if of_classes else (output > half).long()
                     truth = each.target
                     if of_classes and truth.shape == output.shape:  # one of them is 1
                         truth = truth.argmax(dim=1)

@@ -47,11 +47,15 @@ class Recipe:
     rewrite: Rewrite | None = None
     """What becomes of calls of activations in a forward pass."""
 
-    def loss(self, model: nn.Module, each: Pass) -> Tensor:
-        """The loss of a forward pass, as it is computed in the run but for what was changed."""
+    def output(self, model: nn.Module, each: Pass) -> Tensor:
+        """What the loss is given of a forward pass."""
         args, kwargs = self.inputs(each)
         with nullcontext() if self.rewrite is None else Rewriting(self.rewrite):
-            output = view_in(each)(model(*args, **kwargs))
+            return view_in(each)(model(*args, **kwargs))
+
+    def loss(self, model: nn.Module, each: Pass) -> Tensor:
+        """The loss of a forward pass, as it is computed in the run but for what was changed."""
+        output = self.output(model, each)
         if each.function == OWN_LOSS:
             if self.change_target is not None or self.function or self.swaps:
                 raise CannotTry("the model computes its loss itself")

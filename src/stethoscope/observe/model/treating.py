@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from stethoscope.core.treatment import (
     Clip,
     EvalMode,
     ExchangeLoss,
+    FitHead,
     HoldLearningRate,
     KeepGradients,
     NoDropout,
@@ -39,11 +41,12 @@ from stethoscope.core.treatment import (
     TrainMode,
     Treatment,
 )
-from stethoscope.observe.model.calls import Listening, Rewrite, leaving_out, over_classes, rectified
+from stethoscope.observe.model.calls import Call, Listening, Rewrite, leaving_out, over_classes, rectified
 from stethoscope.observe.model.ingredients import Pass, Step, tensors_in
 from stethoscope.observe.model.recipe import DROPOUTS, CannotTry, Edit, Recipe, clones, view_in
 
 WITH_UNITS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+OF_HEADS = ("softmax", "log_softmax", "sigmoid", "logsigmoid", "tanh", "relu")
 SATURATING = ("sigmoid", "tanh")
 
 
@@ -70,10 +73,10 @@ def treated(recipe: Recipe, treatment: Treatment, model: nn.Module) -> Recipe:
         case ShuffleBatches():
             return replace(recipe, steps=_dealt_out(recipe.steps), shuffles=True)
         case RemoveOutputActivation(name):
-            return replace(recipe, rewrite=leaving_out(name, _call_before_loss(recipe, model, (name,))[1]))
+            return replace(recipe, rewrite=leaving_out(name, _call_before_loss(recipe, model, (name,)).number))
         case SoftmaxOverClasses():
-            name, number = _call_before_loss(recipe, model, ("softmax", "log_softmax"))
-            return replace(recipe, rewrite=over_classes(name, number))
+            call = _call_before_loss(recipe, model, ("softmax", "log_softmax"))
+            return replace(recipe, rewrite=over_classes(*call))
         case Rectify():
             return replace(recipe, rewrite=_rectifying(recipe, model))
         case ReviveUnits():
@@ -85,7 +88,11 @@ def treated(recipe: Recipe, treatment: Treatment, model: nn.Module) -> Recipe:
         case SwapLossArguments():
             return replace(recipe, swaps=True)
         case ExchangeLoss(name):
+            _check_targets(recipe, name)
             return replace(recipe, function=name)
+        case FitHead(name):
+            _check_targets(recipe, name)
+            return replace(recipe, function=name, rewrite=_leaving_out_last(recipe, model))
         case StandardizeInputs():
             return replace(recipe, change_input=_standardizing(recipe))
         case StandardizeTargets():
@@ -98,7 +105,7 @@ def treated(recipe: Recipe, treatment: Treatment, model: nn.Module) -> Recipe:
             return replace(recipe, edits=(*recipe.edits, _edit(treatment)))
 
 
-def _call_before_loss(recipe: Recipe, model: nn.Module, names: tuple[str, ...]) -> tuple[str, int]:
+def _call_before_loss(recipe: Recipe, model: nn.Module, names: tuple[str, ...]) -> Call:
     """Which activation, and which call of it, makes what the loss is given.
 
     Raises: CannotTry when none does.
@@ -107,15 +114,32 @@ def _call_before_loss(recipe: Recipe, model: nn.Module, names: tuple[str, ...]) 
     args, kwargs = recipe.inputs(each)
     with torch.no_grad(), Listening(names) as heard:
         argument = view_in(each)(model(*args, **kwargs))
-    call: tuple[str, int] | None = heard.call_that_gave(argument)
+    call: Call | None = heard.call_that_gave(argument)
     if call is None:
         raise CannotTry(f"no call of `{'` or `'.join(names)}` makes what the loss is given")
     return call
 
 
+def _check_targets(recipe: Recipe, function: str) -> None:
+    """Raises: CannotTry when it is the run's loss function, or one for other targets."""
+    passes = [each for step in recipe.steps for each in step.passes]
+    if all(each.function == function for each in passes):
+        raise CannotTry(f"`{function}` is the loss already")
+    targets = [each.target for each in passes if isinstance(each.target, Tensor)]
+    if function.startswith("binary") and not all(bool(((t >= 0) & (t <= 1)).all()) for t in targets):
+        raise CannotTry(f"`{function}` is for targets between 0 and 1")
+
+
+def _leaving_out_last(recipe: Recipe, model: nn.Module) -> Rewrite | None:
+    for name in OF_HEADS:
+        with suppress(CannotTry):
+            return leaving_out(name, _call_before_loss(recipe, model, (name,)).number)
+    return None
+
+
 def _rectifying(recipe: Recipe, model: nn.Module) -> Rewrite:
     try:
-        name, number = _call_before_loss(recipe, model, SATURATING)
+        name, number, _ = _call_before_loss(recipe, model, SATURATING)
     except CannotTry:
         name, number = "", -1
     args, kwargs = recipe.inputs(recipe.steps[0].passes[0])

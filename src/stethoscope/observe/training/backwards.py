@@ -11,7 +11,7 @@ from torch import Tensor
 from stethoscope.observe.training.birth import find_birth
 from stethoscope.observe.training.curves import SpikeGuard
 from stethoscope.observe.training.graph import operation_of, pairs, read
-from stethoscope.observe.training.handwritten import recognise
+from stethoscope.observe.training.handwritten import HandWritten, recognise
 from stethoscope.observe.training.sites import Spot, is_users_file, spot
 from stethoscope.observe.training.state import State
 
@@ -93,8 +93,9 @@ class BackwardEar:
     def _watch_backward(self, loss: Any, place: Spot | None) -> None:
         self.state.table.stop()
         self.state.cycles.note("backward", place)
+        written = self._written_by_hand(loss)
         if self.state.capture is not None:
-            self.state.capture.backward_begins(loss)
+            self.state.capture.backward_begins(loss, written)
         # Of several forward passes of a model, only the last one is sure to have led to this loss.
         for entry, training in {entry: (entry, training) for entry, training in self.state.forward_models}.values():
             entry.training_forwards += 1
@@ -114,8 +115,8 @@ class BackwardEar:
             self.state.reach.backward_begins(loss, place)
             if loss.grad_fn is not None:
                 self.state.kept.see("training loss", place, self.state.steps, loss)
-                if not any(entry.training_calls for entry in self.state.losses.entries.values() if entry.is_named):
-                    self._hand_written(loss, place)
+                if not self._has_loss_function():
+                    self._hand_written(loss, place, written)
                 self._read_graph(loss, place)
         self.state.answer = None
         self.state.reach.start_over()
@@ -154,14 +155,22 @@ class BackwardEar:
             other = (joint[0],) if side == (joint[0], 1) else (joint[0], 1)
             entry.output_shape, entry.target_shape, entry.broadcast_to = side, other, joint
 
-    def _hand_written(self, loss: Tensor, place: Spot | None) -> None:
-        """A loss that no function of torch's made: what can be known of it is in its graph."""
+    def _has_loss_function(self) -> bool:
+        return any(entry.training_calls for entry in self.state.losses.entries.values() if entry.is_named)
+
+    def _written_by_hand(self, loss: Any) -> HandWritten | None:
+        """What a loss that no function of torch's made amounts to: that is in its graph."""
+        if not isinstance(loss, Tensor) or loss.grad_fn is None or loss.numel() != 1:
+            return None
+        if self.state.hooked_saves or self._has_loss_function():
+            return None
+        answer, node = self.state.answer or (None, -1)
+        return recognise(loss, answer, node)
+
+    def _hand_written(self, loss: Tensor, place: Spot | None, found: HandWritten | None) -> None:
+        """A loss that no function of torch's made."""
         entry = self.state.losses.entry("backward", place)
         entry.training_calls += 1
-        answer, node = self.state.answer or (None, -1)
-        found = None
-        if loss.numel() == 1 and not self.state.hooked_saves:
-            found = recognise(loss, answer, node)
         if entry.training_calls == 1 and loss.numel() == 1:
             entry.first_value = float(loss.detach())
         if found is None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from stethoscope.observe.training.batches import fingerprint, first_input
 from stethoscope.observe.training.hooks import ModuleHook
-from stethoscope.observe.training.keras_layers import in_train_mode, is_keras, is_symbolic
+from stethoscope.observe.training.keras_layers import in_train_mode, is_symbolic
 from stethoscope.observe.training.models import ModelEntry, first_tensor, unwrapped
 from stethoscope.observe.training.samples import inputs_of
 from stethoscope.observe.training.sites import Spot, spot
@@ -183,8 +183,8 @@ class ForwardEar:
                 self.state.streams.forward(mode, place, fingerprint(tensor))
         capture = self.state.capture
         is_step = current is None or current.forwards == 1
-        if capture is not None and is_step and not (self.state.compiled or is_keras(module)):
-            capture.forward_begins(self.state.steps, entry, module, args, kwargs, self.state.optimizers)
+        if capture is not None and is_step and not self.state.compiled:
+            capture.forward_begins(self.state.steps, entry, training, args, kwargs, self.state.optimizers)
         if (
             self.state.discovering
             and not self.state.compiled

@@ -34,6 +34,10 @@ class KerasOptimizer:
         """The one group of a Keras optimizer, with its rate as it is now."""
         return [{"params": self._tensors(), **self._settings, "lr": self.rate()}]
 
+    def original(self) -> Any:
+        """Keras's optimizer; None when it is gone."""
+        return self._optimizer()
+
     def rate(self) -> float | None:
         """The learning rate now; None where only a function of the script's knows it."""
         optimizer = self._optimizer()

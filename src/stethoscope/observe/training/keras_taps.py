@@ -154,7 +154,9 @@ class KerasTaps:
         named = dict(zip(("loss", "y_true", "y_pred", "sample_weight"), args, strict=False)) | kwargs
         seen = compared(named["loss"], named.get("y_true"), named.get("y_pred"), named.get("sample_weight") is not None)
         if seen is not None:
-            self._session.losses.keras_loss_called(seen, named["y_pred"], result, self._where_compiled())
+            self._session.losses.keras_loss_called(
+                seen, named["loss"], named["y_true"], named["y_pred"], result, self._where_compiled()
+            )
 
     def _where_compiled(self) -> Spot | None:
         """The `compile(...)` line of the model whose forward pass came last, or the line that trains it."""

@@ -119,11 +119,9 @@ class Looker:
         self.counts_units = on and self._wants_units
 
     @property
-    def _sees_norms(self) -> bool:
-        """Whether this look asks for batch statistics, which cost as much as all the rest of a close look."""
-        return self._closely and (
-            self._close_looks <= CLOSE_LOOKS_PER_NORMS or not self._close_looks % CLOSE_LOOKS_PER_NORMS
-        )
+    def _compares_norms(self) -> bool:
+        """Whether this look compares batch statistics with the running ones."""
+        return self._close_looks <= CLOSE_LOOKS_PER_NORMS or not self._close_looks % CLOSE_LOOKS_PER_NORMS
 
     def arm(self, entry: ModelEntry) -> None:
         """Set hooks on the layers of a model, unless they are set."""
@@ -162,8 +160,8 @@ class Looker:
             rectified = layer.kind in RECTIFIERS or (layer.applies or layer.feeds) in RECTIFIERS
             if self.counts_units and rectified and tensor.dim() > 1:
                 self._count_units(index, tensor)
-            if self._sees_norms and isinstance(module, NORMS) and module.training and inputs:
-                self.norms.see(self.step, index, module, inputs[0])
+            if self._closely and isinstance(module, NORMS) and module.training and inputs:
+                self.norms.see(self.step, index, module, inputs[0], compare=self._compares_norms)
             self.seconds += _clock() - began
 
         return ModuleHook(self._guard(hear))

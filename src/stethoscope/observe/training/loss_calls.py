@@ -70,8 +70,10 @@ class LossEar:
             entry.training_calls += 1
             entry.see(output, target if isinstance(target, Tensor) else None, self.state.steps)
 
-    def keras_loss_called(self, seen: Compared, y_pred: Tensor, result: Tensor, place: Spot | None) -> None:
-        """A loss of Keras's was called."""
+    def keras_loss_called(
+        self, seen: Compared, loss: Any, y_true: Any, y_pred: Tensor, result: Tensor, place: Spot | None
+    ) -> None:
+        """A loss of Keras's was called: `loss(y_true, y_pred)`."""
         began = _clock()
         if not torch.is_grad_enabled():
             self._evaluation_loss(seen.function, seen.output, seen.target, result, place, seen.reduction)
@@ -79,6 +81,8 @@ class LossEar:
             entry = self._training_call(seen.function, place, result)
             entry.reduction, entry.called, entry.expects = seen.reduction, seen.called, seen.expects
             self._see(entry, seen.output, seen.target, (), {}, made_by(y_pred.grad_fn))
+            if self.state.capture is not None:
+                self.state.capture.keras_loss_called(loss, y_true, y_pred, seen.reduction == "weighted", result)
         self.state.own_seconds += _clock() - began
 
     def _evaluation_loss(

@@ -40,12 +40,14 @@ class NormBook:
     def __init__(self) -> None:
         self._entries: dict[int, NormEntry] = {}
 
-    def see(self, step: int, index: int, module: Any, tensor: Tensor) -> None:
+    def see(self, step: int, index: int, module: Any, tensor: Tensor, *, compare: bool) -> None:
         """Take in one training call: the layer has updated its running statistics with this input already.
 
         Args:
             index: of the layer.
             tensor: what went in.
+            compare: its statistics with the running ones, which costs as much as all the rest of a close look. Those of
+                a frozen layer are compared always.
         """
         if tensor.dim() < 2 or not tensor.numel() or not tensor.is_floating_point():
             return
@@ -66,7 +68,7 @@ class NormBook:
             entry.frozen_looks = 0
         entry.steps.append(step)
         entry.rows.append(tensor.numel() // tensor.shape[1])
-        entry.gaps.append(self._gap(entry, module, tensor) if keeps else math.nan)
+        entry.gaps.append(self._gap(entry, module, tensor) if keeps and (compare or entry.frozen_looks) else math.nan)
 
     def _gap(self, entry: NormEntry, module: Any, tensor: Tensor) -> float:
         running = (_wide(module.running_mean), _wide(module.running_var))

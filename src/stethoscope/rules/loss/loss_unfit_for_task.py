@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
-from stethoscope.core.treatment import ExchangeLoss
+from stethoscope.core.treatment import FitHead
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling, flat
@@ -59,11 +59,7 @@ class LossUnfitForTask(Rule):
     systems", ICSE 2020 (wrong loss, wrong output layer).
     """
 
-    treatments = (
-        ExchangeLoss("cross_entropy"),
-        ExchangeLoss("binary_cross_entropy_with_logits"),
-        ExchangeLoss("mse_loss"),
-    )
+    treatments = (FitHead("cross_entropy"), FitHead("binary_cross_entropy_with_logits"), FitHead("mse_loss"))
     explains = (*FOLLOWS, "output-activation-limits-range", "softmax-before-cross-entropy", "target-shape-broadcast")
     reads = ("losses",)
 

@@ -93,9 +93,10 @@ class BatchNormStatisticsUnsettled(Rule):
         layer = seen.layers[worst.layer]
         gap = _late_gap(worst)
         off = f"{gap:.0%}" if gap < 2 else f"{gap:.1f} times their size"
+        compared = np.isfinite(worst.gaps)
         plot = Plot(
-            tuple(map(float, worst.steps)),
-            tuple(map(float, worst.gaps)),
+            tuple(map(float, worst.steps[compared])),
+            tuple(map(float, worst.gaps[compared])),
             "gap between running statistics and the batch's",
             (0.0, 0.2),
         )
