@@ -15,8 +15,12 @@ from typing import Any
 
 from collection import Program
 
+from stethoscope.rules import all_rules
+
 PATIENCE_S = 300
 CURED = ("cured", "helped")
+TREATED = {rule.name for rule in all_rules() if rule.treatments}
+"""Rules whose findings can be tried on copies."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Heard:
     failure: str = ""
     """Last line of the program's own error; empty when it ended well."""
     said: tuple[Said, ...] = ()
+    announced: tuple[str, ...] = ()
+    """Rules that spoke while the program trained."""
 
     @property
     def first(self) -> str:
@@ -61,6 +67,10 @@ class Heard:
     def leads(self, rules: Sequence[str]) -> bool:
         """Whether one of the rules leads the report as the cause itself."""
         return self.first in rules
+
+    def may_prove(self, rules: Sequence[str]) -> bool:
+        """Whether one of the first findings is of one of the rules, and that has a treatment."""
+        return any(each.rule in rules and each.rule in TREATED for each in self.said[:3])
 
     def proves(self, rules: Sequence[str]) -> bool:
         """Whether a leading finding of one of the rules was proven by a cure on a copy."""
@@ -115,7 +125,8 @@ def listen(program: Program, seed: int, keep: Path | None = None) -> Heard:
             return Heard(failure=(ended.stderr.strip().splitlines() or ["no report"])[-1][:160])
         document = json.loads(report.read_text("utf-8"))
         failure = f"exit code {ended.returncode}" if ended.returncode else ""
-        return Heard(failure, tuple(map(_said, document["findings"])))
+        announced = tuple(each["rule"] for each in document["summary"]["announced"])
+        return Heard(failure, tuple(map(_said, document["findings"])), announced)
 
 
 def _said(finding: dict[str, Any]) -> Said:

@@ -57,8 +57,14 @@ class Judged:
 
     @property
     def proven(self) -> Count:
-        """The right cause was proven by an experiment on a copy."""
-        return self._faulty(lambda heard: heard.proves(self.pair.faults))
+        """The right cause was proven by an experiment on a copy, of the runs in which one of its rules has any."""
+        proven = self.faulty.count(lambda heard: heard.proves(self.pair.faults))
+        return Count(proven, self.faulty.count(lambda heard: heard.may_prove(self.pair.faults)))
+
+    @property
+    def live(self) -> Count:
+        """The right cause was said while the program trained."""
+        return self._faulty(lambda heard: any(rule in heard.announced for rule in self.pair.faults))
 
     @property
     def twin_alarms(self) -> Count:
@@ -84,7 +90,8 @@ MEASURES: tuple[tuple[str, Callable[[Judged], Count]], ...] = (
     ("right cause first", lambda judged: judged.right_first),
     ("right cause leads, not folded", lambda judged: judged.leads),
     ("right cause in first three", lambda judged: judged.right_in_three),
-    ("fix proven on a copy", lambda judged: judged.proven),
+    ("fix proven on a copy, of the causes that have a treatment", lambda judged: judged.proven),
+    ("right cause said while training", lambda judged: judged.live),
     ("false alarms on twins", lambda judged: judged.twin_alarms),
 )
 
@@ -125,8 +132,30 @@ def rule_rows(judged: Sequence[Judged]) -> list[tuple[str, ...]]:
     return rows
 
 
-PAIR_HEAD = ("pair", "fault", "detected", "first", "leads", "in three", "proven", "twin alarms", "instead, or failed")
-RULE_HEAD = ("rule", "pairs", "detected", "first", "leads", "in three", "proven", "twin alarms", "first, 95 % interval")
+PAIR_HEAD = (
+    "pair",
+    "fault",
+    "detected",
+    "first",
+    "leads",
+    "in three",
+    "proven",
+    "live",
+    "twin alarms",
+    "instead, or failed",
+)
+RULE_HEAD = (
+    "rule",
+    "pairs",
+    "detected",
+    "first",
+    "leads",
+    "in three",
+    "proven",
+    "live",
+    "twin alarms",
+    "first, 95 % interval",
+)
 
 
 def healthy_alarms(tallies: Sequence[Tally]) -> Count:

@@ -24,14 +24,16 @@ class Live:
         A finding that is certain is said at once; an error with a likely cause when it stands at two verdicts in a row.
         All else is for the report: a healthy run that has just begun shows symptoms, too. Each rule speaks once.
         """
-        leading = [finding for finding in diagnosis.findings if finding.severity is not Severity.NOTE]
+        leading = {
+            finding.rule: finding for finding in reversed(diagnosis.findings) if finding.severity is not Severity.NOTE
+        }
         said = {one.rule for one in self.announced}
         new = tuple(
             Announcement(finding.rule, steps, finding.title, finding.place.source)
-            for finding in leading
+            for finding in reversed(leading.values())
             if finding.rule not in said and self._stands(finding, steps)
         )
-        self._before = {finding.rule for finding in leading}
+        self._before = set(leading)
         self.announced += new
         return new
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -75,7 +76,7 @@ class LossSpike(Rule):
         if curve is None or not progress.known or curve.values.size < self.fewest_steps:
             yield self.cannot_tell(f"fewer than {self.fewest_steps:g} values of a training loss were seen")
             return
-        if seen.batches.sizes.size and np.median(seen.batches.sizes) < FEWEST_ROWS:
+        if _rows(seen) < FEWEST_ROWS:
             yield self.cannot_tell(f"in batches of fewer than {FEWEST_ROWS} samples each odd sample is a spike")
             return
         if progress.ended_nonfinite or not progress.reference > 0 or len(seen.loop.backward_sites) > 1:
@@ -160,6 +161,14 @@ class LossSpike(Rule):
                 opt.step()
         print(f"median error {(model(x) - y).abs().median().item():.3f}")
         """)
+
+
+def _rows(seen: History) -> float:
+    """Samples in a batch: by its targets, or else by its first axis. An input with one axis is one sample."""
+    if seen.batches.sizes.size:
+        return float(np.median(seen.batches.sizes))
+    shapes = [one.shape for one in seen.inputs]
+    return min((shape[0] if len(shape) > 1 else 1 for shape in shapes), default=math.inf)
 
 
 def _median_around(values: Doubles) -> Doubles:
