@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Kind, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.facts.progress import Progress, progress_of
-from stethoscope.facts.training import Curve, Doubles, History, Integers
+from stethoscope.facts.training import Curve, Doubles, History, Inputs, Integers
 from stethoscope.facts.weights import middle, update_ratios, weights_by_depth
 from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import small_plot, times
@@ -135,6 +136,9 @@ class LossSpike(Rule):
         "just below three times the start": run(_jumping([60, 120, 180], 6.15)),
         "too often": run(_jumping(np.arange(14, 200, 6), 500.0)),
         "a jump that stays": run([*falling(2.31, 0.3, 120), *flat(50.0, 80)]),
+        "one sample a step, without a batch axis": replace(
+            run(_jumping([40, 80, 120, 160], 500.0)), inputs=(Inputs(shape=(8,)),)
+        ),
         "49 steps": run(_jumping([20, 30, 40], 500.0, 49)),
     }
     bug = Bug("""
