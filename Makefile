@@ -33,6 +33,7 @@ bench: $(READY)
 	$(BIN)/python bench/overhead.py
 
 zoo: $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[zoo]'
 	$(BIN)/python zoo/run.py
 
 docs: $(READY)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from stethoscope.core.rule import Bug
@@ -17,6 +18,8 @@ from stethoscope.rules import all_rules
 
 HERE = Path(__file__).parent / "programs"
 REMARKS = ("# fault:", "# about:")
+NEEDS = "# needs:"
+"""Before the names of packages, separated by commas, without which a program is left out."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +48,30 @@ def half_of(name: str) -> str:
 
 
 def pairs() -> list[Pair]:
-    """All pairs, by name."""
-    return [read_pair(path) for path in sorted((HERE / "pairs").glob("*.py"))]
+    """All pairs whose packages are there, by name."""
+    return [read_pair(path) for path in sorted((HERE / "pairs").glob("*.py")) if not missing(path)]
+
+
+def missing(path: Path) -> list[str]:
+    """Packages that a program needs and that are not installed."""
+    lines = [line for line in path.read_text("utf-8").splitlines() if line.startswith(NEEDS)]
+    names = [name.strip() for line in lines for name in line.removeprefix(NEEDS).split(",")]
+    return [name for name in names if find_spec(name) is None]
+
+
+def left_out() -> list[Path]:
+    """Programs that cannot be run here."""
+    return [path for path in sorted(HERE.glob("*/*.py")) if missing(path)]
 
 
 def read_pair(path: Path) -> Pair:
     """One pair from its file."""
     lines = path.read_text("utf-8").splitlines()
     said = {mark: line[len(mark) :].strip() for line in lines for mark in REMARKS if line.startswith(mark)}
-    missing = [mark for mark in REMARKS if not said.get(mark)]
-    if missing:
-        raise ValueError(f"{path.name} lacks a line `{missing[0]} ...`")
-    bug = Bug("\n".join(line for line in lines if not line.startswith(REMARKS)))
+    lacking = [mark for mark in REMARKS if not said.get(mark)]
+    if lacking:
+        raise ValueError(f"{path.name} lacks a line `{lacking[0]} ...`")
+    bug = Bug("\n".join(line for line in lines if not line.startswith((*REMARKS, NEEDS))))
     faults = tuple(name.strip() for name in said["# fault:"].split(","))
     if bug.faulty() == bug.fixed():
         raise ValueError(f"{path.name} has no line with `# fix:` or `# add:`")
@@ -76,8 +91,8 @@ def without_remarks(text: str) -> str:
 
 
 def healthy() -> list[Program]:
-    """All healthy programs, by name; they read the seed from the environment."""
-    return [_healthy(path) for path in sorted((HERE / "healthy").glob("*.py"))]
+    """All healthy programs whose packages are there, by name; they read the seed from the environment."""
+    return [_healthy(path) for path in sorted((HERE / "healthy").glob("*.py")) if not missing(path)]
 
 
 def _healthy(path: Path) -> Program:

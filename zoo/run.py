@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import report
-from collection import Pair, Program, bug_programs, half_of, healthy, pairs
+from collection import Pair, Program, bug_programs, half_of, healthy, left_out, missing, pairs
 from hurting import Hurt, hurt_all
 from listening import Tally, listen_to_all
 from report import MEASURES, Judged
@@ -55,6 +55,8 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what each program printed, and its findings")
     parser.add_argument("--page", type=Path, help="write the figures to this page; docs/zoo.md after a whole run")
     options = parser.parse_args()
+    for path in left_out():
+        print(f"left out: {path.stem} (it needs {', '.join(missing(path))})", file=sys.stderr)
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
 

@@ -94,6 +94,9 @@ class Capture:
         """Whether the model's forward pass is under way."""
         self._bad = False
         """Whether the step under way cannot be captured."""
+        self._closure_of: Any = None
+        """Entry of the optimizer that steps right now and calls a closure for it."""
+        self._closure_calls = 0
         self._is_full = False
         """Whether it has more forward passes than are kept."""
 
@@ -123,6 +126,11 @@ class Capture:
             raise CannotCapture("the model is called several times for one loss")
         if waiting is not None and self.original is None and optimizers:  # no step has been taken so far
             self.copy_originals(entry, optimizers[0], optimizers, number)
+        if self._closure_of is not None:
+            if self._closure_calls:
+                raise CannotCapture("the optimizer calls its closure several times")
+            self._closure_calls += 1
+            self.copy_originals(entry, self._closure_of, optimizers, number)
         size = sum(t.numel() * t.element_size() for _, t in tensors_in((args, kwargs)))
         if size > MOST_BYTES // 4:
             raise CannotCapture(f"a batch takes {size >> 20} MB, more than is copied")
@@ -232,9 +240,9 @@ class Capture:
     @_careful
     def step_begins(self, entry: Any, has_closure: bool, optimizers: list[Any]) -> None:
         """An optimizer is about to step."""
-        if has_closure:
-            raise CannotCapture("the optimizer is given a closure")
-        if self.step is not None and self.step.passes and not self._bad:
+        if has_closure and not (self.step is not None and self.step.passes):  # the forward pass is still to come
+            self._closure_of, self._closure_calls = entry, 0
+        elif self.step is not None and self.step.passes and not self._bad:
             self.copy_originals(self.step.model, entry, optimizers, self.step.number)
 
     def step_ended(self) -> None:
@@ -243,6 +251,7 @@ class Capture:
             return
         step, bad, is_full = self.step, self._bad, self._is_full
         self.step, self._output, self._bad, self._is_full = None, None, False, False
+        self._closure_of = None
         self._results.clear()
         self._seen += 1
         if bad or step is None:
@@ -254,6 +263,9 @@ class Capture:
             step.passes = [each for each in step.passes if not math.isnan(each.factor)]
         if not step.passes or not all(each.function for each in step.passes):
             self._note("the loss is not made by one loss function of torch's")
+            return
+        if any(not each.sure_of_kwargs and not leaves_of(each.args) for each in step.passes):
+            self._note("the first call of a model is heard without its keyword arguments")
             return
         self._discarded_in_row = 0
         self.steps.append(step)

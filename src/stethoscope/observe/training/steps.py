@@ -230,6 +230,8 @@ class StepEar:
                 self.state.looker.after_step(entry.tensors(), with_gradients=self._in_closure)
             except Exception as error:  # see guard()
                 self.state.give_up("looks", error)
+        if self._in_closure and self.state.attentive:
+            entry.step_begins()  # only now are the gradients there that it used
         self._in_closure = False
         if self.state.attentive:
             self.state.cycles.note("step", entry.step_from, entry.kind)
