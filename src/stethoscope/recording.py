@@ -29,6 +29,7 @@ from stethoscope.observe.environment import describe_hardware
 from stethoscope.render.html import to_html
 from stethoscope.render.json import json_text, to_json, tool_version
 from stethoscope.rules import all_rules
+from stethoscope.store.folder import RING
 from stethoscope.store.writer import RunWriter
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class Recording:
         self._owner = os.getpid()
         self._finished: tuple[Diagnosis, History] | None = None
         self._began = time.perf_counter()
+        self._began_at = time.time()
 
     @property
     def _proves(self) -> bool:
@@ -212,16 +214,51 @@ class Recording:
             return None
         from stethoscope.observe.model.lab import MOST_STEPS, lab_of
 
-        rate = history.curve("learning rate")
-        known = rate is not None and rate.values.size
-        rates = rate.values[np.searchsorted(rate.steps, range(MOST_STEPS), "right") - 1] if rate and known else ()
         trained = time.perf_counter() - self._began
         return lab_of(
             self.session.state,
             chance=progress_of(history).chance,
-            rates=[float(value) for value in rates],
+            rates=_first_rates(history, MOST_STEPS),
             seconds=max(PROOF_S, PROOF_SHARE * trained),
         )
+
+    def _keep_ring(self, history: History) -> str:
+        """Have the captured steps written into the run's folder; gives why they are not, as a clause."""
+        if self.writer is None or self.launch.rank:
+            return ""
+        if self.session is None:
+            return "nothing was heard"
+        if not self._proves:
+            return "experiments were off, or there were several processes"
+        if not self.record.script:
+            return "it was recorded by `watch`, inside of a program that cannot be started again from here"
+        if not self.settings.ring_mb:
+            return "`ring-mb` is 0"
+        try:
+            return self._write_ring(self.writer, self.session, history)
+        except Exception as error:  # whatever it is, the run has ended well
+            return f"they could not be written down ({type(error).__name__}: {str(error)[:100]})"
+
+    def _write_ring(self, writer: RunWriter, session: Session, history: History) -> str:
+        from stethoscope.observe.model.lab import MOST_STEPS
+        from stethoscope.observe.model.ring import ring_of
+        from stethoscope.observe.model.values import CannotKeep
+
+        try:
+            ring = ring_of(
+                session.state,
+                chance=progress_of(history).chance,
+                rates=_first_rates(history, MOST_STEPS),
+                script=self.record.script,
+                began=self._began,
+                began_at=self._began_at,
+            )
+        except CannotKeep as reason:
+            return str(reason)
+        if ring.size > self.settings.ring_mb * 1e6:
+            return f"they take {ring.size / 1e6:.3g} MB, and `ring-mb` allows for {self.settings.ring_mb:g}"
+        writer.file(RING, ring.write)
+        return ""
 
     def _why_nothing_was_heard(self, history: History) -> str:
         """One sentence for a script that trains nothing here."""
@@ -254,6 +291,7 @@ class Recording:
             if self.launch.rank == 0 and self.launch.world_size > 1:
                 history = replace(history, ranks=self._other_ranks())
         diagnosis = self.judge(history, None if ended_by == "KeyboardInterrupt" else self._lab(history))
+        self.record = replace(self.record, no_ring=self._keep_ring(history))
         if self.session is not None:
             self.session.state.capture = None  # gives the memory back
         if self.writer is not None:
@@ -324,3 +362,11 @@ class Recording:
             if not running or time.monotonic() > until:
                 return ranks
             time.sleep(0.1)
+
+
+def _first_rates(history: History, count: int) -> list[float]:
+    """The learning rate of each of the first steps; empty when it is not known."""
+    rate = history.curve("learning rate")
+    if rate is None or not rate.values.size:
+        return []
+    return [float(value) for value in rate.values[np.searchsorted(rate.steps, range(count), "right") - 1]]
