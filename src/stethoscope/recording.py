@@ -228,8 +228,10 @@ class Recording:
             return ""
         if self.session is None:
             return "nothing was heard"
+        if self.launch.world_size > 1:
+            return "it was trained by several processes"
         if not self._proves:
-            return "experiments were off, or there were several processes"
+            return "experiments were off (`--no-proof`, or `proof = false`)"
         if not self.record.script:
             return "it was recorded by `watch`, inside of a program that cannot be started again from here"
         if not self.settings.ring_mb:

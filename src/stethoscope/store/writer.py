@@ -6,6 +6,7 @@ import atexit
 import functools
 import json
 import os
+import shutil
 import threading
 import time
 from collections import deque
@@ -270,7 +271,9 @@ class RunWriter:
     def _write_files(self) -> None:
         for name, write in _drain(self._files):
             try:
-                replace_atomically(self._folder() / name, write)
+                path = self._folder() / name
+                replace_atomically(path, write)
+                shutil.copymode(path.with_name(RECORD), path)
             except Exception as error:
                 self._say(sentence(f"`{name}` cannot be kept", self.path, error))
 

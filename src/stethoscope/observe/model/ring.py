@@ -48,10 +48,13 @@ class Ring:
 
     def write(self, path: Path) -> None:
         """Write one file of safetensors; its metadata is the outline."""
-        from safetensors.torch import save
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
 
-        # Not its `save_file`, which hides why a disk refuses and takes the file from all other users.
-        path.write_bytes(save(_apart(self.tensors), {OUTLINE: json.dumps(self.outline, allow_nan=False)}))
+        try:
+            save_file(_apart(self.tensors), path, {OUTLINE: json.dumps(self.outline, allow_nan=False)})
+        except SafetensorError as error:  # a disk that is full, for one
+            raise OSError(str(error)) from error
 
 
 def ring_of(state: State, *, chance: float, rates: Sequence[float], script: str, began: float, began_at: float) -> Ring:
