@@ -135,8 +135,8 @@ def _announce(record: RunRecord, took: float) -> None:
     command = shlex.join([*(["-m", record.module] if record.module else record.command[:1]), *record.command[1:]])
     print(
         f"stethoscope: starting `{command}` again in {record.directory}, to make its model anew. It is ended before "
-        f"the first step that was captured, which came {took:.1f} s after torch was imported; whatever it does until "
-        "then, it does again.",
+        f"the first step that was captured, which came {took:.1f} s after torch was imported; what it does until "
+        "then, and when it is left, it does again.",
         file=sys.stderr,
         flush=True,
     )

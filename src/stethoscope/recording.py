@@ -11,8 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from stethoscope.core.finding import Diagnosis
 from stethoscope.core.rule import Rule
 from stethoscope.core.settings import Settings
@@ -21,7 +19,7 @@ from stethoscope.diagnose.live import Live, in_a_line
 from stethoscope.diagnose.run import diagnose
 from stethoscope.diagnose.select import needed_parts, read_limits, select
 from stethoscope.diagnose.suppress import Suppressions, allowed_in_settings
-from stethoscope.facts.progress import progress_of
+from stethoscope.experiments import keep_ring, lab_for
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History, RankSummary
 from stethoscope.observe.arguments import ArgumentTap
@@ -29,7 +27,6 @@ from stethoscope.observe.environment import describe_hardware
 from stethoscope.render.html import to_html
 from stethoscope.render.json import json_text, to_json, tool_version
 from stethoscope.rules import all_rules
-from stethoscope.store.folder import RING
 from stethoscope.store.writer import RunWriter
 
 if TYPE_CHECKING:
@@ -37,10 +34,6 @@ if TYPE_CHECKING:
 
 RANKS_WAIT_S = 5.0
 """How long rank 0 waits for the others to finish writing before it reports."""
-
-PROOF_S = 20.0
-PROOF_SHARE = 0.1
-"""Experiments may take this long, or this share of the training time where that is longer."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +106,12 @@ class Recording:
         self._loaders: Any = None
         self._owner = os.getpid()
         self._finished: tuple[Diagnosis, History] | None = None
-        self._began = time.perf_counter()
-        self._began_at = time.time()
+        self.began = time.perf_counter()
+        self.began_at = time.time()
+        """The same moment, on two clocks."""
 
     @property
-    def _proves(self) -> bool:
+    def proves(self) -> bool:
         """Whether there may be something to prove by experiment."""
         return self.settings.proof and self.launch.world_size == 1 and any(rule.treatments for rule in self.rules)
 
@@ -155,7 +149,7 @@ class Recording:
                 max_steps=self._max_steps,
                 sink=self.writer,
                 verdict=self._announce if self._live is not None else None,
-                capture=self._proves,
+                capture=self.proves,
             )
             self._taps, self._loaders = Taps(session), LoaderTap()
             all_rules()  # found now, so that no verdict has to wait for them
@@ -208,60 +202,6 @@ class Recording:
         announced = tuple(self._live.announced) if self._live is not None else ()
         return replace(found, notices=tuple(notices), announced=announced)
 
-    def _lab(self, history: History) -> Lab | None:
-        """Experiments on copies; None when there shall be none, or nothing was heard."""
-        if self.session is None or not self._proves:
-            return None
-        from stethoscope.observe.model.lab import MOST_STEPS, lab_of
-
-        trained = time.perf_counter() - self._began
-        return lab_of(
-            self.session.state,
-            chance=progress_of(history).chance,
-            rates=_first_rates(history, MOST_STEPS),
-            seconds=max(PROOF_S, PROOF_SHARE * trained),
-        )
-
-    def _keep_ring(self, history: History) -> str:
-        """Have the captured steps written into the run's folder; gives why they are not, as a clause."""
-        if self.writer is None or self.launch.rank:
-            return ""
-        if self.session is None:
-            return "nothing was heard"
-        if self.launch.world_size > 1:
-            return "it was trained by several processes"
-        if not self._proves:
-            return "experiments were off (`--no-proof`, or `proof = false`)"
-        if not self.record.script:
-            return "it was recorded by `watch`, inside of a program that cannot be started again from here"
-        if not self.settings.ring_mb:
-            return "`ring-mb` is 0"
-        try:
-            return self._write_ring(self.writer, self.session, history)
-        except Exception as error:  # whatever it is, the run has ended well
-            return f"they could not be written down ({type(error).__name__}: {str(error)[:100]})"
-
-    def _write_ring(self, writer: RunWriter, session: Session, history: History) -> str:
-        from stethoscope.observe.model.lab import MOST_STEPS
-        from stethoscope.observe.model.ring import ring_of
-        from stethoscope.observe.model.values import CannotKeep
-
-        try:
-            ring = ring_of(
-                session.state,
-                chance=progress_of(history).chance,
-                rates=_first_rates(history, MOST_STEPS),
-                script=self.record.script,
-                began=self._began,
-                began_at=self._began_at,
-            )
-        except CannotKeep as reason:
-            return str(reason)
-        if ring.size > self.settings.ring_mb * 1e6:
-            return f"they take {ring.size / 1e6:.3g} MB, and `ring-mb` allows for {self.settings.ring_mb:g}"
-        writer.file(RING, ring.write)
-        return ""
-
     def _why_nothing_was_heard(self, history: History) -> str:
         """One sentence for a script that trains nothing here."""
         keras = sys.modules.get("keras")
@@ -292,8 +232,8 @@ class Recording:
             self.writer.facts(history)
             if self.launch.rank == 0 and self.launch.world_size > 1:
                 history = replace(history, ranks=self._other_ranks())
-        diagnosis = self.judge(history, None if ended_by == "KeyboardInterrupt" else self._lab(history))
-        self.record = replace(self.record, no_ring=self._keep_ring(history))
+        diagnosis = self.judge(history, None if ended_by == "KeyboardInterrupt" else lab_for(self, history))
+        self.record = replace(self.record, no_ring=keep_ring(self, history))
         if self.session is not None:
             self.session.state.capture = None  # gives the memory back
         if self.writer is not None:
@@ -364,11 +304,3 @@ class Recording:
             if not running or time.monotonic() > until:
                 return ranks
             time.sleep(0.1)
-
-
-def _first_rates(history: History, count: int) -> list[float]:
-    """The learning rate of each of the first steps; empty when it is not known."""
-    rate = history.curve("learning rate")
-    if rate is None or not rate.values.size:
-        return []
-    return [float(value) for value in rate.values[np.searchsorted(rate.steps, range(count), "right") - 1]]

@@ -24,7 +24,8 @@ def command(run: str, rule: str, store: Path | None, seconds: float, json_file: 
 
     The run's script is started again to make its model, and ended before its first captured step. What it prints
     goes to standard error. The exit code is 0 when the cure cured or helped, 1 when it did nothing or could not be
-    tried, 2 when there is no such run or rule, or the script is no longer the one that ran.
+    tried, 2 when there is no such run or rule, the run kept no captured steps, or the script is no longer the one
+    that ran.
     """
     from stethoscope.rules import rule_named
     from stethoscope.store.reader import find_run, read_record
