@@ -82,6 +82,7 @@ def run(
         _check(settings)
     script = scripts.prepare(str(target), args, as_module=module)
     record = replace(describe_environment(directory), command=script.argv, script=script.file, directory=str(directory))
+    record = replace(record, module=str(target) if module else "")
     arguments = ArgumentTap()
     recordings: list[Recording] = []
 

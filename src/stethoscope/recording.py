@@ -11,8 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from stethoscope.core.finding import Diagnosis
 from stethoscope.core.rule import Rule
 from stethoscope.core.settings import Settings
@@ -21,7 +19,7 @@ from stethoscope.diagnose.live import Live, in_a_line
 from stethoscope.diagnose.run import diagnose
 from stethoscope.diagnose.select import needed_parts, read_limits, select
 from stethoscope.diagnose.suppress import Suppressions, allowed_in_settings
-from stethoscope.facts.progress import progress_of
+from stethoscope.experiments import keep_ring, lab_for
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History, RankSummary
 from stethoscope.observe.arguments import ArgumentTap
@@ -36,10 +34,6 @@ if TYPE_CHECKING:
 
 RANKS_WAIT_S = 5.0
 """How long rank 0 waits for the others to finish writing before it reports."""
-
-PROOF_S = 20.0
-PROOF_SHARE = 0.1
-"""Experiments may take this long, or this share of the training time where that is longer."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +106,12 @@ class Recording:
         self._loaders: Any = None
         self._owner = os.getpid()
         self._finished: tuple[Diagnosis, History] | None = None
-        self._began = time.perf_counter()
+        self.began = time.perf_counter()
+        self.began_at = time.time()
+        """The same moment, on two clocks."""
 
     @property
-    def _proves(self) -> bool:
+    def proves(self) -> bool:
         """Whether there may be something to prove by experiment."""
         return self.settings.proof and self.launch.world_size == 1 and any(rule.treatments for rule in self.rules)
 
@@ -153,7 +149,7 @@ class Recording:
                 max_steps=self._max_steps,
                 sink=self.writer,
                 verdict=self._announce if self._live is not None else None,
-                capture=self._proves,
+                capture=self.proves,
             )
             self._taps, self._loaders = Taps(session), LoaderTap()
             all_rules()  # found now, so that no verdict has to wait for them
@@ -206,23 +202,6 @@ class Recording:
         announced = tuple(self._live.announced) if self._live is not None else ()
         return replace(found, notices=tuple(notices), announced=announced)
 
-    def _lab(self, history: History) -> Lab | None:
-        """Experiments on copies; None when there shall be none, or nothing was heard."""
-        if self.session is None or not self._proves:
-            return None
-        from stethoscope.observe.model.lab import MOST_STEPS, lab_of
-
-        rate = history.curve("learning rate")
-        known = rate is not None and rate.values.size
-        rates = rate.values[np.searchsorted(rate.steps, range(MOST_STEPS), "right") - 1] if rate and known else ()
-        trained = time.perf_counter() - self._began
-        return lab_of(
-            self.session.state,
-            chance=progress_of(history).chance,
-            rates=[float(value) for value in rates],
-            seconds=max(PROOF_S, PROOF_SHARE * trained),
-        )
-
     def _why_nothing_was_heard(self, history: History) -> str:
         """One sentence for a script that trains nothing here."""
         keras = sys.modules.get("keras")
@@ -253,7 +232,8 @@ class Recording:
             self.writer.facts(history)
             if self.launch.rank == 0 and self.launch.world_size > 1:
                 history = replace(history, ranks=self._other_ranks())
-        diagnosis = self.judge(history, None if ended_by == "KeyboardInterrupt" else self._lab(history))
+        diagnosis = self.judge(history, None if ended_by == "KeyboardInterrupt" else lab_for(self, history))
+        self.record = replace(self.record, no_ring=keep_ring(self, history))
         if self.session is not None:
             self.session.state.capture = None  # gives the memory back
         if self.writer is not None:

@@ -185,3 +185,30 @@ def test_a_program_that_forgets_to_close_ends_with_everything_written(tmp_path: 
     done = run_program("writer.points('loss', 0, 1.0)", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert load_run(only_run(tmp_path)).curves["loss"].values.tolist() == [1.0]
+
+
+def test_a_file_that_cannot_be_written_costs_itself_alone(tmp_path: Path) -> None:
+    def fail(draft: Path) -> None:
+        draft.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    writer = RunWriter.create(tmp_path, RunRecord())
+    writer.file("ring", fail)
+    writer.text("findings.json", "{}")
+    writer.close()
+    folder = only_run(tmp_path)
+    assert writer.trouble.startswith(f"`ring` cannot be kept in {folder} (No space left on device)")
+    assert (folder / "findings.json").exists()
+    assert not list(folder.glob("*ring*"))
+
+
+def test_a_file_is_not_there_before_it_is_whole(tmp_path: Path) -> None:
+    body = """
+def half(draft):
+    draft.write_bytes(b"half")
+    os.kill(os.getpid(), 9)
+writer.file("ring", half)
+writer.close()
+"""
+    assert run_program(body, tmp_path).returncode == -9
+    assert not (only_run(tmp_path) / "ring").exists()

@@ -10,7 +10,7 @@ import click
 
 from stethoscope.core.errors import StethoscopeError
 
-VERBS = ("run", "runs", "compare", "diagnose", "report", "rules", "explain")
+VERBS = ("run", "runs", "compare", "diagnose", "prove", "report", "rules", "explain")
 
 
 class _Verbs(click.Group):

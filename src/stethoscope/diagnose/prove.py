@@ -46,20 +46,20 @@ def prove(
             if not treatments.get(name) or (name not in proofs and len(proofs) >= MOST_FINDINGS):
                 continue
             if name not in proofs:
-                proofs[name] = _best(treatments[name], lab)
+                proofs[name] = best(treatments[name], lab)
             if proofs[name][0].verdict != NO_EFFECT:
                 break
     proofs = _together(proofs, lab)
-    return tuple(_judged(finding, *proofs[finding.rule]) if finding.rule in proofs else finding for finding in findings)
+    return tuple(judged(finding, *proofs[finding.rule]) if finding.rule in proofs else finding for finding in findings)
 
 
-def _best(treatments: Sequence[Treatment], lab: Lab) -> tuple[Proof, Treatment]:
+def best(treatments: Sequence[Treatment], lab: Lab) -> tuple[Proof, Treatment]:
     """The best of several treatments, over more steps where few show nothing."""
-    best = _best_within(treatments, lab, longer=False)
-    if best[0].verdict in (CURED, HELPED) or not best[0].steps:
-        return best
+    first = _best_within(treatments, lab, longer=False)
+    if first[0].verdict in (CURED, HELPED) or not first[0].steps:
+        return first
     again = _best_within(treatments, lab, longer=True)
-    return again if again[0].steps else best
+    return again if again[0].steps else first
 
 
 def _best_within(treatments: Sequence[Treatment], lab: Lab, *, longer: bool) -> tuple[Proof, Treatment]:
@@ -91,7 +91,7 @@ def _together(proofs: dict[str, tuple[Proof, Treatment]], lab: Lab) -> dict[str,
     return {name: (proof, treatment) if name in vain else (was, treatment) for name, (was, treatment) in proofs.items()}
 
 
-def _judged(finding: Finding, proof: Proof, treatment: Treatment) -> Finding:
+def judged(finding: Finding, proof: Proof, treatment: Treatment) -> Finding:
     """The finding as sure as its experiment makes it. What is wrong by arithmetic stays certain."""
     proven = replace(finding, proof=proof)
     if proof.verdict == CURED and finding.kind is Kind.CAUSE:

@@ -22,6 +22,8 @@ class RunRecord:
     command: tuple[str, ...] = ()
     """As the script saw `sys.argv`."""
     script: str = ""
+    module: str = ""
+    """What was run by `-m`; empty for a script."""
     directory: str = ""
     """Working directory."""
     git: dict[str, Any] = field(default_factory=dict)
@@ -47,6 +49,8 @@ class RunRecord:
     results: dict[str, float] = field(default_factory=dict)
     """`final training loss`, `best training loss`, `final validation loss`, `best validation accuracy`, ..."""
     steps: int = 0
+    no_ring: str = ""
+    """Why the captured steps were not kept for `stethoscope prove`, as a clause; empty where they were."""
     world_size: int = 1
     tool: dict[str, str] = field(default_factory=dict)
     """Name and version of the tool that recorded it."""

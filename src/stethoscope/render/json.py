@@ -140,7 +140,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "follows": [_finding(consequence) for consequence in finding.follows],
         "ruled_out": list(finding.ruled_out),
         "not_ruled_out": list(finding.not_ruled_out),
-        "proof": _proof(finding.proof),
+        "proof": proof_json(finding.proof),
     }
 
 
@@ -158,7 +158,8 @@ def _place(place: Place) -> dict[str, Any]:
     }
 
 
-def _proof(proof: Proof | None) -> dict[str, Any] | None:
+def proof_json(proof: Proof | None) -> dict[str, Any] | None:
+    """A proof as plain JSON values."""
     if proof is None:
         return None
     return {

@@ -11,13 +11,13 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
-from stethoscope.core.finding import Diagnosis, Finding
+from stethoscope.core.finding import Diagnosis, Finding, Proof
 from stethoscope.core.text import Line, Piece, Role, clean, plain, read, wrapped
 from stethoscope.facts.training import History
 from stethoscope.render.account import cost, listening, reasons, summary
-from stethoscope.render.document import LABELS, MARGIN, WIDTH, layout, message_of, one_line
+from stethoscope.render.document import LABELS, MARGIN, WIDTH, layout, message_of, one_line, proof_words
 
-__all__ = ["one_line", "print_diagnosis", "print_finding"]
+__all__ = ["one_line", "print_diagnosis", "print_finding", "print_proof"]
 
 STYLES = {
     Role.ERROR: "bold red",
@@ -66,6 +66,16 @@ def print_diagnosis(
 def print_finding(finding: Finding, stream: TextIO) -> None:
     """Print one finding, as soon as it is known."""
     _write([(), *layout(message_of(finding), _width(stream)), ()], stream)
+
+
+def print_proof(proof: Proof, rule: str, run: str, stream: TextIO) -> None:
+    """Print what an experiment showed of a rule's fault in a run."""
+    width = _width(stream)
+    title = (Piece(f"{proof.verdict}: ", Role.TITLE), Piece(rule, Role.RULE), *read(f" in {run}"))
+    lines: list[Line] = [(), _rule(width), *wrapped(title, width), ()]
+    for index, row in enumerate(wrapped(proof_words(proof), width - MARGIN - LABELS)):
+        lines.append((Piece(" " * MARGIN), Piece(("" if index else "tried").ljust(LABELS), Role.LABEL), *row))
+    _write([*lines, ()], stream)
 
 
 def _top(diagnosis: Diagnosis, history: History, width: int) -> Iterator[Line]:

@@ -4,6 +4,7 @@
     run.json           what the run was: a RunRecord and the process that writes it, replaced as a whole
     process-0.db       what process 0 heard, SQLite (`database.py`); one file for each process
     findings.json      and report.html: written at the end
+    ring.safetensors   the steps that were captured for experiments; written last, where there is room for them
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +25,7 @@ from stethoscope.store.process import Process
 
 RECORD = "run.json"
 FINDINGS = "findings.json"
+RING = "ring.safetensors"
 
 MANNERS = """
 brave bright calm careful cheerful clear clever cosy curious daring eager early easy fair fond free
@@ -121,11 +124,20 @@ def _accept(agreement: Path, store: Path, rank: int) -> Path | None:
 
 def write_atomically(path: Path, content: str) -> None:
     """Replace a file as a whole, so that a reader sees the old text or the new one. Raises OSError."""
+
+    def write(draft: Path) -> None:
+        draft.write_text(content, encoding="utf-8", errors="surrogateescape", newline="\n")
+
+    replace_atomically(path, write)
+
+
+def replace_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """The same, with a function that writes a whole file. Raises what it raises."""
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
-        draft.write_text(content, encoding="utf-8", errors="surrogateescape", newline="\n")
+        write(draft)
         draft.replace(path)
-    except OSError:
+    except BaseException:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
         raise

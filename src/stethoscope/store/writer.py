@@ -6,6 +6,7 @@ import atexit
 import functools
 import json
 import os
+import shutil
 import threading
 import time
 from collections import deque
@@ -22,7 +23,14 @@ from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History
 from stethoscope.store.changes import FactsPacker
 from stethoscope.store.database import SCHEMA, Database, Look, Points
-from stethoscope.store.folder import RECORD, database_name, make_folder, share_folder, write_atomically
+from stethoscope.store.folder import (
+    RECORD,
+    database_name,
+    make_folder,
+    replace_atomically,
+    share_folder,
+    write_atomically,
+)
 from stethoscope.store.forking import ForkLock
 from stethoscope.store.packing import pack
 from stethoscope.store.process import Process
@@ -82,6 +90,7 @@ class RunWriter:
         self._first = record
         self._record: deque[RunRecord] = deque([record], maxlen=1)
         self._texts: deque[tuple[str, str]] = deque()
+        self._files: deque[tuple[str, Callable[[Path], None]]] = deque()
         self._waiting: deque[threading.Event] = deque()
         self._bytes_in = 0  # only the training thread counts up here,
         self._bytes_out = 0  # and only the writing thread here
@@ -166,6 +175,11 @@ class RunWriter:
             raise ValueError(f"`{name}` is no plain file name")
         self._texts.append((name, content))
 
+    @_never_raises
+    def file(self, name: str, write: Callable[[Path], None]) -> None:
+        """Let a function write a file of the folder, after all else: what fails there costs this file alone."""
+        self._files.append((name, write))
+
     def flush(self, wait_s: float = 0.0) -> bool:
         """Write at once, and wait at most `wait_s` seconds for it. Returns whether it was done by then."""
         if self._closed or os.getpid() != self._owner:
@@ -207,6 +221,7 @@ class RunWriter:
             stopping, waiting = self._stopping, _drain(self._waiting)
             database = self._write_telemetry(database, hurry=stopping or bool(waiting))
             self._write_texts()
+            self._write_files()
             for done in waiting:
                 done.set()
             if stopping:
@@ -252,6 +267,15 @@ class RunWriter:
             self._write_record()
         except Exception as error:
             self._report(error)
+
+    def _write_files(self) -> None:
+        for name, write in _drain(self._files):
+            try:
+                path = self._folder() / name
+                replace_atomically(path, write)
+                shutil.copymode(path.with_name(RECORD), path)
+            except Exception as error:
+                self._say(sentence(f"`{name}` cannot be kept", self.path, error))
 
     def _write_record(self) -> None:
         records = _drain(self._record)

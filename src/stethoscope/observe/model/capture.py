@@ -11,6 +11,7 @@ import copy
 import functools
 import inspect
 import math
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -85,6 +86,8 @@ class Capture:
         """Entry of its optimizer."""
         self.copied_at = -1
         """Step of the run at which they were copied."""
+        self.copied_when = 0.0
+        """The same, on the clock of `time.perf_counter`."""
         self._seen = 0
         self._stride = 1
         self._discarded_in_row = 0
@@ -303,6 +306,7 @@ class Capture:
         else:
             self.original = copy_of(module, torch_optimizer)
         self.model, self.optimizer, self.copied_at = model, optimizer, number
+        self.copied_when = time.perf_counter()
 
     def _discard(self, why: str) -> None:
         """This step cannot be captured."""

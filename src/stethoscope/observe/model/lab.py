@@ -306,6 +306,15 @@ def lab_of(state: State, *, chance: float, rates: Sequence[float], seconds: floa
 
 def _bench(state: State, chance: float, rates: Sequence[float], seconds: float) -> Bench | str:
     """The lab, or why there is none."""
+    recipe = recipe_of(state, rates)
+    if isinstance(recipe, str):
+        return recipe
+    assert state.capture is not None
+    return Bench(state.capture, recipe, chance, seconds)
+
+
+def recipe_of(state: State, rates: Sequence[float]) -> Recipe | str:
+    """What the loop of a run that has ended does, from its captured steps; or why that cannot be repeated."""
     capture = state.capture
     if capture is None:
         return "nothing was captured"
@@ -330,7 +339,7 @@ def _bench(state: State, chance: float, rates: Sequence[float], seconds: float) 
         capture.original[0].train(trains)
     clips = [step.clip for step in steps if step.clip is not None]
     first = rates[0] if rates else 0.0
-    recipe = Recipe(
+    return Recipe(
         steps=steps,
         clears=not (entry.compared and 2 * entry.not_cleared >= entry.compared),
         clears_before_step=bool(entry.watched) and 2 * entry.cleared_before_step >= entry.watched,
@@ -339,7 +348,6 @@ def _bench(state: State, chance: float, rates: Sequence[float], seconds: float) 
         clip=clips[-1] if 2 * len(clips) >= len(steps) else None,
         rates=tuple(rate / first for rate in rates) if first and len(set(rates)) > 1 else (),
     )
-    return Bench(capture, recipe, chance, seconds)
 
 
 def _why_none(capture: Capture) -> str:

@@ -1,0 +1,89 @@
+"""What a recording gives to experiments when it has ended: a lab for now, and a ring to repeat them from later."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stethoscope.core.treatment import Lab
+from stethoscope.facts.progress import progress_of
+from stethoscope.facts.training import History
+from stethoscope.store.folder import RING
+
+if TYPE_CHECKING:
+    from stethoscope.observe.training.session import Session
+    from stethoscope.recording import Recording
+    from stethoscope.store.writer import RunWriter
+
+PROOF_S = 20.0
+PROOF_SHARE = 0.1
+"""Experiments may take this long, or this share of the training time where that is longer."""
+
+
+def lab_for(recording: Recording, history: History) -> Lab | None:
+    """Experiments on copies; None when there shall be none, or nothing was heard."""
+    if recording.session is None or not recording.proves:
+        return None
+    from stethoscope.observe.model.lab import lab_of
+
+    trained = time.perf_counter() - recording.began
+    return lab_of(
+        recording.session.state,
+        chance=progress_of(history).chance,
+        rates=_first_rates(history),
+        seconds=max(PROOF_S, PROOF_SHARE * trained),
+    )
+
+
+def keep_ring(recording: Recording, history: History) -> str:
+    """Have the captured steps written into the run's folder; gives why they are not, as a clause."""
+    if recording.writer is None or recording.launch.rank:
+        return ""
+    if recording.session is None:
+        return "nothing was heard"
+    if recording.launch.world_size > 1:
+        return "it was trained by several processes"
+    if not recording.proves:
+        return "experiments were off (`--no-proof`, or `proof = false`)"
+    if not recording.record.script:
+        return "it was recorded by `watch`, inside of a program that cannot be started again from here"
+    if not recording.settings.ring_mb:
+        return "`ring-mb` is 0"
+    try:
+        return _write(recording, recording.writer, recording.session, history)
+    except Exception as error:  # whatever it is, the run has ended well
+        return f"they could not be written down ({type(error).__name__}: {str(error)[:100]})"
+
+
+def _write(recording: Recording, writer: RunWriter, session: Session, history: History) -> str:
+    from stethoscope.observe.model.ring import ring_of
+    from stethoscope.observe.model.values import CannotKeep
+
+    try:
+        ring = ring_of(
+            session.state,
+            chance=progress_of(history).chance,
+            rates=_first_rates(history),
+            script=recording.record.script,
+            began=recording.began,
+            began_at=recording.began_at,
+        )
+    except CannotKeep as reason:
+        return str(reason)
+    most = recording.settings.ring_mb
+    if ring.size > most * 1e6:
+        return f"they take {ring.size / 1e6:.3g} MB, and `ring-mb` allows for {most:g}"
+    writer.file(RING, ring.write)
+    return ""
+
+
+def _first_rates(history: History) -> list[float]:
+    """The learning rate of each of the first steps; empty when it is not known."""
+    from stethoscope.observe.model.lab import MOST_STEPS
+
+    rate = history.curve("learning rate")
+    if rate is None or not rate.values.size:
+        return []
+    return [float(value) for value in rate.values[np.searchsorted(rate.steps, range(MOST_STEPS), "right") - 1]]
