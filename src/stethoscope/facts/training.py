@@ -307,6 +307,9 @@ class Inputs:
     feature_stds: Doubles = field(default_factory=_no_values)
     first_layer: str = ""
     """Class name of the first layer called on it."""
+    standardized: int = 0
+    """Of the looks, those at a batch with mean 0 and spread 1 by itself, to three digits: in each of its features (two
+    axes), or as a whole."""
     site: Site | None = None
     """The user's line of the forward call; only for inputs of passes without gradients."""
 
