@@ -17,6 +17,7 @@ from stethoscope.facts.code import Site
 from stethoscope.facts.fit import FitCall as FitCall
 from stethoscope.facts.flow import Backward, Kept, Stream
 from stethoscope.facts.loss import LossCall as LossCall
+from stethoscope.facts.metrics import Comparison as Comparison
 from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.samples import HeldOut, Samples, Tokens
 
@@ -455,6 +456,8 @@ class History:
     """One for each trained model, in the order of `History.models` (`Samples()` for one that was not trained)."""
     held_out: tuple[HeldOut, ...] = ()
     """Passes without gradients whose rows were looked at, by step."""
+    comparisons: tuple[Comparison, ...] = ()
+    """Comparisons of answers that are no accuracy, by line."""
     tokens: tuple[Tokens, ...] = ()
     """One for each loss with a target for each token."""
     units: tuple[Units, ...] = ()
