@@ -20,6 +20,8 @@ from stethoscope.rules.sites import at, code, place_at
 
 WORSE = 1.5
 """A validation loss above this many times the training loss may come from other inputs."""
+MUCH_WORSE = 3.0
+"""Above this many times, and a tenth of what guessing gives, also where the answers are still about as often right."""
 
 
 def _inputs(scale: float = 1.0, shift: float = 0.0, rows: int = 400, features: int = 6) -> Inputs:
@@ -305,10 +307,12 @@ def _is_harmed(seen: History) -> bool | None:
     """Whether validation is much worse than training; None when that was not seen."""
     loss, progress = seen.curve("loss", "validation"), progress_of(seen)
     accuracy, trained = seen.curve("accuracy", "validation"), seen.curve("accuracy")
+    last = float(np.median(loss.values[-3:])) if loss is not None and loss.values.size else float("nan")
     if accuracy is not None and trained is not None and accuracy.values.size and trained.values.size:
-        return bool(np.median(trained.values[-5:]) - np.median(accuracy.values[-3:]) > 0.05)
-    if loss is None or not loss.values.size or not progress.known:
+        lost = np.median(trained.values[-5:]) - np.median(accuracy.values[-3:]) > 0.05
+        return bool(lost or last > max(MUCH_WORSE * progress.end, 0.1 * progress.reference))
+    if np.isnan(last) or not progress.known:
         return None
     if validation_beats_guessing(seen) is False:
         return True
-    return bool(np.median(loss.values[-3:]) > WORSE * progress.end)
+    return last > WORSE * progress.end
