@@ -49,7 +49,7 @@ def heard(measure: Measure, outputs: int = 5, rows: int = 12) -> History:
         (lambda out, y: torch.eq(y, (out > 0).long()).sum(), 1, "pairs"),
         (lambda out, y: (torch.argmax(out, dim=0) == y[:5]).float().mean(), 5, "axis"),
         (lambda out, y: (out.softmax(1).max(0).indices == y[:5]).float().mean(), 5, "axis"),
-        (lambda out, y: (torch.max(out, 0)[1][:3] == y[:3]).float().mean(), 5, "axis"),
+        (lambda out, y: (torch.max(out, 0)[1][:4] == y[:4]).float().mean(), 5, "axis"),
         (lambda out, y: (out.argmax() == y).float().mean(), 5, "axis"),
     ],
 )  # fmt: skip
