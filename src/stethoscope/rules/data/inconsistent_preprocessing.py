@@ -136,7 +136,8 @@ class InconsistentPreprocessing(Rule):
                 *_losses(seen),
             ],
             cause=f"What the model is fed at {at(other.site)} was standardized with a mean and a spread of its own. "
-            "What sets it apart from the training set is gone, and the same sample is another number each time.",
+            "What sets it apart from the training set is gone"
+            + (", and one sample is other numbers in each batch." if several else "."),
             fixes=[
                 Fix(
                     "Fit the scaler to the training set once, and only apply it elsewhere:\n"
