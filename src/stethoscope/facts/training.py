@@ -17,6 +17,7 @@ from stethoscope.facts.code import Site
 from stethoscope.facts.fit import FitCall as FitCall
 from stethoscope.facts.flow import Backward, Kept, Stream
 from stethoscope.facts.loss import LossCall as LossCall
+from stethoscope.facts.metrics import Comparison as Comparison
 from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.samples import HeldOut, Samples, Tokens
 
@@ -307,6 +308,9 @@ class Inputs:
     feature_stds: Doubles = field(default_factory=_no_values)
     first_layer: str = ""
     """Class name of the first layer called on it."""
+    standardized: int = 0
+    """Of the looks, those at a batch with mean 0 and spread 1 by itself, to three digits: in each of its features (two
+    axes), or as a whole."""
     site: Site | None = None
     """The user's line of the forward call; only for inputs of passes without gradients."""
 
@@ -452,6 +456,8 @@ class History:
     """One for each trained model, in the order of `History.models` (`Samples()` for one that was not trained)."""
     held_out: tuple[HeldOut, ...] = ()
     """Passes without gradients whose rows were looked at, by step."""
+    comparisons: tuple[Comparison, ...] = ()
+    """Comparisons of answers that are no accuracy, by line."""
     tokens: tuple[Tokens, ...] = ()
     """One for each loss with a target for each token."""
     units: tuple[Units, ...] = ()

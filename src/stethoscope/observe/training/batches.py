@@ -17,6 +17,13 @@ MOST_BATCHES = 2000
 MOST_FEATURES = 4096
 MOST_CLASSES = 100
 VALUES_FOR_FINGERPRINT = 256
+BY_ITSELF = 1e-3
+"""A batch whose features have mean 0 and spread 1 up to this was standardized by itself."""
+FEWEST_STANDARDIZED = 4
+MOST_MEASURED = 1 << 20
+"""Values of a batch that are read in full to tell, once a sample of them says that it may be so."""
+MOST_REFUTED = 4
+"""After so many batches that were not, the rest are taken for others like them."""
 STEPS_IN_CHECKSUM = 50
 """Steps that are attended to in every run, whatever the clock says: only they can be compared between runs."""
 
@@ -41,6 +48,21 @@ def first_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
     return None
 
 
+def is_standardized(tensor: Tensor) -> bool:
+    """Whether a batch has mean 0 and spread 1 by itself: in each feature of two axes, or over all its values."""
+    rows = tensor.shape[0]
+    if rows < FEWEST_STANDARDIZED or tensor.numel() > MOST_MEASURED:
+        return False
+    values = tensor.detach().double()
+    if tensor.dim() > 2 or tensor.shape[1] < 2:
+        values = values.reshape(-1, 1)
+    means, spreads = values.mean(dim=0), values.std(dim=0, unbiased=False)
+    corrected = spreads * (values.shape[0] / (values.shape[0] - 1)) ** 0.5
+    constant = spreads < BY_ITSELF
+    unit = ((spreads - 1).abs() < BY_ITSELF) | ((corrected - 1).abs() < BY_ITSELF) | constant
+    return bool(unit.all() and (means.abs() < BY_ITSELF).all() and not constant.all())
+
+
 @dataclass(eq=False)
 class InputEntry:
     """What was fed to one model; becomes a `facts.training.Inputs`. Feature moments are merged over the looks."""
@@ -58,6 +80,7 @@ class InputEntry:
     nonfinite: int = 0
     feature_sums: Any = field(default_factory=lambda: np.zeros(0))
     feature_squares: Any = field(default_factory=lambda: np.zeros(0))
+    standardized: int = 0
 
     def see(self, tensor: Tensor) -> None:
         """Look at one batch."""
@@ -77,6 +100,8 @@ class InputEntry:
         self.largest = float(np.fmax(self.largest, finite.max()))
         if tensor.is_floating_point() and tensor.dim() >= 2:
             self._see_features(tensor)
+            if self.looks - self.standardized <= MOST_REFUTED and abs(values.mean()) < 0.3 > abs(values.std() - 1):
+                self.standardized += is_standardized(tensor)
 
     def _see_features(self, tensor: Tensor) -> None:
         axis = -1 if tensor.dim() <= 3 else 1
@@ -100,7 +125,7 @@ class InputEntry:
         seen = self.count + self.nonfinite
         return Inputs(
             self.model, self.shape, self.dtype, self.looks, self.rows, mean, math.sqrt(variance), self.smallest,
-            self.largest, self.nonfinite / seen if seen else 0.0, means, stds, first_layer,
+            self.largest, self.nonfinite / seen if seen else 0.0, means, stds, first_layer, self.standardized,
         )  # fmt: skip
 
 

@@ -136,6 +136,7 @@ class ForwardEar:
             handle.remove()
         self._handles.clear()
         self.state.active = self.state.answer = None
+        self.state.metrics.answered(None)
         for optimizer in self.state.optimizers:
             optimizer.after_step = None
 
@@ -280,6 +281,7 @@ class ForwardEar:
             current = self.state.passes.current
             if self.state.attentive or current is not None:
                 tensor = first_tensor(output)
+                self.state.metrics.answered(tensor)
                 self.state.reach.forward_ended(tensor)
                 if current is not None and current.with_gradients and tensor is not None:
                     current.graphs += tensor.requires_grad

@@ -50,6 +50,7 @@ def history_of(
         batches=state.batches.facts(),
         samples=state.samples.facts(len(state.book.models), judged=with_curves and thorough),
         held_out=state.samples.held_out(),
+        comparisons=state.metrics.facts(),
         tokens=state.tokens.facts(),
         units=state.looker.unit_facts(max(0, state.steps - 1)),
         norms=state.looker.norms.facts(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,33 @@ class Replacement:
             setattr(self.owner, self.name, new)
 
 
+@dataclass(frozen=True)
+class InheritedReplacement(Replacement):
+    """The same for what a class inherits: there the original is nothing but the wrapper's absence."""
+
+    def put_on(self) -> None:
+        """Put the wrapper before what is inherited."""
+        if self.name not in vars(self.owner):
+            setattr(self.owner, self.name, self.wrapper)
+
+    def take_off(self) -> None:
+        """Leave what is inherited."""
+        if vars(self.owner).get(self.name) is self.wrapper:
+            delattr(self.owner, self.name)
+
+
 def hidden_in_warnings(wrapper: Any) -> Any:
     """The wrapper, of a file that Python passes over when it looks for the line of a warning."""
     wrapper.__code__ = wrapper.__code__.replace(co_filename=_HIDDEN)
     return wrapper
+
+
+def replacement_of(owner: Any, name: str, make: Callable[[Any], Any]) -> Replacement:
+    """A wrapper for `owner.name`, not put on yet; `make` is given the original."""
+    if not isinstance(owner, type):
+        original, kind = getattr(owner, name), Replacement
+    elif name in vars(owner):
+        original, kind = vars(owner)[name], Replacement
+    else:
+        original, kind = getattr(owner, name), InheritedReplacement
+    return kind(owner, name, original, hidden_in_warnings(make(original)))

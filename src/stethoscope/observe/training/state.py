@@ -19,6 +19,7 @@ from stethoscope.observe.training.graph import OperationTable
 from stethoscope.observe.training.kept import KeptBook
 from stethoscope.observe.training.looks import Looker
 from stethoscope.observe.training.losses import LossBook
+from stethoscope.observe.training.metrics import MetricEar
 from stethoscope.observe.training.models import ModelBook, ModelEntry
 from stethoscope.observe.training.protocol import CycleLog, OptimizerEntry
 from stethoscope.observe.training.reach import ReachBook
@@ -68,6 +69,7 @@ class State:
         self.samples = SampleBook()
         self.tokens = TokenBook()
         self.passes = PassBook()
+        self.metrics = MetricEar(self)
         self.streams = StreamBook()
         self.kept = KeptBook()
         self.cycles = CycleLog()

@@ -28,7 +28,8 @@ from stethoscope.observe.training.hooks import has_compiled, without_our_hooks
 from stethoscope.observe.training.keras_layers import is_keras, is_symbolic
 from stethoscope.observe.training.keras_taps import KerasTaps
 from stethoscope.observe.training.losses import FUNCTIONS
-from stethoscope.observe.training.replacing import Replacement, hidden_in_warnings
+from stethoscope.observe.training.metric_taps import has_other_tensors, metric_taps
+from stethoscope.observe.training.replacing import Replacement, replacement_of
 from stethoscope.observe.training.session import Session
 from stethoscope.observe.training.sites import Spot, is_called_by_user, spot
 
@@ -60,6 +61,7 @@ class Taps:
     def put_on(self) -> None:
         """Start listening."""
         self._tap_losses()
+        self._for_metrics = metric_taps(self, self._state.metrics)
         self._tap_backward()
         self._tap_optimizers()
         self._tap_loop()
@@ -72,7 +74,7 @@ class Taps:
             self._session.forwards.take_in_given()
         self._tap_keras()
         self._state.on_discovery = self.discover
-        self._state.on_hearing = functools.partial(self._switch, self.for_losses)
+        self._state.on_hearing = self._hear
         self._state.on_attention = functools.partial(self._switch, self._for_protocol)
         self.discover(self._state.discovering > 0)
 
@@ -88,11 +90,14 @@ class Taps:
 
     def replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> Replacement:
         """Put a wrapper in the place of `owner.name`."""
-        original = owner.__dict__[name] if isinstance(owner, type) else getattr(owner, name)
-        replacement = Replacement(owner, name, original, hidden_in_warnings(make(original)))
+        replacement = replacement_of(owner, name, make)
         replacement.put_on()
         self._undo.append(replacement.take_off)
         return replacement
+
+    def _hear(self, on: bool) -> None:
+        self._switch(self.for_losses, on)
+        self._switch(self._for_metrics, on and not has_other_tensors())
 
     def _switch(self, which: list[Replacement], on: bool) -> None:
         """Ordinary steps pass through what is not listened to then as if we were not there.
@@ -479,6 +484,7 @@ class Taps:
     def _stop_hearing_inside(self) -> None:
         """Hooks on layers would change what the compiler builds, and so perhaps the last bit of the results."""
         state = self._state
+        self._switch(self._for_metrics, False)
         state.compiled = True
         state.looker.hears_inside = False
         state.looker.disarm()

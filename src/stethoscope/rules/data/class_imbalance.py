@@ -36,7 +36,7 @@ class ClassImbalance(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("collapsed-predictions", "learning-rate-too-low", "no-gain-over-baseline")
+    explains = ("collapsed-predictions", "learning-rate-too-low", "no-gain-over-baseline", "loss-not-decreasing")
     reads = ("losses",)
 
     frequent = Limit(0.8, unit="share of the most frequent class", why="four in five: five times the rest's odds")
@@ -85,7 +85,7 @@ class ClassImbalance(Rule):
         return self.finding(
             f"class {top} is {most / total:.0%} of the labels; of the rest {found / rare:.0%} are recognised",
             sureness=Sureness.LIKELY,
-            place=place_at(loss.site, steps=loss.late_steps),
+            place=place_at(loss.site, steps=(0, loss.late_steps[1])),
             evidence=[
                 Evidence(
                     f"samples of other classes recognised, {rare:,} at steps {loss.late_steps[0]} to "

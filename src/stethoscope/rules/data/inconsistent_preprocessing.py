@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,29 +11,17 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
 from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.facts.progress import progress_of
-from stethoscope.facts.training import Curve, History, Inputs
+from stethoscope.facts.samples import HeldOut
+from stethoscope.facts.training import Curve, History, Inputs, ValidationPass
 from stethoscope.rules.chance import validation_beats_guessing
 from stethoscope.rules.examples import falling, run, with_curve
+from stethoscope.rules.feeding import Change, change_between, in_several_batches, standardized_apart
 from stethoscope.rules.sites import at, code, place_at
 
-APART = float(np.log(2))
-"""On a logarithmic scale: features of many units change by very different factors when they are standardized."""
-MOST = 0.95
-"""Share of the features that all have become wider, or narrower."""
 WORSE = 1.5
 """A validation loss above this many times the training loss may come from other inputs."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """How the features of validation inputs differ from those of training inputs."""
-
-    size: float
-    """The wider of the two spreads / the narrower one, in the middle one of the features: at least 1."""
-    changed: float
-    """Share of the features whose spreads are apart by the root of that, or by 1.41, and more."""
-    word: str
-    """Which way it goes."""
+MUCH_WORSE = 3.0
+"""Above this many times, and a tenth of what guessing gives, also where the answers are still about as often right."""
 
 
 def _inputs(scale: float = 1.0, shift: float = 0.0, rows: int = 400, features: int = 6) -> Inputs:
@@ -53,12 +41,20 @@ def _run(held_out: Inputs, validation: float | None = 3.0, trained: Inputs | Non
     return with_curve(seen, Curve("validation loss", "loss", "validation", steps, np.full(5, validation)))
 
 
+def _by_itself(validation: float = 3.0, standardized: int = 9, batches: int = 3, known: int = 0) -> History:
+    """Validation batches have mean 0 and spread 1 by themselves; some of their 60 rows are training rows."""
+    seen = _run(replace(_inputs(), standardized=standardized), validation)
+    passes = (ValidationPass(40, batches, 0, distinct_inputs=batches),)
+    return replace(seen, validation=passes, held_out=(HeldOut(0, 40, rows=60, in_training=known),))
+
+
 class InconsistentPreprocessing(Rule):
     """Training and validation inputs are prepared differently: their scales are apart.
 
     ## What it sees
     Mean and spread of each feature (each channel, for images) of what the model was fed in training, and of what it
-    was fed in passes without gradients.
+    was fed in passes without gradients. Batches with mean 0 and spread 1 to the third digit were standardized by
+    themselves.
     ## Why it hurts
     The network is asked about numbers that it has never met. Its answers there mean nothing, however well it learned.
     ## How to fix it
@@ -82,6 +78,12 @@ class InconsistentPreprocessing(Rule):
         4, unit="the same ratio", why="where no validation loss shows harm, only a change of units is reported"
     )
     changed = Limit(0.8, unit="share of the features", why="preparation changes all features, other data a few")
+    shift = Limit(
+        0.7,
+        unit="distance of the means / spread of a feature in training",
+        why="sets drawn from the same rows are apart by a tenth; reported only where validation is no better than "
+        "guessing",
+    )
     fewest_rows = Limit(30, unit="rows on each side", why="a spread from fewer rows is off by a fifth and more")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
@@ -97,13 +99,87 @@ class InconsistentPreprocessing(Rule):
             yield self.cannot_tell("too few rows of numbers were seen both in training and in validation")
             return
         for one, other in pairs:
-            change = _change(one, other)
-            if change is None or change.size < self.factor or change.changed < self.changed:
-                continue
-            harmed = _is_harmed(seen)
-            if harmed or (harmed is None and change.size >= self.without_scores):
-                yield self._report(seen, one, other, change)
+            if (found := self._compare(seen, one, other)) is not None:
+                yield found
                 return
+
+    def _compare(self, seen: History, one: Inputs, other: Inputs) -> Finding | None:
+        change = change_between(one, other)
+        if change is None:
+            return None
+        harmed = _is_harmed(seen)
+        if change.size >= self.factor and change.changed >= self.changed:
+            if harmed or (harmed is None and change.size >= self.without_scores):
+                return self._report(seen, one, other, change)
+            return None
+        lost = validation_beats_guessing(seen) is False and progress_of(seen).learns_well
+        if harmed and standardized_apart(seen, one, other) and (lost or in_several_batches(seen, other)):
+            return self._refitted(seen, one, other)
+        if lost and change.shift >= self.shift and change.shifted >= self.changed:
+            return self._shifted(seen, one, other, change)
+        return None
+
+    def _refitted(self, seen: History, one: Inputs, other: Inputs) -> Finding:
+        several = in_several_batches(seen, other)
+        what = "each validation batch is" if several else "validation inputs are"
+        return self.finding(
+            f"{what} standardized by its own numbers" if several else f"{what} standardized by their own numbers",
+            severity=Severity.ERROR,
+            place=place_at(other.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                Evidence(
+                    "validation batches with mean 0 and spread 1, to three digits",
+                    f"{other.standardized} of {other.looks} looked at",
+                    f"{one.standardized} of {one.looks}",
+                    "in training",
+                ),
+                *_losses(seen),
+            ],
+            cause=f"What the model is fed at {at(other.site)} was standardized with a mean and a spread of its own. "
+            "What sets it apart from the training set is gone"
+            + (", and one sample is other numbers in each batch." if several else "."),
+            fixes=[
+                Fix(
+                    "Fit the scaler to the training set once, and only apply it elsewhere:\n"
+                    + code(
+                        "scaler = StandardScaler().fit(x_train)",
+                        "x_train = scaler.transform(x_train)",
+                        "x_val = scaler.transform(x_val)",
+                    )
+                )
+            ],
+            unless="each batch is meant to be seen relative to itself, in training as well.",
+        )
+
+    def _shifted(self, seen: History, one: Inputs, other: Inputs, change: Change) -> Finding:
+        return self.finding(
+            f"validation inputs lie {change.shift:.2g} spreads away from training inputs",
+            severity=Severity.ERROR,
+            place=place_at(other.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                Evidence(
+                    "mean of the input values, validation / training",
+                    f"{other.mean:.3g} / {one.mean:.3g}",
+                    "about equal",
+                    f"{other.rows:,} and {one.rows:,} rows",
+                ),
+                Evidence(
+                    f"features shifted by {change.shift / 2:.2g} spreads and more",
+                    f"{change.shifted:.0%} of {one.feature_stds.size:,}",
+                    "few",
+                ),
+                *_losses(seen),
+            ],
+            cause=f"What the model is fed at {at(other.site)} has another mean than the training inputs: it was "
+            "inverted, or something else was subtracted from it, or it is other data.",
+            fixes=[
+                Fix(
+                    "Prepare both by one function with the same numbers:\n"
+                    + code("x_train, x_val = prepare(x_train), prepare(x_val)", "print(x_train.mean(), x_val.mean())")
+                ),
+            ],
+            unless="other data is measured there on purpose.",
+        )
 
     def _report(self, seen: History, one: Inputs, other: Inputs, change: Change) -> Finding:
         harmed = _is_harmed(seen)
@@ -122,15 +198,8 @@ class InconsistentPreprocessing(Rule):
             ),
             Evidence(f"features that are {change.word}", f"{change.changed:.0%} of {one.feature_stds.size:,}", "few"),
         ]
-        loss = seen.curve("loss", "validation")
-        if harmed and loss is not None:
-            evidence.append(
-                Evidence(
-                    "validation loss / training loss, at the end",
-                    f"{np.median(loss.values[-3:]):.3g} / {progress_of(seen).end:.3g}",
-                    "near each other",
-                )
-            )
+        if harmed:
+            evidence += _losses(seen)
         size = f"{change.size:,.0f}" if change.size >= 10 else f"{change.size:.2g}"
         return self.finding(
             f"validation inputs are {size} times {change.word} than training inputs",
@@ -163,6 +232,11 @@ class InconsistentPreprocessing(Rule):
             trained=replace(_inputs(features=20), feature_stds=np.ones(20)),
         ),
         "30 rows": _run(_inputs(255.0, rows=30)),
+        "standardized batch by batch": _by_itself(),
+        "standardized batch by batch, and better than a guess": _by_itself(0.9),
+        "standardized as a whole, and at chance": _by_itself(batches=1),
+        "inverted, and at chance": _run(_inputs(shift=1.0)),
+        "a shift next to the limit": _run(_inputs(shift=0.72)),
     }
     good = {
         "the same": _run(_inputs(1.02)),
@@ -175,6 +249,12 @@ class InconsistentPreprocessing(Rule):
             trained=replace(_inputs(features=50), feature_stds=np.ones(50)),
         ),
         "29 rows": _run(_inputs(255.0, rows=29)),
+        "standardized batch by batch, and no worse for it": _by_itself(0.12),
+        "standardized as a whole, and better than a guess": _by_itself(0.9, batches=1),
+        "one batch of them is not": _by_itself(standardized=8),
+        "the training set, whole": _by_itself(batches=1, known=60),
+        "shifted, and better than a guess": _run(_inputs(shift=1.0), 0.9),
+        "a shift just below the limit": _run(_inputs(shift=0.68)),
         "another model": _run(replace(_inputs(255.0), model=1)),
     }
     bug = Bug("""
@@ -211,28 +291,29 @@ class InconsistentPreprocessing(Rule):
         """)
 
 
-def _change(one: Inputs, other: Inputs) -> Change | None:
-    """From training to validation; None when no feature varies on both sides."""
-    tiny = 1e-6 * np.maximum(1.0, np.abs(one.feature_means))
-    varying = (one.feature_stds > tiny) & (other.feature_stds > 0)
-    if not varying.any():
-        return None
-    ratios = np.log(other.feature_stds[varying] / one.feature_stds[varying])
-    middle = float(np.median(np.abs(ratios)))
-    changed = float(np.mean(np.abs(ratios) >= min(middle, APART) / 2))
-    wider = float(np.mean(ratios > 0))
-    word = "wider" if wider > MOST else "narrower" if wider < 1 - MOST else "wider or narrower"
-    return Change(float(np.exp(middle)), changed, word)
+def _losses(seen: History) -> list[Evidence]:
+    """Both losses at the end, where validation had one."""
+    loss = seen.curve("loss", "validation")
+    if loss is None or not loss.values.size:
+        return []
+    last = f"{np.median(loss.values[-3:]):.3g}"
+    return [
+        Evidence(
+            "validation loss / training loss, at the end", f"{last} / {progress_of(seen).end:.3g}", "near each other"
+        )
+    ]
 
 
 def _is_harmed(seen: History) -> bool | None:
     """Whether validation is much worse than training; None when that was not seen."""
     loss, progress = seen.curve("loss", "validation"), progress_of(seen)
     accuracy, trained = seen.curve("accuracy", "validation"), seen.curve("accuracy")
+    last = float(np.median(loss.values[-3:])) if loss is not None and loss.values.size else float("nan")
     if accuracy is not None and trained is not None and accuracy.values.size and trained.values.size:
-        return bool(np.median(trained.values[-5:]) - np.median(accuracy.values[-3:]) > 0.05)
-    if loss is None or not loss.values.size or not progress.known:
+        lost = np.median(trained.values[-5:]) - np.median(accuracy.values[-3:]) > 0.05
+        return bool(lost or last > max(MUCH_WORSE * progress.end, 0.1 * progress.reference))
+    if np.isnan(last) or not progress.known:
         return None
     if validation_beats_guessing(seen) is False:
         return True
-    return bool(np.median(loss.values[-3:]) > WORSE * progress.end)
+    return last > WORSE * progress.end

@@ -85,6 +85,11 @@ class LabelsUnrelatedToInputs(Rule):
         "tries",
     )
     fewest_rows = Limit(200, unit="rows with a label", why="a weak relation does not show in fewer")
+    fewest_others = Limit(
+        40,
+        unit="rows outside of the most frequent class",
+        why="where nearly all rows have one label, a dozen of others show a relation no better than none",
+    )
     first_pass = Limit(
         0.97,
         unit="loss over the first pass / what guessing gives",
@@ -96,6 +101,9 @@ class LabelsUnrelatedToInputs(Rule):
         samples = max(seen.samples, key=lambda each: each.tested, default=Samples())
         if samples.tested < self.fewest_rows:
             yield self.cannot_tell("too few training rows were seen with one target each")
+            return
+        if samples.classes and samples.tested * (1 - samples.majority) < self.fewest_others:
+            yield self.cannot_tell("too few training rows were seen outside of the most frequent class")
             return
         if not samples.relation < self.relation:
             return
@@ -174,6 +182,7 @@ class LabelsUnrelatedToInputs(Rule):
         "a relation next to the limit": _run(flat(2.3), replace(_lost, relation=3.4), accuracy=0.1),
         "as few rows as can tell": _run(flat(2.3), replace(_lost, tested=200), accuracy=0.1),
         "a first pass next to the limit": _run(_memorised(2.28)),
+        "41 rows of other classes": _run(flat(2.3), replace(_lost, majority=1 - 41 / 600), accuracy=0.1),
         "numbers": _run(flat(2.3, 500), replace(_lost, classes=0, neighbours=0.02, neighbours_chance=0.0)),
     }
     good = {
@@ -181,6 +190,7 @@ class LabelsUnrelatedToInputs(Rule):
         "a relation just above the limit": _run(flat(2.3), replace(_lost, relation=3.6), accuracy=0.1),
         "the network finds what simple models do not": _run(falling(2.3, 0.1), accuracy=0.8),
         "the network finds a little": _run(falling(2.3, 0.1), accuracy=0.3),
+        "39 rows of other classes": _run(flat(2.3), replace(_lost, majority=1 - 39 / 600), accuracy=0.1),
         "199 rows": _run(flat(2.3), replace(_lost, tested=199), accuracy=0.1),
         "learned within the first pass": _run(falling(2.3, 0.5)),
         "a first pass just below the limit": _run(_memorised(2.17)),

@@ -12,6 +12,7 @@ from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.facts.modes import Sides, losses_of
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import Curve, History
+from stethoscope.rules.chance import CLEARLY_BELOW
 from stethoscope.rules.examples import falling, run, with_curve
 from stethoscope.rules.learning import small_plot
 from stethoscope.rules.sites import code, place_at
@@ -22,6 +23,14 @@ def _run(values: Sequence[float], end: float = 0.07, chance: float = 2.3026) -> 
     seen = run(falling(2.31, end, 400), chance=chance)
     steps = np.arange(1, len(values) + 1) * (400 // len(values))
     return with_curve(seen, Curve("validation loss", "loss", "validation", steps, np.array(values)))
+
+
+def _apart(factor: float) -> History:
+    """Validation is at its best, below guessing, at its first pass, and so many times above training there."""
+    seen = _run((2.0, 2.3, 2.4, *[2.5] * 37))
+    steps = np.arange(400)
+    values = np.where(steps < 5, 2.31, np.where(steps < 10, 2.0 / factor, 0.1))
+    return with_curve(seen, Curve("training loss", "loss", "training", steps, values))
 
 
 def _summed(seen: History) -> History:
@@ -66,6 +75,11 @@ class TrainEvalMismatch(Rule):
         unit="validation loss / where learning begins",
         why="networks that overfit pass through a better level first",
     )
+    together = Limit(
+        1.5,
+        unit="validation loss / training loss, at the best pass",
+        why="below guessing and this near each other, both fell as one until then: what came later is overfitting",
+    )
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Compare both losses at every pass at which training had learned something."""
@@ -77,7 +91,11 @@ class TrainEvalMismatch(Rule):
         late = np.flatnonzero(sides.training <= self.learned * reference)
         # Where training learned late, it may have memorized.
         soon = late.size >= 2 and late[0] <= max(1, sides.steps.size // 10)
-        if soon and sides.validation.min() >= self.poor * reference:
+        best = int(sides.validation.argmin())
+        as_one = sides.validation[best] < CLEARLY_BELOW * reference and (
+            sides.validation[best] < self.together * sides.training[best]
+        )
+        if soon and not as_one and sides.validation[best] >= self.poor * reference:
             yield self._report(seen, sides, reference)
 
     def _report(self, seen: History, sides: Sides, reference: float) -> Finding:
@@ -120,11 +138,13 @@ class TrainEvalMismatch(Rule):
         "a best pass next to the limit": _run((2.4, 2.5, 1.76, 2.6)),
         "three passes": _run(_poor[:3]),
         "training next to the limit": _run(_poor, end=1.33),
+        "far apart at the best pass already": _apart(1.55),
     }
     good = {
         "both fall together": _run((1.0, 0.4, 0.2, 0.15)),
         "good at first: overfitting": _run((1.2, 1.4, 2.0, 2.6)),
         "a best pass just below the limit": _run((2.4, 2.5, 1.72, 2.6)),
+        "as one until the best pass": _apart(1.47),
         "two passes": _run(_poor[:2]),
         "sums beside means": _summed(_run((70.0, 60.0, 50.0, 40.0))),
         "training learned late": _late(_run((2.4, 2.4, 2.4, 2.4, 2.5, 2.6))),

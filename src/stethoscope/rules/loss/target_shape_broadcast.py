@@ -50,6 +50,7 @@ class TargetShapeBroadcast(Rule):
         "loss-not-decreasing",
         "too-few-epochs",
         "no-gain-over-baseline",
+        "metric-wrong",
     )
     reads = ("losses",)
     treatments = (ReshapeTarget(),)

@@ -1,0 +1,34 @@
+"""Taps on what scripts measure with: `argmax`, `max` and `==`, on while forward passes are heard."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from stethoscope.observe.training.metrics import MetricEar
+from stethoscope.observe.training.replacing import Replacement
+
+if TYPE_CHECKING:
+    from stethoscope.observe.training.taps import Taps
+
+_LOOK_NOTHING_UP = ("torch.", "torchvision.")
+
+
+def metric_taps(taps: Taps, metrics: MetricEar) -> list[Replacement]:
+    """Put them on."""
+    what = {"argmax": metrics.reduced, "max": metrics.reduced, "eq": metrics.compared, "__eq__": metrics.compared}
+    put_on = []
+    for name, report in what.items():
+        owners = (Tensor,) if name == "__eq__" else (Tensor, torch)
+        put_on += [taps.replace(owner, name, taps.after("metrics", report, loop=True)) for owner in owners]
+    return put_on
+
+
+def has_other_tensors() -> bool:
+    """Whether the script has a kind of tensor that is told which function was called, and may not know a wrapper."""
+    kinds = (*Tensor.__subclasses__(), *nn.Parameter.__subclasses__())
+    return any(
+        "__torch_function__" in vars(kind) and not kind.__module__.startswith(_LOOK_NOTHING_UP) for kind in kinds
+    )
