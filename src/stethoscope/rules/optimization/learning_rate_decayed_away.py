@@ -220,7 +220,8 @@ def _decay(seen: History, rates: Curve, progress: Progress, nothing: float) -> D
     fall = progress.start - loss_there
     half = _half_way(rates, died_at)
     near = (np.abs(loss.steps - half) <= max(2, half // 4)) & (loss.steps < died_at) & np.isfinite(loss.values)
-    late = (float(np.median(loss.values[near])) - progress.end) / fall if near.any() and fall > 0 else float("nan")
+    whole = progress.start - progress.end
+    late = (float(np.median(loss.values[near])) - progress.end) / whole if near.any() and whole > 0 else float("nan")
     return Decay(highest, last, died_at, 1 - died_at / seen.steps, fall, loss_there, late)
 
 
