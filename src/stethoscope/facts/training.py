@@ -125,6 +125,22 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Stray:
+    """Trainable tensors that the graph of a training loss reaches and that neither a model nor an optimizer knows."""
+
+    name: str
+    """Where they are, as a dotted path in their model (`encoder.layers`), prefixed as a layer's name is."""
+    container: str = ""
+    """`list`, `tuple` or `dict` for layers that a plain attribute hides; empty for a layer that was put into the model
+    after it was met."""
+    model: int = 0
+    elements: int = 1
+    """Of the container."""
+    tensors: int = 0
+    values: int = 0
+
+
+@dataclass(frozen=True)
 class Model:
     """A root module: one that the script calls itself."""
 
@@ -437,6 +453,8 @@ class History:
     models: tuple[Model, ...] = ()
     layers: tuple[Layer, ...] = ()
     parameters: tuple[Parameter, ...] = ()
+    strays: tuple[Stray, ...] = ()
+    """Of the graphs that were read; at most 16."""
     optimizers: tuple[Optimizer, ...] = ()
     loop: Loop = field(default_factory=Loop)
     losses: tuple[LossCall, ...] = ()

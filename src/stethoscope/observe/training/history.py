@@ -38,6 +38,7 @@ def history_of(
         models=state.book.model_facts(),
         layers=tuple(layer.fact() for layer in state.book.layers),
         parameters=parameters,
+        strays=state.strays.facts(),
         optimizers=_optimizers(state, parameters),
         loop=_loop(state),
         losses=state.losses.facts(),

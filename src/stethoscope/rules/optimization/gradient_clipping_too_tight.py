@@ -128,8 +128,8 @@ class GradientClippingTooTight(Rule):
                 _pace_evidence(pace),
                 loss_evidence(seen, progress),
             ],
-            cause=f"The limit at {at(site)} is below what nearly all entries of the gradients measure: each keeps little "
-            f"more than its sign, and every step is shortened; the loss {outcome(progress)}.",
+            cause=f"The limit at {at(site)} is below what nearly all entries of the gradients measure: each keeps "
+            f"little more than its sign, and every step is shortened; the loss {outcome(progress)}.",
             fixes=[_value_fix(site, limit)],
             unless="such short steps are wanted.",
         )

@@ -18,7 +18,6 @@ from stethoscope.rules.examples import falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence, small_plot
 from stethoscope.rules.sites import at, code, place_at
 
-
 HALF = 0.5
 """A training loss half of the way down: the network learned what it was to learn, or nearly."""
 
