@@ -117,6 +117,9 @@ class Parameter:
     the step: rms of the difference from their mean / rms of the weights. 0 when all units are equal."""
     unit_spread: float = float("nan")
     """The same at the last look; followed only where it was 0 at the first."""
+    as_drawn: bool = False
+    """Of the weight of a linear layer or convolution that needed no gradient when its model was met: whether its values
+    lie, at the start and at the end, as torch draws them for a new layer."""
 
     @property
     def count(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from stethoscope.facts.training import Curve, History, Loop, Optimizer, Parameter, Sampling
 from stethoscope.observe.training.looks import VALUES_PER_LAYER, VALUES_PER_PARAMETER
 from stethoscope.observe.training.sites import site_of
+from stethoscope.observe.training.symmetry import looks_drawn
 
 if TYPE_CHECKING:
     from stethoscope.observe.training.state import State
@@ -74,6 +75,7 @@ def _parameters(state: State) -> tuple[Parameter, ...]:
         if tensor is not None:
             entry.optimizer = held.get(id(tensor), entry.optimizer)
             entry.trainable = tensor.requires_grad
+            entry.as_drawn = entry.as_drawn and looks_drawn(tensor)
             if tensor.grad is not None:
                 entry.received_gradient = True
         if any_graph and entry.in_graph is None:
