@@ -52,6 +52,10 @@ def _born(where: str = "forward", operation: str = "log", **facts: Any) -> Birth
     return Birth(3, where, operation, **(usual | facts))
 
 
+LEAP = 100.0
+"""Largest weight / rms of a usual one at the start: drawn weights show 2 to 5, trained ones up to a few tens."""
+
+
 class NumericalInstability(Rule):
     """NaN or infinity is born in an operation: its operands are finite, its result is not.
 
@@ -102,7 +106,7 @@ class NumericalInstability(Rule):
         yield self._report(seen.birth, seen)
 
     def _report(self, birth: Birth, seen: History) -> Finding:
-        grown = birth.largest_weight >= self.grown_weights
+        grown = birth.largest_weight >= self.grown_weights or _leapt(birth, seen)
         evidence = [Evidence(f"seen at step {birth.step:,}", birth.detail or _title(birth), "finite values only")]
         if np.isfinite(birth.largest_weight):
             # A few units is where the weights of trained networks lie; the limit is far above.
@@ -192,6 +196,13 @@ class NumericalInstability(Rule):
                 optimizer.step()
             print(f"epoch {epoch}: loss {loss.item():.4f}")
         """)
+
+
+def _leapt(birth: Birth, seen: History) -> bool:
+    """Whether products overflowed over weights that are out of all proportion to those of the first look."""
+    sizes = seen.telemetry.parameter("weight_rms")
+    first = float(np.nanmax(sizes[0], initial=0.0)) if sizes.size else 0.0
+    return "overflowed" in birth.detail and first > 0 and birth.largest_weight >= LEAP * first
 
 
 def _title(birth: Birth) -> str:
