@@ -131,7 +131,7 @@ class SymmetricInitialization(Rule):
         first = seen.parameters[equal[0]]
         progress = progress_of(seen)
         units = first.shape[0]
-        zero = not moved
+        zero = not moved and not _has_size(seen, equal[0])
         parted = first.unit_spread > self.still_equal
         layers = f"{len(equal)} hidden layers" if len(equal) > 1 else "one hidden layer"
         gained = progress.known and progress.gain >= ENOUGH
@@ -231,6 +231,12 @@ def _began_large(seen: History, index: int) -> bool:
     moves, sizes = (seen.telemetry.parameter(name)[:, index] for name in ("update_rms", "weight_rms"))
     known = np.flatnonzero(np.isfinite(moves) & np.isfinite(sizes))
     return bool(known.size and sizes[known[0]] > FAR_LARGER * moves[known[0]])
+
+
+def _has_size(seen: History, index: int) -> bool:
+    """Whether it was seen to be other than 0."""
+    seen_at_all = index < seen.telemetry.parameters.shape[1] and seen.telemetry.steps.size
+    return bool(seen_at_all and np.nansum(seen.telemetry.parameter("weight_rms")[:, index]) > 0)
 
 
 def _moved(seen: History, index: int) -> bool:
