@@ -12,6 +12,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import Birth, Curve, History, Optimizer
+from stethoscope.facts.weights import NO_WEIGHT
 from stethoscope.rules.sites import at, code, place_at
 
 CURES = {
@@ -54,6 +55,9 @@ def _born(where: str = "forward", operation: str = "log", **facts: Any) -> Birth
 
 LEAP = 100.0
 """Largest weight / rms of a usual one at the start: drawn weights show 2 to 5, trained ones up to a few tens."""
+
+JUST_BEFORE = 3
+"""Steps."""
 
 
 class NumericalInstability(Rule):
@@ -199,10 +203,14 @@ class NumericalInstability(Rule):
 
 
 def _leapt(birth: Birth, seen: History) -> bool:
-    """Whether products overflowed over weights that are out of all proportion to those of the first look."""
-    sizes = seen.telemetry.parameter("weight_rms")
-    first = float(np.nanmax(sizes[0], initial=0.0)) if sizes.size else 0.0
-    return "overflowed" in birth.detail and first > 0 and birth.largest_weight >= LEAP * first
+    """Whether products overflowed over weights that just came from a step as long as they were, or many such."""
+    sizes, moves = seen.telemetry.parameter("weight_rms"), seen.telemetry.parameter("update_ratio")
+    if "overflowed" not in birth.detail or not sizes.size:
+        return False
+    first = float(np.nanmax(sizes[0], initial=0.0))
+    just = (seen.telemetry.steps < birth.step) & (seen.telemetry.steps >= birth.step - JUST_BEFORE)
+    leap = float(np.nanmax(np.where(sizes[just] > NO_WEIGHT, moves[just], np.nan), initial=0.0))
+    return leap >= 1 or (first > 0 and birth.largest_weight >= LEAP * first)
 
 
 def _title(birth: Birth) -> str:

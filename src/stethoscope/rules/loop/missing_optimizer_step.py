@@ -67,8 +67,10 @@ class MissingOptimizerStep(Rule):
         passes = optimizer.backwards_since_step
         # Of several optimizers, it is not known which backward pass is whose.
         site = seen.loop.backward_sites[0] if seen.loop.backward_sites and len(seen.optimizers) == 1 else None
-        made = re.match(r"([A-Za-z_][\w.]*)\s*=[^=]", optimizer.site.text) if optimizer.site else None
-        named = f"`{made[1]}`" if made else optimizer.kind
+        line = optimizer.site.text if optimizer.site else ""
+        made = re.findall(rf"([A-Za-z_][\w.]*)\s*=\s*[\w.]*{optimizer.kind}\(", line)
+        name = made[0] if len(made) == 1 else "optimizer"
+        named = f"`{name}`" if len(made) == 1 else optimizer.kind
         title = f"{passes} backward passes and no step: {named} moved no weight"
         return self.finding(
             title if len(title) <= 72 else f"{passes} backward passes and no step: {optimizer.kind} moved no weight",
@@ -83,10 +85,7 @@ class MissingOptimizerStep(Rule):
                 Evidence("tensors whose weights changed since the start", 0, optimizer.num_parameters, "sampled"),
             ],
             cause="The backward passes fill the gradients, and nothing applies them to the weights.",
-            fixes=[
-                "Step after its backward pass:\n"
-                + code("loss.backward()", f"{made[1] if made else 'optimizer'}.step()")
-            ],
+            fixes=["Step after its backward pass:\n" + code("loss.backward()", f"{name}.step()")],
             unless="the gradients themselves are what the script is after.",
         )
 
