@@ -99,3 +99,10 @@ def test_overflow_in_half_precision_is_told_by_its_type(listening: Any) -> None:
 
     assert birth is not None
     assert (birth.operation, birth.number_type) == ("exp", "float16")
+
+
+def test_a_result_of_one_axis_is_read_too(listening: Any) -> None:
+    birth = _birth(listening, lambda h: torch.log(50 - h[:, 0].abs()), torch.full((2, 3), 3000.0))
+
+    assert birth is not None
+    assert (birth.where, birth.operation, birth.rows) == ("forward", "log", (0, 1))

@@ -118,11 +118,30 @@ class Parameter:
     the step: rms of the difference from their mean / rms of the weights. 0 when all units are equal."""
     unit_spread: float = float("nan")
     """The same at the last look; followed only where it was 0 at the first."""
+    as_drawn: bool = False
+    """Of the weight of a linear layer or convolution that needed no gradient when its model was met: whether its values
+    lie, at the start and at the end, as torch draws them for a new layer."""
 
     @property
     def count(self) -> int:
         """Number of elements."""
         return int(np.prod(self.shape, dtype=np.int64)) if self.shape else 1
+
+
+@dataclass(frozen=True)
+class Stray:
+    """Trainable tensors that the graph of a training loss reaches and that neither a model nor an optimizer knows."""
+
+    name: str
+    """Where they are, as a dotted path in their model (`encoder.layers`), prefixed as a layer's name is."""
+    container: str = ""
+    """`list`, `tuple` or `dict` for layers that a plain attribute hides; empty for a layer that was put into the model
+    after it was met."""
+    model: int = 0
+    elements: int = 1
+    """Of the container."""
+    tensors: int = 0
+    values: int = 0
 
 
 @dataclass(frozen=True)
@@ -441,6 +460,8 @@ class History:
     models: tuple[Model, ...] = ()
     layers: tuple[Layer, ...] = ()
     parameters: tuple[Parameter, ...] = ()
+    strays: tuple[Stray, ...] = ()
+    """Of the graphs that were read; at most 16."""
     optimizers: tuple[Optimizer, ...] = ()
     loop: Loop = field(default_factory=Loop)
     losses: tuple[LossCall, ...] = ()

@@ -132,15 +132,18 @@ class BackwardEar:
             self.state.end_pass()
 
     def _read_graph(self, loss: Tensor, place: Spot | None) -> None:
-        times = self.state.graphs_read.get(place, 0)
+        # A new optimizer begins a new part of the run: layers may have been replaced since.
+        part = (place, len(self.state.optimizers))
+        times = self.state.graphs_read.get(part, 0)
         if times >= GRAPHS_READ_PER_SITE or sum(self.state.graphs_read.values()) >= MOST_GRAPHS_READ:
             self.state.nodes.clear()
             return
-        self.state.graphs_read[place] = times + 1
+        self.state.graphs_read[part] = times + 1
         reading = read(loss)
         known_leaves = [known for leaf in reading.leaves if (known := self.state.book.parameter_of(leaf)) is not None]
         for known in known_leaves:
             known.in_graph = True
+        self.state.strays.see(reading.leaves)
         if reading.whole:
             self.state.reach.graph_read(place, reached=bool(known_leaves))
         for operation, child in pairs(reading.nodes):

@@ -117,9 +117,9 @@ def _flaw(mask: Tensor, what: str, operand: Tensor) -> Flaw | None:
 
 def _rows(mask: Tensor, inputs: Tensor | None) -> tuple[int, ...]:
     """The rows of the batch that a mask concerns, where its first axis is that of the batch."""
-    if inputs is None or not mask.dim() or not inputs.dim() or mask.shape[0] != inputs.shape[0]:
+    if inputs is None or not mask.numel() or not mask.dim() or not inputs.dim() or mask.shape[0] != inputs.shape[0]:
         return ()
-    return tuple(mask.flatten(1).any(dim=1).nonzero().flatten()[:MOST_ROWS].tolist())
+    return tuple(mask.reshape(mask.shape[0], -1).any(dim=1).nonzero().flatten()[:MOST_ROWS].tolist())
 
 
 def _all_finite(tensor: Tensor | None) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from stethoscope.facts.training import Curve, History, Loop, Optimizer, Parameter, Sampling
 from stethoscope.observe.training.looks import VALUES_PER_LAYER, VALUES_PER_PARAMETER
 from stethoscope.observe.training.sites import site_of
+from stethoscope.observe.training.symmetry import looks_drawn
 
 if TYPE_CHECKING:
     from stethoscope.observe.training.state import State
@@ -38,6 +39,7 @@ def history_of(
         models=state.book.model_facts(),
         layers=tuple(layer.fact() for layer in state.book.layers),
         parameters=parameters,
+        strays=state.strays.facts(),
         optimizers=_optimizers(state, parameters),
         loop=_loop(state),
         losses=state.losses.facts(),
@@ -74,6 +76,7 @@ def _parameters(state: State) -> tuple[Parameter, ...]:
         if tensor is not None:
             entry.optimizer = held.get(id(tensor), entry.optimizer)
             entry.trainable = tensor.requires_grad
+            entry.as_drawn = entry.as_drawn and looks_drawn(tensor)
             if tensor.grad is not None:
                 entry.received_gradient = True
         if any_graph and entry.in_graph is None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn, strided
 from stethoscope.facts.training import Layer, Model, Parameter
 from stethoscope.observe.training import keras_layers
 from stethoscope.observe.training.sites import Spot, site_of
+from stethoscope.observe.training.symmetry import DRAWN, looks_drawn
 
 MOST_LAYERS = 1000
 MOST_PARAMETERS = 2000
@@ -68,12 +69,14 @@ class ParameterEntry:
     count: int = 1
     unit_spread_start: float = math.nan
     unit_spread: float = math.nan
+    as_drawn: bool = False
 
     def fact(self) -> Parameter:
         """The frozen form."""
         return Parameter(
             self.name, self.shape, self.trainable, self.layer, self.optimizer, self.in_graph,
             self.received_gradient, self.shared_with, self.unit_spread_start, self.unit_spread,
+            self.as_drawn and not self.trainable,
         )  # fmt: skip
 
 
@@ -232,6 +235,7 @@ class ModelBook:
             if (layer_entry := self._layer_of.get(owner)) is not None:
                 added.layer = layer_entry.index
                 layer_entry.parameters.append(added.index)
+                added.as_drawn = not parameter.requires_grad and isinstance(owner, DRAWN) and looks_drawn(parameter)
 
     def add_parameter(self, tensor: Tensor, name: str) -> ParameterEntry | None:
         """Take in a parameter; one known under an optimizer's name gets its path. None when there are too many."""

@@ -26,6 +26,7 @@ from stethoscope.observe.training.reach import ReachBook
 from stethoscope.observe.training.samples import SampleBook
 from stethoscope.observe.training.schedules import ScheduleBook
 from stethoscope.observe.training.sites import Spot
+from stethoscope.observe.training.strays import StrayBook
 from stethoscope.observe.training.streams import StreamBook
 from stethoscope.observe.training.telemetry import LookLog
 from stethoscope.observe.training.tokens import TokenBook
@@ -92,7 +93,8 @@ class State:
         self.steps = 0
         self.backward_calls = 0
         self.backward_sites: dict[Spot | None, int] = {}
-        self.graphs_read: dict[Spot | None, int] = {}
+        self.graphs_read: dict[tuple[Spot | None, int], int] = {}
+        self.strays = StrayBook(self.book)
         self.clip: tuple[Spot | None, str, float] | None = None
         self.schedules = ScheduleBook()
         self.looking = budget.wants(0)

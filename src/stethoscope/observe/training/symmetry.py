@@ -1,20 +1,39 @@
-"""Whether the units of a layer are equal, from a few rows of its weight."""
+"""How a weight began, from a few of its values: whether its units are equal, and whether torch drew them."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor, nn, strided
 
-from stethoscope.observe.training.models import ParameterEntry
 from stethoscope.observe.training.sampling import as_array, coprime_stride
+
+if TYPE_CHECKING:
+    from stethoscope.observe.training.models import ParameterEntry
 
 ROWS = 8
 COLUMNS = 64
 EQUAL = 1e-6
 """Below this spread units count as equal: what rounding leaves."""
+
+DRAWN = (nn.Linear, nn.modules.conv._ConvNd)
+"""Layers whose weights torch draws evenly between plus and minus 1 / sqrt(inputs of a unit)."""
+VALUES = 4096
+FEWEST_VALUES = 32
+CLOSE = 0.2
+"""How far rms and largest value of a few dozen such values may lie from what is expected."""
+
+
+def looks_drawn(tensor: Tensor) -> bool:
+    """Whether a weight's values lie as torch draws them: even, and none beyond the bound."""
+    if not _is_plain(tensor) or tensor.dim() < 2 or tensor.numel() < FEWEST_VALUES:
+        return False
+    few = tensor.detach().reshape(-1)[:: coprime_stride(tensor.numel(), VALUES)]
+    shares = np.abs(as_array(few.float().cpu()).astype(np.float64)) * math.sqrt(tensor[0].numel())
+    rms = math.sqrt(float(np.mean(shares * shares))) * math.sqrt(3.0)
+    return bool(1 - CLOSE <= shares.max() <= 1 + 1e-5 and abs(rms - 1) <= CLOSE)
 
 
 def follow_units(entry: ParameterEntry, tensor: Tensor, closely: bool) -> None:
@@ -28,8 +47,7 @@ def follow_units(entry: ParameterEntry, tensor: Tensor, closely: bool) -> None:
 
 def unit_spread(tensor: Any) -> float:
     """Deviation of a few rows from their mean / rms of these rows; 0 when all are equal, NaN when it is unreadable."""
-    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout is strided and not tensor.is_complex()
-    if not plain or tensor.is_meta or not tensor.data_ptr():
+    if not _is_plain(tensor):
         return math.nan
     few = tensor.detach()[:: max(1, tensor.shape[0] // ROWS)][:ROWS].flatten(1)
     few = few[:, :: coprime_stride(few.shape[1], COLUMNS)]
@@ -38,3 +56,8 @@ def unit_spread(tensor: Any) -> float:
     if not math.isfinite(size):
         return math.nan
     return float(np.std(values, axis=0).max()) / size if size else 0.0
+
+
+def _is_plain(tensor: Any) -> bool:
+    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout is strided and not tensor.is_complex()
+    return bool(plain and not tensor.is_meta and tensor.data_ptr())

@@ -12,6 +12,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import Birth, Curve, History, Optimizer
+from stethoscope.facts.weights import NO_WEIGHT
 from stethoscope.rules.sites import at, code, place_at
 
 CURES = {
@@ -50,6 +51,13 @@ def _run(birth: Birth | None, lost: bool = True, skipped: int = 0) -> History:
 def _born(where: str = "forward", operation: str = "log", **facts: Any) -> Birth:
     usual: dict[str, Any] = {"detail": "3 of 64 values were 0", "certain": True, "largest_weight": 0.9}
     return Birth(3, where, operation, **(usual | facts))
+
+
+LEAP = 100.0
+"""Largest weight / rms of a usual one at the start: drawn weights show 2 to 5, trained ones up to a few tens."""
+
+JUST_BEFORE = 3
+"""Steps."""
 
 
 class NumericalInstability(Rule):
@@ -102,7 +110,7 @@ class NumericalInstability(Rule):
         yield self._report(seen.birth, seen)
 
     def _report(self, birth: Birth, seen: History) -> Finding:
-        grown = birth.largest_weight >= self.grown_weights
+        grown = birth.largest_weight >= self.grown_weights or _leapt(birth, seen)
         evidence = [Evidence(f"seen at step {birth.step:,}", birth.detail or _title(birth), "finite values only")]
         if np.isfinite(birth.largest_weight):
             # A few units is where the weights of trained networks lie; the limit is far above.
@@ -192,6 +200,17 @@ class NumericalInstability(Rule):
                 optimizer.step()
             print(f"epoch {epoch}: loss {loss.item():.4f}")
         """)
+
+
+def _leapt(birth: Birth, seen: History) -> bool:
+    """Whether products overflowed over weights that just came from a step as long as they were, or many such."""
+    sizes, moves = seen.telemetry.parameter("weight_rms"), seen.telemetry.parameter("update_ratio")
+    if "overflowed" not in birth.detail or not sizes.size:
+        return False
+    first = float(np.nanmax(sizes[0], initial=0.0))
+    just = (seen.telemetry.steps < birth.step) & (seen.telemetry.steps >= birth.step - JUST_BEFORE)
+    leap = float(np.nanmax(np.where(sizes[just] > NO_WEIGHT, moves[just], np.nan), initial=0.0))
+    return leap >= 1 or (first > 0 and birth.largest_weight >= LEAP * first)
 
 
 def _title(birth: Birth) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,6 +42,7 @@ class MissingOptimizerStep(Rule):
         "loss-not-decreasing",
         "frozen-parameters",
         "no-gain-over-baseline",
+        "missing-zero-grad",
     )
     reads = ("loop",)
     treatments = (TakeSteps(),)
@@ -63,11 +65,17 @@ class MissingOptimizerStep(Rule):
 
     def _report(self, optimizer: Optimizer, seen: History) -> Finding:
         passes = optimizer.backwards_since_step
-        site = seen.loop.backward_sites[0] if seen.loop.backward_sites else None
+        # Of several optimizers, it is not known which backward pass is whose.
+        site = seen.loop.backward_sites[0] if seen.loop.backward_sites and len(seen.optimizers) == 1 else None
+        line = optimizer.site.text if optimizer.site else ""
+        made = re.findall(rf"([A-Za-z_][\w.]*)\s*=\s*[\w.]*{optimizer.kind}\(", line)
+        name = made[0] if len(made) == 1 else "optimizer"
+        named = f"`{name}`" if len(made) == 1 else optimizer.kind
+        title = f"{passes} backward passes and no step: {named} moved no weight"
         return self.finding(
-            f"{passes} backward passes and no step: {optimizer.kind} moved no weight",
+            title if len(title) <= 72 else f"{passes} backward passes and no step: {optimizer.kind} moved no weight",
             sureness=Sureness.CERTAIN,
-            place=place_at(site or optimizer.site),
+            place=place_at(site or optimizer.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=[
                 Evidence(
                     f"steps of {optimizer.kind}, made at {at(optimizer.site)}",
@@ -77,7 +85,7 @@ class MissingOptimizerStep(Rule):
                 Evidence("tensors whose weights changed since the start", 0, optimizer.num_parameters, "sampled"),
             ],
             cause="The backward passes fill the gradients, and nothing applies them to the weights.",
-            fixes=["Step after the backward pass:\n" + code("loss.backward()", "optimizer.step()")],
+            fixes=["Step after its backward pass:\n" + code("loss.backward()", f"{name}.step()")],
             unless="the gradients themselves are what the script is after.",
         )
 

@@ -13,7 +13,7 @@ from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.core.treatment import OptimizeAllParameters
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import progress_of
-from stethoscope.facts.training import History, Layer, Model, Optimizer, Parameter
+from stethoscope.facts.training import History, Layer, Model, Optimizer, Parameter, Stray
 from stethoscope.rules.sites import at, code, place_at
 
 
@@ -34,6 +34,7 @@ def _network(held: str, shapes: Sequence[tuple[int, ...]] = ((8, 8),) * 4, unrea
                 "Adam",
                 Site("train.py", 12, "", "opt = torch.optim.Adam(net.body.parameters())"),
                 num_parameters=held.count("+") + unreached,
+                steps=200,
                 parameters_never_reached=unreached,
             ),
         ),
@@ -66,10 +67,11 @@ class ParametersNotInOptimizer(Rule):
 
     ## What it sees
     Parameters that the graph of the training loss reaches, that no optimizer holds, and that do not change.
-    Three patterns count: layers behind trained ones (a head left out, or a layer replaced after the optimizer
-    was made), a module of its own that always runs behind the trained one, in train mode and with fresh weights,
-    and a whole model none of whose parameters is held while an optimizer holds tensors that no graph reaches (the
-    model was rebuilt, or copied, after the optimizer was made).
+    Layers in a plain list of a module, which `parameters()` does not find, and layers put into a model later.
+    Of those in the model three patterns count: layers behind trained ones (a head left out, or a layer replaced after
+    the optimizer was made), a module of its own that always runs behind the trained one, in train mode and with fresh
+    weights, and a whole model none of whose parameters is held while an optimizer holds tensors that no graph reaches
+    (the model was rebuilt, or copied, after the optimizer was made).
     ## Why it hurts
     These layers keep the random numbers that they started with, while everything before them is trained to
     make up for it. Nothing fails.
@@ -117,6 +119,10 @@ class ParametersNotInOptimizer(Rule):
         if not any(p.in_graph or p.received_gradient for p in seen.parameters):
             yield self.cannot_tell("no graph of a training loss was read")
             return
+        for stray in seen.strays:
+            # A list of one is how a network is kept out of `parameters()` on purpose.
+            if (stray.elements > 1 or not stray.container) and any(o.steps for o in seen.optimizers):
+                yield self._unknown(stray, seen)
         unreached = sum(o.parameters_never_reached for o in seen.optimizers)
         for number, model in enumerate(seen.models):
             of_model = [
@@ -217,6 +223,46 @@ class ParametersNotInOptimizer(Rule):
             unless="these layers are meant to stay as they are; `requires_grad_(False)` says so.",
         )
 
+    def _unknown(self, stray: Stray, seen: History) -> Finding:
+        """Layers that `parameters()` did not give when the optimizer was made: hidden, or not there yet."""
+        of_model = [p for p in seen.parameters if p.layer >= 0 and seen.layers[p.layer].model == stray.model]
+        holders = {p.optimizer for p in of_model if p.optimizer >= 0}
+        optimizer = seen.optimizers[max(holders, default=len(seen.optimizers) - 1)]
+        named = stray.name.rpartition(".")[2]
+        where = f"the {stray.container} `{named}`" if stray.container else f"`{stray.name}`"
+        title = f"{where} is in no optimizer: {stray.values:,} trainable values stay random"
+        learns = progress_of(seen).learns_well
+        if stray.container:
+            why = (
+                f"`parameters()` finds layers only in modules, not in a plain {stray.container}: the "
+                f"{optimizer.kind} made at {at(optimizer.site)} never got these, and `state_dict()` and `.to()` leave "
+                "them out, too."
+            )
+            wrapper = "ModuleDict" if stray.container == "dict" else "ModuleList"
+            fix = "Register them:\n" + code(f"self.{named} = nn.{wrapper}(self.{named})")
+        else:
+            why = (
+                f"This layer was put into the model after the {optimizer.kind} at {at(optimizer.site)} was made, "
+                "which holds the one that it replaced, or never heard of it."
+            )
+            fix = _give_all(optimizer)
+        return self.finding(
+            title if len(title) <= 72 else f"{where} is in no optimizer"[:72],
+            severity=Severity.WARNING if learns else Severity.ERROR,
+            sureness=Sureness.CERTAIN,
+            place=place_at(optimizer.site, steps=(0, max(seen.steps - 1, 0)), module=stray.name),
+            evidence=[
+                Evidence(
+                    f"tensors of `{stray.name}` that the training loss reaches and no optimizer holds",
+                    f"{stray.tensors}, of {stray.values:,} values",
+                    "0",
+                )
+            ],
+            cause=why,
+            fixes=[fix],
+            unless="these layers are meant to stay as they are; `requires_grad_(False)` says so.",
+        )
+
     def _rebuilt(self, model: Model, left: Sequence[Parameter], optimizer: Optimizer) -> Finding:
         return self.finding(
             f"`{model.name}` is in no optimizer: {optimizer.kind} holds another model"[:72],
@@ -244,6 +290,8 @@ class ParametersNotInOptimizer(Rule):
         "a head of its own left out": _two_models(),
         "called eight times": _two_models(training_forwards=8, of_encoder=8),
         "called for most batches": _two_models(training_forwards=46, of_encoder=50),
+        "hidden in a plain list": replace(_network("++++"), strays=(Stray("net.layers", "list", 0, 4, 8, 624),)),
+        "put in after the optimizer was made": replace(_network("++++"), strays=(Stray("head", tensors=2, values=90),)),
         "model rebuilt": _network("--", ((8, 8), (8, 2)), unreached=4),
         "model rebuilt, one tensor shared": replace(
             _network("--", ((8, 8), (8, 2))),
@@ -252,6 +300,7 @@ class ParametersNotInOptimizer(Rule):
     }
     good = {
         "all held": _network("++++"),
+        "kept out of the model on purpose": replace(_network("++++"), strays=(Stray("teacher", "list", 0, 1, 8, 624),)),
         "backbone kept as it is": _network("--++"),
         "prompt in front of a large model": _network("+-", ((4, 1), (4, 100))),
         "adapters between large layers": _network("+-+-", ((8, 8), (8, 9), (8, 8), (8, 9))),

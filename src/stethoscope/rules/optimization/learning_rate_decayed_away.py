@@ -18,6 +18,9 @@ from stethoscope.rules.examples import falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence, small_plot
 from stethoscope.rules.sites import at, code, place_at
 
+HALF = 0.5
+"""A training loss half of the way down: the network learned what it was to learn, or nearly."""
+
 
 @dataclass(frozen=True)
 class Decay:
@@ -32,6 +35,9 @@ class Decay:
     fall_before: float
     """Loss at the start minus loss where the rate died."""
     loss_there: float
+    late_fall: float
+    """Share of the whole fall of the loss that came in the second half of all learning (of the summed rate): near 0
+    where the loss had settled before the rate was gone."""
 
 
 def _decaying(loss: ArrayLike, rates: ArrayLike, kind: str = "ExponentialLR") -> History:
@@ -49,6 +55,13 @@ def _rates(dies_at: int, to: float = 1e-6, steps: int = 200) -> ArrayLike:
     return np.where(np.arange(steps) < dies_at, 0.1, 0.1 * to)
 
 
+def _cut_off(late: float, end: float = 1.4) -> History:
+    """The rate dies at step 50 of 200; this share of the fall came in the second half of the steps before that."""
+    middle = end + late * (2.31 - end)
+    fall = np.interp(np.arange(50), [0, 4, 16, 34, 49], [2.31, 2.31, middle, middle, end])
+    return _decaying([*fall, *flat(end, 150)], _rates(50))
+
+
 class LearningRateDecayedAway(Rule):
     """The schedule has taken the learning rate to almost nothing while the loss was still falling.
 
@@ -61,8 +74,8 @@ class LearningRateDecayedAway(Rule):
     Stretch the schedule over the whole run: a smaller decay per epoch, or `T_max`, `total_steps` or `step_size` in
     the unit in which the schedule is stepped.
     ## When it is not a fault
-    A rate that comes down at the end, once the loss has settled, as every schedule does. A run that learns well is
-    not reported.
+    A rate that comes down at the end, once the loss has settled, as every schedule does. A run that came half of the
+    way to 0 is not reported, nor one that left chance and had settled before the rate was gone.
     ## Sources
     PyTorch documentation, `torch.optim.lr_scheduler`. I. Loshchilov and F. Hutter, SGDR, ICLR 2017.
     """
@@ -84,6 +97,11 @@ class LearningRateDecayedAway(Rule):
         why="a hundredth is the second of the usual three cuts by 10; there a network no longer learns anything new",
     )
     wasted = Limit(0.4, unit="share of the steps", why="usual schedules spend the last 10 to 30 % of a run down there")
+    late_fall = Limit(
+        0.25,
+        unit="share of the loss's fall in the second half of the summed rate",
+        why="a loss that settles makes next to none of its way there; one that is cut off a third to a half",
+    )
     fewest_steps = Limit(50, unit="steps", why="a shorter run says little about a schedule")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
@@ -95,10 +113,12 @@ class LearningRateDecayedAway(Rule):
         if not progress.known or seen.steps < self.fewest_steps:
             yield self.cannot_tell(f"the run was shorter than {self.fewest_steps:g} steps, or no loss was seen")
             return
-        if progress.learns_well or progress.ended_nonfinite:
+        if progress.ended_nonfinite or (progress.learns_well and not progress.gain < HALF):
             return
         decay = _decay(seen, rates, progress, self.nothing)
         if decay is None or decay.wasted < self.wasted:
+            return
+        if progress.learns_well and (progress.is_good or not decay.late_fall >= self.late_fall):
             return
         # The loss must have moved while there was a rate, or the rate is not what holds it.
         if decay.fall_before > max(progress.noise, 0.01 * abs(progress.start)):
@@ -136,6 +156,8 @@ class LearningRateDecayedAway(Rule):
         "a rate just below the limit": _decaying([*falling(2.31, 2.0, 50), *flat(2.0, 150)], _rates(50, 0.0097)),
         "down for four tenths of the run": _decaying([*falling(2.31, 2.0, 118), *flat(2.0, 82)], _rates(118)),
         "fifty steps": _decaying([*falling(2.31, 2.1, 20), *flat(2.1, 30)], _rates(20, steps=50)),
+        "left chance, and was cut off in the fall": _cut_off(0.5),
+        "cut off, next to the limit": _cut_off(0.2505),
         "learned a little before": _decaying([*falling(2.31, 1.9, 60), *flat(1.9, 140)], _rates(60), "LambdaLR"),
     }
     good = {
@@ -144,6 +166,8 @@ class LearningRateDecayedAway(Rule):
         "stuck from the beginning": _decaying(flat(2.31), _rates(50)),
         "a rate that falls a little": _decaying([*falling(2.31, 2.0, 50), *flat(2.0, 150)], _rates(50, 0.0103)),
         "a rate that never changes": run([*falling(2.31, 2.1, 50), *flat(2.1, 150)]),
+        "left chance, and had nearly settled": _cut_off(0.2475),
+        "cut off in the fall, and learned well": _cut_off(0.5, end=0.9),
         "49 steps": _decaying([*falling(2.31, 2.1, 20), *flat(2.1, 29)], _rates(20, steps=49)),
         "a cosine that comes up again": _decaying(
             [*falling(2.31, 2.1, 50), *flat(2.1, 150)], 0.05 * (1 + np.cos(np.arange(200) / 5))
@@ -192,7 +216,19 @@ def _decay(seen: History, rates: Curve, progress: Progress, nothing: float) -> D
     if before.size < 5:
         return None
     loss_there = float(np.median(before[-max(5, before.size // 5) :]))
-    return Decay(highest, last, died_at, 1 - died_at / seen.steps, progress.start - loss_there, loss_there)
+    fall = progress.start - loss_there
+    half = _half_way(rates, died_at)
+    near = (np.abs(loss.steps - half) <= max(2, half // 4)) & (loss.steps < died_at) & np.isfinite(loss.values)
+    whole = progress.start - progress.end
+    late = (float(np.median(loss.values[near])) - progress.end) / whole if near.any() and whole > 0 else float("nan")
+    return Decay(highest, last, died_at, 1 - died_at / seen.steps, fall, loss_there, late)
+
+
+def _half_way(rates: Curve, until: int) -> int:
+    """The step by which half of the learning was done: half of the sum of the rates up to a step."""
+    held = rates.values[np.searchsorted(rates.steps, np.arange(until), side="right").clip(1) - 1]
+    done = np.cumsum(held)
+    return int(np.searchsorted(done, done[-1] / 2))
 
 
 def _fix(schedule: Schedule | None, steps: int) -> str:

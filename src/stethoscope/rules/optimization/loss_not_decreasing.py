@@ -35,6 +35,10 @@ class Vitals:
     """Median over looks and weights of update / weight; NaN when not measured."""
 
 
+CAME_DOWN = 10.0
+"""A loss that began at ten times where it ends has fallen, whatever guessing gives."""
+
+
 class LossNotDecreasing(Rule):
     """The training loss stays where it began.
 
@@ -91,11 +95,16 @@ class LossNotDecreasing(Rule):
             )
         )
         steps = int(curve.steps[-1]) + 1
+        # From far above guessing down to it is some way, though nothing that depends on the inputs is learned yet.
+        came_down = progress.end * CAME_DOWN < progress.start
         title = f"the loss does not fall: {progress.start:.3g} at first, {progress.end:.3g} after {steps:,} steps"
+        if came_down:
+            title = f"the loss came down to guessing and no further: {progress.end:.3g} after {steps:,} steps"
+        is_sure = is_known and not came_down
         return self.finding(
             title if len(title) <= 72 else f"the loss does not fall in {steps:,} steps",
-            severity=Severity.WARNING if is_known else Severity.NOTE,
-            sureness=Sureness.LIKELY if is_known else Sureness.POSSIBLE,
+            severity=Severity.WARNING if is_sure else Severity.NOTE,
+            sureness=Sureness.LIKELY if is_sure else Sureness.POSSIBLE,
             place=place_at(curve.site, steps=(_since(curve, progress), max(steps - 1, 0))),
             evidence=[level, *_checked(seen, vitals)],
             cause=cause,
@@ -111,6 +120,7 @@ class LossNotDecreasing(Rule):
         "steps that move too much": run(flat(2.31), updates=0.5, norms=[0.5] * 12),
         "nothing measured but the loss": run(flat(2.31), updates=np.nan),
         "guessing unknown": run(flat(0.4), chance=np.nan, updates=0.005, norms=[0.5] * 12),
+        "from far above down to guessing": run([*np.geomspace(90.0, 2.31, 40), *flat(2.31, 160)], updates=0.005),
         "went down and came back": run([*falling(2.31, 0.6, 100), *flat(2.6, 100)], updates=0.005),
     }
     good = {

@@ -31,6 +31,10 @@ def _rolling(loss: ArrayLike, momentum: Any = 0.999, growth: float = 20.0, kind:
     return replace(made, optimizers=(replace(made.optimizers[0], groups=({"lr": 0.05, name: momentum},)),))
 
 
+LOST = 3.0
+"""A loss that ends at three times its best stretch, and a fifth of the whole way above it, was lost again."""
+
+
 class MomentumTooHigh(Rule):
     """The optimizer's memory is so long that it rolls past the minimum and cannot turn.
 
@@ -82,7 +86,7 @@ class MomentumTooHigh(Rule):
         if not (progress.known or progress.ended_nonfinite):
             yield self.cannot_tell("the run was too short, or no loss was seen")
             return
-        if progress.learns_well:
+        if progress.learns_well and not _is_lost(progress):
             return
         for index, optimizer in enumerate(seen.optimizers):
             momentum = momentum_of(optimizer)
@@ -114,8 +118,8 @@ class MomentumTooHigh(Rule):
                 ),
                 loss_evidence(seen, progress),
             ],
-            cause=f"Old gradients go on carrying the weights long after they have stopped being right; the loss "
-            f"{outcome(progress)}.",
+            cause="Old gradients go on carrying the weights long after they have stopped being right; the loss "
+            + (f"rose again after {progress.best:.3g}." if _is_lost(progress) else f"{outcome(progress)}."),
             fixes=[_fix(optimizer)],
         )
 
@@ -123,6 +127,7 @@ class MomentumTooHigh(Rule):
         "0.999 with SGD": _rolling([*falling(2.3, 0.4, 60), *flat(2.6, 140)]),
         "next to the limit": _rolling(flat(2.4), momentum=0.97),
         "updates that grow next to the limit": _rolling(flat(2.4), growth=6.1),
+        "learned, and lost a part of it": _rolling([*falling(2.3, 0.1, 120), *flat(0.9, 80)]),
         "0.995 in the betas of Adam": _rolling(flat(2.4), "0.995, 0.999", kind="Adam"),
         "no number in the end": _rolling([2.3] * 20 + [np.nan] * 180),
     }
@@ -130,6 +135,7 @@ class MomentumTooHigh(Rule):
         "0.9": _rolling(flat(2.4), momentum=0.9),
         "just below the limit": _rolling(flat(2.4), momentum=0.969),
         "0.999, and learns well": _rolling(falling(2.3, 0.2)),
+        "0.999, and stays where it came to": _rolling([*falling(2.3, 0.3, 120), *flat(0.5, 80)]),
         "updates that stay as they are": _rolling(flat(2.4), growth=1.5),
         "updates that grow a little less": _rolling(flat(2.4), growth=5.9),
         "usual betas": _rolling(flat(2.4), "0.9, 0.999", kind="Adam"),
@@ -178,6 +184,12 @@ def _paces(seen: History, optimizer: int) -> Numbers:
     ratios = update_ratios(seen, weights_by_depth(seen, optimizer))
     values = middle(ratios, axis=1) if ratios.size else np.zeros(0)
     return np.asarray(values[np.isfinite(values)])
+
+
+def _is_lost(progress: Progress) -> bool:
+    """Whether the loss ended far above where it had been already."""
+    rise = progress.end - progress.best
+    return bool(progress.end > LOST * progress.best > 0 and rise > 0.2 * progress.reference)
 
 
 def _fix(optimizer: Optimizer) -> Fix:

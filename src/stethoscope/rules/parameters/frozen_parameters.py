@@ -50,7 +50,8 @@ class FrozenParameters(Rule):
     set `requires_grad_(True)` where a layer was frozen by accident.
     ## When it is not a fault
     A pretrained backbone in front of a new head is frozen on purpose: as long as the run learns, frozen parameters
-    are not reported. A rate of 0 at the first steps of a warm-up is none either.
+    are not reported, unless they are still as torch drew them and the loss has come half of the way only.
+    A rate of 0 at the first steps of a warm-up is none either.
     ## Sources
     PyTorch documentation, `torch.optim`, "Per-parameter options", and "Autograd mechanics", "Setting requires_grad".
     """
@@ -71,6 +72,12 @@ class FrozenParameters(Rule):
         why="the larger part: less is a detail of the network",
     )
 
+    gain = Limit(
+        0.6,
+        unit="share of the way from guessing to a loss of 0",
+        why="random features in front of a trained layer take it half of the way; where more is reached they suffice",
+    )
+
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Look for steps that move nothing, then, in a stuck run, for what was frozen."""
         progress = progress_of(seen)
@@ -83,10 +90,12 @@ class FrozenParameters(Rule):
         if stepped and _count(stepped) >= self.idle_share * _count(held):
             yield self._report(seen, stepped, held, NO_STEP)
             return
-        if not progress.is_stuck:
-            return
         of_models = [p for p in seen.parameters if p.layer >= 0 and seen.layers[p.layer].order >= 0]
         unheld = [p for p in of_models if not p.trainable or p.optimizer < 0]
+        if not progress.is_stuck:
+            if progress.gain < self.gain and self._is_untrained(seen, unheld, of_models):
+                yield self._report(seen, unheld, of_models, NOT_TRAINABLE)
+            return
         lost = [seen.parameters[i] for i in idle if not _has_gradient(seen, i) and _is_called(seen, i)]
         if lost and _count(lost) >= self.idle_share * _count(held):
             yield self._report(seen, lost, held, NO_GRADIENT)
@@ -94,16 +103,32 @@ class FrozenParameters(Rule):
             route = NOT_TRAINABLE if not unheld[0].trainable else NOT_HELD
             yield self._report(seen, unheld, of_models, route)
 
+    def _is_untrained(self, seen: History, unheld: Sequence[Parameter], of_models: Sequence[Parameter]) -> bool:
+        """Whether the larger part of one network, in front of what trains, is frozen and as torch drew it.
+
+        Weights that were trained before, loaded or copied lie otherwise: a backbone that was frozen on purpose.
+        """
+        trained = [seen.layers[p.layer] for p in of_models if p.trainable and p.optimizer >= 0]
+        weights = [p for p in unheld if len(p.shape) >= 2]
+        if not trained or not weights or not all(p.as_drawn and not p.trainable for p in weights):
+            return False
+        layers = [seen.layers[p.layer] for p in unheld]
+        if {layer.model for layer in layers} != {layer.model for layer in trained} or any(x.loaded for x in layers):
+            return False
+        in_front = max(layer.order for layer in layers) < min(layer.order for layer in trained)
+        return in_front and _count(unheld) >= self.frozen_share * _count(of_models)
+
     def _report(self, seen: History, still: Sequence[Parameter], of: Sequence[Parameter], route: str) -> Finding:
         progress = progress_of(seen)
         first = still[0]
         optimizer = seen.optimizers[first.optimizer] if 0 <= first.optimizer < len(seen.optimizers) else None
+        untrained = not progress.is_stuck and route == NOT_TRAINABLE
         count = f"{len(still)} of {len(of)}"
         title = f"{count} parameters never change: {_ROUTES[route][0]}"
         severity = Severity.WARNING
         if progress.is_stuck and route in (NO_STEP, NO_GRADIENT):
             severity = Severity.ERROR
-        elif progress.learns_well:
+        elif progress.learns_well and not untrained:
             severity = Severity.NOTE
         module = seen.layers[first.layer].name if 0 <= first.layer < len(seen.layers) else None
         return self.finding(
@@ -127,7 +152,9 @@ class FrozenParameters(Rule):
                 Evidence("values that never change", f"{_count(still) / max(1, _count(of)):.0%}", "0 %"),
                 loss_evidence(seen, progress),
             ],
-            cause=_cause(route, optimizer, outcome(progress) if not progress.learns_well else "falls all the same"),
+            cause=f"{_UNTRAINED} {outcome(progress)}."
+            if untrained
+            else _cause(route, optimizer, outcome(progress) if not progress.learns_well else "falls all the same"),
             fixes=[_ROUTES[route][1]],
             unless="these layers are meant to stay as they are.",
         )
@@ -142,11 +169,20 @@ class FrozenParameters(Rule):
         "a frozen share next to the limit": _run(
             flat(2.3), "-+++", trainable=False, optimizer=-1, shape=(64, 193)
         ),
+        "most is as torch drew it, and half is learned": _run(
+            falling(2.3, 1.15), "--++", trainable=False, optimizer=-1, as_drawn=True
+        ),
+        "as torch drew it, next to the limit": _run(
+            falling(2.3, 0.885), "--++", trainable=False, optimizer=-1, as_drawn=True
+        ),
         "most is in no optimizer": _run(flat(2.3), "--++", optimizer=-1),
     }  # fmt: skip
     good = {
         "all move": _run(flat(2.3), "++++"),
         "a frozen backbone, and a head that learns": _run(falling(2.3, 0.8), "--++", trainable=False, optimizer=-1),
+        "as torch drew it, and learns well: fixed random features": _run(
+            falling(2.3, 0.845), "--++", trainable=False, optimizer=-1, as_drawn=True
+        ),
         "no gradient, and learns: another rule": _run(falling(2.3, 0.4), "--++"),
         "nine looks": _run(flat(2.3), "00++", looks=9),
         "an idle share just below the limit": _run(flat(2.3), "0+++", shape=(8, 80)),
@@ -184,6 +220,10 @@ class FrozenParameters(Rule):
         """)
 
 
+_UNTRAINED = (
+    "They were set not to train, and their values still lie as torch drew them at random: nothing was ever trained "
+    "there, so what is behind them must make do with random features, and the loss"
+)
 _ROUTES = {
     NO_STEP: (
         "steps of size 0",

@@ -31,6 +31,10 @@ def _run(loss: object, start: float, now: float, moves: float = 0.003, equal: in
 
 ENOUGH = 0.5
 """A training loss half of the way down: the network learns."""
+WELL = 0.8
+"""As far down, a network learns well even where all its weights began as one constant."""
+FAR_LARGER = 5.0
+"""Weights that are this many times their first update did not begin at 0."""
 
 
 class SymmetricInitialization(Rule):
@@ -101,7 +105,9 @@ class SymmetricInitialization(Rule):
         weights = weights_by_depth(seen)
         progress = progress_of(seen)
         known = [seen.parameters[i].unit_spread_start for i in weights if seen.parameters[i].unit_spread_start >= 0]
-        poor = progress.known and not progress.gain >= ENOUGH
+        # Parallel linear layers may all start at 0; a constant other than 0 for every weight is nobody's method.
+        enough = WELL if weights and all(_began_large(seen, i) for i in weights) else ENOUGH
+        poor = progress.known and not progress.gain >= enough
         return poor and len(self._hidden(seen)) >= 1 and len(known) > 1 and max(known) <= self.equal
 
     def _hidden(self, seen: History) -> list[int]:
@@ -125,7 +131,7 @@ class SymmetricInitialization(Rule):
         first = seen.parameters[equal[0]]
         progress = progress_of(seen)
         units = first.shape[0]
-        zero = not moved
+        zero = not moved and not _has_size(seen, equal[0])
         parted = first.unit_spread > self.still_equal
         layers = f"{len(equal)} hidden layers" if len(equal) > 1 else "one hidden layer"
         gained = progress.known and progress.gain >= ENOUGH
@@ -175,6 +181,7 @@ class SymmetricInitialization(Rule):
         "rounding at the start, next to the limit": _run(flat(2.03), 0.98e-6, 1e-4),
         "rounding that grew, next to the limit": _run(flat(2.03), 0.0, 0.0098),
         "random biases tell the units apart": _run(flat(2.03), 0.0, 0.4, equal=3),
+        "a constant for all weights, half learned": _run(falling(2.3, 0.9), 0.0, 0.2, equal=3),
         "ten steps": _run(flat(2.03), 0.0, 0.0, steps=10),
     }
     good = {
@@ -185,6 +192,7 @@ class SymmetricInitialization(Rule):
         "a single layer at 0 in a run that stands still": _run(flat(2.3), 0.0, 0.0, moves=0.0, equal=1),
         "all zero, in a run that learns: another model": _run(falling(2.3, 0.1), 0.0, 0.0, moves=0.0),
         "all start equal, and the run learns: a linear model": _run(falling(2.3, 0.4), 0.0, 0.4, equal=3),
+        "all begin at 0, half learned: linear layers side by side": _run(falling(2.3, 0.9), 0.0, 0.2, 0.05, equal=3),
         "nine steps": _run(flat(2.03), 0.0, 0.0, steps=9),
     }
     bug = Bug("""
@@ -214,6 +222,21 @@ class SymmetricInitialization(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+def _began_large(seen: History, index: int) -> bool:
+    """Whether its first look showed it far larger than one update."""
+    if index >= seen.telemetry.parameters.shape[1] or not seen.telemetry.steps.size:
+        return False
+    moves, sizes = (seen.telemetry.parameter(name)[:, index] for name in ("update_rms", "weight_rms"))
+    known = np.flatnonzero(np.isfinite(moves) & np.isfinite(sizes))
+    return bool(known.size and sizes[known[0]] > FAR_LARGER * moves[known[0]])
+
+
+def _has_size(seen: History, index: int) -> bool:
+    """Whether it was seen to be other than 0."""
+    seen_at_all = index < seen.telemetry.parameters.shape[1] and seen.telemetry.steps.size
+    return bool(seen_at_all and np.nansum(seen.telemetry.parameter("weight_rms")[:, index]) > 0)
 
 
 def _moved(seen: History, index: int) -> bool:
