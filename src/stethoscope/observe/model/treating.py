@@ -45,6 +45,7 @@ from stethoscope.observe.model.recipe import DROPOUTS, CannotTry, Edit, Recipe, 
 
 WITH_UNITS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 SATURATING = ("sigmoid", "tanh")
+REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 
 
 def treated(recipe: Recipe, treatment: Treatment, model: nn.Module) -> Recipe:
@@ -85,7 +86,7 @@ def treated(recipe: Recipe, treatment: Treatment, model: nn.Module) -> Recipe:
         case SwapLossArguments():
             return replace(recipe, swaps=True)
         case ExchangeLoss(name):
-            return replace(recipe, function=name)
+            return replace(recipe, function=_exchanged(recipe, name))
         case StandardizeInputs():
             return replace(recipe, change_input=_standardizing(recipe))
         case StandardizeTargets():
@@ -287,6 +288,19 @@ def _standardizing(recipe: Recipe) -> Callable[[Tensor], Tensor]:
 
 def _features_last(tensor: Tensor) -> Tensor:
     return (tensor if tensor.dim() <= 3 else tensor.movedim(1, -1)).flatten(0, -2)
+
+
+def _exchanged(recipe: Recipe, name: str) -> str:
+    """The other loss function, where it can mean anything for these targets.
+
+    Raises: CannotTry when it cannot: then that it does not help would say nothing.
+    """
+    passes = [each for step in recipe.steps for each in step.passes]
+    if name in REGRESSION and any(each.function in REGRESSION for each in passes):
+        raise CannotTry("the loss compares amounts already")
+    if name.startswith("binary") and any(not bool(((each.target >= 0) & (each.target <= 1)).all()) for each in passes):
+        raise CannotTry("the targets are not yes or no")
+    return name
 
 
 def _standardizing_targets(recipe: Recipe) -> Callable[[Any, Tensor], Any]:

@@ -13,7 +13,8 @@ from stethoscope.rules.examples import falling
 from stethoscope.rules.heads import FOLLOWS, heard, named, span, trained
 from stethoscope.rules.sites import at, code, place_at
 
-ONE_WAY = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "kl_div", "nll_loss")
+POISSON = "poisson_nll_loss"
+ONE_WAY = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "kl_div", "nll_loss", POISSON)
 """Functions to which the order of their arguments matters."""
 
 
@@ -23,8 +24,9 @@ class LossArgumentsSwapped(Rule):
     ## What it sees
     Gradients flow into the second argument of a loss function and not into the first.
     ## Why it hurts
-    Cross-entropies take the logarithm of their first argument only. With the target there, the loss becomes a
-    straight line in the prediction: it falls for ever in one direction, and right answers are not its minimum.
+    Cross-entropies take the logarithm of their first argument only, and the likelihood of counts its exponential.
+    With the target there, the loss becomes a straight line in the prediction: it falls for ever in one direction, and
+    right answers are not its minimum.
     ## How to fix it
     Prediction first, target second: `loss(prediction, target)`.
     ## When it is not a fault
@@ -65,12 +67,13 @@ class LossArgumentsSwapped(Rule):
         ]
         if loss.raised:
             evidence.append(Evidence(f"raised at watched call {loss.training_calls}", f"`{loss.raised}`", "no error"))
+        what = "exponential or logarithm" if loss.function == POISSON else "logarithm"
         return self.finding(
             f"`{loss.function}` is given the target first, the prediction second"[:72],
             sureness=Sureness.CERTAIN,
             place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=evidence,
-            cause=f"{named(loss)} at {at(loss.site)} takes the logarithm of its first argument only. In the second "
+            cause=f"{named(loss)} at {at(loss.site)} takes the {what} of its first argument only. In the second "
             "place the prediction makes the loss a straight line, whose lowest point is no right answer.",
             fixes=["Change their places:\n" + code(f"loss = F.{loss.function}(prediction, target)")],
         )
@@ -84,6 +87,7 @@ class LossArgumentsSwapped(Rule):
             **_swapped,
         ),
         "cross-entropy of probabilities": heard("cross_entropy", output_shape=(32, 3), **_swapped),
+        "counts": heard("poisson_nll_loss", falling(12.0, 3.0), **(_swapped | {"output_max": 9.0})),
         "kl_div of probabilities": heard("kl_div", output_shape=(32, 3), logs_sum_to_one=0.49, **_swapped),
     }
     good = {
