@@ -69,7 +69,7 @@ class BceWithoutSigmoid(Rule):
         if loss.raised:
             evidence.append(Evidence(f"raised at watched call {loss.training_calls}", f"`{loss.raised}`", "no error"))
         if loss.called:
-            why = "Keras cuts them to 0..1, and where it cuts no gradient passes: just for the worst answers."
+            why = "Keras cuts them to 0..1, and passes no gradient for those that it cuts: the worst ones."
         elif loss.clamped:
             why = "A clamp cuts them to 0..1, and passes no gradient for the samples that it cuts: the worst ones."
         else:
