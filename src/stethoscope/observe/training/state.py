@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from stethoscope.facts.flow import Softmax
 from stethoscope.facts.training import Birth, FitCall, Floats, History
 from stethoscope.observe.model.capture import Capture
 from stethoscope.observe.training.batches import BatchBook
@@ -91,6 +92,7 @@ class State:
         self.backward_calls = 0
         self.backward_sites: dict[Spot | None, int] = {}
         self.graphs_read: dict[Spot | None, int] = {}
+        self.softmaxes: list[Softmax] = []
         self.clip: tuple[Spot | None, str, float] | None = None
         self.schedules = ScheduleBook()
         self.looking = budget.wants(0)
