@@ -154,7 +154,8 @@ class KerasTaps:
         named = dict(zip(("loss", "y_true", "y_pred", "sample_weight"), args, strict=False)) | kwargs
         seen = compared(named["loss"], named.get("y_true"), named.get("y_pred"), named.get("sample_weight") is not None)
         if seen is not None:
-            self._session.losses.keras_loss_called(seen, named["y_pred"], result, self._where_compiled())
+            place = self._where_compiled()
+            self._session.losses.keras_loss_called(seen, named.get("y_true"), named["y_pred"], result, place)
 
     def _where_compiled(self) -> Spot | None:
         """The `compile(...)` line of the model whose forward pass came last, or the line that trains it."""

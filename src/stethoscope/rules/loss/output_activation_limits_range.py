@@ -11,7 +11,7 @@ from stethoscope.core.treatment import RemoveOutputActivation
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling, flat
-from stethoscope.rules.heads import FOLLOWS, REGRESSION, heard, maker_evidence, named, span, trained
+from stethoscope.rules.heads import FOLLOWS, REGRESSION, heard, maker_evidence, named, span, trained, width
 from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.sites import at, code, place_at
 
@@ -28,6 +28,7 @@ RANGES = {
 }
 POSITIVE = ("relu", "softplus", "exp", "abs")
 WITH_LOGITS = "binary_cross_entropy_with_logits"
+BINARY = ("binary_cross_entropy", WITH_LOGITS)
 
 
 class OutputActivationLimitsRange(Rule):
@@ -36,8 +37,9 @@ class OutputActivationLimitsRange(Rule):
     ## What it sees
     The operation that made the first argument of the loss, read off the graph, beside the range of the targets:
     for a regression the part of the targets' variance that lies outside of what a ReLU, sigmoid, tanh or softmax
-    can give; for a loss that expects raw scores a tanh or a ReLU in front of it; and a last ReLU that gives 0 for
-    every sample.
+    can give; for a loss that expects raw scores a tanh or a ReLU in front of it, and for one that expects the
+    logarithm of a rate what is never negative; a softmax over labels that may hold together; and a last ReLU that
+    gives 0 for every sample.
     ## Why it hurts
     A target of 150 cannot be reached by a sigmoid, nor a negative one by a ReLU. The error stays, the activation
     is driven to its limit, and at its limit no gradient passes any more.
@@ -60,6 +62,7 @@ class OutputActivationLimitsRange(Rule):
         unit="share of the targets' variance",
         why="outliers and rounding take less; a wrong last activation takes a third and more",
     )
+    together = Limit(0.5, unit="share of target rows that sum to 1", why="of exclusive classes all of them do")
     dead = Limit(0.98, unit="share of outputs that are exactly 0", why="a ReLU that works gives other values, too")
     scores_dead = Limit(
         0.5, unit="share of scores that are exactly 0", why="half of all scores without a gradient, in a stuck run"
@@ -77,6 +80,10 @@ class OutputActivationLimitsRange(Rule):
                     yield self._out_of_reach(loss, seen)
                 elif loss.produced_by == "relu" and self._is_dead(loss) and loss.late_target_spread > 0:
                     yield self._dead(loss, seen)
+            elif _limits_rates(loss):
+                yield self._no_low_rates(loss, seen)
+            elif self._shares_out(loss):
+                yield self._competing(loss, seen)
             elif _limits_scores(loss):
                 yield self._no_scores(loss, seen)
             elif (
@@ -87,6 +94,49 @@ class OutputActivationLimitsRange(Rule):
                 and not progress.learns_well
             ):
                 yield self._dead(loss, seen)
+
+    def _shares_out(self, loss: LossCall) -> bool:
+        """Whether a softmax makes labels compete of which several, or none, hold at once."""
+        of_labels = loss.computes in BINARY and loss.produced_by == "softmax" and width(loss) > 1
+        return of_labels and loss.target_rows_sum_to_one < self.together and loss.softmax_axis == 1
+
+    def _competing(self, loss: LossCall, seen: History) -> Finding:
+        return self.finding(
+            f"a last `softmax` shares 1 out among {width(loss)} labels that may hold together",
+            sureness=Sureness.CERTAIN,
+            place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                maker_evidence(loss, "`sigmoid`"),
+                Evidence("target rows that sum to 1", f"{loss.target_rows_sum_to_one:.0%}", "100%, before a softmax"),
+                loss_evidence(seen, progress_of(seen)),
+            ],
+            cause=f"{named(loss).capitalize()} at {at(loss.site)} asks of each label whether it holds. A softmax makes "
+            "the answers of a sample sum to 1: with two labels right, neither can be sure.",
+            fixes=[
+                "Let each label have a sigmoid of its own, which this loss applies itself:\n"
+                + code("loss = F.binary_cross_entropy_with_logits(scores, targets)  # no softmax before it")
+            ],
+        )
+
+    def _no_low_rates(self, loss: LossCall, seen: History) -> Finding:
+        return self.finding(
+            f"a last `{loss.produced_by}` keeps the rates of `{loss.function}` above 1"[:72],
+            sureness=Sureness.CERTAIN,
+            place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                maker_evidence(loss, "a linear layer"),
+                Evidence("least rate that can be said", "1", "0", "exp(0)"),
+                Evidence("mean of the counts", f"{loss.target_mean:.3g}", "above 1, for rates above 1"),
+            ],
+            cause=f"`{loss.function}` at {at(loss.site)} takes what it is given for the logarithm of the rate, which a "
+            f"`{loss.produced_by}` keeps from being negative.",
+            fixes=[
+                "Say that the network gives the rate itself:\n"
+                + code(f"loss = F.{loss.function}(rates, counts, log_input=False)"),
+                "Or let it give the logarithm, from its last linear layer:\n"
+                + code(f"loss = F.{loss.function}(log_rates, counts)"),
+            ],
+        )
 
     def _is_dead(self, loss: LossCall) -> bool:
         return loss.late_zero_share >= self.dead and loss.watched >= 3
@@ -165,7 +215,14 @@ class OutputActivationLimitsRange(Rule):
             ],
         )
 
+    _labels = {"output_shape": (32, 6), "produced_by": "softmax", "softmax_axis": 1, "softmax_shape": (32, 6)}
     bad = {
+        "a softmax over labels that hold together": heard(
+            "binary_cross_entropy", target_rows_sum_to_one=0.48, **_labels
+        ),
+        "a softplus for the logarithm of a rate": heard(
+            "poisson_nll_loss", expects="logarithms", produced_by="softplus", target_mean=0.4
+        ),
         "a sigmoid and targets up to 300": heard(
             "mse_loss", flat(2e4), produced_by="sigmoid", target_min=25.0, target_max=346.0, target_unreachable=4.9,
             target_outside=1.0,
@@ -192,6 +249,11 @@ class OutputActivationLimitsRange(Rule):
         ),
     }  # fmt: skip
     good = {
+        "a softmax and targets with a single 1": heard("binary_cross_entropy", target_rows_sum_to_one=1.0, **_labels),
+        "a softmax, and half of the targets sum to 1": heard(
+            "binary_cross_entropy", target_rows_sum_to_one=0.51, **_labels
+        ),
+        "a softplus for a rate": heard("poisson_nll_loss", expects="values", produced_by="softplus", target_mean=0.4),
         "a sigmoid and targets of 0 to 1": heard(
             "mse_loss", produced_by="sigmoid", target_min=0.0, target_max=1.0, target_unreachable=0.0
         ),
@@ -247,3 +309,9 @@ def _limits_scores(loss: LossCall) -> bool:
     if loss.computes == WITH_LOGITS:
         return loss.produced_by in (*POSITIVE, "tanh")
     return loss.computes == "cross_entropy" and loss.produced_by == "tanh" and len(loss.output_shape) > 1
+
+
+def _limits_rates(loss: LossCall) -> bool:
+    """Whether the logarithm of a rate cannot be negative, although there is less than one count on average."""
+    by_log = loss.function == "poisson_nll_loss" and loss.expects == "logarithms"
+    return by_log and loss.produced_by in (*POSITIVE, "sigmoid") and loss.target_mean < 1
