@@ -67,7 +67,13 @@ class LossUnfitForTask(Rule):
         ExchangeLoss("binary_cross_entropy_with_logits"),
         ExchangeLoss("mse_loss"),
     )
-    explains = (*FOLLOWS, "output-activation-limits-range", "softmax-before-cross-entropy", "target-shape-broadcast")
+    explains = (
+        *FOLLOWS,
+        "frozen-parameters",
+        "output-activation-limits-range",
+        "softmax-before-cross-entropy",
+        "target-shape-broadcast",
+    )
     reads = ("losses",)
 
     fewest_calls = Limit(3, unit="watched calls", why="one batch may hold few classes")

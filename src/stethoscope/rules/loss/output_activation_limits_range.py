@@ -27,6 +27,7 @@ RANGES = {
     "log_sigmoid": "0 and below",
 }
 POSITIVE = ("relu", "softplus", "exp", "abs")
+NEGATIVE = ("log_softmax", "log_sigmoid")
 WITH_LOGITS = "binary_cross_entropy_with_logits"
 BINARY = ("binary_cross_entropy", WITH_LOGITS)
 
@@ -54,7 +55,7 @@ class OutputActivationLimitsRange(Rule):
 
     severity = Severity.ERROR
     treatments = tuple(map(RemoveOutputActivation, ("relu", "sigmoid", "tanh", "softmax")))
-    explains = FOLLOWS
+    explains = (*FOLLOWS, "loss-unfit-for-task")
     reads = ("losses",)
 
     unreachable = Limit(
@@ -64,6 +65,7 @@ class OutputActivationLimitsRange(Rule):
     )
     together = Limit(0.5, unit="share of target rows that sum to 1", why="of exclusive classes all of them do")
     dead = Limit(0.98, unit="share of outputs that are exactly 0", why="a ReLU that works gives other values, too")
+    came = Limit(20.0, unit="late labels of a class that is never answered", why="a rare class may be missed by chance")
     scores_dead = Limit(
         0.5, unit="share of scores that are exactly 0", why="half of all scores without a gradient, in a stuck run"
     )
@@ -91,9 +93,14 @@ class OutputActivationLimitsRange(Rule):
                 and loss.produced_by == "relu"
                 and loss.late_zero_share >= self.scores_dead
                 and progress.known
-                and not progress.learns_well
+                and (not progress.learns_well or self._never_answers(loss))
             ):
                 yield self._dead(loss, seen)
+
+    def _never_answers(self, loss: LossCall) -> bool:
+        """Whether a class that came often was never the answer: its ReLU gives 0 for all."""
+        pairs = zip(loss.late_truths, loss.late_guesses, strict=False)
+        return any(truths >= self.came and not guesses for truths, guesses in pairs)
 
     def _shares_out(self, loss: LossCall) -> bool:
         """Whether a softmax makes labels compete of which several, or none, hold at once."""
@@ -178,11 +185,15 @@ class OutputActivationLimitsRange(Rule):
             floor = math.log1p(1 / math.e) if binary else math.log1p((classes - 1) * math.exp(-2))
             least = Evidence("least loss, when every answer is right", f"{floor:.3f}", "0", "scores of -1 and 1")
             why = "A tanh gives -1 to 1, so that no answer can be sure."
+        elif loss.produced_by in NEGATIVE:
+            least = Evidence("least loss of a positive sample", f"{math.log(2):.3f}", "0", "log(2): the sigmoid of 0")
+            why = f"A `{loss.produced_by}` gives no positive score, so that no probability above 0.5 can be said."
         else:
             least = Evidence("least loss of a negative sample", f"{math.log(2):.3f}", "0", "log(2): the sigmoid of 0")
             why = f"A `{loss.produced_by}` gives no negative score, so that no probability below 0.5 can be said."
+        title = f"a last `{loss.produced_by}` limits the scores of `{loss.function}`"
         return self.finding(
-            f"a last `{loss.produced_by}` limits the scores of `{loss.function}`"[:72],
+            title if len(title) <= 72 else f"a last `{loss.produced_by}` limits the scores that the loss is given",
             sureness=Sureness.CERTAIN,
             severity=Severity.WARNING if loss.produced_by == "tanh" else Severity.ERROR,
             place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
@@ -240,9 +251,16 @@ class OutputActivationLimitsRange(Rule):
             target_outside=0.9,
         ),
         "a ReLU before the binary loss with logits": heard(WITH_LOGITS, flat(0.69), produced_by="relu"),
+        "a log-softmax before the binary loss with logits": heard(
+            WITH_LOGITS, output_shape=(32, 10), produced_by="log_softmax"
+        ),
         "a tanh before cross-entropy": heard("cross_entropy", produced_by="tanh", output_shape=(32, 10)),
         "a last ReLU that has died": heard(
             "mse_loss", produced_by="relu", target_unreachable=0.0, late_zero_share=0.985, late_target_spread=1.0
+        ),
+        "a class that a ReLU has killed, others learning well": heard(
+            "cross_entropy", falling(2.3, 0.7), output_shape=(32, 3), produced_by="relu", late_zero_share=0.51,
+            late_truths=(30, 30, 20), late_guesses=(40, 40, 0),
         ),
         "scores that a ReLU has killed, stuck": heard(
             "cross_entropy", flat(2.3), output_shape=(32, 10), produced_by="relu", late_zero_share=0.51
@@ -267,6 +285,15 @@ class OutputActivationLimitsRange(Rule):
         ),
         "scores of which a ReLU has killed less than half": heard(
             "cross_entropy", flat(2.3), output_shape=(32, 10), produced_by="relu", late_zero_share=0.49
+        ),
+        "scores behind a ReLU, a class not answered yet": heard(
+            "cross_entropy",
+            falling(2.3, 0.1),
+            output_shape=(32, 3),
+            produced_by="relu",
+            late_zero_share=0.6,
+            late_truths=(30, 30, 19),
+            late_guesses=(40, 39, 0),
         ),
         "scores behind a ReLU, learning well": heard(
             "cross_entropy", falling(2.3, 0.1), output_shape=(32, 10), produced_by="relu", late_zero_share=0.6
@@ -307,7 +334,7 @@ class OutputActivationLimitsRange(Rule):
 def _limits_scores(loss: LossCall) -> bool:
     """Whether a loss that expects raw scores is given what cannot be negative, or is never large."""
     if loss.computes == WITH_LOGITS:
-        return loss.produced_by in (*POSITIVE, "tanh")
+        return loss.produced_by in (*POSITIVE, *NEGATIVE, "tanh")
     return loss.computes == "cross_entropy" and loss.produced_by == "tanh" and len(loss.output_shape) > 1
 
 
