@@ -55,6 +55,23 @@ class Kept:
 
 
 @dataclass(frozen=True)
+class Softmax:
+    """A softmax somewhere on the way from a model's inputs to a training loss, read off the graph."""
+
+    operation: str
+    """`softmax` or `log_softmax`."""
+    axis: int
+    shape: tuple[int, ...]
+    """Of its result."""
+    input_shape: tuple[int, ...] = ()
+    """Of what the model was given; empty when unknown."""
+    answer_shape: tuple[int, ...] = ()
+    """Of what the model returned; empty when that is no single tensor."""
+    site: Site | None = None
+    """The user's line that calls it."""
+
+
+@dataclass(frozen=True)
 class Stream:
     """Batches of one data set that a model was given in one way, as far as they were attended to."""
 

@@ -44,8 +44,8 @@ class LossCall:
     called: str = ""
     """Its name in the script's own framework when that is not `function`: `sparse_categorical_crossentropy`."""
     expects: str = ""
-    """What Keras's losses were told to expect: `logits`, `probabilities` or `values`; empty for torch's, whose names
-    say it."""
+    """What Keras's losses were told to expect: `logits`, `probabilities` or `values`. `poisson_nll_loss` expects
+    `logarithms` of rates, or their `values`; empty for other losses of torch's, whose names say it."""
     watched: int = 0
     """Calls whose values were looked at."""
     rows_sum_to_one: float = float("nan")

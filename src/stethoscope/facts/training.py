@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stethoscope.facts.code import Site
 from stethoscope.facts.fit import FitCall as FitCall
-from stethoscope.facts.flow import Backward, Kept, Stream
+from stethoscope.facts.flow import Backward, Kept, Softmax, Stream
 from stethoscope.facts.loss import LossCall as LossCall
 from stethoscope.facts.metrics import Comparison as Comparison
 from stethoscope.facts.norms import BatchNorm
@@ -469,6 +469,8 @@ class History:
     validation: tuple[ValidationPass, ...] = ()
     streams: tuple[Stream, ...] = ()
     kept: tuple[Kept, ...] = ()
+    softmaxes: tuple[Softmax, ...] = ()
+    """In the graphs of the first training losses, at most 32."""
     inputs: tuple[Inputs, ...] = ()
     held_out_inputs: tuple[Inputs, ...] = ()
     """What was fed to models in passes without gradients, one for each model and line."""

@@ -53,7 +53,7 @@ def trained(seen: History, *computes: str) -> list[LossCall]:
 
 def named(loss: LossCall) -> str:
     """`mse_loss` as code, or words for a loss written out by hand."""
-    return f"`{loss.function}`" if not loss.form else _WORDS.get(loss.form, "the loss")
+    return f"`{loss.shown}`" if not loss.form else _WORDS.get(loss.form, "the loss")
 
 
 def width(loss: LossCall) -> int:

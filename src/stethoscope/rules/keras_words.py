@@ -228,7 +228,7 @@ FIXES: dict[str, Callable[[Finding, History], list[Fix]]] = {
 
 CAUSES = {
     "softmax-before-cross-entropy": "With `from_logits=True` the loss applies softmax itself, and the last layer has "
-    "applied it already.",
+    "made probabilities already.",
     "sigmoid-before-bce-with-logits": "With `from_logits=True` the loss applies the sigmoid itself, and the last layer "
     "has applied it already.",
     "training-in-eval-mode": "Keras takes a call without `training=True` for evaluation: dropout drops nothing, and "

@@ -99,7 +99,12 @@ def view_in(each: Pass) -> View:
 
 
 def _fitting(function: str, target: Tensor, output: Tensor) -> Tensor:
-    """A target in the form that a loss function asks for."""
+    """A target in the form that a loss function asks for.
+
+    Raises: CannotTry when the output does not have the form.
+    """
+    if function in OF_CLASSES and (output.dim() < 2 or output.shape[1] < 2):
+        raise CannotTry("the network has one output, and not one for each class")
     if function in OF_CLASSES and target.shape == output.shape and target.dim() > 1:  # one of them is 1
         return target.argmax(dim=1)
     if function in OF_CLASSES:

@@ -48,6 +48,7 @@ from stethoscope.observe.model.recipe import DROPOUTS, CannotTry, Edit, Recipe, 
 WITH_UNITS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 OF_HEADS = ("softmax", "log_softmax", "sigmoid", "logsigmoid", "tanh", "relu")
 SATURATING = ("sigmoid", "tanh")
+REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 
 
 def treated(recipe: Recipe, treatment: Treatment, model: nn.Module) -> Recipe:
@@ -88,11 +89,9 @@ def treated(recipe: Recipe, treatment: Treatment, model: nn.Module) -> Recipe:
         case SwapLossArguments():
             return replace(recipe, swaps=True)
         case ExchangeLoss(name):
-            _check_targets(recipe, name)
-            return replace(recipe, function=name)
+            return replace(recipe, function=_exchanged(recipe, name))
         case FitHead(name):
-            _check_targets(recipe, name)
-            return replace(recipe, function=name, rewrite=_leaving_out_last(recipe, model))
+            return replace(recipe, function=_exchanged(recipe, name), rewrite=_leaving_out_last(recipe, model))
         case StandardizeInputs():
             return replace(recipe, change_input=_standardizing(recipe))
         case StandardizeTargets():
@@ -118,16 +117,6 @@ def _call_before_loss(recipe: Recipe, model: nn.Module, names: tuple[str, ...]) 
     if call is None:
         raise CannotTry(f"no call of `{'` or `'.join(names)}` makes what the loss is given")
     return call
-
-
-def _check_targets(recipe: Recipe, function: str) -> None:
-    """Raises: CannotTry when it is the run's loss function, or one for other targets."""
-    passes = [each for step in recipe.steps for each in step.passes]
-    if all(each.function == function for each in passes):
-        raise CannotTry(f"`{function}` is the loss already")
-    targets = [each.target for each in passes if isinstance(each.target, Tensor)]
-    if function.startswith("binary") and not all(bool(((t >= 0) & (t <= 1)).all()) for t in targets):
-        raise CannotTry(f"`{function}` is for targets between 0 and 1")
 
 
 def _leaving_out_last(recipe: Recipe, model: nn.Module) -> Rewrite | None:
@@ -311,6 +300,22 @@ def _standardizing(recipe: Recipe) -> Callable[[Tensor], Tensor]:
 
 def _features_last(tensor: Tensor) -> Tensor:
     return (tensor if tensor.dim() <= 3 else tensor.movedim(1, -1)).flatten(0, -2)
+
+
+def _exchanged(recipe: Recipe, name: str) -> str:
+    """The other loss function, where it can mean anything for these targets.
+
+    Raises: CannotTry when it cannot: then that it does not help would say nothing.
+    """
+    passes = [each for step in recipe.steps for each in step.passes]
+    if all(each.function == name for each in passes):
+        raise CannotTry(f"`{name}` is the loss already")
+    if name in REGRESSION and any(each.function in REGRESSION for each in passes):
+        raise CannotTry("the loss compares amounts already")
+    targets = [each.target for each in passes if isinstance(each.target, Tensor)]
+    if name.startswith("binary") and not all(bool(((t >= 0) & (t <= 1)).all()) for t in targets):
+        raise CannotTry("the targets are not yes or no")
+    return name
 
 
 def _standardizing_targets(recipe: Recipe) -> Callable[[Any, Tensor], Any]:

@@ -8,14 +8,16 @@ from typing import Any
 
 from torch import Tensor
 
+from stethoscope.facts.flow import Softmax
 from stethoscope.observe.training.birth import find_birth
 from stethoscope.observe.training.curves import SpikeGuard
-from stethoscope.observe.training.graph import operation_of, pairs, read
+from stethoscope.observe.training.graph import Reading, operation_of, pairs, read, softmax_of
 from stethoscope.observe.training.handwritten import HandWritten, recognise
 from stethoscope.observe.training.sites import Spot, is_users_file, spot
 from stethoscope.observe.training.state import State
 
 MOST_GRAPHS_READ = 12
+MOST_SOFTMAXES = 32
 GRAPHS_READ_PER_SITE = 2
 
 _clock = time.perf_counter
@@ -153,10 +155,22 @@ class BackwardEar:
         self.state.nodes.clear()
         if not self.state.table.made:
             self.state.table.fill(reading, is_users_file)
+        self._note_softmaxes(reading)
         if reading.stretched is not None and (entry := self.state.losses.known("backward", place)) is not None:
             _, side, joint = reading.stretched
             other = (joint[0],) if side == (joint[0], 1) else (joint[0], 1)
             entry.output_shape, entry.target_shape, entry.broadcast_to = side, other, joint
+
+    def _note_softmaxes(self, reading: Reading) -> None:
+        answer = () if self.state.answer is None else tuple(self.state.answer[0].shape)
+        fed = [entry.shape for entry in self.state.batches.inputs.values() if entry.shape[:1] == answer[:1]]
+        for node in reading.nodes:
+            axis, shape = softmax_of(node)
+            if shape and len(self.state.softmaxes) < MOST_SOFTMAXES:
+                made = self.state.table.find(reading.nodes, node)
+                site = None if made is None else made.site
+                given = fed[-1] if fed and answer else ()
+                self.state.softmaxes.append(Softmax(operation_of(node), axis, shape, given, answer, site))
 
     def _has_loss_function(self) -> bool:
         return any(entry.training_calls for entry in self.state.losses.entries.values() if entry.is_named)

@@ -52,6 +52,8 @@ VIEWS = frozenset(
     ]
 )
 """Operations that hand values on unchanged."""
+PICKS = frozenset(["gather", "index_select", "masked_select", "take"])
+"""Operations that hand some of the values on: the score of the class, or of the action, that counts."""
 
 _LINEAR = frozenset(
     ["addmm", "mm", "bmm", "addbmm", "linear", "convolution", "mkldnn_convolution", "baddbmm", "addmv", "mv"]
@@ -83,9 +85,9 @@ def operation_of(node: Any) -> str:
 
 
 def made_by(node: Any) -> Any:
-    """The node that made a value, views of it left out; None when there is none."""
+    """The node that made a value, views of it and picks from it left out; None when there is none."""
     for _ in range(20):
-        if node is None or operation_of(node) not in VIEWS:
+        if node is None or operation_of(node) not in VIEWS | PICKS:
             return node
         inputs = [child for child, _ in node.next_functions if child is not None]
         node = inputs[0] if inputs else None

@@ -47,6 +47,7 @@ def history_of(
         validation=state.passes.facts(),
         streams=state.streams.facts(),
         kept=state.kept.facts(),
+        softmaxes=tuple(dict.fromkeys(state.softmaxes)),
         inputs=tuple(entry.fact(state.book.models[entry.model].first_layer) for entry in state.batches.inputs.values()),
         held_out_inputs=state.samples.held_out_inputs(),
         batches=state.batches.facts(),

@@ -155,7 +155,7 @@ class KerasTaps:
         seen = compared(named["loss"], named.get("y_true"), named.get("y_pred"), named.get("sample_weight") is not None)
         if seen is not None:
             self._session.losses.keras_loss_called(
-                seen, named["loss"], named["y_true"], named["y_pred"], result, self._where_compiled()
+                seen, named["loss"], named.get("y_true"), named["y_pred"], result, self._where_compiled()
             )
 
     def _where_compiled(self) -> Spot | None:

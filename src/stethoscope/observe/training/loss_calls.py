@@ -81,6 +81,8 @@ class LossEar:
             entry = self._training_call(seen.function, place, result)
             entry.reduction, entry.called, entry.expects = seen.reduction, seen.called, seen.expects
             self._see(entry, seen.output, seen.target, (), {}, made_by(y_pred.grad_fn))
+            entry.output_has_gradient = y_pred.requires_grad
+            entry.target_has_gradient = isinstance(y_true, Tensor) and y_true.requires_grad
             if self.state.capture is not None:
                 self.state.capture.keras_loss_called(loss, y_true, y_pred, seen.reduction == "weighted", result)
         self.state.own_seconds += _clock() - began
@@ -128,6 +130,9 @@ class LossEar:
         entry.reduction = reduction_of(kwargs, args, result)
         if function in CROSS_ENTROPIES:
             entry.left_out = ignored_class(args, kwargs)
+        if function == "poisson_nll_loss":
+            by_log = bool(kwargs.get("log_input", args[2] if len(args) > 2 else True))
+            entry.expects = "logarithms" if by_log else "values"
         entry.is_weighted = entry.is_weighted or weighs(function, args, kwargs)
         self._see(entry, output, target if isinstance(target, Tensor) else None, args, kwargs)
         if self.state.capture is not None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from stethoscope.facts.flow import Softmax
 from stethoscope.facts.training import Birth, FitCall, Floats, History
 from stethoscope.observe.model.capture import Capture
 from stethoscope.observe.training.batches import BatchBook
@@ -95,6 +96,7 @@ class State:
         self.backward_sites: dict[Spot | None, int] = {}
         self.graphs_read: dict[tuple[Spot | None, int], int] = {}
         self.strays = StrayBook(self.book)
+        self.softmaxes: list[Softmax] = []
         self.clip: tuple[Spot | None, str, float] | None = None
         self.schedules = ScheduleBook()
         self.looking = budget.wants(0)

@@ -1,28 +1,33 @@
-"""Class indices that the output cannot express."""
+"""Class indices that the output cannot express, or outputs whose classes never come."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.examples import falling
 from stethoscope.rules.heads import FOLLOWS, heard, named, trained, width
 from stethoscope.rules.sites import at, code, place_at
 
-FUNCTIONS = ("cross_entropy", "nll_loss", "multi_margin_loss")
+FUNCTIONS = ("cross_entropy", "nll_loss", "multi_margin_loss", "categorical_crossentropy")
 
 
 class LabelOutOfRange(Rule):
-    """Class indices lie outside of what the output can express, or no label counts at all.
+    """Class indices that the output cannot express, labels that do not count, or outputs that never come.
 
     ## What it sees
     The smallest and largest class index beside the number of outputs, in a call that failed; labels of which all
-    are below 0 and so left out of the loss; and, as a note, labels that count from 1.
+    are below 0 and so left out of the loss; many times more outputs than classes, in a run that has not learned to
+    leave them out; and, as a note, labels that count from 1.
     ## Why it hurts
     C outputs stand for the classes 0 to C - 1. For any other index there is no output to compare with: on a CPU
     the run stops, on a GPU it stops later with an unrelated message. Where all labels are left out, the mean over
-    none of them is no number.
+    none of them is no number. Outputs without a class share in each answer until the network has learned, one by
+    one, never to give them.
     ## How to fix it
     Count classes from 0, and give the network one output for each.
     ## When it is not a fault
@@ -37,6 +42,8 @@ class LabelOutOfRange(Rule):
     ignored = Limit(0.95, unit="share of labels below 0", why="masked language models leave out 85 %, padding less")
     fewest = Limit(20.0, unit="labels seen for each class", why="a class that is rare may not have come yet")
 
+    spare = Limit(10.0, unit="outputs for each class that comes", why="a few spare ones are suppressed in a few steps")
+
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the labels of each training loss over classes."""
         calls = [loss for loss in trained(seen) if loss.function in FUNCTIONS and loss.target_is_integer]
@@ -47,6 +54,8 @@ class LabelOutOfRange(Rule):
                 yield self._outside(loss, seen)
             elif loss.ignored_share >= self.ignored:
                 yield self._ignored(loss, seen)
+            elif self._has_spare_outputs(loss, seen):
+                yield self._spare(loss, seen)
             elif self._counts_from_one(loss):
                 yield self._from_one(loss, seen)
 
@@ -55,6 +64,20 @@ class LabelOutOfRange(Rule):
         if len(counts) < 3 or counts[0] or not all(counts[1:]):
             return False
         return sum(counts) >= self.fewest * len(counts)
+
+    def _has_spare_outputs(self, loss: LossCall, seen: History) -> bool:
+        """Whether all labels that came are the first few classes, and the run ended no better than a guess of them.
+
+        Tasks may follow each other, so only a run that has ended can tell; a vocabulary is larger than any text.
+        """
+        classes, seen_labels = loss.target_distinct, loss.watched * math.prod(loss.target_shape)
+        is_counted = classes > 1 and loss.target_min == 0 and loss.target_max == classes - 1
+        of_tokens = len(loss.target_shape) > 1 or any(fed.dtype.startswith("int") for fed in seen.inputs)
+        if not seen.finished or not is_counted or of_tokens or seen_labels < self.fewest * classes:
+            return False
+        progress = progress_of(seen)
+        is_slow = progress.known and progress.end > math.log(classes)
+        return width(loss) >= self.spare * classes and is_slow
 
     def _outside(self, loss: LossCall, seen: History) -> Finding:
         classes, low, high = width(loss), int(loss.target_min), int(loss.target_max)
@@ -92,6 +115,29 @@ class LabelOutOfRange(Rule):
             fixes=["Look at where labels are set to -100:\n" + code("print((labels >= 0).float().mean())")],
         )
 
+    def _spare(self, loss: LossCall, seen: History) -> Finding:
+        classes, outputs = loss.target_distinct, width(loss)
+        return self.finding(
+            f"{outputs:,} outputs for {classes} classes: {outputs - classes:,} never come",
+            severity=Severity.WARNING,
+            sureness=Sureness.CERTAIN,
+            place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                Evidence("class indices seen", f"0 to {classes - 1}", f"0 to {outputs - 1}", f"{outputs:,} outputs"),
+                Evidence(
+                    "training loss, median of its last tenth",
+                    f"{progress_of(seen).end:.4g}",
+                    f"below {math.log(classes):.3g}",
+                    f"log({classes}): a guess among the classes that come",
+                ),
+            ],
+            cause=f"{named(loss)} at {at(loss.site)} spreads each answer over {outputs:,} outputs, of which only the "
+            f"first {classes} are ever right: the loss begins at log({outputs:,}) = {math.log(outputs):.2f}, and the "
+            "first steps are spent on pushing the others down.",
+            fixes=["Give the network one output for each class:\n" + code(f"nn.Linear(hidden, {classes})")],
+            unless="labels of the other classes come later, from other data.",
+        )
+
     def _from_one(self, loss: LossCall, seen: History) -> Finding:
         classes = len(loss.class_counts)
         return self.finding(
@@ -109,6 +155,10 @@ class LabelOutOfRange(Rule):
         )
 
     _ten = {"output_shape": (64, 10), "target_shape": (64,), "target_is_integer": True}
+    _three = {
+        "output_shape": (12, 2000), "target_shape": (12,), "target_is_integer": True, "target_min": 0.0,
+        "target_max": 2.0, "target_distinct": 3,
+    }  # fmt: skip
     bad = {
         "labels of 1 to 10": heard(
             "cross_entropy", [], watched=1, target_min=1.0, target_max=10.0,
@@ -122,10 +172,19 @@ class LabelOutOfRange(Rule):
         ),
         "all left out": heard("cross_entropy", ignored_share=1.0, target_min=-100.0, **_ten),
         "nearly all left out": heard("cross_entropy", ignored_share=0.96, target_min=-100.0, **_ten),
+        "two thousand outputs for three classes": heard("cross_entropy", falling(7.6, 3.1), **_three),
+        "labels just enough to say": heard(
+            "cross_entropy", falling(7.6, 1.2), **(_three | {"watched": 5, "output_shape": (12, 31)})
+        ),
         "labels count from one": heard("cross_entropy", class_counts=(0, *[23] * 9), **_ten),
     }  # fmt: skip
     good = {
         "labels of 0 to 9": heard("cross_entropy", target_min=0.0, target_max=9.0, class_counts=(20,) * 10, **_ten),
+        "spare outputs, learned not to give them": heard("cross_entropy", falling(7.6, 0.4), **_three),
+        "spare outputs, too few labels to say": heard(
+            "cross_entropy", falling(7.6, 3.1), **(_three | {"watched": 4, "target_shape": (14,)})
+        ),
+        "a few outputs to spare": heard("cross_entropy", falling(3.3, 2.0), **(_three | {"output_shape": (12, 29)})),
         "masked words": heard("cross_entropy", ignored_share=0.94, target_min=-100.0, **_ten),
         "too few labels to say": heard("cross_entropy", class_counts=(0, *[22] * 9), **_ten),
         "raised for another reason": heard(

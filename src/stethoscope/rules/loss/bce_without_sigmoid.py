@@ -22,9 +22,9 @@ class BceWithoutSigmoid(Rule):
     """Raw scores go into the binary cross-entropy, which expects probabilities.
 
     ## What it sees
-    Values outside of 0..1, or the error that torch raises about them; a last layer whose raw result is cut to 0..1
-    by a clamp; a ReLU or tanh in the place of the sigmoid. Of a loss written out by hand the same is read off its
-    graph.
+    Values outside of 0..1, which Keras cuts off and about which torch raises an error; a last layer whose raw
+    result is cut to 0..1 by a clamp; a ReLU or tanh in the place of the sigmoid. Of a loss written out by hand the
+    same is read off its graph.
     ## Why it hurts
     The logarithm of a negative number is no number. A clamp hides that: outside of its ends it passes no gradient,
     so that exactly those samples which are most wrong are never corrected.
@@ -51,7 +51,8 @@ class BceWithoutSigmoid(Rule):
         for loss in calls:
             outside = loss.output_min < -1e-6 or loss.output_max > 1 + 1e-6
             clamped = loss.clamped in RAW and loss.watched >= self.fewest_calls
-            if (outside and (loss.raised or loss.form)) or clamped:
+            # Of torch's function a call that was not refused had its values within 0..1; Keras cuts them off.
+            if (outside and (loss.raised or loss.form or loss.called)) or clamped:
                 yield self._report(loss, seen, Sureness.CERTAIN)
             elif loss.produced_by in UNBOUNDED and loss.watched >= self.fewest_calls:
                 yield self._report(loss, seen, Sureness.LIKELY)
@@ -67,7 +68,9 @@ class BceWithoutSigmoid(Rule):
             )
         if loss.raised:
             evidence.append(Evidence(f"raised at watched call {loss.training_calls}", f"`{loss.raised}`", "no error"))
-        if loss.clamped:
+        if loss.called:
+            why = "Keras cuts them to 0..1, and passes no gradient for those that it cuts: the worst ones."
+        elif loss.clamped:
             why = "A clamp cuts them to 0..1, and passes no gradient for the samples that it cuts: the worst ones."
         else:
             why = "Outside of 0..1 its logarithms are no numbers."
@@ -102,6 +105,9 @@ class BceWithoutSigmoid(Rule):
             FUNCTION, produced_by="clamp", clamped="linear", output_min=1e-6, output_max=1.0, watched=3
         ),
         "a tanh": heard(FUNCTION, produced_by="tanh", output_min=0.02, output_max=0.9),
+        "Keras's, of a layer without activation": heard(
+            FUNCTION, called="binary_crossentropy", produced_by="linear", output_min=-2.5, output_max=5.4
+        ),
         "by hand, on scores": heard(
             "backward", form=FUNCTION, produced_by="linear", output_min=-2.0, output_max=3.0
         ),

@@ -8,6 +8,7 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.treatment import FitHead
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
@@ -53,6 +54,7 @@ class CrossEntropyWithoutSoftmax(Rule):
     """
 
     severity = Severity.ERROR
+    treatments = (FitHead("cross_entropy"),)
     explains = (
         "dying-relu",
         "exploding-gradients",

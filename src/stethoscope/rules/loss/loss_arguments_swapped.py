@@ -13,7 +13,11 @@ from stethoscope.rules.examples import falling
 from stethoscope.rules.heads import FOLLOWS, heard, named, span, trained
 from stethoscope.rules.sites import at, code, place_at
 
-ONE_WAY = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "kl_div", "nll_loss")
+POISSON = "poisson_nll_loss"
+ONE_WAY = (
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "kl_div", "nll_loss", POISSON,
+    "categorical_crossentropy",
+)  # fmt: skip
 """Functions to which the order of their arguments matters."""
 
 
@@ -23,8 +27,9 @@ class LossArgumentsSwapped(Rule):
     ## What it sees
     Gradients flow into the second argument of a loss function and not into the first.
     ## Why it hurts
-    Cross-entropies take the logarithm of their first argument only. With the target there, the loss becomes a
-    straight line in the prediction: it falls for ever in one direction, and right answers are not its minimum.
+    Cross-entropies take the logarithm of their first argument only, and the likelihood of counts its exponential.
+    With the target there, the loss becomes a straight line in the prediction: it falls for ever in one direction, and
+    right answers are not its minimum.
     ## How to fix it
     Prediction first, target second: `loss(prediction, target)`.
     ## When it is not a fault
@@ -58,21 +63,34 @@ class LossArgumentsSwapped(Rule):
                 yield self._report(loss, seen)
 
     def _report(self, loss: LossCall, seen: History) -> Finding:
+        # Keras's losses take the target first.
+        first, second = ("prediction", "target") if loss.called else ("target", "prediction")
+        of_output, of_target = ("second", "first") if loss.called else ("first", "second")
         evidence = [
-            Evidence("gradients into the first argument", "0 of them", "all: it is the prediction"),
-            Evidence("gradients into the second argument", "all of them", "none: it is the target"),
-            Evidence("values of the first argument", span(loss.output_min, loss.output_max), "those of predictions"),
+            Evidence(f"gradients into the {of_output} argument", "0 of them", "all: it is the prediction"),
+            Evidence(f"gradients into the {of_target} argument", "all of them", "none: it is the target"),
+            Evidence(
+                f"values of the {of_output} argument", span(loss.output_min, loss.output_max), "those of predictions"
+            ),
         ]
         if loss.raised:
             evidence.append(Evidence(f"raised at watched call {loss.training_calls}", f"`{loss.raised}`", "no error"))
+        what = "exponential or logarithm" if loss.function == POISSON else "logarithm"
         return self.finding(
-            f"`{loss.function}` is given the target first, the prediction second"[:72],
+            f"`{loss.shown}` is given the {first} first, the {second} second"[:72],
             sureness=Sureness.CERTAIN,
             place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=evidence,
-            cause=f"{named(loss)} at {at(loss.site)} takes the logarithm of its first argument only. In the second "
-            "place the prediction makes the loss a straight line, whose lowest point is no right answer.",
-            fixes=["Change their places:\n" + code(f"loss = F.{loss.function}(prediction, target)")],
+            cause=f"{named(loss)} at {at(loss.site)} takes the {what} of its {of_output} argument only. In the "
+            f"{of_target} place the prediction makes the loss a straight line, whose lowest point is no right answer.",
+            fixes=[
+                "Change their places:\n"
+                + code(
+                    "loss = loss_fn(target, prediction)"
+                    if loss.called
+                    else f"loss = F.{loss.function}(prediction, target)"
+                )
+            ],
         )
 
     _swapped = {"output_has_gradient": False, "target_has_gradient": True, "output_min": 0.0, "output_max": 1.0}
@@ -84,6 +102,8 @@ class LossArgumentsSwapped(Rule):
             **_swapped,
         ),
         "cross-entropy of probabilities": heard("cross_entropy", output_shape=(32, 3), **_swapped),
+        "Keras's": heard("categorical_crossentropy", called="sparse_categorical_crossentropy", **_swapped),
+        "counts": heard("poisson_nll_loss", falling(12.0, 3.0), **(_swapped | {"output_max": 9.0})),
         "kl_div of probabilities": heard("kl_div", output_shape=(32, 3), logs_sum_to_one=0.49, **_swapped),
     }
     good = {

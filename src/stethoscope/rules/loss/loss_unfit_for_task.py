@@ -12,10 +12,12 @@ from stethoscope.core.treatment import FitHead
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling, flat
-from stethoscope.rules.heads import CLASSES, FOLLOWS, REGRESSION, heard, maker_evidence, named, span, trained, width
+from stethoscope.rules.heads import FOLLOWS, REGRESSION, heard, maker_evidence, named, span, trained, width
 from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.sites import at, code, place_at
 
+SIGNED = ("soft_margin_loss", "hinge_embedding_loss")
+"""Losses whose targets are -1 and 1."""
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
 CLASSIFY = code(
     "model = nn.Sequential(..., nn.Linear(hidden, {classes}))",
@@ -42,9 +44,10 @@ class LossUnfitForTask(Rule):
 
     ## What it sees
     What goes into the loss. A softmax over a single unit, or a cross-entropy over a single class, is constant. A
-    cross-entropy whose targets are numbers and no classes, or no distribution. A sigmoid before a cross-entropy. A
-    binary loss whose targets are not 0 and 1, or that is given exclusive classes and does not learn them. A squared
-    error on class indices: whole numbers from 0 on, each about equally frequent.
+    cross-entropy whose targets are numbers and no classes, or no distribution. Sigmoids in a cross-entropy written
+    out by hand. A binary loss whose targets are not 0 and 1, or that is given exclusive classes and does not learn
+    them; a margin loss whose targets are not -1 and 1; negative rates of counts. A squared or absolute error on class
+    indices: whole numbers from 0 on, each about equally frequent.
     ## Why it hurts
     The best answer to such a loss is not the answer that was wanted: a constant has no gradient, and to a squared
     error class 7 lies between 6 and 8.
@@ -60,18 +63,24 @@ class LossUnfitForTask(Rule):
     """
 
     treatments = (FitHead("cross_entropy"), FitHead("binary_cross_entropy_with_logits"), FitHead("mse_loss"))
-    explains = (*FOLLOWS, "output-activation-limits-range", "softmax-before-cross-entropy", "target-shape-broadcast")
+    explains = (
+        *FOLLOWS,
+        "frozen-parameters",
+        "output-activation-limits-range",
+        "softmax-before-cross-entropy",
+        "target-shape-broadcast",
+    )
     reads = ("losses",)
 
     fewest_calls = Limit(3, unit="watched calls", why="one batch may hold few classes")
     exclusive = Limit(0.98, unit="share of target rows with a single 1", why="labels that may come together do so")
     even = Limit(
-        0.25,
+        0.15,
         unit="relative distance of the targets' variance from that of equally frequent classes",
         why="counts and grades gather round a middle; classes are collected evenly",
     )
     rounding = Limit(
-        0.08, unit="squared error at the end", why="a typical error of 0.29 and more: rounding misses the class often"
+        0.08, unit="squared error at the end", why="a typical error of 0.28 and more: rounding misses the class often"
     )
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
@@ -86,6 +95,8 @@ class LossUnfitForTask(Rule):
                 or _no_distribution(loss)
                 or _sigmoid_and_classes(loss)
                 or _not_yes_or_no(loss)
+                or _not_plus_or_minus(loss)
+                or _no_rates(loss)
                 or self._exclusive_classes(loss, seen, progress)
                 or self._class_indices(loss, seen, progress)
             )
@@ -130,7 +141,7 @@ class LossUnfitForTask(Rule):
         wide = outputs == classes and each == 1
         even = (classes * classes - 1) / 12
         is_even = abs(loss.target_variance - even) <= self.even * even
-        off = progress.known and progress.end > self.rounding and loss.computes == "mse_loss"
+        off = progress.known and progress.end > _error_of(self.rounding, loss.computes)
         if not wide and not (is_even and each == 1 and (off or progress.is_stuck)):
             return None
         return Misfit(
@@ -167,9 +178,6 @@ class LossUnfitForTask(Rule):
         "targets that are no distribution": heard(
             "cross_entropy", output_shape=(32, 5), target_shape=(32, 5), target_rows_sum_to_one=0.1
         ),
-        "a sigmoid before cross-entropy": heard(
-            "cross_entropy", output_shape=(32, 10), produced_by="sigmoid", target_is_integer=True
-        ),
         "a hand-written cross-entropy of sigmoids": heard(
             "backward", falling(0.7, 0.01), form="categorical", output_shape=(32, 3), target_shape=(32, 3),
             produced_by="sigmoid", target_rows_one_hot=1.0,
@@ -180,6 +188,12 @@ class LossUnfitForTask(Rule):
         "class indices into a binary loss": heard(
             "binary_cross_entropy_with_logits", target_min=0.0, target_max=2.0, target_distinct=3
         ),
+        "a margin and labels of 0 and 1": heard(
+            "soft_margin_loss", target_min=0.0, target_max=1.0, target_distinct=2
+        ),
+        "scores in the place of rates": heard(
+            "poisson_nll_loss", expects="values", output_min=-1.2, output_max=2.0, produced_by="linear"
+        ),
         "ten exclusive classes, stuck": heard(
             "binary_cross_entropy", flat(0.33), output_shape=(32, 10), target_rows_one_hot=0.99, chance=0.325
         ),
@@ -188,7 +202,9 @@ class LossUnfitForTask(Rule):
         ),
         "ten scores against one index": heard("mse_loss", output_shape=(32, 10), target_variance=4.0, **_digits),
         "digits as amounts": heard("mse_loss", falling(8.0, 0.9), target_variance=8.2, chance=8.2, **_digits),
-        "digits a little uneven": heard("mse_loss", falling(8.0, 0.9), target_variance=6.25, chance=8.2, **_digits),
+        "digits, by absolute error": heard("l1_loss", falling(4.5, 0.9), target_variance=8.2, **_digits),
+        "digits, by the loss between both": heard("smooth_l1_loss", falling(4.0, 0.3), target_variance=8.2, **_digits),
+        "digits a little uneven": heard("mse_loss", falling(8.0, 0.9), target_variance=7.03, chance=8.2, **_digits),
         "digits, an error next to the limit": heard(
             "mse_loss", falling(8.0, 0.0815), target_variance=8.2, chance=8.2, **_digits
         ),
@@ -216,12 +232,20 @@ class LossUnfitForTask(Rule):
             "mse_loss", falling(3.0, 0.9), target_variance=3.0, chance=3.0, **_digits
         ),
         "counts a little less even than classes": heard(
-            "mse_loss", falling(6.0, 0.9), target_variance=6.1, chance=6.1, **_digits
+            "mse_loss", falling(6.0, 0.9), target_variance=6.995, chance=6.995, **_digits
         ),
         "even grades, learned to the last": heard(
             "mse_loss", falling(8.0, 0.0785), target_variance=8.2, chance=8.2, **_digits
         ),
+        "even grades by absolute error, learned": heard(
+            "l1_loss", falling(4.5, 0.2), target_variance=8.2, **_digits
+        ),
         "amounts": heard("mse_loss", target_min=25.0, target_max=346.0, target_whole=1.0, target_variance=5900.0),
+        "a margin and labels of -1 and 1": heard(
+            "soft_margin_loss", target_min=-1.0, target_max=1.0, target_distinct=2
+        ),
+        "rates of counts": heard("poisson_nll_loss", expects="values", output_min=0.01, output_max=9.0),
+        "logarithms of rates": heard("poisson_nll_loss", expects="logarithms", output_min=-2.0, output_max=2.0),
         "yes or no": heard("binary_cross_entropy", target_min=0.0, target_max=1.0, target_distinct=2),
     }  # fmt: skip
     bug = Bug("""
@@ -308,19 +332,7 @@ def _no_distribution(loss: LossCall) -> Misfit | None:
 
 def _sigmoid_and_classes(loss: LossCall) -> Misfit | None:
     classes = width(loss)
-    if loss.produced_by not in ("sigmoid", "hardsigmoid") or loss.computes not in CLASSES:
-        return None
-    if loss.function == "cross_entropy" and len(loss.output_shape) > 1 and classes > 1:
-        floor = math.log(math.e + classes - 1) - 1
-        least = Evidence(f"least loss that {classes} classes can reach", f"{floor:.3f}", "0", "log(e + C - 1) - 1")
-        why = "applies a softmax to what it is given. Sigmoids lie in 0..1, so that its answer is never sure."
-    elif loss.computes == "categorical":
-        least = Evidence("loss of saying yes to every class", "0", "log(C) and more: the outputs sum to 1")
-        why = (
-            "takes the logarithm at the true class only. Sigmoids need not sum to 1, so that yes to everything costs "
-            "nothing."
-        )
-    else:
+    if loss.produced_by not in ("sigmoid", "hardsigmoid") or loss.computes != "categorical":
         return None
     if classes == 1:
         return Misfit(
@@ -335,13 +347,24 @@ def _sigmoid_and_classes(loss: LossCall) -> Misfit | None:
         )
     return Misfit(
         f"sigmoids of {classes} classes go into a loss for exclusive classes",
-        f"{named(loss).capitalize()} at {at(loss.site)} {why}",
-        (maker_evidence(loss, "a linear layer" if not loss.form else "`softmax`"), least),
+        f"{named(loss).capitalize()} at {at(loss.site)} takes the logarithm at the true class only. Sigmoids need not "
+        "sum to 1, so that yes to everything costs nothing.",
+        (
+            maker_evidence(loss, "`softmax`"),
+            Evidence("loss of saying yes to every class", "0", "log(C) and more: the outputs sum to 1"),
+        ),
         "One class for each sample: give `cross_entropy` the scores:\n"
         + code("loss = F.cross_entropy(scores, labels)  # no sigmoid before it")
         + "\nSeveral at once: ask for each:\n"
         + YES_OR_NO,
     )
+
+
+def _error_of(squared: float, computes: str) -> float:
+    """What a loss gives for errors of this mean square: half of it, for the absolute one 0.8 of its root."""
+    if computes == "l1_loss":
+        return math.sqrt(2 * squared / math.pi)
+    return squared if computes == "mse_loss" else squared / 2
 
 
 def _not_yes_or_no(loss: LossCall) -> Misfit | None:
@@ -357,4 +380,32 @@ def _not_yes_or_no(loss: LossCall) -> Misfit | None:
         + code("targets = (targets + 1) / 2")
         + "\nClass indices need a score for each class:\n"
         + CLASSIFY.format(classes="classes"),
+    )
+
+
+def _not_plus_or_minus(loss: LossCall) -> Misfit | None:
+    if loss.function not in SIGNED or loss.target_min != 0 or loss.target_max != 1 or loss.target_distinct != 2:
+        return None
+    return Misfit(
+        f"{named(loss)} takes labels of -1 and 1, and is given 0 and 1",
+        f"{named(loss).capitalize()} at {at(loss.site)} multiplies each score with its label, or asks whether that is "
+        "-1. A label of 0 counts for neither side, so that yes for all is the best answer.",
+        (Evidence("targets", "0 and 1", "-1 and 1"),),
+        "Labels of 0 and 1 become -1 and 1:\n"
+        + code("targets = 2 * targets - 1")
+        + "\nOr use the loss for 0 and 1:\n"
+        + YES_OR_NO,
+    )
+
+
+def _no_rates(loss: LossCall) -> Misfit | None:
+    if loss.function != "poisson_nll_loss" or loss.expects != "values" or not loss.output_min < 0:
+        return None
+    return Misfit(
+        "`poisson_nll_loss` takes rates, and is given values below 0",
+        f"With `log_input=False` {named(loss)} at {at(loss.site)} takes the logarithm of what it is given: a rate, "
+        "which is never negative. That of a negative value is no number.",
+        (Evidence("outputs that went into the loss", span(loss.output_min, loss.output_max), "above 0"),),
+        "Let the network say the logarithm of the rate, as the loss expects unless told otherwise:\n"
+        + code("loss = F.poisson_nll_loss(log_rates, counts)", "rates = log_rates.exp()"),
     )

@@ -11,7 +11,7 @@ from stethoscope.core.treatment import RemoveOutputActivation
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling, flat
-from stethoscope.rules.heads import FOLLOWS, REGRESSION, heard, maker_evidence, named, span, trained
+from stethoscope.rules.heads import FOLLOWS, REGRESSION, heard, maker_evidence, named, span, trained, width
 from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.sites import at, code, place_at
 
@@ -27,7 +27,9 @@ RANGES = {
     "log_sigmoid": "0 and below",
 }
 POSITIVE = ("relu", "softplus", "exp", "abs")
+NEGATIVE = ("log_softmax", "log_sigmoid")
 WITH_LOGITS = "binary_cross_entropy_with_logits"
+BINARY = ("binary_cross_entropy", WITH_LOGITS)
 
 
 class OutputActivationLimitsRange(Rule):
@@ -36,8 +38,9 @@ class OutputActivationLimitsRange(Rule):
     ## What it sees
     The operation that made the first argument of the loss, read off the graph, beside the range of the targets:
     for a regression the part of the targets' variance that lies outside of what a ReLU, sigmoid, tanh or softmax
-    can give; for a loss that expects raw scores a tanh or a ReLU in front of it; and a last ReLU that gives 0 for
-    every sample.
+    can give; for a loss that expects raw scores a tanh or a ReLU in front of it, and for one that expects the
+    logarithm of a rate what is never negative; a softmax over labels that may hold together; and a last ReLU that
+    gives 0 for every sample.
     ## Why it hurts
     A target of 150 cannot be reached by a sigmoid, nor a negative one by a ReLU. The error stays, the activation
     is driven to its limit, and at its limit no gradient passes any more.
@@ -52,7 +55,7 @@ class OutputActivationLimitsRange(Rule):
 
     severity = Severity.ERROR
     treatments = tuple(map(RemoveOutputActivation, ("relu", "sigmoid", "tanh", "softmax")))
-    explains = FOLLOWS
+    explains = (*FOLLOWS, "loss-unfit-for-task")
     reads = ("losses",)
 
     unreachable = Limit(
@@ -60,7 +63,9 @@ class OutputActivationLimitsRange(Rule):
         unit="share of the targets' variance",
         why="outliers and rounding take less; a wrong last activation takes a third and more",
     )
+    together = Limit(0.5, unit="share of target rows that sum to 1", why="of exclusive classes all of them do")
     dead = Limit(0.98, unit="share of outputs that are exactly 0", why="a ReLU that works gives other values, too")
+    came = Limit(20.0, unit="late labels of a class that is never answered", why="a rare class may be missed by chance")
     scores_dead = Limit(
         0.5, unit="share of scores that are exactly 0", why="half of all scores without a gradient, in a stuck run"
     )
@@ -77,6 +82,10 @@ class OutputActivationLimitsRange(Rule):
                     yield self._out_of_reach(loss, seen)
                 elif loss.produced_by == "relu" and self._is_dead(loss) and loss.late_target_spread > 0:
                     yield self._dead(loss, seen)
+            elif _limits_rates(loss):
+                yield self._no_low_rates(loss, seen)
+            elif self._shares_out(loss):
+                yield self._competing(loss, seen)
             elif _limits_scores(loss):
                 yield self._no_scores(loss, seen)
             elif (
@@ -84,9 +93,57 @@ class OutputActivationLimitsRange(Rule):
                 and loss.produced_by == "relu"
                 and loss.late_zero_share >= self.scores_dead
                 and progress.known
-                and not progress.learns_well
+                and (not progress.learns_well or self._never_answers(loss))
             ):
                 yield self._dead(loss, seen)
+
+    def _never_answers(self, loss: LossCall) -> bool:
+        """Whether a class that came often was never the answer: its ReLU gives 0 for all."""
+        pairs = zip(loss.late_truths, loss.late_guesses, strict=False)
+        return any(truths >= self.came and not guesses for truths, guesses in pairs)
+
+    def _shares_out(self, loss: LossCall) -> bool:
+        """Whether a softmax makes labels compete of which several, or none, hold at once."""
+        of_labels = loss.computes in BINARY and loss.produced_by == "softmax" and width(loss) > 1
+        return of_labels and loss.target_rows_sum_to_one < self.together and loss.softmax_axis == 1
+
+    def _competing(self, loss: LossCall, seen: History) -> Finding:
+        return self.finding(
+            f"a last `softmax` shares 1 out among {width(loss)} labels that may hold together",
+            sureness=Sureness.CERTAIN,
+            place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                maker_evidence(loss, "`sigmoid`"),
+                Evidence("target rows that sum to 1", f"{loss.target_rows_sum_to_one:.0%}", "100%, before a softmax"),
+                loss_evidence(seen, progress_of(seen)),
+            ],
+            cause=f"{named(loss).capitalize()} at {at(loss.site)} asks of each label whether it holds. A softmax makes "
+            "the answers of a sample sum to 1: with two labels right, neither can be sure.",
+            fixes=[
+                "Let each label have a sigmoid of its own, which this loss applies itself:\n"
+                + code("loss = F.binary_cross_entropy_with_logits(scores, targets)  # no softmax before it")
+            ],
+        )
+
+    def _no_low_rates(self, loss: LossCall, seen: History) -> Finding:
+        return self.finding(
+            f"a last `{loss.produced_by}` keeps the rates of `{loss.function}` above 1"[:72],
+            sureness=Sureness.CERTAIN,
+            place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                maker_evidence(loss, "a linear layer"),
+                Evidence("least rate that can be said", "1", "0", "exp(0)"),
+                Evidence("mean of the counts", f"{loss.target_mean:.3g}", "above 1, for rates above 1"),
+            ],
+            cause=f"`{loss.function}` at {at(loss.site)} takes what it is given for the logarithm of the rate, which a "
+            f"`{loss.produced_by}` keeps from being negative.",
+            fixes=[
+                "Say that the network gives the rate itself:\n"
+                + code(f"loss = F.{loss.function}(rates, counts, log_input=False)"),
+                "Or let it give the logarithm, from its last linear layer:\n"
+                + code(f"loss = F.{loss.function}(log_rates, counts)"),
+            ],
+        )
 
     def _is_dead(self, loss: LossCall) -> bool:
         return loss.late_zero_share >= self.dead and loss.watched >= 3
@@ -128,11 +185,15 @@ class OutputActivationLimitsRange(Rule):
             floor = math.log1p(1 / math.e) if binary else math.log1p((classes - 1) * math.exp(-2))
             least = Evidence("least loss, when every answer is right", f"{floor:.3f}", "0", "scores of -1 and 1")
             why = "A tanh gives -1 to 1, so that no answer can be sure."
+        elif loss.produced_by in NEGATIVE:
+            least = Evidence("least loss of a positive sample", f"{math.log(2):.3f}", "0", "log(2): the sigmoid of 0")
+            why = f"A `{loss.produced_by}` gives no positive score, so that no probability above 0.5 can be said."
         else:
             least = Evidence("least loss of a negative sample", f"{math.log(2):.3f}", "0", "log(2): the sigmoid of 0")
             why = f"A `{loss.produced_by}` gives no negative score, so that no probability below 0.5 can be said."
+        title = f"a last `{loss.produced_by}` limits the scores of `{loss.function}`"
         return self.finding(
-            f"a last `{loss.produced_by}` limits the scores of `{loss.function}`"[:72],
+            title if len(title) <= 72 else f"a last `{loss.produced_by}` limits the scores that the loss is given",
             sureness=Sureness.CERTAIN,
             severity=Severity.WARNING if loss.produced_by == "tanh" else Severity.ERROR,
             place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
@@ -165,7 +226,14 @@ class OutputActivationLimitsRange(Rule):
             ],
         )
 
+    _labels = {"output_shape": (32, 6), "produced_by": "softmax", "softmax_axis": 1, "softmax_shape": (32, 6)}
     bad = {
+        "a softmax over labels that hold together": heard(
+            "binary_cross_entropy", target_rows_sum_to_one=0.48, **_labels
+        ),
+        "a softplus for the logarithm of a rate": heard(
+            "poisson_nll_loss", expects="logarithms", produced_by="softplus", target_mean=0.4
+        ),
         "a sigmoid and targets up to 300": heard(
             "mse_loss", flat(2e4), produced_by="sigmoid", target_min=25.0, target_max=346.0, target_unreachable=4.9,
             target_outside=1.0,
@@ -183,15 +251,27 @@ class OutputActivationLimitsRange(Rule):
             target_outside=0.9,
         ),
         "a ReLU before the binary loss with logits": heard(WITH_LOGITS, flat(0.69), produced_by="relu"),
+        "a log-softmax before the binary loss with logits": heard(
+            WITH_LOGITS, output_shape=(32, 10), produced_by="log_softmax"
+        ),
         "a tanh before cross-entropy": heard("cross_entropy", produced_by="tanh", output_shape=(32, 10)),
         "a last ReLU that has died": heard(
             "mse_loss", produced_by="relu", target_unreachable=0.0, late_zero_share=0.985, late_target_spread=1.0
+        ),
+        "a class that a ReLU has killed, others learning well": heard(
+            "cross_entropy", falling(2.3, 0.7), output_shape=(32, 3), produced_by="relu", late_zero_share=0.51,
+            late_truths=(30, 30, 20), late_guesses=(40, 40, 0),
         ),
         "scores that a ReLU has killed, stuck": heard(
             "cross_entropy", flat(2.3), output_shape=(32, 10), produced_by="relu", late_zero_share=0.51
         ),
     }  # fmt: skip
     good = {
+        "a softmax and targets with a single 1": heard("binary_cross_entropy", target_rows_sum_to_one=1.0, **_labels),
+        "a softmax, and half of the targets sum to 1": heard(
+            "binary_cross_entropy", target_rows_sum_to_one=0.51, **_labels
+        ),
+        "a softplus for a rate": heard("poisson_nll_loss", expects="values", produced_by="softplus", target_mean=0.4),
         "a sigmoid and targets of 0 to 1": heard(
             "mse_loss", produced_by="sigmoid", target_min=0.0, target_max=1.0, target_unreachable=0.0
         ),
@@ -205,6 +285,15 @@ class OutputActivationLimitsRange(Rule):
         ),
         "scores of which a ReLU has killed less than half": heard(
             "cross_entropy", flat(2.3), output_shape=(32, 10), produced_by="relu", late_zero_share=0.49
+        ),
+        "scores behind a ReLU, a class not answered yet": heard(
+            "cross_entropy",
+            falling(2.3, 0.1),
+            output_shape=(32, 3),
+            produced_by="relu",
+            late_zero_share=0.6,
+            late_truths=(30, 30, 19),
+            late_guesses=(40, 39, 0),
         ),
         "scores behind a ReLU, learning well": heard(
             "cross_entropy", falling(2.3, 0.1), output_shape=(32, 10), produced_by="relu", late_zero_share=0.6
@@ -245,5 +334,11 @@ class OutputActivationLimitsRange(Rule):
 def _limits_scores(loss: LossCall) -> bool:
     """Whether a loss that expects raw scores is given what cannot be negative, or is never large."""
     if loss.computes == WITH_LOGITS:
-        return loss.produced_by in (*POSITIVE, "tanh")
+        return loss.produced_by in (*POSITIVE, *NEGATIVE, "tanh")
     return loss.computes == "cross_entropy" and loss.produced_by == "tanh" and len(loss.output_shape) > 1
+
+
+def _limits_rates(loss: LossCall) -> bool:
+    """Whether the logarithm of a rate cannot be negative, although there is less than one count on average."""
+    by_log = loss.function == "poisson_nll_loss" and loss.expects == "logarithms"
+    return by_log and loss.produced_by in (*POSITIVE, "sigmoid") and loss.target_mean < 1

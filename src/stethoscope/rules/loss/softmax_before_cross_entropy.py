@@ -1,4 +1,4 @@
-"""A softmax in front of a loss that applies one itself."""
+"""Probabilities in front of a loss that applies a softmax itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.core.treatment import RemoveOutputActivation
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.heads import FOLLOWS
 from stethoscope.rules.sites import at, code, place_at
+
+SIGMOIDS = ("sigmoid", "hardsigmoid")
 
 
 def _run(function: str = "cross_entropy", **facts: Any) -> History:
@@ -27,11 +30,11 @@ def _run(function: str = "cross_entropy", **facts: Any) -> History:
 
 
 class SoftmaxBeforeCrossEntropy(Rule):
-    """Probabilities go into a loss that expects raw scores, so softmax runs twice.
+    """Probabilities go into a loss that expects raw scores and applies a softmax to them.
 
     ## What it sees
-    The operation that made the first argument of `cross_entropy`, read off the graph; or, where that is not
-    known, rows that lie between 0 and 1 and sum to 1.
+    The operation that made the first argument of `cross_entropy`, read off the graph: a softmax, or a sigmoid of
+    each score; or, where that is not known, rows that lie between 0 and 1 and sum to 1.
     ## Why it hurts
     Cross-entropy applies log-softmax to what it is given. Probabilities differ by at most 1, so its softmax
     is nearly flat: with 10 classes the loss cannot fall below 1.461 even when every answer is right, and
@@ -45,16 +48,9 @@ class SoftmaxBeforeCrossEntropy(Rule):
     is arithmetic: a row of one 1 and C - 1 zeros gives log(e + C - 1) - 1.
     """
 
-    explains = (
-        "collapsed-predictions",
-        "learning-rate-too-low",
-        "vanishing-gradients",
-        "loss-not-decreasing",
-        "too-few-epochs",
-        "no-gain-over-baseline",
-    )
+    explains = FOLLOWS
     reads = ("losses",)
-    treatments = (RemoveOutputActivation("softmax"),)
+    treatments = (RemoveOutputActivation("softmax"), RemoveOutputActivation("sigmoid"))
 
     rows = Limit(0.99, unit="share of rows that sum to 1", why="raw scores never do so row after row")
     fewest_calls = Limit(3, unit="watched calls", why="one batch of an untrained model may be odd")
@@ -65,7 +61,7 @@ class SoftmaxBeforeCrossEntropy(Rule):
         if not calls:
             yield self.cannot_tell("the training loss is no cross-entropy")
         for loss in calls:
-            if loss.produced_by == "softmax":
+            if loss.produced_by == "softmax" or _is_sigmoid_of_classes(loss):
                 yield self._report(loss, seen, Sureness.CERTAIN)
             elif loss.produced_by == "log_softmax":
                 yield self._harmless(loss, seen)
@@ -79,7 +75,7 @@ class SoftmaxBeforeCrossEntropy(Rule):
             evidence.append(
                 Evidence(
                     f"operation before the loss, {loss.training_calls} training calls watched",
-                    "`softmax`",
+                    f"`{loss.produced_by}`",
                     "a linear layer",
                 )
             )
@@ -92,8 +88,11 @@ class SoftmaxBeforeCrossEntropy(Rule):
             evidence.append(
                 Evidence(f"least loss that {classes} classes can reach", f"{floor:.3f}", "0", "log(e + C - 1) - 1")
             )
+        title = f"softmax runs twice: before and inside `{loss.function}`"
+        if loss.produced_by in SIGMOIDS:
+            title = f"sigmoids of {classes} classes go into `{loss.function}`, which takes scores"
         return self.finding(
-            f"softmax runs twice: before and inside `{loss.function}`",
+            title,
             sureness=sureness,
             place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=evidence,
@@ -127,6 +126,7 @@ class SoftmaxBeforeCrossEntropy(Rule):
         "nearly all rows, three calls": _run(rows_sum_to_one=0.99, watched=3),
         "soft targets": _run(produced_by="softmax", target_is_integer=False, target_shape=(32, 10)),
         "log_softmax before": _run(produced_by="log_softmax"),
+        "sigmoids of ten classes": _run(produced_by="sigmoid"),
         "the second of two losses": replace(
             _run(),
             losses=(*_run().losses, *_run(produced_by="softmax", output_shape=(32, 2)).losses),
@@ -139,6 +139,9 @@ class SoftmaxBeforeCrossEntropy(Rule):
         "two calls": _run(rows_sum_to_one=1.0, watched=2),
         "log_softmax before nll_loss": _run("nll_loss", produced_by="log_softmax"),
         "softmax and a squared error": _run("mse_loss", produced_by="softmax", rows_sum_to_one=1.0),
+        "sigmoids and several labels at once": _run(
+            produced_by="sigmoid", target_is_integer=False, target_shape=(32, 10), target_rows_sum_to_one=0.2
+        ),
         "only validated that way": _run(produced_by="softmax", training_calls=0, evaluation_calls=9),
     }
     bug = Bug("""
@@ -176,6 +179,12 @@ class SoftmaxBeforeCrossEntropy(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+def _is_sigmoid_of_classes(loss: LossCall) -> bool:
+    """Whether each class has a sigmoid of its own, although one of them is right; several at once need another loss."""
+    several = not loss.target_is_integer and loss.target_rows_sum_to_one < 0.5
+    return loss.produced_by in SIGMOIDS and _num_classes(loss) > 1 and len(loss.output_shape) > 1 and not several
 
 
 def _num_classes(loss: LossCall) -> int:

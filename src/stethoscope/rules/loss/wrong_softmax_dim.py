@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.core.treatment import SoftmaxOverClasses
+from stethoscope.facts.flow import Softmax
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.heads import FOLLOWS, heard, named, trained
 from stethoscope.rules.sites import at, code, place_at
@@ -18,7 +21,8 @@ class WrongSoftmaxDim(Rule):
 
     ## What it sees
     The axis of the softmax or log-softmax that made the first argument of the loss, read off the graph, and that
-    its rows do not sum to 1.
+    its rows do not sum to 1. Of a softmax elsewhere on the way to the loss (in an attention, or in a policy): that its
+    axis is as long as the batch, which no other axis of it is.
     ## Why it hurts
     A softmax over the batch makes the samples compete with each other for each class. What the model says of one
     sample then depends on which others are in its batch, and probabilities of one sample do not sum to 1.
@@ -47,11 +51,15 @@ class WrongSoftmaxDim(Rule):
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the axis of the softmax in front of each training loss."""
         calls = [loss for loss in trained(seen) if loss.softmax_shape]
-        if not calls:
-            yield self.cannot_tell("no softmax was seen right before a training loss")
-        for loss in calls:
-            if self._is_over_samples(loss):
-                yield self._report(loss, seen)
+        if not calls and not seen.softmaxes:
+            yield self.cannot_tell("no softmax was seen on the way to a training loss")
+        found = [loss for loss in calls if self._is_over_samples(loss)]
+        for loss in found:
+            yield self._report(loss, seen)
+        at_a_loss = {loss.softmax_shape for loss in calls}
+        inside = [each for each in seen.softmaxes if each.shape not in at_a_loss and _mixes_samples(each)]
+        if inside and not found:
+            yield self._report_inside(inside[0], seen)
 
     def _is_over_samples(self, loss: LossCall) -> bool:
         shape, axis = loss.softmax_shape, loss.softmax_axis
@@ -99,6 +107,25 @@ class WrongSoftmaxDim(Rule):
             fixes=[fix],
         )
 
+    def _report_inside(self, made: Softmax, seen: History) -> Finding:
+        samples, classes = made.shape[0], made.shape[-1]
+        is_answer = made.shape == made.answer_shape
+        what = "the answers of the model" if is_answer else "the weights inside of the model"
+        return self.finding(
+            f"`{made.operation}` runs over the {samples} samples of the batch (dim=0)",
+            sureness=Sureness.CERTAIN if is_answer else Sureness.LIKELY,
+            place=place_at(made.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                Evidence(f"axis of the `{made.operation}`", "dim=0", f"dim=-1, of {classes}"),
+                Evidence("its shape", _sizes(made.shape), f"sums to 1 over {classes}, not over {samples}"),
+                Evidence("shapes of the model's input and output", f"{_sizes(made.input_shape)}, "
+                         f"{_sizes(made.answer_shape)}", "the samples are on axis 0"),
+            ],
+            cause=f"The `{made.operation}` at {at(made.site)} lets the samples of a batch compete with each other, so "
+            f"that {what} for one sample depend on all the others, and change with the size of the batch.",
+            fixes=[f"Name the axis that the choice is made from, here the last:\n{code(_over_last(made))}"],
+        )  # fmt: skip
+
     _ten = {"softmax_shape": (32, 10), "output_shape": (32, 10), "target_shape": (32,)}
     bad = {
         "log-softmax over the batch": heard(
@@ -116,6 +143,11 @@ class WrongSoftmaxDim(Rule):
         "by hand": heard(
             "backward", form="categorical", produced_by="softmax", softmax_axis=0, rows_sum_to_one=0.0, **_ten
         ),
+        "an attention over the batch": replace(
+            heard("cross_entropy", produced_by="linear", output_shape=(35, 10)),
+            softmaxes=(Softmax("softmax", 0, (35, 8, 8), (35, 8, 8), (35, 10)),),
+        ),
+        "a policy over the batch": History(softmaxes=(Softmax("softmax", 0, (16, 2), (16, 4), (16, 2)),)),
         "no axis given, three axes": heard(
             "nll_loss", produced_by="log_softmax", softmax_axis=0, softmax_shape=(8, 5, 10), output_shape=(40, 10),
             target_shape=(40,), logs_sum_to_one=0.0,
@@ -144,6 +176,10 @@ class WrongSoftmaxDim(Rule):
             "cross_entropy", produced_by="softmax", softmax_axis=0, softmax_shape=(9,), output_shape=(9,),
             target_shape=(9,), target_rows_sum_to_one=0.5,
         ),
+        "an attention over the keys": History(softmaxes=(Softmax("softmax", 2, (35, 8, 8), (35, 8, 8), (35, 10)),)),
+        "each sample against each": History(softmaxes=(Softmax("softmax", 0, (35, 35), (35, 8), (35, 16)),)),
+        "over time, which comes first": History(softmaxes=(Softmax("softmax", 0, (20, 8, 2), (20, 8, 3), (8, 2)),)),
+        "one score for each of a set": History(softmaxes=(Softmax("softmax", 0, (20, 1), (20, 8), (20, 8)),)),
         "no softmax": heard("cross_entropy", produced_by="linear", output_shape=(32, 10)),
     }  # fmt: skip
     bug = Bug("""
@@ -175,3 +211,26 @@ class WrongSoftmaxDim(Rule):
         right = [model(images[i : i + 1]).argmax().item() == labels[i] for i in range(200)]
         print(f"accuracy {sum(right) / 200:.4f}")
         """)
+
+
+def _mixes_samples(made: Softmax) -> bool:
+    """Whether it runs over axis 0, and only that axis holds the samples, in the model's input and output as well.
+
+    An answer for each position of a sequence that comes first would look the same, so answers have two axes at most.
+    """
+    shape = made.shape
+    if made.axis != 0 or len(shape) < 2 or shape[0] < 2 or shape[-1] < 2 or shape[0] in shape[1:]:
+        return False
+    has_samples_first = made.input_shape[:1] == made.answer_shape[:1] == shape[:1]
+    return has_samples_first and len(made.input_shape) > 1 and len(made.answer_shape) == 2
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return f"({', '.join(map(str, shape))})"
+
+
+def _over_last(made: Softmax) -> str:
+    """The user's own line with another axis, where it can be written, else a line to go by."""
+    text = made.site.text.partition("  #")[0] if made.site is not None else ""
+    line, times = re.subn(r"\b(dim|axis)\s*=\s*0\b", r"\1=-1", text)
+    return line if times == 1 else f"weights = scores.{made.operation}(dim=-1)"
