@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from stethoscope.observe.model.capture import Capture
 from stethoscope.observe.model.ingredients import OWN_LOSS, Pass, Step, View
+from stethoscope.observe.model.keras_copy import KerasSteps
 from stethoscope.observe.model.lab import recipe_of
 from stethoscope.observe.model.recipe import Recipe
 from stethoscope.observe.model.values import CannotKeep, Packer, unpacked
@@ -76,6 +77,8 @@ def ring_of(state: State, *, chance: float, rates: Sequence[float], script: str,
     assert capture is not None
     assert capture.original is not None
     model, optimizer = capture.original
+    if isinstance(optimizer, KerasSteps):
+        raise CannotKeep("steps of Keras models are not written down")
     packer = Packer(next(model.parameters()).device)
     outline = {
         "format": FORMAT,

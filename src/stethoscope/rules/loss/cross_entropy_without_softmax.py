@@ -13,7 +13,7 @@ from stethoscope.facts.code import Site
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling, run
-from stethoscope.rules.heads import heard, maker_evidence, span, trained, width
+from stethoscope.rules.heads import FOLLOWS, heard, maker_evidence, span, trained, width
 from stethoscope.rules.sites import at, code, place_at
 
 FUNCTION = "categorical_crossentropy"
@@ -55,16 +55,7 @@ class CrossEntropyWithoutSoftmax(Rule):
 
     severity = Severity.ERROR
     treatments = (FitHead("cross_entropy"),)
-    explains = (
-        "dying-relu",
-        "exploding-gradients",
-        "learning-rate-too-high",
-        "learning-rate-too-low",
-        "loss-not-finite",
-        "numerical-instability",
-        "unnormalized-input",
-        "vanishing-gradients",
-    )
+    explains = (*FOLLOWS, "unnormalized-input")
     reads = ("losses",)
 
     below = Limit(-0.01, unit="smallest output", why="rounding can leave a probability a hair below 0, not a hundredth")
