@@ -59,7 +59,12 @@ def best(treatments: Sequence[Treatment], lab: Lab) -> tuple[Proof, Treatment]:
     if first[0].verdict in (CURED, HELPED) or not first[0].steps:
         return first
     again = _best_within(treatments, lab, longer=True)
-    return again if again[0].steps else first
+    if again[0].steps:
+        return again
+    if first[0].verdict == NO_EFFECT:  # so few steps refute nothing
+        why = f"the {first[0].steps} steps that there was time for show nothing"
+        return replace(first[0], verdict=NOT_POSSIBLE, why=why), first[1]
+    return first
 
 
 def _best_within(treatments: Sequence[Treatment], lab: Lab, *, longer: bool) -> tuple[Proof, Treatment]:

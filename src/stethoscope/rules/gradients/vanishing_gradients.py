@@ -15,6 +15,10 @@ from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence, times
 from stethoscope.rules.sites import code, place_at
 
+BESIDE = 30.0
+"""A layer that gets this many times less than one before it lies beside the way of the gradient: on it, gradients of
+healthy networks differ by up to 5 from layer to layer."""
+
 
 class VanishingGradients(Rule):
     """Gradients shrink by orders of magnitude towards the input, so early layers do not learn.
@@ -62,7 +66,7 @@ class VanishingGradients(Rule):
             return
         if progress.learns_well or progress.ended_nonfinite:
             return
-        weights, sizes = gradients_by_depth(seen)
+        weights, sizes = _on_the_trunk(seen, *gradients_by_depth(seen))
         if len(weights) < self.fewest_weights or not np.all(sizes > 0):
             return
         if sizes[0] <= self.ratio * sizes[-1] and _rank_correlation(sizes) >= self.order:
@@ -164,6 +168,25 @@ def _rank_correlation(sizes: Numbers) -> float:
     """Spearman's correlation of the gradients with depth."""
     ranks = np.argsort(np.argsort(sizes))
     return float(np.corrcoef(np.arange(sizes.size), ranks)[0, 1])
+
+
+def _on_the_trunk(seen: History, weights: list[int], sizes: Numbers) -> tuple[list[int], Numbers]:
+    """Without the weights of side branches, past which the gradient goes: those to whose outputs hardly any comes,
+    though layers that were called before get plenty. Queries and keys of a new attention layer are such."""
+    arriving = np.nan_to_num(np.median(seen.telemetry.layer("gradient_rms").astype(np.float64), axis=0))
+    layers = [seen.layers[seen.parameters[index].layer] for index in weights]
+    stays = []
+    for place, layer in enumerate(layers):
+        index = seen.parameters[weights[place]].layer
+        before = [
+            arriving[n]
+            for n, other in enumerate(seen.layers)
+            if other.model == layer.model and 0 <= other.order < layer.order and n < arriving.size
+        ]
+        passed = index < arriving.size and arriving[index] > 0
+        if not (passed and before and max(before) > BESIDE * arriving[index]):
+            stays.append(place)
+    return [weights[place] for place in stays], sizes[stays]
 
 
 def _fixes(squashing: str) -> list[str]:

@@ -69,9 +69,9 @@ class LearningRateTooLow(Rule):
         why="noise moved the loss of runs at a rate far too low by up to 2 %, first batches by up to 3.6 %",
     )
     possible = Limit(
-        0.1,
+        0.01,
         unit="share of the loss, promised for 1,000 steps at a pace of 1e-3",
-        why="0.2 to 0.8 in runs that a higher rate cured; 1e-5 and less behind saturated outputs",
+        why="0.02 to 0.8 in runs that a higher rate cured; 1e-5 and less behind saturated outputs",
     )
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
@@ -84,7 +84,7 @@ class LearningRateTooLow(Rule):
             return
         if abs(progress.start - progress.end) > self.unmoved * progress.start:
             return
-        if why := _excuse(seen, progress):
+        if why := _excuse(seen, progress, self.pace):
             yield self.cannot_tell(why)
             return
         for index in range(len(seen.optimizers)):
@@ -136,7 +136,7 @@ class LearningRateTooLow(Rule):
         "a pace next to the limit": run(flat(2.32), updates=9.7e-5, descent=4e-4),
         "a run of 50 steps": run(flat(2.32, 50), updates=1e-6, descent=1e-6, rate=1e-5),
         "the loss moved a little": run([2.32] * 100 + [2.207] * 100, updates=1e-6, descent=1e-6),
-        "a promise next to the limit": run(flat(2.32), updates=1e-6, descent=8.0e-8),
+        "a promise next to the limit": run(flat(2.32), updates=1e-6, descent=8.0e-9),
     }
     good = {
         "a usual rate": run(falling(2.31, 0.1), updates=0.01),
@@ -145,7 +145,7 @@ class LearningRateTooLow(Rule):
         "a run of 48 steps": run(flat(2.32, 48), updates=1e-6, descent=1e-6, rate=1e-5),
         "slow, but the loss falls": run([2.32] * 100 + [2.201] * 100, updates=1e-6, descent=1e-6),
         "vanished gradients at a usual rate": run(flat(2.31), updates=1e-7, descent=1e-12),
-        "a promise just below the limit": run(flat(2.32), updates=1e-6, descent=7.4e-8),
+        "a promise just below the limit": run(flat(2.32), updates=1e-6, descent=7.4e-9),
         "fine-tuning of a good network": run(flat(0.2), updates=1e-5, descent=1e-4),
         "converged long ago": run(flat(1e-4), updates=1e-6, descent=1e-6),
         "nothing moves at all": run(flat(2.31), updates=0.0),
@@ -181,7 +181,7 @@ class LearningRateTooLow(Rule):
         """)
 
 
-def _excuse(seen: History, progress: Progress) -> str:
+def _excuse(seen: History, progress: Progress, pace: float) -> str:
     """Why a loss that does not move may be as it should, or an empty string."""
     if progress.start < 0.8 * progress.chance:
         return "the network was trained before: its loss began well below guessing"
@@ -189,7 +189,8 @@ def _excuse(seen: History, progress: Progress) -> str:
     if rates is not None and rates.values.size > 1:
         if rates.values[-1] > 1.001 * rates.values[rates.values.size // 2]:
             return "the learning rate is still rising"
-        if rates.values[-1] < 0.1 * rates.values.max():
+        fastest = np.nanmax(update_ratios(seen, weights_by_depth(seen)), initial=0.0)
+        if rates.values[-1] < 0.1 * rates.values.max() and fastest >= pace:
             return "the learning rate has fallen to less than a tenth of its highest"
     return ""
 
