@@ -66,6 +66,20 @@ def test_a_cure_that_does_nothing_makes_a_note_of_it() -> None:
     assert lab.tried == [((ShuffleBatches(),), False), ((ShuffleBatches(),), True)]
 
 
+def test_what_the_time_is_too_short_for_refutes_nothing() -> None:
+    class HurriedLab(MadeUpLab):
+        """Has no time for longer replays."""
+
+        def __call__(self, treatments: tuple[Treatment, ...], longer: bool) -> Trial:
+            return Trial("it", why_not="that would take too long") if longer else super().__call__(treatments, longer)
+
+    found = proven([finding("a")], HurriedLab({}))["a"]
+
+    assert found.proof is not None
+    assert (found.severity, found.proof.verdict) == (Severity.ERROR, "not possible")
+    assert found.proof.why == "the 48 steps that there was time for show nothing"
+
+
 def test_what_is_certain_by_arithmetic_stays_an_error() -> None:
     found = proven([finding("a", sureness=Sureness.CERTAIN)], MadeUpLab({}))["a"]
 
