@@ -38,6 +38,7 @@ from stethoscope.core.treatment import (
     StandardizeTargets,
     SwapLossArguments,
     TakeSteps,
+    TrainAllParameters,
     TrainMode,
     Treatment,
 )
@@ -381,6 +382,24 @@ def test_a_closure_that_is_called_once_is_replayed(trained: Any) -> None:
     model = mlp()
     run = trained(model, torch.optim.LBFGS(model.parameters(), max_iter=3), _closure)
     assert "closure several times" in run.why_not()
+
+
+def test_one_value_of_each_row_is_picked_again(trained: Any) -> None:
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
+        optimizer.zero_grad()
+        values = model(x).gather(1, y[:, None]).squeeze(1)
+        F.mse_loss(values, 3.0 + y.float()).backward()
+        optimizer.step()
+
+    model = mlp(nn.Sigmoid())
+    assert trained(model, sgd(model, 0.02), step).verdict(RemoveOutputActivation("sigmoid")) == "cured"
+
+
+def test_a_frozen_network_is_trained_as_a_whole(trained: Any) -> None:
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2), nn.ReLU(), nn.Linear(2, 10))
+    model[:3].requires_grad_(False)
+    optimizer = torch.optim.SGD(model[4].parameters(), lr=0.3)
+    assert trained(model, optimizer).verdict(TrainAllParameters()) == "cured"
 
 
 def test_a_loss_that_is_written_out_is_replayed(trained: Any) -> None:

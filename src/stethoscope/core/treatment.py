@@ -69,6 +69,11 @@ class OptimizeAllParameters(_Worded):
 
 
 @dataclass(frozen=True)
+class TrainAllParameters(_Worded):
+    """Nothing is frozen, and the optimizer is given every parameter of the model."""
+
+
+@dataclass(frozen=True)
 class RemoveOutputActivation(Treatment):
     """The call of this activation (`softmax`, `log_softmax`, `sigmoid`, `tanh`, `relu`) that makes the loss's input
     gives its own input instead."""
@@ -205,6 +210,7 @@ WORDS: dict[type[Treatment], str] = {
     Rectify: "ReLU in the place of sigmoid and tanh",
     ReviveUnits: "dead units given new weights",
     HoldLearningRate: "learning rate held",
+    TrainAllParameters: "nothing frozen",
     ReshapeTarget: "target in the shape of the output",
     SwapLossArguments: "output and target in the other order",
     StandardizeInputs: "inputs standardized",

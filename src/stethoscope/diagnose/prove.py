@@ -81,8 +81,8 @@ def _best_within(treatments: Sequence[Treatment], lab: Lab, *, longer: bool) -> 
     return best
 
 
-def _merit(proof: Proof) -> tuple[int, float]:
-    return _WORTH[proof.verdict], -(proof.after if proof.after is not None else math.inf)
+def _merit(proof: Proof) -> tuple[int, bool, float]:
+    return _WORTH[proof.verdict], bool(proof.steps), -(proof.after if proof.after is not None else math.inf)
 
 
 def _together(proofs: dict[str, tuple[Proof, Treatment]], lab: Lab) -> dict[str, tuple[Proof, Treatment]]:

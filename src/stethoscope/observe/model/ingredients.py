@@ -40,6 +40,8 @@ class View:
     """Key of `OPERATIONS`, with `+name` of an activation behind it."""
     shape: tuple[int, ...]
     """Of one sample, where the operation reshapes."""
+    picked: Tensor | None = None
+    """(rows, 1): the column that was picked of each row, as the value of an action is; None where nothing was."""
 
     def __call__(self, output: Any) -> Tensor:
         for key in self.path:
@@ -48,6 +50,8 @@ class View:
 
     def of(self, tensor: Tensor) -> Tensor:
         """The operation on what the path leads to."""
+        if self.picked is not None:
+            return tensor.gather(1, self.picked).reshape(-1, *self.shape)
         operation, _, activation = self.name.partition("+")
         result = OPERATIONS[operation](tensor, self.shape)
         return ACTIVATIONS[activation](result) if activation else result
@@ -169,7 +173,18 @@ def view_of(leaves: Leaves, argument: Tensor) -> View | None:
                 view = View(path, f"{operation}+{activation}" if activation else operation, shape)
                 if _gives(view, tensor, wanted):
                     return view
-    return None
+    picks = (_pick(path, tensor, wanted) for path, tensor in leaves)
+    return next((pick for pick in picks if pick is not None), None)
+
+
+def _pick(path: tuple[Any, ...], tensor: Tensor, wanted: Tensor) -> View | None:
+    """One value of each row, where an argument has just those."""
+    if tensor.dim() != 2 or tensor.shape[1] < 2 or wanted.numel() != tensor.shape[0] or not wanted.is_floating_point():
+        return None
+    same = tensor == wanted.reshape(-1, 1)
+    if not bool(same.any(dim=1).all()):
+        return None
+    return View(path, "picked", tuple(wanted.shape[1:]), same.byte().argmax(dim=1, keepdim=True))
 
 
 def _gives(view: View, tensor: Tensor, wanted: Tensor) -> bool:

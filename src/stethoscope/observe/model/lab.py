@@ -268,7 +268,7 @@ class Bench:
 
     def _has_classes(self) -> bool:
         targets = [each.target for step in self._recipe.steps for each in step.passes]
-        return all(isinstance(t, Tensor) and bool((t == t.round()).all()) for t in targets)
+        return all(isinstance(t, Tensor) and bool((t == t.round()).all()) and not _names_several(t) for t in targets)
 
     def _reference(self, recipe: Recipe, measure: Any) -> float:
         """Where learning begins: the measure of the untrained copy, or that of guessing where it is lower."""
@@ -277,6 +277,12 @@ class Bench:
         if measure == self._loss and math.isfinite(self._chance) and not (recipe.function or recipe.change_target):
             return self._chance if math.isnan(start) else min(start, self._chance)
         return start
+
+
+def _names_several(target: Tensor) -> bool:
+    """Whether a row of zeros and ones names several classes, or none."""
+    wide = target.dim() == 2 and target.shape[1] > 1 and bool(((target == 0) | (target == 1)).all())
+    return wide and bool((target.sum(dim=1) != 1).any())
 
 
 def lab_of(state: State, *, chance: float, rates: Sequence[float], seconds: float) -> Lab:

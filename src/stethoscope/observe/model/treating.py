@@ -38,6 +38,7 @@ from stethoscope.core.treatment import (
     StandardizeTargets,
     SwapLossArguments,
     TakeSteps,
+    TrainAllParameters,
     TrainMode,
     Treatment,
 )
@@ -112,7 +113,9 @@ def _call_before_loss(recipe: Recipe, model: nn.Module, names: tuple[str, ...]) 
     each = recipe.steps[0].passes[0]
     args, kwargs = recipe.inputs(each)
     with torch.no_grad(), Listening(names) as heard:
-        argument = view_in(each)(model(*args, **kwargs))
+        view = view_in(each)
+        whole = view if view.picked is None else replace(view, name="as it is", picked=None)
+        argument = whole(model(*args, **kwargs))
     call: Call | None = heard.call_that_gave(argument)
     if call is None:
         raise CannotTry(f"no call of `{'` or `'.join(names)}` makes what the loss is given")
@@ -196,6 +199,11 @@ def _edit(treatment: Treatment) -> Edit:
                 _set(optimizer, "momentum", lambda momentum: 0.0)
                 _set(optimizer, "betas", lambda betas: (0.0, *betas[1:]))
             case OptimizeAllParameters():
+                _hold_all(model, optimizer)
+            case TrainAllParameters():
+                if all(p.requires_grad for p in model.parameters()):
+                    raise CannotTry("nothing is frozen in the captured steps")
+                model.requires_grad_(True)
                 _hold_all(model, optimizer)
             case NoDropout():
                 _without_dropout(model)
@@ -313,6 +321,8 @@ def _exchanged(recipe: Recipe, name: str) -> str:
     if name in REGRESSION and any(each.function in REGRESSION for each in passes):
         raise CannotTry("the loss compares amounts already")
     targets = [each.target for each in passes if isinstance(each.target, Tensor)]
+    if name in REGRESSION and all(bool((t == t.round()).all()) for t in targets):
+        raise CannotTry("the targets are classes and no amounts")
     if name.startswith("binary") and not all(bool(((t >= 0) & (t <= 1)).all()) for t in targets):
         raise CannotTry("the targets are not yes or no")
     return name

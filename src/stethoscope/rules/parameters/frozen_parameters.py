@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, Severity, Sureness
 from stethoscope.core.rule import Bug, Limit, Rule
-from stethoscope.core.treatment import OptimizeAllParameters
+from stethoscope.core.treatment import TrainAllParameters
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import PARAMETER_STATISTICS, History, Optimizer, Parameter
 from stethoscope.rules.examples import falling, flat, run
@@ -58,7 +58,7 @@ class FrozenParameters(Rule):
 
     kind = Kind.SYMPTOM
     severity = Severity.WARNING
-    treatments = (OptimizeAllParameters(),)
+    treatments = (TrainAllParameters(),)
     explains = ("loss-not-decreasing", "collapsed-predictions", "no-gain-over-baseline")
     reads = ("losses", "updates")
 
