@@ -399,7 +399,7 @@ def test_a_frozen_network_is_trained_as_a_whole(trained: Any) -> None:
     model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2), nn.ReLU(), nn.Linear(2, 10))
     model[:3].requires_grad_(False)
     optimizer = torch.optim.SGD(model[4].parameters(), lr=0.3)
-    assert trained(model, optimizer).verdict(TrainAllParameters()) == "cured"
+    assert trained(model, optimizer).verdict(TrainAllParameters()) in ("cured", "helped")
 
 
 def test_a_loss_that_is_written_out_is_replayed(trained: Any) -> None:
