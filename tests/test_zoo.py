@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 from pathlib import Path
 from types import ModuleType
@@ -71,3 +72,26 @@ def test_wilsons_interval(zoo: ModuleType) -> None:
     low, high = report.wilson_interval(8, 10)
     assert (round(low, 3), round(high, 3)) == (0.49, 0.943)
     assert report.wilson_interval(0, 0) == (0.0, 1.0)
+
+
+def test_what_was_kept_is_not_run_again(zoo: ModuleType, tmp_path: Path) -> None:
+    from listening import listen
+
+    finding = {"severity": "error", "rule": "missing-zero-grad", "explains": ["loss-not-decreasing"], "proof": None}
+    document = {"run": {"exit_code": 0}, "summary": {"announced": [{"rule": "dying-relu"}]}, "findings": [finding]}
+    (tmp_path / "demo-0.json").write_text(json.dumps(document))
+
+    def text(seed: int) -> str:
+        raise AssertionError("it was run")
+
+    heard = listen(zoo.Program("demo", text), 0, tmp_path)
+
+    assert (heard.failure, heard.first, heard.announced) == ("", "missing-zero-grad", ("dying-relu",))
+    with pytest.raises(AssertionError, match="it was run"):
+        listen(zoo.Program("demo", text), 1, tmp_path)
+
+
+def test_a_program_whose_packages_are_missing_is_left_out(zoo: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "program.py"
+    path.write_text("# needs: json, no_such_package\nprint(1)\n")
+    assert zoo.missing(path) == ["no_such_package"]

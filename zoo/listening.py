@@ -103,7 +103,13 @@ def listen_to_all(programs: Sequence[Program], seeds: int, jobs: int, keep: Path
 
 
 def listen(program: Program, seed: int, keep: Path | None = None) -> Heard:
-    """Run one program in an empty folder; its findings, and what it printed with them, may be kept in another."""
+    """Run one program in an empty folder; its findings, and what it printed with them, may be kept in another.
+
+    What is in that folder already is not run again, so that an evaluation of an hour can be taken up where it ended.
+    """
+    kept = None if keep is None else keep / f"{program.name}-{seed}.json"
+    if kept is not None and kept.exists():
+        return _heard(kept.read_text("utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / f"{program.name.replace('-', '_')}.py"
         script.write_text(program.text(seed), "utf-8")
@@ -116,17 +122,21 @@ def listen(program: Program, seed: int, keep: Path | None = None) -> Heard:
             )
         except subprocess.TimeoutExpired:
             return Heard(failure=f"did not end within {PATIENCE_S} s")
-        if keep is not None:
-            kept = keep / f"{program.name}-{seed}"
-            kept.with_name(f"{kept.name}.txt").write_text(ended.stdout + ended.stderr, "utf-8")
-            if report.exists():
-                kept.with_name(f"{kept.name}.json").write_bytes(report.read_bytes())
-        if not report.exists():
+        found = report.read_text("utf-8") if report.exists() else ""
+        if kept is not None:
+            kept.with_suffix(".txt").write_text(ended.stdout + ended.stderr, "utf-8")
+            if found:
+                kept.write_text(found, "utf-8")
+        if not found:
             return Heard(failure=(ended.stderr.strip().splitlines() or ["no report"])[-1][:160])
-        document = json.loads(report.read_text("utf-8"))
-        failure = f"exit code {ended.returncode}" if ended.returncode else ""
-        announced = tuple(each["rule"] for each in document["summary"]["announced"])
-        return Heard(failure, tuple(map(_said, document["findings"])), announced)
+        return _heard(found)
+
+
+def _heard(report: str) -> Heard:
+    document = json.loads(report)
+    code = document["run"]["exit_code"]
+    announced = tuple(each["rule"] for each in document["summary"]["announced"])
+    return Heard(f"exit code {code}" if code else "", tuple(map(_said, document["findings"])), announced)
 
 
 def _said(finding: dict[str, Any]) -> Said:

@@ -5,6 +5,7 @@
     python zoo/run.py --seeds 1 --only gan        what has `gan` in its name, once
     python zoo/run.py --hurts                     check only that the faults hurt, by plain training without us
     python zoo/run.py --only gan --page gan.md    write the figures to a page as well
+    python zoo/run.py --keep kept                 keep what was said; the same again goes on where it was broken off
 
 *Rules* are the rules' own bug programs, *pairs* are faulty programs with their twins in `zoo/programs/pairs`, written
 without a look at the rules, *healthy* programs are in `zoo/programs/healthy`. A program is *detected* when anything
@@ -52,7 +53,12 @@ def main() -> int:
     parser.add_argument("--what", choices=("rules", "pairs", "healthy", "all"), default="all")
     parser.add_argument("--jobs", type=int, default=2, help="how many programs at a time")
     parser.add_argument("--hurts", action="store_true", help="only check that the faults hurt, without us")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep what each program printed, and its findings")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        help="keep what each program printed, and its findings; what is there is not run again",
+    )
     parser.add_argument("--page", type=Path, help="write the figures to this page; docs/zoo.md after a whole run")
     options = parser.parse_args()
     for path in left_out():
