@@ -7,7 +7,6 @@ captured when it is attended to anyway. Whatever cannot be captured ends the cap
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 import math
@@ -20,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stethoscope.observe.model.copies import copy_of, keras_copy_of
 from stethoscope.observe.model.ingredients import (
     KERAS_LOSS,
     OWN_LOSS,
@@ -33,10 +33,8 @@ from stethoscope.observe.model.ingredients import (
     tensors_in,
     view_of,
 )
-from stethoscope.observe.model.keras_copy import KerasCopy, KerasSteps
 from stethoscope.observe.training.handwritten import HandWritten
 from stethoscope.observe.training.keras_layers import is_keras
-from stethoscope.observe.training.keras_optimizers import KerasOptimizer
 
 MOST_STEPS = 16
 MOST_BYTES = 64 << 20
@@ -48,7 +46,6 @@ MOST_DISCARDED = 40
 """After as many steps in a row that could not be captured, none is tried any more."""
 WRITTEN_FORMS = ("mse_loss", "l1_loss", "cross_entropy", "nll_loss", "binary_cross_entropy")
 """Functions of torch's that are taken for losses that amount to them."""
-_LEFT_OUT = ("step", "state", "param_groups", "defaults")
 
 
 def _careful(method: Callable[..., None]) -> Callable[..., None]:
@@ -302,7 +299,7 @@ class Capture:
         if device.type == "cuda" and torch.cuda.mem_get_info(device)[0] < 8 * size:
             raise CannotCapture("there is too little room on the accelerator for copies")
         if is_keras(module):
-            self.original = _keras_copy_of(module, torch_optimizer)
+            self.original = keras_copy_of(module, torch_optimizer)
         else:
             self.original = copy_of(module, torch_optimizer)
         self.model, self.optimizer, self.copied_at = model, optimizer, number
@@ -324,44 +321,6 @@ class Capture:
             self.is_on = False
             self.step = None
             self.steps.clear()
-
-
-def copy_of(module: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
-    """A model and its optimizer, copied so that the copied optimizer holds the copied parameters.
-
-    Hooks stay behind, those of torch's own (weight normalization) excepted: they may write to what is the user's.
-    """
-    memo: dict[int, Any] = {}
-    for part in module.modules():
-        for value in vars(part).values():
-            if isinstance(value, Tensor) and value.grad_fn is not None:  # kept from the last forward pass
-                memo[id(value)] = value.detach().clone()
-    new, again = copy.deepcopy((module, optimizer), memo)
-    for key, value in vars(optimizer).items():
-        if key not in vars(again) and key not in _LEFT_OUT and not callable(value):
-            again.__dict__[key] = copy.deepcopy(value, memo)
-    for part in new.modules():
-        for name, table in vars(part).items():
-            if name.endswith("_hooks") and isinstance(table, dict):
-                for number, hook in list(table.items()):
-                    if not _is_of_torch(hook):
-                        del table[number]
-    return new, again
-
-
-def _keras_copy_of(model: Any, shown: Any) -> tuple[nn.Module, Any]:
-    """Copies of a Keras model's weights and of its optimizer's state."""
-    optimizer = shown.original() if isinstance(shown, KerasOptimizer) else None
-    if optimizer is None or not optimizer.built or not model.built:
-        raise CannotCapture("its optimizer is not one of Keras's that has been built")
-    if [id(v) for v in optimizer._trainable_variables] != [id(v) for v in model.trainable_variables]:
-        raise CannotCapture("the optimizer holds other weights than the model's")
-    new = KerasCopy(model)
-    return new, KerasSteps(optimizer, new)
-
-
-def _is_of_torch(hook: Any) -> bool:
-    return (getattr(hook, "__module__", None) or type(hook).__module__ or "").startswith("torch.")
 
 
 @functools.cache

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from stethoscope.core.treatment import ExchangeLoss, FitHead, Lab, Rectify, StandardizeTargets, Treatment, Trial
 from stethoscope.observe.model.apart import apart, measuring, seed
-from stethoscope.observe.model.capture import Capture, copy_of
+from stethoscope.observe.model.capture import Capture
+from stethoscope.observe.model.copies import copy_of
 from stethoscope.observe.model.ingredients import Step
 from stethoscope.observe.model.recipe import DROPOUTS, CannotTry, Recipe, clip_gradients
 from stethoscope.observe.model.treating import treated

@@ -1,0 +1,52 @@
+"""Copies of a model and its optimizer that share nothing with what the user trains."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from torch import Tensor, nn
+
+from stethoscope.observe.model.ingredients import CannotCapture
+from stethoscope.observe.model.keras_copy import KerasCopy, KerasSteps
+from stethoscope.observe.training.keras_optimizers import KerasOptimizer
+
+_LEFT_OUT = ("step", "state", "param_groups", "defaults")
+
+
+def copy_of(module: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
+    """A model and its optimizer, copied so that the copied optimizer holds the copied parameters.
+
+    Hooks stay behind, those of torch's own (weight normalization) excepted: they may write to what is the user's.
+    """
+    memo: dict[int, Any] = {}
+    for part in module.modules():
+        for value in vars(part).values():
+            if isinstance(value, Tensor) and value.grad_fn is not None:  # kept from the last forward pass
+                memo[id(value)] = value.detach().clone()
+    new, again = copy.deepcopy((module, optimizer), memo)
+    for key, value in vars(optimizer).items():
+        if key not in vars(again) and key not in _LEFT_OUT and not callable(value):
+            again.__dict__[key] = copy.deepcopy(value, memo)
+    for part in new.modules():
+        for name, table in vars(part).items():
+            if name.endswith("_hooks") and isinstance(table, dict):
+                for number, hook in list(table.items()):
+                    if not _is_of_torch(hook):
+                        del table[number]
+    return new, again
+
+
+def keras_copy_of(model: Any, shown: Any) -> tuple[nn.Module, Any]:
+    """Copies of a Keras model's weights and of its optimizer's state."""
+    optimizer = shown.original() if isinstance(shown, KerasOptimizer) else None
+    if optimizer is None or not optimizer.built or not model.built:
+        raise CannotCapture("its optimizer is not one of Keras's that has been built")
+    if [id(v) for v in optimizer._trainable_variables] != [id(v) for v in model.trainable_variables]:
+        raise CannotCapture("the optimizer holds other weights than the model's")
+    new = KerasCopy(model)
+    return new, KerasSteps(optimizer, new)
+
+
+def _is_of_torch(hook: Any) -> bool:
+    return (getattr(hook, "__module__", None) or type(hook).__module__ or "").startswith("torch.")
