@@ -252,6 +252,22 @@ def test_a_softmax_over_the_batch_is_taken_over_the_classes(trained: Any) -> Non
     assert trained(model, sgd(model, 0.3), step).verdict(SoftmaxOverClasses()) == "cured"
 
 
+def test_a_softmax_over_the_batch_inside_of_the_model_is_turned(trained: Any) -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate, self.body, self.head = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(64 * torch.softmax(8 * self.gate(x), 0) * self.body(x))
+
+    model = Gated()
+    run = trained(model, sgd(model, 0.1))
+    assert run.lab((SoftmaxOverClasses(),), False).why_not == ""
+    model = mlp()
+    assert "no softmax over the samples" in trained(model, sgd(model)).why_not(SoftmaxOverClasses())
+
+
 def test_saturating_activations_are_replaced_but_for_the_last(trained: Any) -> None:
     layers = [part for _ in range(6) for part in (nn.Linear(64, 64), nn.Sigmoid())]
     model = nn.Sequential(*layers, nn.Linear(64, 10))
@@ -405,11 +421,12 @@ def test_a_frozen_network_is_trained_as_a_whole(trained: Any) -> None:
 def test_a_loss_that_is_written_out_is_replayed(trained: Any) -> None:
     def step(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
         optimizer.zero_grad()
-        ((model(x)[:, 0] - y / 9) ** 2).mean().backward()
+        ((model(x)[:, 0] - y / 9) ** 2).sum().backward()
         optimizer.step()
 
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1))
-    assert trained(model, sgd(model, 1e-6), step).verdict(ScaleLearningRate(1e5)) == "cured"
+    run = trained(model, sgd(model, 1e-8), step)
+    assert run.verdict(ScaleLearningRate(1e5)) == "cured"
 
 
 def _by_hand(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:

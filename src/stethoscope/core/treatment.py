@@ -86,7 +86,8 @@ class RemoveOutputActivation(Treatment):
 
 @dataclass(frozen=True)
 class SoftmaxOverClasses(_Worded):
-    """The softmax or log_softmax that makes the loss's input sums over the axis of the classes."""
+    """The softmax or log_softmax that makes the loss's input sums over the axis of the classes; where none does, those
+    inside of the model that run over the samples run over the last axis."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ WORDS: dict[type[Treatment], str] = {
     Backpropagate: "each loss backpropagated",
     TakeSteps: "an optimizer step for each batch",
     OptimizeAllParameters: "all parameters given to the optimizer",
-    SoftmaxOverClasses: "softmax over the classes",
+    SoftmaxOverClasses: "softmax over the classes, not the samples",
     Rectify: "ReLU in the place of sigmoid and tanh",
     ReviveUnits: "dead units given new weights",
     HoldLearningRate: "learning rate held",

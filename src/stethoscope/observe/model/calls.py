@@ -93,6 +93,23 @@ def over_classes(which: str, call: int, axis: int) -> Rewrite:
     return rewrite
 
 
+def off_the_batch(names: tuple[str, ...]) -> Rewrite:
+    """Calls of a softmax over axis 0, where the samples are, are taken over the last axis."""
+
+    def rewrite(name: str, number: int, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        values = _first(args, kwargs) if name in names else None
+        if values is not None and values.dim() > 1 and _axis(args, kwargs) in (0, -values.dim()):
+            return getattr(torch, name)(values, dim=-1)
+        return func(*args, **kwargs)
+
+    return rewrite
+
+
+def _axis(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
+    axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
+    return axis if isinstance(axis, int) else None
+
+
 def rectified(names: tuple[str, ...], but: str, call: int) -> Rewrite:
     """All calls of some functions are of ReLU instead, but for one."""
 

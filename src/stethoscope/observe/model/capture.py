@@ -208,9 +208,9 @@ class Capture:
         if current is not None and not current.function:
             self._take_own_loss(current)
         if current is not None and not current.function and written is not None and self._output is not None:
-            if not written.is_mean or written.form not in WRITTEN_FORMS:
+            if written.form not in WRITTEN_FORMS:
                 raise CannotCapture("the loss is written out by hand")
-            self._take_loss(written.form, written.output, written.target, {}, loss)
+            self._take_loss(written.form, written.output, written.target, {}, _mean_of(written, loss))
         if current is None or not current.function:
             raise CannotCapture("the loss is not made by one loss function of torch's")
         if not math.isnan(current.factor):
@@ -326,6 +326,23 @@ class Capture:
 @functools.cache
 def _signature(function: str) -> inspect.Signature:
     return inspect.signature(getattr(F, function))
+
+
+def _mean_of(written: HandWritten, loss: Tensor) -> Tensor:
+    """The mean that a loss is, or is a multiple of; where it is neither, the multiples of the steps differ.
+
+    Torch's own functions are not called here: that would be heard as a loss of the script's.
+
+    Raises: CannotCapture when it is not known.
+    """
+    if written.is_mean:
+        return loss
+    difference = written.output.detach() - written.target.detach()
+    if written.form == "mse_loss":
+        return difference.square().mean()
+    if written.form == "l1_loss":
+        return difference.abs().mean()
+    raise CannotCapture("the loss is written out by hand")
 
 
 def _option(value: Any) -> Any:

@@ -42,11 +42,20 @@ from stethoscope.core.treatment import (
     TrainMode,
     Treatment,
 )
-from stethoscope.observe.model.calls import Call, Listening, Rewrite, leaving_out, over_classes, rectified
+from stethoscope.observe.model.calls import (
+    Call,
+    Listening,
+    Rewrite,
+    leaving_out,
+    off_the_batch,
+    over_classes,
+    rectified,
+)
 from stethoscope.observe.model.ingredients import Pass, Step, tensors_in
 from stethoscope.observe.model.recipe import DROPOUTS, CannotTry, Edit, Recipe, clones, view_in
 
 WITH_UNITS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+SOFTMAXES = ("softmax", "log_softmax")
 OF_HEADS = ("softmax", "log_softmax", "sigmoid", "logsigmoid", "tanh", "relu")
 SATURATING = ("sigmoid", "tanh")
 REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
@@ -77,8 +86,7 @@ def treated(recipe: Recipe, treatment: Treatment, model: nn.Module) -> Recipe:
         case RemoveOutputActivation(name):
             return replace(recipe, rewrite=leaving_out(name, _call_before_loss(recipe, model, (name,)).number))
         case SoftmaxOverClasses():
-            call = _call_before_loss(recipe, model, ("softmax", "log_softmax"))
-            return replace(recipe, rewrite=over_classes(*call))
+            return replace(recipe, rewrite=_off_the_batch(recipe, model))
         case Rectify():
             return replace(recipe, rewrite=_rectifying(recipe, model))
         case ReviveUnits():
@@ -120,6 +128,19 @@ def _call_before_loss(recipe: Recipe, model: nn.Module, names: tuple[str, ...]) 
     if call is None:
         raise CannotTry(f"no call of `{'` or `'.join(names)}` makes what the loss is given")
     return call
+
+
+def _off_the_batch(recipe: Recipe, model: nn.Module) -> Rewrite:
+    """The softmax that makes the loss's input over the classes, or those inside of the model that run over samples."""
+    with suppress(CannotTry):
+        return over_classes(*_call_before_loss(recipe, model, SOFTMAXES))
+    rewrite = off_the_batch(SOFTMAXES)
+    each = recipe.steps[0].passes[0]
+    with torch.no_grad():
+        before, after = recipe.output(model, each), replace(recipe, rewrite=rewrite).output(model, each)
+    if torch.equal(before, after):
+        raise CannotTry("no softmax over the samples is called in the model")
+    return rewrite
 
 
 def _leaving_out_last(recipe: Recipe, model: nn.Module) -> Rewrite | None:
