@@ -61,6 +61,7 @@ class DyingRelu(Rule):
     severity = Severity.ERROR
     explains = (
         "collapsed-predictions",
+        "underfitting",
         "loss-not-decreasing",
         "too-few-epochs",
         "frozen-parameters",

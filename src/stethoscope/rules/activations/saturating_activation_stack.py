@@ -56,6 +56,7 @@ class SaturatingActivationStack(Rule):
     treatments = (Rectify(),)
     explains = (
         "saturated-activations",
+        "underfitting",
         "vanishing-gradients",
         "loss-not-decreasing",
         "collapsed-predictions",

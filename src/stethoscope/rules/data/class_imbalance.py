@@ -36,7 +36,13 @@ class ClassImbalance(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("collapsed-predictions", "learning-rate-too-low", "no-gain-over-baseline", "loss-not-decreasing")
+    explains = (
+        "collapsed-predictions",
+        "underfitting",
+        "learning-rate-too-low",
+        "no-gain-over-baseline",
+        "loss-not-decreasing",
+    )
     reads = ("losses",)
 
     frequent = Limit(0.8, unit="share of the most frequent class", why="four in five: five times the rest's odds")

@@ -66,7 +66,7 @@ class InconsistentPreprocessing(Rule):
     are prepared apart).
     """
 
-    explains = ("overfitting", "no-gain-over-baseline", "train-eval-mismatch")
+    explains = ("overfitting", "distribution-shift", "no-gain-over-baseline", "train-eval-mismatch")
     reads = ("losses", "batches", "validation", "samples")
 
     factor = Limit(

@@ -82,6 +82,7 @@ class NumericalInstability(Rule):
 
     explains = (
         "dying-relu",
+        "underfitting",
         "exploding-gradients",
         "loss-not-finite",
         "loss-not-decreasing",

@@ -72,6 +72,7 @@ class UnclippedGradients(Rule):
     )
     explains = (
         "dying-relu",
+        "underfitting",
         "exploding-gradients",
         "learning-rate-too-high",
         "loss-not-decreasing",

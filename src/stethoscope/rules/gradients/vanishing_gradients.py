@@ -42,7 +42,13 @@ class VanishingGradients(Rule):
     """
 
     kind = Kind.SYMPTOM
-    explains = ("collapsed-predictions", "loss-not-decreasing", "too-few-epochs", "no-gain-over-baseline")
+    explains = (
+        "collapsed-predictions",
+        "underfitting",
+        "loss-not-decreasing",
+        "too-few-epochs",
+        "no-gain-over-baseline",
+    )
     reads = ("losses", "gradients")
 
     ratio = Limit(

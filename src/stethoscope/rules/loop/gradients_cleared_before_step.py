@@ -37,6 +37,7 @@ class GradientsClearedBeforeStep(Rule):
 
     explains = (
         "collapsed-predictions",
+        "underfitting",
         "learning-rate-too-low",
         "vanishing-gradients",
         "loss-not-decreasing",

@@ -70,6 +70,7 @@ class LossDetached(Rule):
 
     explains = (
         "learning-rate-too-low",
+        "underfitting",
         "missing-backward",
         "vanishing-gradients",
         "loss-not-decreasing",

@@ -36,6 +36,7 @@ class MissingBackward(Rule):
 
     explains = (
         "collapsed-predictions",
+        "underfitting",
         "learning-rate-too-low",
         "frozen-parameters",
         "no-gain-over-baseline",

@@ -38,6 +38,7 @@ class MissingOptimizerStep(Rule):
 
     explains = (
         "collapsed-predictions",
+        "underfitting",
         "learning-rate-too-low",
         "loss-not-decreasing",
         "frozen-parameters",

@@ -39,6 +39,7 @@ class MissingZeroGrad(Rule):
 
     explains = (
         "collapsed-predictions",
+        "underfitting",
         "dying-relu",
         "exploding-gradients",
         "learning-rate-too-high",

@@ -88,6 +88,7 @@ class ParametersNotInOptimizer(Rule):
 
     explains = (
         "collapsed-predictions",
+        "underfitting",
         "learning-rate-too-low",
         "loss-not-decreasing",
         "too-few-epochs",

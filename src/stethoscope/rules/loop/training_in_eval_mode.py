@@ -47,6 +47,7 @@ class TrainingInEvalMode(Rule):
 
     explains = (
         "collapsed-predictions",
+        "underfitting",
         "dying-relu",
         "exploding-gradients",
         "learning-rate-too-high",

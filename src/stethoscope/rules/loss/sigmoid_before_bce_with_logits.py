@@ -51,6 +51,7 @@ class SigmoidBeforeBceWithLogits(Rule):
 
     explains = (
         "collapsed-predictions",
+        "underfitting",
         "learning-rate-too-low",
         "vanishing-gradients",
         "loss-not-decreasing",

@@ -45,6 +45,7 @@ class TargetShapeBroadcast(Rule):
 
     explains = (
         "collapsed-predictions",
+        "underfitting",
         "learning-rate-too-low",
         "overfitting",
         "loss-not-decreasing",

@@ -59,6 +59,7 @@ class GradientClippingTooTight(Rule):
     treatments = (Clip(None),)
     explains = (
         "learning-rate-too-low",
+        "underfitting",
         "loss-not-decreasing",
         "too-few-epochs",
         "collapsed-predictions",

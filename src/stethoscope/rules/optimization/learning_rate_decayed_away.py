@@ -83,6 +83,7 @@ class LearningRateDecayedAway(Rule):
     treatments = (HoldLearningRate(),)
     explains = (
         "learning-rate-too-low",
+        "underfitting",
         "loss-not-decreasing",
         "too-few-epochs",
         "frozen-parameters",

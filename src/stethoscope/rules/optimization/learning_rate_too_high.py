@@ -65,6 +65,7 @@ class LearningRateTooHigh(Rule):
     severity = Severity.ERROR
     explains = (
         "collapsed-predictions",
+        "underfitting",
         "dying-relu",
         "exploding-gradients",
         "loss-not-finite",

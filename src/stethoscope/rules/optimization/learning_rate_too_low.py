@@ -53,7 +53,13 @@ class LearningRateTooLow(Rule):
     TOSEM 2022 (too slow below 1e-4).
     """
 
-    explains = ("collapsed-predictions", "loss-not-decreasing", "too-few-epochs", "no-gain-over-baseline")
+    explains = (
+        "collapsed-predictions",
+        "underfitting",
+        "loss-not-decreasing",
+        "too-few-epochs",
+        "no-gain-over-baseline",
+    )
     reads = ("losses", "gradients", "updates")
     treatments = (ScaleLearningRate(10), ScaleLearningRate(100), ScaleLearningRate(1000), ScaleLearningRate(10000))
 

@@ -81,6 +81,7 @@ class SchedulerBeforeOptimizer(Rule):
     treatments = (HoldLearningRate(),)
     explains = (
         "learning-rate-decayed-away",
+        "underfitting",
         "learning-rate-too-low",
         "loss-not-decreasing",
         "too-few-epochs",

@@ -58,6 +58,7 @@ class UnnormalizedTarget(Rule):
     treatments = (StandardizeTargets(),)
     explains = (
         "dying-relu",
+        "underfitting",
         "exploding-gradients",
         "learning-rate-too-high",
         "learning-rate-too-low",

@@ -54,6 +54,7 @@ class WeightDecayTooStrong(Rule):
     treatments = (NoWeightDecay(),)
     explains = (
         "dying-relu",
+        "underfitting",
         "learning-rate-too-high",
         "learning-rate-too-low",
         "loss-not-decreasing",

@@ -83,6 +83,7 @@ class BadlyScaledInitialization(Rule):
     treatments = (Reinitialize(),)
     explains = (
         "dying-relu",
+        "underfitting",
         "exploding-gradients",
         "learning-rate-too-high",
         "loss-not-finite",

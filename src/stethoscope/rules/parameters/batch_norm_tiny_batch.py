@@ -60,6 +60,7 @@ class BatchNormTinyBatch(Rule):
     severity = Severity.WARNING
     explains = (
         "batch-norm-statistics-unsettled",
+        "underfitting",
         "learning-rate-too-high",
         "train-eval-mismatch",
         "loss-oscillating",

@@ -57,6 +57,7 @@ class DisconnectedParameters(Rule):
 
     explains = (
         "frozen-parameters",
+        "underfitting",
         "learning-rate-too-low",
         "loss-not-decreasing",
         "collapsed-predictions",

@@ -77,6 +77,7 @@ class DropoutTooStrong(Rule):
     treatments = (NoDropout(),)
     explains = (
         "learning-rate-too-high",
+        "underfitting",
         "learning-rate-too-low",
         "loss-not-decreasing",
         "collapsed-predictions",

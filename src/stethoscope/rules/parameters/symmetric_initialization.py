@@ -60,6 +60,7 @@ class SymmetricInitialization(Rule):
     treatments = (Reinitialize(),)
     explains = (
         "dying-relu",
+        "underfitting",
         "learning-rate-too-high",
         "learning-rate-too-low",
         "vanishing-gradients",
