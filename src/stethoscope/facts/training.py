@@ -20,6 +20,7 @@ from stethoscope.facts.loss import LossCall as LossCall
 from stethoscope.facts.metrics import Comparison as Comparison
 from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.samples import HeldOut, Samples, Tokens
+from stethoscope.facts.workers import WorkerDraws
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -468,6 +469,8 @@ class History:
     curves: tuple[Curve, ...] = ()
     validation: tuple[ValidationPass, ...] = ()
     streams: tuple[Stream, ...] = ()
+    worker_draws: tuple[WorkerDraws, ...] = ()
+    """Sources of random numbers that stand alike in all workers of a loader."""
     kept: tuple[Kept, ...] = ()
     softmaxes: tuple[Softmax, ...] = ()
     """In the graphs of the first training losses, at most 32."""

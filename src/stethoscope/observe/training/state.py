@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from stethoscope.facts.flow import Softmax
 from stethoscope.facts.training import Birth, FitCall, Floats, History
+from stethoscope.facts.workers import WorkerDraws
 from stethoscope.observe.model.capture import Capture
 from stethoscope.observe.training.batches import BatchBook
 from stethoscope.observe.training.budget import Budget
@@ -73,6 +74,7 @@ class State:
         self.passes = PassBook()
         self.metrics = MetricEar(self)
         self.streams = StreamBook()
+        self.worker_draws: tuple[WorkerDraws, ...] = ()
         self.kept = KeptBook()
         self.cycles = CycleLog()
         self.reach = ReachBook(self.book)
