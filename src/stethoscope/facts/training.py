@@ -19,6 +19,7 @@ from stethoscope.facts.flow import Backward, Kept, Softmax, Stream
 from stethoscope.facts.loss import LossCall as LossCall
 from stethoscope.facts.metrics import Comparison as Comparison
 from stethoscope.facts.norms import BatchNorm
+from stethoscope.facts.ranks import RankSummary as RankSummary
 from stethoscope.facts.samples import HeldOut, Samples, Tokens
 from stethoscope.facts.workers import WorkerDraws
 
@@ -437,16 +438,6 @@ class Telemetry:
 
 
 @dataclass(frozen=True)
-class RankSummary:
-    """What another process of a distributed run recorded."""
-
-    rank: int
-    steps: int = 0
-    last_loss: float = float("nan")
-    state: str = "finished"
-
-
-@dataclass(frozen=True)
 class History:
     """Everything that was heard of a run so far."""
 
@@ -492,6 +483,8 @@ class History:
     telemetry: Telemetry = field(default_factory=Telemetry)
     birth: Birth | None = None
     sampling: Sampling = field(default_factory=Sampling)
+    process_group: int = 0
+    """Processes in torch.distributed's group, of which this is one; 0 when it was not set up."""
     ranks: tuple[RankSummary, ...] = ()
     framework: str = "torch"
     """`keras` when Keras's own loop and optimizers train, on its torch backend."""

@@ -60,6 +60,7 @@ def history_of(
         norms=state.looker.norms.facts(),
         birth=state.birth,
         sampling=_sampling(state),
+        process_group=state.process_group,
         framework=state.framework,
         fits=tuple(state.fits),
     )

@@ -84,6 +84,7 @@ class State:
         self.curves: dict[Any, GrowingCurve] = {}
         """By name; losses that are backpropagated by the number of the line that does so."""
         self.birth: Birth | None = None
+        self.process_group = 0
         self.framework = "torch"
         self.hears_keras = False
         """Whether Keras is loaded, and tapped."""

@@ -5,7 +5,6 @@ Nothing of the user's is called: attributes are read off `__dict__`, and functio
 
 from __future__ import annotations
 
-import builtins
 import dis
 import functools
 import random
@@ -250,6 +249,8 @@ def _seeded_alike(
     read = [step for each in _codes(code) for step in dis.get_instructions(each) if step.argval == number]
     if any(step.opname.startswith("LOAD") for step in read):
         return
+    if {"seed", "manual_seed"} & _names(one.code for one in functions):  # each sample has a seed of its own
+        return
     for library in ("numpy.random", "random", "torch"):
         seeds = next((f for f in start if _uses(f, library, {"seed", "manual_seed"})), None)
         draws = next((f for f in functions if _draws_from(f.function, library)), None)
@@ -268,20 +269,21 @@ def _seeded_alike(
 
 def _uses(function: FunctionType, library: str, words: set[str]) -> bool:
     """Whether a function names one of these functions of a library (`np.random.seed`)."""
-    steps = [step.argval for code in _codes(function.__code__) for step in dis.get_instructions(code)]
-    modules = _module_names(function, library)
-    for before, here, after in zip(steps, steps[1:], [*steps[2:], None], strict=False):
-        if library == "numpy.random" and before in _module_names(function, "numpy") and here == "random":
-            if after in words:
-                return True
-        elif before in modules and here in words:
+    steps = [step for code in _codes(function.__code__) for step in dis.get_instructions(code)]
+    modules, numpys = _module_names(function, library), _module_names(function, "numpy")
+    for place, step in enumerate(steps[:-1]):
+        if step.opname not in ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF"):
+            continue
+        after = [each.argval for each in steps[place + 1 : place + 3]]
+        if step.argval in modules and after[0] in words:
+            return True
+        if library == "numpy.random" and step.argval in numpys and after[0] == "random" and after[-1] in words:
             return True
     return False
 
 
 def _module_names(function: FunctionType, library: str) -> set[str]:
-    found = {n for n, value in _variables(function).items() if type(value) is ModuleType and value.__name__ == library}
-    return found - set(dir(builtins))
+    return {n for n, value in _variables(function).items() if type(value) is ModuleType and value.__name__ == library}
 
 
 TORCH_DRAWS = {
