@@ -19,7 +19,9 @@ from stethoscope.facts.flow import Backward, Kept, Softmax, Stream
 from stethoscope.facts.loss import LossCall as LossCall
 from stethoscope.facts.metrics import Comparison as Comparison
 from stethoscope.facts.norms import BatchNorm
+from stethoscope.facts.ranks import RankSummary as RankSummary
 from stethoscope.facts.samples import HeldOut, Samples, Tokens
+from stethoscope.facts.workers import WorkerDraws
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -436,16 +438,6 @@ class Telemetry:
 
 
 @dataclass(frozen=True)
-class RankSummary:
-    """What another process of a distributed run recorded."""
-
-    rank: int
-    steps: int = 0
-    last_loss: float = float("nan")
-    state: str = "finished"
-
-
-@dataclass(frozen=True)
 class History:
     """Everything that was heard of a run so far."""
 
@@ -468,6 +460,8 @@ class History:
     curves: tuple[Curve, ...] = ()
     validation: tuple[ValidationPass, ...] = ()
     streams: tuple[Stream, ...] = ()
+    worker_draws: tuple[WorkerDraws, ...] = ()
+    """Sources of random numbers that stand alike in all workers of a loader."""
     kept: tuple[Kept, ...] = ()
     softmaxes: tuple[Softmax, ...] = ()
     """In the graphs of the first training losses, at most 32."""
@@ -489,6 +483,8 @@ class History:
     telemetry: Telemetry = field(default_factory=Telemetry)
     birth: Birth | None = None
     sampling: Sampling = field(default_factory=Sampling)
+    process_group: int = 0
+    """Processes in torch.distributed's group, of which this is one; 0 when it was not set up."""
     ranks: tuple[RankSummary, ...] = ()
     framework: str = "torch"
     """`keras` when Keras's own loop and optimizers train, on its torch backend."""

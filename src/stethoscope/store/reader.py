@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stethoscope.core.errors import BadFile
+from stethoscope.facts.ranks import copy_of
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History, RankSummary
 from stethoscope.store.folder import FINDINGS, RECORD, database_name
@@ -131,7 +132,7 @@ def ranks_in(folder: Path) -> tuple[int, ...]:
 
 
 def _summary(folder: Path, rank: int) -> RankSummary:
-    """What another process did, in three numbers and a word."""
+    """What another process did, in three numbers, a word, and the size of its parameters."""
     heard = read_process(folder, rank)
     history = heard.history
     state = "finished" if history.finished else "running"
@@ -141,7 +142,7 @@ def _summary(folder: Path, rank: int) -> RankSummary:
         state = "lost"
     loss = history.curve("loss")
     last = float(loss.values[-1]) if loss is not None and loss.values.size else float("nan")
-    return RankSummary(rank, history.steps, last, state)
+    return RankSummary(rank, history.steps, last, state, copy_of(history))
 
 
 def _read_findings(file: Path, damage: list[str]) -> dict[str, Any] | None:

@@ -46,6 +46,7 @@ def history_of(
         curves=curves,
         validation=state.passes.facts(),
         streams=state.streams.facts(),
+        worker_draws=state.worker_draws,
         kept=state.kept.facts(),
         softmaxes=tuple(dict.fromkeys(state.softmaxes)),
         inputs=tuple(entry.fact(state.book.models[entry.model].first_layer) for entry in state.batches.inputs.values()),
@@ -59,6 +60,7 @@ def history_of(
         norms=state.looker.norms.facts(),
         birth=state.birth,
         sampling=_sampling(state),
+        process_group=state.process_group,
         framework=state.framework,
         fits=tuple(state.fits),
     )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from stethoscope.facts.flow import Softmax
 from stethoscope.facts.training import Birth, FitCall, Floats, History
+from stethoscope.facts.workers import WorkerDraws
 from stethoscope.observe.model.capture import Capture
 from stethoscope.observe.training.batches import BatchBook
 from stethoscope.observe.training.budget import Budget
@@ -73,6 +74,7 @@ class State:
         self.passes = PassBook()
         self.metrics = MetricEar(self)
         self.streams = StreamBook()
+        self.worker_draws: tuple[WorkerDraws, ...] = ()
         self.kept = KeptBook()
         self.cycles = CycleLog()
         self.reach = ReachBook(self.book)
@@ -82,6 +84,7 @@ class State:
         self.curves: dict[Any, GrowingCurve] = {}
         """By name; losses that are backpropagated by the number of the line that does so."""
         self.birth: Birth | None = None
+        self.process_group = 0
         self.framework = "torch"
         self.hears_keras = False
         """Whether Keras is loaded, and tapped."""

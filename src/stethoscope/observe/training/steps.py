@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, distributed
 
 from stethoscope.observe.training.forwards import ForwardEar
 from stethoscope.observe.training.loss_calls import LossEar
@@ -321,6 +321,8 @@ class StepEar:
         if self.state.attentive:
             self.state.cycles.close()
             self.state.streams.close_step(step)
+            if distributed.is_available() and distributed.is_initialized():
+                self.state.process_group = distributed.get_world_size()
             self.state.reach.start_over()
             self._losses.close_step()
             if step >= WATCHED_STEPS and not self.state.looking:

@@ -15,6 +15,7 @@ from stethoscope.facts.training import History
 from stethoscope.observe.training.session import Session
 from stethoscope.observe.training.sites import called_from_keras, spot
 from stethoscope.observe.training.state import State
+from stethoscope.observe.training.workers import draws_of
 
 UNSET_SEED = 67280421310721
 """The seed that torch starts with when nobody sets one (`default_rng_seed_val` in ATen)."""
@@ -35,11 +36,15 @@ class LoaderTap:
         original = DataLoader.__iter__
         guard = session.state.guard("data loaders")
         note, begins = guard(self._iterated), guard(functools.partial(_begins, session.state))
+        workers = session.state.guard("workers of data loaders")(
+            functools.partial(_workers, session.state, weakref.WeakSet())
+        )
 
         @functools.wraps(original)
         def tapped(loader: Any) -> Any:
             note(loader)
             begins(loader)
+            workers(loader)
             return original(loader)
 
         self._original, self._tapped = original, tapped
@@ -78,6 +83,13 @@ def _begins(state: State, loader: Any) -> None:
     """A loader begins: what becomes of its first batches is worth a look."""
     if state.streams.begins(loader.dataset, spot(3), _shuffles(loader)):
         state.attend()
+
+
+def _workers(state: State, known: weakref.WeakSet[Any], loader: Any) -> None:
+    """The first time that a loader begins: do its workers draw the same random numbers?"""
+    if loader not in known and len(state.worker_draws) < MOST_LOADERS:
+        known.add(loader)
+        state.worker_draws += draws_of(loader, state.streams.now, spot(3))
 
 
 def models_of(session: Session) -> tuple[dict[str, Any], ...]:

@@ -1,0 +1,62 @@
+"""What the processes of a distributed run recorded, as far as one is compared with another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from stethoscope.facts.training import History
+
+
+def _no_table() -> NDArray[np.float32]:
+    return np.zeros((0, 0), np.float32)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The trained parameters of one process at its looks."""
+
+    names: tuple[str, ...] = ()
+    shapes: tuple[tuple[int, ...], ...] = ()
+    optimizers: tuple[str, ...] = ()
+    """Class and first settings of each, as text."""
+    steps: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(looks,)"""
+    weight_rms: NDArray[np.float32] = field(default_factory=_no_table)
+    """(looks, parameters): of sampled elements, the same ones in each process."""
+    gradient_rms: NDArray[np.float32] = field(default_factory=_no_table)
+    """(looks, parameters): likewise."""
+
+
+@dataclass(frozen=True)
+class RankSummary:
+    """What another process of a distributed run recorded."""
+
+    rank: int
+    steps: int = 0
+    last_loss: float = float("nan")
+    state: str = "finished"
+    copy: Copy = field(default_factory=Copy, compare=False, repr=False)
+    """Its parameters, to be compared with those of process 0."""
+
+
+def copy_of(history: History) -> Copy:
+    """The parameters that an optimizer holds and that trained, as this process saw them."""
+    table = history.telemetry
+    inside = range(min(len(history.parameters), table.parameters.shape[1]))
+    held = [n for n in inside if history.parameters[n].optimizer >= 0 and history.parameters[n].trainable]
+    return Copy(
+        tuple(history.parameters[n].name for n in held),
+        tuple(history.parameters[n].shape for n in held),
+        tuple(
+            f"{optimizer.kind} {sorted(optimizer.groups[0].items()) if optimizer.groups else ''}"
+            for optimizer in history.optimizers
+        ),
+        table.steps,
+        table.parameter("weight_rms")[:, held],
+        table.parameter("gradient_rms")[:, held],
+    )
