@@ -18,6 +18,9 @@ from collection import Program
 from stethoscope.rules import all_rules
 
 PATIENCE_S = 300
+TORCHRUN = "# torchrun --nproc_per_node 2"
+"""Begins a program that runs in two processes."""
+LAUNCH = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 CURED = ("cured", "helped")
 TREATED = {rule.name for rule in all_rules() if rule.treatments}
 """Rules whose findings can be tried on copies."""
@@ -115,7 +118,8 @@ def listen(program: Program, seed: int, keep: Path | None = None) -> Heard:
         script.write_text(program.text(seed), "utf-8")
         report = Path(folder) / "findings.json"
         environment = {**os.environ, "SEED": str(seed), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "stethoscope", "run", "--json", str(report), script.name]
+        launch = ["-m", *LAUNCH] if program.text(seed).startswith(TORCHRUN) else []
+        command = [sys.executable, *launch, "-m", "stethoscope", "run", "--json", str(report), script.name]
         try:
             ended = subprocess.run(
                 command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S
