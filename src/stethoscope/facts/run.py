@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+RING_FORMAT = 1
+"""Of the file that holds a run's captured steps; raised when it is written in another way."""
+RING_OUTLINE = "ring"
+"""The entry of that file's metadata that says what its tensors are, as JSON."""
+
 
 @dataclass(frozen=True)
 class RunRecord:

@@ -7,12 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from stethoscope.core.errors import BadFile, MissingPiece
-from stethoscope.facts.run import RunRecord
+from stethoscope.facts.run import RING_FORMAT, RING_OUTLINE, RunRecord
 from stethoscope.store.folder import RING
-
-FORMAT = 1
-OUTLINE = "ring"
-"""Key of the outline in the file's metadata."""
 
 
 def read_outline(folder: Path, record: RunRecord) -> dict[str, Any]:
@@ -26,10 +22,10 @@ def read_outline(folder: Path, record: RunRecord) -> dict[str, Any]:
         raise MissingPiece("proving needs safetensors; install it with `pip install safetensors`") from error
     try:
         with safe_open(file, framework="numpy") as opened:
-            outline: dict[str, Any] = json.loads((opened.metadata() or {})[OUTLINE])
+            outline: dict[str, Any] = json.loads((opened.metadata() or {})[RING_OUTLINE])
     except (OSError, SafetensorError, ValueError, KeyError) as error:
         raise BadFile(f"{file} is damaged ({error}): put back a copy, or record the run again") from error
-    if outline.get("format") != FORMAT:
+    if outline.get("format") != RING_FORMAT:
         raise BadFile(f"{file} was written by another version of stethoscope: record the run again")
     return outline
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stethoscope.facts.run import RING_FORMAT, RING_OUTLINE
 from stethoscope.observe.model.capture import Capture
 from stethoscope.observe.model.ingredients import OWN_LOSS, Pass, Step, View
 from stethoscope.observe.model.keras_copy import KerasSteps
@@ -24,7 +25,6 @@ from stethoscope.observe.model.values import CannotKeep, Packer, unpacked
 from stethoscope.observe.sources import sources_of
 from stethoscope.observe.training.losses import FUNCTIONS
 from stethoscope.observe.training.state import State
-from stethoscope.store.ring import FORMAT, OUTLINE
 
 OF_LOOP = ("clears", "clears_before_step", "backpropagates", "takes_steps", "clip", "rates")
 """What a recipe holds beside its steps before anything is changed in it."""
@@ -53,7 +53,7 @@ class Ring:
         from safetensors.torch import save_file
 
         try:
-            save_file(_apart(self.tensors), path, {OUTLINE: json.dumps(self.outline, allow_nan=False)})
+            save_file(_apart(self.tensors), path, {RING_OUTLINE: json.dumps(self.outline, allow_nan=False)})
         except SafetensorError as error:  # a disk that is full, for one
             raise OSError(str(error)) from error
 
@@ -81,7 +81,7 @@ def ring_of(state: State, *, chance: float, rates: Sequence[float], script: str,
         raise CannotKeep("steps of Keras models are not written down")
     packer = Packer(next(model.parameters()).device)
     outline = {
-        "format": FORMAT,
+        "format": RING_FORMAT,
         "code": sources_of(model, script, began_at),
         "seconds": round(capture.copied_when - began, 1),
         "copied_at": capture.copied_at,
