@@ -85,7 +85,7 @@ def main() -> int:
     wrong = print_rules(heard, options.seeds) + print_pairs(heard) + print_healthy(heard)
     whole = options.what == options.half == "all" and not options.only
     if where := options.page or (PAGE if whole else None):
-        where.write_text(page(heard, options.seeds), "utf-8")
+        where.write_text(page(heard), "utf-8")
     return min(wrong, 1)
 
 
@@ -161,21 +161,27 @@ def _print_totals(judged: Sequence[Judged]) -> None:
         print(f"{name}: {report.total(judged, measure)}")
 
 
-def page(heard: Heard, seeds: int) -> str:
+def _seeds(judged: Sequence[Judged]) -> str:
+    counts = sorted({len(each.faulty.heard) for each in judged})
+    return "1 seed" if counts == [1] else f"{' or '.join(map(str, counts))} seeds"
+
+
+def page(heard: Heard) -> str:
     """The figures as a page; single programs only of the half to develop with."""
     parts = [
         "# The zoo",
         "",
-        f"Made by `python zoo/run.py`, {seeds} seed{'s' * (seeds != 1)} each. A pair is a faulty",
-        "program and its repaired twin (`zoo/programs/pairs`); that its fault hurts is checked without us. A hash of",
-        "the file's name parts the pairs: one half to develop with, the other to report from.",
-        "A cause counts as first when the first finding is an accepted name of the fault or folds one. Intervals are",
-        "Wilson's at 95 %, over runs; the runs of one program are alike, so the true intervals are wider.",
+        "Made by `python zoo/run.py`. A pair is a faulty program and its repaired twin (`zoo/programs/pairs`); that",
+        "its fault hurts is checked without us. A hash of the file's name parts the pairs: one half to develop with,",
+        "the other to report from.",
+        "A cause counts as first when the first finding is an accepted name of the fault or folds one, and is an error",
+        "or a warning. Intervals are Wilson's at 95 %, over runs; the runs of one program are alike, so the true",
+        "intervals are wider.",
     ]
     for half in ("report", "develop"):
         judged = report.of_half(heard.pairs, half)
         if judged:
-            parts += ["", f"## Pairs, half to {half}", "", f"{len(judged)} pairs.", ""]
+            parts += ["", f"## Pairs, half to {half}", "", f"{len(judged)} pairs, {_seeds(judged)} each.", ""]
             parts += [f"- {name}: {report.total(judged, measure)}" for name, measure in MEASURES]
             parts += ["", report.markdown(report.RULE_HEAD, report.rule_rows(judged))]
     develop = report.of_half(heard.pairs, "develop")
