@@ -27,7 +27,7 @@ def test_looks_after_the_opening_cost_what_the_budget_allows(step_s: float, look
 
     late = [look for look in looks if look > LAST_OPENING_STEP]
     share = len(late) * look_s / ((steps - LAST_OPENING_STEP) * step_s)
-    assert share == pytest.approx(0.01, rel=0.4)
+    assert share == pytest.approx(SHARE_FOR_LOOKS * 0.01, rel=0.4)
 
 
 def test_the_first_steps_are_all_looked_at() -> None:
