@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from stethoscope.observe.training.budget import ANOMALY_LOOKS, DENSE_START, LAST_OPENING_STEP, Budget
+from stethoscope.observe.training.budget import (
+    ANOMALY_LOOKS,
+    DENSE_START,
+    LAST_OPENING_STEP,
+    SHARE_FOR_LOOKS,
+    Budget,
+)
 from stethoscope.observe.training.verdicts import Verdicts
 
 
