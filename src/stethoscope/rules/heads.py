@@ -30,7 +30,6 @@ FOLLOWS = (
     "no-gain-over-baseline",
     "saturated-activations",
     "too-few-epochs",
-    "underfitting",
     "unnormalized-target",
 )
 """What a head that does not fit its loss looks like from outside."""

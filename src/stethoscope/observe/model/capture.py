@@ -37,8 +37,8 @@ from stethoscope.observe.training.handwritten import HandWritten
 from stethoscope.observe.training.keras_layers import is_keras
 
 MOST_STEPS = 16
-MOST_BYTES = 64 << 20
-"""For all batches together."""
+MOST_BYTES = 16 << 20
+"""For all batches together: with the copy of a small model and our own code, less than 50 MB."""
 MOST_MODEL_BYTES = 200 << 20
 MOST_PASSES = 16
 """Forward passes that may belong to one step; more are no accumulation."""
@@ -132,7 +132,7 @@ class Capture:
             self._closure_calls += 1
             self.copy_originals(entry, self._closure_of, optimizers, number)
         size = sum(t.numel() * t.element_size() for _, t in tensors_in((args, kwargs)))
-        if size > MOST_BYTES // 4:
+        if size > MOST_BYTES // 2:  # of fewer than two nothing can be learned
             raise CannotCapture(f"a batch takes {size >> 20} MB, more than is copied")
         self._output = None
         self._is_inside = True

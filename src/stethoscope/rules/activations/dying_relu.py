@@ -61,7 +61,6 @@ class DyingRelu(Rule):
     severity = Severity.ERROR
     explains = (
         "collapsed-predictions",
-        "underfitting",
         "loss-not-decreasing",
         "too-few-epochs",
         "frozen-parameters",

@@ -56,7 +56,6 @@ class SaturatingActivationStack(Rule):
     treatments = (Rectify(),)
     explains = (
         "saturated-activations",
-        "underfitting",
         "vanishing-gradients",
         "loss-not-decreasing",
         "collapsed-predictions",

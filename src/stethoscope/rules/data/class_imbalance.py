@@ -38,7 +38,6 @@ class ClassImbalance(Rule):
     severity = Severity.WARNING
     explains = (
         "collapsed-predictions",
-        "underfitting",
         "learning-rate-too-low",
         "no-gain-over-baseline",
         "loss-not-decreasing",

@@ -49,7 +49,6 @@ class UnnormalizedInput(Rule):
     severity = Severity.ERROR
     explains = (
         "collapsed-predictions",
-        "underfitting",
         "dying-relu",
         "exploding-gradients",
         "learning-rate-too-high",

@@ -87,7 +87,6 @@ class UnshuffledData(Rule):
     severity = Severity.WARNING
     explains = (
         "collapsed-predictions",
-        "underfitting",
         "learning-rate-too-high",
         "learning-rate-too-low",
         "overfitting",

@@ -42,7 +42,6 @@ class ExplodingGradients(Rule):
     treatments = (Clip(1.0),)
     explains = (
         "collapsed-predictions",
-        "underfitting",
         "dying-relu",
         "loss-not-finite",
         "numerical-instability",

@@ -82,7 +82,6 @@ class NumericalInstability(Rule):
 
     explains = (
         "dying-relu",
-        "underfitting",
         "exploding-gradients",
         "loss-not-finite",
         "loss-not-decreasing",

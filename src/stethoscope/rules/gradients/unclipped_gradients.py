@@ -72,7 +72,6 @@ class UnclippedGradients(Rule):
     )
     explains = (
         "dying-relu",
-        "underfitting",
         "exploding-gradients",
         "learning-rate-too-high",
         "loss-not-decreasing",

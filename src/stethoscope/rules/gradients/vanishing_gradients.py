@@ -10,7 +10,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Kind, Plot, 
 from stethoscope.core.rule import Bug, Limit, Rule
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History
-from stethoscope.facts.weights import Numbers, gradients_by_depth
+from stethoscope.facts.weights import Numbers, gradients_by_depth, middle
 from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence, times
 from stethoscope.rules.sites import code, place_at
@@ -44,7 +44,6 @@ class VanishingGradients(Rule):
     kind = Kind.SYMPTOM
     explains = (
         "collapsed-predictions",
-        "underfitting",
         "loss-not-decreasing",
         "too-few-epochs",
         "no-gain-over-baseline",
@@ -179,7 +178,7 @@ def _rank_correlation(sizes: Numbers) -> float:
 def _on_the_trunk(seen: History, weights: list[int], sizes: Numbers) -> tuple[list[int], Numbers]:
     """Without the weights of side branches, past which the gradient goes: those to whose outputs hardly any comes,
     though layers that were called before get plenty. Queries and keys of a new attention layer are such."""
-    arriving = np.nan_to_num(np.median(seen.telemetry.layer("gradient_rms").astype(np.float64), axis=0))
+    arriving = np.nan_to_num(middle(seen.telemetry.layer("gradient_rms").astype(np.float64)))
     layers = [seen.layers[seen.parameters[index].layer] for index in weights]
     stays = []
     for place, layer in enumerate(layers):

@@ -37,7 +37,6 @@ class GradientsClearedBeforeStep(Rule):
 
     explains = (
         "collapsed-predictions",
-        "underfitting",
         "learning-rate-too-low",
         "vanishing-gradients",
         "loss-not-decreasing",

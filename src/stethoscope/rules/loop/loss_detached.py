@@ -70,7 +70,6 @@ class LossDetached(Rule):
 
     explains = (
         "learning-rate-too-low",
-        "underfitting",
         "missing-backward",
         "vanishing-gradients",
         "loss-not-decreasing",

@@ -36,7 +36,6 @@ class MissingBackward(Rule):
 
     explains = (
         "collapsed-predictions",
-        "underfitting",
         "learning-rate-too-low",
         "frozen-parameters",
         "no-gain-over-baseline",

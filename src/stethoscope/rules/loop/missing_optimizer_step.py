@@ -38,7 +38,6 @@ class MissingOptimizerStep(Rule):
 
     explains = (
         "collapsed-predictions",
-        "underfitting",
         "learning-rate-too-low",
         "loss-not-decreasing",
         "frozen-parameters",

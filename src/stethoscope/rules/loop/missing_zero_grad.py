@@ -39,7 +39,6 @@ class MissingZeroGrad(Rule):
 
     explains = (
         "collapsed-predictions",
-        "underfitting",
         "dying-relu",
         "exploding-gradients",
         "learning-rate-too-high",

@@ -88,7 +88,6 @@ class ParametersNotInOptimizer(Rule):
 
     explains = (
         "collapsed-predictions",
-        "underfitting",
         "learning-rate-too-low",
         "loss-not-decreasing",
         "too-few-epochs",

@@ -47,7 +47,6 @@ class TrainingInEvalMode(Rule):
 
     explains = (
         "collapsed-predictions",
-        "underfitting",
         "dying-relu",
         "exploding-gradients",
         "learning-rate-too-high",

@@ -76,7 +76,7 @@ class LossTermsImbalanced(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("loss-not-decreasing", "underfitting")
+    explains = ("loss-not-decreasing",)
     reads = ("losses",)
 
     share = Limit(

@@ -69,7 +69,6 @@ class RegularizationDominatesLoss(Rule):
     treatments = (NoWeightDecay(),)
     explains = (
         "dying-relu",
-        "underfitting",
         "learning-rate-too-high",
         "learning-rate-too-low",
         "loss-not-decreasing",

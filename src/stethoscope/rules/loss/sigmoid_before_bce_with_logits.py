@@ -51,7 +51,6 @@ class SigmoidBeforeBceWithLogits(Rule):
 
     explains = (
         "collapsed-predictions",
-        "underfitting",
         "learning-rate-too-low",
         "vanishing-gradients",
         "loss-not-decreasing",

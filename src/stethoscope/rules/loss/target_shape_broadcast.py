@@ -45,7 +45,6 @@ class TargetShapeBroadcast(Rule):
 
     explains = (
         "collapsed-predictions",
-        "underfitting",
         "learning-rate-too-low",
         "overfitting",
         "loss-not-decreasing",

@@ -59,7 +59,6 @@ class GradientClippingTooTight(Rule):
     treatments = (Clip(None),)
     explains = (
         "learning-rate-too-low",
-        "underfitting",
         "loss-not-decreasing",
         "too-few-epochs",
         "collapsed-predictions",

@@ -83,7 +83,6 @@ class LearningRateDecayedAway(Rule):
     treatments = (HoldLearningRate(),)
     explains = (
         "learning-rate-too-low",
-        "underfitting",
         "loss-not-decreasing",
         "too-few-epochs",
         "frozen-parameters",

@@ -65,7 +65,6 @@ class LearningRateTooHigh(Rule):
     severity = Severity.ERROR
     explains = (
         "collapsed-predictions",
-        "underfitting",
         "dying-relu",
         "exploding-gradients",
         "loss-not-finite",

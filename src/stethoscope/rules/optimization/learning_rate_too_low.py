@@ -55,7 +55,6 @@ class LearningRateTooLow(Rule):
 
     explains = (
         "collapsed-predictions",
-        "underfitting",
         "loss-not-decreasing",
         "too-few-epochs",
         "no-gain-over-baseline",

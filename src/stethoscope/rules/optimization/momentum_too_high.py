@@ -57,7 +57,6 @@ class MomentumTooHigh(Rule):
     treatments = (NoMomentum(),)
     explains = (
         "dying-relu",
-        "underfitting",
         "exploding-gradients",
         "learning-rate-too-high",
         "loss-not-decreasing",

@@ -81,7 +81,6 @@ class SchedulerBeforeOptimizer(Rule):
     treatments = (HoldLearningRate(),)
     explains = (
         "learning-rate-decayed-away",
-        "underfitting",
         "learning-rate-too-low",
         "loss-not-decreasing",
         "too-few-epochs",

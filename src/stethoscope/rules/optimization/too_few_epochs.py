@@ -73,7 +73,7 @@ class TooFewEpochs(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("loss-not-decreasing", "underfitting")
+    explains = ("loss-not-decreasing",)
     reads = ("losses", "updates")
 
     fewest_steps = Limit(40, unit="steps", why="thirds of a dozen values are too noisy to lay side by side")

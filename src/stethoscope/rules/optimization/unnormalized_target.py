@@ -58,7 +58,6 @@ class UnnormalizedTarget(Rule):
     treatments = (StandardizeTargets(),)
     explains = (
         "dying-relu",
-        "underfitting",
         "exploding-gradients",
         "learning-rate-too-high",
         "learning-rate-too-low",

@@ -54,7 +54,6 @@ class WeightDecayTooStrong(Rule):
     treatments = (NoWeightDecay(),)
     explains = (
         "dying-relu",
-        "underfitting",
         "learning-rate-too-high",
         "learning-rate-too-low",
         "loss-not-decreasing",

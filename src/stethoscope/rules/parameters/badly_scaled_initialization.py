@@ -83,7 +83,6 @@ class BadlyScaledInitialization(Rule):
     treatments = (Reinitialize(),)
     explains = (
         "dying-relu",
-        "underfitting",
         "exploding-gradients",
         "learning-rate-too-high",
         "loss-not-finite",

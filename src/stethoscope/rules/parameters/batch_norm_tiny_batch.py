@@ -60,7 +60,6 @@ class BatchNormTinyBatch(Rule):
     severity = Severity.WARNING
     explains = (
         "batch-norm-statistics-unsettled",
-        "underfitting",
         "learning-rate-too-high",
         "train-eval-mismatch",
         "loss-oscillating",

@@ -57,7 +57,6 @@ class DisconnectedParameters(Rule):
 
     explains = (
         "frozen-parameters",
-        "underfitting",
         "learning-rate-too-low",
         "loss-not-decreasing",
         "collapsed-predictions",

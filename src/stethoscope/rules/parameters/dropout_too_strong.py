@@ -77,7 +77,6 @@ class DropoutTooStrong(Rule):
     treatments = (NoDropout(),)
     explains = (
         "learning-rate-too-high",
-        "underfitting",
         "learning-rate-too-low",
         "loss-not-decreasing",
         "collapsed-predictions",

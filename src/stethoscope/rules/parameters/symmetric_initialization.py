@@ -60,7 +60,6 @@ class SymmetricInitialization(Rule):
     treatments = (Reinitialize(),)
     explains = (
         "dying-relu",
-        "underfitting",
         "learning-rate-too-high",
         "learning-rate-too-low",
         "vanishing-gradients",
