@@ -43,6 +43,7 @@ from stethoscope.core.treatment import (
     Treatment,
 )
 from stethoscope.diagnose.verdict import verdict_of
+from stethoscope.observe.model.calls import Rewriting, off_the_batch
 from stethoscope.observe.model.lab import lab_of
 
 Batch = tuple[Tensor, Tensor]
@@ -264,6 +265,12 @@ def test_a_softmax_over_the_batch_inside_of_the_model_is_turned(trained: Any) ->
     model = Gated()
     run = trained(model, sgd(model, 0.1))
     assert run.lab((SoftmaxOverClasses(),), False).why_not == ""
+    x = torch.randn(4, 3)
+    over_classes, over_samples = torch.softmax(x, -1), torch.softmax(x, 0)
+    with Rewriting(off_the_batch(("softmax",))):
+        assert torch.equal(torch.softmax(x, 0), over_classes)
+        assert torch.equal(x.softmax(dim=-1), over_classes)
+    assert not torch.equal(over_samples, over_classes)
     model = mlp()
     assert "no softmax over the samples" in trained(model, sgd(model)).why_not(SoftmaxOverClasses())
 
