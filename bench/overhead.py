@@ -13,6 +13,8 @@ it. Stethoscope is timed after its opening, the first fifty steps or more, in wh
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import random
 import subprocess
 import sys
@@ -59,7 +61,7 @@ def main() -> None:
     torch.set_num_threads(1)
     random.seed(0)
     if options.memory_of:
-        print(peak_memory_mb(*options.memory_of))
+        print(*memory_mb(*options.memory_of))
         return
     names = [options.only] if options.only else list(WORKLOADS)
     present = [one for one in listeners() if not one.is_missing]
@@ -129,23 +131,29 @@ def ratios(times: list[Timed], clock: str) -> tuple[float, float, float]:
 
 
 def print_memory(names: list[str]) -> None:
-    """Peak memory beyond that of the bare loop, each in a process of its own."""
-    print("### Peak memory beyond that of the bare loop, MB\n")
+    """Memory beyond that of the bare loop, each in a process of its own: held at the end, and at the peak."""
+    print("### Memory beyond that of the bare loop, MB: held (peak)\n")
     watched = [one.name for one in listeners() if isinstance(one, Stethoscope)]
     print(f"| | {' | '.join(watched)} |\n|---|{'--:|' * len(watched)}")
     for name in names:
-        bare, *peaks = (_in_own_process(name, listener) for listener in ("nothing", *watched))
-        print(f"| {name} | {' | '.join(f'{peak - bare:.1f}' for peak in peaks)} |", flush=True)
+        bare, *others = (_in_own_process(name, listener) for listener in ("nothing", *watched))
+        cells = (f"{held - bare[0]:.1f} ({peak - bare[1]:.1f})" for held, peak in others)
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
     print()
 
 
-def _in_own_process(name: str, listener: str) -> float:
+def _in_own_process(name: str, listener: str) -> tuple[float, float]:
     command = [sys.executable, __file__, "--memory-of", name, listener]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    held, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return float(held), float(peak)
 
 
-def peak_memory_mb(name: str, listener_name: str) -> float:
-    """Largest resident memory of this process after some seconds of training. Linux only: other systems differ."""
+def memory_mb(name: str, listener_name: str) -> tuple[float, float]:
+    """Resident memory of this process after some seconds of training, and at its peak. Linux with glibc only.
+
+    Held is what is left when the C library has given back what is free: between the buffers of a large model it keeps
+    half as much again as is in use, more or less of it by chance.
+    """
     listener = next(one for one in listeners() if one.name == listener_name)
     work = workload(name)
     with listener.on(work) as after_step:
@@ -153,9 +161,16 @@ def peak_memory_mb(name: str, listener_name: str) -> float:
         while time.perf_counter() - began < MEMORY_STEPS_S:
             after_step(step, work.step())
             step += 1
+        peak = _resident_mb("VmHWM")
+        gc.collect()
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        return _resident_mb("VmRSS"), peak
+
+
+def _resident_mb(which: str) -> float:
     status = Path("/proc/self/status").read_text()
-    (peak,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(peak) / 1e3
+    (size,) = (line.split()[1] for line in status.splitlines() if line.startswith(which))
+    return int(size) / 1e3
 
 
 def print_compiled(names: list[str], rounds: int, seconds: float) -> None:

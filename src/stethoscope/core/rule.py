@@ -7,7 +7,7 @@ twice: see `stethoscope/rules/loop/missing_zero_grad.py` for a whole one.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
@@ -76,6 +76,16 @@ class Bug:
         return "\n".join(lines) + "\n"
 
 
+class Examples:
+    """Named facts beside a rule, made when they are asked for: thousands of numbers that a run has no use for."""
+
+    def __init__(self, make: Callable[[], Mapping[str, Any]]) -> None:
+        self._make = make
+
+    def __get__(self, rule: Rule | None, owner: type) -> Mapping[str, Any]:
+        return self._make()
+
+
 class Rule:
     """One thing that can be wrong. Subclass it in a file of its own under `stethoscope/rules/<subject>/`."""
 
@@ -91,9 +101,9 @@ class Rule:
     """Parts of the history that it needs (`stethoscope.facts.training.PARTS`); the collector gathers no more."""
     treatments: ClassVar[tuple[Treatment, ...]] = ()
     """What is tried on a copy of the run to prove a finding, one after the other until something cures."""
-    bad: ClassVar[Mapping[str, Any]] = {}
+    bad: ClassVar[Examples] = Examples(dict)
     """Named facts on which it must speak."""
-    good: ClassVar[Mapping[str, Any]] = {}
+    good: ClassVar[Examples] = Examples(dict)
     """Named facts on which it must be silent."""
     bug: ClassVar[Bug]
 

@@ -1,6 +1,6 @@
 """Small made-up histories, for the examples that stand beside each rule.
 
-What is equal is shared: the examples of all rules are made whenever the rules are loaded, beside the user's model.
+What is equal is shared.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, Plot, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Reinitialize, ReviveUnits, ScaleLearningRate
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, Layer, Units
@@ -35,6 +35,11 @@ class Silence:
         shares = self.units.silent[: self.window + 1] / max(1, self.units.num_units)
         livelier = np.flatnonzero(shares < 0.9 * self.share)
         return int(livelier[-1]) + 1 if livelier.size else 0
+
+
+_layers = run(flat(2.31))
+_lively = Units(1, 64, np.array([20, 90, 199]), np.array([1024, 1024, 800]), np.array([0, 3, 4]))
+_dead = replace(_lively, silent=np.array([0, 60, 62]))
 
 
 class DyingRelu(Rule):
@@ -148,31 +153,32 @@ class DyingRelu(Rule):
             evidence.append(Evidence("rectified layers in that state", len(dead), 0))
         return evidence
 
-    _layers = run(flat(2.31))
-    _lively = Units(1, 64, np.array([20, 90, 199]), np.array([1024, 1024, 800]), np.array([0, 3, 4]))
-    _dead = replace(_lively, silent=np.array([0, 60, 62]))
-    bad = {
-        "most units die between steps 20 and 90": replace(_layers, units=(_dead,)),
-        "a share next to the limit": replace(_layers, units=(replace(_lively, silent=np.array([46, 46, 46])),)),
-        "a whole layer, from the start": replace(_layers, units=(replace(_lively, silent=np.array([64, 64, 64])),)),
-        "255 rows in the last window": replace(
-            _layers, units=(replace(_dead, rows=np.array([255, 255, 255]), silent=np.array([0, 0, 64])),)
-        ),
-        "nearly all, in a run that learns": replace(run(falling(2.3, 0.1)), units=(_dead,)),
-        "a note next to the limit": replace(
-            run(falling(2.3, 0.1)), units=(replace(_lively, silent=np.array([0, 58, 58])),)
-        ),
-        "two layers": replace(_layers, units=(replace(_dead, layer=2), _dead)),
-    }
-    good = {
-        "a few silent units": replace(_layers, units=(_lively,)),
-        "a share just below the limit": replace(_layers, units=(replace(_lively, silent=np.array([44, 44, 44])),)),
-        "sparse, and learning well": replace(
-            run(falling(2.3, 0.1)), units=(replace(_lively, silent=np.array([40, 50, 57])),)
-        ),
-        "silent in 245 rows only": replace(_layers, units=(replace(_dead, rows=np.array([245, 245, 245])),)),
-        "too short to say": replace(run(flat(2.31, 12)), units=(_dead,)),
-    }
+    bad = Examples(
+        lambda: {
+            "most units die between steps 20 and 90": replace(_layers, units=(_dead,)),
+            "a share next to the limit": replace(_layers, units=(replace(_lively, silent=np.array([46, 46, 46])),)),
+            "a whole layer, from the start": replace(_layers, units=(replace(_lively, silent=np.array([64, 64, 64])),)),
+            "255 rows in the last window": replace(
+                _layers, units=(replace(_dead, rows=np.array([255, 255, 255]), silent=np.array([0, 0, 64])),)
+            ),
+            "nearly all, in a run that learns": replace(run(falling(2.3, 0.1)), units=(_dead,)),
+            "a note next to the limit": replace(
+                run(falling(2.3, 0.1)), units=(replace(_lively, silent=np.array([0, 58, 58])),)
+            ),
+            "two layers": replace(_layers, units=(replace(_dead, layer=2), _dead)),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "a few silent units": replace(_layers, units=(_lively,)),
+            "a share just below the limit": replace(_layers, units=(replace(_lively, silent=np.array([44, 44, 44])),)),
+            "sparse, and learning well": replace(
+                run(falling(2.3, 0.1)), units=(replace(_lively, silent=np.array([40, 50, 57])),)
+            ),
+            "silent in 245 rows only": replace(_layers, units=(replace(_dead, rows=np.array([245, 245, 245])),)),
+            "too short to say": replace(run(flat(2.31, 12)), units=(_dead,)),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, Plot, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import LAYER_STATISTICS, History
 from stethoscope.facts.weights import middle, weights_by_depth
@@ -120,19 +120,23 @@ class SaturatedActivations(Rule):
             unless=f"the {kind} is a gate that is meant to be shut.",
         )
 
-    bad = {
-        "saturated from the start": _run(flat(2.31), 0.9),
-        "a share next to the limit": _run(flat(2.31), 0.61),
-        "driven there": _run(flat(2.31), *np.linspace(0, 0.95, 8), *[0.95] * 4, kind="sigmoid"),
-        "learns a little": _run(falling(2.31, 1.9), 0.9),
-    }
-    good = {
-        "learns well": _run(falling(2.31, 0.2), 0.9),
-        "a share just below the limit": _run(flat(2.31), 0.59),
-        "the last layer is sure": _run(flat(2.31), 0.9, at=3, kind="sigmoid"),
-        "left its limits": _run(flat(2.31), *[0.9] * 6, *[0.1] * 6),
-        "too short to say": _run(flat(2.31, 12), 0.9),
-    }
+    bad = Examples(
+        lambda: {
+            "saturated from the start": _run(flat(2.31), 0.9),
+            "a share next to the limit": _run(flat(2.31), 0.61),
+            "driven there": _run(flat(2.31), *np.linspace(0, 0.95, 8), *[0.95] * 4, kind="sigmoid"),
+            "learns a little": _run(falling(2.31, 1.9), 0.9),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "learns well": _run(falling(2.31, 0.2), 0.9),
+            "a share just below the limit": _run(flat(2.31), 0.59),
+            "the last layer is sure": _run(flat(2.31), 0.9, at=3, kind="sigmoid"),
+            "left its limits": _run(flat(2.31), *[0.9] * 6, *[0.1] * 6),
+            "too short to say": _run(flat(2.31, 12), 0.9),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Rectify
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.signal import SQUASHING, Chain, chain_of
@@ -33,6 +33,9 @@ def _run(
         for i, layer in enumerate(seen.layers)
     )
     return replace(seen, layers=named, telemetry=replace(seen.telemetry, layers=layers, parameters=parameters))
+
+
+_five = (1e-7, 1e-6, 1e-5, 1e-4, 5e-3)
 
 
 class SaturatingActivationStack(Rule):
@@ -132,27 +135,30 @@ class SaturatingActivationStack(Rule):
             ],
         )
 
-    _five = (1e-7, 1e-6, 1e-5, 1e-4, 5e-3)
-    bad = {
-        "four sigmoids": _run(flat(2.31), _five),
-        "three sigmoids, a ratio next to the limit": _run(flat(2.31), (4.9e-5, 1e-4, 1e-3, 5e-3)),
-        "learns late and little": _run(falling(2.31, 2.0), _five),
-        "tanhs at a usual scale": _run(flat(2.31), (1e-5, 3e-5, 1e-4, 1e-3, 5e-3), "tanh"),
-        "tanhs at a small scale, next to the limit": _run(flat(2.31), _five, "tanh", 0.31),
-        "sigmoids at a large scale, next to the limit": _run(flat(2.31), _five, gain=2.9),
-        "sigmoids at a tiny scale": _run(flat(2.31), _five, gain=0.1),
-    }
-    good = {
-        "a stack that learns well": _run(falling(2.31, 0.3), _five),
-        "a ratio just above the limit": _run(flat(2.31), (5.1e-5, 1e-4, 1e-3, 5e-3)),
-        "two sigmoids": _run(flat(2.31), (1e-5, 1e-4, 5e-3)),
-        "two sigmoids among rectified layers": _run(flat(2.31), _five, squashed=2),
-        "tanhs at a tiny scale: the weights are at fault": _run(flat(2.31), _five, "tanh", 0.29),
-        "weights so large that they saturate anything": _run(flat(2.31), _five, gain=3.1),
-        "weights four times as large, at another count of layers": _run(flat(2.31), _five[1:], gain=4.0),
-        "rectified layers": _run(flat(2.31), _five, "relu"),
-        "too short to say": _run(flat(2.31, 12), _five),
-    }
+    bad = Examples(
+        lambda: {
+            "four sigmoids": _run(flat(2.31), _five),
+            "three sigmoids, a ratio next to the limit": _run(flat(2.31), (4.9e-5, 1e-4, 1e-3, 5e-3)),
+            "learns late and little": _run(falling(2.31, 2.0), _five),
+            "tanhs at a usual scale": _run(flat(2.31), (1e-5, 3e-5, 1e-4, 1e-3, 5e-3), "tanh"),
+            "tanhs at a small scale, next to the limit": _run(flat(2.31), _five, "tanh", 0.31),
+            "sigmoids at a large scale, next to the limit": _run(flat(2.31), _five, gain=2.9),
+            "sigmoids at a tiny scale": _run(flat(2.31), _five, gain=0.1),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "a stack that learns well": _run(falling(2.31, 0.3), _five),
+            "a ratio just above the limit": _run(flat(2.31), (5.1e-5, 1e-4, 1e-3, 5e-3)),
+            "two sigmoids": _run(flat(2.31), (1e-5, 1e-4, 5e-3)),
+            "two sigmoids among rectified layers": _run(flat(2.31), _five, squashed=2),
+            "tanhs at a tiny scale: the weights are at fault": _run(flat(2.31), _five, "tanh", 0.29),
+            "weights so large that they saturate anything": _run(flat(2.31), _five, gain=3.1),
+            "weights four times as large, at another count of layers": _run(flat(2.31), _five[1:], gain=4.0),
+            "rectified layers": _run(flat(2.31), _five, "relu"),
+            "too short to say": _run(flat(2.31, 12), _five),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling, flat
@@ -14,6 +14,9 @@ from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.sites import code, place_at
 
 LOSSES = ("cross_entropy", "nll_loss", "categorical", "binary_cross_entropy", "binary_cross_entropy_with_logits")
+
+
+_two = {"output_shape": (64, 2), "chance": 0.2}
 
 
 class ClassImbalance(Rule):
@@ -107,8 +110,7 @@ class ClassImbalance(Rule):
             unless="the inputs do not tell the rare classes apart, so that there is nothing to recognise.",
         )
 
-    _two = {"output_shape": (64, 2), "chance": 0.2}
-    bad = {
+    bad = Examples(lambda: {
         "rare samples never found": heard(
             "cross_entropy", flat(0.2), late_truths=(480, 32), late_hits=(480, 0), **_two
         ),
@@ -126,8 +128,8 @@ class ClassImbalance(Rule):
         "many classes": heard(
             "cross_entropy", flat(0.4), output_shape=(64, 7), late_truths=(460, *[9] * 6), late_hits=(458, *[0] * 6)
         ),
-    }  # fmt: skip
-    good = {
+    })  # fmt: skip
+    good = Examples(lambda: {
         "rare samples are found": heard(
             "cross_entropy", falling(0.3, 0.05), late_truths=(480, 32), late_hits=(476, 25), **_two
         ),
@@ -144,7 +146,7 @@ class ClassImbalance(Rule):
         ),
         "broken altogether": heard("cross_entropy", flat(3.0), late_truths=(480, 32), late_hits=(20, 0), **_two),
         "balanced": heard("cross_entropy", flat(0.69), late_truths=(250, 262), late_hits=(250, 0), **_two),
-    }  # fmt: skip
+    })  # fmt: skip
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.modes import accuracies_of, losses_of
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.samples import HeldOut, Samples
@@ -75,6 +75,9 @@ def _run(
         return seen
     seen = with_curve(seen, Curve("training accuracy", "accuracy", "training", np.arange(200), np.full(200, 0.9)))
     return with_curve(seen, Curve("validation accuracy", "accuracy", "validation", steps, accuracy - falls))
+
+
+_three = (2.0, 0.1, 0.0)
 
 
 class DistributionShift(Rule):
@@ -211,36 +214,39 @@ class DistributionShift(Rule):
             return None
         return Evidence("loss at the best pass, validation / training", f"{there:.3g} / {here:.3g}", "near each other")
 
-    _three = (2.0, 0.1, 0.0)
-    bad = {
-        "one of three features": _run(*_three),
-        "as many spreads apart as a warning asks for": _run(1.02, 0.0, 0.0),
-        "next to a warning": _run(0.98, 0.0, 0.0),
-        "next to the limit": _run(0.52, 0.0, 0.0),
-        "validation is as good": _run(*_three, validation=0.2),
-        "next to worse": _run(*_three, validation=0.265),
-        "next to no worse": _run(*_three, validation=0.255),
-        "no loss in validation": _run(*_three, validation=None),
-        "accuracy next to the limit": _run(*_three, accuracy=0.797),
-        "accuracy just above the limit": _run(*_three, accuracy=0.803),
-        "not scored, and far": _run(1.02, 0.0, 0.0, scored=0),
-        "30 rows": _run(*_three, rows=30),
-        "sure next to the limit": _run(0.6, 0.0, 0.0, rows=95),
-        "three of four features": _run(2.0, 2.0, 2.0, 0.1),
-        "15 of 19 features": _run(*[2.0] * 15, *[0.1] * 4),
-    }
-    good = {
-        "drawn from the same rows": _run(0.1, 0.1, 0.1),
-        "just below the limit": _run(0.48, 0.0, 0.0),
-        "not scored, and near": _run(0.9, 0.0, 0.0, scored=0),
-        "29 rows": _run(*_three, rows=29),
-        "not sure": _run(0.6, 0.0, 0.0, rows=80),
-        "all features": _run(2.0, 2.0, 2.0),
-        "17 of 21 features": _run(*[2.0] * 17, *[0.1] * 4),
-        "in other units": _run(*_three, feature_stds=np.full(3, 5.0)),
-        "images": _run(*_three, feature_means=np.zeros(0), feature_stds=np.zeros(0)),
-        "another model": _run(*_three, model=1),
-    }
+    bad = Examples(
+        lambda: {
+            "one of three features": _run(*_three),
+            "as many spreads apart as a warning asks for": _run(1.02, 0.0, 0.0),
+            "next to a warning": _run(0.98, 0.0, 0.0),
+            "next to the limit": _run(0.52, 0.0, 0.0),
+            "validation is as good": _run(*_three, validation=0.2),
+            "next to worse": _run(*_three, validation=0.265),
+            "next to no worse": _run(*_three, validation=0.255),
+            "no loss in validation": _run(*_three, validation=None),
+            "accuracy next to the limit": _run(*_three, accuracy=0.797),
+            "accuracy just above the limit": _run(*_three, accuracy=0.803),
+            "not scored, and far": _run(1.02, 0.0, 0.0, scored=0),
+            "30 rows": _run(*_three, rows=30),
+            "sure next to the limit": _run(0.6, 0.0, 0.0, rows=95),
+            "three of four features": _run(2.0, 2.0, 2.0, 0.1),
+            "15 of 19 features": _run(*[2.0] * 15, *[0.1] * 4),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "drawn from the same rows": _run(0.1, 0.1, 0.1),
+            "just below the limit": _run(0.48, 0.0, 0.0),
+            "not scored, and near": _run(0.9, 0.0, 0.0, scored=0),
+            "29 rows": _run(*_three, rows=29),
+            "not sure": _run(0.6, 0.0, 0.0, rows=80),
+            "all features": _run(2.0, 2.0, 2.0),
+            "17 of 21 features": _run(*[2.0] * 17, *[0.1] * 4),
+            "in other units": _run(*_three, feature_stds=np.full(3, 5.0)),
+            "images": _run(*_three, feature_means=np.zeros(0), feature_stds=np.zeros(0)),
+            "another model": _run(*_three, model=1),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_diabetes

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Site
 from stethoscope.facts.flow import Stream
 from stethoscope.facts.training import History
@@ -102,19 +102,23 @@ class DuplicatedWorkerRandomness(Rule):
             unless="every worker and epoch shall draw the same numbers",
         )
 
-    bad = {
-        "a generator of the data set": _run(),
-        "two workers": _run(workers=2),
-        "workers that live on": _run(persistent=True),
-        "a generator of the module": _run(owner="", name="RNG", kind="random.Random"),
-        "a torch generator with a long name": _run(owner="A" * 40, kind="torch.Generator"),
-        "all workers seeded alike": _run(**_SEEDED),
-    }
-    good = {
-        "one worker": _run(workers=1),
-        "a data set that only validates": _run(use="validation"),
-        "workers that draw from nothing of the kind": History(steps=200, streams=_run().streams),
-    }
+    bad = Examples(
+        lambda: {
+            "a generator of the data set": _run(),
+            "two workers": _run(workers=2),
+            "workers that live on": _run(persistent=True),
+            "a generator of the module": _run(owner="", name="RNG", kind="random.Random"),
+            "a torch generator with a long name": _run(owner="A" * 40, kind="torch.Generator"),
+            "all workers seeded alike": _run(**_SEEDED),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "one worker": _run(workers=1),
+            "a data set that only validates": _run(use="validation"),
+            "workers that draw from nothing of the kind": History(steps=200, streams=_run().streams),
+        }
+    )
     bug = Bug("""
         import numpy as np
         import torch

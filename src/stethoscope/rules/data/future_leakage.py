@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.samples import Tokens
@@ -151,29 +151,33 @@ class FutureLeakage(Rule):
             ],
         )
 
-    bad = {
-        "targets are not shifted": _run(falling(3.0, 0.01), same_share=1.0, next_share=0.05),
-        "as few equal ones as can tell": _run(falling(3.0, 0.01), same_share=0.985),
-        "copied, next to the limit": _run(falling(3.0, 0.545), same_share=1.0),
-        "no causal mask": _run(falling(3.0, 0.1), **_apart(2.4, 0.05)),
-        "some targets are end marks": _run(falling(3.0, 0.1), next_share=0.985, **_apart(2.4, 0.05)),
-        "a ratio next to the limit": _run(falling(3.0, 1.0), **_apart(2.4, 1.17)),
-        "a difference next to the limit": _run(falling(3.0, 0.1), **_apart(0.41, 0.1)),
-        "eight looks": _run(falling(3.0, 0.1), **_apart(2.4, 0.05, 8)),
-    }
-    good = {
-        "a causal model": _run(falling(3.0, 1.6), **_apart(1.7, 1.6)),
-        "a causal model that has learned its text by heart": _run(falling(3.0, 0.02), **_apart(0.02, 0.02)),
-        "the ends of rows are hard": _run(falling(3.0, 1.5), **_apart(2.4, 1.23)),
-        "too small a difference": _run(falling(3.0, 0.1), **_apart(0.39, 0.1)),
-        "seven looks": _run(falling(3.0, 0.1), **_apart(2.4, 0.05, 7)),
-        "masked tokens only": _run(falling(3.0, 0.5), same_share=0.1, next_share=0.05, **_apart(2.4, 0.05)),
-        "a denoising model": _run(falling(3.0, 0.5), same_share=0.975, next_share=0.05),
-        "a bottleneck that copies with difficulty": _run(falling(3.0, 0.575), same_share=1.0),
-        "nothing learned": _run(flat(3.0), same_share=1.0),
-        "too few targets are next inputs": _run(falling(3.0, 0.1), next_share=0.975, **_apart(2.4, 0.05)),
-        "two classes": _run(falling(0.7, 0.01), same_share=1.0, classes=2),
-    }
+    bad = Examples(
+        lambda: {
+            "targets are not shifted": _run(falling(3.0, 0.01), same_share=1.0, next_share=0.05),
+            "as few equal ones as can tell": _run(falling(3.0, 0.01), same_share=0.985),
+            "copied, next to the limit": _run(falling(3.0, 0.545), same_share=1.0),
+            "no causal mask": _run(falling(3.0, 0.1), **_apart(2.4, 0.05)),
+            "some targets are end marks": _run(falling(3.0, 0.1), next_share=0.985, **_apart(2.4, 0.05)),
+            "a ratio next to the limit": _run(falling(3.0, 1.0), **_apart(2.4, 1.17)),
+            "a difference next to the limit": _run(falling(3.0, 0.1), **_apart(0.41, 0.1)),
+            "eight looks": _run(falling(3.0, 0.1), **_apart(2.4, 0.05, 8)),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "a causal model": _run(falling(3.0, 1.6), **_apart(1.7, 1.6)),
+            "a causal model that has learned its text by heart": _run(falling(3.0, 0.02), **_apart(0.02, 0.02)),
+            "the ends of rows are hard": _run(falling(3.0, 1.5), **_apart(2.4, 1.23)),
+            "too small a difference": _run(falling(3.0, 0.1), **_apart(0.39, 0.1)),
+            "seven looks": _run(falling(3.0, 0.1), **_apart(2.4, 0.05, 7)),
+            "masked tokens only": _run(falling(3.0, 0.5), same_share=0.1, next_share=0.05, **_apart(2.4, 0.05)),
+            "a denoising model": _run(falling(3.0, 0.5), same_share=0.975, next_share=0.05),
+            "a bottleneck that copies with difficulty": _run(falling(3.0, 0.575), same_share=1.0),
+            "nothing learned": _run(flat(3.0), same_share=1.0),
+            "too few targets are next inputs": _run(falling(3.0, 0.1), next_share=0.975, **_apart(2.4, 0.05)),
+            "two classes": _run(falling(0.7, 0.01), same_share=1.0, classes=2),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_breast_cancer, load_digits, load_wine

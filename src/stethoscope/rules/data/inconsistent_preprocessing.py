@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.samples import HeldOut
 from stethoscope.facts.training import Curve, History, Inputs, ValidationPass
@@ -221,42 +221,46 @@ class InconsistentPreprocessing(Rule):
             unless="other data is measured there on purpose.",
         )
 
-    bad = {
-        "divided by 255 in training only": _run(_inputs(255.0)),
-        "divided by 255 in validation only": _run(_inputs(1 / 255)),
-        "standardized in training only, no loss in validation": _run(_inputs(5.0), None),
-        "a factor next to the limit": _run(_inputs(1.75)),
-        "no loss in validation, a factor next to the limit": _run(_inputs(4.1), None),
-        "most features": _run(
-            replace(_inputs(2.0, features=20), feature_stds=np.array([2.0] * 16 + [1.0] * 4)),
-            trained=replace(_inputs(features=20), feature_stds=np.ones(20)),
-        ),
-        "30 rows": _run(_inputs(255.0, rows=30)),
-        "standardized batch by batch": _by_itself(),
-        "standardized batch by batch, and better than a guess": _by_itself(0.9),
-        "standardized as a whole, and at chance": _by_itself(batches=1),
-        "inverted, and at chance": _run(_inputs(shift=1.0)),
-        "a shift next to the limit": _run(_inputs(shift=0.72)),
-    }
-    good = {
-        "the same": _run(_inputs(1.02)),
-        "an augmented training set": _run(_inputs(0.75)),
-        "a factor just below the limit": _run(_inputs(1.65)),
-        "no loss in validation, a factor just below the limit": _run(_inputs(3.9), None),
-        "wider, and no worse for it": _run(_inputs(5.0), 0.12),
-        "some features": _run(
-            replace(_inputs(2.0, features=50), feature_stds=np.array([2.0] * 39 + [1.0] * 11)),
-            trained=replace(_inputs(features=50), feature_stds=np.ones(50)),
-        ),
-        "29 rows": _run(_inputs(255.0, rows=29)),
-        "standardized batch by batch, and no worse for it": _by_itself(0.12),
-        "standardized as a whole, and better than a guess": _by_itself(0.9, batches=1),
-        "one batch of them is not": _by_itself(standardized=8),
-        "the training set, whole": _by_itself(batches=1, known=60),
-        "shifted, and better than a guess": _run(_inputs(shift=1.0), 0.9),
-        "a shift just below the limit": _run(_inputs(shift=0.68)),
-        "another model": _run(replace(_inputs(255.0), model=1)),
-    }
+    bad = Examples(
+        lambda: {
+            "divided by 255 in training only": _run(_inputs(255.0)),
+            "divided by 255 in validation only": _run(_inputs(1 / 255)),
+            "standardized in training only, no loss in validation": _run(_inputs(5.0), None),
+            "a factor next to the limit": _run(_inputs(1.75)),
+            "no loss in validation, a factor next to the limit": _run(_inputs(4.1), None),
+            "most features": _run(
+                replace(_inputs(2.0, features=20), feature_stds=np.array([2.0] * 16 + [1.0] * 4)),
+                trained=replace(_inputs(features=20), feature_stds=np.ones(20)),
+            ),
+            "30 rows": _run(_inputs(255.0, rows=30)),
+            "standardized batch by batch": _by_itself(),
+            "standardized batch by batch, and better than a guess": _by_itself(0.9),
+            "standardized as a whole, and at chance": _by_itself(batches=1),
+            "inverted, and at chance": _run(_inputs(shift=1.0)),
+            "a shift next to the limit": _run(_inputs(shift=0.72)),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "the same": _run(_inputs(1.02)),
+            "an augmented training set": _run(_inputs(0.75)),
+            "a factor just below the limit": _run(_inputs(1.65)),
+            "no loss in validation, a factor just below the limit": _run(_inputs(3.9), None),
+            "wider, and no worse for it": _run(_inputs(5.0), 0.12),
+            "some features": _run(
+                replace(_inputs(2.0, features=50), feature_stds=np.array([2.0] * 39 + [1.0] * 11)),
+                trained=replace(_inputs(features=50), feature_stds=np.ones(50)),
+            ),
+            "29 rows": _run(_inputs(255.0, rows=29)),
+            "standardized batch by batch, and no worse for it": _by_itself(0.12),
+            "standardized as a whole, and better than a guess": _by_itself(0.9, batches=1),
+            "one batch of them is not": _by_itself(standardized=8),
+            "the training set, whole": _by_itself(batches=1, known=60),
+            "shifted, and better than a guess": _run(_inputs(shift=1.0), 0.9),
+            "a shift just below the limit": _run(_inputs(shift=0.68)),
+            "another model": _run(replace(_inputs(255.0), model=1)),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_breast_cancer

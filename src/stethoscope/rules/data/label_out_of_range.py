@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling
@@ -14,6 +14,13 @@ from stethoscope.rules.heads import FOLLOWS, heard, named, trained, width
 from stethoscope.rules.sites import at, code, place_at
 
 FUNCTIONS = ("cross_entropy", "nll_loss", "multi_margin_loss", "categorical_crossentropy")
+
+
+_ten = {"output_shape": (64, 10), "target_shape": (64,), "target_is_integer": True}
+_three = {
+    "output_shape": (12, 2000), "target_shape": (12,), "target_is_integer": True, "target_min": 0.0,
+    "target_max": 2.0, "target_distinct": 3,
+}  # fmt: skip
 
 
 class LabelOutOfRange(Rule):
@@ -154,12 +161,7 @@ class LabelOutOfRange(Rule):
             unless="class 0 is a background or a padding class that is left out on purpose.",
         )
 
-    _ten = {"output_shape": (64, 10), "target_shape": (64,), "target_is_integer": True}
-    _three = {
-        "output_shape": (12, 2000), "target_shape": (12,), "target_is_integer": True, "target_min": 0.0,
-        "target_max": 2.0, "target_distinct": 3,
-    }  # fmt: skip
-    bad = {
+    bad = Examples(lambda: {
         "labels of 1 to 10": heard(
             "cross_entropy", [], watched=1, target_min=1.0, target_max=10.0,
             raised="IndexError: Target 10 is out of bounds.", **_ten,
@@ -177,21 +179,25 @@ class LabelOutOfRange(Rule):
             "cross_entropy", falling(7.6, 1.2), **(_three | {"watched": 5, "output_shape": (12, 31)})
         ),
         "labels count from one": heard("cross_entropy", class_counts=(0, *[23] * 9), **_ten),
-    }  # fmt: skip
-    good = {
-        "labels of 0 to 9": heard("cross_entropy", target_min=0.0, target_max=9.0, class_counts=(20,) * 10, **_ten),
-        "spare outputs, learned not to give them": heard("cross_entropy", falling(7.6, 0.4), **_three),
-        "spare outputs, too few labels to say": heard(
-            "cross_entropy", falling(7.6, 3.1), **(_three | {"watched": 4, "target_shape": (14,)})
-        ),
-        "a few outputs to spare": heard("cross_entropy", falling(3.3, 2.0), **(_three | {"output_shape": (12, 29)})),
-        "masked words": heard("cross_entropy", ignored_share=0.94, target_min=-100.0, **_ten),
-        "too few labels to say": heard("cross_entropy", class_counts=(0, *[22] * 9), **_ten),
-        "raised for another reason": heard(
-            "cross_entropy", target_min=0.0, target_max=9.0, raised="ValueError: batch sizes differ", **_ten
-        ),
-        "two classes, one seen": heard("cross_entropy", class_counts=(0, 90), output_shape=(64, 2)),
-    }
+    })  # fmt: skip
+    good = Examples(
+        lambda: {
+            "labels of 0 to 9": heard("cross_entropy", target_min=0.0, target_max=9.0, class_counts=(20,) * 10, **_ten),
+            "spare outputs, learned not to give them": heard("cross_entropy", falling(7.6, 0.4), **_three),
+            "spare outputs, too few labels to say": heard(
+                "cross_entropy", falling(7.6, 3.1), **(_three | {"watched": 4, "target_shape": (14,)})
+            ),
+            "a few outputs to spare": heard(
+                "cross_entropy", falling(3.3, 2.0), **(_three | {"output_shape": (12, 29)})
+            ),
+            "masked words": heard("cross_entropy", ignored_share=0.94, target_min=-100.0, **_ten),
+            "too few labels to say": heard("cross_entropy", class_counts=(0, *[22] * 9), **_ten),
+            "raised for another reason": heard(
+                "cross_entropy", target_min=0.0, target_max=9.0, raised="ValueError: batch sizes differ", **_ten
+            ),
+            "two classes, one seen": heard("cross_entropy", class_counts=(0, 90), output_shape=(64, 2)),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

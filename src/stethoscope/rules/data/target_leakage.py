@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.samples import Samples
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling, run
@@ -118,29 +118,33 @@ class TargetLeakage(Rule):
             unless="the target is a copy of an input on purpose.",
         )
 
-    bad = {
-        "the label among the features": _run(),
-        "the target among the features, on another scale": _run(
-            classes=0, giveaway_share=1 - 1e-10, giveaway_kinds=400
-        ),
-        "next to the limit": _run(classes=0, giveaway_share=1 - 0.98e-5),
-        "a class next to the limit": _run(giveaway_share=1 - 0.0196, giveaway_kinds=400),
-        "most features follow": _run(second_share=0.88),
-        "as few rows as can tell": _run(tested=100),
-        "more features than were looked at": _run(shape=(32, 900), features=450),
-    }
-    good = {
-        "a good feature": _run(giveaway_share=0.63, giveaway_kinds=309),
-        "a smooth series one step ahead": _run(classes=0, giveaway_share=1 - 1e-4),
-        "just above the limit": _run(classes=0, giveaway_share=1 - 1.02e-5),
-        "a class just above the limit": _run(giveaway_share=1 - 0.0204),
-        "every feature follows from the class": _run(second_share=1.0),
-        "a little more than most features follow": _run(second_share=0.92),
-        "99 rows": _run(tested=99),
-        "a line through two features": _run(classes=0, features=2, shape=(32, 2)),
-        "images": _run(shape=(32, 1, 8, 8)),
-        "nothing known": _run(giveaway_share=float("nan")),
-    }
+    bad = Examples(
+        lambda: {
+            "the label among the features": _run(),
+            "the target among the features, on another scale": _run(
+                classes=0, giveaway_share=1 - 1e-10, giveaway_kinds=400
+            ),
+            "next to the limit": _run(classes=0, giveaway_share=1 - 0.98e-5),
+            "a class next to the limit": _run(giveaway_share=1 - 0.0196, giveaway_kinds=400),
+            "most features follow": _run(second_share=0.88),
+            "as few rows as can tell": _run(tested=100),
+            "more features than were looked at": _run(shape=(32, 900), features=450),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "a good feature": _run(giveaway_share=0.63, giveaway_kinds=309),
+            "a smooth series one step ahead": _run(classes=0, giveaway_share=1 - 1e-4),
+            "just above the limit": _run(classes=0, giveaway_share=1 - 1.02e-5),
+            "a class just above the limit": _run(giveaway_share=1 - 0.0204),
+            "every feature follows from the class": _run(second_share=1.0),
+            "a little more than most features follow": _run(second_share=0.92),
+            "99 rows": _run(tested=99),
+            "a line through two features": _run(classes=0, features=2, shape=(32, 2)),
+            "images": _run(shape=(32, 1, 8, 8)),
+            "nothing known": _run(giveaway_share=float("nan")),
+        }
+    )
     bug = Bug("""
         import numpy as np
         import torch

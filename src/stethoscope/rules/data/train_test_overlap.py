@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.samples import HeldOut
 from stethoscope.facts.training import Batches, History, ValidationPass
 from stethoscope.rules.sites import at, code, place_at
@@ -161,34 +161,38 @@ class TrainTestOverlap(Rule):
             unless="the score on training samples is what is meant to be measured." if all_of_it else "",
         )
 
-    bad = {
-        "a second shuffle": _run(_mixed),
-        "a second shuffle, in one forward": _run(_pass((320,), (400,), 0.23)),
-        "a piece of the training set, and nothing else": _run(_subset),
-        "a piece of the training set, parts of which are unknown": _run(_pass((280,), (400,), 0.2, familiar=0.7)),
-        "a share next to the limit": _run(_pass((21,), (400,), 0.015, pairs=10_000_000)),
-        "as few hits as can tell": _run(_pass((12,), (100,), 0.01, pairs=10_000_000)),
-        "as few rows as can tell": _run(_pass((30,), (50,), 0.02, pairs=10_000_000)),
-        "more than twins explain": _run(_pass((320,), (400,), 0.23, equal_pairs=25)),
-        "half of the training rows are known": _run(_pass((120,), (400,), 0.23, familiar=0.51)),
-        "a pass next to the limit": _run(_pass((320,), (400,), 0.59)),
-        "a little uneven": _run(_pass((87, 73, 86, 74), (100,) * 4, 0.23)),
-    }
-    good = {
-        "separate sets": _run(_pass((0, 0, 0, 0), (100,) * 4, 0.0)),
-        "the training score, on purpose": _run(_pass((100,) * 14, (100,) * 14, 1.0)),
-        "some training rows, and a separate set": _run(_pass((100, 100, 0, 0), (100,) * 4, 0.14)),
-        "a piece of the training set, and a second set": _run(_subset, _pass((0,) * 4, (100,) * 4, 0.0)),
-        "a training batch at each step": _run(_pass((64,), (64,), 0.05), validated=300),
-        "a share just below the limit": _run(_pass((19,), (400,), 0.015, pairs=10_000_000)),
-        "eleven hits": _run(_pass((11,), (100,), 0.01, pairs=10_000_000)),
-        "49 rows": _run(_pass((30,), (49,), 0.02, pairs=10_000_000)),
-        "twins explain it": _run(_pass((320,), (400,), 0.23, equal_pairs=27)),
-        "less than half of the training rows are known": _run(_pass((120,), (400,), 0.23, familiar=0.49)),
-        "a pass just above the limit": _run(_pass((320,), (400,), 0.61)),
-        "too uneven": _run(_pass((88, 72, 87, 73), (100,) * 4, 0.23)),
-        "not all of it was seen": _run(replace(_mixed, whole=False)),
-    }
+    bad = Examples(
+        lambda: {
+            "a second shuffle": _run(_mixed),
+            "a second shuffle, in one forward": _run(_pass((320,), (400,), 0.23)),
+            "a piece of the training set, and nothing else": _run(_subset),
+            "a piece of the training set, parts of which are unknown": _run(_pass((280,), (400,), 0.2, familiar=0.7)),
+            "a share next to the limit": _run(_pass((21,), (400,), 0.015, pairs=10_000_000)),
+            "as few hits as can tell": _run(_pass((12,), (100,), 0.01, pairs=10_000_000)),
+            "as few rows as can tell": _run(_pass((30,), (50,), 0.02, pairs=10_000_000)),
+            "more than twins explain": _run(_pass((320,), (400,), 0.23, equal_pairs=25)),
+            "half of the training rows are known": _run(_pass((120,), (400,), 0.23, familiar=0.51)),
+            "a pass next to the limit": _run(_pass((320,), (400,), 0.59)),
+            "a little uneven": _run(_pass((87, 73, 86, 74), (100,) * 4, 0.23)),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "separate sets": _run(_pass((0, 0, 0, 0), (100,) * 4, 0.0)),
+            "the training score, on purpose": _run(_pass((100,) * 14, (100,) * 14, 1.0)),
+            "some training rows, and a separate set": _run(_pass((100, 100, 0, 0), (100,) * 4, 0.14)),
+            "a piece of the training set, and a second set": _run(_subset, _pass((0,) * 4, (100,) * 4, 0.0)),
+            "a training batch at each step": _run(_pass((64,), (64,), 0.05), validated=300),
+            "a share just below the limit": _run(_pass((19,), (400,), 0.015, pairs=10_000_000)),
+            "eleven hits": _run(_pass((11,), (100,), 0.01, pairs=10_000_000)),
+            "49 rows": _run(_pass((30,), (49,), 0.02, pairs=10_000_000)),
+            "twins explain it": _run(_pass((320,), (400,), 0.23, equal_pairs=27)),
+            "less than half of the training rows are known": _run(_pass((120,), (400,), 0.23, familiar=0.49)),
+            "a pass just above the limit": _run(_pass((320,), (400,), 0.61)),
+            "too uneven": _run(_pass((88, 72, 87, 73), (100,) * 4, 0.23)),
+            "not all of it was seen": _run(replace(_mixed, whole=False)),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import StandardizeInputs
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, Inputs, Layer
@@ -24,6 +24,17 @@ PASSING = ("Identity", "Flatten", "Unflatten", "Reshape", "Dropout", "SpatialDro
 """Layers that leave the scale as it is."""
 SCALED_ON_THE_WAY = 0.05
 """A first output this far below what such an input must give means that the model scales the input itself."""
+
+
+_table = Inputs(
+    shape=(32, 6), dtype="float32", looks=20, rows=640, mean=40.0, std=300.0, smallest=0.0, largest=4000.0,
+    feature_means=np.array([1.0, 2.0, 5.0, 80.0, 600.0, 0.1]),
+    feature_stds=np.array([0.5, 1.0, 2.0, 30.0, 900.0, 0.01]), first_layer="Linear",
+)  # fmt: skip
+_small = replace(_table, mean=0.5, std=5.0, largest=150.0)
+_bytes = replace(
+    _table, mean=33.0, std=79.0, largest=255.0, feature_means=np.array([33.0]), feature_stds=np.array([79.0])
+)
 
 
 class UnnormalizedInput(Rule):
@@ -131,43 +142,40 @@ class UnnormalizedInput(Rule):
             unless="the model scales its input itself.",
         )
 
-    _table = Inputs(
-        shape=(32, 6), dtype="float32", looks=20, rows=640, mean=40.0, std=300.0, smallest=0.0, largest=4000.0,
-        feature_means=np.array([1.0, 2.0, 5.0, 80.0, 600.0, 0.1]),
-        feature_stds=np.array([0.5, 1.0, 2.0, 30.0, 900.0, 0.01]), first_layer="Linear",
-    )  # fmt: skip
-    _small = replace(_table, mean=0.5, std=5.0, largest=150.0)
-    _bytes = replace(
-        _table, mean=33.0, std=79.0, largest=255.0, feature_means=np.array([33.0]), feature_stds=np.array([79.0])
+    bad = Examples(
+        lambda: {
+            "a raw table, and a stuck loss": replace(run(flat(0.66), chance=0.66), inputs=(_table,)),
+            "a raw table that is learned all the same": replace(run(falling(2.3, 0.1)), inputs=(_table,)),
+            "a spread next to the limit": replace(
+                run(flat(2.3)), inputs=(replace(_small, feature_stds=np.array([0.5, 1.0, 2.0, 1.0, 102.0, 0.01])),)
+            ),
+            "a size next to the limit": replace(run(flat(2.3)), inputs=(replace(_bytes, mean=0.0, std=20.4),)),
+            "bytes": replace(run(falling(2.3, 1.9)), inputs=(_bytes,)),
+            "33 rows": replace(run(flat(2.3)), inputs=(replace(_table, rows=33),)),
+        }
     )
-    bad = {
-        "a raw table, and a stuck loss": replace(run(flat(0.66), chance=0.66), inputs=(_table,)),
-        "a raw table that is learned all the same": replace(run(falling(2.3, 0.1)), inputs=(_table,)),
-        "a spread next to the limit": replace(
-            run(flat(2.3)), inputs=(replace(_small, feature_stds=np.array([0.5, 1.0, 2.0, 1.0, 102.0, 0.01])),)
-        ),
-        "a size next to the limit": replace(run(flat(2.3)), inputs=(replace(_bytes, mean=0.0, std=20.4),)),
-        "bytes": replace(run(falling(2.3, 1.9)), inputs=(_bytes,)),
-        "33 rows": replace(run(flat(2.3)), inputs=(replace(_table, rows=33),)),
-    }
-    good = {
-        "standardized": replace(run(flat(2.3)), inputs=(replace(_table, mean=0.0, std=1.0, feature_stds=np.ones(6)),)),
-        "a first layer that normalizes": replace(
-            run(flat(2.3)),
-            inputs=(replace(_table, first_layer="BatchNorm1d"),),
-            layers=(Layer("0", "BatchNorm1d", order=0), Layer("1", "Linear", order=1)),
-        ),
-        "a spread just below the limit": replace(
-            run(flat(2.3)), inputs=(replace(_small, feature_stds=np.array([0.5, 1.0, 2.0, 1.0, 98.0, 0.01])),)
-        ),
-        "a size just below the limit": replace(run(flat(2.3)), inputs=(replace(_bytes, mean=0.0, std=19.6),)),
-        "31 rows": replace(run(flat(2.3)), inputs=(replace(_table, rows=31),)),
-        "indices of an embedding": replace(run(flat(2.3)), inputs=(replace(_table, dtype="int64"),)),
-        "constant features beside standardized ones": replace(
-            run(flat(2.3)),
-            inputs=(replace(_small, feature_stds=np.array([1.0, 1.0, 1e-9, 1e-9, 0.0, 0.0]), std=1.0),),
-        ),
-    }
+    good = Examples(
+        lambda: {
+            "standardized": replace(
+                run(flat(2.3)), inputs=(replace(_table, mean=0.0, std=1.0, feature_stds=np.ones(6)),)
+            ),
+            "a first layer that normalizes": replace(
+                run(flat(2.3)),
+                inputs=(replace(_table, first_layer="BatchNorm1d"),),
+                layers=(Layer("0", "BatchNorm1d", order=0), Layer("1", "Linear", order=1)),
+            ),
+            "a spread just below the limit": replace(
+                run(flat(2.3)), inputs=(replace(_small, feature_stds=np.array([0.5, 1.0, 2.0, 1.0, 98.0, 0.01])),)
+            ),
+            "a size just below the limit": replace(run(flat(2.3)), inputs=(replace(_bytes, mean=0.0, std=19.6),)),
+            "31 rows": replace(run(flat(2.3)), inputs=(replace(_table, rows=31),)),
+            "indices of an embedding": replace(run(flat(2.3)), inputs=(replace(_table, dtype="int64"),)),
+            "constant features beside standardized ones": replace(
+                run(flat(2.3)),
+                inputs=(replace(_small, feature_stds=np.array([1.0, 1.0, 1e-9, 1e-9, 0.0, 0.0]), std=1.0),),
+            ),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_breast_cancer

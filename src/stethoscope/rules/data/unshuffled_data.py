@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ShuffleBatches
 from stethoscope.facts.training import Batches, Doubles, History, LossCall
 from stethoscope.rules.sites import code, place_at
@@ -150,32 +150,36 @@ class UnshuffledData(Rule):
             unless="the classes are meant to arrive one after the other, as in continual learning.",
         )
 
-    bad = {
-        "sorted by label": _run(_sorted(30, 32, 10)),
-        "two classes, one after the other": _run(_sorted(12, 32, 2)),
-        "yes and no as numbers, one after the other": _answers(_sorted(12, 32, 2)),
-        "as few neighbours as can tell": _run(_sorted(7, 16, 3)),
-        "as few labels as can tell": _run([[0] * 8] * 8 + [[1] * 8] * 2),
-        "three quarters of each batch in order": _mixed(40, 40, 8, 29),
-        "one class a batch, mostly held for two": _in_pairs(40, 17),
-    }
-    good = {
-        "shuffled": _run((np.arange(960) * 7919 % 961 % 10).reshape(30, 32)),
-        "in turn": _run((np.arange(960) % 10).reshape(30, 32)),
-        "one class a batch, in turn": _run([[i * 3 % 8] * 16 for i in range(40)]),
-        "one class a batch, held for two a little less often": _in_pairs(60, 25),
-        "seven tenths of each batch in order": _mixed(40, 40, 8, 28),
-        "five classes a batch, episodes": _run(
-            [[(i * 37 + k * (i % 7 + 1)) % 20 for k in range(5) for _ in range(6)] for i in range(40)]
-        ),
-        "yes and no as numbers, in turn": _answers(np.arange(384).reshape(12, 32) % 2),
-        "several answers for each sample": _answers(_sorted(12, 32, 2), answers_each=3),
-        "sorted within the batch": _run(np.sort((np.arange(960) % 10).reshape(30, 32), axis=1)),
-        "the same batch again and again": _run([[0, 0, 0, 1, 1, 2, 2, 2]] * 30),
-        "one class so far": _run([[0] * 32] * 30),
-        "five neighbours": _run(_sorted(6, 16, 2)),
-        "a second class hardly seen": _run([[0] * 5] * 8 + [[1] * 5] * 3),
-    }
+    bad = Examples(
+        lambda: {
+            "sorted by label": _run(_sorted(30, 32, 10)),
+            "two classes, one after the other": _run(_sorted(12, 32, 2)),
+            "yes and no as numbers, one after the other": _answers(_sorted(12, 32, 2)),
+            "as few neighbours as can tell": _run(_sorted(7, 16, 3)),
+            "as few labels as can tell": _run([[0] * 8] * 8 + [[1] * 8] * 2),
+            "three quarters of each batch in order": _mixed(40, 40, 8, 29),
+            "one class a batch, mostly held for two": _in_pairs(40, 17),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "shuffled": _run((np.arange(960) * 7919 % 961 % 10).reshape(30, 32)),
+            "in turn": _run((np.arange(960) % 10).reshape(30, 32)),
+            "one class a batch, in turn": _run([[i * 3 % 8] * 16 for i in range(40)]),
+            "one class a batch, held for two a little less often": _in_pairs(60, 25),
+            "seven tenths of each batch in order": _mixed(40, 40, 8, 28),
+            "five classes a batch, episodes": _run(
+                [[(i * 37 + k * (i % 7 + 1)) % 20 for k in range(5) for _ in range(6)] for i in range(40)]
+            ),
+            "yes and no as numbers, in turn": _answers(np.arange(384).reshape(12, 32) % 2),
+            "several answers for each sample": _answers(_sorted(12, 32, 2), answers_each=3),
+            "sorted within the batch": _run(np.sort((np.arange(960) % 10).reshape(30, 32), axis=1)),
+            "the same batch again and again": _run([[0, 0, 0, 1, 1, 2, 2, 2]] * 30),
+            "one class so far": _run([[0] * 32] * 30),
+            "five neighbours": _run(_sorted(6, 16, 2)),
+            "a second class hardly seen": _run([[0] * 5] * 8 + [[1] * 5] * 3),
+        }
+    )
     bug = Bug("""
         import numpy as np
         import torch

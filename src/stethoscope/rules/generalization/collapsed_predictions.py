@@ -6,13 +6,16 @@ import math
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Kind, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling, flat
 from stethoscope.rules.heads import REGRESSION, heard, trained
 from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.sites import at, code, place_at
+
+_ten = {"output_shape": (64, 10), "chance": 2.3, "late_truths": (12, *[13] * 9), "late_top_truth": 0.2}
+_two = {"output_shape": (32, 2), "chance": 0.5, "late_top_guess": 1.0}
 
 
 class CollapsedPredictions(Rule):
@@ -118,9 +121,7 @@ class CollapsedPredictions(Rule):
             ],
         )
 
-    _ten = {"output_shape": (64, 10), "chance": 2.3, "late_truths": (12, *[13] * 9), "late_top_truth": 0.2}
-    _two = {"output_shape": (32, 2), "chance": 0.5, "late_top_guess": 1.0}
-    bad = {
+    bad = Examples(lambda: {
         "one of ten classes": heard(
             "cross_entropy", flat(2.31), late_guesses=(0, 129, *[0] * 8), late_top_guess=1.0, **_ten
         ),
@@ -140,32 +141,34 @@ class CollapsedPredictions(Rule):
         "not quite late": heard(
             "mse_loss", flat(1.0), chance=1.0, late_output_spread=1e-6, late_target_spread=1.0, late_steps=(9, 61)
         ),
-    }  # fmt: skip
-    good = {
-        "answers that vary": heard(
-            "cross_entropy", flat(2.31), late_guesses=(12, *[13] * 9), late_top_guess=0.2, **_ten
-        ),
-        "one class for most": heard(
-            "cross_entropy", flat(2.31), late_guesses=(0, 126, 3, *[0] * 7), late_top_guess=0.977, **_ten
-        ),
-        "a run that learns well": heard(
-            "cross_entropy", falling(2.3, 0.2), late_guesses=(0, 129, *[0] * 8), late_top_guess=1.0, **_ten
-        ),
-        "63 answers": heard(
-            "cross_entropy", flat(0.7), late_guesses=(63, 0), late_truths=(30, 33), late_top_truth=0.55, **_two
-        ),
-        "a class that is nearly all": heard(
-            "cross_entropy", flat(0.5), late_guesses=(200, 0), late_truths=(162, 38), late_top_truth=0.81, **_two
-        ),
-        "a weak regression": heard("l1_loss", flat(1.0), late_output_spread=0.0205, late_target_spread=1.0),
-        "looked at in the beginning only": heard(
-            "mse_loss", flat(1.0), chance=1.0, late_output_spread=1e-6, late_target_spread=1.0, late_steps=(9, 59)
-        ),
-        "too short": heard(
-            "cross_entropy", flat(2.31, 12), late_guesses=(0, 129, *[0] * 8), late_top_guess=1.0, **_ten
-        ),
-        "nothing spreads": heard("mse_loss", flat(1.0), late_output_spread=0.0, late_target_spread=math.nan),
-    }
+    })  # fmt: skip
+    good = Examples(
+        lambda: {
+            "answers that vary": heard(
+                "cross_entropy", flat(2.31), late_guesses=(12, *[13] * 9), late_top_guess=0.2, **_ten
+            ),
+            "one class for most": heard(
+                "cross_entropy", flat(2.31), late_guesses=(0, 126, 3, *[0] * 7), late_top_guess=0.977, **_ten
+            ),
+            "a run that learns well": heard(
+                "cross_entropy", falling(2.3, 0.2), late_guesses=(0, 129, *[0] * 8), late_top_guess=1.0, **_ten
+            ),
+            "63 answers": heard(
+                "cross_entropy", flat(0.7), late_guesses=(63, 0), late_truths=(30, 33), late_top_truth=0.55, **_two
+            ),
+            "a class that is nearly all": heard(
+                "cross_entropy", flat(0.5), late_guesses=(200, 0), late_truths=(162, 38), late_top_truth=0.81, **_two
+            ),
+            "a weak regression": heard("l1_loss", flat(1.0), late_output_spread=0.0205, late_target_spread=1.0),
+            "looked at in the beginning only": heard(
+                "mse_loss", flat(1.0), chance=1.0, late_output_spread=1e-6, late_target_spread=1.0, late_steps=(9, 59)
+            ),
+            "too short": heard(
+                "cross_entropy", flat(2.31, 12), late_guesses=(0, 129, *[0] * 8), late_top_guess=1.0, **_ten
+            ),
+            "nothing spreads": heard("mse_loss", flat(1.0), late_output_spread=0.0, late_target_spread=math.nan),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.training import Comparison, History, LossCall
 from stethoscope.rules.examples import falling, run
 from stethoscope.rules.sites import at, code, place_at
@@ -110,20 +110,24 @@ class MetricWrong(Rule):
             unless="the targets name the best sample for each class.",
         )
 
-    bad = {
-        "(64, 1) and (64,)": _run(_pairs, function="binary_cross_entropy_with_logits", classes=1),
-        "(64,) and (64, 1)": _run(replace(_pairs, left=(64,), right=(64, 1))),
-        "along the batch": _run(_axis),
-        "over the whole batch": _run(replace(_axis, axis=-1, left=(), right=(50,), result=(50,))),
-        "8 samples": _run(replace(_axis, rows=8)),
-        "a share that could not be told": _run(replace(_axis, meant=math.nan)),
-    }
-    good = {
-        "nothing was compared": _run(),
-        "7 samples": _run(replace(_pairs, rows=7)),
-        "along the batch, of another width than the loss is given": _run(_axis, classes=12),
-        "along the batch, where the loss knows no classes": _run(_axis, function="mse_loss"),
-    }
+    bad = Examples(
+        lambda: {
+            "(64, 1) and (64,)": _run(_pairs, function="binary_cross_entropy_with_logits", classes=1),
+            "(64,) and (64, 1)": _run(replace(_pairs, left=(64,), right=(64, 1))),
+            "along the batch": _run(_axis),
+            "over the whole batch": _run(replace(_axis, axis=-1, left=(), right=(50,), result=(50,))),
+            "8 samples": _run(replace(_axis, rows=8)),
+            "a share that could not be told": _run(replace(_axis, meant=math.nan)),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "nothing was compared": _run(),
+            "7 samples": _run(replace(_pairs, rows=7)),
+            "along the batch, of another width than the loss is given": _run(_axis, classes=12),
+            "along the batch, where the loss knows no classes": _run(_axis, function="mse_loss"),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_breast_cancer

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.training import Curve, History, LossCall
 from stethoscope.rules.chance import guess, held_out_counts
 from stethoscope.rules.examples import falling, flat, run, with_curve
@@ -122,22 +122,26 @@ class NoGainOverBaseline(Rule):
             unless="nothing about these classes can be known from the input.",
         )
 
-    bad = {
-        "at chance from the start to the end": _validated(0.1, 0.11, 0.09, 0.1, 0.1),
-        "at chance, and ever surer of it": _validated(0.1, 0.11, 0.09, 0.1, 0.1, loss=np.linspace(2.3, 6.0, 5)),
-        "the most frequent of two classes": _validated(0.63, 0.63, loss=0.66, counts=(126, 74)),
-        "an accuracy next to the limit": _validated(0.1, 0.1365, 0.1365, 0.1365, 0.1365),
-        "a loss next to the limit": _validated(0.1, 0.1, 0.1, 0.1, 0.1, loss=2.27),
-        "a run of 100 steps": _validated(0.1, 0.1, 0.1, 0.1, 0.1, steps=100),
-    }
-    good = {
-        "learned": _validated(0.5, 0.8, 0.9, 0.92, 0.93, loss=falling(2.0, 0.2, 5)),
-        "an accuracy just above the limit": _validated(0.1, 0.1375, 0.1375, 0.1375, 0.1375),
-        "a loss just below the limit": _validated(0.1, 0.1, 0.1, 0.1, 0.1, loss=2.24),
-        "a rare event, whose probability is known better": _validated(0.95, 0.95, loss=0.1, counts=(1900, 100)),
-        "a run of 99 steps": _validated(0.1, 0.1, 0.1, 0.1, 0.1, steps=99),
-        "one class": _validated(1.0, 1.0, loss=0.1, counts=(100, 0)),
-    }
+    bad = Examples(
+        lambda: {
+            "at chance from the start to the end": _validated(0.1, 0.11, 0.09, 0.1, 0.1),
+            "at chance, and ever surer of it": _validated(0.1, 0.11, 0.09, 0.1, 0.1, loss=np.linspace(2.3, 6.0, 5)),
+            "the most frequent of two classes": _validated(0.63, 0.63, loss=0.66, counts=(126, 74)),
+            "an accuracy next to the limit": _validated(0.1, 0.1365, 0.1365, 0.1365, 0.1365),
+            "a loss next to the limit": _validated(0.1, 0.1, 0.1, 0.1, 0.1, loss=2.27),
+            "a run of 100 steps": _validated(0.1, 0.1, 0.1, 0.1, 0.1, steps=100),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "learned": _validated(0.5, 0.8, 0.9, 0.92, 0.93, loss=falling(2.0, 0.2, 5)),
+            "an accuracy just above the limit": _validated(0.1, 0.1375, 0.1375, 0.1375, 0.1375),
+            "a loss just below the limit": _validated(0.1, 0.1, 0.1, 0.1, 0.1, loss=2.24),
+            "a rare event, whose probability is known better": _validated(0.95, 0.95, loss=0.1, counts=(1900, 100)),
+            "a run of 99 steps": _validated(0.1, 0.1, 0.1, 0.1, 0.1, steps=99),
+            "one class": _validated(1.0, 1.0, loss=0.1, counts=(100, 0)),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.modes import Sides, losses_of
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import Curve, History
@@ -44,6 +44,9 @@ def _late(seen: History) -> History:
     """The same, with a training loss that stays at guessing for half of the run."""
     steps = np.arange(400)
     return with_curve(seen, Curve("training loss", "loss", "training", steps, np.where(steps < 200, 2.3, 0.1)))
+
+
+_poor = (2.4, 2.5, 2.4, 2.6)
 
 
 class TrainEvalMismatch(Rule):
@@ -132,25 +135,28 @@ class TrainEvalMismatch(Rule):
             unless="validation is a harder task on purpose.",
         )
 
-    _poor = (2.4, 2.5, 2.4, 2.6)
-    bad = {
-        "poor from the first pass on": _run(_poor),
-        "a best pass next to the limit": _run((2.4, 2.5, 1.76, 2.6)),
-        "three passes": _run(_poor[:3]),
-        "training next to the limit": _run(_poor, end=1.33),
-        "far apart at the best pass already": _apart(1.55),
-    }
-    good = {
-        "both fall together": _run((1.0, 0.4, 0.2, 0.15)),
-        "good at first: overfitting": _run((1.2, 1.4, 2.0, 2.6)),
-        "a best pass just below the limit": _run((2.4, 2.5, 1.72, 2.6)),
-        "as one until the best pass": _apart(1.47),
-        "two passes": _run(_poor[:2]),
-        "sums beside means": _summed(_run((70.0, 60.0, 50.0, 40.0))),
-        "training learned late": _late(_run((2.4, 2.4, 2.4, 2.4, 2.5, 2.6))),
-        "training learned too little to say": _run(_poor, end=1.37),
-        "a loss whose level is unknown": _run(_poor, chance=float("nan")),
-    }
+    bad = Examples(
+        lambda: {
+            "poor from the first pass on": _run(_poor),
+            "a best pass next to the limit": _run((2.4, 2.5, 1.76, 2.6)),
+            "three passes": _run(_poor[:3]),
+            "training next to the limit": _run(_poor, end=1.33),
+            "far apart at the best pass already": _apart(1.55),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "both fall together": _run((1.0, 0.4, 0.2, 0.15)),
+            "good at first: overfitting": _run((1.2, 1.4, 2.0, 2.6)),
+            "a best pass just below the limit": _run((2.4, 2.5, 1.72, 2.6)),
+            "as one until the best pass": _apart(1.47),
+            "two passes": _run(_poor[:2]),
+            "sums beside means": _summed(_run((70.0, 60.0, 50.0, 40.0))),
+            "training learned late": _late(_run((2.4, 2.4, 2.4, 2.4, 2.5, 2.6))),
+            "training learned too little to say": _run(_poor, end=1.37),
+            "a loss whose level is unknown": _run(_poor, chance=float("nan")),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Clip
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, History
@@ -117,22 +117,30 @@ class ExplodingGradients(Rule):
             unless="the gradients are clipped and the loss recovers.",
         )
 
-    bad = {
-        "the loss leaps up and stays": run([*falling(2.3, 1.2, 100), *flat(40.0, 100)], norms=[1.0] * 10 + [500.0]),
-        "growth next to the limit": run([*flat(2.3, 100), *flat(9.0, 100)], norms=[1.0] * 10 + [102.0]),
-        "a leap next to the limit": run([*flat(2.3, 100), 7.1, *flat(2.31, 100)], norms=[1.0] * 10 + [1e4]),
-        "at the second step, then NaN": run([1.0, 50.0, 1e9, *[np.nan] * 60], norms=[2.0, 5e3, 4e12]),
-        "infinite at last": run([*flat(2.3, 50), *[np.inf] * 50], norms=[1.0] * 10 + [300.0, np.inf]),
-    }
-    good = {
-        "large at once, then dead": run([2.3, 50.0, *flat(2.31)], norms=[1e5, 3.0, *[0.01] * 10]),
-        "even gradients in a stuck run": run(flat(2.31), norms=[1.0] * 20),
-        "growth after a plateau, and learning": run(falling(2.3, 0.1), norms=[0.01] * 10 + [4.0] * 10),
-        "a spike that the run survived": run([*falling(2.3, 0.2, 100), 30.0, *flat(0.2, 99)], norms=[1.0] * 10 + [200]),
-        "growth just below the limit": run([*flat(2.3, 100), *flat(9.0, 100)], norms=[1.0] * 10 + [98.0]),
-        "a leap just below the limit": run([*flat(2.3, 100), 6.7, *flat(2.31, 100)], norms=[1.0] * 10 + [1e4]),
-        "NaN in one step, from healthy gradients": run([*flat(2.3, 50), *[np.nan] * 50], norms=[1.0] * 10 + [np.nan]),
-    }
+    bad = Examples(
+        lambda: {
+            "the loss leaps up and stays": run([*falling(2.3, 1.2, 100), *flat(40.0, 100)], norms=[1.0] * 10 + [500.0]),
+            "growth next to the limit": run([*flat(2.3, 100), *flat(9.0, 100)], norms=[1.0] * 10 + [102.0]),
+            "a leap next to the limit": run([*flat(2.3, 100), 7.1, *flat(2.31, 100)], norms=[1.0] * 10 + [1e4]),
+            "at the second step, then NaN": run([1.0, 50.0, 1e9, *[np.nan] * 60], norms=[2.0, 5e3, 4e12]),
+            "infinite at last": run([*flat(2.3, 50), *[np.inf] * 50], norms=[1.0] * 10 + [300.0, np.inf]),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "large at once, then dead": run([2.3, 50.0, *flat(2.31)], norms=[1e5, 3.0, *[0.01] * 10]),
+            "even gradients in a stuck run": run(flat(2.31), norms=[1.0] * 20),
+            "growth after a plateau, and learning": run(falling(2.3, 0.1), norms=[0.01] * 10 + [4.0] * 10),
+            "a spike that the run survived": run(
+                [*falling(2.3, 0.2, 100), 30.0, *flat(0.2, 99)], norms=[1.0] * 10 + [200]
+            ),
+            "growth just below the limit": run([*flat(2.3, 100), *flat(9.0, 100)], norms=[1.0] * 10 + [98.0]),
+            "a leap just below the limit": run([*flat(2.3, 100), 6.7, *flat(2.31, 100)], norms=[1.0] * 10 + [1e4]),
+            "NaN in one step, from healthy gradients": run(
+                [*flat(2.3, 50), *[np.nan] * 50], norms=[1.0] * 10 + [np.nan]
+            ),
+        }
+    )
     bug = Bug("""
         import torch
         from torch import nn

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Kind, Plot, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.training import Curve, Doubles, History
 from stethoscope.rules.sites import code, place_at
 
@@ -92,18 +92,22 @@ class LossNotFinite(Rule):
             ],
         )
 
-    bad = {
-        "NaN from step 30": _run([*np.linspace(2, 1, 30), *[NAN] * 70]),
-        "NaN at once": _run([NAN] * 5),
-        "infinite once, then finite": _run([*np.linspace(2, 1, 30), INFINITY, *np.linspace(1, 0.9, 30)]),
-        "half of the losses": _run([2.0, NAN, 1.0] + [NAN, 1.0] * 20 + [NAN]),
-        "a little under half": _run([2.0] + [NAN, 1.0] * 24 + [1.0] * 2),
-    }
-    good = {
-        "falls": _run(np.linspace(2, 0.1, 100).tolist()),
-        "grows without bound and stays finite": _run((10.0 ** np.arange(30)).tolist()),
-        "no loss seen": History(steps=100),
-    }
+    bad = Examples(
+        lambda: {
+            "NaN from step 30": _run([*np.linspace(2, 1, 30), *[NAN] * 70]),
+            "NaN at once": _run([NAN] * 5),
+            "infinite once, then finite": _run([*np.linspace(2, 1, 30), INFINITY, *np.linspace(1, 0.9, 30)]),
+            "half of the losses": _run([2.0, NAN, 1.0] + [NAN, 1.0] * 20 + [NAN]),
+            "a little under half": _run([2.0] + [NAN, 1.0] * 24 + [1.0] * 2),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "falls": _run(np.linspace(2, 0.1, 100).tolist()),
+            "grows without bound and stays finite": _run((10.0 ** np.arange(30)).tolist()),
+            "no loss seen": History(steps=100),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_wine

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import Birth, Curve, History, Optimizer
 from stethoscope.facts.weights import NO_WEIGHT
@@ -152,29 +152,33 @@ class NumericalInstability(Rule):
             fixes=fixes,
         )
 
-    bad = {
-        "logarithm of 0": _run(_born(site=Site("train.py", 18, "", "loss = -torch.log(p[y]).mean()"))),
-        "logarithm in low precision": _run(_born(operation="log2")),
-        "square root, in the backward pass": _run(_born("backward", "sqrt", certain=False)),
-        "softmax of a row that is all masked": _run(
-            _born(operation="softmax", module="blocks.3.attention", detail="48 of 512 results were NaN")
-        ),
-        "overflow in half precision": _run(
-            _born(operation="exp", rows=(3, 17), number_type="float16", detail="2 of 64 results were not finite")
-        ),
-        "an operation that is not in the table": _run(_born(operation="cumprod")),
-        "the data": _run(Birth(3, "input", detail="4 of 832 values of the batch were not finite", certain=True)),
-        "the weights": _run(Birth(3, "parameter", module="net.2", detail="`net.2.weight` was not finite")),
-        "weights had grown": _run(_born(operation="mm", largest_weight=1e4, detail="12 of 64 products overflowed")),
-        "weights had not quite grown": _run(_born(operation="mm", largest_weight=9.9e3)),
-    }
-    good = {
-        "all finite": _run(None, lost=False),
-        "a mask of minus infinity, and a finite loss": _run(_born(operation="masked_fill"), lost=False),
-        "overflow that the gradient scaler skipped": _run(_born("backward", "mul"), lost=False, skipped=2),
-        "place unknown": _run(Birth(3, "loss")),
-        "no loss seen": History(steps=20, birth=_born()),
-    }
+    bad = Examples(
+        lambda: {
+            "logarithm of 0": _run(_born(site=Site("train.py", 18, "", "loss = -torch.log(p[y]).mean()"))),
+            "logarithm in low precision": _run(_born(operation="log2")),
+            "square root, in the backward pass": _run(_born("backward", "sqrt", certain=False)),
+            "softmax of a row that is all masked": _run(
+                _born(operation="softmax", module="blocks.3.attention", detail="48 of 512 results were NaN")
+            ),
+            "overflow in half precision": _run(
+                _born(operation="exp", rows=(3, 17), number_type="float16", detail="2 of 64 results were not finite")
+            ),
+            "an operation that is not in the table": _run(_born(operation="cumprod")),
+            "the data": _run(Birth(3, "input", detail="4 of 832 values of the batch were not finite", certain=True)),
+            "the weights": _run(Birth(3, "parameter", module="net.2", detail="`net.2.weight` was not finite")),
+            "weights had grown": _run(_born(operation="mm", largest_weight=1e4, detail="12 of 64 products overflowed")),
+            "weights had not quite grown": _run(_born(operation="mm", largest_weight=9.9e3)),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "all finite": _run(None, lost=False),
+            "a mask of minus infinity, and a finite loss": _run(_born(operation="masked_fill"), lost=False),
+            "overflow that the gradient scaler skipped": _run(_born("backward", "mul"), lost=False, skipped=2),
+            "place unknown": _run(Birth(3, "loss")),
+            "no loss seen": History(steps=20, birth=_born()),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

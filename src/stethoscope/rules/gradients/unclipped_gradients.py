@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Clip
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import Progress, progress_of
@@ -158,32 +158,42 @@ class UnclippedGradients(Rule):
             ],
         )
 
-    bad = {
-        "an RNN that becomes NaN": _sequence(
-            [1.0, 0.9, *falling(1, 0.8, 60), 1e6, *[np.nan] * 60], [*[0.3] * 10, 900, 1e9]
-        ),
-        "a burst next to the limit": _sequence([2.3, *flat(2.2), 40.0, *flat(2.4)], [*[0.3] * 10, 9.3, 2.0]),
-        "a loss thrown up next to the limit": _sequence([*flat(2.3), 7.05, *flat(2.3)], [*[0.3] * 10, 900, 2.0]),
-        "thirty layers in a row": run(
-            [1.0, 0.9, *flat(0.95, 60), 1e6, *[np.nan] * 60], norms=[*[0.3] * 10, 900, 1e9], weights=30, updates=0.01
-        ),
-    }
-    good = {
-        "clipped": replace(
-            _sequence([*flat(1.0), 50.0, *flat(1.1)], [*[0.3] * 10, 900, 2.0]),
-            loop=Loop(clip_site=Site("train.py", 29), clip_kind="norm", clip_limit=1.0),
-        ),
-        "learns well": _sequence([*falling(1.0, 0.1, 100), 50.0, *flat(0.1)], [*[0.3] * 10, 900, 2.0]),
-        "a burst just below the limit": _sequence([2.3, *flat(2.2), 40.0, *flat(2.4)], [*[0.3] * 10, 8.8, 2.0]),
-        "a loss that is not thrown up": _sequence([*flat(2.3), 6.75, *flat(2.3)], [*[0.3] * 10, 900, 2.0]),
-        "a rate that is too high from the first step": _sequence(
-            [1.0, 0.9, *[np.nan] * 60], [0.3, 0.3, 0.3, 900], updates=0.4
-        ),
-        "29 layers in a row": run(
-            [1.0, 0.9, *flat(0.95, 60), 1e6, *[np.nan] * 60], norms=[*[0.3] * 10, 900, 1e9], weights=29, updates=0.01
-        ),
-        "a shallow network": run([1.0, 1e6, *[np.nan] * 60], norms=[*[0.3] * 10, 900]),
-    }
+    bad = Examples(
+        lambda: {
+            "an RNN that becomes NaN": _sequence(
+                [1.0, 0.9, *falling(1, 0.8, 60), 1e6, *[np.nan] * 60], [*[0.3] * 10, 900, 1e9]
+            ),
+            "a burst next to the limit": _sequence([2.3, *flat(2.2), 40.0, *flat(2.4)], [*[0.3] * 10, 9.3, 2.0]),
+            "a loss thrown up next to the limit": _sequence([*flat(2.3), 7.05, *flat(2.3)], [*[0.3] * 10, 900, 2.0]),
+            "thirty layers in a row": run(
+                [1.0, 0.9, *flat(0.95, 60), 1e6, *[np.nan] * 60],
+                norms=[*[0.3] * 10, 900, 1e9],
+                weights=30,
+                updates=0.01,
+            ),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "clipped": replace(
+                _sequence([*flat(1.0), 50.0, *flat(1.1)], [*[0.3] * 10, 900, 2.0]),
+                loop=Loop(clip_site=Site("train.py", 29), clip_kind="norm", clip_limit=1.0),
+            ),
+            "learns well": _sequence([*falling(1.0, 0.1, 100), 50.0, *flat(0.1)], [*[0.3] * 10, 900, 2.0]),
+            "a burst just below the limit": _sequence([2.3, *flat(2.2), 40.0, *flat(2.4)], [*[0.3] * 10, 8.8, 2.0]),
+            "a loss that is not thrown up": _sequence([*flat(2.3), 6.75, *flat(2.3)], [*[0.3] * 10, 900, 2.0]),
+            "a rate that is too high from the first step": _sequence(
+                [1.0, 0.9, *[np.nan] * 60], [0.3, 0.3, 0.3, 900], updates=0.4
+            ),
+            "29 layers in a row": run(
+                [1.0, 0.9, *flat(0.95, 60), 1e6, *[np.nan] * 60],
+                norms=[*[0.3] * 10, 900, 1e9],
+                weights=29,
+                updates=0.01,
+            ),
+            "a shallow network": run([1.0, 1e6, *[np.nan] * 60], norms=[*[0.3] * 10, 900]),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

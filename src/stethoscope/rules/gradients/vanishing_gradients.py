@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Kind, Plot, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History
 from stethoscope.facts.weights import Numbers, gradients_by_depth, middle
@@ -18,6 +18,10 @@ from stethoscope.rules.sites import code, place_at
 BESIDE = 30.0
 """A layer that gets this many times less than one before it lies beside the way of the gradient: on it, gradients of
 healthy networks differ by up to 5 from layer to layer."""
+
+
+_staircase = np.array([[1e-7, 1e-6, 1e-5, 1e-4, 1e-3]])
+_steps = np.repeat(_staircase, 12, axis=0)
 
 
 class VanishingGradients(Rule):
@@ -110,35 +114,37 @@ class VanishingGradients(Rule):
             unless="the first layers are meant to keep their weights.",
         )
 
-    _staircase = np.array([[1e-7, 1e-6, 1e-5, 1e-4, 1e-3]])
-    _steps = np.repeat(_staircase, 12, axis=0)
-    bad = {
-        "a stack of sigmoids": run(flat(2.31), gradients=_steps, weights=5),
-        "a ratio next to the limit": run(
-            flat(2.31), gradients=np.repeat([[0.97e-6, 1e-5, 3e-5, 1e-4, 1e-3]], 12, axis=0), weights=5
-        ),
-        "slow, long after the start": run(falling(2.31, 1.95), gradients=_steps, weights=5),
-        "four weights": run(flat(2.31), gradients=_steps[:, 1:], weights=4),
-        "a staircase with worn steps: order 0.83": run(
-            flat(2.31), gradients=np.repeat([[2e-7, 1e-7, 1e-5, 1e-6, 2e-3, 1e-3]], 12, axis=0), weights=6
-        ),
-    }
-    good = {
-        "a stack that learns in spite of it": run(falling(2.31, 0.3), gradients=_steps, weights=5),
-        "converged: all gradients are small": run(flat(1e-4), gradients=1e-9, weights=5),
-        "stuck, with even gradients": run(flat(2.31), gradients=0.01, weights=5),
-        "a ratio just above the limit": run(
-            flat(2.31), gradients=np.repeat([[1.03e-6, 1e-5, 3e-5, 1e-4, 1e-3]], 12, axis=0), weights=5
-        ),
-        "three weights": run(flat(2.31), gradients=_steps[:, [0, 1, 4]], weights=3),
-        "smallest in the middle: order 0.77": run(
-            flat(2.31), gradients=np.repeat([[1e-6, 2e-7, 1e-7, 1e-5, 1e-3, 2e-3]], 12, axis=0), weights=6
-        ),
-        "dead units pass no gradient at all": run(
-            flat(2.31), gradients=np.repeat([[0, 0, 0, 1e-4, 1e-3]], 12, axis=0), weights=5
-        ),
-        "too short to say": run(flat(2.31, 12), gradients=_steps, weights=5),
-    }
+    bad = Examples(
+        lambda: {
+            "a stack of sigmoids": run(flat(2.31), gradients=_steps, weights=5),
+            "a ratio next to the limit": run(
+                flat(2.31), gradients=np.repeat([[0.97e-6, 1e-5, 3e-5, 1e-4, 1e-3]], 12, axis=0), weights=5
+            ),
+            "slow, long after the start": run(falling(2.31, 1.95), gradients=_steps, weights=5),
+            "four weights": run(flat(2.31), gradients=_steps[:, 1:], weights=4),
+            "a staircase with worn steps: order 0.83": run(
+                flat(2.31), gradients=np.repeat([[2e-7, 1e-7, 1e-5, 1e-6, 2e-3, 1e-3]], 12, axis=0), weights=6
+            ),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "a stack that learns in spite of it": run(falling(2.31, 0.3), gradients=_steps, weights=5),
+            "converged: all gradients are small": run(flat(1e-4), gradients=1e-9, weights=5),
+            "stuck, with even gradients": run(flat(2.31), gradients=0.01, weights=5),
+            "a ratio just above the limit": run(
+                flat(2.31), gradients=np.repeat([[1.03e-6, 1e-5, 3e-5, 1e-4, 1e-3]], 12, axis=0), weights=5
+            ),
+            "three weights": run(flat(2.31), gradients=_steps[:, [0, 1, 4]], weights=3),
+            "smallest in the middle: order 0.77": run(
+                flat(2.31), gradients=np.repeat([[1e-6, 2e-7, 1e-7, 1e-5, 1e-3, 2e-3]], 12, axis=0), weights=6
+            ),
+            "dead units pass no gradient at all": run(
+                flat(2.31), gradients=np.repeat([[0, 0, 0, 1e-4, 1e-3]], 12, axis=0), weights=5
+            ),
+            "too short to say": run(flat(2.31, 12), gradients=_steps, weights=5),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

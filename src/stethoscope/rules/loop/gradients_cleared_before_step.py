@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import KeepGradients
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, Optimizer
@@ -78,22 +78,26 @@ class GradientsClearedBeforeStep(Rule):
             ],
         )
 
-    bad = {
-        "every step": _run(
-            watched=9,
-            cleared_before_step=9,
-            clear_site=Site("train.py", 20, "", "opt.zero_grad()"),
-            step_site=Site("train.py", 21, "", "opt.step()"),
-        ),
-        "three of six": _run(watched=6, cleared_before_step=3),
-    }
-    good = {
-        "the usual order": _run(watched=9),
-        "thrown away twice in two steps": _run(watched=2, cleared_before_step=2),
-        "thrown away whenever it is not finite": _run(watched=100, cleared_before_step=49),
-        "no gradients ever arrived": _run(watched=9, without_backward=9, without_gradient=9),
-        "nothing watched": _run(),
-    }
+    bad = Examples(
+        lambda: {
+            "every step": _run(
+                watched=9,
+                cleared_before_step=9,
+                clear_site=Site("train.py", 20, "", "opt.zero_grad()"),
+                step_site=Site("train.py", 21, "", "opt.step()"),
+            ),
+            "three of six": _run(watched=6, cleared_before_step=3),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "the usual order": _run(watched=9),
+            "thrown away twice in two steps": _run(watched=2, cleared_before_step=2),
+            "thrown away whenever it is not finite": _run(watched=100, cleared_before_step=49),
+            "no gradients ever arrived": _run(watched=9, without_backward=9, without_gradient=9),
+            "nothing watched": _run(),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Site
 from stethoscope.facts.flow import Kept
 from stethoscope.facts.training import History, Loop
@@ -82,17 +82,21 @@ class GraphKeptAlive(Rule):
             fixes=[_fix(kept, line)],
         )
 
-    bad = {
-        "a running total": _run(kept_at=(_KEEPS,)),
-        "a list of losses": _run(kept_at=(Site("train.py", 22, "", "history.append(loss)"),)),
-        "a total of each epoch": _run(most_alive=20, oldest=20),
-        "next to the limits": _run(most_alive=10, oldest=11, share=0.92),
-        "a validation pass": _run("validation loss", most_alive=12, oldest=12),
-    }
-    good = {
-        "a queue of nine": _run(most_alive=9, oldest=9),
-        "the best ones": _run(most_alive=20, share=0.88),
-    }
+    bad = Examples(
+        lambda: {
+            "a running total": _run(kept_at=(_KEEPS,)),
+            "a list of losses": _run(kept_at=(Site("train.py", 22, "", "history.append(loss)"),)),
+            "a total of each epoch": _run(most_alive=20, oldest=20),
+            "next to the limits": _run(most_alive=10, oldest=11, share=0.92),
+            "a validation pass": _run("validation loss", most_alive=12, oldest=12),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "a queue of nine": _run(most_alive=9, oldest=9),
+            "the best ones": _run(most_alive=20, share=0.88),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Site
 from stethoscope.facts.flow import Backward
 from stethoscope.facts.progress import progress_of
@@ -205,47 +205,51 @@ class LossDetached(Rule):
             unless="these layers are meant to stay as they are; leaving them out of the optimizer says so.",
         )
 
-    bad = {
-        "refused at the first step": _run(
-            Backward(watched=1, without_graph=1, cut="after the model", cut_sites=(_DETACHED,)),
-            steps=0,
-            ended_by="RuntimeError",
-        ),
-        "refused after an epoch: gradients stayed off": _run(
-            Backward(watched=51, without_graph=1, cut="gradients off"), ended_by="RuntimeError"
-        ),
-        "refused, and the error is caught": _run(Backward(watched=50, without_graph=25)),
-        "cut in the forward function": _run(
-            Backward(watched=1, without_graph=1, cut="inside the model"), steps=0, ended_by="RuntimeError"
-        ),
-        "made to require a gradient": _run(
-            Backward(watched=50, from_leaf=25, cut="after the model", cut_sites=(_DETACHED,)), steps=3
-        ),
-        "an input made to require one": _run(Backward(watched=50, graphs=2, unreached=2)),
-        "an encoder cut off": _partial(),
-        "an encoder cut off by hand": _partial((Site("train.py", 9, "forward", "h = self.encoder(x).data"),)),
-    }
-    good = {
-        "reaches the parameters": _run(Backward(watched=50, graphs=2), backward_with_gradient=50),
-        "one refused in a run that goes on": _run(Backward(watched=50, without_graph=24)),
-        "frozen as a whole": replace(
-            _run(Backward(watched=1, without_graph=1), ended_by="RuntimeError"),
-            parameters=(Parameter("0.weight", (8, 8), trainable=False, layer=0),),
-        ),
-        "a few leaves": _run(Backward(watched=50, from_leaf=24)),
-        "two trial steps": _run(Backward(watched=2, from_leaf=2), steps=2),
-        "gradients for the input": _run(Backward(watched=50, graphs=2, unreached=2), backward_with_gradient=50),
-        "checkpointing, which hides the parameters": _run(
-            Backward(watched=50, graphs=2, unreached=2), parameters_moved=True
-        ),
-        "an encoder that nothing in the source cuts off": _partial(()),
-        "an encoder that the optimizer does not hold": _partial(optimizer=-1),
-        "a frozen encoder": _partial(trainable=False),
-        "a pretrained encoder": _partial(loaded=True),
-        "an encoder that trained at another time": _partial(received_gradient=True),
-        "a second head that is not used": _partial(order=2),
-        "never called": _partial(order=-1),
-    }
+    bad = Examples(
+        lambda: {
+            "refused at the first step": _run(
+                Backward(watched=1, without_graph=1, cut="after the model", cut_sites=(_DETACHED,)),
+                steps=0,
+                ended_by="RuntimeError",
+            ),
+            "refused after an epoch: gradients stayed off": _run(
+                Backward(watched=51, without_graph=1, cut="gradients off"), ended_by="RuntimeError"
+            ),
+            "refused, and the error is caught": _run(Backward(watched=50, without_graph=25)),
+            "cut in the forward function": _run(
+                Backward(watched=1, without_graph=1, cut="inside the model"), steps=0, ended_by="RuntimeError"
+            ),
+            "made to require a gradient": _run(
+                Backward(watched=50, from_leaf=25, cut="after the model", cut_sites=(_DETACHED,)), steps=3
+            ),
+            "an input made to require one": _run(Backward(watched=50, graphs=2, unreached=2)),
+            "an encoder cut off": _partial(),
+            "an encoder cut off by hand": _partial((Site("train.py", 9, "forward", "h = self.encoder(x).data"),)),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "reaches the parameters": _run(Backward(watched=50, graphs=2), backward_with_gradient=50),
+            "one refused in a run that goes on": _run(Backward(watched=50, without_graph=24)),
+            "frozen as a whole": replace(
+                _run(Backward(watched=1, without_graph=1), ended_by="RuntimeError"),
+                parameters=(Parameter("0.weight", (8, 8), trainable=False, layer=0),),
+            ),
+            "a few leaves": _run(Backward(watched=50, from_leaf=24)),
+            "two trial steps": _run(Backward(watched=2, from_leaf=2), steps=2),
+            "gradients for the input": _run(Backward(watched=50, graphs=2, unreached=2), backward_with_gradient=50),
+            "checkpointing, which hides the parameters": _run(
+                Backward(watched=50, graphs=2, unreached=2), parameters_moved=True
+            ),
+            "an encoder that nothing in the source cuts off": _partial(()),
+            "an encoder that the optimizer does not hold": _partial(optimizer=-1),
+            "a frozen encoder": _partial(trainable=False),
+            "a pretrained encoder": _partial(loaded=True),
+            "an encoder that trained at another time": _partial(received_gradient=True),
+            "a second head that is not used": _partial(order=2),
+            "never called": _partial(order=-1),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Backpropagate
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
@@ -75,29 +75,33 @@ class MissingBackward(Rule):
             fixes=["Compute the gradients before the step:\n" + code("loss.backward()", f"{name}.step()")],
         )
 
-    bad = {
-        "no backward pass at all": History(
-            steps=200,
-            optimizers=(
-                Optimizer(
-                    "SGD",
-                    watched=9,
-                    without_backward=9,
-                    without_gradient=9,
-                    step_site=Site("train.py", 21, "train", "opt.step()"),
+    bad = Examples(
+        lambda: {
+            "no backward pass at all": History(
+                steps=200,
+                optimizers=(
+                    Optimizer(
+                        "SGD",
+                        watched=9,
+                        without_backward=9,
+                        without_gradient=9,
+                        step_site=Site("train.py", 21, "train", "opt.step()"),
+                    ),
                 ),
+                losses=(LossCall("cross_entropy", Site("train.py", 20, "train"), training_calls=9),),
             ),
-            losses=(LossCall("cross_entropy", Site("train.py", 20, "train"), training_calls=9),),
-        ),
-        "three of six steps": _run(backward_calls=100, watched=6, without_backward=3),
-    }
-    good = {
-        "one backward pass a step": _run(backward_calls=200, watched=9),
-        "two steps before training": _run(watched=2, without_backward=2),
-        "skipped batches": _run(backward_calls=120, watched=100, without_backward=49),
-        "gradients written by hand": _run(watched=9),
-        "nothing watched": _run(),
-    }
+            "three of six steps": _run(backward_calls=100, watched=6, without_backward=3),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "one backward pass a step": _run(backward_calls=200, watched=9),
+            "two steps before training": _run(watched=2, without_backward=2),
+            "skipped batches": _run(backward_calls=120, watched=100, without_backward=49),
+            "gradients written by hand": _run(watched=9),
+            "nothing watched": _run(),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TakeSteps
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, Loop, Optimizer
@@ -89,31 +89,35 @@ class MissingOptimizerStep(Rule):
             unless="the gradients themselves are what the script is after.",
         )
 
-    bad = {
-        "never stepped": History(
-            optimizers=(
-                Optimizer(
-                    "Adam",
-                    Site("train.py", 9, "", "opt = torch.optim.Adam(model.parameters())"),
-                    num_parameters=6,
-                    backwards_since_step=400,
-                    parameters_moved=False,
+    bad = Examples(
+        lambda: {
+            "never stepped": History(
+                optimizers=(
+                    Optimizer(
+                        "Adam",
+                        Site("train.py", 9, "", "opt = torch.optim.Adam(model.parameters())"),
+                        num_parameters=6,
+                        backwards_since_step=400,
+                        parameters_moved=False,
+                    ),
                 ),
+                loop=Loop(backward_calls=400, backward_sites=(Site("train.py", 20, "", "loss.backward()"),)),
             ),
-            loop=Loop(backward_calls=400, backward_sites=(Site("train.py", 20, "", "loss.backward()"),)),
-        ),
-        "eight passes in a finished run": _run(backwards_since_step=8, parameters_moved=False),
-        "many passes in a run that goes on": _run(False, backwards_since_step=256, parameters_moved=False),
-    }
-    good = {
-        "steps each time": _run(steps=100, backwards_since_step=0, parameters_moved=True),
-        "accumulates when the run ends": _run(steps=3, backwards_since_step=31, parameters_moved=True),
-        "seven passes": _run(backwards_since_step=7, parameters_moved=False),
-        "accumulates still": _run(False, backwards_since_step=255, parameters_moved=False),
-        "moved by hand": _run(backwards_since_step=400, parameters_moved=True),
-        "skipped by a gradient scaler": _run(backwards_since_step=9, skipped_steps=9, parameters_moved=False),
-        "weights not looked at": _run(backwards_since_step=400),
-    }
+            "eight passes in a finished run": _run(backwards_since_step=8, parameters_moved=False),
+            "many passes in a run that goes on": _run(False, backwards_since_step=256, parameters_moved=False),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "steps each time": _run(steps=100, backwards_since_step=0, parameters_moved=True),
+            "accumulates when the run ends": _run(steps=3, backwards_since_step=31, parameters_moved=True),
+            "seven passes": _run(backwards_since_step=7, parameters_moved=False),
+            "accumulates still": _run(False, backwards_since_step=255, parameters_moved=False),
+            "moved by hand": _run(backwards_since_step=400, parameters_moved=True),
+            "skipped by a gradient scaler": _run(backwards_since_step=9, skipped_steps=9, parameters_moved=False),
+            "weights not looked at": _run(backwards_since_step=400),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

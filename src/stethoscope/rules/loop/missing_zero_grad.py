@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ClearGradients
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, Optimizer
@@ -96,24 +96,28 @@ class MissingZeroGrad(Rule):
             unless="old gradients are meant to add up over steps.",
         )
 
-    bad = {
-        "never cleared": _run(compared=8, not_cleared=8, step_site=Site("train.py", 21, "", "opt.step()")),
-        "cleared once an epoch only": _run(
-            compared=8, not_cleared=4, clear_site=Site("train.py", 15, "", "opt.zero_grad()")
-        ),
-        "a run of four steps": _run(compared=3, not_cleared=3),
-        "the second of two optimizers": History(
-            steps=50,
-            optimizers=(Optimizer("Adam", compared=8), Optimizer("SGD", compared=8, not_cleared=8)),
-        ),
-    }
-    good = {
-        "cleared each time": _run(compared=8),
-        "kept at two steps of three": _run(compared=3, not_cleared=2),
-        "a restart kept them now and then": _run(compared=59, not_cleared=29),
-        "one step only": _run(watched=1),
-        "accumulation over four backward passes": _run(compared=8, backward_with_gradient=36),
-    }
+    bad = Examples(
+        lambda: {
+            "never cleared": _run(compared=8, not_cleared=8, step_site=Site("train.py", 21, "", "opt.step()")),
+            "cleared once an epoch only": _run(
+                compared=8, not_cleared=4, clear_site=Site("train.py", 15, "", "opt.zero_grad()")
+            ),
+            "a run of four steps": _run(compared=3, not_cleared=3),
+            "the second of two optimizers": History(
+                steps=50,
+                optimizers=(Optimizer("Adam", compared=8), Optimizer("SGD", compared=8, not_cleared=8)),
+            ),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "cleared each time": _run(compared=8),
+            "kept at two steps of three": _run(compared=3, not_cleared=2),
+            "a restart kept them now and then": _run(compared=59, not_cleared=29),
+            "one step only": _run(watched=1),
+            "accumulation over four backward passes": _run(compared=8, backward_with_gradient=36),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import OptimizeAllParameters
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import progress_of
@@ -281,44 +281,52 @@ class ParametersNotInOptimizer(Rule):
             fixes=[_give_all(optimizer)],
         )
 
-    bad = {
-        "head left out": _network("+++-"),
-        "a wide head left out": _network("+-", ((11, 1), (10, 99))),
-        "head replaced after the optimizer was made": _network("+++-", unreached=1),
-        "middle layer replaced": _network("+--+", ((8, 1), (8, 3), (8, 3), (8, 1)), unreached=2),
-        "half of the layers lost between the others": _network("+-+-"),
-        "a head of its own left out": _two_models(),
-        "called eight times": _two_models(training_forwards=8, of_encoder=8),
-        "called for most batches": _two_models(training_forwards=46, of_encoder=50),
-        "hidden in a plain list": replace(_network("++++"), strays=(Stray("net.layers", "list", 0, 4, 8, 624),)),
-        "put in after the optimizer was made": replace(_network("++++"), strays=(Stray("head", tensors=2, values=90),)),
-        "model rebuilt": _network("--", ((8, 8), (8, 2)), unreached=4),
-        "model rebuilt, one tensor shared": replace(
-            _network("--", ((8, 8), (8, 2))),
-            optimizers=(Optimizer("SGD", num_parameters=10, parameters_never_reached=9),),
-        ),
-    }
-    good = {
-        "all held": _network("++++"),
-        "kept out of the model on purpose": replace(_network("++++"), strays=(Stray("teacher", "list", 0, 1, 8, 624),)),
-        "backbone kept as it is": _network("--++"),
-        "prompt in front of a large model": _network("+-", ((4, 1), (4, 100))),
-        "adapters between large layers": _network("+-+-", ((8, 8), (8, 9), (8, 8), (8, 9))),
-        "the smaller half of the values trained": _network("+-+-", ((1, 24), (1, 26), (1, 25), (1, 25))),
-        "perceptual loss": _network("--", ((8, 8), (8, 2))),
-        "another model's optimizer, mostly reached": replace(
-            _network("--", ((8, 8), (8, 2))),
-            optimizers=(Optimizer("SGD", num_parameters=100, parameters_never_reached=88),),
-        ),
-        "a perceptual loss in eval mode": _two_models(training_forwards_in_eval=40),
-        "called seven times": _two_models(training_forwards=7, of_encoder=7),
-        "called for some batches": _two_models(training_forwards=44, of_encoder=50),
-        "a pretrained network behind the model": _two_models(loaded=True),
-        "a random network in front of the model": _two_models(order=0),
-        "head frozen": _changed(_network("+++-"), trainable=False),
-        "head not reached": _changed(_network("+++-"), in_graph=False, received_gradient=False),
-        "tied to the embedding": _changed(_network("+++-"), shared_with="net.0.weight"),
-    }
+    bad = Examples(
+        lambda: {
+            "head left out": _network("+++-"),
+            "a wide head left out": _network("+-", ((11, 1), (10, 99))),
+            "head replaced after the optimizer was made": _network("+++-", unreached=1),
+            "middle layer replaced": _network("+--+", ((8, 1), (8, 3), (8, 3), (8, 1)), unreached=2),
+            "half of the layers lost between the others": _network("+-+-"),
+            "a head of its own left out": _two_models(),
+            "called eight times": _two_models(training_forwards=8, of_encoder=8),
+            "called for most batches": _two_models(training_forwards=46, of_encoder=50),
+            "hidden in a plain list": replace(_network("++++"), strays=(Stray("net.layers", "list", 0, 4, 8, 624),)),
+            "put in after the optimizer was made": replace(
+                _network("++++"), strays=(Stray("head", tensors=2, values=90),)
+            ),
+            "model rebuilt": _network("--", ((8, 8), (8, 2)), unreached=4),
+            "model rebuilt, one tensor shared": replace(
+                _network("--", ((8, 8), (8, 2))),
+                optimizers=(Optimizer("SGD", num_parameters=10, parameters_never_reached=9),),
+            ),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "all held": _network("++++"),
+            "kept out of the model on purpose": replace(
+                _network("++++"), strays=(Stray("teacher", "list", 0, 1, 8, 624),)
+            ),
+            "backbone kept as it is": _network("--++"),
+            "prompt in front of a large model": _network("+-", ((4, 1), (4, 100))),
+            "adapters between large layers": _network("+-+-", ((8, 8), (8, 9), (8, 8), (8, 9))),
+            "the smaller half of the values trained": _network("+-+-", ((1, 24), (1, 26), (1, 25), (1, 25))),
+            "perceptual loss": _network("--", ((8, 8), (8, 2))),
+            "another model's optimizer, mostly reached": replace(
+                _network("--", ((8, 8), (8, 2))),
+                optimizers=(Optimizer("SGD", num_parameters=100, parameters_never_reached=88),),
+            ),
+            "a perceptual loss in eval mode": _two_models(training_forwards_in_eval=40),
+            "called seven times": _two_models(training_forwards=7, of_encoder=7),
+            "called for some batches": _two_models(training_forwards=44, of_encoder=50),
+            "a pretrained network behind the model": _two_models(loaded=True),
+            "a random network in front of the model": _two_models(order=0),
+            "head frozen": _changed(_network("+++-"), trainable=False),
+            "head not reached": _changed(_network("+++-"), in_graph=False, received_gradient=False),
+            "tied to the embedding": _changed(_network("+++-"), shared_with="net.0.weight"),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

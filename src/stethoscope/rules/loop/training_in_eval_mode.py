@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TrainMode
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, Model
@@ -118,31 +118,37 @@ class TrainingInEvalMode(Rule):
             unless="statistics and dropout are meant to be frozen while the weights are tuned.",
         )
 
-    bad = {
-        "eval mode after the first validation": _run(
-            has_batch_norm=True,
-            eval_call_site=Site("train.py", 30, "validate", "net.eval()"),
-        ),
-        "from the start": _run(
-            first_step_in_eval=0,
-            training_forwards=9,
-            training_forwards_in_eval=9,
-            training_forwards_since_eval=9,
-        ),
-        "nearly all": _run(training_forwards_in_eval=27),
-        "as few forwards as can tell": _run(training_forwards_in_eval=8, training_forwards_since_eval=8),
-        "as few steps as can tell": _run(steps=28),
-        "half of the model trained": _run(optimized_share=0.5),
-    }
-    good = {
-        "train mode": _run(training_forwards_in_eval=0, training_forwards_since_eval=0, first_step_in_eval=-1),
-        "nothing that has a mode": _run(has_dropout=False),
-        "adversarial samples made in eval mode": _run(training_forwards_in_eval=20, training_forwards_since_eval=40),
-        "one mode short of nearly all": _run(training_forwards_in_eval=26),
-        "saliency after training": _run(steps=27),
-        "a few probes": _run(training_forwards_in_eval=7, training_forwards_since_eval=7),
-        "a backbone mostly frozen": _run(optimized_share=0.49),
-    }
+    bad = Examples(
+        lambda: {
+            "eval mode after the first validation": _run(
+                has_batch_norm=True,
+                eval_call_site=Site("train.py", 30, "validate", "net.eval()"),
+            ),
+            "from the start": _run(
+                first_step_in_eval=0,
+                training_forwards=9,
+                training_forwards_in_eval=9,
+                training_forwards_since_eval=9,
+            ),
+            "nearly all": _run(training_forwards_in_eval=27),
+            "as few forwards as can tell": _run(training_forwards_in_eval=8, training_forwards_since_eval=8),
+            "as few steps as can tell": _run(steps=28),
+            "half of the model trained": _run(optimized_share=0.5),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "train mode": _run(training_forwards_in_eval=0, training_forwards_since_eval=0, first_step_in_eval=-1),
+            "nothing that has a mode": _run(has_dropout=False),
+            "adversarial samples made in eval mode": _run(
+                training_forwards_in_eval=20, training_forwards_since_eval=40
+            ),
+            "one mode short of nearly all": _run(training_forwards_in_eval=26),
+            "saliency after training": _run(steps=27),
+            "a few probes": _run(training_forwards_in_eval=7, training_forwards_since_eval=7),
+            "a backbone mostly frozen": _run(optimized_share=0.49),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, ValidationPass
 from stethoscope.rules.sites import at, code, place_at
@@ -82,20 +82,24 @@ class ValidationBuildsGraph(Rule):
             fixes=["Switch gradients off round validation:\n" + code("with torch.no_grad():", "    validate(model)")],
         )
 
-    bad = {
-        "three epochs": _run(22, 44, 66),
-        "four steps apart": _run(4, 8, 12),
-        "two forwards in each": _run(22, 44, 66, 88, forwards=2, graphs=2, loss_calls=2),
-        "accuracy alone": _run(22, 44, 66, loss_calls=0),
-    }
-    good = {
-        "without gradients": _run(22, 44, 66, graphs=0),
-        "two passes": _run(100, 200),
-        "one forward in each": _run(22, 44, 66, 88, forwards=1, graphs=1, loss_calls=1),
-        "derivatives of the outputs are taken": _run(22, 44, 66, differentiated=True),
-        "every third step": _run(3, 6, 9, 12),
-        "several at the end": _run(200, 200, 200),
-    }
+    bad = Examples(
+        lambda: {
+            "three epochs": _run(22, 44, 66),
+            "four steps apart": _run(4, 8, 12),
+            "two forwards in each": _run(22, 44, 66, 88, forwards=2, graphs=2, loss_calls=2),
+            "accuracy alone": _run(22, 44, 66, loss_calls=0),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "without gradients": _run(22, 44, 66, graphs=0),
+            "two passes": _run(100, 200),
+            "one forward in each": _run(22, 44, 66, 88, forwards=1, graphs=1, loss_calls=1),
+            "derivatives of the outputs are taken": _run(22, 44, 66, differentiated=True),
+            "every third step": _run(3, 6, 9, 12),
+            "several at the end": _run(200, 200, 200),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, Model, ValidationPass
 from stethoscope.rules.sites import code, place_at, receiver
@@ -126,38 +126,44 @@ class ValidationInTrainMode(Rule):
             unless="answers are meant to vary, as in Monte-Carlo dropout.",
         )
 
-    bad = {
-        "three passes, an epoch apart": _run((50, 6, 6), (100, 6, 6), (150, 6, 6)),
-        "one long pass": _run((200, 8, 8)),
-        "a pass every third step": _run((3, 2, 2), (6, 2, 2), (9, 2, 2)),
-        "half of the inputs come twice": _run((200, 40, 20)),
-        "no loss computed, no other pass": _run((200, 12, 12), loss_calls=0, has_batch_norm=True),
-        "loss computed beside proper passes": _run((200, 12, 12), eval_passes=3),
-        "one forward of ten in eval mode": History(
-            steps=90,
-            models=(Model("Net", has_batch_norm=True, optimized_share=1.0),),
-            validation=(ValidationPass(40, 10, 9, 0, Site("train.py", 30, "validate", "out = net(x)"), 10, 10, 320),),
-        ),
-        "half of the model trained": _run((200, 12, 12), optimized_share=0.5),
-    }
-    good = {
-        "eval mode": _run(eval_passes=3),
-        "one short pass": _run((200, 7, 7)),
-        "guesses for unlabelled samples, every step": _run(*((step, 2, 2) for step in range(40))),
-        "every second step": _run((2, 2, 2), (4, 2, 2), (6, 2, 2)),
-        "samples of a generator, every step": _run(*((step, 1, 1) for step in range(40)), loss_calls=0),
-        "Monte-Carlo dropout": _run((200, 40, 4)),
-        "under half of the inputs differ": _run((200, 40, 19)),
-        "settling statistics": _run((200, 40, 40), eval_passes=3, loss_calls=0, has_batch_norm=True),
-        "a teacher": _run((200, 40, 40), optimized_share=0.0),
-        "a mostly frozen model": _run((200, 40, 40), optimized_share=0.49),
-        "nothing that has a mode": _run((200, 40, 40), has_dropout=False),
-        "mostly in eval mode": History(
-            steps=90,
-            models=(Model("Net", has_batch_norm=True, optimized_share=1.0),),
-            validation=(ValidationPass(40, 50, 44, 0, None, 50, 50, 320),),
-        ),
-    }
+    bad = Examples(
+        lambda: {
+            "three passes, an epoch apart": _run((50, 6, 6), (100, 6, 6), (150, 6, 6)),
+            "one long pass": _run((200, 8, 8)),
+            "a pass every third step": _run((3, 2, 2), (6, 2, 2), (9, 2, 2)),
+            "half of the inputs come twice": _run((200, 40, 20)),
+            "no loss computed, no other pass": _run((200, 12, 12), loss_calls=0, has_batch_norm=True),
+            "loss computed beside proper passes": _run((200, 12, 12), eval_passes=3),
+            "one forward of ten in eval mode": History(
+                steps=90,
+                models=(Model("Net", has_batch_norm=True, optimized_share=1.0),),
+                validation=(
+                    ValidationPass(40, 10, 9, 0, Site("train.py", 30, "validate", "out = net(x)"), 10, 10, 320),
+                ),
+            ),
+            "half of the model trained": _run((200, 12, 12), optimized_share=0.5),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "eval mode": _run(eval_passes=3),
+            "one short pass": _run((200, 7, 7)),
+            "guesses for unlabelled samples, every step": _run(*((step, 2, 2) for step in range(40))),
+            "every second step": _run((2, 2, 2), (4, 2, 2), (6, 2, 2)),
+            "samples of a generator, every step": _run(*((step, 1, 1) for step in range(40)), loss_calls=0),
+            "Monte-Carlo dropout": _run((200, 40, 4)),
+            "under half of the inputs differ": _run((200, 40, 19)),
+            "settling statistics": _run((200, 40, 40), eval_passes=3, loss_calls=0, has_batch_norm=True),
+            "a teacher": _run((200, 40, 40), optimized_share=0.0),
+            "a mostly frozen model": _run((200, 40, 40), optimized_share=0.49),
+            "nothing that has a mode": _run((200, 40, 40), has_dropout=False),
+            "mostly in eval mode": History(
+                steps=90,
+                models=(Model("Net", has_batch_norm=True, optimized_share=1.0),),
+                validation=(ValidationPass(40, 50, 44, 0, None, 50, 50, 320),),
+            ),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

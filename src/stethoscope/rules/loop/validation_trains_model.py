@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Site
 from stethoscope.facts.flow import Stream
 from stethoscope.facts.training import History
@@ -156,46 +156,52 @@ class ValidationTrainsModel(Rule):
             unless="this data is meant to be trained on as well.",
         )
 
-    bad = {
-        "a second loader in eval mode": _run(_TRAINED, _stream(1, _HELD_OUT, mode="eval")),
-        "two epochs": _run(_stream(0, _epochs(0, 14)), _stream(1, _epochs(10, 24, length=4), mode="eval")),
-        "batches cut by hand, the same each epoch": _run(
-            _stream(-1, _epochs(0, 14, 28, 42)), _stream(-1, _HELD_OUT, mode="eval", prints=_REPEATED)
-        ),
-        "one full batch after every third step": _run(
-            _stream(0, [s for s in range(100) if s % 4 < 3]), _stream(1, list(range(3, 100, 4)), mode="eval")
-        ),
-        "validated as well": _run(_TRAINED, _stream(1, _HELD_OUT), _stream(1, [14, 28, 42], "validation", "eval")),
-    }
-    good = {
-        "validated without steps": _run(_TRAINED, _stream(1, [14, 28, 42], "validation", "eval")),
-        "two data sets in turn": _run(_TRAINED, _stream(1, _HELD_OUT), _stream(2, [14, 28, 42], "validation", "eval")),
-        "two data sets in turn, never validated": _run(_TRAINED, _stream(1, _HELD_OUT)),
-        "two data sets, both looked at again": _run(
-            _TRAINED,
-            _stream(1, _HELD_OUT),
-            _stream(1, [14, 28, 42], "validation", "eval"),
-            _stream(0, [14, 28, 42], "validation", "eval"),
-        ),
-        "one last training in eval mode": _run(_TRAINED, _stream(1, _epochs(52, length=4), mode="eval")),
-        "trained on at the end": _run(
-            _TRAINED, _stream(1, _epochs(52)), _stream(1, [14, 28, 42], "validation", "eval")
-        ),
-        "modes that change at each step": _run(
-            _stream(0, list(range(0, 100, 2))), _stream(1, list(range(1, 100, 2)), mode="eval")
-        ),
-        "modes that change at every third step": _run(
-            _stream(0, [s for s in range(99) if s % 3 < 2]), _stream(1, list(range(2, 100, 3)), mode="eval")
-        ),
-        "the same batches in both modes": _run(
-            _stream(-1, _HELD_OUT, prints=_REPEATED),
-            _stream(-1, _epochs(14, 28, length=4), mode="eval", prints=[1, 2, 3, 4] * 2),
-        ),
-        "batches of an unknown order in eval mode": _run(
-            _stream(-1, _epochs(0, 14, 28, 42)), _stream(-1, _HELD_OUT, mode="eval")
-        ),
-        "trained in eval mode alone": _run(_stream(0, _epochs(0, 14, 28), mode="eval")),
-    }
+    bad = Examples(
+        lambda: {
+            "a second loader in eval mode": _run(_TRAINED, _stream(1, _HELD_OUT, mode="eval")),
+            "two epochs": _run(_stream(0, _epochs(0, 14)), _stream(1, _epochs(10, 24, length=4), mode="eval")),
+            "batches cut by hand, the same each epoch": _run(
+                _stream(-1, _epochs(0, 14, 28, 42)), _stream(-1, _HELD_OUT, mode="eval", prints=_REPEATED)
+            ),
+            "one full batch after every third step": _run(
+                _stream(0, [s for s in range(100) if s % 4 < 3]), _stream(1, list(range(3, 100, 4)), mode="eval")
+            ),
+            "validated as well": _run(_TRAINED, _stream(1, _HELD_OUT), _stream(1, [14, 28, 42], "validation", "eval")),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "validated without steps": _run(_TRAINED, _stream(1, [14, 28, 42], "validation", "eval")),
+            "two data sets in turn": _run(
+                _TRAINED, _stream(1, _HELD_OUT), _stream(2, [14, 28, 42], "validation", "eval")
+            ),
+            "two data sets in turn, never validated": _run(_TRAINED, _stream(1, _HELD_OUT)),
+            "two data sets, both looked at again": _run(
+                _TRAINED,
+                _stream(1, _HELD_OUT),
+                _stream(1, [14, 28, 42], "validation", "eval"),
+                _stream(0, [14, 28, 42], "validation", "eval"),
+            ),
+            "one last training in eval mode": _run(_TRAINED, _stream(1, _epochs(52, length=4), mode="eval")),
+            "trained on at the end": _run(
+                _TRAINED, _stream(1, _epochs(52)), _stream(1, [14, 28, 42], "validation", "eval")
+            ),
+            "modes that change at each step": _run(
+                _stream(0, list(range(0, 100, 2))), _stream(1, list(range(1, 100, 2)), mode="eval")
+            ),
+            "modes that change at every third step": _run(
+                _stream(0, [s for s in range(99) if s % 3 < 2]), _stream(1, list(range(2, 100, 3)), mode="eval")
+            ),
+            "the same batches in both modes": _run(
+                _stream(-1, _HELD_OUT, prints=_REPEATED),
+                _stream(-1, _epochs(14, 28, length=4), mode="eval", prints=[1, 2, 3, 4] * 2),
+            ),
+            "batches of an unknown order in eval mode": _run(
+                _stream(-1, _epochs(0, 14, 28, 42)), _stream(-1, _HELD_OUT, mode="eval")
+            ),
+            "trained in eval mode alone": _run(_stream(0, _epochs(0, 14, 28), mode="eval")),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

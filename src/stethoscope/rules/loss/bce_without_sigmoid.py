@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ExchangeLoss
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.heads import FOLLOWS, heard, maker_evidence, named, span, trained
@@ -87,7 +87,7 @@ class BceWithoutSigmoid(Rule):
             ],
         )
 
-    bad = {
+    bad = Examples(lambda: {
         "torch raised": heard(
             FUNCTION,
             [],
@@ -111,8 +111,8 @@ class BceWithoutSigmoid(Rule):
         "by hand, on scores": heard(
             "backward", form=FUNCTION, produced_by="linear", output_min=-2.0, output_max=3.0
         ),
-    }  # fmt: skip
-    good = {
+    })  # fmt: skip
+    good = Examples(lambda: {
         "a sigmoid": heard(FUNCTION, produced_by="sigmoid", output_min=0.02, output_max=0.99),
         "a clamp of a sigmoid": heard(
             FUNCTION, produced_by="clamp", clamped="sigmoid", output_min=1e-6, output_max=1.0
@@ -127,7 +127,7 @@ class BceWithoutSigmoid(Rule):
         "raised for another reason": heard(
             FUNCTION, [], watched=1, output_min=0.1, output_max=0.8, raised="ValueError: sizes differ"
         ),
-    }  # fmt: skip
+    })  # fmt: skip
     bug = Bug("""
         import torch
         from sklearn.datasets import load_breast_cancer

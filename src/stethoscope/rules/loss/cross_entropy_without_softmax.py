@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import FitHead
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import progress_of
@@ -27,6 +27,9 @@ def _run(**facts: Any) -> History:
         "rows_sum_to_one": 0.0, "output_min": -2.3, "output_max": 3.1,
     }  # fmt: skip
     return History(steps=200, framework="keras", losses=(LossCall(FUNCTION, **(usual | facts)),))
+
+
+_ten = {"form": "categorical", "output_shape": (32, 10), "target_shape": (32, 10)}
 
 
 class CrossEntropyWithoutSoftmax(Rule):
@@ -133,53 +136,64 @@ class CrossEntropyWithoutSoftmax(Rule):
             ],
         )
 
-    _ten = {"form": "categorical", "output_shape": (32, 10), "target_shape": (32, 10)}
-    bad = {
-        "a linear head": _run(
-            site=Site("train.py", 20, "", 'model.compile("adam", "sparse_categorical_crossentropy")')
-        ),
-        "a relu head": _run(produced_by="relu", output_min=0.0, output_max=4.0, called="categorical_crossentropy"),
-        "a relu head next to the limit": _run(produced_by="relu", output_min=0.0, rows_sum_to_one=0.49),
-        "a tanh head": _run(produced_by="tanh", output_min=-0.97, output_max=0.97),
-        "scores next to the limit, three calls": _run(output_min=-0.0102, output_max=0.4, watched=3),
-        "learns in spite of it": replace(_run(), curves=run(falling(2.3, 0.2)).curves, steps=200),
-        "by hand: positive scores": heard(
-            "backward",
-            **_ten,
-            produced_by="softplus",
-            rows_sum_to_one=0.0,
-            target_rows_one_hot=1.0,
-            output_min=0.1,
-            output_max=40.0,
-        ),
-        "by hand: indices, next to the limits": heard(
-            "backward", **_ten, rows_sum_to_one=0.49, target_is_integer=True, watched=3, output_min=0.1, output_max=4.0
-        ),
-        "by hand: nearly all rows with a single 1": heard(
-            "backward", **_ten, rows_sum_to_one=0.0, target_rows_one_hot=0.99, output_min=0.1, output_max=4.0
-        ),
-    }
-    good = {
-        "by hand: a softmax": heard(
-            "backward", **_ten, produced_by="softmax", rows_sum_to_one=1.0, target_rows_one_hot=1.0
-        ),
-        "by hand: half of the rows": heard("backward", **_ten, rows_sum_to_one=0.51, target_rows_one_hot=1.0),
-        "by hand: weights of several classes": heard("backward", **_ten, rows_sum_to_one=0.0, target_rows_one_hot=0.96),
-        "by hand: two calls": heard("backward", **_ten, rows_sum_to_one=0.0, target_rows_one_hot=1.0, watched=2),
-        "by hand: sigmoids, which are a matter of their own": heard(
-            "backward", **_ten, produced_by="sigmoid", rows_sum_to_one=0.0, target_rows_one_hot=1.0
-        ),
-        "softmax": _run(produced_by="softmax", output_min=0.0, output_max=0.99, rows_sum_to_one=1.0),
-        "softmax, rounded": _run(produced_by="softmax", output_min=-0.0098, output_max=1.0, rows_sum_to_one=1.0),
-        "a relu head whose rows sum to 1": _run(produced_by="relu", output_min=0.0, rows_sum_to_one=1.0),
-        "a relu head, half of whose rows do": _run(produced_by="relu", output_min=0.0, rows_sum_to_one=0.51),
-        "positive values by hand": _run(produced_by="exp", output_min=0.01, output_max=5.0),
-        "two calls": _run(watched=2),
-        "logits, and the loss knows": replace(
-            _run(), losses=(replace(_run().losses[0], function="cross_entropy", expects="logits"),)
-        ),
-        "only validated that way": _run(training_calls=0, evaluation_calls=9),
-    }
+    bad = Examples(
+        lambda: {
+            "a linear head": _run(
+                site=Site("train.py", 20, "", 'model.compile("adam", "sparse_categorical_crossentropy")')
+            ),
+            "a relu head": _run(produced_by="relu", output_min=0.0, output_max=4.0, called="categorical_crossentropy"),
+            "a relu head next to the limit": _run(produced_by="relu", output_min=0.0, rows_sum_to_one=0.49),
+            "a tanh head": _run(produced_by="tanh", output_min=-0.97, output_max=0.97),
+            "scores next to the limit, three calls": _run(output_min=-0.0102, output_max=0.4, watched=3),
+            "learns in spite of it": replace(_run(), curves=run(falling(2.3, 0.2)).curves, steps=200),
+            "by hand: positive scores": heard(
+                "backward",
+                **_ten,
+                produced_by="softplus",
+                rows_sum_to_one=0.0,
+                target_rows_one_hot=1.0,
+                output_min=0.1,
+                output_max=40.0,
+            ),
+            "by hand: indices, next to the limits": heard(
+                "backward",
+                **_ten,
+                rows_sum_to_one=0.49,
+                target_is_integer=True,
+                watched=3,
+                output_min=0.1,
+                output_max=4.0,
+            ),
+            "by hand: nearly all rows with a single 1": heard(
+                "backward", **_ten, rows_sum_to_one=0.0, target_rows_one_hot=0.99, output_min=0.1, output_max=4.0
+            ),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "by hand: a softmax": heard(
+                "backward", **_ten, produced_by="softmax", rows_sum_to_one=1.0, target_rows_one_hot=1.0
+            ),
+            "by hand: half of the rows": heard("backward", **_ten, rows_sum_to_one=0.51, target_rows_one_hot=1.0),
+            "by hand: weights of several classes": heard(
+                "backward", **_ten, rows_sum_to_one=0.0, target_rows_one_hot=0.96
+            ),
+            "by hand: two calls": heard("backward", **_ten, rows_sum_to_one=0.0, target_rows_one_hot=1.0, watched=2),
+            "by hand: sigmoids, which are a matter of their own": heard(
+                "backward", **_ten, produced_by="sigmoid", rows_sum_to_one=0.0, target_rows_one_hot=1.0
+            ),
+            "softmax": _run(produced_by="softmax", output_min=0.0, output_max=0.99, rows_sum_to_one=1.0),
+            "softmax, rounded": _run(produced_by="softmax", output_min=-0.0098, output_max=1.0, rows_sum_to_one=1.0),
+            "a relu head whose rows sum to 1": _run(produced_by="relu", output_min=0.0, rows_sum_to_one=1.0),
+            "a relu head, half of whose rows do": _run(produced_by="relu", output_min=0.0, rows_sum_to_one=0.51),
+            "positive values by hand": _run(produced_by="exp", output_min=0.01, output_max=5.0),
+            "two calls": _run(watched=2),
+            "logits, and the loss knows": replace(
+                _run(), losses=(replace(_run().losses[0], function="cross_entropy", expects="logits"),)
+            ),
+            "only validated that way": _run(training_calls=0, evaluation_calls=9),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SwapLossArguments
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, LossCall
@@ -19,6 +19,9 @@ ONE_WAY = (
     "categorical_crossentropy",
 )  # fmt: skip
 """Functions to which the order of their arguments matters."""
+
+
+_swapped = {"output_has_gradient": False, "target_has_gradient": True, "output_min": 0.0, "output_max": 1.0}
 
 
 class LossArgumentsSwapped(Rule):
@@ -93,25 +96,30 @@ class LossArgumentsSwapped(Rule):
             ],
         )
 
-    _swapped = {"output_has_gradient": False, "target_has_gradient": True, "output_min": 0.0, "output_max": 1.0}
-    bad = {
-        "binary cross-entropy": heard(
-            "binary_cross_entropy",
-            falling(50.0, 2.0),
-            site=Site("train.py", 31, "", "loss = F.binary_cross_entropy(y, model(x))"),
-            **_swapped,
-        ),
-        "cross-entropy of probabilities": heard("cross_entropy", output_shape=(32, 3), **_swapped),
-        "Keras's": heard("categorical_crossentropy", called="sparse_categorical_crossentropy", **_swapped),
-        "counts": heard("poisson_nll_loss", falling(12.0, 3.0), **(_swapped | {"output_max": 9.0})),
-        "kl_div of probabilities": heard("kl_div", output_shape=(32, 3), logs_sum_to_one=0.49, **_swapped),
-    }
-    good = {
-        "in order": heard("binary_cross_entropy", output_min=0.1, output_max=0.9),
-        "gradients into both": heard("binary_cross_entropy", target_has_gradient=True),
-        "a squared error": heard("mse_loss", **_swapped),
-        "the divergence the other way round": heard("kl_div", output_shape=(32, 3), logs_sum_to_one=0.51, **_swapped),
-    }
+    bad = Examples(
+        lambda: {
+            "binary cross-entropy": heard(
+                "binary_cross_entropy",
+                falling(50.0, 2.0),
+                site=Site("train.py", 31, "", "loss = F.binary_cross_entropy(y, model(x))"),
+                **_swapped,
+            ),
+            "cross-entropy of probabilities": heard("cross_entropy", output_shape=(32, 3), **_swapped),
+            "Keras's": heard("categorical_crossentropy", called="sparse_categorical_crossentropy", **_swapped),
+            "counts": heard("poisson_nll_loss", falling(12.0, 3.0), **(_swapped | {"output_max": 9.0})),
+            "kl_div of probabilities": heard("kl_div", output_shape=(32, 3), logs_sum_to_one=0.49, **_swapped),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "in order": heard("binary_cross_entropy", output_min=0.1, output_max=0.9),
+            "gradients into both": heard("binary_cross_entropy", target_has_gradient=True),
+            "a squared error": heard("mse_loss", **_swapped),
+            "the divergence the other way round": heard(
+                "kl_div", output_shape=(32, 3), logs_sum_to_one=0.51, **_swapped
+            ),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_breast_cancer

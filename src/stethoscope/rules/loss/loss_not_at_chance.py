@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Kind, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling, flat
@@ -15,6 +15,9 @@ from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.sites import at, code, place_at
 
 BINARY = ("binary_cross_entropy", "binary_cross_entropy_with_logits")
+
+
+_ten = {"output_shape": (64, 10), "target_is_integer": True, "output_min": -90.0, "output_max": 120.0}
 
 
 class LossNotAtChance(Rule):
@@ -74,21 +77,24 @@ class LossNotAtChance(Rule):
             ],
         )
 
-    _ten = {"output_shape": (64, 10), "target_is_integer": True, "output_min": -90.0, "output_max": 120.0}
-    bad = {
-        "forty times as much": heard("cross_entropy", falling(92.0, 85.0), chance=2.3, **_ten),
-        "next to the limit": heard("cross_entropy", flat(9.3, noise=0.001), first_value=9.3, chance=2.3, **_ten),
-        "yes or no": heard(
-            "binary_cross_entropy_with_logits", flat(20.0), chance=0.69, output_min=-50.0, output_max=60.0
-        ),
-    }
-    good = {
-        "ln 10": heard("cross_entropy", flat(2.31), chance=2.3, **_ten),
-        "below the limit": heard("cross_entropy", flat(9.1, noise=0.001), first_value=9.1, chance=2.3, **_ten),
-        "large at first, and learns well": heard("cross_entropy", falling(92.0, 0.5), chance=2.3, **_ten),
-        "a sum": heard("cross_entropy", flat(147.0), reduction="sum", **_ten),
-        "too short": heard("cross_entropy", flat(92.0, 9), **_ten),
-    }
+    bad = Examples(
+        lambda: {
+            "forty times as much": heard("cross_entropy", falling(92.0, 85.0), chance=2.3, **_ten),
+            "next to the limit": heard("cross_entropy", flat(9.3, noise=0.001), first_value=9.3, chance=2.3, **_ten),
+            "yes or no": heard(
+                "binary_cross_entropy_with_logits", flat(20.0), chance=0.69, output_min=-50.0, output_max=60.0
+            ),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "ln 10": heard("cross_entropy", flat(2.31), chance=2.3, **_ten),
+            "below the limit": heard("cross_entropy", flat(9.1, noise=0.001), first_value=9.1, chance=2.3, **_ten),
+            "large at first, and learns well": heard("cross_entropy", falling(92.0, 0.5), chance=2.3, **_ten),
+            "a sum": heard("cross_entropy", flat(147.0), reduction="sum", **_ten),
+            "too short": heard("cross_entropy", flat(92.0, 9), **_ten),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Plot, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import progress_on
 from stethoscope.facts.training import Curve, Doubles, History, Loop, LossCall
@@ -143,25 +143,31 @@ class LossTermsImbalanced(Rule):
             unless=f"`{loss.function}` is only meant as a small help.",
         )
 
-    bad = {
-        "a squared error of hundreds": _two_terms(flat(2.3), falling(90000.0, 900.0)),
-        "a share next to the limit": _two_terms(
-            flat(2.3, noise=0.001), flat(117.0, noise=0.001) + np.arange(200) / 200
-        ),
-        "thirty steps": _two_terms(flat(2.3, 30), falling(90000.0, 900.0, 30)),
-        "with a factor": _two_terms(flat(2.3), falling(9.0, 5.0), weight=1000.0),
-    }
-    good = {
-        "terms of one size": _two_terms(flat(2.3), falling(3.0, 0.5)),
-        "small, and learned": _two_terms(falling(2.3, 0.1), falling(90000.0, 9000.0)),
-        "a share just above the limit": _two_terms(
-            flat(2.3, noise=0.001), flat(109.0, noise=0.001) + np.arange(200) / 200
-        ),
-        "29 steps": _two_terms(flat(2.3, 29), falling(90000.0, 900.0, 29)),
-        "a weight that brings them to one scale": _two_terms(flat(2.3), falling(90000.0, 900.0), weight=1e-4),
-        "something else is added": _two_terms(flat(2.3), falling(900.0, 90.0), extra=np.cos(np.arange(200.0)) * 400),
-        "one loss": run(flat(2.3)),
-    }
+    bad = Examples(
+        lambda: {
+            "a squared error of hundreds": _two_terms(flat(2.3), falling(90000.0, 900.0)),
+            "a share next to the limit": _two_terms(
+                flat(2.3, noise=0.001), flat(117.0, noise=0.001) + np.arange(200) / 200
+            ),
+            "thirty steps": _two_terms(flat(2.3, 30), falling(90000.0, 900.0, 30)),
+            "with a factor": _two_terms(flat(2.3), falling(9.0, 5.0), weight=1000.0),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "terms of one size": _two_terms(flat(2.3), falling(3.0, 0.5)),
+            "small, and learned": _two_terms(falling(2.3, 0.1), falling(90000.0, 9000.0)),
+            "a share just above the limit": _two_terms(
+                flat(2.3, noise=0.001), flat(109.0, noise=0.001) + np.arange(200) / 200
+            ),
+            "29 steps": _two_terms(flat(2.3, 29), falling(90000.0, 900.0, 29)),
+            "a weight that brings them to one scale": _two_terms(flat(2.3), falling(90000.0, 900.0), weight=1e-4),
+            "something else is added": _two_terms(
+                flat(2.3), falling(900.0, 90.0), extra=np.cos(np.arange(200.0)) * 400
+            ),
+            "one loss": run(flat(2.3)),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import FitHead
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, LossCall
@@ -37,6 +37,9 @@ class Misfit:
     certain: bool = True
     severity: Severity = Severity.ERROR
     unless: str = ""
+
+
+_digits = {"target_min": 0.0, "target_max": 9.0, "target_distinct": 10, "target_whole": 1.0}
 
 
 class LossUnfitForTask(Rule):
@@ -168,8 +171,7 @@ class LossUnfitForTask(Rule):
             unless="the numbers are ordered grades, and a near miss is nearly right.",
         )
 
-    _digits = {"target_min": 0.0, "target_max": 9.0, "target_distinct": 10, "target_whole": 1.0}
-    bad = {
+    bad = Examples(lambda: {
         "a softmax over one unit": heard("mse_loss", produced_by="softmax", softmax_axis=1, softmax_shape=(32, 1)),
         "a cross-entropy over one class": heard("cross_entropy", flat(0.0)),
         "labels as numbers into cross-entropy": heard(
@@ -208,8 +210,8 @@ class LossUnfitForTask(Rule):
         "digits, an error next to the limit": heard(
             "mse_loss", falling(8.0, 0.0815), target_variance=8.2, chance=8.2, **_digits
         ),
-    }  # fmt: skip
-    good = {
+    })  # fmt: skip
+    good = Examples(lambda: {
         "a softmax over ten": heard(
             "nll_loss", produced_by="log_softmax", softmax_axis=1, softmax_shape=(32, 10), output_shape=(32, 10)
         ),
@@ -247,7 +249,7 @@ class LossUnfitForTask(Rule):
         "rates of counts": heard("poisson_nll_loss", expects="values", output_min=0.01, output_max=9.0),
         "logarithms of rates": heard("poisson_nll_loss", expects="logarithms", output_min=-2.0, output_max=2.0),
         "yes or no": heard("binary_cross_entropy", target_min=0.0, target_max=1.0, target_distinct=2),
-    }  # fmt: skip
+    })  # fmt: skip
     bug = Bug("""
         import torch
         from sklearn.datasets import load_breast_cancer

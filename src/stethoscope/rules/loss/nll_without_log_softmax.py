@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ExchangeLoss
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling
@@ -13,6 +13,9 @@ from stethoscope.rules.heads import FOLLOWS, heard, maker_evidence, span, traine
 from stethoscope.rules.sites import at, code, place_at
 
 FUNCTIONS = ("nll_loss", "kl_div")
+
+
+_scores = {"output_shape": (32, 10), "target_shape": (32,), "target_is_integer": True}
 
 
 class NllWithoutLogSoftmax(Rule):
@@ -83,8 +86,7 @@ class NllWithoutLogSoftmax(Rule):
             fixes=["Give it the logarithm of a softmax over the classes:\n" + code(*repair)],
         )
 
-    _scores = {"output_shape": (32, 10), "target_shape": (32,), "target_is_integer": True}
-    bad = {
+    bad = Examples(lambda: {
         "raw scores": heard(
             "nll_loss", falling(0.1, -900.0), produced_by="linear", logs_sum_to_one=0.0, output_min=-40.0,
             output_max=95.0, **_scores,
@@ -107,8 +109,8 @@ class NllWithoutLogSoftmax(Rule):
             "nll_loss", produced_by="div", logs_sum_to_one=0.1, rows_sum_to_one=0.5, output_min=-4.0, output_max=0.0,
             **_scores,
         ),
-    }  # fmt: skip
-    good = {
+    })  # fmt: skip
+    good = Examples(lambda: {
         "log-probabilities": heard(
             "nll_loss", produced_by="log_softmax", logs_sum_to_one=1.0, output_min=-9.0, output_max=-0.01, **_scores
         ),
@@ -122,7 +124,7 @@ class NllWithoutLogSoftmax(Rule):
             output_max=-0.1, output_shape=(32, 10), target_shape=(32, 10),
         ),
         "cross-entropy of raw scores": heard("cross_entropy", produced_by="linear", **_scores),
-    }  # fmt: skip
+    })  # fmt: skip
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import RemoveOutputActivation
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
@@ -30,6 +30,9 @@ POSITIVE = ("relu", "softplus", "exp", "abs")
 NEGATIVE = ("log_softmax", "log_sigmoid")
 WITH_LOGITS = "binary_cross_entropy_with_logits"
 BINARY = ("binary_cross_entropy", WITH_LOGITS)
+
+
+_labels = {"output_shape": (32, 6), "produced_by": "softmax", "softmax_axis": 1, "softmax_shape": (32, 6)}
 
 
 class OutputActivationLimitsRange(Rule):
@@ -226,8 +229,7 @@ class OutputActivationLimitsRange(Rule):
             ],
         )
 
-    _labels = {"output_shape": (32, 6), "produced_by": "softmax", "softmax_axis": 1, "softmax_shape": (32, 6)}
-    bad = {
+    bad = Examples(lambda: {
         "a softmax over labels that hold together": heard(
             "binary_cross_entropy", target_rows_sum_to_one=0.48, **_labels
         ),
@@ -265,41 +267,47 @@ class OutputActivationLimitsRange(Rule):
         "scores that a ReLU has killed, stuck": heard(
             "cross_entropy", flat(2.3), output_shape=(32, 10), produced_by="relu", late_zero_share=0.51
         ),
-    }  # fmt: skip
-    good = {
-        "a softmax and targets with a single 1": heard("binary_cross_entropy", target_rows_sum_to_one=1.0, **_labels),
-        "a softmax, and half of the targets sum to 1": heard(
-            "binary_cross_entropy", target_rows_sum_to_one=0.51, **_labels
-        ),
-        "a softplus for a rate": heard("poisson_nll_loss", expects="values", produced_by="softplus", target_mean=0.4),
-        "a sigmoid and targets of 0 to 1": heard(
-            "mse_loss", produced_by="sigmoid", target_min=0.0, target_max=1.0, target_unreachable=0.0
-        ),
-        "a few targets a little outside": heard(
-            "mse_loss", produced_by="tanh", target_min=-1.8, target_max=1.7, target_unreachable=0.0485
-        ),
-        "a linear layer": heard("mse_loss", produced_by="linear", target_min=-1.8, target_max=1.7),
-        "raw scores": heard("cross_entropy", produced_by="linear", output_shape=(32, 10)),
-        "a ReLU of which a part is 0": heard(
-            "mse_loss", produced_by="relu", target_unreachable=0.0, late_zero_share=0.94, late_target_spread=1.0
-        ),
-        "scores of which a ReLU has killed less than half": heard(
-            "cross_entropy", flat(2.3), output_shape=(32, 10), produced_by="relu", late_zero_share=0.49
-        ),
-        "scores behind a ReLU, a class not answered yet": heard(
-            "cross_entropy",
-            falling(2.3, 0.1),
-            output_shape=(32, 3),
-            produced_by="relu",
-            late_zero_share=0.6,
-            late_truths=(30, 30, 19),
-            late_guesses=(40, 39, 0),
-        ),
-        "scores behind a ReLU, learning well": heard(
-            "cross_entropy", falling(2.3, 0.1), output_shape=(32, 10), produced_by="relu", late_zero_share=0.6
-        ),
-        "only validated that way": heard("mse_loss", training_calls=0, target_unreachable=0.9, produced_by="relu"),
-    }
+    })  # fmt: skip
+    good = Examples(
+        lambda: {
+            "a softmax and targets with a single 1": heard(
+                "binary_cross_entropy", target_rows_sum_to_one=1.0, **_labels
+            ),
+            "a softmax, and half of the targets sum to 1": heard(
+                "binary_cross_entropy", target_rows_sum_to_one=0.51, **_labels
+            ),
+            "a softplus for a rate": heard(
+                "poisson_nll_loss", expects="values", produced_by="softplus", target_mean=0.4
+            ),
+            "a sigmoid and targets of 0 to 1": heard(
+                "mse_loss", produced_by="sigmoid", target_min=0.0, target_max=1.0, target_unreachable=0.0
+            ),
+            "a few targets a little outside": heard(
+                "mse_loss", produced_by="tanh", target_min=-1.8, target_max=1.7, target_unreachable=0.0485
+            ),
+            "a linear layer": heard("mse_loss", produced_by="linear", target_min=-1.8, target_max=1.7),
+            "raw scores": heard("cross_entropy", produced_by="linear", output_shape=(32, 10)),
+            "a ReLU of which a part is 0": heard(
+                "mse_loss", produced_by="relu", target_unreachable=0.0, late_zero_share=0.94, late_target_spread=1.0
+            ),
+            "scores of which a ReLU has killed less than half": heard(
+                "cross_entropy", flat(2.3), output_shape=(32, 10), produced_by="relu", late_zero_share=0.49
+            ),
+            "scores behind a ReLU, a class not answered yet": heard(
+                "cross_entropy",
+                falling(2.3, 0.1),
+                output_shape=(32, 3),
+                produced_by="relu",
+                late_zero_share=0.6,
+                late_truths=(30, 30, 19),
+                late_guesses=(40, 39, 0),
+            ),
+            "scores behind a ReLU, learning well": heard(
+                "cross_entropy", falling(2.3, 0.1), output_shape=(32, 10), produced_by="relu", late_zero_share=0.6
+            ),
+            "only validated that way": heard("mse_loss", training_calls=0, target_unreachable=0.9, produced_by="relu"),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_diabetes

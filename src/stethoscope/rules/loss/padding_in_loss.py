@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Site
 from stethoscope.facts.samples import Tokens
 from stethoscope.facts.training import History
@@ -100,24 +100,28 @@ class PaddingInLoss(Rule):
             unless=f"class {target} at the end of a row is something to be learned.",
         )
 
-    bad = {
-        "nearly half of the positions": _run(),
-        "a share next to the limit": _run(padded=4_100, padded_counted=4_100),
-        "seen elsewhere now and then": _run(padding_elsewhere=88),
-        "targets there are nearly all one class": _run(padded_target_share=0.993),
-        "some of it is left out": _run(padded_counted=8_700),
-        "three lengths": _run(lengths=3),
-    }
-    good = {
-        "left out of the loss": _run(padded_counted=0, padded_target=-1, padded_target_share=float("nan")),
-        "a share just below the limit": _run(padded=3_900, padded_counted=3_900),
-        "seen elsewhere a little more often": _run(padding_elsewhere=92),
-        "a space, which means something": _run(padding_token=1, padded=486, padding_elsewhere=4_769),
-        "targets there differ": _run(padded_target_share=0.985),
-        "more of it is left out": _run(padded_counted=8_400),
-        "two lengths": _run(lengths=2),
-        "no padding": _run(padded=0, padded_counted=0, padding_token=-1, lengths=1),
-    }
+    bad = Examples(
+        lambda: {
+            "nearly half of the positions": _run(),
+            "a share next to the limit": _run(padded=4_100, padded_counted=4_100),
+            "seen elsewhere now and then": _run(padding_elsewhere=88),
+            "targets there are nearly all one class": _run(padded_target_share=0.993),
+            "some of it is left out": _run(padded_counted=8_700),
+            "three lengths": _run(lengths=3),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "left out of the loss": _run(padded_counted=0, padded_target=-1, padded_target_share=float("nan")),
+            "a share just below the limit": _run(padded=3_900, padded_counted=3_900),
+            "seen elsewhere a little more often": _run(padding_elsewhere=92),
+            "a space, which means something": _run(padding_token=1, padded=486, padding_elsewhere=4_769),
+            "targets there differ": _run(padded_target_share=0.985),
+            "more of it is left out": _run(padded_counted=8_400),
+            "two lengths": _run(lengths=2),
+            "no padding": _run(padded=0, padded_counted=0, padding_token=-1, lengths=1),
+        }
+    )
     bug = Bug("""
         import re
 

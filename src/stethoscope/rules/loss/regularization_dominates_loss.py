@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Plot
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import NoWeightDecay
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import progress_on
@@ -129,19 +129,23 @@ class RegularizationDominatesLoss(Rule):
             unless="the added terms are the real aim of the training.",
         )
 
-    bad = {
-        "an L1 penalty with a large factor": _penalized(flat(2.3), [*falling(80.0, 4.0)]),
-        "a share just above a half": _penalized(flat(2.3), falling(2.8, 2.37)),
-        "thirty steps": _penalized(flat(2.3, 30), falling(40.0, 4.0, 30)),
-    }
-    good = {
-        "a small penalty": _penalized(flat(2.3), falling(0.2, 0.1)),
-        "a large penalty beside a loss that falls": _penalized(falling(2.3, 0.2), falling(80.0, 4.0)),
-        "a share just below a half": _penalized(flat(2.3), falling(2.6, 2.22)),
-        "29 steps": _penalized(flat(2.3, 29), falling(40.0, 4.0, 29)),
-        "a loss times the batch size": _penalized(flat(2.3), 31 * flat(2.3)),
-        "a run whose loss function was not heard": run(flat(2.3)),
-    }
+    bad = Examples(
+        lambda: {
+            "an L1 penalty with a large factor": _penalized(flat(2.3), [*falling(80.0, 4.0)]),
+            "a share just above a half": _penalized(flat(2.3), falling(2.8, 2.37)),
+            "thirty steps": _penalized(flat(2.3, 30), falling(40.0, 4.0, 30)),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "a small penalty": _penalized(flat(2.3), falling(0.2, 0.1)),
+            "a large penalty beside a loss that falls": _penalized(falling(2.3, 0.2), falling(80.0, 4.0)),
+            "a share just below a half": _penalized(flat(2.3), falling(2.6, 2.22)),
+            "29 steps": _penalized(flat(2.3, 29), falling(40.0, 4.0, 29)),
+            "a loss times the batch size": _penalized(flat(2.3), 31 * flat(2.3)),
+            "a run whose loss function was not heard": run(flat(2.3)),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import RemoveOutputActivation
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, LossCall
@@ -119,27 +119,31 @@ class SigmoidBeforeBceWithLogits(Rule):
             ],
         )
 
-    bad = {
-        "sigmoid in the graph": _run(
-            produced_by="sigmoid",
-            output_min=0.31,
-            output_max=0.74,
-            site=Site("train.py", 41, "", "loss = criterion(out, y)"),
-        ),
-        "softmax in the graph": _run(produced_by="softmax", output_shape=(32, 4)),
-        "values fill 0 to 1, origin unknown": _run(output_min=0.0, output_max=1.0),
-        "a sigmoid written by hand": _run(produced_by="reciprocal", output_min=0.01, output_max=0.98),
-        "values near both ends, eight calls": _run(output_min=0.05, output_max=0.999, watched=8),
-    }
-    good = {
-        "raw scores": _run(produced_by="linear", output_min=-4.1, output_max=5.0),
-        "raw scores, origin unknown": _run(output_min=-0.2, output_max=0.98),
-        "raw scores between the ends": _run(output_min=0.052, output_max=0.999),
-        "raw scores that happen to fill 0 to 1": _run(produced_by="linear", output_min=0.0, output_max=1.0),
-        "seven calls": _run(output_min=0.0, output_max=1.0, watched=7),
-        "sigmoid and the loss for probabilities": _run("binary_cross_entropy", produced_by="sigmoid"),
-        "values not looked at": _run(),
-    }
+    bad = Examples(
+        lambda: {
+            "sigmoid in the graph": _run(
+                produced_by="sigmoid",
+                output_min=0.31,
+                output_max=0.74,
+                site=Site("train.py", 41, "", "loss = criterion(out, y)"),
+            ),
+            "softmax in the graph": _run(produced_by="softmax", output_shape=(32, 4)),
+            "values fill 0 to 1, origin unknown": _run(output_min=0.0, output_max=1.0),
+            "a sigmoid written by hand": _run(produced_by="reciprocal", output_min=0.01, output_max=0.98),
+            "values near both ends, eight calls": _run(output_min=0.05, output_max=0.999, watched=8),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "raw scores": _run(produced_by="linear", output_min=-4.1, output_max=5.0),
+            "raw scores, origin unknown": _run(output_min=-0.2, output_max=0.98),
+            "raw scores between the ends": _run(output_min=0.052, output_max=0.999),
+            "raw scores that happen to fill 0 to 1": _run(produced_by="linear", output_min=0.0, output_max=1.0),
+            "seven calls": _run(output_min=0.0, output_max=1.0, watched=7),
+            "sigmoid and the loss for probabilities": _run("binary_cross_entropy", produced_by="sigmoid"),
+            "values not looked at": _run(),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_breast_cancer

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import RemoveOutputActivation
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, LossCall
@@ -118,32 +118,36 @@ class SoftmaxBeforeCrossEntropy(Rule):
             fixes=["Pair log_softmax with its own loss:\n" + code("loss = F.nll_loss(log_probabilities, targets)")],
         )
 
-    bad = {
-        "softmax in the graph": _run(
-            produced_by="softmax", site=Site("train.py", 41, "", "loss = F.cross_entropy(probs, labels)")
-        ),
-        "rows sum to 1, origin unknown": _run(rows_sum_to_one=1.0),
-        "nearly all rows, three calls": _run(rows_sum_to_one=0.99, watched=3),
-        "soft targets": _run(produced_by="softmax", target_is_integer=False, target_shape=(32, 10)),
-        "log_softmax before": _run(produced_by="log_softmax"),
-        "sigmoids of ten classes": _run(produced_by="sigmoid"),
-        "the second of two losses": replace(
-            _run(),
-            losses=(*_run().losses, *_run(produced_by="softmax", output_shape=(32, 2)).losses),
-        ),
-    }
-    good = {
-        "raw scores": _run(produced_by="linear", rows_sum_to_one=0.0),
-        "raw scores, origin unknown": _run(rows_sum_to_one=0.0),
-        "a few rows sum to 1": _run(rows_sum_to_one=0.98),
-        "two calls": _run(rows_sum_to_one=1.0, watched=2),
-        "log_softmax before nll_loss": _run("nll_loss", produced_by="log_softmax"),
-        "softmax and a squared error": _run("mse_loss", produced_by="softmax", rows_sum_to_one=1.0),
-        "sigmoids and several labels at once": _run(
-            produced_by="sigmoid", target_is_integer=False, target_shape=(32, 10), target_rows_sum_to_one=0.2
-        ),
-        "only validated that way": _run(produced_by="softmax", training_calls=0, evaluation_calls=9),
-    }
+    bad = Examples(
+        lambda: {
+            "softmax in the graph": _run(
+                produced_by="softmax", site=Site("train.py", 41, "", "loss = F.cross_entropy(probs, labels)")
+            ),
+            "rows sum to 1, origin unknown": _run(rows_sum_to_one=1.0),
+            "nearly all rows, three calls": _run(rows_sum_to_one=0.99, watched=3),
+            "soft targets": _run(produced_by="softmax", target_is_integer=False, target_shape=(32, 10)),
+            "log_softmax before": _run(produced_by="log_softmax"),
+            "sigmoids of ten classes": _run(produced_by="sigmoid"),
+            "the second of two losses": replace(
+                _run(),
+                losses=(*_run().losses, *_run(produced_by="softmax", output_shape=(32, 2)).losses),
+            ),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "raw scores": _run(produced_by="linear", rows_sum_to_one=0.0),
+            "raw scores, origin unknown": _run(rows_sum_to_one=0.0),
+            "a few rows sum to 1": _run(rows_sum_to_one=0.98),
+            "two calls": _run(rows_sum_to_one=1.0, watched=2),
+            "log_softmax before nll_loss": _run("nll_loss", produced_by="log_softmax"),
+            "softmax and a squared error": _run("mse_loss", produced_by="softmax", rows_sum_to_one=1.0),
+            "sigmoids and several labels at once": _run(
+                produced_by="sigmoid", target_is_integer=False, target_shape=(32, 10), target_rows_sum_to_one=0.2
+            ),
+            "only validated that way": _run(produced_by="softmax", training_calls=0, evaluation_calls=9),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
-from stethoscope.core.rule import Bug, Rule
+from stethoscope.core.rule import Bug, Examples, Rule
 from stethoscope.core.treatment import ReshapeTarget
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History, LossCall
@@ -93,23 +93,27 @@ class TargetShapeBroadcast(Rule):
             unless="each prediction is to be compared with every target; then `expand` both sides to say so.",
         )
 
-    bad = {
-        "(64, 1) and (64,)": _run(
-            (64, 1), (64,), (64, 64), site=Site("train.py", 29, "", "loss = F.mse_loss(model(x), y)")
-        ),
-        "(64,) and (64, 1)": _run((64,), (64, 1), (64, 64)),
-        "sequences": _run((32, 1, 100), (32, 100), (32, 32, 100)),
-    }
-    good = {
-        "equal shapes": _run((64, 1), (64, 1)),
-        "one label for all": _run((64, 1), (1,), (64, 1)),
-        "one row for all": _run((64, 10), (10,), (64, 10)),
-        "one target for ten heads": _run((64, 10), (64, 1), (64, 10)),
-        "all pairs, written out": _run((32, 8, 1), (32, 1, 16), (32, 8, 16)),
-        "a batch of one": _run((1, 1), (1,), (1, 1)),
-        "only validated that way": _run((64, 1), (64,), (64, 64), training_calls=0),
-        "a hand-written loss": History(steps=200, losses=(LossCall("backward", training_calls=9),)),
-    }
+    bad = Examples(
+        lambda: {
+            "(64, 1) and (64,)": _run(
+                (64, 1), (64,), (64, 64), site=Site("train.py", 29, "", "loss = F.mse_loss(model(x), y)")
+            ),
+            "(64,) and (64, 1)": _run((64,), (64, 1), (64, 64)),
+            "sequences": _run((32, 1, 100), (32, 100), (32, 32, 100)),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "equal shapes": _run((64, 1), (64, 1)),
+            "one label for all": _run((64, 1), (1,), (64, 1)),
+            "one row for all": _run((64, 10), (10,), (64, 10)),
+            "one target for ten heads": _run((64, 10), (64, 1), (64, 10)),
+            "all pairs, written out": _run((32, 8, 1), (32, 1, 16), (32, 8, 16)),
+            "a batch of one": _run((1, 1), (1,), (1, 1)),
+            "only validated that way": _run((64, 1), (64,), (64, 64), training_calls=0),
+            "a hand-written loss": History(steps=200, losses=(LossCall("backward", training_calls=9),)),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_diabetes

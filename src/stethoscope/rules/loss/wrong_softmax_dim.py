@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SoftmaxOverClasses
 from stethoscope.facts.flow import Softmax
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.heads import FOLLOWS, heard, named, trained
 from stethoscope.rules.sites import at, code, place_at
+
+_ten = {"softmax_shape": (32, 10), "output_shape": (32, 10), "target_shape": (32,)}
 
 
 class WrongSoftmaxDim(Rule):
@@ -126,8 +128,7 @@ class WrongSoftmaxDim(Rule):
             fixes=[f"Name the axis that the choice is made from, here the last:\n{code(_over_last(made))}"],
         )  # fmt: skip
 
-    _ten = {"softmax_shape": (32, 10), "output_shape": (32, 10), "target_shape": (32,)}
-    bad = {
+    bad = Examples(lambda: {
         "log-softmax over the batch": heard(
             "nll_loss", produced_by="log_softmax", softmax_axis=0, logs_sum_to_one=0.0, columns_sum_to_one=1.0, **_ten
         ),
@@ -152,8 +153,8 @@ class WrongSoftmaxDim(Rule):
             "nll_loss", produced_by="log_softmax", softmax_axis=0, softmax_shape=(8, 5, 10), output_shape=(40, 10),
             target_shape=(40,), logs_sum_to_one=0.0,
         ),
-    }  # fmt: skip
-    good = {
+    })  # fmt: skip
+    good = Examples(lambda: {
         "over the classes": heard(
             "nll_loss", produced_by="log_softmax", softmax_axis=1, logs_sum_to_one=1.0, **_ten
         ),
@@ -181,7 +182,7 @@ class WrongSoftmaxDim(Rule):
         "over time, which comes first": History(softmaxes=(Softmax("softmax", 0, (20, 8, 2), (20, 8, 3), (8, 2)),)),
         "one score for each of a set": History(softmaxes=(Softmax("softmax", 0, (20, 1), (20, 8), (20, 8)),)),
         "no softmax": heard("cross_entropy", produced_by="linear", output_shape=(32, 10)),
-    }  # fmt: skip
+    })  # fmt: skip
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

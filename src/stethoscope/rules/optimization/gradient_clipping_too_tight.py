@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Clip
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import Progress, progress_of
@@ -159,29 +159,33 @@ class GradientClippingTooTight(Rule):
             unless="such short steps are wanted.",
         )
 
-    bad = {
-        "a limit of 0.001 on a norm of 0.5": _clipped(flat(2.31)),
-        "a norm of 20 times the limit": _clipped(flat(2.31), norm=0.02),
-        "nine steps of ten": _clipped(flat(2.31), norm=np.where(np.arange(200) % 10, 0.5, 1e-4)),
-        "steps that are next to long enough": _clipped(flat(2.31), updates=9.8e-4),
-        "learns a little": _clipped(falling(2.31, 1.95)),
-        "values, nearly all at the limit": _by_value(flat(2.31), 0.98e-4),
-        "values, next to the limit": _by_value(flat(2.31), 0.91e-4),
-        "values cut by the optimizer itself": _by_value(flat(2.31), 20.1e-4),
-    }
-    good = {
-        "a limit above the norm": _clipped(flat(2.31), limit=5.0),
-        "learns well": _clipped(falling(2.31, 0.3)),
-        "a limit of a nineteenth of the norm": _clipped(flat(2.31), norm=0.0195),
-        "eight steps of ten": _clipped(flat(2.31), norm=np.where(np.arange(200) % 5, 0.5, 1e-4)),
-        "nearly nine of ten": _clipped(flat(2.31), norm=np.where(np.arange(200) % 9, 0.5, 1e-4)),
-        "an optimizer that scales its own steps": _clipped(flat(2.31), updates=1.02e-3),
-        "no clipping": run(flat(2.31)),
-        "values, many below the limit": _by_value(flat(2.31), 0.89e-4),
-        "values cut by the optimizer itself, few of them": _by_value(flat(2.31), 19.9e-4),
-        "values, and learns well": _by_value(falling(2.31, 0.3), 0.98e-4),
-        "values, in steps that are long enough": _by_value(flat(2.31), 0.98e-4, updates=1.02e-3),
-    }
+    bad = Examples(
+        lambda: {
+            "a limit of 0.001 on a norm of 0.5": _clipped(flat(2.31)),
+            "a norm of 20 times the limit": _clipped(flat(2.31), norm=0.02),
+            "nine steps of ten": _clipped(flat(2.31), norm=np.where(np.arange(200) % 10, 0.5, 1e-4)),
+            "steps that are next to long enough": _clipped(flat(2.31), updates=9.8e-4),
+            "learns a little": _clipped(falling(2.31, 1.95)),
+            "values, nearly all at the limit": _by_value(flat(2.31), 0.98e-4),
+            "values, next to the limit": _by_value(flat(2.31), 0.91e-4),
+            "values cut by the optimizer itself": _by_value(flat(2.31), 20.1e-4),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "a limit above the norm": _clipped(flat(2.31), limit=5.0),
+            "learns well": _clipped(falling(2.31, 0.3)),
+            "a limit of a nineteenth of the norm": _clipped(flat(2.31), norm=0.0195),
+            "eight steps of ten": _clipped(flat(2.31), norm=np.where(np.arange(200) % 5, 0.5, 1e-4)),
+            "nearly nine of ten": _clipped(flat(2.31), norm=np.where(np.arange(200) % 9, 0.5, 1e-4)),
+            "an optimizer that scales its own steps": _clipped(flat(2.31), updates=1.02e-3),
+            "no clipping": run(flat(2.31)),
+            "values, many below the limit": _by_value(flat(2.31), 0.89e-4),
+            "values cut by the optimizer itself, few of them": _by_value(flat(2.31), 19.9e-4),
+            "values, and learns well": _by_value(falling(2.31, 0.3), 0.98e-4),
+            "values, in steps that are long enough": _by_value(flat(2.31), 0.98e-4, updates=1.02e-3),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import HoldLearningRate
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import Progress, progress_of
@@ -151,28 +151,32 @@ class LearningRateDecayedAway(Rule):
             unless="the run was meant to end there.",
         )
 
-    bad = {
-        "cut by ten each epoch": _decaying([*falling(2.31, 2.1, 50), *flat(2.1, 150)], _rates(50)),
-        "a rate just below the limit": _decaying([*falling(2.31, 2.0, 50), *flat(2.0, 150)], _rates(50, 0.0097)),
-        "down for four tenths of the run": _decaying([*falling(2.31, 2.0, 118), *flat(2.0, 82)], _rates(118)),
-        "fifty steps": _decaying([*falling(2.31, 2.1, 20), *flat(2.1, 30)], _rates(20, steps=50)),
-        "left chance, and was cut off in the fall": _cut_off(0.5),
-        "cut off, next to the limit": _cut_off(0.2505),
-        "learned a little before": _decaying([*falling(2.31, 1.9, 60), *flat(1.9, 140)], _rates(60), "LambdaLR"),
-    }
-    good = {
-        "learns well all the same": _decaying(falling(2.31, 0.2), _rates(50)),
-        "down only at the end": _decaying([*falling(2.31, 2.0, 121), *flat(2.0, 79)], _rates(121)),
-        "stuck from the beginning": _decaying(flat(2.31), _rates(50)),
-        "a rate that falls a little": _decaying([*falling(2.31, 2.0, 50), *flat(2.0, 150)], _rates(50, 0.0103)),
-        "a rate that never changes": run([*falling(2.31, 2.1, 50), *flat(2.1, 150)]),
-        "left chance, and had nearly settled": _cut_off(0.2475),
-        "cut off in the fall, and learned well": _cut_off(0.5, end=0.9),
-        "49 steps": _decaying([*falling(2.31, 2.1, 20), *flat(2.1, 29)], _rates(20, steps=49)),
-        "a cosine that comes up again": _decaying(
-            [*falling(2.31, 2.1, 50), *flat(2.1, 150)], 0.05 * (1 + np.cos(np.arange(200) / 5))
-        ),
-    }
+    bad = Examples(
+        lambda: {
+            "cut by ten each epoch": _decaying([*falling(2.31, 2.1, 50), *flat(2.1, 150)], _rates(50)),
+            "a rate just below the limit": _decaying([*falling(2.31, 2.0, 50), *flat(2.0, 150)], _rates(50, 0.0097)),
+            "down for four tenths of the run": _decaying([*falling(2.31, 2.0, 118), *flat(2.0, 82)], _rates(118)),
+            "fifty steps": _decaying([*falling(2.31, 2.1, 20), *flat(2.1, 30)], _rates(20, steps=50)),
+            "left chance, and was cut off in the fall": _cut_off(0.5),
+            "cut off, next to the limit": _cut_off(0.2505),
+            "learned a little before": _decaying([*falling(2.31, 1.9, 60), *flat(1.9, 140)], _rates(60), "LambdaLR"),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "learns well all the same": _decaying(falling(2.31, 0.2), _rates(50)),
+            "down only at the end": _decaying([*falling(2.31, 2.0, 121), *flat(2.0, 79)], _rates(121)),
+            "stuck from the beginning": _decaying(flat(2.31), _rates(50)),
+            "a rate that falls a little": _decaying([*falling(2.31, 2.0, 50), *flat(2.0, 150)], _rates(50, 0.0103)),
+            "a rate that never changes": run([*falling(2.31, 2.1, 50), *flat(2.1, 150)]),
+            "left chance, and had nearly settled": _cut_off(0.2475),
+            "cut off in the fall, and learned well": _cut_off(0.5, end=0.9),
+            "49 steps": _decaying([*falling(2.31, 2.1, 20), *flat(2.1, 29)], _rates(20, steps=49)),
+            "a cosine that comes up again": _decaying(
+                [*falling(2.31, 2.1, 50), *flat(2.1, 150)], 0.05 * (1 + np.cos(np.arange(200) / 5))
+            ),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ScaleLearningRate
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, Optimizer
@@ -39,6 +39,9 @@ class Pace:
     first: float
     peak: float
     """Largest value; in recurrent networks only up to a jump of the gradient."""
+
+
+_leap = np.array([[0.05]] * 8 + [[0.51]] + [[0.05]] * 3)
 
 
 class LearningRateTooHigh(Rule):
@@ -150,29 +153,32 @@ class LearningRateTooHigh(Rule):
             unless="the loss is not meant to fall, as in adversarial or reinforcement learning.",
         )
 
-    _leap = np.array([[0.05]] * 8 + [[0.51]] + [[0.05]] * 3)
-    bad = {
-        "Adam at a rate of 1: stuck above guessing": run(flat(2.36), updates=0.18, rate=1.0, kind="Adam"),
-        "a pace next to the limit": run(flat(2.31), updates=0.102),
-        "moderate at first, then half of the weights in one step": run(flat(2.31), updates=_leap, rate=0.5),
-        "a leap after a pace next to the limit": run(flat(2.31), updates=np.where(_leap > 0.5, 2.0, 0.0306)),
-        "the loss rises a thousandfold": run([2.3, *flat(2300.0)], updates=3.0, rate=30.0),
-        "the loss becomes NaN within ten steps": run([2.3, 9.0, 4e5, *[np.nan] * 40], updates=3.0, rate=100.0),
-        "learns a little, and slowly": run(falling(2.31, 1.9), updates=0.16, rate=0.1, kind="Adam"),
-    }
-    good = {
-        "a usual rate": run(falling(2.31, 0.1), updates=0.01, rate=1e-3, kind="Adam"),
-        "a high rate that learns well": run(falling(2.31, 0.1), updates=0.4, rate=3.0),
-        "stuck for another reason, just below the limit": run(flat(2.31), updates=0.098),
-        "stuck, with a step just below the limit": run(flat(2.31), updates=np.where(_leap > 0.5, 0.49, 0.05)),
-        "a gradient that explodes at a moderate rate": run(flat(2.31), updates=np.where(_leap > 0.5, 2.0, 0.0294)),
-        "too short to say": run(flat(2.31, 12), updates=0.3),
-        "a single layer on labels that mean nothing": run(flat(2.32), updates=0.3, weights=1, rate=0.5),
-        "an optimizer that searches along a line": run(flat(2.31), updates=2.5, rate=1.0, kind="LBFGS"),
-        "an explosion at the second step, after a small first one": run(
-            [1.0, *flat(1e9)], updates=np.array([[0.004]] + [[50.0]] * 11), norms=[1.0, *[1e6] * 11]
-        ),
-    }
+    bad = Examples(
+        lambda: {
+            "Adam at a rate of 1: stuck above guessing": run(flat(2.36), updates=0.18, rate=1.0, kind="Adam"),
+            "a pace next to the limit": run(flat(2.31), updates=0.102),
+            "moderate at first, then half of the weights in one step": run(flat(2.31), updates=_leap, rate=0.5),
+            "a leap after a pace next to the limit": run(flat(2.31), updates=np.where(_leap > 0.5, 2.0, 0.0306)),
+            "the loss rises a thousandfold": run([2.3, *flat(2300.0)], updates=3.0, rate=30.0),
+            "the loss becomes NaN within ten steps": run([2.3, 9.0, 4e5, *[np.nan] * 40], updates=3.0, rate=100.0),
+            "learns a little, and slowly": run(falling(2.31, 1.9), updates=0.16, rate=0.1, kind="Adam"),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "a usual rate": run(falling(2.31, 0.1), updates=0.01, rate=1e-3, kind="Adam"),
+            "a high rate that learns well": run(falling(2.31, 0.1), updates=0.4, rate=3.0),
+            "stuck for another reason, just below the limit": run(flat(2.31), updates=0.098),
+            "stuck, with a step just below the limit": run(flat(2.31), updates=np.where(_leap > 0.5, 0.49, 0.05)),
+            "a gradient that explodes at a moderate rate": run(flat(2.31), updates=np.where(_leap > 0.5, 2.0, 0.0294)),
+            "too short to say": run(flat(2.31, 12), updates=0.3),
+            "a single layer on labels that mean nothing": run(flat(2.32), updates=0.3, weights=1, rate=0.5),
+            "an optimizer that searches along a line": run(flat(2.31), updates=2.5, rate=1.0, kind="LBFGS"),
+            "an explosion at the second step, after a small first one": run(
+                [1.0, *flat(1e9)], updates=np.array([[0.004]] + [[50.0]] * 11), norms=[1.0, *[1e6] * 11]
+            ),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ScaleLearningRate
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, History, Optimizer
@@ -136,30 +136,34 @@ class LearningRateTooLow(Rule):
             unless="the network is already as good as it is meant to be.",
         )
 
-    bad = {
-        "SGD at 1e-5": run(flat(2.32), updates=1e-6, descent=1e-6, rate=1e-5),
-        "a pace next to the limit": run(flat(2.32), updates=9.7e-5, descent=4e-4),
-        "a run of 50 steps": run(flat(2.32, 50), updates=1e-6, descent=1e-6, rate=1e-5),
-        "the loss moved a little": run([2.32] * 100 + [2.207] * 100, updates=1e-6, descent=1e-6),
-        "a promise next to the limit": run(flat(2.32), updates=1e-6, descent=8.0e-9),
-    }
-    good = {
-        "a usual rate": run(falling(2.31, 0.1), updates=0.01),
-        "stuck at a usual rate": run(flat(2.31), updates=0.01, descent=0.01),
-        "a pace just above the limit": run(flat(2.31), updates=1.03e-4, descent=4e-4),
-        "a run of 48 steps": run(flat(2.32, 48), updates=1e-6, descent=1e-6, rate=1e-5),
-        "slow, but the loss falls": run([2.32] * 100 + [2.201] * 100, updates=1e-6, descent=1e-6),
-        "vanished gradients at a usual rate": run(flat(2.31), updates=1e-7, descent=1e-12),
-        "a promise just below the limit": run(flat(2.32), updates=1e-6, descent=7.4e-9),
-        "fine-tuning of a good network": run(flat(0.2), updates=1e-5, descent=1e-4),
-        "converged long ago": run(flat(1e-4), updates=1e-6, descent=1e-6),
-        "nothing moves at all": run(flat(2.31), updates=0.0),
-        "a warm-up that has only begun": with_curve(
-            run(flat(2.31), updates=1e-5, descent=1e-5),
-            Curve("learning rate", "learning rate", "training", np.arange(200), np.linspace(1e-7, 1e-5, 200)),
-        ),
-        "a head start of a network trained before": run(flat(1.6), updates=1e-6, descent=1e-6, rate=1e-5),
-    }
+    bad = Examples(
+        lambda: {
+            "SGD at 1e-5": run(flat(2.32), updates=1e-6, descent=1e-6, rate=1e-5),
+            "a pace next to the limit": run(flat(2.32), updates=9.7e-5, descent=4e-4),
+            "a run of 50 steps": run(flat(2.32, 50), updates=1e-6, descent=1e-6, rate=1e-5),
+            "the loss moved a little": run([2.32] * 100 + [2.207] * 100, updates=1e-6, descent=1e-6),
+            "a promise next to the limit": run(flat(2.32), updates=1e-6, descent=8.0e-9),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "a usual rate": run(falling(2.31, 0.1), updates=0.01),
+            "stuck at a usual rate": run(flat(2.31), updates=0.01, descent=0.01),
+            "a pace just above the limit": run(flat(2.31), updates=1.03e-4, descent=4e-4),
+            "a run of 48 steps": run(flat(2.32, 48), updates=1e-6, descent=1e-6, rate=1e-5),
+            "slow, but the loss falls": run([2.32] * 100 + [2.201] * 100, updates=1e-6, descent=1e-6),
+            "vanished gradients at a usual rate": run(flat(2.31), updates=1e-7, descent=1e-12),
+            "a promise just below the limit": run(flat(2.32), updates=1e-6, descent=7.4e-9),
+            "fine-tuning of a good network": run(flat(0.2), updates=1e-5, descent=1e-4),
+            "converged long ago": run(flat(1e-4), updates=1e-6, descent=1e-6),
+            "nothing moves at all": run(flat(2.31), updates=0.0),
+            "a warm-up that has only begun": with_curve(
+                run(flat(2.31), updates=1e-5, descent=1e-5),
+                Curve("learning rate", "learning rate", "training", np.arange(200), np.linspace(1e-7, 1e-5, 200)),
+            ),
+            "a head start of a network trained before": run(flat(1.6), updates=1e-6, descent=1e-6, rate=1e-5),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

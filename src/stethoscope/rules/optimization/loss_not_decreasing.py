@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Kind, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, History, Loop, Optimizer
@@ -112,34 +112,38 @@ class LossNotDecreasing(Rule):
             unless="the loss is not meant to fall, as in adversarial or reinforcement learning.",
         )
 
-    bad = {
-        "stuck at guessing, all else in order": run(flat(2.31), updates=0.005, norms=[0.5] * 12),
-        "a run of 50 steps": run(flat(2.31, 50), updates=0.005, norms=[0.5] * 12),
-        "no gradient arrives": run(flat(2.31), updates=0.0, norms=[0.0] * 12),
-        "steps that move nothing": run(flat(2.31), updates=1e-6, norms=[0.5] * 12),
-        "steps that move too much": run(flat(2.31), updates=0.5, norms=[0.5] * 12),
-        "nothing measured but the loss": run(flat(2.31), updates=np.nan),
-        "guessing unknown": run(flat(0.4), chance=np.nan, updates=0.005, norms=[0.5] * 12),
-        "from far above down to guessing": run([*np.geomspace(90.0, 2.31, 40), *flat(2.31, 160)], updates=0.005),
-        "went down and came back": run([*falling(2.31, 0.6, 100), *flat(2.6, 100)], updates=0.005),
-    }
-    good = {
-        "a run that learns": run(falling(2.31, 0.1), updates=0.005),
-        "a run that learns slowly": run(falling(2.31, 1.9), updates=0.005),
-        "a run of 49 steps": run(flat(2.31, 49), updates=0.005),
-        "a network trained before": run(flat(1.6), updates=0.005),
-        "two losses that work against each other": replace(
-            run(flat(2.31), updates=0.005),
-            optimizers=(Optimizer("Adam", steps=200), Optimizer("Adam", steps=200)),
-            loop=Loop(backward_sites=(Site("train.py", 30), Site("train.py", 38))),
-        ),
-        "a warm-up that has only begun": with_curve(
-            run(flat(2.31), updates=1e-5),
-            Curve("learning rate", "learning rate", "training", np.arange(200), np.linspace(1e-7, 1e-5, 200)),
-        ),
-        "a reward, which is as often negative": run(flat(0.0) + np.sin(np.arange(200.0)), chance=np.nan),
-        "a loss that is no number": run([2.3] * 30 + [np.nan] * 170),
-    }
+    bad = Examples(
+        lambda: {
+            "stuck at guessing, all else in order": run(flat(2.31), updates=0.005, norms=[0.5] * 12),
+            "a run of 50 steps": run(flat(2.31, 50), updates=0.005, norms=[0.5] * 12),
+            "no gradient arrives": run(flat(2.31), updates=0.0, norms=[0.0] * 12),
+            "steps that move nothing": run(flat(2.31), updates=1e-6, norms=[0.5] * 12),
+            "steps that move too much": run(flat(2.31), updates=0.5, norms=[0.5] * 12),
+            "nothing measured but the loss": run(flat(2.31), updates=np.nan),
+            "guessing unknown": run(flat(0.4), chance=np.nan, updates=0.005, norms=[0.5] * 12),
+            "from far above down to guessing": run([*np.geomspace(90.0, 2.31, 40), *flat(2.31, 160)], updates=0.005),
+            "went down and came back": run([*falling(2.31, 0.6, 100), *flat(2.6, 100)], updates=0.005),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "a run that learns": run(falling(2.31, 0.1), updates=0.005),
+            "a run that learns slowly": run(falling(2.31, 1.9), updates=0.005),
+            "a run of 49 steps": run(flat(2.31, 49), updates=0.005),
+            "a network trained before": run(flat(1.6), updates=0.005),
+            "two losses that work against each other": replace(
+                run(flat(2.31), updates=0.005),
+                optimizers=(Optimizer("Adam", steps=200), Optimizer("Adam", steps=200)),
+                loop=Loop(backward_sites=(Site("train.py", 30), Site("train.py", 38))),
+            ),
+            "a warm-up that has only begun": with_curve(
+                run(flat(2.31), updates=1e-5),
+                Curve("learning rate", "learning rate", "training", np.arange(200), np.linspace(1e-7, 1e-5, 200)),
+            ),
+            "a reward, which is as often negative": run(flat(0.0) + np.sin(np.arange(200.0)), chance=np.nan),
+            "a loss that is no number": run([2.3] * 30 + [np.nan] * 170),
+        }
+    )
     bug = Bug("""
         import copy
 

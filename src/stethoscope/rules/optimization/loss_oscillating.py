@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, Doubles, History
 from stethoscope.facts.weights import middle, update_ratios, weights_by_depth
@@ -108,21 +108,25 @@ class LossOscillating(Rule):
             unless="the loss is not meant to fall steadily, as in adversarial or reinforcement learning.",
         )
 
-    bad = {
-        "more than its level": run(_swinging(), updates=0.04),
-        "next to the limit": run(_swinging(share=1.32), updates=0.04),
-        "steps next to the limit": run(_swinging(), updates=0.0102),
-        "sixty steps": run(_swinging(steps=60), updates=0.04),
-    }
-    good = {
-        "learns well": run(falling(2.3, 0.1), updates=0.04),
-        "stuck, with a ripple": run(flat(2.31), updates=0.04),
-        "just below the limit": run(_swinging(share=1.29), updates=0.04),
-        "noise of small batches, and small steps": run(_swinging(), updates=0.0098),
-        "well below guessing": run(_swinging(0.9), updates=0.04),
-        "59 steps": run(_swinging(steps=59), updates=0.04),
-        "no number": run([*_swinging(), *[np.nan] * 100], updates=0.04),
-    }
+    bad = Examples(
+        lambda: {
+            "more than its level": run(_swinging(), updates=0.04),
+            "next to the limit": run(_swinging(share=1.32), updates=0.04),
+            "steps next to the limit": run(_swinging(), updates=0.0102),
+            "sixty steps": run(_swinging(steps=60), updates=0.04),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "learns well": run(falling(2.3, 0.1), updates=0.04),
+            "stuck, with a ripple": run(flat(2.31), updates=0.04),
+            "just below the limit": run(_swinging(share=1.29), updates=0.04),
+            "noise of small batches, and small steps": run(_swinging(), updates=0.0098),
+            "well below guessing": run(_swinging(0.9), updates=0.04),
+            "59 steps": run(_swinging(steps=59), updates=0.04),
+            "no number": run([*_swinging(), *[np.nan] * 100], updates=0.04),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

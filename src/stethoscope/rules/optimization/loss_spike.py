@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Kind, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, Doubles, History, Inputs, Integers
 from stethoscope.facts.weights import middle, update_ratios, weights_by_depth
@@ -119,28 +119,32 @@ class LossSpike(Rule):
             fixes=fixes,
         )
 
-    bad = {
-        "four broken batches": run(_jumping([40, 80, 120, 160], 500.0)),
-        "three of them": run(_jumping([40, 100, 160], 500.0)),
-        "two, in a run that learns little": run(_jumping([60, 160], 500.0, end=1.9)),
-        "ten times the others": run(_jumping([60, 120, 180], 20.6, end=2.0)),
-        "three times the start": run(_jumping([60, 120, 180], 6.4)),
-        "often": run(_jumping(np.arange(30, 200, 6), 500.0)),
-        "fifty steps": run(_jumping([20, 30, 40], 500.0, 50)),
-    }
-    good = {
-        "two, in a run that learns well": run(_jumping([40, 160], 500.0)),
-        "no spike": run(falling(2.31, 0.1)),
-        "a flicker of a small loss": run(_jumping([100, 150, 180], 1.0, end=0.01)),
-        "just below ten times the others": run(_jumping([60, 120, 180], 19.4, end=2.0)),
-        "just below three times the start": run(_jumping([60, 120, 180], 6.15)),
-        "too often": run(_jumping(np.arange(14, 200, 6), 500.0)),
-        "a jump that stays": run([*falling(2.31, 0.3, 120), *flat(50.0, 80)]),
-        "one sample a step, without a batch axis": replace(
-            run(_jumping([40, 80, 120, 160], 500.0)), inputs=(Inputs(shape=(8,)),)
-        ),
-        "49 steps": run(_jumping([20, 30, 40], 500.0, 49)),
-    }
+    bad = Examples(
+        lambda: {
+            "four broken batches": run(_jumping([40, 80, 120, 160], 500.0)),
+            "three of them": run(_jumping([40, 100, 160], 500.0)),
+            "two, in a run that learns little": run(_jumping([60, 160], 500.0, end=1.9)),
+            "ten times the others": run(_jumping([60, 120, 180], 20.6, end=2.0)),
+            "three times the start": run(_jumping([60, 120, 180], 6.4)),
+            "often": run(_jumping(np.arange(30, 200, 6), 500.0)),
+            "fifty steps": run(_jumping([20, 30, 40], 500.0, 50)),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "two, in a run that learns well": run(_jumping([40, 160], 500.0)),
+            "no spike": run(falling(2.31, 0.1)),
+            "a flicker of a small loss": run(_jumping([100, 150, 180], 1.0, end=0.01)),
+            "just below ten times the others": run(_jumping([60, 120, 180], 19.4, end=2.0)),
+            "just below three times the start": run(_jumping([60, 120, 180], 6.15)),
+            "too often": run(_jumping(np.arange(14, 200, 6), 500.0)),
+            "a jump that stays": run([*falling(2.31, 0.3, 120), *flat(50.0, 80)]),
+            "one sample a step, without a batch axis": replace(
+                run(_jumping([40, 80, 120, 160], 500.0)), inputs=(Inputs(shape=(8,)),)
+            ),
+            "49 steps": run(_jumping([20, 30, 40], 500.0, 49)),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_diabetes

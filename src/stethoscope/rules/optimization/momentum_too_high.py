@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import NoMomentum
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, Optimizer
@@ -123,23 +123,27 @@ class MomentumTooHigh(Rule):
             fixes=[_fix(optimizer)],
         )
 
-    bad = {
-        "0.999 with SGD": _rolling([*falling(2.3, 0.4, 60), *flat(2.6, 140)]),
-        "next to the limit": _rolling(flat(2.4), momentum=0.97),
-        "updates that grow next to the limit": _rolling(flat(2.4), growth=6.1),
-        "learned, and lost a part of it": _rolling([*falling(2.3, 0.1, 120), *flat(0.9, 80)]),
-        "0.995 in the betas of Adam": _rolling(flat(2.4), "0.995, 0.999", kind="Adam"),
-        "no number in the end": _rolling([2.3] * 20 + [np.nan] * 180),
-    }
-    good = {
-        "0.9": _rolling(flat(2.4), momentum=0.9),
-        "just below the limit": _rolling(flat(2.4), momentum=0.969),
-        "0.999, and learns well": _rolling(falling(2.3, 0.2)),
-        "0.999, and stays where it came to": _rolling([*falling(2.3, 0.3, 120), *flat(0.5, 80)]),
-        "updates that stay as they are": _rolling(flat(2.4), growth=1.5),
-        "updates that grow a little less": _rolling(flat(2.4), growth=5.9),
-        "usual betas": _rolling(flat(2.4), "0.9, 0.999", kind="Adam"),
-    }
+    bad = Examples(
+        lambda: {
+            "0.999 with SGD": _rolling([*falling(2.3, 0.4, 60), *flat(2.6, 140)]),
+            "next to the limit": _rolling(flat(2.4), momentum=0.97),
+            "updates that grow next to the limit": _rolling(flat(2.4), growth=6.1),
+            "learned, and lost a part of it": _rolling([*falling(2.3, 0.1, 120), *flat(0.9, 80)]),
+            "0.995 in the betas of Adam": _rolling(flat(2.4), "0.995, 0.999", kind="Adam"),
+            "no number in the end": _rolling([2.3] * 20 + [np.nan] * 180),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "0.9": _rolling(flat(2.4), momentum=0.9),
+            "just below the limit": _rolling(flat(2.4), momentum=0.969),
+            "0.999, and learns well": _rolling(falling(2.3, 0.2)),
+            "0.999, and stays where it came to": _rolling([*falling(2.3, 0.3, 120), *flat(0.5, 80)]),
+            "updates that stay as they are": _rolling(flat(2.4), growth=1.5),
+            "updates that grow a little less": _rolling(flat(2.4), growth=5.9),
+            "usual betas": _rolling(flat(2.4), "0.9, 0.999", kind="Adam"),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import HoldLearningRate
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import progress_of
@@ -205,41 +205,45 @@ class SchedulerBeforeOptimizer(Rule):
             fixes=[f"Step it after the optimizer:\n{code('optimizer.step()', f'{name}.step()')}"],
         )
 
-    bad = {
-        "StepLR after every batch": _scheduled(flat(2.2), _steps_down()),
-        "gone at half of the run": _scheduled(flat(2.2), _steps_down(alive=98)),
-        "down to a thousandth": _scheduled(flat(2.2), _steps_down(last=0.00097)),
-        "OneCycleLR once an epoch": _scheduled(
-            falling(2.3, 0.3), np.linspace(0.004, 0.006, 200), "OneCycleLR", {"total_steps": 200}, every=25
-        ),
-        "a length that is nearly the batches": _scheduled(
-            falling(2.3, 0.3), np.linspace(0.1, 0.09, 200), "CosineAnnealingLR", {"T_max": 220}, every=25
-        ),
-        "before the first step": _scheduled(
-            falling(2.3, 0.3), np.linspace(0.1, 0.05, 200), "LambdaLR", {}, every=25, before=True
-        ),
-        "before the first step, three calls": _scheduled(
-            falling(2.3, 0.3, 60), np.linspace(0.1, 0.05, 60), "LambdaLR", {}, every=20, before=True
-        ),
-    }
-    good = {
-        "StepLR once an epoch": _scheduled(flat(2.2), _steps_down(), every=25),
-        "a warm-up after every batch": _scheduled(falling(2.3, 0.2), np.linspace(0, 0.1, 200), "LambdaLR", {}),
-        "OneCycleLR after every batch": _scheduled(
-            falling(2.3, 0.2), _steps_down(1e-4), "OneCycleLR", {"total_steps": 200}
-        ),
-        "per batch, and learns well": _scheduled(falling(2.3, 0.2), _steps_down()),
-        "per batch, gone after half of the run": _scheduled(flat(2.2), _steps_down(alive=102)),
-        "per batch, and low at most": _scheduled(flat(2.2), _steps_down(last=0.00103)),
-        "the whole data set in each step": _scheduled(flat(2.2), _steps_down(), batches=[7] * 20),
-        "a length of its own": _scheduled(
-            falling(2.3, 0.3), np.linspace(0.1, 0.09, 200), "CosineAnnealingLR", {"T_max": 221}, every=25
-        ),
-        "two calls": _scheduled(
-            falling(2.3, 0.3, 60), np.linspace(0.1, 0.05, 60), "LambdaLR", {}, every=30, before=True
-        ),
-        "no schedule": run(flat(2.3)),
-    }
+    bad = Examples(
+        lambda: {
+            "StepLR after every batch": _scheduled(flat(2.2), _steps_down()),
+            "gone at half of the run": _scheduled(flat(2.2), _steps_down(alive=98)),
+            "down to a thousandth": _scheduled(flat(2.2), _steps_down(last=0.00097)),
+            "OneCycleLR once an epoch": _scheduled(
+                falling(2.3, 0.3), np.linspace(0.004, 0.006, 200), "OneCycleLR", {"total_steps": 200}, every=25
+            ),
+            "a length that is nearly the batches": _scheduled(
+                falling(2.3, 0.3), np.linspace(0.1, 0.09, 200), "CosineAnnealingLR", {"T_max": 220}, every=25
+            ),
+            "before the first step": _scheduled(
+                falling(2.3, 0.3), np.linspace(0.1, 0.05, 200), "LambdaLR", {}, every=25, before=True
+            ),
+            "before the first step, three calls": _scheduled(
+                falling(2.3, 0.3, 60), np.linspace(0.1, 0.05, 60), "LambdaLR", {}, every=20, before=True
+            ),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "StepLR once an epoch": _scheduled(flat(2.2), _steps_down(), every=25),
+            "a warm-up after every batch": _scheduled(falling(2.3, 0.2), np.linspace(0, 0.1, 200), "LambdaLR", {}),
+            "OneCycleLR after every batch": _scheduled(
+                falling(2.3, 0.2), _steps_down(1e-4), "OneCycleLR", {"total_steps": 200}
+            ),
+            "per batch, and learns well": _scheduled(falling(2.3, 0.2), _steps_down()),
+            "per batch, gone after half of the run": _scheduled(flat(2.2), _steps_down(alive=102)),
+            "per batch, and low at most": _scheduled(flat(2.2), _steps_down(last=0.00103)),
+            "the whole data set in each step": _scheduled(flat(2.2), _steps_down(), batches=[7] * 20),
+            "a length of its own": _scheduled(
+                falling(2.3, 0.3), np.linspace(0.1, 0.09, 200), "CosineAnnealingLR", {"T_max": 221}, every=25
+            ),
+            "two calls": _scheduled(
+                falling(2.3, 0.3, 60), np.linspace(0.1, 0.05, 60), "LambdaLR", {}, every=30, before=True
+            ),
+            "no schedule": run(flat(2.3)),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

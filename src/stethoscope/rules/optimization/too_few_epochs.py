@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, Doubles, History
 from stethoscope.facts.weights import middle, update_ratios, weights_by_depth
@@ -140,26 +140,30 @@ class TooFewEpochs(Rule):
             unless="this was a trial run.",
         )
 
-    bad = {
-        "two epochs": run(_line(2.32, 2.15), updates=0.002),
-        "half as fast as before": run(_line(2.32, 2.0, kept=0.5), updates=0.002),
-        "forty steps": run(_line(2.32, 2.1, 40), updates=0.002),
-        "a fall next to the limit": run(_line(2.32, 2.183), updates=0.002),
-    }
-    good = {
-        "levels off": run(falling(2.32, 1.9), updates=0.002),
-        "nearly half as fast as before": run(_line(2.32, 2.0, kept=0.48), updates=0.002),
-        "a fall just below the limit": run(_line(2.32, 2.19), updates=0.002),
-        "39 steps": run(_line(2.32, 2.1, 39), updates=0.002),
-        "has learned a lot": run(_line(2.32, 0.6), updates=0.002),
-        "stuck": run(flat(2.31), updates=0.002),
-        "a rate too low to get anywhere": run(_line(2.32, 2.1), updates=1e-5),
-        "ended by hand": replace(run(_line(2.32, 2.1), updates=0.002), ended_by="KeyboardInterrupt"),
-        "a schedule that has ended": with_curve(
-            run(_line(2.32, 2.1), updates=0.002),
-            Curve("learning rate", "learning rate", "training", np.arange(60), np.linspace(0.1, 1e-4, 60)),
-        ),
-    }
+    bad = Examples(
+        lambda: {
+            "two epochs": run(_line(2.32, 2.15), updates=0.002),
+            "half as fast as before": run(_line(2.32, 2.0, kept=0.5), updates=0.002),
+            "forty steps": run(_line(2.32, 2.1, 40), updates=0.002),
+            "a fall next to the limit": run(_line(2.32, 2.183), updates=0.002),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "levels off": run(falling(2.32, 1.9), updates=0.002),
+            "nearly half as fast as before": run(_line(2.32, 2.0, kept=0.48), updates=0.002),
+            "a fall just below the limit": run(_line(2.32, 2.19), updates=0.002),
+            "39 steps": run(_line(2.32, 2.1, 39), updates=0.002),
+            "has learned a lot": run(_line(2.32, 0.6), updates=0.002),
+            "stuck": run(flat(2.31), updates=0.002),
+            "a rate too low to get anywhere": run(_line(2.32, 2.1), updates=1e-5),
+            "ended by hand": replace(run(_line(2.32, 2.1), updates=0.002), ended_by="KeyboardInterrupt"),
+            "a schedule that has ended": with_curve(
+                run(_line(2.32, 2.1), updates=0.002),
+                Curve("learning rate", "learning rate", "training", np.arange(60), np.linspace(0.1, 1e-4, 60)),
+            ),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import StandardizeTargets
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, LossCall
@@ -130,20 +130,24 @@ class UnnormalizedTarget(Rule):
             ],
         )
 
-    bad = {
-        "Adam on its way to 152": _regression(flat(25000.0)),
-        "no number after the first steps": _regression([29000.0, 5e9, *[np.nan] * 100]),
-        "a size next to the limit": _regression(flat(110.0), mean=10.2, variance=1.0),
-        "stuck at the mean": _regression(flat(5900.0)),
-        "an absolute error": _regression(flat(150.0), function="l1_loss", chance=np.nan),
-    }
-    good = {
-        "a scaled target": _regression(flat(1.0), mean=0.0, variance=1.0),
-        "learns all the same": _regression(falling(29000.0, 900.0)),
-        "a size just below the limit": _regression(flat(98.0), mean=9.75, variance=1.0),
-        "classes": run(flat(2.3)),
-        "too short to say": _regression(flat(25000.0, 10)),
-    }
+    bad = Examples(
+        lambda: {
+            "Adam on its way to 152": _regression(flat(25000.0)),
+            "no number after the first steps": _regression([29000.0, 5e9, *[np.nan] * 100]),
+            "a size next to the limit": _regression(flat(110.0), mean=10.2, variance=1.0),
+            "stuck at the mean": _regression(flat(5900.0)),
+            "an absolute error": _regression(flat(150.0), function="l1_loss", chance=np.nan),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "a scaled target": _regression(flat(1.0), mean=0.0, variance=1.0),
+            "learns all the same": _regression(falling(29000.0, 900.0)),
+            "a size just below the limit": _regression(flat(98.0), mean=9.75, variance=1.0),
+            "classes": run(flat(2.3)),
+            "too short to say": _regression(flat(25000.0, 10)),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_diabetes

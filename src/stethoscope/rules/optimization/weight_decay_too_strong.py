@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import NoWeightDecay
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import PARAMETER_STATISTICS, History, Optimizer
@@ -130,37 +130,41 @@ class WeightDecayTooStrong(Rule):
             fixes=[_fix(optimizer, decay)],
         )
 
-    bad = {
-        "SGD with 0.5": _shrinking(flat(2.3), 1e-5),
-        "AdamW with 50": _shrinking(falling(2.3, 2.05), 0.24, 50.0, "AdamW"),
-        "shrunk to just below the limit": _shrinking(flat(2.3), 0.39),
-        "Adam, where decay goes into the gradient": _shrinking(flat(2.3), 0.01, 1.0, "Adam"),
-        "five looks": replace(
-            _shrinking(flat(2.3), 1e-5),
-            telemetry=replace(
-                _shrinking(flat(2.3), 1e-5).telemetry,
-                steps=np.arange(5),
-                parameters=_shrinking(flat(2.3), 1e-5).telemetry.parameters[[0, 1, 2, 3, -1]],
+    bad = Examples(
+        lambda: {
+            "SGD with 0.5": _shrinking(flat(2.3), 1e-5),
+            "AdamW with 50": _shrinking(falling(2.3, 2.05), 0.24, 50.0, "AdamW"),
+            "shrunk to just below the limit": _shrinking(flat(2.3), 0.39),
+            "Adam, where decay goes into the gradient": _shrinking(flat(2.3), 0.01, 1.0, "Adam"),
+            "five looks": replace(
+                _shrinking(flat(2.3), 1e-5),
+                telemetry=replace(
+                    _shrinking(flat(2.3), 1e-5).telemetry,
+                    steps=np.arange(5),
+                    parameters=_shrinking(flat(2.3), 1e-5).telemetry.parameters[[0, 1, 2, 3, -1]],
+                ),
             ),
-        ),
-    }
-    bad["a pull next to the limit"] = _shrinking(flat(2.3), 0.1, 0.073)
-    good = {
-        "a pull just below the limit": _shrinking(flat(2.3), 0.1, 0.070),
-        "a usual decay": _shrinking(falling(2.3, 0.1), 1.2, 5e-4),
-        "shrinks and learns well": _shrinking(falling(2.3, 0.1), 0.2),
-        "stuck, with weights that stay": _shrinking(flat(2.3), 0.98),
-        "shrunk to just above the limit": _shrinking(flat(2.3), 0.41),
-        "no decay": _shrinking(flat(2.3), 1e-3, 0.0),
-        "four looks": replace(
-            _shrinking(flat(2.3), 1e-5),
-            telemetry=replace(
-                _shrinking(flat(2.3), 1e-5).telemetry,
-                steps=np.arange(4),
-                parameters=_shrinking(flat(2.3), 1e-5).telemetry.parameters[[0, 1, 2, -1]],
+            "a pull next to the limit": _shrinking(flat(2.3), 0.1, 0.073),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "a pull just below the limit": _shrinking(flat(2.3), 0.1, 0.070),
+            "a usual decay": _shrinking(falling(2.3, 0.1), 1.2, 5e-4),
+            "shrinks and learns well": _shrinking(falling(2.3, 0.1), 0.2),
+            "stuck, with weights that stay": _shrinking(flat(2.3), 0.98),
+            "shrunk to just above the limit": _shrinking(flat(2.3), 0.41),
+            "no decay": _shrinking(flat(2.3), 1e-3, 0.0),
+            "four looks": replace(
+                _shrinking(flat(2.3), 1e-5),
+                telemetry=replace(
+                    _shrinking(flat(2.3), 1e-5).telemetry,
+                    steps=np.arange(4),
+                    parameters=_shrinking(flat(2.3), 1e-5).telemetry.parameters[[0, 1, 2, -1]],
+                ),
             ),
-        ),
-    }
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

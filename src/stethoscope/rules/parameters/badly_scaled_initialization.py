@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Reinitialize
 from stethoscope.facts.modes import losses_of
 from stethoscope.facts.progress import Progress, progress_of
@@ -57,6 +57,10 @@ def _validated(seen: History) -> History:
     """The same, with validation losses at guessing."""
     steps = np.array([50, 100, 150, 200])
     return with_curve(seen, Curve("validation loss", "loss", "validation", steps, np.full(4, 2.2)))
+
+
+_shrinking = (2e-7, 2e-6, 2e-5, 1e-4, 5e-3)
+_growing = (8.0, 40.0, 200.0, 500.0, 1300.0)
 
 
 class BadlyScaledInitialization(Rule):
@@ -216,36 +220,38 @@ class BadlyScaledInitialization(Rule):
             ],
         )
 
-    _shrinking = (2e-7, 2e-6, 2e-5, 1e-4, 5e-3)
-    _growing = (8.0, 40.0, 200.0, 500.0, 1300.0)
-    bad = {
-        "eight times too large": _run(flat(300.0), 8.0, signal=_growing),
-        "a factor next to the limit": _run(flat(300.0), 3.1, signal=_growing),
-        "growth next to the limit": _run(flat(2.4), 5.0, signal=(1.0, 2.0, 3.0, 5.0, 10.3)),
-        "a first loss next to the limit": _run([23.8, *flat(2.31)], 5.0),
-        "saturated from the start, next to the limit": _run(flat(2.31), 8.0, feeds="tanh", saturated=0.51),
-        "ends as no number": _run([900.0, 9e5, *[np.nan] * 40], 8.0, signal=_growing),
-        "learns by heart: validation stays at guessing": _validated(_run(falling(90.0, 0.5), 8.0, signal=_growing)),
-        "deviation of 0.01": _run(flat(2.303), 0.08, _shrinking),
-        "ten layers at the default, next to the limit": _run(flat(2.303), 0.69, _shrinking),
-        "tanh at a small scale": _run(flat(2.303), 0.2, _shrinking, feeds="tanh"),
-        "a gradient next to the limit": _run(flat(2.303), 0.08, (4.9e-5, 1e-4, 5e-4, 1e-3, 5e-3)),
-    }
-    good = {
-        "a sound scale": _run(flat(2.31), 1.4),
-        "large, and learns well": _run(falling(200.0, 0.4), 8.0, signal=_growing),
-        "large, with a factor just below the limit": _run(flat(300.0), 2.9, signal=_growing),
-        "large, and the signal keeps its size": _run(flat(2.4), 5.0, signal=(1.0, 2.0, 3.0, 5.0, 9.7)),
-        "large, with a first loss just below the limit": _run([22.3, *flat(2.31)], 5.0),
-        "large, saturated just below the limit": _run(flat(2.31), 8.0, feeds="tanh", saturated=0.49),
-        "normalized": _run(flat(2.31), 0.08, _shrinking, norm=True),
-        "just above the limit for small ones": _run(flat(2.303), 0.73, _shrinking),
-        "small, and the gradient arrives": _run(flat(2.303), 0.08, (5.2e-5, 1e-4, 5e-4, 1e-3, 5e-3)),
-        "sigmoids, which shrink it at any scale": _run(flat(2.303), 0.08, _shrinking, feeds="sigmoid"),
-        "small, and the rate is nearly 0": _run(flat(2.303), 0.08, _shrinking, updates=1e-7),
-        "small, and thrown about": _run([2.3, 40.0, *flat(2.5)], 0.5, _shrinking),
-        "too short to say": _run(flat(2.3, 12), 0.08, _shrinking),
-    }
+    bad = Examples(
+        lambda: {
+            "eight times too large": _run(flat(300.0), 8.0, signal=_growing),
+            "a factor next to the limit": _run(flat(300.0), 3.1, signal=_growing),
+            "growth next to the limit": _run(flat(2.4), 5.0, signal=(1.0, 2.0, 3.0, 5.0, 10.3)),
+            "a first loss next to the limit": _run([23.8, *flat(2.31)], 5.0),
+            "saturated from the start, next to the limit": _run(flat(2.31), 8.0, feeds="tanh", saturated=0.51),
+            "ends as no number": _run([900.0, 9e5, *[np.nan] * 40], 8.0, signal=_growing),
+            "learns by heart: validation stays at guessing": _validated(_run(falling(90.0, 0.5), 8.0, signal=_growing)),
+            "deviation of 0.01": _run(flat(2.303), 0.08, _shrinking),
+            "ten layers at the default, next to the limit": _run(flat(2.303), 0.69, _shrinking),
+            "tanh at a small scale": _run(flat(2.303), 0.2, _shrinking, feeds="tanh"),
+            "a gradient next to the limit": _run(flat(2.303), 0.08, (4.9e-5, 1e-4, 5e-4, 1e-3, 5e-3)),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "a sound scale": _run(flat(2.31), 1.4),
+            "large, and learns well": _run(falling(200.0, 0.4), 8.0, signal=_growing),
+            "large, with a factor just below the limit": _run(flat(300.0), 2.9, signal=_growing),
+            "large, and the signal keeps its size": _run(flat(2.4), 5.0, signal=(1.0, 2.0, 3.0, 5.0, 9.7)),
+            "large, with a first loss just below the limit": _run([22.3, *flat(2.31)], 5.0),
+            "large, saturated just below the limit": _run(flat(2.31), 8.0, feeds="tanh", saturated=0.49),
+            "normalized": _run(flat(2.31), 0.08, _shrinking, norm=True),
+            "just above the limit for small ones": _run(flat(2.303), 0.73, _shrinking),
+            "small, and the gradient arrives": _run(flat(2.303), 0.08, (5.2e-5, 1e-4, 5e-4, 1e-3, 5e-3)),
+            "sigmoids, which shrink it at any scale": _run(flat(2.303), 0.08, _shrinking, feeds="sigmoid"),
+            "small, and the rate is nearly 0": _run(flat(2.303), 0.08, _shrinking, updates=1e-7),
+            "small, and thrown about": _run([2.3, 40.0, *flat(2.5)], 0.5, _shrinking),
+            "too short to say": _run(flat(2.3, 12), 0.08, _shrinking),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.modes import losses_of
 from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.progress import progress_of
@@ -139,22 +139,26 @@ class BatchNormStatisticsUnsettled(Rule):
             ],
         )
 
-    bad = {
-        "a momentum of 0.001": _run(0.6),
-        "a gap next to the limit": _run(0.46),
-        "a validation loss next to the limit": _run(0.6, 0.5),
-        "never validated": _run(0.6, None),
-        "a usual momentum, and a network that moves": _run(0.6, momentum=0.1),
-        "all batches count alike": _run(0.6, momentum=float("nan")),
-        "thirty steps": _run(0.6, 2.2, steps=30),
-    }
-    good = {
-        "caught up": _run(0.05),
-        "a gap just below the limit": _run(0.44),
-        "off, and evaluation does not suffer": _run(0.6, 0.475),
-        "was off, and has caught up": _run([0.6, 0.1, 0.1]),
-        "29 steps": _run(0.6, 2.2, steps=29),
-    }
+    bad = Examples(
+        lambda: {
+            "a momentum of 0.001": _run(0.6),
+            "a gap next to the limit": _run(0.46),
+            "a validation loss next to the limit": _run(0.6, 0.5),
+            "never validated": _run(0.6, None),
+            "a usual momentum, and a network that moves": _run(0.6, momentum=0.1),
+            "all batches count alike": _run(0.6, momentum=float("nan")),
+            "thirty steps": _run(0.6, 2.2, steps=30),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "caught up": _run(0.05),
+            "a gap just below the limit": _run(0.44),
+            "off, and evaluation does not suffer": _run(0.6, 0.475),
+            "was off, and has caught up": _run([0.6, 0.1, 0.1]),
+            "29 steps": _run(0.6, 2.2, steps=29),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

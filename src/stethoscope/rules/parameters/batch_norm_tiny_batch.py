@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, Layer
@@ -125,22 +125,26 @@ class BatchNormTinyBatch(Rule):
             ],
         )
 
-    bad = {
-        "batches of two": _run(falling(2.3, 1.9), 2, 2),
-        "four values": _run(flat(2.2), 4),
-        "half of the layers": _run(falling(2.3, 1.9), 2, 64),
-        "two, in a run that learns well": _run(falling(2.3, 0.3), 2),
-        "three looks": _run(falling(2.3, 1.9), 2, looks=3),
-        "more than half of the layers": _run(falling(2.3, 1.9), *[2] * 11, *[64] * 10),
-    }
-    good = {
-        "a usual batch": _run(flat(2.3), 64),
-        "five values": _run(flat(2.3), 5),
-        "one small branch of three": _run(falling(2.3, 1.9), 2, 64, 64),
-        "two looks": _run(falling(2.3, 1.9), 2, looks=2),
-        "fewer than half of the layers": _run(falling(2.3, 1.9), *[2] * 10, *[64] * 11),
-        "too short to say": _run(flat(2.3, 12), 2),
-    }
+    bad = Examples(
+        lambda: {
+            "batches of two": _run(falling(2.3, 1.9), 2, 2),
+            "four values": _run(flat(2.2), 4),
+            "half of the layers": _run(falling(2.3, 1.9), 2, 64),
+            "two, in a run that learns well": _run(falling(2.3, 0.3), 2),
+            "three looks": _run(falling(2.3, 1.9), 2, looks=3),
+            "more than half of the layers": _run(falling(2.3, 1.9), *[2] * 11, *[64] * 10),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "a usual batch": _run(flat(2.3), 64),
+            "five values": _run(flat(2.3), 5),
+            "one small branch of three": _run(falling(2.3, 1.9), 2, 64, 64),
+            "two looks": _run(falling(2.3, 1.9), 2, looks=2),
+            "fewer than half of the layers": _run(falling(2.3, 1.9), *[2] * 10, *[64] * 11),
+            "too short to say": _run(flat(2.3, 12), 2),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, Parameter
 from stethoscope.rules.examples import falling, flat, run
@@ -123,26 +123,30 @@ class DisconnectedParameters(Rule):
             else "these layers are meant to stay as they are; `requires_grad_(False)` says so.",
         )
 
-    bad = {
-        "an encoder cut off": _run(flat(2.2), "--++"),
-        "cut off, and the head learns well without it": _run(falling(2.3, 0.3), "--++"),
-        "a layer that forward never calls": _run(falling(2.3, 1.9), "++.+"),
-        "a spare head, in a run that learns well": _run(falling(2.3, 0.2), "+++."),
-        "a head beside the way to the loss": _run(falling(2.3, 0.2), "++-+"),
-        "twenty steps": _run(flat(2.3, 20), "-+++"),
-        "a share next to the limit": _run(flat(2.3), "-+++", shape=(2, 126)),
-    }
-    good = {
-        "all are reached": _run(flat(2.3), "++++"),
-        "frozen, and said so": _run(flat(2.3), "--++", trainable=False),
-        "in no optimizer": _run(flat(2.3), "--++", optimizer=-1),
-        "received gradients later": _run(flat(2.3), "--++", received_gradient=True),
-        "reached by the graph, at a rare branch": _run(flat(2.3), "--++", in_graph=True),
-        "none is reached: another fault": _run(flat(2.3), "----"),
-        "nineteen steps": _run(flat(2.3, 19), "-+++"),
-        "a share just below the limit": _run(flat(2.3), "-+++", shape=(2, 124)),
-        "tied to another": _run(flat(2.3), "-+++", shared_with="6.weight"),
-    }
+    bad = Examples(
+        lambda: {
+            "an encoder cut off": _run(flat(2.2), "--++"),
+            "cut off, and the head learns well without it": _run(falling(2.3, 0.3), "--++"),
+            "a layer that forward never calls": _run(falling(2.3, 1.9), "++.+"),
+            "a spare head, in a run that learns well": _run(falling(2.3, 0.2), "+++."),
+            "a head beside the way to the loss": _run(falling(2.3, 0.2), "++-+"),
+            "twenty steps": _run(flat(2.3, 20), "-+++"),
+            "a share next to the limit": _run(flat(2.3), "-+++", shape=(2, 126)),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "all are reached": _run(flat(2.3), "++++"),
+            "frozen, and said so": _run(flat(2.3), "--++", trainable=False),
+            "in no optimizer": _run(flat(2.3), "--++", optimizer=-1),
+            "received gradients later": _run(flat(2.3), "--++", received_gradient=True),
+            "reached by the graph, at a rare branch": _run(flat(2.3), "--++", in_graph=True),
+            "none is reached: another fault": _run(flat(2.3), "----"),
+            "nineteen steps": _run(flat(2.3, 19), "-+++"),
+            "a share just below the limit": _run(flat(2.3), "-+++", shape=(2, 124)),
+            "tied to another": _run(flat(2.3), "-+++", shared_with="6.weight"),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import NoDropout
 from stethoscope.facts.modes import accuracies_of, losses_of
 from stethoscope.facts.progress import progress_of
@@ -147,25 +147,31 @@ class DropoutTooStrong(Rule):
             unless="a network with less dropout is worse on new data.",
         )
 
-    bad = {
-        "0.8, and far better in eval mode": _run(falling(2.31, 1.65), 0.8, 0.8, accuracy=0.79, validated=1.3),
-        "by the loss alone": _run(falling(2.31, 1.65), 0.8, validated=1.3),
-        "an accuracy next to the limit": _run(falling(2.31, 1.9), 0.7, accuracy=0.455),
-        "a loss next to the limit": _run(flat(2.0), 0.7, validated=1.69),
-        "a probability next to the limit": _run(falling(2.31, 1.65), 0.61, accuracy=0.79),
-        "0.9, never validated": _run(flat(2.3), 0.9),
-        "next to the limit, never validated": _run(flat(2.3), 0.81),
-    }
-    good = {
-        "half, and better in eval mode": _run(falling(2.31, 1.6), 0.5, 0.5, accuracy=0.79),
-        "a probability just below the limit": _run(falling(2.31, 1.65), 0.59, accuracy=0.79),
-        "a training loss that falls far in spite of it": _run(falling(2.31, 0.4), 0.8, accuracy=0.95, validated=0.1),
-        "as poor in eval mode: something else": _run(flat(2.3), 0.9, accuracy=0.1, learned=0.1, validated=2.3),
-        "an accuracy just below the limit": _run(falling(2.31, 1.9), 0.7, accuracy=0.445),
-        "a loss just below the limit": _run(flat(2.0), 0.7, validated=1.71),
-        "just below the limit, never validated": _run(flat(2.3), 0.79),
-        "too short to say": _run(flat(2.3, 12), 0.9),
-    }
+    bad = Examples(
+        lambda: {
+            "0.8, and far better in eval mode": _run(falling(2.31, 1.65), 0.8, 0.8, accuracy=0.79, validated=1.3),
+            "by the loss alone": _run(falling(2.31, 1.65), 0.8, validated=1.3),
+            "an accuracy next to the limit": _run(falling(2.31, 1.9), 0.7, accuracy=0.455),
+            "a loss next to the limit": _run(flat(2.0), 0.7, validated=1.69),
+            "a probability next to the limit": _run(falling(2.31, 1.65), 0.61, accuracy=0.79),
+            "0.9, never validated": _run(flat(2.3), 0.9),
+            "next to the limit, never validated": _run(flat(2.3), 0.81),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "half, and better in eval mode": _run(falling(2.31, 1.6), 0.5, 0.5, accuracy=0.79),
+            "a probability just below the limit": _run(falling(2.31, 1.65), 0.59, accuracy=0.79),
+            "a training loss that falls far in spite of it": _run(
+                falling(2.31, 0.4), 0.8, accuracy=0.95, validated=0.1
+            ),
+            "as poor in eval mode: something else": _run(flat(2.3), 0.9, accuracy=0.1, learned=0.1, validated=2.3),
+            "an accuracy just below the limit": _run(falling(2.31, 1.9), 0.7, accuracy=0.445),
+            "a loss just below the limit": _run(flat(2.0), 0.7, validated=1.71),
+            "just below the limit, never validated": _run(flat(2.3), 0.79),
+            "too short to say": _run(flat(2.3, 12), 0.9),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

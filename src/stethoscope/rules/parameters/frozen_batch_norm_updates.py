@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, Layer, Parameter
@@ -109,17 +109,21 @@ class FrozenBatchNormUpdates(Rule):
             unless="the statistics are meant to adapt to the new data.",
         )
 
-    bad = {
-        "drifts far": _run(falling(2.3, 0.5), 0.9),
-        "a drift next to the limit": _run(flat(1.0), 0.31),
-        "a note next to the limit": _run(flat(1.0), 0.29),
-        "three looks": _run(flat(1.0), 0.9, looks=3),
-    }
-    good = {
-        "two looks": _run(flat(1.0), 0.9, looks=2),
-        "the normalization is trained": _run(flat(1.0), 0.9, trainable=True),
-        "a layer before it is trained": _run(flat(1.0), 0.9, trained_before=True),
-    }
+    bad = Examples(
+        lambda: {
+            "drifts far": _run(falling(2.3, 0.5), 0.9),
+            "a drift next to the limit": _run(flat(1.0), 0.31),
+            "a note next to the limit": _run(flat(1.0), 0.29),
+            "three looks": _run(flat(1.0), 0.9, looks=3),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "two looks": _run(flat(1.0), 0.9, looks=2),
+            "the normalization is trained": _run(flat(1.0), 0.9, trainable=True),
+            "a layer before it is trained": _run(flat(1.0), 0.9, trained_before=True),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

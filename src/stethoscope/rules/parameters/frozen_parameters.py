@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TrainAllParameters
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import PARAMETER_STATISTICS, History, Optimizer, Parameter
@@ -159,7 +159,7 @@ class FrozenParameters(Rule):
             unless="these layers are meant to stay as they are.",
         )
 
-    bad = {
+    bad = Examples(lambda: {
         "a body at a rate of 0": _run(falling(2.3, 1.8), "00++"),
         "in a run that learns well": _run(falling(2.3, 0.2), "00++"),
         "ten looks": _run(flat(2.3), "00++", looks=10),
@@ -176,19 +176,23 @@ class FrozenParameters(Rule):
             falling(2.3, 0.885), "--++", trainable=False, optimizer=-1, as_drawn=True
         ),
         "most is in no optimizer": _run(flat(2.3), "--++", optimizer=-1),
-    }  # fmt: skip
-    good = {
-        "all move": _run(flat(2.3), "++++"),
-        "a frozen backbone, and a head that learns": _run(falling(2.3, 0.8), "--++", trainable=False, optimizer=-1),
-        "as torch drew it, and learns well: fixed random features": _run(
-            falling(2.3, 0.845), "--++", trainable=False, optimizer=-1, as_drawn=True
-        ),
-        "no gradient, and learns: another rule": _run(falling(2.3, 0.4), "--++"),
-        "nine looks": _run(flat(2.3), "00++", looks=9),
-        "an idle share just below the limit": _run(flat(2.3), "0+++", shape=(8, 80)),
-        "a frozen share just below the limit": _run(flat(2.3), "-+++", trainable=False, optimizer=-1, shape=(64, 191)),
-        "too short to say": _run(flat(2.3, 12), "00++"),
-    }
+    })  # fmt: skip
+    good = Examples(
+        lambda: {
+            "all move": _run(flat(2.3), "++++"),
+            "a frozen backbone, and a head that learns": _run(falling(2.3, 0.8), "--++", trainable=False, optimizer=-1),
+            "as torch drew it, and learns well: fixed random features": _run(
+                falling(2.3, 0.845), "--++", trainable=False, optimizer=-1, as_drawn=True
+            ),
+            "no gradient, and learns: another rule": _run(falling(2.3, 0.4), "--++"),
+            "nine looks": _run(flat(2.3), "00++", looks=9),
+            "an idle share just below the limit": _run(flat(2.3), "0+++", shape=(8, 80)),
+            "a frozen share just below the limit": _run(
+                flat(2.3), "-+++", trainable=False, optimizer=-1, shape=(64, 191)
+            ),
+            "too short to say": _run(flat(2.3, 12), "00++"),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.ranks import Copy, RankSummary, copy_of
 from stethoscope.facts.training import PARAMETER_STATISTICS, Floats, History
 from stethoscope.rules.examples import falling, run
@@ -164,24 +164,28 @@ class ReplicasDiverged(Rule):
             else "each process shall train a model of its own (ensemble, folds, local training)",
         )
 
-    bad = {
-        "gradients of one's own": _two(0.02),
-        "a little apart": _two(0.00103),
-        "five looks": _two(0.02, looks=5),
-        "equal gradients, other weights": _two(0.03, start=0.03, gradients=0.0),
-        "a little apart from the start": _two(0.00103, start=0.00103, gradients=0.0),
-    }
-    good = {
-        "equal copies": _two(0.0, gradients=0.0),
-        "nearly equal": _two(0.00097),
-        "four looks": _two(0.02, looks=4),
-        "different models from the start": _two(0.03, start=0.03),
-        "no group": replace(_two(0.02), process_group=0),
-        "another learning rate": _with(_two(0.02), optimizers=("SGD [('lr', 0.2)]",)),
-        "other names": _with(_two(0.02), names=("a", "b", "c")),
-        "other shapes": _with(_two(0.02), shapes=((64, 64), (64, 64), (32, 64))),
-        "experts beside a shared layer": _shared(_two(0.02), 0),
-    }
+    bad = Examples(
+        lambda: {
+            "gradients of one's own": _two(0.02),
+            "a little apart": _two(0.00103),
+            "five looks": _two(0.02, looks=5),
+            "equal gradients, other weights": _two(0.03, start=0.03, gradients=0.0),
+            "a little apart from the start": _two(0.00103, start=0.00103, gradients=0.0),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "equal copies": _two(0.0, gradients=0.0),
+            "nearly equal": _two(0.00097),
+            "four looks": _two(0.02, looks=4),
+            "different models from the start": _two(0.03, start=0.03),
+            "no group": replace(_two(0.02), process_group=0),
+            "another learning rate": _with(_two(0.02), optimizers=("SGD [('lr', 0.2)]",)),
+            "other names": _with(_two(0.02), names=("a", "b", "c")),
+            "other shapes": _with(_two(0.02), shapes=((64, 64), (64, 64), (32, 64))),
+            "experts beside a shared layer": _shared(_two(0.02), 0),
+        }
+    )
     bug = Bug("""
         # torchrun --nproc_per_node 2 train.py
         import torch

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
-from stethoscope.core.rule import Bug, Limit, Rule
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Reinitialize
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import PARAMETER_STATISTICS, History
@@ -173,28 +173,34 @@ class SymmetricInitialization(Rule):
             ],
         )
 
-    bad = {
-        "two hidden layers start at a constant": _run(flat(2.03), 0.0, 0.0),
-        "one hidden layer, in a run that learns something": _run(falling(2.3, 1.7), 0.0, 0.0, equal=1),
-        "a run that learns well all the same": _run(falling(2.3, 0.4), 0.0, 0.0, equal=1),
-        "all zero: nothing moves": _run(flat(2.303), 0.0, 0.0, moves=0.0),
-        "rounding at the start, next to the limit": _run(flat(2.03), 0.98e-6, 1e-4),
-        "rounding that grew, next to the limit": _run(flat(2.03), 0.0, 0.0098),
-        "random biases tell the units apart": _run(flat(2.03), 0.0, 0.4, equal=3),
-        "a constant for all weights, half learned": _run(falling(2.3, 0.9), 0.0, 0.2, equal=3),
-        "ten steps": _run(flat(2.03), 0.0, 0.0, steps=10),
-    }
-    good = {
-        "random weights": _run(flat(2.3), 1.3, 1.3),
-        "starts at 0 and differs after a few steps": _run(flat(2.3), 0.0, 0.8),
-        "a difference just above the limit": _run(flat(2.03), 1.02e-6, 1e-4),
-        "a difference that grew just above the limit": _run(flat(2.03), 0.0, 0.0102),
-        "a single layer at 0 in a run that stands still": _run(flat(2.3), 0.0, 0.0, moves=0.0, equal=1),
-        "all zero, in a run that learns: another model": _run(falling(2.3, 0.1), 0.0, 0.0, moves=0.0),
-        "all start equal, and the run learns: a linear model": _run(falling(2.3, 0.4), 0.0, 0.4, equal=3),
-        "all begin at 0, half learned: linear layers side by side": _run(falling(2.3, 0.9), 0.0, 0.2, 0.05, equal=3),
-        "nine steps": _run(flat(2.03), 0.0, 0.0, steps=9),
-    }
+    bad = Examples(
+        lambda: {
+            "two hidden layers start at a constant": _run(flat(2.03), 0.0, 0.0),
+            "one hidden layer, in a run that learns something": _run(falling(2.3, 1.7), 0.0, 0.0, equal=1),
+            "a run that learns well all the same": _run(falling(2.3, 0.4), 0.0, 0.0, equal=1),
+            "all zero: nothing moves": _run(flat(2.303), 0.0, 0.0, moves=0.0),
+            "rounding at the start, next to the limit": _run(flat(2.03), 0.98e-6, 1e-4),
+            "rounding that grew, next to the limit": _run(flat(2.03), 0.0, 0.0098),
+            "random biases tell the units apart": _run(flat(2.03), 0.0, 0.4, equal=3),
+            "a constant for all weights, half learned": _run(falling(2.3, 0.9), 0.0, 0.2, equal=3),
+            "ten steps": _run(flat(2.03), 0.0, 0.0, steps=10),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "random weights": _run(flat(2.3), 1.3, 1.3),
+            "starts at 0 and differs after a few steps": _run(flat(2.3), 0.0, 0.8),
+            "a difference just above the limit": _run(flat(2.03), 1.02e-6, 1e-4),
+            "a difference that grew just above the limit": _run(flat(2.03), 0.0, 0.0102),
+            "a single layer at 0 in a run that stands still": _run(flat(2.3), 0.0, 0.0, moves=0.0, equal=1),
+            "all zero, in a run that learns: another model": _run(falling(2.3, 0.1), 0.0, 0.0, moves=0.0),
+            "all start equal, and the run learns: a linear model": _run(falling(2.3, 0.4), 0.0, 0.4, equal=3),
+            "all begin at 0, half learned: linear layers side by side": _run(
+                falling(2.3, 0.9), 0.0, 0.2, 0.05, equal=3
+            ),
+            "nine steps": _run(flat(2.03), 0.0, 0.0, steps=9),
+        }
+    )
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits
