@@ -33,6 +33,7 @@ from stethoscope.core.treatment import (
     ReviveUnits,
     ScaleLearningRate,
     ShuffleBatches,
+    SmallerBatches,
     SoftmaxOverClasses,
     StandardizeInputs,
     StandardizeTargets,
@@ -223,6 +224,14 @@ def test_batches_in_the_order_of_their_labels_are_shuffled(trained: Any) -> None
     data = [(IMAGES[rows], LABELS[rows]) for rows in order.split(120)]
     model = mlp()
     assert trained(model, sgd(model), data=data).verdict(ShuffleBatches()) == "cured"
+
+
+def test_large_batches_are_cut_and_a_step_is_taken_for_each_piece(trained: Any) -> None:
+    data = [(IMAGES, LABELS)] * 4
+    model = mlp()
+    assert trained(model, sgd(model, 0.02), data=data).verdict(SmallerBatches(32)) == "cured"
+    model = mlp()
+    assert trained(model, sgd(model, 0.02)).why_not(SmallerBatches(256)) == "the batches are not larger"
 
 
 def test_parameters_that_nobody_holds_are_given_to_the_optimizer(trained: Any) -> None:

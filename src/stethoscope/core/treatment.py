@@ -152,6 +152,16 @@ class ShuffleBatches(_Worded):
 
 
 @dataclass(frozen=True)
+class SmallerBatches(Treatment):
+    """Each captured batch is cut into batches of so many rows, each with a step of its own."""
+
+    rows: int
+
+    def words(self, rate: float | None = None) -> str:
+        return f"batches of {self.rows} rows, and a step for each"
+
+
+@dataclass(frozen=True)
 class Clip(Treatment):
     """Gradients are clipped to this norm, or not clipped at all."""
 

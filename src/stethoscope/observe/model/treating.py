@@ -33,6 +33,7 @@ from stethoscope.core.treatment import (
     ReviveUnits,
     ScaleLearningRate,
     ShuffleBatches,
+    SmallerBatches,
     SoftmaxOverClasses,
     StandardizeInputs,
     StandardizeTargets,
@@ -83,6 +84,8 @@ def treated(recipe: Recipe, treatment: Treatment, model: nn.Module) -> Recipe:
             return _unlike(recipe, "gradients are clipped like that already", clip=clip)
         case ShuffleBatches():
             return replace(recipe, steps=_dealt_out(recipe.steps), shuffles=True)
+        case SmallerBatches(rows):
+            return _in_pieces(recipe, rows)
         case RemoveOutputActivation(name):
             return replace(recipe, rewrite=leaving_out(name, _call_before_loss(recipe, model, (name,)).number))
         case SoftmaxOverClasses():
@@ -285,6 +288,41 @@ def _dealt_out(steps: tuple[Step, ...]) -> tuple[Step, ...]:
         begin += size
         dealt[id(each)] = new
     return tuple(replace(step, passes=[dealt[id(each)] for each in step.passes]) for step in steps)
+
+
+def _in_pieces(recipe: Recipe, rows: int) -> Recipe:
+    """A step for each so many rows of a step.
+
+    Raises: CannotTry where a step has several batches, or one that is not larger.
+    """
+    if any(len(step.passes) != 1 for step in recipe.steps):
+        raise CannotTry("the gradients of several batches are added up for each step")
+    fewest = min(_rows(step.passes[0]) for step in recipe.steps)
+    if fewest < 2 * rows:
+        raise CannotTry("the batches are not larger")
+    steps = []
+    for step in recipe.steps:
+        whole = step.passes[0]
+        for begin in range(0, _rows(whole) - rows + 1, rows):
+            args, kwargs, target = (
+                _cut(part, begin, begin + rows) for part in (whole.args, whole.kwargs, whole.target)
+            )
+            steps.append(replace(step, passes=[replace(whole, args=args, kwargs=kwargs, target=target)]))
+    return replace(recipe, steps=tuple(steps), pieces=fewest // rows, shuffles=True)
+
+
+def _cut(value: Any, begin: int, end: int) -> Any:
+    """Rows of every tensor of a batch."""
+    new = clones(value)
+    if isinstance(new, Tensor):
+        return new[begin:end]
+    if isinstance(new, tuple) and hasattr(new, "_fields"):
+        return type(new)(*(_cut(part, begin, end) for part in new))
+    if isinstance(new, tuple | list):
+        return type(new)(_cut(part, begin, end) for part in new)
+    if isinstance(new, dict):
+        return {key: _cut(part, begin, end) for key, part in new.items()}
+    return new
 
 
 def _rows(each: Pass) -> int:
