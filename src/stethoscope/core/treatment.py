@@ -218,7 +218,7 @@ WORDS: dict[type[Treatment], str] = {
     TakeSteps: "an optimizer step for each batch",
     OptimizeAllParameters: "all parameters given to the optimizer",
     SoftmaxOverClasses: "softmax over the classes, not the samples",
-    Rectify: "ReLU in the place of sigmoid and tanh",
+    Rectify: "ReLU in the place of sigmoid and tanh, weights drawn to match",
     ReviveUnits: "dead units given new weights",
     HoldLearningRate: "learning rate held",
     TrainAllParameters: "nothing frozen",

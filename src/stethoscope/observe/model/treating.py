@@ -91,7 +91,7 @@ def treated(recipe: Recipe, treatment: Treatment, model: nn.Module) -> Recipe:
         case SoftmaxOverClasses():
             return replace(recipe, rewrite=_off_the_batch(recipe, model))
         case Rectify():
-            return replace(recipe, rewrite=_rectifying(recipe, model))
+            return replace(recipe, rewrite=_rectifying(recipe, model), edits=(*recipe.edits, _draw_for_rectifiers))
         case ReviveUnits():
             return replace(recipe, edits=(*recipe.edits, _reviving(recipe, model)))
         case HoldLearningRate():
@@ -164,6 +164,16 @@ def _rectifying(recipe: Recipe, model: nn.Module) -> Rewrite:
     if heard.count <= (1 if name else 0):
         raise CannotTry("no sigmoid or tanh is called between layers")
     return rectified(SATURATING, name, number)
+
+
+def _draw_for_rectifiers(model: nn.Module, optimizer: Any) -> None:
+    """Weights drawn after He et al., "Delving Deep into Rectifiers", ICCV 2015: at torch's own scale, a third of that
+    variance, the signal of a deep stack would fade with ReLU, too."""
+    for part in model.modules():
+        if isinstance(part, WITH_UNITS):
+            nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
 
 
 def _reviving(recipe: Recipe, model: nn.Module) -> Edit:
