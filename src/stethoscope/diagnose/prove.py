@@ -27,8 +27,8 @@ def prove(
 ) -> tuple[Finding, ...]:
     """The findings, with what experiments showed of them.
 
-    Those that lead are tried first, in their order. Suspicions are tried where no cause is left, and dropped unless
-    they are confirmed. What follows from a leader is tried only when its own cure did
+    Those that lead are tried first, in their order. Suspicions are tried where no cause is beyond doubt, and
+    dropped unless they are confirmed. What follows from a leader is tried only when its own cure did
     nothing: then another cause may be the true one. Where no single cure does anything, all are tried together,
     since two faults can hide each other.
 
@@ -54,9 +54,16 @@ def prove(
                 break
     proofs = _together(proofs, lab)
     said = [judged(finding, *proofs[finding.rule]) if finding.rule in proofs else finding for finding in findings]
-    if any(each.kind is Kind.CAUSE and each.severity is not Severity.NOTE for each in said):
+    if any(_is_settled(each) for each in said):
         return tuple(said)
     return (*said, *_confirmed(rank(suspected, history), proofs, treatments, lab))
+
+
+def _is_settled(finding: Finding) -> bool:
+    """Whether it is the cause beyond doubt."""
+    was_seen = finding.proof is not None and finding.proof.verdict in (CURED, HELPED)
+    is_loud = finding.kind is Kind.CAUSE and finding.severity is not Severity.NOTE
+    return is_loud and (was_seen or finding.sureness is Sureness.CERTAIN)
 
 
 def without_suspicions(findings: Iterable[Finding]) -> tuple[Finding, ...]:

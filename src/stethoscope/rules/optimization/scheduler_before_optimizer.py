@@ -232,7 +232,7 @@ class SchedulerBeforeOptimizer(Rule):
                 falling(2.3, 0.2), _steps_down(1e-4), "OneCycleLR", {"total_steps": 200}
             ),
             "per batch, and learns well": _scheduled(falling(2.3, 0.2), _steps_down()),
-            "per batch, gone after half of the run": _scheduled(flat(2.2), _steps_down(alive=102)),
+            "per batch, gone after half of the run": _scheduled(flat(2.2), _steps_down(alive=103)),
             "per batch, and low at most": _scheduled(flat(2.2), _steps_down(last=0.0113)),
             "the whole data set in each step": _scheduled(flat(2.2), _steps_down(), batches=[7] * 20),
             "a length of its own": _scheduled(
