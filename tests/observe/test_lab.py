@@ -22,6 +22,7 @@ from stethoscope.core.treatment import (
     ExchangeLoss,
     HoldLearningRate,
     KeepGradients,
+    LargerBatches,
     NoDropout,
     NoMomentum,
     NoWeightDecay,
@@ -232,6 +233,15 @@ def test_large_batches_are_cut_and_a_step_is_taken_for_each_piece(trained: Any) 
     assert trained(model, sgd(model, 0.02), data=data).verdict(SmallerBatches(32)) == "cured"
     model = mlp()
     assert trained(model, sgd(model, 0.02)).why_not(SmallerBatches(256)) == "the batches are not larger"
+
+
+def test_gradients_of_tiny_batches_are_averaged(trained: Any) -> None:
+    data = batches(64, 1)
+    model = mlp()
+    assert trained(model, sgd(model, 0.7), data=data).verdict(LargerBatches(8)) == "cured"
+    model = mlp()
+    few = trained(model, sgd(model, 0.1), data=batches(4))
+    assert few.why_not(LargerBatches(8)) == "too few batches were captured"
 
 
 def test_parameters_that_nobody_holds_are_given_to_the_optimizer(trained: Any) -> None:

@@ -162,6 +162,16 @@ class SmallerBatches(Treatment):
 
 
 @dataclass(frozen=True)
+class LargerBatches(Treatment):
+    """So many captured batches make one: their gradients are averaged for each step."""
+
+    times: int
+
+    def words(self, rate: float | None = None) -> str:
+        return f"gradients averaged over {self.times} batches for each step"
+
+
+@dataclass(frozen=True)
 class Clip(Treatment):
     """Gradients are clipped to this norm, or not clipped at all."""
 

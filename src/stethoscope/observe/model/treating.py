@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +22,7 @@ from stethoscope.core.treatment import (
     FitHead,
     HoldLearningRate,
     KeepGradients,
+    LargerBatches,
     NoDropout,
     NoMomentum,
     NoWeightDecay,
@@ -86,6 +88,8 @@ def treated(recipe: Recipe, treatment: Treatment, model: nn.Module) -> Recipe:
             return replace(recipe, steps=_dealt_out(recipe.steps), shuffles=True)
         case SmallerBatches(rows):
             return _in_pieces(recipe, rows)
+        case LargerBatches(times):
+            return _averaged(recipe, times)
         case RemoveOutputActivation(name):
             return replace(recipe, rewrite=leaving_out(name, _call_before_loss(recipe, model, (name,)).number))
         case SoftmaxOverClasses():
@@ -319,6 +323,21 @@ def _in_pieces(recipe: Recipe, rows: int) -> Recipe:
             )
             steps.append(replace(step, passes=[replace(whole, args=args, kwargs=kwargs, target=target)]))
     return replace(recipe, steps=tuple(steps), pieces=fewest // rows, shuffles=True)
+
+
+def _averaged(recipe: Recipe, times: int) -> Recipe:
+    """One step for so many steps, along the mean of their gradients.
+
+    Raises: CannotTry where there are fewer.
+    """
+    if len(recipe.steps) < times:
+        raise CannotTry("too few batches were captured")
+    steps = []
+    for begin in range(0, len(recipe.steps) - times + 1, times):
+        passes = [each for step in recipe.steps[begin : begin + times] for each in step.passes]
+        share = [replace(each, factor=(each.factor if math.isfinite(each.factor) else 1.0) / times) for each in passes]
+        steps.append(replace(recipe.steps[begin], passes=share))
+    return replace(recipe, steps=tuple(steps))
 
 
 def _cut(value: Any, begin: int, end: int) -> Any:
