@@ -304,6 +304,10 @@ def test_saturating_activations_are_replaced_but_for_the_last(trained: Any) -> N
         F.mse_loss(model(x).sigmoid(), F.one_hot(y, 10).float()).backward()
         optimizer.step()
 
+    model = nn.Sequential(*copy.deepcopy(layers), *copy.deepcopy(layers), nn.Linear(64, 10))
+    run = trained(model, sgd(model, 0.05))
+    assert (run.verdict(Rectify()), run.verdict(Rectify(draws=True))) == ("no effect", "cured")
+
     model = mlp()
     assert trained(model, sgd(model), step).why_not(Rectify()) == "no sigmoid or tanh is called between layers"
 

@@ -91,8 +91,14 @@ class SoftmaxOverClasses(_Worded):
 
 
 @dataclass(frozen=True)
-class Rectify(_Worded):
+class Rectify(Treatment):
     """Every sigmoid and tanh is a ReLU instead, but for one that makes the loss's input."""
+
+    draws: bool = False
+    """Whether weights are drawn anew as well, at the scale that suits ReLU."""
+
+    def words(self, rate: float | None = None) -> str:
+        return "ReLU in the place of sigmoid and tanh" + (", and weights drawn to match" if self.draws else "")
 
 
 @dataclass(frozen=True)
@@ -228,7 +234,6 @@ WORDS: dict[type[Treatment], str] = {
     TakeSteps: "an optimizer step for each batch",
     OptimizeAllParameters: "all parameters given to the optimizer",
     SoftmaxOverClasses: "softmax over the classes, not the samples",
-    Rectify: "ReLU in the place of sigmoid and tanh, weights drawn to match",
     ReviveUnits: "dead units given new weights",
     HoldLearningRate: "learning rate held",
     TrainAllParameters: "nothing frozen",

@@ -94,8 +94,9 @@ def treated(recipe: Recipe, treatment: Treatment, model: nn.Module) -> Recipe:
             return replace(recipe, rewrite=leaving_out(name, _call_before_loss(recipe, model, (name,)).number))
         case SoftmaxOverClasses():
             return replace(recipe, rewrite=_off_the_batch(recipe, model))
-        case Rectify():
-            return replace(recipe, rewrite=_rectifying(recipe, model), edits=(*recipe.edits, _draw_for_rectifiers))
+        case Rectify(draws):
+            edits = (*recipe.edits, _draw_for_rectifiers) if draws else recipe.edits
+            return replace(recipe, rewrite=_rectifying(recipe, model), edits=edits)
         case ReviveUnits():
             return replace(recipe, edits=(*recipe.edits, _reviving(recipe, model)))
         case HoldLearningRate():
