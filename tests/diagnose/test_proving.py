@@ -133,3 +133,31 @@ def test_what_follows_from_a_cause_without_a_treatment_is_not_tried() -> None:
     lab = MadeUpLab({(NoDropout(),): 0.4})
     proven([finding("y"), finding("b", kind=Kind.SYMPTOM)], lab, {"y": ("b",)})
     assert not lab.tried
+
+
+def test_a_suspicion_that_an_experiment_confirms_is_said() -> None:
+    lab = MadeUpLab({(ShuffleBatches(),): 0.4})
+    assert proven([finding("a", sureness=Sureness.SUSPECTED)], lab)["a"].sureness is Sureness.CERTAIN
+
+
+def test_a_suspicion_that_is_not_confirmed_is_dropped() -> None:
+    assert not proven([finding("a", sureness=Sureness.SUSPECTED)], MadeUpLab({}))
+
+
+def test_a_suspicion_is_not_tried_where_a_cause_is_beyond_doubt() -> None:
+    lab = MadeUpLab({(ShuffleBatches(),): 0.4, (NoDropout(),): 0.4})
+    found = proven([finding("a", sureness=Sureness.SUSPECTED), finding("b")], lab)
+    assert set(found) == {"b"}
+    assert lab.tried == [((NoDropout(),), False)]
+
+
+def test_a_suspicion_is_tried_where_symptoms_have_no_cause() -> None:
+    lab = MadeUpLab({(ShuffleBatches(),): 0.4})
+    found = proven([finding("a", sureness=Sureness.SUSPECTED), finding("s", kind=Kind.SYMPTOM)], lab)
+    assert set(found) == {"a", "s"}
+
+
+def test_a_suspicion_that_is_confirmed_stands_beside_a_cause_that_nothing_proved() -> None:
+    lab = MadeUpLab({(ShuffleBatches(),): 0.4})
+    found = proven([finding("a", sureness=Sureness.SUSPECTED), finding("u")], lab, explains={"a": ("u",)})
+    assert found["a"].sureness is Sureness.CERTAIN

@@ -22,6 +22,7 @@ from stethoscope.core.treatment import (
     ExchangeLoss,
     HoldLearningRate,
     KeepGradients,
+    LargerBatches,
     NoDropout,
     NoMomentum,
     NoWeightDecay,
@@ -33,6 +34,7 @@ from stethoscope.core.treatment import (
     ReviveUnits,
     ScaleLearningRate,
     ShuffleBatches,
+    SmallerBatches,
     SoftmaxOverClasses,
     StandardizeInputs,
     StandardizeTargets,
@@ -225,6 +227,23 @@ def test_batches_in_the_order_of_their_labels_are_shuffled(trained: Any) -> None
     assert trained(model, sgd(model), data=data).verdict(ShuffleBatches()) == "cured"
 
 
+def test_large_batches_are_cut_and_a_step_is_taken_for_each_piece(trained: Any) -> None:
+    data = [(IMAGES, LABELS)] * 4
+    model = mlp()
+    assert trained(model, sgd(model, 0.02), data=data).verdict(SmallerBatches(32)) == "cured"
+    model = mlp()
+    assert trained(model, sgd(model, 0.02)).why_not(SmallerBatches(256)) == "the batches are not larger"
+
+
+def test_gradients_of_tiny_batches_are_averaged(trained: Any) -> None:
+    data = batches(64, 1)
+    model = mlp()
+    assert trained(model, sgd(model, 0.7), data=data).verdict(LargerBatches(8)) == "cured"
+    model = mlp()
+    few = trained(model, sgd(model, 0.1), data=batches(4))
+    assert few.why_not(LargerBatches(8)) == "too few batches were captured"
+
+
 def test_parameters_that_nobody_holds_are_given_to_the_optimizer(trained: Any) -> None:
     model = nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10))
     optimizer = torch.optim.SGD(model[0].parameters(), lr=0.1)
@@ -284,6 +303,10 @@ def test_saturating_activations_are_replaced_but_for_the_last(trained: Any) -> N
         optimizer.zero_grad()
         F.mse_loss(model(x).sigmoid(), F.one_hot(y, 10).float()).backward()
         optimizer.step()
+
+    model = nn.Sequential(*copy.deepcopy(layers), *copy.deepcopy(layers), nn.Linear(64, 10))
+    run = trained(model, sgd(model, 0.05))
+    assert (run.verdict(Rectify()), run.verdict(Rectify(draws=True))) == ("no effect", "cured")
 
     model = mlp()
     assert trained(model, sgd(model), step).why_not(Rectify()) == "no sigmoid or tanh is called between layers"

@@ -33,11 +33,13 @@ class Sureness(Enum):
     """Shown by arithmetic, by the code itself, or by an experiment."""
     LIKELY = "likely"
     POSSIBLE = "possible"
+    SUSPECTED = "suspected"
+    """Said only when an experiment confirms it: what would be a false alarm too often."""
 
     @property
     def strength(self) -> int:
-        """3 for certain, 2 for likely, 1 for possible."""
-        return {"certain": 3, "likely": 2, "possible": 1}[self.value]
+        """3 for certain, 2 for likely, 1 for possible, 0 for suspected."""
+        return {"certain": 3, "likely": 2, "possible": 1, "suspected": 0}[self.value]
 
 
 class Kind(Enum):

@@ -91,8 +91,14 @@ class SoftmaxOverClasses(_Worded):
 
 
 @dataclass(frozen=True)
-class Rectify(_Worded):
+class Rectify(Treatment):
     """Every sigmoid and tanh is a ReLU instead, but for one that makes the loss's input."""
+
+    draws: bool = False
+    """Whether weights are drawn anew as well, at the scale that suits ReLU."""
+
+    def words(self, rate: float | None = None) -> str:
+        return "ReLU in the place of sigmoid and tanh" + (", and weights drawn to match" if self.draws else "")
 
 
 @dataclass(frozen=True)
@@ -152,6 +158,26 @@ class ShuffleBatches(_Worded):
 
 
 @dataclass(frozen=True)
+class SmallerBatches(Treatment):
+    """Each captured batch is cut into batches of so many rows, each with a step of its own."""
+
+    rows: int
+
+    def words(self, rate: float | None = None) -> str:
+        return f"batches of {self.rows} rows, and a step for each"
+
+
+@dataclass(frozen=True)
+class LargerBatches(Treatment):
+    """So many captured batches make one: their gradients are averaged for each step."""
+
+    times: int
+
+    def words(self, rate: float | None = None) -> str:
+        return f"gradients averaged over {self.times} batches for each step"
+
+
+@dataclass(frozen=True)
 class Clip(Treatment):
     """Gradients are clipped to this norm, or not clipped at all."""
 
@@ -208,7 +234,6 @@ WORDS: dict[type[Treatment], str] = {
     TakeSteps: "an optimizer step for each batch",
     OptimizeAllParameters: "all parameters given to the optimizer",
     SoftmaxOverClasses: "softmax over the classes, not the samples",
-    Rectify: "ReLU in the place of sigmoid and tanh",
     ReviveUnits: "dead units given new weights",
     HoldLearningRate: "learning rate held",
     TrainAllParameters: "nothing frozen",

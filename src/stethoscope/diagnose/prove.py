@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from stethoscope.core.finding import Finding, Kind, Proof, Severity, Sureness
@@ -27,7 +27,8 @@ def prove(
 ) -> tuple[Finding, ...]:
     """The findings, with what experiments showed of them.
 
-    Those that lead are tried first, in their order. What follows from a leader is tried only when its own cure did
+    Those that lead are tried first, in their order. Suspicions are tried where no cause is beyond doubt, and
+    dropped unless they are confirmed. What follows from a leader is tried only when its own cure did
     nothing: then another cause may be the true one. Where no single cure does anything, all are tried together,
     since two faults can hide each other.
 
@@ -37,6 +38,8 @@ def prove(
         treatments: rule name to what is to be tried, one after the other.
         lab: tries treatments on copies.
     """
+    suspected = [each for each in findings if each.sureness is Sureness.SUSPECTED]
+    findings = without_suspicions(findings)
     leaders = rank(explain(findings, explains, history), history)
     proofs: dict[str, tuple[Proof, Treatment]] = {}
     for leader in leaders:
@@ -50,7 +53,37 @@ def prove(
             if proofs[name][0].verdict != NO_EFFECT:
                 break
     proofs = _together(proofs, lab)
-    return tuple(judged(finding, *proofs[finding.rule]) if finding.rule in proofs else finding for finding in findings)
+    said = [judged(finding, *proofs[finding.rule]) if finding.rule in proofs else finding for finding in findings]
+    if any(_is_settled(each) for each in said):
+        return tuple(said)
+    return (*said, *_confirmed(rank(suspected, history), proofs, treatments, lab))
+
+
+def _is_settled(finding: Finding) -> bool:
+    """Whether it is the cause beyond doubt."""
+    was_seen = finding.proof is not None and finding.proof.verdict in (CURED, HELPED)
+    is_loud = finding.kind is Kind.CAUSE and finding.severity is not Severity.NOTE
+    return is_loud and (was_seen or finding.sureness is Sureness.CERTAIN)
+
+
+def without_suspicions(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """What may be said without an experiment."""
+    return tuple(each for each in findings if each.sureness is not Sureness.SUSPECTED)
+
+
+def _confirmed(
+    suspected: Sequence[Finding],
+    proofs: Mapping[str, tuple[Proof, Treatment]],
+    treatments: Mapping[str, Sequence[Treatment]],
+    lab: Lab,
+) -> Iterator[Finding]:
+    """The first suspicion that an experiment confirms."""
+    for finding in suspected[: MOST_FINDINGS - len(proofs)]:
+        if finding.rule not in proofs and treatments.get(finding.rule):
+            proof, treatment = _best_within(treatments[finding.rule], lab, longer=False)
+            if proof.verdict == CURED:
+                yield judged(finding, proof, treatment)
+                return
 
 
 def best(treatments: Sequence[Treatment], lab: Lab) -> tuple[Proof, Treatment]:

@@ -12,7 +12,7 @@ from stethoscope.core.finding import CannotTell, Diagnosis, Finding
 from stethoscope.core.rule import Rule
 from stethoscope.core.treatment import Lab
 from stethoscope.diagnose.explain import explain, rule_out
-from stethoscope.diagnose.prove import prove
+from stethoscope.diagnose.prove import prove, without_suspicions
 from stethoscope.diagnose.rank import rank
 from stethoscope.diagnose.select import check_limits
 from stethoscope.diagnose.suppress import Suppressions, suppress
@@ -64,11 +64,15 @@ def diagnose(
     stay, silenced = suppress(said, allowed)
     explains = {rule.name: rule.explains for rule in chosen}
     notices = allowed.notices
+    said_at_once = without_suspicions(stay)
     if lab is not None and stay:
         try:
             stay = prove(stay, history, explains, {rule.name: rule.treatments for rule in chosen}, lab)
         except Exception as error:  # a failing lab costs the proof, and never the findings
             notices = (*notices, f"nothing was proven because of a fault in stethoscope ({_describe(error)})")
+            stay = said_at_once
+    else:
+        stay = said_at_once
     silent = [name for name in checked if not any(finding.rule == name for finding in said)]
     doubtful = [one.rule for one in unsure]
     alone = [rule_out(finding, explains, silent, doubtful) for finding in explain(stay, explains, history)]

@@ -1,8 +1,8 @@
 """Captures a few training steps while a run goes on, so that they can be taken again on copies when it has ended.
 
-The model and its optimizer are copied once, before the first step; of the batches at most sixteen are kept, spread
-over the run, as copies. Nothing of the user's is held beyond the step that it belongs to, and a step is only
-captured when it is attended to anyway. Whatever cannot be captured ends the capturing, never the listening.
+The model and its optimizer are copied once, before the first step; of the batches a few dozen are kept at most, spread
+over the run, as copies. Nothing of the user's is held beyond the step that it belongs to, and a step is only captured
+when it is attended to anyway. Whatever cannot be captured ends the capturing, never the listening.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ from stethoscope.observe.model.ingredients import (
 from stethoscope.observe.training.handwritten import HandWritten
 from stethoscope.observe.training.keras_layers import is_keras
 
-MOST_STEPS = 16
+MOST_STEPS = 64
+ENOUGH_STEPS = 16
+ENOUGH_ROWS = 256
+"""Where sixteen steps have as many rows, no more are kept: of a few rows copies would only learn by heart."""
 MOST_BYTES = 16 << 20
 """For all batches together: with the copy of a small model and our own code, less than 50 MB."""
 MOST_MODEL_BYTES = 200 << 20
@@ -269,10 +272,19 @@ class Capture:
             return
         self._discarded_in_row = 0
         self.steps.append(step)
-        while len(self.steps) > MOST_STEPS or (sum(s.size for s in self.steps) > MOST_BYTES and len(self.steps) > 1):
+        while self._is_too_much():
             # The first one stays: it was taken with the weights that were copied.
             del self.steps[1::2]
             self._stride *= 2
+
+    def _is_too_much(self) -> bool:
+        count = len(self.steps)
+        rows = sum(each.rows for each in self.steps)
+        return (
+            count > MOST_STEPS
+            or (count > ENOUGH_STEPS and rows > ENOUGH_ROWS)
+            or (count > 1 and sum(each.size for each in self.steps) > MOST_BYTES)
+        )
 
     def step_without_optimizer(self) -> None:
         """The run is over and its optimizer never stepped: what was heard as one step is one for each pass."""

@@ -117,6 +117,12 @@ class Step:
         """In bytes."""
         return sum(each.size for each in self.passes)
 
+    @property
+    def rows(self) -> int:
+        """Rows of all its batches, by the first tensor of each."""
+        firsts = (next((t for _, t in tensors_in((each.args, each.kwargs))), None) for each in self.passes)
+        return sum(t.shape[0] for t in firsts if t is not None and t.dim())
+
 
 def copied(value: Any) -> Any:
     """A copy of a batch: tensors cloned, containers rebuilt.

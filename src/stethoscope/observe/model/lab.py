@@ -196,10 +196,10 @@ class Bench:
         for index, which in enumerate(self._order(recipe, number)):
             if _clock() > self._until:
                 raise OutOfTime
-            if index < len(recipe.rates):
+            if index // recipe.pieces < len(recipe.rates):
                 for group, rate in zip(optimizer.param_groups, first_rates, strict=True):
                     if isinstance(rate, float | int):
-                        group["lr"] = rate * recipe.rates[index]
+                        group["lr"] = rate * recipe.rates[index // recipe.pieces]
             loss = self._take(recipe, recipe.steps[which], model, optimizer)
             broken = 0 if math.isfinite(loss) else broken + 1
             if broken >= MOST_BROKEN:
@@ -211,7 +211,7 @@ class Bench:
         count = len(recipe.steps)
         draw = random.Random(number)
         order: list[int] = []
-        while len(order) < self._steps:
+        while len(order) < self._steps * recipe.pieces:
             one = list(range(count))
             if recipe.shuffles:
                 draw.shuffle(one)
@@ -219,7 +219,7 @@ class Bench:
                 turn = draw.randrange(count) if not order else 0
                 one = one[turn:] + one[:turn]
             order += one
-        return order[: self._steps]
+        return order[: self._steps * recipe.pieces]
 
     @staticmethod
     def _take(recipe: Recipe, step: Step, model: nn.Module, optimizer: Any) -> float:

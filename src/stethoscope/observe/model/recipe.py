@@ -37,6 +37,8 @@ class Recipe:
     """Learning rate of each step, over the first one's; empty when it stays."""
     shuffles: bool = True
     """Whether the order of the batches is drawn anew; else they come as they came."""
+    pieces: int = 1
+    """Steps that stand in the place of one of the run's: a replay takes as many times more."""
     edits: tuple[Edit, ...] = ()
     """What is changed in the copies of the model and its optimizer."""
     change_input: Callable[[Tensor], Tensor] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -21,6 +22,7 @@ from stethoscope.core.treatment import (
     FitHead,
     HoldLearningRate,
     KeepGradients,
+    LargerBatches,
     NoDropout,
     NoMomentum,
     NoWeightDecay,
@@ -33,6 +35,7 @@ from stethoscope.core.treatment import (
     ReviveUnits,
     ScaleLearningRate,
     ShuffleBatches,
+    SmallerBatches,
     SoftmaxOverClasses,
     StandardizeInputs,
     StandardizeTargets,
@@ -83,12 +86,17 @@ def treated(recipe: Recipe, treatment: Treatment, model: nn.Module) -> Recipe:
             return _unlike(recipe, "gradients are clipped like that already", clip=clip)
         case ShuffleBatches():
             return replace(recipe, steps=_dealt_out(recipe.steps), shuffles=True)
+        case SmallerBatches(rows):
+            return _in_pieces(recipe, rows)
+        case LargerBatches(times):
+            return _averaged(recipe, times)
         case RemoveOutputActivation(name):
             return replace(recipe, rewrite=leaving_out(name, _call_before_loss(recipe, model, (name,)).number))
         case SoftmaxOverClasses():
             return replace(recipe, rewrite=_off_the_batch(recipe, model))
-        case Rectify():
-            return replace(recipe, rewrite=_rectifying(recipe, model))
+        case Rectify(draws):
+            edits = (*recipe.edits, _draw_for_rectifiers) if draws else recipe.edits
+            return replace(recipe, rewrite=_rectifying(recipe, model), edits=edits)
         case ReviveUnits():
             return replace(recipe, edits=(*recipe.edits, _reviving(recipe, model)))
         case HoldLearningRate():
@@ -161,6 +169,16 @@ def _rectifying(recipe: Recipe, model: nn.Module) -> Rewrite:
     if heard.count <= (1 if name else 0):
         raise CannotTry("no sigmoid or tanh is called between layers")
     return rectified(SATURATING, name, number)
+
+
+def _draw_for_rectifiers(model: nn.Module, optimizer: Any) -> None:
+    """Weights drawn after He et al., "Delving Deep into Rectifiers", ICCV 2015: at torch's own scale, a third of that
+    variance, the signal of a deep stack would fade with ReLU, too."""
+    for part in model.modules():
+        if isinstance(part, WITH_UNITS):
+            nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
 
 
 def _reviving(recipe: Recipe, model: nn.Module) -> Edit:
@@ -285,6 +303,56 @@ def _dealt_out(steps: tuple[Step, ...]) -> tuple[Step, ...]:
         begin += size
         dealt[id(each)] = new
     return tuple(replace(step, passes=[dealt[id(each)] for each in step.passes]) for step in steps)
+
+
+def _in_pieces(recipe: Recipe, rows: int) -> Recipe:
+    """A step for each so many rows of a step.
+
+    Raises: CannotTry where a step has several batches, or one that is not larger.
+    """
+    if any(len(step.passes) != 1 for step in recipe.steps):
+        raise CannotTry("the gradients of several batches are added up for each step")
+    fewest = min(_rows(step.passes[0]) for step in recipe.steps)
+    if fewest < 2 * rows:
+        raise CannotTry("the batches are not larger")
+    steps = []
+    for step in recipe.steps:
+        whole = step.passes[0]
+        for begin in range(0, _rows(whole) - rows + 1, rows):
+            args, kwargs, target = (
+                _cut(part, begin, begin + rows) for part in (whole.args, whole.kwargs, whole.target)
+            )
+            steps.append(replace(step, passes=[replace(whole, args=args, kwargs=kwargs, target=target)]))
+    return replace(recipe, steps=tuple(steps), pieces=fewest // rows, shuffles=True)
+
+
+def _averaged(recipe: Recipe, times: int) -> Recipe:
+    """One step for so many steps, along the mean of their gradients.
+
+    Raises: CannotTry where there are fewer.
+    """
+    if len(recipe.steps) < times:
+        raise CannotTry("too few batches were captured")
+    steps = []
+    for begin in range(0, len(recipe.steps) - times + 1, times):
+        passes = [each for step in recipe.steps[begin : begin + times] for each in step.passes]
+        share = [replace(each, factor=(each.factor if math.isfinite(each.factor) else 1.0) / times) for each in passes]
+        steps.append(replace(recipe.steps[begin], passes=share))
+    return replace(recipe, steps=tuple(steps))
+
+
+def _cut(value: Any, begin: int, end: int) -> Any:
+    """Rows of every tensor of a batch."""
+    new = clones(value)
+    if isinstance(new, Tensor):
+        return new[begin:end]
+    if isinstance(new, tuple) and hasattr(new, "_fields"):
+        return type(new)(*(_cut(part, begin, end) for part in new))
+    if isinstance(new, tuple | list):
+        return type(new)(_cut(part, begin, end) for part in new)
+    if isinstance(new, dict):
+        return {key: _cut(part, begin, end) for key, part in new.items()}
+    return new
 
 
 def _rows(each: Pass) -> int:

@@ -56,7 +56,7 @@ class SaturatingActivationStack(Rule):
     X. Glorot and Y. Bengio, AISTATS 2010, sections 3.1 and 4.2. V. Nair and G. Hinton, ICML 2010 (rectified units).
     """
 
-    treatments = (Rectify(),)
+    treatments = (Rectify(), Rectify(draws=True))
     explains = (
         "saturated-activations",
         "vanishing-gradients",

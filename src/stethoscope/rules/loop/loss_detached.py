@@ -184,6 +184,7 @@ class LossDetached(Rule):
             if layers == 1
             else f"{which} no gradient: the graph is cut behind them",
             severity=Severity.WARNING if progress.learns_well else Severity.ERROR,
+            sureness=Sureness.CERTAIN,
             place=place_at(
                 backward.cut_sites[0],
                 steps=(0, max(seen.steps - 1, 0)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import HoldLearningRate
 from stethoscope.facts.code import Site
@@ -102,6 +102,11 @@ class LearningRateDecayedAway(Rule):
         unit="share of the loss's fall in the second half of the summed rate",
         why="a loss that settles makes next to none of its way there; one that is cut off a third to a half",
     )
+    early = Limit(
+        0.9,
+        unit="share of the steps",
+        why="a loss that had so little time cannot show whether the rate is what holds it",
+    )
     fewest_steps = Limit(50, unit="steps", why="a shorter run says little about a schedule")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
@@ -121,15 +126,17 @@ class LearningRateDecayedAway(Rule):
         if progress.learns_well and (progress.is_good or not decay.late_fall >= self.late_fall):
             return
         # The loss must have moved while there was a rate, or the rate is not what holds it.
-        if decay.fall_before > max(progress.noise, 0.01 * abs(progress.start)):
-            yield self._report(seen, rates, decay, progress)
+        had_moved = decay.fall_before > max(progress.noise, 0.01 * abs(progress.start))
+        if had_moved or decay.wasted >= self.early:
+            yield self._report(seen, rates, decay, progress, Sureness.LIKELY if had_moved else Sureness.SUSPECTED)
 
-    def _report(self, seen: History, rates: Curve, decay: Decay, progress: Progress) -> Finding:
+    def _report(self, seen: History, rates: Curve, decay: Decay, progress: Progress, sureness: Sureness) -> Finding:
         schedule = next(iter(seen.loop.schedules), None)
         named = f"`{schedule.kind}`" if schedule else "the schedule"
         return self.finding(
             f"the learning rate is all but gone after {decay.died_at:,} of {seen.steps:,} steps",
             severity=Severity.ERROR if progress.is_stuck else Severity.WARNING,
+            sureness=sureness,
             place=place_at(seen.loop.scheduler_site, steps=(0, max(seen.steps - 1, 0))),
             evidence=[
                 Evidence(
@@ -159,6 +166,7 @@ class LearningRateDecayedAway(Rule):
             "fifty steps": _decaying([*falling(2.31, 2.1, 20), *flat(2.1, 30)], _rates(20, steps=50)),
             "left chance, and was cut off in the fall": _cut_off(0.5),
             "cut off, next to the limit": _cut_off(0.2505),
+            "gone before anything could be learned": _decaying(flat(2.31), _rates(19)),
             "learned a little before": _decaying([*falling(2.31, 1.9, 60), *flat(1.9, 140)], _rates(60), "LambdaLR"),
         }
     )
@@ -166,7 +174,7 @@ class LearningRateDecayedAway(Rule):
         lambda: {
             "learns well all the same": _decaying(falling(2.31, 0.2), _rates(50)),
             "down only at the end": _decaying([*falling(2.31, 2.0, 121), *flat(2.0, 79)], _rates(121)),
-            "stuck from the beginning": _decaying(flat(2.31), _rates(50)),
+            "stuck from the beginning": _decaying(flat(2.31), _rates(21)),
             "a rate that falls a little": _decaying([*falling(2.31, 2.0, 50), *flat(2.0, 150)], _rates(50, 0.0103)),
             "a rate that never changes": run([*falling(2.31, 2.1, 50), *flat(2.1, 150)]),
             "left chance, and had nearly settled": _cut_off(0.2475),
@@ -209,7 +217,7 @@ class LearningRateDecayedAway(Rule):
 def _decay(seen: History, rates: Curve, progress: Progress, nothing: float) -> Decay | None:
     """Where the rate died for good; None when it is alive."""
     highest, last = float(np.nanmax(rates.values)), float(rates.values[-1])
-    alive = np.flatnonzero(rates.values > nothing * highest)
+    alive = np.flatnonzero(rates.values > (1 + 1e-6) * nothing * highest)
     if not highest > 0 or not alive.size or alive[-1] + 1 >= rates.values.size:
         return None
     died_at = int(rates.steps[alive[-1] + 1])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ScaleLearningRate
 from stethoscope.facts.progress import progress_of
@@ -101,13 +101,20 @@ class LearningRateTooHigh(Rule):
         "(0.001 to 0.02 in such runs): another rule",
     )
 
+    learned = Limit(
+        0.9,
+        unit="share of the way from guessing to a loss of 0",
+        why="a run that came half of the way is suspected only, and reported when a smaller rate does far better on a "
+        "copy; one that came further has little to gain",
+    )
+
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge each optimizer's pace, unless the run learns well."""
         progress = progress_of(seen)
         if not progress.known and not progress.ended_nonfinite:
             yield self.cannot_tell("the run was too short, or no loss was seen")
             return
-        if progress.learns_well:
+        if progress.learns_well and not progress.gain < self.learned:
             return
         for index, optimizer in enumerate(seen.optimizers):
             pace = None if optimizer.kind in LINE_SEARCHING else _pace(seen, index)
@@ -131,6 +138,7 @@ class LearningRateTooHigh(Rule):
         return self.finding(
             title if len(title) <= 72 else f"weights move by {share} their size a step",
             severity=Severity.ERROR if progress.is_stuck else Severity.WARNING,
+            sureness=Sureness.SUSPECTED if progress.learns_well else Sureness.LIKELY,
             place=place_at(optimizer.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=[
                 Evidence(
@@ -161,13 +169,14 @@ class LearningRateTooHigh(Rule):
             "a leap after a pace next to the limit": run(flat(2.31), updates=np.where(_leap > 0.5, 2.0, 0.0306)),
             "the loss rises a thousandfold": run([2.3, *flat(2300.0)], updates=3.0, rate=30.0),
             "the loss becomes NaN within ten steps": run([2.3, 9.0, 4e5, *[np.nan] * 40], updates=3.0, rate=100.0),
+            "learns, and could do better": run(falling(2.31, 0.215), updates=0.16, rate=0.1, kind="Adam"),
             "learns a little, and slowly": run(falling(2.31, 1.9), updates=0.16, rate=0.1, kind="Adam"),
         }
     )
     good = Examples(
         lambda: {
             "a usual rate": run(falling(2.31, 0.1), updates=0.01, rate=1e-3, kind="Adam"),
-            "a high rate that learns well": run(falling(2.31, 0.1), updates=0.4, rate=3.0),
+            "a high rate that learns well": run(falling(2.31, 0.2), updates=0.4, rate=3.0),
             "stuck for another reason, just below the limit": run(flat(2.31), updates=0.098),
             "stuck, with a step just below the limit": run(flat(2.31), updates=np.where(_leap > 0.5, 0.49, 0.05)),
             "a gradient that explodes at a moderate rate": run(flat(2.31), updates=np.where(_leap > 0.5, 2.0, 0.0294)),

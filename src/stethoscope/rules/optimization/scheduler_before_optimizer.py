@@ -54,8 +54,8 @@ def _scheduled(
 
 
 def _steps_down(last: float = 1e-20, steps: int = 200, alive: int = 40) -> ArrayLike:
-    """A rate that falls evenly, on a logarithmic scale, to 1/1000 at step `alive`, and no lower than `last`."""
-    return 0.1 * np.maximum(last, 0.001 ** (np.arange(steps) / alive))
+    """A rate that falls evenly, on a logarithmic scale, to 1/100 at step `alive`, and no lower than `last`."""
+    return 0.1 * np.maximum(last, 0.01 ** (np.arange(steps) / alive))
 
 
 class SchedulerBeforeOptimizer(Rule):
@@ -91,7 +91,7 @@ class SchedulerBeforeOptimizer(Rule):
     reads = ("loop", "losses", "batches")
 
     nothing = Limit(
-        1e-3, unit="learning rate / its highest value", why="three cuts by 10: as low as usual schedules ever go"
+        0.011, unit="learning rate / its highest value", why="two cuts by 10: little is learned from there on"
     )
     too_soon = Limit(
         0.5,
@@ -173,7 +173,7 @@ class SchedulerBeforeOptimizer(Rule):
             evidence=[
                 Evidence(
                     f"learning rate at step {gone:,} of {seen.steps:,}, as a share of its highest",
-                    f"below {self.nothing:g}",
+                    f"below {self.nothing:.2g}",
                     "above that until near the end",
                     plot=small_plot(rates, "learning rate", log=True),
                 ),
@@ -209,7 +209,7 @@ class SchedulerBeforeOptimizer(Rule):
         lambda: {
             "StepLR after every batch": _scheduled(flat(2.2), _steps_down()),
             "gone at half of the run": _scheduled(flat(2.2), _steps_down(alive=98)),
-            "down to a thousandth": _scheduled(flat(2.2), _steps_down(last=0.00097)),
+            "down to a hundredth": _scheduled(flat(2.2), _steps_down(last=0.0107)),
             "OneCycleLR once an epoch": _scheduled(
                 falling(2.3, 0.3), np.linspace(0.004, 0.006, 200), "OneCycleLR", {"total_steps": 200}, every=25
             ),
@@ -232,8 +232,8 @@ class SchedulerBeforeOptimizer(Rule):
                 falling(2.3, 0.2), _steps_down(1e-4), "OneCycleLR", {"total_steps": 200}
             ),
             "per batch, and learns well": _scheduled(falling(2.3, 0.2), _steps_down()),
-            "per batch, gone after half of the run": _scheduled(flat(2.2), _steps_down(alive=102)),
-            "per batch, and low at most": _scheduled(flat(2.2), _steps_down(last=0.00103)),
+            "per batch, gone after half of the run": _scheduled(flat(2.2), _steps_down(alive=103)),
+            "per batch, and low at most": _scheduled(flat(2.2), _steps_down(last=0.0113)),
             "the whole data set in each step": _scheduled(flat(2.2), _steps_down(), batches=[7] * 20),
             "a length of its own": _scheduled(
                 falling(2.3, 0.3), np.linspace(0.1, 0.09, 200), "CosineAnnealingLR", {"T_max": 221}, every=25
