@@ -31,10 +31,18 @@ def _rolling(loss: ArrayLike, momentum: Any = 0.999, growth: float = 20.0, kind:
     return replace(made, optimizers=(replace(made.optimizers[0], groups=({"lr": 0.05, name: momentum},)),))
 
 
+def _slow(seen: History) -> History:
+    """The same, at a rate as long a memory asks for."""
+    group = {**seen.optimizers[0].groups[0], "lr": 0.01}
+    return replace(seen, optimizers=(replace(seen.optimizers[0], groups=(group,)),))
+
+
 LOST, WAY = 3.0, 0.2
 """A loss that climbs to three times its best stretch, and a fifth of the whole way above it, was lost again."""
 NOT_BACK = 1.5
 """A loss that ends at one and a half times its best stretch has not come back from such a climb."""
+FAR = 3.0
+"""Rate / (1 - momentum) of SGD, the step that a lasting gradient comes to: 1 in the usual recipes (0.1 with 0.9)."""
 STRETCHES = 20
 """Of a curve, each for its median; at least 5 values each."""
 
@@ -92,10 +100,13 @@ class MomentumTooHigh(Rule):
             yield self.cannot_tell("the run was too short, or no loss was seen")
             return
         curve = seen.curve("loss")
-        if curve is None or (progress.learns_well and not (_was_lost(curve, progress) or _stands(curve, progress))):
+        if curve is None:
             return
         for index, optimizer in enumerate(seen.optimizers):
             momentum = momentum_of(optimizer)
+            stands = _step(optimizer, momentum) >= FAR and _stands(curve, progress)
+            if progress.learns_well and not stands and not _was_lost(curve, progress):
+                continue
             paces = _paces(seen, index)
             if momentum >= self.memory and paces.size and paces[0] > 0 and paces.max() >= self.growth * paces[0]:
                 yield self._report(seen, optimizer, momentum, paces, progress)
@@ -150,6 +161,9 @@ class MomentumTooHigh(Rule):
             "updates that stay as they are": _rolling(flat(2.4), growth=1.5),
             "updates that grow a little less": _rolling(flat(2.4), growth=3.9),
             "a climb that it came back from": _rolling([*falling(2.3, 0.1, 100), *flat(1.2, 40), *flat(0.1, 60)]),
+            "stands half of the way down, at a rate to match": _slow(
+                _rolling([*falling(2.3, 1.4, 60), *flat(1.4, 70), *flat(1.41, 70)], momentum=0.975)
+            ),
             "less than half of the way down, and still falling": _rolling(2.3 - np.arange(200) * 0.005),
             "usual betas": _rolling(flat(2.4), "0.9, 0.999", kind="Adam"),
         }
@@ -191,6 +205,12 @@ def momentum_of(optimizer: Optimizer) -> float:
         if isinstance(betas, str) and betas:
             found.append(float(betas.split(",")[0]))
     return max(found)
+
+
+def _step(optimizer: Optimizer, momentum: float) -> float:
+    """What the steps along a gradient that lasts come to, for one of its size; 0 where it is not plain SGD."""
+    rate = optimizer.groups[0].get("lr") if optimizer.groups and optimizer.kind == "SGD" else 0.0
+    return float(rate) / (1 - momentum) if isinstance(rate, float | int) and momentum < 1 else 0.0
 
 
 def _paces(seen: History, optimizer: int) -> Numbers:
