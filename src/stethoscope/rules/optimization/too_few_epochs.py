@@ -25,8 +25,8 @@ class Trend:
     """How the loss fell over the three thirds of the run."""
 
     levels: tuple[float, float, float]
-    """Median of each third; the first one at most where learning begins: what it loses above guessing is its outputs
-    finding their scale, and fast."""
+    """Median of each third. Where the second lies below where learning begins, the first is taken as no higher than
+    that: what a loss loses above guessing is its outputs finding their scale, and fast."""
     doubt: float
     """Standard error of the last fall."""
 
@@ -53,6 +53,10 @@ def _line(start: float, end: float, steps: int = 60, kept: float = 1.0) -> Doubl
 HARDLY = 0.9
 """A loss that ends above this share of where learning begins has hardly left guessing. One that has learned more may be
 a run that was stopped early on purpose, or a task (language) whose loss cannot come near 0: a note."""
+
+
+FASTER, EARLY = 1.3, 0.75
+"""A loss that falls ever faster, above this share of where learning begins, is at the beginning of its descent."""
 
 
 class TooFewEpochs(Rule):
@@ -110,9 +114,10 @@ class TooFewEpochs(Rule):
         guessing = "guessing" if np.isfinite(progress.chance) and progress.chance <= progress.start else "at the start"
         more = steps * 3 / 3 * progress.end / (3 * trend.last_fall)
         times = int(np.clip(round(1 + more * 3 / steps), 3, 10))
+        is_early = progress.end >= (EARLY if trend.kept >= FASTER else HARDLY) * progress.reference
         return self.finding(
             f"training stops after {steps:,} steps while the loss still falls",
-            severity=Severity.WARNING if progress.end >= HARDLY * progress.reference else Severity.NOTE,
+            severity=Severity.WARNING if is_early else Severity.NOTE,
             place=place_at(curve.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=[
                 Evidence(
@@ -148,7 +153,7 @@ class TooFewEpochs(Rule):
             "two epochs": run(_line(2.32, 2.15), updates=0.002),
             "half as fast as before": run(_line(2.32, 2.0, kept=0.5), updates=0.002),
             "thirty steps": run(_line(2.32, 2.1, 30), updates=0.002),
-            "a fall next to the limit": run(_line(2.3, 2.194), updates=0.002),
+            "a fall next to the limit": run(_line(2.3, 2.2), updates=0.002),
             "fast from above guessing, and steadily below it": run(
                 [*np.linspace(3.2, 2.3, 20), *_line(2.3, 2.15, 40)], updates=0.002
             ),
@@ -158,7 +163,7 @@ class TooFewEpochs(Rule):
         lambda: {
             "levels off": run(falling(2.32, 1.9), updates=0.002),
             "nearly half as fast as before": run(_line(2.32, 2.0, kept=0.48), updates=0.002),
-            "a fall just below the limit": run(_line(2.3, 2.198), updates=0.002),
+            "a fall just below the limit": run(_line(2.3, 2.204), updates=0.002),
             "29 steps": run(_line(2.32, 2.1, 29), updates=0.002),
             "has learned a lot": run(_line(2.32, 0.6), updates=0.002),
             "stuck": run(flat(2.31), updates=0.002),
@@ -215,4 +220,4 @@ def _trend(values: Doubles, reference: float) -> Trend:
     first, second, last = (float(np.median(third)) for third in thirds)
     # The standard error of a median is 1.25 times that of a mean; the noise is what is left round a straight line.
     spread = float(np.mean([np.std(np.diff(third)) / np.sqrt(2) for third in thirds[1:]]))
-    return Trend((min(first, reference), second, last), 1.25 * spread * float(np.sqrt(2 / len(thirds[1]))))
+    return Trend((min(first, max(reference, second)), second, last), 1.25 * spread * float(np.sqrt(2 / len(thirds[1]))))
