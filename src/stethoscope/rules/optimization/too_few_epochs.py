@@ -20,6 +20,10 @@ NO_PACE = 1e-4
 """Slower weights are a matter of the learning rate, not of the length of the run."""
 
 
+FASTER, EARLY = 1.3, 0.75
+"""A loss that falls ever faster, above this share of where learning begins, is at the beginning of its descent."""
+
+
 @dataclass(frozen=True)
 class Trend:
     """How the loss fell over the three thirds of the run."""
@@ -29,11 +33,18 @@ class Trend:
     that: what a loss loses above guessing is its outputs finding their scale, and fast."""
     doubt: float
     """Standard error of the last fall."""
+    first: float
+    """Median of the first third as it is."""
 
     @property
     def last_fall(self) -> float:
         """From the second third to the last."""
         return self.levels[1] - self.levels[2]
+
+    @property
+    def speeds_up(self) -> bool:
+        """Whether the last fall is clearly the larger one, with all of the first."""
+        return self.last_fall >= FASTER * (self.first - self.levels[1])
 
     @property
     def kept(self) -> float:
@@ -53,10 +64,6 @@ def _line(start: float, end: float, steps: int = 60, kept: float = 1.0) -> Doubl
 HARDLY = 0.9
 """A loss that ends above this share of where learning begins has hardly left guessing. One that has learned more may be
 a run that was stopped early on purpose, or a task (language) whose loss cannot come near 0: a note."""
-
-
-FASTER, EARLY = 1.3, 0.75
-"""A loss that falls ever faster, above this share of where learning begins, is at the beginning of its descent."""
 
 
 class TooFewEpochs(Rule):
@@ -114,7 +121,7 @@ class TooFewEpochs(Rule):
         guessing = "guessing" if np.isfinite(progress.chance) and progress.chance <= progress.start else "at the start"
         more = steps * 3 / 3 * progress.end / (3 * trend.last_fall)
         times = int(np.clip(round(1 + more * 3 / steps), 3, 10))
-        is_early = progress.end >= (EARLY if trend.kept >= FASTER else HARDLY) * progress.reference
+        is_early = progress.end >= (EARLY if trend.speeds_up else HARDLY) * progress.reference
         return self.finding(
             f"training stops after {steps:,} steps while the loss still falls",
             severity=Severity.WARNING if is_early else Severity.NOTE,
@@ -150,6 +157,7 @@ class TooFewEpochs(Rule):
 
     bad = Examples(
         lambda: {
+            "a third of the way, ever faster": run(_line(2.3, 1.8, kept=1.5), updates=0.002),
             "two epochs": run(_line(2.32, 2.15), updates=0.002),
             "half as fast as before": run(_line(2.32, 2.0, kept=0.5), updates=0.002),
             "thirty steps": run(_line(2.32, 2.1, 30), updates=0.002),
@@ -220,4 +228,5 @@ def _trend(values: Doubles, reference: float) -> Trend:
     first, second, last = (float(np.median(third)) for third in thirds)
     # The standard error of a median is 1.25 times that of a mean; the noise is what is left round a straight line.
     spread = float(np.mean([np.std(np.diff(third)) / np.sqrt(2) for third in thirds[1:]]))
-    return Trend((min(first, max(reference, second)), second, last), 1.25 * spread * float(np.sqrt(2 / len(thirds[1]))))
+    doubt = 1.25 * spread * float(np.sqrt(2 / len(thirds[1])))
+    return Trend((min(first, max(reference, second)), second, last), doubt, first)

@@ -125,7 +125,7 @@ class BadlyScaledInitialization(Rule):
     extreme = Limit(
         5,
         unit="factor of a typical layer of a recurrent network, or of a single layer / 2",
-        why="no recipe comes near it; the largest factor in 109 healthy programs was 3.6, in one layer",
+        why="no recipe comes near it: 99 healthy programs showed 1.4 at most, and 6 in a single layer (a scaled head)",
     )
     largest = Limit(
         3, unit="factor of a typical layer", why="the rules of Glorot and He give 1 and 1.4, PyTorch's default 0.58"
