@@ -171,6 +171,7 @@ class TooFewEpochs(Rule):
         lambda: {
             "levels off": run(falling(2.32, 1.9), updates=0.002),
             "nearly half as fast as before": run(_line(2.32, 2.0, kept=0.48), updates=0.002),
+            "bends towards a level above guessing": run(_line(4.0, 2.5, kept=0.2), updates=0.002),
             "a fall just below the limit": run(_line(2.3, 2.204), updates=0.002),
             "29 steps": run(_line(2.32, 2.1, 29), updates=0.002),
             "has learned a lot": run(_line(2.32, 0.6), updates=0.002),
@@ -229,4 +230,4 @@ def _trend(values: Doubles, reference: float) -> Trend:
     # The standard error of a median is 1.25 times that of a mean; the noise is what is left round a straight line.
     spread = float(np.mean([np.std(np.diff(third)) / np.sqrt(2) for third in thirds[1:]]))
     doubt = 1.25 * spread * float(np.sqrt(2 / len(thirds[1])))
-    return Trend((min(first, max(reference, second)), second, last), doubt, first)
+    return Trend((min(first, reference) if second <= reference else first, second, last), doubt, first)
