@@ -113,7 +113,7 @@ class TooFewEpochs(Rule):
             return
         trend = _trend(curve.values, progress.reference)
         is_falling = trend.last_fall >= max(self.moved * progress.reference, 3 * trend.doubt)
-        if is_falling and trend.kept >= self.kept and progress.best >= progress.end - progress.noise:
+        if is_falling and trend.kept >= self.kept and progress.best >= progress.end - 2 * progress.noise:
             yield self._report(seen, progress, curve, trend)
 
     def _report(self, seen: History, progress: Progress, curve: Curve, trend: Trend) -> Finding:
