@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -43,13 +43,35 @@ class Chain:
 
     @property
     def gain(self) -> float:
-        """The typical gain of the layers before the last."""
-        known = self.gains[:-1][np.isfinite(self.gains[:-1])]
+        """The typical gain of the layers before the last (of a single one: its own)."""
+        gains = self.gains[:-1] if self.gains.size > 1 else self.gains
+        known = gains[np.isfinite(gains)]
         return float(np.median(known)) if known.size else float("nan")
 
+    @property
+    def largest(self) -> int:
+        """Which of them has the largest gain."""
+        return int(np.argmax(np.nan_to_num(self.gains)))
 
-def chain_of(history: History) -> Chain | None:
-    """The deepest chain of weight layers that was trained and measured; None when there is none of two or more."""
+    def only(self, which: int) -> Chain:
+        """One of them by itself."""
+        return replace(
+            self,
+            weights=self.weights[which : which + 1],
+            layers=self.layers[which : which + 1],
+            feeds=self.feeds[which : which + 1],
+            gains=self.gains[which : which + 1],
+            signal=self.signal[which : which + 1],
+            gradient=self.gradient[which : which + 1],
+        )
+
+
+def chain_of(history: History, *, recurrent: bool = False) -> Chain | None:
+    """The deepest chain of weight layers that was trained and measured; None when there is none of two or more.
+
+    Args:
+        recurrent: with all weights of recurrent layers, too.
+    """
     telemetry = history.telemetry
     if not telemetry.steps.size:
         return None
@@ -57,10 +79,13 @@ def chain_of(history: History) -> Chain | None:
     for index in weights_by_depth(history):
         parameter = history.parameters[index]
         layer = history.layers[parameter.layer] if 0 <= parameter.layer < len(history.layers) else None
-        if layer is None or layer.order < 0 or layer.kind in (*NOT_BY_DEPTH, *RECURRENT):
+        if layer is None or layer.order < 0 or layer.kind in NOT_BY_DEPTH:
+            continue
+        if layer.kind in RECURRENT and not recurrent:
             continue
         mine = by_model.setdefault(layer.model, [])
-        if parameter.optimizer >= 0 and not any(history.parameters[i].layer == parameter.layer for i in mine):
+        is_first = not any(history.parameters[i].layer == parameter.layer for i in mine)
+        if parameter.optimizer >= 0 and (is_first or layer.kind in RECURRENT):
             mine.append(index)
     model, weights = max(by_model.items(), key=lambda item: len(item[1]), default=(0, []))
     if len(weights) < 2:

@@ -53,12 +53,19 @@ class KerasCopy(nn.Module):  # type: ignore[misc]
         return output
 
     def reset_parameters(self) -> None:
-        """New weights from the initializers of the layers."""
+        """New weights: kernels as Keras draws them by itself, the rest from the initializers of the layers.
+
+        The script's own initializer of a kernel may be what is wrong.
+        """
+        from keras.initializers import GlorotUniform  # type: ignore[import-untyped]
+
         model = self._lent.thing
         of = {id(variable): weight for variable, weight in zip(model.trainable_variables, self.weights, strict=True)}
         for layer in model._flatten_layers():
             for variable in layer._trainable_variables:
                 initializer = getattr(layer, f"{variable.name}_initializer", None)
+                if variable.name in ("kernel", "recurrent_kernel"):
+                    initializer = GlorotUniform()
                 if initializer is not None and id(variable) in of:
                     with torch.no_grad():
                         of[id(variable)].copy_(initializer(tuple(variable.shape)))

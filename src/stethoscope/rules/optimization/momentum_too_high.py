@@ -14,7 +14,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, S
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import NoMomentum
 from stethoscope.facts.progress import Progress, progress_of
-from stethoscope.facts.training import History, Optimizer
+from stethoscope.facts.training import Curve, Doubles, History, Optimizer
 from stethoscope.facts.weights import Numbers, middle, update_ratios, weights_by_depth
 from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence, outcome
@@ -31,8 +31,20 @@ def _rolling(loss: ArrayLike, momentum: Any = 0.999, growth: float = 20.0, kind:
     return replace(made, optimizers=(replace(made.optimizers[0], groups=({"lr": 0.05, name: momentum},)),))
 
 
-LOST = 3.0
-"""A loss that ends at three times its best stretch, and a fifth of the whole way above it, was lost again."""
+def _slow(seen: History) -> History:
+    """The same, at a rate as long a memory asks for."""
+    group = {**seen.optimizers[0].groups[0], "lr": 0.01}
+    return replace(seen, optimizers=(replace(seen.optimizers[0], groups=(group,)),))
+
+
+LOST, WAY = 3.0, 0.2
+"""A loss that climbs to three times its best stretch, and a fifth of the whole way above it, was lost again."""
+NOT_BACK = 1.5
+"""A loss that ends at one and a half times its best stretch has not come back from such a climb."""
+FAR = 3.0
+"""Rate / (1 - momentum) of SGD, the step that a lasting gradient comes to: 1 in the usual recipes (0.1 with 0.9)."""
+STRETCHES = 20
+"""Of a curve, each for its median; at least 5 values each."""
 
 
 class MomentumTooHigh(Rule):
@@ -40,7 +52,8 @@ class MomentumTooHigh(Rule):
 
     ## What it sees
     The momentum (or the first beta of Adam), with updates that keep growing from look to look while the gradients
-    stay as they are, in a run whose loss does not come down or comes down and climbs again.
+    stay as they are, in a run whose loss does not come down, comes down and climbs again, or stands still less than
+    half of the way down.
     ## Why it hurts
     A momentum m adds up about 1 / (1 - m) gradients: 10 with 0.9, 1,000 with 0.999. Long after the minimum is passed,
     the old gradients still carry the weights on.
@@ -75,9 +88,9 @@ class MomentumTooHigh(Rule):
         why="adds up 33 gradients; recipes in wide use stay at 0.9 to 0.95, the memory of 10 to 20",
     )
     growth = Limit(
-        6,
+        4,
         unit="largest update / weight, over the first",
-        why="10 and more when 0.999 went wrong; a long memory that is given no time to fill up does no harm",
+        why="4.8 and more where 0.98 to 0.999 went wrong; a memory that is given no time to fill up does no harm",
     )
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
@@ -86,10 +99,14 @@ class MomentumTooHigh(Rule):
         if not (progress.known or progress.ended_nonfinite):
             yield self.cannot_tell("the run was too short, or no loss was seen")
             return
-        if progress.learns_well and not _is_lost(progress):
+        curve = seen.curve("loss")
+        if curve is None:
             return
         for index, optimizer in enumerate(seen.optimizers):
             momentum = momentum_of(optimizer)
+            stands = _step(optimizer, momentum) >= FAR and _stands(curve, progress)
+            if progress.learns_well and not stands and not _was_lost(curve, progress):
+                continue
             paces = _paces(seen, index)
             if momentum >= self.memory and paces.size and paces[0] > 0 and paces.max() >= self.growth * paces[0]:
                 yield self._report(seen, optimizer, momentum, paces, progress)
@@ -119,7 +136,7 @@ class MomentumTooHigh(Rule):
                 loss_evidence(seen, progress),
             ],
             cause="Old gradients go on carrying the weights long after they have stopped being right; the loss "
-            + (f"rose again after {progress.best:.3g}." if _is_lost(progress) else f"{outcome(progress)}."),
+            + (f"{outcome(progress)}." if progress.is_stuck else _course(progress)),
             fixes=[_fix(optimizer)],
         )
 
@@ -127,7 +144,9 @@ class MomentumTooHigh(Rule):
         lambda: {
             "0.999 with SGD": _rolling([*falling(2.3, 0.4, 60), *flat(2.6, 140)]),
             "next to the limit": _rolling(flat(2.4), momentum=0.97),
-            "updates that grow next to the limit": _rolling(flat(2.4), growth=6.1),
+            "updates that grow next to the limit": _rolling(flat(2.4), growth=4.1),
+            "learned, lost, and half-way back": _rolling([*falling(2.3, 0.1, 100), *flat(1.2, 60), *flat(0.3, 40)]),
+            "stands half of the way down": _rolling([*falling(2.3, 1.4, 60), *flat(1.4, 70), *flat(1.41, 70)]),
             "learned, and lost a part of it": _rolling([*falling(2.3, 0.1, 120), *flat(0.9, 80)]),
             "0.995 in the betas of Adam": _rolling(flat(2.4), "0.995, 0.999", kind="Adam"),
             "no number in the end": _rolling([2.3] * 20 + [np.nan] * 180),
@@ -140,7 +159,12 @@ class MomentumTooHigh(Rule):
             "0.999, and learns well": _rolling(falling(2.3, 0.2)),
             "0.999, and stays where it came to": _rolling([*falling(2.3, 0.3, 120), *flat(0.5, 80)]),
             "updates that stay as they are": _rolling(flat(2.4), growth=1.5),
-            "updates that grow a little less": _rolling(flat(2.4), growth=5.9),
+            "updates that grow a little less": _rolling(flat(2.4), growth=3.9),
+            "a climb that it came back from": _rolling([*falling(2.3, 0.1, 100), *flat(1.2, 40), *flat(0.1, 60)]),
+            "stands half of the way down, at a rate to match": _slow(
+                _rolling([*falling(2.3, 1.4, 60), *flat(1.4, 70), *flat(1.41, 70)], momentum=0.975)
+            ),
+            "less than half of the way down, and still falling": _rolling(2.3 - np.arange(200) * 0.005),
             "usual betas": _rolling(flat(2.4), "0.9, 0.999", kind="Adam"),
         }
     )
@@ -183,6 +207,12 @@ def momentum_of(optimizer: Optimizer) -> float:
     return max(found)
 
 
+def _step(optimizer: Optimizer, momentum: float) -> float:
+    """What the steps along a gradient that lasts come to, for one of its size; 0 where it is not plain SGD."""
+    rate = optimizer.groups[0].get("lr") if optimizer.groups and optimizer.kind == "SGD" else 0.0
+    return float(rate) / (1 - momentum) if isinstance(rate, float | int) and momentum < 1 else 0.0
+
+
 def _paces(seen: History, optimizer: int) -> Numbers:
     """(looks,): update / weight of the typical weight, at the looks where it was measured."""
     ratios = update_ratios(seen, weights_by_depth(seen, optimizer))
@@ -190,10 +220,36 @@ def _paces(seen: History, optimizer: int) -> Numbers:
     return np.asarray(values[np.isfinite(values)])
 
 
-def _is_lost(progress: Progress) -> bool:
-    """Whether the loss ended far above where it had been already."""
-    rise = progress.end - progress.best
-    return bool(progress.end > LOST * progress.best > 0 and rise > 0.2 * progress.reference)
+def _stretches(curve: Curve) -> Doubles:
+    """Medians of consecutive stretches of the curve."""
+    finite = curve.values[np.isfinite(curve.values)]
+    parts = np.array_split(finite, max(1, min(STRETCHES, finite.size // 5)))
+    return np.array([np.median(part) for part in parts if part.size])
+
+
+def _was_lost(curve: Curve, progress: Progress) -> bool:
+    """Whether the loss climbed far above where it had been already, and did not come back to it."""
+    levels = _stretches(curve)
+    lowest = np.minimum.accumulate(levels)
+    climbed = (levels >= LOST * lowest) & (levels - lowest >= WAY * progress.reference) & (lowest > 0)
+    return bool(climbed.any() and progress.end >= NOT_BACK * progress.best)
+
+
+def _stands(curve: Curve, progress: Progress) -> bool:
+    """Whether the loss has not fallen in the second half of the run, less than half of the way down."""
+    levels = _stretches(curve)
+    half = levels[levels.size // 2 :]
+    if progress.is_good or not progress.gain < 0.5 or half.size < 6:
+        return False
+    before, after = np.array_split(half, 2)
+    return bool(np.median(after) >= np.median(before))
+
+
+def _course(progress: Progress) -> str:
+    """What became of a loss that did come down, as the end of a sentence that begins with `the loss`."""
+    if progress.end >= NOT_BACK * progress.best:
+        return f"rose again after {progress.best:.3g}."
+    return f"stays at {progress.end:.3g}."
 
 
 def _fix(optimizer: Optimizer) -> Fix:

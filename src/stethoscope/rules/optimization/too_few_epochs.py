@@ -20,19 +20,31 @@ NO_PACE = 1e-4
 """Slower weights are a matter of the learning rate, not of the length of the run."""
 
 
+FASTER, EARLY = 1.3, 0.75
+"""A loss that falls ever faster, above this share of where learning begins, is at the beginning of its descent."""
+
+
 @dataclass(frozen=True)
 class Trend:
     """How the loss fell over the three thirds of the run."""
 
     levels: tuple[float, float, float]
-    """Median of each third."""
+    """Median of each third. Where the second lies below where learning begins, the first is taken as no higher than
+    that: what a loss loses above guessing is its outputs finding their scale, and fast."""
     doubt: float
     """Standard error of the last fall."""
+    first: float
+    """Median of the first third as it is."""
 
     @property
     def last_fall(self) -> float:
         """From the second third to the last."""
         return self.levels[1] - self.levels[2]
+
+    @property
+    def speeds_up(self) -> bool:
+        """Whether the last fall is clearly the larger one, with all of the first."""
+        return self.last_fall >= FASTER * (self.first - self.levels[1])
 
     @property
     def kept(self) -> float:
@@ -73,17 +85,19 @@ class TooFewEpochs(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("loss-not-decreasing",)
+    explains = ("loss-not-decreasing", "collapsed-predictions", "no-gain-over-baseline")
     reads = ("losses", "updates")
 
-    fewest_steps = Limit(40, unit="steps", why="thirds of a dozen values are too noisy to lay side by side")
+    fewest_steps = Limit(30, unit="steps", why="thirds of fewer than ten values are too noisy to lay side by side")
     kept = Limit(
         0.5,
         unit="fall into the last third / fall into the second",
         why="a run that bends towards its level falls by a quarter or less of what it fell before",
     )
     moved = Limit(
-        0.02, unit="fall into the last third / where learning begins", why="a slower fall would take fifty such thirds"
+        0.015,
+        unit="fall into the last third / where learning begins",
+        why="a slower fall would take more than sixty such thirds; runs of two and three epochs showed 0.019 to 0.12",
     )
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
@@ -97,9 +111,9 @@ class TooFewEpochs(Rule):
             return
         if progress.learns_well or progress.nonfinite_step >= 0 or not progress.reference > 0:
             return
-        trend = _trend(curve.values)
+        trend = _trend(curve.values, progress.reference)
         is_falling = trend.last_fall >= max(self.moved * progress.reference, 3 * trend.doubt)
-        if is_falling and trend.kept >= self.kept and progress.best >= progress.end - progress.noise:
+        if is_falling and trend.kept >= self.kept and progress.best >= progress.end - 2 * progress.noise:
             yield self._report(seen, progress, curve, trend)
 
     def _report(self, seen: History, progress: Progress, curve: Curve, trend: Trend) -> Finding:
@@ -107,9 +121,10 @@ class TooFewEpochs(Rule):
         guessing = "guessing" if np.isfinite(progress.chance) and progress.chance <= progress.start else "at the start"
         more = steps * 3 / 3 * progress.end / (3 * trend.last_fall)
         times = int(np.clip(round(1 + more * 3 / steps), 3, 10))
+        is_early = progress.end >= (EARLY if trend.speeds_up else HARDLY) * progress.reference
         return self.finding(
             f"training stops after {steps:,} steps while the loss still falls",
-            severity=Severity.WARNING if progress.end >= HARDLY * progress.reference else Severity.NOTE,
+            severity=Severity.WARNING if is_early else Severity.NOTE,
             place=place_at(curve.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=[
                 Evidence(
@@ -142,18 +157,23 @@ class TooFewEpochs(Rule):
 
     bad = Examples(
         lambda: {
+            "a third of the way, ever faster": run(_line(2.3, 1.8, kept=1.5), updates=0.002),
             "two epochs": run(_line(2.32, 2.15), updates=0.002),
             "half as fast as before": run(_line(2.32, 2.0, kept=0.5), updates=0.002),
-            "forty steps": run(_line(2.32, 2.1, 40), updates=0.002),
-            "a fall next to the limit": run(_line(2.32, 2.183), updates=0.002),
+            "thirty steps": run(_line(2.32, 2.1, 30), updates=0.002),
+            "a fall next to the limit": run(_line(2.3, 2.2), updates=0.002),
+            "fast from above guessing, and steadily below it": run(
+                [*np.linspace(3.2, 2.3, 20), *_line(2.3, 2.15, 40)], updates=0.002
+            ),
         }
     )
     good = Examples(
         lambda: {
             "levels off": run(falling(2.32, 1.9), updates=0.002),
             "nearly half as fast as before": run(_line(2.32, 2.0, kept=0.48), updates=0.002),
-            "a fall just below the limit": run(_line(2.32, 2.19), updates=0.002),
-            "39 steps": run(_line(2.32, 2.1, 39), updates=0.002),
+            "bends towards a level above guessing": run(_line(4.0, 2.5, kept=0.2), updates=0.002),
+            "a fall just below the limit": run(_line(2.3, 2.204), updates=0.002),
+            "29 steps": run(_line(2.32, 2.1, 29), updates=0.002),
             "has learned a lot": run(_line(2.32, 0.6), updates=0.002),
             "stuck": run(flat(2.31), updates=0.002),
             "a rate too low to get anywhere": run(_line(2.32, 2.1), updates=1e-5),
@@ -204,9 +224,10 @@ def _excuse(seen: History, curve: Curve) -> str:
     return "the weights hardly move" if pace < NO_PACE else ""
 
 
-def _trend(values: Doubles) -> Trend:
+def _trend(values: Doubles, reference: float) -> Trend:
     thirds = np.array_split(values[np.isfinite(values)], 3)
     first, second, last = (float(np.median(third)) for third in thirds)
     # The standard error of a median is 1.25 times that of a mean; the noise is what is left round a straight line.
     spread = float(np.mean([np.std(np.diff(third)) / np.sqrt(2) for third in thirds[1:]]))
-    return Trend((first, second, last), 1.25 * spread * float(np.sqrt(2 / len(thirds[1]))))
+    doubt = 1.25 * spread * float(np.sqrt(2 / len(thirds[1])))
+    return Trend((min(first, reference) if second <= reference else first, second, last), doubt, first)
