@@ -72,7 +72,7 @@ def is_standardized(tensor: Tensor) -> bool:
 
 def _classes_of_rows(target: Tensor) -> Any:
     """The class of each row of a one-hot target; None for any other target."""
-    if target.dim() != 2 or not 1 < target.shape[1] <= MOST_CLASSES or not target.is_floating_point():
+    if target.dim() != 2 or not 1 < target.shape[1] <= MOST_CLASSES:
         return None
     rows = target.detach()[:4096].float().cpu().numpy()
     is_one_hot = ((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all()
@@ -185,13 +185,15 @@ class BatchBook:
             return
         flat = target.detach().reshape(-1)
         counts, changes, mean, variance = np.zeros(0, np.int64), 0, math.nan, math.nan
-        if 1 < num_classes <= MOST_CLASSES and not flat.is_floating_point():
+        if (of_rows := _classes_of_rows(target)) is not None:
+            labels, num_classes = of_rows, target.shape[1]
+        elif 1 < num_classes <= MOST_CLASSES and not flat.is_floating_point():
             labels = flat[:4096].cpu().numpy()
             labels = labels[(labels >= 0) & (labels < num_classes)]
+        else:
+            labels = None
+        if labels is not None:
             counts = np.bincount(labels, minlength=num_classes)
-            changes = int(np.count_nonzero(np.diff(labels)))
-        elif (labels := _classes_of_rows(target)) is not None:
-            counts = np.bincount(labels, minlength=target.shape[1])
             changes = int(np.count_nonzero(np.diff(labels)))
         else:
             values = sampled(target, 1024).astype(np.float64)
