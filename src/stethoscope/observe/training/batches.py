@@ -52,7 +52,10 @@ def shares_memory(one: Tensor | None, other: Tensor | None) -> bool:
     """Whether a tensor is the other one, or a view of it."""
     if one is None or other is None or one.dtype != other.dtype:
         return False
-    return bool(one.untyped_storage()._cdata == other.untyped_storage()._cdata)
+    try:
+        return bool(one.untyped_storage()._cdata == other.untyped_storage()._cdata)
+    except (RuntimeError, NotImplementedError):  # inside of vmap and the like tensors have no memory of their own
+        return False
 
 
 def is_standardized(tensor: Tensor) -> bool:
