@@ -56,6 +56,8 @@ class LossCall:
     target_max: float = float("nan")
     target_mean: float = float("nan")
     target_variance: float = float("nan")
+    target_stds: tuple[float, ...] = ()
+    """Standard deviation of each of the numbers to predict for a sample, when they are two to eight."""
     class_counts: tuple[int, ...] = ()
     """Targets seen in training, by class, when there are at most 1,000 classes."""
     chance: float = float("nan")

@@ -94,6 +94,8 @@ class Layer:
     """Probability (0..1) with which it drops a value in train mode, for dropout and recurrent layers."""
     made_graph: bool = False
     """Whether its output was seen to require a gradient, as it does in training."""
+    fed_input: bool = False
+    """Whether it was called on the model's input as it came, or on a view of it."""
     loaded: bool = False
     """Whether `load_state_dict` had given it its weights before it was first called."""
 

@@ -61,6 +61,8 @@ WITH_UNITS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 SOFTMAXES = ("softmax", "log_softmax")
 OF_HEADS = ("softmax", "log_softmax", "sigmoid", "logsigmoid", "tanh", "relu")
 SATURATING = ("sigmoid", "tanh")
+FEW_TARGETS = 8
+"""So many numbers to predict for each sample are quantities of their own; more are pixels and the like."""
 REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 
 
@@ -421,8 +423,9 @@ def _standardizing_targets(recipe: Recipe) -> Callable[[Any, Tensor], Any]:
     targets = [each.target for step in recipe.steps for each in step.passes]
     if not all(isinstance(t, Tensor) and t.is_floating_point() for t in targets):
         raise CannotTry("the targets are no numbers")
-    values = torch.cat([t.flatten() for t in targets])
-    mean, spread = values.mean(), values.std()
-    if not spread > 0:
+    few = all(t.dim() == 2 and t.shape[1] == targets[0].shape[1] <= FEW_TARGETS for t in targets)
+    values = torch.cat(targets) if few else torch.cat([t.flatten() for t in targets])
+    mean, spread = values.mean(dim=0), values.std(dim=0)
+    if not bool((spread > 0).all()):
         raise CannotTry("the targets do not vary")
     return lambda target, output: (target - mean) / spread

@@ -198,6 +198,8 @@ class BackwardEar:
         if not found.is_mean:
             entry.reduction = "other"
         entry.see(found.output, found.target, self.state.steps, found.maker)
+        of_classes = found.form in ("nll_loss", "categorical") and found.output.dim() == 2
+        self.state.batches.see_target(self.state.steps, found.target, found.output.shape[1] if of_classes else 0)
 
     def _trace_birth(self, loss: Any) -> None:
         if "numerics" not in self.state.parts or not isinstance(loss, Tensor) or loss.grad_fn is None:

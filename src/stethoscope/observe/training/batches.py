@@ -48,6 +48,16 @@ def first_input(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
     return None
 
 
+def shares_memory(one: Tensor | None, other: Tensor | None) -> bool:
+    """Whether a tensor is the other one, or a view of it."""
+    if one is None or other is None or one.dtype != other.dtype:
+        return False
+    try:
+        return bool(one.untyped_storage()._cdata == other.untyped_storage()._cdata)
+    except (RuntimeError, NotImplementedError):  # inside of vmap and the like tensors have no memory of their own
+        return False
+
+
 def is_standardized(tensor: Tensor) -> bool:
     """Whether a batch has mean 0 and spread 1 by itself: in each feature of two axes, or over all its values."""
     rows = tensor.shape[0]
@@ -61,6 +71,15 @@ def is_standardized(tensor: Tensor) -> bool:
     constant = spreads < BY_ITSELF
     unit = ((spreads - 1).abs() < BY_ITSELF) | ((corrected - 1).abs() < BY_ITSELF) | constant
     return bool(unit.all() and (means.abs() < BY_ITSELF).all() and not constant.all())
+
+
+def _classes_of_rows(target: Tensor) -> Any:
+    """The class of each row of a one-hot target; None for any other target."""
+    if target.dim() != 2 or not 1 < target.shape[1] <= MOST_CLASSES:
+        return None
+    rows = target.detach()[:4096].float().cpu().numpy()
+    is_one_hot = ((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all()
+    return rows.argmax(axis=1) if is_one_hot else None
 
 
 @dataclass(eq=False)
@@ -164,14 +183,19 @@ class BatchBook:
         self._step_of[model] = step
 
     def see_target(self, step: int, target: Tensor, num_classes: int) -> None:
-        """The targets of that step; `num_classes` is 0 for targets that are no class indices."""
+        """The targets of that step; `num_classes` is 0 for targets that are no class indices (but one-hot rows)."""
         if self._looks and self._looks[-1].step == step:
             return
         flat = target.detach().reshape(-1)
         counts, changes, mean, variance = np.zeros(0, np.int64), 0, math.nan, math.nan
-        if 1 < num_classes <= MOST_CLASSES and not flat.is_floating_point():
+        if (of_rows := _classes_of_rows(target)) is not None:
+            labels, num_classes = of_rows, target.shape[1]
+        elif 1 < num_classes <= MOST_CLASSES and not flat.is_floating_point():
             labels = flat[:4096].cpu().numpy()
             labels = labels[(labels >= 0) & (labels < num_classes)]
+        else:
+            labels = None
+        if labels is not None:
             counts = np.bincount(labels, minlength=num_classes)
             changes = int(np.count_nonzero(np.diff(labels)))
         else:

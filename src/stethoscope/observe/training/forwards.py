@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stethoscope.observe.training.batches import fingerprint, first_input
+from stethoscope.observe.training.batches import fingerprint, first_input, shares_memory
 from stethoscope.observe.training.hooks import ModuleHook
 from stethoscope.observe.training.keras_layers import in_train_mode, is_symbolic
 from stethoscope.observe.training.models import ModelEntry, first_tensor, unwrapped
@@ -288,9 +288,11 @@ class ForwardEar:
             if self.state.capture is not None and self.state.attentive and torch.is_grad_enabled():
                 self.state.capture.forward_ended(output)
 
-    def layer_called(self, module: nn.Module, output: Any) -> None:
+    def layer_called(self, module: nn.Module, args: Any, output: Any) -> None:
         """While models are being discovered: a module of any kind returned."""
         layer = self.state.book.called(module, output)
+        if layer is not None and not layer.fed_input and self.state.last_input is not None:
+            layer.fed_input = shares_memory(first_input(args, {}), self.state.last_input())
         node = getattr(output, "grad_fn", None)
         if layer is not None and not layer.made_graph:
             layer.made_graph = node is not None

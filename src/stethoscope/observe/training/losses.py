@@ -35,6 +35,8 @@ CATEGORICAL = (*CROSS_ENTROPIES, "multi_margin_loss")
 LOGARITHMIC = ("nll_loss", "kl_div")
 """Losses that expect log-probabilities."""
 MOST_CLASSES = 1000
+FEW_COLUMNS = 8
+"""So many numbers to predict for each sample are quantities of their own; more are pixels and the like."""
 MOST_VALUES = 400
 """Values of a loss function that are kept."""
 MOST_ROWS = 256
@@ -88,6 +90,8 @@ class LossEntry:
     target_outside: int = 0
     target_excess: float = 0.0
     target_values: set[float] | None = field(default_factory=set)
+    target_columns: Any = field(default_factory=lambda: np.zeros((0, 0)))
+    """(3, columns): count, sum and sum of squares of each number to predict, when there are few for each sample."""
     ignored: int = 0
     labels: int = 0
     answers: Answers = field(default_factory=Answers)
@@ -215,6 +219,11 @@ class LossEntry:
             return
         if self.function in CATEGORICAL or (self.form in ("nll_loss", "categorical") and self.target_is_integer):
             self._count_classes(target, output)
+        if target.dim() == 2 and 1 < target.shape[1] <= FEW_COLUMNS and self.computes in REGRESSION:
+            rows = target.detach()[:MOST_ROWS].double().cpu().numpy()
+            seen = np.stack([np.full(rows.shape[1], float(len(rows))), rows.sum(axis=0), (rows * rows).sum(axis=0)])
+            known = self.target_columns
+            self.target_columns = known + seen if known.shape == seen.shape else seen
         wide = values.astype(np.float64)
         self.target_min = float(np.fmin(self.target_min, wide.min()))
         self.target_max = float(np.fmax(self.target_max, wide.max()))
@@ -279,6 +288,7 @@ class LossEntry:
             target_max=self.target_max,
             target_mean=mean,
             target_variance=max(0.0, self.target_squares / count - mean * mean) if count else math.nan,
+            target_stds=_spreads(self.target_columns),
             class_counts=tuple(int(number) for number in self.class_counts),
             chance=self.chance(),
             first_value=self.first_value,
@@ -313,6 +323,13 @@ class LossEntry:
             "target_outside": self.target_outside / self.labels,
             "target_unreachable": self.target_excess / self.labels / variance if variance > 0 else math.nan,
         }
+
+
+def _spreads(columns: Any) -> tuple[float, ...]:
+    if not columns.size:
+        return ()
+    count, sums, squares = columns
+    return tuple(float(spread) for spread in np.sqrt(np.maximum(0.0, squares / count - (sums / count) ** 2)))
 
 
 def _share(part: int, whole: int) -> float:

@@ -42,13 +42,14 @@ class LayerEntry:
     parameters: list[int] = field(default_factory=list)
     dropout: float = 0.0
     made_graph: bool = False
+    fed_input: bool = False
     loaded: bool = False
 
     def fact(self) -> Layer:
         """The frozen form."""
         return Layer(
             self.name, self.kind, self.model, self.order, self.applies or self.feeds, self.output_shape, self.calls,
-            tuple(self.parameters), self.dropout, self.made_graph, self.loaded,
+            tuple(self.parameters), self.dropout, self.made_graph, self.fed_input, self.loaded,
         )  # fmt: skip
 
 

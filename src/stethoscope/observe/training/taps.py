@@ -360,7 +360,7 @@ class Taps:
             self._depth.pop()
         if state.table.recording:
             state.table.leave()
-        session.forwards.layer_called(module, output)
+        session.forwards.layer_called(module, args, output)
 
     def _tap_keras(self) -> None:
         keras = KerasTaps(self._session, self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -11,8 +10,22 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ShuffleBatches
+from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import Batches, Doubles, History, LossCall
+from stethoscope.rules.examples import falling, flat, run
+from stethoscope.rules.learning import loss_evidence
+from stethoscope.rules.order import (
+    as_two_classes,
+    mixing,
+    mixing_of_numbers,
+    one_way,
+    repeats,
+    resemblance,
+    resemblance_of_numbers,
+)
 from stethoscope.rules.sites import code, place_at
+
+REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 
 
 def _run(labels: Sequence[Sequence[int]] | np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> History:
@@ -62,12 +75,52 @@ def _in_pairs(batches: int, pairs: int) -> History:
     return _run([[label] * 16 for label in classes])
 
 
+def _recurring(history: History, period: int, new: int = 0) -> History:
+    """The same, where each batch comes again after so many; the last ones are new."""
+    count = len(history.batches.steps)
+    marks = np.where(np.arange(count) < count - new, np.arange(count) % period, np.arange(count))
+    return replace(history, batches=replace(history.batches, fingerprints=marks))
+
+
+def _numbers(
+    means: Sequence[float] | Doubles, within: float, loss: Doubles | None = None, function: str = "mse_loss"
+) -> History:
+    """Two epochs of batches of 32 numbers with these means, and this variance inside of them."""
+    both = np.tile(np.asarray(means, np.float64), 2)
+    history = run(falling(1.0, 0.1) if loss is None else loss, chance=1.0)
+    batches = Batches(
+        steps=np.arange(both.size),
+        sizes=np.full(both.size, 32),
+        label_changes=np.zeros(both.size, np.int64),
+        target_means=both,
+        target_variances=np.full(both.size, within * 31 / 32),
+    )
+    entry = LossCall(function, None, 9, target_shape=(32, 1), chance=1.0)
+    return _recurring(replace(history, losses=(entry,), batches=batches), len(means))
+
+
+def _in_turn(batches: int, size: int, others: int) -> History:
+    """One class a batch, in turn, with a few of the next one."""
+    return _run([[i % 4] * (size - others) + [(i + 1) % 4] * others for i in range(batches)])
+
+
+def _there_and_back(up: int, down: int) -> Doubles:
+    """A wave that rises in so many steps, and falls in so many."""
+    return np.concatenate([np.linspace(-1.7, 1.7, up + 1), np.linspace(1.7, -1.7, down + 1)[1:-1]])
+
+
+_slope = np.linspace(-1.7, 1.7, 20)
+_wave = 1.4 * np.sin(np.arange(24) * 0.27)
+
+
 class UnshuffledData(Rule):
     """Batches follow the order of the labels.
 
     ## What it sees
     Two things together: batches hold fewer classes than a shuffle would put into them, and each batch
-    resembles the one after it more than it resembles any other.
+    resembles the one after it more than it resembles any other; or the very same batches of one class each come
+    again and again. Of numbers: the targets of a batch are much closer to each other, and to those of the next batch,
+    than to the others.
     ## Why it hurts
     The network sees one class for many steps, learns to answer it, and forgets the others; then comes the
     next class. The loss looks low within a class and jumps at each change, and batch normalization adapts
@@ -77,7 +130,7 @@ class UnshuffledData(Rule):
     ## When it is not a fault
     Samplers that choose a few classes for each batch at random (episodes, metric learning), training on one
     batch again and again, or on all data at once. None of these is reported. Continual learning is meant to
-    bring the classes one after the other.
+    bring the classes one after the other. A series learned well in the order of time gets a note only.
     ## Sources
     Bengio 2012, "Practical recommendations for gradient-based training of deep architectures", section 3:
     examples in an order that is not random slow convergence. McCloskey and Cohen 1989, "Catastrophic
@@ -94,12 +147,31 @@ class UnshuffledData(Rule):
         "loss-oscillating",
         "loss-spike",
         "no-gain-over-baseline",
+        "loss-not-finite",
+        "exploding-gradients",
+        "momentum-too-high",
+        "loss-unfit-for-task",
+        "train-eval-mismatch",
+        "batch-norm-statistics-unsettled",
+        "distribution-shift",
     )
     reads = ("batches", "losses")
     treatments = (ShuffleBatches(),)
 
     mixing = Limit(0.5, unit="share of the label pairs of a shuffle", why="random samplers of a few classes mix more")
     resemblance = Limit(0.3, unit="0 for a shuffle, 1 for equal neighbours", why="chance reaches 0.1 in eight batches")
+    one_class = Limit(
+        0.1,
+        unit="share of the label pairs of a shuffle",
+        why="hardly more than one class a batch, in batches that recur",
+    )
+    repeated = Limit(0.9, unit="share of batches that recur", why="samplers and shuffles make new batches each time")
+    numbers = Limit(
+        0.3, unit="variance within batches / of all", why="sorted targets show 0.01, windows of a slow series up to 0.3"
+    )
+    one_way = Limit(
+        0.8, unit="share of batches with a higher mean than the one before", why="0.9 when sorted, 0.5 for a wave"
+    )
     fewest_neighbours = Limit(6, unit="pairs of consecutive batches", why="fewer pairs agree by chance")
     labels_of_second_class = Limit(16, unit="labels", why="a class that was hardly seen says nothing about order")
 
@@ -107,9 +179,9 @@ class UnshuffledData(Rule):
         """Compare the class mix of batches, and of neighbours, with what a shuffle gives."""
         batches = seen.batches
         if batches.class_counts.size == 0:
-            batches = _as_two_classes(seen)
+            batches = as_two_classes(seen)
         if batches.class_counts.size == 0:
-            yield self.cannot_tell("targets are not classes, or were not seen")
+            yield from self._judge_numbers(seen)
             return
         totals = np.sort(batches.class_counts.sum(axis=0))
         neighbours = np.flatnonzero(np.diff(batches.steps) == 1)
@@ -118,11 +190,56 @@ class UnshuffledData(Rule):
         elif neighbours.size < self.fewest_neighbours:
             yield self.cannot_tell("too few consecutive batches were looked at")
         else:
-            mixing, resemblance = _mixing(batches), _resemblance(batches)
-            if mixing <= self.mixing and resemblance >= self.resemblance:
-                yield self._report(seen, batches, mixing, resemblance)
+            mixed, alike = mixing(batches), resemblance(batches)
+            in_order = mixed <= self.mixing and alike >= self.resemblance
+            one_each = mixed <= self.one_class and repeats(batches) >= self.repeated
+            if in_order or one_each:
+                yield self._report(seen, batches, mixed, alike)
 
-    def _report(self, seen: History, batches: Batches, mixing: float, resemblance: float) -> Finding:
+    def _judge_numbers(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Compare the spread of the targets within batches with that of all targets."""
+        batches, loss = seen.batches, seen.main_loss()
+        if loss is None or loss.computes not in REGRESSION or not np.isfinite(batches.target_variances).all():
+            yield self.cannot_tell("targets are neither classes nor numbers of a regression, or were not seen")
+            return
+        if np.count_nonzero(np.diff(batches.steps) == 1) < self.fewest_neighbours:
+            yield self.cannot_tell("too few consecutive batches were looked at")
+            return
+        mixed, alike = mixing_of_numbers(batches), resemblance_of_numbers(batches)
+        if mixed <= self.numbers and alike >= self.resemblance and repeats(batches) > 0:
+            is_sorted = one_way(batches) >= self.one_way
+            yield self._report_numbers(seen, loss, mixed, alike, is_sorted)
+
+    def _report_numbers(self, seen: History, loss: LossCall, mixed: float, alike: float, is_sorted: bool) -> Finding:
+        batches, progress = seen.batches, progress_of(seen)
+        harmless = progress.is_good and not is_sorted  # windows of a series in the order of time, often
+        spread = float(np.sqrt(np.mean(batches.target_variances)))
+        return self.finding(
+            f"batches follow the order of the target: each spans {np.sqrt(mixed):.0%} of it",
+            severity=Severity.NOTE if harmless else Severity.WARNING,
+            place=place_at(loss.site, steps=(int(batches.steps[0]), int(batches.steps[-1]))),
+            evidence=[
+                Evidence(
+                    "spread of the target in a batch / of all targets",
+                    f"{spread:.3g} / {spread / np.sqrt(mixed):.3g}",
+                    "1",
+                    "after a shuffle",
+                ),
+                Evidence(
+                    "resemblance of each batch's mean target to the next one's",
+                    f"{alike:.2f}",
+                    "0.00",
+                    "1 for equal ones",
+                ),
+                *([loss_evidence(seen, progress)] if progress.known or progress.ended_nonfinite else []),
+            ],
+            cause=f"The samples arrive {'sorted by' if is_sorted else 'in an order that is mirrored in'} their target, "
+            "the same in every epoch; so each step pulls all answers towards the few values of its batch.",
+            fixes=["Shuffle the training data:\n" + code("DataLoader(dataset, batch_size=..., shuffle=True)")],
+            unless="a state is carried from each batch to the next, which needs the order.",
+        )
+
+    def _report(self, seen: History, batches: Batches, mixed: float, alike: float) -> Finding:
         counts = batches.class_counts
         classes = int(np.count_nonzero(counts.sum(axis=0)))
         inside = float(np.mean(np.count_nonzero(counts, axis=1)))
@@ -139,13 +256,13 @@ class UnshuffledData(Rule):
                 Evidence("classes in a batch, on average", f"{inside:.1f}", f"{expected:.1f}", "after a shuffle"),
                 Evidence(
                     "resemblance of each batch to the next one",
-                    f"{resemblance:.2f}",
+                    f"{alike:.2f}",
                     "0.00",
                     "1 for equal ones",
                 ),
             ],
             cause="The samples arrive sorted by label, or in long runs of one label, so each step pulls the "
-            f"network towards a few classes: label pairs mix {mixing:.0%} as much as after a shuffle.",
+            f"network towards a few classes: label pairs mix {mixed:.0%} as much as after a shuffle.",
             fixes=["Shuffle the training data:\n" + code("DataLoader(dataset, batch_size=..., shuffle=True)")],
             unless="the classes are meant to arrive one after the other, as in continual learning.",
         )
@@ -155,6 +272,15 @@ class UnshuffledData(Rule):
             "sorted by label": _run(_sorted(30, 32, 10)),
             "two classes, one after the other": _run(_sorted(12, 32, 2)),
             "yes and no as numbers, one after the other": _answers(_sorted(12, 32, 2)),
+            "numbers in ascending order": _numbers(_slope, 0.01),
+            "numbers in ascending order, just mixed little enough": _numbers(_slope, 0.44),
+            "a slow wave, and nothing learned": _numbers(_wave, 0.05, loss=flat(0.98)),
+            "a slow wave, learned": _numbers(_wave, 0.05),
+            "one class a batch, the same ones each time": _recurring(_in_turn(40, 32, 0), 4),
+            "nine tenths of the batches come again": _recurring(_in_turn(44, 32, 0), 4, new=4),
+            "hardly more than one class a batch": _recurring(_in_turn(40, 54, 2), 4),
+            "a wave that mostly rises": _numbers(_there_and_back(11, 3), 0.05),
+            "a wave that rises a little less": _numbers(_there_and_back(13, 4), 0.05),
             "as few neighbours as can tell": _run(_sorted(7, 16, 3)),
             "as few labels as can tell": _run([[0] * 8] * 8 + [[1] * 8] * 2),
             "three quarters of each batch in order": _mixed(40, 40, 8, 29),
@@ -165,6 +291,10 @@ class UnshuffledData(Rule):
         lambda: {
             "shuffled": _run((np.arange(960) * 7919 % 961 % 10).reshape(30, 32)),
             "in turn": _run((np.arange(960) % 10).reshape(30, 32)),
+            "numbers in ascending order, mixed a little more": _numbers(_slope, 0.46),
+            "numbers in ascending order, of no regression": _numbers(_slope, 0.01, function="backward"),
+            "a little less than nine tenths of the batches come again": _recurring(_in_turn(42, 32, 0), 4, new=5),
+            "a little more than one class a batch": _recurring(_in_turn(40, 52, 2), 4),
             "one class a batch, in turn": _run([[i * 3 % 8] * 16 for i in range(40)]),
             "one class a batch, held for two a little less often": _in_pairs(60, 25),
             "seven tenths of each batch in order": _mixed(40, 40, 8, 28),
@@ -209,19 +339,6 @@ class UnshuffledData(Rule):
         """)
 
 
-def _as_two_classes(seen: History) -> Batches:
-    """The batches with targets of 0 and 1, one for each sample, counted as classes; as they are for others."""
-    batches, loss = seen.batches, seen.main_loss()
-    if loss is None or not loss.target_shape or (loss.target_min, loss.target_max) != (0.0, 1.0):
-        return batches
-    means = batches.target_means
-    only_two = np.allclose(batches.target_variances, means * (1 - means), atol=1e-6)
-    if math.prod(loss.target_shape) != loss.target_shape[0] or not only_two:
-        return batches
-    ones = np.rint(means * batches.sizes).astype(np.int64)
-    return replace(batches, class_counts=np.stack([batches.sizes - ones, ones], axis=1))
-
-
 def _label_runs(batches: Batches, shares: Doubles) -> list[Evidence]:
     """How often the label changes from one sample to the next; nothing when no change was seen or counted."""
     changes = int(batches.label_changes.sum())
@@ -231,29 +348,3 @@ def _label_runs(batches: Batches, shares: Doubles) -> list[Evidence]:
     expected = 1 - float(np.sum(shares**2))
     what = "neighbours in a batch whose labels differ"
     return [Evidence(what, f"{changes / pairs:.0%}", f"{expected:.0%}", "after a shuffle")]
-
-
-def _mixing(batches: Batches) -> float:
-    """Chance that two labels of one batch differ, over that of any two labels; 1 after a shuffle."""
-    counts = batches.class_counts.astype(np.float64)
-    sizes = counts.sum(axis=1)
-    pairs = float(np.sum(sizes * (sizes - 1)))
-    total = float(sizes.sum())
-    if pairs == 0:
-        return 1.0
-    inside = 1 - float(np.sum(counts * (counts - 1))) / pairs
-    of_class = counts.sum(axis=0)
-    overall = 1 - float(np.sum(of_class * (of_class - 1))) / (total * (total - 1))
-    return inside / overall
-
-
-def _resemblance(batches: Batches) -> float:
-    """How much more a batch's mix overlaps with the next one's than with any other's; 0 after a shuffle."""
-    counts = batches.class_counts.astype(np.float64)
-    mixes: Doubles = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    near = np.flatnonzero(np.diff(batches.steps) == 1)
-    next_to = float(np.minimum(mixes[near], mixes[near + 1]).sum(axis=1).mean())
-    chosen = mixes[np.linspace(0, len(mixes) - 1, min(len(mixes), 100)).astype(int)]
-    every = np.minimum(chosen[:, None], chosen[None]).sum(axis=2)
-    any_two = float(every[np.triu_indices(len(chosen), 1)].mean())
-    return (next_to - any_two) / (1 - any_two) if any_two < 1 else 0.0

@@ -15,9 +15,13 @@ from stethoscope.core.treatment import StandardizeTargets
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling, flat, run
-from stethoscope.rules.learning import loss_evidence, outcome
+from stethoscope.rules.learning import loss_evidence, outcome, times
 from stethoscope.rules.sites import code, place_at
 
+NO_BETTER = 0.9
+"""At this share of the loss of guessing nothing has been learned from the inputs."""
+FAR = 5.0
+"""Beyond this a smooth absolute error is an absolute error, but for half a unit."""
 REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 
 
@@ -41,7 +45,7 @@ class UnnormalizedTarget(Rule):
 
     ## What it sees
     Mean and spread of the target, in a run with a regression loss that ends above what the mean of the target alone
-    would give, or that is no longer a number.
+    would give, or that is no longer a number. Of several numbers to predict for a sample, the spread of each.
     ## Why it hurts
     The output of a new network lies near 0 and is about 1 wide. A target in the hundreds makes the loss, and with it
     every gradient, tens of thousands of times larger than learning rates are made for: steps by gradient size blow
@@ -69,6 +73,9 @@ class UnnormalizedTarget(Rule):
         "too-few-epochs",
         "collapsed-predictions",
         "no-gain-over-baseline",
+        "momentum-too-high",
+        "unclipped-gradients",
+        "gradient-clipping-too-tight",
     )
     reads = ("losses",)
 
@@ -78,19 +85,36 @@ class UnnormalizedTarget(Rule):
         why="outputs of a new network are about 1 wide; targets of 1 to 5 were learned at usual rates",
     )
 
+    smallest = Limit(
+        0.01,
+        unit="root mean square of the target",
+        why="an output near 0 is off by some 0.01 from step to step at usual rates",
+    )
+    apart = Limit(
+        100,
+        unit="widest / narrowest of the numbers to predict",
+        why="a squared error then has ten thousandth parts left for the narrowest",
+    )
+
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the target of the main loss."""
         loss, progress = seen.main_loss(), progress_of(seen)
-        if loss is None or loss.function not in REGRESSION or not np.isfinite(loss.target_variance):
+        if loss is None or loss.computes not in REGRESSION or not np.isfinite(loss.target_variance):
             yield self.cannot_tell("the training loss is no regression loss of torch's")
             return
         if not (progress.known or progress.ended_nonfinite):
             yield self.cannot_tell("the run was too short, or no loss was seen")
             return
         size = float(np.hypot(loss.target_mean, np.sqrt(loss.target_variance)))
-        has_failed = progress.ended_nonfinite or progress.is_stuck
-        if has_failed and size >= self.size:
+        guessing = _guessing(loss, progress)
+        is_no_better = progress.known and progress.end >= NO_BETTER * guessing
+        has_failed = progress.ended_nonfinite or progress.is_stuck or is_no_better
+        # Small outputs are easy to give; that the noise of the steps drowns them shows in a loss above guessing.
+        is_drowned = 0 < size <= self.smallest and progress.known and progress.end > guessing
+        if has_failed and (size >= self.size or is_drowned):
             yield self._report(seen, loss, progress)
+        elif _ratio(loss) >= self.apart:
+            yield self._report_columns(seen, loss)
 
     def _report(self, seen: History, loss: LossCall, progress: Progress) -> Finding:
         spread = float(np.sqrt(loss.target_variance))
@@ -104,12 +128,12 @@ class UnnormalizedTarget(Rule):
             ),
         ]
         if np.isfinite(loss.first_value):
-            after = {"mse_loss": "1"}.get(loss.function, "about 1")
+            after = {"mse_loss": "1"}.get(loss.computes, "about 1")
             evidence.append(
                 Evidence("loss of the first batch", f"{loss.first_value:.4g}", f"{after}, of a target so scaled")
             )
         evidence.append(loss_evidence(seen, progress))
-        is_above = progress.known and not progress.ended_nonfinite and progress.end > progress.chance
+        is_above = progress.known and not progress.ended_nonfinite and progress.end > _guessing(loss, progress)
         became = (
             "the loss is still above what the mean of the target alone gives"
             if is_above
@@ -120,8 +144,12 @@ class UnnormalizedTarget(Rule):
             severity=Severity.ERROR,
             place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=evidence,
-            cause="Loss and gradients are as large as the target is, and the output has a long way to go from 0; "
-            f"{became}.",
+            cause=(
+                "Loss and gradients are as large as the target is, and the output has a long way to go from 0"
+                if np.hypot(loss.target_mean, spread) >= 1
+                else "The whole target is smaller than what each step adds to the output, in either direction"
+            )
+            + f"; {became}.",
             fixes=[
                 "Bring the target to mean 0 and standard deviation 1, with the numbers of the training set:\n"
                 + code(f"target = (target - {loss.target_mean:.4g}) / {spread:.3g}")
@@ -130,12 +158,47 @@ class UnnormalizedTarget(Rule):
             ],
         )
 
+    def _report_columns(self, seen: History, loss: LossCall) -> Finding:
+        spreads = np.array(loss.target_stds)
+        widest, narrowest = int(spreads.argmax()), int(spreads.argmin())
+        share = 2 if loss.computes == "mse_loss" else 1
+        return self.finding(
+            f"target {widest} spreads {times(spreads.max() / spreads.min())} times as far as target {narrowest}",
+            severity=Severity.WARNING,
+            place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
+            evidence=[
+                Evidence(
+                    "standard deviation of each number to predict",
+                    ", ".join(f"{spread:.3g}" for spread in spreads),
+                    "about 1 each",
+                ),
+                Evidence(
+                    f"share of target {narrowest} in the loss of guessing",
+                    f"{spreads.min() ** share / np.sum(spreads**share):.1e}",
+                    f"{1 / spreads.size:.2g}",
+                ),
+            ],
+            cause=f"The loss adds up the errors of all {spreads.size} as they are, so it and its gradient speak of "
+            f"number {widest} only (counted from 0); number {narrowest} is hardly trained.",
+            fixes=[
+                "Bring each to mean 0 and standard deviation 1, with the numbers of the training set:\n"
+                + code("mean, std = y_train.mean(dim=0), y_train.std(dim=0)", "y_train = (y_train - mean) / std")
+            ],
+            unless="only the widest is wanted.",
+        )
+
     bad = Examples(
         lambda: {
             "Adam on its way to 152": _regression(flat(25000.0)),
             "no number after the first steps": _regression([29000.0, 5e9, *[np.nan] * 100]),
             "a size next to the limit": _regression(flat(110.0), mean=10.2, variance=1.0),
             "stuck at the mean": _regression(flat(5900.0)),
+            "an absolute error, half way to the mean": _regression(
+                falling(900.0, 600.0), mean=900.0, variance=6e4, function="l1_loss", chance=np.nan
+            ),
+            "a target drowned by the steps": _regression(falling(1e-2, 5e-6), mean=0.0, variance=1e-8),
+            "a small size next to the limit": _regression(flat(2e-4), mean=0.0, variance=0.0098**2),
+            "one wide and one narrow": _regression(falling(1.0, 0.1), variance=1.0, mean=0.0, target_stds=(1.02, 0.01)),
             "an absolute error": _regression(flat(150.0), function="l1_loss", chance=np.nan),
         }
     )
@@ -144,6 +207,11 @@ class UnnormalizedTarget(Rule):
             "a scaled target": _regression(flat(1.0), mean=0.0, variance=1.0),
             "learns all the same": _regression(falling(29000.0, 900.0)),
             "a size just below the limit": _regression(flat(98.0), mean=9.75, variance=1.0),
+            "a size just above the small ones": _regression(flat(2e-4), mean=0.0, variance=0.0102**2),
+            "small, and at its mean": _regression(flat(0.9e-4), mean=0.0, variance=1e-4),
+            "one a little less narrow": _regression(
+                falling(1.0, 0.1), variance=1.0, mean=0.0, target_stds=(0.98, 0.01)
+            ),
             "classes": run(flat(2.3)),
             "too short to say": _regression(flat(25000.0, 10)),
         }
@@ -171,3 +239,19 @@ class UnnormalizedTarget(Rule):
                 opt.step()
         print(f"explained {1 - nn.functional.mse_loss(model(x), y).item() / y.var().item():.3f}")
         """)
+
+
+def _guessing(loss: LossCall, progress: Progress) -> float:
+    """What the best answer that ignores the input would reach; NaN when unknown."""
+    if np.isfinite(progress.chance) or loss.computes == "mse_loss":
+        return progress.chance
+    # Of a normal distribution the mean distance from the middle is 0.8 standard deviations.
+    distance = 0.8 * float(np.sqrt(loss.target_variance))
+    is_linear = loss.computes == "l1_loss" or (loss.computes == "smooth_l1_loss" and distance >= FAR)
+    starts_so = abs(progress.start - loss.first_value) <= 0.5 * loss.first_value
+    return distance if is_linear and starts_so and loss.reduction == "mean" else float("nan")
+
+
+def _ratio(loss: LossCall) -> float:
+    spreads = loss.target_stds
+    return max(spreads) / min(spreads) if spreads and min(spreads) > 0 and loss.reduction == "mean" else 1.0
