@@ -77,7 +77,7 @@ class BatchNormStatisticsUnsettled(Rule):
     )
     worse = Limit(
         0.2,
-        unit="validation loss above training loss / where learning begins",
+        unit="validation loss above training loss / what guessing gives",
         why="below it evaluation does not suffer, whatever the statistics",
     )
     left = Limit(
@@ -105,22 +105,25 @@ class BatchNormStatisticsUnsettled(Rule):
         if not off and not hasty:
             return
         sides = losses_of(seen)
+        main = seen.main_loss()
+        # The best constant answer to an image is the mean image.
+        reference = float(np.fmin(progress.reference, np.nan if main is None else main.chance_by_column))
         losses = None
         if sides is not None:
             training, validation = (float(np.median(v[-LAST_LOOKS:])) for v in (sides.training, sides.validation))
-            if validation - training < self.worse * progress.reference:
+            if validation - training < self.worse * reference:
                 return
             losses = training, validation
         if off:
             worst = max(off, key=_late_gap)
             # What the script makes of its answers was not heard: that evaluation suffers is known from the numbers.
             is_certain = _left(worst, seen.steps) >= self.left and _evaluates(seen)
-            severity = _severity(losses, progress.reference, Severity.WARNING if is_certain else Severity.NOTE)
+            severity = _severity(losses, reference, Severity.WARNING if is_certain else Severity.NOTE)
             yield self._report(seen, worst, len(off), losses, severity)
             return
         sizes = seen.batches.sizes
         is_small = bool(sizes.size) and float(np.median(sizes)) < self.small_batch and _evaluates(seen)
-        severity = _severity(losses, progress.reference, Severity.WARNING if is_small else Severity.NOTE)
+        severity = _severity(losses, reference, Severity.WARNING if is_small else Severity.NOTE)
         yield self._report_hasty(seen, hasty, losses, severity)
 
     def _report_hasty(
@@ -151,12 +154,7 @@ class BatchNormStatisticsUnsettled(Rule):
         )
 
     def _report(
-        self,
-        seen: History,
-        worst: BatchNorm,
-        count: int,
-        losses: tuple[float, float] | None,
-        severity: Severity,
+        self, seen: History, worst: BatchNorm, count: int, losses: tuple[float, float] | None, severity: Severity
     ) -> Finding:
         layer = seen.layers[worst.layer]
         gap = _late_gap(worst)
