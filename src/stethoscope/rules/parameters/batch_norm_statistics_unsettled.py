@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Plot, Severity
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.modes import losses_of
 from stethoscope.facts.norms import BatchNorm
@@ -18,6 +18,7 @@ from stethoscope.rules.examples import falling, run, with_curve
 from stethoscope.rules.sites import code, place_at
 
 LAST_LOOKS = 3
+KERAS_DEFAULT = 0.01  # in torch's words
 
 
 def _run(
@@ -61,7 +62,7 @@ class BatchNormStatisticsUnsettled(Rule):
     Use the default momentum of 0.1 (PyTorch's is the share of the *new* batch: Keras's 0.99 is 0.01 here), train for
     more steps, or compute the statistics anew after training.
     ## When it is not a fault
-    In the first steps of every run. It is a note without a pass in eval mode late in the run.
+    In the first steps of every run. It is a note without a pass in eval mode late in the run, and with Keras's default.
     ## Sources
     S. Ioffe and C. Szegedy, ICML 2015. PyTorch documentation, `torch.nn.BatchNorm2d` (momentum),
     `torch.optim.swa_utils.update_bn`.
@@ -119,6 +120,8 @@ class BatchNormStatisticsUnsettled(Rule):
             # What the script makes of its answers was not heard: that evaluation suffers is known from the numbers.
             is_certain = _left(worst, seen.steps) >= self.left and _evaluates(seen)
             severity = _severity(losses, reference, Severity.WARNING if is_certain else Severity.NOTE)
+            if seen.framework == "keras" and abs(worst.momentum - KERAS_DEFAULT) < 1e-6:
+                severity = Severity.NOTE  # nobody chose it, and a few hundred steps more settle it
             yield self._report(seen, worst, len(off), losses, severity)
             return
         sizes = seen.batches.sizes
@@ -146,9 +149,11 @@ class BatchNormStatisticsUnsettled(Rule):
             cause=f"With a momentum of {norm.momentum:g}, each batch replaces {norm.momentum:.0%} of the running "
             "statistics, so evaluation normalizes with what the last batch happened to hold.",
             fixes=[
-                Fix(
-                    f"Keras's momentum is the share that stays, PyTorch's the share that is new:\n"
-                    f"{code(f'nn.{layer.kind}(channels, momentum={max(1 - norm.momentum, 0.01):.2g})')}"
+                "Keras's momentum is the share that stays, PyTorch's the share that is new:\n"
+                + code(
+                    "layers.BatchNormalization(momentum=0.9)"
+                    if seen.framework == "keras"
+                    else f"nn.{layer.kind}(channels, momentum={max(1 - norm.momentum, 0.01):.2g})"
                 )
             ],
         )
@@ -192,15 +197,12 @@ class BatchNormStatisticsUnsettled(Rule):
             evidence=evidence,
             cause=f"{why}, so evaluation normalizes with other numbers than training does.",
             fixes=[
-                Fix("Let the statistics follow:\n" + code("layers.BatchNormalization(momentum=0.9)")),
+                "Let the statistics follow:\n" + code("layers.BatchNormalization(momentum=0.9)"),
             ]
             if seen.framework == "keras"
             else [
-                Fix(f"Let the statistics follow:\n{code(f'nn.{layer.kind}(channels, momentum=0.1)')}"),
-                Fix(
-                    "Or compute them anew after training:\n"
-                    + code("torch.optim.swa_utils.update_bn(train_loader, model)")
-                ),
+                f"Let the statistics follow:\n{code(f'nn.{layer.kind}(channels, momentum=0.1)')}",
+                "Or compute them anew after training:\n" + code("torch.optim.swa_utils.update_bn(train_loader, model)"),
             ],
         )
 
@@ -211,6 +213,7 @@ class BatchNormStatisticsUnsettled(Rule):
             "a validation loss next to the limit": _run(0.6, 0.5),
             "never validated": _run(0.6, None),
             "a usual momentum, and a network that moves": _run(0.6, momentum=0.1),
+            "the default of Keras": replace(_run(0.6, momentum=0.01), framework="keras"),
             "all batches count alike": _run(0.6, momentum=float("nan")),
             "thirty steps": _run(0.6, 2.2, steps=30),
             "judged by its answers alone": _run(0.6, None, asked=True),
