@@ -194,9 +194,9 @@ def _fix(seen: History, tokens: Tokens) -> str:
     """Code that leaves padded positions out of this loss."""
     if seen.framework == "keras":
         return code("layers.Embedding(tokens, width, mask_zero=True)")
-    padded = "(x != 0).any(dim=-1)" if tokens.of_numbers else f"x != {tokens.padding_token}"
+    kept = "(x != 0).any(dim=-1)" if tokens.of_numbers else f"(x != {tokens.padding_token})"
     if tokens.whole_steps.size:
-        return code(f"mask = ({padded}).float()\nloss = (losses * mask).sum() / mask.sum()")
+        return code(f"mask = {kept}.float()", "loss = (losses * mask).sum() / mask.sum()")
     if tokens.classes and not tokens.of_numbers:
         return code(f"loss = F.{tokens.function}(scores, targets, ignore_index={tokens.padded_target})")
-    return code(f"mask = {padded}\nloss = F.{tokens.function}(output[mask], target[mask])")
+    return code(f"mask = {kept}", f"loss = F.{tokens.function}(output[mask], target[mask])")

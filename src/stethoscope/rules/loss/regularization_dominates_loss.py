@@ -191,7 +191,9 @@ class RegularizationDominatesLoss(Rule):
             "the data loss is hardly better than guessing.",
             fixes=[
                 "Lower the factor of what is added until it is a few percent of the data loss:\n"
-                + code(f"loss = data_loss + {_factor(parts):.0e} * factor_so_far * penalty")
+                + code(
+                    f"loss = data_loss + {_factor(parts, 0.005 if is_pressed else 0.05):.0e} * factor_so_far * penalty"
+                )
             ],
             unless="the added terms are the real aim of the training.",
         )
@@ -285,7 +287,7 @@ def _parts(seen: History, loss: LossCall) -> Parts | None:
     return Parts(both[usable].astype(np.float64), total[usable], data[usable])
 
 
-def _factor(parts: Parts) -> float:
-    """What to multiply the added terms with, so that they are a twentieth of the data loss at the start."""
+def _factor(parts: Parts, share: float) -> float:
+    """What to multiply the added terms with, so that they are this share of the data loss at the start."""
     added = float(parts.total[0] - parts.data[0])
-    return 0.05 * float(parts.data[0]) / added if added > 0 else 0.1
+    return share * float(parts.data[0]) / added if added > 0 else 0.1
