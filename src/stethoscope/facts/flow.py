@@ -72,6 +72,15 @@ class Softmax:
 
 
 @dataclass(frozen=True)
+class Dropped:
+    """Values dropped at random on the way to a training loss, by a layer or by a function, read off the graph."""
+
+    probability: float
+    site: Site | None = None
+    """The user's line that leads to it."""
+
+
+@dataclass(frozen=True)
 class Stream:
     """Batches of one data set that a model was given in one way, as far as they were attended to."""
 

@@ -63,6 +63,9 @@ class LossCall:
     chance: float = float("nan")
     """Value of this loss for the best answer that ignores the input (entropy of the class frequencies, variance
     of the target, ...), in nats per sample where it is a cross-entropy; NaN when unknown."""
+    chance_by_column: float = float("nan")
+    """The same for a target with several columns, where the best answer is a number for each column: the mean image of
+    an autoencoder. NaN where a loss takes a single number for each sample."""
     first_value: float = float("nan")
     seen_steps: Integers = field(default_factory=_no_steps)
     """(values,): step of each watched training call, at most 400; later ones are left out."""

@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 from stethoscope.facts.code import Site
 
 Doubles = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+def _no_steps() -> Integers:
+    return np.zeros(0, np.int64)
 
 
 def _no_values() -> Doubles:
@@ -117,3 +122,10 @@ class Tokens:
     padded_target_share: float = float("nan")
     lengths: int = 0
     """Different row lengths seen."""
+    of_numbers: bool = False
+    """Whether a position's input is no token but a few numbers; its padding is zeros, told as token 0. Then, and where
+    a target is a number, `classes` is 0, and a padded position counts unless the answer there is the target itself."""
+    whole_steps: Integers = field(default_factory=_no_steps)
+    """(values,): steps of calls that returned a loss for each position; at most 400."""
+    whole_means: Doubles = field(default_factory=_no_values)
+    """(values,): the mean over all positions at each of them, padded ones included."""

@@ -277,11 +277,14 @@ def _hold_all(model: nn.Module, optimizer: Any) -> None:
 
 
 def _without_dropout(model: nn.Module) -> None:
+    changed = False
     for part in model.modules():
         if isinstance(part, DROPOUTS):
-            part.p = 0.0
-        elif isinstance(getattr(part, "dropout", None), float):
-            part.dropout = 0.0
+            changed, part.p = changed or part.p > 0, 0.0
+        elif isinstance(drop := getattr(part, "dropout", None), float):
+            changed, part.dropout = changed or drop > 0, 0.0
+    if not changed:
+        raise CannotTry("no layer drops values: a function does")
 
 
 def _dealt_out(steps: tuple[Step, ...]) -> tuple[Step, ...]:

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import Tensor
 
-from stethoscope.facts.flow import Softmax
+from stethoscope.facts.flow import Dropped, Softmax
 from stethoscope.observe.training.birth import find_birth
 from stethoscope.observe.training.curves import SpikeGuard
+from stethoscope.observe.training.dropping import dropped_by
 from stethoscope.observe.training.graph import Reading, operation_of, pairs, read, softmax_of
 from stethoscope.observe.training.handwritten import HandWritten, recognise
 from stethoscope.observe.training.sites import Spot, is_users_file, spot
@@ -18,6 +19,7 @@ from stethoscope.observe.training.state import State
 
 MOST_GRAPHS_READ = 12
 MOST_SOFTMAXES = 32
+"""Kept, and as many places that drop values."""
 GRAPHS_READ_PER_SITE = 2
 
 _clock = time.perf_counter
@@ -156,6 +158,7 @@ class BackwardEar:
         if not self.state.table.made:
             self.state.table.fill(reading, is_users_file)
         self._note_softmaxes(reading)
+        self._note_dropout(reading)
         if reading.stretched is not None and (entry := self.state.losses.known("backward", place)) is not None:
             _, side, joint = reading.stretched
             other = (joint[0],) if side == (joint[0], 1) else (joint[0], 1)
@@ -171,6 +174,13 @@ class BackwardEar:
                 site = None if made is None else made.site
                 given = fed[-1] if fed and answer else ()
                 self.state.softmaxes.append(Softmax(operation_of(node), axis, shape, given, answer, site))
+
+    def _note_dropout(self, reading: Reading) -> None:
+        for node in () if self.state.hooked_saves else reading.nodes:
+            probability = dropped_by(node)
+            if probability > 0 and len(self.state.dropped) < MOST_SOFTMAXES:
+                made = self.state.table.find(reading.nodes, node)
+                self.state.dropped.append(Dropped(probability, None if made is None else made.site))
 
     def _has_loss_function(self) -> bool:
         return any(entry.training_calls for entry in self.state.losses.entries.values() if entry.is_named)

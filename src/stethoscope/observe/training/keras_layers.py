@@ -133,6 +133,12 @@ def _activation_of(layer: Any, kind: str) -> str:
     return _ACTIVATION_LAYERS.get(kind) or _ACTIVATIONS.get(name, "")
 
 
+def dropout_of(layer: Any) -> float:
+    """With what probability a layer drops values in train mode."""
+    rate = getattr(layer, "rate" if "Dropout" in type(layer).__name__ else "dropout", 0)
+    return float(rate) if isinstance(rate, int | float) else 0.0
+
+
 def has_dropout(model: Any) -> bool:
     """Whether a layer drops values while it trains."""
     return any(

@@ -20,6 +20,7 @@ from torch.jit import ScriptModule
 from stethoscope.facts.training import Units
 from stethoscope.observe.training.gathering import Gather
 from stethoscope.observe.training.hooks import ModuleHook
+from stethoscope.observe.training.keras_layers import in_train_mode, is_keras
 from stethoscope.observe.training.models import (
     LayerEntry,
     ModelBook,
@@ -27,7 +28,7 @@ from stethoscope.observe.training.models import (
     ParameterEntry,
     first_tensor,
 )
-from stethoscope.observe.training.norms import NORMS, NormBook
+from stethoscope.observe.training.norms import NORMS, KerasNorm, NormBook
 from stethoscope.observe.training.reduction import SLOTS, Look, layer_table, parameter_table
 from stethoscope.observe.training.sampling import as_array, coprime_stride, sampled_rows
 from stethoscope.observe.training.symmetry import follow_units
@@ -160,8 +161,14 @@ class Looker:
             rectified = layer.kind in RECTIFIERS or (layer.applies or layer.feeds) in RECTIFIERS
             if self.counts_units and rectified and tensor.dim() > 1:
                 self._count_units(index, tensor)
-            if self._closely and isinstance(module, NORMS) and module.training and inputs:
-                self.norms.see(self.step, index, module, inputs[0], compare=self._compares_norms)
+            if self._closely and inputs:
+                if isinstance(module, NORMS):
+                    if module.training:
+                        self.norms.see(self.step, index, module, inputs[0], compare=self._compares_norms)
+                elif layer.kind == "BatchNormalization" and is_keras(module) and in_train_mode(module):
+                    of_torch = KerasNorm(module)
+                    values = of_torch.channels_second(inputs[0])
+                    self.norms.see(self.step, index, of_torch, values, compare=self._compares_norms)
             self.seconds += _clock() - began
 
         return ModuleHook(self._guard(hear))

@@ -13,7 +13,14 @@ from torch import Tensor
 from stethoscope.observe.training.answers import accuracy
 from stethoscope.observe.training.graph import made_by
 from stethoscope.observe.training.keras_losses import Compared
-from stethoscope.observe.training.losses import CROSS_ENTROPIES, LossEntry, ignored_class, reduction_of, weighs
+from stethoscope.observe.training.losses import (
+    CROSS_ENTROPIES,
+    REGRESSION,
+    LossEntry,
+    ignored_class,
+    reduction_of,
+    weighs,
+)
 from stethoscope.observe.training.sites import Spot, called_from_keras, spot
 from stethoscope.observe.training.state import State
 from stethoscope.observe.training.validation import ACCURACY_CALLS
@@ -80,7 +87,9 @@ class LossEar:
         elif self.state.attentive:
             entry = self._training_call(seen.function, place, result)
             entry.reduction, entry.called, entry.expects = seen.reduction, seen.called, seen.expects
-            self._see(entry, seen.output, seen.target, (), {}, made_by(y_pred.grad_fn))
+            # A mask travels with the answer, and becomes a weight of each position inside of the loss.
+            masked = True if seen.reduction == "weighted" else getattr(y_pred, "_keras_mask", None)
+            self._see(entry, seen.output, seen.target, (), {"sample_weight": masked}, made_by(y_pred.grad_fn))
             entry.output_has_gradient = y_pred.requires_grad
             entry.target_has_gradient = isinstance(y_true, Tensor) and y_true.requires_grad
             if self.state.capture is not None:
@@ -134,7 +143,7 @@ class LossEar:
             by_log = bool(kwargs.get("log_input", args[2] if len(args) > 2 else True))
             entry.expects = "logarithms" if by_log else "values"
         entry.is_weighted = entry.is_weighted or weighs(function, args, kwargs)
-        self._see(entry, output, target if isinstance(target, Tensor) else None, args, kwargs)
+        self._see(entry, output, target if isinstance(target, Tensor) else None, args, kwargs, result=result)
         if self.state.capture is not None:
             self.state.capture.loss_called(function, args, kwargs, result)
 
@@ -146,9 +155,16 @@ class LossEar:
         return entry
 
     def _see(
-        self, entry: LossEntry, output: Tensor, target: Tensor | None, args: Any, kwargs: Any, maker: Any = None
+        self,
+        entry: LossEntry,
+        output: Tensor,
+        target: Tensor | None,
+        args: Any,
+        kwargs: Any,
+        maker: Any = None,
+        result: Tensor | None = None,
     ) -> None:
-        """Look at what a training call compares."""
+        """Look at what a training call compares; `result` is what it returned, which may be a loss for each sample."""
         entry.see(output, target, self.state.steps, maker)
         if target is None:
             return
@@ -158,20 +174,35 @@ class LossEar:
             classes = 2
         self.state.batches.see_target(self.state.steps, target, classes)
         if self.state.passes.current is None:
-            self._targets_seen(function, entry.place, args, kwargs, output, target, classes)
+            self._targets_seen(function, entry.place, args, kwargs, output, target, classes, result)
         right, judged = accuracy(function, output, target)
         self.right += right
         self.judged += judged
 
     def _see_targets(
-        self, function: str, place: Spot | None, args: Any, kwargs: Any, output: Tensor, target: Tensor, classes: int
+        self,
+        function: str,
+        place: Spot | None,
+        args: Any,
+        kwargs: Any,
+        output: Tensor,
+        target: Tensor,
+        classes: int,
+        result: Tensor | None,
     ) -> None:
-        if "samples" not in self.state.parts or kwargs.get("reduction") == "none":
+        if "samples" not in self.state.parts:
             return
+        is_masked = kwargs.get("sample_weight") is not None
+        is_each = result is not None and result.dim() > 0
         is_binary = function.startswith("binary_cross_entropy")
-        self.state.samples.see_target(target, classes > 0 or is_binary)
-        if classes and not target.is_floating_point():
-            self.state.tokens.see_loss(function, place, output, target, ignored_class(args, kwargs))
+        if not is_each:
+            self.state.samples.see_target(target, classes > 0 or is_binary)
+        is_number = target.is_floating_point() and (is_binary or function in REGRESSION)
+        is_weighted = is_masked or (is_number and kwargs.get("weight") is not None)
+        if not is_weighted and (is_number or (classes and not target.is_floating_point())):
+            each = (self.state.steps, result) if is_each and result is not None else None
+            left_out = ignored_class(args, kwargs) if classes else -100
+            self.state.tokens.see_loss(function, place, output, target, left_out, each)
 
     def close_step(self) -> None:
         """A step that was attended to is complete."""

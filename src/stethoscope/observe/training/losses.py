@@ -39,8 +39,43 @@ FEW_COLUMNS = 8
 """So many numbers to predict for each sample are quantities of their own; more are pixels and the like."""
 MOST_VALUES = 400
 """Values of a loss function that are kept."""
+MOST_COLUMNS = 8192
+MOST_COLUMN_VALUES = 65_536
+"""Target values that are added up by columns, at one call."""
 MOST_ROWS = 256
 """Rows looked at for accuracy and for whether they sum to one."""
+
+
+@dataclass(eq=False)
+class ColumnSums:
+    """What the columns of targets with several columns add up to, over the rows looked at."""
+
+    rows: int = 0
+    sums: Any = field(default_factory=lambda: np.zeros(0))
+    squares: Any = field(default_factory=lambda: np.zeros(0))
+
+    def see(self, target: Tensor) -> None:
+        """Add some rows of a target; one of another width is left out."""
+        width = target.numel() // max(len(target), 1) if target.dim() > 1 else 0
+        if not 1 < width <= MOST_COLUMNS or (self.rows and self.sums.size != width):
+            return
+        rows = target.detach()[: min(MOST_ROWS, MOST_COLUMN_VALUES // width)]
+        wide = rows.reshape(len(rows), width).float().cpu().numpy().astype(np.float64)
+        self.rows += len(wide)
+        self.sums = wide.sum(axis=0) + (self.sums if self.sums.size else 0.0)
+        self.squares = (wide * wide).sum(axis=0) + (self.squares if self.squares.size else 0.0)
+
+    def chance(self, computes: str) -> float:
+        """The loss of the best answer that is a constant in each column; NaN when unknown."""
+        if self.rows < 2:
+            return math.nan
+        means = self.sums / self.rows
+        if computes == "mse_loss":
+            return float(np.maximum(0.0, self.squares / self.rows - means * means).mean())
+        if means.min() < 0 or means.max() > 1:
+            return math.nan
+        inside = np.clip(means, 1e-12, 1 - 1e-12)
+        return float(-(inside * np.log(inside) + (1 - inside) * np.log(1 - inside)).mean())
 
 
 @dataclass(eq=False)
@@ -101,6 +136,7 @@ class LossEntry:
     is_weighted: bool = False
     """Whether classes, samples or labels are weighted or smoothed: what guessing would give is not known then."""
     held_out_counts: Any = field(default_factory=lambda: np.zeros(0, np.int64))
+    columns: ColumnSums = field(default_factory=ColumnSums)
 
     def see_held_out(self, output: Tensor, target: Tensor) -> None:
         """Count the classes of the targets of a call without gradients."""
@@ -230,6 +266,8 @@ class LossEntry:
         self.target_count += wide.size
         self.target_sum += float(wide.sum())
         self.target_squares += float((wide * wide).sum())
+        if self.computes in ("mse_loss", *BINARY):
+            self.columns.see(target)
 
     def _count_classes(self, target: Tensor, output: Tensor) -> None:
         counts = _class_counts(target, output)
@@ -291,6 +329,7 @@ class LossEntry:
             target_stds=_spreads(self.target_columns),
             class_counts=tuple(int(number) for number in self.class_counts),
             chance=self.chance(),
+            chance_by_column=math.nan if self.is_weighted else self.columns.chance(self.computes),
             first_value=self.first_value,
             seen_steps=np.array(self.seen_steps, np.int64),
             seen_values=np.array(self.seen_values, np.float64),

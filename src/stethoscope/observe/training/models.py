@@ -191,7 +191,7 @@ class ModelBook:
                     continue
                 layer = LayerEntry(
                     weakref.ref(part.layer), len(self.layers), prefix + part.name, part.kind, entry.index,
-                    applies=part.feeds,
+                    applies=part.feeds, dropout=keras_layers.dropout_of(part.layer),
                 )  # fmt: skip
                 self.layers.append(layer)
                 self._layer_of[part.layer] = layer

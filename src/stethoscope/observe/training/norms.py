@@ -34,6 +34,26 @@ class NormEntry:
     drift: float = math.nan
 
 
+class KerasNorm:
+    """A batch normalization of Keras's in the words of torch's."""
+
+    def __init__(self, layer: Any) -> None:
+        self.momentum = 1.0 - float(layer.momentum)
+        self.running_mean: Tensor = layer.moving_mean.value
+        self.running_var: Tensor = layer.moving_variance.value
+        self.eps = float(layer.epsilon)
+        self._axis = int(layer.axis)
+        self._own = [variable.value for variable in layer._trainable_variables if layer.trainable]
+
+    def parameters(self, recurse: bool = True) -> list[Tensor]:
+        """Its scale and shift, unless they are frozen."""
+        return self._own
+
+    def channels_second(self, tensor: Tensor) -> Tensor:
+        """Its input as torch lays it out."""
+        return tensor.movedim(self._axis, 1) if tensor.dim() > 1 else tensor
+
+
 class NormBook:
     """All batch normalization layers that were looked at in train mode."""
 

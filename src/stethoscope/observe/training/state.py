@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from stethoscope.facts.flow import Softmax
+from stethoscope.facts.flow import Dropped, Softmax
 from stethoscope.facts.training import Birth, FitCall, Floats, History
 from stethoscope.facts.workers import WorkerDraws
 from stethoscope.observe.model.capture import Capture
@@ -100,6 +100,7 @@ class State:
         self.graphs_read: dict[tuple[Spot | None, int], int] = {}
         self.strays = StrayBook(self.book)
         self.softmaxes: list[Softmax] = []
+        self.dropped: list[Dropped] = []
         self.clip: tuple[Spot | None, str, float] | None = None
         self.schedules = ScheduleBook()
         self.looking = budget.wants(0)

@@ -18,6 +18,8 @@ MOST_BATCHES = 40
 """Batches whose tokens are counted."""
 MOST_LOSSES = 1000
 MOST_ENTRIES = 16
+MOST_WHOLE = 400
+LEFT_OUT = -100
 MOST_ROWS = 64
 MOST_POSITIONS = 512
 VALUES_READ = 200_000
@@ -52,6 +54,9 @@ class TokenEntry:
     padded_counted: int = 0
     padded_targets: dict[int, int] = field(default_factory=dict)
     lengths: set[int] = field(default_factory=set)
+    of_numbers: bool = False
+    whole_steps: list[int] = field(default_factory=list)
+    whole_means: list[float] = field(default_factory=list)
 
     def see(self, inputs: Any, targets: Any, ignore: int) -> None:
         """One batch: (rows, positions) each."""
@@ -95,6 +100,9 @@ class TokenEntry:
             padded_target=target,
             padded_target_share=self.padded_targets[target] / self.padded_counted if self.padded_counted else math.nan,
             lengths=len(self.lengths),
+            of_numbers=self.of_numbers,
+            whole_steps=np.array(self.whole_steps, np.int64),
+            whole_means=np.array(self.whole_means, np.float64),
         )
 
 
@@ -107,22 +115,60 @@ class TokenBook:
 
     def see_inputs(self, tensors: list[Tensor]) -> None:
         """The inputs of a training forward."""
-        tokens = [t for t in tensors if t.dim() == 2 and not t.is_floating_point() and t.shape[1] > 2]
-        self._inputs = [weakref.ref(tensor) for tensor in tokens]
+        rows = [t for t in tensors if t.dim() == (3 if t.is_floating_point() else 2) and t.shape[1] > 2]
+        self._inputs = [weakref.ref(tensor) for tensor in rows]
 
-    def see_loss(self, function: str, place: Spot | None, output: Tensor, target: Tensor, ignore: int) -> None:
-        """A training loss whose targets are class indices."""
+    def see_loss(
+        self,
+        function: str,
+        place: Spot | None,
+        output: Tensor,
+        target: Tensor,
+        ignore: int,
+        each: tuple[int, Tensor] | None = None,
+    ) -> None:
+        """A training loss whose targets are class indices, or numbers.
+
+        Args:
+            each: the step, and what was returned, of a loss for each position.
+        """
         # A decoder's own input comes after the encoder's.
         for place_among, reference in reversed([*enumerate(self._inputs)]):
             inputs = reference()
-            if inputs is None or inputs.numel() != target.numel():
+            if inputs is None or not _fits(inputs, target):
                 continue
-            if place_among and inputs.data_ptr() == target.data_ptr():  # a model that is handed the targets, too
+            if (
+                place_among or inputs.is_floating_point()
+            ) and inputs.data_ptr() == target.data_ptr():  # a model that is handed the targets, too
                 continue
             entry = self._entries.setdefault((function, place), TokenEntry(function, place))
-            if len(entry.last_losses) < MOST_LOSSES and len(self._entries) <= MOST_ENTRIES:
+            if each is not None and len(entry.whole_steps) < MOST_WHOLE:
+                entry.whole_steps.append(each[0])
+                entry.whole_means.append(float(each[1].detach().mean()))
+            if len(self._entries) > MOST_ENTRIES:
+                return
+            if inputs.is_floating_point() or target.is_floating_point():
+                if entry.batches < MOST_BATCHES and max(inputs.shape[:2]) <= MOST_POSITIONS:
+                    self._see_numbers(entry, inputs.detach(), output.detach(), target.detach(), ignore)
+            elif len(entry.last_losses) < MOST_LOSSES:
                 self._see(entry, inputs, output, target.detach().reshape(inputs.shape), ignore)
             return
+
+    def _see_numbers(self, entry: TokenEntry, inputs: Tensor, output: Tensor, target: Tensor, ignore: int) -> None:
+        """Inputs of several numbers a position, or targets that are numbers: only what is padded is of interest."""
+        shape = inputs.shape[:2]
+        given = inputs
+        if inputs.is_floating_point():
+            given = (inputs != 0).any(dim=2).long()
+            if not entry.batches:
+                entry.of_numbers, entry.token = True, 0
+                entry.time_first = int(_ends(given.T).sum()) > int(_ends(given).sum())
+        answers = target.reshape(shape) if not target.is_floating_point() else _coded(output, target, shape)
+        if entry.time_first:
+            given, answers = given.T, answers.T
+        tokens, codes = (as_array(t[:MOST_ROWS].cpu().contiguous()) for t in (given, answers))
+        if tokens.size:
+            entry.see(tokens, codes, LEFT_OUT if target.is_floating_point() else ignore)
 
     def _see(self, entry: TokenEntry, inputs: Tensor, output: Tensor, target: Tensor, ignore: int) -> None:
         shape = inputs.shape
@@ -156,6 +202,27 @@ class TokenBook:
     def facts(self) -> tuple[Tokens, ...]:
         """The frozen forms."""
         return tuple(entry.fact() for entry in self._entries.values() if entry.batches)
+
+
+def _fits(inputs: Tensor, target: Tensor) -> bool:
+    """Whether there is a target for each position: one, or several numbers."""
+    if target.numel() == math.prod(inputs.shape[:2]):
+        return True
+    return bool(target.is_floating_point() and target.dim() > 2 and target.shape[:2] == inputs.shape[:2])
+
+
+def _ends(given: Tensor) -> Tensor:
+    """(rows, positions): whether from here to the end of the row all is 0."""
+    return given.flip(1).cumsum(dim=1).flip(1) == 0
+
+
+def _coded(output: Tensor, target: Tensor, shape: Any) -> Tensor:
+    """(rows, positions): 0 where all numbers of the target are 0, else 1; and where the answer is 0 too, left out."""
+    numbers = target.reshape(*shape, -1)
+    codes = (numbers != 0).any(dim=2).long()
+    if output.numel() == target.numel():
+        codes[(codes == 0) & (output.reshape(numbers.shape) == 0).all(dim=2)] = LEFT_OUT
+    return codes
 
 
 def _losses(scores: Any, answers: Any) -> Any:

@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Site
 from stethoscope.facts.samples import Tokens
-from stethoscope.facts.training import History
+from stethoscope.facts.training import Curve, History
+from stethoscope.rules.examples import with_curve
 from stethoscope.rules.sites import at, code, place_at
+
+SAME_LOSS = 1e-3
+"""A backpropagated loss this close to the mean over all positions, at nine steps of ten, is that mean."""
 
 _padded = Tokens(
     function="cross_entropy", site=Site("train.py", 40, "", "loss = F.cross_entropy(scores, y)"), batches=40,
@@ -24,18 +30,27 @@ def _run(**facts: Any) -> History:
     return History(steps=200, tokens=(replace(_padded, **facts),))
 
 
+def _each(factor: float) -> History:
+    """A loss for each position; what is backpropagated is the mean over all, times a factor."""
+    means = np.linspace(2.0, 0.5, 100)
+    seen = _run(whole_steps=np.arange(100), whole_means=means)
+    return with_curve(seen, Curve("training loss", "loss", "training", np.arange(100), factor * means))
+
+
 class PaddingInLoss(Rule):
     """Positions that only fill up shorter rows count in the loss as if they were data.
 
     ## What it sees
-    Input tokens: one of them stands at the ends of rows, of many lengths, and nowhere else. The targets there are one
-    and the same class, and the loss does not leave that class out.
+    Input tokens: one of them stands at the ends of rows, of many lengths, and nowhere else; or inputs of numbers, all 0
+    there. The targets there are one and the same class, or 0, and the loss does not leave them out. Of a loss for each
+    position, the mean over all positions is what is backpropagated.
     ## Why it hurts
     To answer "padding" after padding is learned in a few steps. The loss then looks low, most of the gradient's
     positions say nothing, and losses of batches with rows of other lengths cannot be compared. An accuracy over all
     positions is too high as well.
     ## How to fix it
-    Tell the loss which class to leave out, or give padded targets the class -100, which it leaves out by default.
+    Tell the loss which class to leave out, or give padded targets the class -100, which it leaves out by default. Where
+    targets are numbers, average over the positions that a mask keeps.
     ## When it is not a fault
     A class that means "nothing more comes" and is meant to be learned, when it stands once at the end of a row.
     ## Sources
@@ -62,7 +77,8 @@ class PaddingInLoss(Rule):
             yield self.cannot_tell("no loss with a target for each input token was seen")
         for tokens in seen.tokens:
             if (
-                tokens.padded >= self.share * tokens.positions > 0
+                _is_averaged(seen, tokens)
+                and tokens.padded >= self.share * tokens.positions > 0
                 and tokens.padding_elsewhere <= self.elsewhere * tokens.padded
                 and tokens.padded_counted >= self.counted * tokens.padded
                 and tokens.padded_target_share >= self.one_target
@@ -73,31 +89,28 @@ class PaddingInLoss(Rule):
     def _report(self, seen: History, tokens: Tokens) -> Finding:
         share = tokens.padded_counted / tokens.positions
         target = tokens.padded_target
+        what = f"target {target}" if tokens.classes else "a target of 0" if target == 0 else "a target"
+        filled = "zeros" if tokens.of_numbers else f"token {tokens.padding_token}"
         return self.finding(
             f"{share:.0%} of the positions in `{tokens.function}` are padding",
             place=place_at(tokens.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=[
                 Evidence(
-                    f"positions filled with token {tokens.padding_token} to the end of the row",
+                    f"positions filled with {filled} to the end of the row",
                     f"{tokens.padded:,} of {tokens.positions:,}",
                     "left out of the loss",
                     f"{tokens.batches} batches, rows of {tokens.lengths} lengths",
                 ),
                 Evidence(
-                    f"of these, counted with target {target}",
+                    f"of these, counted with {what}",
                     f"{tokens.padded_counted * tokens.padded_target_share:,.0f}",
                     "0",
                 ),
             ],
             cause=f"The loss at {at(tokens.site)} averages over all positions, so {share:.0%} of it measures how well "
             "padding is told from data, which is soon learned.",
-            fixes=[
-                Fix(
-                    "Leave the padding out:\n"
-                    + code(f"loss = F.{tokens.function}(scores, targets, ignore_index={target})")
-                )
-            ],
-            unless=f"class {target} at the end of a row is something to be learned.",
+            fixes=[Fix("Leave the padding out:\n" + _fix(seen, tokens))],
+            unless=f"{what} at the end of a row is something to be learned.",
         )
 
     bad = Examples(
@@ -108,6 +121,8 @@ class PaddingInLoss(Rule):
             "targets there are nearly all one class": _run(padded_target_share=0.993),
             "some of it is left out": _run(padded_counted=8_700),
             "three lengths": _run(lengths=3),
+            "series filled with zeros": _run(function="mse_loss", of_numbers=True, classes=0, padding_token=0),
+            "a loss for each position, averaged over all": _each(1.0),
         }
     )
     good = Examples(
@@ -119,6 +134,7 @@ class PaddingInLoss(Rule):
             "targets there differ": _run(padded_target_share=0.985),
             "more of it is left out": _run(padded_counted=8_400),
             "two lengths": _run(lengths=2),
+            "a loss for each position, averaged over a part": _each(1.8),
             "no padding": _run(padded=0, padded_counted=0, padding_token=-1, lengths=1),
         }
     )
@@ -160,3 +176,27 @@ class PaddingInLoss(Rule):
                 optimizer.step()
         print(f"loss {loss.item():.4f}")
         """)
+
+
+def _is_averaged(seen: History, tokens: Tokens) -> bool:
+    """Whether what is backpropagated is a mean over all positions; a loss for each may have been masked."""
+    if not tokens.whole_steps.size:
+        return True
+    curve = seen.curve("loss")
+    if curve is None:
+        return False
+    _, mine, theirs = np.intersect1d(tokens.whole_steps, curve.steps, return_indices=True)
+    means, values = tokens.whole_means[mine], curve.values[theirs]
+    return bool(means.size and np.mean(np.abs(values - means) <= SAME_LOSS * np.abs(means)) >= 0.9)
+
+
+def _fix(seen: History, tokens: Tokens) -> str:
+    """Code that leaves padded positions out of this loss."""
+    if seen.framework == "keras":
+        return code("layers.Embedding(tokens, width, mask_zero=True)")
+    kept = "(x != 0).any(dim=-1)" if tokens.of_numbers else f"(x != {tokens.padding_token})"
+    if tokens.whole_steps.size:
+        return code(f"mask = {kept}.float()", "loss = (losses * mask).sum() / mask.sum()")
+    if tokens.classes and not tokens.of_numbers:
+        return code(f"loss = F.{tokens.function}(scores, targets, ignore_index={tokens.padded_target})")
+    return code(f"mask = {kept}", f"loss = F.{tokens.function}(output[mask], target[mask])")

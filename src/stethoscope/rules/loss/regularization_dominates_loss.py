@@ -31,8 +31,25 @@ class Parts:
 
     @property
     def rest(self) -> Doubles:
-        """(steps,): share of the total that is not the data loss, 0..1."""
-        return 1 - self.data / self.total
+        """(steps,): share of the terms that is not the data loss, 0..1, by size: what is subtracted counts, too."""
+        size: Doubles = np.abs(self.added)
+        share: Doubles = size / (size + self.data)
+        return share
+
+    @property
+    def added(self) -> Doubles:
+        """(steps,): what was added to the data loss."""
+        return self.total - self.data
+
+    @property
+    def early(self) -> slice:
+        """The first tenth of the steps, five at least."""
+        return slice(max(5, self.steps.size // 10))
+
+    @property
+    def late(self) -> slice:
+        """The last tenth of the steps, five at least."""
+        return slice(-max(5, self.steps.size // 10), None)
 
 
 def _penalized(data: ArrayLike, penalty: ArrayLike) -> History:
@@ -48,12 +65,19 @@ def _penalized(data: ArrayLike, penalty: ArrayLike) -> History:
     return replace(made, losses=(loss,), loop=Loop(backward_sites=(Site("train.py", 23, "", "loss.backward()"),)))
 
 
+def _gone(start: float, end: float) -> Doubles:
+    """A penalty that falls at once, and stays low."""
+    values: Doubles = np.r_[np.full(20, start), np.full(180, end)]
+    return values
+
+
 class RegularizationDominatesLoss(Rule):
     """The terms added to the data loss outweigh it, so training lowers them and learns nothing.
 
     ## What it sees
     At each watched step, the value that the loss function returned beside the value that `backward()` started from:
-    the difference is what was added to it. It makes up most of the total while the data loss stays at guessing.
+    the difference is what was added to it. It makes up most of the total while the data loss stays near guessing; or
+    it was a good part of it at first, and training has pressed it to next to nothing and learned nothing from the data.
     ## Why it hurts
     The gradients follow the larger term. A penalty on the weights drives them to zero, and the falling total looks
     like learning.
@@ -79,6 +103,27 @@ class RegularizationDominatesLoss(Rule):
     reads = ("losses",)
 
     share = Limit(0.5, unit="share of the backpropagated loss", why="from here on most of the loss is not the data's")
+    learned = Limit(
+        0.3,
+        unit="share of the way from guessing to 0 that the data loss made",
+        why="beside a penalty of no weight, short runs of small networks made more",
+    )
+    early_share = Limit(
+        0.2,
+        unit="share of the backpropagated loss, at first",
+        why="a useful penalty begins at a tenth or less; one on a code that has not formed yet, as a VAE's, at 0.2",
+    )
+    pressed = Limit(
+        0.2, unit="added terms at the end / at first", why="a penalty that the data holds up keeps most of its size"
+    )
+    first_share = Limit(
+        0.03,
+        unit="share of the backpropagated loss, at the first step",
+        why="a smaller one that vanishes is pressed by nothing: the data's gradients may be gone for another reason",
+    )
+    vanished = Limit(
+        0.02, unit="added terms at the end / at the first step", why="a code that carries anything costs a VAE more"
+    )
     fewest_steps = Limit(30, unit="steps at which both were seen", why="fewer do not show whether the data loss falls")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
@@ -89,22 +134,43 @@ class RegularizationDominatesLoss(Rule):
             yield self.cannot_tell("the backpropagated loss cannot be laid beside a single loss function's value")
             return
         ratio = parts.total / parts.data
-        is_scaled = bool(np.ptp(ratio) <= SAME_RATIO * np.median(ratio))
-        of_data = progress_on(Curve("", "loss", "training", parts.steps.astype(np.int64), parts.data), loss.chance)
-        rest = float(np.median(parts.rest))
-        if rest >= self.share and not is_scaled and of_data.is_stuck and not of_data.ended_nonfinite:
-            yield self._report(seen, loss, parts, rest)
+        if np.ptp(ratio) <= SAME_RATIO * abs(np.median(ratio)):
+            return
+        chance = _chance(seen, loss)
+        of_data = progress_on(Curve("", "loss", "training", parts.steps.astype(np.int64), parts.data), chance)
+        if of_data.ended_nonfinite or not of_data.known:
+            return
+        throughout, early = float(np.median(parts.rest)), float(np.median(parts.rest[parts.early]))
+        start, end = (float(np.median(np.abs(parts.added[part]))) for part in (parts.early, parts.late))
+        outweighs = throughout >= self.share and of_data.gain < self.learned
+        # A penalty that has won is small in the end: the weights, or the code, that it is computed from are gone.
+        has_won = early >= self.early_share and end <= self.pressed * start
+        has_vanished = parts.rest[0] >= self.first_share and end <= self.vanished * abs(parts.added[0])
+        if outweighs or (of_data.is_stuck and (has_won or has_vanished)):
+            yield self._report(seen, loss, parts, chance, is_pressed=not outweighs)
 
-    def _report(self, seen: History, loss: LossCall, parts: Parts, rest: float) -> Finding:
-        last = max(3, parts.steps.size // 10)
-        data_end, total_end = float(np.median(parts.data[-last:])), float(np.median(parts.total[-last:]))
-        goal = f"below {0.5 * loss.chance:.3g}" if np.isfinite(loss.chance) else f"well below {parts.data[0]:.4g}"
+    def _report(self, seen: History, loss: LossCall, parts: Parts, chance: float, *, is_pressed: bool) -> Finding:
+        rest = float(parts.rest[0] if is_pressed else np.median(parts.rest))
+        data_end, total_end = float(np.median(parts.data[parts.late])), float(np.median(parts.total[parts.late]))
+        goal = f"below {0.5 * chance:.3g}" if np.isfinite(chance) else f"well below {parts.data[0]:.4g}"
+        pressed = (
+            [
+                Evidence(
+                    "what is added, first and last",
+                    f"{parts.added[0]:.3g}, {np.median(parts.added[parts.late]):.3g}",
+                    "gives way to the data loss",
+                )
+            ]
+            if is_pressed
+            else []
+        )
         return self.finding(
-            f"terms added to `{loss.function}` make up {rest:.0%} of the loss",
+            f"terms added to `{loss.function}` make up {rest:.0%} of the loss" + (" at first" if is_pressed else ""),
             place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=[
                 Evidence(
-                    "share of the backpropagated loss that is not the data loss, median",
+                    "share of the backpropagated loss that is not the data loss, "
+                    + ("at the first step" if is_pressed else "median"),
                     f"{rest:.0%}",
                     "1 to 10 %",
                     f"{parts.steps.size} steps",
@@ -119,12 +185,15 @@ class RegularizationDominatesLoss(Rule):
                     "whole loss, first and last", f"{parts.total[0]:.4g}, {total_end:.4g}", "close to the data loss"
                 ),
                 Evidence(f"`{loss.function}` alone, first and last", f"{parts.data[0]:.4g}, {data_end:.4g}", goal),
+                *pressed,
             ],
             cause=f"What is added to the loss at {at(loss.site)} outweighs it, so the gradients serve the addition and "
-            "the data loss stays where it was.",
+            "the data loss is hardly better than guessing.",
             fixes=[
                 "Lower the factor of what is added until it is a few percent of the data loss:\n"
-                + code(f"loss = data_loss + {_factor(parts):.0e} * factor_so_far * penalty")
+                + code(
+                    f"loss = data_loss + {_factor(parts, 0.005 if is_pressed else 0.05):.0e} * factor_so_far * penalty"
+                )
             ],
             unless="the added terms are the real aim of the training.",
         )
@@ -134,6 +203,14 @@ class RegularizationDominatesLoss(Rule):
             "an L1 penalty with a large factor": _penalized(flat(2.3), [*falling(80.0, 4.0)]),
             "a share just above a half": _penalized(flat(2.3), falling(2.8, 2.37)),
             "thirty steps": _penalized(flat(2.3, 30), falling(40.0, 4.0, 30)),
+            "a data loss that learned nearly too much": _penalized(falling(LN_10, 1.575), falling(8.0, 4.0)),
+            "a bonus that is subtracted": _penalized(flat(2.3), -falling(7.0, 9.0)),
+            "a penalty that has won, and is gone": _penalized(flat(2.3), _gone(30.0, 0.01)),
+            "one that was a fifth of the loss at first": _penalized(flat(2.3), _gone(0.59, 0.05)),
+            "a code that was given up": _penalized(flat(2.3), _gone(0.12, 0.002)),
+            "a small one at first": _penalized(flat(2.3), _gone(0.073, 0.0001)),
+            "a code that is all but given up": _penalized(flat(2.3), _gone(0.2, 0.0039)),
+            "one that is nearly not gone": _penalized(flat(2.3), _gone(2.0, 0.39)),
         }
     )
     good = Examples(
@@ -141,6 +218,11 @@ class RegularizationDominatesLoss(Rule):
             "a small penalty": _penalized(flat(2.3), falling(0.2, 0.1)),
             "a large penalty beside a loss that falls": _penalized(falling(2.3, 0.2), falling(80.0, 4.0)),
             "a share just below a half": _penalized(flat(2.3), falling(2.6, 2.22)),
+            "a data loss that learned just enough": _penalized(falling(LN_10, 1.54), falling(8.0, 4.0)),
+            "a penalty that was less than a fifth of the loss at first": _penalized(flat(2.3), _gone(0.56, 0.05)),
+            "a smaller one at first": _penalized(flat(2.3), _gone(0.07, 0.0001)),
+            "a code that carries a little": _penalized(flat(2.3), _gone(0.2, 0.0041)),
+            "one that the data held up": _penalized(flat(2.3), _gone(2.0, 0.41)),
             "29 steps": _penalized(flat(2.3, 29), falling(40.0, 4.0, 29)),
             "a loss times the batch size": _penalized(flat(2.3), 31 * flat(2.3)),
             "a run whose loss function was not heard": run(flat(2.3)),
@@ -179,7 +261,16 @@ def _only_loss(seen: History) -> LossCall | None:
     called = [loss for loss in seen.losses if loss.seen_values.size and loss.function != "backward"]
     if len(called) != 1 or len(seen.loop.backward_sites) > 1:
         return None
-    return called[0] if called[0].reduction == "mean" else None
+    return called[0] if called[0].reduction in ("mean", "sum") else None
+
+
+def _chance(seen: History, loss: LossCall) -> float:
+    """What guessing gives: a number for each column of the target, where it has several."""
+    each = loss.chance_by_column if np.isfinite(loss.chance_by_column) else loss.chance
+    if loss.reduction == "mean":
+        return each
+    rows = float(np.median(seen.batches.sizes)) if seen.batches.sizes.size else float("nan")
+    return each * rows * float(np.prod(loss.output_shape[1:]))
 
 
 def _parts(seen: History, loss: LossCall) -> Parts | None:
@@ -192,11 +283,11 @@ def _parts(seen: History, loss: LossCall) -> Parts | None:
     both = np.intersect1d(steps[counts == 1], totals[times == 1])
     data = loss.seen_values[np.isin(loss.seen_steps, both)]
     total = curve.values[np.isin(curve.steps, both)]
-    usable = np.isfinite(data) & np.isfinite(total) & (data > 0) & (total > 0)
+    usable = np.isfinite(data) & np.isfinite(total) & (data > 0)
     return Parts(both[usable].astype(np.float64), total[usable], data[usable])
 
 
-def _factor(parts: Parts) -> float:
-    """What to multiply the added terms with, so that they are a twentieth of the data loss at the start."""
+def _factor(parts: Parts, share: float) -> float:
+    """What to multiply the added terms with, so that they are this share of the data loss at the start."""
     added = float(parts.total[0] - parts.data[0])
-    return 0.05 * float(parts.data[0]) / added if added > 0 else 0.1
+    return share * float(parts.data[0]) / added if added > 0 else 0.1

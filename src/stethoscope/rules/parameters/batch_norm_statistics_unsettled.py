@@ -8,27 +8,39 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Plot, Severity
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.modes import losses_of
 from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.progress import progress_of
-from stethoscope.facts.training import Curve, History, Layer
+from stethoscope.facts.training import Batches, Curve, History, Layer, ValidationPass
 from stethoscope.rules.examples import falling, run, with_curve
 from stethoscope.rules.sites import code, place_at
 
 LAST_LOOKS = 3
+KERAS_DEFAULT = 0.01  # in torch's words
 
 
 def _run(
-    gap: ArrayLike, validated: float | None = 1.2, steps: int = 200, momentum: float = 0.001, rows: int = 64
+    gap: ArrayLike,
+    validated: float | None = 1.2,
+    steps: int = 200,
+    momentum: float = 0.001,
+    rows: int = 64,
+    asked: bool = False,
 ) -> History:
-    """A classifier with one batch normalization, that learned; `gap` is the gap at its last looks."""
+    """A classifier with one batch normalization, that learned; `gap` is the gap at its last looks.
+
+    `asked` is for one whose answers in eval mode were taken without a loss.
+    """
     seen = run(falling(2.31, 0.07, steps))
     looks = np.array([5, 40, 90, 150])
     gaps = np.r_[0.7, np.resize(np.asarray(gap, np.float64), 3)]
     norm = BatchNorm(len(seen.layers), momentum, True, looks, np.full(4, rows), gaps, drift=0.1)
     seen = replace(seen, layers=(*seen.layers, Layer("1", "BatchNorm1d", order=1)), norms=(norm,))
+    seen = replace(seen, batches=Batches(sizes=np.full(4, rows)))
+    if asked:
+        seen = replace(seen, validation=(ValidationPass(steps, 1, 0),))
     if validated is None:
         return seen
     passes = np.array([50, 100, 150, 200]) * steps // 200
@@ -40,16 +52,17 @@ class BatchNormStatisticsUnsettled(Rule):
 
     ## What it sees
     Running mean and variance beside those of the batches that train, at the last looks, and a validation loss that is
-    clearly above the training loss of the same time.
+    clearly above the training loss of the same time; where none was heard, how much of their start is left in them. Or
+    a momentum with which they are those of the last batch alone.
     ## Why it hurts
     Training normalizes with the batch, evaluation with the running statistics. They start at mean 0 and variance 1
     and move by `momentum` a step: with 0.001, a thousand steps leave a third of that start in them. A good network
-    then looks bad, in evaluation only.
+    then looks bad, in evaluation only. With 0.99, evaluation depends on what the last batch held.
     ## How to fix it
     Use the default momentum of 0.1 (PyTorch's is the share of the *new* batch: Keras's 0.99 is 0.01 here), train for
     more steps, or compute the statistics anew after training.
     ## When it is not a fault
-    In the first steps of every run. Without a validation pass it is a note.
+    In the first steps of every run. It is a note without a pass in eval mode late in the run, and with Keras's default.
     ## Sources
     S. Ioffe and C. Szegedy, ICML 2015. PyTorch documentation, `torch.nn.BatchNorm2d` (momentum),
     `torch.optim.swa_utils.update_bn`.
@@ -65,8 +78,19 @@ class BatchNormStatisticsUnsettled(Rule):
     )
     worse = Limit(
         0.2,
-        unit="validation loss above training loss / where learning begins",
+        unit="validation loss above training loss / what guessing gives",
         why="below it evaluation does not suffer, whatever the statistics",
+    )
+    left = Limit(
+        0.2,
+        unit="share of the start that is left in the statistics at the end",
+        why="with that and a gap, evaluation is off whether its loss was heard or not; 0.1 leaves 0.04 after 30 steps",
+    )
+    hasty = Limit(0.9, unit="momentum", why="with it, nine tenths of the statistics are one batch's: Keras's default")
+    small_batch = Limit(
+        128,
+        unit="samples in a batch, where no validation loss was heard",
+        why="the mean of 128 is off by a tenth of the spread by chance, which evaluation hardly feels",
     )
     fewest_steps = Limit(30, unit="steps", why="statistics of every run start far off")
 
@@ -78,18 +102,65 @@ class BatchNormStatisticsUnsettled(Rule):
             yield self.cannot_tell("no batch normalization was seen in train mode for long enough")
             return
         off = [n for n in norms if _late_gap(n) >= self.gap]
-        if not off:
+        hasty = [n for n in norms if n.momentum >= self.hasty]
+        if not off and not hasty:
             return
-        worst = max(off, key=_late_gap)
         sides = losses_of(seen)
-        if sides is None:
-            yield self._report(seen, worst, len(off), None)
+        main = seen.main_loss()
+        # The best constant answer to an image is the mean image.
+        reference = float(np.fmin(progress.reference, np.nan if main is None else main.chance_by_column))
+        losses = None
+        if sides is not None:
+            training, validation = (float(np.median(v[-LAST_LOOKS:])) for v in (sides.training, sides.validation))
+            if validation - training < self.worse * reference:
+                return
+            losses = training, validation
+        if off:
+            worst = max(off, key=_late_gap)
+            # What the script makes of its answers was not heard: that evaluation suffers is known from the numbers.
+            is_certain = _left(worst, seen.steps) >= self.left and _evaluates(seen)
+            severity = _severity(losses, reference, Severity.WARNING if is_certain else Severity.NOTE)
+            if seen.framework == "keras" and abs(worst.momentum - KERAS_DEFAULT) < 1e-6:
+                severity = Severity.NOTE  # nobody chose it, and a few hundred steps more settle it
+            yield self._report(seen, worst, len(off), losses, severity)
             return
-        training, validation = (float(np.median(v[-LAST_LOOKS:])) for v in (sides.training, sides.validation))
-        if validation - training >= self.worse * progress.reference:
-            yield self._report(seen, worst, len(off), (training, validation))
+        sizes = seen.batches.sizes
+        is_small = bool(sizes.size) and float(np.median(sizes)) < self.small_batch and _evaluates(seen)
+        severity = _severity(losses, reference, Severity.WARNING if is_small else Severity.NOTE)
+        yield self._report_hasty(seen, hasty, losses, severity)
 
-    def _report(self, seen: History, worst: BatchNorm, count: int, losses: tuple[float, float] | None) -> Finding:
+    def _report_hasty(
+        self, seen: History, hasty: list[BatchNorm], losses: tuple[float, float] | None, severity: Severity
+    ) -> Finding:
+        norm = hasty[0]
+        layer, sizes = seen.layers[norm.layer], seen.batches.sizes
+        evidence = [
+            Evidence("momentum", f"{norm.momentum:g}", "0.1", "PyTorch's is the share of the new batch"),
+            *([Evidence("batch normalization layers with it", len(hasty), 0)] if len(hasty) > 1 else []),
+            *([Evidence("samples in the smallest batch seen", int(sizes.min()), "statistics of many batches")]
+              if sizes.size else []),
+            *_loss_evidence(losses),
+        ]  # fmt: skip
+        return self.finding(
+            f"running statistics of `{layer.name}` are those of the last batch alone"[:72],
+            severity=severity,
+            place=place_at(None, steps=(int(norm.steps[0]), max(seen.steps - 1, 0)), module=layer.name),
+            evidence=evidence,
+            cause=f"With a momentum of {norm.momentum:g}, each batch replaces {norm.momentum:.0%} of the running "
+            "statistics, so evaluation normalizes with what the last batch happened to hold.",
+            fixes=[
+                "Keras's momentum is the share that stays, PyTorch's the share that is new:\n"
+                + code(
+                    "layers.BatchNormalization(momentum=0.9)"
+                    if seen.framework == "keras"
+                    else f"nn.{layer.kind}(channels, momentum={max(1 - norm.momentum, 0.01):.2g})"
+                )
+            ],
+        )
+
+    def _report(
+        self, seen: History, worst: BatchNorm, count: int, losses: tuple[float, float] | None, severity: Severity
+    ) -> Finding:
         layer = seen.layers[worst.layer]
         gap = _late_gap(worst)
         off = f"{gap:.0%}" if gap < 2 else f"{gap:.1f} times their size"
@@ -112,13 +183,8 @@ class BatchNormStatisticsUnsettled(Rule):
         ]
         if worst.momentum == worst.momentum:
             evidence.append(Evidence("momentum", f"{worst.momentum:g}", "0.1", "PyTorch's default"))
-        if losses is not None:
-            evidence.append(
-                Evidence(
-                    "training loss / validation loss, at the same steps", f"{losses[0]:.3g} / {losses[1]:.3g}", "alike"
-                )
-            )
-        left = (1 - worst.momentum) ** seen.steps if worst.momentum == worst.momentum else 0.0
+        evidence += _loss_evidence(losses)
+        left = _left(worst, seen.steps)
         why = (
             f"With a momentum of {worst.momentum:g}, {seen.steps:,} steps leave {left:.0%} of their start in them"
             if left > 0.05
@@ -126,16 +192,17 @@ class BatchNormStatisticsUnsettled(Rule):
         )
         return self.finding(
             f"running statistics of `{layer.name}` are off by {off}"[:72],
-            severity=_severity(losses, progress_of(seen).reference),
+            severity=severity,
             place=place_at(None, steps=(int(worst.steps[0]), max(seen.steps - 1, 0)), module=layer.name),
             evidence=evidence,
             cause=f"{why}, so evaluation normalizes with other numbers than training does.",
             fixes=[
-                Fix(f"Let the statistics follow:\n{code(f'nn.{layer.kind}(channels, momentum=0.1)')}"),
-                Fix(
-                    "Or compute them anew after training:\n"
-                    + code("torch.optim.swa_utils.update_bn(train_loader, model)")
-                ),
+                "Let the statistics follow:\n" + code("layers.BatchNormalization(momentum=0.9)"),
+            ]
+            if seen.framework == "keras"
+            else [
+                f"Let the statistics follow:\n{code(f'nn.{layer.kind}(channels, momentum=0.1)')}",
+                "Or compute them anew after training:\n" + code("torch.optim.swa_utils.update_bn(train_loader, model)"),
             ],
         )
 
@@ -146,8 +213,16 @@ class BatchNormStatisticsUnsettled(Rule):
             "a validation loss next to the limit": _run(0.6, 0.5),
             "never validated": _run(0.6, None),
             "a usual momentum, and a network that moves": _run(0.6, momentum=0.1),
+            "the default of Keras": replace(_run(0.6, momentum=0.01), framework="keras"),
             "all batches count alike": _run(0.6, momentum=float("nan")),
             "thirty steps": _run(0.6, 2.2, steps=30),
+            "judged by its answers alone": _run(0.6, None, asked=True),
+            "a fifth of the start is left": _run(0.6, None, momentum=0.0079, asked=True),
+            "a little less is left": _run(0.6, None, momentum=0.0082, asked=True),
+            "the last batch alone": _run(0.0, 2.0, momentum=0.99, rows=8),
+            "nearly the last batch alone": _run(0.0, None, momentum=0.91, asked=True),
+            "the last batch alone, of some size": _run(0.0, None, momentum=0.99, rows=126, asked=True),
+            "the last batch alone, of more": _run(0.0, None, momentum=0.99, rows=130, asked=True),
         }
     )
     good = Examples(
@@ -157,6 +232,8 @@ class BatchNormStatisticsUnsettled(Rule):
             "off, and evaluation does not suffer": _run(0.6, 0.475),
             "was off, and has caught up": _run([0.6, 0.1, 0.1]),
             "29 steps": _run(0.6, 2.2, steps=29),
+            "mostly the last batch": _run(0.0, None, momentum=0.89, asked=True),
+            "the last batch alone, which is enough": _run(0.0, 0.1, momentum=0.99),
         }
     )
     bug = Bug("""
@@ -196,11 +273,28 @@ class BatchNormStatisticsUnsettled(Rule):
         """)
 
 
-def _severity(losses: tuple[float, float] | None, reference: float) -> Severity:
-    """An error where evaluation loses half of what training has learned, or more."""
+def _severity(losses: tuple[float, float] | None, reference: float, otherwise: Severity) -> Severity:
+    """An error where evaluation loses half of what training has learned, or more; `otherwise` without losses."""
     if losses is None:
-        return Severity.NOTE
+        return otherwise
     return Severity.ERROR if losses[1] - losses[0] >= 0.5 * reference else Severity.WARNING
+
+
+def _loss_evidence(losses: tuple[float, float] | None) -> list[Evidence]:
+    if losses is None:
+        return []
+    shown = f"{losses[0]:.3g} / {losses[1]:.3g}"
+    return [Evidence("training loss / validation loss, at the same steps", shown, "alike")]
+
+
+def _left(norm: BatchNorm, steps: int) -> float:
+    """Share of what the statistics started with that is still in them; 0 when all batches count alike."""
+    return float((1 - norm.momentum) ** steps) if norm.momentum == norm.momentum else 0.0
+
+
+def _evaluates(seen: History) -> bool:
+    """Whether a network was asked in eval mode in the later half of the run."""
+    return any(p.step * 2 >= seen.steps and p.in_train_mode < p.forwards for p in seen.validation)
 
 
 def _late_gap(norm: BatchNorm) -> float:

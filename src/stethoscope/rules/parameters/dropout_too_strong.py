@@ -11,15 +11,27 @@ from numpy.typing import ArrayLike
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import NoDropout
+from stethoscope.facts.code import Site
+from stethoscope.facts.flow import Dropped
 from stethoscope.facts.modes import accuracies_of, losses_of
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import Curve, History, Layer
 from stethoscope.rules.examples import falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence
-from stethoscope.rules.sites import code, place_at
+from stethoscope.rules.sites import at, code, place_at
 
 ENOUGH = 0.5
 """A training loss half of the way down is no underfitting."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A layer or a line that drops values."""
+
+    name: str
+    """Of the layer; empty for a function."""
+    probability: float
+    site: Site | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,8 @@ class DropoutTooStrong(Rule):
 
     ## What it sees
     The probability of the strongest dropout layer, a training loss that stays high, and the same network in eval
-    mode, where nothing is dropped: clearly better on validation data than it was on training data at that time.
+    mode, where nothing is dropped: clearly better on validation data than it was on training data at that time. Above
+    0.8 the first two are enough.
     ## Why it hurts
     With p = 0.9 a step trains a tenth of the units, and the signal that is left is multiplied by ten: mostly noise.
     Regularization that keeps the training loss up has nothing left to regularize.
@@ -88,7 +101,7 @@ class DropoutTooStrong(Rule):
 
     fewest = Limit(0.6, unit="probability to drop", why="up to 0.5 is usual, and underfitting began above 0.6 to 0.7")
     beyond_use = Limit(
-        0.8, unit="probability to drop", why="no use for hidden layers is known; enough without a validation pass"
+        0.8, unit="probability to drop", why="no use is known, so a run that learns little needs no more evidence"
     )
     accuracy = Limit(
         0.15,
@@ -106,22 +119,31 @@ class DropoutTooStrong(Rule):
             yield self.cannot_tell("the run was too short, or no loss was seen")
             return
         poor = progress.gain < ENOUGH if np.isfinite(progress.gain) else not progress.learns_well
-        strong = [layer for layer in seen.layers if layer.dropout >= self.fewest and layer.order >= 0]
+        strong = [
+            Place(layer.name, layer.dropout)
+            for layer in seen.layers
+            if layer.dropout >= self.fewest and layer.order >= 0
+        ] or [Place("", each.probability, each.site) for each in seen.dropped if each.probability >= self.fewest]
         if not strong or not poor or progress.ended_nonfinite:
             return
         lifts = _lifts(seen)
         found = next(
             (lift for lift in lifts if lift.gain >= (self.accuracy if lift.of == "accuracy" else self.loss)), None
         )
-        worst = max(strong, key=lambda layer: layer.dropout)
-        if found is not None or (worst.dropout >= self.beyond_use and not lifts):
+        worst = max(strong, key=lambda place: place.probability)
+        # Where so little is left that nothing is learned, the network is no better without it afterwards.
+        if found is not None or worst.probability >= self.beyond_use:
             yield self._report(seen, worst, len(strong), found)
 
-    def _report(self, seen: History, worst: Layer, count: int, lift: Lift | None) -> Finding:
+    def _report(self, seen: History, worst: Place, count: int, lift: Lift | None) -> Finding:
         progress = progress_of(seen)
         evidence = [
-            Evidence(f"probability to drop, `{worst.name}`", f"{worst.dropout:g}", "0.1 to 0.5"),
-            *([Evidence("layers that drop more than half", count, 0)] if count > 1 else []),
+            Evidence(
+                "probability to drop, " + (f"`{worst.name}`" if worst.name else f"at {at(worst.site)}"),
+                f"{worst.probability:.3g}",
+                "0.1 to 0.5",
+            ),
+            *([Evidence("places that drop more than half", count, 0)] if count > 1 else []),
         ]
         if lift is not None:
             evidence.append(
@@ -133,16 +155,25 @@ class DropoutTooStrong(Rule):
                 )
             )
         return self.finding(
-            f"dropout of {worst.dropout:g} leaves too little to learn from"
-            + (f" (`{worst.name}`)" if len(worst.name) < 20 else ""),
+            f"dropout of {worst.probability:.3g} leaves too little to learn from"
+            + (f" (`{worst.name}`)" if 0 < len(worst.name) < 20 else ""),
             severity=Severity.ERROR if progress.is_stuck else Severity.WARNING,
-            sureness=Sureness.LIKELY if lift is not None else Sureness.POSSIBLE,
-            place=place_at(None, steps=(0, max(seen.steps - 1, 0)), module=worst.name),
+            sureness=Sureness.LIKELY if lift is not None or progress.is_stuck else Sureness.POSSIBLE,
+            place=place_at(worst.site, steps=(0, max(seen.steps - 1, 0)), module=worst.name),
             evidence=[*evidence, loss_evidence(seen, progress)],
-            cause=f"Each step trains the {1 - worst.dropout:.0%} of the units that are left and multiplies them by "
-            f"{1 / max(1 - worst.dropout, 1e-3):.3g}, so the training loss stays high.",
+            cause=f"Each step trains the {1 - worst.probability:.0%} of the units that are left and multiplies them by "
+            f"{1 / max(1 - worst.probability, 1e-3):.3g}, so the training loss stays high.",
             fixes=[
-                Fix(f"Drop less; the argument is the share that is removed:\n{code('nn.Dropout(0.2)')}"),
+                Fix(
+                    "Drop less; the argument is the share that is removed:\n"
+                    + code(
+                        "layers.Dropout(0.2)"
+                        if seen.framework == "keras"
+                        else "nn.Dropout(0.2)"
+                        if worst.name
+                        else "F.dropout(x, 0.2, training=self.training)"
+                    )
+                ),
             ],
             unless="a network with less dropout is worse on new data.",
         )
@@ -156,6 +187,10 @@ class DropoutTooStrong(Rule):
             "a probability next to the limit": _run(falling(2.31, 1.65), 0.61, accuracy=0.79),
             "0.9, never validated": _run(flat(2.3), 0.9),
             "next to the limit, never validated": _run(flat(2.3), 0.81),
+            "as poor in eval mode": _run(flat(2.3), 0.9, accuracy=0.1, learned=0.1, validated=2.3),
+            "by a function": replace(
+                _run(flat(2.3)), dropped=(Dropped(0.9, Site("train.py", 30, "", "x = F.dropout(x, 0.9)")),)
+            ),
         }
     )
     good = Examples(
@@ -165,7 +200,8 @@ class DropoutTooStrong(Rule):
             "a training loss that falls far in spite of it": _run(
                 falling(2.31, 0.4), 0.8, accuracy=0.95, validated=0.1
             ),
-            "as poor in eval mode: something else": _run(flat(2.3), 0.9, accuracy=0.1, learned=0.1, validated=2.3),
+            "as poor in eval mode: something else": _run(flat(2.3), 0.79, accuracy=0.1, learned=0.1, validated=2.3),
+            "a function that drops half": replace(_run(flat(2.3)), dropped=(Dropped(0.5),)),
             "an accuracy just below the limit": _run(falling(2.31, 1.9), 0.7, accuracy=0.445),
             "a loss just below the limit": _run(flat(2.0), 0.7, validated=1.71),
             "just below the limit, never validated": _run(flat(2.3), 0.79),
