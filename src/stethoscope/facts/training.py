@@ -123,7 +123,8 @@ class Parameter:
     """The same at the last look; followed only where it was 0 at the first."""
     as_drawn: bool = False
     """Of the weight of a linear layer or convolution that needed no gradient when its model was met: whether its values
-    lie, at the start and at the end, as torch draws them for a new layer."""
+    lie, at the start and at the end, as torch draws them for a new layer. Also of the trainable weight of such a layer,
+    of a recurrent one or of an embedding that no optimizer held when its gradient was first on its way."""
 
     @property
     def count(self) -> int:
