@@ -19,6 +19,7 @@ from stethoscope.facts.fit import FitCall as FitCall
 from stethoscope.facts.flow import Backward, Kept, Softmax, Stream
 from stethoscope.facts.loss import LossCall as LossCall
 from stethoscope.facts.metrics import Comparison as Comparison
+from stethoscope.facts.metrics import Measure as Measure
 from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.ranks import RankSummary as RankSummary
 from stethoscope.facts.samples import HeldOut, Samples, Tokens
@@ -454,6 +455,8 @@ class History:
     """Passes without gradients whose rows were looked at, by step."""
     comparisons: tuple[Comparison, ...] = ()
     """Comparisons of answers that are no accuracy, by line."""
+    measures: tuple[Measure, ...] = ()
+    """Measures of libraries that are used wrongly, by line."""
     tokens: tuple[Tokens, ...] = ()
     """One for each loss with a target for each token."""
     units: tuple[Units, ...] = ()

@@ -55,6 +55,7 @@ def history_of(
         samples=state.samples.facts(len(state.book.models), judged=with_curves and thorough),
         held_out=state.samples.held_out(),
         comparisons=state.metrics.facts(),
+        measures=state.measures(),
         tokens=state.tokens.facts(),
         units=state.looker.unit_facts(max(0, state.steps - 1)),
         norms=state.looker.norms.facts(),
