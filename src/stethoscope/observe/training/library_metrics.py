@@ -152,8 +152,9 @@ class LibraryEar:
         return known
 
     def facts(self) -> tuple[Measure, ...]:
-        """The frozen forms."""
-        return tuple(entry.fact() for entry in self._entries.values() if entry.times)
+        """The frozen forms; a metric that holds one pass only was reset, as it should be."""
+        entries = self._entries.values()
+        return tuple(entry.fact() for entry in entries if entry.times > (entry.kind == "not reset"))
 
 
 def _asked_for(frame: FrameType | None) -> str:
