@@ -96,7 +96,7 @@ class MetricWrong(Rule):
             sureness=Sureness.CERTAIN,
             place=place_at(seen.site, steps=(seen.first_step, seen.last_step)),
             evidence=[
-                Evidence("calls whose first side ends with the model's last answers", seen.times, 0),
+                Evidence("validations whose first side ends with the model's last answers", seen.times, 0),
                 *numbers,
             ],
             cause=f"`{seen.name}(y_true, y_pred)` measures the second side by the first. The other way round it is "
