@@ -1,4 +1,4 @@
-"""What a script's own measures compare: a model's answers with something else, by `==`."""
+"""What a script measures by itself: what it compares by `==`, and what it gives to a library's measure."""
 
 from __future__ import annotations
 
@@ -34,3 +34,27 @@ class Comparison:
     """Share (0..1) that was equal, as the script compared them, over all times."""
     meant: float = float("nan")
     """Share of answers equal to the target of the same sample; NaN where that could not be told."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of torchmetrics or scikit-learn at one line of the user's."""
+
+    kind: str
+    """`not reset`: a metric that gathers, read after each validation pass; see `passes`. `swapped`: the model's answers
+    stand where the targets belong, in a function for which that makes a difference."""
+    name: str = ""
+    """Class of the metric, or name of the function."""
+    site: Site | None = None
+    times: int = 0
+    """Times seen; for `not reset` the passes since it was last empty."""
+    rows: int = 0
+    """Samples: of the last pass, or of all times."""
+    first_step: int = 0
+    last_step: int = 0
+    told: float = float("nan")
+    """What it gives at the last time; NaN where that is not worked out."""
+    meant: float = float("nan")
+    """What it gives with its sides in their places."""
+    passes: tuple[tuple[int, int], ...] = ()
+    """For `not reset`, of the last three passes: forward passes in it, and updates that the metric then holds."""

@@ -19,6 +19,7 @@ from stethoscope.facts.fit import FitCall as FitCall
 from stethoscope.facts.flow import Backward, Dropped, Kept, Softmax, Stream
 from stethoscope.facts.loss import LossCall as LossCall
 from stethoscope.facts.metrics import Comparison as Comparison
+from stethoscope.facts.metrics import Measure as Measure
 from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.ranks import RankSummary as RankSummary
 from stethoscope.facts.samples import HeldOut, Samples, Tokens
@@ -125,7 +126,8 @@ class Parameter:
     """The same at the last look; followed only where it was 0 at the first."""
     as_drawn: bool = False
     """Of the weight of a linear layer or convolution that needed no gradient when its model was met: whether its values
-    lie, at the start and at the end, as torch draws them for a new layer."""
+    lie, at the start and at the end, as torch draws them for a new layer. Also of the trainable weight of such a layer,
+    of a recurrent one or of an embedding that no optimizer held when its gradient was first on its way."""
 
     @property
     def count(self) -> int:
@@ -457,6 +459,8 @@ class History:
     """Passes without gradients whose rows were looked at, by step."""
     comparisons: tuple[Comparison, ...] = ()
     """Comparisons of answers that are no accuracy, by line."""
+    measures: tuple[Measure, ...] = ()
+    """Measures of libraries that are used wrongly, by line."""
     tokens: tuple[Tokens, ...] = ()
     """One for each loss with a target for each token."""
     units: tuple[Units, ...] = ()

@@ -16,6 +16,7 @@ from stethoscope.observe.training.graph import Reading, operation_of, pairs, rea
 from stethoscope.observe.training.handwritten import HandWritten, recognise
 from stethoscope.observe.training.sites import Spot, is_users_file, spot
 from stethoscope.observe.training.state import State
+from stethoscope.observe.training.symmetry import looks_fresh
 
 MOST_GRAPHS_READ = 12
 MOST_SOFTMAXES = 32
@@ -146,6 +147,9 @@ class BackwardEar:
         reading = read(loss)
         known_leaves = [known for leaf in reading.leaves if (known := self.state.book.parameter_of(leaf)) is not None]
         for known in known_leaves:
+            if known.in_graph is None and known.optimizer < 0 <= known.layer:
+                module, tensor = self.state.book.layers[known.layer].module(), known.tensor()
+                known.as_drawn = tensor is not None and looks_fresh(module, tensor)
             known.in_graph = True
         self.state.strays.see(reading.leaves)
         if reading.whole:

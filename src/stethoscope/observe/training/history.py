@@ -10,7 +10,7 @@ import numpy as np
 from stethoscope.facts.training import Curve, History, Loop, Optimizer, Parameter, Sampling
 from stethoscope.observe.training.looks import VALUES_PER_LAYER, VALUES_PER_PARAMETER
 from stethoscope.observe.training.sites import site_of
-from stethoscope.observe.training.symmetry import looks_drawn
+from stethoscope.observe.training.symmetry import looks_fresh
 
 if TYPE_CHECKING:
     from stethoscope.observe.training.state import State
@@ -56,6 +56,7 @@ def history_of(
         samples=state.samples.facts(len(state.book.models), judged=with_curves and thorough),
         held_out=state.samples.held_out(),
         comparisons=state.metrics.facts(),
+        measures=state.measures(),
         tokens=state.tokens.facts(),
         units=state.looker.unit_facts(max(0, state.steps - 1)),
         norms=state.looker.norms.facts(),
@@ -80,7 +81,9 @@ def _parameters(state: State) -> tuple[Parameter, ...]:
         if tensor is not None:
             entry.optimizer = held.get(id(tensor), entry.optimizer)
             entry.trainable = tensor.requires_grad
-            entry.as_drawn = entry.as_drawn and looks_drawn(tensor)
+            if entry.as_drawn:
+                idle = not entry.trainable or entry.optimizer < 0
+                entry.as_drawn = idle and looks_fresh(state.book.layers[entry.layer].module(), tensor)
             if tensor.grad is not None:
                 entry.received_gradient = True
         if any_graph and entry.in_graph is None:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from stethoscope.observe.training.library_metrics import LibraryEar
 from stethoscope.observe.training.metrics import MetricEar
 from stethoscope.observe.training.replacing import Replacement
 
 if TYPE_CHECKING:
+    from stethoscope.observe.training.state import State
     from stethoscope.observe.training.taps import Taps
 
 _LOOK_NOTHING_UP = ("torch.", "torchvision.")
@@ -24,6 +26,13 @@ def metric_taps(taps: Taps, metrics: MetricEar) -> list[Replacement]:
         owners = (Tensor,) if name == "__eq__" else (Tensor, torch)
         put_on += [taps.replace(owner, name, taps.after("metrics", report, loop=True)) for owner in owners]
     return put_on
+
+
+def library_taps(taps: Taps, state: State) -> LibraryEar:
+    """The ear for torchmetrics and scikit-learn, which taps them when they are imported."""
+    ear = LibraryEar(state, taps)
+    state.measures = ear.facts
+    return ear
 
 
 def has_other_tensors() -> bool:

@@ -68,7 +68,8 @@ class MetricEar:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._answer: Tensor | None = None
+        self.answer: Tensor | None = None
+        """The last answer of a model, where it is small enough to be compared with anything."""
         self._suspects: deque[Suspect] = deque(maxlen=MOST_SUSPECTS)
         self._entries: dict[tuple[str, Spot | None], ComparisonEntry] = {}
         self._busy = False
@@ -77,11 +78,11 @@ class MetricEar:
         """A model was asked; None forgets the last answer."""
         self._suspects.clear()
         usable = output is not None and output.dim() and 1 < output.numel() <= MOST_VALUES and not output.is_complex()
-        self._answer = output.detach() if output is not None and usable else None
+        self.answer = output.detach() if output is not None and usable else None
 
     def reduced(self, args: Any, kwargs: Any, result: Any) -> None:
         """`argmax` or `max` was called."""
-        answer = self._answer
+        answer = self.answer
         tensor = args[0] if args else kwargs.get("input")
         if self._busy or answer is None or answer.dim() != 2 or not isinstance(tensor, Tensor):
             return
@@ -105,13 +106,13 @@ class MetricEar:
         """Two things were compared by `==`."""
         left = args[0] if args else kwargs.get("input")
         right = args[1] if len(args) > 1 else kwargs.get("other")
-        if self._busy or self._answer is None or not (isinstance(left, Tensor) and isinstance(right, Tensor)):
+        if self._busy or self.answer is None or not (isinstance(left, Tensor) and isinstance(right, Tensor)):
             return
         if not isinstance(result, Tensor) or (left.shape == right.shape and not self._suspects):
             return
         self._busy = True
         try:
-            self._judge(self._answer, left, right, result)
+            self._judge(self.answer, left, right, result)
         finally:
             self._busy = False
 
@@ -130,7 +131,7 @@ class MetricEar:
         if rows < 2 or rows != right.numel() or result.numel() != rows * rows or answer.shape[0] != rows:
             return
         for side, other in ((left, right), (right, left)):
-            is_answer = any(_same(side, candidate) for candidate in _answers(answer))
+            is_answer = any(_same(side, candidate) for candidate in answers_of(answer))
             if is_answer and not (_shares_memory(side, other) or _same(side, other) or _counts_up(other)):
                 entry = self._entry("pairs", None, -1)
                 if entry is not None:
@@ -159,7 +160,7 @@ class MetricEar:
         return tuple(entry.fact() for entry in self._entries.values() if entry.times)
 
 
-def _answers(answer: Tensor) -> Iterator[Tensor]:
+def answers_of(answer: Tensor) -> Iterator[Tensor]:
     """What a model may be taken to say by an answer: the class, or yes and no."""
     if answer.dim() == 2 and answer.shape[1] > 1:
         yield answer.argmax(dim=1)

@@ -77,7 +77,7 @@ class ParameterEntry:
         return Parameter(
             self.name, self.shape, self.trainable, self.layer, self.optimizer, self.in_graph,
             self.received_gradient, self.shared_with, self.unit_spread_start, self.unit_spread,
-            self.as_drawn and not self.trainable,
+            self.as_drawn,
         )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from stethoscope.facts.flow import Dropped, Softmax
+from stethoscope.facts.metrics import Measure
 from stethoscope.facts.training import Birth, FitCall, Floats, History
 from stethoscope.facts.workers import WorkerDraws
 from stethoscope.observe.model.capture import Capture
@@ -73,6 +74,8 @@ class State:
         self.tokens = TokenBook()
         self.passes = PassBook()
         self.metrics = MetricEar(self)
+        self.measures: Callable[[], tuple[Measure, ...]] = tuple
+        """What measures of libraries have been heard to do."""
         self.streams = StreamBook()
         self.worker_draws: tuple[WorkerDraws, ...] = ()
         self.kept = KeptBook()

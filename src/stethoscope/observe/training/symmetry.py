@@ -6,12 +6,15 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn, strided
 
 from stethoscope.observe.training.sampling import as_array, coprime_stride
 
 if TYPE_CHECKING:
     from stethoscope.observe.training.models import ParameterEntry
+
+Doubles = NDArray[np.float64]
 
 ROWS = 8
 COLUMNS = 64
@@ -22,18 +25,43 @@ DRAWN = (nn.Linear, nn.modules.conv._ConvNd)
 """Layers whose weights torch draws evenly between plus and minus 1 / sqrt(inputs of a unit)."""
 VALUES = 4096
 FEWEST_VALUES = 32
+FARTHEST = 6.0
+"""Standard deviations beyond which no value of a normal draw lies."""
 CLOSE = 0.2
 """How far rms and largest value of a few dozen such values may lie from what is expected."""
 
 
 def looks_drawn(tensor: Tensor) -> bool:
     """Whether a weight's values lie as torch draws them: even, and none beyond the bound."""
-    if not _is_plain(tensor) or tensor.dim() < 2 or tensor.numel() < FEWEST_VALUES:
+    return _is_readable(tensor) and _is_even(_values(tensor) * math.sqrt(tensor[0].numel()))
+
+
+def looks_fresh(module: nn.Module | None, tensor: Tensor) -> bool:
+    """The same of the weights of more kinds of layers: recurrent ones, and embeddings, which are drawn normally."""
+    if not _is_readable(tensor):
         return False
-    few = tensor.detach().reshape(-1)[:: coprime_stride(tensor.numel(), VALUES)]
-    shares = np.abs(as_array(few.float().cpu()).astype(np.float64)) * math.sqrt(tensor[0].numel())
+    if isinstance(module, nn.RNNBase):
+        return _is_even(_values(tensor) * math.sqrt(module.hidden_size))
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+        values = _values(tensor)
+        return bool(abs(math.sqrt(float(np.mean(values * values))) - 1) <= CLOSE and values.max() <= FARTHEST)
+    return isinstance(module, DRAWN) and looks_drawn(tensor)
+
+
+def _is_even(shares: Doubles) -> bool:
+    """Whether such magnitudes fill the range from 0 to 1 evenly."""
     rms = math.sqrt(float(np.mean(shares * shares))) * math.sqrt(3.0)
     return bool(1 - CLOSE <= shares.max() <= 1 + 1e-5 and abs(rms - 1) <= CLOSE)
+
+
+def _values(tensor: Tensor) -> Doubles:
+    """Magnitudes of a few values."""
+    few = tensor.detach().reshape(-1)[:: coprime_stride(tensor.numel(), VALUES)]
+    return np.abs(as_array(few.float().cpu()).astype(np.float64))
+
+
+def _is_readable(tensor: Tensor) -> bool:
+    return _is_plain(tensor) and tensor.dim() >= 2 and tensor.numel() >= FEWEST_VALUES
 
 
 def follow_units(entry: ParameterEntry, tensor: Tensor, closely: bool) -> None:

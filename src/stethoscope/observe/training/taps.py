@@ -28,7 +28,7 @@ from stethoscope.observe.training.hooks import has_compiled, without_our_hooks
 from stethoscope.observe.training.keras_layers import is_keras, is_symbolic
 from stethoscope.observe.training.keras_taps import KerasTaps
 from stethoscope.observe.training.losses import FUNCTIONS
-from stethoscope.observe.training.metric_taps import has_other_tensors, metric_taps
+from stethoscope.observe.training.metric_taps import has_other_tensors, library_taps, metric_taps
 from stethoscope.observe.training.replacing import Replacement, replacement_of
 from stethoscope.observe.training.session import Session
 from stethoscope.observe.training.sites import Spot, is_called_by_user, spot
@@ -72,7 +72,7 @@ class Taps:
         if has_compiled():
             self._stop_hearing_inside()
             self._session.forwards.take_in_given()
-        self._tap_keras()
+        self._tap_libraries()
         self._state.on_discovery = self.discover
         self._state.on_hearing = self._hear
         self._state.on_attention = functools.partial(self._switch, self._for_protocol)
@@ -362,10 +362,10 @@ class Taps:
             state.table.leave()
         session.forwards.layer_called(module, args, output)
 
-    def _tap_keras(self) -> None:
-        keras = KerasTaps(self._session, self)
-        keras.wait()
-        self._undo.append(keras.forget)
+    def _tap_libraries(self) -> None:
+        for library in (KerasTaps(self._session, self), library_taps(self, self._state)):
+            library.wait()
+            self._undo.append(library.forget)
 
     # Compilers
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.training import Comparison, History, LossCall
+from stethoscope.facts.training import Comparison, History, LossCall, Measure
 from stethoscope.rules.examples import falling, run
 from stethoscope.rules.sites import at, code, place_at
 
@@ -30,6 +30,16 @@ def _run(*comparisons: Comparison, function: str = "cross_entropy", classes: int
     return replace(run(falling(2.3, 0.1)), losses=(loss,), comparisons=comparisons)
 
 
+def _measured(*measures: Measure) -> History:
+    return replace(_run(), measures=measures)
+
+
+_never_reset = Measure(
+    "not reset", "MulticlassAccuracy", times=8, rows=397, last_step=160, passes=((8, 48), (8, 56), (8, 64))
+)
+_swapped = Measure("swapped", "r2_score", times=6, rows=600, last_step=160, told=-3.1, meant=0.42)
+
+
 class MetricWrong(Rule):
     """The script's own accuracy sets answers beside the wrong targets, or takes them along the wrong axis.
 
@@ -37,6 +47,9 @@ class MetricWrong(Rule):
     The `==` and `argmax` of the script on what the model has just answered, in validation and at watched training
     steps. Two things are certainly no accuracy: answers of shape (N, 1) beside targets of shape (N,), where each
     answer meets all targets; and the largest score along the batch where the loss has its classes on axis 1.
+    A metric of torchmetrics that is read after each validation pass, is given one update for each forward pass, and
+    holds those of all passes before. A function of `sklearn.metrics` for which it matters which side is which, and that
+    is given the model's last answers where the targets belong.
     ## Why it hurts
     The number that decides which model is kept, and when to stop, says nothing about the model. Often a good network
     looks as if it knew nothing.
@@ -50,10 +63,13 @@ class MetricWrong(Rule):
 
     reads = ("losses", "validation")
 
+    fewest_passes = Limit(
+        3, unit="validation passes since it was empty", why="a second reading may be that of a last, larger test"
+    )
     fewest_rows = Limit(8, unit="samples compared", why="a handful may be looked at for another reason")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
-        """Report the first comparison that is certainly none of answers and their targets."""
+        """Report the first measure that is certainly none of the model's answers and their targets."""
         for comparison in seen.comparisons:
             if comparison.rows < self.fewest_rows:
                 continue
@@ -63,6 +79,50 @@ class MetricWrong(Rule):
             if any(_has_classes_on_axis_1(loss, comparison) for loss in seen.losses):
                 yield self._along(comparison)
                 return
+        for measure in seen.measures:
+            if measure.kind == "swapped" and measure.rows >= self.fewest_rows:
+                yield self._turned_round(measure)
+                return
+            if measure.kind == "not reset" and measure.times >= self.fewest_passes:
+                yield self._carried_over(measure)
+                return
+
+    def _turned_round(self, seen: Measure) -> Finding:
+        numbers = []
+        if not math.isnan(seen.told):
+            numbers.append(Evidence(f"`{seen.name}` at the last time", f"{seen.told:.3f}", f"{seen.meant:.3f}"))
+        return self.finding(
+            f"`{seen.name}` takes the model's answers for the targets",
+            sureness=Sureness.CERTAIN,
+            place=place_at(seen.site, steps=(seen.first_step, seen.last_step)),
+            evidence=[
+                Evidence("validations whose first side ends with the model's last answers", seen.times, 0),
+                *numbers,
+            ],
+            cause=f"`{seen.name}(y_true, y_pred)` measures the second side by the first. The other way round it is "
+            "another number.",
+            fixes=[Fix("Give the targets first:\n" + code(f"{seen.name}(targets, predictions)"))],
+        )
+
+    def _carried_over(self, seen: Measure) -> Finding:
+        forwards, updates = seen.passes[-1]
+        return self.finding(
+            f"`{seen.name}` is never reset: it mixes {seen.times} validation passes"[:72],
+            sureness=Sureness.CERTAIN,
+            place=place_at(seen.site, steps=(seen.first_step, seen.last_step)),
+            evidence=[
+                Evidence(
+                    "updates that the metric holds when it is read",
+                    " then ".join(f"{held:,}" for _, held in seen.passes),
+                    f"{forwards:,} each time",
+                    "one for each forward pass of that validation",
+                )
+            ],
+            cause=f"Only {forwards / updates:.0%} of what was read last is about the model as it was then; the rest "
+            "is about how it was at earlier validations.",
+            fixes=[Fix("Empty it after each reading:\n" + code("score = metric.compute()", "metric.reset()"))],
+            unless="an average over all validations so far is meant.",
+        )
 
     def _stretched(self, seen: Comparison) -> Finding:
         first = len(seen.left) < len(seen.right)
@@ -117,12 +177,18 @@ class MetricWrong(Rule):
             "along the batch": _run(_axis),
             "over the whole batch": _run(replace(_axis, axis=-1, left=(), right=(50,), result=(50,))),
             "8 samples": _run(replace(_axis, rows=8)),
+            "never reset": _measured(_never_reset),
+            "three passes since it was empty": _measured(replace(_never_reset, times=3)),
+            "targets and answers turned round": _measured(_swapped),
+            "turned round, not worked out": _measured(replace(_swapped, name="recall_score", told=math.nan)),
             "a share that could not be told": _run(replace(_axis, meant=math.nan)),
         }
     )
     good = Examples(
         lambda: {
             "nothing was compared": _run(),
+            "two passes": _measured(replace(_never_reset, times=2)),
+            "7 samples turned round": _measured(replace(_swapped, rows=7)),
             "7 samples": _run(replace(_pairs, rows=7)),
             "along the batch, of another width than the loss is given": _run(_axis, classes=12),
             "along the batch, where the loss knows no classes": _run(_axis, function="mse_loss"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, Severity
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.progress import progress_of
-from stethoscope.facts.training import Curve, Doubles, History
+from stethoscope.facts.training import Curve, Doubles, History, ValidationPass
 from stethoscope.rules.examples import falling, run, with_curve
 from stethoscope.rules.learning import small_plot
 from stethoscope.rules.sites import code, place_at
@@ -56,6 +56,10 @@ def _validated(*values: float, training: ArrayLike | None = None, accuracy: floa
     return with_curve(seen, Curve("validation accuracy", "accuracy", "validation", steps, right))
 
 
+def _of_50(seen: History) -> History:
+    return replace(seen, validation=tuple(ValidationPass(i, 1, 0, loss_calls=1, samples=50) for i in range(8)))
+
+
 def _ripple(size: float) -> list[float]:
     """Nine validation losses about 0.7 that go up and down."""
     return [0.7 + size * (-1) ** i for i in range(9)]
@@ -77,8 +81,8 @@ class Overfitting(Rule):
     Keep the weights of the best pass (early stopping). To go lower: more data or augmentation, weight decay,
     dropout, a smaller network.
     ## When it is not a fault
-    Classifiers grow surer of themselves: their validation loss may rise while the accuracy stays at its best. That
-    is a note.
+    Classifiers grow surer of themselves: their validation loss may rise while the accuracy stays at its best, but for a
+    few samples. That is a note.
     ## Sources
     L. Prechelt, "Early Stopping - But When?", 1998. C. Guo et al., "On Calibration of Modern Neural Networks", ICML
     2017 (loss rises, accuracy does not).
@@ -106,6 +110,9 @@ class Overfitting(Rule):
     )
     accuracy_lost = Limit(
         0.02, unit="accuracy below its best", why="two samples in a hundred, the noise of a small validation set"
+    )
+    samples_lost = Limit(
+        3, unit="validation samples", why="of a set of fewer than 150 so many change sides from one epoch to the next"
     )
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
@@ -141,7 +148,9 @@ class Overfitting(Rule):
         if accuracy is not None and accuracy.values.size >= FEWEST_PASSES:
             late, best = float(np.median(accuracy.values[-LATE_PASSES:])), float(accuracy.values.max())
             evidence.append(Evidence("validation accuracy, now / best", f"{late:.3f} / {best:.3f}", "at its best"))
-            if late >= best - self.accuracy_lost:
+            samples = [each.samples for each in seen.validation if each.loss_calls and each.samples]
+            few = self.samples_lost / float(np.median(samples)) if samples else 0.0
+            if late >= best - max(self.accuracy_lost, few):
                 severity = Severity.NOTE
         return self.finding(
             f"validation loss rose from {turn.best:.3g} to {turn.late:.3g} since step {turn.best_step}",
@@ -167,6 +176,12 @@ class Overfitting(Rule):
             ),
             "the accuracy is lost as well": _validated(*_best, 0.55, 0.6, 0.65, 0.7, 0.75, accuracy=0.8),
             "an accuracy next to the limit": _validated(*_best, 0.55, 0.6, 0.65, 0.7, 0.75, accuracy=0.8795),
+            "more samples of 50 than chance takes": _of_50(
+                _validated(*_best, 0.55, 0.6, 0.65, 0.7, 0.75, accuracy=0.8395)
+            ),
+            "as few samples of 50 as chance takes": _of_50(
+                _validated(*_best, 0.55, 0.6, 0.65, 0.7, 0.75, accuracy=0.8405)
+            ),
             "surer of itself, and as accurate": _validated(*_best, 0.55, 0.6, 0.65, 0.7, 0.75, accuracy=0.8805),
         }
     )

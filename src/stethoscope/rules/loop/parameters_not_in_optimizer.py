@@ -14,7 +14,11 @@ from stethoscope.core.treatment import OptimizeAllParameters
 from stethoscope.facts.code import Site
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, Layer, Model, Optimizer, Parameter, Stray
+from stethoscope.rules.examples import falling, run
 from stethoscope.rules.sites import at, code, place_at
+
+MOSTLY = 0.5
+"""Share of the values in weights that must be as torch drew them: of some kinds, and of a few values, none can tell."""
 
 
 def _network(held: str, shapes: Sequence[tuple[int, ...]] = ((8, 8),) * 4, unreached: int = 0) -> History:
@@ -57,6 +61,13 @@ def _two_models(
     )
 
 
+def _drawn(history: History, end: float, **changes: object) -> History:
+    """Left out as torch drew them, in a run whose loss fell from 2.3 to `end`."""
+    learning = run(falling(2.3, end))
+    seen = replace(history, steps=learning.steps, losses=learning.losses, curves=learning.curves)
+    return _changed(seen, **({"as_drawn": True} | changes))
+
+
 def _changed(history: History, **changes: object) -> History:
     parameters = tuple(replace(p, **changes) if p.optimizer < 0 else p for p in history.parameters)  # type: ignore[arg-type]
     return replace(history, parameters=parameters)
@@ -68,10 +79,11 @@ class ParametersNotInOptimizer(Rule):
     ## What it sees
     Parameters that the graph of the training loss reaches, that no optimizer holds, and that do not change.
     Layers in a plain list of a module, which `parameters()` does not find, and layers put into a model later.
-    Of those in the model three patterns count: layers behind trained ones (a head left out, or a layer replaced after
+    Of those in the model four patterns count: layers behind trained ones (a head left out, or a layer replaced after
     the optimizer was made), a module of its own that always runs behind the trained one, in train mode and with fresh
-    weights, and a whole model none of whose parameters is held while an optimizer holds tensors that no graph reaches
-    (the model was rebuilt, or copied, after the optimizer was made).
+    weights, a whole model none of whose parameters is held while an optimizer holds tensors that no graph reaches
+    (the model was rebuilt, or copied, after the optimizer was made), and, in a run that comes half of the way only,
+    layers in front whose weights are still as torch drew them.
     ## Why it hurts
     These layers keep the random numbers that they started with, while everything before them is trained to
     make up for it. Nothing fails.
@@ -111,6 +123,11 @@ class ParametersNotInOptimizer(Rule):
         0.9,
         unit="training forwards / those of the trained model",
         why="a part of one network runs as often as the rest of it",
+    )
+    gain = Limit(
+        0.6,
+        unit="share of the way from guessing to a loss of 0",
+        why="random features in front of a trained layer take it half of the way; where more is reached they suffice",
     )
     fewest_forwards = Limit(8, unit="watched training forwards", why="a probe or two trains nothing")
 
@@ -171,7 +188,17 @@ class ParametersNotInOptimizer(Rule):
             return False
         layers = [seen.layers[p.layer] for p in left]
         first_trained = min(seen.layers[p.layer].order for p in trained)
-        return not any(layer.loaded or layer.order < first_trained for layer in layers)
+        behind = not any(layer.loaded or layer.order < first_trained for layer in layers)
+        return behind or self._is_missed(left, seen)
+
+    def _is_missed(self, left: Sequence[Parameter], seen: History) -> bool:
+        """Whether these are random numbers, and the run would need them trained: it comes half of the way only.
+
+        Weights that were trained before, loaded or copied lie otherwise: a backbone, or the model beside its adapters.
+        """
+        weights = [p for p in left if len(p.shape) >= 2]
+        drawn = [p for p in weights if p.as_drawn and not seen.layers[p.layer].loaded]
+        return bool(drawn) and _count(drawn) >= MOSTLY * _count(weights) and progress_of(seen).gain < self.gain
 
     def _weigh(
         self, left: Sequence[Parameter], trained: Sequence[Parameter], unreached: int, seen: History
@@ -180,13 +207,18 @@ class ParametersNotInOptimizer(Rule):
         left_at = [seen.layers[p.layer].order for p in left]
         trained_at = [seen.layers[p.layer].order for p in trained]
         share = _count(left) / (_count(left) + _count(trained))
-        if -1 in left_at or max(left_at) < min(trained_at):
-            return None  # nearest the input: a backbone that is kept as it is
+        if -1 in left_at:
+            return None
+        missed = None
+        if self._is_missed(left, seen):
+            missed = Severity.ERROR if progress_of(seen).is_stuck else Severity.WARNING
+        if max(left_at) < min(trained_at):
+            return missed  # nearest the input: a backbone that is kept as it is, or one that should have been trained
         if unreached >= len(left):
             return Severity.ERROR  # the optimizer holds as many tensors of layers that are gone
         if min(left_at) > max(trained_at):
-            return Severity.ERROR if share <= self.most_left_behind else None
-        return Severity.WARNING if share <= self.most_left_between else None
+            return Severity.ERROR if share <= self.most_left_behind else missed
+        return Severity.WARNING if share <= self.most_left_between else missed
 
     def _left_out(
         self,
@@ -218,7 +250,11 @@ class ParametersNotInOptimizer(Rule):
                 *replaced,
             ],
             cause=f"The optimizer made at {at(made)} was not given these tensors"
-            + (", but the ones that they replaced." if replaced else ", and trains layers before them."),
+            + (
+                ", but the ones that they replaced."
+                if replaced
+                else f", and trains layers {_where(left, trained, seen)} them."
+            ),
             fixes=[_give_all(optimizer)],
             unless="these layers are meant to stay as they are; `requires_grad_(False)` says so.",
         )
@@ -295,6 +331,11 @@ class ParametersNotInOptimizer(Rule):
             "put in after the optimizer was made": replace(
                 _network("++++"), strays=(Stray("head", tensors=2, values=90),)
             ),
+            "random layers in front": _drawn(_network("-+++"), 0.885),
+            "random weights of most layers, whose biases are trained": _drawn(
+                _network("+-+-", ((1, 8), (8, 90)) * 2), 2.0
+            ),
+            "a random network of its own in front": _drawn(_two_models(order=0), 2.0),
             "model rebuilt": _network("--", ((8, 8), (8, 2)), unreached=4),
             "model rebuilt, one tensor shared": replace(
                 _network("--", ((8, 8), (8, 2))),
@@ -309,6 +350,8 @@ class ParametersNotInOptimizer(Rule):
                 _network("++++"), strays=(Stray("teacher", "list", 0, 1, 8, 624),)
             ),
             "backbone kept as it is": _network("--++"),
+            "random features that suffice": _drawn(_network("-+++"), 0.845),
+            "layers in front that were trained elsewhere": _drawn(_network("-+++"), 2.0, as_drawn=False),
             "prompt in front of a large model": _network("+-", ((4, 1), (4, 100))),
             "adapters between large layers": _network("+-+-", ((8, 8), (8, 9), (8, 8), (8, 9))),
             "the smaller half of the values trained": _network("+-+-", ((1, 24), (1, 26), (1, 25), (1, 25))),
@@ -374,6 +417,13 @@ def _is_left_out(index: int, seen: History) -> bool:
         return True
     moves = seen.telemetry.parameter("update_rms")[:, index]
     return not bool(np.any(moves[np.isfinite(moves)] > 0))
+
+
+def _where(left: Sequence[Parameter], trained: Sequence[Parameter], seen: History) -> str:
+    left_at, trained_at = ([seen.layers[p.layer].order for p in those if p.layer >= 0] for those in (left, trained))
+    if max(left_at) < min(trained_at):
+        return "behind"
+    return "before" if min(left_at) >= max(trained_at) else "around"
 
 
 def _count(parameters: Sequence[Parameter]) -> int:
