@@ -198,6 +198,11 @@ class NoDropout(_Worded):
 
 
 @dataclass(frozen=True)
+class UsualMomentum(_Worded):
+    """Momentum is 0.9 at most in every parameter group (the first beta, in optimizers of Adam's kind)."""
+
+
+@dataclass(frozen=True)
 class NoMomentum(_Worded):
     """Momentum is 0 in every parameter group (the first beta, in optimizers of Adam's kind)."""
 
@@ -244,6 +249,7 @@ WORDS: dict[type[Treatment], str] = {
     ShuffleBatches: "samples shuffled",
     NoWeightDecay: "no weight decay",
     NoDropout: "no dropout",
+    UsualMomentum: "a momentum of 0.9",
     NoMomentum: "no momentum",
     Reinitialize: "weights drawn anew",
     TrainMode: "model in train mode",

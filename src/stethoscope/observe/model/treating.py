@@ -44,6 +44,7 @@ from stethoscope.core.treatment import (
     TrainAllParameters,
     TrainMode,
     Treatment,
+    UsualMomentum,
 )
 from stethoscope.observe.model.calls import (
     Call,
@@ -58,6 +59,7 @@ from stethoscope.observe.model.ingredients import Pass, Step, tensors_in
 from stethoscope.observe.model.recipe import DROPOUTS, CannotTry, Edit, Recipe, clones, view_in
 
 WITH_UNITS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+USUAL_MOMENTUM = 0.9
 SOFTMAXES = ("softmax", "log_softmax")
 OF_HEADS = ("softmax", "log_softmax", "sigmoid", "logsigmoid", "tanh", "relu")
 SATURATING = ("sigmoid", "tanh")
@@ -236,6 +238,9 @@ def _edit(treatment: Treatment) -> Edit:
                 _set(optimizer, "lr", lambda rate: rate * factor)
             case NoWeightDecay():
                 _set(optimizer, "weight_decay", lambda decay: 0.0)
+            case UsualMomentum():
+                _set(optimizer, "momentum", lambda momentum: min(momentum, USUAL_MOMENTUM))
+                _set(optimizer, "betas", lambda betas: (min(betas[0], USUAL_MOMENTUM), *betas[1:]))
             case NoMomentum():
                 _set(optimizer, "momentum", lambda momentum: 0.0)
                 _set(optimizer, "betas", lambda betas: (0.0, *betas[1:]))

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.core.treatment import NoMomentum
+from stethoscope.core.treatment import NoMomentum, UsualMomentum
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, Doubles, History, Optimizer
 from stethoscope.facts.weights import Numbers, middle, update_ratios, weights_by_depth
@@ -67,7 +67,7 @@ class MomentumTooHigh(Rule):
     Momentum Really Works", Distill 2017.
     """
 
-    treatments = (NoMomentum(),)
+    treatments = (UsualMomentum(), NoMomentum())
     explains = (
         "dying-relu",
         "exploding-gradients",
@@ -93,6 +93,12 @@ class MomentumTooHigh(Rule):
         why="4.8 and more where 0.98 to 0.999 went wrong; a memory that is given no time to fill up does no harm",
     )
 
+    learned = Limit(
+        0.9,
+        unit="share of the way from guessing to a loss of 0",
+        why="a run that came less far is suspected, and reported when a usual momentum does far better on a copy",
+    )
+
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge each optimizer with a long memory."""
         progress = progress_of(seen)
@@ -103,22 +109,31 @@ class MomentumTooHigh(Rule):
         if curve is None:
             return
         for index, optimizer in enumerate(seen.optimizers):
-            momentum = momentum_of(optimizer)
-            stands = _step(optimizer, momentum) >= FAR and _stands(curve, progress)
-            if progress.learns_well and not stands and not _was_lost(curve, progress):
+            momentum, paces = momentum_of(optimizer), _paces(seen, index)
+            if momentum < self.memory or not paces.size or not paces[0] > 0:
                 continue
-            paces = _paces(seen, index)
-            if momentum >= self.memory and paces.size and paces[0] > 0 and paces.max() >= self.growth * paces[0]:
-                yield self._report(seen, optimizer, momentum, paces, progress)
+            stands = _step(optimizer, momentum) >= FAR and _stands(curve, progress)
+            fails = not progress.learns_well or stands or _was_lost(curve, progress)
+            if fails and paces.max() >= self.growth * paces[0]:
+                yield self._report(seen, optimizer, momentum, paces, progress, Sureness.LIKELY)
+            elif not progress.gain >= self.learned:
+                yield self._report(seen, optimizer, momentum, paces, progress, Sureness.SUSPECTED)
 
     def _report(
-        self, seen: History, optimizer: Optimizer, momentum: float, paces: Numbers, progress: Progress
+        self,
+        seen: History,
+        optimizer: Optimizer,
+        momentum: float,
+        paces: Numbers,
+        progress: Progress,
+        sureness: Sureness,
     ) -> Finding:
         memory = round(1 / (1 - momentum)) if momentum < 1 else 0
         adds = f"adds up about {memory:,} gradients" if memory else "never lets go of a gradient"
         return self.finding(
             f"a momentum of {momentum:g} {adds}",
             severity=Severity.ERROR if progress.is_stuck else Severity.WARNING,
+            sureness=sureness,
             place=place_at(optimizer.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=[
                 Evidence(
@@ -149,6 +164,14 @@ class MomentumTooHigh(Rule):
             "stands half of the way down": _rolling([*falling(2.3, 1.4, 60), *flat(1.4, 70), *flat(1.41, 70)]),
             "learned, and lost a part of it": _rolling([*falling(2.3, 0.1, 120), *flat(0.9, 80)]),
             "0.995 in the betas of Adam": _rolling(flat(2.4), "0.995, 0.999", kind="Adam"),
+            "0.999, and stays where it came to": _rolling([*falling(2.3, 0.3, 120), *flat(0.5, 80)]),
+            "updates that stay as they are": _rolling(flat(2.4), growth=1.5),
+            "updates that grow a little less": _rolling(flat(2.4), growth=3.9),
+            "stands half of the way down, at a rate to match": _slow(
+                _rolling([*falling(2.3, 1.4, 60), *flat(1.4, 70), *flat(1.41, 70)], momentum=0.975)
+            ),
+            "less than half of the way down, and still falling": _rolling(2.3 - np.arange(200) * 0.005),
+            "nine tenths of the way, nearly": _rolling(falling(2.3, 0.215)),
             "no number in the end": _rolling([2.3] * 20 + [np.nan] * 180),
         }
     )
@@ -157,14 +180,7 @@ class MomentumTooHigh(Rule):
             "0.9": _rolling(flat(2.4), momentum=0.9),
             "just below the limit": _rolling(flat(2.4), momentum=0.969),
             "0.999, and learns well": _rolling(falling(2.3, 0.2)),
-            "0.999, and stays where it came to": _rolling([*falling(2.3, 0.3, 120), *flat(0.5, 80)]),
-            "updates that stay as they are": _rolling(flat(2.4), growth=1.5),
-            "updates that grow a little less": _rolling(flat(2.4), growth=3.9),
             "a climb that it came back from": _rolling([*falling(2.3, 0.1, 100), *flat(1.2, 40), *flat(0.1, 60)]),
-            "stands half of the way down, at a rate to match": _slow(
-                _rolling([*falling(2.3, 1.4, 60), *flat(1.4, 70), *flat(1.41, 70)], momentum=0.975)
-            ),
-            "less than half of the way down, and still falling": _rolling(2.3 - np.arange(200) * 0.005),
             "usual betas": _rolling(flat(2.4), "0.9, 0.999", kind="Adam"),
         }
     )

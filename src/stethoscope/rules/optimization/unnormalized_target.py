@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import StandardizeTargets
 from stethoscope.facts.progress import Progress, progress_of
@@ -90,6 +90,11 @@ class UnnormalizedTarget(Rule):
         unit="root mean square of the target",
         why="an output near 0 is off by some 0.01 from step to step at usual rates",
     )
+    left = Limit(
+        0.1,
+        unit="loss at the end / loss of guessing the mean",
+        why="a run that learned less is suspected, and reported when a scaled target is learned far better on a copy",
+    )
     apart = Limit(
         100,
         unit="widest / narrowest of the numbers to predict",
@@ -112,11 +117,13 @@ class UnnormalizedTarget(Rule):
         # Small outputs are easy to give; that the noise of the steps drowns them shows in a loss above guessing.
         is_drowned = 0 < size <= self.smallest and progress.known and progress.end > guessing
         if has_failed and (size >= self.size or is_drowned):
-            yield self._report(seen, loss, progress)
+            yield self._report(seen, loss, progress, Sureness.LIKELY)
+        elif size >= self.size and progress.end >= self.left * guessing:
+            yield self._report(seen, loss, progress, Sureness.SUSPECTED)
         elif _ratio(loss) >= self.apart:
             yield self._report_columns(seen, loss)
 
-    def _report(self, seen: History, loss: LossCall, progress: Progress) -> Finding:
+    def _report(self, seen: History, loss: LossCall, progress: Progress, sureness: Sureness) -> Finding:
         spread = float(np.sqrt(loss.target_variance))
         evidence = [
             Evidence("target, mean", f"{loss.target_mean:.3g}", "about 0"),
@@ -141,7 +148,8 @@ class UnnormalizedTarget(Rule):
         )
         return self.finding(
             f"the target is about {loss.target_mean:.3g} +- {spread:.2g}, far from a network's output",
-            severity=Severity.ERROR,
+            severity=Severity.ERROR if sureness is Sureness.LIKELY else Severity.WARNING,
+            sureness=sureness,
             place=place_at(loss.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=evidence,
             cause=(
@@ -199,13 +207,14 @@ class UnnormalizedTarget(Rule):
             "a target drowned by the steps": _regression(falling(1e-2, 5e-6), mean=0.0, variance=1e-8),
             "a small size next to the limit": _regression(flat(2e-4), mean=0.0, variance=0.0098**2),
             "one wide and one narrow": _regression(falling(1.0, 0.1), variance=1.0, mean=0.0, target_stds=(1.02, 0.01)),
+            "learns, and could do better": _regression(falling(29000.0, 600.0)),
             "an absolute error": _regression(flat(150.0), function="l1_loss", chance=np.nan),
         }
     )
     good = Examples(
         lambda: {
             "a scaled target": _regression(flat(1.0), mean=0.0, variance=1.0),
-            "learns all the same": _regression(falling(29000.0, 900.0)),
+            "learns all the same": _regression(falling(29000.0, 580.0)),
             "a size just below the limit": _regression(flat(98.0), mean=9.75, variance=1.0),
             "a size just above the small ones": _regression(flat(2e-4), mean=0.0, variance=0.0102**2),
             "small, and at its mean": _regression(flat(0.9e-4), mean=0.0, variance=1e-4),
