@@ -26,6 +26,7 @@ FOLLOWS = (
     "overfitting",
     "vanishing-gradients",
     "loss-not-decreasing",
+    "underfitting",
     "loss-oscillating",
     "no-gain-over-baseline",
     "saturated-activations",

@@ -61,6 +61,7 @@ class SaturatingActivationStack(Rule):
         "saturated-activations",
         "vanishing-gradients",
         "loss-not-decreasing",
+        "underfitting",
         "collapsed-predictions",
         "no-gain-over-baseline",
         "learning-rate-too-low",

@@ -78,6 +78,7 @@ class UnnormalizedInput(Rule):
         "numerical-instability",
         "vanishing-gradients",
         "loss-not-decreasing",
+        "underfitting",
         "loss-oscillating",
         "loss-spike",
         "too-few-epochs",

@@ -144,6 +144,7 @@ class UnshuffledData(Rule):
         "learning-rate-too-low",
         "overfitting",
         "loss-not-decreasing",
+        "underfitting",
         "loss-oscillating",
         "loss-spike",
         "no-gain-over-baseline",

@@ -40,6 +40,7 @@ class MissingOptimizerStep(Rule):
         "collapsed-predictions",
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "underfitting",
         "frozen-parameters",
         "no-gain-over-baseline",
         "missing-zero-grad",

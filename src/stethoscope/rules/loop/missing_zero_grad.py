@@ -45,6 +45,7 @@ class MissingZeroGrad(Rule):
         "loss-not-finite",
         "numerical-instability",
         "loss-not-decreasing",
+        "underfitting",
         "loss-oscillating",
         "loss-spike",
         "too-few-epochs",

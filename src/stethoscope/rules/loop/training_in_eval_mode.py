@@ -53,6 +53,7 @@ class TrainingInEvalMode(Rule):
         "overfitting",
         "vanishing-gradients",
         "loss-not-decreasing",
+        "underfitting",
         "loss-oscillating",
         "loss-spike",
         "too-few-epochs",

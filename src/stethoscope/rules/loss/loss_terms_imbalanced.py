@@ -76,7 +76,10 @@ class LossTermsImbalanced(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("loss-not-decreasing",)
+    explains = (
+        "loss-not-decreasing",
+        "underfitting",
+    )
     reads = ("losses",)
 
     share = Limit(

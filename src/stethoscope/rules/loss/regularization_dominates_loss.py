@@ -96,6 +96,7 @@ class RegularizationDominatesLoss(Rule):
         "learning-rate-too-high",
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "underfitting",
         "vanishing-gradients",
         "collapsed-predictions",
         "no-gain-over-baseline",

@@ -50,7 +50,13 @@ class BatchTooLarge(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("too-few-epochs", "loss-not-decreasing", "no-gain-over-baseline", "learning-rate-too-low")
+    explains = (
+        "too-few-epochs",
+        "loss-not-decreasing",
+        "underfitting",
+        "no-gain-over-baseline",
+        "learning-rate-too-low",
+    )
     reads = ("losses", "batches", "updates")
     treatments = (SmallerBatches(USUAL),)
 

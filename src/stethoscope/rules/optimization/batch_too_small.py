@@ -51,6 +51,7 @@ class BatchTooSmall(Rule):
     explains = (
         "learning-rate-too-high",
         "loss-not-decreasing",
+        "underfitting",
         "loss-oscillating",
         "loss-spike",
         "dying-relu",

@@ -73,6 +73,7 @@ class LearningRateTooHigh(Rule):
         "loss-not-finite",
         "numerical-instability",
         "loss-not-decreasing",
+        "underfitting",
         "loss-oscillating",
         "loss-spike",
         "too-few-epochs",

@@ -73,6 +73,7 @@ class MomentumTooHigh(Rule):
         "exploding-gradients",
         "learning-rate-too-high",
         "loss-not-decreasing",
+        "underfitting",
         "loss-not-finite",
         "loss-oscillating",
         "loss-spike",

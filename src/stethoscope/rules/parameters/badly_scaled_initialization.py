@@ -115,6 +115,7 @@ class BadlyScaledInitialization(Rule):
         "vanishing-gradients",
         "train-eval-mismatch",
         "loss-not-decreasing",
+        "underfitting",
         "collapsed-predictions",
         "no-gain-over-baseline",
         "loss-not-at-chance",

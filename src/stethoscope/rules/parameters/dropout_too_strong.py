@@ -92,6 +92,7 @@ class DropoutTooStrong(Rule):
         "learning-rate-too-high",
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "underfitting",
         "collapsed-predictions",
         "no-gain-over-baseline",
         "train-eval-mismatch",
