@@ -102,3 +102,18 @@ class Stream:
     """(batches,): the step at which each was used; at validation, the steps done by then."""
     fingerprints: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
     """(batches,): checksums as in `facts.training.Batches`."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """How one attention of a step spreads its weights, read off graphs of training losses now and then."""
+
+    number: int
+    """In the order of the calls, 0 nearest the input."""
+    keys: int
+    """Positions that it may look at."""
+    steps: Integers
+    """(readings,)"""
+    shares: NDArray[np.float64]
+    """(readings,): entropy of the last query's weights / that of even weights, median over samples and heads: 0 when
+    it looks at one position, 1 when at all alike."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from stethoscope.facts.birth import Birth as Birth
 from stethoscope.facts.code import Site
 from stethoscope.facts.fit import FitCall as FitCall
-from stethoscope.facts.flow import Backward, Dropped, Kept, Softmax, Stream
+from stethoscope.facts.flow import Attention, Backward, Dropped, Kept, Softmax, Stream
 from stethoscope.facts.loss import LossCall as LossCall
 from stethoscope.facts.metrics import Comparison as Comparison
 from stethoscope.facts.metrics import Measure as Measure
@@ -445,6 +445,7 @@ class History:
     worker_draws: tuple[WorkerDraws, ...] = ()
     """Sources of random numbers that stand alike in all workers of a loader."""
     kept: tuple[Kept, ...] = ()
+    attention: tuple[Attention, ...] = ()
     dropped: tuple[Dropped, ...] = ()
     """Dropout in the graphs of the first training losses, at most 32; that inside of an LSTM is left out."""
     softmaxes: tuple[Softmax, ...] = ()

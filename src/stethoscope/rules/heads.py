@@ -26,6 +26,7 @@ FOLLOWS = (
     "overfitting",
     "vanishing-gradients",
     "loss-not-decreasing",
+    "attention-collapse",
     "underfitting",
     "loss-oscillating",
     "no-gain-over-baseline",

@@ -123,6 +123,8 @@ class BackwardEar:
                 if not self._has_loss_function():
                     self._hand_written(loss, place, written)
                 self._read_graph(loss, place)
+                if not self.state.hooked_saves and self.state.attention.wants():
+                    self.state.attention.see(read(loss).nodes, self.state.steps)
         self.state.answer = None
         self.state.reach.start_over()
         for optimizer in self.state.optimizers:

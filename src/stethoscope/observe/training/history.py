@@ -48,6 +48,7 @@ def history_of(
         streams=state.streams.facts(),
         worker_draws=state.worker_draws,
         kept=state.kept.facts(),
+        attention=state.attention.facts(),
         dropped=tuple(dict.fromkeys(state.dropped)),
         softmaxes=tuple(dict.fromkeys(state.softmaxes)),
         inputs=tuple(entry.fact(state.book.models[entry.model].first_layer) for entry in state.batches.inputs.values()),

@@ -15,6 +15,7 @@ from stethoscope.facts.metrics import Measure
 from stethoscope.facts.training import Birth, FitCall, Floats, History
 from stethoscope.facts.workers import WorkerDraws
 from stethoscope.observe.model.capture import Capture
+from stethoscope.observe.training.attention import AttentionBook
 from stethoscope.observe.training.batches import BatchBook
 from stethoscope.observe.training.budget import Budget
 from stethoscope.observe.training.curves import GrowingCurve
@@ -104,6 +105,7 @@ class State:
         self.strays = StrayBook(self.book)
         self.softmaxes: list[Softmax] = []
         self.dropped: list[Dropped] = []
+        self.attention = AttentionBook()
         self.clip: tuple[Spot | None, str, float] | None = None
         self.schedules = ScheduleBook()
         self.looking = budget.wants(0)

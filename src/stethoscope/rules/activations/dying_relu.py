@@ -67,6 +67,7 @@ class DyingRelu(Rule):
     explains = (
         "collapsed-predictions",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "too-few-epochs",
         "frozen-parameters",

@@ -61,6 +61,7 @@ class SaturatingActivationStack(Rule):
         "saturated-activations",
         "vanishing-gradients",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "collapsed-predictions",
         "no-gain-over-baseline",

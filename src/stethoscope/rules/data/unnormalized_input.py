@@ -78,6 +78,7 @@ class UnnormalizedInput(Rule):
         "numerical-instability",
         "vanishing-gradients",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "loss-oscillating",
         "loss-spike",

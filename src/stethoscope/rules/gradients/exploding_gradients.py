@@ -46,6 +46,7 @@ class ExplodingGradients(Rule):
         "loss-not-finite",
         "numerical-instability",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "loss-oscillating",
         "loss-spike",

@@ -85,6 +85,7 @@ class NumericalInstability(Rule):
         "exploding-gradients",
         "loss-not-finite",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "loss-spike",
         "no-gain-over-baseline",

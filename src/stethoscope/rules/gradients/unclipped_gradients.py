@@ -75,6 +75,7 @@ class UnclippedGradients(Rule):
         "exploding-gradients",
         "learning-rate-too-high",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "loss-not-finite",
         "loss-oscillating",

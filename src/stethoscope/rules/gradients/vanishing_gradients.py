@@ -49,6 +49,7 @@ class VanishingGradients(Rule):
     explains = (
         "collapsed-predictions",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "too-few-epochs",
         "no-gain-over-baseline",

@@ -73,6 +73,7 @@ class LossDetached(Rule):
         "missing-backward",
         "vanishing-gradients",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "collapsed-predictions",
         "no-gain-over-baseline",

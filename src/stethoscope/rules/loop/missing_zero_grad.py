@@ -45,6 +45,7 @@ class MissingZeroGrad(Rule):
         "loss-not-finite",
         "numerical-instability",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "loss-oscillating",
         "loss-spike",

@@ -53,6 +53,7 @@ class TrainingInEvalMode(Rule):
         "overfitting",
         "vanishing-gradients",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "loss-oscillating",
         "loss-spike",

@@ -54,6 +54,7 @@ class SigmoidBeforeBceWithLogits(Rule):
         "learning-rate-too-low",
         "vanishing-gradients",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "too-few-epochs",
         "no-gain-over-baseline",

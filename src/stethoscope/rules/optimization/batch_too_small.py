@@ -51,6 +51,7 @@ class BatchTooSmall(Rule):
     explains = (
         "learning-rate-too-high",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "loss-oscillating",
         "loss-spike",

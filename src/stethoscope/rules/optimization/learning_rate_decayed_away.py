@@ -84,6 +84,7 @@ class LearningRateDecayedAway(Rule):
     explains = (
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "too-few-epochs",
         "frozen-parameters",

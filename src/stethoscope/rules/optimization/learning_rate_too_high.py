@@ -73,6 +73,7 @@ class LearningRateTooHigh(Rule):
         "loss-not-finite",
         "numerical-instability",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "loss-oscillating",
         "loss-spike",

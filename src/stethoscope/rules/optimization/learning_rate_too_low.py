@@ -57,6 +57,7 @@ class LearningRateTooLow(Rule):
     explains = (
         "collapsed-predictions",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "too-few-epochs",
         "no-gain-over-baseline",

@@ -115,6 +115,7 @@ class BadlyScaledInitialization(Rule):
         "vanishing-gradients",
         "train-eval-mismatch",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "collapsed-predictions",
         "no-gain-over-baseline",

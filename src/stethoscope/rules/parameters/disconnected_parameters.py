@@ -59,6 +59,7 @@ class DisconnectedParameters(Rule):
         "frozen-parameters",
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "collapsed-predictions",
         "no-gain-over-baseline",

@@ -92,6 +92,7 @@ class DropoutTooStrong(Rule):
         "learning-rate-too-high",
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "collapsed-predictions",
         "no-gain-over-baseline",

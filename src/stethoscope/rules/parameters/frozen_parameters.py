@@ -59,7 +59,13 @@ class FrozenParameters(Rule):
     kind = Kind.SYMPTOM
     severity = Severity.WARNING
     treatments = (TrainAllParameters(),)
-    explains = ("loss-not-decreasing", "underfitting", "collapsed-predictions", "no-gain-over-baseline")
+    explains = (
+        "loss-not-decreasing",
+        "attention-collapse",
+        "underfitting",
+        "collapsed-predictions",
+        "no-gain-over-baseline",
+    )
     reads = ("losses", "updates")
 
     fewest_looks = Limit(10, unit="looks", why="a warm-up may begin with a rate of 0 for a few steps")

@@ -66,6 +66,7 @@ class SymmetricInitialization(Rule):
         "badly-scaled-initialization",
         "frozen-parameters",
         "loss-not-decreasing",
+        "attention-collapse",
         "underfitting",
         "collapsed-predictions",
         "no-gain-over-baseline",
