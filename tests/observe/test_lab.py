@@ -32,6 +32,7 @@ from stethoscope.core.treatment import (
     RemoveOutputActivation,
     ReshapeTarget,
     ReviveUnits,
+    ScaleForReLU,
     ScaleLearningRate,
     ShuffleBatches,
     SmallerBatches,
@@ -254,6 +255,13 @@ def test_a_model_in_eval_mode_trains_in_train_mode(trained: Any) -> None:
     layers = [part for _ in range(6) for part in (nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())]
     model = nn.Sequential(*layers, nn.Linear(64, 10)).eval()
     assert trained(model, sgd(model, 0.05)).verdict(TrainMode()) == "cured"
+
+
+def test_a_deep_stack_at_a_default_scale_is_drawn_at_one_that_suits_it(trained: Any) -> None:
+    layers = [part for _ in range(10) for part in (nn.Linear(64, 64), nn.ReLU())]
+    model = nn.Sequential(*layers, nn.Linear(64, 10))
+    run = trained(model, sgd(model, 0.05))
+    assert (run.verdict(Reinitialize()), run.verdict(ScaleForReLU())) == ("no effect", "cured")
 
 
 def test_bad_weights_are_drawn_anew(trained: Any) -> None:

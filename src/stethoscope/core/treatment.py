@@ -213,6 +213,11 @@ class Reinitialize(_Worded):
 
 
 @dataclass(frozen=True)
+class ScaleForReLU(_Worded):
+    """Every linear and convolutional layer is given new weights at the scale that keeps a signal's size behind ReLU."""
+
+
+@dataclass(frozen=True)
 class TrainMode(_Worded):
     """The model is in train mode."""
 
@@ -252,6 +257,7 @@ WORDS: dict[type[Treatment], str] = {
     UsualMomentum: "a momentum of 0.9",
     NoMomentum: "no momentum",
     Reinitialize: "weights drawn anew",
+    ScaleForReLU: "weights drawn at the scale that suits ReLU",
     TrainMode: "model in train mode",
     EvalMode: "model in eval mode",
     PermuteLabels: "labels permuted",

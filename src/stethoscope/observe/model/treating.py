@@ -33,6 +33,7 @@ from stethoscope.core.treatment import (
     RemoveOutputActivation,
     ReshapeTarget,
     ReviveUnits,
+    ScaleForReLU,
     ScaleLearningRate,
     ShuffleBatches,
     SmallerBatches,
@@ -101,6 +102,8 @@ def treated(recipe: Recipe, treatment: Treatment, model: nn.Module) -> Recipe:
         case Rectify(draws):
             edits = (*recipe.edits, _draw_for_rectifiers) if draws else recipe.edits
             return replace(recipe, rewrite=_rectifying(recipe, model), edits=edits)
+        case ScaleForReLU():
+            return replace(recipe, edits=(*recipe.edits, _draw_for_rectifiers))
         case ReviveUnits():
             return replace(recipe, edits=(*recipe.edits, _reviving(recipe, model)))
         case HoldLearningRate():

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.core.treatment import Reinitialize
+from stethoscope.core.treatment import Reinitialize, ScaleForReLU
 from stethoscope.facts.modes import losses_of
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.signal import Chain, chain_of
@@ -104,7 +104,7 @@ class BadlyScaledInitialization(Rule):
     2015.
     """
 
-    treatments = (Reinitialize(),)
+    treatments = (Reinitialize(), ScaleForReLU())
     explains = (
         "dying-relu",
         "exploding-gradients",
