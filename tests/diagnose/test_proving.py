@@ -161,3 +161,14 @@ def test_a_suspicion_that_is_confirmed_stands_beside_a_cause_that_nothing_proved
     lab = MadeUpLab({(ShuffleBatches(),): 0.4})
     found = proven([finding("a", sureness=Sureness.SUSPECTED), finding("u")], lab, explains={"a": ("u",)})
     assert found["a"].sureness is Sureness.CERTAIN
+
+
+def test_a_note_whose_cure_does_far_better_is_a_warning() -> None:
+    lab = MadeUpLab({(ShuffleBatches(),): 0.4})
+    found = proven([finding("a", severity=Severity.NOTE)], lab)["a"]
+    assert (found.severity, found.sureness) == (Severity.WARNING, Sureness.CERTAIN)
+
+
+def test_a_note_whose_cure_does_nothing_stays_as_it_is() -> None:
+    found = proven([finding("a", severity=Severity.NOTE)], MadeUpLab({}))["a"]
+    assert (found.severity, found.sureness, found.proof) == (Severity.NOTE, Sureness.LIKELY, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from stethoscope.core.finding import Finding, Kind, Proof, Severity, Sureness
@@ -27,8 +27,8 @@ def prove(
 ) -> tuple[Finding, ...]:
     """The findings, with what experiments showed of them.
 
-    Those that lead are tried first, in their order. Suspicions are tried where no cause is beyond doubt, and
-    dropped unless they are confirmed. What follows from a leader is tried only when its own cure did
+    Those that lead are tried first, in their order. Suspicions and notes are tried where no cause is beyond
+    doubt: the first that is confirmed is said; other suspicions are dropped. What follows from a leader is tried only when its own cure did
     nothing: then another cause may be the true one. Where no single cure does anything, all are tried together,
     since two faults can hide each other.
 
@@ -56,7 +56,12 @@ def prove(
     said = [judged(finding, *proofs[finding.rule]) if finding.rule in proofs else finding for finding in findings]
     if any(_is_settled(each) for each in said):
         return tuple(said)
-    return (*said, *_confirmed(rank(suspected, history), proofs, treatments, lab))
+    notes = [each for each in said if each.kind is Kind.CAUSE and each.severity is Severity.NOTE and not each.proof]
+    confirmed = _confirmed([*rank(suspected, history), *rank(notes, history)], proofs, treatments, lab)
+    if confirmed is None:
+        return tuple(said)
+    others = (each for each in said if (each.rule, each.title) != (confirmed.rule, confirmed.title))
+    return (*others, confirmed)
 
 
 def _is_settled(finding: Finding) -> bool:
@@ -72,18 +77,19 @@ def without_suspicions(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def _confirmed(
-    suspected: Sequence[Finding],
+    findings: Sequence[Finding],
     proofs: Mapping[str, tuple[Proof, Treatment]],
     treatments: Mapping[str, Sequence[Treatment]],
     lab: Lab,
-) -> Iterator[Finding]:
-    """The first suspicion that an experiment confirms."""
-    for finding in suspected[: MOST_FINDINGS - len(proofs)]:
-        if finding.rule not in proofs and treatments.get(finding.rule):
-            proof, treatment = _best_within(treatments[finding.rule], lab, longer=False)
-            if proof.verdict == CURED:
-                yield judged(finding, proof, treatment)
-                return
+) -> Finding | None:
+    """The first suspicion or note that an experiment confirms: a note whose cure does far better is a warning."""
+    tried = [each for each in findings if each.rule not in proofs and treatments.get(each.rule)]
+    for finding in tried[: MOST_FINDINGS - len(proofs)]:
+        proof, treatment = _best_within(treatments[finding.rule], lab, longer=False)
+        if proof.verdict == CURED:
+            severity = Severity.WARNING if finding.severity is Severity.NOTE else finding.severity
+            return replace(judged(finding, proof, treatment), severity=severity, rank=0)
+    return None
 
 
 def best(treatments: Sequence[Treatment], lab: Lab) -> tuple[Proof, Treatment]:
