@@ -27,10 +27,10 @@ def prove(
 ) -> tuple[Finding, ...]:
     """The findings, with what experiments showed of them.
 
-    Those that lead are tried first, in their order. Suspicions and notes are tried where no cause is beyond
-    doubt: the first that is confirmed is said; other suspicions are dropped. What follows from a leader is tried only when its own cure did
+    Those that lead are tried first, in their order. What follows from a leader is tried only when its own cure did
     nothing: then another cause may be the true one. Where no single cure does anything, all are tried together,
-    since two faults can hide each other.
+    since two faults can hide each other. Suspicions and notes are tried where no cause is beyond doubt: the first that
+    is confirmed is said, and other suspicions are dropped.
 
     Args:
         findings: what the rules said, not folded yet.
