@@ -119,6 +119,8 @@ def test_ctrl_c_ends_it_as_in_python_and_the_report_is_printed(pair: Pair) -> No
         with subprocess.Popen(
             command, cwd=pair.place("interrupted"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env=environment(program.parent), text=True,
+            # What a shell starts in the background ignores Ctrl-C, and so do its children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:  # fmt: skip
             assert process.stdout is not None
             process.stdout.readline()
