@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from stethoscope.observe.training.library_metrics import LibraryEar
+from stethoscope.observe.training.metric_libraries import LibraryEar
 from stethoscope.observe.training.metrics import MetricEar
 from stethoscope.observe.training.replacing import Replacement
 
