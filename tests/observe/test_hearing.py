@@ -308,3 +308,18 @@ def test_the_class_that_is_left_out_is_no_part_of_the_chance_level(listening: An
     counts = np.array(history.losses[0].class_counts[:2]) / sum(history.losses[0].class_counts[:2])
 
     assert history.losses[0].chance == pytest.approx(-(counts * np.log(counts)).sum())
+
+
+def test_samples_are_told_from_tokens_where_logits_are_flattened_for_the_loss(listening: Any) -> None:
+    model = nn.Sequential(nn.Embedding(20, 8), nn.Linear(8, 20))
+    tokens = torch.randint(20, (6, 32))
+    with listening() as session:
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            F.cross_entropy(model(tokens).flatten(0, 1), tokens.flatten()).backward()
+            optimizer.step()
+        batches = session.history().batches
+
+    assert set(batches.sizes.tolist()) == {6 * 32}
+    assert set(batches.samples.tolist()) == {6}

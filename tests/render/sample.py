@@ -182,7 +182,7 @@ def _history(net, steps, rate, looks, losses, norms, validation, layer_rows, par
         ),
         sampling=Sampling(
             looks=len(looks), burst_looks=20, steps=steps, look_seconds=0.0021, step_seconds=0.0064,
-            guard_seconds=4e-6, estimated_cost=0.0083,
+            guard_seconds=4e-6, estimated_cost=0.0083, opening_seconds=0.042,
         ),
     )  # fmt: skip
 

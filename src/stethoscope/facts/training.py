@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from stethoscope.facts.birth import Birth as Birth
 from stethoscope.facts.code import Site
+from stethoscope.facts.feed import Batches as Batches
+from stethoscope.facts.feed import Inputs as Inputs
 from stethoscope.facts.fit import FitCall as FitCall
 from stethoscope.facts.flow import Attention, Backward, Dropped, Kept, Softmax, Stream
 from stethoscope.facts.loss import LossCall as LossCall
@@ -315,51 +317,6 @@ class ValidationPass:
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """What was fed to a model while it trained (first tensor argument), over the looks."""
-
-    model: int = 0
-    shape: tuple[int, ...] = ()
-    dtype: str = ""
-    looks: int = 0
-    rows: int = 0
-    """Rows that the feature statistics come from."""
-    mean: float = float("nan")
-    std: float = float("nan")
-    smallest: float = float("nan")
-    largest: float = float("nan")
-    nonfinite_share: float = 0.0
-    feature_means: Doubles = field(default_factory=_no_values)
-    """(features,), of the last axis when the input has two axes, of the channel axis when it has more."""
-    feature_stds: Doubles = field(default_factory=_no_values)
-    first_layer: str = ""
-    """Class name of the first layer called on it."""
-    standardized: int = 0
-    """Of the looks, those at a batch with mean 0 and spread 1 by itself, to three digits: in each of its features (two
-    axes), or as a whole."""
-    site: Site | None = None
-    """The user's line of the forward call; only for inputs of passes without gradients."""
-
-
-@dataclass(frozen=True)
-class Batches:
-    """The batches of the training stream that were looked at, in order."""
-
-    steps: Integers = field(default_factory=_no_steps)
-    sizes: Integers = field(default_factory=_no_steps)
-    fingerprints: Integers = field(default_factory=_no_steps)
-    """A checksum of sampled input values: equal inputs have equal ones."""
-    class_counts: Integers = field(default_factory=lambda: np.zeros((0, 0), np.int64))
-    """(batches, classes): labels in each batch; (0, 0) when targets are no class indices."""
-    label_changes: Integers = field(default_factory=_no_steps)
-    """Number of neighbours within the batch whose labels differ."""
-    target_means: Doubles = field(default_factory=_no_values)
-    """For targets that are no classes."""
-    target_variances: Doubles = field(default_factory=_no_values)
-    """Within each batch."""
-
-
-@dataclass(frozen=True)
 class Units:
     """Activity of a rectified layer's units over windows of looks; whole rows were looked at, not samples."""
 
@@ -395,6 +352,8 @@ class Sampling:
     """Estimated time of the guard in an ordinary step."""
     estimated_cost: float = 0.0
     """Own estimate of all listening after the opening burst, as a share of the time without it."""
+    opening_seconds: float = 0.0
+    """Time of what the budget does not cover: looks of the opening and at anomalies, first verdicts."""
     blind: tuple[str, ...] = ()
     """What could not be heard and why, a sentence each."""
 

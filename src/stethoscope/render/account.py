@@ -63,12 +63,11 @@ def cost(sampling: Sampling) -> str:
     if not sampling.looks:
         return ""
     times = f"a step {milliseconds(sampling.step_seconds)}, a look {milliseconds(sampling.look_seconds)} more"
+    opening = f"the opening looks and the first verdicts took {number(float(f'{sampling.opening_seconds:.2g}'))} s"
     if not sampling.every and sampling.looks <= sampling.burst_looks:
-        return f"no estimate: all looks were at the start or round anomalies ({times})"
-    return (
-        f"{percent(sampling.estimated_cost)} of the training time after the opening looks, "
-        f"by its own estimate ({times})"
-    )
+        return f"{opening}, and there were no others ({times})"
+    share = percent(sampling.estimated_cost)
+    return f"{share} of the training time, by its own estimate ({times}); {opening}"
 
 
 def percent(share: float) -> str:

@@ -159,6 +159,7 @@ class BatchLook:
     label_changes: int
     target_mean: float
     target_variance: float
+    samples: int
 
 
 class BatchBook:
@@ -169,6 +170,7 @@ class BatchBook:
         self._looks: list[BatchLook] = []
         self._step_of: dict[int, int] = {}
         self._fingerprint = 0
+        self._rows = 0
         self.checksum = 0
 
     def see_input(self, step: int, model: int, tensor: Tensor) -> None:
@@ -178,6 +180,7 @@ class BatchBook:
         self.inputs.setdefault(model, InputEntry(model)).see(tensor)
         if step not in self._step_of.values():
             self._fingerprint = fingerprint(tensor)
+            self._rows = int(tensor.shape[0]) if tensor.dim() > 1 else 0
             if step < STEPS_IN_CHECKSUM:
                 self.checksum = zlib.crc32(self._fingerprint.to_bytes(4, "little"), self.checksum)
         self._step_of[model] = step
@@ -202,7 +205,8 @@ class BatchBook:
             values = sampled(target, 1024).astype(np.float64)
             mean, variance = float(values.mean()), float(values.var())
         size = int(target.shape[0]) if target.dim() else 1
-        self._looks.append(BatchLook(step, size, self._fingerprint, counts, changes, mean, variance))
+        samples = self._rows if 0 < self._rows < size and size % self._rows == 0 else size
+        self._looks.append(BatchLook(step, size, self._fingerprint, counts, changes, mean, variance, samples))
         if len(self._looks) > MOST_BATCHES:
             del self._looks[MOST_BATCHES // 2 :: 2]
 
@@ -219,4 +223,5 @@ class BatchBook:
             np.array([look.label_changes for look in looks], np.int64),
             np.array([look.target_mean for look in looks]),
             np.array([look.target_variance for look in looks]),
+            np.array([look.samples for look in looks], np.int64),
         )

@@ -59,6 +59,8 @@ class Budget:
         self._own: deque[float] = deque(maxlen=101 if every else PRICED_LOOKS)
         self.guard_seconds = GUARD_CALLS * COLD_CALL * price_of_a_call()
         """Estimated time of the guard in an ordinary step."""
+        self.opening_seconds = 0.0
+        """Time outside the budget: looks of the opening and at anomalies, first verdicts."""
         self._spent = 0.0
         self._steps_after_opening = 0
 
@@ -93,9 +95,12 @@ class Budget:
         self._ordinary.extend(seconds[-self._ordinary.maxlen :] if self._ordinary.maxlen else seconds)
         self._steps_after_opening += len(seconds)
 
-    def spent(self, seconds: float) -> None:
+    def spent(self, seconds: float, *, opening: bool = False) -> None:
         """Time that went into something else than a look, such as handing facts to the store."""
-        self._spent += seconds
+        if opening:
+            self.opening_seconds += seconds
+        else:
+            self._spent += seconds
 
     def looked_step(self, step: int, seconds: float, own_seconds: float) -> None:
         """A step that was looked at took this long, our own code's part of it included."""
@@ -110,13 +115,17 @@ class Budget:
         elif self._anomaly_looks_left:
             self._anomaly_looks_left -= 1
             self._anomaly_looks += 1
-            self.burst_looks += 1
+            self._count_burst()
         elif step < DENSE_START or (step < LAST_OPENING_STEP and opening_gap < gap):
             gap = opening_gap
-            self.burst_looks += 1
+            self._count_burst()
         else:
             self._charge_look()
         self._next = step + gap
+
+    def _count_burst(self) -> None:
+        self.burst_looks += 1
+        self.opening_seconds += self.look_seconds
 
     def _charge_look(self) -> None:
         self._spent += self.look_seconds

@@ -141,5 +141,6 @@ def _sampling(state: State) -> Sampling:
         step_seconds=budget.step_seconds,
         guard_seconds=budget.guard_seconds,
         estimated_cost=budget.estimated_cost,
+        opening_seconds=budget.opening_seconds,
         blind=blind,
     )

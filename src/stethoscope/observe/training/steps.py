@@ -306,7 +306,8 @@ class StepEar:
             self.state.wake_at = min(self.state.wake_at, self._max_steps)
         if self.verdicts is not None:
             if self.state.steps >= self.verdicts.due_at:
-                self.state.budget.spent(self.verdicts.give(self.state.steps))
+                opening = self.verdicts.is_opening(self.state.steps)
+                self.state.budget.spent(self.verdicts.give(self.state.steps), opening=opening)
             self.state.wake_at = min(self.state.wake_at, self.verdicts.due_at)
         if now > self._snapshot_due:
             self._snapshot_due = now + SNAPSHOT_SECONDS

@@ -25,10 +25,15 @@ class Verdicts:
         self._given = _clock()
         self._price = 0.0
 
+    @staticmethod
+    def is_opening(step: int) -> bool:
+        """Whether a verdict at this step is given whatever it costs."""
+        return step <= LAST_OPENING_STEP
+
     def give(self, step: int) -> float:
         """Give one after this many steps, if the time allows it; says how many seconds that took."""
         began = _clock()
-        if step > LAST_OPENING_STEP and (began - self._given) * SHARE < self._price:
+        if not self.is_opening(step) and (began - self._given) * SHARE < self._price:
             self.due_at = int(1.1 * step) + 1
             return 0.0
         self._give()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SmallerBatches
 from stethoscope.facts.progress import Progress, progress_of
@@ -28,7 +28,8 @@ def _run(loss: ArrayLike, rows: int = 1437, updates: ArrayLike = 0.002) -> Histo
     """A classifier whose batches have so many rows."""
     seen = run(loss, updates=updates)
     looks = np.arange(min(12, seen.steps))
-    return replace(seen, batches=Batches(looks, np.full(looks.size, rows), looks + 1))
+    sizes = np.full(looks.size, rows)
+    return replace(seen, batches=Batches(looks, sizes, looks + 1, samples=sizes))
 
 
 class BatchTooLarge(Rule):
@@ -74,7 +75,7 @@ class BatchTooLarge(Rule):
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the size of the batches by the steps that they leave."""
         progress, curve = progress_of(seen), seen.curve("loss")
-        sizes = seen.batches.sizes
+        sizes = seen.batches.samples
         if curve is None or not progress.known or not sizes.size:
             yield self.cannot_tell("the run was too short, or its batches or its loss were not seen")
             return
@@ -94,6 +95,7 @@ class BatchTooLarge(Rule):
         steps = seen.steps
         return self.finding(
             f"batches of {rows:,} rows leave {steps:,} steps, too few to learn",
+            sureness=Sureness.SUSPECTED,
             place=place_at(seen.optimizers[0].site if seen.optimizers else None, steps=(0, max(steps - 1, 0))),
             evidence=[
                 Evidence("rows in a batch", f"{rows:,}", f"{USUAL} to 128", "median of the batches looked at"),

@@ -24,7 +24,11 @@ TIMES = 8
 def _run(loss: ArrayLike, rows: int = 1) -> History:
     """A classifier whose batches have so many rows."""
     looks = np.arange(12)
-    return replace(run(loss, updates=0.02), batches=Batches(looks, np.full(looks.size, rows), looks + 1))
+    sizes = np.full(looks.size, rows)
+    return replace(
+        run(loss, updates=0.02),
+        batches=Batches(looks, sizes, looks + 1, samples=sizes),
+    )
 
 
 class BatchTooSmall(Rule):
@@ -75,7 +79,7 @@ class BatchTooSmall(Rule):
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the size of the batches by the swing of the loss."""
-        progress, curve, sizes = progress_of(seen), seen.curve("loss"), seen.batches.sizes
+        progress, curve, sizes = progress_of(seen), seen.curve("loss"), seen.batches.samples
         if curve is None or not progress.known or seen.steps < self.fewest_steps or not sizes.size:
             yield self.cannot_tell(
                 f"the run was shorter than {self.fewest_steps:g} steps, or its batches or its loss were not seen"
