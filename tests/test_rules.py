@@ -41,7 +41,7 @@ def verdict(rule: type[Rule], facts: History, **overrides: float) -> list[str]:
     """What the rule says, without its words: how bad and how sure, or that it cannot tell."""
     return sorted(
         "cannot tell" if isinstance(said, CannotTell) else f"{said.severity.value}, {said.sureness.value}"
-        for said in rule(overrides).in_training(facts)
+        for said in rule(overrides).judge(facts)
     )
 
 
@@ -53,7 +53,7 @@ def verdict(rule: type[Rule], facts: History, **overrides: float) -> list[str]:
 def finding(request: pytest.FixtureRequest) -> Finding:
     """The first finding about each bad example."""
     rule, facts = request.param
-    return next(said for said in rule().in_training(facts) if isinstance(said, Finding))
+    return next(said for said in rule().judge(facts) if isinstance(said, Finding))
 
 
 def texts(finding: Finding) -> Iterator[str]:
@@ -86,14 +86,15 @@ def test_a_rule_has_examples_of_both_kinds_and_no_two_are_equal(rule: type[Rule]
 
 @each_rule
 def test_a_rule_reads_known_parts_and_explains_known_rules(rule: type[Rule]) -> None:
-    assert rule.reads
+    assert rule.eyes()
+    assert bool(rule.reads) == ("in_training" in rule.eyes())
     assert set(rule.reads) <= set(PARTS)
     assert set(rule.explains) <= {other.name for other in RULES} - {rule.name}
 
 
 @each_rule
 def test_a_rule_is_silent_when_nothing_was_heard(rule: type[Rule]) -> None:
-    assert not [said for said in rule().in_training(History()) if isinstance(said, Finding)]
+    assert not [said for said in rule().judge(History()) if isinstance(said, Finding)]
 
 
 @each_rule
@@ -109,7 +110,7 @@ def test_a_bug_program_is_python_before_and_after_its_repair(rule: type[Rule]) -
 
 @pytest.mark.parametrize(("rule", "should_speak", "facts"), EXAMPLES)
 def test_bad_examples_speak_and_good_ones_are_silent(rule: type[Rule], should_speak: bool, facts: History) -> None:
-    said = list(rule().in_training(facts))
+    said = list(rule().judge(facts))
     assert any(isinstance(each, Finding) for each in said) == should_speak, said
 
 
@@ -117,7 +118,7 @@ def test_bad_examples_speak_and_good_ones_are_silent(rule: type[Rule], should_sp
 def test_the_same_history_gives_the_same_words(rule: type[Rule], should_speak: bool, facts: History) -> None:
     before = pickle.dumps(facts)
     # As text, since a NaN in a plot is not equal to itself.
-    assert repr(list(rule().in_training(facts))) == repr(list(rule().in_training(facts)))
+    assert repr(list(rule().judge(facts))) == repr(list(rule().judge(facts)))
     assert pickle.dumps(facts) == before, "the rule changed its facts"
 
 

@@ -23,6 +23,7 @@ from stethoscope.observe.environment import describe_environment
 
 if TYPE_CHECKING:
     from stethoscope.core.finding import Diagnosis, Finding
+    from stethoscope.experiments import Checks
     from stethoscope.facts.training import History
     from stethoscope.recording import Recording
     from stethoscope.store.comparing import Comparison
@@ -56,6 +57,7 @@ def run(
     json: Path | None = None,
     html: Path | None = None,
     max_steps: int = 0,
+    checks: Checks | None = None,
     quiet: bool = False,
 ) -> Ran:
     """Run an unmodified script in this process, listen to what trains in it, and say what is wrong.
@@ -71,6 +73,7 @@ def run(
         json: also write the findings there as JSON; `-` is standard output.
         html: also write the report there.
         max_steps: end the run after this many optimizer steps when above 0.
+        checks: experiments to make on the untrained model; the quickest ones when None.
         quiet: print nothing.
 
     Raises:
@@ -97,7 +100,8 @@ def run(
             arguments=arguments,
             suppressions=allowed_in_script(_text_of(script.file), script.file),
             max_steps=max_steps,
-            live=not quiet,
+            checks=checks,
+            live=not quiet and checks is None,
         )
         recording.open_store()
         recordings.append(recording)
@@ -114,6 +118,7 @@ def run(
         return Ran(outcome.exit_code, outcome.interrupted, (), None, record, None)
     try:
         recording = recordings[0] if recordings else begin()
+        recording.explain(outcome.error)
         diagnosis, history = recording.finish(exit_code=outcome.exit_code, ended_by=outcome.ended_by)
         write_also(diagnosis, recording.record, history, json, html)
         if not quiet and recording.launch.rank == 0:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stethoscope.core.treatment import Lab
+from stethoscope.facts.model import Preflight
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History
 from stethoscope.store.folder import RING
@@ -20,6 +23,68 @@ if TYPE_CHECKING:
 PROOF_S = 20.0
 PROOF_SHARE = 0.1
 """Experiments may take this long, or this share of the training time where that is longer."""
+
+
+QUICK_S = 3.0
+QUICK_SHARE = 0.05
+"""The experiments that every run has may take this long, or this share of the training time where that is less."""
+ROOM = 1 << 30
+"""Bytes of batches, and of a model, that are copied where nothing else is to be done than to check them."""
+
+
+@dataclass(frozen=True)
+class Checks:
+    """Which experiments are made before training."""
+
+    profile: str = "default"
+    """`quick`, `default`, or `thorough`."""
+    seconds: float = 5.0
+    """Time after the first step within which further ones are taken, for their batches."""
+    progress: Callable[[str], None] | None = None
+    """Told what is being tried."""
+    given: Callable[[], Any] | None = None
+    """Makes the subject where the steps that were taken cannot be taken again."""
+
+    @staticmethod
+    def room() -> dict[str, int]:
+        """What may be copied."""
+        return {"most_bytes": ROOM, "most_model_bytes": ROOM}
+
+
+def preflight_for(recording: Recording, history: History, checks: Checks | None, ended_by: str) -> Preflight:
+    """What experiments show of the model as it was before its first step: few at the end of any run, all in a check."""
+    if recording.crash is not None:
+        return Preflight(crash=recording.crash)
+    if recording.session is None or not recording.captures or recording.session.state.capture is None:
+        return Preflight()
+    if ended_by == "KeyboardInterrupt":
+        return Preflight()
+    from stethoscope.observe.preflight.battery import examine, not_possible
+    from stethoscope.observe.preflight.subject import subject_of
+
+    profile = checks.profile if checks is not None else "quick"
+    trained = time.perf_counter() - recording.began
+    try:
+        subject = subject_of(recording.session.state, chance=progress_of(history).chance, rates=_first_rates(history))
+        if isinstance(subject, str) and checks is not None and checks.given is not None:
+            subject = checks.given()
+        if isinstance(subject, str):
+            return not_possible(profile, subject)
+        return examine(
+            subject,
+            profile,
+            samples=_samples(recording),
+            seconds=0.0 if checks is not None else min(QUICK_S, QUICK_SHARE * trained),
+            progress=checks.progress if checks is not None else None,
+        )
+    except Exception as error:  # a failing experiment must not cost the report
+        return not_possible(profile, f"it failed ({type(error).__name__}: {str(error)[:100]})")
+
+
+def _samples(recording: Recording) -> int:
+    """Of the first loader, which most likely is that of training; 0 when there was none."""
+    loaders = recording.loaders
+    return int(loaders[0].get("samples") or 0) if loaders else 0
 
 
 def lab_for(recording: Recording, history: History) -> Lab | None:

@@ -19,7 +19,8 @@ from stethoscope.diagnose.live import Live, in_a_line
 from stethoscope.diagnose.run import diagnose
 from stethoscope.diagnose.select import needed_parts, read_limits, select
 from stethoscope.diagnose.suppress import Suppressions, allowed_in_settings
-from stethoscope.experiments import keep_ring, lab_for
+from stethoscope.experiments import Checks, keep_ring, lab_for, preflight_for
+from stethoscope.facts.model import Crash
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History, RankSummary
 from stethoscope.observe.arguments import ArgumentTap
@@ -69,6 +70,7 @@ class Recording:
         only: models to listen to; all that are called when None.
         arguments: what the script was asked to do, where that is listened to already.
         max_steps: ends the run after this many steps when above 0.
+        checks: which experiments are made on the untrained model, and how long it may train for them; None for few.
         live: say on standard error, while training goes on, what is already sure.
     """
 
@@ -82,6 +84,7 @@ class Recording:
         arguments: ArgumentTap | None = None,
         suppressions: Suppressions | None = None,
         max_steps: int = 0,
+        checks: Checks | None = None,
         live: bool = True,
     ) -> None:
         self.settings = settings
@@ -97,9 +100,12 @@ class Recording:
         )
         self.writer: RunWriter | None = None
         self.took = 0.0
+        self.crash: Crash | None = None
+        """What the model or its loss failed on."""
         self._store = store
         self._only = None if only is None else list(only)
         self._max_steps = max_steps
+        self._checks = checks
         self._live = Live() if live and self.launch.rank == 0 else None
         self._arguments = arguments or ArgumentTap()
         self._taps: Any = None
@@ -116,9 +122,19 @@ class Recording:
         return self.settings.proof and self.launch.world_size == 1 and any(rule.treatments for rule in self.rules)
 
     @property
+    def captures(self) -> bool:
+        """Whether steps are copied for experiments."""
+        return self.proves or (self._checks is not None and self.launch.world_size == 1)
+
+    @property
     def path(self) -> Path | None:
         """The run's folder; None when there is none."""
         return self.writer.path if self.writer is not None else None
+
+    @property
+    def loaders(self) -> list[dict[str, Any]]:
+        """The data loaders that were iterated, in order."""
+        return list(self._loaders.loaders) if self._loaders is not None else []
 
     @property
     def is_mine(self) -> bool:
@@ -137,19 +153,22 @@ class Recording:
     def listen_to_torch(self) -> None:
         """Put the taps on. Called when torch has been imported; a fault of ours is told once and training goes on."""
         try:
+            from stethoscope.observe.model.capture import Capture
             from stethoscope.observe.training.session import Session
             from stethoscope.observe.training.taps import Taps
             from stethoscope.observe.training.tracking import LoaderTap
 
+            checks = self._checks
             session = self.session = Session(
                 budget=self.settings.budget,
                 every=self.settings.every,
                 parts=needed_parts(self.rules),
                 only=self._only,
                 max_steps=self._max_steps,
+                max_seconds=checks.seconds if checks is not None else 0.0,
                 sink=self.writer,
                 verdict=self._announce if self._live is not None else None,
-                capture=self.proves,
+                capture=Capture(**(checks.room() if checks is not None else {})) if self.captures else None,
             )
             self._taps, self._loaders = Taps(session), LoaderTap()
             all_rules()  # found now, so that no verdict has to wait for them
@@ -193,7 +212,7 @@ class Recording:
     def judge(self, history: History, lab: Lab | None = None) -> Diagnosis:
         """What the rules say, and what the lab can prove of it; nothing, and why, when nothing trained."""
         trained = history.loop.backward_calls or any(optimizer.steps for optimizer in history.optimizers)
-        if not trained and not any(loss.raised for loss in history.losses):
+        if not trained and not history.preflight.made and not any(loss.raised for loss in history.losses):
             return Diagnosis((), (), (), notices=(self._why_nothing_was_heard(history),))
         found = diagnose(history, rules=self.rules, overrides=self.limits, suppressions=self.suppressions, lab=lab)
         notices = list(found.notices)
@@ -218,6 +237,13 @@ class Recording:
             "what runs in processes that the script starts is not heard"
         )
 
+    def explain(self, error: BaseException | None) -> None:
+        """The run was ended by this: where a model or its loss raised it, that is a finding."""
+        if error is not None and self.session is not None:
+            from stethoscope.observe.preflight.crash import crash_of
+
+            self.crash = crash_of(error)
+
     def finish(self, *, exit_code: int | None = 0, ended_by: str = "") -> tuple[Diagnosis, History]:
         """Stop, judge, and write everything that the run folder still lacks. The second call gives the same."""
         if self._finished is not None:
@@ -225,6 +251,7 @@ class Recording:
         began = time.perf_counter()
         self.stop()
         history = self.history(finished=not ended_by, ended_by=ended_by)
+        history = replace(history, preflight=preflight_for(self, history, self._checks, ended_by))
         self.record = self._final_record(history, exit_code, ended_by)
         if self.writer is not None:
             if self.session is not None:

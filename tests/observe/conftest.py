@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from stethoscope.observe.model.capture import Capture
 from stethoscope.observe.training.session import Session
 from stethoscope.observe.training.taps import Taps
 
@@ -16,9 +17,9 @@ Listening = Callable[..., Any]
 
 
 @contextmanager
-def listened(**options: Any) -> Iterator[Session]:
-    """A session that hears everything inside the block."""
-    session = Session(**options)
+def listened(*, capture: bool = False, **options: Any) -> Iterator[Session]:
+    """A session that hears everything inside the block, and captures steps if asked to."""
+    session = Session(capture=Capture() if capture else None, **options)
     taps = Taps(session)
     taps.put_on()
     try:

@@ -10,7 +10,7 @@ import click
 
 from stethoscope.core.errors import StethoscopeError
 
-VERBS = ("run", "runs", "compare", "diagnose", "prove", "report", "rules", "explain")
+VERBS = ("run", "check", "runs", "compare", "diagnose", "prove", "report", "rules", "explain")
 
 
 class _Verbs(click.Group):
@@ -35,6 +35,7 @@ def cli(debug: bool) -> None:
 
     \b
         stethoscope run train.py --epochs 3      your script, unmodified
+        stethoscope check train.py               its model, before it trains
         stethoscope explain missing-zero-grad    what a rule means
     """
 

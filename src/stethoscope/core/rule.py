@@ -21,6 +21,10 @@ HEADINGS = ("What it sees", "Why it hurts", "How to fix it", "When it is not a f
 """The headings of a rule's page, in this order."""
 
 
+EYES = ("in_training", "before_training")
+"""What a rule can look at: a run so far, and experiments before it."""
+
+
 class Limit:
     """A threshold with its unit and its reason; overridable as `rule-name.limit_name` in the configuration.
 
@@ -135,6 +139,22 @@ class Rule:
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the history of a run so far. Pure: same history, same findings."""
         raise NotImplementedError
+
+    def before_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge what experiments on copies of the untrained model have shown, in `seen.preflight`. Pure as well."""
+        raise NotImplementedError
+
+    @classmethod
+    def eyes(cls) -> tuple[str, ...]:
+        """Names of the eyes that it has."""
+        return tuple(eye for eye in EYES if getattr(cls, eye) is not getattr(Rule, eye))
+
+    def judge(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """What it says with each of its eyes; with that for experiments only where some were made."""
+        if "in_training" in self.eyes():
+            yield from self.in_training(seen)
+        if "before_training" in self.eyes() and seen.preflight.made:
+            yield from self.before_training(seen)
 
     def finding(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,8 @@ def diagnose(
     unsure: list[CannotTell] = []
     broken: list[CannotTell] = []
     for rule in chosen:
+        if rule.eyes() == ("before_training",) and not history.preflight.made:
+            continue  # it has nothing to look at, and is no check that was left out
         try:
             findings, doubts = _ask(rule(limits.get(rule.name)), history)
         except Exception as error:  # a rule of ours must not take the others with it
@@ -91,12 +94,27 @@ def _ask(rule: Rule, history: History) -> tuple[list[Finding], list[CannotTell]]
     if missing:
         return [], [rule.cannot_tell(f"the run was recorded without its {' and '.join(missing)}")]
     with np.errstate(all="ignore"):
-        said = list(rule.in_training(history))
-    findings = [each for each in said if isinstance(each, Finding)]
+        said = list(rule.judge(history))
+    findings = _merged([each for each in said if isinstance(each, Finding)])
     if history.framework == "keras":
         findings = [in_keras_words(each, history) for each in findings]
     # A rule that found something in one place has judged, whatever it could not see elsewhere.
     return findings, [] if findings else [each for each in said if isinstance(each, CannotTell)]
+
+
+def _merged(findings: list[Finding]) -> list[Finding]:
+    """Findings of one rule, where those that say the same of one place are one: what several eyes see adds up."""
+    by_words: dict[tuple[str, str, str | None], Finding] = {}
+    for finding in findings:
+        words = finding.title, finding.place.source, finding.place.module
+        first = by_words.get(words)
+        if first is None:
+            by_words[words] = finding
+            continue
+        known = {evidence.what for evidence in first.evidence}
+        new = tuple(evidence for evidence in finding.evidence if evidence.what not in known)
+        by_words[words] = replace(first, evidence=(*first.evidence, *new))
+    return list(by_words.values())
 
 
 def _describe(error: Exception) -> str:

@@ -22,6 +22,7 @@ from stethoscope.facts.flow import Attention, Backward, Dropped, Kept, Softmax, 
 from stethoscope.facts.loss import LossCall as LossCall
 from stethoscope.facts.metrics import Comparison as Comparison
 from stethoscope.facts.metrics import Measure as Measure
+from stethoscope.facts.model import Preflight as Preflight
 from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.ranks import RankSummary as RankSummary
 from stethoscope.facts.samples import HeldOut, Samples, Tokens
@@ -436,6 +437,8 @@ class History:
     """`keras` when Keras's own loop and optimizers train, on its torch backend."""
     fits: tuple[FitCall, ...] = ()
     """Calls of Keras's `fit`, the first 50."""
+    preflight: Preflight = field(default_factory=Preflight)
+    """What experiments on copies of the untrained model have shown."""
 
     def curve(self, kind: str, phase: str = "training") -> Curve | None:
         """The first curve of a kind (`loss`, `accuracy`, `norm`, ...) and phase, or None.

@@ -29,6 +29,8 @@ class Outcome:
     """Name of the exception that ended it; empty when it ran to its end or called `sys.exit`."""
     interrupted: bool = False
     """Whether it was Ctrl-C: the caller raises `KeyboardInterrupt` again, so that the process dies of it."""
+    error: BaseException | None = None
+    """The exception that it did not catch."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def run(script: Script) -> Outcome:
         return Outcome(130, "KeyboardInterrupt", interrupted=True)
     except BaseException as error:
         _show(error)
-        return Outcome(1, type(error).__name__)
+        return Outcome(1, type(error).__name__, error=error)
     return Outcome(0)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from stethoscope.core.finding import Diagnosis, Finding, Proof
-from stethoscope.core.text import Line, Piece, Role, clean, plain, read, wrapped
+from stethoscope.core.text import Line, Piece, Role, clean, plain, read, width_of, wrapped
 from stethoscope.facts.training import History
 from stethoscope.render.account import cost, listening, reasons, summary
 from stethoscope.render.document import LABELS, MARGIN, WIDTH, layout, message_of, one_line, proof_words
@@ -37,6 +37,7 @@ FEW_CHECKED = 8
 FEW_NAMES = 4
 FEW_REASONS = 6
 """More rules or reasons than these are counted above the findings; the report has all of them."""
+EXPERIMENT_LABELS = 24
 TOP_LABELS = 14
 """Characters that a label above the findings takes."""
 
@@ -56,6 +57,8 @@ def print_diagnosis(
     """
     width = _width(stream)
     lines: list[Line] = [(), _rule(width), *_top(diagnosis, history, width), ()]
+    if tried := list(_tried(history, width)):
+        lines += [*tried, ()]
     for finding in reversed(diagnosis.findings):
         lines += [*layout(message_of(finding), width), ()]
     lines += wrapped(summary(diagnosis), width)
@@ -102,6 +105,16 @@ def _top(diagnosis: Diagnosis, history: History, width: int) -> Iterator[Line]:
         yield from _entry("silenced", one_line(finding), width)
     for sentence in (*history.sampling.blind, *diagnosis.notices):
         yield from _entry("heard less", sentence, width)
+
+
+def _tried(history: History, width: int) -> Iterator[Line]:
+    """The experiments before training, a line each: as it should be, not so, or not possible."""
+    for one in history.preflight.experiments:
+        mark, role = ("-", Role.QUIET) if one.why_not else ("✓", Role.HEALTHY) if one.good else ("✗", Role.ERROR)
+        label: Line = (Piece(" " * MARGIN), Piece(f"{mark} ", role), Piece(one.title.ljust(EXPERIMENT_LABELS), Role.LABEL))
+        for row in wrapped(read(one.said or f"not possible: {one.why_not}"), width - width_of(label)):
+            yield (*label, *row)
+            label = (Piece(" " * width_of(label)),)
 
 
 def _few(names: Sequence[str], most: int, what: str) -> str:

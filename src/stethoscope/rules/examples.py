@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from stethoscope.facts.code import Site
+from stethoscope.facts.model import Experiment, Preflight
 from stethoscope.facts.training import (
     LAYER_STATISTICS,
     PARAMETER_STATISTICS,
@@ -123,6 +125,11 @@ def _statistics(weights: int, **columns: ArrayLike) -> Floats:
     for name, numbers in given.items():
         table[:, :, PARAMETER_STATISTICS.index(name)] = numbers
     return table
+
+
+def tried(**fields: Any) -> History:
+    """A history in which only experiments before training have shown something: fields of a `Preflight`."""
+    return History(preflight=Preflight(experiments=(Experiment("some", "some", "shown"),), **fields))
 
 
 def with_curve(history: History, curve: Curve) -> History:

@@ -69,10 +69,17 @@ def _careful(method: Callable[..., None]) -> Callable[..., None]:
 
 
 class Capture:
-    """The steps captured so far. The ears of a session tell it what they hear at steps that are attended to."""
+    """The steps captured so far. The ears of a session tell it what they hear at steps that are attended to.
 
-    def __init__(self) -> None:
+    Args:
+        most_bytes: of all batches together.
+        most_model_bytes: of the parameters and buffers of a model that is copied.
+    """
+
+    def __init__(self, *, most_bytes: int = MOST_BYTES, most_model_bytes: int = MOST_MODEL_BYTES) -> None:
         self.is_on = True
+        self._most_bytes = most_bytes
+        self._most_model_bytes = most_model_bytes
         self.steps: list[Step] = []
         self.reasons: Counter[str] = Counter()
         """Why steps could not be captured."""
@@ -135,7 +142,7 @@ class Capture:
             self._closure_calls += 1
             self.copy_originals(entry, self._closure_of, optimizers, number)
         size = sum(t.numel() * t.element_size() for _, t in tensors_in((args, kwargs)))
-        if size > MOST_BYTES // 2:  # of fewer than two nothing can be learned
+        if size > self._most_bytes // 2:  # of fewer than two nothing can be learned
             raise CannotCapture(f"a batch takes {size >> 20} MB, more than is copied")
         self._output = None
         self._is_inside = True
@@ -283,7 +290,7 @@ class Capture:
         return (
             count > MOST_STEPS
             or (count > ENOUGH_STEPS and rows > ENOUGH_ROWS)
-            or (count > 1 and sum(each.size for each in self.steps) > MOST_BYTES)
+            or (count > 1 and sum(each.size for each in self.steps) > self._most_bytes)
         )
 
     def step_without_optimizer(self) -> None:
@@ -305,7 +312,7 @@ class Capture:
         if module is None or torch_optimizer is None:
             raise CannotCapture("the model or its optimizer is gone")
         size = sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()))
-        if size > MOST_MODEL_BYTES:
+        if size > self._most_model_bytes:
             raise CannotCapture(f"the model takes {size >> 20} MB, more than is copied")
         device = next(module.parameters()).device
         if device.type == "cuda" and torch.cuda.mem_get_info(device)[0] < 8 * size:

@@ -18,6 +18,8 @@ OWN_LOSS = "the model's own loss"
 """In the place of a loss function's name, where the model returns its loss."""
 KERAS_LOSS = "a loss of Keras's"
 """In the same place where it is an object of Keras's, which stands among the options."""
+GIVEN_LOSS = "the loss given"
+"""In the same place where it is any function of output and target, which stands among the options."""
 ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda t: torch.softmax(t, 1 if t.dim() > 1 else 0),
     "log_softmax": lambda t: torch.log_softmax(t, 1 if t.dim() > 1 else 0),
@@ -208,6 +210,9 @@ def _gives(view: View, tensor: Tensor, wanted: Tensor) -> bool:
 
 def loss_of(function: str, first: Tensor, second: Any, options: Mapping[str, Any]) -> Tensor:
     """The value of a loss function of torch's, or of a loss of Keras's."""
+    if function == GIVEN_LOSS:
+        given: Tensor = options["loss"](first, second)
+        return given if given.dim() == 0 else given.mean()
     if function == KERAS_LOSS:
         value: Tensor = options["loss"](second, first)
         return value

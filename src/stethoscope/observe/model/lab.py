@@ -320,7 +320,7 @@ def _bench(state: State, chance: float, rates: Sequence[float], seconds: float) 
     return Bench(state.capture, recipe, chance, seconds)
 
 
-def recipe_of(state: State, rates: Sequence[float]) -> Recipe | str:
+def recipe_of(state: State, rates: Sequence[float], fewest: int = FEWEST_CAPTURED) -> Recipe | str:
     """What the loop of a run that has ended does, from its captured steps; or why that cannot be repeated."""
     capture = state.capture
     if capture is None:
@@ -331,7 +331,7 @@ def recipe_of(state: State, rates: Sequence[float]) -> Recipe | str:
         return "it is trained in mixed precision"
     if capture.step is not None and capture.optimizer is not None and not capture.optimizer.steps:
         capture.step_without_optimizer()
-    if why := _why_none(capture):
+    if why := _why_none(capture, fewest):
         return why
     entry, steps = capture.optimizer, tuple(capture.steps)
     assert capture.original is not None
@@ -357,10 +357,10 @@ def recipe_of(state: State, rates: Sequence[float]) -> Recipe | str:
     )
 
 
-def _why_none(capture: Capture) -> str:
+def _why_none(capture: Capture, fewest: int) -> str:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return "the model is trained by several processes"
     attempted = len(capture.steps) + sum(capture.reasons.values())
-    if capture.original is None or len(capture.steps) < max(FEWEST_CAPTURED, attempted / 3):
+    if capture.original is None or len(capture.steps) < max(fewest, attempted / 3):
         return capture.reasons.most_common(1)[0][0] if capture.reasons else "too few steps were seen"
     return ""

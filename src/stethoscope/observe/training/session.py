@@ -32,9 +32,10 @@ class Session:
         parts: what to gather (`facts.training.PARTS`).
         only: listen to these models and no others; None for all that are called.
         max_steps: end the script, as `sys.exit(0)` would, after this many steps when above 0.
+        max_seconds: end it likewise at the first step that ends later than this after the first one, when above 0.
         sink: where to send what is heard, about once a second; None keeps it in memory.
         verdict: called with the history so far, without its end, now and then; None for silence until the end.
-        capture: copy a few steps, for experiments when the run has ended.
+        capture: copies a few steps, for experiments when the run has ended; None for no experiments.
     """
 
     def __init__(
@@ -45,19 +46,20 @@ class Session:
         parts: Iterable[str] = PARTS,
         only: Iterable[nn.Module] | None = None,
         max_steps: int = 0,
+        max_seconds: float = 0.0,
         sink: Sink | None = None,
         verdict: Callable[[History], None] | None = None,
-        capture: bool = False,
+        capture: Capture | None = None,
     ) -> None:
         self.state = State(Budget(budget, every), parts)
         self.state.sink = sink
-        self.state.capture = Capture() if capture else None
+        self.state.capture = capture
         self.forwards = ForwardEar(self.state, only)
         self.losses = LossEar(self.state)
         self.backwards = BackwardEar(self.state)
         self._verdict = verdict
         self.state.on_waking = self.forwards.wake
-        self.steps = StepEar(self.state, self.forwards, self.losses, self.send, max_steps)
+        self.steps = StepEar(self.state, self.forwards, self.losses, self.send, max_steps, max_seconds)
         if verdict is not None:
             self.steps.verdicts = Verdicts(self.state.guard("verdicts")(self._give_verdict))
 

@@ -38,16 +38,25 @@ class StepEar:
         losses: told when a step is complete.
         send: called about once a second, between steps.
         max_steps: ends the script, as `sys.exit(0)` would, after this many steps when above 0.
+        max_seconds: ends it likewise at the first step that ends later than this after the first one, when above 0.
     """
 
     def __init__(
-        self, state: State, forwards: ForwardEar, losses: LossEar, send: Callable[[], None], max_steps: int
+        self,
+        state: State,
+        forwards: ForwardEar,
+        losses: LossEar,
+        send: Callable[[], None],
+        max_steps: int,
+        max_seconds: float = 0.0,
     ) -> None:
         self.state = state
         self._forwards = forwards
         self._losses = losses
         self._send = send
         self._max_steps = max_steps
+        self._max_seconds = max_seconds
+        self._first_ended = 0.0
         self.verdicts: Verdicts | None = None
         self._in_closure = False
         self._main: OptimizerEntry | None = None
@@ -316,6 +325,10 @@ class StepEar:
             self.state.budget.spent(_clock() - began)
         if self._max_steps and self.state.steps >= self._max_steps:
             raise SystemExit(0)
+        if self._max_seconds:
+            self._first_ended = self._first_ended or now
+            if now - self._first_ended > self._max_seconds:
+                raise SystemExit(0)
 
     def _close_awake_step(self, step: int, now: float) -> None:
         began = _clock()

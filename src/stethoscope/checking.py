@@ -1,0 +1,220 @@
+"""Checks a model before it trains: a script's, or one that is handed over. Wires the rooms up, decides nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from stethoscope.core.errors import MissingPiece, UsageError
+from stethoscope.core.settings import Settings, read_settings
+from stethoscope.facts.run import RunRecord
+
+if TYPE_CHECKING:
+    from stethoscope.api import Ran
+    from stethoscope.core.finding import Diagnosis, Finding
+    from stethoscope.facts.model import Experiment
+    from stethoscope.facts.training import History
+
+STEPS = 16
+"""Steps that are taken for their batches, at most."""
+SECONDS = {"quick": 1.0, "default": 5.0, "thorough": 30.0}
+"""Time after the first step within which they are taken."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found."""
+
+    diagnosis: Diagnosis
+    history: History
+    record: RunRecord
+    took: float
+    """Seconds."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Most important first."""
+        return self.diagnosis.findings
+
+    @property
+    def experiments(self) -> tuple[Experiment, ...]:
+        """What was tried, and what each showed."""
+        return self.history.preflight.experiments
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error and no warning."""
+        return not any(finding.severity.gravity > 1 for finding in self.findings)
+
+    def show(self, stream: TextIO) -> None:
+        """Print what was found, with colours on a terminal."""
+        from stethoscope.render.terminal import print_diagnosis
+
+        print_diagnosis(self.diagnosis, self.history, stream=stream, took=self.took)
+
+    def __str__(self) -> str:
+        text = io.StringIO()
+        self.show(text)
+        return text.getvalue()
+
+    def html(self) -> str:
+        """The report as one HTML page."""
+        from stethoscope.render.html import to_html
+
+        return to_html(self.diagnosis, self.record, self.history)
+
+    def json(self) -> dict[str, Any]:
+        """The findings in the form of `--json`."""
+        from stethoscope.render.json import to_json
+
+        return to_json(self.diagnosis, self.record, self.history)
+
+    def _repr_html_(self) -> str:
+        import html
+
+        style = "width:100%;height:720px;border:0"
+        return f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{html.escape(self.html())}"></iframe>'
+
+
+def check(
+    model: Any,
+    loss: Any,
+    data: Any,
+    optimizer: Any = None,
+    *,
+    profile: str = "default",
+    settings: Settings | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Checked:
+    """Experiment on copies of an untrained model, and say what will keep it from learning.
+
+    The model, its optimizer and all random states stay as they are; of the data at most 16 batches are drawn.
+
+    Args:
+        model: a `torch.nn.Module`.
+        loss: called as `loss(output, target)`, or as `loss(model, batch)` where its first parameter is called `model`;
+            None where the model returns its loss.
+        data: a batch, or anything that gives batches when it is iterated: `(input, target)`, `(input, input, ...,
+            target)`, or a mapping of keyword arguments with the target under `labels` or `target`.
+        optimizer: of that model; Adam with a rate of 0.001 when None.
+        profile: `quick` (under 10 s for a small network), `default`, or `thorough`.
+        settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
+        progress: told what is being tried.
+
+    Raises:
+        UsageError: something is not of the kind that it should be.
+        MissingPiece: torch is not installed.
+    """
+    if profile not in SECONDS:
+        raise UsageError(f"there is no profile {profile!r}: choose {', '.join(SECONDS)}")
+    try:
+        from stethoscope.observe.preflight.given import given
+    except ImportError as error:
+        raise MissingPiece("checking needs PyTorch; install it with `pip install torch`") from error
+    from stethoscope.experiments import Checks
+    from stethoscope.observe.model.apart import apart
+    from stethoscope.recording import Recording
+
+    taken = given(model, loss, data, optimizer)
+    settings = settings or read_settings(Path.cwd())
+    subject = taken.subject()
+    checks = Checks(profile, SECONDS[profile], progress, lambda: subject)
+    record = RunRecord(command=tuple(sys.argv), directory=os.getcwd())
+    recording = Recording(settings, record, store=None, only=[taken.model], checks=checks, live=False)
+    ended_by = ""
+    if progress is not None:
+        progress("train a copy for a few steps")
+    with apart():
+        recording.listen_to_torch()
+        try:
+            taken.rehearse()
+        except Exception as error:  # the model is the user's: what it raises is what there is to say
+            ended_by = type(error).__name__
+            recording.explain(error)
+        finally:
+            recording.stop()
+    diagnosis, history = recording.finish(exit_code=None, ended_by=ended_by or "check")
+    return Checked(diagnosis, history, recording.record, recording.took)
+
+
+def check_script(
+    target: str,
+    args: Sequence[str],
+    *,
+    module: bool,
+    settings: Settings,
+    profile: str,
+    json: Path | None = None,
+    html: Path | None = None,
+    quiet: bool = False,
+) -> Ran:
+    """Run a script for its first steps, and experiment on copies of what it trains.
+
+    Raises: UsageError when there is no such script.
+    """
+    from stethoscope.api import run
+    from stethoscope.experiments import Checks
+
+    with told(quiet) as progress:
+        checks = Checks(profile, SECONDS[profile], progress)
+        return run(
+            target, args, module=module, settings=settings, json=json, html=html, max_steps=STEPS, checks=checks,
+            quiet=quiet,
+        )  # fmt: skip
+
+
+def check_function(name: str, *, settings: Settings, profile: str, quiet: bool = False) -> Checked:
+    """Check what a function returns: `(model, loss, data)` or `(model, loss, data, optimizer)`.
+
+    Args:
+        name: `package.module:function`.
+        settings: limits and allowed rules.
+        profile: `quick`, `default`, or `thorough`.
+        quiet: show no progress.
+
+    Raises: UsageError when there is no such function, or it returns something else.
+    """
+    where, _, function = name.partition(":")
+    sys.path.insert(0, os.getcwd())
+    try:
+        module = importlib.import_module(where)
+    except ImportError as error:
+        raise UsageError(f"cannot import {where!r}: {error}") from error
+    make = getattr(module, function, None)
+    if not callable(make):
+        raise UsageError(f"{where} has no function {function!r}")
+    made = make()
+    if not isinstance(made, tuple | list) or not 3 <= len(made) <= 4:
+        raise UsageError(f"{name} should return (model, loss, data) or (model, loss, data, optimizer)")
+    with told(quiet) as progress:
+        return check(*made, profile=profile, settings=settings, progress=progress)
+
+
+@contextlib.contextmanager
+def told(quiet: bool) -> Iterator[Callable[[str], None] | None]:
+    """Shows on a terminal what is being tried."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+
+    status = Console(stderr=True).status("checking")
+    shown: list[bool] = []
+
+    def progress(title: str) -> None:
+        if not shown:
+            shown.append(True)
+            status.start()
+        status.update(f"checking: {title}" if title else "judging")
+
+    try:
+        yield progress
+    finally:
+        status.stop()

@@ -1,0 +1,1 @@
+"""Experiments on copies before training: what a careful engineer tries in the first ten minutes."""

@@ -1,0 +1,208 @@
+"""The battery: which experiments are made, in which order, and what each of them says in a line."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from stethoscope.core.text import amount, number
+from stethoscope.facts.model import Experiment, Preflight
+from stethoscope.observe.model.apart import apart
+from stethoscope.observe.model.recipe import CannotTry
+from stethoscope.observe.preflight.gradients import test_functions, test_model
+from stethoscope.observe.preflight.inputs import input_use
+from stethoscope.observe.preflight.memorising import memorise
+from stethoscope.observe.preflight.mixing import mixing_of
+from stethoscope.observe.preflight.structure import structure_of
+from stethoscope.observe.preflight.subject import CannotMake, Subject
+from stethoscope.observe.preflight.training import cost_of, effect_of_a_step, range_test, repeats
+
+SECONDS = {"quick": 8.0, "default": 60.0, "thorough": 600.0}
+"""Time for all experiments of a profile together."""
+AGREES = 1e-4
+"""Relative error of a gradient in double precision that is none (`torch.autograd.gradcheck` asks for 1e-3)."""
+
+_clock = time.perf_counter
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """An experiment that can be made."""
+
+    name: str
+    """Field of the `Preflight` that it fills in."""
+    title: str
+    make: Callable[[Subject, float], Any]
+    """Given the subject and the moment at which time is up."""
+    says: Callable[[Any], tuple[str, bool]]
+    """A line about the result, and whether that is as it should be."""
+    from_profile: str = "quick"
+    many: bool = False
+    """Whether results of several such experiments are gathered in one field."""
+
+
+def battery(profile: str) -> list[Trial]:
+    """The experiments of a profile, in order."""
+    order = list(SECONDS)
+    return [trial for trial in _TRIALS if order.index(trial.from_profile) <= order.index(profile)]
+
+
+def examine(
+    subject: Subject, profile: str, *, samples: int = 0, seconds: float = 0.0, progress: Progress | None = None
+) -> Preflight:
+    """Make the experiments of a profile on copies of a subject. Random states are put back; nothing is raised.
+
+    Args:
+        subject: the model, its optimizer, and a few batches.
+        profile: `quick`, `default`, or `thorough`.
+        samples: of the training data; 0 when not known.
+        seconds: for all experiments together; those of the profile when 0.
+        progress: told the title of each experiment before it begins.
+    """
+    until = _clock() + (seconds or SECONDS[profile])
+    fields: dict[str, Any] = {}
+    done: list[Experiment] = []
+    for trial in battery(profile):
+        if progress is not None:
+            progress(trial.title)
+        began = _clock()
+        experiment = Experiment(trial.name, trial.title)
+        if began > until:
+            done.append(replace(experiment, why_not="the time for experiments was over"))
+            continue
+        try:
+            with apart():
+                result = cost_of(subject, samples) if trial.name == "cost" else trial.make(subject, until)
+        except (CannotMake, CannotTry) as reason:
+            done.append(replace(experiment, why_not=str(reason), seconds=_clock() - began))
+            continue
+        except Exception as error:  # a model may do anything; the other experiments go on
+            why = f"it failed ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
+            done.append(replace(experiment, why_not=why, seconds=_clock() - began))
+            continue
+        said, good = trial.says(result)
+        done.append(replace(experiment, said=said, good=good, seconds=_clock() - began))
+        if trial.many:
+            fields[trial.name] = (*fields.get(trial.name, ()), *(result if isinstance(result, list) else [result]))
+        else:
+            fields[trial.name] = result
+    return Preflight(experiments=tuple(done), **fields)
+
+
+def not_possible(profile: str, why: str) -> Preflight:
+    """The experiments of a profile, none of which could be made."""
+    return Preflight(experiments=tuple(Experiment(t.name, t.title, why_not=why) for t in battery(profile)))
+
+
+def _say_structure(one: Any) -> tuple[str, bool]:
+    modules = sum(part.order >= 0 for part in one.parts)
+    frozen = one.parameters - one.trainable
+    odd = len(one.links) + len(one.dropped_norms) + len(one.hidden) + len(one.repeated)
+    words = f"{amount(modules, 'module')}, {amount(one.parameters, 'parameter')}"
+    words += f", {frozen:,} of them frozen" if frozen else ", all trainable"
+    return words, not odd
+
+
+def _say_memory(one: Any) -> tuple[str, bool]:
+    right = f", {one.right:.0%} right" if one.right == one.right else ""
+    by = "" if one.by == "the script's optimizer" else f" with {one.by}"
+    if one.learned:
+        return f"loss {number(one.start)} to {number(one.end)} in {amount(one.steps, 'step')}{by}{right}", True
+    return f"loss {number(one.start)}, still {number(one.end)} after {amount(one.steps, 'step')}{right}", False
+
+
+def _say_functions(tests: Any) -> tuple[str, bool]:
+    if not tests:
+        return "no function has a backward pass of its own", True
+    off = [test for test in tests if not test.design and test.error > AGREES]
+    if off:
+        return f"`{off[0].what}` is off by {number(off[0].error)}", False
+    return f"{amount(len(tests), 'function')} with a backward pass of their own agree", True
+
+
+def _say_gradient(test: Any) -> tuple[str, bool]:
+    if not test.tested:
+        return "no smooth direction was found", True
+    good = not test.error > AGREES
+    return f"{'equals' if good else 'differs from'} central differences to {test.error:.1g}", good
+
+
+def _say_mixing(one: Any) -> tuple[str, bool]:
+    if not one.mixed:
+        return f"each of {one.samples} outputs depends on its own sample only", True
+    where = f", first in `{one.module}`" if one.module else ""
+    return f"{one.mixed} of {one.pairs} pairs of samples depend on each other{where}", one.one_way
+
+
+def _say_input(one: Any) -> tuple[str, bool]:
+    if not one.depends:
+        return "the output is the same whatever the input", False
+    words = "the output moves with the input"
+    if one.unused:
+        words += f", but not with {len(one.unused)} of {one.features} columns"
+    if one.unchanged == one.unchanged and one.blanked == one.blanked:
+        words += f"; {one.steps} steps bring the loss to {number(one.unchanged)}, blind ones to {number(one.blanked)}"
+    return words, True
+
+
+def _say_effect(one: Any) -> tuple[str, bool]:
+    moved = "every parameter moves" if not one.unmoved else f"{amount(len(one.unmoved), 'parameter')} did not move"
+    size = f" by {one.ratio:.1g} of its size" if one.ratio == one.ratio and not one.unmoved else ""
+    fell = f"; the same batch's loss {number(one.before)} to {number(one.after)}"
+    return moved + size + fell, not one.unmoved and one.after <= one.before
+
+
+def _say_range(one: Any) -> tuple[str, bool]:
+    words = f"present rate {one.present:g}"
+    if one.suggested == one.suggested:
+        words += f"; the loss falls fastest at {one.suggested:.1g}"
+    if one.diverges == one.diverges:
+        words += f" and rises from {one.diverges:.1g}"
+    return words, not one.present >= one.diverges
+
+
+def _say_repeats(one: Any) -> tuple[str, bool]:
+    if one.same:
+        return "two steps from one seed are the same, bit for bit", True
+    return f"from one seed the {one.what} differ by {one.difference:.1g}", False
+
+
+def _say_cost(one: Any) -> tuple[str, bool]:
+    words = f"{_seconds(one.step_seconds)} a step of {amount(one.batch, 'sample')}"
+    if one.epoch_seconds == one.epoch_seconds:
+        words += f", {_seconds(one.epoch_seconds)} an epoch"
+    words += f"; {number(float(f'{one.graph_bytes / 1e6:.2g}'))} MB kept for the backward pass"
+    if math.isfinite(one.noise_scale):
+        words += f"; noise is as large as the gradient at {amount(max(1, round(one.noise_scale)), 'sample')}"
+    return words, True
+
+
+def _seconds(seconds: float) -> str:
+    if seconds >= 1:
+        return f"{number(float(f'{seconds:.2g}'))} s"
+    return f"{number(float(f'{1e3 * seconds:.2g}'))} ms"
+
+
+def _memory_of(count: int, profile: str) -> Trial:
+    title = f"memorise {amount(count, 'sample')}"
+    return Trial("memory", title, lambda s, until: memorise(s, count, until), _say_memory, profile, many=True)
+
+
+_TRIALS = (
+    Trial("structure", "read the structure", lambda s, _: structure_of(s), _say_structure),
+    Trial("effect", "take one step", lambda s, _: effect_of_a_step(s), _say_effect),
+    Trial("repeats", "repeat it", lambda s, _: repeats(s), _say_repeats),
+    Trial("gradients", "check own functions", lambda s, _: test_functions(s), _say_functions, many=True),
+    Trial("mixing", "keep samples apart", lambda s, _: mixing_of(s), _say_mixing),
+    _memory_of(1, "quick"),
+    Trial("gradients", "check the gradient", lambda s, _: test_model(s), _say_gradient, many=True),
+    _memory_of(2, "default"),
+    _memory_of(16, "default"),
+    Trial("input_use", "blank the input", input_use, _say_input, "default"),
+    Trial("range_test", "vary the learning rate", range_test, _say_range, "default"),
+    Trial("cost", "time and noise", lambda s, _: cost_of(s), _say_cost, "default"),
+)

@@ -1,0 +1,296 @@
+"""Gradients against central differences in double precision: of the whole model, and of functions with a backward pass
+of their own.
+
+A direction along which halving the step changes the slope is a kink (the corner of a ReLU, a maximum that changes
+hands) and says nothing; another one is drawn. Functions whose two slopes differ on purpose are known by what they do:
+a straight-through estimator is flat wherever it is measured, and a function that gives back what it is given exists
+for its gradient alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stethoscope.facts.model import GradientTest
+from stethoscope.observe.model.apart import seed
+from stethoscope.observe.model.ingredients import Pass, tensors_in
+from stethoscope.observe.model.recipe import clones
+from stethoscope.observe.preflight.subject import CannotMake, Subject, cut
+from stethoscope.observe.training.sites import Spot, is_users, site_of, spot
+
+DIRECTIONS = 6
+MOST_TRIED = 24
+"""Directions drawn to find as many that are smooth."""
+STEP = 1e-5
+"""Central differences in double precision are exact to 1e-10 with it, and rounding adds 1e-11 (Nocedal and Wright,
+Numerical Optimization, 8.1)."""
+STEP_32 = 3e-3
+"""The same in single precision, to 1e-3 or so."""
+SMOOTH = 1e-4
+"""Two step sizes agree to this share where there is no kink."""
+MOST_FUNCTIONS = 20
+ROWS = 4
+"""Samples that are enough to tell."""
+FLAT = 1e-9
+
+
+@dataclass(eq=False)
+class _Call:
+    function: Any
+    args: tuple[Any, ...]
+    place: Spot | None
+
+
+def test_functions(subject: Subject) -> list[GradientTest]:
+    """Each function with a backward pass of its own that takes part in the model's loss, by itself."""
+    model, _ = subject.copy()
+    calls: list[_Call] = []
+    seed(0)
+    with _recorded(calls):
+        subject.loss(model)
+    tested: dict[Any, GradientTest] = {}
+    for call in calls:
+        if len(tested) >= MOST_FUNCTIONS:
+            break
+        test = test_function(call.function, call.args, call.place)
+        before = tested.get(call.function)
+        if test is not None and (before is None or _error(test) > _error(before)):
+            tested[call.function] = test
+    return list(tested.values())
+
+
+def _error(test: GradientTest) -> float:
+    return test.error if math.isfinite(test.error) else -1.0
+
+
+@contextmanager
+def _recorded(calls: list[_Call]) -> Iterator[None]:
+    """Inside of it, calls of the user's functions are written down with copies of their arguments."""
+    original = torch.autograd.Function.__dict__["apply"]
+
+    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        place = spot(2)
+        if _is_own(cls) and len(calls) < 10 * MOST_FUNCTIONS and not kwargs:
+            detached = tuple(a.detach().clone().requires_grad_(a.requires_grad) if _is_real(a) else a for a in args)
+            calls.append(_Call(cls, detached, place))
+        return original.__get__(None, cls)(*args, **kwargs)
+
+    torch.autograd.Function.apply = classmethod(apply)
+    try:
+        yield
+    finally:
+        torch.autograd.Function.apply = original
+
+
+def _is_own(function: Any) -> bool:
+    code = getattr(function.forward, "__code__", None)
+    return code is not None and is_users(code)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def test_function(function: Any, args: tuple[Any, ...], place: Spot | None) -> GradientTest | None:
+    """One function with a backward pass of its own, at these arguments; None when no gradient is asked for."""
+    name, site = function.__name__, site_of(place)
+    asked = [i for i, a in enumerate(args) if _is_real(a) and a.requires_grad]
+    if not asked:
+        return None
+    for dtype, step, precision in ((torch.float64, STEP, "float64"), (torch.float32, STEP_32, "float32")):
+        given = tuple(a.detach().to(dtype) if _is_real(a) else a for a in args)
+        try:
+            return _test(function, given, asked, step, name, precision, site)
+        except RuntimeError:
+            if dtype == torch.float32:
+                raise
+    return None
+
+
+def _test(
+    function: Any, given: tuple[Any, ...], asked: list[int], step: float, name: str, precision: str, site: Any
+) -> GradientTest:
+    design = ""
+    with torch.no_grad():
+        plain = _first(function.apply(*_fresh(given)))
+        if any(_same(plain, given[i]) for i in asked):
+            design = "identity"
+    worst: tuple[float, float, float, int] = (-1.0, math.nan, math.nan, -1)
+    tested = kinks = flat = 0
+    for argument in asked:
+        slopes = _slopes(function, given, argument, step)
+        count = 0
+        for analytic, numeric, halved, scale in slopes:
+            if not _agree(numeric, halved, scale, SMOOTH if precision == "float64" else 3e-2):
+                kinks += 1
+                continue
+            count += 1
+            flat += abs(numeric) <= FLAT * max(scale, 1e-30) < abs(analytic)
+            error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), 1e-6 * scale, 1e-300)
+            if error > worst[0]:
+                worst = error, analytic, numeric, argument
+            if count >= DIRECTIONS:
+                break
+        tested += count
+    if not design and tested and flat == tested:
+        design = "straight-through"
+    error, analytic, numeric, argument = worst
+    return GradientTest(
+        name, tested, kinks, error if tested else math.nan, analytic, numeric, argument, precision, design, site
+    )
+
+
+def _slopes(function: Any, given: tuple[Any, ...], argument: int, step: float) -> Iterator[tuple[float, ...]]:
+    """Along random directions: by the backward pass, by central differences, the same with half of the step, and the
+    size that the slopes have."""
+    for number in range(MOST_TRIED):
+        draw = torch.Generator(device="cpu").manual_seed(number)
+        value: Tensor = given[argument]
+        # Columns of one number each and whole directions in turn: a wrong entry shows best in its own column.
+        direction = torch.randn(value.shape, generator=draw, dtype=torch.float64).to(value)
+        direction /= max(1e-12, float(direction.norm()))
+        weights: Tensor | None = None
+
+        def along(
+            distance: float, direction: Tensor = direction, value: Tensor = value, draw: torch.Generator = draw
+        ) -> Tensor:
+            nonlocal weights
+            moved = list(_fresh(given))
+            moved[argument] = value + distance * direction
+            out = _first(function.apply(*moved))
+            if weights is None:
+                weights = torch.randn(out.shape, generator=draw, dtype=torch.float64).to(out)
+            return (out * weights).sum()
+
+        with torch.no_grad():
+            seed(number)
+            along(0.0)
+        scale_of = max(1.0, float(value.abs().max())) if value.numel() else 1.0
+        size = step * scale_of
+        numeric, halved = _central(along, size, number), _central(along, size / 2, number)
+        leaf = value.clone().requires_grad_(True)
+        moved = list(_fresh(given))
+        moved[argument] = leaf
+        seed(number)
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad((_first(function.apply(*moved)) * weights).sum(), leaf, allow_unused=True)
+        analytic = 0.0 if gradient is None else float((gradient * direction).sum())
+        norm = 0.0 if gradient is None else float(gradient.norm()) / math.sqrt(max(1, value.numel()))
+        yield analytic, numeric, halved, max(norm, abs(numeric))
+
+
+def _central(along: Callable[[float], Tensor], size: float, number: int) -> float:
+    with torch.no_grad():
+        values = []
+        for distance in (size, -size):
+            seed(number)
+            values.append(float(along(distance)))
+    return (values[0] - values[1]) / (2 * size)
+
+
+def _agree(one: float, other: float, scale: float, tolerance: float) -> bool:
+    return abs(one - other) <= tolerance * max(abs(one), abs(other), 1e-3 * scale)
+
+
+def _fresh(given: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(value.clone() if isinstance(value, Tensor) else value for value in given)
+
+
+def _first(output: Any) -> Tensor:
+    for _, tensor in tensors_in(output):
+        if tensor.is_floating_point():
+            return tensor
+    raise CannotMake("it returns no tensor of real numbers")
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool(torch.equal(one, other.to(one.dtype)))
+
+
+def test_model(subject: Subject) -> GradientTest:
+    """The gradient of the whole model's loss in its parameters, in double precision, without dropout.
+
+    Raises: CannotMake when the model cannot be taken to double precision, or is random.
+    """
+    model = subject.steady_copy().double()
+    one = _doubled(cut(subject.first, range(min(ROWS, subject.rows))) if subject.rows > ROWS else subject.first)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    seed(0)
+    loss = subject.loss(model, one)
+    seed(0)
+    if float(loss.detach()) != float(subject.loss(model, one).detach()):
+        raise CannotMake("the loss of one batch differs from one forward pass to the next")
+    if not loss.requires_grad or not parameters:
+        raise CannotMake("the loss depends on no trainable parameter")
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+    total = math.sqrt(sum(float(g.square().sum()) for g in gradients))
+    typical = total / math.sqrt(max(1, sum(p.numel() for p in parameters)))
+    worst = (-1.0, math.nan, math.nan)
+    tested = kinks = 0
+    for number in range(MOST_TRIED):
+        draw = torch.Generator().manual_seed(number)
+        directions = [torch.randn(p.shape, generator=draw, dtype=torch.float64) for p in parameters]
+        if number % 2:  # along the gradient the slope is largest; noise keeps a lucky cancellation from hiding it
+            directions = [d / math.sqrt(max(1, d.numel())) + g / max(total, 1e-300)
+                          for d, g in zip(directions, gradients, strict=True)]  # fmt: skip
+        length = math.sqrt(sum(float(d.square().sum()) for d in directions))
+        directions = [d / length for d in directions]
+        analytic = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
+        numeric, halved = (_model_slope(subject, model, one, parameters, directions, s) for s in (STEP, STEP / 2))
+        scale = max(typical, abs(numeric))
+        if not _agree(numeric, halved, scale, SMOOTH):
+            kinks += 1
+            continue
+        tested += 1
+        error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), 1e-3 * scale, 1e-300)
+        if error > worst[0]:
+            worst = error, analytic, numeric
+        if tested >= DIRECTIONS:
+            break
+    error, analytic, numeric = worst
+    return GradientTest("the whole model", tested, kinks, error if tested else math.nan, analytic, numeric)
+
+
+def _model_slope(
+    subject: Subject, model: nn.Module, one: Pass, parameters: list[Tensor], directions: list[Tensor], size: float
+) -> float:
+    values = []
+    for distance in (size, -2 * size):
+        with torch.no_grad():
+            for parameter, direction in zip(parameters, directions, strict=True):
+                parameter.add_(direction, alpha=distance)
+            seed(0)
+            values.append(float(subject.loss(model, one)))
+    with torch.no_grad():
+        for parameter, direction in zip(parameters, directions, strict=True):
+            parameter.add_(direction, alpha=size)
+    return (values[0] - values[1]) / (2 * size)
+
+
+def _doubled(one: Pass) -> Pass:
+    """A forward pass in double precision."""
+    from dataclasses import replace
+
+    def double(value: Any) -> Any:
+        if _is_real(value):
+            return value.double()
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return type(value)(*(double(part) for part in value))
+        if isinstance(value, tuple | list):
+            return type(value)(double(part) for part in value)
+        if isinstance(value, dict):
+            return {key: double(part) for key, part in value.items()}
+        return value
+
+    return replace(
+        one, args=double(clones(one.args)), kwargs=double(clones(one.kwargs)), target=double(one.target),
+        options=double(one.options),
+    )  # fmt: skip

@@ -1,0 +1,165 @@
+"""What the output takes from the input, and whether training does better with the input than without."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stethoscope.facts.model import InputUse
+from stethoscope.observe.model.apart import measuring, seed
+from stethoscope.observe.model.ingredients import Pass, tensors_in
+from stethoscope.observe.model.recipe import Recipe, clones
+from stethoscope.observe.preflight.subject import CannotMake, Subject
+from stethoscope.observe.preflight.training import train
+
+MOST_FEATURES = 4096
+CONTROL_STEPS = 48
+FEWEST_ROWS = 32
+
+
+def input_use(subject: Subject, until: float) -> InputUse:
+    """Does the output move with the input, which columns move nothing, and do copies learn without it?
+
+    Raises: CannotMake when there are no inputs whose gradients can be asked for.
+    """
+    depends = _depends(subject)
+    features, unused = _unused_columns(subject)
+    use = InputUse(depends, features, unused)
+    rows = sum(_rows_of(each) for each in subject.passes)
+    if rows < FEWEST_ROWS:
+        return use
+    losses = []
+    for change in (_unchanged, _blanked, _permuted):
+        recipe = change(subject.recipe)
+        if recipe is None or time.perf_counter() > until:
+            return use
+        model = train(subject, recipe, CONTROL_STEPS, until)
+        losses.append(math.nan if model is None else mean_loss(recipe, model))
+    return replace(use, unchanged=losses[0], blanked=losses[1], permuted=losses[2], steps=CONTROL_STEPS)
+
+
+def mean_loss(recipe: Recipe, model: Any) -> float:
+    """Over all captured batches, without dropout."""
+    values = []
+    with measuring(model):
+        for step in recipe.steps:
+            values += [float(recipe.loss(model, each)) for each in step.passes]
+    return sum(values) / len(values)
+
+
+def _rows_of(each: Pass) -> int:
+    first = next((t for _, t in tensors_in((each.args, each.kwargs))), None)
+    return int(first.shape[0]) if first is not None and first.dim() else 0
+
+
+def _depends(subject: Subject) -> bool:
+    """Whether any output moves when the samples change places."""
+    rows = subject.rows
+    if rows < 2:
+        raise CannotMake("the batch has a single sample")
+    model = subject.steady_copy()
+    one = subject.first
+    given = [t for _, t in tensors_in((one.args, one.kwargs)) if t.dim() and t.shape[0] == rows]
+    if not given or all(bool((t == t[:1]).all()) for t in given):
+        raise CannotMake("all samples of the batch are alike")
+    order = torch.arange(rows).roll(1)
+    args, kwargs = clones((one.args, one.kwargs))
+    outputs = []
+    with torch.no_grad():
+        for moved in (False, True):
+            if moved:
+                args, kwargs = _reordered((clones(one.args), clones(one.kwargs)), rows, order)
+            seed(0)
+            output = subject.recipe.output(model, replace(one, args=args, kwargs=kwargs))
+            outputs.append(output)
+    return not torch.equal(outputs[0], outputs[1])
+
+
+def _reordered(value: Any, rows: int, order: Tensor) -> Any:
+    if isinstance(value, Tensor):
+        return value[order.to(value.device)] if value.dim() and value.shape[0] == rows else value
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_reordered(part, rows, order) for part in value))
+    if isinstance(value, tuple | list):
+        return type(value)(_reordered(part, rows, order) for part in value)
+    if isinstance(value, dict):
+        return {key: _reordered(part, rows, order) for key, part in value.items()}
+    return value
+
+
+def _unused_columns(subject: Subject) -> tuple[int, tuple[int, ...]]:
+    """Of an input of two axes: how many columns it has, and those that move no output."""
+    one = subject.first
+    given = [t for _, t in tensors_in((one.args, one.kwargs))]
+    if len(given) != 1 or given[0].dim() != 2 or not given[0].is_floating_point():
+        return 0, ()
+    columns = given[0].shape[1]
+    if columns > MOST_FEATURES:
+        return columns, ()
+    args, kwargs = clones((one.args, one.kwargs))
+    (root,) = (t for _, t in tensors_in((args, kwargs)))
+    root.requires_grad_(True)
+    with torch.enable_grad():
+        output = subject.recipe.output(subject.steady_copy(), replace(one, args=args, kwargs=kwargs))
+        if not output.requires_grad:
+            return columns, tuple(range(columns))
+        draw = torch.Generator().manual_seed(0)
+        weights = torch.randn(output.shape, generator=draw, dtype=torch.float64).to(output)
+        (gradient,) = torch.autograd.grad((output * weights).sum(), root, allow_unused=True)
+    if gradient is None:
+        return columns, tuple(range(columns))
+    varies = (given[0] != given[0][:1]).any(0)
+    silent = (gradient == 0).all(0) & varies
+    return columns, tuple(int(i) for i in silent.nonzero().reshape(-1))
+
+
+def _unchanged(recipe: Recipe) -> Recipe:
+    return recipe
+
+
+def _blanked(recipe: Recipe) -> Recipe:
+    """Every sample is replaced by the mean sample of its batch, or by the first one where it is made of indices."""
+
+    def blank(value: Any, rows: int) -> Any:
+        if isinstance(value, Tensor):
+            if not value.dim() or value.shape[0] != rows:
+                return value
+            one = value.mean(0, keepdim=True) if value.is_floating_point() else value[:1]
+            return one.expand_as(value).clone()
+        if isinstance(value, tuple) and hasattr(value, "_fields"):
+            return type(value)(*(blank(part, rows) for part in value))
+        if isinstance(value, tuple | list):
+            return type(value)(blank(part, rows) for part in value)
+        if isinstance(value, dict):
+            return {key: blank(part, rows) for key, part in value.items()}
+        return value
+
+    def blind(one: Pass, rows: int) -> Pass:
+        return replace(one, args=blank(one.args, rows), kwargs=blank(one.kwargs, rows))
+
+    return _each_pass(recipe, blind)
+
+
+def _permuted(recipe: Recipe) -> Recipe | None:
+    """Every sample gets the target of another one of its batch."""
+
+    def permute(one: Pass, rows: int) -> Pass:
+        if not isinstance(one.target, Tensor) or not one.target.dim():
+            return one
+        draw = torch.Generator().manual_seed(0)
+        order = torch.randperm(one.target.shape[0], generator=draw)
+        return replace(one, target=one.target[order.to(one.target.device)])
+
+    if not all(isinstance(each.target, Tensor) for step in recipe.steps for each in step.passes):
+        return None
+    return _each_pass(recipe, permute)
+
+
+def _each_pass(recipe: Recipe, change: Any) -> Recipe:
+    steps = tuple(replace(step, passes=[change(each, _rows_of(each)) for each in step.passes]) for step in recipe.steps)
+    return replace(recipe, steps=steps)

@@ -1,0 +1,137 @@
+"""Can a copy learn a few samples by heart? What cannot do that cannot learn the task."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stethoscope.facts.model import Memory
+from stethoscope.observe.model.apart import seed
+from stethoscope.observe.model.ingredients import Pass
+from stethoscope.observe.model.recipe import Recipe, clip_gradients
+from stethoscope.observe.preflight.subject import CannotMake, Subject, is_random, of_classes, without_dropout
+
+MOST_STEPS = 300
+OTHERS = ((torch.optim.Adam, 1e-3), (torch.optim.Adam, 1e-2))
+"""Tried when the script's own optimizer does not get there: a fault of its settings is not one of the model's."""
+LEARNED = 0.05
+"""Share of what the loss could fall that may be left."""
+SURE = 0.2
+"""Loss, as a share of that of guessing, below which samples that are all named rightly have been learned by heart."""
+SOFT = ("cross_entropy", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "nll_loss")
+SQUARED = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
+JUDGED = (*SOFT, *SQUARED)
+
+
+def memorise(subject: Subject, count: int, until: float) -> Memory:
+    """Train copies on a few samples until these are known by heart, or the steps or the time are over.
+
+    Raises: CannotMake when that cannot be tried, or would show nothing.
+    """
+    if subject.first.function not in JUDGED:
+        raise CannotMake("the lowest value that the loss can take is not known")
+    if is_random(subject):
+        raise CannotMake("the loss of one batch differs from one forward pass to the next")
+    recipe = subject.few(count)
+    one = recipe.steps[0].passes[0]
+    floor = _floor(one)
+    best: Memory | None = None
+    for kind, rate in ((None, 0.0), *OTHERS):
+        model, optimizer = _beginner(subject, kind, rate)
+        by = "the script's optimizer" if kind is None else f"{kind.__name__}, lr={rate:g}"
+        memory = _train(subject, recipe, one, model, optimizer, count, floor, by, until)
+        if best is None or memory.learned or memory.end < best.end:
+            best = memory
+        if memory.learned or time.perf_counter() > until:
+            break
+    assert best is not None
+    return best
+
+
+def _beginner(subject: Subject, kind: Any, rate: float) -> tuple[nn.Module, Any]:
+    """A copy without dropout, penalties on weights, and statistics of batches that are too small for them."""
+    seed(0)
+    model, optimizer = subject.copy()
+    without_dropout(model)
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
+    if kind is not None:
+        trained = [p for p in model.parameters() if p.requires_grad]
+        optimizer = kind(trained, lr=rate)
+    for group in optimizer.param_groups:
+        if "weight_decay" in group:
+            group["weight_decay"] = 0.0
+    return model, optimizer
+
+
+def _train(
+    subject: Subject, recipe: Recipe, one: Pass, model: nn.Module, optimizer: Any, count: int, floor: float, by: str,
+    until: float,
+) -> Memory:  # fmt: skip
+    classes = of_classes(subject)
+    start = end = math.nan
+    right, steps, learned = math.nan, 0, False
+    for step in range(MOST_STEPS):
+        optimizer.zero_grad()
+        output = recipe.output(model, one)
+        loss = recipe.loss(model, one)
+        end = float(loss.detach())
+        steps = step
+        if step == 0:
+            start = end
+        if not math.isfinite(end):
+            break
+        right = _share_right(output.detach(), one.target, one.function) if classes else math.nan
+        scale = max(start, subject.chance) if math.isfinite(subject.chance) else start
+        known = right == 1.0 and end - floor < SURE * (scale - floor)
+        if known or end - floor <= LEARNED * (scale - floor):
+            learned = True
+            break
+        if time.perf_counter() > until or not loss.requires_grad:
+            break
+        loss.backward()
+        if recipe.clip is not None:
+            clip_gradients(recipe.clip, model, optimizer)
+        optimizer.step()
+    return Memory(count, steps, start, end, right, learned, by, floor)
+
+
+def _share_right(output: Tensor, target: Any, function: str) -> float:
+    if not isinstance(target, Tensor):
+        return math.nan
+    if output.dim() > 1 and output.shape[1] > 1 and function in ("cross_entropy", "nll_loss"):
+        truth = target.argmax(1) if target.shape == output.shape else target
+        valid = truth.reshape(-1) >= 0
+        return float((output.argmax(1).reshape(-1) == truth.reshape(-1))[valid].double().mean()) if valid.any() else 1.0
+    if target.numel() != output.numel():
+        return math.nan
+    half = 0.0 if function.endswith("with_logits") else 0.5
+    return float(((output > half).reshape(-1) == (target > 0.5).reshape(-1)).double().mean())
+
+
+def _floor(one: Pass) -> float:
+    """Loss of the best answer: the entropy of soft targets, 0 for others.
+
+    Raises: CannotMake when samples contradict each other.
+    """
+    target = one.target
+    if not isinstance(target, Tensor):
+        raise CannotMake("the target is no tensor")
+    if not target.is_floating_point():
+        return 0.0
+    if one.options.get("label_smoothing"):
+        raise CannotMake("the labels are smoothed")
+    values = target.double()
+    if one.function.startswith("binary"):
+        if bool(((values < 0) | (values > 1)).any()):
+            return 0.0
+        entropy = -(torch.xlogy(values, values) + torch.xlogy(1 - values, 1 - values))
+        return float(entropy.mean())
+    if one.function == "cross_entropy":
+        return float(-torch.xlogy(values, values).sum(1).mean())
+    return 0.0

@@ -1,0 +1,142 @@
+"""Does a sample's output depend on the other samples of its batch?
+
+Gradients tell: in eval mode the output of sample i has none in the input of sample j. The batch is cut to a prime
+number of samples, so that a view that takes one axis for another cannot come out even by chance.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stethoscope.facts.model import Mixing
+from stethoscope.observe.model.apart import seed
+from stethoscope.observe.model.ingredients import Pass, tensors_in
+from stethoscope.observe.model.recipe import Recipe, clones
+from stethoscope.observe.preflight.subject import CannotMake, Subject, cut
+from stethoscope.observe.training.sites import Spot, site_of, spot
+
+PRIMES = (7, 5, 3)
+SEQUENCES = (nn.RNNBase, nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
+
+
+def mixing_of(subject: Subject) -> Mixing:
+    """Which samples move which outputs, and where they meet.
+
+    Raises: CannotMake when samples cannot be told apart, or the model has no gradient in its input.
+    """
+    rows = subject.rows
+    count = next((prime for prime in PRIMES if prime <= rows), 0)
+    if not count:
+        raise CannotMake("the batch has fewer than 3 samples")
+    if any(isinstance(part, SEQUENCES) and not getattr(part, "batch_first", True) for part in subject.model.modules()):
+        raise CannotMake("the first axis of what recurrent or attention layers are given is time")
+    one = cut(subject.first, range(count))
+    trace = _Trace(subject.steady_copy(), count)
+    seed(0)
+    with torch.enable_grad(), trace:
+        output = _output(trace.model, subject.recipe, one, trace)
+    if not trace.roots:
+        raise CannotMake("no input of the model has gradients")
+    if output.dim() > 1 and count in output.shape[1:]:
+        raise CannotMake("the output compares the samples with each other, or is laid out by another axis")
+    if not output.dim() or output.shape[0] != count:
+        raise CannotMake("the output has no row for each sample")
+    pairs = _mixed(output, trace.roots, count)
+    if not pairs:
+        return Mixing(count, 0, count * (count - 1))
+    one_way = all(source < moved for source, moved in pairs)
+    name, kind, place = _where(trace, count)
+    return Mixing(count, len(pairs), count * (count - 1), name, kind, site_of(place), one_way)
+
+
+class _Trace:
+    """Keeps what each module returns, and makes the inputs leaves of the graph."""
+
+    def __init__(self, model: nn.Module, count: int) -> None:
+        self.model = model
+        self.count = count
+        self.roots: list[Tensor] = []
+        self.outputs: list[tuple[str, nn.Module, Tensor, Spot | None]] = []
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> _Trace:
+        for name, part in self.model.named_modules():
+            if isinstance(part, torch.jit.ScriptModule):
+                continue
+            if isinstance(part, nn.Embedding | nn.EmbeddingBag):
+                self._handles.append(part.register_forward_hook(self._embedded))
+            self._handles.append(part.register_forward_hook(self._after(name)))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _embedded(self, part: nn.Module, args: Any, output: Any) -> Any:
+        """What an embedding returns stands for its indices, which have no gradient."""
+        if isinstance(output, Tensor) and output.dim() > 1 and output.shape[0] == self.count:
+            root = output.detach().requires_grad_(True)
+            self.roots.append(root)
+            return root + 0.0
+        return None
+
+    def _after(self, name: str) -> Any:
+        def after(part: nn.Module, args: Any, output: Any) -> None:
+            found = next((t for _, t in tensors_in(output) if t.is_floating_point() and t.requires_grad), None)
+            if found is not None:
+                self.outputs.append((name, part, found, spot(2)))
+
+        return after
+
+
+def _output(model: nn.Module, recipe: Recipe, one: Pass, trace: _Trace) -> Tensor:
+    """What the model returns, where the loss takes it from."""
+    args, kwargs = clones((one.args, one.kwargs))
+    leaves = {}
+    for _, tensor in tensors_in((args, kwargs)):
+        if tensor.is_floating_point() and tensor.dim() and tensor.shape[0] == trace.count:
+            tensor.requires_grad_(True)
+            trace.roots.append(tensor)
+            leaves[id(tensor)] = tensor
+    try:
+        returned = model(*args, **kwargs)
+    except RuntimeError as error:
+        if "leaf" not in str(error):
+            raise
+        raise CannotMake("the model writes to its input") from error
+    if one.view is None:
+        found = next((t for _, t in tensors_in(returned) if t.is_floating_point()), None)
+    else:
+        found = returned
+        for key in one.view.path:
+            found = getattr(found, key[1:]) if isinstance(key, str) and key.startswith(".") else found[key]
+    if not isinstance(found, Tensor) or not found.requires_grad:
+        raise CannotMake("the output has no gradient in the input")
+    return found
+
+
+def _mixed(output: Tensor, roots: list[Tensor], count: int) -> list[tuple[int, int]]:
+    """Pairs of (sample whose input moves, sample whose output moves)."""
+    draw = torch.Generator().manual_seed(0)
+    weights = torch.randn(output.shape, generator=draw, dtype=torch.float64).to(output)
+    pairs = []
+    for moved in range(count):
+        gradients = torch.autograd.grad(
+            (output[moved] * weights[moved]).sum(), roots, retain_graph=True, allow_unused=True
+        )
+        for source in range(count):
+            if source != moved and any(g is not None and bool((g[source] != 0).any()) for g in gradients):
+                pairs.append((source, moved))
+    return pairs
+
+
+def _where(trace: _Trace, count: int) -> tuple[str, str, Spot | None]:
+    """The first module whose output mixes samples."""
+    for name, part, output, place in trace.outputs:
+        if output.dim() and output.shape[0] == count and _mixed(output, trace.roots, count):
+            inner = any(True for _ in part.children())
+            return name, type(part).__name__ if not inner or name else "", place
+    return "", "", None

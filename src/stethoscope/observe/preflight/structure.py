@@ -1,0 +1,266 @@
+"""The model's parts as one real batch passes through them, and what is odd about how they are put together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stethoscope.facts.model import Hidden, Link, Part, Repeated, Structure
+from stethoscope.observe.model.ingredients import tensors_in
+from stethoscope.observe.preflight.subject import Subject
+from stethoscope.observe.training.graph import read
+from stethoscope.observe.training.sites import site_of, spot
+
+LINEAR = (nn.Linear, nn.Bilinear)
+CONVOLUTIONS = (nn.modules.conv._ConvNd,)
+NORMS = (nn.modules.batchnorm._BatchNorm,)
+DROPOUTS = (nn.modules.dropout._DropoutNd,)
+SEE_THROUGH = (nn.Identity, nn.Flatten, nn.Unflatten, *DROPOUTS)
+"""Modules behind which linear layers are still next to each other."""
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+DEEPEST = 3
+"""Lists in lists in lists that are searched for layers."""
+Origin = tuple[str, nn.Module]
+
+
+def structure_of(subject: Subject) -> Structure:
+    """Everything about the structure of a model. Runs one forward pass of a copy, and reads the graph of its loss."""
+    model, optimizer = subject.copy()
+    trace = Trace(model)
+    torch.manual_seed(0)
+    with trace:
+        loss = subject.loss(model)
+    reached = {id(leaf) for leaf in read(loss).leaves} if loss.grad_fn is not None else set()
+    held = {id(t) for group in optimizer.param_groups for t in group["params"]} if optimizer is not None else set()
+    return Structure(
+        parts=tuple(trace.parts()),
+        links=tuple(trace.links),
+        dropped_norms=tuple(trace.dropped_norms),
+        hidden=tuple(_hidden(model, reached, held)),
+        repeated=tuple(_repeated(model)),
+    )
+
+
+@dataclass(eq=False)
+class _Seen:
+    """A module's first call."""
+
+    order: int
+    inputs: tuple[tuple[int, ...], ...]
+    outputs: tuple[tuple[int, ...], ...] = ()
+    dtype: str = ""
+    device: str = ""
+    size: int = 0
+    calls: int = 1
+
+
+@dataclass(eq=False)
+class _Made:
+    """A tensor that a module returned, kept so that its memory is not given to another."""
+
+    tensor: Tensor
+    version: int
+    by: Origin
+    dropout: Origin | None = None
+    """The dropout that it passed last, with nothing behind."""
+
+
+class Trace:
+    """Hooks on all modules of a copy, for one forward pass."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._seen: dict[nn.Module, _Seen] = {}
+        self._made: dict[int, _Made] = {}
+        self._handles: list[Any] = []
+        self.links: list[Link] = []
+        self.dropped_norms: list[Link] = []
+
+    def __enter__(self) -> Trace:
+        for name, part in self._model.named_modules():
+            if isinstance(part, torch.jit.ScriptModule):
+                continue
+            self._handles.append(part.register_forward_pre_hook(self._before(name), with_kwargs=True))
+            self._handles.append(part.register_forward_hook(self._after(name), with_kwargs=True))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._made.clear()
+
+    def _before(self, name: str) -> Any:
+        def before(part: nn.Module, args: Any, kwargs: Any) -> None:
+            given = [tensor for _, tensor in tensors_in((args, kwargs))]
+            if part in self._seen:
+                self._seen[part].calls += 1
+                return
+            self._seen[part] = _Seen(len(self._seen), tuple(tuple(t.shape) for t in given))
+            if given:
+                self._link(name, part, given[0])
+
+        return before
+
+    def _after(self, name: str) -> Any:
+        def after(part: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            given = next((tensor for _, tensor in tensors_in((args, kwargs))), None)
+            returned = [tensor for _, tensor in tensors_in(output)]
+            seen = self._seen.get(part)
+            if seen is not None and not seen.outputs:
+                seen.outputs = tuple(tuple(t.shape) for t in returned)
+                seen.size = sum(t.numel() * t.element_size() for t in returned)
+                if returned:
+                    seen.dtype, seen.device = _dtype(returned[0]), str(returned[0].device)
+            if len(returned) != 1 or isinstance(part, CONTAINERS) or any(True for _ in part.children()):
+                return
+            made, source = returned[0], self._source(given)
+            if isinstance(part, SEE_THROUGH):
+                by = source.by if source is not None else (name, part)
+                dropout = (name, part) if isinstance(part, DROPOUTS) and part.p > 0 else source and source.dropout
+                self._made[_memory(made)] = _Made(made, made._version, by, dropout or None)
+            else:
+                self._made[_memory(made)] = _Made(made, made._version, (name, part))
+
+        return after
+
+    def _source(self, given: Tensor | None) -> _Made | None:
+        """Where a tensor comes from; None when anything was computed between."""
+        if given is None:
+            return None
+        made = self._made.get(_memory(given))
+        if made is None or made.version != given._version or made.tensor.numel() != given.numel():
+            return None
+        return made
+
+    def _link(self, name: str, part: nn.Module, given: Tensor) -> None:
+        source = self._source(given)
+        if source is None:
+            return
+        first_name, first = source.by
+        for kinds in (LINEAR, CONVOLUTIONS):
+            if isinstance(part, kinds) and isinstance(first, kinds):
+                self.links.append(_link(first_name, first, name, part))
+        if isinstance(part, NORMS) and source.dropout is not None:
+            self.dropped_norms.append(_link(*source.dropout, name, part))
+
+    def parts(self) -> Iterator[Part]:
+        """The table."""
+        for name, part in self._model.named_modules():
+            seen = self._seen.get(part)
+            own = list(part.parameters(recurse=False))
+            tensors = [*own, *part.buffers(recurse=False)]
+            known = [t for t in tensors if not nn.parameter.is_lazy(t)]
+            yield Part(
+                name=name,
+                kind=type(part).__name__,
+                order=seen.order if seen is not None else -1,
+                calls=seen.calls if seen is not None else 0,
+                input_shapes=seen.inputs if seen is not None else (),
+                output_shapes=seen.outputs if seen is not None else (),
+                dtype=_dtype(known[0]) if known else (seen.dtype if seen is not None else ""),
+                device=str(known[0].device) if known else (seen.device if seen is not None else ""),
+                parameters=sum(t.numel() for t in own if not nn.parameter.is_lazy(t)),
+                trainable=sum(t.numel() for t in own if t.requires_grad and not nn.parameter.is_lazy(t)),
+                parameter_bytes=sum(t.numel() * t.element_size() for t in known),
+                output_bytes=seen.size if seen is not None else 0,
+                is_leaf=not any(True for _ in part.children()),
+            )
+
+
+def _memory(tensor: Tensor) -> int:
+    """A name of the memory in which a tensor lies: views have the same, and so has what is computed in place."""
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (RuntimeError, NotImplementedError):
+        return id(tensor)
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _link(first_name: str, first: nn.Module, second_name: str, second: nn.Module) -> Link:
+    widths = (_width(first, "in"), _width(first, "out"), _width(second, "out"))
+    return Link(
+        first_name, second_name, (type(first).__name__, type(second).__name__), widths,
+        is_plain=_is_plain(first) and _is_plain(second), site=site_of(spot(2)),
+    )  # fmt: skip
+
+
+def _width(part: nn.Module, side: str) -> int:
+    for name in (f"{side}_features", f"{side}_channels", "num_features"):
+        value = getattr(part, name, None)
+        if isinstance(value, int):
+            return value
+    return 0
+
+
+def _is_plain(part: nn.Module) -> bool:
+    if not isinstance(part, CONVOLUTIONS):
+        return True
+    return part.groups == 1 and max(part.kernel_size) > 1 and not part.transposed
+
+
+# What `parameters()` does not see
+
+
+@dataclass(eq=False)
+class _Found:
+    layers: list[nn.Module] = field(default_factory=list)
+    tensors: list[Tensor] = field(default_factory=list)
+
+
+def _hidden(model: nn.Module, reached: set[int], held: set[int]) -> Iterator[Hidden]:
+    known = {id(p) for p in model.parameters()}
+    for name, part in model.named_modules():
+        for attribute, value in vars(part).items():
+            if attribute in ("_parameters", "_buffers", "_modules") or attribute.endswith("_hooks"):
+                continue
+            found = _Found()
+            _search(value, found, 0)
+            tensors = [t for layer in found.layers for t in layer.parameters()] + found.tensors
+            loose = {id(t): t for t in tensors if t.requires_grad and t.is_leaf and id(t) not in known}
+            if not loose:
+                continue
+            kinds = Counter(type(layer).__name__ for layer in found.layers) or Counter(["Tensor"] * len(found.tensors))
+            yield Hidden(
+                owner=name,
+                attribute=attribute,
+                kind=type(value).__name__ if isinstance(value, list | tuple | dict | set) else "tensor",
+                what=", ".join(f"{n} {kind}" if n > 1 else kind for kind, n in kinds.items()),
+                values=sum(t.numel() for t in loose.values()),
+                trained=all(key in held for key in loose),
+                used=any(key in reached for key in loose),
+            )
+
+
+def _search(value: Any, found: _Found, depth: int) -> None:
+    if isinstance(value, Tensor):
+        found.tensors.append(value)
+    elif isinstance(value, nn.Module) and depth:
+        found.layers.append(value)
+    elif depth < DEEPEST and isinstance(value, list | tuple | set | frozenset):
+        for part in list(value)[:1000]:
+            _search(part, found, depth + 1)
+    elif depth < DEEPEST and isinstance(value, dict):
+        for part in list(value.values())[:1000]:
+            _search(part, found, depth + 1)
+
+
+def _repeated(model: nn.Module) -> Iterator[Repeated]:
+    for name, part in model.named_modules():
+        if not isinstance(part, CONTAINERS):
+            continue
+        places: dict[nn.Module, list[str]] = {}
+        for key, child in part._modules.items():
+            if child is not None:
+                places.setdefault(child, []).append(key)
+        for child, keys in places.items():
+            values = sum(p.numel() for p in child.parameters() if not nn.parameter.is_lazy(p))
+            if len(keys) > 1 and values:
+                yield Repeated(name, type(child).__name__, tuple(keys), values)

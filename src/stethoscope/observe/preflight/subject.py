@@ -1,0 +1,179 @@
+"""What is checked: copies of a model and its optimizer, and how a step of theirs is taken on a few real batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from stethoscope.observe.model.copies import copy_of
+from stethoscope.observe.model.ingredients import OWN_LOSS, Pass, Step, View, tensors_in
+from stethoscope.observe.model.lab import recipe_of
+from stethoscope.observe.model.recipe import DROPOUTS, Recipe
+
+if TYPE_CHECKING:
+    from stethoscope.observe.training.state import State
+
+RANDOM_MODULES = (nn.RNNBase, nn.MultiheadAttention)
+
+
+class CannotMake(Exception):
+    """An experiment cannot be made here; the message is a clause that says why."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model before training.
+
+    Args:
+        model: as it was before the first step; never trained itself.
+        optimizer: with the same parameters.
+        recipe: how a step is taken, with at least one captured step.
+        chance: value of the loss for the best guess that ignores the input; NaN when unknown.
+    """
+
+    model: nn.Module
+    optimizer: Any
+    recipe: Recipe
+    chance: float = math.nan
+
+    @property
+    def first(self) -> Pass:
+        """The first forward pass that was captured."""
+        return self.recipe.steps[0].passes[0]
+
+    @property
+    def rows(self) -> int:
+        """Samples in it, by the first axis of its first input."""
+        return _rows(self.first)
+
+    @property
+    def passes(self) -> list[Pass]:
+        """All captured forward passes."""
+        return [each for step in self.recipe.steps for each in step.passes]
+
+    def copy(self) -> tuple[nn.Module, Any]:
+        """Fresh copies of the model and its optimizer."""
+        return copy_of(self.model, self.optimizer)
+
+    def steady_copy(self) -> nn.Module:
+        """A copy in eval mode, but where recurrent layers cannot be differentiated in it."""
+        model, _ = self.copy()
+        model.eval()
+        for part in model.modules():
+            if isinstance(part, nn.RNNBase):
+                part.train()  # cuDNN differentiates them in train mode only
+                part.dropout = 0.0
+        return model
+
+    def few(self, count: int, *, of: Pass | None = None) -> Recipe:
+        """The recipe with one step, on the first few samples of a captured batch.
+
+        Raises: CannotMake when samples cannot be taken apart.
+        """
+        return self.on(cut(of or self.first, range(count)))
+
+    def on(self, one: Pass) -> Recipe:
+        """The recipe with this forward pass as its only step."""
+        return replace(self.recipe, steps=(Step(0, [one]),), rates=(), clip=None)
+
+    def loss(self, model: nn.Module, one: Pass | None = None) -> Tensor:
+        """The loss of one forward pass."""
+        return self.recipe.loss(model, one or self.first)
+
+
+def subject_of(state: State, *, chance: float, rates: Sequence[float]) -> Subject | str:
+    """What a session has captured of a script's first steps; or why that cannot be taken again, as a clause.
+
+    Args:
+        state: what the session heard.
+        chance: value of the loss for the best guess that ignores the input; NaN when unknown.
+        rates: the learning rate of each of the first steps.
+    """
+    recipe = recipe_of(state, rates, fewest=1)
+    if isinstance(recipe, str):
+        return recipe
+    assert state.capture is not None
+    assert state.capture.original is not None
+    model, optimizer = state.capture.original
+    return Subject(model, optimizer, replace(recipe, rates=()), chance)
+
+
+def _rows(one: Pass) -> int:
+    first = next((t for _, t in tensors_in((one.args, one.kwargs))), None)
+    return int(first.shape[0]) if first is not None and first.dim() else 0
+
+
+def cut(one: Pass, which: Iterable[int]) -> Pass:
+    """A forward pass with some of its samples, those with these numbers.
+
+    Raises: CannotMake when the batch has fewer samples, or they cannot be told apart in its target.
+    """
+    rows, chosen = _rows(one), list(which)
+    if rows < 1 or max(chosen) >= rows:
+        raise CannotMake(f"the batch has {rows} samples")
+    target = one.target
+    if isinstance(target, Tensor) and target.dim() and target.shape[0] != rows:
+        if target.shape[0] % rows:
+            raise CannotMake("the rows of the target are not those of the input")
+        each = target.shape[0] // rows
+        target = target.reshape(rows, each, *target.shape[1:])[chosen].reshape(-1, *target.shape[1:])
+    else:
+        target = _chosen(target, rows, chosen)
+    view = one.view
+    if view is not None and view.picked is not None:
+        view = View(view.path, view.name, view.shape, view.picked[chosen])
+    return replace(
+        one, args=_chosen(one.args, rows, chosen), kwargs=_chosen(one.kwargs, rows, chosen), target=target, view=view
+    )
+
+
+def _chosen(value: Any, rows: int, which: list[int]) -> Any:
+    if isinstance(value, Tensor):
+        return value[which] if value.dim() and value.shape[0] == rows else value
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_chosen(part, rows, which) for part in value))
+    if isinstance(value, tuple | list):
+        return type(value)(_chosen(part, rows, which) for part in value)
+    if isinstance(value, dict):
+        return {key: _chosen(part, rows, which) for key, part in value.items()}
+    return value
+
+
+def without_dropout(model: nn.Module) -> None:
+    """Switch the dropout of a copy off for good."""
+    for part in model.modules():
+        if isinstance(part, DROPOUTS):
+            part.p = 0.0
+        elif isinstance(part, RANDOM_MODULES) and isinstance(getattr(part, "dropout", None), float):
+            part.dropout = 0.0
+        elif isinstance(getattr(part, "dropout_p", None), float):
+            part.dropout_p = 0.0
+
+
+def is_random(subject: Subject) -> bool:
+    """Whether the loss of one batch differs from one forward pass to the next, dropout being off."""
+    model, _ = subject.copy()
+    without_dropout(model)
+    values = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            values.append(float(subject.loss(model).detach()))
+    return not math.isclose(values[0], values[1], rel_tol=1e-5, abs_tol=1e-8)
+
+
+def of_classes(subject: Subject) -> bool:
+    """Whether targets are classes: their indices, or zeros and ones."""
+    if subject.first.function in (OWN_LOSS, ""):
+        return False
+    targets = [each.target for each in subject.passes]
+    if not all(isinstance(target, Tensor) and target.numel() for target in targets):
+        return False
+    if all(not target.is_floating_point() for target in targets):
+        return True
+    return all(bool(((target == 0) | (target == 1)).all()) for target in targets)

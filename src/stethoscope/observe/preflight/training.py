@@ -1,0 +1,211 @@
+"""Trains copies: the plain loop, a range test of the learning rate, and one single step."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from stethoscope.facts.model import Cost, RangeTest, Repeats, StepEffect
+from stethoscope.observe.model.apart import measuring, seed
+from stethoscope.observe.model.ingredients import Pass
+from stethoscope.observe.model.recipe import Recipe, clip_gradients
+from stethoscope.observe.preflight.subject import CannotMake, Subject
+
+RANGE_STEPS = 80
+LOWEST, HIGHEST = -7.0, 1.0
+"""Powers of ten between which the rate is raised: Adam works from 1e-5 to 1e-2, SGD up to 1."""
+SMOOTHING = 0.8
+"""Of the exponential mean of the losses (the fastai library smooths its range test likewise)."""
+RISEN = 4.0
+"""Times the first loss at which the test ends."""
+FEWEST_BATCHES_FOR_NOISE = 4
+TIMED_STEPS = 3
+
+
+def take(recipe: Recipe, passes: list[Pass], model: nn.Module, optimizer: Any) -> float:
+    """One step of training, as the script takes it; gives its mean loss."""
+    optimizer.zero_grad()
+    total = 0.0
+    for each in passes:
+        loss = recipe.loss(model, each)
+        total += float(loss.detach())
+        if loss.requires_grad:
+            (loss * each.factor if math.isfinite(each.factor) and each.factor != 1 else loss).backward()
+    if recipe.clip is not None:
+        clip_gradients(recipe.clip, model, optimizer)
+    optimizer.step()
+    return total / len(passes)
+
+
+def train(subject: Subject, recipe: Recipe, steps: int, until: float) -> nn.Module | None:
+    """A copy after so many steps over the captured batches; None when its loss was no number, or time was up."""
+    seed(0)
+    model, optimizer = subject.copy()
+    for number in range(steps):
+        if time.perf_counter() > until:
+            return None
+        if not math.isfinite(take(recipe, recipe.steps[number % len(recipe.steps)].passes, model, optimizer)):
+            return None
+    return model
+
+
+def range_test(subject: Subject, until: float) -> RangeTest:
+    """Raise the learning rate of a copy from step to step and watch the loss.
+
+    Raises: CannotMake when the optimizer has no rate, or there was no time for it.
+    """
+    seed(0)
+    model, optimizer = subject.copy()
+    present = [group["lr"] for group in optimizer.param_groups if isinstance(group.get("lr"), float | int)]
+    if not present or not all(present):
+        raise CannotMake("the optimizer has no learning rate")
+    main = float(max(present))
+    rates = np.logspace(LOWEST, HIGHEST, RANGE_STEPS)
+    losses: list[float] = []
+    mean, weight = 0.0, 0.0
+    steps = subject.recipe.steps
+    for number, rate in enumerate(rates):
+        if time.perf_counter() > until:
+            raise CannotMake(f"there was time for {number} of {RANGE_STEPS} steps only")
+        for group, own in zip(optimizer.param_groups, present, strict=False):
+            group["lr"] = float(rate) * own / main
+        loss = take(subject.recipe, steps[number % len(steps)].passes, model, optimizer)
+        if not math.isfinite(loss):
+            break
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
+        weight = SMOOTHING * weight + (1 - SMOOTHING)
+        losses.append(mean / weight)
+        if losses[-1] > RISEN * max(losses[0], 1e-12):
+            break
+    if len(losses) < 10:
+        raise CannotMake("the loss was no number from the start")
+    values = np.array(losses)
+    tried = rates[: values.size]
+    lowest = int(np.argmin(values))
+    fall = np.gradient(values, np.log10(tried))
+    steepest = int(np.argmin(fall[: lowest + 1])) if lowest else 0
+    risen = np.flatnonzero(values[lowest:] > values[0] * 1.05)
+    ended_early = values.size < rates.size
+    diverges = float(tried[lowest + risen[0]]) if risen.size else float(rates[values.size]) if ended_early else math.nan
+    has_fallen = values[lowest] < values[0] * 0.98
+    return RangeTest(tried, values, main, float(tried[steepest]) if has_fallen else math.nan, diverges)
+
+
+def effect_of_a_step(subject: Subject) -> StepEffect:
+    """Take one step on the first batch, and see what it changed."""
+    seed(0)
+    model, optimizer = subject.copy()
+    one = subject.recipe.steps[0].passes
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    before = {name: p.detach().clone() for name, p in trained.items()}
+    with measuring(model):
+        loss_before = float(subject.loss(model, one[0]))
+    seed(1)
+    take(subject.recipe, one, model, optimizer)
+    ratios, unmoved, lost = [], [], []
+    for name, parameter in trained.items():
+        update = float((parameter.detach() - before[name]).square().mean().sqrt()) if parameter.numel() else 0.0
+        weight = float(before[name].square().mean().sqrt()) if parameter.numel() else 0.0
+        if not update:
+            unmoved.append(name)
+            if parameter.grad is None:
+                lost.append(name)
+        elif weight and parameter.dim() > 1:
+            ratios.append(update / weight)
+    with measuring(model):
+        loss_after = float(subject.loss(model, one[0]))
+    ratio = float(np.median(ratios)) if ratios else math.nan
+    return StepEffect(loss_before, loss_after, ratio, tuple(unmoved), tuple(lost))
+
+
+def repeats(subject: Subject) -> Repeats:
+    """Take the same step twice from one seed."""
+    results: list[dict[str, list[Tensor]]] = []
+    for _ in range(2):
+        seed(0)
+        model, optimizer = subject.copy()
+        seed(0)
+        one = subject.first
+        output = subject.recipe.output(model, one)
+        seed(0)
+        model, optimizer = subject.copy()
+        seed(0)
+        loss = take(subject.recipe, [one], model, optimizer)
+        gradients = [p.grad.detach().clone() for p in model.parameters() if p.grad is not None]
+        weights = [p.detach().clone() for p in model.parameters()]
+        results.append(
+            {"output": [output.detach()], "loss": [torch.tensor(loss)], "gradients": gradients, "weights": weights}
+        )
+    for what in results[0]:
+        pairs = list(zip(results[0][what], results[1][what], strict=False))
+        if any(not torch.equal(a, b) and not bool((a.isnan() & b.isnan()).any()) for a, b in pairs):
+            difference = max(float((a - b).abs().max()) / max(float(a.abs().max()), 1e-30) for a, b in pairs)
+            return Repeats(False, what, difference)
+    return Repeats()
+
+
+def cost_of(subject: Subject, samples: int = 0) -> Cost:
+    """Time of a step, memory of its graph, and the noise of its gradient.
+
+    Args:
+        samples: of the training data, for the time of an epoch; 0 when not known.
+    """
+    seed(0)
+    model, optimizer = subject.copy()
+    one = subject.recipe.steps[0].passes
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage._cdata] = storage.nbytes()
+        return tensor
+
+    weights = {p.untyped_storage()._cdata for p in model.parameters()}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = subject.loss(model, one[0])
+    graph = sum(size for key, size in kept.items() if key not in weights)
+    del loss
+    best = math.inf
+    for _ in range(TIMED_STEPS):
+        began = time.perf_counter()
+        take(subject.recipe, one, model, optimizer)
+        best = min(best, time.perf_counter() - began)
+    rows = subject.rows
+    norm, noise = _noise(subject)
+    clip = subject.recipe.clip
+    return Cost(
+        best, rows, best * samples / rows if samples and rows else math.nan, graph, noise, norm,
+        clip[1] if clip is not None and clip[0] == "norm" else math.nan,
+    )  # fmt: skip
+
+
+def _noise(subject: Subject) -> tuple[float, float]:
+    """Norm of a batch's gradient, and the simple noise scale in samples, without bias (McCandlish et al. 2018,
+    appendix A.1): from the gradients of single batches and that of all of them."""
+    model, optimizer = subject.copy()
+    parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+    passes = subject.passes
+    sums = [torch.zeros_like(p, dtype=torch.float64) for p in parameters]
+    squares = []
+    for each in passes:
+        seed(0)
+        gradients = torch.autograd.grad(subject.loss(model, each), parameters, allow_unused=True)
+        found = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
+        squares.append(sum(float(g.double().square().sum()) for g in found))
+        for total, gradient in zip(sums, found, strict=True):
+            total += gradient.double()
+    count, rows = len(passes), subject.rows
+    norm = math.sqrt(squares[0])
+    if count < FEWEST_BATCHES_FOR_NOISE or not rows:
+        return norm, math.nan
+    of_one = sum(squares) / count
+    of_all = sum(float(total.square().sum()) for total in sums) / count**2
+    small, large = float(rows), float(rows * count)
+    signal = (large * of_all - small * of_one) / (large - small)
+    spread = (of_one - of_all) / (1 / small - 1 / large)
+    return norm, spread / signal if signal > 0 and spread > 0 else math.nan

@@ -1,0 +1,142 @@
+"""Layers that are linear and follow each other with nothing between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.rule import Bug, Examples, Rule
+from stethoscope.facts.model import Link, Structure
+from stethoscope.facts.training import History
+from stethoscope.rules.examples import tried
+from stethoscope.rules.sites import code, place_at
+
+MOST_NAMED = 3
+
+
+def _run(*links: Link) -> History:
+    return tried(structure=Structure(links=links))
+
+
+class MissingNonlinearity(Rule):
+    """Linear layers follow each other with no activation between them, and so amount to one.
+
+    ## What it sees
+    What a linear layer or a convolution returns goes into the next one as it is: one batch is followed through the
+    model, and nothing was computed between the two.
+    ## Why it hurts
+    A product of matrices is a matrix. Two linear layers in a row can express what one can, and no more; a network
+    without any activation is a linear model, however many layers it has.
+    ## How to fix it
+    Put an activation between the layers, or leave one of them out.
+    ## When it is not a fault
+    A narrow layer between two wide ones is a factorized matrix, made so on purpose (LoRA, bottlenecks, autoencoders
+    whose code is linear), and so are grouped and 1 x 1 convolutions beside others. They are not reported.
+    ## Sources
+    Goodfellow, Bengio, Courville, "Deep Learning" (2016), 6.1. Humbatova et al., "Taxonomy of Real Faults in Deep
+    Learning Systems", ICSE 2020 ("missing activation").
+    """
+
+    severity = Severity.WARNING
+    explains = ("no-gain-over-baseline", "underfitting", "cannot-overfit-batch")
+
+    def before_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge the links between linear layers."""
+        structure = seen.preflight.structure
+        if structure is None:
+            yield self.cannot_tell(seen.preflight.why_not("structure"))
+            return
+        links = [link for link in structure.links if link.is_plain and not _is_factorized(link)]
+        if links:
+            yield self._report(links)
+
+    def _report(self, links: list[Link]) -> Finding:
+        first = links[0]
+        named = ", ".join(f"`{link.first}` and `{link.second}`" for link in links[:MOST_NAMED])
+        more = f", and {len(links) - MOST_NAMED} more" if len(links) > MOST_NAMED else ""
+        kind = first.kinds[0]
+        title = f"nothing between `{first.first}` and `{first.second}`: together they are one layer"
+        return self.finding(
+            title if len(title) <= 72 else f"nothing between two {kind} layers: together they are one",
+            sureness=Sureness.CERTAIN,
+            place=place_at(first.site, module=first.second),
+            evidence=[
+                Evidence("pairs of linear layers with nothing between", f"{len(links)}: {named}{more}", 0),
+                Evidence(
+                    "features in, between and out", " to ".join(f"{w:,}" for w in first.widths),
+                    "fewer between than on both sides, where it is meant", "then the pair is a factorized matrix",
+                ),
+            ],
+            cause=f"`{first.second}` is given what `{first.first}` returns as it is. Two linear maps in a row are one "
+            "linear map: the second layer adds parameters and nothing that they could express.",
+            fixes=[
+                "Put an activation between them:\n"
+                + code(f"x = torch.relu(self.{_attribute(first.first)}(x))", f"x = self.{_attribute(first.second)}(x)"),
+            ],
+            unless="the two are meant as one factorized matrix.",
+        )  # fmt: skip
+
+    bad = Examples(
+        lambda: {
+            "two in a row": _run(Link("fc1", "fc2", widths=(64, 128, 10))),
+            "the middle is as wide as the input": _run(Link("fc1", "fc2", widths=(64, 64, 128))),
+            "convolutions": _run(Link("a", "b", ("Conv2d", "Conv2d"), (3, 32, 64))),
+            "four pairs": _run(*(Link(f"{i}", f"{i + 1}", widths=(64, 64, 64)) for i in range(4))),
+            "long names": _run(
+                Link("encoder.layers.11.output.dense", "encoder.layers.11.output.last", widths=(9, 9, 9))
+            ),
+        }
+    )
+    good = Examples(
+        lambda: {
+            "no links": _run(),
+            "a factorized matrix": _run(Link("down", "up", widths=(512, 16, 512))),
+            "a code between encoder and decoder": _run(Link("encoder.4", "decoder.0", widths=(64, 8, 64))),
+            "depthwise and pointwise": _run(Link("a", "b", ("Conv2d", "Conv2d"), (32, 32, 64), is_plain=False)),
+            "not read": tried(),
+        }
+    )
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import make_circles
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        points, labels = make_circles(600, noise=0.1, factor=0.4, random_state=SEED)
+        x, y = torch.tensor(points, dtype=torch.float32), torch.tensor(labels)
+
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc1 = nn.Linear(2, 32)
+                self.fc2 = nn.Linear(32, 32)
+                self.out = nn.Linear(32, 2)
+
+            def forward(self, x):
+                x = self.fc1(x)  # fix: x = torch.relu(self.fc1(x))
+                x = self.fc2(x)  # fix: x = torch.relu(self.fc2(x))
+                return self.out(x)
+
+
+        model = Net()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        for epoch in range(20):
+            for rows in torch.randperm(600).split(50):
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(x[rows]), y[rows])
+                loss.backward()
+                optimizer.step()
+        print(f"loss {nn.functional.cross_entropy(model(x), y).item():.4f}")
+        """)
+
+
+def _is_factorized(link: Link) -> bool:
+    before, between, after = link.widths
+    return between < min(before, after)
+
+
+def _attribute(name: str) -> str:
+    """A path as it stands behind `self.`: `layers.0` is `layers[0]`."""
+    first, *rest = name.split(".")
+    return first + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in rest)

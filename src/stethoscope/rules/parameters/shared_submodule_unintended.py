@@ -1,0 +1,99 @@
+"""One layer object where several were meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
+from stethoscope.core.rule import Bug, Examples, Rule
+from stethoscope.facts.model import Repeated, Structure
+from stethoscope.facts.training import History
+from stethoscope.rules.examples import tried
+from stethoscope.rules.sites import code, place_at
+
+
+def _run(*repeated: Repeated) -> History:
+    return tried(structure=Structure(repeated=repeated))
+
+
+class SharedSubmoduleUnintended(Rule):
+    """One layer object stands several times in a container, where several layers were meant.
+
+    ## What it sees
+    A `Sequential`, `ModuleList` or `ModuleDict` that holds the same layer, with parameters, in more than one place.
+    ## Why it hurts
+    `[layer] * 4` is a list of four names of one layer. The network has a quarter of the parameters that it seems to
+    have, and every place pulls the same weights in its own direction.
+    ## How to fix it
+    Make a layer for each place: `[nn.Linear(64, 64) for _ in range(4)]`.
+    ## When it is not a fault
+    Weights that are shared on purpose, as across the layers of ALBERT or the steps of a recurrence. Call the one
+    layer in a loop then, or allow the rule with that reason.
+    ## Sources
+    Python documentation, "Sequence Types": items in `s * n` are not copied, they are referenced multiple times.
+    Z. Lan et al., "ALBERT", ICLR 2020.
+    """
+
+    severity = Severity.WARNING
+    explains = ("underfitting", "no-gain-over-baseline", "cannot-overfit-batch")
+
+    def before_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge each container that repeats a layer."""
+        structure = seen.preflight.structure
+        if structure is None:
+            yield self.cannot_tell(seen.preflight.why_not("structure"))
+            return
+        for repeated in structure.repeated:
+            yield self._report(repeated)
+
+    def _report(self, repeated: Repeated) -> Finding:
+        times, where = len(repeated.positions), f"`{repeated.container}`" if repeated.container else "the model"
+        title = f"{where} holds one {repeated.kind} {times} times, not {times} of them"
+        return self.finding(
+            title if len(title) <= 72 else f"a container holds one {repeated.kind} {times} times",
+            place=place_at(None, module=repeated.container),
+            evidence=[
+                Evidence(f"different {repeated.kind} at {times} places", 1, times, ", ".join(repeated.positions[:8])),
+                Evidence("parameters there", f"{repeated.parameters:,}", f"{times * repeated.parameters:,}"),
+            ],
+            cause=f"All {times} places refer to the same {repeated.kind}: it was made once, and its name repeated.",
+            fixes=["Make a new one for each place:\n" + code(f"[{repeated.kind}(...) for _ in range({times})]")],
+            unless="its weights are shared on purpose.",
+        )
+
+    bad = Examples(
+        lambda: {
+            "in a list": _run(Repeated("layers", "Linear", ("0", "1", "2"), 4160)),
+            "in the model itself": _run(Repeated("", "Block", ("2", "3"), 12_000)),
+            "a long name": _run(
+                Repeated("transformer.encoder.residual.layers.of.it", "TransformerEncoderLayer", ("0", "1"), 9)
+            ),
+        }
+    )
+    good = Examples(lambda: {"all different": _run(), "not read": tried()})
+    bug = Bug("""
+        import torch
+        from sklearn.datasets import load_digits
+        from torch import nn
+
+        torch.manual_seed(SEED)
+        data = load_digits()
+        images = torch.tensor(data.data, dtype=torch.float32) / 16
+        labels = torch.tensor(data.target)
+
+
+        def block():
+            return nn.Sequential(nn.Linear(16, 16), nn.Tanh())
+
+
+        blocks = [block()] * 6  # fix: blocks = [block() for _ in range(6)]
+        model = nn.Sequential(nn.Linear(64, 16), nn.Tanh(), *blocks, nn.Linear(16, 10))
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+        for epoch in range(10):
+            for rows in torch.randperm(1797).split(64):
+                optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(model(images[rows]), labels[rows])
+                loss.backward()
+                optimizer.step()
+        print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
+        """)
