@@ -20,8 +20,8 @@ TORCHRUN = "# torchrun --nproc_per_node 2"
 """Begins a program that runs in two processes."""
 
 
-def findings_of(text: str, folder: Path, **settings: Any) -> dict[str, Any]:
-    """The JSON document of a run of this program; settings as in `Settings`."""
+def findings_of(text: str, folder: Path, *, check: bool = False, **settings: Any) -> dict[str, Any]:
+    """The JSON document of a run of this program, or of a check of it; settings as in `Settings`."""
     script = folder / "program.py"
     script.write_text(text, "utf-8")
     result = folder / "findings.json"
@@ -30,10 +30,11 @@ def findings_of(text: str, folder: Path, **settings: Any) -> dict[str, Any]:
         (run,) = (folder / "runs").iterdir()
         launched: dict[str, Any] = json.loads((run / "findings.json").read_text("utf-8"))
         return launched
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(script, result, settings))
+    process = multiprocessing.get_context("fork").Process(target=_run, args=(script, result, settings, check))
     process.start()
     process.join(120)
-    assert process.exitcode == 0, (folder / "output.txt").read_text()
+    assert result.exists(), (folder / "output.txt").read_text()
+    assert check or process.exitcode == 0, (folder / "output.txt").read_text()
     document: dict[str, Any] = json.loads(result.read_text("utf-8"))
     return document
 
@@ -53,15 +54,20 @@ def _launch(script: Path) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
-def _run(script: Path, result: Path, settings: dict[str, Any]) -> None:
+def _run(script: Path, result: Path, settings: dict[str, Any], check: bool) -> None:
     from stethoscope.api import run
+    from stethoscope.checking import check_script
 
     os.chdir(script.parent)
     with open("output.txt", "w") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
         torch.set_num_threads(1)
-        ran = run(script, settings=replace(Settings(), store=str(script.parent / "runs"), **settings), json=result)
+        chosen = replace(Settings(), store=str(script.parent / "runs"), **settings)
+        if check:
+            ran = check_script(str(script), (), module=False, settings=chosen, profile="default", json=result)
+        else:
+            ran = run(script, settings=chosen, json=result)
         sys.stdout.flush()
     os._exit(ran.exit_code)
 

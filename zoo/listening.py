@@ -1,4 +1,4 @@
-"""Run programs under the real command, `stethoscope run --json`, and keep what was said."""
+"""Run programs under the real command, `stethoscope run --json` or `check`, and keep what was said."""
 
 from __future__ import annotations
 
@@ -21,6 +21,20 @@ PATIENCE_S = 300
 TORCHRUN = "# torchrun --nproc_per_node 2"
 """Begins a program that runs in two processes."""
 LAUNCH = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+BEFORE_TRAINING = {
+    "parameters-not-in-optimizer", "loss-detached", "softmax-before-cross-entropy", "sigmoid-before-bce-with-logits",
+    "nll-without-log-softmax", "bce-without-sigmoid", "cross-entropy-without-softmax", "wrong-softmax-dim",
+    "loss-unfit-for-task", "output-activation-limits-range", "target-shape-broadcast", "loss-arguments-swapped",
+    "loss-not-at-chance", "loss-terms-imbalanced", "regularization-dominates-loss", "padding-in-loss",
+    "numerical-instability", "gradient-mismatch", "saturated-activations", "saturating-activation-stack",
+    "missing-nonlinearity", "symmetric-initialization", "badly-scaled-initialization", "disconnected-parameters",
+    "unregistered-modules", "frozen-parameters", "shared-submodule-unintended", "dropout-before-batch-norm",
+    "batch-norm-tiny-batch", "learning-rate-too-high", "learning-rate-too-low", "unnormalized-input",
+    "unnormalized-target", "label-out-of-range", "collapsed-predictions", "future-leakage", "batch-leakage",
+    "input-ignored", "cannot-overfit-batch", "nondeterministic", "forward-crash",
+}  # fmt: skip
+"""Faults that can be seen before training: what is left of those that the catalogue marks with `check` shows itself
+only while the network trains (a schedule, a decay, dropout that is too strong, statistics that never settle)."""
 CURED = ("cured", "helped")
 TREATED = {rule.name for rule in all_rules() if rule.treatments}
 """Rules whose findings can be tried on copies."""
@@ -91,13 +105,15 @@ class Tally:
         return sum(map(is_so, self.heard))
 
 
-def listen_to_all(programs: Sequence[Program], seeds: int, jobs: int, keep: Path | None = None) -> list[Tally]:
+def listen_to_all(
+    programs: Sequence[Program], seeds: int, jobs: int, keep: Path | None = None, verb: str = "run"
+) -> list[Tally]:
     """Run each program at each seed, with a dot for each that is done; what each printed is kept in a folder."""
     work = [(number, seed) for number in range(len(programs)) for seed in range(seeds)]
     tallies = [Tally() for _ in programs]
     with ThreadPoolExecutor(max_workers=jobs) as pool:
         for (number, _), heard in zip(
-            work, pool.map(lambda job: listen(programs[job[0]], job[1], keep), work), strict=True
+            work, pool.map(lambda job: listen(programs[job[0]], job[1], keep, verb), work), strict=True
         ):
             tallies[number].heard.append(heard)
             print("F" if heard.failure else ".", end="", file=sys.stderr, flush=True)
@@ -105,7 +121,7 @@ def listen_to_all(programs: Sequence[Program], seeds: int, jobs: int, keep: Path
     return tallies
 
 
-def listen(program: Program, seed: int, keep: Path | None = None) -> Heard:
+def listen(program: Program, seed: int, keep: Path | None = None, verb: str = "run") -> Heard:
     """Run one program in an empty folder; its findings, and what it printed with them, may be kept in another.
 
     What is in that folder already is not run again, so that an evaluation of an hour can be taken up where it ended.
@@ -119,7 +135,7 @@ def listen(program: Program, seed: int, keep: Path | None = None) -> Heard:
         report = Path(folder) / "findings.json"
         environment = {**os.environ, "SEED": str(seed), "OMP_NUM_THREADS": "1"}
         launch = ["-m", *LAUNCH] if program.text(seed).startswith(TORCHRUN) else []
-        command = [sys.executable, *launch, "-m", "stethoscope", "run", "--json", str(report), script.name]
+        command = [sys.executable, *launch, "-m", "stethoscope", verb, "--json", str(report), script.name]
         try:
             ended = subprocess.run(
                 command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S

@@ -5,6 +5,7 @@
     python zoo/run.py --seeds 1 --only gan        what has `gan` in its name, once
     python zoo/run.py --hurts                     check only that the faults hurt, by plain training without us
     python zoo/run.py --only gan --page gan.md    write the figures to a page as well
+    python zoo/run.py --check                     `stethoscope check` in the place of `run`
     python zoo/run.py --keep kept                 keep what was said; the same again goes on where it was broken off
 
 *Rules* are the rules' own bug programs, *pairs* are faulty programs with their twins in `zoo/programs/pairs`, written
@@ -27,7 +28,7 @@ from pathlib import Path
 import report
 from collection import Pair, Program, bug_programs, half_of, healthy, left_out, missing, pairs
 from hurting import Hurt, hurt_all
-from listening import Tally, listen_to_all
+from listening import BEFORE_TRAINING, Tally, listen_to_all
 from report import MEASURES, Judged
 
 PAGE = Path(__file__).parent.parent / "docs" / "zoo.md"
@@ -59,6 +60,7 @@ def main() -> int:
         metavar="FOLDER",
         help="keep what each program printed, and its findings; what is there is not run again",
     )
+    parser.add_argument("--check", action="store_true", help="check them before they train, those where that can tell")
     parser.add_argument("--page", type=Path, help="write the figures to this page; docs/zoo.md after a whole run")
     options = parser.parse_args()
     for path in left_out():
@@ -72,6 +74,9 @@ def main() -> int:
 
     of_rules = chosen("rules", bug_programs())
     of_pairs = [each for each in chosen("pairs", pairs()) if options.half in ("all", half_of(each.name))]
+    if options.check:
+        of_rules = [each for each in of_rules if BEFORE_TRAINING & set(each.faults)]
+        of_pairs = [each for each in of_pairs if BEFORE_TRAINING & set(each.faults)]
     if options.hurts:
         return print_hurts(of_pairs, hurt_all(of_pairs, options.seeds, options.jobs))
     well = [
@@ -81,7 +86,9 @@ def main() -> int:
         and options.only in each.name
         and options.half in ("all", half_of(each.name))
     ]
-    heard = listen(of_rules, of_pairs, well, options.seeds, options.jobs, options.keep)
+    heard = listen(
+        of_rules, of_pairs, well, options.seeds, options.jobs, options.keep, "check" if options.check else "run"
+    )
     wrong = print_rules(heard, options.seeds) + print_pairs(heard) + print_healthy(heard)
     whole = options.what == options.half == "all" and not options.only
     if where := options.page or (PAGE if whole else None):
@@ -90,12 +97,12 @@ def main() -> int:
 
 
 def listen(
-    rules: list[Pair], of_pairs: list[Pair], well: list[Program], seeds: int, jobs: int, keep: Path | None
+    rules: list[Pair], of_pairs: list[Pair], well: list[Program], seeds: int, jobs: int, keep: Path | None, verb: str
 ) -> Heard:
     """Run them all."""
     both = [*rules, *of_pairs]
     programs = [*(each.faulty for each in both), *(each.twin for each in both), *well]
-    tallies = listen_to_all(programs, seeds, jobs, keep)
+    tallies = listen_to_all(programs, seeds, jobs, keep, verb)
     count = len(both)
     judged = [Judged(*each) for each in zip(both, tallies[:count], tallies[count : 2 * count], strict=True)]
     return Heard(tuple(judged[: len(rules)]), tuple(judged[len(rules) :]), tuple(well), tuple(tallies[2 * count :]))

@@ -111,7 +111,11 @@ def _tried(history: History, width: int) -> Iterator[Line]:
     """The experiments before training, a line each: as it should be, not so, or not possible."""
     for one in history.preflight.experiments:
         mark, role = ("-", Role.QUIET) if one.why_not else ("✓", Role.HEALTHY) if one.good else ("✗", Role.ERROR)
-        label: Line = (Piece(" " * MARGIN), Piece(f"{mark} ", role), Piece(one.title.ljust(EXPERIMENT_LABELS), Role.LABEL))
+        label: Line = (
+            Piece(" " * MARGIN),
+            Piece(f"{mark} ", role),
+            Piece(one.title.ljust(EXPERIMENT_LABELS), Role.LABEL),
+        )
         for row in wrapped(read(one.said or f"not possible: {one.why_not}"), width - width_of(label)):
             yield (*label, *row)
             label = (Piece(" " * width_of(label)),)

@@ -97,9 +97,9 @@ def _fix(part: nn.Module, given: list[Tensor], message: str) -> str:
         return ""
     first = given[0]
     weight = next((p for p in part.parameters(recurse=False)), None)
-    if weight is not None and not isinstance(part, nn.Embedding) and first.dtype != weight.dtype:
-        if first.is_floating_point() or not first.is_complex():
-            return f"x = x.to(torch.{str(weight.dtype).removeprefix('torch.')})"
+    of_another_type = weight is not None and first.dtype != weight.dtype and not first.is_complex()
+    if weight is not None and of_another_type and not isinstance(part, nn.Embedding):
+        return f"x = x.to(torch.{str(weight.dtype).removeprefix('torch.')})"
     if weight is not None and first.device != weight.device:
         return f"x = x.to('{weight.device}')"
     if isinstance(part, nn.Linear) and first.dim() and first.shape[-1] != part.in_features:

@@ -72,8 +72,8 @@ class CannotOverfitBatch(Rule):
                     if each is not stuck and each.end == each.end
                 ),
             ],
-            cause="Copies without dropout and weight decay were trained on nothing else and did not learn it: something "
-            "in the model or its loss keeps the answer from being reached.",
+            cause="Copies without dropout and weight decay were trained on nothing else and did not learn it: "
+            "something in the model or its loss keeps the answer from being reached.",
             fixes=[
                 "Follow one sample by hand:\n" + code("out = model(x[:1])", "print(out, y[:1], loss_fn(out, y[:1]))"),
                 "Or take parts out of the model until it learns one sample, and add them again one by one.",

@@ -20,7 +20,7 @@ _link = Link("drop", "norm", ("Dropout", "BatchNorm1d"), (0, 64, 64))
 
 
 class DropoutBeforeBatchNorm(Rule):
-    """Dropout stands right before batch normalization, whose statistics it changes between training and evaluation.
+    """Dropout right before batch normalization: statistics differ between training and evaluation.
 
     ## What it sees
     What a dropout layer returns goes into batch normalization as it is.

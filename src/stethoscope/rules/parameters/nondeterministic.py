@@ -57,7 +57,7 @@ class Nondeterministic(Rule):
             else "Some operation sums in an order that changes from call to call.",
             fixes=[
                 "Draw from torch's generator, or seed the model's own one:\n"
-                + code("rng = np.random.default_rng(seed)")
+                + code("rng = numpy.random.default_rng(seed)")
                 if is_large
                 else "Have torch name the operation:\n" + code("torch.use_deterministic_algorithms(True)"),
             ],
