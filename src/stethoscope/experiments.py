@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,6 +53,10 @@ class Checks:
 
 def preflight_for(recording: Recording, history: History, checks: Checks | None, ended_by: str) -> Preflight:
     """What experiments show of the model as it was before its first step: few at the end of any run, all in a check."""
+    return replace(_preflight(recording, history, checks, ended_by), is_check=checks is not None)
+
+
+def _preflight(recording: Recording, history: History, checks: Checks | None, ended_by: str) -> Preflight:
     if recording.crash is not None:
         return Preflight(crash=recording.crash)
     if recording.session is None or not recording.captures or recording.session.state.capture is None:

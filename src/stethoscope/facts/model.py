@@ -134,7 +134,9 @@ class Memory:
     by: str = ""
     """What trained it: `the script's optimizer`, or another one."""
     floor: float = 0.0
-    """Loss of the best answer that there is: above 0 for soft targets and contradicting labels."""
+    """Loss of the best answer that there is: above 0 for soft targets."""
+    falling: bool = False
+    """Whether the loss was still falling when the steps were over."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,23 @@ class Mixing:
 
 
 @dataclass(frozen=True)
+class Causality:
+    """Which positions of a sequence the output at a position depends on, in eval mode."""
+
+    positions: int = 0
+    later: int = 0
+    """Pairs of positions of which the later input moves the earlier output."""
+    earlier: int = 0
+    """Pairs of which the earlier input moves the later output."""
+    pairs: int = 0
+    """Pairs that were tried in each direction."""
+    module: str = ""
+    """The first module whose output at a position depends on later ones."""
+    kind: str = ""
+    site: Site | None = None
+
+
+@dataclass(frozen=True)
 class InputUse:
     """What of its inputs the model's output depends on."""
 
@@ -210,6 +229,16 @@ class RangeTest:
     """Where the loss falls fastest."""
     diverges: float = NAN
     """Rate at which the loss has risen above where it began; NaN when none did."""
+
+
+@dataclass(frozen=True)
+class StartLoss:
+    """The loss of the first batch before any step."""
+
+    value: float = NAN
+    chance: float = NAN
+    """What the best guess that ignores the input would have; NaN when unknown."""
+    function: str = ""
 
 
 @dataclass(frozen=True)
@@ -296,10 +325,15 @@ class Crash:
 class Preflight:
     """All that experiments before training have shown."""
 
+    is_check: bool = False
+    """Whether they were all that was asked for, and not what a run makes at its end."""
+
     structure: Structure | None = None
+    start: StartLoss | None = None
     memory: tuple[Memory, ...] = ()
     gradients: tuple[GradientTest, ...] = ()
     mixing: Mixing | None = None
+    causality: Causality | None = None
     input_use: InputUse | None = None
     range_test: RangeTest | None = None
     effect: StepEffect | None = None

@@ -56,12 +56,18 @@ def print_diagnosis(
     Colours only on a terminal, and not where NO_COLOR is set (no-color.org).
     """
     width = _width(stream)
-    lines: list[Line] = [(), _rule(width), *_top(diagnosis, history, width), ()]
+    lines: list[Line] = [
+        (),
+        _rule(width, "check" if history.preflight.is_check else ""),
+        *_top(diagnosis, history, width),
+        (),
+    ]
     if tried := list(_tried(history, width)):
         lines += [*tried, ()]
     for finding in reversed(diagnosis.findings):
         lines += [*layout(message_of(finding), width), ()]
-    lines += wrapped(summary(diagnosis), width)
+    where = "in the report" if history.preflight.is_check else "above"
+    lines += wrapped(summary(diagnosis, where), width)
     lines += [*_paths(report, run, took)]
     _write(lines, stream)
 
@@ -83,21 +89,22 @@ def print_proof(proof: Proof, rule: str, run: str, stream: TextIO) -> None:
 
 def _top(diagnosis: Diagnosis, history: History, width: int) -> Iterator[Line]:
     """What was heard, what it cost, what was checked and what was not."""
-    yield from _entry("heard", listening(history), width)
-    if cost(history.sampling):
+    is_check = history.preflight.is_check
+    yield from _entry("heard", _first_steps(history.steps) if is_check else listening(history), width)
+    if cost(history.sampling) and not is_check:
         yield from _entry("cost", cost(history.sampling), width)
-    if history.ended_by:
+    if history.ended_by and not (is_check and history.ended_by == "check"):
         yield from _entry("ended by", f"{history.ended_by}: this is what was known by then", width)
     if diagnosis.checked:
         yield from _entry("checked", _few(sorted(diagnosis.checked), FEW_CHECKED, "rules"), width)
     label = "not possible"
     # What keeps most rules from judging comes first.
     unsure = sorted(reasons(diagnosis.not_checked).items(), key=lambda entry: (-len(entry[1]), entry[0]))
-    for why, rules in unsure[:FEW_REASONS]:
+    for why, rules in unsure[: 0 if is_check else FEW_REASONS]:
         yield from _entry(label, f"{_few(sorted(rules), FEW_NAMES, 'rules')}: {why}", width)
         label = ""
     left = sum(len(rules) for _, rules in unsure[FEW_REASONS:])
-    if left:
+    if left and not is_check:
         yield from _entry("", f"{left} more, each with its reason, in the report", width)
     for cannot in diagnosis.broken:
         yield from _entry("failed", f"{cannot.rule}: {cannot.why} (our fault, please report it)", width)
@@ -107,8 +114,16 @@ def _top(diagnosis: Diagnosis, history: History, width: int) -> Iterator[Line]:
         yield from _entry("heard less", sentence, width)
 
 
+def _first_steps(steps: int) -> str:
+    if steps < 2:
+        return "the first step" if steps else "no step"
+    return f"the first {steps} steps"
+
+
 def _tried(history: History, width: int) -> Iterator[Line]:
     """The experiments before training, a line each: as it should be, not so, or not possible."""
+    if not history.preflight.is_check:
+        return
     for one in history.preflight.experiments:
         mark, role = ("-", Role.QUIET) if one.why_not else ("✓", Role.HEALTHY) if one.good else ("✗", Role.ERROR)
         label: Line = (
@@ -132,9 +147,10 @@ def _entry(label: str, text: str, width: int) -> Iterator[Line]:
         label = ""
 
 
-def _rule(width: int) -> Line:
-    dashes = "─" * (width - len("── stethoscope "))
-    return (Piece("── ", Role.QUIET), Piece("stethoscope", Role.TITLE), Piece(f" {dashes}", Role.QUIET))
+def _rule(width: int, verb: str = "") -> Line:
+    name = f"stethoscope {verb}".strip()
+    dashes = "─" * (width - len(f"── {name} "))
+    return (Piece("── ", Role.QUIET), Piece(name, Role.TITLE), Piece(f" {dashes}", Role.QUIET))
 
 
 def _paths(report: Path | None, run: Path | None, took: float | None) -> Iterator[Line]:

@@ -12,18 +12,23 @@ from stethoscope.core.text import amount, number
 from stethoscope.facts.model import Experiment, Preflight
 from stethoscope.observe.model.apart import apart
 from stethoscope.observe.model.recipe import CannotTry
-from stethoscope.observe.preflight.gradients import test_functions, test_model
+from stethoscope.observe.preflight.gradients import check_functions, check_model
 from stethoscope.observe.preflight.inputs import input_use
 from stethoscope.observe.preflight.memorising import memorise
-from stethoscope.observe.preflight.mixing import mixing_of
+from stethoscope.observe.preflight.mixing import causality_of, mixing_of
 from stethoscope.observe.preflight.structure import structure_of
 from stethoscope.observe.preflight.subject import CannotMake, Subject
-from stethoscope.observe.preflight.training import cost_of, effect_of_a_step, range_test, repeats
+from stethoscope.observe.preflight.training import cost_of, effect_of_a_step, range_test, repeats, start_of
 
 SECONDS = {"quick": 8.0, "default": 60.0, "thorough": 600.0}
 """Time for all experiments of a profile together."""
 AGREES = 1e-4
 """Relative error of a gradient in double precision that is none (`torch.autograd.gradcheck` asks for 1e-3)."""
+
+HARDLY = 1.01
+"""Times its loss from which on a step has made a batch worse, and is not only too small to show."""
+FAR = 3.0
+"""Times the loss of guessing from which on an untrained network is worse than it should be."""
 
 _clock = time.perf_counter
 Progress = Callable[[str], None]
@@ -107,12 +112,22 @@ def _say_structure(one: Any) -> tuple[str, bool]:
     return words, not odd
 
 
+def _say_start(one: Any) -> tuple[str, bool]:
+    if one.value != one.value:
+        return "the loss is not a number", False
+    words = f"{number(float(f'{one.value:.3g}'))} before the first step"
+    if one.chance == one.chance:
+        words += f", {number(float(f'{one.chance:.3g}'))} for a guess"
+    return words, not one.value > FAR * one.chance
+
+
 def _say_memory(one: Any) -> tuple[str, bool]:
     right = f", {one.right:.0%} right" if one.right == one.right else ""
     by = "" if one.by == "the script's optimizer" else f" with {one.by}"
     if one.learned:
         return f"loss {number(one.start)} to {number(one.end)} in {amount(one.steps, 'step')}{by}{right}", True
-    return f"loss {number(one.start)}, still {number(one.end)} after {amount(one.steps, 'step')}{right}", False
+    state = "and falling still at" if one.falling else "still"
+    return f"loss {number(one.start)}, {state} {number(one.end)} after {amount(one.steps, 'step')}{right}", one.falling
 
 
 def _say_functions(tests: Any) -> tuple[str, bool]:
@@ -138,6 +153,13 @@ def _say_mixing(one: Any) -> tuple[str, bool]:
     return f"{one.mixed} of {one.pairs} pairs of samples depend on each other{where}", one.one_way
 
 
+def _say_causality(one: Any) -> tuple[str, bool]:
+    if not one.later:
+        return "no position's output depends on later ones", True
+    where = f", first in `{one.module}`" if one.module else ""
+    return f"outputs depend on later positions ({one.later} of {one.pairs} pairs){where}", True
+
+
 def _say_input(one: Any) -> tuple[str, bool]:
     if not one.depends:
         return "the output is the same whatever the input", False
@@ -153,7 +175,7 @@ def _say_effect(one: Any) -> tuple[str, bool]:
     moved = "every parameter moves" if not one.unmoved else f"{amount(len(one.unmoved), 'parameter')} did not move"
     size = f" by {one.ratio:.1g} of its size" if one.ratio == one.ratio and not one.unmoved else ""
     fell = f"; the same batch's loss {number(one.before)} to {number(one.after)}"
-    return moved + size + fell, not one.unmoved and one.after <= one.before
+    return moved + size + fell, not one.no_gradient and not one.after > HARDLY * one.before
 
 
 def _say_range(one: Any) -> tuple[str, bool]:
@@ -194,12 +216,14 @@ def _memory_of(count: int, profile: str) -> Trial:
 
 _TRIALS = (
     Trial("structure", "read the structure", lambda s, _: structure_of(s), _say_structure),
+    Trial("start", "confirm the loss", lambda s, _: start_of(s), _say_start),
     Trial("effect", "take one step", lambda s, _: effect_of_a_step(s), _say_effect),
     Trial("repeats", "repeat it", lambda s, _: repeats(s), _say_repeats),
-    Trial("gradients", "check own functions", lambda s, _: test_functions(s), _say_functions, many=True),
+    Trial("gradients", "check own functions", lambda s, _: check_functions(s), _say_functions, many=True),
     Trial("mixing", "keep samples apart", lambda s, _: mixing_of(s), _say_mixing),
+    Trial("causality", "keep positions in order", lambda s, _: causality_of(s), _say_causality),
     _memory_of(1, "quick"),
-    Trial("gradients", "check the gradient", lambda s, _: test_model(s), _say_gradient, many=True),
+    Trial("gradients", "check the gradient", lambda s, _: check_model(s), _say_gradient, many=True),
     _memory_of(2, "default"),
     _memory_of(16, "default"),
     Trial("input_use", "blank the input", input_use, _say_input, "default"),

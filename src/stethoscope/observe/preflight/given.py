@@ -59,7 +59,7 @@ class Given:
 
     def subject(self) -> Subject:
         """The same without anything that was heard: the loss is any function."""
-        function, options = (OWN_LOSS, {}) if self.loss is None else (GIVEN_LOSS, {"loss": self.loss})
+        function, options = (OWN_LOSS, {}) if self.loss is None else known_loss(self.loss)
         view = View((), "as it is", ())
         if self.loss is None and self.batches:
             view = View(_path_of_loss(self.model, self.batches[0]), "as it is", ())
@@ -70,7 +70,31 @@ class Given:
         return Subject(*copy_of(self.model, self.optimizer), Recipe(steps=steps))
 
 
-def given(model: Any, loss: Any, data: Any, optimizer: Any) -> Given:
+MODULES = {
+    nn.CrossEntropyLoss: ("cross_entropy", ("weight", "ignore_index", "reduction", "label_smoothing")),
+    nn.NLLLoss: ("nll_loss", ("weight", "ignore_index", "reduction")),
+    nn.BCELoss: ("binary_cross_entropy", ("weight", "reduction")),
+    nn.BCEWithLogitsLoss: ("binary_cross_entropy_with_logits", ("weight", "reduction", "pos_weight")),
+    nn.MSELoss: ("mse_loss", ("reduction",)),
+    nn.L1Loss: ("l1_loss", ("reduction",)),
+    nn.SmoothL1Loss: ("smooth_l1_loss", ("reduction", "beta")),
+    nn.HuberLoss: ("huber_loss", ("reduction", "delta")),
+}
+"""Loss modules, the functions that they call, and with what."""
+
+
+def known_loss(loss: Loss) -> tuple[str, dict[str, Any]]:
+    """Name and options of a loss of torch's, or any function as an option."""
+    if type(loss) in MODULES:
+        function, names = MODULES[type(loss)]
+        return function, {name: getattr(loss, name) for name in names}
+    name = getattr(loss, "__name__", "")
+    if getattr(torch.nn.functional, name, None) is loss:
+        return name, {}
+    return GIVEN_LOSS, {"loss": loss}
+
+
+def given(model: Any, loss: Any, data: Any, optimizer: Any, *, most: int = MOST_BATCHES) -> Given:
     """Copies of what was handed over, with at most 16 batches.
 
     Args:
@@ -78,6 +102,7 @@ def given(model: Any, loss: Any, data: Any, optimizer: Any) -> Given:
         loss: a function of output and target, a function of model and batch, or None where the model returns it.
         data: a batch, or anything that gives batches: (input, target), (input, input, ..., target), or a mapping.
         optimizer: an optimizer of that model; Adam with a rate of 0.001 when None.
+        most: batches that are drawn at most.
 
     Raises: UsageError when something of it is of another kind.
     """
@@ -86,7 +111,7 @@ def given(model: Any, loss: Any, data: Any, optimizer: Any) -> Given:
     if loss is not None and not callable(loss):
         raise UsageError(f"check() takes a function or a loss module as its loss, and got {type(loss).__name__}")
     with apart():
-        drawn = list(itertools.islice(_batches(data), MOST_BATCHES))
+        drawn = list(itertools.islice(_batches(data), most))
     if not drawn:
         raise UsageError("check() was given no batch: the data is empty")
     own = optimizer if optimizer is not None else _usual(model)

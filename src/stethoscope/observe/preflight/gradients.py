@@ -1,10 +1,10 @@
 """Gradients against central differences in double precision: of the whole model, and of functions with a backward pass
 of their own.
 
-A direction along which halving the step changes the slope is a kink (the corner of a ReLU, a maximum that changes
-hands) and says nothing; another one is drawn. Functions whose two slopes differ on purpose are known by what they do:
-a straight-through estimator is flat wherever it is measured, and a function that gives back what it is given exists
-for its gradient alone.
+A direction along which the slopes ahead and behind differ by more than the step explains is a kink (the corner of a
+ReLU, a maximum that changes hands) and says nothing; another one is drawn. Functions whose two slopes differ on purpose
+are known by what they do: a straight-through estimator is flat wherever it is measured, and a function that gives back
+what it is given exists for its gradient alone.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from stethoscope.facts.model import GradientTest
 from stethoscope.observe.model.apart import seed
 from stethoscope.observe.model.ingredients import Pass, tensors_in
+from stethoscope.observe.model.keras_copy import KerasCopy
 from stethoscope.observe.model.recipe import clones
 from stethoscope.observe.preflight.subject import CannotMake, Subject, cut
 from stethoscope.observe.training.sites import Spot, is_users, site_of, spot
@@ -33,8 +34,9 @@ STEP = 1e-5
 Numerical Optimization, 8.1)."""
 STEP_32 = 3e-3
 """The same in single precision, to 1e-3 or so."""
-SMOOTH = 1e-4
-"""Two step sizes agree to this share where there is no kink."""
+SMOOTH = {"float64": 1e-5, "float32": 3e-2}
+"""Share of the slope that a kink may take away: what is left of the difference of the slopes ahead and behind when that
+part of it is taken off that grows with the step, as curvature does."""
 MOST_FUNCTIONS = 20
 ROWS = 4
 """Samples that are enough to tell."""
@@ -48,7 +50,7 @@ class _Call:
     place: Spot | None
 
 
-def test_functions(subject: Subject) -> list[GradientTest]:
+def check_functions(subject: Subject) -> list[GradientTest]:
     """Each function with a backward pass of its own that takes part in the model's loss, by itself."""
     model, _ = subject.copy()
     calls: list[_Call] = []
@@ -59,7 +61,7 @@ def test_functions(subject: Subject) -> list[GradientTest]:
     for call in calls:
         if len(tested) >= MOST_FUNCTIONS:
             break
-        test = test_function(call.function, call.args, call.place)
+        test = check_function(call.function, call.args, call.place)
         before = tested.get(call.function)
         if test is not None and (before is None or _error(test) > _error(before)):
             tested[call.function] = test
@@ -98,7 +100,7 @@ def _is_real(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
 
 
-def test_function(function: Any, args: tuple[Any, ...], place: Spot | None) -> GradientTest | None:
+def check_function(function: Any, args: tuple[Any, ...], place: Spot | None) -> GradientTest | None:
     """One function with a backward pass of its own, at these arguments; None when no gradient is asked for."""
     name, site = function.__name__, site_of(place)
     asked = [i for i, a in enumerate(args) if _is_real(a) and a.requires_grad]
@@ -127,8 +129,8 @@ def _test(
     for argument in asked:
         slopes = _slopes(function, given, argument, step)
         count = 0
-        for analytic, numeric, halved, scale in slopes:
-            if not _agree(numeric, halved, scale, SMOOTH if precision == "float64" else 3e-2):
+        for analytic, numeric, kink, scale in slopes:
+            if not kink <= SMOOTH[precision] * scale:
                 kinks += 1
                 continue
             count += 1
@@ -148,8 +150,8 @@ def _test(
 
 
 def _slopes(function: Any, given: tuple[Any, ...], argument: int, step: float) -> Iterator[tuple[float, ...]]:
-    """Along random directions: by the backward pass, by central differences, the same with half of the step, and the
-    size that the slopes have."""
+    """Along random directions: the slope by the backward pass and by central differences, how much of a kink there is,
+    and the size that slopes have."""
     for number in range(MOST_TRIED):
         draw = torch.Generator(device="cpu").manual_seed(number)
         value: Tensor = given[argument]
@@ -173,8 +175,13 @@ def _slopes(function: Any, given: tuple[Any, ...], argument: int, step: float) -
             seed(number)
             along(0.0)
         scale_of = max(1.0, float(value.abs().max())) if value.numel() else 1.0
-        size = step * scale_of
-        numeric, halved = _central(along, size, number), _central(along, size / 2, number)
+
+        def at(distance: float, along: Callable[[float], Tensor] = along, number: int = number) -> float:
+            seed(number)
+            with torch.no_grad():
+                return float(along(distance))
+
+        numeric, kink = _slope(at, step * scale_of)
         leaf = value.clone().requires_grad_(True)
         moved = list(_fresh(given))
         moved[argument] = leaf
@@ -183,20 +190,17 @@ def _slopes(function: Any, given: tuple[Any, ...], argument: int, step: float) -
             (gradient,) = torch.autograd.grad((_first(function.apply(*moved)) * weights).sum(), leaf, allow_unused=True)
         analytic = 0.0 if gradient is None else float((gradient * direction).sum())
         norm = 0.0 if gradient is None else float(gradient.norm()) / math.sqrt(max(1, value.numel()))
-        yield analytic, numeric, halved, max(norm, abs(numeric))
+        yield analytic, numeric, kink, max(norm, abs(numeric))
 
 
-def _central(along: Callable[[float], Tensor], size: float, number: int) -> float:
-    with torch.no_grad():
-        values = []
-        for distance in (size, -size):
-            seed(number)
-            values.append(float(along(distance)))
-    return (values[0] - values[1]) / (2 * size)
-
-
-def _agree(one: float, other: float, scale: float, tolerance: float) -> bool:
-    return abs(one - other) <= tolerance * max(abs(one), abs(other), 1e-3 * scale)
+def _slope(at: Callable[[float], float], step: float) -> tuple[float, float]:
+    """The slope by central differences, and how much of a kink there is: for a smooth function the slopes ahead and
+    behind differ by an amount that halves with the step, for a kink by one that stays."""
+    here = at(0.0)
+    ahead, behind, near_ahead, near_behind = (at(share * step) for share in (1.0, -1.0, 0.5, -0.5))
+    whole = (ahead - here) / step - (here - behind) / step
+    half = (near_ahead - here) / (step / 2) - (here - near_behind) / (step / 2)
+    return (ahead - behind) / (2 * step), abs(2 * half - whole)
 
 
 def _fresh(given: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -214,23 +218,31 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and bool(torch.equal(one, other.to(one.dtype)))
 
 
-def test_model(subject: Subject) -> GradientTest:
+def check_model(subject: Subject) -> GradientTest:
     """The gradient of the whole model's loss in its parameters, in double precision, without dropout.
 
     Raises: CannotMake when the model cannot be taken to double precision, or is random.
     """
+    if isinstance(subject.model, KerasCopy):
+        raise CannotMake("Keras computes in single precision")
     model = subject.steady_copy().double()
     one = _doubled(cut(subject.first, range(min(ROWS, subject.rows))) if subject.rows > ROWS else subject.first)
     parameters = [p for p in model.parameters() if p.requires_grad]
+    fixed = _without_gradient(model)
     seed(0)
     loss = subject.loss(model, one)
     seed(0)
     if float(loss.detach()) != float(subject.loss(model, one).detach()):
         raise CannotMake("the loss of one batch differs from one forward pass to the next")
+    if loss.dtype != torch.float64:
+        raise CannotMake(f"the model computes its loss in {str(loss.dtype).removeprefix('torch.')}")
     if not loss.requires_grad or not parameters:
         raise CannotMake("the loss depends on no trainable parameter")
     found = torch.autograd.grad(loss, parameters, allow_unused=True)
-    gradients = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+    gradients = [
+        torch.zeros_like(p) if g is None else g.to_dense() if g.is_sparse else g
+        for p, g in zip(parameters, found, strict=True)
+    ]
     total = math.sqrt(sum(float(g.square().sum()) for g in gradients))
     typical = total / math.sqrt(max(1, sum(p.numel() for p in parameters)))
     worst = (-1.0, math.nan, math.nan)
@@ -238,15 +250,18 @@ def test_model(subject: Subject) -> GradientTest:
     for number in range(MOST_TRIED):
         draw = torch.Generator().manual_seed(number)
         directions = [torch.randn(p.shape, generator=draw, dtype=torch.float64) for p in parameters]
+        for parameter, direction in zip(parameters, directions, strict=True):
+            for row in fixed.get(id(parameter), ()):
+                direction[row] = 0.0
         if number % 2:  # along the gradient the slope is largest; noise keeps a lucky cancellation from hiding it
             directions = [d / math.sqrt(max(1, d.numel())) + g / max(total, 1e-300)
                           for d, g in zip(directions, gradients, strict=True)]  # fmt: skip
         length = math.sqrt(sum(float(d.square().sum()) for d in directions))
         directions = [d / length for d in directions]
         analytic = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
-        numeric, halved = (_model_slope(subject, model, one, parameters, directions, s) for s in (STEP, STEP / 2))
+        numeric, kink = _slope(_Line(subject, model, one, parameters, directions), STEP)
         scale = max(typical, abs(numeric))
-        if not _agree(numeric, halved, scale, SMOOTH):
+        if not kink <= SMOOTH["float64"] * scale:
             kinks += 1
             continue
         tested += 1
@@ -259,20 +274,34 @@ def test_model(subject: Subject) -> GradientTest:
     return GradientTest("the whole model", tested, kinks, error if tested else math.nan, analytic, numeric)
 
 
-def _model_slope(
-    subject: Subject, model: nn.Module, one: Pass, parameters: list[Tensor], directions: list[Tensor], size: float
-) -> float:
-    values = []
-    for distance in (size, -2 * size):
+def _without_gradient(model: nn.Module) -> dict[int, list[int]]:
+    """Rows of embeddings that have no gradient on purpose: those of the padding."""
+    return {
+        id(part.weight): [part.padding_idx]
+        for part in model.modules()
+        if isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.padding_idx is not None
+    }
+
+
+class _Line:
+    """The loss along a line through the parameters."""
+
+    def __init__(
+        self, subject: Subject, model: nn.Module, one: Pass, parameters: list[Tensor], directions: list[Tensor]
+    ) -> None:
+        self._subject, self._model, self._one = subject, model, one
+        self._moves = list(zip(parameters, directions, [p.detach().clone() for p in parameters], strict=True))
+
+    def __call__(self, distance: float) -> float:
+        """The loss so far from where the line begins; the parameters are put back."""
         with torch.no_grad():
-            for parameter, direction in zip(parameters, directions, strict=True):
+            for parameter, direction, _ in self._moves:
                 parameter.add_(direction, alpha=distance)
             seed(0)
-            values.append(float(subject.loss(model, one)))
-    with torch.no_grad():
-        for parameter, direction in zip(parameters, directions, strict=True):
-            parameter.add_(direction, alpha=size)
-    return (values[0] - values[1]) / (2 * size)
+            value = float(self._subject.loss(self._model, self._one))
+            for parameter, _, began in self._moves:
+                parameter.copy_(began)
+        return value
 
 
 def _doubled(one: Pass) -> Pass:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stethoscope.facts.model import InputUse
 from stethoscope.observe.model.apart import measuring, seed
-from stethoscope.observe.model.ingredients import Pass, tensors_in
+from stethoscope.observe.model.ingredients import Pass, leaves_of, tensors_in
 from stethoscope.observe.model.recipe import Recipe, clones
 from stethoscope.observe.preflight.subject import CannotMake, Subject
 from stethoscope.observe.preflight.training import train
@@ -67,17 +67,15 @@ def _depends(subject: Subject) -> bool:
     given = [t for _, t in tensors_in((one.args, one.kwargs)) if t.dim() and t.shape[0] == rows]
     if not given or all(bool((t == t[:1]).all()) for t in given):
         raise CannotMake("all samples of the batch are alike")
-    order = torch.arange(rows).roll(1)
-    args, kwargs = clones((one.args, one.kwargs))
     outputs = []
-    with torch.no_grad():
-        for moved in (False, True):
-            if moved:
-                args, kwargs = _reordered((clones(one.args), clones(one.kwargs)), rows, order)
-            seed(0)
-            output = subject.recipe.output(model, replace(one, args=args, kwargs=kwargs))
-            outputs.append(output)
-    return not torch.equal(outputs[0], outputs[1])
+    for order in (torch.arange(rows), torch.arange(rows).roll(1)):
+        args, kwargs = _reordered((clones(one.args), clones(one.kwargs)), rows, order)
+        seed(0)
+        with torch.no_grad():
+            outputs.append([t for _, t in leaves_of(model(*args, **kwargs)) if t.dim() and t.numel() > 1])
+    if not outputs[0]:
+        raise CannotMake("the model returns its loss and nothing else")
+    return not all(torch.equal(a, b) for a, b in zip(*outputs, strict=True))
 
 
 def _reordered(value: Any, rows: int, order: Tensor) -> Any:

@@ -22,6 +22,8 @@ LEARNED = 0.05
 """Share of what the loss could fall that may be left."""
 SURE = 0.2
 """Loss, as a share of that of guessing, below which samples that are all named rightly have been learned by heart."""
+STILL_FALLING = 0.8
+"""A loss that ends below this share of what it was after two thirds of the steps needs more of them."""
 SOFT = ("cross_entropy", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div", "nll_loss")
 SQUARED = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 JUDGED = (*SOFT, *SQUARED)
@@ -76,12 +78,14 @@ def _train(
     classes = of_classes(subject)
     start = end = math.nan
     right, steps, learned = math.nan, 0, False
+    losses: list[float] = []
     for step in range(MOST_STEPS):
         optimizer.zero_grad()
         output = recipe.output(model, one)
         loss = recipe.loss(model, one)
         end = float(loss.detach())
         steps = step
+        losses.append(end)
         if step == 0:
             start = end
         if not math.isfinite(end):
@@ -98,7 +102,9 @@ def _train(
         if recipe.clip is not None:
             clip_gradients(recipe.clip, model, optimizer)
         optimizer.step()
-    return Memory(count, steps, start, end, right, learned, by, floor)
+    earlier = losses[2 * len(losses) // 3] - floor if losses else 0.0
+    falling = not learned and end - floor < STILL_FALLING * earlier
+    return Memory(count, steps, start, end, right, learned, by, floor, falling)
 
 
 def _share_right(output: Tensor, target: Any, function: str) -> float:

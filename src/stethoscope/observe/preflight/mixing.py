@@ -1,4 +1,4 @@
-"""Does a sample's output depend on the other samples of its batch?
+"""Does a sample's output depend on the other samples of its batch, or a position's on later ones?
 
 Gradients tell: in eval mode the output of sample i has none in the input of sample j. The batch is cut to a prime
 number of samples, so that a view that takes one axis for another cannot come out even by chance.
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from stethoscope.facts.model import Mixing
+from stethoscope.facts.model import Causality, Mixing
 from stethoscope.observe.model.apart import seed
 from stethoscope.observe.model.ingredients import Pass, tensors_in
 from stethoscope.observe.model.recipe import Recipe, clones
@@ -19,7 +19,9 @@ from stethoscope.observe.preflight.subject import CannotMake, Subject, cut
 from stethoscope.observe.training.sites import Spot, site_of, spot
 
 PRIMES = (7, 5, 3)
-SEQUENCES = (nn.RNNBase, nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
+FEWEST_POSITIONS = 3
+MOST_ASKED = 8
+"""Positions whose outputs are asked for, spread over the sequence."""
 
 
 def mixing_of(subject: Subject) -> Mixing:
@@ -31,7 +33,7 @@ def mixing_of(subject: Subject) -> Mixing:
     count = next((prime for prime in PRIMES if prime <= rows), 0)
     if not count:
         raise CannotMake("the batch has fewer than 3 samples")
-    if any(isinstance(part, SEQUENCES) and not getattr(part, "batch_first", True) for part in subject.model.modules()):
+    if subject.time_comes_first:
         raise CannotMake("the first axis of what recurrent or attention layers are given is time")
     one = cut(subject.first, range(count))
     trace = _Trace(subject.steady_copy(), count)
@@ -50,6 +52,53 @@ def mixing_of(subject: Subject) -> Mixing:
     one_way = all(source < moved for source, moved in pairs)
     name, kind, place = _where(trace, count)
     return Mixing(count, len(pairs), count * (count - 1), name, kind, site_of(place), one_way)
+
+
+def causality_of(subject: Subject) -> Causality:
+    """Which later positions of a sequence move the output at a position, and where they are looked at.
+
+    Raises: CannotMake when inputs and outputs have no axis of positions.
+    """
+    if subject.time_comes_first:
+        raise CannotMake("the first axis of what recurrent or attention layers are given is time")
+    rows = subject.rows
+    one = cut(subject.first, range(min(2, rows)))
+    trace = _Trace(subject.steady_copy(), min(2, rows))
+    seed(0)
+    with torch.enable_grad(), trace:
+        output = _output(trace.model, subject.recipe, one, trace)
+    roots = [root for root in trace.roots if root.dim() > 2]
+    lengths = {root.shape[1] for root in roots}
+    if len(lengths) != 1 or output.dim() < 2 or output.shape[1] not in lengths or output.shape[0] != trace.count:
+        raise CannotMake("the output has no position for each position of the input")
+    (length,) = lengths
+    if length < FEWEST_POSITIONS:
+        raise CannotMake(f"the sequences have fewer than {FEWEST_POSITIONS} positions")
+    asked = sorted({round(i * (length - 1) / (MOST_ASKED - 1)) for i in range(MOST_ASKED)})
+    later, earlier = _crossed(output, roots, asked)
+    pairs = sum(1 for a in asked for b in asked if a < b)
+    if not later:
+        return Causality(length, 0, earlier, pairs)
+    for name, part, made, place in trace.outputs:
+        if made.dim() > 1 and made.shape[:2] == (trace.count, length) and _crossed(made, roots, asked)[0]:
+            return Causality(length, later, earlier, pairs, name, type(part).__name__, site_of(place))
+    return Causality(length, later, earlier, pairs)
+
+
+def _crossed(output: Tensor, roots: list[Tensor], asked: list[int]) -> tuple[int, int]:
+    """Pairs of positions of which the later input moves the earlier output, and the reverse."""
+    draw = torch.Generator().manual_seed(0)
+    weights = torch.randn(output.shape, generator=draw, dtype=torch.float64).to(output)
+    later = earlier = 0
+    for position in asked:
+        gradients = torch.autograd.grad(
+            (output[:, position] * weights[:, position]).sum(), roots, retain_graph=True, allow_unused=True
+        )
+        for other in asked:
+            moves = any(g is not None and bool((g[:, other] != 0).any()) for g in gradients)
+            later += moves and other > position
+            earlier += moves and other < position
+    return later, earlier
 
 
 class _Trace:

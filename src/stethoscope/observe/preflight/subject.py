@@ -18,6 +18,7 @@ from stethoscope.observe.model.recipe import DROPOUTS, Recipe
 if TYPE_CHECKING:
     from stethoscope.observe.training.state import State
 
+SEQUENCES = (nn.RNNBase, nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 RANDOM_MODULES = (nn.RNNBase, nn.MultiheadAttention)
 
 
@@ -52,6 +53,13 @@ class Subject:
         return _rows(self.first)
 
     @property
+    def time_comes_first(self) -> bool:
+        """Whether the first axis of the inputs counts positions, as recurrent and attention layers may have it."""
+        return any(
+            isinstance(part, SEQUENCES) and not getattr(part, "batch_first", True) for part in self.model.modules()
+        )
+
+    @property
     def passes(self) -> list[Pass]:
         """All captured forward passes."""
         return [each for step in self.recipe.steps for each in step.passes]
@@ -75,6 +83,8 @@ class Subject:
 
         Raises: CannotMake when samples cannot be taken apart.
         """
+        if self.time_comes_first:
+            raise CannotMake("the first axis of what recurrent or attention layers are given is time")
         return self.on(cut(of or self.first, range(count)))
 
     def on(self, one: Pass) -> Recipe:

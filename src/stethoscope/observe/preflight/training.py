@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stethoscope.facts.model import Cost, RangeTest, Repeats, StepEffect
+from stethoscope.facts.model import Cost, RangeTest, Repeats, StartLoss, StepEffect
 from stethoscope.observe.model.apart import measuring, seed
 from stethoscope.observe.model.ingredients import Pass
 from stethoscope.observe.model.recipe import Recipe, clip_gradients
@@ -28,7 +29,14 @@ TIMED_STEPS = 3
 
 
 def take(recipe: Recipe, passes: list[Pass], model: nn.Module, optimizer: Any) -> float:
-    """One step of training, as the script takes it; gives its mean loss."""
+    """One step of training, as the script takes it; gives its mean loss.
+
+    Raises: CannotMake for an optimizer that asks for the loss again and again within a step.
+    """
+    if optimizer.param_groups and not any(group.get("lr", 1.0) for group in optimizer.param_groups):
+        raise CannotMake("the learning rate is 0 at the first step, as at the start of a warm-up")
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise CannotMake("its optimizer looks at a batch several times for one step")
     optimizer.zero_grad()
     total = 0.0
     for each in passes:
@@ -63,7 +71,7 @@ def range_test(subject: Subject, until: float) -> RangeTest:
     model, optimizer = subject.copy()
     present = [group["lr"] for group in optimizer.param_groups if isinstance(group.get("lr"), float | int)]
     if not present or not all(present):
-        raise CannotMake("the optimizer has no learning rate")
+        raise CannotMake("the learning rate is 0 at the first step, or the optimizer has none")
     main = float(max(present))
     rates = np.logspace(LOWEST, HIGHEST, RANGE_STEPS)
     losses: list[float] = []
@@ -94,6 +102,82 @@ def range_test(subject: Subject, until: float) -> RangeTest:
     diverges = float(tried[lowest + risen[0]]) if risen.size else float(rates[values.size]) if ended_early else math.nan
     has_fallen = values[lowest] < values[0] * 0.98
     return RangeTest(tried, values, main, float(tried[steepest]) if has_fallen else math.nan, diverges)
+
+
+def start_of(subject: Subject) -> StartLoss:
+    """The loss before any step, beside that of guessing."""
+    seed(0)
+    model, _ = subject.copy()
+    with torch.no_grad():
+        value = float(subject.loss(model))
+    return StartLoss(value, subject.chance, subject.first.function)
+
+
+def chance_of(subject: Subject) -> float:
+    """What a guess gives that knows nothing but the kind of the loss and the targets of the batch; NaN when unknown."""
+    one = subject.first
+    if not isinstance(one.target, Tensor):
+        return math.nan
+    model, _ = subject.copy()
+    with torch.no_grad():
+        output = subject.recipe.output(model, one)
+    match one.function:
+        case "cross_entropy" | "nll_loss":
+            return math.log(output.shape[1]) if output.dim() > 1 else math.nan
+        case "binary_cross_entropy" | "binary_cross_entropy_with_logits":
+            return math.log(2)
+        case "mse_loss":
+            return float(one.target.double().square().mean())
+        case "l1_loss":
+            return float(one.target.double().abs().mean())
+    return math.nan
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Which trainable parameters receive no usable gradient."""
+
+    count: int
+    missing: tuple[str, ...]
+    zero: tuple[str, ...]
+    nonfinite: tuple[str, ...]
+
+
+def gradients_of(subject: Subject) -> Flow:
+    """Backpropagate the loss of the first batch, and look at the gradient of each trainable parameter."""
+    seed(0)
+    model, _ = subject.copy()
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    loss = subject.loss(model)
+    gradients = (
+        torch.autograd.grad(loss, list(trained.values()), allow_unused=True)
+        if loss.requires_grad
+        else [None] * len(trained)
+    )
+    found = dict(zip(trained, gradients, strict=True))
+    missing = tuple(name for name, g in found.items() if g is None)
+    zero = tuple(name for name, g in found.items() if g is not None and not bool((g != 0).any()))
+    nonfinite = tuple(name for name, g in found.items() if g is not None and not bool(g.isfinite().all()))
+    return Flow(len(trained), missing, zero, nonfinite)
+
+
+def purity_of(subject: Subject) -> str:
+    """What differs between two forward passes in eval mode, in words; empty when nothing does."""
+    model, _ = subject.copy()
+    model.eval()
+    before = {name: value.detach().clone() for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    seed(1)
+    states = torch.get_rng_state()
+    outputs = []
+    with torch.no_grad():
+        for _ in range(2):
+            outputs.append(subject.recipe.output(model, subject.first))
+    if not torch.equal(states, torch.get_rng_state()) and not torch.equal(outputs[0], outputs[1]):
+        return "its output, since it draws random numbers"
+    for name, value in model.state_dict().items():
+        if name in before and not torch.equal(before[name], value):
+            return f"`{name}`"
+    return "" if torch.equal(outputs[0], outputs[1]) else "its output"
 
 
 def effect_of_a_step(subject: Subject) -> StepEffect:

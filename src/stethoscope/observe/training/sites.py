@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 import os
 import sys
+import sysconfig
 from functools import lru_cache
 from types import CodeType, FrameType
 
@@ -15,6 +16,7 @@ _LIBRARIES = (
     os.sep + "site-packages" + os.sep,
     os.sep + "dist-packages" + os.sep,
     os.path.dirname(os.__file__) + os.sep,
+    sysconfig.get_path("scripts") + os.sep,
 )
 _KERAS = f"{os.sep}keras{os.sep}src{os.sep}"
 _is_user: dict[CodeType, bool] = {}

@@ -38,7 +38,7 @@ class MissingNonlinearity(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("no-gain-over-baseline", "underfitting", "cannot-overfit-batch")
+    explains = ("no-gain-over-baseline", "underfitting")
 
     def before_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the links between linear layers."""
@@ -69,10 +69,7 @@ class MissingNonlinearity(Rule):
             ],
             cause=f"`{first.second}` is given what `{first.first}` returns as it is. Two linear maps in a row are one "
             "linear map: the second layer adds parameters and nothing that they could express.",
-            fixes=[
-                "Put an activation between them:\n"
-                + code(f"x = torch.relu(self.{_attribute(first.first)}(x))", f"x = self.{_attribute(first.second)}(x)"),
-            ],
+            fixes=["Put an activation between them:\n" + code(*_activated(first))],
             unless="the two are meant as one factorized matrix.",
         )  # fmt: skip
 
@@ -136,7 +133,10 @@ def _is_factorized(link: Link) -> bool:
     return between < min(before, after)
 
 
-def _attribute(name: str) -> str:
-    """A path as it stands behind `self.`: `layers.0` is `layers[0]`."""
-    first, *rest = name.split(".")
-    return first + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in rest)
+def _activated(link: Link) -> tuple[str, ...]:
+    """The two with an activation between, as they are called: by name, or in a container."""
+    name = link.first.rsplit(".", 1)[-1]
+    if name.isdigit():
+        first, second = (f"nn.{kind}(...)" for kind in link.kinds)
+        return (f"{first}, nn.ReLU(), {second}",)
+    return f"x = torch.relu(self.{link.first}(x))", f"x = self.{link.second}(x)"

@@ -61,6 +61,7 @@ class SaturatingActivationStack(Rule):
         "saturated-activations",
         "vanishing-gradients",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "collapsed-predictions",

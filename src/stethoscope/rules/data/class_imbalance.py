@@ -44,6 +44,7 @@ class ClassImbalance(Rule):
         "learning-rate-too-low",
         "no-gain-over-baseline",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
     )

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Site
+from stethoscope.facts.model import Causality
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.samples import Tokens
 from stethoscope.facts.training import Doubles, History
-from stethoscope.rules.examples import falling, flat, run
+from stethoscope.rules.examples import falling, flat, run, tried
 from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.sites import at, code, place_at
 
@@ -40,6 +41,11 @@ def _apart(last: float, before: float, looks: int = 20) -> dict[str, Doubles]:
         "last_losses": np.concatenate([both, np.full(looks - half, last)]),
         "other_losses": np.concatenate([both, np.full(looks - half, before)]),
     }
+
+
+def _ahead(causality: Causality, **facts: Any) -> History:
+    """The first steps of a language model, and what its outputs were seen to depend on."""
+    return replace(tried(causality=causality), tokens=(replace(_shifted, **facts),))
 
 
 class FutureLeakage(Rule):
@@ -95,6 +101,47 @@ class FutureLeakage(Rule):
                 last, before = _late(tokens.last_losses), _late(tokens.other_losses)
                 if before < self.apart * last and last - before > self.nats:
                     yield self._looks_ahead(seen, tokens, last, before)
+
+    def before_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge a language model by what its outputs depend on."""
+        seen_ahead = seen.preflight.causality
+        if seen_ahead is None:
+            yield self.cannot_tell(seen.preflight.why_not("causality"))
+            return
+        judged = [t for t in seen.tokens if t.classes >= FEWEST_CLASSES and t.next_share >= self.following]
+        if judged and seen_ahead.later:
+            yield self._depends(judged[0], seen_ahead)
+
+    def _depends(self, tokens: Tokens, ahead: Causality) -> Finding:
+        where = f"`{ahead.module}`" if ahead.module else "the model"
+        title = f"{where} lets positions see later ones"
+        return self.finding(
+            title if len(title) <= 72 else "the model lets positions see later ones",
+            sureness=Sureness.CERTAIN,
+            place=place_at(ahead.site or tokens.site, module=ahead.module or None),
+            evidence=[
+                Evidence(
+                    "pairs of positions of which the later one moves the earlier output",
+                    f"{ahead.later} of {ahead.pairs}",
+                    0,
+                    f"by gradients, in eval mode, over {ahead.positions} positions",
+                ),
+                Evidence("targets equal to the next input", f"{tokens.next_share:.1%}", "100 %, of a language model"),
+            ],
+            cause="Every target but the last is also an input, one place later, and nothing keeps a position from "
+            "seeing it there.",
+            fixes=[
+                Fix(
+                    "Give attention a causal mask:\n"
+                    + code(
+                        "mask = nn.Transformer.generate_square_subsequent_mask(x.size(1))",
+                        "h = self.encoder(h, mask=mask, is_causal=True)",
+                    )
+                ),
+                Fix("Or use no bidirectional recurrence, and pad convolutions on the left only."),
+            ],
+            unless="the model is not meant to generate.",
+        )
 
     def _not_shifted(self, seen: History, tokens: Tokens) -> Finding:
         return self.finding(
@@ -153,6 +200,8 @@ class FutureLeakage(Rule):
 
     bad = Examples(
         lambda: {
+            "depends on later positions": _ahead(Causality(32, 28, 28, 28, "encoder", "TransformerEncoder")),
+            "a few of them, in the model's own code": _ahead(Causality(32, 2, 28, 28)),
             "targets are not shifted": _run(falling(3.0, 0.01), same_share=1.0, next_share=0.05),
             "as few equal ones as can tell": _run(falling(3.0, 0.01), same_share=0.985),
             "copied, next to the limit": _run(falling(3.0, 0.545), same_share=1.0),
@@ -165,6 +214,8 @@ class FutureLeakage(Rule):
     )
     good = Examples(
         lambda: {
+            "depends on earlier positions": _ahead(Causality(32, 0, 28, 28)),
+            "a tagger that looks both ways": _ahead(Causality(32, 28, 28, 28), next_share=0.1),
             "a causal model": _run(falling(3.0, 1.6), **_apart(1.7, 1.6)),
             "a causal model that has learned its text by heart": _run(falling(3.0, 0.02), **_apart(0.02, 0.02)),
             "the ends of rows are hard": _run(falling(3.0, 1.5), **_apart(2.4, 1.23)),

@@ -72,6 +72,7 @@ class LabelsUnrelatedToInputs(Rule):
         "learning-rate-too-high",
         "no-gain-over-baseline",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "collapsed-predictions",

@@ -78,6 +78,7 @@ class UnnormalizedInput(Rule):
         "numerical-instability",
         "vanishing-gradients",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "loss-oscillating",

@@ -144,6 +144,7 @@ class UnshuffledData(Rule):
         "learning-rate-too-low",
         "overfitting",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "loss-oscillating",

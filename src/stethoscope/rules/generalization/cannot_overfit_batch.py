@@ -49,7 +49,7 @@ class CannotOverfitBatch(Rule):
         if not memory:
             yield self.cannot_tell(seen.preflight.why_not("memory"))
             return
-        stuck = [each for each in memory if not each.learned]
+        stuck = [each for each in memory if not each.learned and not each.falling]
         if stuck and min(stuck, key=lambda each: each.samples).samples <= 2:
             yield self._report(min(stuck, key=lambda each: each.samples), memory)
 
@@ -92,6 +92,7 @@ class CannotOverfitBatch(Rule):
     good = Examples(
         lambda: {
             "all known": _run(_known, Memory(2, 30, 2.3, 0.1, 1.0, learned=True)),
+            "it needs more steps": _run(_known, Memory(2, 300, 2.31, 1.4, 0.5, falling=True)),
             "sixteen take longer": _run(_known, Memory(16, 300, 2.31, 1.0, 0.9)),
             "not tried": tried(),
         }

@@ -85,6 +85,7 @@ class NumericalInstability(Rule):
         "exploding-gradients",
         "loss-not-finite",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "loss-spike",

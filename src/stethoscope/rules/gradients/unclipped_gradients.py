@@ -75,6 +75,7 @@ class UnclippedGradients(Rule):
         "exploding-gradients",
         "learning-rate-too-high",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "loss-not-finite",

@@ -94,7 +94,9 @@ class ForwardCrash(Rule):
         data = load_digits()
         images = torch.tensor(data.images, dtype=torch.float32) / 16
         labels = torch.tensor(data.target)
-        model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))  # fix: model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+        layers = [nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10)]  # 64 values a picture
+        # add: layers.insert(0, nn.Flatten())
+        model = nn.Sequential(*layers)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
         for epoch in range(10):
             for rows in torch.randperm(1797).split(64):

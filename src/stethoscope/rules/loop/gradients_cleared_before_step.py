@@ -40,6 +40,7 @@ class GradientsClearedBeforeStep(Rule):
         "learning-rate-too-low",
         "vanishing-gradients",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "frozen-parameters",

@@ -73,6 +73,7 @@ class LossDetached(Rule):
         "missing-backward",
         "vanishing-gradients",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "collapsed-predictions",

@@ -40,6 +40,7 @@ class MissingBackward(Rule):
         "frozen-parameters",
         "no-gain-over-baseline",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "disconnected-parameters",

@@ -40,6 +40,7 @@ class MissingOptimizerStep(Rule):
         "collapsed-predictions",
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "frozen-parameters",

@@ -45,6 +45,7 @@ class MissingZeroGrad(Rule):
         "loss-not-finite",
         "numerical-instability",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "loss-oscillating",

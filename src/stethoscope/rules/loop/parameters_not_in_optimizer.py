@@ -102,6 +102,7 @@ class ParametersNotInOptimizer(Rule):
         "collapsed-predictions",
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "too-few-epochs",

@@ -53,6 +53,7 @@ class TrainingInEvalMode(Rule):
         "overfitting",
         "vanishing-gradients",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "loss-oscillating",

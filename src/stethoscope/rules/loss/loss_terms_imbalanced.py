@@ -78,6 +78,7 @@ class LossTermsImbalanced(Rule):
     severity = Severity.WARNING
     explains = (
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
     )

@@ -96,6 +96,7 @@ class RegularizationDominatesLoss(Rule):
         "learning-rate-too-high",
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "vanishing-gradients",

@@ -54,6 +54,7 @@ class SigmoidBeforeBceWithLogits(Rule):
         "learning-rate-too-low",
         "vanishing-gradients",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "too-few-epochs",

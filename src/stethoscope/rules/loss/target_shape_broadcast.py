@@ -48,6 +48,7 @@ class TargetShapeBroadcast(Rule):
         "learning-rate-too-low",
         "overfitting",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "too-few-epochs",

@@ -54,6 +54,7 @@ class BatchTooLarge(Rule):
     explains = (
         "too-few-epochs",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "underfitting",
         "no-gain-over-baseline",
         "learning-rate-too-low",

@@ -55,6 +55,7 @@ class BatchTooSmall(Rule):
     explains = (
         "learning-rate-too-high",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "loss-oscillating",

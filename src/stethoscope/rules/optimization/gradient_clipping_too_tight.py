@@ -60,6 +60,7 @@ class GradientClippingTooTight(Rule):
     explains = (
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "too-few-epochs",

@@ -84,6 +84,7 @@ class LearningRateDecayedAway(Rule):
     explains = (
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "too-few-epochs",

@@ -12,10 +12,11 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ScaleLearningRate
+from stethoscope.facts.model import RangeTest
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.facts.weights import OPENING_LOOKS, RECURRENT, Numbers, middle, update_ratios, weights_by_depth
-from stethoscope.rules.examples import falling, flat, run
+from stethoscope.rules.examples import falling, flat, run, tried
 from stethoscope.rules.learning import RISEN, loss_evidence, outcome, times
 from stethoscope.rules.sites import code, place_at
 
@@ -41,6 +42,7 @@ class Pace:
     """Largest value; in recurrent networks only up to a jump of the gradient."""
 
 
+_rates, _losses = np.logspace(-7, 1, 5), np.array([2.3, 2.3, 2.2, 1.5, 9.0])
 _leap = np.array([[0.05]] * 8 + [[0.51]] + [[0.05]] * 3)
 
 
@@ -73,6 +75,7 @@ class LearningRateTooHigh(Rule):
         "loss-not-finite",
         "numerical-instability",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "loss-oscillating",
@@ -130,6 +133,35 @@ class LearningRateTooHigh(Rule):
             if pace.opening >= self.pace or leaps:
                 yield self._report(seen, optimizer, pace)
 
+    def before_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge the rate by copies that were trained while it rose."""
+        test = seen.preflight.range_test
+        if test is None:
+            yield self.cannot_tell(seen.preflight.why_not("range_test"))
+        elif test.present >= test.diverges:
+            yield self._report_test(seen, test)
+
+    def _report_test(self, seen: History, test: RangeTest) -> Finding:
+        optimizer = seen.optimizers[0] if seen.optimizers else None
+        better = test.suggested if test.suggested < test.diverges else test.diverges / 10
+        return self.finding(
+            f"a learning rate of {test.present:.3g}: the loss rises from {test.diverges:.1g} on",
+            sureness=Sureness.SUSPECTED,
+            place=place_at(optimizer.site if optimizer is not None else None),
+            evidence=[
+                Evidence(
+                    "learning rate",
+                    f"{test.present:.3g}",
+                    f"below {test.diverges:.1g}, where the loss of a copy began to rise",
+                    "rate raised from step to step (L. N. Smith 2017)",
+                    Plot(tuple(np.log10(test.rates)), tuple(map(float, test.losses)), "loss by log10 of the rate"),
+                ),
+            ],
+            cause="At this rate a step leaves the region in which the gradient holds: copies got worse.",
+            fixes=[f"Lower the rate, to {better:.1g} or so:\n{code(f'lr={better:.1g}')}"],
+            unless="a warm-up leads up to it.",
+        )
+
     def _report(self, seen: History, optimizer: Optimizer, pace: Pace) -> Finding:
         progress = progress_of(seen)
         rate = optimizer.groups[0].get("lr") if optimizer.groups else None
@@ -171,6 +203,8 @@ class LearningRateTooHigh(Rule):
             "a leap after a pace next to the limit": run(flat(2.31), updates=np.where(_leap > 0.5, 2.0, 0.0306)),
             "the loss rises a thousandfold": run([2.3, *flat(2300.0)], updates=3.0, rate=30.0),
             "the loss becomes NaN within ten steps": run([2.3, 9.0, 4e5, *[np.nan] * 40], updates=3.0, rate=100.0),
+            "copies got worse below it": tried(range_test=RangeTest(_rates, _losses, 0.1, 1e-3, 0.02)),
+            "nothing ever fell": tried(range_test=RangeTest(_rates, _losses, 0.02, math.nan, 0.02)),
             "learns, and could do better": run(falling(2.31, 0.215), updates=0.16, rate=0.1, kind="Adam"),
             "learns a little, and slowly": run(falling(2.31, 1.9), updates=0.16, rate=0.1, kind="Adam"),
         }
@@ -178,6 +212,8 @@ class LearningRateTooHigh(Rule):
     good = Examples(
         lambda: {
             "a usual rate": run(falling(2.31, 0.1), updates=0.01, rate=1e-3, kind="Adam"),
+            "copies got worse above it": tried(range_test=RangeTest(_rates, _losses, 0.01, 1e-3, 0.02)),
+            "copies never got worse": tried(range_test=RangeTest(_rates, _losses, 0.1, 1e-3)),
             "a high rate that learns well": run(falling(2.31, 0.2), updates=0.4, rate=3.0),
             "stuck for another reason, just below the limit": run(flat(2.31), updates=0.098),
             "stuck, with a step just below the limit": run(flat(2.31), updates=np.where(_leap > 0.5, 0.49, 0.05)),

@@ -11,10 +11,11 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ScaleLearningRate
+from stethoscope.facts.model import RangeTest, StepEffect
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, History, Optimizer
 from stethoscope.facts.weights import middle, update_ratios, weights_by_depth
-from stethoscope.rules.examples import falling, flat, run, with_curve
+from stethoscope.rules.examples import falling, flat, run, tried, with_curve
 from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.sites import code, place_at
 
@@ -32,6 +33,9 @@ class Crawl:
     """Loss decrease that all gradients of the run together promised, as a share of the loss at its start."""
     possible: float
     """The same for 1,000 steps at a healthy pace."""
+
+
+_rates, _losses = np.logspace(-7, 1, 5), np.array([2.3, 2.3, 2.2, 1.5, 9.0])
 
 
 class LearningRateTooLow(Rule):
@@ -57,6 +61,7 @@ class LearningRateTooLow(Rule):
     explains = (
         "collapsed-predictions",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "too-few-epochs",
@@ -76,6 +81,9 @@ class LearningRateTooLow(Rule):
         unit="update / weight of the fastest weight",
         why="at the common pace of 1e-3 a loss may still fall too slowly: said when a higher rate does far better on a "
         "copy",
+    )
+    below = Limit(
+        100.0, unit="times", why="the rate at which the loss falls fastest is usually 3 to 30 times what a run can use"
     )
     promised = Limit(
         0.05,
@@ -116,6 +124,40 @@ class LearningRateTooLow(Rule):
                 yield self._report(seen, index, crawl, Sureness.LIKELY)
             elif crawl.pace < self.slow and crawl.promised < self.promised:
                 yield self._report(seen, index, crawl, Sureness.SUSPECTED)
+
+    def before_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge the rate by a step of a copy, and by copies that were trained while the rate rose."""
+        test, effect = seen.preflight.range_test, seen.preflight.effect
+        if test is None or effect is None:
+            yield self.cannot_tell(seen.preflight.why_not("range_test"))
+            return
+        rates = seen.curve("learning rate")
+        if rates is not None and rates.values.size > 1:
+            yield self.cannot_tell("the learning rate changes from step to step")
+        elif test.present * self.below <= test.suggested and effect.ratio < self.pace:
+            yield self._report_test(seen, test, effect)
+
+    def _report_test(self, seen: History, test: RangeTest, effect: StepEffect) -> Finding:
+        optimizer = seen.optimizers[0] if seen.optimizers else None
+        return self.finding(
+            f"a learning rate of {test.present:.3g}: the loss falls fastest at {test.suggested:.1g}",
+            severity=Severity.WARNING,
+            sureness=Sureness.SUSPECTED,
+            place=place_at(optimizer.site if optimizer is not None else None),
+            evidence=[
+                Evidence(
+                    "learning rate",
+                    f"{test.present:.3g}",
+                    f"about {test.suggested:.1g}",
+                    "rate raised from step to step (L. N. Smith 2017)",
+                    Plot(tuple(np.log10(test.rates)), tuple(map(float, test.losses)), "loss by log10 of the rate"),
+                ),
+                Evidence("size of an update / size of the weights", f"{effect.ratio:.1e}", "1e-3 to 1e-2", "CS231n"),
+            ],
+            cause="The steps are too short to matter: at this pace the weights stay nearly as they were drawn.",
+            fixes=[f"Raise the rate:\n{code(f'lr={test.suggested / 3:.0e}')}"],
+            unless="the network was trained before, and is to change little.",
+        )
 
     def _report(self, seen: History, index: int, crawl: Crawl, sureness: Sureness) -> Finding:
         optimizer = seen.optimizers[index]
@@ -163,6 +205,9 @@ class LearningRateTooLow(Rule):
             "SGD at 1e-5": run(flat(2.32), updates=1e-6, descent=1e-6, rate=1e-5),
             "a pace next to the limit": run(flat(2.32), updates=9.7e-5, descent=4e-4),
             "a pace that is slow, and not hopeless": run(flat(2.31), updates=1.03e-4, descent=1e-4),
+            "a copy learns a hundred times higher": tried(
+                range_test=RangeTest(_rates, _losses, 0.99e-5, 1e-3), effect=StepEffect(2.3, 2.3, 9.7e-5)
+            ),
             "a run of 50 steps": run(flat(2.32, 50), updates=1e-6, descent=1e-6, rate=1e-5),
             "the loss moved a little": run([2.32] * 100 + [2.207] * 100, updates=1e-6, descent=1e-6),
             "hardly a pace, and the loss falls a little": run([2.32] * 100 + [2.201] * 100, updates=1e-6, descent=1e-6),
@@ -173,6 +218,12 @@ class LearningRateTooLow(Rule):
     good = Examples(
         lambda: {
             "a usual rate": run(falling(2.31, 0.1), updates=0.01),
+            "a copy learns less than a hundred times higher": tried(
+                range_test=RangeTest(_rates, _losses, 1.03e-5, 1e-3), effect=StepEffect(2.3, 2.3, 9.7e-5)
+            ),
+            "a usual first step": tried(
+                range_test=RangeTest(_rates, _losses, 0.99e-5, 1e-3), effect=StepEffect(2.3, 2.3, 1.03e-4)
+            ),
             "stuck at a usual rate": run(flat(2.31), updates=0.01, descent=0.01),
             "a run of 48 steps": run(flat(2.32, 48), updates=1e-6, descent=1e-6, rate=1e-5),
             "the loss falls, at a usual pace": run([2.32] * 100 + [2.201] * 100, updates=2.05e-3, descent=1.9e-4),

@@ -73,6 +73,7 @@ class MomentumTooHigh(Rule):
         "exploding-gradients",
         "learning-rate-too-high",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "loss-not-finite",

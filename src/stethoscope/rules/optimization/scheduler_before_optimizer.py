@@ -83,6 +83,7 @@ class SchedulerBeforeOptimizer(Rule):
         "learning-rate-decayed-away",
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "too-few-epochs",

@@ -85,7 +85,13 @@ class TooFewEpochs(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("loss-not-decreasing", "underfitting", "collapsed-predictions", "no-gain-over-baseline")
+    explains = (
+        "loss-not-decreasing",
+        "cannot-overfit-batch",
+        "underfitting",
+        "collapsed-predictions",
+        "no-gain-over-baseline",
+    )
     reads = ("losses", "updates")
 
     fewest_steps = Limit(30, unit="steps", why="thirds of fewer than ten values are too noisy to lay side by side")

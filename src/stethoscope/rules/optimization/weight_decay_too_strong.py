@@ -57,6 +57,7 @@ class WeightDecayTooStrong(Rule):
         "learning-rate-too-high",
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "too-few-epochs",

@@ -115,6 +115,7 @@ class BadlyScaledInitialization(Rule):
         "vanishing-gradients",
         "train-eval-mismatch",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "collapsed-predictions",

@@ -65,6 +65,7 @@ class BatchNormTinyBatch(Rule):
         "loss-oscillating",
         "no-gain-over-baseline",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
     )

@@ -59,6 +59,7 @@ class DisconnectedParameters(Rule):
         "frozen-parameters",
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "collapsed-predictions",

@@ -56,10 +56,10 @@ class DropoutBeforeBatchNorm(Rule):
             place=place_at(first.site, module=first.second),
             evidence=[
                 Evidence("dropout layers whose output is normalized over the batch", len(links), 0),
-                Evidence("order", f"{first.kinds[0]}, {first.kinds[1]}", f"{first.kinds[1]}, activation, {first.kinds[0]}"),
+                Evidence("order", ", ".join(first.kinds), ", activation, ".join(reversed(first.kinds))),
             ],
-            cause="In training the variance that batch normalization sees holds the noise of the dropout; in evaluation "
-            "the noise is gone, and the running variance is too large for what arrives.",
+            cause="In training the variance that batch normalization sees holds the noise of the dropout; in "
+            "evaluation the noise is gone, and the running variance is too large for what arrives.",
             fixes=[
                 "Let dropout come last:\n"
                 + code(f"nn.{first.kinds[1]}({first.widths[1]}), nn.ReLU(), nn.{first.kinds[0]}(p)"),

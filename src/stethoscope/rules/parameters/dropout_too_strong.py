@@ -92,6 +92,7 @@ class DropoutTooStrong(Rule):
         "learning-rate-too-high",
         "learning-rate-too-low",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "collapsed-predictions",

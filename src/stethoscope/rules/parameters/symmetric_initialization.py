@@ -12,7 +12,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Reinitialize
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import PARAMETER_STATISTICS, History
-from stethoscope.facts.weights import NOT_BY_DEPTH, weights_by_depth
+from stethoscope.facts.weights import NOT_BY_DEPTH, middle, update_ratios, weights_by_depth
 from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence, outcome
 from stethoscope.rules.sites import code, place_at
@@ -66,6 +66,7 @@ class SymmetricInitialization(Rule):
         "badly-scaled-initialization",
         "frozen-parameters",
         "loss-not-decreasing",
+        "cannot-overfit-batch",
         "attention-collapse",
         "underfitting",
         "collapsed-predictions",
@@ -82,6 +83,11 @@ class SymmetricInitialization(Rule):
         0.01,
         unit="the same after the last close look",
         why="rounding may grow, step by step; units that differ in kind reach 0.1 within a few steps",
+    )
+    together = Limit(
+        0.1,
+        unit="the same, as a share of the way that the weights can have gone",
+        why="equal units go the same way, up to rounding; after few steps others differ by as much as they moved",
     )
     fewest_steps = Limit(10, unit="steps", why="units that receive different gradients need a few steps to show it")
 
@@ -127,7 +133,9 @@ class SymmetricInitialization(Rule):
 
     def _is_equal(self, seen: History, index: int) -> bool:
         parameter = seen.parameters[index]
-        return parameter.unit_spread_start <= self.equal and parameter.unit_spread <= self.still_equal
+        way = _way(seen, index)
+        still_equal = min(self.still_equal, self.together * way) if way > 0 else self.still_equal
+        return parameter.unit_spread_start <= self.equal and parameter.unit_spread <= max(still_equal, self.equal)
 
     def _report(self, seen: History, equal: list[int], moved: bool) -> Finding:
         first = seen.parameters[equal[0]]
@@ -185,6 +193,7 @@ class SymmetricInitialization(Rule):
             "rounding that grew, next to the limit": _run(flat(2.03), 0.0, 0.0098),
             "random biases tell the units apart": _run(flat(2.03), 0.0, 0.4, equal=3),
             "a constant for all weights, half learned": _run(falling(2.3, 0.9), 0.0, 0.2, equal=3),
+            "they went together, next to the limit": _run(flat(2.03), 0.0, 0.0047, steps=16),
             "ten steps": _run(flat(2.03), 0.0, 0.0, steps=10),
         }
     )
@@ -200,6 +209,7 @@ class SymmetricInitialization(Rule):
             "all begin at 0, half learned: linear layers side by side": _run(
                 falling(2.3, 0.9), 0.0, 0.2, 0.05, equal=3
             ),
+            "they went apart, as far as few steps lead": _run(flat(2.03), 0.0, 0.0049, steps=16),
             "nine steps": _run(flat(2.03), 0.0, 0.0, steps=9),
         }
     )
@@ -245,6 +255,13 @@ def _has_size(seen: History, index: int) -> bool:
     """Whether it was seen to be other than 0."""
     seen_at_all = index < seen.telemetry.parameters.shape[1] and seen.telemetry.steps.size
     return bool(seen_at_all and np.nansum(seen.telemetry.parameter("weight_rms")[:, index]) > 0)
+
+
+def _way(seen: History, index: int) -> float:
+    """How far the steps of the run can have moved it, as a share of its size; 0 where that was not measured."""
+    ratios = update_ratios(seen, [index])
+    typical = float(middle(ratios)[0]) if ratios.size else 0.0
+    return typical * seen.steps if typical == typical else 0.0
 
 
 def _moved(seen: History, index: int) -> bool:

@@ -1,0 +1,1 @@
+"""Other people's tools that Stethoscope speaks through."""
