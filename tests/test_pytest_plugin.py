@@ -35,16 +35,7 @@ def suite(tmp_path: Path) -> Path:
 
 
 def _pytest(folder: Path, *options: str) -> str:
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "stethoscope.adapters.pytest_plugin",
-        "-rsf",
-        *options,
-        "test_net.py",
-    ]
+    command = [sys.executable, "-m", "pytest", "-rsf", *options, "test_net.py"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
 
 

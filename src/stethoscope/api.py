@@ -56,6 +56,7 @@ def run(
     settings: Settings | None = None,
     json: Path | None = None,
     html: Path | None = None,
+    junit: Path | None = None,
     max_steps: int = 0,
     checks: Checks | None = None,
     quiet: bool = False,
@@ -72,6 +73,7 @@ def run(
         settings: budget, store, limits; those of the nearest `pyproject.toml` when None.
         json: also write the findings there as JSON; `-` is standard output.
         html: also write the report there.
+        junit: also write the findings there as JUnit's XML; `-` is standard output.
         max_steps: end the run after this many optimizer steps when above 0.
         checks: experiments to make on the untrained model; the quickest ones when None.
         quiet: print nothing.
@@ -107,7 +109,7 @@ def run(
         recordings.append(recording)
         return recording
 
-    json, html = (p if p is None or str(p) == "-" else directory / p for p in (json, html))
+    json, html, junit = (p if p is None or str(p) == "-" else directory / p for p in (json, html, junit))
     owner = os.getpid()
     arguments.put_on()
     arrival = Arrival("torch", lambda: _begin_listening(begin))
@@ -120,7 +122,7 @@ def run(
         recording = recordings[0] if recordings else begin()
         recording.explain(outcome.error)
         diagnosis, history = recording.finish(exit_code=outcome.exit_code, ended_by=outcome.ended_by)
-        write_also(diagnosis, recording.record, history, json, html)
+        write_also(diagnosis, recording.record, history, json, html, junit)
         if not quiet and recording.launch.rank == 0:
             _tell(recording, diagnosis, history)
     except Exception as error:  # the script has run: its exit code stays its own
@@ -170,7 +172,15 @@ def _tell(recording: Recording, diagnosis: Diagnosis, history: History) -> None:
     )
 
 
-def write_also(diagnosis: Diagnosis, record: RunRecord, history: History, json: Path | None, html: Path | None) -> None:
+def write_also(
+    diagnosis: Diagnosis,
+    record: RunRecord,
+    history: History,
+    json: Path | None,
+    html: Path | None,
+    junit: Path | None = None,
+) -> None:
+    """Write the findings to other files as well; what cannot be written is said."""
     from stethoscope.render.html import to_html
     from stethoscope.render.json import json_text, to_json
 
@@ -179,6 +189,10 @@ def write_also(diagnosis: Diagnosis, record: RunRecord, history: History, json: 
         wanted.append((json, json_text(to_json(diagnosis, record, history))))
     if html is not None:
         wanted.append((html, to_html(diagnosis, record, history)))
+    if junit is not None:
+        from stethoscope.render.junit import to_junit
+
+        wanted.append((junit, to_junit(diagnosis, Path(record.script).name or "stethoscope")))
     for path, text in wanted:
         if str(path) == "-":
             sys.stdout.write(text)

@@ -153,6 +153,7 @@ def check_script(
     profile: str,
     json: Path | None = None,
     html: Path | None = None,
+    junit: Path | None = None,
     quiet: bool = False,
 ) -> Ran:
     """Run a script for its first steps, and experiment on copies of what it trains.
@@ -165,8 +166,8 @@ def check_script(
     with told(quiet) as progress:
         checks = Checks(profile, SECONDS[profile], progress)
         return run(
-            target, args, module=module, settings=settings, json=json, html=html, max_steps=STEPS, checks=checks,
-            quiet=quiet,
+            target, args, module=module, settings=settings, json=json, html=html, junit=junit, max_steps=STEPS,
+            checks=checks, quiet=quiet,
         )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from stethoscope.core.settings import read_settings
 @click.option("--store", type=click.Path(file_okay=True), help="Folder of all runs.  [default: runs]")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the findings here; - is stdout.")
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write the report here, too.")
+@click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="Write them here for a CI; - is stdout.")
 @click.option("--fail-on", type=click.Choice(["error", "warning", "note"]), help="Exit with 1 on it.  [default: error]")
 @click.option("--only", multiple=True, metavar="RULE", help="Ask this rule or subject only (again for more).")
 @click.option("--without", multiple=True, metavar="RULE", help="Leave this rule or subject out.")
@@ -33,6 +34,7 @@ def command(
     store: str | None,
     json_file: Path | None,
     html_file: Path | None,
+    junit_file: Path | None,
     fail_on: str | None,
     only: tuple[str, ...],
     without: tuple[str, ...],
@@ -60,11 +62,11 @@ def command(
             checked = check_function(target, settings=settings, profile=profile or "default", quiet=quiet)
             if not quiet:
                 checked.show(sys.stderr)
-            write_also(checked.diagnosis, checked.record, checked.history, json_file, html_file)
+            write_also(checked.diagnosis, checked.record, checked.history, json_file, html_file, junit_file)
             return exit_code_for(checked.diagnosis, settings.fail_on)
         ran = check_script(
             target, arguments, module=module, settings=settings, profile=profile or "default", json=json_file,
-            html=html_file, quiet=quiet,
+            html=html_file, junit=junit_file, quiet=quiet,
         )  # fmt: skip
         if ran.interrupted:
             sys.excepthook = lambda *_: None

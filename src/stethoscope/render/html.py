@@ -15,6 +15,7 @@ from stethoscope.core.text import Line, Piece, Role, amount, number, read
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History
 from stethoscope.render.account import judged, percent, summary
+from stethoscope.render.before import experiments_section, parts_section
 from stethoscope.render.cards import card, inline
 from stethoscope.render.curves import curve_panels
 from stethoscope.render.health_map import health_map
@@ -152,6 +153,7 @@ def _sections(diagnosis: Diagnosis, record: RunRecord, history: History, picture
     pictures = tag("noscript", tag("p", "The pictures are drawn by script, which is off. The text is complete."))
     return [
         _section("findings", "Findings", findings),
+        *_before(history),
         _section("map", "Health map", _map(picture["map"]), pictures),
         _section("curves", "Curves", _curves(picture["curves"])),
         _section("loop", "The loop, as observed", loop_section(history, diagnosis)),
@@ -159,6 +161,16 @@ def _sections(diagnosis: Diagnosis, record: RunRecord, history: History, picture
         _section("listening", "How it was heard", sampling_section(history, diagnosis)),
         _section("run", "The run", record_section(record)),
     ]
+
+
+def _before(history: History) -> list[Html]:
+    """What was tried before training, where that was."""
+    if not history.preflight.is_check or not history.preflight.experiments:
+        return []
+    sections = [_section("before", "Before training", experiments_section(history.preflight))]
+    if history.preflight.structure is not None:
+        sections.append(_section("parts", "The model's parts", parts_section(history.preflight.structure)))
+    return sections
 
 
 CHECKED_NOTHING = "Too little of the training was heard to judge anything. The reasons are listed below."

@@ -23,6 +23,7 @@ def to_json(diagnosis: Diagnosis, record: RunRecord, history: History) -> dict[s
         "run": _run(record, history),
         "summary": _summary(diagnosis),
         "findings": [_finding(finding) for finding in diagnosis.findings],
+        "experiments": [strict(asdict(one)) for one in history.preflight.experiments],
     }
 
 

@@ -26,6 +26,7 @@ FOLLOWS = (
     "overfitting",
     "vanishing-gradients",
     "loss-not-decreasing",
+    "cannot-overfit-batch",
     "attention-collapse",
     "underfitting",
     "loss-oscillating",

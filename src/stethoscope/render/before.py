@@ -1,0 +1,82 @@
+"""What was tried before training, and the table of the model's parts."""
+
+from __future__ import annotations
+
+from stethoscope.core.text import number, read
+from stethoscope.facts.model import Part, Preflight, Structure
+from stethoscope.render.cards import inline
+from stethoscope.render.markup import Html, joined, tag
+
+MOST_PARTS = 400
+"""Rows of the table of parts: the page stays under its size."""
+
+
+def experiments_section(preflight: Preflight) -> Html:
+    """A row for each experiment."""
+    rows = []
+    for one in preflight.experiments:
+        state = "not possible" if one.why_not else "fine" if one.good else "look here"
+        rows.append(
+            tag(
+                "tr",
+                tag("th", one.title, scope="row"),
+                tag("td", state, class_="" if one.why_not else "healthy" if one.good else "odd"),
+                tag("td", inline(read(one.said or one.why_not))),
+                tag("td", f"{one.seconds:.2g} s", class_="number"),
+            )
+        )
+    head = tag("tr", *(tag("th", name, scope="col") for name in ("experiment", "", "what it showed", "took")))
+    lead = "Each was made on copies of the untrained model, with a few batches of its data."
+    table = tag("table", tag("thead", head), tag("tbody", *rows))
+    return joined([tag("p", lead, class_="lead"), tag("div", table, class_="wide")])
+
+
+def parts_section(structure: Structure) -> Html:
+    """A row for each module that has parameters or was called, in the order of first calls."""
+    parts = [part for part in structure.parts if part.name and (part.order >= 0 or part.parameters)]
+    parts.sort(key=lambda part: (part.order < 0, part.order))
+    columns = ("module", "kind", "input", "output", "parameters", "trainable", "type", "memory")
+    head = tag("tr", *(tag("th", name, scope="col") for name in columns))
+    rows = [_row(part) for part in parts[:MOST_PARTS]]
+    more = len(parts) - MOST_PARTS
+    lead = (
+        f"{structure.parameters:,} parameters, {structure.trainable:,} of them trainable. Shapes are those of one real "
+        "batch; memory is that of the parameters and of what the module returned."
+    )
+    return joined(
+        [
+            tag("p", lead, class_="lead"),
+            tag("div", tag("table", tag("thead", head), tag("tbody", *rows)), class_="wide"),
+            tag("p", f"{more} more modules are left out here.") if more > 0 else Html(""),
+        ]
+    )
+
+
+def _row(part: Part) -> Html:
+    trained = "" if not part.parameters else "all" if part.trainable == part.parameters else f"{part.trainable:,}"
+    if part.parameters and not part.trainable:
+        trained = "frozen"
+    called = "" if part.order >= 0 else " (never called)"
+    return tag(
+        "tr",
+        tag("th", part.name, scope="row"),
+        tag("td", part.kind + called),
+        tag("td", _shapes(part.input_shapes)),
+        tag("td", _shapes(part.output_shapes)),
+        tag("td", f"{part.parameters:,}" if part.parameters else "", class_="number"),
+        tag("td", trained),
+        tag("td", part.dtype),
+        tag("td", _bytes(part.parameter_bytes + part.output_bytes), class_="number"),
+    )
+
+
+def _shapes(shapes: tuple[tuple[int, ...], ...]) -> str:
+    named = ["(" + ", ".join(map(str, shape)) + ")" for shape in shapes[:2]]
+    return ", ".join([*named, "..."] if len(shapes) > 2 else named)
+
+
+def _bytes(size: int) -> str:
+    for unit, large in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= large:
+            return f"{number(float(f'{size / large:.2g}'))} {unit}"
+    return f"{size} B" if size else ""
