@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from stethoscope.api import compare, diagnose, load_run, run, watch
+    from stethoscope.checking import check
     from stethoscope.core.errors import StethoscopeError
 
 __version__ = "0.1.0"
-__all__ = ["StethoscopeError", "__version__", "compare", "diagnose", "load_run", "run", "watch"]
+__all__ = ["StethoscopeError", "__version__", "check", "compare", "diagnose", "load_run", "run", "watch"]
 
 _WHERE = {
+    "check": "stethoscope.checking",
     "compare": "stethoscope.api",
     "diagnose": "stethoscope.api",
     "load_run": "stethoscope.api",

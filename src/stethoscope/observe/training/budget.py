@@ -19,7 +19,7 @@ GROWTH = 1.15
 """After that the gap between looks grows by this factor while the budget alone would give fewer; so a run of
 n steps has at least 16 + 7 ln(n / 16) looks, whose share of the time goes to nothing."""
 LAST_OPENING_STEP = 1000
-SHARE_FOR_LOOKS = 0.5
+SHARE_FOR_LOOKS = 0.4
 """Share of the budget that looks are given; verdicts, snapshots and what cannot be timed take the rest: steps that are
 looked at were seen to last longer by half as much again as our own time in them."""
 PRICED_LOOKS = 9
