@@ -41,6 +41,10 @@ MOST_FUNCTIONS = 20
 ROWS = 4
 """Samples that are enough to tell."""
 FLAT = 1e-9
+"""Share of the slope by the backward pass below which the function itself is flat."""
+SMALL = 1e-3
+"""Share of the usual slope, and of the value, below which a slope is too small to be compared: squared, rounding is
+1e-10 of the value."""
 
 
 @dataclass(eq=False)
@@ -135,7 +139,7 @@ def _test(
                 continue
             count += 1
             flat += abs(numeric) <= FLAT * max(scale, 1e-30) < abs(analytic)
-            error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), 1e-6 * scale, 1e-300)
+            error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), SMALL * scale, 1e-300)
             if error > worst[0]:
                 worst = error, analytic, numeric, argument
             if count >= DIRECTIONS:
@@ -190,7 +194,7 @@ def _slopes(function: Any, given: tuple[Any, ...], argument: int, step: float) -
             (gradient,) = torch.autograd.grad((_first(function.apply(*moved)) * weights).sum(), leaf, allow_unused=True)
         analytic = 0.0 if gradient is None else float((gradient * direction).sum())
         norm = 0.0 if gradient is None else float(gradient.norm()) / math.sqrt(max(1, value.numel()))
-        yield analytic, numeric, kink, max(norm, abs(numeric))
+        yield analytic, numeric, kink, max(norm, abs(numeric), SMALL * abs(at(0.0)))
 
 
 def _slope(at: Callable[[float], float], step: float) -> tuple[float, float]:
@@ -260,12 +264,12 @@ def check_model(subject: Subject) -> GradientTest:
         directions = [d / length for d in directions]
         analytic = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
         numeric, kink = _slope(_Line(subject, model, one, parameters, directions), STEP)
-        scale = max(typical, abs(numeric))
+        scale = max(typical, abs(numeric), SMALL * abs(float(loss.detach())))
         if not kink <= SMOOTH["float64"] * scale:
             kinks += 1
             continue
         tested += 1
-        error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), 1e-3 * scale, 1e-300)
+        error = abs(analytic - numeric) / max(abs(analytic), abs(numeric), SMALL * scale, 1e-300)
         if error > worst[0]:
             worst = error, analytic, numeric
         if tested >= DIRECTIONS:
