@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from stethoscope.facts.code import Site
+from stethoscope.facts.model import Experiment, Part, Preflight, Structure
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import (
     LAYER_STATISTICS,
@@ -224,6 +225,22 @@ def deep() -> History:
 def typical() -> History:
     """Twenty layers, 2,000 steps, 200 looks: the size that the page is measured by."""
     return trained(depth=10, steps=2000, rate=0.05)
+
+
+def checked() -> History:
+    """The first steps of a run, and what was tried before them."""
+    experiments = (
+        Experiment("structure", "read the structure", "3 modules, 12,345 parameters, all trainable", seconds=0.01),
+        Experiment("memory", "memorise 1 sample", "loss 2.3, still 2.2 after 300 steps", good=False, seconds=0.4),
+        Experiment("gradients", "check the gradient", why_not="the model computes its loss in float32"),
+    )
+    parts = (
+        Part("", "Net", 0, 1, ((8, 4),), ((8, 3),), "float32", "cpu", is_leaf=False),
+        Part("<first>", "Linear", 1, 1, ((8, 4),), ((8, 3),), "float32", "cpu", 15, 15, 60, 96),
+        Part("spare", "Linear", parameters=12_330, dtype="float16", parameter_bytes=24_660),
+    )
+    tried = Preflight(is_check=True, experiments=experiments, structure=Structure(parts))
+    return replace(healthy(), steps=16, preflight=tried)
 
 
 def record() -> RunRecord:

@@ -20,11 +20,12 @@ def documents() -> dict[str, dict]:
     return {
         "faulty": to_json(diagnosis_of(missing_zero_grad(nan), slow_rate(nan)), record, sample.trained()),
         "not a number": to_json(diagnosis_of(loss_not_finite(nan)), record, nan),
+        "checked": to_json(Diagnosis((), (), ()), record, sample.checked()),
         "empty": to_json(Diagnosis((), (), ()), RunRecord(), History()),
     }
 
 
-@pytest.mark.parametrize("name", ["faulty", "not a number", "empty"])
+@pytest.mark.parametrize("name", ["faulty", "not a number", "checked", "empty"])
 def test_output_is_valid_against_the_published_schema(name: str) -> None:
     validator = jsonschema.Draft202012Validator(schema())
     validator.check_schema(schema())
@@ -39,7 +40,7 @@ def test_the_schema_refuses_a_finding_without_evidence() -> None:
 
 def test_the_fields_are_those_of_the_contract() -> None:
     document = documents()["faulty"]
-    assert list(document) == ["schema", "tool", "run", "summary", "findings"]
+    assert list(document) == ["schema", "tool", "run", "summary", "findings", "experiments"]
     finding = document["findings"][0]
     contract = {
         "rule",

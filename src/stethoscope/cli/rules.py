@@ -10,7 +10,7 @@ import click
 
 from stethoscope.cli.runs import write_json
 from stethoscope.core.rule import Rule
-from stethoscope.render.rule_page import summary
+from stethoscope.render.rule_page import seen_by, summary
 from stethoscope.render.tables import Column, print_table
 from stethoscope.rules import all_rules
 
@@ -37,6 +37,7 @@ def _entry(rule: type[Rule]) -> dict[str, Any]:
         "kind": rule.kind.value,
         "severity": rule.severity.value,
         "summary": summary(rule),
+        "seen": seen_by(rule),
         "explains": list(rule.explains),
         "reads": list(rule.reads),
         "limits": {

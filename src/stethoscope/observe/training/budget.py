@@ -32,9 +32,9 @@ UNSEEN_SHARE = 1.25
 """The price of a look by the time spent in our own code: 1.0 (100 tiny layers) to 1.45 (MLP) were measured."""
 GUARD_CALLS = 3
 """Calls of ours in an ordinary step: backward, before and after the optimizer's step."""
-COLD_CALL = 32
+COLD_CALL = 48
 """What a call costs in the middle of a training step, whose kernels have emptied the caches, by what it costs in a
-loop of its own: 9.5 microseconds were measured for five calls of 0.06."""
+loop of its own: 9 microseconds were measured for three calls of 0.06 (1 to 18, as the memory of a run happens to lie)."""
 
 
 class Budget:
