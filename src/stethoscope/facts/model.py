@@ -232,6 +232,20 @@ class RangeTest:
 
 
 @dataclass(frozen=True)
+class Yardstick:
+    """What far simpler models reach on rows that they have not learned from: share of right answers (0..1), or, for
+    numbers, the share of the variance that they explain."""
+
+    rows: int = 0
+    classes: bool = True
+    guess: float = NAN
+    """Of the most frequent class, or of the mean."""
+    neighbours: float = NAN
+    linear: float = NAN
+    one_hidden: float = NAN
+
+
+@dataclass(frozen=True)
 class StartLoss:
     """The loss of the first batch before any step."""
 
@@ -336,7 +350,10 @@ class Preflight:
     causality: Causality | None = None
     input_use: InputUse | None = None
     range_test: RangeTest | None = None
+    yardstick: Yardstick | None = None
     effect: StepEffect | None = None
+    modes: float = NAN
+    """Difference of the outputs in train and in eval mode / their size, for one batch before any step."""
     repeats: Repeats | None = None
     cost: Cost | None = None
     crash: Crash | None = None

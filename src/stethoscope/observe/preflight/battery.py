@@ -18,7 +18,8 @@ from stethoscope.observe.preflight.memorising import memorise
 from stethoscope.observe.preflight.mixing import causality_of, mixing_of
 from stethoscope.observe.preflight.structure import structure_of
 from stethoscope.observe.preflight.subject import CannotMake, Subject
-from stethoscope.observe.preflight.training import cost_of, effect_of_a_step, range_test, repeats, start_of
+from stethoscope.observe.preflight.training import cost_of, effect_of_a_step, modes_of, range_test, repeats, start_of
+from stethoscope.observe.preflight.yardstick import yardstick
 
 SECONDS = {"quick": 8.0, "default": 60.0, "thorough": 600.0}
 """Time for all experiments of a profile together."""
@@ -187,6 +188,22 @@ def _say_range(one: Any) -> tuple[str, bool]:
     return words, not one.present >= one.diverges
 
 
+def _say_modes(difference: Any) -> tuple[str, bool]:
+    if not difference:
+        return "outputs in train and in eval mode are the same", True
+    return f"outputs in eval mode differ by {difference:.1g} of their size", True
+
+
+def _say_yardstick(one: Any) -> tuple[str, bool]:
+    def share(value: float) -> str:
+        return f"{value:.0%}" if one.classes else f"{value:.2f}"
+
+    what = "right" if one.classes else "of the variance"
+    words = f"guessing gets {share(one.guess)} {what}, " if one.classes else ""
+    words += f"neighbours {share(one.neighbours)}, a linear model {share(one.linear)}, one hidden layer "
+    return f"{words}{share(one.one_hidden)}{'' if one.classes else ' ' + what} on rows held out", True
+
+
 def _say_repeats(one: Any) -> tuple[str, bool]:
     if one.same:
         return "two steps from one seed are the same, bit for bit", True
@@ -197,6 +214,9 @@ def _say_cost(one: Any) -> tuple[str, bool]:
     words = f"{_seconds(one.step_seconds)} a step of {amount(one.batch, 'sample')}"
     if one.epoch_seconds == one.epoch_seconds:
         words += f", {_seconds(one.epoch_seconds)} an epoch"
+    if one.clip_norm == one.clip_norm:
+        bites = "clipped at" if one.gradient_norm > one.clip_norm else "below the clip at"
+        words += f"; gradient norm {one.gradient_norm:.2g}, {bites} {one.clip_norm:g}"
     words += f"; {number(float(f'{one.graph_bytes / 1e6:.2g}'))} MB kept for the backward pass"
     if math.isfinite(one.noise_scale):
         words += f"; noise is as large as the gradient at {amount(max(1, round(one.noise_scale)), 'sample')}"
@@ -219,6 +239,7 @@ _TRIALS = (
     Trial("start", "confirm the loss", lambda s, _: start_of(s), _say_start),
     Trial("effect", "take one step", lambda s, _: effect_of_a_step(s), _say_effect),
     Trial("repeats", "repeat it", lambda s, _: repeats(s), _say_repeats),
+    Trial("modes", "leave train mode", lambda s, _: modes_of(s), _say_modes),
     Trial("gradients", "check own functions", lambda s, _: check_functions(s), _say_functions, many=True),
     Trial("mixing", "keep samples apart", lambda s, _: mixing_of(s), _say_mixing),
     Trial("causality", "keep positions in order", lambda s, _: causality_of(s), _say_causality),
@@ -227,6 +248,7 @@ _TRIALS = (
     _memory_of(2, "default"),
     _memory_of(16, "default"),
     Trial("input_use", "blank the input", input_use, _say_input, "default"),
+    Trial("yardstick", "ask simpler models", yardstick, _say_yardstick, "default"),
     Trial("range_test", "vary the learning rate", range_test, _say_range, "default"),
     Trial("cost", "time and noise", lambda s, _: cost_of(s), _say_cost, "default"),
 )

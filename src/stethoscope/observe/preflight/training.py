@@ -161,6 +161,19 @@ def gradients_of(subject: Subject) -> Flow:
     return Flow(len(trained), missing, zero, nonfinite)
 
 
+def modes_of(subject: Subject) -> float:
+    """How much the outputs of one batch differ between train and eval mode, as a share of their size."""
+    outputs = []
+    for training in (True, False):
+        seed(0)
+        model, _ = subject.copy()
+        model.train(training)
+        with torch.no_grad():
+            outputs.append(subject.recipe.output(model, subject.first).double())
+    size = float(outputs[0].square().mean().sqrt())
+    return float((outputs[0] - outputs[1]).square().mean().sqrt()) / max(size, 1e-30)
+
+
 def purity_of(subject: Subject) -> str:
     """What differs between two forward passes in eval mode, in words; empty when nothing does."""
     model, _ = subject.copy()

@@ -34,7 +34,7 @@ GUARD_CALLS = 3
 """Calls of ours in an ordinary step: backward, before and after the optimizer's step."""
 COLD_CALL = 48
 """What a call costs in the middle of a training step, whose kernels have emptied the caches, by what it costs in a
-loop of its own: 9 microseconds were measured for three calls of 0.06 (1 to 18, as the memory of a run happens to lie)."""
+loop of its own: 9 microseconds were measured for three calls of 0.06 (1 to 18, as memory happens to lie)."""
 
 
 class Budget:
