@@ -75,8 +75,8 @@ def main() -> int:
     of_rules = chosen("rules", bug_programs())
     of_pairs = [each for each in chosen("pairs", pairs()) if options.half in ("all", half_of(each.name))]
     if options.check:
-        of_rules = [each for each in of_rules if BEFORE_TRAINING & set(each.faults)]
-        of_pairs = [each for each in of_pairs if BEFORE_TRAINING & set(each.faults)]
+        of_rules = [each for each in of_rules if each.faults[0] in BEFORE_TRAINING]
+        of_pairs = [each for each in of_pairs if each.faults[0] in BEFORE_TRAINING]
     if options.hurts:
         return print_hurts(of_pairs, hurt_all(of_pairs, options.seeds, options.jobs))
     well = [

@@ -132,6 +132,11 @@ def tried(**fields: Any) -> History:
     return History(preflight=Preflight(experiments=(Experiment("some", "some", "shown"),), **fields))
 
 
+def checked(history: History) -> History:
+    """The first steps of a run, in a check: experiments were made as well."""
+    return replace(history, preflight=tried().preflight)
+
+
 def with_curve(history: History, curve: Curve) -> History:
     """The history with one more curve, or with that curve in the place of one of the same name."""
     return replace(history, curves=(*(c for c in history.curves if c.name != curve.name), curve))

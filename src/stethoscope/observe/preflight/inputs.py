@@ -14,6 +14,7 @@ from stethoscope.facts.model import InputUse
 from stethoscope.observe.model.apart import measuring, seed
 from stethoscope.observe.model.ingredients import Pass, leaves_of, tensors_in
 from stethoscope.observe.model.recipe import Recipe, clones
+from stethoscope.observe.preflight.mixing import Trace, output_of
 from stethoscope.observe.preflight.subject import CannotMake, Subject
 from stethoscope.observe.preflight.training import train
 
@@ -75,7 +76,23 @@ def _depends(subject: Subject) -> bool:
             outputs.append([t for _, t in leaves_of(model(*args, **kwargs)) if t.dim() and t.numel() > 1])
     if not outputs[0]:
         raise CannotMake("the model returns its loss and nothing else")
-    return not all(torch.equal(a, b) for a, b in zip(*outputs, strict=True))
+    if not all(torch.equal(a, b) for a, b in zip(*outputs, strict=True)):
+        return True
+    return _has_gradient(subject)
+
+
+def _has_gradient(subject: Subject) -> bool:
+    """Whether the output has a gradient in any input: outputs may be the same since a signal fades on its way."""
+    trace = Trace(subject.steady_copy(), subject.rows)
+    with torch.enable_grad(), trace:
+        try:
+            output = output_of(trace.model, subject.recipe, subject.first, trace)
+        except CannotMake:
+            return False
+    if not trace.roots:
+        raise CannotMake("no input of the model has gradients")
+    gradients = torch.autograd.grad(output.double().abs().sum(), trace.roots, allow_unused=True)
+    return any(g is not None and bool((g != 0).any()) for g in gradients)
 
 
 def _reordered(value: Any, rows: int, order: Tensor) -> Any:

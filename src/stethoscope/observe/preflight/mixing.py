@@ -36,10 +36,10 @@ def mixing_of(subject: Subject) -> Mixing:
     if subject.time_comes_first:
         raise CannotMake("the first axis of what recurrent or attention layers are given is time")
     one = cut(subject.first, range(count))
-    trace = _Trace(subject.steady_copy(), count)
+    trace = Trace(subject.steady_copy(), count)
     seed(0)
     with torch.enable_grad(), trace:
-        output = _output(trace.model, subject.recipe, one, trace)
+        output = output_of(trace.model, subject.recipe, one, trace)
     if not trace.roots:
         raise CannotMake("no input of the model has gradients")
     if output.dim() > 1 and count in output.shape[1:]:
@@ -63,10 +63,10 @@ def causality_of(subject: Subject) -> Causality:
         raise CannotMake("the first axis of what recurrent or attention layers are given is time")
     rows = subject.rows
     one = cut(subject.first, range(min(2, rows)))
-    trace = _Trace(subject.steady_copy(), min(2, rows))
+    trace = Trace(subject.steady_copy(), min(2, rows))
     seed(0)
     with torch.enable_grad(), trace:
-        output = _output(trace.model, subject.recipe, one, trace)
+        output = output_of(trace.model, subject.recipe, one, trace)
     roots = [root for root in trace.roots if root.dim() > 2]
     lengths = {root.shape[1] for root in roots}
     if len(lengths) != 1 or output.dim() < 2 or output.shape[1] not in lengths or output.shape[0] != trace.count:
@@ -101,7 +101,7 @@ def _crossed(output: Tensor, roots: list[Tensor], asked: list[int]) -> tuple[int
     return later, earlier
 
 
-class _Trace:
+class Trace:
     """Keeps what each module returns, and makes the inputs leaves of the graph."""
 
     def __init__(self, model: nn.Module, count: int) -> None:
@@ -111,7 +111,7 @@ class _Trace:
         self.outputs: list[tuple[str, nn.Module, Tensor, Spot | None]] = []
         self._handles: list[Any] = []
 
-    def __enter__(self) -> _Trace:
+    def __enter__(self) -> Trace:
         for name, part in self.model.named_modules():
             if isinstance(part, torch.jit.ScriptModule):
                 continue
@@ -141,7 +141,7 @@ class _Trace:
         return after
 
 
-def _output(model: nn.Module, recipe: Recipe, one: Pass, trace: _Trace) -> Tensor:
+def output_of(model: nn.Module, recipe: Recipe, one: Pass, trace: Trace) -> Tensor:
     """What the model returns, where the loss takes it from."""
     args, kwargs = clones((one.args, one.kwargs))
     leaves = {}
@@ -182,7 +182,7 @@ def _mixed(output: Tensor, roots: list[Tensor], count: int) -> list[tuple[int, i
     return pairs
 
 
-def _where(trace: _Trace, count: int) -> tuple[str, str, Spot | None]:
+def _where(trace: Trace, count: int) -> tuple[str, str, Spot | None]:
     """The first module whose output mixes samples."""
     for name, part, output, place in trace.outputs:
         if output.dim() and output.shape[0] == count and _mixed(output, trace.roots, count):

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Rectify
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.signal import SQUASHING, Chain, chain_of
 from stethoscope.facts.training import LAYER_STATISTICS, PARAMETER_STATISTICS, History
-from stethoscope.rules.examples import falling, flat, run
+from stethoscope.rules.examples import checked, falling, flat, run
 from stethoscope.rules.learning import loss_evidence, outcome, times
 from stethoscope.rules.sites import code, place_at
 
@@ -92,15 +92,28 @@ class SaturatingActivationStack(Rule):
             yield self.cannot_tell("the run was too short, or no loss was seen")
             return
         chain = chain_of(seen)
-        if progress.learns_well or progress.ended_nonfinite or chain is None or chain.squashed < self.fewest_layers:
-            return
+        if not progress.learns_well and not progress.ended_nonfinite and self._loses(chain):
+            assert chain is not None
+            yield self._report(seen, progress, chain)
+
+    def before_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge the chain by the first gradients; said where ReLU does better on a copy."""
+        chain, progress = chain_of(seen), progress_of(seen)
+        if chain is None:
+            yield self.cannot_tell("no chain of layers was seen")
+        elif not progress.known and self._loses(chain):  # a run tells better how much it hurts
+            yield replace(self._report(seen, progress, chain), sureness=Sureness.SUSPECTED)
+
+    def _loses(self, chain: Chain | None) -> bool:
+        """Whether hardly anything of the gradient passes through a chain, at a usual scale of its weights."""
+        if chain is None or chain.squashed < self.fewest_layers:
+            return False
         gradient = chain.gradient
         if not (gradient[0] > 0 and gradient[-1] > 0 and chain.gain < self.strongest):
-            return
+            return False
         if "sigmoid" not in chain.feeds and chain.gain < self.weakest:
-            return
-        if gradient[0] <= self.ratio * gradient[-1]:
-            yield self._report(seen, progress, chain)
+            return False
+        return bool(gradient[0] <= self.ratio * gradient[-1])
 
     def _report(self, seen: History, progress: Progress, chain: Chain) -> Finding:
         kind = next(feeds for feeds in chain.feeds if feeds in SQUASHING)
@@ -128,10 +141,10 @@ class SaturatingActivationStack(Rule):
                     plot,
                 ),
                 Evidence(f"weight layers that go into a {kind}", chain.squashed, "0 to 2 between other layers"),
-                loss_evidence(seen, progress),
+                *([loss_evidence(seen, progress)] if progress.known else []),
             ],
             cause=f"Each {kind} multiplies the gradient by its slope, {_slope(kind)}, so hardly any of it "
-            f"reaches the first layers; the loss {outcome(progress)}.",
+            f"reaches the first layers{f'; the loss {outcome(progress)}' if progress.known else ''}.",
             fixes=[
                 Fix(f"Use ReLU between the layers:\n{code(f'nn.ReLU()   # was {module}')}"),
                 Fix(f"Or put a normalization before each {kind}:\n{code('nn.LayerNorm(width)')}"),
@@ -141,6 +154,7 @@ class SaturatingActivationStack(Rule):
     bad = Examples(
         lambda: {
             "four sigmoids": _run(flat(2.31), _five),
+            "four sigmoids, before training": checked(_run(flat(2.31, 5), _five)),
             "three sigmoids, a ratio next to the limit": _run(flat(2.31), (4.9e-5, 1e-4, 1e-3, 5e-3)),
             "learns late and little": _run(falling(2.31, 2.0), _five),
             "tanhs at a usual scale": _run(flat(2.31), (1e-5, 3e-5, 1e-4, 1e-3, 5e-3), "tanh"),
@@ -153,6 +167,7 @@ class SaturatingActivationStack(Rule):
         lambda: {
             "a stack that learns well": _run(falling(2.31, 0.3), _five),
             "a ratio just above the limit": _run(flat(2.31), (5.1e-5, 1e-4, 1e-3, 5e-3)),
+            "two sigmoids, before training": checked(_run(flat(2.31, 5), (1e-5, 1e-4, 5e-3))),
             "two sigmoids": _run(flat(2.31), (1e-5, 1e-4, 5e-3)),
             "two sigmoids among rectified layers": _run(flat(2.31), _five, squashed=2),
             "tanhs at a tiny scale: the weights are at fault": _run(flat(2.31), _five, "tanh", 0.29),

@@ -14,7 +14,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import StandardizeTargets
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, LossCall
-from stethoscope.rules.examples import falling, flat, run
+from stethoscope.rules.examples import checked, falling, flat, run
 from stethoscope.rules.learning import loss_evidence, outcome, times
 from stethoscope.rules.sites import code, place_at
 
@@ -126,6 +126,14 @@ class UnnormalizedTarget(Rule):
         elif _ratio(loss) >= self.apart:
             yield self._report_columns(seen, loss)
 
+    def before_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge the target by its size; said where a scaled one does better on a copy."""
+        loss, progress = seen.main_loss(), progress_of(seen)
+        if loss is None or loss.computes not in REGRESSION or not np.isfinite(loss.target_variance):
+            yield self.cannot_tell("the training loss is no regression loss of torch's")
+        elif not progress.known and np.hypot(loss.target_mean, np.sqrt(loss.target_variance)) >= self.size:
+            yield self._report(seen, loss, progress, Sureness.SUSPECTED)  # a run tells better how much it hurts
+
     def _report(self, seen: History, loss: LossCall, progress: Progress, sureness: Sureness) -> Finding:
         spread = float(np.sqrt(loss.target_variance))
         evidence = [
@@ -142,12 +150,13 @@ class UnnormalizedTarget(Rule):
             evidence.append(
                 Evidence("loss of the first batch", f"{loss.first_value:.4g}", f"{after}, of a target so scaled")
             )
-        evidence.append(loss_evidence(seen, progress))
+        if progress.known or progress.ended_nonfinite:
+            evidence.append(loss_evidence(seen, progress))
         is_above = progress.known and not progress.ended_nonfinite and progress.end > _guessing(loss, progress)
         became = (
             "the loss is still above what the mean of the target alone gives"
             if is_above
-            else (f"the loss {outcome(progress)}")
+            else f"the loss {outcome(progress) if progress.known or progress.ended_nonfinite else 'starts far away'}"
         )
         return self.finding(
             f"the target is about {loss.target_mean:.3g} +- {spread:.2g}, far from a network's output",
@@ -201,6 +210,7 @@ class UnnormalizedTarget(Rule):
     bad = Examples(
         lambda: {
             "Adam on its way to 152": _regression(flat(25000.0)),
+            "152, before training": checked(_regression(flat(25000.0, 5))),
             "no number after the first steps": _regression([29000.0, 5e9, *[np.nan] * 100]),
             "a size next to the limit": _regression(flat(110.0), mean=10.2, variance=1.0),
             "stuck at the mean": _regression(flat(5900.0)),
@@ -216,6 +226,7 @@ class UnnormalizedTarget(Rule):
     )
     good = Examples(
         lambda: {
+            "a scaled target, before training": checked(_regression(flat(1.0, 5), mean=0.0, variance=1.0)),
             "a scaled target": _regression(flat(1.0), mean=0.0, variance=1.0),
             "learns all the same": _regression(falling(29000.0, 580.0)),
             "a size just below the limit": _regression(flat(98.0), mean=9.75, variance=1.0),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Reinitialize, ScaleForReLU
 from stethoscope.facts.modes import losses_of
@@ -16,7 +16,7 @@ from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.signal import Chain, chain_of
 from stethoscope.facts.training import LAYER_STATISTICS, PARAMETER_STATISTICS, Curve, History
 from stethoscope.facts.weights import OPENING_LOOKS, RECURRENT, Numbers, middle, update_ratios
-from stethoscope.rules.examples import falling, flat, run, with_curve
+from stethoscope.rules.examples import checked, falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence, outcome, times
 from stethoscope.rules.sites import code, place_at
 
@@ -170,6 +170,19 @@ class BadlyScaledInitialization(Rule):
         elif found := self._one_too_large(seen, progress, chain):
             yield self._report(seen, progress, chain.only(chain.largest), "large", found)
 
+    def before_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge the chain by what the first weights do to signal and gradient; said where drawing them anew helps."""
+        chain, progress = chain_of(seen, recurrent=True), progress_of(seen)
+        if chain is None or not chain.gain > 0:
+            yield self.cannot_tell("no chain of layers was seen")
+        elif progress.known:
+            return  # a run tells better how much it hurts
+        elif chain.gain >= self.largest:
+            if found := self._too_large(seen, chain):
+                yield self._report(seen, progress, chain, "large", found, Sureness.SUSPECTED)
+        elif chain.gain <= self.smallest * _wanted(chain) and (found := self._too_small(seen, progress, chain)):
+            yield self._report(seen, progress, chain, "small", found, Sureness.SUSPECTED)
+
     def _fails(self, seen: History, progress: Progress, chain: Chain) -> bool:
         """Whether the run does badly; where the scale is beyond every recipe, half of the way down is asked for."""
         if not progress.learns_well or _fails_validation(seen, progress):
@@ -217,7 +230,7 @@ class BadlyScaledInitialization(Rule):
         pace = float(np.nanmax(middle(paces[:OPENING_LOOKS]), initial=0.0)) if paces.size else 0.0
         is_tiny = chain.gain <= TINY * _wanted(chain)
         # Weights that are all tiny receive gradients as tiny: then a low pace is the scale's doing, not the rate's.
-        calm = progress.highest <= CALM * abs(progress.start) and not progress.learns_well
+        calm = not progress.known or (progress.highest <= CALM * abs(progress.start) and not progress.learns_well)
         stays = is_tiny and paces.size > 0 and bool(np.nanmax(paces[:, :-1], initial=0.0) < STILL)
         if chain.normalized or not (calm or stays) or not (is_tiny or pace >= SLOWEST_PACE):
             return None
@@ -239,10 +252,18 @@ class BadlyScaledInitialization(Rule):
             _plot(gradient, "gradient (rms), input to output"),
         )
 
-    def _report(self, seen: History, progress: Progress, chain: Chain, size: str, found: Evidence) -> Finding:
+    def _report(
+        self,
+        seen: History,
+        progress: Progress,
+        chain: Chain,
+        size: str,
+        found: Evidence,
+        sureness: Sureness = Sureness.LIKELY,
+    ) -> Finding:
         first = seen.parameters[chain.weights[0]]
         wanted = _wanted(chain)
-        state = f"the loss {outcome(progress)}"
+        state = f"the loss {outcome(progress)}" if progress.known else "nothing brings it back"
         if progress.learns_well and _fails_validation(seen, progress):
             state = "what is learned does not hold for validation data"
         elif progress.learns_well:
@@ -259,6 +280,7 @@ class BadlyScaledInitialization(Rule):
         return self.finding(
             title,
             severity=Severity.ERROR if progress.is_stuck else Severity.WARNING,
+            sureness=sureness,
             place=place_at(
                 None,
                 steps=(0, max(seen.steps - 1, 0)),
@@ -273,7 +295,7 @@ class BadlyScaledInitialization(Rule):
                     "Glorot 2010, He 2015; sampled",
                 ),
                 found,
-                loss_evidence(seen, progress),
+                *([loss_evidence(seen, progress)] if progress.known else []),
             ],
             cause=f"Each layer multiplies what passes through it by about the same factor, and {what} from layer to "
             f"layer; {state}.",
@@ -286,6 +308,8 @@ class BadlyScaledInitialization(Rule):
     bad = Examples(
         lambda: {
             "eight times too large": _run(flat(300.0), 8.0, signal=_growing),
+            "eight times too large, before training": checked(_run(flat(300.0, 5), 8.0, signal=_growing)),
+            "deviation of 0.01, before training": checked(_run(flat(2.303, 5), 0.08, _shrinking)),
             "a factor next to the limit": _run(flat(300.0), 3.1, signal=_growing),
             "growth next to the limit": _run(flat(2.4), 5.0, signal=(1.0, 2.0, 3.0, 5.0, 10.3)),
             "a first loss next to the limit": _run([7.1, *flat(2.31)], 5.0),
@@ -305,6 +329,8 @@ class BadlyScaledInitialization(Rule):
     )
     good = Examples(
         lambda: {
+            "a sound start, before training": checked(_run(flat(2.303, 5), 1.0)),
+            "experiments at the end of a run that learns well": checked(_run(falling(90.0, 0.1), 8.0, signal=_growing)),
             "a sound scale": _run(flat(2.31), 1.4),
             "large, and learns well": _run(falling(200.0, 0.4), 8.0, signal=_growing),
             "large, with a factor just below the limit": _run(flat(300.0), 2.9, signal=_growing),

@@ -13,7 +13,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, Layer
-from stethoscope.rules.examples import falling, flat, run
+from stethoscope.rules.examples import checked, falling, flat, run
 from stethoscope.rules.learning import loss_evidence, outcome
 from stethoscope.rules.sites import code, place_at
 
@@ -72,6 +72,9 @@ class BatchNormTinyBatch(Rule):
     reads = ("losses", "activations")
 
     few = Limit(4, unit="values for each channel", why="on digits 2 lose 37 points of accuracy, 4 lose 6, 16 none")
+    nothing_left = Limit(
+        2, unit="values for each channel", why="of two values one becomes 1 and the other -1, whatever they were"
+    )
     fewest_looks = Limit(3, unit="looks", why="the last batch of an epoch may be small")
     layers = Limit(0.5, unit="share of the batch normalization layers", why="one small branch of many does little")
 
@@ -86,6 +89,16 @@ class BatchNormTinyBatch(Rule):
         if tiny and len(tiny) >= self.layers * len(norms) and not progress.ended_nonfinite:
             yield self._report(seen, norms, tiny)
 
+    def before_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge the first batches, where they are so small that normalization leaves nothing of them."""
+        norms = [n for n in seen.norms if n.rows.size]
+        if not norms:
+            yield self.cannot_tell("no batch normalization was seen in train mode")
+            return
+        tiny = [n for n in norms if np.median(n.rows) <= self.nothing_left]
+        if tiny and len(tiny) >= self.layers * len(norms) and not progress_of(seen).known:
+            yield self._report(seen, norms, tiny)
+
     def _report(self, seen: History, norms: list[BatchNorm], tiny: list[BatchNorm]) -> Finding:
         progress = progress_of(seen)
         worst = min(tiny, key=lambda n: float(np.median(n.rows)))
@@ -96,7 +109,11 @@ class BatchNormTinyBatch(Rule):
             severity = Severity.ERROR
         elif progress.learns_well:
             severity = Severity.NOTE
-        state = "the network learns in spite of it" if progress.learns_well else f"the loss {outcome(progress)}"
+        state = (
+            "the network learns in spite of it"
+            if progress.learns_well
+            else (f"the loss {outcome(progress)}" if progress.known else "nothing else reaches the next layer")
+        )
         why = (
             "Of two values one becomes 1 and the other -1, whatever they were"
             if rows <= 2
@@ -116,7 +133,7 @@ class BatchNormTinyBatch(Rule):
                     "samples x positions, median over the looks",
                 ),
                 Evidence("batch normalization layers in that state", f"{len(tiny)} of {len(norms)}", 0),
-                loss_evidence(seen, progress),
+                *([loss_evidence(seen, progress)] if progress.known else []),
             ],
             cause=f"{why}; {state}.",
             fixes=[
@@ -131,6 +148,7 @@ class BatchNormTinyBatch(Rule):
     bad = Examples(
         lambda: {
             "batches of two": _run(falling(2.3, 1.9), 2, 2),
+            "batches of two, before training": checked(_run(flat(2.3, 5), 2, 2)),
             "four values": _run(flat(2.2), 4),
             "half of the layers": _run(falling(2.3, 1.9), 2, 64),
             "two, in a run that learns well": _run(falling(2.3, 0.3), 2),
@@ -141,6 +159,7 @@ class BatchNormTinyBatch(Rule):
     good = Examples(
         lambda: {
             "a usual batch": _run(flat(2.3), 64),
+            "three values, before training": checked(_run(flat(2.3, 5), 3, 3)),
             "five values": _run(flat(2.3), 5),
             "one small branch of three": _run(falling(2.3, 1.9), 2, 64, 64),
             "two looks": _run(falling(2.3, 1.9), 2, looks=2),
