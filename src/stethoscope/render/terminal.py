@@ -124,7 +124,11 @@ def _tried(history: History, width: int) -> Iterator[Line]:
     """The experiments before training, a line each: as it should be, not so, or not possible."""
     if not history.preflight.is_check:
         return
-    for one in history.preflight.experiments:
+    experiments = history.preflight.experiments
+    if experiments and len(whys := {one.why_not for one in experiments}) == 1 and (why := whys.pop()):
+        yield from _entry("tried", f"nothing: {why}", width)
+        return
+    for one in experiments:
         mark, role = ("-", Role.QUIET) if one.why_not else ("✓", Role.HEALTHY) if one.good else ("✗", Role.ERROR)
         label: Line = (
             Piece(" " * MARGIN),

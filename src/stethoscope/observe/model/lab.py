@@ -361,6 +361,8 @@ def _why_none(capture: Capture, fewest: int) -> str:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return "the model is trained by several processes"
     attempted = len(capture.steps) + sum(capture.reasons.values())
+    if not attempted:
+        return "no training step was seen"
     if capture.original is None or len(capture.steps) < max(fewest, attempted / 3):
         return capture.reasons.most_common(1)[0][0] if capture.reasons else "too few steps were seen"
     return ""

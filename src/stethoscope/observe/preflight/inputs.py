@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stethoscope.facts.model import InputUse
 from stethoscope.observe.model.apart import measuring, seed
@@ -81,9 +81,25 @@ def _depends(subject: Subject) -> bool:
     return _has_gradient(subject)
 
 
+def _drawn_anew(subject: Subject) -> nn.Module:
+    """A copy in eval mode whose weights let a signal pass, whatever the script's do."""
+    model = subject.steady_copy()
+    seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1 and parameter.is_floating_point():
+                parameter.normal_(std=(2 / max(1, parameter[0].numel())) ** 0.5)
+            elif parameter.is_floating_point():
+                parameter.normal_(std=0.1).add_(0.5)  # scales of normalizations must not be 0, nor biases far below it
+    return model
+
+
 def _has_gradient(subject: Subject) -> bool:
-    """Whether the output has a gradient in any input: outputs may be the same since a signal fades on its way."""
-    trace = Trace(subject.steady_copy(), subject.rows)
+    """Whether the output has a gradient in any input.
+
+    Outputs may be the same since a signal fades, saturates, or meets dead units on its way: that is the weights' doing.
+    """
+    trace = Trace(_drawn_anew(subject), subject.rows)
     with torch.enable_grad(), trace:
         try:
             output = output_of(trace.model, subject.recipe, subject.first, trace)
@@ -120,7 +136,7 @@ def _unused_columns(subject: Subject) -> tuple[int, tuple[int, ...]]:
     (root,) = (t for _, t in tensors_in((args, kwargs)))
     root.requires_grad_(True)
     with torch.enable_grad():
-        output = subject.recipe.output(subject.steady_copy(), replace(one, args=args, kwargs=kwargs))
+        output = subject.recipe.output(_drawn_anew(subject), replace(one, args=args, kwargs=kwargs))
         if not output.requires_grad:
             return columns, tuple(range(columns))
         draw = torch.Generator().manual_seed(0)
