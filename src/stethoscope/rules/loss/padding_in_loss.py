@@ -232,7 +232,7 @@ def _fix(seen: History, tokens: Tokens) -> str:
     kept = f"(x != {tokens.padding_token})"
     if tokens.of_numbers:
         is_zero = tokens.filled_with in ("", "zeros")
-        kept = "(x != 0).any(dim=-1)" if is_zero else "(torch.arange(x.shape[1]) < lengths[:, None])"
+        kept = "(x != 0).any(dim=-1)" if is_zero else "(torch.arange(x.shape[1]) < lengths.unsqueeze(1))"
     if tokens.whole_steps.size:
         return code(f"mask = {kept}.float()", "loss = (losses * mask).sum() / mask.sum()")
     if tokens.classes and not tokens.of_numbers:
