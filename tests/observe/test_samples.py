@@ -106,3 +106,48 @@ def test_padding_is_told_from_a_token_that_stands_anywhere() -> None:
     book.see_loss("cross_entropy", None, torch.zeros(18, 10), rows.roll(-1, 1).clamp(max=9).flatten(), -100)
     (seen,) = book.facts()
     assert (seen.padding_token, seen.padded, seen.padding_elsewhere, seen.lengths) == (0, 9, 0, 3)
+
+
+def _series(fill: str, *, time_first: bool = False, first: bool = False) -> TokenBook:
+    """Series of four lengths beside targets, filled up in one way or another."""
+    book, generator = TokenBook(), torch.Generator().manual_seed(0)
+    x, y = torch.randn(4, 12, 3, generator=generator), torch.randn(4, 12, generator=generator)
+    for row, length in enumerate((6, 12, 4, 8)):
+        for tensor in (x, y):
+            tensor[row, length:] = {"zeros": 0.0, "ones": -1.0}.get(fill, tensor[row, length - 1])
+    if first:
+        x, y = x.flip(1), y.flip(1)
+    if time_first:
+        x, y = x.transpose(0, 1), y.T
+    book.see_inputs([x])
+    book.see_loss("mse_loss", None, torch.full_like(y, 5.0), y, -100)
+    return book
+
+
+@pytest.mark.parametrize("time_first", [False, True])
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("fill", ["zeros", "ones", "repeated"])
+def test_series_may_be_filled_with_anything_at_either_end_along_either_axis(
+    fill: str, first: bool, time_first: bool
+) -> None:
+    (seen,) = _series(fill, first=first, time_first=time_first).facts()
+    words = {"zeros": "zeros", "ones": "the same numbers", "repeated": "the last numbers again"}
+    assert seen.filled_with == words[fill]
+    assert seen.padded_first == first
+    assert (seen.padded, seen.padding_elsewhere, seen.lengths) == {
+        ("zeros", False): (18, 0, 4), ("ones", False): (18, 0, 4), ("repeated", False): (21, 0, 4),
+        ("zeros", True): (15, 0, 4), ("ones", True): (15, 0, 4), ("repeated", True): (18, 0, 4),
+    }[fill, first]  # fmt: skip
+    assert seen.padded_target_share == 1.0
+
+
+def test_targets_of_all_positions_but_the_last_are_laid_beside_them() -> None:
+    book = TokenBook()
+    rows = torch.tensor([[5, 6, 7, 0, 0, 0], [8, 9, 0, 0, 0, 0], [7, 6, 5, 4, 0, 0]])
+    book.see_inputs([rows, (rows != 0).long()])
+    book.see_loss("cross_entropy", None, torch.zeros(15, 10), rows[:, 1:].flatten(), -100)
+    (seen,) = book.facts()
+    assert (seen.padding_token, seen.padded, seen.next_share) == (0, 6, 1.0)
+    book.release()
+    book.see_loss("nll_loss", None, torch.zeros(15, 10), rows[:, 1:].flatten(), -100)
+    assert len(book.facts()) == 1

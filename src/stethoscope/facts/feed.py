@@ -23,7 +23,7 @@ def _no_values() -> Doubles:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What was fed to a model while it trained (first tensor argument), over the looks."""
+    """What was fed to a model while it trained (first tensor argument, but for `beside`), over the looks."""
 
     model: int = 0
     shape: tuple[int, ...] = ()
@@ -46,6 +46,8 @@ class Inputs:
     axes), or as a whole."""
     site: Site | None = None
     """The user's line of the forward call; only for inputs of passes without gradients."""
+    beside: bool = False
+    """Whether it is a table of numbers that a model is given after a first argument of integers."""
 
 
 @dataclass(frozen=True)

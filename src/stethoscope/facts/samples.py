@@ -122,10 +122,16 @@ class Tokens:
     padded_target_share: float = float("nan")
     lengths: int = 0
     """Different row lengths seen."""
+    padded_first: bool = False
+    """Whether padding stands at the starts of rows and not at their ends."""
     of_numbers: bool = False
-    """Whether a position's input is no token but a few numbers; its padding is zeros, told as token 0. Then, and where
+    """Whether a position's input is no token but a few numbers; its padding is told as token 0. Then, and where
     a target is a number, `classes` is 0, and a padded position counts unless the answer there is the target itself."""
+    filled_with: str = ""
+    """Of numbers: `zeros`, `the same numbers` at all positions, or `the last numbers again`."""
     whole_steps: Integers = field(default_factory=_no_steps)
     """(values,): steps of calls that returned a loss for each position; at most 400."""
     whole_means: Doubles = field(default_factory=_no_values)
     """(values,): the mean over all positions at each of them, padded ones included."""
+    whole_lengths: Integers = field(default_factory=_no_steps)
+    """(values,): positions of a row at each of them."""

@@ -16,6 +16,8 @@ from stethoscope.observe.model.recipe import Recipe, clip_gradients
 from stethoscope.observe.preflight.subject import CannotMake, Subject, is_random, of_classes, without_dropout
 
 MOST_STEPS = 300
+FEWEST_STEPS = 100
+"""A copy that had time for fewer and does not know its samples shows nothing."""
 OTHERS = ((torch.optim.Adam, 1e-3), (torch.optim.Adam, 1e-2))
 """Tried when the script's own optimizer does not get there: a fault of its settings is not one of the model's."""
 LEARNED = 0.05
@@ -51,6 +53,8 @@ def memorise(subject: Subject, count: int, until: float) -> Memory:
         if memory.learned or time.perf_counter() > until:
             break
     assert best is not None
+    if not best.learned and math.isfinite(best.end) and best.steps < FEWEST_STEPS and time.perf_counter() > until:
+        raise CannotMake(f"there was time for {best.steps} steps only")
     return best
 
 

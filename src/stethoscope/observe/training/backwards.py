@@ -122,6 +122,7 @@ class BackwardEar:
                 self.state.kept.see("training loss", place, self.state.steps, loss)
                 if not self._has_loss_function():
                     self._hand_written(loss, place, written)
+                self.state.tokens.release()
                 self._read_graph(loss, place)
                 if not self.state.hooked_saves and self.state.attention.wants():
                     self.state.attention.see(read(loss).nodes, self.state.steps)
@@ -214,6 +215,9 @@ class BackwardEar:
         if not found.is_mean:
             entry.reduction = "other"
         entry.see(found.output, found.target, self.state.steps, found.maker)
+        if "samples" in self.state.parts:
+            each = (self.state.steps, found.mean)
+            self.state.tokens.see_loss("backward", place, found.output, found.target, -100, each)
         of_classes = found.form in ("nll_loss", "categorical") and found.output.dim() == 2
         self.state.batches.see_target(self.state.steps, found.target, found.output.shape[1] if of_classes else 0)
 

@@ -167,6 +167,8 @@ class BatchBook:
 
     def __init__(self) -> None:
         self.inputs: dict[int, InputEntry] = {}
+        self.beside: dict[int, InputEntry] = {}
+        """Tables of numbers that follow a first argument of integers, as category indices are."""
         self._looks: list[BatchLook] = []
         self._step_of: dict[int, int] = {}
         self._fingerprint = 0
@@ -184,6 +186,17 @@ class BatchBook:
             if step < STEPS_IN_CHECKSUM:
                 self.checksum = zlib.crc32(self._fingerprint.to_bytes(4, "little"), self.checksum)
         self._step_of[model] = step
+
+    def see_beside(self, model: int, first: Tensor, tensors: list[Tensor]) -> None:
+        """All inputs of a forward pass whose first one was seen."""
+        if first.is_floating_point() or not first.dim():
+            return
+        for tensor in tensors:
+            is_table = tensor.dim() == 2 and tensor.is_floating_point() and tensor.shape[1] > 1
+            # Two values only are a mask.
+            if is_table and len(tensor) == len(first) and np.unique(sampled(tensor, 256)).size > 2:
+                self.beside.setdefault(model, InputEntry(model)).see(tensor)
+                return
 
     def see_target(self, step: int, target: Tensor, num_classes: int) -> None:
         """The targets of that step; `num_classes` is 0 for targets that are no class indices (but one-hot rows)."""

@@ -178,6 +178,7 @@ class ForwardEar:
         if tensor is not None and (current is None or current.forwards == 1):
             self.state.last_input = weakref.ref(tensor)
             self.state.batches.see_input(self.state.steps, entry.index, tensor)
+            self.state.batches.see_beside(entry.index, tensor, inputs_of(args, kwargs or {}))
             if current is None:
                 self._rows_trained(entry, module, args, kwargs or {})
             if self._is_optimized(entry):

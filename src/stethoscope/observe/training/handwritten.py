@@ -35,6 +35,8 @@ class HandWritten:
     """The node that made the output."""
     is_mean: bool
     """Whether the loss is the mean over samples (or elements) of that function, and nothing else."""
+    mean: Tensor
+    """That mean, whether or not the loss is it."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def _difference(loss: Tensor, core: _Core, answer: Tensor | None, answer_node: i
     target = output - difference if sides[0] is not None else output + difference
     size = difference.abs() if operation == "abs" else difference.square()
     form = "l1_loss" if operation == "abs" else "mse_loss"
-    return HandWritten(form, output, target, made_by(mine), _is_close(loss, size.mean()))
+    return _written(form, output, target, made_by(mine), loss, size.mean())
 
 
 def _reaches(node: Any, number: int) -> bool:
@@ -159,26 +161,35 @@ def _log_likelihood(loss: Tensor, cores: list[_Core]) -> HandWritten | None:
     maker = _behind_safeguards(core.node.next_functions[0][0])
     if two and target.shape == output.shape:
         value = -(target * output.log() + (1 - target) * (1 - output).log()).mean()
-        return HandWritten("binary_cross_entropy", output, target, maker, _is_close(loss, value))
+        return _written("binary_cross_entropy", output, target, maker, loss, value)
     if not two and target.shape == output.shape and output.shape[1:].numel() == 1:
         if bool(((target - target.round()).abs() > SAME).any()):
             return None  # a weight, such as the advantage of an action, and no class
         value = -(target * output.log()).mean()
-        return HandWritten("categorical", output, target, maker, _is_close(loss, value))
+        return _written("categorical", output, target, maker, loss, value)
     if not two and output.dim() == 2 and output.shape[1] > 1:
         value = _mean_of_rows(output.log(), target)
-        return None if value is None else HandWritten(
-            "categorical", output, target, maker, _is_close(loss, value)
-        )  # fmt: skip
+        return None if value is None else _written("categorical", output, target, maker, loss, value)
     return None
 
 
 def _after_log_softmax(loss: Tensor, core: _Core) -> HandWritten | None:
     output, target = _result(core.node), _target_of(core)
-    if output is None or target is None or output.dim() != 2 or output.shape[1] < 2:
+    if output is None or target is None or output.dim() < 2 or output.shape[-1] < 2:
         return None
+    if output.dim() > 2:  # a class for each position
+        if (
+            getattr(core.node, "_saved_dim", None) not in (-1, output.dim() - 1, 2**64 - 1)
+            or target.is_floating_point()
+        ):
+            return None
+        output, target = output.reshape(-1, output.shape[-1]), target.reshape(-1)
     value = _mean_of_rows(output, target)
-    return None if value is None else HandWritten("nll_loss", output, target, core.node, _is_close(loss, value))
+    return None if value is None else _written("nll_loss", output, target, core.node, loss, value)
+
+
+def _written(form: str, output: Tensor, target: Tensor, maker: Any, loss: Tensor, mean: Tensor) -> HandWritten:
+    return HandWritten(form, output, target, maker, _is_close(loss, mean), mean)
 
 
 def _mean_of_rows(logarithms: Tensor, target: Tensor) -> Tensor | None:

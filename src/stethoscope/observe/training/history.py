@@ -51,7 +51,10 @@ def history_of(
         attention=state.attention.facts(),
         dropped=tuple(dict.fromkeys(state.dropped)),
         softmaxes=tuple(dict.fromkeys(state.softmaxes)),
-        inputs=tuple(entry.fact(state.book.models[entry.model].first_layer) for entry in state.batches.inputs.values()),
+        inputs=(
+            *(entry.fact(state.book.models[entry.model].first_layer) for entry in state.batches.inputs.values()),
+            *(replace(entry.fact(""), beside=True) for entry in state.batches.beside.values()),
+        ),
         held_out_inputs=state.samples.held_out_inputs(),
         batches=state.batches.facts(),
         samples=state.samples.facts(len(state.book.models), judged=with_curves and thorough),

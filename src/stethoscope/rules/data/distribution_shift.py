@@ -124,7 +124,9 @@ class DistributionShift(Rule):
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Compare the means, feature by feature."""
-        trained = {one.model: one for one in seen.inputs if one.feature_stds.size and len(one.shape) == 2}
+        trained = {
+            one.model: one for one in seen.inputs if one.feature_stds.size and not one.beside and len(one.shape) == 2
+        }
         shifts = []
         for other in seen.held_out_inputs:
             one = trained.get(other.model)

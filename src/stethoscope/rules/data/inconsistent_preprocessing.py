@@ -88,7 +88,7 @@ class InconsistentPreprocessing(Rule):
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Compare what each trained model was fed in training and outside of it."""
-        trained = {inputs.model: inputs for inputs in seen.inputs if inputs.feature_stds.size}
+        trained = {inputs.model: inputs for inputs in seen.inputs if inputs.feature_stds.size and not inputs.beside}
         pairs = [(trained[other.model], other) for other in seen.held_out_inputs if other.model in trained]
         pairs = [
             (one, other)

@@ -174,6 +174,11 @@ class UnnormalizedInput(Rule):
     bad = Examples(
         lambda: {
             "a raw table, and a stuck loss": replace(run(flat(0.66), chance=0.66), inputs=(_table,)),
+            "a raw table beside the indices of an embedding": replace(
+                run(flat(2.3)),
+                inputs=(Inputs(dtype="int64"), replace(_table, beside=True, first_layer="")),
+                layers=(Layer("0", "Embedding", order=0, fed_input=True), Layer("1", "Linear", order=1)),
+            ),
             "a raw table that is learned all the same": replace(run(falling(2.3, 0.1)), inputs=(_table,)),
             "a spread next to the limit": replace(
                 run(flat(2.3)), inputs=(replace(_small, feature_stds=np.array([0.5, 1.0, 2.0, 1.0, 102.0, 0.01])),)
@@ -200,6 +205,11 @@ class UnnormalizedInput(Rule):
                 run(flat(2.3)),
                 inputs=(replace(_table, first_layer="BatchNorm1d"),),
                 layers=(Layer("0", "BatchNorm1d", order=0), Layer("1", "Linear", order=1)),
+            ),
+            "a normalization of the table beside the indices of an embedding": replace(
+                run(flat(2.3)),
+                inputs=(Inputs(dtype="int64"), replace(_table, beside=True, first_layer="")),
+                layers=(Layer("0", "Embedding", order=0, fed_input=True), Layer("1", "BatchNorm1d", order=1)),
             ),
             "a spread just below the limit": replace(
                 run(flat(2.3)), inputs=(replace(_small, feature_stds=np.array([0.5, 1.0, 2.0, 1.0, 98.0, 0.01])),)
@@ -256,7 +266,9 @@ def _first(seen: History, inputs: Inputs) -> Layer | None:
     called = [
         layer
         for layer in seen.layers
-        if layer.model == inputs.model and layer.order >= 0 and not layer.kind.startswith(PASSING)
+        if layer.model == inputs.model
+        and layer.order >= 0
+        and not layer.kind.startswith((*PASSING, "Embedding") if inputs.beside else PASSING)
     ]
     return min(called, key=lambda layer: layer.order, default=None)
 

@@ -18,6 +18,8 @@ from stethoscope.rules.sites import at, code, place_at
 
 SAME_LOSS = 1e-3
 """A backpropagated loss this close to the mean over all positions, at nine steps of ten, is that mean."""
+FEWEST_VALUES = 10
+"""Losses that must have one and the same ratio to that mean to be a multiple of it, such as a sum."""
 
 _padded = Tokens(
     function="cross_entropy", site=Site("train.py", 40, "", "loss = F.cross_entropy(scores, y)"), batches=40,
@@ -30,20 +32,32 @@ def _run(**facts: Any) -> History:
     return History(steps=200, tokens=(replace(_padded, **facts),))
 
 
-def _each(factor: float) -> History:
+def _each(factor: Any) -> History:
     """A loss for each position; what is backpropagated is the mean over all, times a factor."""
     means = np.linspace(2.0, 0.5, 100)
     seen = _run(whole_steps=np.arange(100), whole_means=means)
     return with_curve(seen, Curve("training loss", "loss", "training", np.arange(100), factor * means))
 
 
+def _masked() -> History:
+    """A loss for each position, averaged over those that a mask keeps: padding is easier by and by."""
+    return _each(np.linspace(1.2, 2.4, 100))
+
+
+def _summed(lengths: Any) -> History:
+    """A loss for each position, summed over the positions of a row."""
+    seen = _each(lengths)
+    return replace(seen, tokens=(replace(seen.tokens[0], whole_lengths=lengths),))
+
+
 class PaddingInLoss(Rule):
     """Positions that only fill up shorter rows count in the loss as if they were data.
 
     ## What it sees
-    Input tokens: one of them stands at the ends of rows, of many lengths, and nowhere else; or inputs of numbers, all 0
-    there. The targets there are one and the same class, or 0, and the loss does not leave them out. Of a loss for each
-    position, the mean over all positions is what is backpropagated.
+    Input tokens: one of them stands at the ends of rows (or at their starts), of many lengths, and nowhere else; or
+    inputs of numbers, which are all 0 there, or the same, or the last ones again. The targets there are one and the
+    same class, or numbers that do not change, and the loss does not leave them out. Of a loss for each position, also
+    of one written out by hand, the mean over all positions or their sum is what is backpropagated.
     ## Why it hurts
     To answer "padding" after padding is learned in a few steps. The loss then looks low, most of the gradient's
     positions say nothing, and losses of batches with rows of other lengths cannot be compared. An accuracy over all
@@ -89,14 +103,15 @@ class PaddingInLoss(Rule):
     def _report(self, seen: History, tokens: Tokens) -> Finding:
         share = tokens.padded_counted / tokens.positions
         target = tokens.padded_target
-        what = f"target {target}" if tokens.classes else "a target of 0" if target == 0 else "a target"
-        filled = "zeros" if tokens.of_numbers else f"token {tokens.padding_token}"
+        what = f"target {target}" if tokens.classes else "a target of 0" if target == 0 else "the same target"
+        filled = (tokens.filled_with or "zeros") if tokens.of_numbers else f"token {tokens.padding_token}"
+        where = "from the start of the row" if tokens.padded_first else "to the end of the row"
         return self.finding(
-            f"{share:.0%} of the positions in `{tokens.function}` are padding",
+            f"{share:.0%} of the positions in {_called(tokens)} are padding",
             place=place_at(tokens.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=[
                 Evidence(
-                    f"positions filled with {filled} to the end of the row",
+                    f"positions filled with {filled} {where}",
                     f"{tokens.padded:,} of {tokens.positions:,}",
                     "left out of the loss",
                     f"{tokens.batches} batches, rows of {tokens.lengths} lengths",
@@ -123,6 +138,10 @@ class PaddingInLoss(Rule):
             "three lengths": _run(lengths=3),
             "series filled with zeros": _run(function="mse_loss", of_numbers=True, classes=0, padding_token=0),
             "a loss for each position, averaged over all": _each(1.0),
+            "a loss for each position, added up": _each(30.0),
+            "a loss for each position, added up for each row": _summed(np.arange(20, 120)),
+            "padded at the start": _run(padded_first=True),
+            "the last numbers again": _run(of_numbers=True, classes=0, filled_with="the last numbers again"),
         }
     )
     good = Examples(
@@ -134,7 +153,7 @@ class PaddingInLoss(Rule):
             "targets there differ": _run(padded_target_share=0.985),
             "more of it is left out": _run(padded_counted=8_400),
             "two lengths": _run(lengths=2),
-            "a loss for each position, averaged over a part": _each(1.8),
+            "a loss for each position, averaged over a part": _masked(),
             "no padding": _run(padded=0, padded_counted=0, padding_token=-1, lengths=1),
         }
     )
@@ -187,14 +206,33 @@ def _is_averaged(seen: History, tokens: Tokens) -> bool:
         return False
     _, mine, theirs = np.intersect1d(tokens.whole_steps, curve.steps, return_indices=True)
     means, values = tokens.whole_means[mine], curve.values[theirs]
-    return bool(means.size and np.mean(np.abs(values - means) <= SAME_LOSS * np.abs(means)) >= 0.9)
+    if _are_the_same(values, means):
+        return True
+    lengths = tokens.whole_lengths[mine] if tokens.whole_lengths.size else np.ones(means.size)
+    if means.size < FEWEST_VALUES or not (np.isfinite(values).all() and (means != 0).all()):
+        return False
+    ratios = (values / means, values / (means * lengths))
+    return any(_are_the_same(ratio, np.full(ratio.size, np.median(ratio))) for ratio in ratios)
+
+
+def _are_the_same(values: Any, others: Any) -> bool:
+    """Whether nine of ten are, but for rounding."""
+    return bool(values.size and np.mean(np.abs(values - others) <= SAME_LOSS * np.abs(others)) >= 0.9)
+
+
+def _called(tokens: Tokens) -> str:
+    """The loss in words."""
+    return "the loss" if tokens.function == "backward" else f"`{tokens.function}`"
 
 
 def _fix(seen: History, tokens: Tokens) -> str:
     """Code that leaves padded positions out of this loss."""
     if seen.framework == "keras":
         return code("layers.Embedding(tokens, width, mask_zero=True)")
-    kept = "(x != 0).any(dim=-1)" if tokens.of_numbers else f"(x != {tokens.padding_token})"
+    kept = f"(x != {tokens.padding_token})"
+    if tokens.of_numbers:
+        is_zero = tokens.filled_with in ("", "zeros")
+        kept = "(x != 0).any(dim=-1)" if is_zero else "(torch.arange(x.shape[1]) < lengths.unsqueeze(1))"
     if tokens.whole_steps.size:
         return code(f"mask = {kept}.float()", "loss = (losses * mask).sum() / mask.sum()")
     if tokens.classes and not tokens.of_numbers:

@@ -105,6 +105,14 @@ class TooFewEpochs(Rule):
         unit="fall into the last third / where learning begins",
         why="a slower fall would take more than sixty such thirds; runs of two and three epochs showed 0.019 to 0.12",
     )
+    begun = Limit(
+        0.006,
+        unit="fall into the last third / where learning begins",
+        why="of a loss whose fall gains speed, which is soon a fast one; cut off there, runs showed 0.008 to 0.013",
+    )
+    gained = Limit(
+        1.15, unit="fall into the last third / fall into the second", why="a fall at one pace shows 0.9 to 1.1"
+    )
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Follow the loss through the thirds of the run."""
@@ -118,7 +126,8 @@ class TooFewEpochs(Rule):
         if progress.learns_well or progress.nonfinite_step >= 0 or not progress.reference > 0:
             return
         trend = _trend(curve.values, progress.reference)
-        is_falling = trend.last_fall >= max(self.moved * progress.reference, 3 * trend.doubt)
+        least = self.begun if trend.kept >= self.gained else self.moved
+        is_falling = trend.last_fall >= max(least * progress.reference, 3 * trend.doubt)
         if is_falling and trend.kept >= self.kept and progress.best >= progress.end - 2 * progress.noise:
             yield self._report(seen, progress, curve, trend)
 
@@ -168,6 +177,9 @@ class TooFewEpochs(Rule):
             "half as fast as before": run(_line(2.32, 2.0, kept=0.5), updates=0.002),
             "thirty steps": run(_line(2.32, 2.1, 30), updates=0.002),
             "a fall next to the limit": run(_line(2.3, 2.2), updates=0.002),
+            "a small fall that gains speed": run(_line(2.3, 2.24, kept=1.3), updates=0.002),
+            "a fall next to the limit that gains speed": run(_line(2.3, 2.2635, kept=1.3), updates=0.002),
+            "a small fall that gains just so much speed": run(_line(2.3, 2.25, kept=1.18), updates=0.002),
             "fast from above guessing, and steadily below it": run(
                 [*np.linspace(3.2, 2.3, 20), *_line(2.3, 2.15, 40)], updates=0.002
             ),
@@ -179,6 +191,8 @@ class TooFewEpochs(Rule):
             "nearly half as fast as before": run(_line(2.32, 2.0, kept=0.48), updates=0.002),
             "bends towards a level above guessing": run(_line(4.0, 2.5, kept=0.2), updates=0.002),
             "a fall just below the limit": run(_line(2.3, 2.204), updates=0.002),
+            "a fall just below the limit that gains speed": run(_line(2.3, 2.2655, kept=1.3), updates=0.002),
+            "a small fall that gains hardly any speed": run(_line(2.3, 2.25, kept=1.15), updates=0.002),
             "29 steps": run(_line(2.32, 2.1, 29), updates=0.002),
             "has learned a lot": run(_line(2.32, 0.6), updates=0.002),
             "stuck": run(flat(2.31), updates=0.002),
