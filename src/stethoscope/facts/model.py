@@ -301,6 +301,37 @@ class Experiment:
 
 
 @dataclass(frozen=True)
+class Aspect:
+    """Something of the model or its training that was taken off copies, and put back."""
+
+    name: str
+    """In words, such as `weight decay`."""
+    losses: tuple[float, ...] = ()
+    """That copies with it reach, for different orders of the batches; infinite where one was no number."""
+    works: bool = True
+    breaks: bool = False
+    """Whether copies learn nothing with it, in each order of the batches."""
+
+
+@dataclass(frozen=True)
+class Simplified:
+    """The model built up again from its smallest version that learns a few batches by heart."""
+
+    whole: tuple[float, ...] = ()
+    """Losses that copies of the whole reach, for different orders of the batches."""
+    smallest: float = NAN
+    """Loss that copies reach from which everything was taken off that can be."""
+    blind: float = NAN
+    """The same for copies that see the mean sample only."""
+    steps: int = 0
+    works: bool = True
+    """Whether the whole learns, so that nothing was built up."""
+    smallest_works: bool = False
+    aspects: tuple[Aspect, ...] = ()
+    """In the order in which they were put back; one that did not work was taken off again."""
+
+
+@dataclass(frozen=True)
 class Crash:
     """The model or its loss failed on the batch."""
 
@@ -339,6 +370,7 @@ class Preflight:
     effect: StepEffect | None = None
     repeats: Repeats | None = None
     cost: Cost | None = None
+    simplified: Simplified | None = None
     crash: Crash | None = None
     experiments: tuple[Experiment, ...] = ()
 

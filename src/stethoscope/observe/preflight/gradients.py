@@ -23,6 +23,7 @@ from stethoscope.observe.model.apart import seed
 from stethoscope.observe.model.ingredients import Pass, tensors_in
 from stethoscope.observe.model.keras_copy import KerasCopy
 from stethoscope.observe.model.recipe import clones
+from stethoscope.observe.preflight.stopped import Stopped
 from stethoscope.observe.preflight.subject import CannotMake, Subject, cut
 from stethoscope.observe.training.sites import Spot, is_users, site_of, spot
 
@@ -229,11 +230,15 @@ def check_model(subject: Subject) -> GradientTest:
     one = _doubled(cut(subject.first, range(min(ROWS, subject.rows))) if subject.rows > ROWS else subject.first)
     parameters = [p for p in model.parameters() if p.requires_grad]
     fixed = _without_gradient(model)
+    stopped = Stopped()
     seed(0)
-    loss = subject.loss(model, one)
+    with stopped.written_down():
+        loss = subject.loss(model, one)
     seed(0)
     if float(loss.detach()) != float(subject.loss(model, one).detach()):
         raise CannotMake("the loss of one batch differs from one forward pass to the next")
+    if stopped.has_hooks:
+        raise CannotMake("a hook on a tensor may change gradients on purpose")
     if loss.dtype != torch.float64:
         raise CannotMake(f"the model computes its loss in {str(loss.dtype).removeprefix('torch.')}")
     if not loss.requires_grad or not parameters:
@@ -259,7 +264,7 @@ def check_model(subject: Subject) -> GradientTest:
         length = math.sqrt(sum(float(d.square().sum()) for d in directions))
         directions = [d / length for d in directions]
         analytic = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
-        numeric, kink = _slope(_Line(subject, model, one, parameters, directions), STEP)
+        numeric, kink = _slope(_Line(subject, model, one, parameters, directions, stopped), STEP)
         scale = max(typical, abs(numeric))
         if not kink <= SMOOTH["float64"] * scale:
             kinks += 1
@@ -287,9 +292,10 @@ class _Line:
     """The loss along a line through the parameters."""
 
     def __init__(
-        self, subject: Subject, model: nn.Module, one: Pass, parameters: list[Tensor], directions: list[Tensor]
-    ) -> None:
-        self._subject, self._model, self._one = subject, model, one
+        self, subject: Subject, model: nn.Module, one: Pass, parameters: list[Tensor], directions: list[Tensor],
+        stopped: Stopped,
+    ) -> None:  # fmt: skip
+        self._subject, self._model, self._one, self._stopped = subject, model, one, stopped
         self._moves = list(zip(parameters, directions, [p.detach().clone() for p in parameters], strict=True))
 
     def __call__(self, distance: float) -> float:
@@ -297,8 +303,10 @@ class _Line:
         with torch.no_grad():
             for parameter, direction, _ in self._moves:
                 parameter.add_(direction, alpha=distance)
-            seed(0)
-            value = float(self._subject.loss(self._model, self._one))
+        seed(0)
+        with self._stopped.given_again():
+            value = float(self._subject.loss(self._model, self._one).detach())
+        with torch.no_grad():
             for parameter, _, began in self._moves:
                 parameter.copy_(began)
         return value

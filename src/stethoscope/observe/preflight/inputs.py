@@ -34,7 +34,7 @@ def input_use(subject: Subject, until: float) -> InputUse:
     if rows < FEWEST_ROWS:
         return use
     losses = []
-    for change in (_unchanged, _blanked, _permuted):
+    for change in (_unchanged, blanked, _permuted):
         recipe = change(subject.recipe)
         if recipe is None or time.perf_counter() > until:
             return use
@@ -103,12 +103,13 @@ def _unused_columns(subject: Subject) -> tuple[int, tuple[int, ...]]:
     (root,) = (t for _, t in tensors_in((args, kwargs)))
     root.requires_grad_(True)
     with torch.enable_grad():
-        output = subject.recipe.output(subject.steady_copy(), replace(one, args=args, kwargs=kwargs))
-        if not output.requires_grad:
+        returned = subject.recipe.output(subject.steady_copy(), replace(one, args=args, kwargs=kwargs))
+        outputs = [t for _, t in tensors_in(returned) if t.requires_grad]
+        if not outputs:
             return columns, tuple(range(columns))
         draw = torch.Generator().manual_seed(0)
-        weights = torch.randn(output.shape, generator=draw, dtype=torch.float64).to(output)
-        (gradient,) = torch.autograd.grad((output * weights).sum(), root, allow_unused=True)
+        weights = [torch.randn(t.shape, generator=draw, dtype=torch.float64).to(t) for t in outputs]
+        (gradient,) = torch.autograd.grad(outputs, root, weights, allow_unused=True)
     if gradient is None:
         return columns, tuple(range(columns))
     varies = (given[0] != given[0][:1]).any(0)
@@ -120,7 +121,7 @@ def _unchanged(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def _blanked(recipe: Recipe) -> Recipe:
+def blanked(recipe: Recipe) -> Recipe:
     """Every sample is replaced by the mean sample of its batch, or by the first one where it is made of indices."""
 
     def blank(value: Any, rows: int) -> Any:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from stethoscope.facts.model import Cost, RangeTest, Repeats, StartLoss, StepEffect
 from stethoscope.observe.model.apart import measuring, seed
-from stethoscope.observe.model.ingredients import Pass
+from stethoscope.observe.model.ingredients import Pass, leaves_of
 from stethoscope.observe.model.recipe import Recipe, clip_gradients
 from stethoscope.observe.preflight.subject import CannotMake, Subject
 
@@ -171,13 +171,14 @@ def purity_of(subject: Subject) -> str:
     outputs = []
     with torch.no_grad():
         for _ in range(2):
-            outputs.append(subject.recipe.output(model, subject.first))
-    if not torch.equal(states, torch.get_rng_state()) and not torch.equal(outputs[0], outputs[1]):
+            outputs.append([t for _, t in leaves_of(subject.recipe.output(model, subject.first))])
+    same = all(torch.equal(a, b) for a, b in zip(*outputs, strict=True))
+    if not torch.equal(states, torch.get_rng_state()) and not same:
         return "its output, since it draws random numbers"
     for name, value in model.state_dict().items():
         if name in before and not torch.equal(before[name], value):
             return f"`{name}`"
-    return "" if torch.equal(outputs[0], outputs[1]) else "its output"
+    return "" if same else "its output"
 
 
 def effect_of_a_step(subject: Subject) -> StepEffect:
@@ -223,7 +224,7 @@ def repeats(subject: Subject) -> Repeats:
         gradients = [p.grad.detach().clone() for p in model.parameters() if p.grad is not None]
         weights = [p.detach().clone() for p in model.parameters()]
         results.append(
-            {"output": [output.detach()], "loss": [torch.tensor(loss)], "gradients": gradients, "weights": weights}
+            {"output": [t for _, t in leaves_of(output)], "loss": [torch.tensor(loss)], "gradients": gradients, "weights": weights}
         )
     for what in results[0]:
         pairs = list(zip(results[0][what], results[1][what], strict=False))
