@@ -224,6 +224,19 @@ def check_model(subject: Subject) -> GradientTest:
 
     Raises: CannotMake when the model cannot be taken to double precision, or is random.
     """
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # of tensors that the model makes on its way
+    try:
+        return _check_model(subject)
+    except RuntimeError as error:
+        if "dtype" not in str(error) and "Double" not in str(error):
+            raise
+        raise CannotMake("the model cannot be taken to double precision") from error
+    finally:
+        torch.set_default_dtype(usual)
+
+
+def _check_model(subject: Subject) -> GradientTest:
     if isinstance(subject.model, KerasCopy):
         raise CannotMake("Keras computes in single precision")
     model = subject.steady_copy().double()

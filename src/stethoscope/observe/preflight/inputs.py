@@ -46,9 +46,9 @@ def input_use(subject: Subject, until: float) -> InputUse:
 def mean_loss(recipe: Recipe, model: Any) -> float:
     """Over all captured batches, without dropout."""
     values = []
-    with measuring(model):
+    with measuring(model), torch.enable_grad():  # a loss may be made of derivatives
         for step in recipe.steps:
-            values += [float(recipe.loss(model, each)) for each in step.passes]
+            values += [float(recipe.loss(model, each).detach()) for each in step.passes]
     return sum(values) / len(values)
 
 
@@ -71,8 +71,7 @@ def _depends(subject: Subject) -> bool:
     for order in (torch.arange(rows), torch.arange(rows).roll(1)):
         args, kwargs = _reordered((clones(one.args), clones(one.kwargs)), rows, order)
         seed(0)
-        with torch.no_grad():
-            outputs.append([t for _, t in leaves_of(model(*args, **kwargs)) if t.dim() and t.numel() > 1])
+        outputs.append([t for _, t in leaves_of(model(*args, **kwargs)) if t.dim() and t.numel() > 1])
     if not outputs[0]:
         raise CannotMake("the model returns its loss and nothing else")
     return not all(torch.equal(a, b) for a, b in zip(*outputs, strict=True))

@@ -38,15 +38,17 @@ SEEDS = 3
 USUAL_RATE = 1e-3
 USUAL_RATES = (3e-4, 3e-3)
 """Rates of Adam between which nothing is gained by the usual one."""
+USUAL_EPS = 1e-6
 USUAL_BETAS = (0.9, 0.999)
 WORKS = 0.5
 """Share of the way from a blind copy's loss to that of the smallest version which is learning."""
 BROKEN = 0.1
 """The same share up to which it is not."""
-SEES = 0.7
+SEES = 0.8
 """Loss of the smallest version, over that of a blind one, above which nothing can be told."""
-STILL_FALLING = 0.995
-"""A loss that falls to less than this share of itself within the last quarter of the steps needs more of them."""
+STILL_FALLING = 0.999
+"""A loss that falls to less than this share of itself within the last quarter of the steps needs more of them; one that
+is stuck moves by a ten-thousandth."""
 SAME_SPREAD = 0.1
 """Relative difference of the weights' spread from torch's own up to which they are drawn as torch draws them."""
 NORMS = (
@@ -59,6 +61,15 @@ USUAL_ACTIVATIONS = (
 """Those that are left as they are, or that are known by the function which they call."""
 PLAIN_OPTIONS = ("ignore_index",)
 """Of a loss: without them it would be another task."""
+USUAL_OPTIONS: dict[str, tuple[Any, ...]] = {
+    "weight": (None,),
+    "pos_weight": (None,),
+    "reduction": ("mean",),
+    "label_smoothing": (0, None),
+    "beta": (1,),
+    "delta": (1,),
+}
+"""Values of options with which a loss is as it would be without them."""
 
 
 class Through(nn.Module):  # type: ignore[misc]
@@ -87,6 +98,8 @@ class _Kind:
     off: Callable[[_Version], bool]
     """Takes it off; gives whether there was anything to take."""
     of_optimizer: bool = False
+    slows: bool = False
+    """Whether it may do no more than slow training down."""
 
 
 def simplify(subject: Subject, until: float) -> Simplified:
@@ -122,13 +135,11 @@ class _Simplifier:
         shown = Simplified(whole=(whole.end,), smallest=smallest, blind=blind, steps=STEPS)
         if not smallest < SEES * blind:
             return shown
-        shown = replace(shown, smallest_works=True, works=not self._is_broken(whole, shown))
+        shown = replace(shown, smallest_works=True, works=self._works(whole, shown))
         if shown.works:
             return shown
         runs = [whole, *self._trained((), range(1, SEEDS))]
         shown = replace(shown, whole=tuple(run.end for run in runs))
-        if not all(self._is_broken(run, shown) for run in runs):
-            return replace(shown, works=True)
         return replace(shown, aspects=tuple(self._built_up(left_off, shown)))
 
     def _built_up(self, kinds: Sequence[_Kind], shown: Simplified) -> list[Aspect]:
@@ -145,7 +156,7 @@ class _Simplifier:
                 aspects.append(Aspect(kind.name, (runs[0].end,), works=True))
                 continue
             runs += self._trained(others, range(1, SEEDS))
-            breaks = all(self._is_broken(run, shown) for run in runs)
+            breaks = all(self._is_broken(run, shown, kind) for run in runs)
             aspects.append(Aspect(kind.name, tuple(run.end for run in runs), works=False, breaks=breaks))
             without_optimizer = without_optimizer or kind.off is _optimizer_off
         return aspects
@@ -155,12 +166,15 @@ class _Simplifier:
         return run.end <= shown.blind - WORKS * (shown.blind - shown.smallest)
 
     @staticmethod
-    def _is_broken(run: _Run, shown: Simplified) -> bool:
+    def _is_broken(run: _Run, shown: Simplified, kind: _Kind) -> bool:
         """Whether a copy has learned nothing, and is about to learn nothing."""
         if not math.isfinite(run.end):
             return True
-        learned_nothing = run.end > shown.blind - BROKEN * (shown.blind - shown.smallest)
-        return learned_nothing and not run.end < STILL_FALLING * run.before_end
+        if not run.end > shown.blind - BROKEN * (shown.blind - shown.smallest):
+            return False
+        if kind.slows:  # a low rate, or a tight limit, may be meant to be
+            return run.end > run.start
+        return run.end > shown.blind or not run.end < STILL_FALLING * run.before_end
 
     def _version(self, off: Sequence[_Kind], *, blind: bool = False) -> _Version:
         model, optimizer = self._subject.copy()
@@ -182,6 +196,7 @@ class _Simplifier:
         draw = random.Random(number)
         order: list[int] = []
         before_end = math.nan
+        start = mean_loss(measured, version.model)
         for step in range(STEPS):
             if time.perf_counter() > self._until:
                 raise CannotMake("there was not enough time for it")
@@ -190,15 +205,16 @@ class _Simplifier:
                 draw.shuffle(order)
             passes = version.recipe.steps[order.pop()].passes
             if not math.isfinite(take(version.recipe, passes, version.model, version.optimizer)):
-                return _Run(math.inf, math.inf)
+                return _Run(start, math.inf, math.inf)
             if step == STEPS * 3 // 4:
                 before_end = mean_loss(measured, version.model)
         end = mean_loss(measured, version.model)
-        return _Run(before_end, end if math.isfinite(end) else math.inf)
+        return _Run(start, before_end, end if math.isfinite(end) else math.inf)
 
 
 @dataclass(frozen=True)
 class _Run:
+    start: float
     before_end: float
     """Loss after three quarters of the steps."""
     end: float
@@ -303,11 +319,9 @@ def _loss_options_off(version: _Version) -> bool:
 
 
 def _is_odd(name: str, value: Any) -> bool:
-    if name in PLAIN_OPTIONS:
-        return False
     if isinstance(value, Tensor):
         return not bool((value == 1).all())
-    return value not in (None, "mean", 0, 0.0, 1, 1.0, True)
+    return name in USUAL_OPTIONS and value not in USUAL_OPTIONS[name]
 
 
 def _dropout_off(version: _Version) -> bool:
@@ -321,9 +335,10 @@ def _dropout_off(version: _Version) -> bool:
 
 def _optimizer_off(version: _Version) -> bool:
     """Adam with its usual rate, in the place of the script's optimizer."""
-    rates = [group.get("lr", 0.0) for group in version.optimizer.param_groups]
+    groups = version.optimizer.param_groups
     is_usual = isinstance(version.optimizer, torch.optim.Adam | torch.optim.AdamW) and all(
-        USUAL_RATES[0] <= rate <= USUAL_RATES[1] for rate in rates
+        USUAL_RATES[0] <= group["lr"] <= USUAL_RATES[1] and group["eps"] <= USUAL_EPS and not group["maximize"]
+        for group in groups
     )
     version.optimizer = torch.optim.Adam([p for p in version.model.parameters() if p.requires_grad], lr=USUAL_RATE)
     return not is_usual
@@ -380,10 +395,10 @@ KINDS = (
     _Kind("the activations", _activations_off),
     _Kind("the initial weights", _initialisation_off),
     _Kind("the options of the loss", _loss_options_off),
-    _Kind("the optimizer and its rate", _optimizer_off),
+    _Kind("the optimizer and its rate", _optimizer_off, slows=True),
     _Kind("momentum", _momentum_off, of_optimizer=True),
     _Kind("weight decay", _decay_off, of_optimizer=True),
-    _Kind("gradient clipping", _clip_off),
+    _Kind("gradient clipping", _clip_off, slows=True),
     _Kind("dropout", _dropout_off),
 )
 """In the order in which they are put back: normalization before depth, which needs it, and what is said about the

@@ -95,6 +95,11 @@ class Subject:
         """The loss of one forward pass."""
         return self.recipe.loss(model, one or self.first)
 
+    def value(self, model: nn.Module, one: Pass | None = None) -> float:
+        """The loss as a number. Gradients are on: a loss may be made of derivatives."""
+        with torch.enable_grad():
+            return float(self.loss(model, one).detach())
+
 
 def subject_of(state: State, *, chance: float, rates: Sequence[float]) -> Subject | str:
     """What a session has captured of a script's first steps; or why that cannot be taken again, as a clause.
@@ -172,8 +177,7 @@ def is_random(subject: Subject) -> bool:
     values = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        with torch.no_grad():
-            values.append(float(subject.loss(model).detach()))
+        values.append(subject.value(model))
     return not math.isclose(values[0], values[1], rel_tol=1e-5, abs_tol=1e-8)
 
 
