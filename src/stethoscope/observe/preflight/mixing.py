@@ -75,6 +75,9 @@ def causality_of(subject: Subject) -> Causality:
     if length < FEWEST_POSITIONS:
         raise CannotMake(f"the sequences have fewer than {FEWEST_POSITIONS} positions")
     asked = sorted({round(i * (length - 1) / (MOST_ASKED - 1)) for i in range(MOST_ASKED)})
+    # Of several sequences one may be a source, all of which every position may see; what is asked for is the other one.
+    crossed = [(root, *_crossed(output, [root], asked)) for root in roots]
+    roots = [root for root, later, earlier in crossed if earlier and not later] or roots
     later, earlier = _crossed(output, roots, asked)
     pairs = sum(1 for a in asked for b in asked if a < b)
     if not later:

@@ -59,6 +59,8 @@ USUAL_ACTIVATIONS = (
     nn.Softmax, nn.LogSoftmax, nn.MultiheadAttention,
 )  # fmt: skip
 """Those that are left as they are, or that are known by the function which they call."""
+WITHOUT_OPTIONS = (OWN_LOSS, KERAS_LOSS, GIVEN_LOSS, "")
+"""Losses of which nothing can be taken off."""
 PLAIN_OPTIONS = ("ignore_index",)
 """Of a loss: without them it would be another task."""
 USUAL_OPTIONS: dict[str, tuple[Any, ...]] = {
@@ -227,7 +229,7 @@ def _plain(recipe: Recipe) -> Recipe:
 
 
 def _plain_pass(one: Pass) -> Pass:
-    if one.function in (OWN_LOSS, KERAS_LOSS, GIVEN_LOSS, ""):
+    if one.function in WITHOUT_OPTIONS:
         return replace(one, factor=1.0)
     options = {key: value for key, value in one.options.items() if key in PLAIN_OPTIONS}
     return replace(one, options=options, factor=1.0)
@@ -308,12 +310,12 @@ def _spread(weight: Tensor) -> float:
 
 
 def _loss_options_off(version: _Version) -> bool:
-    before = [each for step in version.recipe.steps for each in step.passes]
     odd = any(
-        each.factor not in (1.0,) and math.isfinite(each.factor)
-        or (each.function not in (OWN_LOSS, KERAS_LOSS, GIVEN_LOSS, "") and any(_is_odd(*o) for o in each.options.items()))
-        for each in before
-    )  # fmt: skip
+        (each.factor != 1.0 and math.isfinite(each.factor))
+        or (each.function not in WITHOUT_OPTIONS and any(_is_odd(*option) for option in each.options.items()))
+        for step in version.recipe.steps
+        for each in step.passes
+    )
     version.recipe = _plain(version.recipe)
     return odd
 

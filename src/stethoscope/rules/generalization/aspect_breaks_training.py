@@ -43,11 +43,11 @@ class AspectBreaksTraining(Rule):
     """Copies learn a few batches by heart until one aspect is put back, and learn nothing with it.
 
     ## What it sees
-    `stethoscope check --simplify` trains copies of the whole on a few batches, for 100 steps. Where these learn nothing,
-    everything that can be taken off is: normalization, repeated blocks, unusual activations, the script's own initial
-    weights, options of the loss, its optimizer (Adam with 0.001 in its place), momentum, weight decay, clipping,
-    dropout. If that smallest version learns, one after the other is put back. What brings learning to an end is taken
-    off again and named, so that a second one is found, too.
+    `stethoscope check --simplify` trains copies of the whole on a few batches, for 100 steps. Where these do not
+    learn, everything that can be taken off is: normalization, repeated blocks, unusual activations, the script's own
+    initial weights, options of the loss, its optimizer (Adam with 0.001 in its place), momentum, weight decay,
+    clipping, dropout. If that smallest version learns, one after the other is put back. What brings learning to an
+    end is taken off again and named, so that a second one is found, too.
     ## Why it hurts
     With it the loss stays where a network ends that cannot see its input.
     ## How to fix it
@@ -100,8 +100,8 @@ class AspectBreaksTraining(Rule):
                 ),
                 *([Evidence("put back without harm", ", ".join(kept), "all")] if kept else []),
             ],
-            cause=f"A copy without it learns a few batches by heart, and with {aspect.name} it learns nothing, whatever "
-            "the order of the batches.",
+            cause=f"A copy without it learns a few batches by heart, and with {aspect.name} it learns nothing, "
+            "whatever the order of the batches.",
             fixes=["Begin here, and see the loss fall:\n" + code(*TRY.get(aspect.name, ("# leave it out",)))],
             unless="the loss begins to fall much later only.",
         )
