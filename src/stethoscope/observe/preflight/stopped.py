@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from stethoscope.observe.preflight.own_functions import in_between
+
 _DETACHES = (Tensor.detach, torch.detach, Tensor.data.__get__)
 
 
@@ -60,11 +62,36 @@ class _Mode(TorchFunctionMode):  # type: ignore[misc]
     def __init__(self, seen: Callable[[Any, Any], Any]) -> None:
         super().__init__()
         self._seen = seen
+        self._inside = 0
+
+    def __enter__(self) -> _Mode:
+        self._between = in_between(self._counted)
+        self._between.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._between.__exit__(*error)
+
+    def _counted(self, _: Any, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """A function with a backward pass of its own computes without gradients, and is part of the graph."""
+
+        def counted(*given: Any) -> Any:
+            self._inside += 1
+            try:
+                return forward(*given)
+            finally:
+                self._inside -= 1
+
+        return counted
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
         if function is Tensor.register_hook:
             self._seen(function, None)
+        elif self._inside:
+            return result
         elif isinstance(result, Tensor) and result.is_floating_point() and self._leaves(function, args, result):
             return self._seen(function, result)
         return result

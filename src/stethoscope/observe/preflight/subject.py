@@ -54,7 +54,16 @@ class Subject:
 
     @property
     def time_comes_first(self) -> bool:
-        """Whether the first axis of the inputs counts positions, as recurrent and attention layers may have it."""
+        """Whether the first axis of the inputs counts positions, as recurrent and attention layers may have it.
+
+        It does not where it is as long as a target with one value for each sample, and the second axis is not.
+        """
+        given = next((t for _, t in tensors_in((self.first.args, self.first.kwargs))), None)
+        target = self.first.target
+        if given is not None and given.dim() > 1 and isinstance(target, Tensor) and target.dim() == 1:
+            rows, positions = given.shape[:2]
+            if len(target) == rows and (positions not in (1, rows) or given.dim() > 3):
+                return False
         return any(
             isinstance(part, SEQUENCES) and not getattr(part, "batch_first", True) for part in self.model.modules()
         )
