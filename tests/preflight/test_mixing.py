@@ -19,7 +19,7 @@ T, C = 9, 8
 class Made(nn.Module):
     """Layers and a forward pass by name."""
 
-    def __init__(self, forward: Callable[[Made, Tensor], Tensor], **parts: nn.Module) -> None:
+    def __init__(self, forward: Callable[..., Tensor], **parts: nn.Module) -> None:
         super().__init__()
         torch.manual_seed(0)
         for name, part in parts.items():
@@ -29,8 +29,8 @@ class Made(nn.Module):
             setattr(self, name, part)
         self._forward = forward
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self._forward(self, x)
+    def forward(self, *x: Tensor) -> Tensor:
+        return self._forward(self, *x)
 
 
 def subject(model: nn.Module, x: Tensor) -> Subject:
@@ -52,7 +52,8 @@ APART = {
     "layer norm": (Made(lambda m, x: m.n(m.a(x)), a=linear(), n=nn.LayerNorm(C)), rows(C)),
     "attention over positions": (
         Made(lambda m, x: m.a(x, x, x)[0].mean(1), a=nn.MultiheadAttention(C, 2, batch_first=True)), rows(T, C)),
-    "a recurrent net, samples first": (Made(lambda m, x: m.r(x)[0][:, -1], r=nn.LSTM(C, 5, batch_first=True)), rows(T, C)),
+    "a recurrent net, samples first": (
+        Made(lambda m, x: m.r(x)[0][:, -1], r=nn.LSTM(C, 5, batch_first=True)), rows(T, C)),
     "softmax over features": (Made(lambda m, x: m.a(x).softmax(1), a=linear()), rows(C)),
     "an embedding": (Made(lambda m, x: m.e(x).mean(1), e=nn.Embedding(11, C)), TOKENS),
     "transpose where it belongs": (Made(lambda m, x: m.c(x.transpose(1, 2)).mean(2), c=nn.Conv1d(C, 4, 3)), rows(T, C)),
@@ -97,7 +98,8 @@ def _below(scores: Tensor) -> Tensor:
 CAUSAL = {
     "a decoder with a mask": (_decoder(True), TOKENS),
     "attention by hand with a mask": (_by_hand(_below), TOKENS),
-    "a recurrent net": (Made(lambda m, x: m.r(m.e(x))[0], e=nn.Embedding(11, C), r=nn.GRU(C, 6, batch_first=True)), TOKENS),
+    "a recurrent net": (
+        Made(lambda m, x: m.r(m.e(x))[0], e=nn.Embedding(11, C), r=nn.GRU(C, 6, batch_first=True)), TOKENS),
     "a convolution padded on the left": (
         Made(lambda m, x: m.c(F.pad(x.transpose(1, 2), (2, 0))).transpose(1, 2), c=nn.Conv1d(C, 4, 3)), rows(T, C)),
     "each position by itself": (Made(lambda m, x: m.a(m.e(x)), e=nn.Embedding(11, C), a=linear()), TOKENS),

@@ -41,7 +41,7 @@ class Stopped:
 
         def give(function: Any, made: Tensor) -> Tensor:
             kept = next(waiting, None)
-            if kept is None or kept[0] is not function or kept[1].shape != made.shape or kept[1].dtype != made.dtype:
+            if kept is None or kept[0] != function or kept[1].shape != made.shape or kept[1].dtype != made.dtype:
                 return made
             return kept[1].clone()
 
