@@ -63,6 +63,8 @@ class Link:
     parts of factorized ones."""
     site: Site | None = None
     """Line of the user's on which the second is called; None when it is in a container."""
+    through: str = ""
+    """Class of the batch normalization between the two, which is linear too, for each channel; empty for none."""
 
 
 @dataclass(frozen=True)
