@@ -66,6 +66,12 @@ def test_batch_norm_is_seen_through_between_convolutions_and_not_behind_a_linear
     assert links(nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Linear(8, 4))) == []
 
 
+def test_convolutions_along_one_axis_each_are_parts_of_one() -> None:
+    image = torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    apart = nn.Sequential(nn.Conv2d(2, 4, (1, 3)), nn.Conv2d(4, 4, (3, 1)))
+    assert [link.is_plain for link in structure(apart, image).links] == [False]
+
+
 class Added(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + x.roll(1, 1)

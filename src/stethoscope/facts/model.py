@@ -59,8 +59,8 @@ class Link:
     widths: tuple[int, int, int] = (0, 0, 0)
     """Features (channels) that go into the first, pass between them, and leave the second."""
     is_plain: bool = True
-    """Whether both mix all features and see more than a single point in space: grouped and 1 x 1 convolutions are
-    parts of factorized ones."""
+    """Whether both mix all features and see more than a single point along each axis of space: grouped convolutions,
+    and those of 1 x 1 or 1 x 3, are parts of factorized ones."""
     site: Site | None = None
     """Line of the user's on which the second is called; None when it is in a container."""
     through: str = ""

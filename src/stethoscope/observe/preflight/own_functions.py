@@ -6,6 +6,7 @@ changed for a while: what `apply` calls is looked up in them each time.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -18,18 +19,21 @@ Forward = Callable[..., Any]
 @contextmanager
 def in_between(wrap: Callable[[Any, Forward], Forward | None]) -> Iterator[None]:
     """Inside of it, each function's `forward` is what `wrap` makes of the class and it; None leaves it as it is."""
+    found = [(function, function.forward) for function in dict.fromkeys(_below(torch.autograd.Function))]
     changed: list[tuple[Any, Any]] = []
     try:
-        for function in list(_below(torch.autograd.Function)):
-            own = function.__dict__.get("forward")
-            other = wrap(function, function.forward) if own is not None else None
+        for function, forward in found:
+            other = wrap(function, forward)
             if other is not None:
-                changed.append((function, own))
-                function.forward = staticmethod(other)
+                changed.append((function, function.__dict__.get("forward")))
+                function.forward = staticmethod(functools.wraps(forward)(other))
         yield
     finally:
         for function, own in changed:
-            function.forward = own
+            if own is None:  # it is inherited
+                del function.forward
+            else:
+                function.forward = own
 
 
 def arguments_of(function: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -209,7 +209,7 @@ def _width(part: nn.Module, side: str) -> int:
 def _is_plain(part: nn.Module) -> bool:
     if not isinstance(part, CONVOLUTIONS):
         return True
-    return part.groups == 1 and max(part.kernel_size) > 1 and not part.transposed
+    return part.groups == 1 and min(part.kernel_size) > 1 and not part.transposed
 
 
 # What `parameters()` does not see
