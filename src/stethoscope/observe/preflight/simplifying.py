@@ -32,6 +32,8 @@ from stethoscope.observe.preflight.subject import RANDOM_MODULES, CannotMake, Su
 from stethoscope.observe.preflight.training import take
 
 STEPS = 100
+LONGER = 400
+"""Steps in which a version that has learned nothing is seen to go on so."""
 BATCHES = 4
 """That are learned by heart: few enough to be known after so many steps."""
 SEEDS = 3
@@ -44,8 +46,8 @@ WORKS = 0.5
 """Share of the way from a blind copy's loss to that of the smallest version which is learning."""
 BROKEN = 0.1
 """The same share up to which it is not."""
-SEES = 0.8
-"""Loss of the smallest version, over that of a blind one, above which nothing can be told."""
+SEES = 0.2
+"""Share of a blind copy's loss by which that of the smallest version must be lower, for anything to be told."""
 STILL_FALLING = 0.999
 """A loss that falls to less than this share of itself within the last quarter of the steps needs more of them; one that
 is stuck moves by a ten-thousandth."""
@@ -132,10 +134,10 @@ class _Simplifier:
             blind = self._trained(tried, range(1), blind=True)[0].end
             smallest = max(run.end for run in self._trained(tried, range(2)))
             left_off = tried
-            if smallest < SEES * blind:
+            if blind - smallest > SEES * abs(blind):
                 break
         shown = Simplified(whole=(whole.end,), smallest=smallest, blind=blind, steps=STEPS)
-        if not smallest < SEES * blind:
+        if not blind - smallest > SEES * abs(blind):
             return shown
         shown = replace(shown, smallest_works=True, works=self._works(whole, shown))
         if shown.works:
@@ -159,6 +161,8 @@ class _Simplifier:
                 continue
             runs += self._trained(others, range(1, SEEDS))
             breaks = all(self._is_broken(run, shown, kind) for run in runs)
+            if breaks:  # a plateau may come to an end
+                breaks = self._is_broken(self._train(others, 0, steps=LONGER), shown, kind)
             aspects.append(Aspect(kind.name, tuple(run.end for run in runs), works=False, breaks=breaks))
             without_optimizer = without_optimizer or kind.off is _optimizer_off
         return aspects
@@ -189,7 +193,7 @@ class _Simplifier:
     def _trained(self, off: Sequence[_Kind], seeds: range, *, blind: bool = False) -> list[_Run]:
         return [self._train(off, number, blind=blind) for number in seeds]
 
-    def _train(self, off: Sequence[_Kind], number: int, *, blind: bool) -> _Run:
+    def _train(self, off: Sequence[_Kind], number: int, *, blind: bool = False, steps: int = STEPS) -> _Run:
         seed(number)
         version = self._version(off, blind=blind)
         measured = blanked(self._measured) if blind else self._measured
@@ -199,7 +203,7 @@ class _Simplifier:
         order: list[int] = []
         before_end = math.nan
         start = mean_loss(measured, version.model)
-        for step in range(STEPS):
+        for step in range(steps):
             if time.perf_counter() > self._until:
                 raise CannotMake("there was not enough time for it")
             if not order:
@@ -208,7 +212,7 @@ class _Simplifier:
             passes = version.recipe.steps[order.pop()].passes
             if not math.isfinite(take(version.recipe, passes, version.model, version.optimizer)):
                 return _Run(start, math.inf, math.inf)
-            if step == STEPS * 3 // 4:
+            if step == steps * 3 // 4:
                 before_end = mean_loss(measured, version.model)
         end = mean_loss(measured, version.model)
         return _Run(start, before_end, end if math.isfinite(end) else math.inf)
@@ -266,7 +270,7 @@ def _blocks_off(version: _Version) -> bool:
 
 def _activations_off(version: _Version) -> bool:
     found = False
-    with suppress(CannotTry):
+    with suppress(CannotTry, RuntimeError):  # what is made of derivatives cannot be listened to
         version.recipe = treated(version.recipe, Rectify(False), version.model)
         found = True
     last = max((part.order for part in version.parts.values() if part.is_leaf), default=-1)

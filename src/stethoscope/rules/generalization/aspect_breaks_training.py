@@ -55,7 +55,8 @@ class AspectBreaksTraining(Rule):
     it is wrong.
     ## When it is not a fault
     Where training needs much longer before the loss begins to fall. A loss that is falling at the end of the 100 steps,
-    however slowly, is not reported, nor is what differs between orders of the batches.
+    however slowly, or begins to fall within 400 steps, is not reported, nor is what differs between orders of the
+    batches.
     ## Sources
     A. Karpathy, "A Recipe for Training Neural Networks" (2019): "start simple". J. Tobin, "Troubleshooting Deep Neural
     Networks" (2019).
@@ -65,9 +66,9 @@ class AspectBreaksTraining(Rule):
     explains = ("cannot-overfit-batch", "loss-not-decreasing", "underfitting", "no-gain-over-baseline")
 
     clear = Limit(
-        0.7,
-        unit="loss of the smallest version / loss of a blind copy",
-        why="above it there is little that could be lost again; versions that learn reach 0.01 to 0.5",
+        0.3,
+        unit="share of a blind copy's loss by which the smallest version's is lower",
+        why="below it there is little that could be lost again; versions that learn reach 0.5 to 0.99",
     )
 
     def before_training(self, seen: History) -> Iterator[Finding | CannotTell]:
@@ -79,7 +80,7 @@ class AspectBreaksTraining(Rule):
         if not shown.smallest_works:
             yield self.cannot_tell("not even the smallest version learns a few batches by heart")
             return
-        if shown.works or not shown.smallest < self.clear * shown.blind:
+        if shown.works or not shown.blind - shown.smallest > self.clear * abs(shown.blind):
             return
         for aspect in shown.aspects:
             if aspect.breaks and len(aspect.losses) >= FEWEST_ORDERS:
