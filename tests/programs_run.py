@@ -65,7 +65,9 @@ def _run(script: Path, result: Path, settings: dict[str, Any], check: bool) -> N
         torch.set_num_threads(1)
         chosen = replace(Settings(), store=str(script.parent / "runs"), **settings)
         if check:
-            ran = check_script(str(script), (), module=False, settings=chosen, profile="default", json=result)
+            ran = check_script(
+                str(script), (), module=False, settings=chosen, profile="default", simplify=True, json=result
+            )
         else:
             ran = run(script, settings=chosen, json=result)
         sys.stdout.flush()

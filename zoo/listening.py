@@ -31,7 +31,7 @@ BEFORE_TRAINING = {
     "unregistered-modules", "frozen-parameters", "shared-submodule-unintended", "dropout-before-batch-norm",
     "batch-norm-tiny-batch", "learning-rate-too-high", "learning-rate-too-low", "unnormalized-input",
     "unnormalized-target", "label-out-of-range", "collapsed-predictions", "future-leakage", "batch-leakage",
-    "input-ignored", "cannot-overfit-batch", "nondeterministic", "forward-crash",
+    "input-ignored", "cannot-overfit-batch", "aspect-breaks-training", "nondeterministic", "forward-crash",
 }  # fmt: skip
 """Faults that can be seen before training: what is left of those that the catalogue marks with `check` shows itself
 only while the network trains (a schedule, a decay, dropout that is too strong, statistics that never settle)."""
@@ -135,7 +135,7 @@ def listen(program: Program, seed: int, keep: Path | None = None, verb: str = "r
         report = Path(folder) / "findings.json"
         environment = {**os.environ, "SEED": str(seed), "OMP_NUM_THREADS": "1"}
         launch = ["-m", *LAUNCH] if program.text(seed).startswith(TORCHRUN) else []
-        command = [sys.executable, *launch, "-m", "stethoscope", verb, "--json", str(report), script.name]
+        command = [sys.executable, *launch, "-m", "stethoscope", *verb.split(), "--json", str(report), script.name]
         try:
             ended = subprocess.run(
                 command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_S

@@ -87,7 +87,13 @@ def main() -> int:
         and options.half in ("all", half_of(each.name))
     ]
     heard = listen(
-        of_rules, of_pairs, well, options.seeds, options.jobs, options.keep, "check" if options.check else "run"
+        of_rules,
+        of_pairs,
+        well,
+        options.seeds,
+        options.jobs,
+        options.keep,
+        "check --simplify" if options.check else "run",
     )
     wrong = print_rules(heard, options.seeds) + print_pairs(heard) + print_healthy(heard)
     whole = options.what == options.half == "all" and not options.only

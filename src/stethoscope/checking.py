@@ -90,6 +90,7 @@ def check(
     optimizer: Any = None,
     *,
     profile: str = "default",
+    simplify: bool = False,
     settings: Settings | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Checked:
@@ -105,6 +106,7 @@ def check(
             target)`, or a mapping of keyword arguments with the target under `labels` or `target`.
         optimizer: of that model; Adam with a rate of 0.001 when None.
         profile: `quick` (under 10 s for a small network), `default`, or `thorough`.
+        simplify: where copies do not learn, build them up again from the smallest version that does.
         settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
         progress: told what is being tried.
 
@@ -125,7 +127,7 @@ def check(
     taken = given(model, loss, data, optimizer)
     settings = settings or read_settings(Path.cwd())
     subject = taken.subject()
-    checks = Checks(profile, SECONDS[profile], progress, lambda: subject)
+    checks = Checks(profile, SECONDS[profile], progress, simplify, lambda: subject)
     record = RunRecord(command=tuple(sys.argv), directory=os.getcwd())
     recording = Recording(settings, record, store=None, only=[taken.model], checks=checks, live=False)
     ended_by = ""
@@ -151,6 +153,7 @@ def check_script(
     module: bool,
     settings: Settings,
     profile: str,
+    simplify: bool = False,
     json: Path | None = None,
     html: Path | None = None,
     junit: Path | None = None,
@@ -164,20 +167,23 @@ def check_script(
     from stethoscope.experiments import Checks
 
     with told(quiet) as progress:
-        checks = Checks(profile, SECONDS[profile], progress)
+        checks = Checks(profile, SECONDS[profile], progress, simplify)
         return run(
             target, args, module=module, settings=settings, json=json, html=html, junit=junit, max_steps=STEPS,
             checks=checks, quiet=quiet,
         )  # fmt: skip
 
 
-def check_function(name: str, *, settings: Settings, profile: str, quiet: bool = False) -> Checked:
+def check_function(
+    name: str, *, settings: Settings, profile: str, simplify: bool = False, quiet: bool = False
+) -> Checked:
     """Check what a function returns: `(model, loss, data)` or `(model, loss, data, optimizer)`.
 
     Args:
         name: `package.module:function`.
         settings: limits and allowed rules.
         profile: `quick`, `default`, or `thorough`.
+        simplify: see `check`.
         quiet: show no progress.
 
     Raises: UsageError when there is no such function, or it returns something else.
@@ -195,7 +201,7 @@ def check_function(name: str, *, settings: Settings, profile: str, quiet: bool =
     if not isinstance(made, tuple | list) or not 3 <= len(made) <= 4:
         raise UsageError(f"{name} should return (model, loss, data) or (model, loss, data, optimizer)")
     with told(quiet) as progress:
-        return check(*made, profile=profile, settings=settings, progress=progress)
+        return check(*made, profile=profile, simplify=simplify, settings=settings, progress=progress)
 
 
 @contextlib.contextmanager

@@ -42,6 +42,8 @@ class Checks:
     """Time after the first step within which further ones are taken, for their batches."""
     progress: Callable[[str], None] | None = None
     """Told what is being tried."""
+    simplify: bool = False
+    """Whether a model that does not learn is built up again from its smallest version."""
     given: Callable[[], Any] | None = None
     """Makes the subject where the steps that were taken cannot be taken again."""
 
@@ -67,18 +69,20 @@ def _preflight(recording: Recording, history: History, checks: Checks | None, en
     from stethoscope.observe.preflight.subject import subject_of
 
     profile = checks.profile if checks is not None else "quick"
+    simplify = checks is not None and checks.simplify
     trained = time.perf_counter() - recording.began
     try:
         subject = subject_of(recording.session.state, chance=progress_of(history).chance, rates=_first_rates(history))
         if isinstance(subject, str) and checks is not None and checks.given is not None:
             subject = checks.given()
         if isinstance(subject, str):
-            return not_possible(profile, subject)
+            return not_possible(profile, subject, simplify=simplify)
         return examine(
             subject,
             profile,
             samples=_samples(recording),
             seconds=0.0 if checks is not None else min(QUICK_S, QUICK_SHARE * trained),
+            simplify=simplify,
             progress=checks.progress if checks is not None else None,
         )
     except Exception as error:  # a failing experiment must not cost the report

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from stethoscope.facts.model import GradientTest
 from stethoscope.observe.preflight.given import given
-from stethoscope.observe.preflight.gradients import check_function, check_model
+from stethoscope.observe.preflight.gradients import check_function, check_functions, check_model
 
 ENOUGH = 2e-4
 """The limit of the rule `gradient-mismatch`."""
@@ -218,6 +218,65 @@ def test_a_kink_at_which_all_units_stand_is_not_taken_for_a_slip() -> None:
 
     assert test.kinks
     assert not test.tested
+
+
+def test_what_is_taken_out_of_the_graph_counts_as_a_constant() -> None:
+    for stopped in (
+        lambda h: h + (h.round() - h).detach(),
+        lambda h: h * h.data.exp(),
+        lambda h: h * _without_gradients(h),
+    ):
+        test = _checked(stopped)
+        assert test.tested
+        assert test.error < ENOUGH
+
+
+def _without_gradients(h: Tensor) -> Tensor:
+    with torch.no_grad():
+        return h.exp().sum(-1, keepdim=True)
+
+
+def test_a_function_is_known_under_another_name_of_its_apply() -> None:
+    class Cube(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> Tensor:
+            (x,) = ctx.saved_tensors
+            return grad * 2 * x**2
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.cube = nn.Linear(4, 3), Cube.apply
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.cube(self.inner(x))
+
+    x = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    (test,) = check_functions(given(Net(), nn.MSELoss(), (x, x[:, :3]), None).subject())
+    assert test.what == "Cube"
+    assert test.error > 0.3
+
+
+def test_a_factor_that_is_1_is_no_identity_by_design() -> None:
+    class Scale(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, factor: Tensor) -> Tensor:
+            ctx.save_for_backward(x, factor)
+            return x * factor
+
+        @staticmethod
+        def backward(ctx: Any, grad: Tensor) -> Any:
+            x, factor = ctx.saved_tensors
+            return grad * factor, (grad * x).mean(0)
+
+    test = check_function(Scale, (torch.randn(5, 3, requires_grad=True), torch.ones(3, requires_grad=True)), None)
+    assert test is not None
+    assert (test.design, test.argument) == ("", 1)
 
 
 def test_rows_of_an_embedding_that_pad_have_no_gradient_on_purpose() -> None:

@@ -19,7 +19,7 @@ T, C = 9, 8
 class Made(nn.Module):
     """Layers and a forward pass by name."""
 
-    def __init__(self, forward: Callable[[Made, Tensor], Tensor], **parts: nn.Module) -> None:
+    def __init__(self, forward: Callable[..., Tensor], **parts: nn.Module) -> None:
         super().__init__()
         torch.manual_seed(0)
         for name, part in parts.items():
@@ -29,8 +29,8 @@ class Made(nn.Module):
             setattr(self, name, part)
         self._forward = forward
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self._forward(self, x)
+    def forward(self, *x: Tensor) -> Tensor:
+        return self._forward(self, *x)
 
 
 def subject(model: nn.Module, x: Tensor) -> Subject:
@@ -153,6 +153,39 @@ def test_the_module_in_which_samples_meet_is_named() -> None:
 def test_an_output_that_compares_samples_is_not_judged() -> None:
     with pytest.raises(CannotMake, match="compares the samples"):
         mixing_of(subject(Made(lambda m, x: m.a(x) @ m.a(x).T, a=linear()), rows(C)))
+
+
+def test_the_model_in_whose_own_code_samples_meet_is_named() -> None:
+    inner = Made(lambda m, x: m.b(m.a(x).softmax(0)), a=linear(), b=linear())
+    mixing = mixing_of(subject(Made(lambda m, x: m.out(m.inner(x)), inner=inner, out=linear()), rows(C)))
+    assert (mixing.module, mixing.kind) == ("inner", "Made")
+
+
+def test_a_layer_that_takes_samples_for_time_mixes_them_where_each_has_one_target() -> None:
+    torch.manual_seed(0)
+    x, labels = torch.randn(11, T, C), torch.randint(2, (11,))
+    model = Made(lambda m, x: m.out(m.r(x)[0][:, -1]), r=nn.LSTM(C, 5), out=nn.Linear(5, 2))
+    mixing = mixing_of(given(model, nn.CrossEntropyLoss(), (x, labels), None).subject())
+    assert mixing.mixed
+    assert not mixing.one_way
+    assert mixing.module == "r"
+
+
+def test_a_source_may_be_seen_whole() -> None:
+    def forward(m: Made, source: Tensor, tokens: Tensor) -> Tensor:
+        hidden = m.encoder(m.e(source))[0]
+        made, _ = m.decoder(m.e(tokens))
+        return made + m.attention(made, hidden, hidden)[0]
+
+    model = Made(
+        forward, e=nn.Embedding(11, C), encoder=nn.GRU(C, C, batch_first=True),
+        decoder=nn.GRU(C, C, batch_first=True), attention=nn.MultiheadAttention(C, 2, batch_first=True),
+    )  # fmt: skip
+    loss = nn.CrossEntropyLoss()
+    batch = (TOKENS, TOKENS.flip(1), TOKENS)
+    seen = causality_of(given(model, lambda out, y: loss(out.flatten(0, 1), y.flatten()), batch, None).subject())
+    assert seen.later == 0
+    assert seen.earlier
 
 
 def test_time_on_the_first_axis_is_not_judged() -> None:

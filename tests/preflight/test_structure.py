@@ -52,6 +52,31 @@ def test_dropout_and_flatten_are_seen_through() -> None:
     assert links(nn.Sequential(nn.Linear(16, 8), nn.Flatten(), nn.Linear(8, 4))) == [("0", "2")]
 
 
+def test_batch_norm_is_seen_through_between_convolutions_and_not_behind_a_linear_layer() -> None:
+    image = torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    convolutions = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3))
+    active = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3))
+    added = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), Added(), nn.Conv2d(4, 4, 3))
+
+    assert [(link.first, link.second, link.through) for link in structure(convolutions, image).links] == [
+        ("0", "2", "BatchNorm2d")
+    ]
+    assert structure(active, image).links == ()
+    assert structure(added, image).links == ()
+    assert links(nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.Linear(8, 4))) == []
+
+
+def test_convolutions_along_one_axis_each_are_parts_of_one() -> None:
+    image = torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(0))
+    apart = nn.Sequential(nn.Conv2d(2, 4, (1, 3)), nn.Conv2d(4, 4, (3, 1)))
+    assert [link.is_plain for link in structure(apart, image).links] == [False]
+
+
+class Added(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + x.roll(1, 1)
+
+
 def test_an_activation_between_them_in_any_form_is_seen() -> None:
     class Net(nn.Module):
         def __init__(self, between: Any) -> None:

@@ -16,6 +16,7 @@ from stethoscope.core.settings import read_settings
 @click.option("-m", "--module", is_flag=True, help="Check a module, as `python -m` runs it.")
 @click.option("--quick", "profile", flag_value="quick", help="Structure, loss, connections, one sample: some seconds.")
 @click.option("--thorough", "profile", flag_value="thorough", help="Take all the time that the experiments need.")
+@click.option("--simplify", is_flag=True, help="If it does not learn: build it up from its smallest version.")
 @click.option("--store", type=click.Path(file_okay=True), help="Folder of all runs.  [default: runs]")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the findings here; - is stdout.")
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write the report here, too.")
@@ -31,6 +32,7 @@ def command(
     arguments: tuple[str, ...],
     module: bool,
     profile: str | None,
+    simplify: bool,
     store: str | None,
     json_file: Path | None,
     html_file: Path | None,
@@ -59,14 +61,16 @@ def command(
         from stethoscope.checking import check_function, check_script
 
         if ":" in target and not Path(target).exists():
-            checked = check_function(target, settings=settings, profile=profile or "default", quiet=quiet)
+            checked = check_function(
+                target, settings=settings, profile=profile or "default", simplify=simplify, quiet=quiet
+            )
             if not quiet:
                 checked.show(sys.stderr)
             write_also(checked.diagnosis, checked.record, checked.history, json_file, html_file, junit_file)
             return exit_code_for(checked.diagnosis, settings.fail_on)
         ran = check_script(
-            target, arguments, module=module, settings=settings, profile=profile or "default", json=json_file,
-            html=html_file, junit=junit_file, quiet=quiet,
+            target, arguments, module=module, settings=settings, profile=profile or "default", simplify=simplify,
+            json=json_file, html=html_file, junit=junit_file, quiet=quiet,
         )  # fmt: skip
         if ran.interrupted:
             sys.excepthook = lambda *_: None

@@ -59,10 +59,12 @@ class Link:
     widths: tuple[int, int, int] = (0, 0, 0)
     """Features (channels) that go into the first, pass between them, and leave the second."""
     is_plain: bool = True
-    """Whether both mix all features and see more than a single point in space: grouped and 1 x 1 convolutions are
-    parts of factorized ones."""
+    """Whether both mix all features and see more than a single point along each axis of space: grouped convolutions,
+    and those of 1 x 1 or 1 x 3, are parts of factorized ones."""
     site: Site | None = None
     """Line of the user's on which the second is called; None when it is in a container."""
+    through: str = ""
+    """Class of the batch normalization between the two, which is linear too, for each channel; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -315,6 +317,37 @@ class Experiment:
 
 
 @dataclass(frozen=True)
+class Aspect:
+    """Something of the model or its training that was taken off copies, and put back."""
+
+    name: str
+    """In words, such as `weight decay`."""
+    losses: tuple[float, ...] = ()
+    """That copies with it reach, for different orders of the batches; infinite where one was no number."""
+    works: bool = True
+    breaks: bool = False
+    """Whether copies learn nothing with it, in each order of the batches."""
+
+
+@dataclass(frozen=True)
+class Simplified:
+    """The model built up again from its smallest version that learns a few batches by heart."""
+
+    whole: tuple[float, ...] = ()
+    """Losses that copies of the whole reach, for different orders of the batches."""
+    smallest: float = NAN
+    """Loss that copies reach from which everything was taken off that can be."""
+    blind: float = NAN
+    """The same for copies that see the mean sample only."""
+    steps: int = 0
+    works: bool = True
+    """Whether the whole learns, so that nothing was built up."""
+    smallest_works: bool = False
+    aspects: tuple[Aspect, ...] = ()
+    """In the order in which they were put back; one that did not work was taken off again."""
+
+
+@dataclass(frozen=True)
 class Crash:
     """The model or its loss failed on the batch."""
 
@@ -356,6 +389,7 @@ class Preflight:
     """Difference of the outputs in train and in eval mode / their size, for one batch before any step."""
     repeats: Repeats | None = None
     cost: Cost | None = None
+    simplified: Simplified | None = None
     crash: Crash | None = None
     experiments: tuple[Experiment, ...] = ()
 

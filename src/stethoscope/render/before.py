@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stethoscope.core.text import number, read
-from stethoscope.facts.model import Part, Preflight, Structure
+from stethoscope.facts.model import Part, Preflight, Simplified, Structure
 from stethoscope.render.cards import inline
 from stethoscope.render.markup import Html, joined, tag
 
@@ -27,6 +27,31 @@ def experiments_section(preflight: Preflight) -> Html:
         )
     head = tag("tr", *(tag("th", name, scope="col") for name in ("experiment", "", "what it showed", "took")))
     lead = "Each was made on copies of the untrained model, with a few batches of its data."
+    table = tag("table", tag("thead", head), tag("tbody", *rows))
+    return joined([tag("p", lead, class_="lead"), tag("div", table, class_="wide")])
+
+
+def simplified_section(shown: Simplified) -> Html:
+    """A row for each aspect that was put back, in that order."""
+    rows = [
+        tag(
+            "tr",
+            tag("th", aspect.name, scope="row"),
+            tag("td", ", ".join(f"{loss:.3g}" for loss in aspect.losses), class_="number"),
+            tag(
+                "td",
+                "learns" if aspect.works else "learns nothing" if aspect.breaks else "slow",
+                class_="healthy" if aspect.works else "odd" if aspect.breaks else "",
+            ),
+        )
+        for aspect in shown.aspects
+    ]
+    head = tag("tr", *(tag("th", name, scope="col") for name in ("put back", "loss", "")))
+    lead = (
+        f"Copies with everything taken off reach {shown.smallest:.3g} in {shown.steps} steps, those that see the mean "
+        f"sample only {shown.blind:.3g}, and those of the whole {', '.join(f'{loss:.3g}' for loss in shown.whole)}. "
+        "What does not learn was taken off again before the next."
+    )
     table = tag("table", tag("thead", head), tag("tbody", *rows))
     return joined([tag("p", lead, class_="lead"), tag("div", table, class_="wide")])
 

@@ -15,7 +15,7 @@ from stethoscope.core.text import Line, Piece, Role, amount, number, read
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History
 from stethoscope.render.account import judged, percent, summary
-from stethoscope.render.before import experiments_section, parts_section
+from stethoscope.render.before import experiments_section, parts_section, simplified_section
 from stethoscope.render.cards import card, inline
 from stethoscope.render.curves import curve_panels
 from stethoscope.render.health_map import health_map
@@ -168,6 +168,8 @@ def _before(history: History) -> list[Html]:
     if not history.preflight.is_check or not history.preflight.experiments:
         return []
     sections = [_section("before", "Before training", experiments_section(history.preflight))]
+    if (simplified := history.preflight.simplified) is not None and simplified.aspects:
+        sections.append(_section("built-up", "Built up from its smallest version", simplified_section(simplified)))
     if history.preflight.structure is not None:
         sections.append(_section("parts", "The model's parts", parts_section(history.preflight.structure)))
     return sections

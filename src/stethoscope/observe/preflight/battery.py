@@ -16,6 +16,7 @@ from stethoscope.observe.preflight.gradients import check_functions, check_model
 from stethoscope.observe.preflight.inputs import input_use
 from stethoscope.observe.preflight.memorising import memorise
 from stethoscope.observe.preflight.mixing import causality_of, mixing_of
+from stethoscope.observe.preflight.simplifying import simplify as build_up
 from stethoscope.observe.preflight.structure import structure_of
 from stethoscope.observe.preflight.subject import CannotMake, Subject
 from stethoscope.observe.preflight.training import cost_of, effect_of_a_step, modes_of, range_test, repeats, start_of
@@ -51,15 +52,17 @@ class Trial:
     """Whether results of several such experiments are gathered in one field."""
 
 
-def battery(profile: str) -> list[Trial]:
-    """The experiments of a profile, in order."""
+def battery(profile: str, *, simplify: bool = False) -> list[Trial]:
+    """The experiments of a profile, in order; the one that builds the model up again only where it is asked for."""
     order = list(SECONDS)
-    return [trial for trial in _TRIALS if order.index(trial.from_profile) <= order.index(profile)]
+    trials = [trial for trial in _TRIALS if order.index(trial.from_profile) <= order.index(profile)]
+    return [*trials, _SIMPLIFY] if simplify else trials
 
 
 def examine(
-    subject: Subject, profile: str, *, samples: int = 0, seconds: float = 0.0, progress: Progress | None = None
-) -> Preflight:
+    subject: Subject, profile: str, *, samples: int = 0, seconds: float = 0.0, simplify: bool = False,
+    progress: Progress | None = None,
+) -> Preflight:  # fmt: skip
     """Make the experiments of a profile on copies of a subject. Random states are put back; nothing is raised.
 
     Args:
@@ -67,12 +70,13 @@ def examine(
         profile: `quick`, `default`, or `thorough`.
         samples: of the training data; 0 when not known.
         seconds: for all experiments together; those of the profile when 0.
+        simplify: build the model up again from its smallest version, too.
         progress: told the title of each experiment before it begins.
     """
     until = _clock() + (seconds or SECONDS[profile])
     fields: dict[str, Any] = {}
     done: list[Experiment] = []
-    for trial in battery(profile):
+    for trial in battery(profile, simplify=simplify):
         if progress is not None:
             progress(trial.title)
         began = _clock()
@@ -99,9 +103,10 @@ def examine(
     return Preflight(experiments=tuple(done), **fields)
 
 
-def not_possible(profile: str, why: str) -> Preflight:
+def not_possible(profile: str, why: str, *, simplify: bool = False) -> Preflight:
     """The experiments of a profile, none of which could be made."""
-    return Preflight(experiments=tuple(Experiment(t.name, t.title, why_not=why) for t in battery(profile)))
+    trials = battery(profile, simplify=simplify)
+    return Preflight(experiments=tuple(Experiment(t.name, t.title, why_not=why) for t in trials))
 
 
 def _say_structure(one: Any) -> tuple[str, bool]:
@@ -223,6 +228,17 @@ def _say_cost(one: Any) -> tuple[str, bool]:
     return words, True
 
 
+def _say_simplified(one: Any) -> tuple[str, bool]:
+    if not one.smallest_works:
+        return "not even the smallest version learns a few batches by heart", True
+    if one.works:
+        return "the whole learns a few batches by heart: nothing to take off", True
+    broken = [aspect.name for aspect in one.aspects if aspect.breaks]
+    if not broken:
+        return "the smallest version learns a few batches, the whole does not; no single aspect is to blame", True
+    return f"copies stop learning with {' and with '.join(broken)}", False
+
+
 def _seconds(seconds: float) -> str:
     if seconds >= 1:
         return f"{number(float(f'{seconds:.2g}'))} s"
@@ -252,3 +268,4 @@ _TRIALS = (
     Trial("range_test", "vary the learning rate", range_test, _say_range, "default"),
     Trial("cost", "time and noise", lambda s, _: cost_of(s), _say_cost, "default"),
 )
+_SIMPLIFY = Trial("simplified", "build it up", build_up, _say_simplified)

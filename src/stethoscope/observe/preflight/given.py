@@ -185,7 +185,7 @@ def _returned_loss(output: Any) -> Tensor:
 
 def _path_of_loss(model: nn.Module, batch: tuple[tuple[Any, ...], dict[str, Any], Any]) -> tuple[Any, ...]:
     args, kwargs, _ = batch
-    with apart(), torch.no_grad():
+    with apart():  # gradients stay on: a loss may be made of derivatives
         output = copy.deepcopy(model)(*clones(args), **clones(kwargs))
     paths = [path for path, t in tensors_in(output) if t.numel() == 1 and t.is_floating_point()]
     return paths[0] if paths else ()

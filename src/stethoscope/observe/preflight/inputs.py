@@ -35,7 +35,7 @@ def input_use(subject: Subject, until: float) -> InputUse:
     if rows < FEWEST_ROWS:
         return use
     losses = []
-    for change in (_unchanged, _blanked, _permuted):
+    for change in (_unchanged, blanked, _permuted):
         recipe = change(subject.recipe)
         if recipe is None or time.perf_counter() > until:
             return use
@@ -47,9 +47,9 @@ def input_use(subject: Subject, until: float) -> InputUse:
 def mean_loss(recipe: Recipe, model: Any) -> float:
     """Over all captured batches, without dropout."""
     values = []
-    with measuring(model):
+    with measuring(model), torch.enable_grad():  # a loss may be made of derivatives
         for step in recipe.steps:
-            values += [float(recipe.loss(model, each)) for each in step.passes]
+            values += [float(recipe.loss(model, each).detach()) for each in step.passes]
     return sum(values) / len(values)
 
 
@@ -72,8 +72,7 @@ def _depends(subject: Subject) -> bool:
     for order in (torch.arange(rows), torch.arange(rows).roll(1)):
         args, kwargs = _reordered((clones(one.args), clones(one.kwargs)), rows, order)
         seed(0)
-        with torch.no_grad():
-            outputs.append([t for _, t in leaves_of(model(*args, **kwargs)) if t.dim() and t.numel() > 1])
+        outputs.append([t for _, t in leaves_of(model(*args, **kwargs)) if t.dim() and t.numel() > 1])
     if not outputs[0]:
         raise CannotMake("the model returns its loss and nothing else")
     if not all(torch.equal(a, b) for a, b in zip(*outputs, strict=True)):
@@ -136,12 +135,13 @@ def _unused_columns(subject: Subject) -> tuple[int, tuple[int, ...]]:
     (root,) = (t for _, t in tensors_in((args, kwargs)))
     root.requires_grad_(True)
     with torch.enable_grad():
-        output = subject.recipe.output(_drawn_anew(subject), replace(one, args=args, kwargs=kwargs))
-        if not output.requires_grad:
+        returned = subject.recipe.output(_drawn_anew(subject), replace(one, args=args, kwargs=kwargs))
+        outputs = [t for _, t in tensors_in(returned) if t.requires_grad]
+        if not outputs:
             return columns, tuple(range(columns))
         draw = torch.Generator().manual_seed(0)
-        weights = torch.randn(output.shape, generator=draw, dtype=torch.float64).to(output)
-        (gradient,) = torch.autograd.grad((output * weights).sum(), root, allow_unused=True)
+        weights = [torch.randn(t.shape, generator=draw, dtype=torch.float64).to(t) for t in outputs]
+        (gradient,) = torch.autograd.grad(outputs, root, weights, allow_unused=True)
     if gradient is None:
         return columns, tuple(range(columns))
     varies = (given[0] != given[0][:1]).any(0)
@@ -153,7 +153,7 @@ def _unchanged(recipe: Recipe) -> Recipe:
     return recipe
 
 
-def _blanked(recipe: Recipe) -> Recipe:
+def blanked(recipe: Recipe) -> Recipe:
     """Every sample is replaced by the mean sample of its batch, or by the first one where it is made of indices."""
 
     def blank(value: Any, rows: int) -> Any:

@@ -42,7 +42,7 @@ def memorise(subject: Subject, count: int, until: float) -> Memory:
         raise CannotMake("the loss of one batch differs from one forward pass to the next")
     recipe = subject.few(count)
     one = recipe.steps[0].passes[0]
-    floor = _floor(one)
+    floor = _floor(one, subject)
     best: Memory | None = None
     for kind, rate in ((None, 0.0), *OTHERS):
         model, optimizer = _beginner(subject, kind, rate)
@@ -124,18 +124,24 @@ def _share_right(output: Tensor, target: Any, function: str) -> float:
     return float(((output > half).reshape(-1) == (target > 0.5).reshape(-1)).double().mean())
 
 
-def _floor(one: Pass) -> float:
-    """Loss of the best answer: the entropy of soft targets, 0 for others.
+def _floor(one: Pass, subject: Subject) -> float:
+    """Loss of the best answer: the entropy of soft or smoothed targets, 0 for others.
 
     Raises: CannotMake when samples contradict each other.
     """
     target = one.target
     if not isinstance(target, Tensor):
         raise CannotMake("the target is no tensor")
+    if smoothed := float(one.options.get("label_smoothing") or 0.0):
+        if target.is_floating_point() or one.options.get("weight") is not None:
+            raise CannotMake("the labels are smoothed")
+        model, _ = subject.copy()
+        classes = subject.recipe.output(model, one).shape[1]
+        shares = torch.full((classes,), smoothed / classes, dtype=torch.float64)
+        shares[0] += 1 - smoothed
+        return float(-torch.xlogy(shares, shares).sum())
     if not target.is_floating_point():
         return 0.0
-    if one.options.get("label_smoothing"):
-        raise CannotMake("the labels are smoothed")
     values = target.double()
     if one.function.startswith("binary"):
         if bool(((values < 0) | (values > 1)).any()):

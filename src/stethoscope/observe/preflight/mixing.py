@@ -6,6 +6,8 @@ number of samples, so that a view that takes one axis for another cannot come ou
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from stethoscope.facts.model import Causality, Mixing
 from stethoscope.observe.model.apart import seed
 from stethoscope.observe.model.ingredients import Pass, tensors_in
 from stethoscope.observe.model.recipe import Recipe, clones
-from stethoscope.observe.preflight.subject import CannotMake, Subject, cut
+from stethoscope.observe.preflight.subject import SEQUENCES, CannotMake, Subject, cut
 from stethoscope.observe.training.sites import Spot, site_of, spot
 
 PRIMES = (7, 5, 3)
@@ -49,8 +51,8 @@ def mixing_of(subject: Subject) -> Mixing:
     pairs = _mixed(output, trace.roots, count)
     if not pairs:
         return Mixing(count, 0, count * (count - 1))
-    one_way = all(source < moved for source, moved in pairs)
-    name, kind, place = _where(trace, count)
+    one_way = all(source < moved for source, moved in pairs) and not trace.runs_along_samples
+    name, kind, place = trace.where(lambda t: bool(t.shape[:1] == (count,) and _mixed(t, trace.roots, count)))
     return Mixing(count, len(pairs), count * (count - 1), name, kind, site_of(place), one_way)
 
 
@@ -75,14 +77,17 @@ def causality_of(subject: Subject) -> Causality:
     if length < FEWEST_POSITIONS:
         raise CannotMake(f"the sequences have fewer than {FEWEST_POSITIONS} positions")
     asked = sorted({round(i * (length - 1) / (MOST_ASKED - 1)) for i in range(MOST_ASKED)})
+    # Of several sequences one may be a source, all of which every position may see; what is asked for is the other one.
+    crossed = [(root, *_crossed(output, [root], asked)) for root in roots]
+    roots = [root for root, later, earlier in crossed if earlier and not later] or roots
     later, earlier = _crossed(output, roots, asked)
     pairs = sum(1 for a in asked for b in asked if a < b)
     if not later:
         return Causality(length, 0, earlier, pairs)
-    for name, part, made, place in trace.outputs:
-        if made.dim() > 1 and made.shape[:2] == (trace.count, length) and _crossed(made, roots, asked)[0]:
-            return Causality(length, later, earlier, pairs, name, type(part).__name__, site_of(place))
-    return Causality(length, later, earlier, pairs)
+    name, kind, place = trace.where(
+        lambda t: bool(t.shape[:2] == (trace.count, length) and _crossed(t, roots, asked)[0])
+    )
+    return Causality(length, later, earlier, pairs, name, kind, site_of(place))
 
 
 def _crossed(output: Tensor, roots: list[Tensor], asked: list[int]) -> tuple[int, int]:
@@ -101,6 +106,17 @@ def _crossed(output: Tensor, roots: list[Tensor], asked: list[int]) -> tuple[int
     return later, earlier
 
 
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """Of a module."""
+
+    name: str
+    part: nn.Module
+    given: list[Tensor]
+    made: Tensor
+    place: Spot | None
+
+
 class Trace:
     """Keeps what each module returns, and makes the inputs leaves of the graph."""
 
@@ -108,7 +124,9 @@ class Trace:
         self.model = model
         self.count = count
         self.roots: list[Tensor] = []
-        self.outputs: list[tuple[str, nn.Module, Tensor, Spot | None]] = []
+        self.runs_along_samples = False
+        """Whether a recurrent or attention layer takes samples that have an axis for time for time themselves."""
+        self._calls: list[_Call] = []
         self._handles: list[Any] = []
 
     def __enter__(self) -> Trace:
@@ -134,11 +152,35 @@ class Trace:
 
     def _after(self, name: str) -> Any:
         def after(part: nn.Module, args: Any, output: Any) -> None:
+            given = [t for _, t in tensors_in(args) if t.is_floating_point() and t.requires_grad]
             found = next((t for _, t in tensors_in(output) if t.is_floating_point() and t.requires_grad), None)
+            if isinstance(part, SEQUENCES) and not getattr(part, "batch_first", True) and given:
+                samples, *time = given[0].shape[:-1]
+                self.runs_along_samples |= samples == self.count and bool(time) and time[0] not in (1, self.count)
             if found is not None:
-                self.outputs.append((name, part, found, spot(2)))
+                self._calls.append(_Call(name, part, given, found, spot(2)))
 
         return after
+
+    def where(self, crosses: Callable[[Tensor], bool]) -> tuple[str, str, Spot | None]:
+        """The first module whose output has what its input has not, or the one in whose own code it comes about."""
+        for call in self._calls:
+            if not crosses(call.made):
+                continue
+            name, part = call.name, call.part
+            if any(crosses(tensor) for tensor in call.given):  # it came about before: between two calls
+                name, part = self._caller(name)
+            return name, type(part).__name__ if name or not any(True for _ in part.children()) else "", call.place
+        return "", "", None
+
+    def _caller(self, name: str) -> tuple[str, nn.Module]:
+        """The module in whose `forward` another one is called: containers call nothing by themselves."""
+        while name:
+            name = name.rpartition(".")[0]
+            part = self.model.get_submodule(name)
+            if not isinstance(part, nn.Sequential | nn.ModuleList | nn.ModuleDict):
+                break
+        return name, self.model.get_submodule(name)
 
 
 def output_of(model: nn.Module, recipe: Recipe, one: Pass, trace: Trace) -> Tensor:
@@ -180,12 +222,3 @@ def _mixed(output: Tensor, roots: list[Tensor], count: int) -> list[tuple[int, i
             if source != moved and any(g is not None and bool((g[source] != 0).any()) for g in gradients):
                 pairs.append((source, moved))
     return pairs
-
-
-def _where(trace: Trace, count: int) -> tuple[str, str, Spot | None]:
-    """The first module whose output mixes samples."""
-    for name, part, output, place in trace.outputs:
-        if output.dim() and output.shape[0] == count and _mixed(output, trace.roots, count):
-            inner = any(True for _ in part.children())
-            return name, type(part).__name__ if not inner or name else "", place
-    return "", "", None

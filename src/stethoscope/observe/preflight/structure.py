@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -68,6 +68,8 @@ class _Made:
     by: Origin
     dropout: Origin | None = None
     """The dropout that it passed last, with nothing behind."""
+    norm: str = ""
+    """Class of the batch normalization that it passed behind a convolution."""
 
 
 class Trace:
@@ -122,7 +124,11 @@ class Trace:
             if isinstance(part, SEE_THROUGH):
                 by = source.by if source is not None else (name, part)
                 dropout = (name, part) if isinstance(part, DROPOUTS) and part.p > 0 else source and source.dropout
-                self._made[_memory(made)] = _Made(made, made._version, by, dropout or None)
+                norm = source.norm if source is not None else ""
+                self._made[_memory(made)] = _Made(made, made._version, by, dropout or None, norm)
+            elif isinstance(part, NORMS) and source is not None and isinstance(source.by[1], CONVOLUTIONS):
+                # Behind a linear layer it may be meant: projection heads end in one, and a predictor follows.
+                self._made[_memory(made)] = _Made(made, made._version, source.by, norm=type(part).__name__)
             else:
                 self._made[_memory(made)] = _Made(made, made._version, (name, part))
 
@@ -144,7 +150,7 @@ class Trace:
         first_name, first = source.by
         for kinds in (LINEAR, CONVOLUTIONS):
             if isinstance(part, kinds) and isinstance(first, kinds):
-                self.links.append(_link(first_name, first, name, part))
+                self.links.append(replace(_link(first_name, first, name, part), through=source.norm))
         if isinstance(part, NORMS) and source.dropout is not None:
             self.dropped_norms.append(_link(*source.dropout, name, part))
 
@@ -203,7 +209,7 @@ def _width(part: nn.Module, side: str) -> int:
 def _is_plain(part: nn.Module) -> bool:
     if not isinstance(part, CONVOLUTIONS):
         return True
-    return part.groups == 1 and max(part.kernel_size) > 1 and not part.transposed
+    return part.groups == 1 and min(part.kernel_size) > 1 and not part.transposed
 
 
 # What `parameters()` does not see

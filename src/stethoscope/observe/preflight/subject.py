@@ -54,7 +54,16 @@ class Subject:
 
     @property
     def time_comes_first(self) -> bool:
-        """Whether the first axis of the inputs counts positions, as recurrent and attention layers may have it."""
+        """Whether the first axis of the inputs counts positions, as recurrent and attention layers may have it.
+
+        It does not where it is as long as a target with one value for each sample, and the second axis is not.
+        """
+        given = next((t for _, t in tensors_in((self.first.args, self.first.kwargs))), None)
+        target = self.first.target
+        if given is not None and given.dim() > 1 and isinstance(target, Tensor) and target.dim() == 1:
+            rows, positions = given.shape[:2]
+            if len(target) == rows and (positions not in (1, rows) or given.dim() > 3):
+                return False
         return any(
             isinstance(part, SEQUENCES) and not getattr(part, "batch_first", True) for part in self.model.modules()
         )
@@ -94,6 +103,11 @@ class Subject:
     def loss(self, model: nn.Module, one: Pass | None = None) -> Tensor:
         """The loss of one forward pass."""
         return self.recipe.loss(model, one or self.first)
+
+    def value(self, model: nn.Module, one: Pass | None = None) -> float:
+        """The loss as a number. Gradients are on: a loss may be made of derivatives."""
+        with torch.enable_grad():
+            return float(self.loss(model, one).detach())
 
 
 def subject_of(state: State, *, chance: float, rates: Sequence[float]) -> Subject | str:
@@ -172,8 +186,7 @@ def is_random(subject: Subject) -> bool:
     values = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        with torch.no_grad():
-            values.append(float(subject.loss(model).detach()))
+        values.append(subject.value(model))
     return not math.isclose(values[0], values[1], rel_tol=1e-5, abs_tol=1e-8)
 
 

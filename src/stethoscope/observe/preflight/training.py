@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from stethoscope.facts.model import Cost, RangeTest, Repeats, StartLoss, StepEffect
 from stethoscope.observe.model.apart import measuring, seed
-from stethoscope.observe.model.ingredients import Pass
+from stethoscope.observe.model.ingredients import Pass, leaves_of
 from stethoscope.observe.model.recipe import Recipe, clip_gradients
 from stethoscope.observe.preflight.subject import CannotMake, Subject
 
@@ -108,9 +108,7 @@ def start_of(subject: Subject) -> StartLoss:
     """The loss before any step, beside that of guessing."""
     seed(0)
     model, _ = subject.copy()
-    with torch.no_grad():
-        value = float(subject.loss(model))
-    return StartLoss(value, subject.chance, subject.first.function)
+    return StartLoss(subject.value(model), subject.chance, subject.first.function)
 
 
 def chance_of(subject: Subject) -> float:
@@ -119,8 +117,7 @@ def chance_of(subject: Subject) -> float:
     if not isinstance(one.target, Tensor):
         return math.nan
     model, _ = subject.copy()
-    with torch.no_grad():
-        output = subject.recipe.output(model, one)
+    output = subject.recipe.output(model, one)
     match one.function:
         case "cross_entropy" | "nll_loss":
             return math.log(output.shape[1]) if output.dim() > 1 else math.nan
@@ -181,16 +178,14 @@ def purity_of(subject: Subject) -> str:
     before = {name: value.detach().clone() for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     seed(1)
     states = torch.get_rng_state()
-    outputs = []
-    with torch.no_grad():
-        for _ in range(2):
-            outputs.append(subject.recipe.output(model, subject.first))
-    if not torch.equal(states, torch.get_rng_state()) and not torch.equal(outputs[0], outputs[1]):
+    outputs = [[t for _, t in leaves_of(subject.recipe.output(model, subject.first))] for _ in range(2)]
+    same = all(torch.equal(a, b) for a, b in zip(*outputs, strict=True))
+    if not torch.equal(states, torch.get_rng_state()) and not same:
         return "its output, since it draws random numbers"
     for name, value in model.state_dict().items():
         if name in before and not torch.equal(before[name], value):
             return f"`{name}`"
-    return "" if torch.equal(outputs[0], outputs[1]) else "its output"
+    return "" if same else "its output"
 
 
 def effect_of_a_step(subject: Subject) -> StepEffect:
@@ -201,7 +196,7 @@ def effect_of_a_step(subject: Subject) -> StepEffect:
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     before = {name: p.detach().clone() for name, p in trained.items()}
     with measuring(model):
-        loss_before = float(subject.loss(model, one[0]))
+        loss_before = subject.value(model, one[0])
     seed(1)
     take(subject.recipe, one, model, optimizer)
     ratios, unmoved, lost = [], [], []
@@ -215,7 +210,7 @@ def effect_of_a_step(subject: Subject) -> StepEffect:
         elif weight and parameter.dim() > 1:
             ratios.append(update / weight)
     with measuring(model):
-        loss_after = float(subject.loss(model, one[0]))
+        loss_after = subject.value(model, one[0])
     ratio = float(np.median(ratios)) if ratios else math.nan
     return StepEffect(loss_before, loss_after, ratio, tuple(unmoved), tuple(lost))
 
@@ -236,7 +231,12 @@ def repeats(subject: Subject) -> Repeats:
         gradients = [p.grad.detach().clone() for p in model.parameters() if p.grad is not None]
         weights = [p.detach().clone() for p in model.parameters()]
         results.append(
-            {"output": [output.detach()], "loss": [torch.tensor(loss)], "gradients": gradients, "weights": weights}
+            {
+                "output": [t for _, t in leaves_of(output)],
+                "loss": [torch.tensor(loss)],
+                "gradients": gradients,
+                "weights": weights,
+            }
         )
     for what in results[0]:
         pairs = list(zip(results[0][what], results[1][what], strict=False))

@@ -22,8 +22,8 @@ class MissingNonlinearity(Rule):
     """Linear layers follow each other with no activation between them, and so amount to one.
 
     ## What it sees
-    What a linear layer or a convolution returns goes into the next one as it is: one batch is followed through the
-    model, and nothing was computed between the two.
+    What a linear layer or a convolution returns goes into the next one as it is (between convolutions, also through
+    batch normalization): one batch is followed through the model, and nothing else was computed between the two.
     ## Why it hurts
     A product of matrices is a matrix. Two linear layers in a row can express what one can, and no more; a network
     without any activation is a linear model, however many layers it has.
@@ -31,7 +31,7 @@ class MissingNonlinearity(Rule):
     Put an activation between the layers, or leave one of them out.
     ## When it is not a fault
     A narrow layer between two wide ones is a factorized matrix, made so on purpose (LoRA, bottlenecks, autoencoders
-    whose code is linear), and so are grouped and 1 x 1 convolutions beside others. They are not reported.
+    whose code is linear), and so are grouped, 1 x 1 and 1 x 3 convolutions beside others. They are not reported.
     ## Sources
     Goodfellow, Bengio, Courville, "Deep Learning" (2016), 6.1. Humbatova et al., "Taxonomy of Real Faults in Deep
     Learning Systems", ICSE 2020 ("missing activation").
@@ -55,20 +55,23 @@ class MissingNonlinearity(Rule):
         named = ", ".join(f"`{link.first}` and `{link.second}`" for link in links[:MOST_NAMED])
         more = f", and {len(links) - MOST_NAMED} more" if len(links) > MOST_NAMED else ""
         kind = first.kinds[0]
-        title = f"nothing between `{first.first}` and `{first.second}`: together they are one layer"
+        nothing = "no activation" if first.through else "nothing"
+        title = f"{nothing} between `{first.first}` and `{first.second}`: together they are one layer"
         return self.finding(
-            title if len(title) <= 72 else f"nothing between two {kind} layers: together they are one",
+            title if len(title) <= 72 else f"{nothing} between two {kind} layers: together they are one",
             sureness=Sureness.CERTAIN,
             place=place_at(first.site, module=first.second),
             evidence=[
-                Evidence("pairs of linear layers with nothing between", f"{len(links)}: {named}{more}", 0),
+                Evidence(f"pairs of linear layers with {nothing} between", f"{len(links)}: {named}{more}", 0),
                 Evidence(
                     "features in, between and out", " to ".join(f"{w:,}" for w in first.widths),
                     "fewer between than on both sides, where it is meant", "then the pair is a factorized matrix",
                 ),
             ],
-            cause=f"`{first.second}` is given what `{first.first}` returns as it is. Two linear maps in a row are one "
-            "linear map: the second layer adds parameters and nothing that they could express.",
+            cause=f"`{first.second}` is given what `{first.first}` returns "
+            + (f"through `{first.through}` only, which scales and shifts. " if first.through else "as it is. ")
+            + "Two linear maps in a row are one linear map: the second layer adds parameters and nothing that they "
+            "could express.",
             fixes=["Put an activation between them:\n" + code(*_activated(first))],
             unless="the two are meant as one factorized matrix.",
         )  # fmt: skip
@@ -77,6 +80,9 @@ class MissingNonlinearity(Rule):
         lambda: {
             "two in a row": _run(Link("fc1", "fc2", widths=(64, 128, 10))),
             "the middle is as wide as the input": _run(Link("fc1", "fc2", widths=(64, 64, 128))),
+            "convolutions with batch normalization between": _run(
+                Link("a", "b", ("Conv2d", "Conv2d"), (3, 32, 64), through="BatchNorm2d")
+            ),
             "convolutions": _run(Link("a", "b", ("Conv2d", "Conv2d"), (3, 32, 64))),
             "four pairs": _run(*(Link(f"{i}", f"{i + 1}", widths=(64, 64, 64)) for i in range(4))),
             "long names": _run(

@@ -13,6 +13,11 @@ from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
 from stethoscope.rules.sites import code, place_at
 
+BATCH_FIRST = (
+    "RNN", "LSTM", "GRU", "MultiheadAttention", "TransformerEncoderLayer", "TransformerDecoderLayer",
+    "TransformerEncoder", "TransformerDecoder", "Transformer",
+)  # fmt: skip
+"""Layers that take the first axis for time unless they are told."""
 _all = Mixing(7, 42, 42, "attention", "SelfAttention", Site("net.py", 12, "Net.forward", "x = self.attention(x)"))
 
 
@@ -70,6 +75,11 @@ class BatchLeakage(Rule):
             cause=f"What the model answers for one sample depends on the others beside it: {where} values of different "
             "samples are computed into one.",
             fixes=[
+                *(
+                    ["Say that the first axis counts samples:\n" + code(f"nn.{mixing.kind}(..., batch_first=True)")]
+                    if mixing.kind in BATCH_FIRST
+                    else []
+                ),
                 "Keep axis 0 for the samples; exchange axes by name, and reshape behind it only:\n"
                 + code("x = x.transpose(1, 2)  # not x.view(...)", "weights = scores.softmax(dim=-1)  # not dim=0"),
             ],
@@ -79,6 +89,7 @@ class BatchLeakage(Rule):
     bad = Examples(
         lambda: {
             "all of them": tried(mixing=_all),
+            "a layer that takes samples for time": tried(mixing=replace(_all, mixed=21, module="rnn", kind="LSTM")),
             "two": tried(mixing=replace(_all, mixed=2)),
             "in the model's own code": tried(mixing=replace(_all, module="", kind="", site=None)),
             "a long name": tried(mixing=replace(_all, module="encoder.layers.11.attention.self.scores.softmax.inner")),

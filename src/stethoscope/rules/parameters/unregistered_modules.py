@@ -43,7 +43,7 @@ class UnregisteredModules(Rule):
 
     explains = (
         "parameters-not-in-optimizer", "disconnected-parameters", "underfitting", "no-gain-over-baseline",
-        "loss-not-decreasing", "cannot-overfit-batch",
+        "loss-not-decreasing", "cannot-overfit-batch", "batch-leakage",
     )  # fmt: skip
 
     def before_training(self, seen: History) -> Iterator[Finding | CannotTell]:
