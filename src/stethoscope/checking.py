@@ -135,9 +135,11 @@ def check(
         recording.listen_to_torch()
         try:
             taken.rehearse()
-        except Exception as error:  # the model is the user's: what it raises is what there is to say
+        except UsageError:
+            raise
+        except (Exception, SystemExit) as error:  # the model is the user's: what it raises is what there is to say
             ended_by = type(error).__name__
-            recording.explain(error)
+            recording.explain(error, always=True)
         finally:
             recording.stop()
     diagnosis, history = recording.finish(exit_code=None, ended_by=ended_by or "check")
@@ -188,14 +190,27 @@ def check_function(name: str, *, settings: Settings, profile: str, quiet: bool =
         module = importlib.import_module(where)
     except ImportError as error:
         raise UsageError(f"cannot import {where!r}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{where!r} cannot be imported, since it raises {_in_words(error)}") from error
     make = getattr(module, function, None)
     if not callable(make):
         raise UsageError(f"{where} has no function {function!r}")
-    made = make()
+    try:
+        made = make()
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{name} raises {_in_words(error)}") from error
     if not isinstance(made, tuple | list) or not 3 <= len(made) <= 4:
         raise UsageError(f"{name} should return (model, loss, data) or (model, loss, data, optimizer)")
     with told(quiet) as progress:
         return check(*made, profile=profile, settings=settings, progress=progress)
+
+
+def _in_words(error: BaseException) -> str:
+    try:
+        from stethoscope.observe.preflight.given import in_words
+    except ImportError:  # torch is missing, and that may be what the user's code says
+        return f"{type(error).__name__}: {error}"
+    return in_words(error)
 
 
 @contextlib.contextmanager

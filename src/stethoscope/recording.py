@@ -237,12 +237,12 @@ class Recording:
             "what runs in processes that the script starts is not heard"
         )
 
-    def explain(self, error: BaseException | None) -> None:
-        """The run was ended by this: where a model or its loss raised it, that is a finding."""
+    def explain(self, error: BaseException | None, *, always: bool = False) -> None:
+        """The run was ended by this: where a model or its loss raised it, or `always`, that is a finding."""
         if error is not None and self.session is not None:
             from stethoscope.observe.preflight.crash import crash_of
 
-            self.crash = crash_of(error)
+            self.crash = crash_of(error, always=always)
 
     def finish(self, *, exit_code: int | None = 0, ended_by: str = "") -> tuple[Diagnosis, History]:
         """Stop, judge, and write everything that the run folder still lacks. The second call gives the same."""

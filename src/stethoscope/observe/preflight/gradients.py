@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from stethoscope.facts.model import GradientTest
 from stethoscope.observe.model.apart import seed
-from stethoscope.observe.model.ingredients import Pass, tensors_in
+from stethoscope.observe.model.ingredients import Pass, mapped, tensors_in
 from stethoscope.observe.model.keras_copy import KerasCopy
 from stethoscope.observe.model.recipe import clones
-from stethoscope.observe.preflight.subject import CannotMake, Subject, cut
+from stethoscope.observe.preflight.subject import CannotMake, Subject
 from stethoscope.observe.training.sites import Spot, is_users, site_of, spot
 
 DIRECTIONS = 6
@@ -225,12 +225,46 @@ def check_model(subject: Subject) -> GradientTest:
     """
     if isinstance(subject.model, KerasCopy):
         raise CannotMake("Keras computes in single precision")
+    with _double_by_default():
+        return _check_double(subject)
+
+
+@contextmanager
+def _double_by_default() -> Iterator[None]:
+    """Tensors that a model makes while it computes are in double precision, too."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _few(subject: Subject) -> Pass:
+    """Some samples of the first batch, or all where they cannot be taken apart."""
+    if subject.rows <= ROWS:
+        return subject.first
+    try:
+        return subject.few(ROWS).steps[0].passes[0]
+    except CannotMake:
+        return subject.first
+
+
+def _check_double(subject: Subject) -> GradientTest:
+    """The same where double precision is what is made when nothing else is said."""
     model = subject.steady_copy().double()
-    one = _doubled(cut(subject.first, range(min(ROWS, subject.rows))) if subject.rows > ROWS else subject.first)
+    one = _doubled(_few(subject))
     parameters = [p for p in model.parameters() if p.requires_grad]
     fixed = _without_gradient(model)
     seed(0)
-    loss = subject.loss(model, one)
+    try:
+        loss = subject.loss(model, one)
+    except RuntimeError as failure:
+        if any(word in str(failure) for word in ("dtype", "Double", "scalar type")):
+            raise CannotMake("its code makes tensors of single precision") from failure
+        raise
+    if not math.isfinite(float(loss.detach())):
+        raise CannotMake("the loss is not a number")
     seed(0)
     if float(loss.detach()) != float(subject.loss(model, one).detach()):
         raise CannotMake("the loss of one batch differs from one forward pass to the next")
@@ -298,7 +332,7 @@ class _Line:
             for parameter, direction, _ in self._moves:
                 parameter.add_(direction, alpha=distance)
             seed(0)
-            value = float(self._subject.loss(self._model, self._one))
+            value = self._subject.recipe.value(self._model, self._one)
             for parameter, _, began in self._moves:
                 parameter.copy_(began)
         return value
@@ -309,15 +343,8 @@ def _doubled(one: Pass) -> Pass:
     from dataclasses import replace
 
     def double(value: Any) -> Any:
-        if _is_real(value):
-            return value.double()
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)(*(double(part) for part in value))
-        if isinstance(value, tuple | list):
-            return type(value)(double(part) for part in value)
-        if isinstance(value, dict):
-            return {key: double(part) for key, part in value.items()}
-        return value
+        return mapped(value, lambda leaf: leaf.detach().double().requires_grad_(leaf.requires_grad) if _is_real(leaf)
+                      else leaf)  # fmt: skip
 
     return replace(
         one, args=double(clones(one.args)), kwargs=double(clones(one.kwargs)), target=double(one.target),

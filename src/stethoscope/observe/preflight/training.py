@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from stethoscope.facts.model import Cost, RangeTest, Repeats, StartLoss, StepEffect
 from stethoscope.observe.model.apart import measuring, seed
-from stethoscope.observe.model.ingredients import Pass
+from stethoscope.observe.model.ingredients import Pass, leaves_of
 from stethoscope.observe.model.recipe import Recipe, clip_gradients
 from stethoscope.observe.preflight.subject import CannotMake, Subject
 
@@ -28,6 +29,15 @@ FEWEST_BATCHES_FOR_NOISE = 4
 TIMED_STEPS = 3
 
 
+def needs_closure(optimizer: Any) -> bool:
+    """Whether an optimizer asks for the loss again and again within a step, as LBFGS does."""
+    try:
+        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    except (TypeError, ValueError):
+        return False
+    return isinstance(optimizer, torch.optim.LBFGS) or (closure is not None and closure.default is closure.empty)
+
+
 def take(recipe: Recipe, passes: list[Pass], model: nn.Module, optimizer: Any) -> float:
     """One step of training, as the script takes it; gives its mean loss.
 
@@ -35,8 +45,8 @@ def take(recipe: Recipe, passes: list[Pass], model: nn.Module, optimizer: Any) -
     """
     if optimizer.param_groups and not any(group.get("lr", 1.0) for group in optimizer.param_groups):
         raise CannotMake("the learning rate is 0 at the first step, as at the start of a warm-up")
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise CannotMake("its optimizer looks at a batch several times for one step")
+    if needs_closure(optimizer):
+        raise CannotMake("its optimizer computes the loss of a batch several times for one step")
     optimizer.zero_grad()
     total = 0.0
     for each in passes:
@@ -108,8 +118,7 @@ def start_of(subject: Subject) -> StartLoss:
     """The loss before any step, beside that of guessing."""
     seed(0)
     model, _ = subject.copy()
-    with torch.no_grad():
-        value = float(subject.loss(model))
+    value = subject.recipe.value(model, subject.first)
     return StartLoss(value, subject.chance, subject.first.function)
 
 
@@ -156,8 +165,9 @@ def gradients_of(subject: Subject) -> Flow:
     )
     found = dict(zip(trained, gradients, strict=True))
     missing = tuple(name for name, g in found.items() if g is None)
-    zero = tuple(name for name, g in found.items() if g is not None and not bool((g != 0).any()))
-    nonfinite = tuple(name for name, g in found.items() if g is not None and not bool(g.isfinite().all()))
+    values = {name: dense(g) for name, g in found.items() if g is not None}
+    zero = tuple(name for name, g in values.items() if not bool((g != 0).any()))
+    nonfinite = tuple(name for name, g in values.items() if not bool(g.isfinite().all()))
     return Flow(len(trained), missing, zero, nonfinite)
 
 
@@ -169,9 +179,9 @@ def purity_of(subject: Subject) -> str:
     seed(1)
     states = torch.get_rng_state()
     outputs = []
-    with torch.no_grad():
-        for _ in range(2):
-            outputs.append(subject.recipe.output(model, subject.first))
+    for _ in range(2):
+        output = leaves_of(subject.recipe.output(model, subject.first))
+        outputs.append(torch.cat([t.reshape(-1).to(torch.cdouble) for _, t in output]))
     if not torch.equal(states, torch.get_rng_state()) and not torch.equal(outputs[0], outputs[1]):
         return "its output, since it draws random numbers"
     for name, value in model.state_dict().items():
@@ -188,13 +198,13 @@ def effect_of_a_step(subject: Subject) -> StepEffect:
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     before = {name: p.detach().clone() for name, p in trained.items()}
     with measuring(model):
-        loss_before = float(subject.loss(model, one[0]))
+        loss_before = subject.recipe.value(model, one[0])
     seed(1)
     take(subject.recipe, one, model, optimizer)
     ratios, unmoved, lost = [], [], []
     for name, parameter in trained.items():
-        update = float((parameter.detach() - before[name]).square().mean().sqrt()) if parameter.numel() else 0.0
-        weight = float(before[name].square().mean().sqrt()) if parameter.numel() else 0.0
+        update = float((parameter.detach() - before[name]).abs().square().mean().sqrt()) if parameter.numel() else 0.0
+        weight = float(before[name].abs().square().mean().sqrt()) if parameter.numel() else 0.0
         if not update:
             unmoved.append(name)
             if parameter.grad is None:
@@ -202,7 +212,7 @@ def effect_of_a_step(subject: Subject) -> StepEffect:
         elif weight and parameter.dim() > 1:
             ratios.append(update / weight)
     with measuring(model):
-        loss_after = float(subject.loss(model, one[0]))
+        loss_after = subject.recipe.value(model, one[0])
     ratio = float(np.median(ratios)) if ratios else math.nan
     return StepEffect(loss_before, loss_after, ratio, tuple(unmoved), tuple(lost))
 
@@ -220,10 +230,15 @@ def repeats(subject: Subject) -> Repeats:
         model, optimizer = subject.copy()
         seed(0)
         loss = take(subject.recipe, [one], model, optimizer)
-        gradients = [p.grad.detach().clone() for p in model.parameters() if p.grad is not None]
+        gradients = [dense(p.grad.detach()).clone() for p in model.parameters() if p.grad is not None]
         weights = [p.detach().clone() for p in model.parameters()]
         results.append(
-            {"output": [output.detach()], "loss": [torch.tensor(loss)], "gradients": gradients, "weights": weights}
+            {
+                "output": [t for _, t in leaves_of(output)],
+                "loss": [torch.tensor(loss)],
+                "gradients": gradients,
+                "weights": weights,
+            }
         )
     for what in results[0]:
         pairs = list(zip(results[0][what], results[1][what], strict=False))
@@ -231,6 +246,11 @@ def repeats(subject: Subject) -> Repeats:
             difference = max(float((a - b).abs().max()) / max(float(a.abs().max()), 1e-30) for a, b in pairs)
             return Repeats(False, what, difference)
     return Repeats()
+
+
+def dense(tensor: Tensor) -> Tensor:
+    """A gradient as an ordinary tensor."""
+    return tensor.to_dense() if tensor.is_sparse else tensor
 
 
 def cost_of(subject: Subject, samples: int = 0) -> Cost:
@@ -274,21 +294,21 @@ def _noise(subject: Subject) -> tuple[float, float]:
     model, optimizer = subject.copy()
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
     passes = subject.passes
-    sums = [torch.zeros_like(p, dtype=torch.float64) for p in parameters]
+    sums = [torch.zeros_like(p, dtype=torch.cdouble if p.is_complex() else torch.float64) for p in parameters]
     squares = []
     for each in passes:
         seed(0)
         gradients = torch.autograd.grad(subject.loss(model, each), parameters, allow_unused=True)
-        found = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
-        squares.append(sum(float(g.double().square().sum()) for g in found))
+        found = [torch.zeros_like(p) if g is None else dense(g) for p, g in zip(parameters, gradients, strict=True)]
+        squares.append(sum(float(g.abs().double().square().sum()) for g in found))
         for total, gradient in zip(sums, found, strict=True):
-            total += gradient.double()
+            total += gradient.to(total.dtype)
     count, rows = len(passes), subject.rows
     norm = math.sqrt(squares[0])
     if count < FEWEST_BATCHES_FOR_NOISE or not rows:
         return norm, math.nan
     of_one = sum(squares) / count
-    of_all = sum(float(total.square().sum()) for total in sums) / count**2
+    of_all = sum(float(total.abs().square().sum()) for total in sums) / count**2
     small, large = float(rows), float(rows * count)
     signal = (large * of_all - small * of_one) / (large - small)
     spread = (of_one - of_all) / (1 / small - 1 / large)
