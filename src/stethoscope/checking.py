@@ -115,7 +115,7 @@ def check(
     if profile not in SECONDS:
         raise UsageError(f"there is no profile {profile!r}: choose {', '.join(SECONDS)}")
     try:
-        from stethoscope.observe.preflight.given import given
+        from stethoscope.observe.preflight.given import given, in_words
     except ImportError as error:
         raise MissingPiece("checking needs PyTorch; install it with `pip install torch`") from error
     from stethoscope.experiments import Checks
@@ -137,7 +137,12 @@ def check(
             taken.rehearse()
         except UsageError:
             raise
-        except (Exception, SystemExit) as error:  # the model is the user's: what it raises is what there is to say
+        except (Exception, SystemExit) as error:  # what the user's model raises is what there is to say
+            if taken.lost_hooks:
+                raise UsageError(
+                    f"a copy of the model raises {in_words(error)}; copies are without the forward hooks that the model "
+                    "has, and these may be what keeps it from that"
+                ) from error
             ended_by = type(error).__name__
             recording.explain(error, always=True)
         finally:

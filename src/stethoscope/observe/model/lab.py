@@ -362,5 +362,6 @@ def _why_none(capture: Capture, fewest: int) -> str:
         return "the model is trained by several processes"
     attempted = len(capture.steps) + sum(capture.reasons.values())
     if capture.original is None or len(capture.steps) < max(fewest, attempted / 3):
-        return capture.reasons.most_common(1)[0][0] if capture.reasons else "too few steps were seen"
+        none = "no step of an optimizer was seen" if capture.original is None else "too few steps were seen"
+        return capture.reasons.most_common(1)[0][0] if capture.reasons else none
     return ""

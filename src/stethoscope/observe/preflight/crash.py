@@ -163,7 +163,7 @@ def _called(crash: Crash, part: nn.Module | None, error: BaseException) -> Crash
     if isinstance(error, NotImplementedError) and part is not None:
         return replace(crash, during="code", why=f"`{type(part).__name__}` defines no method `forward`.")
     try:
-        takes = str(inspect.signature(type(part).forward)).replace("(self, ", "(")
+        takes = "" if part is None else str(inspect.signature(part.forward))
     except (TypeError, ValueError):
         takes = ""
     return replace(crash, expected=f"forward{takes}" if takes else "", why="Its `forward` has other parameters.")
@@ -245,8 +245,8 @@ def _arguments(frame: FrameType) -> list[Any]:
 def _pair(frame: FrameType) -> tuple[Any, Any]:
     """The two arguments that a loss compares."""
     names = [name for name in frame.f_code.co_varnames[: frame.f_code.co_argcount] if name != "self"]
-    values = [frame.f_locals.get(name) for name in names]
-    return (*values, None, None)[:2]
+    first, second, *_ = [*(frame.f_locals.get(name) for name in names), None, None]
+    return first, second
 
 
 def _name(value: Any, user: FrameType | None, default: str) -> str:

@@ -19,6 +19,7 @@ from stethoscope.observe.model.copies import copy_of
 from stethoscope.observe.model.ingredients import GIVEN_LOSS, OWN_LOSS, Pass, Step, View, tensors_in
 from stethoscope.observe.model.recipe import Recipe, clones
 from stethoscope.observe.preflight.subject import Subject
+from stethoscope.observe.preflight.training import needs_closure
 from stethoscope.observe.training.sites import is_users, shorten
 
 MOST_BATCHES = 16
@@ -27,6 +28,10 @@ USUAL_RATE = 1e-3
 SPARSE_RATE = 0.1
 TARGETS = ("labels", "label", "target", "targets", "y")
 Loss = Callable[..., Tensor]
+
+
+Taken = tuple[tuple[Any, ...], dict[str, Any], Any]
+"""Arguments, keyword arguments and target."""
 
 
 class _WithItsLoss(nn.Module):  # type: ignore[misc]
@@ -50,21 +55,33 @@ class Given:
     optimizer: Any
     loss: Loss | None
     """Of output and target; None where the model returns its loss."""
-    batches: tuple[tuple[tuple[Any, ...], dict[str, Any], Any], ...]
+    batches: tuple[Taken, ...]
     """Arguments, keyword arguments and target of each forward pass."""
     path_of_loss: tuple[Any, ...] = ()
     """Where in what the model returns its loss stands."""
+    lost_hooks: bool = False
+    """Whether the model has forward hooks, which the copies do not."""
 
     def rehearse(self) -> None:
         """Train the copy for a step on each batch, as a plain loop does."""
-        for args, kwargs, target in self.batches:
-            self.optimizer.zero_grad()
-            output = self.model(*clones(args), **clones(kwargs))
-            loss = _returned_loss(output) if self.loss is None else self.loss(output, clones(target))
-            if not isinstance(loss, Tensor):
-                raise UsageError(f"the loss should be a tensor, and is {_a(loss)}: do not call `.item()` in it")
-            (loss if loss.dim() == 0 else loss.mean()).backward()
-            self.optimizer.step()
+        asks = needs_closure(self.optimizer)
+        for taken in self.batches:
+            if asks:
+                self.optimizer.step(lambda taken=taken: self._gradients(taken))
+            else:
+                self._gradients(taken)
+                self.optimizer.step()
+
+    def _gradients(self, taken: Taken) -> Tensor:
+        args, kwargs, target = taken
+        self.optimizer.zero_grad()
+        output = self.model(*clones(args), **clones(kwargs))
+        loss = _returned_loss(output) if self.loss is None else self.loss(output, clones(target))
+        if not isinstance(loss, Tensor):
+            raise UsageError(f"the loss should be a tensor, and is {_a(loss)}: do not call `.item()` in it")
+        loss = loss if loss.dim() == 0 else loss.mean()
+        loss.backward()
+        return loss
 
     def subject(self) -> Subject:
         """The same without anything that was heard: the loss is any function."""
@@ -124,7 +141,13 @@ def given(model: Any, loss: Any, data: Any, optimizer: Any, *, most: int = MOST_
     new, again = _copied(whole, optimizer, batches[0])
     has_own = closure or loss is None
     path = _path_of_loss(new, batches[0]) if loss is None else ()
-    return Given(new, again, None if has_own else copy.deepcopy(loss), tuple(batches), path)
+    return Given(
+        new, again, None if has_own else copy.deepcopy(loss), tuple(batches), path, _hooks(whole) > _hooks(new)
+    )
+
+
+def _hooks(model: nn.Module) -> int:
+    return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in model.modules())
 
 
 def _check_kinds(model: Any, loss: Any, optimizer: Any) -> None:
@@ -214,16 +237,20 @@ def _drawn(data: Any, model: nn.Module, loss: Any, most: int) -> list[Any]:
             raise UsageError(
                 f"a batch should hold tensors, and holds {kinds}: convert them with `torch.as_tensor` as training does"
             )
-        _refuse_samples(data, batch)
+        _refuse_samples(data, batch, loss)
     return drawn
 
 
-def _refuse_samples(data: Any, batch: Any) -> None:
-    """A data set gives single samples where a loader gives batches."""
-    if isinstance(data, IterableDataset) and isinstance(batch, tuple | list) and len(batch) > 1:
-        target = batch[-1]
-        if isinstance(target, int | float) or (isinstance(target, Tensor) and not target.dim()):
-            raise UsageError(WRAP)
+def _refuse_samples(data: Any, batch: Any, loss: Any) -> None:
+    """A data set gives single samples where a loader gives batches; losses of torch's take no plain numbers."""
+    if not isinstance(batch, tuple | list) or len(batch) < 2:
+        return
+    target = batch[-1]
+    of_torch = type(loss).__module__.startswith("torch.nn") or getattr(loss, "__module__", "") == "torch.nn.functional"
+    is_number = isinstance(target, int | float)
+    is_single = is_number or (isinstance(target, Tensor) and not target.dim())
+    if (isinstance(data, IterableDataset) and is_single) or (of_torch and is_number):
+        raise UsageError(WRAP)
 
 
 WRAP = "the data is a data set, which gives single samples: pass `DataLoader(dataset, batch_size=32, shuffle=True)`"
@@ -292,10 +319,6 @@ def _takes_model(loss: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return bool(names) and names[0] in ("model", "net", "network", "module")
-
-
-Taken = tuple[tuple[Any, ...], dict[str, Any], Any]
-"""Arguments, keyword arguments and target."""
 
 
 def _taken_apart(batch: Any, model: nn.Module, has_own_loss: bool) -> Taken:

@@ -28,7 +28,7 @@ LOSS_MODULES = {
 
 @dataclass(frozen=True)
 class Remedy:
-    """What a layer takes, in words; why what came is something else; the change that fits, as code; empty if unknown."""
+    """What a layer takes, in words; why what came is something else; the change that fits, as code."""
 
     expected: str = ""
     why: str = ""
@@ -213,9 +213,9 @@ def _has_its_size(part: nn.Module, given: Tensor) -> bool:
         case nn.Linear():
             return bool(given.dim()) and given.shape[-1] == part.in_features
         case nn.modules.conv._ConvNd():
-            return given.dim() == len(part.kernel_size) + 2 and given.shape[1] == part.in_channels
+            return given.dim() == len(part.kernel_size) + 2 and bool(given.shape[1] == part.in_channels)
         case nn.modules.batchnorm._NormBase():
-            return given.dim() > 1 and given.shape[1] == part.num_features
+            return given.dim() > 1 and bool(given.shape[1] == part.num_features)
     return False
 
 
@@ -255,7 +255,9 @@ def of_loss(
     function = LOSS_MODULES.get(type(part), "") if part is not None else function
     if not isinstance(output, Tensor) or not isinstance(target, Tensor):
         other = next((type(v).__name__ for v in (output, target) if not isinstance(v, Tensor)), "")
-        return Remedy("two tensors", f"One of the two is a {other}: take the tensor out of it, or make one of it.")
+        return Remedy(
+            "two tensors", f"One of the two is of type {other}: take the tensor out of it, or make one of it."
+        )
     if function in OF_CLASSES:
         return _of_classes(output, target, names)
     if function in LIKE_TARGET:
