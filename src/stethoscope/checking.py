@@ -140,8 +140,8 @@ def check(
         except (Exception, SystemExit) as error:  # what the user's model raises is what there is to say
             if taken.lost_hooks:
                 raise UsageError(
-                    f"a copy of the model raises {in_words(error)}; copies are without the forward hooks that the model "
-                    "has, and these may be what keeps it from that"
+                    f"a copy of the model raises {in_words(error)}; copies are without the forward hooks that the "
+                    "model has, and these may be what keeps it from that"
                 ) from error
             ended_by = type(error).__name__
             recording.explain(error, always=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -124,7 +125,10 @@ def _tried(history: History, width: int) -> Iterator[Line]:
     """The experiments before training, a line each: as it should be, not so, or not possible."""
     if not history.preflight.is_check:
         return
-    for one in history.preflight.experiments:
+    experiments = history.preflight.experiments
+    if len(experiments) > 1 and len({one.why_not for one in experiments}) == 1 and experiments[0].why_not:
+        experiments = (replace(experiments[0], title="make experiments"),)  # one reason for all of them
+    for one in experiments:
         mark, role = ("-", Role.QUIET) if one.why_not else ("✓", Role.HEALTHY) if one.good else ("✗", Role.ERROR)
         label: Line = (
             Piece(" " * MARGIN),

@@ -134,6 +134,8 @@ def copied(value: Any) -> Any:
     """
     if isinstance(value, Tensor):
         if value.requires_grad:
+            if value.grad_fn is None:
+                raise CannotCapture("an input of the model asks for gradients itself")
             raise CannotCapture("an input of the model is itself computed by what is trained")
         if value.layout is not strided or value.is_meta:
             raise CannotCapture("an input of the model is no ordinary tensor")

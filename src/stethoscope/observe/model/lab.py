@@ -332,7 +332,8 @@ def recipe_of(state: State, rates: Sequence[float], fewest: int = FEWEST_CAPTURE
     if capture.step is not None and capture.optimizer is not None and not capture.optimizer.steps:
         capture.step_without_optimizer()
     if why := _why_none(capture, fewest):
-        return why
+        is_unheard = capture.original is None and not capture.reasons and any(each.steps for each in state.optimizers)
+        return "no forward pass of the model was heard" if is_unheard else why
     entry, steps = capture.optimizer, tuple(capture.steps)
     assert capture.original is not None
     passes = [each for step in steps for each in step.passes]

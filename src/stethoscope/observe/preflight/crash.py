@@ -84,20 +84,20 @@ def _site(frame: FrameType) -> Site | None:
 
 def _where(frames: list[FrameType]) -> _Where | None:
     found: _Where | None = None
-    root: nn.Module | None = None
+    root: nn.Module | None = None  # of which a method is running: `training_step`, where it is not `forward`
     before: nn.Module | None = None
     for frame in frames:
         module = str(frame.f_globals.get("__name__"))
         name = frame.f_code.co_name
         part = _self(frame)
+        if root is None and isinstance(part, nn.Module):
+            root = part
         if isinstance(part, nn.Module) and name == "forward":
-            root = part if root is None else root
             during = "loss" if isinstance(part, nn.modules.loss._Loss) else "layer"
             found = _Where(during, frame, part, root, isinstance(before, nn.Sequential))
             before = part
-        elif isinstance(part, nn.Module) and name in ("_call_impl", "_forward_unimplemented"):
-            if found is None or found.part is not part:
-                found = _Where("call", frame, part, part if root is None else root)
+        elif frame is frames[-1] and isinstance(part, nn.Module) and name in ("_call_impl", "_forward_unimplemented"):
+            found = _Where("call", frame, part, root)
         elif module == "torch.nn.functional" and name in LOSSES:
             found = _Where("loss", frame, None, root)
         elif module in OF_BACKWARD and name in ("backward", "grad", "_engine_run_backward"):
@@ -163,10 +163,12 @@ def _called(crash: Crash, part: nn.Module | None, error: BaseException) -> Crash
     if isinstance(error, NotImplementedError) and part is not None:
         return replace(crash, during="code", why=f"`{type(part).__name__}` defines no method `forward`.")
     try:
-        takes = "" if part is None else str(inspect.signature(part.forward))
+        parameters = [] if part is None else list(inspect.signature(part.forward).parameters.values())
     except (TypeError, ValueError):
-        takes = ""
-    return replace(crash, expected=f"forward{takes}" if takes else "", why="Its `forward` has other parameters.")
+        parameters = []
+    names = [str(p.replace(annotation=p.empty)) for p in parameters]
+    takes = f"forward({', '.join(names)})" if names else ""
+    return replace(crash, expected=takes, why="Its `forward` has other parameters.")
 
 
 def _on_a_line(crash: Crash, given: list[Tensor], raised_by: FrameType, error: BaseException) -> Crash:
