@@ -59,7 +59,8 @@ class Net(nn.Module):
 
 def test_the_layer_and_the_line_are_those_in_the_innermost_block() -> None:
     crash = failed(lambda: Net("narrow")(X))
-    assert crash is not None and crash.site is not None
+    assert crash is not None
+    assert crash.site is not None
     assert (crash.module, crash.kind, crash.expected) == ("blocks.1.fc", "Linear", "(..., 9)")
     assert crash.site.text.endswith("# of the block")
     assert (crash.input_shapes, crash.input_dtypes) == (((8, 6),), ("float32",))

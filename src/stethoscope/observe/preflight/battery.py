@@ -215,7 +215,7 @@ def _say_repeats(one: Any) -> tuple[str, bool]:
 
 
 def _say_cost(one: Any) -> tuple[str, bool]:
-    words = f"{_seconds(one.step_seconds)} a step of {amount(one.batch, 'sample')}"
+    words = f"{_seconds(one.step_seconds)} a step" + (f" of {amount(one.batch, 'sample')}" if one.batch else "")
     if one.epoch_seconds == one.epoch_seconds:
         words += f", {_seconds(one.epoch_seconds)} an epoch"
     words += f"; {number(float(f'{one.graph_bytes / 1e6:.2g}'))} MB kept for the backward pass"

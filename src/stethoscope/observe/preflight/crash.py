@@ -41,8 +41,8 @@ class _Where:
     during: str
     frame: FrameType
     part: nn.Module | None = None
-    root: nn.Module | None = None
-    """The outermost module that was called."""
+    roots: tuple[nn.Module, ...] = ()
+    """Modules of which a method was running, the outermost first."""
     is_in_list: bool = False
     """Whether the part was called by a container, so that no line of the user's stands before it."""
 
@@ -84,24 +84,24 @@ def _site(frame: FrameType) -> Site | None:
 
 def _where(frames: list[FrameType]) -> _Where | None:
     found: _Where | None = None
-    root: nn.Module | None = None  # of which a method is running: `training_step`, where it is not `forward`
+    roots: list[nn.Module] = []
     before: nn.Module | None = None
     for frame in frames:
         module = str(frame.f_globals.get("__name__"))
         name = frame.f_code.co_name
         part = _self(frame)
-        if root is None and isinstance(part, nn.Module):
-            root = part
+        if isinstance(part, nn.Module):
+            roots.append(part)
         if isinstance(part, nn.Module) and name == "forward":
             during = "loss" if isinstance(part, nn.modules.loss._Loss) else "layer"
-            found = _Where(during, frame, part, root, isinstance(before, nn.Sequential))
+            found = _Where(during, frame, part, tuple(roots), isinstance(before, nn.Sequential))
             before = part
         elif frame is frames[-1] and isinstance(part, nn.Module) and name in ("_call_impl", "_forward_unimplemented"):
-            found = _Where("call", frame, part, root)
+            found = _Where("call", frame, part, tuple(roots))
         elif module == "torch.nn.functional" and name in LOSSES:
-            found = _Where("loss", frame, None, root)
+            found = _Where("loss", frame, None, tuple(roots))
         elif module in OF_BACKWARD and name in ("backward", "grad", "_engine_run_backward"):
-            found = _Where("backward", frame, None, root)
+            found = _Where("backward", frame, None, tuple(roots))
     return found
 
 
@@ -116,12 +116,12 @@ def _explained(
     """The same with what is known of the place and its arguments."""
     part, message = where.part, plain.message
     kind = type(part).__name__ if part is not None else where.frame.f_code.co_name
-    inside = where.during == "layer" and part is not None and where.root is not None
+    inside = where.during == "layer" and part is not None and where.roots
     crash = replace(
         plain,
         during=where.during,
         kind=kind,
-        module=_path(where.root, part) if inside or where.during == "call" else "",
+        module=_path(where.roots, part) if inside or where.during == "call" else "",
     )
     if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in message:
         return replace(crash, during="memory", why="The memory is too small for this batch.")
@@ -258,5 +258,10 @@ def _name(value: Any, user: FrameType | None, default: str) -> str:
     return next((name for name, each in user.f_locals.items() if each is value and name.isidentifier()), default)
 
 
-def _path(root: nn.Module | None, part: nn.Module | None) -> str:
-    return next((name for name, each in root.named_modules() if each is part), "") if root is not None else ""
+def _path(roots: tuple[nn.Module, ...], part: nn.Module | None) -> str:
+    """The name of a part in the outermost module that holds it."""
+    for root in dict.fromkeys(roots):
+        for name, each in root.named_modules():
+            if each is part:
+                return str(name)
+    return ""

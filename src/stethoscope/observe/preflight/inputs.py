@@ -31,7 +31,7 @@ def input_use(subject: Subject, until: float) -> InputUse:
     features, unused = _unused_columns(subject)
     use = InputUse(depends, features, unused)
     rows = sum(_rows_of(each) for each in subject.passes)
-    if rows < FEWEST_ROWS:
+    if rows < FEWEST_ROWS or subject.time_comes_first:  # of positions there is no mean sample
         return use
     losses = []
     for change in (_unchanged, _blanked, _permuted):

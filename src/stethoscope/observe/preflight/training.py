@@ -279,7 +279,7 @@ def cost_of(subject: Subject, samples: int = 0) -> Cost:
         began = time.perf_counter()
         take(subject.recipe, one, model, optimizer)
         best = min(best, time.perf_counter() - began)
-    rows = subject.rows
+    rows = 0 if subject.time_comes_first else subject.rows
     norm, noise = _noise(subject)
     clip = subject.recipe.clip
     return Cost(
@@ -303,7 +303,7 @@ def _noise(subject: Subject) -> tuple[float, float]:
         squares.append(sum(float(g.abs().double().square().sum()) for g in found))
         for total, gradient in zip(sums, found, strict=True):
             total += gradient.to(total.dtype)
-    count, rows = len(passes), subject.rows
+    count, rows = len(passes), 0 if subject.time_comes_first else subject.rows
     norm = math.sqrt(squares[0])
     if count < FEWEST_BATCHES_FOR_NOISE or not rows:
         return norm, math.nan
