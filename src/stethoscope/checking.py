@@ -213,7 +213,7 @@ def check_function(name: str, *, settings: Settings, profile: str, quiet: bool =
 def _in_words(error: BaseException) -> str:
     try:
         from stethoscope.observe.preflight.given import in_words
-    except ImportError:  # torch is missing, and that may be what the user's code says
+    except Exception:  # torch cannot be imported, and that may be what the user's code says
         return f"{type(error).__name__}: {error}"
     return in_words(error)
 
