@@ -75,7 +75,7 @@ class ForwardCrash(Rule):
         shapes = " and ".join(
             f"{shape} {dtype}" for shape, dtype in zip(crash.input_shapes, crash.input_dtypes, strict=True)
         )
-        evidence = [Evidence("exception", f"{crash.error}: {crash.message}", "none")]
+        evidence = [Evidence("exceptions", f"1, {crash.error}: {crash.message}", "0")]
         if shapes and crash.expected:
             evidence.insert(0, Evidence("given, shape and type", shapes, crash.expected))
         elif crash.expected:
@@ -89,7 +89,9 @@ class ForwardCrash(Rule):
             shown = code("print(output.shape, output.dtype, target.shape, target.dtype)")
             fixes.append("Print what is compared, right before that line:\n" + shown)
         elif not fixes:
-            fixes.append("Take a single step by itself, and change the line that the traceback names.")
+            fixes.append(
+                "`python -m pdb -c continue` before your script's name stops on that line; look at its values."
+            )
         return self.finding(
             title,
             sureness=Sureness.CERTAIN,
@@ -108,7 +110,7 @@ class ForwardCrash(Rule):
             return crash.why
         if crash.expected and crash.during == "loss":
             return f"It takes {crash.expected}; what arrives is something else."
-        return f"{'It' if crash.module or crash.kind else 'A step'} ends with {_a(crash.error)}: {crash.message}"
+        return f"{'It' if crash.module or crash.kind else 'A step'} ends with {_a(crash.error)}, whose words are shown."
 
     bad = Examples(
         lambda: {
