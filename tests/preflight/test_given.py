@@ -22,6 +22,7 @@ import stethoscope
 from stethoscope.core.errors import UsageError
 from stethoscope.observe.preflight.battery import examine
 from stethoscope.observe.preflight.given import Given, given
+from stethoscope.observe.preflight.inputs import input_use
 
 X = torch.randn(32, 6, generator=torch.Generator().manual_seed(0))
 Y = (X @ torch.randn(6, 3, generator=torch.Generator().manual_seed(1))).argmax(1)
@@ -252,3 +253,10 @@ def test_a_hook_that_the_model_needs_is_named() -> None:
     model[0].register_forward_hook(lambda part, args, out: out[:, :6])
     with pytest.raises(UsageError, match="hooks"):
         stethoscope.check(model, CE, (X, Y), profile="quick")
+
+
+@pytest.mark.parametrize("how", ["", "dict", "own gradient"])
+def test_the_columns_that_are_used_are_seen(how: str) -> None:
+    loss = of_logits if how == "dict" else CE
+    use = input_use(given(Net(how), loss, [(X, Y)] * 2, None).subject(), 0.0)
+    assert (use.depends, use.features, use.unused) == (True, 6, ())

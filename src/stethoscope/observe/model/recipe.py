@@ -94,14 +94,8 @@ class Recipe:
 
 
 def clones(value: Any) -> Any:
-    """A structure with copies of its tensors, without the graphs behind them; what asks for gradients does so again."""
-
-    def clone(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor):
-            return leaf
-        return leaf.detach().clone().requires_grad_(leaf.requires_grad)
-
-    return mapped(value, clone)
+    """A structure with copies of its tensors, through which gradients flow back to these."""
+    return mapped(value, lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf)
 
 
 def view_in(each: Pass) -> View:

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset, IterableDataset
 from stethoscope.core.errors import UsageError
 from stethoscope.observe.model.apart import apart
 from stethoscope.observe.model.copies import copy_of
-from stethoscope.observe.model.ingredients import GIVEN_LOSS, OWN_LOSS, Pass, Step, View, tensors_in
+from stethoscope.observe.model.ingredients import GIVEN_LOSS, OWN_LOSS, Pass, Step, View, mapped, tensors_in
 from stethoscope.observe.model.recipe import Recipe, clones
 from stethoscope.observe.preflight.subject import Subject
 from stethoscope.observe.preflight.training import needs_closure
@@ -218,7 +218,7 @@ def _drawn(data: Any, model: nn.Module, loss: Any, most: int) -> list[Any]:
     with apart():
         try:
             for batch in itertools.islice(_batches(data, model, loss), most):
-                drawn.append(clones(batch))
+                drawn.append(mapped(batch, _alone))
         except UsageError:
             raise
         except Exception as error:
@@ -251,6 +251,11 @@ def _refuse_samples(data: Any, batch: Any, loss: Any) -> None:
     is_single = is_number or (isinstance(target, Tensor) and not target.dim())
     if (isinstance(data, IterableDataset) and is_single) or (of_torch and is_number):
         raise UsageError(WRAP)
+
+
+def _alone(leaf: Any) -> Any:
+    """A copy of a tensor without the graph behind it, which asks for gradients if the tensor did."""
+    return leaf.detach().clone().requires_grad_(leaf.requires_grad) if isinstance(leaf, Tensor) else leaf
 
 
 WRAP = "the data is a data set, which gives single samples: pass `DataLoader(dataset, batch_size=32, shuffle=True)`"

@@ -71,8 +71,7 @@ def _depends(subject: Subject) -> bool:
     for order in (torch.arange(rows), torch.arange(rows).roll(1)):
         args, kwargs = _reordered((clones(one.args), clones(one.kwargs)), rows, order)
         seed(0)
-        with torch.no_grad():
-            outputs.append([t for _, t in leaves_of(model(*args, **kwargs)) if t.dim() and t.numel() > 1])
+        outputs.append([t for _, t in leaves_of(model(*args, **kwargs)) if t.dim() and t.numel() > 1])
     if not outputs[0]:
         raise CannotMake("the model returns its loss and nothing else")
     return not all(torch.equal(a, b) for a, b in zip(*outputs, strict=True))
@@ -100,6 +99,8 @@ def _unused_columns(subject: Subject) -> tuple[int, tuple[int, ...]]:
     root.requires_grad_(True)
     with torch.enable_grad():
         output = subject.recipe.output(subject.steady_copy(), replace(one, args=args, kwargs=kwargs))
+        if not isinstance(output, Tensor):
+            output = next((t for _, t in tensors_in(output) if t.requires_grad), given[0])
         if not output.requires_grad:
             return columns, tuple(range(columns))
         draw = torch.Generator().manual_seed(0)

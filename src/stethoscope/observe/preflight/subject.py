@@ -90,7 +90,7 @@ class Subject:
         if self.time_comes_first:
             raise CannotMake("the first axis of what recurrent or attention layers are given is time")
         counted = rows_that_count(self.first)
-        if 0 < len(counted) < count:
+        if 0 < len(counted) < count <= self.rows:
             raise CannotMake(f"the loss leaves out all but {len(counted)} samples of the batch")
         return self.on(self.part(counted[:count] if len(counted) else range(count)))
 
