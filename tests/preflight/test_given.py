@@ -23,6 +23,7 @@ from stethoscope.core.errors import UsageError
 from stethoscope.observe.preflight.battery import examine
 from stethoscope.observe.preflight.given import Given, given
 from stethoscope.observe.preflight.inputs import input_use
+from stethoscope.observe.preflight.subject import CannotMake
 
 X = torch.randn(32, 6, generator=torch.Generator().manual_seed(0))
 Y = (X @ torch.randn(6, 3, generator=torch.Generator().manual_seed(1))).argmax(1)
@@ -201,6 +202,12 @@ def test_samples_that_the_loss_leaves_out_are_not_memorised() -> None:
     y[:20] = -100
     made = examine(given(Net(), nn.CrossEntropyLoss(), (X, y), None).subject(), "quick", seconds=2.0)
     assert [memory.learned for memory in made.memory] == [True]
+
+
+def test_more_samples_than_the_batch_has_are_not_tried() -> None:
+    subject = given(Net(), nn.CrossEntropyLoss(), (X[:1], Y[:1]), None).subject()
+    with pytest.raises(CannotMake, match="the batch has 1 sample"):
+        subject.few(2)
 
 
 def test_a_loss_of_the_whole_batch_is_not_taken_for_a_fault() -> None:

@@ -29,6 +29,8 @@ def input_use(subject: Subject, until: float) -> InputUse:
     """
     depends = _depends(subject)
     features, unused = _unused_columns(subject)
+    if depends and len(unused) == features:  # the output moves, by a way that has no gradients
+        unused = ()
     use = InputUse(depends, features, unused)
     rows = sum(_rows_of(each) for each in subject.passes)
     if rows < FEWEST_ROWS or subject.time_comes_first:  # of positions there is no mean sample

@@ -90,9 +90,11 @@ class Subject:
         if self.time_comes_first:
             raise CannotMake("the first axis of what recurrent or attention layers are given is time")
         counted = rows_that_count(self.first)
-        if 0 < len(counted) < count <= self.rows:
-            raise CannotMake(f"the loss leaves out all but {len(counted)} samples of the batch")
-        return self.on(self.part(counted[:count] if len(counted) else range(count)))
+        if len(counted) >= count:
+            return self.on(self.part(counted[:count]))
+        if 0 < len(counted) < self.rows and count <= self.rows:
+            raise CannotMake(f"the loss leaves out all but {amount(len(counted), 'sample')} of the batch")
+        return self.on(self.part(range(count)))
 
     def part(self, which: Iterable[int]) -> Pass:
         """The first forward pass with some of its samples.
