@@ -117,7 +117,7 @@ def check(
     if profile not in SECONDS:
         raise UsageError(f"there is no profile {profile!r}: choose {', '.join(SECONDS)}")
     try:
-        from stethoscope.observe.preflight.given import given
+        from stethoscope.observe.preflight.given import given, in_words
     except ImportError as error:
         raise MissingPiece("checking needs PyTorch; install it with `pip install torch`") from error
     from stethoscope.experiments import Checks
@@ -137,9 +137,16 @@ def check(
         recording.listen_to_torch()
         try:
             taken.rehearse()
-        except Exception as error:  # the model is the user's: what it raises is what there is to say
+        except UsageError:
+            raise
+        except (Exception, SystemExit) as error:  # what the user's model raises is what there is to say
+            if taken.lost_hooks:
+                raise UsageError(
+                    f"a copy of the model raises {in_words(error)}; copies are without the forward hooks that the "
+                    "model has, and these may be what keeps it from that"
+                ) from error
             ended_by = type(error).__name__
-            recording.explain(error)
+            recording.explain(error, always=True)
         finally:
             recording.stop()
     diagnosis, history = recording.finish(exit_code=None, ended_by=ended_by or "check")
@@ -194,14 +201,27 @@ def check_function(
         module = importlib.import_module(where)
     except ImportError as error:
         raise UsageError(f"cannot import {where!r}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{where!r} cannot be imported, since it raises {_in_words(error)}") from error
     make = getattr(module, function, None)
     if not callable(make):
         raise UsageError(f"{where} has no function {function!r}")
-    made = make()
+    try:
+        made = make()
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{name} raises {_in_words(error)}") from error
     if not isinstance(made, tuple | list) or not 3 <= len(made) <= 4:
         raise UsageError(f"{name} should return (model, loss, data) or (model, loss, data, optimizer)")
     with told(quiet) as progress:
         return check(*made, profile=profile, simplify=simplify, settings=settings, progress=progress)
+
+
+def _in_words(error: BaseException) -> str:
+    try:
+        from stethoscope.observe.preflight.given import in_words
+    except Exception:  # torch cannot be imported, and that may be what the user's code says
+        return f"{type(error).__name__}: {error}"
+    return in_words(error)
 
 
 @contextlib.contextmanager

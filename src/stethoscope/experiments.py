@@ -63,7 +63,7 @@ def _preflight(recording: Recording, history: History, checks: Checks | None, en
         return Preflight(crash=recording.crash)
     if recording.session is None or not recording.captures or recording.session.state.capture is None:
         return Preflight()
-    if ended_by == "KeyboardInterrupt":
+    if ended_by == "KeyboardInterrupt" or not has_trained(history):
         return Preflight()
     from stethoscope.observe.preflight.battery import examine, not_possible
     from stethoscope.observe.preflight.subject import subject_of
@@ -87,6 +87,11 @@ def _preflight(recording: Recording, history: History, checks: Checks | None, en
         )
     except Exception as error:  # a failing experiment must not cost the report
         return not_possible(profile, f"it failed ({type(error).__name__}: {str(error)[:100]})")
+
+
+def has_trained(history: History) -> bool:
+    """Whether a backward pass or an optimizer step was heard."""
+    return bool(history.loop.backward_calls or any(optimizer.steps for optimizer in history.optimizers))
 
 
 def _samples(recording: Recording) -> int:

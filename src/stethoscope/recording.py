@@ -19,7 +19,7 @@ from stethoscope.diagnose.live import Live, in_a_line
 from stethoscope.diagnose.run import diagnose
 from stethoscope.diagnose.select import needed_parts, read_limits, select
 from stethoscope.diagnose.suppress import Suppressions, allowed_in_settings
-from stethoscope.experiments import Checks, keep_ring, lab_for, preflight_for
+from stethoscope.experiments import Checks, has_trained, keep_ring, lab_for, preflight_for
 from stethoscope.facts.model import Crash
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History, RankSummary
@@ -211,8 +211,7 @@ class Recording:
 
     def judge(self, history: History, lab: Lab | None = None) -> Diagnosis:
         """What the rules say, and what the lab can prove of it; nothing, and why, when nothing trained."""
-        trained = history.loop.backward_calls or any(optimizer.steps for optimizer in history.optimizers)
-        if not trained and not history.preflight.made and not any(loss.raised for loss in history.losses):
+        if not has_trained(history) and not history.preflight.made and not any(loss.raised for loss in history.losses):
             return Diagnosis((), (), (), notices=(self._why_nothing_was_heard(history),))
         found = diagnose(history, rules=self.rules, overrides=self.limits, suppressions=self.suppressions, lab=lab)
         notices = list(found.notices)
@@ -226,23 +225,28 @@ class Recording:
         keras = sys.modules.get("keras")
         if keras is not None and keras.backend.backend() != "torch":
             return f"Keras runs on {keras.backend.backend()} here; it is listened to on its torch backend only"
-        if self.session is None:
+        if self.session is None and not history.ended_by:
             return (
                 "the script imported no torch, so there was no training to listen to; what runs in other processes "
                 "is not heard"
             )
         seen = f"forward passes of {history.models[0].name} were seen, but " if history.models else ""
+        if history.ended_by and history.ended_by != "check":
+            return (
+                f"{seen}the script ended with {history.ended_by} before any backward pass or optimizer step, so there "
+                "is nothing to judge"
+            )
         return (
             f"{seen}no backward pass and no optimizer step ran in this process, so there is nothing to judge; "
             "what runs in processes that the script starts is not heard"
         )
 
-    def explain(self, error: BaseException | None) -> None:
-        """The run was ended by this: where a model or its loss raised it, that is a finding."""
+    def explain(self, error: BaseException | None, *, always: bool = False) -> None:
+        """The run was ended by this: where a model or its loss raised it, or `always`, that is a finding."""
         if error is not None and self.session is not None:
             from stethoscope.observe.preflight.crash import crash_of
 
-            self.crash = crash_of(error)
+            self.crash = crash_of(error, always=always)
 
     def finish(self, *, exit_code: int | None = 0, ended_by: str = "") -> tuple[Diagnosis, History]:
         """Stop, judge, and write everything that the run folder still lacks. The second call gives the same."""

@@ -366,6 +366,11 @@ class Crash:
     """What it takes, in words."""
     fix: str = ""
     """The change that fits, as code."""
+    during: str = "layer"
+    """What could not be done: `layer`, `loss`, `call` (of a module), `code` (of the user's, in a module), `backward`,
+    `device`, `memory`, or `training`, where no more is known."""
+    why: str = ""
+    """What the exception means, in a sentence; empty where that is not known."""
 
 
 @dataclass(frozen=True)

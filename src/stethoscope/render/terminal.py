@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -125,9 +126,8 @@ def _tried(history: History, width: int) -> Iterator[Line]:
     if not history.preflight.is_check:
         return
     experiments = history.preflight.experiments
-    if experiments and len(whys := {one.why_not for one in experiments}) == 1 and (why := whys.pop()):
-        yield from _entry("tried", f"nothing: {why}", width)
-        return
+    if len(experiments) > 1 and len({one.why_not for one in experiments}) == 1 and experiments[0].why_not:
+        experiments = (replace(experiments[0], title="make experiments"),)  # one reason for all of them
     for one in experiments:
         mark, role = ("-", Role.QUIET) if one.why_not else ("✓", Role.HEALTHY) if one.good else ("✗", Role.ERROR)
         label: Line = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from stethoscope.observe.model.ingredients import CannotCapture
@@ -19,13 +20,15 @@ def copy_of(module: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
 
     Hooks stay behind, those of torch's own (weight normalization) excepted: they may write to what is the user's.
     """
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise CannotCapture("the model was compiled by torch.jit")  # its copy has other parameters than the optimizer's
     memo: dict[int, Any] = {}
     for part in module.modules():
         for value in vars(part).values():
             if isinstance(value, Tensor) and value.grad_fn is not None:  # kept from the last forward pass
                 memo[id(value)] = value.detach().clone()
     new, again = copy.deepcopy((module, optimizer), memo)
-    for key, value in vars(optimizer).items():
+    for key, value in vars(optimizer).items() if optimizer is not None else ():
         if key not in vars(again) and key not in _LEFT_OUT and not callable(value):
             again.__dict__[key] = copy.deepcopy(value, memo)
     for part in new.modules():

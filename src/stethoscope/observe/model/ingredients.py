@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -133,6 +134,8 @@ def copied(value: Any) -> Any:
     """
     if isinstance(value, Tensor):
         if value.requires_grad:
+            if value.grad_fn is None:
+                raise CannotCapture("an input of the model asks for gradients itself")
             raise CannotCapture("an input of the model is itself computed by what is trained")
         if value.layout is not strided or value.is_meta:
             raise CannotCapture("an input of the model is no ordinary tensor")
@@ -161,6 +164,22 @@ def tensors_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[A
     elif hasattr(value, "__dataclass_fields__"):
         for key, part in vars(value).items():
             yield from tensors_in(part, (*path, f".{key}"))
+
+
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A nested value with its leaves changed: tuples, lists, mappings and dataclasses are built anew."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(mapped(part, change) for part in value))
+    if isinstance(value, tuple | list):
+        return type(value)(mapped(part, change) for part in value)
+    if isinstance(value, dict):
+        return {key: mapped(part, change) for key, part in value.items()}
+    if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
+        new = copy.copy(value)
+        for key, part in vars(value).items():
+            object.__setattr__(new, key, mapped(part, change))
+        return new
+    return change(value)
 
 
 Leaves = list[tuple[tuple[Any, ...], Tensor]]

@@ -332,7 +332,8 @@ def recipe_of(state: State, rates: Sequence[float], fewest: int = FEWEST_CAPTURE
     if capture.step is not None and capture.optimizer is not None and not capture.optimizer.steps:
         capture.step_without_optimizer()
     if why := _why_none(capture, fewest):
-        return why
+        is_unheard = capture.original is None and not capture.reasons and any(each.steps for each in state.optimizers)
+        return "no forward pass of the model was heard" if is_unheard else why
     entry, steps = capture.optimizer, tuple(capture.steps)
     assert capture.original is not None
     passes = [each for step in steps for each in step.passes]
@@ -361,8 +362,7 @@ def _why_none(capture: Capture, fewest: int) -> str:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return "the model is trained by several processes"
     attempted = len(capture.steps) + sum(capture.reasons.values())
-    if not attempted:
-        return "no training step was seen"
     if capture.original is None or len(capture.steps) < max(fewest, attempted / 3):
-        return capture.reasons.most_common(1)[0][0] if capture.reasons else "too few steps were seen"
+        none = "no step of an optimizer was seen" if capture.original is None else "too few steps were seen"
+        return capture.reasons.most_common(1)[0][0] if capture.reasons else none
     return ""

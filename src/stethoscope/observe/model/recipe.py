@@ -8,10 +8,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from stethoscope.observe.model.calls import Rewrite, Rewriting
-from stethoscope.observe.model.ingredients import OWN_LOSS, Pass, Step, View, loss_of, tensors_in
+from stethoscope.observe.model.ingredients import OWN_LOSS, Pass, Step, View, loss_of, mapped, tensors_in
 
 Edit = Callable[[nn.Module, Any], None]
 DROPOUTS = (nn.modules.dropout._DropoutNd,)
@@ -70,6 +71,17 @@ class Recipe:
         swapped = each.swapped != self.swaps
         return loss_of(function, target, output, options) if swapped else loss_of(function, output, target, options)
 
+    def value(self, model: nn.Module, each: Pass) -> float:
+        """The loss of a forward pass as a number, with gradients where the model itself asks for some."""
+        try:
+            with torch.no_grad():
+                return float(self.loss(model, each))
+        except RuntimeError as error:
+            if "does not require grad" not in str(error):
+                raise
+        with torch.enable_grad():
+            return float(self.loss(model, each).detach())
+
     def inputs(self, each: Pass) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Copies, since a model may write to what it is given."""
         args, kwargs = clones((each.args, each.kwargs))
@@ -82,16 +94,8 @@ class Recipe:
 
 
 def clones(value: Any) -> Any:
-    """A structure with copies of its tensors."""
-    if isinstance(value, Tensor):
-        return value.clone()
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(clones(part) for part in value))
-    if isinstance(value, tuple | list):
-        return type(value)(clones(part) for part in value)
-    if isinstance(value, dict):
-        return {key: clones(part) for key, part in value.items()}
-    return value
+    """A structure with copies of its tensors, through which gradients flow back to these."""
+    return mapped(value, lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf)
 
 
 def view_in(each: Pass) -> View:

@@ -32,6 +32,18 @@ HARDLY = 1.01
 FAR = 3.0
 """Times the loss of guessing from which on an untrained network is worse than it should be."""
 
+KNOWN = {
+    "use_reentrant": "the model computes parts anew in its backward pass (reentrant checkpoints)",
+    "modified by an inplace operation": "a value that the backward pass needs is changed in place",
+    "not enough memory": "there is too little memory for another copy",
+    "out of memory": "there is too little memory for another copy",
+    "does not support sparse gradients": "its optimizer takes no sparse gradients",
+    "derivative for": "an operation of the model has no such derivative",
+    "ScriptModules": "the model was compiled by torch.jit",
+    "cannot pickle": "the model cannot be copied",
+}
+"""What torch's errors mean, by some of their words."""
+
 _clock = time.perf_counter
 Progress = Callable[[str], None]
 
@@ -91,8 +103,7 @@ def examine(
             done.append(replace(experiment, why_not=str(reason), seconds=_clock() - began))
             continue
         except Exception as error:  # a model may do anything; the other experiments go on
-            why = f"it failed ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
-            done.append(replace(experiment, why_not=why, seconds=_clock() - began))
+            done.append(replace(experiment, why_not=_why_failed(error), seconds=_clock() - began))
             continue
         said, good = trial.says(result)
         done.append(replace(experiment, said=said, good=good, seconds=_clock() - began))
@@ -101,6 +112,15 @@ def examine(
         else:
             fields[trial.name] = result
     return Preflight(experiments=tuple(done), **fields)
+
+
+def _why_failed(error: Exception) -> str:
+    """Why an experiment failed, as a clause: in words where it is known what an error means."""
+    text = " ".join(str(error).split())
+    for words, why in KNOWN.items():
+        if words in text:
+            return why
+    return f"it failed ({type(error).__name__}: {text[:160]})"
 
 
 def not_possible(profile: str, why: str, *, simplify: bool = False) -> Preflight:
@@ -122,8 +142,9 @@ def _say_start(one: Any) -> tuple[str, bool]:
     if one.value != one.value:
         return "the loss is not a number", False
     words = f"{number(float(f'{one.value:.3g}'))} before the first step"
-    if one.chance == one.chance:
-        words += f", {number(float(f'{one.chance:.3g}'))} for a guess"
+    if not one.chance > 0:  # a batch of one class, or a loss without such a value
+        return words, True
+    words += f", {number(float(f'{one.chance:.3g}'))} for a guess"
     return words, not one.value > FAR * one.chance
 
 
@@ -216,7 +237,7 @@ def _say_repeats(one: Any) -> tuple[str, bool]:
 
 
 def _say_cost(one: Any) -> tuple[str, bool]:
-    words = f"{_seconds(one.step_seconds)} a step of {amount(one.batch, 'sample')}"
+    words = f"{_seconds(one.step_seconds)} a step" + (f" of {amount(one.batch, 'sample')}" if one.batch else "")
     if one.epoch_seconds == one.epoch_seconds:
         words += f", {_seconds(one.epoch_seconds)} an epoch"
     if one.clip_norm == one.clip_norm:

@@ -1,129 +1,267 @@
-"""What an exception says that a model or its loss raised: in which layer, what it was given, and what it takes."""
+"""What an exception says that a model, its loss or its backward pass raised: where, what was given, and what fits.
+
+Only the frames of the traceback are read. Who raised it decides what is said: a layer or a loss of torch's that cannot
+take its arguments, an operation on a line of the user's, or the user's own code, of which only its words are known.
+"""
 
 from __future__ import annotations
 
+import inspect
+import linecache
+import re
+from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from stethoscope.facts.code import Site
 from stethoscope.facts.model import Crash
 from stethoscope.observe.model.ingredients import tensors_in
+from stethoscope.observe.preflight.remedies import Remedy, of_layer, of_loss
 from stethoscope.observe.training.sites import is_users, site_of
 
 MOST_MESSAGE = 300
+MOST_SHOWN = 4
+LOSSES = frozenset(
+    name for name in dir(torch.nn.functional) if name.endswith("_loss") or name.startswith("binary_cross_entropy")
+) | {"cross_entropy", "kl_div"}
+OF_BACKWARD = ("torch._tensor", "torch.autograd", "torch.autograd.graph")
+OPERATIONS = (RuntimeError, IndexError, ValueError, TypeError)
+"""Raised by torch's operations, on a line of the user's; any other type is raised by the user's own code there."""
+MISSING_DEVICE = ("not compiled with CUDA", "no NVIDIA driver", "No CUDA GPUs", "device type at start of device string",
+                  "invalid device ordinal", "PyTorch is not linked with support for")  # fmt: skip
 
 
-def crash_of(error: BaseException | None) -> Crash | None:
-    """Where and on what a forward pass or a loss failed; None when the exception came from elsewhere.
+@dataclass(frozen=True)
+class _Where:
+    """The innermost part of a model, a loss or a backward pass that was at work."""
 
-    Reads the frames of the traceback only: the module is the innermost one whose `forward` was running.
+    during: str
+    frame: FrameType
+    part: nn.Module | None = None
+    roots: tuple[nn.Module, ...] = ()
+    """Modules of which a method was running, the outermost first."""
+    is_in_list: bool = False
+    """Whether the part was called by a container, so that no line of the user's stands before it."""
+
+
+def crash_of(error: BaseException | None, *, always: bool = False) -> Crash | None:
+    """Where and on what a forward pass, a loss or a backward pass failed.
+
+    Args:
+        error: with its traceback.
+        always: whether it is known to come from the model, its loss or its optimizer; else None is given for an
+            exception that came from elsewhere.
     """
-    frames = _frames(error)
-    modules = [(frame, part) for frame in frames if (part := _module_of(frame)) is not None]
-    losses = [frame for frame in frames if frame.f_globals.get("__name__") == "torch.nn.functional"]
-    if error is None or not (modules or losses):
+    if error is None:
         return None
-    of_loss = [each for each in modules if isinstance(each[1], nn.modules.loss._Loss)]
-    frame, part = modules[-1] if modules else (losses[0], None)
-    if part is None:
-        frame = losses[0]
-    given = [tensor for _, tensor in tensors_in(tuple(_arguments(frame)))]
-    users = [f for f in frames if is_users(f.f_code)]
-    site = site_of((users[-1].f_code, users[-1].f_lineno)) if users else None
+    frames = _frames(error)
     message = " ".join(str(error).split())[:MOST_MESSAGE]
-    return Crash(
-        error=type(error).__name__,
-        message=message,
-        module=_path(modules[0][1], part) if part is not None and not of_loss else "",
-        kind=type(part).__name__ if part is not None else frame.f_code.co_name,
-        site=site,
-        input_shapes=tuple(tuple(t.shape) for t in given[:4]),
-        input_dtypes=tuple(str(t.dtype).removeprefix("torch.") for t in given[:4]),
-        expected=_expected(part, given) if part is not None else "",
-        fix=_fix(part, given, message) if part is not None else "",
-    )
+    users = [frame for frame in frames if is_users(frame.f_code)]
+    where = _where(frames)
+    if where is None and not always:
+        return None
+    plain = Crash(type(error).__name__, message, site=_site(users[-1]) if users else None, during="training")
+    if where is None:
+        return plain
+    return _explained(plain, where, users[-1] if users else None, error, raised_by=frames[-1])
 
 
-def _frames(error: BaseException | None) -> list[FrameType]:
+def _frames(error: BaseException) -> list[FrameType]:
     """From the outermost to the innermost."""
-    frames = []
-    tb = error.__traceback__ if error is not None else None
+    frames, tb = [], error.__traceback__
     while tb is not None:
         frames.append(tb.tb_frame)
         tb = tb.tb_next
     return frames
 
 
-def _module_of(frame: FrameType) -> nn.Module | None:
-    part = frame.f_locals.get("self")
-    return part if frame.f_code.co_name == "forward" and isinstance(part, nn.Module) else None
+def _site(frame: FrameType) -> Site | None:
+    return site_of((frame.f_code, frame.f_lineno))
+
+
+def _where(frames: list[FrameType]) -> _Where | None:
+    found: _Where | None = None
+    roots: list[nn.Module] = []
+    before: nn.Module | None = None
+    for frame in frames:
+        module = str(frame.f_globals.get("__name__"))
+        name = frame.f_code.co_name
+        part = _self(frame)
+        if isinstance(part, nn.Module):
+            roots.append(part)
+        if isinstance(part, nn.Module) and name == "forward":
+            during = "loss" if isinstance(part, nn.modules.loss._Loss) else "layer"
+            found = _Where(during, frame, part, tuple(roots), isinstance(before, nn.Sequential))
+            before = part
+        elif frame is frames[-1] and isinstance(part, nn.Module) and name in ("_call_impl", "_forward_unimplemented"):
+            found = _Where("call", frame, part, tuple(roots))
+        elif module == "torch.nn.functional" and name in LOSSES:
+            found = _Where("loss", frame, None, tuple(roots))
+        elif module in OF_BACKWARD and name in ("backward", "grad", "_engine_run_backward"):
+            found = _Where("backward", frame, None, tuple(roots))
+    return found
+
+
+def _self(frame: FrameType) -> Any:
+    code = frame.f_code
+    return frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+
+
+def _explained(
+    plain: Crash, where: _Where, user: FrameType | None, error: BaseException, *, raised_by: FrameType
+) -> Crash:
+    """The same with what is known of the place and its arguments."""
+    part, message = where.part, plain.message
+    kind = type(part).__name__ if part is not None else where.frame.f_code.co_name
+    inside = where.during == "layer" and part is not None and where.roots
+    crash = replace(
+        plain,
+        during=where.during,
+        kind=kind,
+        module=_path(where.roots, part) if inside or where.during == "call" else "",
+    )
+    if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in message:
+        return replace(crash, during="memory", why="The memory is too small for this batch.")
+    if any(words in message for words in MISSING_DEVICE):
+        why = "It asks for a device that this machine, or this build of torch, does not have."
+        return replace(crash, during="device", why=why, fix='device = "cuda" if torch.cuda.is_available() else "cpu"')
+    if where.during == "call":
+        return _called(crash, part, error)
+    if where.during == "backward":
+        return replace(crash, kind="", why=_of_backward(message))
+    given = [tensor for _, tensor in tensors_in(tuple(_arguments(where.frame)))]
+    if isinstance(part, nn.RNNBase | nn.MultiheadAttention):
+        given = given[:1]  # the others are made of it
+    if where.during == "loss":
+        first, second = _pair(where.frame)
+        names = (_name(first, user, "output"), _name(second, user, "target"))
+        function = where.frame.f_code.co_name if part is None else ""
+        return _with(crash, given, of_loss(function, part, first, second, names, message))
+    assert part is not None
+    if is_users(where.frame.f_code):
+        return _on_a_line(crash, given, raised_by, error)
+    name = _name(given[0], user, "x") if given else "x"
+    return _with(crash, given, of_layer(part, given, name, message, in_list=where.is_in_list))
+
+
+def _with(crash: Crash, given: list[Tensor], remedy: Remedy) -> Crash:
+    return replace(
+        crash,
+        input_shapes=tuple(tuple(t.shape) for t in given[:MOST_SHOWN]),
+        input_dtypes=tuple(str(t.dtype).removeprefix("torch.") for t in given[:MOST_SHOWN]),
+        expected=remedy.expected,
+        why=remedy.why,
+        fix=remedy.fix,
+    )
+
+
+def _called(crash: Crash, part: nn.Module | None, error: BaseException) -> Crash:
+    """A module was called, and its `forward` never began."""
+    if isinstance(error, NotImplementedError) and part is not None:
+        return replace(crash, during="code", why=f"`{type(part).__name__}` defines no method `forward`.")
+    try:
+        parameters = [] if part is None else list(inspect.signature(part.forward).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = [str(p.replace(annotation=p.empty)) for p in parameters]
+    takes = f"forward({', '.join(names)})" if names else ""
+    return replace(crash, expected=takes, why="Its `forward` has other parameters.")
+
+
+def _on_a_line(crash: Crash, given: list[Tensor], raised_by: FrameType, error: BaseException) -> Crash:
+    """The exception came from a line of a module's own code: an operation of torch's there, or the code itself."""
+    by_operation = isinstance(error, OPERATIONS) and (
+        type(error) is RuntimeError or not is_users(raised_by.f_code) or _calls_torch(raised_by, error)
+    )
+    shown = _tensors_on_line(raised_by) if is_users(raised_by.f_code) else {}
+    named = " and ".join(f"`{name}` is {tuple(t.shape)} {_short(t)}" for name, t in shown.items())
+    why = ""
+    if by_operation and len(shown) > 1:
+        why = f"On this line {named}, and an operation cannot take these."
+    elif by_operation:
+        why = "An operation on this line cannot take what it is given."
+    crash = replace(crash, during="code", why=why)
+    return replace(
+        crash,
+        input_shapes=tuple(tuple(t.shape) for t in given[:MOST_SHOWN]),
+        input_dtypes=tuple(_short(t) for t in given[:MOST_SHOWN]),
+    )
+
+
+def _calls_torch(frame: FrameType, error: BaseException) -> bool:
+    """Whether the words are those of an operation of torch's, such as `matmul(): argument ...`."""
+    return bool(
+        re.match(r"\w+\(\): argument|Dimension out of range|index \S+ is out of bounds|too many indices", str(error))
+    )
+
+
+def _short(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _tensors_on_line(frame: FrameType) -> dict[str, Tensor]:
+    """The tensors that a line of code names: variables, and parameters and buffers of the module."""
+    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).partition("#")[0]
+    found: dict[str, Tensor] = {}
+    for name in re.findall(r"[A-Za-z_][\w.]*", line):
+        first, _, rest = name.partition(".")
+        value = frame.f_locals.get(first)
+        if isinstance(value, Tensor):
+            found.setdefault(first, value)
+        elif isinstance(value, nn.Module) and rest:
+            owned = {**value._parameters, **value._buffers, **vars(value)}.get(rest.partition(".")[0])
+            if isinstance(owned, Tensor):
+                found.setdefault(f"{first}.{rest.partition('.')[0]}", owned)
+    return dict(list(found.items())[:MOST_SHOWN])
+
+
+OF_GRADIENTS = {
+    "does not require grad": "The loss does not depend on any parameter by a way that has gradients: look for "
+    "`detach`, `item`, `no_grad`, `argmax`, or a tensor that is built anew.",
+    "modified by an inplace operation": "A value that the backward pass needs was changed in place after it was used: "
+    "look for `+=`, `x[...] = ...`, and methods whose name ends in `_`, and write `x = x + ...` there.",
+    "second time": "The graph of an earlier backward pass is part of this loss, and was freed: detach what is kept "
+    "from one step to the next, and compute the loss anew for each step.",
+    "only for scalar outputs": "The loss is no single number: take its mean.",
+    "Found dtype": "Two numeric types meet in the loss: give the target the type of the output.",
+}
+"""What the errors of a backward pass mean, by some of their words."""
+
+
+def _of_backward(message: str) -> str:
+    return next((why for words, why in OF_GRADIENTS.items() if words in message), "")
 
 
 def _arguments(frame: FrameType) -> list[Any]:
     code = frame.f_code
-    names = code.co_varnames[: code.co_argcount]
-    return [frame.f_locals[name] for name in names if name != "self" and name in frame.f_locals]
+    count = code.co_argcount + code.co_kwonlyargcount
+    names = code.co_varnames[:count]
+    varied = code.co_varnames[count : count + bool(code.co_flags & inspect.CO_VARARGS)]
+    values = [frame.f_locals[name] for name in (*names, *varied) if name in frame.f_locals]
+    return [value for value in values if not isinstance(value, nn.Module)]
 
 
-def _path(root: nn.Module, part: nn.Module) -> str:
-    return next((name for name, each in root.named_modules() if each is part), "")
+def _pair(frame: FrameType) -> tuple[Any, Any]:
+    """The two arguments that a loss compares."""
+    names = [name for name in frame.f_code.co_varnames[: frame.f_code.co_argcount] if name != "self"]
+    first, second, *_ = [*(frame.f_locals.get(name) for name in names), None, None]
+    return first, second
 
 
-def _expected(part: nn.Module, given: list[Tensor]) -> str:
-    """What a layer takes, in words; empty where it is not known."""
-    match part:
-        case nn.Linear():
-            return f"(..., {part.in_features})"
-        case nn.modules.conv._ConvNd():
-            axes = ("length",) if len(part.kernel_size) == 1 else ("depth", "height", "width")[-len(part.kernel_size) :]
-            return f"(samples, {part.in_channels}, {', '.join(axes)})"
-        case nn.modules.batchnorm._NormBase():
-            return f"(samples, {part.num_features}, ...)"
-        case nn.LayerNorm():
-            return f"(..., {', '.join(map(str, part.normalized_shape))})"
-        case nn.Embedding():
-            return f"whole numbers from 0 to {part.num_embeddings - 1}"
-        case nn.RNNBase():
-            return f"(samples, time, {part.input_size})" if part.batch_first else f"(time, samples, {part.input_size})"
-        case nn.MultiheadAttention():
-            return f"(..., {part.embed_dim})"
-    return ""
+def _name(value: Any, user: FrameType | None, default: str) -> str:
+    """What the user's code calls a value."""
+    if user is None or value is None:
+        return default
+    return next((name for name, each in user.f_locals.items() if each is value and name.isidentifier()), default)
 
 
-def _fix(part: nn.Module, given: list[Tensor], message: str) -> str:
-    """The change that fits, as code; empty where it is not known."""
-    if not given:
-        return ""
-    first = given[0]
-    weight = next((p for p in part.parameters(recurse=False)), None)
-    of_another_type = weight is not None and first.dtype != weight.dtype and not first.is_complex()
-    if weight is not None and of_another_type and not isinstance(part, nn.Embedding):
-        return f"x = x.to(torch.{str(weight.dtype).removeprefix('torch.')})"
-    if weight is not None and first.device != weight.device:
-        return f"x = x.to('{weight.device}')"
-    if isinstance(part, nn.Linear) and first.dim() and first.shape[-1] != part.in_features:
-        rest = first[0].numel() if first.dim() > 1 else 0
-        if rest == part.in_features:
-            return "x = x.flatten(1)"
-        width = rest if first.dim() > 2 and "flatten" in message else first.shape[-1]
-        return f"nn.Linear({width}, {part.out_features})"
-    if isinstance(part, nn.modules.conv._ConvNd) and first.dim() == len(part.kernel_size) + 2:
-        if first.shape[-1] == part.in_channels:
-            order = (0, first.dim() - 1, *range(1, first.dim() - 1))
-            return f"x = x.permute{order}"
-        if first.shape[1] != part.in_channels:
-            return f"nn.{type(part).__name__}({first.shape[1]}, {part.out_channels}, kernel_size={part.kernel_size[0]})"
-    if isinstance(part, nn.modules.conv._ConvNd) and first.dim() == len(part.kernel_size) + 1 and part.in_channels == 1:
-        return "x = x.unsqueeze(1)"
-    if isinstance(part, nn.Embedding):
-        if first.is_floating_point():
-            return "x = x.long()"
-        largest = int(first.max()) if first.numel() else 0
-        if largest >= part.num_embeddings:
-            return f"nn.Embedding({largest + 1}, {part.embedding_dim})"
-    if isinstance(part, nn.modules.batchnorm._NormBase) and first.dim() > 1 and first.shape[1] != part.num_features:
-        return f"nn.{type(part).__name__}({first.shape[1]})"
-    if isinstance(part, nn.LayerNorm) and first.dim():
-        return f"nn.LayerNorm({first.shape[-1]})"
+def _path(roots: tuple[nn.Module, ...], part: nn.Module | None) -> str:
+    """The name of a part in the outermost module that holds it."""
+    for root in dict.fromkeys(roots):
+        for name, each in root.named_modules():
+            if each is part:
+                return str(name)
     return ""

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from stethoscope.facts.model import GradientTest
 from stethoscope.observe.model.apart import seed
-from stethoscope.observe.model.ingredients import Pass, tensors_in
+from stethoscope.observe.model.ingredients import Pass, mapped, tensors_in
 from stethoscope.observe.model.keras_copy import KerasCopy
 from stethoscope.observe.model.recipe import clones
 from stethoscope.observe.preflight.own_functions import Forward, arguments_of, in_between
 from stethoscope.observe.preflight.stopped import Stopped
-from stethoscope.observe.preflight.subject import CannotMake, Subject, cut
+from stethoscope.observe.preflight.subject import CannotMake, Subject
 from stethoscope.observe.training.sites import Spot, is_users, site_of, spot
 
 DIRECTIONS = 6
@@ -239,29 +239,55 @@ def check_model(subject: Subject) -> GradientTest:
 
     Raises: CannotMake when the model cannot be taken to double precision, or is random.
     """
-    usual = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # of tensors that the model makes on its way
+    if isinstance(subject.model, KerasCopy):
+        raise CannotMake("Keras computes in single precision")
     try:
-        return _check_model(subject)
+        with _double_by_default():
+            return _check_double(subject)
     except RuntimeError as error:
         if "dtype" not in str(error) and "double" not in str(error).lower():
             raise
         raise CannotMake("the model cannot be taken to double precision") from error
+
+
+@contextmanager
+def _double_by_default() -> Iterator[None]:
+    """Tensors that a model makes while it computes are in double precision, too."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
     finally:
-        torch.set_default_dtype(usual)
+        torch.set_default_dtype(before)
 
 
-def _check_model(subject: Subject) -> GradientTest:
-    if isinstance(subject.model, KerasCopy):
-        raise CannotMake("Keras computes in single precision")
+def _few(subject: Subject) -> Pass:
+    """Some samples of the first batch, or all where they cannot be taken apart."""
+    if subject.rows <= ROWS:
+        return subject.first
+    try:
+        return subject.few(ROWS).steps[0].passes[0]
+    except CannotMake:
+        return subject.first
+
+
+def _check_double(subject: Subject) -> GradientTest:
+    """The same where double precision is what is made when nothing else is said."""
     model = subject.steady_copy().double()
-    one = _doubled(cut(subject.first, range(min(ROWS, subject.rows))) if subject.rows > ROWS else subject.first)
+    one = _doubled(_few(subject))
     parameters = [p for p in model.parameters() if p.requires_grad]
     fixed = _without_gradient(model)
     stopped = Stopped()
     seed(0)
-    with stopped.written_down():
-        loss = subject.loss(model, one)
+    try:
+        with stopped.written_down():
+            loss = subject.loss(model, one)
+    except RuntimeError as failure:
+        if any(word in str(failure) for word in ("dtype", "Double", "scalar type")):
+            raise CannotMake("its code makes tensors of single precision") from failure
+        raise
+    if not math.isfinite(float(loss.detach())):
+        raise CannotMake("the loss is not a number")
     seed(0)
     if float(loss.detach()) != float(subject.loss(model, one).detach()):
         raise CannotMake("the loss of one batch differs from one forward pass to the next")
@@ -346,15 +372,8 @@ def _doubled(one: Pass) -> Pass:
     from dataclasses import replace
 
     def double(value: Any) -> Any:
-        if _is_real(value):
-            return value.double()
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)(*(double(part) for part in value))
-        if isinstance(value, tuple | list):
-            return type(value)(double(part) for part in value)
-        if isinstance(value, dict):
-            return {key: double(part) for key, part in value.items()}
-        return value
+        return mapped(value, lambda leaf: leaf.detach().double().requires_grad_(leaf.requires_grad) if _is_real(leaf)
+                      else leaf)  # fmt: skip
 
     return replace(
         one, args=double(clones(one.args)), kwargs=double(clones(one.kwargs)), target=double(one.target),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from stethoscope.facts.model import InputUse
 from stethoscope.observe.model.apart import measuring, seed
-from stethoscope.observe.model.ingredients import Pass, leaves_of, tensors_in
+from stethoscope.observe.model.ingredients import Pass, leaves_of, mapped, tensors_in
 from stethoscope.observe.model.recipe import Recipe, clones
 from stethoscope.observe.preflight.mixing import Trace, output_of
 from stethoscope.observe.preflight.subject import CannotMake, Subject
@@ -30,9 +30,11 @@ def input_use(subject: Subject, until: float) -> InputUse:
     """
     depends = _depends(subject)
     features, unused = _unused_columns(subject)
+    if depends and len(unused) == features:  # the output moves, by a way that has no gradients
+        unused = ()
     use = InputUse(depends, features, unused)
     rows = sum(_rows_of(each) for each in subject.passes)
-    if rows < FEWEST_ROWS:
+    if rows < FEWEST_ROWS or subject.time_comes_first:  # of positions there is no mean sample
         return use
     losses = []
     for change in (_unchanged, blanked, _permuted):
@@ -49,7 +51,7 @@ def mean_loss(recipe: Recipe, model: Any) -> float:
     values = []
     with measuring(model), torch.enable_grad():  # a loss may be made of derivatives
         for step in recipe.steps:
-            values += [float(recipe.loss(model, each).detach()) for each in step.passes]
+            values += [recipe.value(model, each) for each in step.passes]
     return sum(values) / len(values)
 
 
@@ -111,15 +113,11 @@ def _has_gradient(subject: Subject) -> bool:
 
 
 def _reordered(value: Any, rows: int, order: Tensor) -> Any:
-    if isinstance(value, Tensor):
-        return value[order.to(value.device)] if value.dim() and value.shape[0] == rows else value
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_reordered(part, rows, order) for part in value))
-    if isinstance(value, tuple | list):
-        return type(value)(_reordered(part, rows, order) for part in value)
-    if isinstance(value, dict):
-        return {key: _reordered(part, rows, order) for key, part in value.items()}
-    return value
+    def reorder(leaf: Any) -> Any:
+        is_of_rows = isinstance(leaf, Tensor) and leaf.dim() and leaf.shape[0] == rows
+        return leaf[order.to(leaf.device)] if is_of_rows else leaf
+
+    return mapped(value, reorder)
 
 
 def _unused_columns(subject: Subject) -> tuple[int, tuple[int, ...]]:
@@ -157,18 +155,13 @@ def blanked(recipe: Recipe) -> Recipe:
     """Every sample is replaced by the mean sample of its batch, or by the first one where it is made of indices."""
 
     def blank(value: Any, rows: int) -> Any:
-        if isinstance(value, Tensor):
-            if not value.dim() or value.shape[0] != rows:
-                return value
-            one = value.mean(0, keepdim=True) if value.is_floating_point() else value[:1]
-            return one.expand_as(value).clone()
-        if isinstance(value, tuple) and hasattr(value, "_fields"):
-            return type(value)(*(blank(part, rows) for part in value))
-        if isinstance(value, tuple | list):
-            return type(value)(blank(part, rows) for part in value)
-        if isinstance(value, dict):
-            return {key: blank(part, rows) for key, part in value.items()}
-        return value
+        def alike(leaf: Any) -> Any:
+            if not isinstance(leaf, Tensor) or not leaf.dim() or leaf.shape[0] != rows:
+                return leaf
+            one = leaf.detach().mean(0, keepdim=True) if leaf.is_floating_point() else leaf[:1]
+            return one.expand_as(leaf).clone().requires_grad_(leaf.requires_grad)
+
+        return mapped(value, alike)
 
     def blind(one: Pass, rows: int) -> Pass:
         return replace(one, args=blank(one.args, rows), kwargs=blank(one.kwargs, rows))

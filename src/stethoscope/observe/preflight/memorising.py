@@ -13,7 +13,15 @@ from stethoscope.facts.model import Memory
 from stethoscope.observe.model.apart import seed
 from stethoscope.observe.model.ingredients import Pass
 from stethoscope.observe.model.recipe import Recipe, clip_gradients
-from stethoscope.observe.preflight.subject import CannotMake, Subject, is_random, of_classes, without_dropout
+from stethoscope.observe.preflight.subject import (
+    IGNORED,
+    CannotMake,
+    Subject,
+    is_random,
+    of_classes,
+    without_dropout,
+)
+from stethoscope.observe.preflight.training import needs_closure
 
 MOST_STEPS = 300
 FEWEST_STEPS = 100
@@ -40,11 +48,14 @@ def memorise(subject: Subject, count: int, until: float) -> Memory:
         raise CannotMake("the lowest value that the loss can take is not known")
     if is_random(subject):
         raise CannotMake("the loss of one batch differs from one forward pass to the next")
+    if any(p.dtype == torch.float16 for p in subject.model.parameters()):
+        raise CannotMake("in half precision what optimizers compute with becomes 0")
     recipe = subject.few(count)
     one = recipe.steps[0].passes[0]
     floor = _floor(one, subject)
     best: Memory | None = None
-    for kind, rate in ((None, 0.0), *OTHERS):
+    others = () if _is_sparse(subject.model) else OTHERS
+    for kind, rate in (*(() if needs_closure(subject.optimizer) else ((None, 0.0),)), *others):
         model, optimizer = _beginner(subject, kind, rate)
         by = "the script's optimizer" if kind is None else f"{kind.__name__}, lr={rate:g}"
         memory = _train(subject, recipe, one, model, optimizer, count, floor, by, until)
@@ -52,10 +63,15 @@ def memorise(subject: Subject, count: int, until: float) -> Memory:
             best = memory
         if memory.learned or time.perf_counter() > until:
             break
-    assert best is not None
+    if best is None or (not others and not best.learned):
+        raise CannotMake("its gradients are sparse, and no other optimizer could be tried")
     if not best.learned and math.isfinite(best.end) and best.steps < FEWEST_STEPS and time.perf_counter() > until:
         raise CannotMake(f"there was time for {best.steps} steps only")
     return best
+
+
+def _is_sparse(model: nn.Module) -> bool:
+    return any(isinstance(part, nn.Embedding | nn.EmbeddingBag) and part.sparse for part in model.modules())
 
 
 def _beginner(subject: Subject, kind: Any, rate: float) -> tuple[nn.Module, Any]:
@@ -79,7 +95,7 @@ def _train(
     subject: Subject, recipe: Recipe, one: Pass, model: nn.Module, optimizer: Any, count: int, floor: float, by: str,
     until: float,
 ) -> Memory:  # fmt: skip
-    classes = of_classes(subject)
+    classes, left_out = of_classes(subject), one.options.get("ignore_index", IGNORED)
     start = end = math.nan
     right, steps, learned = math.nan, 0, False
     losses: list[float] = []
@@ -94,7 +110,7 @@ def _train(
             start = end
         if not math.isfinite(end):
             break
-        right = _share_right(output.detach(), one.target, one.function) if classes else math.nan
+        right = _share_right(output.detach(), one.target, one.function, left_out) if classes else math.nan
         scale = max(start, subject.chance) if math.isfinite(subject.chance) else start
         known = right == 1.0 and end - floor < SURE * (scale - floor)
         if known or end - floor <= LEARNED * (scale - floor):
@@ -111,12 +127,12 @@ def _train(
     return Memory(count, steps, start, end, right, learned, by, floor, falling)
 
 
-def _share_right(output: Tensor, target: Any, function: str) -> float:
+def _share_right(output: Tensor, target: Any, function: str, left_out: int) -> float:
     if not isinstance(target, Tensor):
         return math.nan
     if output.dim() > 1 and output.shape[1] > 1 and function in ("cross_entropy", "nll_loss"):
         truth = target.argmax(1) if target.shape == output.shape else target
-        valid = truth.reshape(-1) >= 0
+        valid = (truth.reshape(-1) >= 0) & (truth.reshape(-1) != left_out)
         return float((output.argmax(1).reshape(-1) == truth.reshape(-1))[valid].double().mean()) if valid.any() else 1.0
     if target.numel() != output.numel():
         return math.nan

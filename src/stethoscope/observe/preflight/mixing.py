@@ -37,7 +37,7 @@ def mixing_of(subject: Subject) -> Mixing:
         raise CannotMake("the batch has fewer than 3 samples")
     if subject.time_comes_first:
         raise CannotMake("the first axis of what recurrent or attention layers are given is time")
-    one = cut(subject.first, range(count))
+    one = subject.part(range(count))
     trace = Trace(subject.steady_copy(), count)
     seed(0)
     with torch.enable_grad(), trace:
@@ -204,7 +204,9 @@ def output_of(model: nn.Module, recipe: Recipe, one: Pass, trace: Trace) -> Tens
         found = returned
         for key in one.view.path:
             found = getattr(found, key[1:]) if isinstance(key, str) and key.startswith(".") else found[key]
-    if not isinstance(found, Tensor) or not found.requires_grad:
+    if not isinstance(found, Tensor):
+        found = next((t for _, t in tensors_in(found) if t.is_floating_point() and t.requires_grad), None)
+    if found is None or not found.requires_grad:
         raise CannotMake("the output has no gradient in the input")
     return found
 

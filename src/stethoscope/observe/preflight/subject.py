@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
+from stethoscope.core.text import amount
 from stethoscope.observe.model.copies import copy_of
-from stethoscope.observe.model.ingredients import OWN_LOSS, Pass, Step, View, tensors_in
+from stethoscope.observe.model.ingredients import OWN_LOSS, Pass, Step, View, mapped, tensors_in
 from stethoscope.observe.model.lab import recipe_of
 from stethoscope.observe.model.recipe import DROPOUTS, Recipe
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from stethoscope.observe.training.state import State
 
 SEQUENCES = (nn.RNNBase, nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
+IGNORED = -100
+"""Targets that a loss over classes leaves out when nothing else is said."""
 RANDOM_MODULES = (nn.RNNBase, nn.MultiheadAttention)
 
 
@@ -87,14 +91,37 @@ class Subject:
                 part.dropout = 0.0
         return model
 
-    def few(self, count: int, *, of: Pass | None = None) -> Recipe:
-        """The recipe with one step, on the first few samples of a captured batch.
+    def few(self, count: int) -> Recipe:
+        """The recipe with one step, on the first few samples of the first batch whose targets count in the loss.
 
         Raises: CannotMake when samples cannot be taken apart.
         """
         if self.time_comes_first:
             raise CannotMake("the first axis of what recurrent or attention layers are given is time")
-        return self.on(cut(of or self.first, range(count)))
+        counted = rows_that_count(self.first)
+        if len(counted) >= count:
+            return self.on(self.part(counted[:count]))
+        if 0 < len(counted) < self.rows and count <= self.rows:
+            raise CannotMake(f"the loss leaves out all but {amount(len(counted), 'sample')} of the batch")
+        return self.on(self.part(range(count)))
+
+    def part(self, which: Iterable[int]) -> Pass:
+        """The first forward pass with some of its samples.
+
+        Raises: CannotMake when samples cannot be taken apart, or the model or the loss does not take fewer.
+        """
+        chosen = list(which)
+        one = cut(self.first, chosen)
+        if len(chosen) < self.rows:
+            model, _ = self.copy()
+            for part in model.modules():
+                if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                    part.eval()
+            try:
+                self.recipe.value(model, one)
+            except Exception as error:  # the whole batch does pass, so that the model itself is sound
+                raise CannotMake("the model or its loss does not take a part of the batch") from error
+        return one
 
     def on(self, one: Pass) -> Recipe:
         """The recipe with this forward pass as its only step."""
@@ -105,9 +132,8 @@ class Subject:
         return self.recipe.loss(model, one or self.first)
 
     def value(self, model: nn.Module, one: Pass | None = None) -> float:
-        """The loss as a number. Gradients are on: a loss may be made of derivatives."""
-        with torch.enable_grad():
-            return float(self.loss(model, one).detach())
+        """The loss of one forward pass as a number."""
+        return self.recipe.value(model, one or self.first)
 
 
 def subject_of(state: State, *, chance: float, rates: Sequence[float]) -> Subject | str:
@@ -132,14 +158,54 @@ def _rows(one: Pass) -> int:
     return int(first.shape[0]) if first is not None and first.dim() else 0
 
 
+def _why_whole(one: Pass) -> str:
+    """Why the samples of a batch cannot be told apart, as a clause; empty when they can."""
+    given = (one.args, one.kwargs)
+    if not any(True for _ in tensors_in(given)):
+        return "the model is given no tensor"
+    if any(isinstance(part, PackedSequence) for part in _containers(given)):
+        return "the sequences of a batch are packed one behind the other"
+    for part in _containers(given):
+        if type(part) is list and len({t.shape[:1] for t in part if isinstance(t, Tensor)}) > 1:
+            return "the samples are a list of tensors of different lengths"
+    target = one.target
+    if isinstance(target, int | float | complex) or (isinstance(target, Tensor) and not target.dim()):
+        return "the target is one number for the whole batch"
+    return ""
+
+
+def _containers(value: Any) -> Iterator[Any]:
+    if isinstance(value, tuple | list | dict):
+        yield value
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _containers(part)
+
+
+def rows_that_count(one: Pass) -> list[int]:
+    """The samples that have a target which the loss does not leave out; empty where that is not known."""
+    target = one.target
+    if (
+        one.function not in ("cross_entropy", "nll_loss")
+        or not isinstance(target, Tensor)
+        or target.is_floating_point()
+    ):
+        return []
+    rows, left_out = _rows(one), one.options.get("ignore_index", IGNORED)
+    if not rows or not target.dim() or target.shape[0] % rows:
+        return []
+    return [int(row) for row in (target.reshape(rows, -1) != left_out).any(1).nonzero().reshape(-1)]
+
+
 def cut(one: Pass, which: Iterable[int]) -> Pass:
     """A forward pass with some of its samples, those with these numbers.
 
     Raises: CannotMake when the batch has fewer samples, or they cannot be told apart in its target.
     """
     rows, chosen = _rows(one), list(which)
+    if why := _why_whole(one):
+        raise CannotMake(why)
     if rows < 1 or max(chosen) >= rows:
-        raise CannotMake(f"the batch has {rows} samples")
+        raise CannotMake(f"the batch has {amount(rows, 'sample')}")
     target = one.target
     if isinstance(target, Tensor) and target.dim() and target.shape[0] != rows:
         if target.shape[0] % rows:
@@ -157,14 +223,14 @@ def cut(one: Pass, which: Iterable[int]) -> Pass:
 
 
 def _chosen(value: Any, rows: int, which: list[int]) -> Any:
-    if isinstance(value, Tensor):
-        return value[which] if value.dim() and value.shape[0] == rows else value
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_chosen(part, rows, which) for part in value))
-    if isinstance(value, tuple | list):
-        return type(value)(_chosen(part, rows, which) for part in value)
-    if isinstance(value, dict):
-        return {key: _chosen(part, rows, which) for key, part in value.items()}
+    if isinstance(value, list) and len(value) == rows and not any(isinstance(part, Tensor) for part in value):
+        return [value[row] for row in which]  # names, numbers, or a mapping for each sample
+    if isinstance(value, tuple | list | dict) or hasattr(value, "__dataclass_fields__"):
+        if isinstance(value, list):
+            return [_chosen(part, rows, which) for part in value]
+        return mapped(value, lambda leaf: _chosen(leaf, rows, which))
+    if isinstance(value, Tensor) and value.dim() and value.shape[0] == rows:
+        return value.detach()[which].requires_grad_(value.requires_grad)
     return value
 
 
@@ -186,7 +252,9 @@ def is_random(subject: Subject) -> bool:
     values = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        values.append(subject.value(model))
+        values.append(subject.recipe.value(model, subject.first))
+    if math.isnan(values[0]) and math.isnan(values[1]):
+        return False
     return not math.isclose(values[0], values[1], rel_tol=1e-5, abs_tol=1e-8)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from dataclasses import dataclass
@@ -28,6 +29,15 @@ FEWEST_BATCHES_FOR_NOISE = 4
 TIMED_STEPS = 3
 
 
+def needs_closure(optimizer: Any) -> bool:
+    """Whether an optimizer asks for the loss again and again within a step, as LBFGS does."""
+    try:
+        closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    except (TypeError, ValueError):
+        return False
+    return isinstance(optimizer, torch.optim.LBFGS) or (closure is not None and closure.default is closure.empty)
+
+
 def take(recipe: Recipe, passes: list[Pass], model: nn.Module, optimizer: Any) -> float:
     """One step of training, as the script takes it; gives its mean loss.
 
@@ -35,8 +45,8 @@ def take(recipe: Recipe, passes: list[Pass], model: nn.Module, optimizer: Any) -
     """
     if optimizer.param_groups and not any(group.get("lr", 1.0) for group in optimizer.param_groups):
         raise CannotMake("the learning rate is 0 at the first step, as at the start of a warm-up")
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise CannotMake("its optimizer looks at a batch several times for one step")
+    if needs_closure(optimizer):
+        raise CannotMake("its optimizer computes the loss of a batch several times for one step")
     optimizer.zero_grad()
     total = 0.0
     for each in passes:
@@ -153,22 +163,29 @@ def gradients_of(subject: Subject) -> Flow:
     )
     found = dict(zip(trained, gradients, strict=True))
     missing = tuple(name for name, g in found.items() if g is None)
-    zero = tuple(name for name, g in found.items() if g is not None and not bool((g != 0).any()))
-    nonfinite = tuple(name for name, g in found.items() if g is not None and not bool(g.isfinite().all()))
+    values = {name: dense(g) for name, g in found.items() if g is not None}
+    zero = tuple(name for name, g in values.items() if not bool((g != 0).any()))
+    nonfinite = tuple(name for name, g in values.items() if not bool(g.isfinite().all()))
     return Flow(len(trained), missing, zero, nonfinite)
 
 
 def modes_of(subject: Subject) -> float:
-    """How much the outputs of one batch differ between train and eval mode, as a share of their size."""
+    """How much the outputs of one batch differ between train and eval mode, as a share of their size.
+
+    Raises: CannotMake when the two have different shapes, or the model returns its loss only.
+    """
     outputs = []
     for training in (True, False):
         seed(0)
         model, _ = subject.copy()
         model.train(training)
-        with torch.no_grad():
-            outputs.append(subject.recipe.output(model, subject.first).double())
-    size = float(outputs[0].square().mean().sqrt())
-    return float((outputs[0] - outputs[1]).square().mean().sqrt()) / max(size, 1e-30)
+        leaves = [t for _, t in leaves_of(subject.recipe.output(model, subject.first)) if t.is_floating_point()]
+        outputs.append(leaves)
+    if [t.shape for t in outputs[0]] != [t.shape for t in outputs[1]] or not any(t.dim() for t in outputs[0]):
+        raise CannotMake("the model returns something else in eval mode, or its loss only")
+    first, second = (torch.cat([t.reshape(-1).double() for t in leaves if t.dim()]) for leaves in outputs)
+    size = float(first.square().mean().sqrt())
+    return float((first - second).square().mean().sqrt()) / max(size, 1e-30)
 
 
 def purity_of(subject: Subject) -> str:
@@ -201,8 +218,8 @@ def effect_of_a_step(subject: Subject) -> StepEffect:
     take(subject.recipe, one, model, optimizer)
     ratios, unmoved, lost = [], [], []
     for name, parameter in trained.items():
-        update = float((parameter.detach() - before[name]).square().mean().sqrt()) if parameter.numel() else 0.0
-        weight = float(before[name].square().mean().sqrt()) if parameter.numel() else 0.0
+        update = float((parameter.detach() - before[name]).abs().square().mean().sqrt()) if parameter.numel() else 0.0
+        weight = float(before[name].abs().square().mean().sqrt()) if parameter.numel() else 0.0
         if not update:
             unmoved.append(name)
             if parameter.grad is None:
@@ -228,7 +245,7 @@ def repeats(subject: Subject) -> Repeats:
         model, optimizer = subject.copy()
         seed(0)
         loss = take(subject.recipe, [one], model, optimizer)
-        gradients = [p.grad.detach().clone() for p in model.parameters() if p.grad is not None]
+        gradients = [dense(p.grad.detach()).clone() for p in model.parameters() if p.grad is not None]
         weights = [p.detach().clone() for p in model.parameters()]
         results.append(
             {
@@ -244,6 +261,11 @@ def repeats(subject: Subject) -> Repeats:
             difference = max(float((a - b).abs().max()) / max(float(a.abs().max()), 1e-30) for a, b in pairs)
             return Repeats(False, what, difference)
     return Repeats()
+
+
+def dense(tensor: Tensor) -> Tensor:
+    """A gradient as an ordinary tensor."""
+    return tensor.to_dense() if tensor.is_sparse else tensor
 
 
 def cost_of(subject: Subject, samples: int = 0) -> Cost:
@@ -272,7 +294,7 @@ def cost_of(subject: Subject, samples: int = 0) -> Cost:
         began = time.perf_counter()
         take(subject.recipe, one, model, optimizer)
         best = min(best, time.perf_counter() - began)
-    rows = subject.rows
+    rows = 0 if subject.time_comes_first else subject.rows
     norm, noise = _noise(subject)
     clip = subject.recipe.clip
     return Cost(
@@ -287,21 +309,21 @@ def _noise(subject: Subject) -> tuple[float, float]:
     model, optimizer = subject.copy()
     parameters = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
     passes = subject.passes
-    sums = [torch.zeros_like(p, dtype=torch.float64) for p in parameters]
+    sums = [torch.zeros_like(p, dtype=torch.cdouble if p.is_complex() else torch.float64) for p in parameters]
     squares = []
     for each in passes:
         seed(0)
         gradients = torch.autograd.grad(subject.loss(model, each), parameters, allow_unused=True)
-        found = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
-        squares.append(sum(float(g.double().square().sum()) for g in found))
+        found = [torch.zeros_like(p) if g is None else dense(g) for p, g in zip(parameters, gradients, strict=True)]
+        squares.append(sum(float(g.abs().double().square().sum()) for g in found))
         for total, gradient in zip(sums, found, strict=True):
-            total += gradient.double()
-    count, rows = len(passes), subject.rows
+            total += gradient.to(total.dtype)
+    count, rows = len(passes), 0 if subject.time_comes_first else subject.rows
     norm = math.sqrt(squares[0])
     if count < FEWEST_BATCHES_FOR_NOISE or not rows:
         return norm, math.nan
     of_one = sum(squares) / count
-    of_all = sum(float(total.square().sum()) for total in sums) / count**2
+    of_all = sum(float(total.abs().square().sum()) for total in sums) / count**2
     small, large = float(rows), float(rows * count)
     signal = (large * of_all - small * of_one) / (large - small)
     spread = (of_one - of_all) / (1 / small - 1 / large)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from stethoscope.observe.training.batches import fingerprint, first_input, shares_memory
 from stethoscope.observe.training.hooks import ModuleHook
 from stethoscope.observe.training.keras_layers import in_train_mode, is_symbolic
-from stethoscope.observe.training.models import ModelEntry, first_tensor, unwrapped
+from stethoscope.observe.training.models import ModelEntry, first_tensor, has_lazy, unwrapped
 from stethoscope.observe.training.samples import inputs_of
 from stethoscope.observe.training.sites import Spot, spot
 from stethoscope.observe.training.state import State
@@ -66,7 +66,7 @@ class ForwardEar:
     def take_in_given(self) -> None:
         """Take in the models that are listened to and no others, before they are called."""
         for module in [reference() for reference in self._only or ()]:
-            if module is not None:
+            if module is not None and not has_lazy(module):
                 self.model_called(module, None)
 
     def listen_to(self, module: nn.Module, entry: ModelEntry) -> bool:
@@ -84,6 +84,9 @@ class ForwardEar:
                 f"forward passes of {entry.name} are not listened to: a hook on a bare TransformerEncoderLayer would "
                 "change how torch computes it"
             )
+            return False
+        if isinstance(module, torch.jit.ScriptModule):
+            self.state.blind["compiled"] = f"{entry.name} was compiled by torch.jit: its forward passes are not heard"
             return False
         self._roots.append((weakref.ref(module), entry))
         if self.hears:

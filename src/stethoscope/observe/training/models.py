@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn, strided
+from torch.nn.parameter import is_lazy
 
 from stethoscope.facts.training import Layer, Model, Parameter
 from stethoscope.observe.training import keras_layers
@@ -223,11 +224,12 @@ class ModelBook:
             self._layer_of[part] = layer
             entry.layers.append(layer.index)
         seen: dict[int, ParameterEntry] = {}
+        owners = dict(module.named_modules(remove_duplicate=False))
         for path, parameter in module.named_parameters(remove_duplicate=False):
             if id(parameter) in seen:
                 seen[id(parameter)].shared_with = prefix + path
                 continue
-            owner = module.get_submodule(path.rpartition(".")[0])
+            owner = owners[path.rpartition(".")[0]]
             added = self.add_parameter(parameter, prefix + path)
             if added is None:
                 continue
@@ -244,6 +246,8 @@ class ModelBook:
         if known is not None:
             known.name = name
             return known
+        if is_lazy(tensor):  # no forward pass has made it so far
+            return None
         if len(self.parameters) >= MOST_PARAMETERS:
             self.too_many = True
             return None
@@ -324,6 +328,11 @@ def _is_part(inner: nn.Module, whole: nn.Module) -> bool:
     theirs = {id(layer) for layer in keras_layers.all_layers(whole)}
     mine = [part.layer for part in keras_layers.parts_of(inner)]
     return id(inner) in theirs or (bool(mine) and all(id(layer) in theirs for layer in mine))
+
+
+def has_lazy(module: nn.Module) -> bool:
+    """Whether there are parameters that only the first forward pass makes."""
+    return any(is_lazy(parameter) for parameter in module.parameters())
 
 
 def unwrapped(module: nn.Module) -> tuple[nn.Module, str]:

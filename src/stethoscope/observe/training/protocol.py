@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from torch import Tensor, strided
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer as TorchOptimizer
 
 from stethoscope.facts.code import Site
@@ -78,6 +79,8 @@ class OptimizerEntry:
     after_step: list[Snapshot] | None = None
     before_backward: list[Snapshot] = field(default_factory=list)
     parameter_ids: tuple[int, ...] = ()
+    waits: bool = False
+    """Whether it holds lazy parameters that no forward pass has made so far."""
     taken_in: int = -1
     """Version of the model book at which all its tensors were known there."""
 
@@ -108,7 +111,9 @@ class OptimizerEntry:
 
     def choose_probes(self) -> None:
         """Up to four tensors, spread over the list; small biases are as good as any."""
-        tensors = [t for t in self.tensors() if t.requires_grad and t.numel() and t.is_floating_point()]
+        made = [t for t in self.tensors() if not is_lazy(t)]
+        self.waits = len(made) < len(self.tensors())
+        tensors = [t for t in made if t.requires_grad and t.numel() and t.is_floating_point()]
         chosen = [tensors[i * (len(tensors) - 1) // 3] for i in range(4)] if len(tensors) > 3 else tensors
         self.probes = [weakref.ref(tensor) for tensor in chosen]
         self.start_weights = [np.array(sampled(tensor, VALUES_PER_PROBE)) for tensor in chosen]

@@ -107,6 +107,12 @@ class StepEar:
         self.state.on_discovery(True)
         return entry
 
+    def choose_waiting_probes(self) -> None:
+        """A model is called whose parameters all exist now: those that were lazy can be looked at from here on."""
+        for entry in self.state.optimizers:
+            if entry.waits:
+                entry.choose_probes()
+
     def gradients_cleared(self, owner: Any) -> None:
         """`zero_grad()` was called on an optimizer or a module."""
         place = spot(3)

@@ -17,11 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
-from torch.optim.optimizer import (
-    Optimizer,
-    register_optimizer_step_post_hook,
-    register_optimizer_step_pre_hook,
-)
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from stethoscope.observe.training.hooks import has_compiled, without_our_hooks
@@ -29,6 +25,7 @@ from stethoscope.observe.training.keras_layers import is_keras, is_symbolic
 from stethoscope.observe.training.keras_taps import KerasTaps
 from stethoscope.observe.training.losses import FUNCTIONS
 from stethoscope.observe.training.metric_taps import has_other_tensors, library_taps, metric_taps
+from stethoscope.observe.training.models import has_lazy
 from stethoscope.observe.training.replacing import Replacement, replacement_of
 from stethoscope.observe.training.session import Session
 from stethoscope.observe.training.sites import Spot, is_called_by_user, spot
@@ -343,8 +340,9 @@ class Taps:
         if state.table.recording:
             layer = state.book.layer_of(module)
             state.table.enter(layer.name if layer else "")
-        if len(self._depth) == 1 and module not in self._met:
+        if len(self._depth) == 1 and module not in self._met and not has_lazy(module):  # those are made in this call
             self._met.add(module)
+            session.steps.choose_waiting_probes()
             entry = session.forwards.model_called(module, spot(3))
             if entry is not None and session.forwards.listen_to(module, entry):
                 session.forwards.forward_begins(entry, module, args, None)

@@ -23,6 +23,11 @@ _three = {
 }  # fmt: skip
 
 
+def _fits(loss: LossCall) -> bool:
+    """Whether there is a label for each sample and position, with the classes on axis 1."""
+    return loss.target_shape == (*loss.output_shape[:1], *loss.output_shape[2:])
+
+
 class LabelOutOfRange(Rule):
     """Class indices that the output cannot express, labels that do not count, or outputs that never come.
 
@@ -43,7 +48,7 @@ class LabelOutOfRange(Rule):
     PyTorch documentation, `torch.nn.CrossEntropyLoss`: "Class indices in the range [0, C)", `ignore_index`.
     """
 
-    explains = FOLLOWS
+    explains = (*FOLLOWS, "forward-crash")
     reads = ("losses",)
 
     ignored = Limit(0.95, unit="share of labels below 0", why="masked language models leave out 85 %, padding less")
@@ -57,7 +62,7 @@ class LabelOutOfRange(Rule):
         if not calls:
             yield self.cannot_tell("no training loss takes class indices")
         for loss in calls:
-            if loss.raised and (loss.target_max >= width(loss) > 1 or loss.target_min < 0):
+            if loss.raised and _fits(loss) and (loss.target_max >= width(loss) > 1 or loss.target_min < 0):
                 yield self._outside(loss, seen)
             elif loss.ignored_share >= self.ignored:
                 yield self._ignored(loss, seen)

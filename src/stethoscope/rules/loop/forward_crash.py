@@ -25,13 +25,19 @@ _narrow = Crash(
     "nn.Linear(784, 128)",
 )
 
+LONGEST_TITLE = 72
+
+
+def _a(error: str) -> str:
+    return f"{'an' if error[:1] in 'AEIOU' else 'a'} {error}"
+
 
 class ForwardCrash(Rule):
     """The model, or its loss, fails on the batch: which layer, what it takes, and what it was given.
 
     ## What it sees
-    The exception that ended a forward pass or a loss, and in its traceback the innermost module that was running, with
-    its arguments.
+    The exception that ended a forward pass, a loss or a backward pass, and in its traceback the innermost module that
+    was running, with its arguments. A change is proposed only if the layer computes after it.
     ## Why it hurts
     Nothing can be learned before the shapes fit.
     ## How to fix it
@@ -54,31 +60,78 @@ class ForwardCrash(Rule):
 
     def _report(self, crash: Crash) -> Finding:
         where = f"`{crash.module}` ({crash.kind})" if crash.module else f"`{crash.kind}`"
+        title = {
+            "layer": f"{where} fails on what it is given",
+            "loss": f"{where} fails on what it is given",
+            "call": f"{where} is called with other arguments than it takes",
+            "code": f"{where} raises {_a(crash.error)}",
+            "backward": f"the backward pass raises {_a(crash.error)}",
+            "device": f"{where} asks for a device that is not there",
+            "memory": f"{where} runs out of memory",
+            "training": f"training raises {_a(crash.error)}",
+        }[crash.during]
+        if len(title) > LONGEST_TITLE:
+            title = title.replace(where, "a layer", 1)
         shapes = " and ".join(
             f"{shape} {dtype}" for shape, dtype in zip(crash.input_shapes, crash.input_dtypes, strict=True)
         )
-        title = f"{where} fails on what it is given"
-        fixes = [f"What fits:\n{code(crash.fix)}"] if crash.fix else []
+        evidence = [Evidence("exceptions", f"1, {crash.error}: {crash.message}", "0")]
+        if shapes and crash.expected:
+            evidence.insert(0, Evidence("given, shape and type", shapes, crash.expected))
+        elif crash.expected:
+            evidence.insert(0, Evidence("parameters", "others", crash.expected))
+        elif shapes:
+            evidence.insert(0, Evidence("given, shape and type", shapes, "what its code is written for"))
+        fixes = [f"What fits:\n{code(*crash.fix.splitlines())}"] if crash.fix else []
+        if crash.during in ("layer", "code"):
+            fixes.append("Print what arrives, right before that line:\n" + code("print(x.shape, x.dtype, x.device)"))
+        elif crash.during == "loss":
+            shown = code("print(output.shape, output.dtype, target.shape, target.dtype)")
+            fixes.append("Print what is compared, right before that line:\n" + shown)
+        elif not fixes:
+            fixes.append(
+                "`python -m pdb -c continue` before your script's name stops on that line; look at its values."
+            )
         return self.finding(
-            title if len(title) <= 72 else "a layer fails on what it is given",
+            title,
             sureness=Sureness.CERTAIN,
             place=place_at(crash.site, module=crash.module or None),
-            evidence=[
-                Evidence("given, shape and type", shapes or "0 tensors", crash.expected or "what it can compute with"),
-                Evidence("exception", f"{crash.error}: {crash.message}", "none"),
-            ],
-            cause=f"{'This layer takes ' + crash.expected if crash.expected else 'It cannot compute with this'}; what "
-            "arrives has another shape, type or place."
-            if crash.input_shapes
-            else f"It raised a {crash.error}.",
-            fixes=[*fixes, "Print what arrives, right before that line:\n" + code("print(x.shape, x.dtype, x.device)")],
+            evidence=evidence,
+            cause=self._cause(crash),
+            fixes=fixes,
         )
+
+    @staticmethod
+    def _cause(crash: Crash) -> str:
+        if crash.expected and crash.during == "layer":
+            fits = "" if crash.why else "; what arrives is something else"
+            return f"This layer takes {crash.expected}{fits}." + (f" {crash.why}" if crash.why else "")
+        if crash.why:
+            return crash.why
+        if crash.expected and crash.during == "loss":
+            return f"It takes {crash.expected}; what arrives is something else."
+        return f"{'It' if crash.module or crash.kind else 'A step'} ends with {_a(crash.error)}, whose words are shown."
 
     bad = Examples(
         lambda: {
             "a narrow layer": tried(crash=_narrow),
-            "a loss": tried(crash=replace(_narrow, module="", kind="cross_entropy", expected="", fix="")),
-            "no tensors": tried(crash=Crash("ValueError", "too many values to unpack (expected 2)", "", "Net")),
+            "a loss": tried(crash=replace(_narrow, module="", kind="cross_entropy", during="loss", fix="")),
+            "no tensors": tried(
+                crash=Crash("ValueError", "too many values to unpack (expected 2)", "", "Net", during="code")
+            ),
+            "a call": tried(
+                crash=Crash(
+                    "TypeError",
+                    "Net.forward() missing 1 required positional argument: 'mask'",
+                    "",
+                    "Net",
+                    expected="forward(x, mask)",
+                    during="call",
+                    why="Its `forward` has other parameters.",
+                )
+            ),
+            "backward": tried(crash=Crash("RuntimeError", "Trying to backward a second time", during="backward")),
+            "the user's own code": tried(crash=Crash("KeyError", "'pixels'", during="training")),
             "a long name": tried(
                 crash=replace(_narrow, module="encoder.layers.11.attention.self.scores.query.projection")
             ),

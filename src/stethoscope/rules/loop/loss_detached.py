@@ -69,6 +69,7 @@ class LossDetached(Rule):
     """
 
     explains = (
+        "forward-crash",
         "learning-rate-too-low",
         "missing-backward",
         "vanishing-gradients",

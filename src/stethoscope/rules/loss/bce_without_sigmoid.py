@@ -38,7 +38,7 @@ class BceWithoutSigmoid(Rule):
     """
 
     treatments = (ExchangeLoss("binary_cross_entropy_with_logits"),)
-    explains = (*FOLLOWS, "output-activation-limits-range")
+    explains = (*FOLLOWS, "output-activation-limits-range", "forward-crash")
     reads = ("losses",)
 
     fewest_calls = Limit(3, unit="watched calls", why="one batch of an untrained model may be odd")

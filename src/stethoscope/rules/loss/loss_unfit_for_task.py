@@ -67,6 +67,7 @@ class LossUnfitForTask(Rule):
 
     treatments = (FitHead("cross_entropy"), FitHead("binary_cross_entropy_with_logits"), FitHead("mse_loss"))
     explains = (
+        "forward-crash",
         *FOLLOWS,
         "frozen-parameters",
         "output-activation-limits-range",

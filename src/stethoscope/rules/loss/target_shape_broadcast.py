@@ -44,6 +44,7 @@ class TargetShapeBroadcast(Rule):
     """
 
     explains = (
+        "forward-crash",
         "collapsed-predictions",
         "learning-rate-too-low",
         "overfitting",

@@ -1,0 +1,311 @@
+"""What a layer or a loss takes, and the smallest change after which it can take what it was given.
+
+A change of a layer or of its input is tried on tensors without values, and proposed only if the layer then computes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+CONVOLUTIONS = nn.modules.conv._ConvNd
+BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
+AXES = {1: "length", 2: "height, width", 3: "depth, height, width"}
+OF_CLASSES = ("cross_entropy", "nll_loss")
+LIKE_TARGET = ("binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss", "l1_loss", "smooth_l1_loss",
+               "huber_loss")  # fmt: skip
+LOSS_MODULES = {
+    nn.CrossEntropyLoss: "cross_entropy", nn.NLLLoss: "nll_loss", nn.BCELoss: "binary_cross_entropy",
+    nn.BCEWithLogitsLoss: "binary_cross_entropy_with_logits", nn.MSELoss: "mse_loss", nn.L1Loss: "l1_loss",
+    nn.SmoothL1Loss: "smooth_l1_loss", nn.HuberLoss: "huber_loss",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What a layer takes, in words; why what came is something else; the change that fits, as code."""
+
+    expected: str = ""
+    why: str = ""
+    fix: str = ""
+
+
+def of_layer(part: nn.Module, given: list[Tensor], name: str, message: str, *, in_list: bool) -> Remedy:
+    """For a layer of torch's.
+
+    Args:
+        part: the layer.
+        given: the tensors that it was given.
+        name: of the first one in the user's code.
+        message: of the exception.
+        in_list: whether the layer stands in an `nn.Sequential`, so that its input has no name.
+    """
+    expected = _expected(part)
+    if not given:
+        return (
+            Remedy()
+            if not expected
+            else Remedy(expected, "It takes tensors, and was given none: `torch.as_tensor(...)` makes one.")
+        )
+    first = given[0]
+    if isinstance(part, nn.Embedding):
+        return _of_embedding(part, first, name, expected)
+    weight = next((p for p in part.parameters(recurse=False)), None)
+    if weight is not None and (weight.is_meta or first.is_meta):
+        return Remedy(expected, "Its weights, or its input, are on the device `meta`, and hold no values.")
+    if "more than 1 value per channel" in message:
+        return Remedy(
+            "more than one value a channel",
+            "In train mode it normalizes by the batch, and the batch is a single sample: leave a last batch of one out "
+            "(`drop_last=True` in the loader), or take larger batches.",
+        )
+    before = ""
+    if weight is not None and first.device != weight.device:
+        before += f".to({str(weight.device)!r})"
+    if weight is not None and first.dtype != weight.dtype and not (first.is_complex() or weight.is_complex()):
+        before += f".to({weight.dtype})"
+        expected = f"{expected} of {str(weight.dtype).removeprefix('torch.')}" if expected else str(weight.dtype)
+    bare = torch.empty(first.shape, dtype=weight.dtype if weight is not None else first.dtype, device="meta")
+    for change, (layer, written) in _changes(part, bare):
+        if _computes(layer if layer is not None else _twin(part), bare, change):
+            return Remedy(expected, "", _as_code(name, before, change, written, in_list))
+    return Remedy() if not before and _has_its_size(part, first) else Remedy(expected)
+
+
+Change = tuple[Any, ...]
+"""Of a tensor: name of a method, and its arguments; empty for none."""
+Layer = tuple[nn.Module | None, str]
+"""A layer without values, and the code that makes it; None and nothing for the layer as it is."""
+AS_IT_IS: Layer = (None, "")
+FLATTENED: Change = ("flatten", 1)
+
+
+def _as_code(name: str, before: str, change: Change, layer: str, in_list: bool) -> str:
+    lines = []
+    if change == FLATTENED and in_list:
+        lines.append("nn.Flatten(),  # in front of it")
+    elif change:
+        before += f".{change[0]}({', '.join(map(str, change[1:]))})"
+    if before:
+        lines.insert(0, f"{name} = {name}{before}" + ("  # before the model is called" if in_list else ""))
+    return "\n".join([*lines, layer] if layer else lines)
+
+
+def _changes(part: nn.Module, given: Tensor) -> Iterator[tuple[Change, Layer]]:
+    """Changes of the input and of the layer; the smallest first."""
+    shape, axes = given.shape, given.dim()
+    yield (), AS_IT_IS
+    match part:
+        case nn.Linear() if axes:
+            yield FLATTENED, AS_IT_IS
+            if axes < 4:
+                yield (), _written(part, in_features=shape[-1])
+            yield FLATTENED, _written(part, in_features=math.prod(shape[1:]))
+        case nn.modules.conv._ConvNd():
+            space = len(part.kernel_size)
+            if axes == space + 2:
+                if shape[1] != part.in_channels == shape[-1]:
+                    yield ("permute", 0, axes - 1, *range(1, axes - 1)), AS_IT_IS
+                yield (), _written(part, in_channels=shape[1])
+            elif axes == space + 1 and part.in_channels == 1:
+                yield ("unsqueeze", 1), AS_IT_IS
+            elif axes == 2 and space == 2 and shape[1] % part.in_channels == 0:
+                side = math.isqrt(shape[1] // part.in_channels)
+                if side * side * part.in_channels == shape[1]:
+                    yield ("reshape", -1, part.in_channels, side, side), AS_IT_IS
+        case nn.modules.batchnorm._BatchNorm() if axes == 2 or (axes > 2 and shape[-1] != part.num_features):
+            yield (), _written(part, num_features=shape[1])
+            yield (), _written(part, num_features=shape[1], kind=BATCH_NORMS.get(axes))
+        case nn.LayerNorm() if axes >= len(part.normalized_shape):
+            yield (), _written(part, normalized_shape=tuple(shape[axes - len(part.normalized_shape) :]))
+        case nn.RNNBase() if axes in (2, 3):
+            yield (), _written(part, input_size=shape[-1])
+
+
+def _twin(part: nn.Module, kind: Any = None, **changed: Any) -> nn.Module | None:
+    """A layer without values that is built like another one, with other sizes; None for a class that is not known."""
+    own = kind or type(part)
+    if not own.__module__.startswith("torch.nn.modules"):
+        return None
+    names = {
+        nn.Linear: ("in_features", "out_features"),
+        CONVOLUTIONS: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
+        nn.modules.batchnorm._BatchNorm: ("num_features", "eps", "momentum", "affine", "track_running_stats"),
+        nn.LayerNorm: ("normalized_shape", "eps"),
+        nn.RNNBase: ("input_size", "hidden_size", "num_layers", "batch_first", "dropout", "bidirectional"),
+    }
+    attributes = next((found for base, found in names.items() if isinstance(part, base)), None)
+    if attributes is None or getattr(part, "padding_mode", "zeros") != "zeros":
+        return None
+    options = {name: getattr(part, name) for name in attributes} | changed
+    if isinstance(part, nn.Linear | CONVOLUTIONS):
+        options["bias"] = part.bias is not None
+    elif isinstance(part, nn.RNNBase):
+        options["bias"] = part.bias
+    weight = next((p for p in part.parameters(recurse=False)), None)
+    twin: nn.Module = own(**options, device="meta", dtype=weight.dtype if weight is not None else None)
+    return twin.train(part.training)
+
+
+def _written(part: nn.Module, kind: Any = None, **changed: Any) -> Layer:
+    """A changed layer, and the code that makes it."""
+    try:
+        twin = _twin(part, kind, **changed)
+    except (RuntimeError, ValueError):  # sizes that exclude each other
+        return AS_IT_IS
+    if twin is None:
+        return AS_IT_IS
+    match twin:
+        case nn.Linear():
+            own = f"Linear({twin.in_features}, {twin.out_features}{'' if twin.bias is not None else ', bias=False'})"
+        case nn.modules.batchnorm._BatchNorm() if (twin.eps, twin.momentum, twin.affine) == (1e-5, 0.1, True):
+            own = f"{type(twin).__name__}({twin.num_features})"
+        case nn.LayerNorm() if len(twin.normalized_shape) == 1 and twin.eps == 1e-5:
+            own = f"LayerNorm({twin.normalized_shape[0]})"
+        case _:
+            own = repr(twin)
+    return twin, f"nn.{own}"
+
+
+def _computes(layer: nn.Module | None, given: Tensor, change: Change) -> bool:
+    """Whether a layer can take a tensor of this shape, after a change of it."""
+    if layer is None:
+        return False
+    try:
+        layer.forward(getattr(given, change[0])(*change[1:]) if change else given)
+    except (RuntimeError, ValueError, IndexError, NotImplementedError, AssertionError):
+        return False
+    return True
+
+
+def _expected(part: nn.Module) -> str:
+    """What a layer takes, in words; empty where it is not known."""
+    match part:
+        case nn.Linear():
+            return f"(..., {part.in_features})"
+        case nn.modules.conv._ConvNd():
+            return f"(samples, {part.in_channels}, {AXES[len(part.kernel_size)]})"
+        case nn.BatchNorm1d():
+            return f"(samples, {part.num_features}) or (samples, {part.num_features}, length)"
+        case nn.BatchNorm2d():
+            return f"(samples, {part.num_features}, height, width)"
+        case nn.modules.batchnorm._NormBase():
+            return f"(samples, {part.num_features}, ...)"
+        case nn.LayerNorm():
+            return f"(..., {', '.join(map(str, part.normalized_shape))})"
+        case nn.Embedding():
+            return f"whole numbers from 0 to {part.num_embeddings - 1}"
+        case nn.RNNBase():
+            return f"(samples, time, {part.input_size})" if part.batch_first else f"(time, samples, {part.input_size})"
+        case nn.MultiheadAttention():
+            return f"(..., {part.embed_dim})"
+    return ""
+
+
+def _has_its_size(part: nn.Module, given: Tensor) -> bool:
+    """Whether a tensor is what a layer takes as far as it is known, so that something else is wrong."""
+    match part:
+        case nn.Linear():
+            return bool(given.dim()) and given.shape[-1] == part.in_features
+        case nn.modules.conv._ConvNd():
+            return given.dim() == len(part.kernel_size) + 2 and bool(given.shape[1] == part.in_channels)
+        case nn.modules.batchnorm._NormBase():
+            return given.dim() > 1 and bool(given.shape[1] == part.num_features)
+    return False
+
+
+def _of_embedding(part: nn.Embedding, given: Tensor, name: str, expected: str) -> Remedy:
+    if not given.numel() or given.is_meta:
+        return Remedy(expected)
+    low, high = float(given.min()), float(given.max())
+    if not bool((given == given.round()).all()):
+        return Remedy(expected, "Its input are numbers with fractions, and no indices.")
+    why = f"The indices go from {low:.0f} to {high:.0f}, and it has rows for 0 to {part.num_embeddings - 1}."
+    if low < 0:
+        return Remedy(expected, why)
+    lines = [f"{name} = {name}.long()"] if given.is_floating_point() else []
+    if high >= part.num_embeddings:
+        padding = f", padding_idx={part.padding_idx}" if part.padding_idx is not None else ""
+        lines.append(f"nn.Embedding({high + 1:.0f}, {part.embedding_dim}{padding})")
+        return Remedy(expected, why, "\n".join(lines))
+    return Remedy(expected, "", "\n".join(lines))
+
+
+# Losses
+
+
+def of_loss(
+    function: str, part: nn.Module | None, output: Any, target: Any, names: tuple[str, str], text: str
+) -> Remedy:
+    """For a loss of torch's: `function` by name, or `part` as a module.
+
+    Args:
+        function: name of the function; empty for a module.
+        part: the module; None for a function.
+        output: its first argument.
+        target: its second argument.
+        names: what the user's code calls the two.
+        text: message of the exception.
+    """
+    function = LOSS_MODULES.get(type(part), "") if part is not None else function
+    if not isinstance(output, Tensor) or not isinstance(target, Tensor):
+        other = next((type(v).__name__ for v in (output, target) if not isinstance(v, Tensor)), "")
+        return Remedy(
+            "two tensors", f"One of the two is of type {other}: take the tensor out of it, or make one of it."
+        )
+    if function in OF_CLASSES:
+        return _of_classes(output, target, names)
+    if function in LIKE_TARGET:
+        return _like_target(function, output, target, names)
+    return Remedy()
+
+
+def _of_classes(output: Tensor, target: Tensor, names: tuple[str, str]) -> Remedy:
+    first, second = names
+    if output.dim() < 2:
+        return Remedy("(samples, classes) and (samples,)")
+    classes, rows = output.shape[1], (output.shape[0], *output.shape[2:])
+    expected = f"{tuple(output.shape)} and class indices {rows}"
+    change, values = "", target
+    if output.dim() > 2 and target.shape == output.shape[:-1] and target.shape != rows:
+        fix = f"{first} = {first}.movedim(-1, 1)"
+        return Remedy(f"classes on axis 1: {(output.shape[0], output.shape[-1], *output.shape[1:-1])} and "
+                      f"{tuple(target.shape)}", "", fix if _within(target, output.shape[-1]) else "")  # fmt: skip
+    if target.dim() == output.dim() and target.shape[1] == 1 and target.squeeze(1).shape == rows:
+        change, values = ".squeeze(1)", target.squeeze(1)
+    if values.shape != rows:
+        return Remedy(expected, "The target's shape is not that of one class for each sample.")
+    if values.dtype != torch.long:
+        change += ".long()"
+    if not _within(values, classes):
+        low, high = float(values.min()), float(values.max())
+        why = f"The labels go from {low:g} to {high:g}, and the outputs stand for 0 to {classes - 1}."
+        counts_from_one = low == 1 and high == classes and bool((values == values.round()).all())
+        fix = f"{second} = {second}{change} - 1" if counts_from_one else ""
+        return Remedy(f"class indices from 0 to {classes - 1}", why, fix)
+    return Remedy(expected, "", f"{second} = {second}{change}" if change else "")
+
+
+def _within(target: Tensor, classes: int) -> bool:
+    """Whether all are whole numbers that name a class, or are left out (-100)."""
+    whole = bool((target == target.round()).all()) if target.is_floating_point() else True
+    return whole and bool((((target >= 0) & (target < classes)) | (target == -100)).all())
+
+
+def _like_target(function: str, output: Tensor, target: Tensor, names: tuple[str, str]) -> Remedy:
+    first, second = names
+    expected = f"two tensors of shape {tuple(output.shape)} and type {str(output.dtype).removeprefix('torch.')}"
+    change = f".to({output.dtype})" if target.dtype != output.dtype and not target.is_complex() else ""
+    if function == "binary_cross_entropy" and bool(((output < 0) | (output > 1)).any()):
+        return Remedy("probabilities from 0 to 1", "Its first argument is no probability.", "nn.BCEWithLogitsLoss()")
+    if target.shape != output.shape:
+        if target.numel() != output.numel():
+            return Remedy(expected, f"The output is {tuple(output.shape)} and the target {tuple(target.shape)}.")
+        one_less = (*target.shape, 1) == tuple(output.shape)
+        change += ".unsqueeze(-1)" if one_less else f".reshape({first}.shape)"
+    return Remedy(expected, "", f"{second} = {second}{change}" if change else "")
