@@ -54,7 +54,8 @@ def test_a_rule_that_fails_is_named_and_the_others_judge(monkeypatch: pytest.Mon
     from stethoscope.diagnose.run import diagnose
     from stethoscope.rules import all_rules
 
-    broken = all_rules()[0]
+    of_runs = [rule for rule in all_rules() if "in_training" in rule.eyes()]
+    broken = of_runs[0]
 
     def fail(self: Rule, seen: History) -> None:
         raise ZeroDivisionError("made to fail")
@@ -63,7 +64,7 @@ def test_a_rule_that_fails_is_named_and_the_others_judge(monkeypatch: pytest.Mon
     diagnosis = diagnose(History(steps=3))
 
     assert [doubt.rule for doubt in diagnosis.broken] == [broken.name]
-    assert len(diagnosis.checked) + len(diagnosis.not_checked) == len(all_rules()) - 1
+    assert len(diagnosis.checked) + len(diagnosis.not_checked) == len(of_runs) - 1
 
 
 @pytest.mark.parametrize("renderer", ["to_html", "to_json"])
