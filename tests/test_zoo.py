@@ -32,7 +32,7 @@ def test_every_pair_is_python_with_its_fault_and_without(zoo: ModuleType) -> Non
         for text in (faulty, twin):
             assert "SEED" not in text, f"{pair.name}: the blank for the seed is left"
             assert not any(mark in text for mark in ("# fix:", "# add:", "# fault:", "# about:")), pair.name
-        assert "metric " in twin, f"{pair.name} prints no metric"
+        assert "metric" in twin, f"{pair.name} prints no metric"
     assert len(found) >= 70
 
 
