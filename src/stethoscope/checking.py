@@ -122,6 +122,7 @@ def check(
         raise MissingPiece("checking needs PyTorch; install it with `pip install torch`") from error
     from stethoscope.experiments import Checks
     from stethoscope.observe.model.apart import apart
+    from stethoscope.observe.training.steps import EnoughSteps
     from stethoscope.recording import Recording
 
     taken = given(model, loss, data, optimizer)
@@ -137,6 +138,8 @@ def check(
         recording.listen_to_torch()
         try:
             taken.rehearse()
+        except EnoughSteps:
+            pass  # the time for them was over
         except UsageError:
             raise
         except (Exception, SystemExit) as error:  # what the user's model raises is what there is to say

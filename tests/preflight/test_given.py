@@ -267,3 +267,17 @@ def test_the_columns_that_are_used_are_seen(how: str) -> None:
     loss = of_logits if how == "dict" else CE
     use = input_use(given(Net(how), loss, [(X, Y)] * 2, None).subject(), 0.0)
     assert (use.depends, use.features, use.unused) == (True, 6, ())
+
+
+def test_a_slow_model_is_checked_on_the_steps_that_there_was_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    import stethoscope
+    from stethoscope import checking
+
+    monkeypatch.setitem(checking.SECONDS, "quick", 1e-9)
+    model = nn.Linear(4, 3)
+    batches = [(torch.randn(8, 4), torch.randint(3, (8,))) for _ in range(8)]
+    checked = stethoscope.check(model, nn.CrossEntropyLoss(), batches, profile="quick")
+
+    assert checked.history.steps < 8
+    assert any(each.said for each in checked.experiments)
+    assert checked.ok

@@ -29,6 +29,10 @@ SNAPSHOT_SECONDS = 0.9
 _clock = time.perf_counter
 
 
+class EnoughSteps(SystemExit):
+    """As many steps were taken as were asked for: the script ends as by `sys.exit(0)`."""
+
+
 class StepEar:
     """Hears optimizers being made and stepping.
 
@@ -330,11 +334,11 @@ class StepEar:
             self._send()
             self.state.budget.spent(_clock() - began)
         if self._max_steps and self.state.steps >= self._max_steps:
-            raise SystemExit(0)
+            raise EnoughSteps(0)
         if self._max_seconds:
             self._first_ended = self._first_ended or now
             if now - self._first_ended > self._max_seconds:
-                raise SystemExit(0)
+                raise EnoughSteps(0)
 
     def _close_awake_step(self, step: int, now: float) -> None:
         began = _clock()
