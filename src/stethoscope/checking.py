@@ -137,9 +137,8 @@ def check(
     with apart():
         recording.listen_to_torch()
         try:
-            taken.rehearse()
-        except EnoughSteps:
-            pass  # the time for them was over
+            with contextlib.suppress(EnoughSteps):
+                taken.rehearse()
         except UsageError:
             raise
         except (Exception, SystemExit) as error:  # what the user's model raises is what there is to say

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 PROOF_S = 20.0
 PROOF_SHARE = 0.1
 """Experiments may take this long, or this share of the training time where that is longer."""
-
-
 QUICK_S = 3.0
 QUICK_SHARE = 0.05
 """The experiments that every run has may take this long, or this share of the training time where that is less."""
@@ -78,9 +76,8 @@ def _preflight(recording: Recording, history: History, checks: Checks | None, en
         if isinstance(subject, str):
             return not_possible(profile, subject, simplify=simplify)
         return examine(
-            subject,
+            replace(subject, samples=_samples(recording)),
             profile,
-            samples=_samples(recording),
             seconds=0.0 if checks is not None else min(QUICK_S, QUICK_SHARE * trained),
             simplify=simplify,
             progress=checks.progress if checks is not None else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -48,6 +49,16 @@ def test_a_bad_rate_of_the_script_is_not_held_against_the_model() -> None:
     memory = memorise(subject(lr=1e-9), 2, SOON)
     assert memory.learned
     assert memory.by.startswith("Adam")
+
+
+def test_the_lowest_loss_of_the_optimizers_is_kept_where_the_first_one_breaks_down() -> None:
+    memory = memorise(subject(net(nn.Softmax(dim=1)), lr=1e38), 2, SOON)
+    assert math.isfinite(memory.end)
+
+
+def test_an_epoch_is_as_many_steps_as_its_samples_fill() -> None:
+    cost = cost_of(replace(subject(), samples=320))
+    assert cost.epoch_seconds == pytest.approx(10 * cost.step_seconds)
 
 
 def test_a_softmax_before_the_loss_keeps_it_from_coming_low() -> None:

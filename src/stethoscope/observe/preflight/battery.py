@@ -72,15 +72,13 @@ def battery(profile: str, *, simplify: bool = False) -> list[Trial]:
 
 
 def examine(
-    subject: Subject, profile: str, *, samples: int = 0, seconds: float = 0.0, simplify: bool = False,
-    progress: Progress | None = None,
-) -> Preflight:  # fmt: skip
+    subject: Subject, profile: str, *, seconds: float = 0.0, simplify: bool = False, progress: Progress | None = None
+) -> Preflight:
     """Make the experiments of a profile on copies of a subject. Random states are put back; nothing is raised.
 
     Args:
         subject: the model, its optimizer, and a few batches.
         profile: `quick`, `default`, or `thorough`.
-        samples: of the training data; 0 when not known.
         seconds: for all experiments together; those of the profile when 0.
         simplify: build the model up again from its smallest version, too.
         progress: told the title of each experiment before it begins.
@@ -98,7 +96,7 @@ def examine(
             continue
         try:
             with apart():
-                result = cost_of(subject, samples) if trial.name == "cost" else trial.make(subject, until)
+                result = trial.make(subject, until)
         except (CannotMake, CannotTry) as reason:
             done.append(replace(experiment, why_not=str(reason), seconds=_clock() - began))
             continue

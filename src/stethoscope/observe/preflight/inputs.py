@@ -15,7 +15,7 @@ from stethoscope.observe.model.apart import measuring, seed
 from stethoscope.observe.model.ingredients import Pass, leaves_of, mapped, tensors_in
 from stethoscope.observe.model.recipe import Recipe, clones
 from stethoscope.observe.preflight.mixing import Trace, output_of
-from stethoscope.observe.preflight.subject import CannotMake, Subject
+from stethoscope.observe.preflight.subject import CannotMake, Subject, rows_of
 from stethoscope.observe.preflight.training import train
 
 MOST_FEATURES = 4096
@@ -33,7 +33,7 @@ def input_use(subject: Subject, until: float) -> InputUse:
     if depends and len(unused) == features:  # the output moves, by a way that has no gradients
         unused = ()
     use = InputUse(depends, features, unused)
-    rows = sum(_rows_of(each) for each in subject.passes)
+    rows = sum(rows_of(each) for each in subject.passes)
     if rows < FEWEST_ROWS or subject.time_comes_first:  # of positions there is no mean sample
         return use
     losses = []
@@ -49,15 +49,10 @@ def input_use(subject: Subject, until: float) -> InputUse:
 def mean_loss(recipe: Recipe, model: Any) -> float:
     """Over all captured batches, without dropout."""
     values = []
-    with measuring(model), torch.enable_grad():  # a loss may be made of derivatives
+    with measuring(model):
         for step in recipe.steps:
             values += [recipe.value(model, each) for each in step.passes]
     return sum(values) / len(values)
-
-
-def _rows_of(each: Pass) -> int:
-    first = next((t for _, t in tensors_in((each.args, each.kwargs))), None)
-    return int(first.shape[0]) if first is not None and first.dim() else 0
 
 
 def _depends(subject: Subject) -> bool:
@@ -185,5 +180,5 @@ def _permuted(recipe: Recipe) -> Recipe | None:
 
 
 def _each_pass(recipe: Recipe, change: Any) -> Recipe:
-    steps = tuple(replace(step, passes=[change(each, _rows_of(each)) for each in step.passes]) for step in recipe.steps)
+    steps = tuple(replace(step, passes=[change(each, rows_of(each)) for each in step.passes]) for step in recipe.steps)
     return replace(recipe, steps=steps)

@@ -59,7 +59,7 @@ def memorise(subject: Subject, count: int, until: float) -> Memory:
         model, optimizer = _beginner(subject, kind, rate)
         by = "the script's optimizer" if kind is None else f"{kind.__name__}, lr={rate:g}"
         memory = _train(subject, recipe, one, model, optimizer, count, floor, by, until)
-        if best is None or memory.learned or memory.end < best.end:
+        if best is None or memory.learned or math.isnan(best.end) or memory.end < best.end:
             best = memory
         if memory.learned or time.perf_counter() > until:
             break

@@ -186,12 +186,10 @@ class Trace:
 def output_of(model: nn.Module, recipe: Recipe, one: Pass, trace: Trace) -> Tensor:
     """What the model returns, where the loss takes it from."""
     args, kwargs = clones((one.args, one.kwargs))
-    leaves = {}
     for _, tensor in tensors_in((args, kwargs)):
         if tensor.is_floating_point() and tensor.dim() and tensor.shape[0] == trace.count:
             tensor.requires_grad_(True)
             trace.roots.append(tensor)
-            leaves[id(tensor)] = tensor
     try:
         returned = model(*args, **kwargs)
     except RuntimeError as error:

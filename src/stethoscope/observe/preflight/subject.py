@@ -39,12 +39,14 @@ class Subject:
         optimizer: with the same parameters.
         recipe: how a step is taken, with at least one captured step.
         chance: value of the loss for the best guess that ignores the input; NaN when unknown.
+        samples: of the training data; 0 when not known.
     """
 
     model: nn.Module
     optimizer: Any
     recipe: Recipe
     chance: float = math.nan
+    samples: int = 0
 
     @property
     def first(self) -> Pass:
@@ -54,7 +56,7 @@ class Subject:
     @property
     def rows(self) -> int:
         """Samples in it, by the first axis of its first input."""
-        return _rows(self.first)
+        return rows_of(self.first)
 
     @property
     def time_comes_first(self) -> bool:
@@ -118,7 +120,7 @@ class Subject:
                 if isinstance(part, nn.modules.batchnorm._BatchNorm):
                     part.eval()
             try:
-                self.recipe.value(model, one)
+                self.value(model, one)
             except Exception as error:  # the whole batch does pass, so that the model itself is sound
                 raise CannotMake("the model or its loss does not take a part of the batch") from error
         return one
@@ -153,7 +155,8 @@ def subject_of(state: State, *, chance: float, rates: Sequence[float]) -> Subjec
     return Subject(model, optimizer, replace(recipe, rates=()), chance)
 
 
-def _rows(one: Pass) -> int:
+def rows_of(one: Pass) -> int:
+    """Samples in a forward pass, by the first axis of its first input."""
     first = next((t for _, t in tensors_in((one.args, one.kwargs))), None)
     return int(first.shape[0]) if first is not None and first.dim() else 0
 
@@ -190,7 +193,7 @@ def rows_that_count(one: Pass) -> list[int]:
         or target.is_floating_point()
     ):
         return []
-    rows, left_out = _rows(one), one.options.get("ignore_index", IGNORED)
+    rows, left_out = rows_of(one), one.options.get("ignore_index", IGNORED)
     if not rows or not target.dim() or target.shape[0] % rows:
         return []
     return [int(row) for row in (target.reshape(rows, -1) != left_out).any(1).nonzero().reshape(-1)]
@@ -201,7 +204,7 @@ def cut(one: Pass, which: Iterable[int]) -> Pass:
 
     Raises: CannotMake when the batch has fewer samples, or they cannot be told apart in its target.
     """
-    rows, chosen = _rows(one), list(which)
+    rows, chosen = rows_of(one), list(which)
     if why := _why_whole(one):
         raise CannotMake(why)
     if rows < 1 or max(chosen) >= rows:
@@ -252,7 +255,7 @@ def is_random(subject: Subject) -> bool:
     values = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        values.append(subject.recipe.value(model, subject.first))
+        values.append(subject.value(model))
     if math.isnan(values[0]) and math.isnan(values[1]):
         return False
     return not math.isclose(values[0], values[1], rel_tol=1e-5, abs_tol=1e-8)

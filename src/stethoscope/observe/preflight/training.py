@@ -268,12 +268,8 @@ def dense(tensor: Tensor) -> Tensor:
     return tensor.to_dense() if tensor.is_sparse else tensor
 
 
-def cost_of(subject: Subject, samples: int = 0) -> Cost:
-    """Time of a step, memory of its graph, and the noise of its gradient.
-
-    Args:
-        samples: of the training data, for the time of an epoch; 0 when not known.
-    """
+def cost_of(subject: Subject) -> Cost:
+    """Time of a step and of an epoch, memory of the step's graph, and the noise of its gradient."""
     seed(0)
     model, optimizer = subject.copy()
     one = subject.recipe.steps[0].passes
@@ -298,7 +294,7 @@ def cost_of(subject: Subject, samples: int = 0) -> Cost:
     norm, noise = _noise(subject)
     clip = subject.recipe.clip
     return Cost(
-        best, rows, best * samples / rows if samples and rows else math.nan, graph, noise, norm,
+        best, rows, best * subject.samples / rows if rows and subject.samples else math.nan, graph, noise, norm,
         clip[1] if clip is not None and clip[0] == "norm" else math.nan,
     )  # fmt: skip
 
