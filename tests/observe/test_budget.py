@@ -49,6 +49,18 @@ def test_its_own_estimate_is_the_true_cost() -> None:
     assert budget.estimated_cost == pytest.approx(true, rel=0.3)
 
 
+def test_first_verdicts_are_told_apart_from_what_the_budget_bounds() -> None:
+    budget = Budget(0.02)
+    _simulate(budget, 5000, 0.001, 0.002)
+    before, opening = budget.estimated_cost, budget.opening_seconds
+    budget.spent(1.0, opening=True)
+
+    assert budget.estimated_cost == before
+    assert budget.opening_seconds == opening + 1.0
+    budget.spent(1.0)
+    assert budget.estimated_cost > before
+
+
 def test_every_third_step_is_every_third_step() -> None:
     assert _simulate(Budget(every=3), 10, 1.0, 1.0) == [0, 3, 6, 9]
 

@@ -128,3 +128,18 @@ def test_one_layer_at_several_places_is_repeated_and_an_activation_is_not() -> N
     layer, relu = nn.Linear(16, 16), nn.ReLU()
     (repeated,) = structure(nn.Sequential(layer, relu, layer, relu, nn.Linear(16, 2))).repeated
     assert (repeated.kind, repeated.positions) == ("Linear", ("0", "2"))
+
+
+def test_registered_layers_that_a_list_names_as_well_are_not_hidden() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(16, 8), nn.Linear(8, 4)
+            self.order = [self.first, self.last]
+
+        def forward(self, x: Tensor) -> Tensor:
+            for layer in self.order:
+                x = torch.tanh(layer(x))
+            return x
+
+    assert structure(Net()).hidden == ()

@@ -74,6 +74,18 @@ def test_soft_targets_have_a_floor() -> None:
     assert memory.learned
 
 
+def test_soft_answers_of_yes_and_no_have_a_floor_too() -> None:
+    target = 0.2 + 0.6 * F.one_hot(Y, 3).float()
+    memory = memorise(subject(loss=F.binary_cross_entropy_with_logits, y=target), 2, SOON)
+    assert memory.floor == pytest.approx(-(0.8 * math.log(0.8) + 0.2 * math.log(0.2)), rel=1e-3)
+
+
+def test_weight_decay_is_off_while_samples_are_learned() -> None:
+    memory = memorise(subject(lr=0.1, weight_decay=5.0), 2, SOON)
+    assert memory.learned
+    assert memory.by == "the script's optimizer"
+
+
 def test_a_random_model_and_an_unknown_loss_are_not_judged() -> None:
     class Noise(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
