@@ -9,6 +9,7 @@ from stethoscope.observe.training.budget import (
     DENSE_START,
     LAST_OPENING_STEP,
     SHARE_FOR_LOOKS,
+    WATCHED_STEPS,
     Budget,
 )
 from stethoscope.observe.training.verdicts import Verdicts
@@ -95,3 +96,12 @@ def test_verdicts_come_each_time_the_steps_have_doubled_and_then_as_the_time_all
     verdicts._price = 1e9
     assert verdicts.give(1920) == 0.0
     assert len(given) == 5
+
+
+def test_where_every_step_is_looked_at_the_dearer_looks_of_the_opening_are_told_apart() -> None:
+    budget = Budget(every=1)
+    for step in range(500):
+        budget.looked_step(step, 1.0 + (0.3 if step < WATCHED_STEPS else 0.03), 0.2 if step < WATCHED_STEPS else 0.02)
+
+    assert budget.estimated_cost == pytest.approx(0.03, rel=0.35)
+    assert budget.burst_looks == WATCHED_STEPS

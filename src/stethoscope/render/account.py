@@ -64,7 +64,7 @@ def cost(sampling: Sampling) -> str:
         return ""
     times = f"a step {milliseconds(sampling.step_seconds)}, a look {milliseconds(sampling.look_seconds)} more"
     opening = f"the opening looks and the first verdicts took {number(float(f'{sampling.opening_seconds:.2g}'))} s"
-    if not sampling.every and sampling.looks <= sampling.burst_looks:
+    if sampling.looks <= sampling.burst_looks:
         return f"{opening}, and there were no others ({times})"
     share = percent(sampling.estimated_cost)
     return f"{share} of the training time, by its own estimate ({times}); {opening}"

@@ -19,6 +19,8 @@ GROWTH = 1.15
 """After that the gap between looks grows by this factor while the budget alone would give fewer; so a run of
 n steps has at least 16 + 7 ln(n / 16) looks, whose share of the time goes to nothing."""
 LAST_OPENING_STEP = 1000
+WATCHED_STEPS = 50
+"""The loop's protocol is watched in full for this many steps, and at looks after that."""
 SHARE_FOR_LOOKS = 0.4
 """Share of the budget that looks are given; verdicts, snapshots and what cannot be timed take the rest: steps that are
 looked at were seen to last longer by half as much again as our own time in them."""
@@ -28,8 +30,8 @@ ANOMALY_LOOKS = 5
 """Looks in a row after an anomaly."""
 MOST_ANOMALY_LOOKS = 100
 FEWEST_TIMED_STEPS = 8
-UNSEEN_SHARE = 1.25
-"""The price of a look by the time spent in our own code: 1.0 (100 tiny layers) to 1.45 (MLP) were measured."""
+UNSEEN_SHARE = 1.5
+"""The price of a look by the time spent in our own code: 1.1 (transformer) to 1.85 (MLP) were measured."""
 GUARD_CALLS = 3
 """Calls of ours in an ordinary step: backward, before and after the optimizer's step."""
 COLD_CALL = 48
@@ -105,13 +107,20 @@ class Budget:
     def looked_step(self, step: int, seconds: float, own_seconds: float) -> None:
         """A step that was looked at took this long, our own code's part of it included."""
         self.looks += 1
+        if self.every and step - self.every < WATCHED_STEPS <= step:
+            # The looks that end here were dearer than all that follow will be.
+            self._looked.clear()
+            self._own.clear()
         if step > 2:  # the first steps of a run warm caches up
             self._looked.append(seconds)
             self._own.append(own_seconds)
         gap = self._affordable_gap(step)
         opening_gap = int(step * (GROWTH - 1)) + 1
         if self.every:
-            self._charge_look()
+            if step < WATCHED_STEPS:
+                self._count_burst()
+            else:
+                self._charge_look()
         elif self._anomaly_looks_left:
             self._anomaly_looks_left -= 1
             self._anomaly_looks += 1

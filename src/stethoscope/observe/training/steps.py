@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, distributed
 
+from stethoscope.observe.training.budget import WATCHED_STEPS
 from stethoscope.observe.training.forwards import ForwardEar
 from stethoscope.observe.training.loss_calls import LossEar
 from stethoscope.observe.training.protocol import AnyOptimizer, OptimizerEntry
@@ -17,8 +18,6 @@ from stethoscope.observe.training.sites import Spot, spot
 from stethoscope.observe.training.state import DISCOVERY_STEPS, State
 from stethoscope.observe.training.verdicts import Verdicts
 
-WATCHED_STEPS = 50
-"""The loop's protocol is watched in full for this many steps, and at looks after that."""
 DENSE_LOOKS_PER_FULL = 48
 """When looks are so dense that the budget is no concern (`every`), one in 48 attends to calls, losses, batches and
 units as well: that costs three times a look, and is done for the first 50 steps anyway."""
