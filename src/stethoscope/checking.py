@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from stethoscope.facts.model import Experiment
     from stethoscope.facts.training import History
 
-STEPS = 16
-"""Steps that are taken for their batches, at most."""
+STEPS = 64
+"""Steps that are taken, at most: fewer do not show a penalty or a rate that keeps a small network from learning."""
 SECONDS = {"quick": 1.0, "default": 5.0, "thorough": 30.0}
 """Time after the first step within which they are taken."""
 
@@ -96,7 +96,7 @@ def check(
 ) -> Checked:
     """Experiment on copies of an untrained model, and say what will keep it from learning.
 
-    The model, its optimizer and all random states stay as they are; of the data at most 16 batches are drawn.
+    The model, its optimizer and all random states stay as they are; of the data at most 64 batches are drawn.
 
     Args:
         model: a `torch.nn.Module`.

@@ -109,7 +109,7 @@ DATA: dict[str, tuple[Any, Any, Any, int]] = {
     "several inputs": (Net(), CE, (X, torch.ones(32, 1), Y), 1),
     "a nested batch": (Net("pair"), CE, ((X, X), Y), 1),
     "nested batches": (Net("pair"), CE, [((X, X), Y)] * 3, 3),
-    "an iterator without end": (Net(), CE, pairs(), 16),
+    "an iterator without end": (Net(), CE, pairs(), 64),
     "a loader": (Net(), CE, DataLoader(TensorDataset(X, Y), batch_size=8), 4),
     "a loader of a stream": (Net(), CE, DataLoader(Stream(), batch_size=8), 4),
     "one input, which is the target": (nn.Linear(6, 6), F.mse_loss, X, 1),

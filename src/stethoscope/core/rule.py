@@ -103,6 +103,8 @@ class Rule:
     """Names of the rules whose findings follow from this one."""
     reads: ClassVar[tuple[str, ...]] = ()
     """Parts of the history that it needs (`stethoscope.facts.training.PARTS`); the collector gathers no more."""
+    to_the_end: ClassVar[bool] = False
+    """Whether it judges a run by where it ends: not asked of one that a check has ended after its first steps."""
     treatments: ClassVar[tuple[Treatment, ...]] = ()
     """What is tried on a copy of the run to prove a finding, one after the other until something cures."""
     bad: ClassVar[Examples] = Examples(dict)
@@ -151,7 +153,9 @@ class Rule:
 
     def judge(self, seen: History) -> Iterator[Finding | CannotTell]:
         """What it says with each of its eyes; with that for experiments only where some were made."""
-        if "in_training" in self.eyes():
+        if self.to_the_end and seen.preflight.is_check:
+            yield self.cannot_tell("a check ends the script after its first steps")
+        elif "in_training" in self.eyes():
             yield from self.in_training(seen)
         if "before_training" in self.eyes() and seen.preflight.made:
             yield from self.before_training(seen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,10 @@ from stethoscope.observe.preflight.subject import Subject
 from stethoscope.observe.preflight.training import needs_closure
 from stethoscope.observe.training.sites import is_users, shorten
 
-MOST_BATCHES = 16
+MOST_BATCHES = 64
+MOST_DRAWN_BYTES = 1 << 30
+MOST_DRAWING_S = 5.0
+"""No further batches are drawn after so much: two steps show most of what there is to see."""
 MOST_MESSAGE = 200
 USUAL_RATE = 1e-3
 SPARSE_RATE = 0.1
@@ -121,7 +125,7 @@ def known_loss(loss: Loss) -> tuple[str, dict[str, Any]]:
 
 
 def given(model: Any, loss: Any, data: Any, optimizer: Any, *, most: int = MOST_BATCHES) -> Given:
-    """Copies of what was handed over, with at most 16 batches.
+    """Copies of what was handed over, with at most 64 batches.
 
     Args:
         model: a module; in a batch of a mapping its keys are the keyword arguments.
@@ -215,10 +219,14 @@ def _usual(model: nn.Module) -> Any:
 def _drawn(data: Any, model: nn.Module, loss: Any, most: int) -> list[Any]:
     """At most so many batches. Raises: UsageError when there are none."""
     drawn: list[Any] = []
+    held, began = 0, time.perf_counter()
     with apart():
         try:
             for batch in itertools.islice(_batches(data, model, loss), most):
                 drawn.append(mapped(batch, _alone))
+                held += sum(t.numel() * t.element_size() for _, t in tensors_in(batch))
+                if held > MOST_DRAWN_BYTES or time.perf_counter() - began > MOST_DRAWING_S:
+                    break
         except UsageError:
             raise
         except Exception as error:

@@ -80,6 +80,7 @@ class LabelsUnrelatedToInputs(Rule):
         "loss-oscillating",
     )
     reads = ("losses", "batches", "validation", "samples")
+    to_the_end = True
 
     relation = Limit(
         3.5,

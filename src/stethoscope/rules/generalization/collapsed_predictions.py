@@ -41,6 +41,7 @@ class CollapsedPredictions(Rule):
     kind = Kind.SYMPTOM
     severity = Severity.WARNING
     reads = ("losses",)
+    to_the_end = True
 
     one = Limit(0.99, unit="share of answers that are one class", why="weak networks still differ here and there")
     most_frequent = Limit(

@@ -55,6 +55,7 @@ class NoGainOverBaseline(Rule):
     kind = Kind.SYMPTOM
     severity = Severity.WARNING
     reads = ("losses", "validation")
+    to_the_end = True
 
     fewest_steps = Limit(100, unit="training steps", why="a network may need some dozens to leave a guess behind")
     deviations = Limit(

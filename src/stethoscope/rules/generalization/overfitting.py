@@ -91,6 +91,7 @@ class Overfitting(Rule):
     kind = Kind.SYMPTOM
     severity = Severity.WARNING
     reads = ("losses", "validation")
+    to_the_end = True
 
     rise = Limit(
         0.1,

@@ -81,6 +81,7 @@ class Underfitting(Rule):
     kind = Kind.SYMPTOM
     severity = Severity.WARNING
     reads = ("losses", "batches", "updates", "samples", "validation")
+    to_the_end = True
 
     fewest_steps = Limit(100, unit="steps", why="quarters of fewer are too noisy to lay side by side")
     behind = Limit(

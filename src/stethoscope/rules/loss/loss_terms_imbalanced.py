@@ -77,6 +77,7 @@ class LossTermsImbalanced(Rule):
 
     severity = Severity.WARNING
     explains = (
+        "collapsed-predictions",
         "loss-not-decreasing",
         "cannot-overfit-batch",
         "attention-collapse",

@@ -60,6 +60,7 @@ class BatchTooLarge(Rule):
         "learning-rate-too-low",
     )
     reads = ("losses", "batches", "updates")
+    to_the_end = True
     treatments = (SmallerBatches(USUAL),)
 
     rows = Limit(256, unit="rows in a batch", why="eight times the usual 32; smaller ones cost few steps")

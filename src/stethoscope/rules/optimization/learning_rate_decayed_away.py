@@ -93,6 +93,7 @@ class LearningRateDecayedAway(Rule):
         "no-gain-over-baseline",
     )
     reads = ("losses",)
+    to_the_end = True
 
     nothing = Limit(
         0.01,

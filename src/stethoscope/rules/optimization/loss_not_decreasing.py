@@ -60,6 +60,7 @@ class LossNotDecreasing(Rule):
     kind = Kind.SYMPTOM
     severity = Severity.WARNING
     reads = ("losses", "gradients", "updates")
+    to_the_end = True
 
     fewest_steps = Limit(50, unit="steps", why="sound runs need 20 to 40 steps before the loss leaves guessing")
 

@@ -52,6 +52,7 @@ class LossOscillating(Rule):
     severity = Severity.WARNING
     explains = ("loss-spike",)
     reads = ("losses", "batches", "updates")
+    to_the_end = True
 
     swing = Limit(
         2,
