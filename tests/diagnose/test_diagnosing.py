@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from made_up import SYMPTOM, finding, rule
 
 from stethoscope.core.errors import UsageError
-from stethoscope.core.finding import CannotTell
+from stethoscope.core.finding import CannotTell, Evidence, Place
 from stethoscope.core.rule import Limit
 from stethoscope.diagnose.run import diagnose
 from stethoscope.diagnose.suppress import Suppressions
+from stethoscope.facts.model import Preflight
 from stethoscope.facts.training import PARTS, History
 
 SEEN = History(steps=10)
@@ -48,6 +51,27 @@ def test_a_run_recorded_without_a_part_cannot_be_judged_by_what_reads_it() -> No
     lean = History(parts=tuple(part for part in PARTS if part != "units"))
     result = diagnose(lean, rules=(rule("cells", [finding("cells")], reads=("units",)),))
     assert result.not_checked == (CannotTell("cells", "the run was recorded without its units"),)
+
+
+def test_what_two_eyes_see_of_one_place_is_one_finding_with_the_evidence_of_both() -> None:
+    """The eye for the run and the one for the experiments say the same, each with what it measured."""
+    seen = finding("both", evidence=(Evidence("in the run", "1", "0"),))
+    tried = finding("both", evidence=(Evidence("in the run", "1", "0"), Evidence("on a copy", "2", "0")))
+    elsewhere = finding("both", place=Place(module="head"), evidence=(Evidence("in the run", "3", "0"),))
+
+    found = diagnose(SEEN, rules=(rule("both", [seen, tried, elsewhere]),)).findings
+
+    assert sorted([e.what for e in f.evidence] for f in found) == [["in the run"], ["in the run", "on a copy"]]
+
+
+def test_a_rule_that_judges_a_run_by_its_end_is_not_asked_of_one_that_a_check_has_ended() -> None:
+    late = rule("late", [finding("late")], to_the_end=True)
+    ended = replace(SEEN, preflight=Preflight(is_check=True))
+
+    assert diagnose(SEEN, rules=(late,)).checked == ("late",)
+    assert diagnose(ended, rules=(late,)).not_checked == (
+        CannotTell("late", "a check ends the script after its first steps"),
+    )
 
 
 def test_silenced_findings_are_kept_apart() -> None:
