@@ -169,10 +169,12 @@ class LearningRateTooHigh(Rule):
         named = f"a learning rate of {rate:.3g}" if isinstance(rate, float | int) else f"`{optimizer.kind}`"
         share = f"{times(shown)} times" if shown >= 2 else f"{100 * shown:.2g} % of"
         title = f"{named} moves weights by {share} their size a step"
+        # The first steps of a check are too few to say what becomes of a loss that falls.
+        is_early = seen.preflight.is_check and not (progress.is_stuck or progress.ended_nonfinite)
         return self.finding(
             title if len(title) <= 72 else f"weights move by {share} their size a step",
             severity=Severity.ERROR if progress.is_stuck else Severity.WARNING,
-            sureness=Sureness.SUSPECTED if progress.learns_well else Sureness.LIKELY,
+            sureness=Sureness.SUSPECTED if progress.learns_well or is_early else Sureness.LIKELY,
             place=place_at(optimizer.site, steps=(0, max(seen.steps - 1, 0))),
             evidence=[
                 Evidence(

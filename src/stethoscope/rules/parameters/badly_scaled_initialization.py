@@ -166,7 +166,10 @@ class BadlyScaledInitialization(Rule):
             if self._fails(seen, progress, chain) and (found := self._too_large(seen, chain)):
                 yield self._report(seen, progress, chain, "large", found)
         elif chain.gain <= self.smallest * _wanted(chain) and (found := self._too_small(seen, progress, chain)):
-            yield self._report(seen, progress, chain, "small", found)
+            # At torch's own scale many networks start slowly and learn: a few steps of a check say too little.
+            is_early = seen.preflight.is_check and chain.gain >= DEFAULT * _wanted(chain)
+            sureness = Sureness.SUSPECTED if is_early else Sureness.LIKELY
+            yield self._report(seen, progress, chain, "small", found, sureness)
         elif found := self._one_too_large(seen, progress, chain):
             yield self._report(seen, progress, chain.only(chain.largest), "large", found)
 
