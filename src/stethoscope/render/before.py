@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stethoscope.core.text import number, read
+from stethoscope.core.text import byte_size, read
 from stethoscope.facts.model import Part, Preflight, Simplified, Structure
 from stethoscope.render.cards import inline
 from stethoscope.render.markup import Html, joined, tag
@@ -91,17 +91,10 @@ def _row(part: Part) -> Html:
         tag("td", f"{part.parameters:,}" if part.parameters else "", class_="number"),
         tag("td", trained),
         tag("td", part.dtype),
-        tag("td", _bytes(part.parameter_bytes + part.output_bytes), class_="number"),
+        tag("td", byte_size(held) if (held := part.parameter_bytes + part.output_bytes) else "", class_="number"),
     )
 
 
 def _shapes(shapes: tuple[tuple[int, ...], ...]) -> str:
     named = ["(" + ", ".join(map(str, shape)) + ")" for shape in shapes[:2]]
     return ", ".join([*named, "..."] if len(shapes) > 2 else named)
-
-
-def _bytes(size: int) -> str:
-    for unit, large in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= large:
-            return f"{number(float(f'{size / large:.2g}'))} {unit}"
-    return f"{size} B" if size else ""

@@ -18,7 +18,7 @@ def free_memory(device: torch.device) -> int | None:
     machine what is available there, or within the limit of a container where that is less.
     """
     if device.type == "cuda" and torch.cuda.is_available():
-        in_reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        in_reserve = int(torch.cuda.memory_reserved(device)) - int(torch.cuda.memory_allocated(device))
         return int(torch.cuda.mem_get_info(device)[0]) + in_reserve
     if device.type != "cpu":
         return None

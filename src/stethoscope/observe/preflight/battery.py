@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stethoscope.core.text import amount, number
+from stethoscope.core.text import amount, byte_size, number
 from stethoscope.facts.model import Experiment, Preflight
 from stethoscope.observe.model.apart import apart
 from stethoscope.observe.model.recipe import CannotTry
@@ -16,6 +16,7 @@ from stethoscope.observe.preflight.gradients import check_functions, check_model
 from stethoscope.observe.preflight.inputs import input_use
 from stethoscope.observe.preflight.memorising import memorise
 from stethoscope.observe.preflight.mixing import causality_of, mixing_of
+from stethoscope.observe.preflight.room import room_of
 from stethoscope.observe.preflight.simplifying import simplify as build_up
 from stethoscope.observe.preflight.structure import structure_of
 from stethoscope.observe.preflight.subject import CannotMake, Subject
@@ -241,9 +242,23 @@ def _say_cost(one: Any) -> tuple[str, bool]:
     if one.clip_norm == one.clip_norm:
         bites = "clipped at" if one.gradient_norm > one.clip_norm else "below the clip at"
         words += f"; gradient norm {one.gradient_norm:.2g}, {bites} {one.clip_norm:g}"
-    words += f"; {number(float(f'{one.graph_bytes / 1e6:.2g}'))} MB kept for the backward pass"
+    words += f"; {byte_size(one.graph_bytes)} kept for the backward pass"
     if math.isfinite(one.noise_scale):
         words += f"; noise is as large as the gradient at {amount(max(1, round(one.noise_scale)), 'sample')}"
+    return words, True
+
+
+def _say_room(one: Any) -> tuple[str, bool]:
+    words = f"{byte_size(one.step_bytes)} a step" + (f" of {amount(one.batch, 'sample')}" if one.batch else "")
+    if one.grows_faster:
+        return f"{words}; memory grows faster than the batch does", True
+    if one.sample_bytes == one.sample_bytes:
+        words += f", {byte_size(one.sample_bytes)} for each further one"
+    if (most := one.largest_batch) is not None:
+        fit = f"all {one.samples:,}" if most >= one.samples > 0 else f"about {int(float(f'{most:.2g}')):,}"
+        words += f"; {fit} fit in the {byte_size(one.free_bytes)} that are free"
+    elif one.free_bytes != one.free_bytes:
+        words += f"; how much is free on `{one.device}` is not known"
     return words, True
 
 
@@ -286,5 +301,6 @@ _TRIALS = (
     Trial("yardstick", "ask simpler models", yardstick, _say_yardstick, "default"),
     Trial("range_test", "vary the learning rate", range_test, _say_range, "default"),
     Trial("cost", "time and noise", lambda s, _: cost_of(s), _say_cost, "default"),
+    Trial("room", "weigh a step", room_of, _say_room, "default"),
 )
 _SIMPLIFY = Trial("simplified", "build it up", build_up, _say_simplified)

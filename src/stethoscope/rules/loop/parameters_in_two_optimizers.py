@@ -119,7 +119,9 @@ class ParametersInTwoOptimizers(Rule):
             title,
             severity=severity,
             sureness=Sureness.CERTAIN,
-            place=place_at(first.site, steps=(0, max(seen.steps - 1, 0)), parameter=pair.name or None),
+            place=place_at(
+                _by_size(first, second)[0].site, steps=(0, max(seen.steps - 1, 0)), parameter=pair.name or None
+            ),
             evidence=evidence,
             cause=f"The {first.kind} made at {at(first.site)} and the {second.kind} made at {at(second.site)} were "
             "given the same parameters, and no backward pass lies between their steps: each gradient is used twice, "
@@ -188,21 +190,26 @@ def _fixes(pair: Overlap, first: Optimizer, second: Optimizer) -> list[Fix | str
     if pair.tensors == first.num_parameters == second.num_parameters:
         step = second.step_site.text if second.step_site is not None else "optimizer.step()"
         return [f"Keep one of the two optimizers, and take the step of the other one out:\n{code(f'# {step}')}"]
-    larger, smaller = (first, second) if first.num_parameters >= second.num_parameters else (second, first)
-    small, large = (receiver(o.step_site, "step", name) for o, name in ((smaller, "second"), (larger, "first")))
+    larger, smaller = _by_size(first, second)
+    large, small = (receiver(o.step_site, "step", name) for o, name in ((larger, "first"), (smaller, "second")))
     rates = [_rate(optimizer) or "1e-3" for optimizer in (larger, smaller)]
-    held, others = (f"[p for p in model.parameters() if id(p) {word} held]" for word in ("in", "not in"))
     return [
         "Give each optimizer parameters of its own:\n"
         + code(
             f'held = {{id(p) for group in {small}.param_groups for p in group["params"]}}',
-            f"{large} = torch.optim.{larger.kind}({others}, lr={rates[0]})",
+            "others = [p for p in model.parameters() if id(p) not in held]",
+            f"{large} = torch.optim.{larger.kind}(others, lr={rates[0]})",
         ),
         "Or make one optimizer with a group for each rate, and step once:\n"
         + code(
             f"optimizer = torch.optim.{larger.kind}([",
-            f'    {{"params": {held}, "lr": {rates[1]}}},',
-            f'    {{"params": {others}, "lr": {rates[0]}}},',
+            f'    {{"params": {small}.param_groups[0]["params"], "lr": {rates[1]}}},',
+            f'    {{"params": others, "lr": {rates[0]}}},',
             "])",
         ),
     ]
+
+
+def _by_size(first: Optimizer, second: Optimizer) -> tuple[Optimizer, Optimizer]:
+    """The one that holds more parameters, and the other one."""
+    return (first, second) if first.num_parameters >= second.num_parameters else (second, first)
