@@ -13,13 +13,15 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stethoscope.core.text import byte_size
 from stethoscope.observe.model.copies import copy_of, keras_copy_of
+from stethoscope.observe.model.free_memory import free_memory
 from stethoscope.observe.model.ingredients import (
     KERAS_LOSS,
     OWN_LOSS,
@@ -36,6 +38,9 @@ from stethoscope.observe.model.ingredients import (
 from stethoscope.observe.training.handwritten import HandWritten
 from stethoscope.observe.training.keras_layers import is_keras
 
+if TYPE_CHECKING:
+    from stethoscope.observe.model.hollow import Hollow
+
 MOST_STEPS = 64
 ENOUGH_STEPS = 16
 ENOUGH_ROWS = 256
@@ -43,6 +48,8 @@ ENOUGH_ROWS = 256
 MOST_BYTES = 16 << 20
 """For all batches together: with the copy of a small model and our own code, less than 50 MB."""
 MOST_MODEL_BYTES = 200 << 20
+ROOM_FOR_COPIES = 8
+"""Times the memory of a model that must be free: two copies, gradients, and what an optimizer holds of each."""
 MOST_PASSES = 16
 """Forward passes that may belong to one step; more are no accumulation."""
 MOST_DISCARDED = 40
@@ -74,9 +81,12 @@ class Capture:
     Args:
         most_bytes: of all batches together.
         most_model_bytes: of the parameters and buffers of a model that is copied.
+        outlines: whether a copy without values is made of a model that is too large.
     """
 
-    def __init__(self, *, most_bytes: int = MOST_BYTES, most_model_bytes: int = MOST_MODEL_BYTES) -> None:
+    def __init__(
+        self, *, most_bytes: int = MOST_BYTES, most_model_bytes: int = MOST_MODEL_BYTES, outlines: bool = False
+    ) -> None:
         self.is_on = True
         self._most_bytes = most_bytes
         self._most_model_bytes = most_model_bytes
@@ -87,6 +97,9 @@ class Capture:
         """The step under way."""
         self.original: tuple[nn.Module, Any] | None = None
         """Copies of the model and its optimizer, as they were before the first step that was captured."""
+        self.empty: tuple[Hollow, Pass, set[int]] | None = None
+        """Of a model that is too large: a copy without values, a forward pass, and what the optimizer holds of it."""
+        self._outlines = outlines
         self.model: Any = None
         """Entry of the model that was copied."""
         self.optimizer: Any = None
@@ -312,17 +325,25 @@ class Capture:
         if module is None or torch_optimizer is None:
             raise CannotCapture("the model or its optimizer is gone")
         size = sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()))
-        if size > self._most_model_bytes:
-            raise CannotCapture(f"the model takes {size >> 20} MB, more than is copied")
-        device = next(module.parameters()).device
-        if device.type == "cuda" and torch.cuda.mem_get_info(device)[0] < 8 * size:
-            raise CannotCapture("there is too little room on the accelerator for copies")
+        free = free_memory(next(module.parameters()).device)
+        is_tight = free is not None and free < ROOM_FOR_COPIES * size
+        if is_tight or size > self._most_model_bytes:
+            self._take_outline(module, torch_optimizer)
+            what = "more than there is room for" if is_tight else "more than is copied"
+            raise CannotCapture(f"the model takes {byte_size(size)}, {what}")
         if is_keras(module):
             self.original = keras_copy_of(module, torch_optimizer)
         else:
             self.original = copy_of(module, torch_optimizer)
         self.model, self.optimizer, self.copied_at = model, optimizer, number
         self.copied_when = time.perf_counter()
+
+    def _take_outline(self, module: nn.Module, optimizer: Any) -> None:
+        if self._outlines and self.empty is None and self.step is not None and self.step.passes:
+            from stethoscope.observe.model.hollow import hollow  # takes a second, and is seldom needed
+
+            copy = hollow(module)
+            self.empty = (copy, self.step.passes[0], copy.held_by(optimizer))
 
     def _discard(self, why: str) -> None:
         """This step cannot be captured."""

@@ -18,7 +18,7 @@ from stethoscope.observe.preflight.memorising import memorise
 from stethoscope.observe.preflight.mixing import causality_of, mixing_of
 from stethoscope.observe.preflight.room import room_of
 from stethoscope.observe.preflight.simplifying import simplify as build_up
-from stethoscope.observe.preflight.structure import structure_of
+from stethoscope.observe.preflight.structure import structure_of, structure_said
 from stethoscope.observe.preflight.subject import CannotMake, Subject
 from stethoscope.observe.preflight.training import cost_of, effect_of_a_step, modes_of, range_test, repeats, start_of
 from stethoscope.observe.preflight.yardstick import yardstick
@@ -126,15 +126,6 @@ def not_possible(profile: str, why: str, *, simplify: bool = False) -> Preflight
     """The experiments of a profile, none of which could be made."""
     trials = battery(profile, simplify=simplify)
     return Preflight(experiments=tuple(Experiment(t.name, t.title, why_not=why) for t in trials))
-
-
-def _say_structure(one: Any) -> tuple[str, bool]:
-    modules = sum(part.order >= 0 for part in one.parts)
-    frozen = one.parameters - one.trainable
-    odd = len(one.links) + len(one.dropped_norms) + len(one.hidden) + len(one.repeated)
-    words = f"{amount(modules, 'module')}, {amount(one.parameters, 'parameter')}"
-    words += f", {frozen:,} of them frozen" if frozen else ", all trainable"
-    return words, not odd
 
 
 def _say_start(one: Any) -> tuple[str, bool]:
@@ -285,7 +276,7 @@ def _memory_of(count: int, profile: str) -> Trial:
 
 
 _TRIALS = (
-    Trial("structure", "read the structure", lambda s, _: structure_of(s), _say_structure),
+    Trial("structure", "read the structure", lambda s, _: structure_of(s), structure_said),
     Trial("start", "confirm the loss", lambda s, _: start_of(s), _say_start),
     Trial("effect", "take one step", lambda s, _: effect_of_a_step(s), _say_effect),
     Trial("repeats", "repeat it", lambda s, _: repeats(s), _say_repeats),

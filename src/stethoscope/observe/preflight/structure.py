@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stethoscope.core.text import amount
 from stethoscope.facts.model import Hidden, Link, Part, Repeated, Structure
 from stethoscope.observe.model.ingredients import tensors_in
 from stethoscope.observe.preflight.subject import Subject
@@ -35,8 +36,20 @@ def structure_of(subject: Subject) -> Structure:
     torch.manual_seed(0)
     with trace:
         loss = subject.loss(model)
-    reached = {id(leaf) for leaf in read(loss).leaves} if loss.grad_fn is not None else set()
     held = {id(t) for group in optimizer.param_groups for t in group["params"]} if optimizer is not None else set()
+    return read_structure(model, trace, loss, held)
+
+
+def read_structure(model: nn.Module, trace: Trace, loss: Tensor | None, held: set[int]) -> Structure:
+    """The structure of a model after a forward pass.
+
+    Args:
+        model: the traced one.
+        trace: that followed it.
+        loss: whose graph is read; None where it did not come so far.
+        held: identities of the parameters that an optimizer holds.
+    """
+    reached = {id(leaf) for leaf in read(loss).leaves} if loss is not None and loss.grad_fn is not None else set()
     return Structure(
         parts=tuple(trace.parts()),
         links=tuple(trace.links),
@@ -44,6 +57,16 @@ def structure_of(subject: Subject) -> Structure:
         hidden=tuple(_hidden(model, reached, held)),
         repeated=tuple(_repeated(model)),
     )
+
+
+def structure_said(one: Structure) -> tuple[str, bool]:
+    """A line about a structure, and whether it is as it should be."""
+    modules = sum(part.order >= 0 for part in one.parts) or len(one.parts)
+    frozen = one.parameters - one.trainable
+    odd = len(one.links) + len(one.dropped_norms) + len(one.hidden) + len(one.repeated)
+    words = f"{amount(modules, 'module')}, {amount(one.parameters, 'parameter')}"
+    words += f", {frozen:,} of them frozen" if frozen else ", all trainable"
+    return words, not odd
 
 
 @dataclass(eq=False)
