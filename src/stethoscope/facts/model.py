@@ -38,11 +38,15 @@ class Part:
     dtype: str = ""
     """Of its parameters, or of its first output where it has none."""
     device: str = ""
+    also: tuple[str, ...] = ()
+    """Other paths at which the same module stands."""
     parameters: int = 0
     """Values of its own parameters, those of its children left out."""
+    tied: int = 0
+    """Of these, values that an earlier part holds as well."""
     trainable: int = 0
     parameter_bytes: int = 0
-    """Of its own parameters and buffers."""
+    """Of its own parameters and buffers, those left out that an earlier part holds as well."""
     output_bytes: int = 0
     """Of its outputs at its first call: what the graph may keep for the backward pass."""
     is_leaf: bool = True
@@ -111,13 +115,13 @@ class Structure:
 
     @property
     def parameters(self) -> int:
-        """Values of all parameters."""
-        return sum(part.parameters for part in self.parts)
+        """Values of all parameters; those that are tied count once."""
+        return sum(part.parameters - part.tied for part in self.parts)
 
     @property
     def trainable(self) -> int:
         """Values of the trainable ones."""
-        return sum(part.trainable for part in self.parts)
+        return sum(max(0, part.trainable - part.tied) for part in self.parts)
 
 
 @dataclass(frozen=True)

@@ -179,11 +179,18 @@ class Trace:
 
     def parts(self) -> Iterator[Part]:
         """The table."""
+        places: dict[nn.Module, list[str]] = {}
+        for name, part in self._model.named_modules(remove_duplicate=False):
+            places.setdefault(part, []).append(name)
+        counted: set[int] = set()
         for name, part in self._model.named_modules():
             seen = self._seen.get(part)
             own = list(part.parameters(recurse=False))
             tensors = [*own, *part.buffers(recurse=False)]
             known = [t for t in tensors if not nn.parameter.is_lazy(t)]
+            tied = [t for t in known if id(t) in counted]
+            held = sum(t.numel() * t.element_size() for t in known if id(t) not in counted)
+            counted.update(id(t) for t in own)
             yield Part(
                 name=name,
                 kind=type(part).__name__,
@@ -193,9 +200,11 @@ class Trace:
                 output_shapes=seen.outputs if seen is not None else (),
                 dtype=_dtype(known[0]) if known else (seen.dtype if seen is not None else ""),
                 device=str(known[0].device) if known else (seen.device if seen is not None else ""),
+                also=tuple(each for each in places[part] if each != name),
                 parameters=sum(t.numel() for t in own if not nn.parameter.is_lazy(t)),
+                tied=sum(t.numel() for t in tied),
                 trainable=sum(t.numel() for t in own if t.requires_grad and not nn.parameter.is_lazy(t)),
-                parameter_bytes=sum(t.numel() * t.element_size() for t in known),
+                parameter_bytes=held,
                 output_bytes=seen.size if seen is not None else 0,
                 is_leaf=not any(True for _ in part.children()),
             )
