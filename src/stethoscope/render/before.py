@@ -24,7 +24,7 @@ def experiments_section(preflight: Preflight) -> Html:
             tag(
                 "tr",
                 tag("th", one.title, scope="row"),
-                tag("td", state, class_="" if one.why_not else "healthy" if one.good else "odd"),
+                tag("td", state, class_="quiet" if one.why_not else "healthy" if one.good else "odd"),
                 tag("td", inline(read(one.said or one.why_not))),
                 tag("td", f"{one.seconds:.2g} s", class_="number"),
             )

@@ -196,11 +196,11 @@ def _say_effect(one: Any) -> tuple[str, bool]:
 
 
 def _say_range(one: Any) -> tuple[str, bool]:
+    falls = [f"falls fastest at {one.suggested:.1g}"] if one.suggested == one.suggested else []
+    rises = [f"rises from {one.diverges:.1g}"] if one.diverges == one.diverges else []
     words = f"present rate {one.present:g}"
-    if one.suggested == one.suggested:
-        words += f"; the loss falls fastest at {one.suggested:.1g}"
-    if one.diverges == one.diverges:
-        words += f" and rises from {one.diverges:.1g}"
+    if falls or rises:
+        words += f"; the loss {' and '.join([*falls, *rises])}"
     return words, not one.present >= one.diverges
 
 

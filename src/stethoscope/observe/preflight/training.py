@@ -21,6 +21,8 @@ from stethoscope.observe.preflight.subject import CannotMake, Subject
 RANGE_STEPS = 80
 LOWEST, HIGHEST = -7.0, 1.0
 """Powers of ten between which the rate is raised: Adam works from 1e-5 to 1e-2, SGD up to 1."""
+FIRST_RATES = 2
+"""Rates at which nothing moves yet."""
 SMOOTHING = 0.8
 """Of the exponential mean of the losses (the fastai library smooths its range test likewise)."""
 RISEN = 4.0
@@ -110,7 +112,8 @@ def range_test(subject: Subject, until: float) -> RangeTest:
     risen = np.flatnonzero(values[lowest:] > values[0] * 1.05)
     ended_early = values.size < rates.size
     diverges = float(tried[lowest + risen[0]]) if risen.size else float(rates[values.size]) if ended_early else math.nan
-    has_fallen = values[lowest] < values[0] * 0.98
+    # A fall that is steepest at the lowest rates is that from one batch to the next.
+    has_fallen = values[lowest] < values[0] * 0.98 and steepest >= FIRST_RATES
     return RangeTest(tried, values, main, float(tried[steepest]) if has_fallen else math.nan, diverges)
 
 
