@@ -27,7 +27,8 @@ SECONDS = {"quick": 8.0, "default": 60.0, "thorough": 600.0}
 """Time for all experiments of a profile together."""
 AGREES = 1e-4
 """Relative error of a gradient in double precision that is none (`torch.autograd.gradcheck` asks for 1e-3)."""
-
+EXACT = 1e-12
+"""Relative error below which there is nothing to tell of it."""
 HARDLY = 1.01
 """Times its loss from which on a step has made a batch worse, and is not only too small to show."""
 FAR = 3.0
@@ -159,6 +160,8 @@ def _say_functions(tests: Any) -> tuple[str, bool]:
 def _say_gradient(test: Any) -> tuple[str, bool]:
     if not test.tested:
         return "no smooth direction was found", True
+    if test.error < EXACT:
+        return "equals central differences", True
     good = not test.error > AGREES
     return f"{'equals' if good else 'differs from'} central differences to {test.error:.1g}", good
 

@@ -19,7 +19,7 @@ from stethoscope.observe.model.apart import seed
 from stethoscope.observe.model.free_memory import free_memory
 from stethoscope.observe.model.ingredients import Pass, tensors_in
 from stethoscope.observe.preflight.subject import CannotMake, Subject, cut, rows_of
-from stethoscope.observe.preflight.training import take
+from stethoscope.observe.preflight.training import moving, take
 
 SETTLED = 1.1
 """Times as much as before that a further sample may add where memory grows with the number of samples."""
@@ -115,6 +115,7 @@ def room_of(subject: Subject, until: float) -> Room:
     """
     seed(0)
     model, optimizer = subject.copy()
+    moving(optimizer)
     one = subject.first
     began = time.perf_counter()
     take(subject.recipe, [one], model, optimizer)  # makes the optimizer's state

@@ -29,6 +29,7 @@ RISEN = 4.0
 """Times the first loss at which the test ends."""
 FEWEST_BATCHES_FOR_NOISE = 4
 TIMED_STEPS = 3
+TINY_RATE = 1e-9
 
 
 def needs_closure(optimizer: Any) -> bool:
@@ -271,10 +272,18 @@ def dense(tensor: Tensor) -> Tensor:
     return tensor.to_dense() if tensor.is_sparse else tensor
 
 
+def moving(optimizer: Any) -> None:
+    """Give an optimizer whose rate is 0, as at the start of a warm-up, a small one, so that steps can be taken."""
+    for group in optimizer.param_groups:
+        if "lr" in group and not group["lr"]:
+            group["lr"] = TINY_RATE
+
+
 def cost_of(subject: Subject) -> Cost:
     """Time of a step and of an epoch, memory of the step's graph, and the noise of its gradient."""
     seed(0)
     model, optimizer = subject.copy()
+    moving(optimizer)
     one = subject.recipe.steps[0].passes
     kept: dict[int, int] = {}
 
