@@ -76,10 +76,10 @@ def _preflight(recording: Recording, history: History, checks: Checks | None, en
         subject = subject_of(recording.session.state, chance=progress_of(history).chance, rates=_first_rates(history))
         if isinstance(subject, str) and checks is not None and checks.given is not None:
             subject = checks.given()
-        if isinstance(subject, str) and (empty := recording.session.state.capture.empty) is not None:
-            from stethoscope.observe.preflight.outline import outline_of_pass, preflight_of
+        if isinstance(subject, str) and (calls := recording.session.state.capture.outlines):
+            from stethoscope.observe.preflight.outline import outline_of_calls, preflight_of
 
-            return preflight_of(outline_of_pass(*empty), profile, subject, simplify=simplify)
+            return preflight_of(outline_of_calls(calls), profile, subject, simplify=simplify)
         if isinstance(subject, str):
             return not_possible(profile, subject, simplify=simplify)
         return examine(

@@ -7,6 +7,7 @@ when it is attended to anyway. Whatever cannot be captured ends the capturing, n
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
@@ -50,6 +51,8 @@ MOST_BYTES = 16 << 20
 MOST_MODEL_BYTES = 200 << 20
 ROOM_FOR_COPIES = 8
 """Times the memory of a model that must be free: two copies, gradients, and what an optimizer holds of each."""
+MOST_OUTLINES = 4
+"""Models of which a copy without values is made."""
 MOST_PASSES = 16
 """Forward passes that may belong to one step; more are no accumulation."""
 MOST_DISCARDED = 40
@@ -81,7 +84,7 @@ class Capture:
     Args:
         most_bytes: of all batches together.
         most_model_bytes: of the parameters and buffers of a model that is copied.
-        outlines: whether a copy without values is made of a model that is too large.
+        outlines: whether copies without values are made, for models and steps that cannot be copied otherwise.
     """
 
     def __init__(
@@ -97,9 +100,9 @@ class Capture:
         """The step under way."""
         self.original: tuple[nn.Module, Any] | None = None
         """Copies of the model and its optimizer, as they were before the first step that was captured."""
-        self.empty: tuple[Hollow, Pass, set[int]] | None = None
-        """Of a model that is too large: a copy without values, a forward pass, and what the optimizer holds of it."""
-        self._outlines = outlines
+        self.outlines: dict[str, tuple[Hollow, tuple[Any, ...], dict[str, Any]]] = {}
+        """By name, a copy without values of each model, and arguments without values."""
+        self._takes_outlines = outlines
         self.model: Any = None
         """Entry of the model that was copied."""
         self.optimizer: Any = None
@@ -130,6 +133,10 @@ class Capture:
         self, number: int, entry: Any, training: bool, args: Any, kwargs: Any, optimizers: list[Any]
     ) -> None:
         """A model is called with gradients on, in train mode or not; `kwargs` is None when they are not known."""
+        if self._takes_outlines and kwargs is not None and len(self.outlines) < MOST_OUTLINES:
+            with contextlib.suppress(Exception):  # what cannot be copied has no outline
+                if entry.name not in self.outlines:
+                    self._take_outline(entry, args, kwargs, optimizers)
         if self.step is None:
             if self._bad or self._seen % self._stride:
                 return
@@ -328,7 +335,6 @@ class Capture:
         free = free_memory(next(module.parameters()).device)
         is_tight = free is not None and free < ROOM_FOR_COPIES * size
         if is_tight or size > self._most_model_bytes:
-            self._take_outline(module, torch_optimizer)
             what = "more than there is room for" if is_tight else "more than is copied"
             raise CannotCapture(f"the model takes {byte_size(size)}, {what}")
         if is_keras(module):
@@ -338,12 +344,16 @@ class Capture:
         self.model, self.optimizer, self.copied_at = model, optimizer, number
         self.copied_when = time.perf_counter()
 
-    def _take_outline(self, module: nn.Module, optimizer: Any) -> None:
-        if self._outlines and self.empty is None and self.step is not None and self.step.passes:
-            from stethoscope.observe.model.hollow import hollow  # takes a second, and is seldom needed
+    def _take_outline(self, entry: Any, args: Any, kwargs: Any, optimizers: list[Any]) -> None:
+        """Copy a model without its values, at the first call that is heard with all its arguments."""
+        from stethoscope.observe.model.hollow import hollow  # seldom needed
 
-            copy = hollow(module)
-            self.empty = (copy, self.step.passes[0], copy.held_by(optimizer))
+        module = entry.module()
+        if module is None or is_keras(module):
+            return
+        known = (each.optimizer() for each in optimizers)
+        empty = hollow(module, [optimizer for optimizer in known if optimizer is not None])
+        self.outlines[entry.name] = (empty, *empty.emptied((args, kwargs)))
 
     def _discard(self, why: str) -> None:
         """This step cannot be captured."""

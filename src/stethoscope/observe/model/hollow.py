@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,13 +27,8 @@ class Hollow:
 
     model: nn.Module
     mode: FakeTensorMode
-    twins: dict[int, Tensor] = field(default_factory=dict)
-    """The tensors of the copy, by the identity of those that they stand for."""
-
-    def held_by(self, optimizer: Any) -> set[int]:
-        """Identities of the copy's parameters that stand for what an optimizer holds; none without one."""
-        groups = optimizer.param_groups if optimizer is not None else []
-        return {id(self.twins[id(t)]) for group in groups for t in group["params"] if id(t) in self.twins}
+    held: frozenset[int] = frozenset()
+    """Identities of those parameters of the copy that stand for what an optimizer holds."""
 
     @contextlib.contextmanager
     def working(self) -> Iterator[None]:
@@ -53,8 +48,8 @@ class Hollow:
             return mapped(batch, lambda leaf: _twin(leaf) if isinstance(leaf, Tensor) else leaf)
 
 
-def hollow(model: nn.Module) -> Hollow:
-    """A copy of a model without values. Parameters on the device `meta` stand on the CPU in it."""
+def hollow(model: nn.Module, optimizers: Iterable[Any] = ()) -> Hollow:
+    """A copy of a model without values, and what optimizers hold of it. In it what is on `meta` stands on the CPU."""
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     twins: dict[int, Tensor] = {}
     with mode:
@@ -62,7 +57,9 @@ def hollow(model: nn.Module) -> Hollow:
             twins.setdefault(id(tensor), _twin(tensor))
         new = copy.deepcopy(model, dict(twins))
     without_hooks(new)
-    return Hollow(new, mode, twins)
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    held = frozenset(id(twins[id(t)]) for group in groups for t in group["params"] if id(t) in twins)
+    return Hollow(new, mode, held)
 
 
 def _twin(tensor: Tensor) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -14,14 +15,15 @@ from stethoscope.core.text import byte_size
 from stethoscope.facts.model import Crash, Experiment, Preflight, Structure
 from stethoscope.observe.model.apart import apart
 from stethoscope.observe.model.hollow import Hollow, hollow
-from stethoscope.observe.model.ingredients import Pass, Step, tensors_in
-from stethoscope.observe.model.recipe import Recipe
+from stethoscope.observe.model.ingredients import tensors_in
 from stethoscope.observe.preflight.battery import not_possible
 from stethoscope.observe.preflight.crash import crash_of
 from stethoscope.observe.preflight.remedies import of_layer
 from stethoscope.observe.preflight.structure import Trace, read_structure, structure_said
 from stethoscope.observe.training.sites import site_of, spot
 
+FAILED = "not all shapes, since a part of it fails without values"
+STRUCTURE = tuple(each.name for each in fields(Structure))
 ASKS_FOR_VALUES = ("DataDependentOutputException", "DynamicOutputShapeException")
 UNKNOWN = ("UnsupportedOperatorException", "UnsupportedFakeTensorException", "NotImplementedError")
 NO_VALUES = (".numpy() is not supported", "data pointer", "FakeTensor", "fake tensor", "device meta")
@@ -39,14 +41,13 @@ class Outlined:
     """Why the model could not be followed to its loss, as a clause."""
 
 
-def outlined(empty: Hollow, batch: Any, loss: Callable[[nn.Module, Any], Any], held: set[int]) -> Outlined:
+def outlined(empty: Hollow, batch: Any, loss: Callable[[nn.Module, Any], Any]) -> Outlined:
     """Follow a batch through a model without values.
 
     Args:
         empty: the model.
         batch: anything with tensors; it is emptied.
         loss: of the model and that batch.
-        held: identities of its parameters that an optimizer holds.
     """
     trace = Trace(empty.model)
     lost, crash, result = "", None, None
@@ -63,7 +64,7 @@ def outlined(empty: Hollow, batch: Any, loss: Callable[[nn.Module, Any], Any], h
         crash = None if lost else crash_of(error, always=True)
     for handle in types:
         handle.remove()
-    structure = read_structure(empty.model, trace, result if isinstance(result, Tensor) else None, held)
+    structure = read_structure(empty.model, trace, result if isinstance(result, Tensor) else None, set(empty.held))
     return Outlined(structure, crash, lost)
 
 
@@ -79,23 +80,46 @@ def preflight_of(shown: Outlined, profile: str, why: str, *, simplify: bool = Fa
 
 def outline(model: nn.Module, batch: Any, loss: Callable[[nn.Module, Any], Any], optimizer: Any) -> Outlined:
     """The same from the model itself; the device `meta` is named where its parameters are there."""
-    empty = hollow(model)
-    shown = outlined(empty, batch, loss, empty.held_by(optimizer))
+    shown = outlined(hollow(model, [optimizer] if optimizer is not None else []), batch, loss)
     away = {name for name, part in model.named_modules() if any(t.is_meta for t in part.parameters(recurse=False))}
     parts = tuple(replace(part, device="meta") if part.name in away else part for part in shown.structure.parts)
     return replace(shown, structure=replace(shown.structure, parts=parts))
 
 
-def outline_of_pass(empty: Hollow, one: Pass, held: set[int]) -> Outlined:
-    """The same from a forward pass of a script, with its loss where that is known."""
-    recipe = Recipe(steps=(Step(0, [one]),))
+def outline_of_calls(calls: Mapping[str, tuple[Hollow, tuple[Any, ...], dict[str, Any]]]) -> Outlined:
+    """The same of a script's models, by name, and the arguments of a call of each."""
+    found: list[Outlined] = []
+    for name, (empty, args, kwargs) in calls.items():
+        shown = outlined(empty, (args, kwargs), _sum_of_outputs)
+        # It runs in the script, so that what it raises here is for want of values.
+        shown = replace(shown, crash=None, lost=shown.lost or (FAILED if shown.crash is not None else ""))
+        found.append(shown if len(calls) == 1 else replace(shown, structure=_prefixed(shown.structure, name)))
+    return Outlined(
+        Structure(*(tuple(chain(*(getattr(each.structure, part) for each in found))) for part in STRUCTURE)),
+        lost=next((each.lost for each in found if each.lost), ""),
+    )
 
-    def loss(model: nn.Module, each: Pass) -> Any:
-        if each.function and each.view is not None:
-            return recipe.loss(model, each)
-        return model(*each.args, **each.kwargs)
 
-    return outlined(empty, one, loss, held)
+def _sum_of_outputs(model: nn.Module, given: Any) -> Tensor | None:
+    """In the place of a loss: its graph is that of all outputs."""
+    args, kwargs = given
+    outputs = [t.sum() for _, t in tensors_in(model(*args, **kwargs)) if t.requires_grad]
+    return torch.stack([t.double() for t in outputs]).sum() if outputs else None
+
+
+def _prefixed(one: Structure, name: str) -> Structure:
+    """With the model's name before those of its parts."""
+
+    def path(part: str) -> str:
+        return f"{name}.{part}" if part else name
+
+    return Structure(
+        tuple(replace(each, name=path(each.name), also=tuple(map(path, each.also))) for each in one.parts),
+        tuple(replace(each, first=path(each.first), second=path(each.second)) for each in one.links),
+        tuple(replace(each, first=path(each.first), second=path(each.second)) for each in one.dropped_norms),
+        tuple(replace(each, owner=path(each.owner)) for each in one.hidden),
+        tuple(replace(each, container=path(each.container)) for each in one.repeated),
+    )
 
 
 def _why_lost(error: BaseException) -> str:
