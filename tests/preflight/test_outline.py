@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import stethoscope
-from stethoscope.checking import Checked
+from stethoscope.checking import Checked, check_script
 from stethoscope.core.errors import UsageError
+from stethoscope.core.settings import Settings
 from stethoscope.facts.model import Preflight, Structure
 from stethoscope.observe.model.hollow import hollow
 from stethoscope.observe.preflight.given import given
@@ -167,15 +168,17 @@ for _ in range(4):
 """
 
 
-def test_a_large_model_of_a_script_gets_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from stethoscope.checking import check_script
-    from stethoscope.core.settings import Settings
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("stethoscope.experiments.MODEL_ROOM", 100)
-    (tmp_path / "train.py").write_text(SCRIPT)
+def made_of(script: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Preflight:
+    monkeypatch.chdir(folder)
+    (folder / "train.py").write_text(script)
     ran: Any = check_script("train.py", [], module=False, settings=Settings(), profile="quick", quiet=True)
-    made: Preflight = ran.history.preflight
+    preflight: Preflight = ran.history.preflight
+    return preflight
+
+
+def test_a_large_model_of_a_script_gets_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stethoscope.experiments.MODEL_ROOM", 100)
+    made = made_of(SCRIPT, tmp_path, monkeypatch)
 
     assert made.structure is not None
     assert [(part.name, part.output_shapes) for part in made.structure.parts[1:]] == [
@@ -183,3 +186,67 @@ def test_a_large_model_of_a_script_gets_its_table(tmp_path: Path, monkeypatch: p
     ]  # fmt: skip
     assert len(made.structure.links) == 1
     assert {one.why_not for one in made.experiments[1:]} == {"the model takes 652 B, more than is copied"}
+
+
+TWO_MODELS = """
+import torch
+from torch import nn
+
+
+class Generator(nn.Sequential):
+    pass
+
+
+class Critic(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = [nn.Linear(4, 8), nn.Tanh()]
+        self.out = nn.Linear(8, 1)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return self.out(x)
+
+
+torch.manual_seed(0)
+generator, critic = Generator(nn.Linear(2, 8), nn.Linear(8, 4)), Critic()
+of_generator = torch.optim.Adam(generator.parameters())
+of_critic = torch.optim.Adam(critic.parameters())
+for _ in range(4):
+    made = generator(torch.randn(8, 2))
+    of_critic.zero_grad()
+    (critic(made.detach()).mean() - critic(torch.randn(8, 4)).mean()).backward()
+    of_critic.step()
+    of_generator.zero_grad()
+    (-critic(made).mean()).backward()
+    of_generator.step()
+"""
+
+
+def test_each_of_several_models_of_a_script_gets_its_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = made_of(TWO_MODELS, tmp_path, monkeypatch)
+    found = made.structure
+
+    assert found is not None
+    assert {part.name: part.output_shapes for part in found.parts} == {
+        "Generator": ((8, 4),), "Generator.0": ((8, 8),), "Generator.1": ((8, 4),),
+        "Critic": ((8, 1),), "Critic.out": ((8, 1),),
+    }  # fmt: skip
+    assert [(link.first, link.second) for link in found.links] == [("Generator.0", "Generator.1")]
+    assert [(each.owner, each.attribute, each.used, each.trained) for each in found.hidden] == [
+        ("Critic", "layers", True, False)
+    ]
+    assert made.experiments[0].why_not == ""
+    assert all(one.why_not for one in made.experiments[1:])
+
+
+def test_a_loss_put_together_by_hand_leaves_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = SCRIPT.replace("    loss.backward()", "    (loss + model[0].weight.square().sum()).backward()")
+    made = made_of(script, tmp_path, monkeypatch)
+
+    assert made.structure is not None
+    assert made.structure.parameters == 16 * 8 + 8 + 8 * 3 + 3
+    assert {one.why_not for one in made.experiments[1:]} == {
+        "more than the value of one loss function is backpropagated"
+    }
