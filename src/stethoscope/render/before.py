@@ -120,12 +120,12 @@ def _row(part: Part, followed: bool) -> Html:
         "tr",
         tag("th", part.name + "".join(f", {name}" for name in part.also[:MOST_NAMES]), scope="row"),
         tag("td", part.kind + called),
-        tag("td", _shapes(part.input_shapes)),
-        tag("td", _shapes(part.output_shapes)),
+        tag("td", _shapes(part.input_shapes), class_="whole"),
+        tag("td", _shapes(part.output_shapes), class_="whole"),
         tag("td", f"{part.parameters:,}{tied}" if part.parameters else "", class_="number"),
-        tag("td", trained),
-        tag("td", part.dtype),
-        tag("td", part.device),
+        tag("td", trained, class_="whole"),
+        tag("td", part.dtype, class_="whole"),
+        tag("td", part.device, class_="whole"),
         tag("td", byte_size(held) if held else "", class_="number"),
     )
 

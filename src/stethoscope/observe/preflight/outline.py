@@ -81,8 +81,10 @@ def preflight_of(shown: Outlined, profile: str, why: str, *, simplify: bool = Fa
 def outline(model: nn.Module, batch: Any, loss: Callable[[nn.Module, Any], Any], optimizer: Any) -> Outlined:
     """The same from the model itself; the device `meta` is named where its parameters are there."""
     shown = outlined(hollow(model, [optimizer] if optimizer is not None else []), batch, loss)
-    away = {name for name, part in model.named_modules() if any(t.is_meta for t in part.parameters(recurse=False))}
+    away = {name for name, part in model.named_modules() if any(t.is_meta for t in part.parameters())}
     parts = tuple(replace(part, device="meta") if part.name in away else part for part in shown.structure.parts)
+    if all(part.device == "meta" for part in parts if part.parameters):
+        parts = tuple(replace(part, device="meta" if part.device else "") for part in parts)
     return replace(shown, structure=replace(shown.structure, parts=parts))
 
 
