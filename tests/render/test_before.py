@@ -6,7 +6,7 @@ import io
 from dataclasses import replace
 
 from stethoscope.core.finding import Diagnosis
-from stethoscope.facts.model import Part, Structure
+from stethoscope.facts.model import Experiment, Part, Structure
 from stethoscope.render.before import parts_section
 from stethoscope.render.html import to_html
 from stethoscope.render.terminal import print_diagnosis
@@ -100,3 +100,16 @@ def test_a_flat_table_that_is_too_long_ends() -> None:
     page = table(*(Part(f"layer{i}", "Linear", i + 1) for i in range(350)))
     assert page.count("<tr>") == 1 + 300
     assert "50 more modules are left out" in page
+
+
+def test_a_reason_that_many_share_is_told_once() -> None:
+    made = (Experiment("made", "made", "shown"),)
+    large = tuple(Experiment(f"large {i}", f"large {i}", why_not="it is too large") for i in range(4))
+    others = tuple(Experiment(f"other {i}", f"other {i}", why_not="no") for i in range(2))
+    tried = replace(sample.checked().preflight, experiments=(*made, *large, *others))
+    stream = io.StringIO()
+    print_diagnosis(CLEAN, replace(sample.checked(), preflight=tried), stream=stream)
+
+    assert stream.getvalue().count("too large") == 1
+    assert "   - 4 experiments           not possible: it is too large" in stream.getvalue()
+    assert stream.getvalue().count("not possible: no") == 2
