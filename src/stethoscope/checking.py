@@ -19,8 +19,10 @@ from stethoscope.facts.run import RunRecord
 if TYPE_CHECKING:
     from stethoscope.api import Ran
     from stethoscope.core.finding import Diagnosis, Finding
-    from stethoscope.facts.model import Experiment
+    from stethoscope.experiments import Checks
+    from stethoscope.facts.model import Experiment, Preflight
     from stethoscope.facts.training import History
+    from stethoscope.recording import Recording
 
 STEPS = 64
 """Steps that are taken, at most: fewer do not show a penalty or a rate that keeps a small network from learning."""
@@ -117,7 +119,7 @@ def check(
     if profile not in SECONDS:
         raise UsageError(f"there is no profile {profile!r}: choose {', '.join(SECONDS)}")
     try:
-        from stethoscope.observe.preflight.given import given, in_words
+        from stethoscope.observe.preflight.given import given, in_words, why_not_copied
     except ImportError as error:
         raise MissingPiece("checking needs PyTorch; install it with `pip install torch`") from error
     from stethoscope.experiments import Checks
@@ -125,11 +127,16 @@ def check(
     from stethoscope.observe.training.steps import EnoughSteps
     from stethoscope.recording import Recording
 
-    taken = given(model, loss, data, optimizer)
     settings = settings or read_settings(Path.cwd())
+    record = RunRecord(command=tuple(sys.argv), directory=os.getcwd())
+    if why := why_not_copied(model):
+        checks = Checks(profile, SECONDS[profile], progress, simplify)
+        recording = Recording(settings, record, store=None, checks=checks, live=False)
+        recording.preflight = _outline(model, loss, data, optimizer, checks, why)
+        return _finished(recording, "check")
+    taken = given(model, loss, data, optimizer)
     subject = taken.subject()
     checks = Checks(profile, SECONDS[profile], progress, simplify, lambda: subject)
-    record = RunRecord(command=tuple(sys.argv), directory=os.getcwd())
     recording = Recording(settings, record, store=None, only=[taken.model], checks=checks, live=False)
     ended_by = ""
     if progress is not None:
@@ -151,8 +158,24 @@ def check(
             recording.explain(error, always=True)
         finally:
             recording.stop()
-    diagnosis, history = recording.finish(exit_code=None, ended_by=ended_by or "check")
+    return _finished(recording, ended_by or "check")
+
+
+def _finished(recording: Recording, ended_by: str) -> Checked:
+    diagnosis, history = recording.finish(exit_code=None, ended_by=ended_by)
     return Checked(diagnosis, history, recording.record, recording.took)
+
+
+def _outline(model: Any, loss: Any, data: Any, optimizer: Any, checks: Checks, why: str) -> Preflight:
+    """What can be said of a model that cannot be copied: its structure."""
+    from stethoscope.observe.preflight.given import drawn_from, loss_of_taken
+    from stethoscope.observe.preflight.outline import outline, preflight_of
+
+    whole, own_loss, (batch, *_) = drawn_from(model, loss, data, optimizer, most=1)
+    if checks.progress is not None:
+        checks.progress("read the structure")
+    shown = outline(whole, batch, lambda copy, taken: loss_of_taken(own_loss, copy, taken), optimizer)
+    return preflight_of(shown, checks.profile, why, simplify=checks.simplify)
 
 
 def check_script(

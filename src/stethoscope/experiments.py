@@ -27,6 +27,7 @@ QUICK_S = 3.0
 QUICK_SHARE = 0.05
 """The experiments that every run has may take this long, or this share of the training time where that is less."""
 ROOM = 1 << 30
+MODEL_ROOM = 2 << 30
 """Bytes of batches, and of a model, that are copied where nothing else is to be done than to check them."""
 
 
@@ -48,7 +49,7 @@ class Checks:
     @staticmethod
     def room() -> dict[str, int]:
         """What may be copied."""
-        return {"most_bytes": ROOM, "most_model_bytes": ROOM}
+        return {"most_bytes": ROOM, "most_model_bytes": MODEL_ROOM}
 
 
 def preflight_for(recording: Recording, history: History, checks: Checks | None, ended_by: str) -> Preflight:
@@ -57,6 +58,8 @@ def preflight_for(recording: Recording, history: History, checks: Checks | None,
 
 
 def _preflight(recording: Recording, history: History, checks: Checks | None, ended_by: str) -> Preflight:
+    if recording.preflight is not None:
+        return recording.preflight
     if recording.crash is not None:
         return Preflight(crash=recording.crash)
     if recording.session is None or not recording.captures or recording.session.state.capture is None:
@@ -73,6 +76,10 @@ def _preflight(recording: Recording, history: History, checks: Checks | None, en
         subject = subject_of(recording.session.state, chance=progress_of(history).chance, rates=_first_rates(history))
         if isinstance(subject, str) and checks is not None and checks.given is not None:
             subject = checks.given()
+        if isinstance(subject, str) and (calls := recording.session.state.capture.outlines):
+            from stethoscope.observe.preflight.outline import outline_of_calls, preflight_of
+
+            return preflight_of(outline_of_calls(calls), profile, subject, simplify=simplify)
         if isinstance(subject, str):
             return not_possible(profile, subject, simplify=simplify)
         return examine(

@@ -20,7 +20,7 @@ from stethoscope.diagnose.run import diagnose
 from stethoscope.diagnose.select import needed_parts, read_limits, select
 from stethoscope.diagnose.suppress import Suppressions, allowed_in_settings
 from stethoscope.experiments import Checks, has_trained, keep_ring, lab_for, preflight_for
-from stethoscope.facts.model import Crash
+from stethoscope.facts.model import Crash, Preflight
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History, RankSummary
 from stethoscope.observe.arguments import ArgumentTap
@@ -102,6 +102,8 @@ class Recording:
         self.took = 0.0
         self.crash: Crash | None = None
         """What the model or its loss failed on."""
+        self.preflight: Preflight | None = None
+        """What was tried before training, where there is nothing to listen to."""
         self._store = store
         self._only = None if only is None else list(only)
         self._max_steps = max_steps
@@ -159,6 +161,7 @@ class Recording:
             from stethoscope.observe.training.tracking import LoaderTap
 
             checks = self._checks
+            capture = Capture(**checks.room(), outlines=True) if checks is not None else Capture()
             session = self.session = Session(
                 budget=self.settings.budget,
                 every=self.settings.every,
@@ -168,7 +171,7 @@ class Recording:
                 max_seconds=checks.seconds if checks is not None else 0.0,
                 sink=self.writer,
                 verdict=self._announce if self._live is not None else None,
-                capture=Capture(**(checks.room() if checks is not None else {})) if self.captures else None,
+                capture=capture if self.captures else None,
             )
             self._taps, self._loaders = Taps(session), LoaderTap()
             all_rules()  # found now, so that no verdict has to wait for them

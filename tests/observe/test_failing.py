@@ -21,7 +21,7 @@ PLACES = [
     ("stethoscope.observe.training.reduction.moments", "looks"),
     ("stethoscope.observe.training.backwards.read", "backward passes"),
     ("stethoscope.observe.training.losses.made_by", "losses"),
-    ("stethoscope.observe.training.protocol._snapshot", "backward passes"),
+    ("stethoscope.observe.training.protocol.snapshot", "backward passes"),
     ("stethoscope.observe.training.forwards.first_input", "models"),
     ("stethoscope.observe.training.models.ModelBook.add_root", "models"),
     ("stethoscope.observe.training.protocol.settings_of", "the optimizer"),

@@ -143,3 +143,16 @@ def test_registered_layers_that_a_list_names_as_well_are_not_hidden() -> None:
             return x
 
     assert structure(Net()).hidden == ()
+
+
+def test_tied_weights_count_once_and_a_module_has_all_its_names() -> None:
+    model = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16))
+    model[2].weight = model[0].weight
+    model.first = model[0]
+    model.forward = lambda x: model[2](model[1](model[0](x)))  # type: ignore[method-assign]
+    found = structure(model)
+    parts = {part.name: part for part in found.parts}
+
+    assert (parts["2"].parameters, parts["2"].tied) == (272, 256)
+    assert found.parameters == found.trainable == 256 + 16 + 16
+    assert parts["0"].also == ("first",)

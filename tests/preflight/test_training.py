@@ -16,6 +16,7 @@ from stethoscope.observe.preflight.battery import battery, examine
 from stethoscope.observe.preflight.given import given
 from stethoscope.observe.preflight.inputs import input_use
 from stethoscope.observe.preflight.memorising import memorise
+from stethoscope.observe.preflight.room import room_of
 from stethoscope.observe.preflight.subject import CannotMake, Subject
 from stethoscope.observe.preflight.training import cost_of, effect_of_a_step, modes_of, range_test
 from stethoscope.observe.preflight.yardstick import yardstick
@@ -59,6 +60,11 @@ def test_the_lowest_loss_of_the_optimizers_is_kept_where_the_first_one_breaks_do
 def test_an_epoch_is_as_many_steps_as_its_samples_fill() -> None:
     cost = cost_of(replace(subject(), samples=320))
     assert cost.epoch_seconds == pytest.approx(10 * cost.step_seconds)
+
+
+def test_a_rate_that_is_still_0_does_not_keep_steps_from_being_timed() -> None:
+    assert cost_of(subject(lr=0.0)).step_seconds > 0
+    assert room_of(subject(lr=0.0), SOON).step_bytes > 0
 
 
 def test_a_softmax_before_the_loss_keeps_it_from_coming_low() -> None:

@@ -236,7 +236,7 @@ def checked() -> History:
     )
     parts = (
         Part("", "Net", 0, 1, ((8, 4),), ((8, 3),), "float32", "cpu", is_leaf=False),
-        Part("<first>", "Linear", 1, 1, ((8, 4),), ((8, 3),), "float32", "cpu", 15, 15, 60, 96),
+        Part("<first>", "Linear", 1, 1, ((8, 4),), ((8, 3),), "float32", "cpu", (), 15, 0, 15, 60, 96),
         Part("spare", "Linear", parameters=12_330, dtype="float16", parameter_bytes=24_660),
     )
     tried = Preflight(is_check=True, experiments=experiments, structure=Structure(parts))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stethoscope.core.text import Piece, Role, amount, clean, number, plain, read, width_of, wrapped
+from stethoscope.core.text import Piece, Role, amount, byte_size, clean, number, plain, read, width_of, wrapped
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,11 @@ def test_wrapping_loses_no_word_and_keeps_the_width(words: list[str], width: int
     rows = wrapped(line, width)
     assert " ".join(plain(row) for row in rows).split() == plain(line).split()
     assert all(width_of(row) <= width for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [(0, "0 B"), (18, "18 B"), (996, "1 kB"), (1234, "1.2 kB"), (34_567_000, "35 MB"), (2.5e10, "25 GB")],
+)
+def test_bytes_are_told_to_two_digits(count: float, words: str) -> None:
+    assert byte_size(count) == words

@@ -139,6 +139,14 @@ def amount(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def byte_size(count: float) -> str:
+    """Bytes as a person says them, to two digits: `34 kB`, `1.2 GB`."""
+    for unit, large in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= 0.995 * large:
+            return f"{number(float(f'{count / large:.2g}'))} {unit}"
+    return f"{number(round(count))} B"
+
+
 def wrapped(line: Line, width: int) -> list[Line]:
     """The line broken between words so that no part is wider than `width`, unless one name is."""
     rows: list[Line] = []

@@ -38,11 +38,15 @@ class Part:
     dtype: str = ""
     """Of its parameters, or of its first output where it has none."""
     device: str = ""
+    also: tuple[str, ...] = ()
+    """Other paths at which the same module stands."""
     parameters: int = 0
     """Values of its own parameters, those of its children left out."""
+    tied: int = 0
+    """Of these, values that an earlier part holds as well."""
     trainable: int = 0
     parameter_bytes: int = 0
-    """Of its own parameters and buffers."""
+    """Of its own parameters and buffers, those left out that an earlier part holds as well."""
     output_bytes: int = 0
     """Of its outputs at its first call: what the graph may keep for the backward pass."""
     is_leaf: bool = True
@@ -111,13 +115,13 @@ class Structure:
 
     @property
     def parameters(self) -> int:
-        """Values of all parameters."""
-        return sum(part.parameters for part in self.parts)
+        """Values of all parameters; those that are tied count once."""
+        return sum(part.parameters - part.tied for part in self.parts)
 
     @property
     def trainable(self) -> int:
         """Values of the trainable ones."""
-        return sum(part.trainable for part in self.parts)
+        return sum(max(0, part.trainable - part.tied) for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -302,6 +306,42 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class Room:
+    """Memory of a training step, and the largest batch for which there is room.
+
+    Counted are weights, buffers, gradients, the optimizer's state, the batch, and all tensors that operations make;
+    what a kernel takes for itself while it works is not.
+    """
+
+    device: str = ""
+    """`cpu`, `cuda`, ...: where the model is."""
+    batch: int = 0
+    """Samples in the batch that was tried; 0 when it has none that can be told apart."""
+    step_bytes: float = NAN
+    """The most that is held at once in a step on that batch."""
+    fixed_bytes: float = NAN
+    """What a step holds whatever the batch."""
+    sample_bytes: float = NAN
+    """What each further sample adds."""
+    grows_faster: bool = False
+    """Whether that rises with the batch, as where each sample is compared with each: then no largest batch is told."""
+    free_bytes: float = NAN
+    """Free on that device; NaN where it is not known."""
+    samples: int = 0
+    """Of the training data; 0 when not known."""
+    usable: float = 0.8
+    """Share (0..1) of the free memory that a batch may fill."""
+
+    @property
+    def largest_batch(self) -> int | None:
+        """Samples for which there is room; None where it is not known."""
+        left = self.usable * self.free_bytes - self.fixed_bytes
+        if self.grows_faster or left != left or not self.sample_bytes > 0:
+            return None
+        return max(0, int(left / self.sample_bytes))
+
+
+@dataclass(frozen=True)
 class Experiment:
     """One experiment of the battery: what it showed in a line, or why it could not be made."""
 
@@ -394,6 +434,7 @@ class Preflight:
     """Difference of the outputs in train and in eval mode / their size, for one batch before any step."""
     repeats: Repeats | None = None
     cost: Cost | None = None
+    room: Room | None = None
     simplified: Simplified | None = None
     crash: Crash | None = None
     experiments: tuple[Experiment, ...] = ()

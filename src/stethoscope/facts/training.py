@@ -24,6 +24,7 @@ from stethoscope.facts.metrics import Comparison as Comparison
 from stethoscope.facts.metrics import Measure as Measure
 from stethoscope.facts.model import Preflight as Preflight
 from stethoscope.facts.norms import BatchNorm
+from stethoscope.facts.overlap import Overlap as Overlap
 from stethoscope.facts.ranks import RankSummary as RankSummary
 from stethoscope.facts.samples import HeldOut, Samples, Tokens
 from stethoscope.facts.workers import WorkerDraws
@@ -397,6 +398,8 @@ class History:
     strays: tuple[Stray, ...] = ()
     """Of the graphs that were read; at most 16."""
     optimizers: tuple[Optimizer, ...] = ()
+    overlaps: tuple[Overlap, ...] = ()
+    """Pairs of optimizers that step on one gradient."""
     loop: Loop = field(default_factory=Loop)
     losses: tuple[LossCall, ...] = ()
     curves: tuple[Curve, ...] = ()

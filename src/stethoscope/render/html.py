@@ -16,6 +16,7 @@ from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History
 from stethoscope.render.account import judged, percent, summary
 from stethoscope.render.before import experiments_section, parts_section, simplified_section
+from stethoscope.render.before_pictures import range_picture, start_picture
 from stethoscope.render.cards import card, inline
 from stethoscope.render.curves import curve_panels
 from stethoscope.render.health_map import health_map
@@ -167,12 +168,21 @@ def _before(history: History) -> list[Html]:
     """What was tried before training, where that was."""
     if not history.preflight.is_check or not history.preflight.experiments:
         return []
-    sections = [_section("before", "Before training", experiments_section(history.preflight))]
+    sections = [_section("before", "Before training", experiments_section(history.preflight), _pictures(history))]
     if (simplified := history.preflight.simplified) is not None and simplified.aspects:
         sections.append(_section("built-up", "Built up from its smallest version", simplified_section(simplified)))
     if history.preflight.structure is not None:
         sections.append(_section("parts", "The model's parts", parts_section(history.preflight.structure)))
     return sections
+
+
+def _pictures(history: History) -> Html:
+    """Of the range test, and of the signal at the start, as far as they were made."""
+    test = history.preflight.range_test
+    drawn = [
+        picture for picture in (range_picture(test) if test is not None else "", start_picture(history)) if picture
+    ]
+    return tag("div", *drawn, class_="panels before") if drawn else Html("")
 
 
 CHECKED_NOTHING = "Too little of the training was heard to judge anything. The reasons are listed below."

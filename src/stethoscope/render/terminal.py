@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from stethoscope.core.finding import Diagnosis, Finding, Proof
 from stethoscope.core.text import Line, Piece, Role, clean, plain, read, width_of, wrapped
+from stethoscope.facts.model import Experiment
 from stethoscope.facts.training import History
 from stethoscope.render.account import cost, listening, reasons, summary
 from stethoscope.render.document import LABELS, MARGIN, WIDTH, layout, message_of, one_line, proof_words
@@ -38,6 +40,8 @@ FEW_CHECKED = 8
 FEW_NAMES = 4
 FEW_REASONS = 6
 """More rules or reasons than these are counted above the findings; the report has all of them."""
+MANY_ALIKE = 4
+"""Experiments that could not be made for the same reason from which on they share a line."""
 EXPERIMENT_LABELS = 24
 TOP_LABELS = 14
 """Characters that a label above the findings takes."""
@@ -126,9 +130,7 @@ def _tried(history: History, width: int) -> Iterator[Line]:
     if not history.preflight.is_check:
         return
     experiments = history.preflight.experiments
-    if len(experiments) > 1 and len({one.why_not for one in experiments}) == 1 and experiments[0].why_not:
-        experiments = (replace(experiments[0], title="make experiments"),)  # one reason for all of them
-    for one in experiments:
+    for one in _told_once(experiments):
         mark, role = ("-", Role.QUIET) if one.why_not else ("✓", Role.HEALTHY) if one.good else ("✗", Role.ERROR)
         label: Line = (
             Piece(" " * MARGIN),
@@ -138,6 +140,19 @@ def _tried(history: History, width: int) -> Iterator[Line]:
         for row in wrapped(read(one.said or f"not possible: {one.why_not}"), width - width_of(label)):
             yield (*label, *row)
             label = (Piece(" " * width_of(label)),)
+
+
+def _told_once(experiments: Sequence[Experiment]) -> Iterator[Experiment]:
+    """The experiments, with those that one reason kept from being made as one of them."""
+    counts = Counter(one.why_not for one in experiments if one.why_not)
+    told: set[str] = set()
+    for one in experiments:
+        if counts[one.why_not] < MANY_ALIKE:
+            yield one
+        elif one.why_not not in told:
+            told.add(one.why_not)
+            is_all = counts[one.why_not] == len(experiments)
+            yield replace(one, title="make experiments" if is_all else f"{counts[one.why_not]} experiments")
 
 
 def _few(names: Sequence[str], most: int, what: str) -> str:

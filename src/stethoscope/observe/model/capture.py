@@ -7,19 +7,22 @@ when it is attended to anyway. Whatever cannot be captured ends the capturing, n
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stethoscope.core.text import byte_size
 from stethoscope.observe.model.copies import copy_of, keras_copy_of
+from stethoscope.observe.model.free_memory import free_memory
 from stethoscope.observe.model.ingredients import (
     KERAS_LOSS,
     OWN_LOSS,
@@ -36,6 +39,9 @@ from stethoscope.observe.model.ingredients import (
 from stethoscope.observe.training.handwritten import HandWritten
 from stethoscope.observe.training.keras_layers import is_keras
 
+if TYPE_CHECKING:
+    from stethoscope.observe.model.hollow import Hollow
+
 MOST_STEPS = 64
 ENOUGH_STEPS = 16
 ENOUGH_ROWS = 256
@@ -43,6 +49,10 @@ ENOUGH_ROWS = 256
 MOST_BYTES = 16 << 20
 """For all batches together: with the copy of a small model and our own code, less than 50 MB."""
 MOST_MODEL_BYTES = 200 << 20
+ROOM_FOR_COPIES = 8
+"""Times the memory of a model that must be free: two copies, gradients, and what an optimizer holds of each."""
+MOST_OUTLINES = 4
+"""Models of which a copy without values is made."""
 MOST_PASSES = 16
 """Forward passes that may belong to one step; more are no accumulation."""
 MOST_DISCARDED = 40
@@ -74,9 +84,12 @@ class Capture:
     Args:
         most_bytes: of all batches together.
         most_model_bytes: of the parameters and buffers of a model that is copied.
+        outlines: whether copies without values are made, for models and steps that cannot be copied otherwise.
     """
 
-    def __init__(self, *, most_bytes: int = MOST_BYTES, most_model_bytes: int = MOST_MODEL_BYTES) -> None:
+    def __init__(
+        self, *, most_bytes: int = MOST_BYTES, most_model_bytes: int = MOST_MODEL_BYTES, outlines: bool = False
+    ) -> None:
         self.is_on = True
         self._most_bytes = most_bytes
         self._most_model_bytes = most_model_bytes
@@ -87,6 +100,9 @@ class Capture:
         """The step under way."""
         self.original: tuple[nn.Module, Any] | None = None
         """Copies of the model and its optimizer, as they were before the first step that was captured."""
+        self.outlines: dict[str, tuple[Hollow, tuple[Any, ...], dict[str, Any]]] = {}
+        """By name, a copy without values of each model, and arguments without values."""
+        self._takes_outlines = outlines
         self.model: Any = None
         """Entry of the model that was copied."""
         self.optimizer: Any = None
@@ -117,6 +133,10 @@ class Capture:
         self, number: int, entry: Any, training: bool, args: Any, kwargs: Any, optimizers: list[Any]
     ) -> None:
         """A model is called with gradients on, in train mode or not; `kwargs` is None when they are not known."""
+        if self._takes_outlines and kwargs is not None and len(self.outlines) < MOST_OUTLINES:
+            with contextlib.suppress(Exception):  # what cannot be copied has no outline
+                if entry.name not in self.outlines:
+                    self._take_outline(entry, args, kwargs, optimizers)
         if self.step is None:
             if self._bad or self._seen % self._stride:
                 return
@@ -312,17 +332,28 @@ class Capture:
         if module is None or torch_optimizer is None:
             raise CannotCapture("the model or its optimizer is gone")
         size = sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()))
-        if size > self._most_model_bytes:
-            raise CannotCapture(f"the model takes {size >> 20} MB, more than is copied")
-        device = next(module.parameters()).device
-        if device.type == "cuda" and torch.cuda.mem_get_info(device)[0] < 8 * size:
-            raise CannotCapture("there is too little room on the accelerator for copies")
+        free = free_memory(next(module.parameters()).device)
+        is_tight = free is not None and free < ROOM_FOR_COPIES * size
+        if is_tight or size > self._most_model_bytes:
+            what = "more than there is room for" if is_tight else "more than is copied"
+            raise CannotCapture(f"the model takes {byte_size(size)}, {what}")
         if is_keras(module):
             self.original = keras_copy_of(module, torch_optimizer)
         else:
             self.original = copy_of(module, torch_optimizer)
         self.model, self.optimizer, self.copied_at = model, optimizer, number
         self.copied_when = time.perf_counter()
+
+    def _take_outline(self, entry: Any, args: Any, kwargs: Any, optimizers: list[Any]) -> None:
+        """Copy a model without its values, at the first call that is heard with all its arguments."""
+        from stethoscope.observe.model.hollow import hollow  # seldom needed
+
+        module = entry.module()
+        if module is None or is_keras(module):
+            return
+        known = (each.optimizer() for each in optimizers)
+        empty = hollow(module, [optimizer for optimizer in known if optimizer is not None])
+        self.outlines[entry.name] = (empty, *empty.emptied((args, kwargs)))
 
     def _discard(self, why: str) -> None:
         """This step cannot be captured."""

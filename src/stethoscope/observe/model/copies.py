@@ -31,13 +31,18 @@ def copy_of(module: nn.Module, optimizer: Any) -> tuple[nn.Module, Any]:
     for key, value in vars(optimizer).items() if optimizer is not None else ():
         if key not in vars(again) and key not in _LEFT_OUT and not callable(value):
             again.__dict__[key] = copy.deepcopy(value, memo)
-    for part in new.modules():
+    without_hooks(new)
+    return new, again
+
+
+def without_hooks(model: nn.Module) -> None:
+    """Take the hooks of a copy off that are not torch's own."""
+    for part in model.modules():
         for name, table in vars(part).items():
             if name.endswith("_hooks") and isinstance(table, dict):
                 for number, hook in list(table.items()):
                     if not _is_of_torch(hook):
                         del table[number]
-    return new, again
 
 
 def keras_copy_of(model: Any, shown: Any) -> tuple[nn.Module, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stethoscope.core.text import amount, number
+from stethoscope.core.text import amount, byte_size, number
 from stethoscope.facts.model import Experiment, Preflight
 from stethoscope.observe.model.apart import apart
 from stethoscope.observe.model.recipe import CannotTry
@@ -16,8 +16,9 @@ from stethoscope.observe.preflight.gradients import check_functions, check_model
 from stethoscope.observe.preflight.inputs import input_use
 from stethoscope.observe.preflight.memorising import memorise
 from stethoscope.observe.preflight.mixing import causality_of, mixing_of
+from stethoscope.observe.preflight.room import room_of
 from stethoscope.observe.preflight.simplifying import simplify as build_up
-from stethoscope.observe.preflight.structure import structure_of
+from stethoscope.observe.preflight.structure import structure_of, structure_said
 from stethoscope.observe.preflight.subject import CannotMake, Subject
 from stethoscope.observe.preflight.training import cost_of, effect_of_a_step, modes_of, range_test, repeats, start_of
 from stethoscope.observe.preflight.yardstick import yardstick
@@ -26,7 +27,8 @@ SECONDS = {"quick": 8.0, "default": 60.0, "thorough": 600.0}
 """Time for all experiments of a profile together."""
 AGREES = 1e-4
 """Relative error of a gradient in double precision that is none (`torch.autograd.gradcheck` asks for 1e-3)."""
-
+EXACT = 1e-12
+"""Relative error below which there is nothing to tell of it."""
 HARDLY = 1.01
 """Times its loss from which on a step has made a batch worse, and is not only too small to show."""
 FAR = 3.0
@@ -127,15 +129,6 @@ def not_possible(profile: str, why: str, *, simplify: bool = False) -> Preflight
     return Preflight(experiments=tuple(Experiment(t.name, t.title, why_not=why) for t in trials))
 
 
-def _say_structure(one: Any) -> tuple[str, bool]:
-    modules = sum(part.order >= 0 for part in one.parts)
-    frozen = one.parameters - one.trainable
-    odd = len(one.links) + len(one.dropped_norms) + len(one.hidden) + len(one.repeated)
-    words = f"{amount(modules, 'module')}, {amount(one.parameters, 'parameter')}"
-    words += f", {frozen:,} of them frozen" if frozen else ", all trainable"
-    return words, not odd
-
-
 def _say_start(one: Any) -> tuple[str, bool]:
     if one.value != one.value:
         return "the loss is not a number", False
@@ -167,6 +160,8 @@ def _say_functions(tests: Any) -> tuple[str, bool]:
 def _say_gradient(test: Any) -> tuple[str, bool]:
     if not test.tested:
         return "no smooth direction was found", True
+    if test.error < EXACT:
+        return "equals central differences", True
     good = not test.error > AGREES
     return f"{'equals' if good else 'differs from'} central differences to {test.error:.1g}", good
 
@@ -204,11 +199,11 @@ def _say_effect(one: Any) -> tuple[str, bool]:
 
 
 def _say_range(one: Any) -> tuple[str, bool]:
+    falls = [f"falls fastest at {one.suggested:.1g}"] if one.suggested == one.suggested else []
+    rises = [f"rises from {one.diverges:.1g}"] if one.diverges == one.diverges else []
     words = f"present rate {one.present:g}"
-    if one.suggested == one.suggested:
-        words += f"; the loss falls fastest at {one.suggested:.1g}"
-    if one.diverges == one.diverges:
-        words += f" and rises from {one.diverges:.1g}"
+    if falls or rises:
+        words += f"; the loss {' and '.join([*falls, *rises])}"
     return words, not one.present >= one.diverges
 
 
@@ -241,9 +236,23 @@ def _say_cost(one: Any) -> tuple[str, bool]:
     if one.clip_norm == one.clip_norm:
         bites = "clipped at" if one.gradient_norm > one.clip_norm else "below the clip at"
         words += f"; gradient norm {one.gradient_norm:.2g}, {bites} {one.clip_norm:g}"
-    words += f"; {number(float(f'{one.graph_bytes / 1e6:.2g}'))} MB kept for the backward pass"
+    words += f"; {byte_size(one.graph_bytes)} kept for the backward pass"
     if math.isfinite(one.noise_scale):
         words += f"; noise is as large as the gradient at {amount(max(1, round(one.noise_scale)), 'sample')}"
+    return words, True
+
+
+def _say_room(one: Any) -> tuple[str, bool]:
+    words = f"{byte_size(one.step_bytes)} a step" + (f" of {amount(one.batch, 'sample')}" if one.batch else "")
+    if one.grows_faster:
+        return f"{words}; memory grows faster than the batch does", True
+    if one.sample_bytes == one.sample_bytes:
+        words += f", {byte_size(one.sample_bytes)} for each further one"
+    if (most := one.largest_batch) is not None:
+        fit = f"all {one.samples:,}" if most >= one.samples > 0 else f"about {int(float(f'{most:.2g}')):,}"
+        words += f"; {fit} fit in the {byte_size(one.free_bytes)} that are free"
+    elif one.free_bytes != one.free_bytes:
+        words += f"; how much is free on `{one.device}` is not known"
     return words, True
 
 
@@ -270,7 +279,7 @@ def _memory_of(count: int, profile: str) -> Trial:
 
 
 _TRIALS = (
-    Trial("structure", "read the structure", lambda s, _: structure_of(s), _say_structure),
+    Trial("structure", "read the structure", lambda s, _: structure_of(s), structure_said),
     Trial("start", "confirm the loss", lambda s, _: start_of(s), _say_start),
     Trial("effect", "take one step", lambda s, _: effect_of_a_step(s), _say_effect),
     Trial("repeats", "repeat it", lambda s, _: repeats(s), _say_repeats),
@@ -286,5 +295,6 @@ _TRIALS = (
     Trial("yardstick", "ask simpler models", yardstick, _say_yardstick, "default"),
     Trial("range_test", "vary the learning rate", range_test, _say_range, "default"),
     Trial("cost", "time and noise", lambda s, _: cost_of(s), _say_cost, "default"),
+    Trial("room", "weigh a step", room_of, _say_room, "default"),
 )
 _SIMPLIFY = Trial("simplified", "build it up", build_up, _say_simplified)

@@ -15,8 +15,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
 from stethoscope.core.errors import UsageError
+from stethoscope.core.text import byte_size
 from stethoscope.observe.model.apart import apart
+from stethoscope.observe.model.capture import ROOM_FOR_COPIES
 from stethoscope.observe.model.copies import copy_of
+from stethoscope.observe.model.free_memory import free_memory
 from stethoscope.observe.model.ingredients import GIVEN_LOSS, OWN_LOSS, Pass, Step, View, mapped, tensors_in
 from stethoscope.observe.model.recipe import Recipe, clones
 from stethoscope.observe.preflight.subject import Subject
@@ -77,10 +80,8 @@ class Given:
                 self.optimizer.step()
 
     def _gradients(self, taken: Taken) -> Tensor:
-        args, kwargs, target = taken
         self.optimizer.zero_grad()
-        output = self.model(*clones(args), **clones(kwargs))
-        loss = _returned_loss(output) if self.loss is None else self.loss(output, clones(target))
+        loss = loss_of_taken(self.loss, self.model, clones(taken))
         if not isinstance(loss, Tensor):
             raise UsageError(f"the loss should be a tensor, and is {_a(loss)}: do not call `.item()` in it")
         loss = loss if loss.dim() == 0 else loss.mean()
@@ -136,18 +137,54 @@ def given(model: Any, loss: Any, data: Any, optimizer: Any, *, most: int = MOST_
 
     Raises: UsageError when something of it is of another kind.
     """
+    whole, own_loss, batches = drawn_from(model, loss, data, optimizer, most=most)
+    if any(p.is_meta for p in whole.parameters()):
+        raise UsageError("parameters of the model are on the device `meta` and hold no values: load them first")
+    new, again = _copied(whole, optimizer, batches[0])
+    path = _path_of_loss(new, batches[0]) if loss is None else ()
+    return Given(new, again, copy.deepcopy(own_loss), tuple(batches), path, _hooks(whole) > _hooks(new))
+
+
+def drawn_from(
+    model: Any, loss: Any, data: Any, optimizer: Any, *, most: int = MOST_BATCHES
+) -> tuple[nn.Module, Loss | None, list[Taken]]:
+    """The model itself, the loss of its output (None where the model returns it), and at most so many batches.
+
+    A model whose loss is a closure of the model and a batch is given back together with that.
+
+    Raises: UsageError when something of it is of another kind.
+    """
     model = getattr(model, "_orig_mod", model)  # what `torch.compile` gave: copies are not compiled each by itself
     _check_kinds(model, loss, optimizer)
     drawn = _drawn(data, model, loss, most)
     closure = loss is not None and _takes_model(loss)
     batches = [((batch,), {}, None) if closure else _taken_apart(batch, model, loss is None) for batch in drawn]
-    whole = _WithItsLoss(model, loss) if closure else model
-    new, again = _copied(whole, optimizer, batches[0])
-    has_own = closure or loss is None
-    path = _path_of_loss(new, batches[0]) if loss is None else ()
-    return Given(
-        new, again, None if has_own else copy.deepcopy(loss), tuple(batches), path, _hooks(whole) > _hooks(new)
-    )
+    return _WithItsLoss(model, loss) if closure else model, None if closure else loss, batches
+
+
+def loss_of_taken(loss: Loss | None, model: nn.Module, taken: Taken) -> Tensor:
+    """The loss of what was drawn. Raises: UsageError when the model is to return it, and does not."""
+    args, kwargs, target = taken
+    output = model(*args, **kwargs)
+    return _returned_loss(output) if loss is None else loss(output, target)
+
+
+def why_not_copied(model: Any) -> str:
+    """Why no copies of a model can be trained, as a clause; empty when they can, or it is no model."""
+    if not isinstance(model, nn.Module):
+        return ""
+    tensors = [*model.parameters(), *model.buffers()]
+    if any(tensor.is_meta for tensor in tensors):
+        return "parameters of the model are on the device `meta` and hold no values"
+    known = [tensor for tensor in tensors if not nn.parameter.is_lazy(tensor)]
+    size = sum(tensor.numel() * tensor.element_size() for tensor in known)
+    free = free_memory(known[0].device) if known else None
+    if free is not None and ROOM_FOR_COPIES * size > free:
+        return (
+            f"the model takes {byte_size(size)}, copies that are trained {ROOM_FOR_COPIES} times as much, and "
+            f"{byte_size(free)} are free"
+        )
+    return ""
 
 
 def _hooks(model: nn.Module) -> int:
@@ -160,8 +197,6 @@ def _check_kinds(model: Any, loss: Any, optimizer: Any) -> None:
         raise UsageError(f"check() takes a torch.nn.Module as its model, and got {_a(model)}")
     if any(isinstance(part, torch.jit.ScriptModule) for part in model.modules()):
         raise UsageError("the model was compiled by torch.jit and cannot be copied: check the module it was made of")
-    if any(p.is_meta for p in model.parameters()):
-        raise UsageError("parameters of the model are on the device `meta` and hold no values: load them first")
     if loss is not None and (not callable(loss) or isinstance(loss, type)):
         raise UsageError(f"check() takes a function or a loss module as its loss, and got {_a(loss)}")
     if optimizer is not None and not hasattr(optimizer, "param_groups"):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stethoscope.core.text import amount
 from stethoscope.facts.model import Hidden, Link, Part, Repeated, Structure
 from stethoscope.observe.model.ingredients import tensors_in
 from stethoscope.observe.preflight.subject import Subject
@@ -35,8 +36,20 @@ def structure_of(subject: Subject) -> Structure:
     torch.manual_seed(0)
     with trace:
         loss = subject.loss(model)
-    reached = {id(leaf) for leaf in read(loss).leaves} if loss.grad_fn is not None else set()
     held = {id(t) for group in optimizer.param_groups for t in group["params"]} if optimizer is not None else set()
+    return read_structure(model, trace, loss, held)
+
+
+def read_structure(model: nn.Module, trace: Trace, loss: Tensor | None, held: set[int]) -> Structure:
+    """The structure of a model after a forward pass.
+
+    Args:
+        model: the traced one.
+        trace: that followed it.
+        loss: whose graph is read; None where it did not come so far.
+        held: identities of the parameters that an optimizer holds.
+    """
+    reached = {id(leaf) for leaf in read(loss).leaves} if loss is not None and loss.grad_fn is not None else set()
     return Structure(
         parts=tuple(trace.parts()),
         links=tuple(trace.links),
@@ -44,6 +57,16 @@ def structure_of(subject: Subject) -> Structure:
         hidden=tuple(_hidden(model, reached, held)),
         repeated=tuple(_repeated(model)),
     )
+
+
+def structure_said(one: Structure) -> tuple[str, bool]:
+    """A line about a structure, and whether it is as it should be."""
+    modules = sum(part.order >= 0 for part in one.parts) or len(one.parts)
+    frozen = one.parameters - one.trainable
+    odd = len(one.links) + len(one.dropped_norms) + len(one.hidden) + len(one.repeated)
+    words = f"{amount(modules, 'module')}, {amount(one.parameters, 'parameter')}"
+    words += f", {frozen:,} of them frozen" if frozen else ", all trainable"
+    return words, not odd
 
 
 @dataclass(eq=False)
@@ -156,11 +179,18 @@ class Trace:
 
     def parts(self) -> Iterator[Part]:
         """The table."""
+        places: dict[nn.Module, list[str]] = {}
+        for name, part in self._model.named_modules(remove_duplicate=False):
+            places.setdefault(part, []).append(name)
+        counted: set[int] = set()
         for name, part in self._model.named_modules():
             seen = self._seen.get(part)
             own = list(part.parameters(recurse=False))
             tensors = [*own, *part.buffers(recurse=False)]
             known = [t for t in tensors if not nn.parameter.is_lazy(t)]
+            tied = [t for t in known if id(t) in counted]
+            held = sum(t.numel() * t.element_size() for t in known if id(t) not in counted)
+            counted.update(id(t) for t in own)
             yield Part(
                 name=name,
                 kind=type(part).__name__,
@@ -170,9 +200,11 @@ class Trace:
                 output_shapes=seen.outputs if seen is not None else (),
                 dtype=_dtype(known[0]) if known else (seen.dtype if seen is not None else ""),
                 device=str(known[0].device) if known else (seen.device if seen is not None else ""),
+                also=tuple(each for each in places[part] if each != name),
                 parameters=sum(t.numel() for t in own if not nn.parameter.is_lazy(t)),
+                tied=sum(t.numel() for t in tied),
                 trainable=sum(t.numel() for t in own if t.requires_grad and not nn.parameter.is_lazy(t)),
-                parameter_bytes=sum(t.numel() * t.element_size() for t in known),
+                parameter_bytes=held,
                 output_bytes=seen.size if seen is not None else 0,
                 is_leaf=not any(True for _ in part.children()),
             )

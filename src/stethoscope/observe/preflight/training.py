@@ -21,12 +21,15 @@ from stethoscope.observe.preflight.subject import CannotMake, Subject
 RANGE_STEPS = 80
 LOWEST, HIGHEST = -7.0, 1.0
 """Powers of ten between which the rate is raised: Adam works from 1e-5 to 1e-2, SGD up to 1."""
+FIRST_RATES = 2
+"""Rates at which nothing moves yet."""
 SMOOTHING = 0.8
 """Of the exponential mean of the losses (the fastai library smooths its range test likewise)."""
 RISEN = 4.0
 """Times the first loss at which the test ends."""
 FEWEST_BATCHES_FOR_NOISE = 4
 TIMED_STEPS = 3
+TINY_RATE = 1e-9
 
 
 def needs_closure(optimizer: Any) -> bool:
@@ -110,7 +113,8 @@ def range_test(subject: Subject, until: float) -> RangeTest:
     risen = np.flatnonzero(values[lowest:] > values[0] * 1.05)
     ended_early = values.size < rates.size
     diverges = float(tried[lowest + risen[0]]) if risen.size else float(rates[values.size]) if ended_early else math.nan
-    has_fallen = values[lowest] < values[0] * 0.98
+    # A fall that is steepest at the lowest rates is that from one batch to the next.
+    has_fallen = values[lowest] < values[0] * 0.98 and steepest >= FIRST_RATES
     return RangeTest(tried, values, main, float(tried[steepest]) if has_fallen else math.nan, diverges)
 
 
@@ -268,10 +272,18 @@ def dense(tensor: Tensor) -> Tensor:
     return tensor.to_dense() if tensor.is_sparse else tensor
 
 
+def moving(optimizer: Any) -> None:
+    """Give an optimizer whose rate is 0, as at the start of a warm-up, a small one, so that steps can be taken."""
+    for group in optimizer.param_groups:
+        if "lr" in group and not group["lr"]:
+            group["lr"] = TINY_RATE
+
+
 def cost_of(subject: Subject) -> Cost:
     """Time of a step and of an epoch, memory of the step's graph, and the noise of its gradient."""
     seed(0)
     model, optimizer = subject.copy()
+    moving(optimizer)
     one = subject.recipe.steps[0].passes
     kept: dict[int, int] = {}
 

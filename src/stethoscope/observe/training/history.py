@@ -41,6 +41,7 @@ def history_of(
         parameters=parameters,
         strays=state.strays.facts(),
         optimizers=_optimizers(state, parameters),
+        overlaps=state.overlaps.facts(),
         loop=_loop(state),
         losses=state.losses.facts(),
         curves=curves,

@@ -30,17 +30,20 @@ Snapshot = tuple[int, Array] | None
 """Version counter and a few values of a gradient; None when there is none."""
 
 
-def _snapshot(tensor: Tensor | None) -> Snapshot:
+def snapshot(tensor: Tensor | None) -> Snapshot:
+    """What a gradient is now; None for one that is missing or sparse."""
     if tensor is None or tensor.layout is not strided:
         return None
     return tensor._version, np.array(sampled(tensor, VALUES_PER_PROBE))
 
 
-def _is_clear(gradient: Snapshot) -> bool:
+def is_clear(gradient: Snapshot) -> bool:
+    """Whether it is missing, or zero as far as was looked."""
     return gradient is None or not gradient[1].any()
 
 
-def _same_values(one: Snapshot, other: Snapshot) -> bool:
+def same_values(one: Snapshot, other: Snapshot) -> bool:
+    """Whether two gradients have the same values as far as was looked."""
     return one is not None and other is not None and np.array_equal(one[1], other[1], equal_nan=True)
 
 
@@ -106,7 +109,7 @@ class OptimizerEntry:
         found = []
         for reference in self.probes:
             tensor = reference()
-            found.append(None if tensor is None else _snapshot(tensor.grad))
+            found.append(None if tensor is None else snapshot(tensor.grad))
         return found
 
     def choose_probes(self) -> None:
@@ -135,11 +138,11 @@ class OptimizerEntry:
         self.before_backward = self.gradients()
         if not self.any_backward and self.after_step is not None:
             self.seen_stale = any(
-                _same_values(old, new) and not _is_clear(new)
+                same_values(old, new) and not is_clear(new)
                 for old, new in zip(self.after_step, self.before_backward, strict=False)
             )
         self.any_backward = True
-        if all(_is_clear(gradient) for gradient in self.before_backward):
+        if all(is_clear(gradient) for gradient in self.before_backward):
             self.seen_clear = True
 
     def backward_ended(self) -> None:
@@ -147,9 +150,9 @@ class OptimizerEntry:
         now = self.gradients()
         arrived = False
         for old, new in zip(self.before_backward, now, strict=False):
-            if new is not None and (old is None or old[0] != new[0] or not _same_values(old, new)):
+            if new is not None and (old is None or old[0] != new[0] or not same_values(old, new)):
                 arrived = True
-                self.arrived_nonzero = self.arrived_nonzero or not _is_clear(new)
+                self.arrived_nonzero = self.arrived_nonzero or not is_clear(new)
         if arrived:
             self.arrivals += 1
             self.backward_with_gradient += 1
@@ -161,9 +164,9 @@ class OptimizerEntry:
         if not self.probes:
             return
         now = self.gradients()
-        clear = all(_is_clear(gradient) for gradient in now)
+        clear = all(is_clear(gradient) for gradient in now)
         old = self.after_step or [None] * len(now)
-        unchanged = all(new is None or _same_values(o, new) for o, new in zip(old, now, strict=False))
+        unchanged = all(new is None or same_values(o, new) for o, new in zip(old, now, strict=False))
         if clear:
             self.without_gradient += 1
         if not self.any_backward and (unchanged or clear):

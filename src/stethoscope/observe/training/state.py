@@ -25,6 +25,7 @@ from stethoscope.observe.training.looks import Looker
 from stethoscope.observe.training.losses import LossBook
 from stethoscope.observe.training.metrics import MetricEar
 from stethoscope.observe.training.models import ModelBook, ModelEntry
+from stethoscope.observe.training.overlaps import OverlapBook
 from stethoscope.observe.training.protocol import CycleLog, OptimizerEntry
 from stethoscope.observe.training.reach import ReachBook
 from stethoscope.observe.training.samples import SampleBook
@@ -85,6 +86,7 @@ class State:
         self.table = OperationTable()
         self.looks = LookLog()
         self.optimizers: list[OptimizerEntry] = []
+        self.overlaps = OverlapBook(self.book)
         self.curves: dict[Any, GrowingCurve] = {}
         """By name; losses that are backpropagated by the number of the line that does so."""
         self.birth: Birth | None = None

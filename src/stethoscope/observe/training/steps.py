@@ -157,6 +157,8 @@ class StepEar:
             self.state.table.stop()
             if entry.step_from is None:
                 entry.step_from = spot(3)
+            if len(self.state.optimizers) > 1:
+                self.state.overlaps.step_begins(entry, self.state.optimizers)
             if not self._in_closure:
                 entry.step_begins()
             if self.state.capture is not None:
@@ -253,6 +255,7 @@ class StepEar:
         self._in_closure = False
         if self.state.attentive:
             self.state.cycles.note("step", entry.step_from, entry.kind)
+            self.state.overlaps.step_ended(entry)
             entry.step_ended(True)
         elif entry.after_step is not None:
             entry.step_ended(False)
