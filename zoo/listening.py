@@ -22,7 +22,8 @@ TORCHRUN = "# torchrun --nproc_per_node 2"
 """Begins a program that runs in two processes."""
 LAUNCH = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 BEFORE_TRAINING = {
-    "parameters-not-in-optimizer", "parameters-in-two-optimizers", "loss-detached", "softmax-before-cross-entropy", "sigmoid-before-bce-with-logits",
+    "parameters-not-in-optimizer", "parameters-in-two-optimizers",
+    "loss-detached", "softmax-before-cross-entropy", "sigmoid-before-bce-with-logits",
     "nll-without-log-softmax", "bce-without-sigmoid", "cross-entropy-without-softmax", "wrong-softmax-dim",
     "loss-unfit-for-task", "output-activation-limits-range", "target-shape-broadcast", "loss-arguments-swapped",
     "loss-not-at-chance", "loss-terms-imbalanced", "regularization-dominates-loss", "padding-in-loss",
