@@ -54,7 +54,12 @@ class Checks:
 
 def preflight_for(recording: Recording, history: History, checks: Checks | None, ended_by: str) -> Preflight:
     """What experiments show of the model as it was before its first step: few at the end of any run, all in a check."""
-    return replace(_preflight(recording, history, checks, ended_by), is_check=checks is not None)
+    made = _preflight(recording, history, checks, ended_by)
+    if checks is None or recording.session is None or recording.session.state.terms is None or not made.experiments:
+        return replace(made, is_check=checks is not None)
+    from stethoscope.observe.preflight.parting import with_terms
+
+    return with_terms(replace(made, is_check=True), recording.session.state.terms)
 
 
 def _preflight(recording: Recording, history: History, checks: Checks | None, ended_by: str) -> Preflight:

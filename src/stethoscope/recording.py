@@ -158,6 +158,7 @@ class Recording:
             from stethoscope.observe.model.capture import Capture
             from stethoscope.observe.training.session import Session
             from stethoscope.observe.training.taps import Taps
+            from stethoscope.observe.training.terms import Terms
             from stethoscope.observe.training.tracking import LoaderTap
 
             checks = self._checks
@@ -173,6 +174,8 @@ class Recording:
                 verdict=self._announce if self._live is not None else None,
                 capture=capture if self.captures else None,
             )
+            if checks is not None:
+                session.state.terms = Terms()
             self._taps, self._loaders = Taps(session), LoaderTap()
             all_rules()  # found now, so that no verdict has to wait for them
             self._taps.put_on()

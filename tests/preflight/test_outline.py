@@ -185,7 +185,9 @@ def test_a_large_model_of_a_script_gets_its_table(tmp_path: Path, monkeypatch: p
         ("0", ((8, 8),)), ("1", ((8, 3),)),
     ]  # fmt: skip
     assert len(made.structure.links) == 1
-    assert {one.why_not for one in made.experiments[1:]} == {"the model takes 652 B, more than is copied"}
+    assert {one.why_not for one in made.experiments[1:] if one.name != "terms"} == {
+        "the model takes 652 B, more than is copied"
+    }
 
 
 TWO_MODELS = """
@@ -247,6 +249,6 @@ def test_a_loss_put_together_by_hand_leaves_the_table(tmp_path: Path, monkeypatc
 
     assert made.structure is not None
     assert made.structure.parameters == 16 * 8 + 8 + 8 * 3 + 3
-    assert {one.why_not for one in made.experiments[1:]} == {
+    assert {one.why_not for one in made.experiments[1:] if one.name != "terms"} == {
         "more than the value of one loss function is backpropagated"
     }

@@ -414,6 +414,19 @@ class Crash:
 
 
 @dataclass(frozen=True)
+class LossTerm:
+    """A part of the first loss."""
+
+    function: str
+    """The loss function that gave it; empty for all that is added to those."""
+    site: Site | None = None
+    value: float = NAN
+    """Its part of the loss, weighted as it is there."""
+    gradient_norm: float = NAN
+    """Euclidean norm, over all parameters, of the gradient that flows through it."""
+
+
+@dataclass(frozen=True)
 class Preflight:
     """All that experiments before training have shown."""
 
@@ -421,6 +434,8 @@ class Preflight:
     """Whether they were all that was asked for, and not what a run makes at its end."""
 
     structure: Structure | None = None
+    terms: tuple[LossTerm, ...] = ()
+    """Of the loss that was backpropagated first, in a check."""
     start: StartLoss | None = None
     memory: tuple[Memory, ...] = ()
     gradients: tuple[GradientTest, ...] = ()

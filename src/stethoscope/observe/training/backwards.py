@@ -99,6 +99,10 @@ class BackwardEar:
         self.state.table.stop()
         self.state.cycles.note("backward", place)
         written = self._written_by_hand(loss)
+        if self.state.terms is not None and isinstance(loss, Tensor):
+            self.state.looker.muted = True
+            self.state.terms.backward_begins(loss)
+            self.state.looker.muted = False
         if self.state.capture is not None:
             self.state.capture.backward_begins(loss, written)
         # Of several forward passes of a model, only the last one is sure to have led to this loss.

@@ -90,6 +90,8 @@ class Looker:
         self.hears_inside = True
         """False when hooks on layers may not be set, as under a compiler."""
         self.open = False
+        self.muted = False
+        """Whether gradients are not the user's but those of an experiment."""
         """Whether the forward pass that runs now is looked at."""
         self._handles: dict[int, list[Any]] = {}
         self._taken: set[int] = set()
@@ -175,7 +177,7 @@ class Looker:
 
     def _gradient_hook(self, index: int) -> Callable[..., None]:
         def hear(gradient: Tensor) -> None:
-            if gradient is not None and index in self._taken:
+            if gradient is not None and index in self._taken and not self.muted:
                 began = _clock()
                 self._output_gradients.add(self._base + index, gradient)
                 self.seconds += _clock() - began

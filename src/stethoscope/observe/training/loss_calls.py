@@ -21,7 +21,7 @@ from stethoscope.observe.training.losses import (
     reduction_of,
     weighs,
 )
-from stethoscope.observe.training.sites import Spot, called_from_keras, spot
+from stethoscope.observe.training.sites import Spot, called_from_keras, site_of, spot
 from stethoscope.observe.training.state import State
 from stethoscope.observe.training.validation import ACCURACY_CALLS
 
@@ -144,6 +144,8 @@ class LossEar:
             entry.expects = "logarithms" if by_log else "values"
         entry.is_weighted = entry.is_weighted or weighs(function, args, kwargs)
         self._see(entry, output, target if isinstance(target, Tensor) else None, args, kwargs, result=result)
+        if self.state.terms is not None:
+            self.state.terms.loss_called(function, site_of(entry.place), result)
         if self.state.capture is not None:
             self.state.capture.loss_called(function, args, kwargs, result)
 

@@ -34,6 +34,7 @@ from stethoscope.observe.training.sites import Spot
 from stethoscope.observe.training.strays import StrayBook
 from stethoscope.observe.training.streams import StreamBook
 from stethoscope.observe.training.telemetry import LookLog
+from stethoscope.observe.training.terms import Terms
 from stethoscope.observe.training.tokens import TokenBook
 from stethoscope.observe.training.validation import PassBook
 
@@ -96,6 +97,8 @@ class State:
         """Whether Keras is loaded, and tapped."""
         self.fits: list[FitCall] = []
         self.capture: Capture | None = None
+        self.terms: Terms | None = None
+        """Takes the first loss apart; None where that would cost the script time."""
         """Copies a few steps so that they can be replayed when the run has ended; None when nothing shall be proven."""
         self.compiled = False
         self.scaling = False

@@ -16,6 +16,7 @@ from stethoscope.facts.training import Curve, Doubles, History, Loop, LossCall
 from stethoscope.rules.examples import LN_10, falling, flat, run
 from stethoscope.rules.learning import times
 from stethoscope.rules.sites import at, code, place_at
+from stethoscope.rules.terms import gradients_of_terms
 
 EXACT = 1e-3
 """The terms explain the whole loss when what is left over is below this share of it: then their weights are known."""
@@ -139,6 +140,7 @@ class LossTermsImbalanced(Rule):
                     f"{terms.values[0, large]:.4g}, {float(np.median(terms.values[-last:, large])):.4g}",
                     f"about as large as `{loss.function}`",
                 ),
+                *gradients_of_terms(seen, loss.function, other.function),
             ],
             cause=f"The terms are added as they are, and the one at {at(other.site)} decides nearly all of every "
             "gradient.",

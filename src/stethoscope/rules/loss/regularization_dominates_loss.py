@@ -16,6 +16,7 @@ from stethoscope.facts.progress import progress_on
 from stethoscope.facts.training import Curve, Doubles, History, Loop, LossCall
 from stethoscope.rules.examples import LN_10, falling, flat, run
 from stethoscope.rules.sites import at, code, place_at
+from stethoscope.rules.terms import gradients_of_terms
 
 SAME_RATIO = 0.02
 """A total that stays the same multiple of the data loss, to 2 %, is that loss scaled, and no penalty."""
@@ -189,6 +190,7 @@ class RegularizationDominatesLoss(Rule):
                 ),
                 Evidence(f"`{loss.function}` alone, first and last", f"{parts.data[0]:.4g}, {data_end:.4g}", goal),
                 *pressed,
+                *gradients_of_terms(seen, loss.function),
             ],
             cause=f"What is added to the loss at {at(loss.site)} outweighs it, so the gradients serve the addition and "
             "the data loss is hardly better than guessing.",
