@@ -1,0 +1,434 @@
+"""What training loops do, in order: gradients cleared, backward, clipping, steps, schedules, modes; through the
+functions that they call.
+
+    for loop in loops_of(code):
+        [event.kind for event in loop.events]    ["zero", "forward", "backward", "step"]
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from stethoscope.facts.code import (
+    NOWHERE, At, Attribute, Binding, Call, Code, Constant, Defined, Name, Symbol, Value,
+)  # fmt: skip
+from stethoscope.facts.origins import Thing, call_sites, called, followed, member, thing_of
+
+DEEPEST = 3
+"""Functions inside of functions that are looked into from a loop."""
+MOST_EVENTS = 400
+_OPTIMIZER_NAME = re.compile(r"(?:^|.*[._])(?:\w*optim(?:izer)?s?(?:_?\w+)?|opt(?:_\w+|[A-Z]\w*|\d)?|\w+_opt|solver)(?:\[\])?$")
+_SCHEDULER_NAME = re.compile(r".*(?:sched|lr_|warmup|annealer|decay)", re.I)
+_MODEL_NAME = re.compile(r"(?:^|.*[._])(?:model|net|network|\w+_(?:model|net)|(?:model|net)_\w+|encoder|decoder|classifier|\w*[Nn]et|generator|discriminator|netG|netD)$")
+_FRAMEWORK_NAME = re.compile(r"(?:^|.*[._])(?:accelerator|fabric|\w*engine|deepspeed|strategy|dist_autograd|trainer)$")
+_CLEARING = re.compile(r".*(?:zero_?grad|reset_?grad|clear_?grad|zero_the_grad|grad_?zero|clean_?grad)", re.I)
+
+
+class Event(NamedTuple):
+    """One thing that a loop does."""
+
+    kind: str
+    """zero, backward, clip, unscale, step, schedule, train, eval, forward or other (a call that is not understood, and
+    that is given an optimizer)."""
+    call: Call | None
+    """None where gradients are cleared by an assignment."""
+    code: Code
+    """The file in which it happens."""
+    at: At
+    context: int
+    subject: Value | None
+    """The optimizer, the loss, the schedule, or the model."""
+    thing: Thing
+    """What the subject is."""
+    via: tuple[tuple[Code, Call], ...] = ()
+    """The calls through which the loop reaches it, outermost first."""
+    in_branch: bool = False
+    """Whether it happens under a condition."""
+    hinted: bool = False
+    """Whether only the subject's name tells its kind."""
+
+    @property
+    def name(self) -> str:
+        """The subject as it is written."""
+        if isinstance(self.subject, Name):
+            return self.subject.name
+        return self.code.text(self.subject.at) if self.subject is not None else ""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop, or a function that takes one training step."""
+
+    code: Code
+    context: int
+    """Of the loop; of a step function, the function's own."""
+    at: At
+    function: int
+    events: tuple[Event, ...]
+    is_loop: bool = True
+    """False of a function that takes one step, and of which no caller is known."""
+    unclear: str = ""
+    """Why its order of calls is not understood, as a clause; empty where it is."""
+
+    def of(self, *kinds: str) -> tuple[Event, ...]:
+        """Its events of these kinds, in order."""
+        return tuple(event for event in self.events if event.kind in kinds)
+
+
+def loops_of(code: Code) -> tuple[Loop, ...]:
+    """The innermost loops that go backward, and functions with a backward pass that no loop of this file calls."""
+    if "loops" not in code.memo:
+        code.memo["loops"] = tuple(_loops(code))
+    found: tuple[Loop, ...] = code.memo["loops"]
+    return found
+
+
+def _goes_backward(code: Code) -> bool:
+    return bool(
+        code.calls_of(".backward", ".manual_backward", "torch.autograd.backward", "torch.distributed.autograd.backward")
+    )
+
+
+def _loops(code: Code) -> Iterator[Loop]:
+    if not _goes_backward(code) and not any(_goes_backward(other) for other in code.linked.values()):
+        return
+    reached: set[int] = set()
+    """Functions whose backward passes belong to a loop."""
+    for index, function in enumerate(code.functions):
+        first, last = function.calls
+        candidates: dict[int, list[Event]] = {}
+        events = events_of(code, index)
+        for event in events:
+            if event.kind != "backward":
+                continue
+            where = event.via[0][1].context if event.via else event.context
+            loop = _innermost_loop(code, where, index)
+            # In its own file; what an imported function does in its own loops is told there.
+            if loop != NOWHERE and event.code is code:
+                candidates.setdefault(loop, [])
+                reached.update(code.function_at(call.context) for home, call in event.via[1:] if home is code)
+                reached.add(code.function_at(event.context))
+        for context in candidates:
+            # The loop around, too, where the step is taken there: several backward passes for one step.
+            home = _loop_with_step(code, context, events, index)
+            inside = tuple(event for event in events if _is_inside(code, event, home))
+            if any(event.via and _has_own_loop(event) for event in inside if event.kind == "backward"):
+                continue
+            yield Loop(code, home, code.contexts[home].at, index, inside, unclear=_unclear(inside))
+        if first == last:
+            continue
+    for index, function in enumerate(code.functions[1:], start=1):
+        if index in reached or function.name == "<lambda>":
+            continue
+        events = events_of(code, index)
+        direct = [event for event in events if event.kind == "backward" and not event.via]
+        if direct and all(_innermost_loop(code, event.context, index) == NOWHERE for event in direct):
+            is_called = bool(call_sites(code, index))
+            if not is_called or not _called_from_elsewhere(code, index):
+                yield Loop(code, function.context, function.at, index, events, is_loop=False, unclear=_unclear(events))
+
+
+def _called_from_elsewhere(code: Code, index: int) -> bool:
+    """Whether the calls of a function are looked at in the functions that make them."""
+    return any(_innermost_loop(code, call.context, NOWHERE) != NOWHERE for call in call_sites(code, index))
+
+
+def _has_own_loop(event: Event) -> bool:
+    """Whether a loop stands between a call and the event that it leads to: that loop is looked at by itself."""
+    steps = [*event.via[1:], (event.code, None)]
+    for home, call in steps:
+        context = event.context if call is None else call.context
+        if _innermost_loop(home, context, NOWHERE) != NOWHERE:
+            return True
+    return False
+
+
+def _innermost_loop(code: Code, context: int, function: int) -> int:
+    """The nearest loop around something in the same function, or NOWHERE. A loop over parameters is none."""
+    for number in code.numbers_around(context):
+        here = code.contexts[number]
+        if here.kind in ("for", "while"):
+            return number
+        if here.kind in ("function", "class", "module"):
+            return NOWHERE
+    return NOWHERE
+
+
+def _loop_with_step(code: Code, context: int, events: tuple[Event, ...], function: int) -> int:
+    """The loop that holds both the backward pass and the step: it may be further out."""
+    loop = context
+    for _ in range(3):
+        if any(event.kind in ("step", "zero") and _is_inside(code, event, loop) for event in events):
+            return loop
+        outer = _innermost_loop(code, code.contexts[loop].parent, function)
+        if outer == NOWHERE:
+            return loop if not any(event.kind == "step" for event in events) else context
+        loop = outer
+    return context
+
+
+def _is_inside(code: Code, event: Event, loop: int) -> bool:
+    where = event.via[0][1].context if event.via else event.context
+    return loop in code.numbers_around(where)
+
+
+def _unclear(events: tuple[Event, ...]) -> str:
+    for event in events:
+        if event.kind == "backward" and (event.thing.kind == "framework" or event.hinted):
+            return f"`{event.name}` runs the backward pass"
+    others = [event for event in events if event.kind == "other" and event.call is not None]
+    if others and not any(event.kind == "zero" for event in events):
+        name = _name_of(others[0])
+        return f"`{name}` is given the optimizer, and is not in this project's files"
+    return ""
+
+
+def _name_of(event: Event) -> str:
+    call = event.call
+    if call is None:
+        return event.name
+    if call.receiver is None:
+        return call.name
+    text = event.code.text(call.at).partition("(")[0]
+    return text or call.name
+
+
+def events_of(code: Code, index: int, depth: int = 0) -> tuple[Event, ...]:
+    """What a function does, in order, with what the functions do that it calls."""
+    known: dict[tuple[int, int], tuple[Event, ...]] = code.memo.setdefault("events", {})
+    key = index, depth
+    if key not in known:
+        known[key] = ()  # it may call itself
+        known[key] = tuple(_events(code, index, depth))[:MOST_EVENTS]
+    return known[key]
+
+
+def _events(code: Code, index: int, depth: int) -> Iterator[Event]:
+    function = code.functions[index]
+    first, last = function.calls
+    clearings = [
+        binding for binding in code.bindings[slice(*function.bindings)]
+        if binding.name.endswith(".grad") and _is_none(binding.value)
+    ]  # fmt: skip
+    waiting = iter(clearings)
+    next_one = next(waiting, None)
+    for call in code.calls[first:last]:
+        while next_one is not None and next_one.order <= call.index:
+            yield _cleared(code, next_one)
+            next_one = next(waiting, None)
+        if call.receiver is not None or "." in call.name:
+            yield from _event(code, call, depth)
+    while next_one is not None:
+        yield _cleared(code, next_one)
+        next_one = next(waiting, None)
+
+
+def _is_none(value: Value | None) -> bool:
+    return isinstance(value, Constant) and value.value in (None, 0)
+
+
+def _cleared(code: Code, binding: Binding) -> Event:
+    return Event("zero", None, code, binding.at, binding.context, None, Thing("tensor"))
+
+
+_PLAIN = frozenset({
+    ".zero_grad", ".backward", ".step", ".train", ".eval", ".unscale_", ".clip_grad_norm_", ".clip_grad_value_",
+    ".manual_backward", ".zero_", ".clip_grad_norm", ".optimizer_zero_grad", ".optimizer_step", ".requires_grad_",
+    ".fill_", ".step_update", ".clip_gradients", ".reset_grad",
+})  # fmt: skip
+
+
+def _event(code: Code, call: Call, depth: int) -> Iterator[Event]:
+    """What one call does."""
+    name = call.name
+    if name in _PLAIN:
+        if name == ".step" and call.arguments and depth < DEEPEST:
+            for index in closures_of(code, call):
+                for event in events_of(code, index, depth + 1):
+                    yield event._replace(via=((code, call), *event.via))
+        found = _method(code, call, depth)
+        if found is not None:
+            yield found
+            return
+    elif name.startswith("torch."):
+        if name.startswith(("torch.nn.utils.clip_grad", "torch.nn.utils.clip_grads")):
+            yield _make("clip", code, call, call.argument(0), Thing("parameters"))
+        elif name in ("torch.autograd.backward", "torch.autograd.grad"):
+            kind = "backward" if name.endswith("backward") else "grad"
+            yield _make(kind, code, call, call.argument(0), Thing("tensor"))
+        elif name == "torch.distributed.autograd.backward":
+            yield _make("backward", code, call, call.argument(0), Thing("framework", name))
+        return
+    elif name.startswith(("builtins.", "numpy.", "os.", "time.", "tqdm.", "math.", "random.", "sys.", "logging.")):
+        return
+    if _CLEARING.fullmatch(name.rpartition(".")[2]) or (
+        name == "()" and isinstance(call.receiver, Name) and _CLEARING.fullmatch(call.receiver.name)
+    ):
+        yield _make("zero", code, call, call.receiver, Thing("unknown"), hinted=True)
+        return
+    yield from _inside(code, call, depth)
+
+
+def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
+    """What a function of the project does that is called here."""
+    callee = called(code, call)
+    if callee.kind == "function" and callee.code is not None and callee.index != NOWHERE:
+        if depth < DEEPEST:
+            in_branch = is_branched(code, call.context)
+            for event in events_of(callee.code, callee.index, depth + 1):
+                if len(event.via) < DEEPEST:
+                    yield event._replace(
+                        via=((code, call), *event.via), in_branch=event.in_branch or in_branch,
+                        **_translated(code, call, callee, event),
+                    )  # fmt: skip
+        return
+    if callee.kind in ("module", "loss"):
+        if callee.kind == "module":
+            yield _make("forward", code, call, call.receiver, callee)
+        return
+    if callee.kind in ("class", "imported") and call.name == "()":
+        return
+    if call.name.startswith(".") and call.name in (".append", ".format", ".join", ".update", ".write", ".log", ".info"):
+        return
+    for value in (*call.arguments, *(value for _, value in call.keywords)):
+        thing = thing_of(code, value)
+        if thing.kind == "optimizer" or (thing.kind == "unknown" and isinstance(value, Name)
+                                         and _OPTIMIZER_NAME.fullmatch(value.name)):  # fmt: skip
+            if callee.kind != "class" and not call.name.startswith(("torch.optim.", "torch.")):
+                yield _make("other", code, call, value, thing)
+            return
+
+
+def _translated(code: Code, call: Call, callee: Thing, event: Event) -> dict[str, object]:
+    """Of an event in a function that is called: the subject as it is called here, when it is a parameter."""
+    subject = event.subject
+    if not isinstance(subject, Name) or subject.binding == NOWHERE or callee.code is not event.code:
+        return {}
+    function = callee.function
+    if function is None:
+        return {}
+    for place, parameter in enumerate(function.parameters):
+        if parameter.binding == subject.binding:
+            shift = 1 if function.owner != NOWHERE else 0
+            given = call.argument(place - shift, parameter.name) if place >= shift else None
+            if given is None:
+                return {}
+            thing = thing_of(code, given)
+            return {"thing": thing} if thing.kind != "unknown" else {}
+    return {}
+
+
+def _make(
+    kind: str, code: Code, call: Call, subject: Value | None, thing: Thing, *, hinted: bool = False
+) -> Event:  # fmt: skip
+    return Event(
+        kind, call, code, call.at, call.context, subject, thing, in_branch=is_branched(code, call.context),
+        hinted=hinted,
+    )  # fmt: skip
+
+
+def is_branched(code: Code, context: int) -> bool:
+    """Whether something happens only under a condition within its loop or function."""
+    for here in code.around(context):
+        if here.kind in ("if", "else", "except"):
+            return True
+        if here.kind in ("for", "while", "function", "class", "module"):
+            return False
+    return False
+
+
+def _method(code: Code, call: Call, depth: int) -> Event | None:
+    """What a method of torch's does, when that is what it is; None when it may be the project's own."""
+    name, receiver = call.name, call.receiver
+    thing = thing_of(code, receiver)
+    if thing.cls is not None and member(code, thing, name[1:]).kind == "function":
+        return None
+    written = code.text(receiver.at) if receiver is not None else ""
+    if name in (".zero_grad", ".optimizer_zero_grad", ".reset_grad"):
+        return _make("zero", code, call, receiver, thing)
+    if name in (".zero_", ".fill_", ".requires_grad_"):
+        about_grad = isinstance(receiver, Attribute) and "grad" in code.text(receiver.at)
+        return _make("zero", code, call, receiver, thing) if about_grad and name != ".requires_grad_" else None
+    if name in (".backward", ".manual_backward"):
+        subject = receiver
+        if call.arguments and (thing.kind == "framework" or _FRAMEWORK_NAME.fullmatch(written)):
+            drives = _FRAMEWORK_NAME.fullmatch(written) is not None and thing.kind == "unknown"
+            engine = thing.name == "deepspeed" or written.endswith("engine") or "dist_autograd" in written
+            subject = call.argument(0)
+            return _make("backward", code, call, receiver if engine else subject, thing if engine else Thing("tensor"),
+                         hinted=drives and engine)  # fmt: skip
+        return _make("backward", code, call, subject, thing)
+    if name in (".unscale_", ".clip_grad_norm_", ".clip_grad_value_", ".clip_grad_norm", ".clip_gradients"):
+        return _make("unscale" if name == ".unscale_" else "clip", code, call, receiver, thing)
+    if name in (".train", ".eval"):
+        return _mode(code, call, thing, written)
+    return _step(code, call, thing, written)
+
+
+def _mode(code: Code, call: Call, thing: Thing, written: str) -> Event | None:
+    kind = call.name[1:]
+    if kind == "train" and call.arguments:
+        argument = followed(code, call.arguments[0])[0]
+        if not isinstance(argument, Constant):
+            return _make("mode", code, call, call.receiver, thing) if thing.kind == "module" else None
+        kind = "train" if argument.value else "eval"
+    if len(call.arguments) > 1 or (kind == "eval" and call.arguments and call.name == ".eval"):
+        return None
+    hinted = thing.kind not in ("module", "loss")
+    if hinted and not _MODEL_NAME.fullmatch(written) and thing.kind not in ("unknown", "instance"):
+        return None
+    return _make(kind, code, call, call.receiver, thing, hinted=hinted)
+
+
+def _step(code: Code, call: Call, thing: Thing, written: str) -> Event | None:
+    """A `.step()`: of an optimizer, a scaler, a schedule, or of something else."""
+    if call.name == ".optimizer_step":
+        return _make("step", code, call, call.receiver, thing)
+    if call.name == ".step_update" or thing.kind == "scheduler":
+        return _make("schedule", code, call, call.receiver, thing)
+    if thing.kind == "optimizer":
+        return _make("step", code, call, call.receiver, thing)
+    first = call.argument(0)
+    if first is not None and not isinstance(first, Constant | Defined | Symbol):
+        stepped = thing_of(code, first)
+        hinted = isinstance(first, Name) and bool(_OPTIMIZER_NAME.fullmatch(first.name))
+        if stepped.kind == "optimizer" or (thing.kind == "scaler") or (hinted and stepped.kind == "unknown"):
+            return _make("step", code, call, first, stepped, hinted=stepped.kind != "optimizer")
+    if thing.kind not in ("unknown", "framework", "instance"):
+        return None
+    if _SCHEDULER_NAME.fullmatch(written):
+        return _make("schedule", code, call, call.receiver, thing, hinted=True)
+    if _OPTIMIZER_NAME.fullmatch(written) or thing.kind == "framework":
+        return _make("step", code, call, call.receiver, thing, hinted=True)
+    if not call.arguments and not call.keywords:
+        return _make("unknown step", code, call, call.receiver, thing, hinted=True)
+    return None
+
+
+def closures_of(code: Code, call: Call) -> list[int]:
+    """Functions that a call is given, as `optimizer.step(closure)` is."""
+    found = []
+    for value in call.arguments:
+        thing = thing_of(code, value)
+        if thing.kind == "function" and thing.code is code:
+            found.append(thing.index)
+    return found
+
+
+def is_under(code: Code, context: int, *names: str) -> bool:
+    """Whether something happens inside of a `with` of one of these functions, or in a function that one decorates."""
+    for here in code.around(context):
+        if here.kind == "with" and isinstance(here.value, Call) and here.value.name in names:
+            return True
+        if here.kind == "function":
+            for decorator in code.functions[here.owner].decorators:
+                name = decorator.name if isinstance(decorator, Symbol | Call) else ""
+                if name in names:
+                    return True
+    return False
+
+
+NO_GRAD = ("torch.no_grad", "torch.inference_mode", "torch.set_grad_enabled")
