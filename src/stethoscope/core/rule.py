@@ -107,9 +107,17 @@ class Rule:
     treatments: ClassVar[tuple[Treatment, ...]] = ()
     """What is tried on a copy of the run to prove a finding, one after the other until something cures."""
     bad: ClassVar[Examples] = Examples(dict)
-    """Named facts on which it must speak: a history, or source text with `# bad` at the end of the guilty lines."""
+    """Named facts on which it must speak."""
     good: ClassVar[Examples] = Examples(dict)
-    """Named facts on which it must be silent: histories and source texts."""
+    """Named facts on which it must be silent."""
+    bad_code: ClassVar[Mapping[str, str]] = {}
+    """Named source texts on which `in_code` must speak, with `# bad` at the end of the guilty lines.
+
+    A text without imports has the usual ones: `torch`, `nn`, `F`, `DataLoader`. A line `# file: models.py` begins
+    another file of the project; the last one is judged.
+    """
+    good_code: ClassVar[Mapping[str, str]] = {}
+    """Named source texts on which it must be silent."""
     bug: ClassVar[Bug]
     """A program that is run, faulty and repaired; a rule that only reads code needs none."""
 

@@ -291,6 +291,9 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
         return
     if callee.kind in ("class", "imported") and call.name == "()":
         return
+    if call.name == "()" and isinstance(call.receiver, Name) and call.receiver.binding in model_like(code):
+        yield _make("forward", code, call, call.receiver, callee, hinted=True)
+        return
     if call.name.startswith(".") and call.name in (".append", ".format", ".join", ".update", ".write", ".log", ".info"):
         return
     for value in (*call.arguments, *(value for _, value in call.keywords)):
@@ -406,6 +409,21 @@ def _step(code: Code, call: Call, thing: Thing, written: str) -> Event | None:
     if not call.arguments and not call.keywords:
         return _make("unknown step", code, call, call.receiver, thing, hinted=True)
     return None
+
+
+_OF_MODELS = (".eval", ".train", ".parameters", ".named_parameters", ".load_state_dict", ".named_modules")
+
+
+def model_like(code: Code) -> set[int]:
+    """Bindings of which nothing is known but that they are used as only a model is: `model.eval()`."""
+    if "model like" not in code.memo:
+        code.memo["model like"] = {
+            call.receiver.binding
+            for call in code.calls_of(*_OF_MODELS)
+            if isinstance(call.receiver, Name) and call.receiver.binding != NOWHERE
+        }
+    found: set[int] = code.memo["model like"]
+    return found
 
 
 def closures_of(code: Code, call: Call) -> list[int]:

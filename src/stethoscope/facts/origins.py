@@ -42,7 +42,7 @@ class Thing(NamedTuple):
     index: int = NOWHERE
     """The class or function in that file."""
     made: Call | None = None
-    """The call that made it, in the file that was asked about where `made_in` is None."""
+    """The call that made it."""
     made_in: Code | None = None
 
     @property
@@ -412,8 +412,7 @@ def _result(code: Code, call: Call, callee: Thing, depth: int) -> Thing:
     returned = [one.value for one in function.returns]
     if not returned or depth > MOST_STEPS // 2:
         return UNKNOWN
-    found = _agreed([thing_of(callee.code, one, depth + 2) for one in returned])
-    return found if found.made is None or found.made_in else found._replace(made_in=callee.code)
+    return _agreed([thing_of(callee.code, one, depth + 2) for one in returned])
 
 
 def _library(code: Code, call: Call, name: str, depth: int) -> Thing:
@@ -451,7 +450,7 @@ def _library(code: Code, call: Call, name: str, depth: int) -> Thing:
         kind = "parameters" if inner.kind == "parameters" else "container"
     elif name in ("builtins.list", "builtins.tuple", "builtins.dict"):
         kind = "container"
-    return Thing(kind, name, made=call) if kind != "unknown" else UNKNOWN
+    return Thing(kind, name, made=call, made_in=code) if kind != "unknown" else UNKNOWN
 
 
 def _attribute(code: Code, value: Attribute, depth: int) -> Thing:

@@ -7,8 +7,10 @@ from collections.abc import Iterable
 
 from stethoscope.core.finding import Link, Place
 from stethoscope.facts.code import At, Code, Value
+from stethoscope.facts.loops import Event
 from stethoscope.facts.origins import Step
 
+LONGEST_TITLE = 72
 LONGEST = 40
 """Characters of a quoted piece of code."""
 
@@ -54,6 +56,22 @@ def chain(code: Code, steps: Iterable[Step]) -> tuple[Link, ...]:
             continue
         links.append(Link(place, step.words))
     return tuple(links)
+
+
+def way_to(file: Code, event: Event, words: str) -> tuple[Link, ...]:
+    """The calls through which a loop of this file reaches an event, and the event."""
+    called = [Link(place_in(home, call.at), "is called") for home, call in event.via]
+    return (*called, Link(place_in(event.code, event.at), words))
+
+
+def where_event(file: Code, event: Event) -> str:
+    """`line 12` of an event in this file, `steps.py:12` of one in another."""
+    return line_of(file, event.at) if event.code is file else where(event.code, event.at)
+
+
+def fitting(*titles: str) -> str:
+    """The first title that is short enough; the last one is."""
+    return next((title for title in titles if len(title) <= LONGEST_TITLE), titles[-1])
 
 
 def quoted(code: Code, value: Value | None, otherwise: str = "the value") -> str:
