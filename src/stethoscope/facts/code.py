@@ -97,7 +97,7 @@ class Call(NamedTuple):
     """Those of `**options` have an empty name."""
     at: At
     context: int
-    index: int
+    number: int
     """Its place in `Code.calls`: those of one function stand together, in the order in which they are made."""
 
     def keyword(self, name: str) -> Value | None:
@@ -118,10 +118,10 @@ class Call(NamedTuple):
 
 
 class Item(NamedTuple):
-    """`value[index]`; a slice is an Operation `:`."""
+    """`value[key]`; a slice is an Operation `:`."""
 
     value: Value
-    index: Value
+    key: Value
     at: At
 
 
@@ -174,7 +174,7 @@ class Defined(NamedTuple):
 
     kind: str
     """function or class."""
-    index: int
+    number: int
     """In `Code.functions` or `Code.classes`."""
     at: At
 
@@ -361,7 +361,7 @@ class Code:
             self.memo["calls by name"] = index
         if len(names) == 1:
             return tuple(index.get(names[0], ()))
-        return tuple(sorted((call for name in names for call in index.get(name, ())), key=lambda call: call.index))
+        return tuple(sorted((call for name in names for call in index.get(name, ())), key=lambda call: call.number))
 
     def text(self, at: At) -> str:
         """The source text of a stretch that does not leave its line; else of its first line."""

@@ -1,6 +1,4 @@
-"""Evaluation in source code, found by what it does and not by its name: a model is called over some data, and nothing of
-that goes backward.
-"""
+"""Evaluation in source code, found by what it does and not by its name: a model is called, and nothing goes backward."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ from dataclasses import dataclass
 
 from stethoscope.facts.code import NOWHERE, At, Call, Code, Name
 from stethoscope.facts.loops import NO_GRAD, Event, events_of, is_under
-from stethoscope.facts.origins import called, call_sites
+from stethoscope.facts.origins import call_sites, called
 
 READING = frozenset({".item", ".argmax", ".numpy", ".tolist", ".topk", ".eq", "torch.argmax", "torch.max", "torch.topk",
                      "torch.eq", ".cpu", "sklearn.metrics.accuracy_score", "builtins.float"})  # fmt: skip
@@ -81,9 +79,9 @@ def _region(code: Code, forward: Event, backwards: list[Event], index: int) -> t
             break
         if here.kind in ("for", "while"):
             best, is_loop = number, True
-        elif here.kind == "comprehension" and best == NOWHERE:
-            best = number
-        elif here.kind == "with" and isinstance(here.value, Call) and here.value.name in NO_GRAD and not is_loop:
+        elif (here.kind == "comprehension" and best == NOWHERE) or (
+            here.kind == "with" and isinstance(here.value, Call) and here.value.name in NO_GRAD and not is_loop
+        ):
             best = number
     if best == NOWHERE and is_under(code, forward.context, *NO_GRAD) and not backwards and index:
         best = code.functions[index].context
@@ -127,7 +125,9 @@ def _without_graph(code: Code, context: int, index: int) -> tuple[bool, bool]:
     sites = call_sites(code, index)
     if not sites:
         return False, False
-    quiet = [is_under(code, call.context, *NO_GRAD) or _switched_off(code, code.function_at(call.context)) for call in sites]
+    quiet = [
+        is_under(code, call.context, *NO_GRAD) or _switched_off(code, code.function_at(call.context)) for call in sites
+    ]
     return all(quiet), True
 
 
@@ -139,9 +139,7 @@ def _switched_off(code: Code, index: int) -> bool:
 
 def _is_read(code: Code, context: int, index: int) -> bool:
     first, last = code.functions[index].calls
-    return any(
-        call.name in READING and context in code.numbers_around(call.context) for call in code.calls[first:last]
-    )
+    return any(call.name in READING and context in code.numbers_around(call.context) for call in code.calls[first:last])
 
 
 def trained_names(code: Code) -> set[str]:

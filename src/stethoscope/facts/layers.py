@@ -11,10 +11,30 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from stethoscope.facts.code import (
-    NOWHERE, Binding, Call, Choice, Code, Constant, Group, Item, Name, Operation, Starred, Value,
+    NOWHERE,
+    Binding,
+    Call,
+    Choice,
+    Code,
+    Constant,
+    Group,
+    Item,
+    Name,
+    Operation,
+    Starred,
+    Value,
 )  # fmt: skip
 from stethoscope.facts.origins import (
-    MOST_STEPS, Step, Thing, called, followed, given_to, is_module, lineage, literal, thing_of,
+    MOST_STEPS,
+    Step,
+    Thing,
+    called,
+    followed,
+    given_to,
+    is_module,
+    lineage,
+    literal,
+    thing_of,
 )  # fmt: skip
 
 ACTIVATIONS = {
@@ -89,10 +109,9 @@ def output_of(code: Code, value: Value | None, item: tuple[int, ...] = (), depth
     if isinstance(value, Choice):
         return _agreed([output_of(code, one, item, depth + 1) for one in value.options])
     if isinstance(value, Item):
-        index = literal(code, value.index)
+        index = literal(code, value.key)
         if isinstance(index, int) and not isinstance(index, bool):
-            part = output_of(code, value.value, (index, *item), depth + 1)
-            return part
+            return output_of(code, value.value, (index, *item), depth + 1)
         if isinstance(index, str):
             return NOTHING_KNOWN
         return output_of(code, value.value, item, depth + 1) if not item else NOTHING_KNOWN
@@ -136,7 +155,7 @@ def _called(code: Code, call: Call, item: tuple[int, ...], depth: int) -> Output
         return NOTHING_KNOWN
     callee = called(code, call, depth)
     if callee.kind == "function" and callee.code is not None and callee.function is not None:
-        return _through(code, call, _returned(callee.code, callee.index, item, depth + 1))
+        return _through(code, call, _returned(callee.code, callee.number, item, depth + 1))
     if callee.kind == "module" or (callee.kind == "loss" and callee.cls is not None):
         return _through(code, call, module_output(callee, item, depth + 1, given=(code, call)))
     if callee.kind == "imported" and callee.name.startswith(("torch.nn.functional.", "torch.")):
@@ -216,7 +235,7 @@ def module_output(
         return NOTHING_KNOWN
     if not thing.name.startswith("torch.nn."):
         return NOTHING_KNOWN
-    steps = ()
+    steps: tuple[Step, ...] = ()
     if thing.made is not None and where is not None:
         steps = (Step(where.file, thing.made.at, f"`{thing.name.rpartition('.')[2]}` is made"),)
     if name in ACTIVATIONS:
@@ -365,7 +384,7 @@ def has_modes(thing: Thing, depth: int = 0) -> bool | None:
                     return True
                 if call.name.startswith("torch.nn.") and call.name.rpartition(".")[2][:1].isupper():
                     answers.append(has_modes(thing_of(home, call), depth + 1))
-    if is_module(Thing("class", thing.name, thing.code, thing.index)) is None:
+    if is_module(Thing("class", thing.name, thing.code, thing.number)) is None:
         answers.append(None)
     for _, part in parts_of(thing):
         if part.kind in ("module", "unknown", "imported"):

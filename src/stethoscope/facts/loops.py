@@ -13,16 +13,30 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from stethoscope.facts.code import (
-    NOWHERE, At, Attribute, Binding, Call, Code, Constant, Defined, Name, Symbol, Value,
+    NOWHERE,
+    At,
+    Attribute,
+    Binding,
+    Call,
+    Code,
+    Constant,
+    Defined,
+    Name,
+    Symbol,
+    Value,
 )  # fmt: skip
 from stethoscope.facts.origins import Thing, call_sites, called, followed, member, thing_of
 
 DEEPEST = 3
 """Functions inside of functions that are looked into from a loop."""
 MOST_EVENTS = 400
-_OPTIMIZER_NAME = re.compile(r"(?:^|.*[._])(?:\w*optim(?:izer)?s?(?:_?\w+)?|opt(?:_\w+|[A-Z]\w*|\d)?|\w+_opt|solver)(?:\[\])?$")
+_OPTIMIZER_NAME = re.compile(
+    r"(?:^|.*[._])(?:\w*optim(?:izer)?s?(?:_?\w+)?|opt(?:_\w+|[A-Z]\w*|\d)?|\w+_opt|solver)(?:\[\])?$"
+)
 _SCHEDULER_NAME = re.compile(r".*(?:sched|lr_|warmup|annealer|decay)", re.I)
-_MODEL_NAME = re.compile(r"(?:^|.*[._])(?:model|net|network|\w+_(?:model|net)|(?:model|net)_\w+|encoder|decoder|classifier|\w*[Nn]et|generator|discriminator|netG|netD)$")
+_MODEL_NAME = re.compile(
+    r"(?:^|.*[._])(?:model|net|network|\w+_(?:model|net)|(?:model|net)_\w+|encoder|decoder|classifier|\w*[Nn]et|generator|discriminator|netG|netD)$"
+)
 _FRAMEWORK_NAME = re.compile(r"(?:^|.*[._])(?:accelerator|fabric|\w*engine|deepspeed|strategy|dist_autograd|trainer)$")
 _CLEARING = re.compile(r".*(?:zero_?grad|reset_?grad|clear_?grad|zero_the_grad|grad_?zero|clean_?grad)", re.I)
 
@@ -138,12 +152,8 @@ def _called_from_elsewhere(code: Code, index: int) -> bool:
 
 def _has_own_loop(event: Event) -> bool:
     """Whether a loop stands between a call and the event that it leads to: that loop is looked at by itself."""
-    steps = [*event.via[1:], (event.code, None)]
-    for home, call in steps:
-        context = event.context if call is None else call.context
-        if _innermost_loop(home, context, NOWHERE) != NOWHERE:
-            return True
-    return False
+    ways = [*((home, call.context) for home, call in event.via[1:]), (event.code, event.context)]
+    return any(_innermost_loop(home, context, NOWHERE) != NOWHERE for home, context in ways)
 
 
 def _innermost_loop(code: Code, context: int, function: int) -> int:
@@ -216,7 +226,7 @@ def _events(code: Code, index: int, depth: int) -> Iterator[Event]:
     waiting = iter(clearings)
     next_one = next(waiting, None)
     for call in code.calls[first:last]:
-        while next_one is not None and next_one.order <= call.index:
+        while next_one is not None and next_one.order <= call.number:
             yield _cleared(code, next_one)
             next_one = next(waiting, None)
         if call.receiver is not None or "." in call.name:
@@ -275,15 +285,16 @@ def _event(code: Code, call: Call, depth: int) -> Iterator[Event]:
 def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
     """What a function of the project does that is called here."""
     callee = called(code, call)
-    if callee.kind == "function" and callee.code is not None and callee.index != NOWHERE:
+    if callee.kind == "function" and callee.code is not None and callee.number != NOWHERE:
         if depth < DEEPEST:
             in_branch = is_branched(code, call.context)
-            for event in events_of(callee.code, callee.index, depth + 1):
+            for event in events_of(callee.code, callee.number, depth + 1):
                 if len(event.via) < DEEPEST:
                     yield event._replace(
-                        via=((code, call), *event.via), in_branch=event.in_branch or in_branch,
-                        **_translated(code, call, callee, event),
-                    )  # fmt: skip
+                        via=((code, call), *event.via),
+                        in_branch=event.in_branch or in_branch,
+                        thing=_translated(code, call, callee, event),
+                    )
         return
     if callee.kind in ("module", "loss"):
         if callee.kind == "module":
@@ -305,23 +316,23 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
             return
 
 
-def _translated(code: Code, call: Call, callee: Thing, event: Event) -> dict[str, object]:
-    """Of an event in a function that is called: the subject as it is called here, when it is a parameter."""
+def _translated(code: Code, call: Call, callee: Thing, event: Event) -> Thing:
+    """Of an event in a function that is called: what its subject is, also where that is a parameter."""
     subject = event.subject
     if not isinstance(subject, Name) or subject.binding == NOWHERE or callee.code is not event.code:
-        return {}
+        return event.thing
     function = callee.function
     if function is None:
-        return {}
+        return event.thing
     for place, parameter in enumerate(function.parameters):
         if parameter.binding == subject.binding:
             shift = 1 if function.owner != NOWHERE else 0
             given = call.argument(place - shift, parameter.name) if place >= shift else None
             if given is None:
-                return {}
+                return event.thing
             thing = thing_of(code, given)
-            return {"thing": thing} if thing.kind != "unknown" else {}
-    return {}
+            return thing if thing.kind != "unknown" else event.thing
+    return event.thing
 
 
 def _make(
@@ -432,7 +443,7 @@ def closures_of(code: Code, call: Call) -> list[int]:
     for value in call.arguments:
         thing = thing_of(code, value)
         if thing.kind == "function" and thing.code is code:
-            found.append(thing.index)
+            found.append(thing.number)
     return found
 
 

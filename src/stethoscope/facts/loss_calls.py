@@ -1,7 +1,7 @@
 """The losses that source code computes: which loss, of what, and what made its input.
 
-    for loss in losses_of(code):
-        loss.function, loss.output.kind      "cross_entropy", "softmax"
+for loss in losses_of(code):
+    loss.function, loss.output.kind      "cross_entropy", "softmax"
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from stethoscope.facts.layers import Output, output_of
 from stethoscope.facts.origins import Step, called
 
 _FUNCTIONS = {
-    "crossentropyloss": "cross_entropy", "nllloss": "nll_loss", "nllloss2d": "nll_loss", "bceloss": "binary_cross_entropy",
+    "crossentropyloss": "cross_entropy", "nllloss": "nll_loss", "nllloss2d": "nll_loss",
+    "bceloss": "binary_cross_entropy",
     "bcewithlogitsloss": "binary_cross_entropy_with_logits", "mseloss": "mse_loss", "l1loss": "l1_loss",
     "smoothl1loss": "smooth_l1_loss", "huberloss": "huber_loss", "kldivloss": "kl_div",
     "multilabelsoftmarginloss": "multilabel_soft_margin_loss", "softmarginloss": "soft_margin_loss",

@@ -8,13 +8,37 @@ Three-valued everywhere: what is not known, or differs between two paths, is unk
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from stethoscope.facts.code import (
-    NOWHERE, At, Attribute, Binding, Call, Choice, Class, Code, Constant, Defined, Each, Function, Group, Item, Name,
-    Operation, Symbol, Value,
+    NOWHERE,
+    At,
+    Attribute,
+    Binding,
+    Call,
+    Choice,
+    Class,
+    Code,
+    Constant,
+    Defined,
+    Each,
+    Function,
+    Group,
+    Item,
+    Name,
+    Operation,
+    Symbol,
+    Value,
+)  # fmt: skip
+from stethoscope.facts.libraries import (
+    ITERATING,
+    MODULE_BASES,
+    NUMBERS,
+    SAME,
+    SAME_METHODS,
+    kind_of_library,
+    kind_of_type,
 )  # fmt: skip
 
 MOST_STEPS = 40
@@ -39,7 +63,7 @@ class Thing(NamedTuple):
     """Full name of its class, or of the function that made it, where that is known."""
     code: Code | None = None
     """The file that defines its class, or the function that it is."""
-    index: int = NOWHERE
+    number: int = NOWHERE
     """The class or function in that file."""
     made: Call | None = None
     """The call that made it."""
@@ -48,68 +72,18 @@ class Thing(NamedTuple):
     @property
     def cls(self) -> Class | None:
         """Its class, where a file of the project defines it."""
-        is_class = self.code is not None and self.index != NOWHERE and self.kind != "function"
-        return self.code.classes[self.index] if is_class and self.code is not None else None
+        is_class = self.code is not None and self.number != NOWHERE and self.kind != "function"
+        return self.code.classes[self.number] if is_class and self.code is not None else None
 
     @property
     def function(self) -> Function | None:
         """The function that it is."""
-        known = self.kind == "function" and self.code is not None and self.index != NOWHERE
-        return self.code.functions[self.index] if known and self.code is not None else None
+        known = self.kind == "function" and self.code is not None and self.number != NOWHERE
+        return self.code.functions[self.number] if known and self.code is not None else None
 
 
 UNKNOWN = Thing("unknown")
 TENSOR = Thing("tensor")
-
-_OPTIMIZERS = re.compile(
-    r"torch\.optim\.(?!lr_scheduler|swa_utils)[A-Z]\w*"
-    r"|(?:transformers|transformers\.optimization)\.(?:AdamW|Adafactor)|bitsandbytes\.optim\.\w+"
-    r"|apex\.optimizers\.\w+|(?:lion_pytorch|torch_optimizer|pytorch_optimizer|adabelief_pytorch)\.[A-Z]\w*"
-    r"|timm\.optim(?:\.\w+)*\.(?:create_optimizer\w*|[A-Z]\w*)"
-)
-_SCHEDULERS = re.compile(
-    r"torch\.optim\.(?:lr_scheduler|swa_utils)\.(?!AveragedModel)[A-Z]\w*"
-    r"|(?:transformers|transformers\.optimization|diffusers\.optimization)\.get_(?:\w+_)?sched\w*"
-)
-_LOADERS = ("torch.utils.data.DataLoader", "torch_geometric.loader.DataLoader", "torch_geometric.data.DataLoader")
-_SCALERS = ("torch.cuda.amp.GradScaler", "torch.amp.GradScaler", "torch.cuda.amp.grad_scaler.GradScaler")
-_MODELS = re.compile(
-    r"torchvision\.models(?:\.\w+)*\.[a-z]\w*|timm(?:\.models)?\.create_model|torch\.hub\.load"
-    r"|transformers\.\w*(?:Model|For\w+)(?:\.from_pretrained|\.from_config)?|segmentation_models_pytorch\.[A-Z]\w*"
-    r"|torch\.optim\.swa_utils\.AveragedModel|torch_geometric\.nn\.[A-Z]\w*"
-)
-_DATASETS = re.compile(r"torchvision\.datasets(?:\.\w+)*\.[A-Z]\w*|torch\.utils\.data\.(?:TensorDataset|Subset|ConcatDataset)")
-_FRAMEWORKS = re.compile(
-    r"accelerate\.Accelerator|lightning\.(?:fabric\.)?Fabric|lightning\.pytorch\.Trainer|lightning\.Trainer"
-    r"|deepspeed\.initialize|transformers\.(?:Seq2Seq)?Trainer|ignite\.engine\.\w+|fastai\.\w+(?:\.\w+)*"
-    r"|torch\.distributed\.optim\.DistributedOptimizer|torch\.distributed\.autograd\.context"
-)
-_SAME = {
-    "torch.compile", "torch.jit.script", "torch.jit.trace", "torch.nn.parallel.DistributedDataParallel",
-    "torch.nn.parallel.DataParallel", "copy.deepcopy", "copy.copy", "torch.nn.utils.spectral_norm",
-    "torch.nn.utils.weight_norm", "torch.nn.utils.parametrizations.spectral_norm",
-    "torch.nn.SyncBatchNorm.convert_sync_batchnorm", "torch.distributed.fsdp.FullyShardedDataParallel",
-    "apex.parallel.DistributedDataParallel", "torch.distributed.fsdp.fully_shard",
-}  # fmt: skip
-"""Calls that give what they were given, wrapped."""
-_SAME_METHODS = {
-    ".to", ".cuda", ".cpu", ".half", ".float", ".double", ".bfloat16", ".train", ".eval", ".requires_grad_", ".apply",
-    ".share_memory", ".type", ".xpu", ".to_empty", ".compile", ".module",
-}  # fmt: skip
-"""Methods of a module that give the module."""
-_NUMBERS = {".item", ".tolist", ".numpy", ".size", ".dim", ".numel", ".state_dict", ".backward", ".data_ptr"}
-_NO_TENSORS = re.compile(
-    r"torch\.(?:manual_seed|device|save|load|no_grad|set_\w+|is_\w+|get_\w+|backends\..*|cuda\..*|utils\..*|hub\..*"
-    r"|distributed\..*|jit\..*|onnx\..*|optim\..*|autograd\..*|Size|Generator|finfo|iinfo|profiler\..*|amp\..*|nn\.init\..*"
-    r"|float\d*|int\d*|long|bool|half|double|bfloat16|uint8|dtype|inference_mode|enable_grad|random\..*|fx\..*|_\w.*)"
-)
-_ITERATING = {"builtins.enumerate": 1, "tqdm.tqdm": 0, "tqdm.auto.tqdm": 0, "tqdm.notebook.tqdm": 0, "tqdm.trange": 0,
-              "builtins.iter": 0, "builtins.reversed": 0, "tqdm": 0, "rich.progress.track": 0,
-              "tqdm.tqdm_notebook": 0, "tqdm.std.tqdm": 0}  # fmt: skip
-MODULE_BASES = {
-    "torch.nn.Module", "torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict", "torch.jit.ScriptModule",
-    "lightning.LightningModule", "transformers.PreTrainedModel", "transformers.modeling_utils.PreTrainedModel",
-}  # fmt: skip
 
 
 def followed(code: Code, value: Value | None) -> tuple[Value | None, list[Binding]]:
@@ -150,7 +124,7 @@ def thing_of(code: Code, value: Value | None, depth: int = 0) -> Thing:
     if isinstance(value, Symbol):
         return _symbol(code, value.name)
     if isinstance(value, Defined):
-        return Thing(value.kind, _own_name(code, value), code, value.index)
+        return Thing(value.kind, _own_name(code, value), code, value.number)
     if isinstance(value, Attribute):
         return _attribute(code, value, depth + 1)
     if isinstance(value, Constant):
@@ -170,7 +144,7 @@ def thing_of(code: Code, value: Value | None, depth: int = 0) -> Thing:
 
 
 def _own_name(code: Code, value: Defined) -> str:
-    name = code.classes[value.index].name if value.kind == "class" else code.functions[value.index].name
+    name = code.classes[value.number].name if value.kind == "class" else code.functions[value.number].name
     return f"{code.module}.{name}" if code.module else name
 
 
@@ -202,7 +176,7 @@ def _agreed(things: list[Thing]) -> Thing:
     if not real:
         return things[0] if things else UNKNOWN
     first = real[0]
-    if all((one.kind, one.code, one.index) == (first.kind, first.code, first.index) for one in real[1:]):
+    if all((one.kind, one.code, one.number) == (first.kind, first.code, first.number) for one in real[1:]):
         same_name = all(one.name == first.name for one in real[1:])
         return first if same_name else first._replace(name="", made=None)
     return Thing(first.kind) if all(one.kind == first.kind for one in real[1:]) else UNKNOWN
@@ -234,8 +208,8 @@ def part_of(code: Code, value: Value | None, item: tuple[int, ...], depth: int =
         return part_of(code, found.items[item[0]], item[1:], depth + 1)
     if not isinstance(found, Call):
         return TENSOR if thing_of(code, found, depth + 1).kind in ("tensor", "batch") else UNKNOWN
-    if found.name in (".prepare", ".setup") and found.receiver is not None and not found.is_open:
-        if thing_of(code, found.receiver, depth + 1).kind == "framework" and item[0] < len(found.arguments):
+    if found.name in (".prepare", ".setup") and not found.is_open and item[0] < len(found.arguments):
+        if thing_of(code, found.receiver, depth + 1).kind == "framework":
             return thing_of(code, found.arguments[item[0]], depth + 1)
     if found.name == "deepspeed.initialize":
         return Thing("framework", "deepspeed")
@@ -255,8 +229,8 @@ def iterated(code: Code, value: Value | None, item: tuple[int, ...] = ()) -> tup
         if not isinstance(found, Call):
             break
         inner = found.argument(0)
-        if found.name in _ITERATING and inner is not None:
-            skip = _ITERATING[found.name]
+        if found.name in ITERATING and inner is not None:
+            skip = ITERATING[found.name]
             if skip and item:
                 if item[0] != 1:
                     return None, ()  # the counter
@@ -362,13 +336,9 @@ def _instance(code: Code, cls: Thing, call: Call) -> Thing:
     kind = "instance"
     if is_module(cls):
         kind = "loss" if cls.name.endswith("Loss") else "module"
-    elif any(_OPTIMIZERS.fullmatch(name) or name == "torch.optim.Optimizer" for name in names):
-        kind = "optimizer"
-    elif any(_SCHEDULERS.fullmatch(name) for name in names):
-        kind = "scheduler"
-    elif any(name.startswith("torch.utils.data.") and name.endswith("Dataset") for name in names):
-        kind = "dataset"
-    return Thing(kind, cls.name, cls.code, cls.index, call, code)
+    else:
+        kind = next((k for k in map(kind_of_library, names) if k in ("optimizer", "scheduler", "dataset")), kind)
+    return Thing(kind, cls.name, cls.code, cls.number, call, code)
 
 
 def _called(code: Code, call: Call, depth: int) -> Thing:
@@ -383,10 +353,10 @@ def _called(code: Code, call: Call, depth: int) -> Thing:
     if call.name == "()":
         return _result(code, call, thing_of(code, call.receiver, depth), depth)
     owner = thing_of(code, call.receiver, depth)
-    if owner.kind in ("module", "loss") and call.name in _SAME_METHODS:
+    if owner.kind in ("module", "loss") and call.name in SAME_METHODS:
         return owner
     if owner.kind == "tensor":
-        return Thing("number") if call.name in _NUMBERS else TENSOR
+        return Thing("number") if call.name in NUMBERS else TENSOR
     if owner.kind == "framework" and call.name in (".prepare", ".prepare_model", ".setup", ".setup_module"):
         return thing_of(code, call.argument(0), depth) if len(call.arguments) == 1 else UNKNOWN
     if call.name in (".parameters", ".named_parameters") and not call.arguments:
@@ -417,39 +387,12 @@ def _result(code: Code, call: Call, callee: Thing, depth: int) -> Thing:
 
 def _library(code: Code, call: Call, name: str, depth: int) -> Thing:
     """What a call into a library gives."""
-    if name in _SAME:
+    if name in SAME:
         inner = call.argument(0)
         return UNKNOWN if inner is None else thing_of(code, inner, depth)
-    kind = "unknown"
-    last = name.rpartition(".")[2]
-    if _OPTIMIZERS.fullmatch(name):
-        kind = "optimizer"
-    elif _SCHEDULERS.fullmatch(name):
-        kind = "scheduler"
-    elif name in _LOADERS:
-        kind = "loader"
-    elif name in _SCALERS:
-        kind = "scaler"
-    elif _FRAMEWORKS.fullmatch(name):
-        kind = "framework"
-    elif _DATASETS.fullmatch(name):
-        kind = "dataset"
-    elif name.startswith("torch.nn."):
-        if name.startswith("torch.nn.functional."):
-            kind = "tensor"
-        elif last[:1].isupper():
-            kind = "loss" if last.endswith("Loss") else "tensor" if last in ("Parameter", "Buffer") else "module"
-    elif _MODELS.fullmatch(name):
-        kind = "module"
-    elif name.startswith("torch.") and not _NO_TENSORS.fullmatch(name):
-        kind = "tensor"
-    elif name in ("builtins.float", "builtins.int", "builtins.len", "builtins.round"):
-        kind = "number"
-    elif name in ("builtins.list", "builtins.tuple", "builtins.dict") and call.arguments:
-        inner = thing_of(code, call.arguments[0], depth)
-        kind = "parameters" if inner.kind == "parameters" else "container"
-    elif name in ("builtins.list", "builtins.tuple", "builtins.dict"):
-        kind = "container"
+    kind = kind_of_library(name)
+    if kind == "container" and call.arguments and thing_of(code, call.arguments[0], depth).kind == "parameters":
+        kind = "parameters"
     return Thing(kind, name, made=call, made_in=code) if kind != "unknown" else UNKNOWN
 
 
@@ -500,25 +443,12 @@ def _decorated(function: Function, name: str) -> bool:
     return any(isinstance(one, Symbol) and one.name == name for one in function.decorators)
 
 
-_TYPES = {
-    "torch.nn.Module": "module", "torch.Tensor": "tensor", "torch.optim.Optimizer": "optimizer",
-    "torch.utils.data.DataLoader": "loader", "torch.FloatTensor": "tensor", "torch.LongTensor": "tensor",
-    "torch.utils.data.Dataset": "dataset", "builtins.int": "number", "builtins.float": "number",
-    "builtins.bool": "number", "builtins.str": "text", "builtins.dict": "container", "builtins.list": "container",
-    "accelerate.Accelerator": "framework", "torch.optim.lr_scheduler.LRScheduler": "scheduler",
-    "torch.optim.lr_scheduler._LRScheduler": "scheduler",
-}  # fmt: skip
-
-
 def _annotated(code: Code, name: str) -> Thing:
     if not name:
         return UNKNOWN
-    if name in _TYPES:
-        return Thing(_TYPES[name], name)
-    if _OPTIMIZERS.fullmatch(name):
-        return Thing("optimizer", name)
-    if _SCALERS.count(name):
-        return Thing("scaler", name)
+    kind = kind_of_type(name)
+    if kind != "unknown":
+        return Thing(kind, name)
     meaning = code.names.get(name)
     if isinstance(meaning, int):
         cls = _bound(code, meaning, MOST_STEPS // 2)
@@ -555,8 +485,8 @@ def _may_call(code: Code, call: Call, function: Function, index: int) -> bool:
         if not isinstance(defined, Defined):
             return False
         if defined.kind == "function":
-            return defined.index == index
-        return function.owner == defined.index and function.name == "__init__"
+            return defined.number == index
+        return function.owner == defined.number and function.name == "__init__"
     if function.owner == NOWHERE:
         return False
     owner = thing_of(code, call.receiver, MOST_STEPS // 2)

@@ -7,8 +7,23 @@ from collections.abc import Callable
 from typing import Any
 
 from stethoscope.facts.code import (
-    NOWHERE, At, Attribute, Binding, Call, Choice, Constant, Context, Each, Group, Item, Name, Operation, Starred,
-    Symbol, Unknown, Value,
+    NOWHERE,
+    At,
+    Attribute,
+    Binding,
+    Call,
+    Choice,
+    Constant,
+    Context,
+    Each,
+    Group,
+    Item,
+    Name,
+    Operation,
+    Starred,
+    Symbol,
+    Unknown,
+    Value,
 )  # fmt: skip
 from stethoscope.observe.code.names import BUILTINS, canonical, from_star
 from stethoscope.observe.code.scopes import Scope
@@ -43,14 +58,14 @@ class Forms:
         return before
 
     def bind(
-        self, name: str, how: str, value: Value | None, at: At, item: tuple[int, ...] = (), options: tuple[int, ...] = ()
+        self, name: str, how: str, value: Value | None, at: At, item: tuple[int, ...] = ()
     ) -> int:  # fmt: skip
         """A new binding, in force from here on."""
         before = self.scope.names.get(name)
         number = len(self.bindings)
         self.bindings.append(
             Binding(
-                name, how, value, item, options, at, self.context, len(self.calls),
+                name, how, value, item, (), at, self.context, len(self.calls),
                 before if isinstance(before, int) else NOWHERE,
             )
         )  # fmt: skip

@@ -9,8 +9,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from stethoscope.facts.code import (
-    NOWHERE, At, Attribute, Bare, Class, Code, Constant, Defined, Function, Group, Name, Operation, Parameter, Returned,
-    Starred, Symbol, Unknown, Value,
+    NOWHERE,
+    At,
+    Bare,
+    Class,
+    Code,
+    Constant,
+    Defined,
+    Function,
+    Group,
+    Name,
+    Operation,
+    Parameter,
+    Returned,
+    Starred,
+    Symbol,
+    Unknown,
+    Value,
 )  # fmt: skip
 from stethoscope.observe.code.forms import _OPERATORS, Forms, at_of
 from stethoscope.observe.code.names import absolute, canonical
@@ -220,7 +235,9 @@ class Lowering(Forms):
             if alias.name == "*":
                 self.stars = (*self.stars, canonical(module))
             else:
-                self.scope.bind(alias.asname or alias.name, canonical(f"{module}.{alias.name}" if module else alias.name))
+                self.scope.bind(
+                    alias.asname or alias.name, canonical(f"{module}.{alias.name}" if module else alias.name)
+                )
 
     def _if(self, node: ast.If) -> bool:
         if _is_main(node.test):
@@ -339,8 +356,8 @@ class Lowering(Forms):
             if isinstance(meaning, int) and "." not in name:
                 binding = self.bindings[meaning]
                 if binding.how == "define" and isinstance(binding.value, Defined) and binding.value.kind == "function":
-                    draft.methods[name] = binding.value.index
-                    self.functions[binding.value.index].owner = index
+                    draft.methods[name] = binding.value.number
+                    self.functions[binding.value.number].owner = index
                 else:
                     draft.attributes.setdefault(name, []).append(meaning)
         self.scope = outer_scope
@@ -355,10 +372,9 @@ class Lowering(Forms):
     def function(self, node: ast.Lambda | ast.FunctionDef | ast.AsyncFunctionDef) -> Value:
         """A function: what stands in its first line is read now, its body later."""
         at = at_of(node)
-        name, decorators = "<lambda>", ()
-        if not isinstance(node, ast.Lambda):
-            name = node.name
-            decorators = tuple(self.value(one) for one in node.decorator_list)
+        name = "<lambda>" if isinstance(node, ast.Lambda) else node.name
+        listed = [] if isinstance(node, ast.Lambda) else node.decorator_list
+        decorators = tuple(self.value(one) for one in listed)
         defaults = self._defaults(node.args)
         index = len(self.functions)
         outer = self.enter("function", at, owner=index)

@@ -10,12 +10,15 @@ from pathlib import Path
 
 from stethoscope.facts.code import Code
 from stethoscope.observe.code.gather import facts_of
-from stethoscope.observe.code.reading import MOST_BYTES, NOTEBOOK, Source, Unreadable, read_source
 from stethoscope.observe.code.names import absolute
+from stethoscope.observe.code.reading import MOST_BYTES, NOTEBOOK, Source, Unreadable, read_source
 
 KEPT = 200
 """Files whose facts stay in memory, as those that others import from."""
-_IMPORT = re.compile(r"^[ \t]*(?:from[ \t]+(?P<source>[.\w]+)[ \t]+import[ \t]*(?P<names>[^#\n]*)|import[ \t]+(?P<modules>[^#\n]+))", re.M)
+_IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+(?P<source>[.\w]+)[ \t]+import[ \t]*(?P<names>[^#\n]*)|import[ \t]+(?P<modules>[^#\n]+))",
+    re.M,
+)
 _WORTH = re.compile(rb"\b(?:nn|torch|keras|Module|backward|DataLoader|zero_grad)\b")
 """What a file says that others may want to know of it: a model, a step, a loader."""
 
@@ -137,5 +140,3 @@ def _shown(path: Path) -> str:
         return path.resolve().relative_to(Path.cwd()).as_posix()
     except ValueError:
         return path.as_posix()
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import re
+import stat
 import tokenize
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +40,23 @@ def read_source(path: Path, file: str) -> Source:
 
     Raises: Unreadable, with the reason.
     """
+    return source_of(read_bytes(path), file)
+
+
+def read_bytes(path: Path) -> bytes:
+    """What a file holds.
+
+    Raises: Unreadable, with the reason.
+    """
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise Unreadable(f"larger than {MOST_BYTES // 1_000_000} MB")
-        data = path.read_bytes()
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("is no regular file")
+        if status.st_size > MOST_BYTES:
+            raise Unreadable(f"is larger than {MOST_BYTES // 1_000_000} MB")
+        return path.read_bytes()
     except OSError as error:
         raise Unreadable(f"cannot be read: {(error.strerror or str(error)).lower()}") from error
-    return source_of(data, file)
 
 
 def source_of(data: bytes, file: str) -> Source:
@@ -54,7 +65,7 @@ def source_of(data: bytes, file: str) -> Source:
     Raises: Unreadable, with the reason.
     """
     if len(data) > MOST_BYTES:
-        raise Unreadable(f"larger than {MOST_BYTES // 1_000_000} MB")
+        raise Unreadable(f"is larger than {MOST_BYTES // 1_000_000} MB")
     if file.endswith(NOTEBOOK):
         try:
             return Source(file, *joined(cells_of(data)))

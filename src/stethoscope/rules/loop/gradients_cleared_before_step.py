@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
-from stethoscope.facts.code import Code
-from stethoscope.facts.loops import Event, Loop, loops_of
-from stethoscope.rules.lines import fitting, line_of, place_in, way_to, where_event
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import KeepGradients
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Code, Site
+from stethoscope.facts.loops import Event, Loop, loops_of
 from stethoscope.facts.training import History, Optimizer
+from stethoscope.rules.lines import fitting, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 
@@ -97,7 +96,9 @@ class GradientsClearedBeforeStep(Rule):
     def _read(self, file: Code, backward: Event, clearing: Event, step: Event) -> Finding:
         name = step.name or "the optimizer"
         return self.finding(
-            fitting(f"gradients are cleared before `{name}` uses them", "gradients are cleared before the step uses them"),
+            fitting(
+                f"gradients are cleared before `{name}` uses them", "gradients are cleared before the step uses them"
+            ),
             sureness=Sureness.CERTAIN if step.thing.kind == "optimizer" else Sureness.LIKELY,
             place=place_in(clearing.code, clearing.at),
             evidence=[
@@ -108,7 +109,7 @@ class GradientsClearedBeforeStep(Rule):
                     "clear, backward, step",
                 ),
             ],
-            cause="What `backward()` computed is thrown away before the step, which finds no gradient and changes nothing.",
+            cause="What `backward()` computed is thrown away before the step, which finds no gradients.",
             fixes=["Clear first:\n" + code(f"{name}.zero_grad()", "loss.backward()", f"{name}.step()")],
             chain=[
                 *way_to(file, backward, "gradients are computed"),

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
-from stethoscope.facts.code import Code
-from stethoscope.facts.loops import Loop, events_of, loops_of
-from stethoscope.rules.lines import fitting, line_of, place_in, way_to, where_event
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ClearGradients
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Code, Site
+from stethoscope.facts.loops import Loop, events_of, loops_of
 from stethoscope.facts.training import History, Optimizer
+from stethoscope.rules.lines import fitting, line_of, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 
@@ -109,7 +108,11 @@ class MissingZeroGrad(Rule):
             if loop.unclear or not steps or loop.of("zero", "grad"):
                 continue
             made = steps[0].thing.made
-            if made is not None and loop.context in file.numbers_around(made.context) and steps[0].thing.made_in is file:
+            if (
+                made is not None
+                and loop.context in file.numbers_around(made.context)
+                and steps[0].thing.made_in is file
+            ):
                 continue  # an optimizer for this round only: nothing is carried over
             sureness = self._how_sure(file, loop)
             if sureness is not None:
@@ -132,11 +135,15 @@ class MissingZeroGrad(Rule):
         name = step.name or "the optimizer"
         what = "loop" if loop.is_loop else "function"
         return self.finding(
-            fitting(f"`{name}` steps in a {what} that never clears gradients", f"a {what} steps and never clears gradients"),
+            fitting(
+                f"`{name}` steps in a {what} that never clears gradients", f"a {what} steps and never clears gradients"
+            ),
             sureness=sureness,
             place=place_in(step.code, step.at),
             evidence=[
-                Evidence(f"in the {what} at {line_of(file, loop.at)}, backward passes", len(loop.of("backward")), "1 or more"),
+                Evidence(
+                    f"in the {what} at {line_of(file, loop.at)}, backward passes", len(loop.of("backward")), "1 or more"
+                ),
                 Evidence("calls that clear gradients", 0, "1 for each step", "read in the code, through what it calls"),
             ],
             cause="`backward()` adds to the gradients that are there, so each step moves along the sum of all "
