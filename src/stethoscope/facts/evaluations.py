@@ -1,4 +1,4 @@
-"""Evaluation in source code, found by what it does and not by its name: a model is called, and nothing goes backward."""
+"""Evaluation in source code, found by what it does and not by its name: a model is called, nothing goes backward."""
 
 from __future__ import annotations
 

@@ -17,8 +17,10 @@ _FUNCTIONS = {
     "bceloss": "binary_cross_entropy",
     "bcewithlogitsloss": "binary_cross_entropy_with_logits", "mseloss": "mse_loss", "l1loss": "l1_loss",
     "smoothl1loss": "smooth_l1_loss", "huberloss": "huber_loss", "kldivloss": "kl_div",
-    "multilabelsoftmarginloss": "multilabel_soft_margin_loss", "softmarginloss": "soft_margin_loss",
-    "gaussiannllloss": "gaussian_nll_loss", "poissonnllloss": "poisson_nll_loss", "multimarginloss": "multi_margin_loss",
+    "multilabelsoftmarginloss": "multilabel_soft_margin_loss",
+    "softmarginloss": "soft_margin_loss",
+    "gaussiannllloss": "gaussian_nll_loss", "poissonnllloss": "poisson_nll_loss",
+    "multimarginloss": "multi_margin_loss",
     "cosineembeddingloss": "cosine_embedding_loss", "ctcloss": "ctc_loss",
 }  # fmt: skip
 """Losses as modules, in lower case, and the function that each calls."""
@@ -64,7 +66,7 @@ def losses_of(code: Code) -> tuple[LossUse, ...]:
 
 
 def _losses(code: Code) -> list[LossUse]:
-    if not any("oss" in line or "entropy" in line for line in code.lines):
+    if not any("oss" in line or "entropy" in line or "kl_div" in line for line in code.lines):
         return []
     found = []
     for call in code.calls:

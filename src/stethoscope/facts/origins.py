@@ -177,8 +177,10 @@ def _agreed(things: list[Thing]) -> Thing:
         return things[0] if things else UNKNOWN
     first = real[0]
     if all((one.kind, one.code, one.number) == (first.kind, first.code, first.number) for one in real[1:]):
+        if all(one.made is first.made and one.name == first.name for one in real[1:]):
+            return first
         same_name = all(one.name == first.name for one in real[1:])
-        return first if same_name else first._replace(name="", made=None)
+        return first._replace(name=first.name if same_name else "", made=None, made_in=None)
     return Thing(first.kind) if all(one.kind == first.kind for one in real[1:]) else UNKNOWN
 
 
@@ -208,9 +210,9 @@ def part_of(code: Code, value: Value | None, item: tuple[int, ...], depth: int =
         return part_of(code, found.items[item[0]], item[1:], depth + 1)
     if not isinstance(found, Call):
         return TENSOR if thing_of(code, found, depth + 1).kind in ("tensor", "batch") else UNKNOWN
-    if found.name in (".prepare", ".setup") and not found.is_open and item[0] < len(found.arguments):
-        if thing_of(code, found.receiver, depth + 1).kind == "framework":
-            return thing_of(code, found.arguments[item[0]], depth + 1)
+    is_prepared = found.name in (".prepare", ".setup") and not found.is_open and item[0] < len(found.arguments)
+    if is_prepared and thing_of(code, found.receiver, depth + 1).kind == "framework":
+        return thing_of(code, found.arguments[item[0]], depth + 1)
     if found.name == "deepspeed.initialize":
         return Thing("framework", "deepspeed")
     callee = called(code, found, depth + 1)

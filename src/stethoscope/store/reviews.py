@@ -26,7 +26,7 @@ class Kept:
 
 
 class KeptReviews:
-    """A file of reviews. One that cannot be read, or answers another question, counts as empty; losing one costs time."""
+    """A file of reviews. One that cannot be read, or answers another question, counts as empty."""
 
     def __init__(self, path: Path, question: str) -> None:
         """`question` changes when the same file may be judged otherwise."""
