@@ -75,7 +75,7 @@ def _region(code: Code, forward: Event, backwards: list[Event], index: int) -> t
         here = code.contexts[number]
         if here.kind in ("function", "class", "module"):
             break
-        if any(number in code.numbers_around(_outer_context(event)) for event in backwards):
+        if any(number in code.numbers_around(event.outer_context) for event in backwards):
             break
         if here.kind in ("for", "while"):
             best, is_loop = number, True
@@ -88,14 +88,10 @@ def _region(code: Code, forward: Event, backwards: list[Event], index: int) -> t
     return best, is_loop
 
 
-def _outer_context(event: Event) -> int:
-    return event.via[0][1].context if event.via else event.context
-
-
 def _is_level(code: Code, event: Event, region: int) -> bool:
     """Whether an event is in the same iteration as a region: in no loop that is not around the region as well."""
     around = set(code.numbers_around(region))
-    for number in code.numbers_around(_outer_context(event)):
+    for number in code.numbers_around(event.outer_context):
         kind = code.contexts[number].kind
         if kind in ("for", "while") and number not in around:
             return False

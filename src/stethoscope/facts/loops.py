@@ -63,13 +63,32 @@ class Event(NamedTuple):
     """Whether it happens under a condition."""
     hinted: bool = False
     """Whether only the subject's name tells its kind."""
+    given: Value | None = None
+    """Where the subject is a parameter: what the call gives for it that stands first in `via`."""
 
     @property
     def name(self) -> str:
         """The subject as it is written."""
-        if isinstance(self.subject, Name):
-            return self.subject.name
-        return self.code.text(self.subject.at) if self.subject is not None else ""
+        return name_of(self.code, self.subject)
+
+    @property
+    def outer_name(self) -> str:
+        """The subject as it is called in the function from which we look; empty where it is not handed over there."""
+        if not self.via:
+            return self.name
+        return name_of(self.via[0][0], self.given)
+
+    @property
+    def outer_context(self) -> int:
+        """Where the function from which we look does it, or calls what does it."""
+        return self.via[0][1].context if self.via else self.context
+
+
+def name_of(code: Code, value: Value | None) -> str:
+    """A value as it is written, empty for None."""
+    if isinstance(value, Name):
+        return value.name
+    return code.text(value.at) if value is not None else ""
 
 
 @dataclass(frozen=True)
@@ -128,7 +147,7 @@ def _loops(code: Code) -> Iterator[Loop]:
         for context in candidates:
             # The loop around, too, where the step is taken there: several backward passes for one step.
             home = _loop_with_step(code, context, events, index)
-            inside = tuple(event for event in events if _is_inside(code, event, home))
+            inside = tuple(event for event in events if is_in_loop(code, event, home))
             if any(event.via and _has_own_loop(event) for event in inside if event.kind == "backward"):
                 continue
             yield Loop(code, home, code.contexts[home].at, index, inside, unclear=_unclear(inside))
@@ -171,7 +190,7 @@ def _loop_with_step(code: Code, context: int, events: tuple[Event, ...], functio
     """The loop that holds both the backward pass and the step: it may be further out."""
     loop = context
     for _ in range(3):
-        if any(event.kind in ("step", "zero") and _is_inside(code, event, loop) for event in events):
+        if any(event.kind in ("step", "zero") and is_in_loop(code, event, loop) for event in events):
             return loop
         outer = _innermost_loop(code, code.contexts[loop].parent, function)
         if outer == NOWHERE:
@@ -180,9 +199,9 @@ def _loop_with_step(code: Code, context: int, events: tuple[Event, ...], functio
     return context
 
 
-def _is_inside(code: Code, event: Event, loop: int) -> bool:
-    where = event.via[0][1].context if event.via else event.context
-    return loop in code.numbers_around(where)
+def is_in_loop(code: Code, event: Event, loop: int) -> bool:
+    """Whether something happens in a loop, or in a function that the loop calls."""
+    return loop in code.numbers_around(event.outer_context)
 
 
 def _unclear(events: tuple[Event, ...]) -> str:
@@ -290,10 +309,13 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
             in_branch = is_branched(code, call.context)
             for event in events_of(callee.code, callee.number, depth + 1):
                 if len(event.via) < DEEPEST:
+                    given = _given(call, callee, event)
+                    thing = thing_of(code, given)
                     yield event._replace(
                         via=((code, call), *event.via),
                         in_branch=event.in_branch or in_branch,
-                        thing=_translated(code, call, callee, event),
+                        thing=event.thing if thing.kind == "unknown" else thing,
+                        given=given,
                     )
         return
     if callee.kind in ("module", "loss"):
@@ -316,23 +338,20 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
             return
 
 
-def _translated(code: Code, call: Call, callee: Thing, event: Event) -> Thing:
-    """Of an event in a function that is called: what its subject is, also where that is a parameter."""
-    subject = event.subject
-    if not isinstance(subject, Name) or subject.binding == NOWHERE or callee.code is not event.code:
-        return event.thing
+def _given(call: Call, callee: Thing, event: Event) -> Value | None:
+    """What a call gives for the subject of an event in the function that it calls, where that is a parameter."""
+    subject = event.given if event.via else event.subject
     function = callee.function
-    if function is None:
-        return event.thing
+    if not isinstance(subject, Name) or subject.binding == NOWHERE or function is None:
+        return None
+    home = event.via[0][0] if event.via else event.code
     for place, parameter in enumerate(function.parameters):
-        if parameter.binding == subject.binding:
+        if parameter.binding == subject.binding and home is callee.code:
             shift = 1 if function.owner != NOWHERE else 0
-            given = call.argument(place - shift, parameter.name) if place >= shift else None
-            if given is None:
-                return event.thing
-            thing = thing_of(code, given)
-            return thing if thing.kind != "unknown" else event.thing
-    return event.thing
+            return call.argument(place - shift, parameter.name) if place >= shift else call.receiver
+    if "." in subject.name or isinstance(subject, Attribute):
+        return subject if home is callee.code and function.owner != NOWHERE else None
+    return None
 
 
 def _make(

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from stethoscope.core.finding import Evidence, Link
 from stethoscope.facts.code import Code
 from stethoscope.facts.loss_calls import LossUse
 from stethoscope.rules.lines import chain, line_of, where
+
+
+def once(losses: Iterable[LossUse]) -> Iterator[LossUse]:
+    """The losses, of those whose input one operation made only the first: that is one mistake."""
+    seen = set()
+    for loss in losses:
+        made = loss.output.made
+        key = None if made is None or loss.output.made_in is None else (loss.output.made_in.file, made.number)
+        if key is None or (key, loss.function) not in seen:
+            seen.add((key, loss.function))
+            yield loss
 
 
 def maker(file: Code, loss: LossUse, healthy: str) -> Evidence:

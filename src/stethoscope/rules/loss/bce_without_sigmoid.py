@@ -12,7 +12,7 @@ from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.heads import FOLLOWS, heard, maker_evidence, named, span, trained
 from stethoscope.rules.lines import place_in
-from stethoscope.rules.pairing import links, maker
+from stethoscope.rules.pairing import links, maker, once
 from stethoscope.rules.sites import at, code, place_at
 
 FUNCTION = "binary_cross_entropy"
@@ -93,7 +93,7 @@ class BceWithoutSigmoid(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Follow what each loss on probabilities is given back to the operation that made it."""
-        for loss in losses_of(file):
+        for loss in once(losses_of(file)):
             kind = loss.output.kind
             if loss.function != "binary_cross_entropy" or kind not in (
                 "linear",

@@ -13,7 +13,7 @@ from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling
 from stethoscope.rules.heads import FOLLOWS, heard, maker_evidence, span, trained
 from stethoscope.rules.lines import place_in
-from stethoscope.rules.pairing import links, maker
+from stethoscope.rules.pairing import links, maker, once
 from stethoscope.rules.sites import at, code, place_at
 
 FUNCTIONS = ("nll_loss", "kl_div")
@@ -92,7 +92,7 @@ class NllWithoutLogSoftmax(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Follow what each loss on log-probabilities is given back to the operation that made it."""
-        for loss in losses_of(file):
+        for loss in once(losses_of(file)):
             kind = loss.output.kind
             wrong = ("softmax", "sigmoid", "linear", "relu") if loss.function == "nll_loss" else ("softmax", "sigmoid")
             if loss.function not in FUNCTIONS or kind not in wrong:

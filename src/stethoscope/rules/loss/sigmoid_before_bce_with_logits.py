@@ -13,7 +13,7 @@ from stethoscope.facts.code import Code, Site
 from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.lines import place_in
-from stethoscope.rules.pairing import links, maker
+from stethoscope.rules.pairing import links, maker, once
 from stethoscope.rules.sites import at, code, place_at
 
 RAW = ("linear", "add", "embedding")
@@ -127,7 +127,7 @@ class SigmoidBeforeBceWithLogits(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Follow what each loss on logits is given back to the operation that made it."""
-        for loss in losses_of(file):
+        for loss in once(losses_of(file)):
             kind = loss.output.kind
             if loss.function != "binary_cross_entropy_with_logits" or kind not in ("sigmoid", "softmax"):
                 continue

@@ -15,7 +15,7 @@ from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.heads import FOLLOWS
 from stethoscope.rules.lines import place_in
-from stethoscope.rules.pairing import links, made_at, maker
+from stethoscope.rules.pairing import links, made_at, maker, once
 from stethoscope.rules.sites import at, code, place_at
 
 SIGMOIDS = ("sigmoid", "hardsigmoid")
@@ -123,7 +123,7 @@ class SoftmaxBeforeCrossEntropy(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Follow what each cross-entropy is given back to the operation that made it."""
-        for loss in losses_of(file):
+        for loss in once(losses_of(file)):
             if loss.function != "cross_entropy":
                 continue
             if loss.output.kind in ("softmax", "sigmoid"):
