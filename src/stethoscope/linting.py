@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,7 +100,7 @@ def lint_text(data: bytes, file: str, *, possible: bool = False, notes: bool = F
         settings: limits and allowed rules.
     """
     began = time.perf_counter()
-    one, _ = _reviewed(Project(), Path(file), data, _asked(settings), _asked(settings).rules())
+    one, _ = _reviewed(Project(keeps=False), Path(file), data, _asked(settings), _asked(settings).rules())
     return Review((one,), Level(possible, notes), took=time.perf_counter() - began)
 
 
@@ -115,31 +117,41 @@ def _all(
     files: Sequence[Path], asked: _Asked, processes: int
 ) -> dict[Path, tuple[FileReview, Mapping[str, str], str]]:  # fmt: skip
     """Each file's review, the project's files that it imports with their content, and its own content."""
-    chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
     if processes > 1 and len(files) > FEW:
-        try:
-            with ProcessPoolExecutor(min(processes, len(chunks))) as pool:
-                parts = list(pool.map(_chunk, chunks, [asked] * len(chunks)))
-        except (OSError, RuntimeError):  # no processes to be had here
-            parts = [_chunk(chunk, asked) for chunk in chunks]
-    else:
-        parts = [_chunk(chunk, asked) for chunk in chunks]
-    return {path: one for chunk, part in zip(chunks, parts, strict=True) for path, one in zip(chunk, part, strict=True)}
+        chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
+        with contextlib.suppress(OSError, RuntimeError), ProcessPoolExecutor(min(processes, len(chunks))) as pool:
+            parts = pool.map(_chunk, chunks, [asked] * len(chunks))
+            return dict(zip(files, (one for part in parts for one in part), strict=True))
+        # No processes are to be had here.
+    return dict(zip(files, _chunk(files, asked), strict=True))
 
 
 def _chunk(files: Sequence[Path], asked: _Asked) -> list[tuple[FileReview, Mapping[str, str], str]]:
     rules = asked.rules()
     project = Project()
     done: list[tuple[FileReview, Mapping[str, str], str]] = []
-    for path in files:
-        try:
-            data = read_bytes(path)
-        except Unreadable as why:
-            done.append((FileReview(_name(path), str(why)), {}, ""))
-            continue
-        one, uses = _reviewed(project, path, data, asked, rules)
-        done.append((one, {str(use): _content(use) for use in uses}, _hash(data)))
+    with _without_collecting():
+        for path in files:
+            try:
+                data = read_bytes(path)
+            except Unreadable as why:
+                done.append((FileReview(_name(path), str(why)), {}, ""))
+                continue
+            one, uses = _reviewed(project, path, data, asked, rules)
+            done.append((one, {str(use): _content(use) for use in uses}, _hash(data)))
     return done
+
+
+@contextlib.contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Syntax trees and facts are millions of small things without cycles: looking for some takes half of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _reviewed(
@@ -153,6 +165,7 @@ def _reviewed(
         source = source_of(data, name)
         code = project.linked(source, path)
         one = review(code, rules=rules, overrides=asked.limits, suppressions=asked.suppressions)
+        code.memo.clear()  # answers refer back to the file: without them nothing goes round in circles
         return one, project.imported_files(source, path)
     except Unreadable as why:
         return FileReview(name, str(why)), []

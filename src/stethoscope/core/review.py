@@ -44,7 +44,7 @@ class FileReview:
     unclear: tuple[str, ...] = ()
     """Training loops whose order of calls was not understood: where, and why."""
     is_relevant: bool = True
-    """Whether it uses any library that rules know."""
+    """Whether it says anything that a rule knows; else it was not parsed."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ about them: where a value comes from, what kind of thing it is, what a model giv
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -362,6 +363,20 @@ class Code:
         if len(names) == 1:
             return tuple(index.get(names[0], ()))
         return tuple(sorted((call for name in names for call in index.get(name, ())), key=lambda call: call.number))
+
+    def says(self, *words: str) -> bool:
+        """Whether any of these words stands anywhere in the text, in comments, too."""
+        whole = self.memo.get("text")
+        if whole is None:
+            whole = self.memo["text"] = "\n".join(self.lines)
+        return any(word in whole for word in words)
+
+    def matches(self, pattern: re.Pattern[str], at: At | None = None) -> bool:
+        """Whether a pattern is found anywhere in the text, or in the lines of a stretch."""
+        if at is not None:
+            return any(pattern.search(line) for line in self.lines[at.line - 1 : at.end_line])
+        self.says()
+        return pattern.search(self.memo["text"]) is not None
 
     def text(self, at: At) -> str:
         """The source text of a stretch that does not leave its line; else of its first line."""

@@ -58,6 +58,7 @@ _KEEPS = {
 _MODES = re.compile(
     r"torch\.nn\.(?:\w*Dropout\w*|(?:Lazy|Sync)?BatchNorm\w*|RReLU|Transformer\w*)|torchvision\.models(?:\.\w+)*\.[a-z]\w*"
 )
+_READS_MODE = re.compile(r"self\.training\b")
 _MODELESS = re.compile(r"torch\.nn\.(?!Module)[A-Z]\w*")
 
 
@@ -372,7 +373,7 @@ def has_modes(thing: Thing, depth: int = 0) -> bool | None:
         return False if known else None
     answers: list[bool | None] = []
     for home, cls in lineage(thing):
-        if any("self.training" in line for line in home.lines[cls.at.line - 1 : cls.at.end_line]):
+        if home.matches(_READS_MODE, cls.at):
             return True
         for index in cls.methods.values():
             first, last = home.functions[index].calls

@@ -66,7 +66,7 @@ def losses_of(code: Code) -> tuple[LossUse, ...]:
 
 
 def _losses(code: Code) -> list[LossUse]:
-    if not any("oss" in line or "entropy" in line or "kl_div" in line for line in code.lines):
+    if not code.says("oss", "entropy", "kl_div"):
         return []
     found = []
     for call in code.calls:

@@ -68,7 +68,10 @@ def _summary(review: Review) -> Line:
     read_files = [file for file in review.files if not file.why_not]
     loops = sum(file.loops for file in read_files)
     unclear = sum(len(file.unclear) for file in read_files)
+    relevant = sum(file.is_relevant for file in read_files)
     parts = [f" in {amount(len(read_files), 'file')}"]
+    if relevant < len(read_files):
+        parts[0] += f", {relevant:,} of them with training code"
     if review.not_analysed:
         parts.append(f"{len(review.not_analysed):,} not analysed")
     parts.append(f"{amount(loops, 'training loop')} checked" + (f", {unclear} not understood" if unclear else ""))
@@ -92,6 +95,7 @@ def review_json(review: Review) -> dict[str, Any]:
             "silenced": sum(len(file.silenced) for file in review.files),
             "hidden": review.hidden,
             "files": len(review.files),
+            "relevant": sum(file.is_relevant for file in review.files),
             "ignored": review.ignored,
             "loops": sum(file.loops for file in review.files),
             "not_understood": [why for file in review.files for why in file.unclear],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import gc
 import warnings
 from bisect import bisect_left
 
@@ -23,20 +22,14 @@ def facts_of(source: Source, module: str = "", *, is_package: bool = False) -> C
 
     Raises: Unreadable when it is no Python that this interpreter can parse, with the reason.
     """
-    collecting = gc.isenabled()
-    gc.disable()  # a syntax tree is a million small things that all stay until the end
+    tree = _parsed(source)
+    lowering = Lowering(module, is_package=is_package, last_lines=_last_lines(source, tree))
+    lowering.confusing += source.left_out
     try:
-        tree = _parsed(source)
-        lowering = Lowering(module, is_package=is_package, last_lines=_last_lines(source, tree))
-        lowering.confusing += source.left_out
-        try:
-            lowering.read(tree)
-        except RecursionError as error:
-            raise Unreadable("is nested too deeply") from error
-        return lowering.code(source.file, module, source.text.split("\n"), source.cells)
-    finally:
-        if collecting:
-            gc.enable()
+        lowering.read(tree)
+    except RecursionError as error:
+        raise Unreadable("is nested too deeply") from error
+    return lowering.code(source.file, module, source.text.split("\n"), source.cells)
 
 
 def _parsed(source: Source) -> ast.Module:

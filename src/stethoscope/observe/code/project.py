@@ -19,14 +19,20 @@ _IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+(?P<source>[.\w]+)[ \t]+import[ \t]*(?P<names>[^#\n]*)|import[ \t]+(?P<modules>[^#\n]+))",
     re.M,
 )
-_WORTH = re.compile(rb"\b(?:nn|torch|keras|Module|backward|DataLoader|zero_grad)\b")
-"""What a file says that others may want to know of it: a model, a step, a loader."""
+_ASKS = (
+    ".backward(", "zero_grad", ".step(", "Loss(", "cross_entropy", "nll_loss", "kl_div", ".eval(", "DataLoader", ".fit(",
+)  # fmt: skip
+"""Words in a file for which it matters what others define: it trains, evaluates, or computes a loss."""
+_WORTH = (b"Module", b"Model", b".backward(", b"zero_grad", b"DataLoader(", b"optim", b"keras", b"Sequential(")
+"""Words in a file of which others may want to know: a model, a step, a loader."""
 
 
 class Project:
     """Reads files with what they import from their own project."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps: bool = True) -> None:
+        """`keeps` is False where a text is not that of its file, as in an editor."""
+        self.keeps = keeps
         self._kept: OrderedDict[Path, Code | None] = OrderedDict()
         self._tops: dict[Path, Path] = {}
 
@@ -42,19 +48,26 @@ class Project:
 
         Raises: Unreadable, with the reason.
         """
-        code = self._facts(source, path)
+        code = self._kept.get(path)
+        if code is None or code.file != source.file or len(code.lines) != source.text.count("\n") + 1:
+            code = self._facts(source, path)
+            if self.keeps:
+                self._kept[path] = code
+                self._forget()
         return replace(code, linked=self._imports(source, path), memo={})
 
     def imported_files(self, source: Source, path: Path) -> list[Path]:
         """The files of the project that a text imports."""
-        return list(self._places(source, path).values())
+        return list(self._places(source, path).values()) if _asks(source) else []
 
     def _facts(self, source: Source, path: Path) -> Code:
         module, is_package = self._module(path)
         return facts_of(source, module, is_package=is_package)
 
     def _imports(self, source: Source, path: Path) -> Mapping[str, Code]:
-        linked = {}
+        linked: dict[str, Code] = {}
+        if not _asks(source):
+            return linked
         for module, place in self._places(source, path).items():
             code = self._known(place)
             if code is not None:
@@ -69,14 +82,19 @@ class Project:
         code: Code | None = None
         try:
             data = path.read_bytes() if path.stat().st_size <= MOST_BYTES else b""
-            if _WORTH.search(data):
+            if any(word in data for word in _WORTH):
                 code = self._facts(read_source(path, _shown(path)), path)
         except (OSError, Unreadable):
             code = None
         self._kept[path] = code
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+        self._forget()
         return code
+
+    def _forget(self) -> None:
+        while len(self._kept) > KEPT:
+            _, old = self._kept.popitem(last=False)
+            if old is not None:
+                old.memo.clear()
 
     def _module(self, path: Path) -> tuple[str, bool]:
         """The dotted name of a file from the top of its project, and whether it is a package's own file."""
@@ -132,6 +150,10 @@ class Project:
                 if candidate.is_file() and candidate != path:
                     places[module] = candidate
                     return
+
+
+def _asks(source: Source) -> bool:
+    return any(word in source.text for word in _ASKS)
 
 
 def _shown(path: Path) -> str:

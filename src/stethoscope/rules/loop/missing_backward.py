@@ -86,8 +86,9 @@ class MissingBackward(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for a loop that computes a loss and steps, in files that never say `backward`."""
-        files = (file, *file.linked.values())
-        if any("backward" in line or "autograd" in line for one in files for line in one.lines):
+        if not file.calls_of(".step"):
+            return
+        if any(one.says("backward", "autograd") for one in (file, *file.linked.values())):
             return
         losses = losses_of(file)
         for index in range(len(file.functions)):

@@ -97,8 +97,7 @@ class MissingOptimizerStep(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for a loop that goes backward, in files that make an optimizer and never step."""
-        files = (file, *file.linked.values())
-        if any(STEPPING.search(line) for one in files for line in one.lines):
+        if not loops_of(file) or any(one.matches(STEPPING) for one in (file, *file.linked.values())):
             return
         made = [call for call in file.calls if call.receiver is None and thing_of(file, call).kind == "optimizer"]
         given = {id(value) for call in file.calls for value in call.arguments}

@@ -121,7 +121,7 @@ class MissingZeroGrad(Rule):
     def _how_sure(self, file: Code, loop: Loop) -> Sureness | None:
         """Certain where the whole loop is seen; less where gradients may be cleared around it."""
         known = loop.of("step")[0].thing.kind == "optimizer"
-        elsewhere = any("zero_grad" in line for line in file.lines)
+        elsewhere = file.says("zero_grad")
         if not loop.is_loop:  # its caller may clear
             return None if elsewhere else Sureness.LIKELY if known else Sureness.POSSIBLE
         if elsewhere and any(

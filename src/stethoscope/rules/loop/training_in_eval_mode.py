@@ -10,7 +10,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TrainMode
 from stethoscope.facts.code import NOWHERE, Attribute, Code, Name, Site
 from stethoscope.facts.layers import has_modes
-from stethoscope.facts.loops import Event, events_of, is_in_loop
+from stethoscope.facts.loops import Event, events_of, is_in_loop, loops_of
 from stethoscope.facts.training import History, Model
 from stethoscope.rules.lines import fitting, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -126,6 +126,8 @@ class TrainingInEvalMode(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for epochs that end in eval mode, and begin in it from the second on."""
+        if not file.calls_of(".eval", ".train") or not loops_of(file):
+            return
         for index in range(len(file.functions)):
             events = events_of(file, index)
             for loop in {n for e in events if e.kind == "eval" for n in file.numbers_around(e.outer_context)}:

@@ -87,15 +87,17 @@ class ValidationBuildsGraph(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for loops that evaluate a model in eval mode, read the answers, and keep the graph of each."""
+        if not file.calls_of(".eval"):
+            return
         for found in evaluations_of(file):
             mode = next((e for e in reversed(found.before) if e.kind in ("eval", "train") and not e.via), None)
             is_switched = mode is not None and mode.kind == "eval" and mode.name == found.forward.name
             if found.without_graph or not found.is_loop or not found.is_read or not is_switched:
                 continue
             around = file.functions[found.function].at if found.function else found.at
-            if any(GRADIENTS.search(line) for line in file.lines[around.line - 1 : around.end_line]):
+            if file.matches(GRADIENTS, around):
                 continue
-            quiet = any("no_grad" in line or "inference_mode" in line for line in file.lines)
+            quiet = file.says("no_grad", "inference_mode")
             yield self._read(file, found, Sureness.LIKELY if found.callers_known or not quiet else Sureness.POSSIBLE)
 
     def _read(self, file: Code, found: Evaluation, sureness: Sureness) -> Finding:

@@ -133,8 +133,7 @@ class ValidationInTrainMode(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for a model with dropout or batch normalization that a file trains, evaluates, and never switches."""
-        files = (file, *file.linked.values())
-        if any(SWITCHING.search(line) for one in files for line in one.lines):
+        if not loops_of(file) or any(one.matches(SWITCHING) for one in (file, *file.linked.values())):
             return
         trained = {
             event.thing.made for loop in loops_of(file) for event in loop.of("forward") if event.thing.made is not None

@@ -213,6 +213,8 @@ class SchedulerBeforeOptimizer(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for loops in which the schedule comes before the optimizer's first step."""
         told = set()
+        if not file.calls_of(".step"):
+            return
         for index in range(len(file.functions)):
             events = events_of(file, index)
             for place, event in enumerate(events):

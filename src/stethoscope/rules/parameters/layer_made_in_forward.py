@@ -63,7 +63,7 @@ class LayerMadeInForward(Rule):
             evidence=[
                 Evidence(f"times that the layer on {line_of(file, made.at)} is drawn", "1 for each pass", "once")
             ],
-            cause=f"`nn.{layer}(...)` in `forward` has fresh random weights, which no optimizer holds and nothing saves.",
+            cause=f"`nn.{layer}(...)` in `forward` has fresh random weights, which no optimizer holds.",
             fixes=[
                 "Make it once, in `__init__`, and call it here:\n"
                 + code(f"self.{layer.lower()} = nn.{layer}(...)", f"self.{layer.lower()}(...)")

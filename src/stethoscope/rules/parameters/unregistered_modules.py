@@ -119,11 +119,11 @@ class UnregisteredModules(Rule):
 
     def _read(self, file: Code, owner: str, name: str, at: At, layers: Sequence[Call], kind: str) -> Finding:
         register = REGISTERS.get(kind, "nn.ModuleList(%s)") % "..."
-        made = (
-            layers[0].name.rpartition(".")[2] if layers[0].receiver is None else file.text(layers[0].at).split("(")[0]
-        )
+        made = layers[0].name.rpartition(".")[2]
+        if layers[0].receiver is not None:
+            made = file.text(layers[0].at).partition("(")[0]
         return self.finding(
-            fitting(f"`self.{name}` hides its layers from `parameters()`", "a plain list hides layers from `parameters()`"),
+            fitting(f"`self.{name}` hides its layers from `parameters()`", "a list hides layers from `parameters()`"),
             sureness=Sureness.CERTAIN,
             place=place_in(file, at),
             evidence=[
@@ -132,8 +132,8 @@ class UnregisteredModules(Rule):
                     f"a plain {kind}", f"an `{register.partition('(')[0]}`",
                 )
             ],
-            cause=f"`nn.Module` does not look into a plain {kind}: these layers are not trained, not moved by `to()`, not "
-            "switched by `eval()`, and not saved.",
+            cause=f"`nn.Module` does not look into a plain {kind}: these layers are not trained, not moved by `to()`, "
+            "not switched by `eval()`, and not saved.",
             fixes=["Register them:\n" + code(f"self.{name} = {register}")],
             unless="they are hidden on purpose and not to be trained.",
         )  # fmt: skip
