@@ -12,19 +12,18 @@ from stethoscope.facts.code import Code
 from stethoscope.observe.code.gather import facts_of
 from stethoscope.observe.code.names import absolute
 from stethoscope.observe.code.reading import MOST_BYTES, NOTEBOOK, Source, Unreadable, read_source
+from stethoscope.observe.code.relevant import is_relevant
 
-KEPT = 200
+KEPT = 300
 """Files whose facts stay in memory, as those that others import from."""
 _IMPORT = re.compile(
     r"^[ \t]*(?:from[ \t]+(?P<source>[.\w]+)[ \t]+import[ \t]*(?P<names>[^#\n]*)|import[ \t]+(?P<modules>[^#\n]+))",
     re.M,
 )
 _ASKS = (
-    ".backward(", "zero_grad", ".step(", "Loss(", "cross_entropy", "nll_loss", "kl_div", ".eval(", "DataLoader", ".fit(",
+    ".backward(", "zero_grad", ".step(", "Loss(", "cross_entropy", "nll_loss", "kl_div", ".eval(", "DataLoader",
 )  # fmt: skip
 """Words in a file for which it matters what others define: it trains, evaluates, or computes a loss."""
-_WORTH = (b"Module", b"Model", b".backward(", b"zero_grad", b"DataLoader(", b"optim", b"keras", b"Sequential(")
-"""Words in a file of which others may want to know: a model, a step, a loader."""
 
 
 class Project:
@@ -82,7 +81,7 @@ class Project:
         code: Code | None = None
         try:
             data = path.read_bytes() if path.stat().st_size <= MOST_BYTES else b""
-            if any(word in data for word in _WORTH):
+            if is_relevant(data):
                 code = self._facts(read_source(path, _shown(path)), path)
         except (OSError, Unreadable):
             code = None
