@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stethoscope.facts.code import NOWHERE, At, Call, Code, Name
-from stethoscope.facts.loops import NO_GRAD, Event, events_of, is_under
+from stethoscope.facts.code import NOWHERE, At, Attribute, Call, Code, Each, Group, Item, Name, Operation, Starred
+from stethoscope.facts.loops import NO_GRAD, Event, events_of, is_under, loops_of
 from stethoscope.facts.origins import call_sites, called
 
 READING = frozenset({".item", ".argmax", ".numpy", ".tolist", ".topk", ".eq", "torch.argmax", "torch.max", "torch.topk",
@@ -29,6 +29,8 @@ class Evaluation:
     """Whether it is under `no_grad`, here or at every call of its function in this file."""
     callers_known: bool
     """Whether its function is called in this file, or it is in no function."""
+    is_fed: bool
+    """Whether what its loop goes over is what the model is given."""
     is_read: bool
     """Whether an answer or a loss is looked at: an accuracy, a number that is added up."""
     before: tuple[Event, ...]
@@ -63,7 +65,7 @@ def _in_function(code: Code, index: int) -> list[Evaluation]:
         quiet, known = _without_graph(code, forward.context, index)
         found[context] = Evaluation(
             code, code.contexts[context].at, context, index, forward, is_loop, quiet, known,
-            _is_read(code, context, index), events[:position],
+            is_loop and _is_fed(code, forward, context), _is_read(code, context, index), events[:position],
         )  # fmt: skip
     return list(found.values())
 
@@ -133,15 +135,40 @@ def _switched_off(code: Code, index: int) -> bool:
     return any(call.name == "torch.set_grad_enabled" for call in code.calls[first:last])
 
 
+def _is_fed(code: Code, forward: Event, loop: int) -> bool:
+    """Whether a variable of this loop reaches the arguments of the model's call."""
+    call = forward.call
+    waiting = [*call.arguments, *(value for _, value in call.keywords)] if call is not None else []
+    for _ in range(60):
+        if not waiting:
+            return False
+        value = waiting.pop()
+        if isinstance(value, Name) and value.binding != NOWHERE:
+            binding = code.bindings[value.binding]
+            if binding.how == "for" and loop in code.numbers_around(binding.context):
+                return True
+            if binding.how == "assign" and binding.value is not None:
+                waiting.append(binding.value)
+        elif isinstance(value, Call):
+            waiting += [*value.arguments, *([value.receiver] if value.receiver is not None else ())]
+        elif isinstance(value, Attribute | Item | Starred):
+            waiting.append(value.value)
+        elif isinstance(value, Operation):
+            waiting += value.operands
+        elif isinstance(value, Group):
+            waiting += value.items
+        elif isinstance(value, Each):
+            waiting += [value.element, value.source]
+    return False
+
+
 def _is_read(code: Code, context: int, index: int) -> bool:
     first, last = code.functions[index].calls
     return any(call.name in READING and context in code.numbers_around(call.context) for call in code.calls[first:last])
 
 
-def trained_names(code: Code) -> set[str]:
-    """Names of the models that are switched to train mode, or whose parameters an optimizer gets, in this file."""
-    names = set()
-    for call in code.calls_of(".train", ".parameters"):
-        if isinstance(call.receiver, Name):
-            names.add(call.receiver.name)
-    return names
+def trained_models(code: Code) -> tuple[set[Call], set[str]]:
+    """The models that the loops of a file train: the calls that made them, and their names."""
+    forwards = [event for loop in loops_of(code) for event in loop.of("forward")]
+    made = {event.thing.made for event in forwards if event.thing.made is not None}
+    return made, {event.outer_name or event.name for event in forwards} | {event.name for event in forwards}

@@ -25,7 +25,7 @@ from stethoscope.facts.code import (
     Symbol,
     Value,
 )  # fmt: skip
-from stethoscope.facts.origins import Thing, call_sites, called, followed, member, thing_of
+from stethoscope.facts.origins import Thing, call_sites, called, followed, given_to, member, thing_of
 
 DEEPEST = 3
 """Functions inside of functions that are looked into from a loop."""
@@ -324,7 +324,7 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
         return
     if callee.kind in ("class", "imported") and call.name == "()":
         return
-    if call.name == "()" and isinstance(call.receiver, Name) and call.receiver.binding in model_like(code):
+    if call.name == "()" and isinstance(call.receiver, Name) and is_model_like(code, call.receiver.binding):
         yield _make("forward", code, call, call.receiver, callee, hinted=True)
         return
     if call.name.startswith(".") and call.name in (".append", ".format", ".join", ".update", ".write", ".log", ".info"):
@@ -454,6 +454,18 @@ def model_like(code: Code) -> set[int]:
         }
     found: set[int] = code.memo["model like"]
     return found
+
+
+def is_model_like(code: Code, number: int) -> bool:
+    """Whether a variable is used as a model, here or where it is handed over."""
+    if number in model_like(code):
+        return True
+    if number == NOWHERE or code.bindings[number].how != "argument":
+        return False
+    index = code.function_at(code.bindings[number].context)
+    place = next((i for i, one in enumerate(code.functions[index].parameters) if one.binding == number), NOWHERE)
+    given = given_to(code, index, place) if place != NOWHERE else []
+    return any(isinstance(value, Name) and value.binding in model_like(home) for home, value in given)
 
 
 def closures_of(code: Code, call: Call) -> list[int]:

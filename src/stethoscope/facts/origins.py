@@ -268,7 +268,9 @@ def find_linked(code: Code, name: str) -> Thing | None:
             if meaning is None:
                 return None
             thing = _bound(other, meaning, MOST_STEPS // 2)
-            return thing if not more else UNKNOWN
+            for part in more.split(".") if more else ():
+                thing = member(other, thing, part, MOST_STEPS // 2)
+            return thing
         module, _, last = module.rpartition(".")
         rest = f"{last}.{rest}"
     return None

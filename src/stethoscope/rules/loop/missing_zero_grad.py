@@ -105,7 +105,7 @@ class MissingZeroGrad(Rule):
         """Look for loops that go backward and step, and clear nowhere on the way."""
         for loop in loops_of(file):
             steps = loop.of("step")
-            if loop.unclear or not steps or loop.of("zero", "grad"):
+            if loop.unclear or not steps or loop.of("zero"):
                 continue
             made = steps[0].thing.made
             if (

@@ -337,8 +337,8 @@ def _stuck(inside: list[Event]) -> Event | None:
     event = inside[switches[0]]
     if event.in_branch or event.thing.kind not in ("module", "unknown"):
         return None
-    trained = {one.name for one in inside[: switches[0]] if one.kind == "forward"}
-    if event.outer_name not in trained and event.name not in trained:
+    trained = {one.outer_name or one.name for one in inside[: switches[0]] if one.kind == "forward"}
+    if (event.outer_name or event.name) not in trained:
         return None
     return event
 

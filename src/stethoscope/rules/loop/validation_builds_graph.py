@@ -11,7 +11,8 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Code, Site
-from stethoscope.facts.evaluations import Evaluation, evaluations_of
+from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
+from stethoscope.facts.loops import loops_of
 from stethoscope.facts.training import History, ValidationPass
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
@@ -87,12 +88,14 @@ class ValidationBuildsGraph(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for loops that evaluate a model in eval mode, read the answers, and keep the graph of each."""
-        if not file.calls_of(".eval"):
+        if not file.calls_of(".eval") and not loops_of(file):
             return
+        _, trained = trained_models(file)
         for found in evaluations_of(file):
             mode = next((e for e in reversed(found.before) if e.kind in ("eval", "train") and not e.via), None)
             is_switched = mode is not None and mode.kind == "eval" and mode.name == found.forward.name
-            if found.without_graph or not found.is_loop or not found.is_read or not is_switched:
+            is_checked = found.is_fed and found.forward.name in trained and found.function not in _training(file)
+            if found.without_graph or not found.is_loop or not found.is_read or not (is_switched or is_checked):
                 continue
             around = file.functions[found.function].at if found.function else found.at
             if file.matches(GRADIENTS, around):
@@ -242,3 +245,8 @@ class ValidationBuildsGraph(Rule):
 
 GRADIENTS = re.compile(r"autograd|requires_grad|\.grad\b|retain_grad|jacobian|grad_cam|set_grad_enabled|volatile|vjp")
 """Words of a function that wants gradients of its own."""
+
+
+def _training(file: Code) -> set[int]:
+    """The functions that train: a loop beside the training may prepare something for it."""
+    return {loop.function for loop in loops_of(file)}

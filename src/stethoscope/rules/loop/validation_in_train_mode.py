@@ -10,9 +10,9 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Code, Site
-from stethoscope.facts.evaluations import Evaluation, evaluations_of
+from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
 from stethoscope.facts.layers import has_modes
-from stethoscope.facts.loops import loops_of
+from stethoscope.facts.loops import events_of, loops_of, name_of
 from stethoscope.facts.training import History, Model, ValidationPass
 from stethoscope.rules.lines import fitting, place_in
 from stethoscope.rules.sites import code, place_at, receiver
@@ -133,29 +133,31 @@ class ValidationInTrainMode(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for a model with dropout or batch normalization that a file trains, evaluates, and never switches."""
-        if not loops_of(file) or any(one.matches(SWITCHING) for one in (file, *file.linked.values())):
+        if not loops_of(file) or file.matches(SWITCHING):
             return
-        trained = {
-            event.thing.made for loop in loops_of(file) for event in loop.of("forward") if event.thing.made is not None
-        }  # fmt: skip
+        if any(event.kind == "eval" for index in range(len(file.functions)) for event in events_of(file, index)):
+            return  # in a file that it imports
+        made, names = trained_models(file)
         told = set()
         for found in evaluations_of(file):
-            model = found.forward.thing
-            if model.made not in trained or not found.without_graph or not has_modes(model) or model.made in told:
-                continue
-            if found.is_read or found.is_loop:
-                told.add(model.made)
+            model, name = found.forward.thing, found.forward.name
+            is_trained = model.made in made if model.made is not None else name in names
+            # Who calls `train()` on a model that is not seen here thinks that it has modes.
+            acts = has_modes(model) or (has_modes(model) is None and name in _switched(file))
+            if is_trained and found.without_graph and acts and name not in told and (found.is_read or found.is_loop):
+                told.add(name)
                 yield self._read(file, found)
 
     def _read(self, file: Code, found: Evaluation) -> Finding:
         name = found.forward.name or "model"
+        holds = "holds" if has_modes(found.forward.thing) else "may hold"
         return self.finding(
             fitting(f"`{name}` is evaluated in train mode", "a model is evaluated in train mode"),
             severity=Severity.ERROR,
             place=place_in(file, found.forward.at),
             evidence=[Evidence("calls of `eval()` in this file", 0, "1 before each evaluation")],
-            cause=f"`{found.forward.thing.name.rpartition('.')[2]}` holds dropout or batch normalization, which act in "
-            "train mode: answers are noisy, and evaluation moves the running statistics.",
+            cause=f"`{name}` {holds} dropout or batch normalization, which act in train mode: answers are noisy, and "
+            "evaluation moves the running statistics.",
             fixes=[
                 "Evaluate in eval mode, and go back to train mode after it:\n"
                 + code(f"{name}.eval()", "with torch.no_grad():", "    ...", f"{name}.train()")
@@ -318,3 +320,8 @@ class ValidationInTrainMode(Rule):
 SWITCHING = re.compile(
     r"\.eval\(|\.train\(\s*[^)\s]|\.train\(mode|\.training\s*=|model\.eval\b|train_mode|[Mm]onte|mc_dropout"
 )
+
+
+def _switched(file: Code) -> set[str]:
+    """Names of the models that a file switches to train mode."""
+    return {name_of(file, call.receiver) for call in file.calls_of(".train") if not call.arguments}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
-from stethoscope.facts.code import Code
+from stethoscope.facts.code import Code, Each, Name
 from stethoscope.facts.model import Repeated, Structure
 from stethoscope.facts.module_classes import shared_layer
 from stethoscope.facts.training import History
@@ -71,11 +71,13 @@ class SharedSubmoduleUnintended(Rule):
             if layer is None:
                 continue
             what = quoted(file, layer, "one layer")
+            is_each = any(isinstance(value, Each) for value in call.arguments)
             yield self.finding(
                 fitting(
                     f"{what} stands several times in one container", "one layer stands several times in one container"
                 ),
-                sureness=Sureness.CERTAIN,
+                # A layer that has a name was kept apart for a reason more often.
+                sureness=Sureness.POSSIBLE if isinstance(layer, Name) and not is_each else Sureness.CERTAIN,
                 place=place_in(file, call.at),
                 evidence=[
                     Evidence(f"layers made for the container on {line_of(file, call.at)}", 1, "one for each place")
