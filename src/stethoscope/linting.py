@@ -7,7 +7,7 @@ import gc
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,7 +81,7 @@ def lint(
         kept.save()
     unlisted = [FileReview(_name(folder), why) for folder, why in found.unreadable]
     return Review(
-        files=(*(reviews[path] for path in found.files), *unlisted),
+        files=(*_each_once(reviews[path] for path in found.files), *unlisted),
         level=Level(possible, notes),
         missing=tuple(found.missing),
         ignored=found.ignored,
@@ -171,6 +171,19 @@ def _reviewed(
         return FileReview(name, str(why)), []
     except Exception as error:
         return FileReview(name, f"a fault in stethoscope, please report it: {describe(error)}"), []
+
+
+def _each_once(reviews: Iterable[FileReview]) -> Iterator[FileReview]:
+    """The reviews, each finding in the first of them only: what a file is told may lie in one that it imports."""
+    seen = set()
+    for one in reviews:
+        fresh = []
+        for finding in one.findings:
+            key = finding.rule, finding.place.source, finding.place.column
+            if key not in seen:
+                seen.add(key)
+                fresh.append(finding)
+        yield replace(one, findings=tuple(fresh)) if len(fresh) < len(one.findings) else one
 
 
 def _hash(data: bytes) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import re
+import textwrap
 from dataclasses import replace
 
 from stethoscope.facts.code import Code
@@ -18,7 +18,7 @@ _FILE = re.compile(r"^# file: (\S+)$", re.M)
 
 def code_of(text: str, file: str = "train.py") -> Code:
     """The facts of a text; of several files, those of the last, linked to the others."""
-    parts = _FILE.split(inspect.cleandoc(text))
+    parts = _FILE.split(textwrap.dedent(text).strip("\n"))
     codes = {}
     for name, body in zip(parts[1::2], parts[2::2], strict=True):
         codes[name.removesuffix(".py")] = _one(body.strip("\n") + "\n", name)

@@ -33,7 +33,7 @@ MOST_EVENTS = 400
 _OPTIMIZER_NAME = re.compile(
     r"(?:^|.*[._])(?:\w*optim(?:izer)?s?(?:_?\w+)?|opt(?:_\w+|[A-Z]\w*|\d)?|\w+_opt|solver)(?:\[\])?$"
 )
-_SCHEDULER_NAME = re.compile(r".*(?:sched|lr_|warmup|annealer|decay)", re.I)
+_SCHEDULER_NAME = re.compile(r".*(?:sched|lr_|warmup|annealer|decay).*", re.I)
 _MODEL_NAME = re.compile(
     r"(?:^|.*[._])(?:model|net|network|\w+_(?:model|net)|(?:model|net)_\w+|encoder|decoder|classifier|\w*[Nn]et|generator|discriminator|netG|netD)$"
 )
@@ -139,11 +139,13 @@ def _loops(code: Code) -> Iterator[Loop]:
                 continue
             where = event.via[0][1].context if event.via else event.context
             loop = _innermost_loop(code, where, index)
-            # In its own file; what an imported function does in its own loops is told there.
-            if loop != NOWHERE and event.code is code:
+            if loop != NOWHERE and not (
+                event.via and _has_own_loop(event)
+            ):  # what a function does in its own loops is told there
                 candidates.setdefault(loop, [])
                 reached.update(code.function_at(call.context) for home, call in event.via[1:] if home is code)
-                reached.add(code.function_at(event.context))
+                if event.code is code:
+                    reached.add(code.function_at(event.context))
         for context in candidates:
             # The loop around, too, where the step is taken there: several backward passes for one step.
             home = _loop_with_step(code, context, events, index)

@@ -186,11 +186,10 @@ class Lowering(Forms):
                     self.targets(one, value.items[index], how)
                 elif index < star:
                     self.targets(one, value, how, (*item, index))
-                else:  # counted from the end, or everything between
-                    position = index - len(node.elts) if index > star else NOWHERE
-                    self.targets(one, Unknown("unpacked", at_of(one)), "assign") if position == NOWHERE else (
-                        self.targets(one, value, how, (*item, position))
-                    )
+                elif index == star:
+                    self.targets(one, value, how, item)  # everything between
+                else:
+                    self.targets(one, value, how, (*item, index - len(node.elts)))
             return
         if isinstance(node, ast.Starred):
             self.targets(node.value, Unknown("unpacked", at_of(node)), "assign")

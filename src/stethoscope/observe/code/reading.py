@@ -87,7 +87,8 @@ def text_of(data: bytes) -> str:
         try:
             encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         except (SyntaxError, LookupError) as error:
-            raise Unreadable(f"its encoding is not known: {error}") from error
+            unknown = "unknown encoding" in str(error) or isinstance(error, LookupError)
+            raise Unreadable("declares an encoding that is not known" if unknown else "is not valid utf-8") from error
     try:
         text = data.decode(encoding)
     except (UnicodeDecodeError, LookupError) as error:
