@@ -61,26 +61,8 @@ def test_nothing_found_is_exit_code_0_and_says_how_much_was_read(folder: Path) -
     code, output = lint(".")
 
     assert code == 0
-    assert output.split() == (
-        [
-            "nothing",
-            "wrong",
-            "found",
-            "in",
-            "2",
-            "files,",
-            "1",
-            "of",
-            "them",
-            "with",
-            "training",
-            "code;",
-            "1",
-            "training",
-            "loop",
-            "checked",
-        ]
-    )
+    text = " ".join(output.split())
+    assert text == "nothing wrong found in 2 files, 1 of them with training code; 1 training loop checked"
 
 
 def test_a_path_that_does_not_exist_is_told_and_the_rest_is_done(folder: Path) -> None:

@@ -313,10 +313,14 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
                 if len(event.via) < DEEPEST:
                     given = _given(call, callee, event)
                     thing = thing_of(code, given)
+                    known = thing.kind != "unknown"
+                    kind = _STEPS.get(thing.kind, event.kind) if event.kind == "unknown step" else event.kind
                     yield event._replace(
+                        kind=kind,
                         via=((code, call), *event.via),
                         in_branch=event.in_branch or in_branch,
-                        thing=event.thing if thing.kind == "unknown" else thing,
+                        thing=thing if known else event.thing,
+                        hinted=event.hinted and not known,
                         given=given,
                     )
         return
@@ -338,6 +342,9 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
             if callee.kind != "class" and not call.name.startswith(("torch.optim.", "torch.")):
                 yield _make("other", code, call, value, thing)
             return
+
+
+_STEPS = {"optimizer": "step", "scheduler": "schedule"}
 
 
 def _given(call: Call, callee: Thing, event: Event) -> Value | None:

@@ -21,7 +21,8 @@ _IMPORT = re.compile(
     re.M,
 )
 _ASKS = (
-    ".backward(", "zero_grad", ".step(", "optim.", "Loss(", "cross_entropy", "nll_loss", "kl_div", ".eval(", "DataLoader",
+    ".backward(", "zero_grad", ".step(", "optim.", "Loss(", "cross_entropy", "nll_loss", "kl_div", ".eval(",
+    "DataLoader",
 )  # fmt: skip
 """Words in a file for which it matters what others define: it trains, evaluates, or computes a loss."""
 

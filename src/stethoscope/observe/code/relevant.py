@@ -7,9 +7,9 @@ something else adds its word here; a test holds the examples of all rules agains
 from __future__ import annotations
 
 WORDS = (
-    b".backward(", b"zero_grad", b".step(", b".eval(", b"optim.", b"DataLoader(", b"nn.Module", b"Module)", b"Sequential(", b"ModuleList(",
-    b"Loss(", b"cross_entropy", b"oftmax(", b"ropout(", b"nll_loss", b"kl_div", b"LightningModule",
-    b"sklearn", b"keras", b"imblearn", b"xgboost", b"lightgbm", b"fastai",
+    b".backward(", b"zero_grad", b".step(", b".eval(", b"optim.", b"DataLoader(", b"nn.Module", b"Module)",
+    b"Sequential(", b"ModuleList(", b"Loss(", b"cross_entropy", b"oftmax(", b"ropout(", b"nll_loss", b"kl_div",
+    b"LightningModule", b"sklearn", b"keras", b"imblearn", b"xgboost", b"lightgbm", b"fastai",
 )  # fmt: skip
 
 
