@@ -365,18 +365,22 @@ class Code:
         return tuple(sorted((call for name in names for call in index.get(name, ())), key=lambda call: call.number))
 
     def says(self, *words: str) -> bool:
-        """Whether any of these words stands anywhere in the text, in comments, too."""
-        whole = self.memo.get("text")
-        if whole is None:
-            whole = self.memo["text"] = "\n".join(self.lines)
+        """Whether any of these words stands anywhere in the text, outside of comments."""
+        whole = self._uncommented()
         return any(word in whole for word in words)
 
     def matches(self, pattern: re.Pattern[str], at: At | None = None) -> bool:
-        """Whether a pattern is found anywhere in the text, or in the lines of a stretch."""
+        """Whether a pattern is found anywhere in the text, or in the lines of a stretch; comments do not count."""
         if at is not None:
-            return any(pattern.search(line) for line in self.lines[at.line - 1 : at.end_line])
-        self.says()
-        return pattern.search(self.memo["text"]) is not None
+            return any(pattern.search(line.partition("#")[0]) for line in self.lines[at.line - 1 : at.end_line])
+        return pattern.search(self._uncommented()) is not None
+
+    def _uncommented(self) -> str:
+        """The text without comments, and without what stands behind a `#` in a string."""
+        whole: str | None = self.memo.get("text")
+        if whole is None:
+            whole = self.memo["text"] = "\n".join(line.partition("#")[0] for line in self.lines)
+        return whole
 
     def text(self, at: At) -> str:
         """The source text of a stretch that does not leave its line; else of its first line."""

@@ -36,7 +36,8 @@ def has_weights(thing: Thing) -> bool:
 
 
 def made_in(code: Code, value: Value | None) -> list[Call]:
-    """The layers with parameters that a list, tuple, dict or comprehension constructs on the spot."""
+    """The layers with parameters that a list, tuple, dict or comprehension constructs on the spot, or just before."""
+    value, _ = followed(code, value)
     if isinstance(value, Group):
         items = [item.value if isinstance(item, Starred) else item for item in value.items]
         return [call for item in items for call in _constructed(code, item)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
-from stethoscope.facts.code import At, Call, Code, Each, Group
+from stethoscope.facts.code import At, Call, Code, Each, Group, Name
 from stethoscope.facts.model import Hidden, Structure
 from stethoscope.facts.module_classes import assigned, attribute_of, in_methods, made_in, modules_in
 from stethoscope.facts.origins import Thing, thing_of
@@ -316,7 +316,15 @@ def _is_left_plain(file: Code, thing: Thing, name: str) -> bool:
     """Whether nothing in the class registers the list later, and something uses it."""
     if any(thing_of(file, binding.value).kind == "module" for one, binding in assigned(file, thing) if one == name):
         return False
+    values = [binding.value for one, binding in assigned(file, thing) if one == name]
+    local = [re.escape(value.name) for value in values if isinstance(value, Name)]
     cls = thing.cls
+    if (
+        cls is not None
+        and local
+        and file.matches(re.compile(rf"(?:Sequential|Module\w+)\(\**(?:{'|'.join(local)})\b"), cls.at)
+    ):
+        return False
     lines = file.lines[cls.at.line - 1 : cls.at.end_line] if cls is not None else ()
     if any(
         REGISTERING.search(line) or f"(self.{name}" in line or f"*self.{name}" in line
