@@ -257,8 +257,8 @@ class LossDetached(Rule):
                     "the model's scores",
                 )
             ],
-            cause=f"`{decision}` jumps between whole numbers: its gradient is zero or not defined, and nothing before it "
-            "learns.",
+            cause=f"`{decision}` jumps between whole numbers: its gradient is zero or not defined, and nothing "
+            "before it learns.",
             fixes=[
                 "Give the loss the scores, and keep decisions for metrics:\n" + code("loss = criterion(scores, target)")
             ],

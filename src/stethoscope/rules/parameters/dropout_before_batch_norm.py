@@ -83,8 +83,11 @@ class DropoutBeforeBatchNorm(Rule):
                         sureness=Sureness.POSSIBLE,
                         place=place_in(file, first.call.at),
                         evidence=[
-                            Evidence(f"layers between the dropout on {line_of(file, first.call.at)} and the normalization",
-                                     0, "a layer, or the other order"),
+                            Evidence(
+                                f"what stands between the dropout on {line_of(file, first.call.at)} and the next layer",
+                                "0 layers",
+                                "a layer and an activation",
+                            ),
                         ],
                         cause="Dropout raises the variance in training only, and batch normalization learns that: in "
                         "evaluation every feature comes out too small.",
