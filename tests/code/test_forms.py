@@ -6,7 +6,7 @@ import pytest
 from code_programs import code_of
 
 from stethoscope.facts.code import Call, Code, Constant, Name
-from stethoscope.facts.origins import literal
+from stethoscope.facts.things import literal
 
 
 def called(text: str) -> list[str]:

@@ -9,7 +9,8 @@ from stethoscope.facts.code import Code, Name, Value
 from stethoscope.facts.evaluations import evaluations_of
 from stethoscope.facts.layers import has_modes, output_of
 from stethoscope.facts.loops import Loop, loops_of
-from stethoscope.facts.origins import Thing, thing_of
+from stethoscope.facts.origins import thing_of
+from stethoscope.facts.things import Thing
 
 NET = """
 class Net(nn.Module):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stethoscope.facts.code import NOWHERE, At, Attribute, Call, Code, Each, Group, Item, Name, Operation, Starred
-from stethoscope.facts.loops import NO_GRAD, Event, events_of, is_under, loops_of
+from stethoscope.facts.events import NO_GRAD, Event, events_of, is_under
+from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import call_sites, called
 
 READING = frozenset({".item", ".argmax", ".numpy", ".tolist", ".topk", ".eq", "torch.argmax", "torch.max", "torch.topk",

@@ -24,18 +24,8 @@ from stethoscope.facts.code import (
     Starred,
     Value,
 )  # fmt: skip
-from stethoscope.facts.origins import (
-    MOST_STEPS,
-    Step,
-    Thing,
-    called,
-    followed,
-    given_to,
-    is_module,
-    lineage,
-    literal,
-    thing_of,
-)  # fmt: skip
+from stethoscope.facts.origins import called, given_to, is_module, lineage, thing_of
+from stethoscope.facts.things import MOST_STEPS, Step, Thing, followed, literal
 
 ACTIVATIONS = {
     "softmax": "softmax", "log_softmax": "log_softmax", "logsoftmax": "log_softmax", "sigmoid": "sigmoid",

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from stethoscope.facts.code import Call, Code, Value
 from stethoscope.facts.layers import Output, output_of
-from stethoscope.facts.origins import Step, called
+from stethoscope.facts.origins import called
+from stethoscope.facts.things import Step
 
 _FUNCTIONS = {
     "crossentropyloss": "cross_entropy", "nllloss": "nll_loss", "nllloss2d": "nll_loss",

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from stethoscope.facts.code import NOWHERE, Attribute, Binding, Call, Code, Each, Group, Name, Operation, Starred, Value
 from stethoscope.facts.layers import LINEAR, chain_of, short
-from stethoscope.facts.origins import Thing, followed, is_module, thing_of
+from stethoscope.facts.origins import is_module, thing_of
+from stethoscope.facts.things import Thing, followed
 
 _WEIGHTY = (
     "batchnorm", "syncbatchnorm", "layernorm", "groupnorm", "instancenorm", "embedding", "lstm", "gru", "rnn",

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from stethoscope.core.finding import Link, Place
 from stethoscope.facts.code import At, Code, Value
-from stethoscope.facts.loops import Event
-from stethoscope.facts.origins import Step
+from stethoscope.facts.events import Event
+from stethoscope.facts.things import Step
 
 LONGEST_TITLE = 72
 LONGEST = 40

@@ -5,18 +5,15 @@ from __future__ import annotations
 import ast
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from stethoscope.facts.code import (
     NOWHERE,
     At,
     Bare,
-    Class,
     Code,
     Constant,
     Defined,
-    Function,
     Group,
     Name,
     Operation,
@@ -27,48 +24,12 @@ from stethoscope.facts.code import (
     Unknown,
     Value,
 )  # fmt: skip
+from stethoscope.observe.code.drafts import ClassDraft, FunctionDraft
 from stethoscope.observe.code.forms import _OPERATORS, Forms, at_of
 from stethoscope.observe.code.names import absolute, canonical
 from stethoscope.observe.code.scopes import Scope
 
 _TOP = At(1, 0, 1, 0)
-
-
-@dataclass
-class _Draft:
-    """A function while it is being read."""
-
-    name: str
-    at: At
-    context: int
-    owner: int
-    parameters: tuple[Parameter, ...] = ()
-    decorators: tuple[Value, ...] = ()
-    returns: list[Returned] | None = None
-    calls: tuple[int, int] = (0, 0)
-    bindings: tuple[int, int] = (0, 0)
-
-    def finished(self) -> Function:
-        return Function(
-            self.name, self.at, self.context, self.owner, self.parameters, self.decorators,
-            tuple(self.returns or ()), self.calls, self.bindings,
-        )  # fmt: skip
-
-
-@dataclass
-class _DraftClass:
-    """A class while it is being read."""
-
-    name: str
-    at: At
-    context: int
-    bases: tuple[Value, ...]
-    methods: dict[str, int]
-    attributes: dict[str, list[int]]
-
-    def finished(self) -> Class:
-        attributes = {name: tuple(numbers) for name, numbers in self.attributes.items()}
-        return Class(self.name, self.at, self.context, self.bases, self.methods, attributes)
 
 
 class Lowering(Forms):
@@ -79,8 +40,8 @@ class Lowering(Forms):
         self.package = module if is_package else module.rpartition(".")[0]
         self.last_lines = last_lines
         """Of a notebook: lines at which what stands last in a cell ends."""
-        self.functions: list[_Draft] = []
-        self.classes: list[_DraftClass] = []
+        self.functions: list[FunctionDraft] = []
+        self.classes: list[ClassDraft] = []
         self.bare: list[Bare] = []
         self.confusing: list[str] = []
         self.waiting: deque[tuple[ast.Lambda | ast.FunctionDef | ast.AsyncFunctionDef, int, Scope]] = deque()
@@ -91,7 +52,7 @@ class Lowering(Forms):
 
     def read(self, tree: ast.Module) -> None:
         """Everything that the file says."""
-        self.functions.append(_Draft("<module>", _TOP, 0, NOWHERE, returns=[]))
+        self.functions.append(FunctionDraft("<module>", _TOP, 0, NOWHERE, returns=[]))
         self.enter("module", _TOP, owner=0)
         module = self.scope
         self.block(tree.body)
@@ -344,7 +305,7 @@ class Lowering(Forms):
         at = at_of(node)
         bases = tuple(self.value(base) for base in node.bases)
         index = len(self.classes)
-        draft = _DraftClass(node.name, at, 0, bases, {}, {})
+        draft = ClassDraft(node.name, at, 0, bases, {}, {})
         self.classes.append(draft)
         outer_scope = self.scope
         outer = self.enter("class", at, owner=index)
@@ -377,7 +338,7 @@ class Lowering(Forms):
         defaults = self._defaults(node.args)
         index = len(self.functions)
         outer = self.enter("function", at, owner=index)
-        draft = _Draft(name, at, self.context, NOWHERE, decorators=decorators, returns=[])
+        draft = FunctionDraft(name, at, self.context, NOWHERE, decorators=decorators, returns=[])
         draft.parameters = tuple(
             Parameter(argument.arg, self._annotation(argument.annotation), default, NOWHERE)
             for argument, default in defaults

@@ -11,7 +11,8 @@ from stethoscope.facts.code import At, Call, Code, Name, Value
 from stethoscope.facts.layers import chain_of
 from stethoscope.facts.model import Link, Structure
 from stethoscope.facts.module_classes import in_methods, modules_in
-from stethoscope.facts.origins import Thing, called, followed, literal, thing_of
+from stethoscope.facts.origins import called, thing_of
+from stethoscope.facts.things import Thing, followed, literal
 from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
 from stethoscope.rules.lines import fitting, line_of, place_in

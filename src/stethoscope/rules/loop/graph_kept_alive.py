@@ -9,8 +9,9 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import NOWHERE, Binding, Code, Name, Operation, Site
+from stethoscope.facts.events import NO_GRAD, is_under
 from stethoscope.facts.flow import Kept
-from stethoscope.facts.loops import NO_GRAD, is_under, loops_of
+from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.training import History, Loop
 from stethoscope.rules.lines import line_of, place_in

@@ -10,11 +10,12 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Call, Code, Constant, Site, Value
+from stethoscope.facts.events import Event
 from stethoscope.facts.flow import Backward
-from stethoscope.facts.loops import Event, loops_of
+from stethoscope.facts.loops import loops_of
 from stethoscope.facts.loss_calls import losses_of
-from stethoscope.facts.origins import followed, literal
 from stethoscope.facts.progress import progress_of
+from stethoscope.facts.things import followed, literal
 from stethoscope.facts.training import History, Layer, Loop, Optimizer, Parameter
 from stethoscope.rules import lines
 from stethoscope.rules.cutting import cause_of, fixes_for, line_of, where_it_ends, words_for

@@ -9,7 +9,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Backpropagate
 from stethoscope.facts.code import NOWHERE, Code, Site
-from stethoscope.facts.loops import events_of
+from stethoscope.facts.events import events_of
 from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
 from stethoscope.rules.lines import fitting, line_of, place_in

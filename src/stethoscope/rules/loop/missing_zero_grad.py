@@ -9,7 +9,8 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ClearGradients
 from stethoscope.facts.code import Code, Site
-from stethoscope.facts.loops import Loop, events_of, loops_of
+from stethoscope.facts.events import events_of
+from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.rules.lines import fitting, line_of, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver

@@ -9,8 +9,9 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Su
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TrainMode
 from stethoscope.facts.code import NOWHERE, Attribute, Code, Name, Site
+from stethoscope.facts.events import Event, events_of, is_in_loop
 from stethoscope.facts.layers import has_modes
-from stethoscope.facts.loops import Event, events_of, is_in_loop, loops_of
+from stethoscope.facts.loops import loops_of
 from stethoscope.facts.training import History, Model
 from stethoscope.rules.lines import fitting, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver

@@ -11,8 +11,9 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
+from stethoscope.facts.events import events_of, name_of
 from stethoscope.facts.layers import has_modes
-from stethoscope.facts.loops import events_of, loops_of, name_of
+from stethoscope.facts.loops import loops_of
 from stethoscope.facts.training import History, Model, ValidationPass
 from stethoscope.rules.lines import fitting, place_in
 from stethoscope.rules.sites import code, place_at, receiver

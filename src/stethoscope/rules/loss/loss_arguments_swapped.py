@@ -8,9 +8,10 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SwapLossArguments
 from stethoscope.facts.code import Call, Code, Name, Site, Value
-from stethoscope.facts.loops import model_like
+from stethoscope.facts.events import model_like
 from stethoscope.facts.loss_calls import losses_of
-from stethoscope.facts.origins import binding_of, called, followed
+from stethoscope.facts.origins import called
+from stethoscope.facts.things import binding_of, followed
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling
 from stethoscope.rules.heads import FOLLOWS, heard, named, span, trained

@@ -14,7 +14,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Su
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import HoldLearningRate
 from stethoscope.facts.code import NOWHERE, Code, Site
-from stethoscope.facts.loops import Event, events_of, is_in_loop
+from stethoscope.facts.events import Event, events_of, is_in_loop
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import Batches, Curve, History, Loop, Schedule
 from stethoscope.rules.examples import falling, flat, run, with_curve

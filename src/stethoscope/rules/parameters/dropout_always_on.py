@@ -8,7 +8,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Call, Code, Constant
 from stethoscope.facts.module_classes import in_methods, modules_in
-from stethoscope.facts.origins import followed, literal
+from stethoscope.facts.things import followed, literal
 from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import code
 

@@ -8,7 +8,8 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Call, Code, Name
 from stethoscope.facts.module_classes import has_weights, in_methods, modules_in
-from stethoscope.facts.origins import followed, thing_of
+from stethoscope.facts.origins import thing_of
+from stethoscope.facts.things import followed
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
 

@@ -10,7 +10,8 @@ from stethoscope.core.rule import Bug, Examples, Rule
 from stethoscope.facts.code import At, Call, Code, Each, Group, Name
 from stethoscope.facts.model import Hidden, Structure
 from stethoscope.facts.module_classes import assigned, attribute_of, in_methods, made_in, modules_in
-from stethoscope.facts.origins import Thing, thing_of
+from stethoscope.facts.origins import thing_of
+from stethoscope.facts.things import Thing
 from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
 from stethoscope.rules.lines import fitting, line_of, place_in
