@@ -2,8 +2,9 @@
 
 A file is kept as small resolved forms, and never as a syntax tree: calls with their full names, what each variable was
 bound to, and the loops, branches and functions around them. Forms are plain values, and a form names a variable by the
-number of its binding, so that facts can be stored. `stethoscope.facts.origins` and its neighbours answer questions
-about them: where a value comes from, what kind of thing it is, what a model gives.
+number of its binding, so that facts can be stored. Its neighbours answer questions about them: `things` and `origins`
+what a value is and where it comes from, `layers` and `module_classes` what a model is made of and gives, `events` and
+`loops` what training does in which order, `evaluations` what only looks, `loss_calls` what a loss is given.
 
     loss = F.cross_entropy(model(x), y)
 

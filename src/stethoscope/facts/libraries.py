@@ -44,6 +44,7 @@ SAME_METHODS = {
 }  # fmt: skip
 """Methods of a module that give the module."""
 NUMBERS = {".item", ".tolist", ".numpy", ".size", ".dim", ".numel", ".state_dict", ".backward", ".data_ptr"}
+_TENSORS = re.compile(r"torch\.(?:(?:fft|linalg|special)\.)?\w+")
 _NO_TENSORS = re.compile(
     r"torch\.(?:manual_seed|device|save|load|no_grad|set_\w+|is_\w+|get_\w+|backends\..*|cuda\..*|utils\..*|hub\..*"
     r"|distributed\..*|jit\..*|onnx\..*|optim\..*|autograd\..*|Size|Generator|finfo|iinfo|profiler\..*|amp\..*|nn\.init\..*"
@@ -80,7 +81,7 @@ def kind_of_library(name: str) -> str:
         if not last[:1].isupper():
             return "unknown"
         return "loss" if last.endswith("Loss") else "tensor" if last in ("Parameter", "Buffer") else "module"
-    if name.startswith("torch.") and not _NO_TENSORS.fullmatch(name):
+    if _TENSORS.fullmatch(name) and not _NO_TENSORS.fullmatch(name):
         return "tensor"
     return _BUILTINS.get(name, "unknown")
 

@@ -147,15 +147,16 @@ def _chain(finding: Finding) -> tuple[Line, ...]:
     rows: list[Line] = []
     if all(link.place.source != guilty.source for link in finding.chain):
         rows += _excerpt(guilty)
+    seen = set()
     for link in finding.chain:
         place = link.place
-        elsewhere = (
-            "" if (place.file, place.cell) == (guilty.file, guilty.cell) else f"{place.source.rpartition(':')[0]}:"
-        )
-        number = f"{clean(elsewhere)}{place.line} | "
+        if (place.source, link.words) in seen:
+            continue
+        seen.add((place.source, link.words))
+        home = "" if (place.file, place.cell) == (guilty.file, guilty.cell) else place.source.rpartition(":")[0] + ":"
+        number = f"{clean(home)}{place.line} | "
         rows.append((Piece(number, Role.QUIET), Piece(clean(place.text or ""), Role.CODE)))
-        pad = " " * (len(number) - 2)
-        rows.append((Piece(f"{pad}└ ", Role.QUIET), *read(link.words, Role.QUIET)))
+        rows.append((Piece(f"{' ' * (len(number) - 2)}└ ", Role.QUIET), *read(link.words, Role.QUIET)))
     return tuple(rows)
 
 

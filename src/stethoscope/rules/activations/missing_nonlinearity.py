@@ -106,7 +106,7 @@ class MissingNonlinearity(Rule):
                 f"no activation between the linear layers of {' and '.join(ends)}",
                 "two linear layers with no activation",
             ),
-            sureness=Sureness.LIKELY,
+            sureness=Sureness.POSSIBLE,  # many are meant: an adapter before a head, a map that is learnt in two steps
             place=place_in(file, at),
             evidence=[Evidence(f"activations between the layers made on {' and '.join(ends)}", 0, 1)],
             cause="The second layer is given what the first one returns, as it is: two linear maps in a row are one.",
