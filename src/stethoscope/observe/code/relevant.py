@@ -9,7 +9,8 @@ from __future__ import annotations
 WORDS = (
     b".backward(", b"zero_grad", b".step(", b".eval(", b"optim.", b"DataLoader(", b"nn.Module", b"Module)",
     b"Sequential(", b"ModuleList(", b"Loss(", b"cross_entropy", b"oftmax(", b"ropout(", b"nll_loss", b"kl_div",
-    b"LightningModule", b"sklearn", b"keras", b"imblearn", b"xgboost", b"lightgbm", b"fastai",
+    b"init.zeros_", b"init.ones_", b"init.constant_", b".weight.data", b"LightningModule",
+    b"sklearn", b"keras", b"imblearn", b"xgboost", b"lightgbm", b"fastai",
 )  # fmt: skip
 
 

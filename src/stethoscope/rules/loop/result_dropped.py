@@ -90,11 +90,15 @@ class ResultDropped(Rule):
                 print(x)
             """,
         "clamped, and not kept": """
-            model = nn.Linear(3, 2)
-            def act(x):
-                action = model(x)
-                action.clamp(-1, 1)  # bad
-                return action
+            class Actor(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.out = nn.Linear(3, 2)
+
+                def forward(self, x):
+                    action = self.out(x)
+                    action.clamp(-1, 1)  # bad
+                    return action
             """,
     }
     good_code = {
