@@ -18,9 +18,7 @@ READING = [
 ]
 UNREAD = {
     "bce-without-sigmoid": "a clamp stands between the scores and the loss",
-    "loss-detached": "the graph is cut where a helper converts to numpy",
     "scheduler-before-optimizer": "steps behind the optimizer, but once a batch",
-    "wrong-softmax-dim": "the axis is named, and is the wrong one",
 }
 """Programs whose fault cannot be read off their source, and why: it is heard when they run."""
 

@@ -14,6 +14,7 @@ from stethoscope.facts.events import Event
 from stethoscope.facts.flow import Backward
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.loss_calls import losses_of
+from stethoscope.facts.origins import called
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.things import followed, literal
 from stethoscope.facts.training import History, Layer, Loop, Optimizer, Parameter
@@ -225,6 +226,8 @@ class LossDetached(Rule):
         for loss in losses_of(file):
             made, _ = followed(file, loss.given)
             decision = _decision(file, made)
+            if isinstance(made, Call) and _is_made_anew(file, made) and _holds_an_answer(file, made.argument(0)):
+                yield self._read_cut(file, loss.call, made)
             if decision and loops_of(file):
                 yield self._read_decision(file, loss.call, loss.function, decision)
 
@@ -245,6 +248,22 @@ class LossDetached(Rule):
             fixes=["Go backward from the loss itself:\n" + code("loss = criterion(output, target)", "loss.backward()")],
             chain=lines.way_to(file, event, "goes backward from it"),
         )  # fmt: skip
+
+    def _read_cut(self, file: Code, call: Call, made: Call) -> Finding:
+        return self.finding(
+            "the loss is computed from a copy of the model's answer",
+            sureness=Sureness.CERTAIN,
+            place=lines.place_in(file, made.at),
+            evidence=[
+                Evidence(
+                    f"first argument of the loss on {lines.line_of(file, call.at)}",
+                    f"`{made.name.rpartition('.')[2]}(..., requires_grad=True)`",
+                    "what the model returned",
+                )
+            ],
+            cause="A tensor made from values has no graph: gradients end at the copy, and no parameter gets one.",
+            fixes=["Give the loss what the model returned:\n" + code("loss = criterion(model(x), target)")],
+        )
 
     def _read_decision(self, file: Code, call: Call, function: str, decision: str) -> Finding:
         return self.finding(
@@ -319,6 +338,15 @@ class LossDetached(Rule):
                     loss = torch.tensor(loss.item(), requires_grad=True)  # bad
                     loss.backward()
                     optimizer.step()
+            """,
+        "a copy of the answer": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in torch.load("data"):
+                optimizer.zero_grad()
+                scores = torch.tensor(model(x).tolist(), requires_grad=True)  # bad
+                F.cross_entropy(scores, y).backward()
+                optimizer.step()
             """,
         "a decision": """
             def train(model, data, optimizer):
@@ -406,6 +434,18 @@ def _is_made_anew(file: Code, call: Call) -> bool:
     """Whether a call makes a tensor without a past that asks for gradients."""
     asks = literal(file, call.keyword("requires_grad")) is True
     return call.name in _NEW and asks and not isinstance(call.argument(0), Constant)
+
+
+def _holds_an_answer(file: Code, value: Value | None) -> bool:
+    """Whether a value comes from what a model gave, through calls of its methods."""
+    for _ in range(6):
+        value, _way = followed(file, value)
+        if not isinstance(value, Call):
+            return False
+        if called(file, value).kind == "module":
+            return True
+        value = value.receiver if value.name != "()" else None
+    return False
 
 
 def _decision(file: Code, value: Value | None, depth: int = 0) -> str:

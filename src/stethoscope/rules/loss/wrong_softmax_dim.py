@@ -12,9 +12,12 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SoftmaxOverClasses
 from stethoscope.facts.code import Code, Constant
 from stethoscope.facts.flow import Softmax
+from stethoscope.facts.loss_calls import losses_of
+from stethoscope.facts.things import literal
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.heads import FOLLOWS, heard, named, trained
 from stethoscope.rules.lines import place_in
+from stethoscope.rules.pairing import links, made_at, once
 from stethoscope.rules.sites import at, code, place_at
 
 _ten = {"softmax_shape": (32, 10), "output_shape": (32, 10), "target_shape": (32,)}
@@ -131,7 +134,26 @@ class WrongSoftmaxDim(Rule):
         )  # fmt: skip
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
-        """Look for a softmax that is not told its axis, and guesses."""
+        """Look for a softmax over the batch in front of a loss, and for one that is not told its axis."""
+        for loss in once(losses_of(file)):
+            made, home = loss.output.made, loss.output.made_in
+            if loss.output.kind not in ("softmax", "log_softmax") or made is None or home is None:
+                continue
+            is_function = made.receiver is None and made.name.rpartition(".")[2][:1].islower()
+            if literal(home, made.argument(1 if is_function else 0, "dim")) == 0:
+                yield self.finding(
+                    f"the softmax before `{loss.function}` runs over the batch",
+                    sureness=Sureness.LIKELY,
+                    place=place_in(file, loss.call.at),
+                    evidence=[Evidence(f"axis of the softmax{made_at(file, loss)}", 0, "1, that of the classes")],
+                    cause="Axis 0 is the batch: the numbers of one class over all samples sum to 1, those of one "
+                    "sample do not.",
+                    fixes=[
+                        "Name the axis of the classes:\n" + code("log_probabilities = F.log_softmax(scores, dim=1)")
+                    ],
+                    unless="there is one sample, and no batch axis.",
+                    chain=links(file, loss),
+                )
         for call in file.calls_of(*IMPLICIT):
             is_layer = call.receiver is None and call.name.rpartition(".")[2][:1].isupper()
             given = call.argument(0 if is_layer else 1, "dim")
@@ -205,6 +227,11 @@ class WrongSoftmaxDim(Rule):
         "no softmax": heard("cross_entropy", produced_by="linear", output_shape=(32, 10)),
     })  # fmt: skip
     bad_code = {
+        "over the batch": """
+            model = nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(dim=0))
+            for x, y in torch.load("data"):
+                F.nll_loss(model(x), y).backward()  # bad
+            """,
         "a layer": """
             head = nn.Sequential(nn.Linear(4, 3), nn.Softmax())  # bad
             """,
