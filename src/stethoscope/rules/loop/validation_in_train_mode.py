@@ -140,12 +140,15 @@ class ValidationInTrainMode(Rule):
             return  # in a file that it imports
         made, names = trained_models(file)
         told = set()
+        training = {loop.function for loop in loops_of(file)}
         for found in evaluations_of(file):
             model, name = found.forward.thing, found.forward.name
             is_trained = model.made in made if model.made is not None else name in names
             # Who calls `train()` on a model that is not seen here thinks that it has modes.
             acts = has_modes(model) or (has_modes(model) is None and name in _switched(file))
-            if is_trained and found.without_graph and acts and name not in told and (found.is_read or found.is_loop):
+            apart = found.is_fed and found.is_read and found.function not in training
+            only_looks = found.without_graph and (found.is_read or found.is_loop)
+            if is_trained and acts and name not in told and (only_looks or apart):
                 told.add(name)
                 yield self._read(file, found)
 
