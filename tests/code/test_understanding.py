@@ -196,3 +196,17 @@ def test_what_goes_backward_after_its_loop_is_no_evaluation() -> None:
             optimizer.step()
         """)
     )
+
+
+def test_a_loop_that_leaves_in_its_first_round_is_none() -> None:
+    (found,) = evaluations_of(
+        code_of("""
+        model = nn.Linear(3, 1)
+        model.eval()
+        with torch.no_grad():
+            for x in torch.load("test"):
+                print(model(x).sum().item())
+                break
+        """)
+    )
+    assert not found.is_loop

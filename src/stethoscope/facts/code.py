@@ -218,7 +218,8 @@ class Context(NamedTuple):
     """Something that encloses statements. All enclosing ones are found by following `parent`."""
 
     kind: str
-    """module, function, class, for, while, if, else, with, try, except, finally or comprehension."""
+    """module, function, class, for, while, if, else, with, try, except, finally, comprehension, or once: a `for` that
+    ends in `break`."""
     parent: int
     at: At
     value: Value | None

@@ -196,7 +196,12 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
         return
     if callee.kind in ("class", "imported") and call.name == "()":
         return
-    if call.name == "()" and isinstance(call.receiver, Name) and is_model_like(code, call.receiver.binding):
+    is_through = call.name == ".module"  # of a model that is wrapped for several devices
+    if (
+        (call.name == "()" or is_through)
+        and isinstance(call.receiver, Name)
+        and (is_model_like(code, call.receiver.binding))
+    ):
         yield _make("forward", code, call, call.receiver, callee, hinted=True)
         return
     if call.name.startswith(".") and call.name in (".append", ".format", ".join", ".update", ".write", ".log", ".info"):

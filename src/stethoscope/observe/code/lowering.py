@@ -227,7 +227,9 @@ class Lowering(Forms):
 
     def _for(self, node: ast.For | ast.AsyncFor) -> bool:
         iterated = self.value(node.iter)
-        outer = self.enter("for", at_of(node), iterated)
+        # What leaves at the end of its first round is no loop: `for batch in loader: ...; break`.
+        is_left = isinstance(node.body[-1], ast.Break)
+        outer = self.enter("once" if is_left else "for", at_of(node), iterated)
         self.targets(node.target, iterated, "for")
         self.block(node.body)
         self.context = outer

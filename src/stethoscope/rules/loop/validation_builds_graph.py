@@ -94,8 +94,11 @@ class ValidationBuildsGraph(Rule):
         for found in evaluations_of(file):
             mode = next((e for e in reversed(found.before) if e.kind in ("eval", "train") and not e.via), None)
             is_switched = mode is not None and mode.kind == "eval" and mode.name == found.forward.name
-            is_checked = found.is_fed and found.forward.name in trained and found.function not in _training(file)
-            if found.without_graph or not found.is_loop or not found.is_read or not (is_switched or is_checked):
+            is_apart = found.is_read and found.forward.name in trained and found.function not in _training(file)
+            is_evaluation = found.is_loop and (
+                (is_switched and (found.is_read or found.is_fed)) or (is_apart and found.is_fed)
+            )
+            if found.without_graph or not is_evaluation:
                 continue
             around = file.functions[found.function].at if found.function else found.at
             if file.matches(GRADIENTS, around):
