@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from code_programs import code_of
 
+from code_programs import code_of
 from stethoscope.facts.code import Code, Name, Value
 from stethoscope.facts.evaluations import evaluations_of
 from stethoscope.facts.layers import has_modes, output_of
