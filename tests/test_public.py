@@ -9,7 +9,7 @@ import pytest
 
 import stethoscope
 
-PUBLIC = ["StethoscopeError", "__version__", "check", "compare", "diagnose", "load_run", "run", "watch"]
+PUBLIC = ["StethoscopeError", "__version__", "check", "compare", "diagnose", "lint", "load_run", "run", "watch"]
 MOST_SECONDS = 0.3
 
 _IMPORT = "import sys, time; began = time.process_time(); import stethoscope; took = time.process_time() - began; "

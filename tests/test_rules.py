@@ -10,9 +10,11 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from code_programs import bad_lines, code_of
 
 from stethoscope.core.finding import CannotTell, Finding
 from stethoscope.core.rule import HEADINGS, Rule
+from stethoscope.facts.code import Code
 from stethoscope.facts.training import PARTS, History
 from stethoscope.rules import all_rules
 
@@ -27,6 +29,12 @@ EXAMPLES = [
     for rule in RULES
     for should_speak, examples in ((True, rule.bad), (False, rule.good))
     for name, facts in examples.items()
+]
+CODE_EXAMPLES = [
+    pytest.param(rule, should_speak, text, id=f"{rule.name}::{name}")
+    for rule in RULES
+    for should_speak, examples in ((True, rule.bad_code), (False, rule.good_code))
+    for name, text in examples.items()
 ]
 LIMITS = [
     pytest.param(rule, name, direction, id=f"{rule.name}.{name} {word}")
@@ -47,12 +55,16 @@ def verdict(rule: type[Rule], facts: History, **overrides: float) -> list[str]:
 
 @pytest.fixture(
     params=[
-        pytest.param((rule, facts), id=f"{rule.name}::{name}") for rule in RULES for name, facts in rule.bad.items()
+        pytest.param((rule, facts), id=f"{rule.name}::{name}")
+        for rule in RULES
+        for name, facts in (*rule.bad.items(), *rule.bad_code.items())
     ]
 )
 def finding(request: pytest.FixtureRequest) -> Finding:
     """The first finding about each bad example."""
     rule, facts = request.param
+    if isinstance(facts, str):
+        facts = code_of(facts)
     return next(said for said in rule().judge(facts) if isinstance(said, Finding))
 
 
@@ -63,6 +75,11 @@ def texts(finding: Finding) -> Iterator[str]:
     yield finding.unless
     for evidence in finding.evidence:
         yield from (evidence.what, str(evidence.seen), str(evidence.healthy), evidence.source)
+
+
+@each_rule
+def test_a_rule_that_is_seen_at_work_has_a_program_with_its_fault(rule: type[Rule]) -> None:
+    assert hasattr(rule, "bug") or rule.eyes() == ("in_code",)
 
 
 @each_rule
@@ -77,10 +94,12 @@ def test_a_page_has_a_summary_and_the_five_headings_in_order(rule: type[Rule]) -
 
 @each_rule
 def test_a_rule_has_examples_of_both_kinds_and_no_two_are_equal(rule: type[Rule]) -> None:
-    examples = [*rule.bad.values(), *rule.good.values()]
-    assert rule.bad
-    assert rule.good
+    examples = [*rule.bad.values(), *rule.good.values(), *rule.bad_code.values(), *rule.good_code.values()]
+    seen_otherwise = set(rule.eyes()) - {"in_code"}
+    assert bool(rule.bad) == bool(rule.good) == bool(seen_otherwise)
+    assert bool(rule.bad_code) == bool(rule.good_code) == ("in_code" in rule.eyes())
     assert not set(rule.bad) & set(rule.good)
+    assert not set(rule.bad_code) & set(rule.good_code)
     assert len({pickle.dumps(facts) for facts in examples}) == len(examples)
 
 
@@ -95,9 +114,21 @@ def test_a_rule_reads_known_parts_and_explains_known_rules(rule: type[Rule]) -> 
 @each_rule
 def test_a_rule_is_silent_when_nothing_was_heard(rule: type[Rule]) -> None:
     assert not [said for said in rule().judge(History()) if isinstance(said, Finding)]
+    assert not [said for said in rule().judge(Code("empty.py")) if isinstance(said, Finding)]
 
 
-@each_rule
+@pytest.mark.parametrize(("rule", "should_speak", "text"), CODE_EXAMPLES)
+def test_code_is_told_at_its_guilty_lines_and_nowhere_else(rule: type[Rule], should_speak: bool, text: str) -> None:
+    code = code_of(text)
+    findings = [said for said in rule().judge(code) if isinstance(said, Finding)]
+
+    assert {found.place.line for found in findings if found.place.file == code.file} == bad_lines(code), findings
+    assert bool(findings) == should_speak
+    assert all(found.place.file and found.place.line and found.place.text for found in findings)
+    assert repr(list(rule().judge(code_of(text)))) == repr(list(rule().judge(code)))
+
+
+@pytest.mark.parametrize("rule", [rule for rule in RULES if hasattr(rule, "bug")], ids=lambda rule: rule.name)
 def test_a_bug_program_is_python_before_and_after_its_repair(rule: type[Rule]) -> None:
     faulty, fixed = rule.bug.faulty(seed=1), rule.bug.fixed(seed=1)
     compile(faulty, "faulty", "exec")

@@ -11,14 +11,16 @@ if TYPE_CHECKING:
     from stethoscope.api import compare, diagnose, load_run, run, watch
     from stethoscope.checking import check
     from stethoscope.core.errors import StethoscopeError
+    from stethoscope.linting import lint
 
 __version__ = "0.1.0"
-__all__ = ["StethoscopeError", "__version__", "check", "compare", "diagnose", "load_run", "run", "watch"]
+__all__ = ["StethoscopeError", "__version__", "check", "compare", "diagnose", "lint", "load_run", "run", "watch"]
 
 _WHERE = {
     "check": "stethoscope.checking",
     "compare": "stethoscope.api",
     "diagnose": "stethoscope.api",
+    "lint": "stethoscope.linting",
     "load_run": "stethoscope.api",
     "run": "stethoscope.api",
     "watch": "stethoscope.api",

@@ -53,7 +53,8 @@ def test_the_repair_is_shown_as_a_difference() -> None:
 
 
 def test_a_repair_shows_no_marks_of_ours() -> None:
-    assert not [rule.name for rule in all_rules() if "# fix" in repair(rule) or "# add" in repair(rule)]
+    run = [rule for rule in all_rules() if hasattr(rule, "bug")]
+    assert not [rule.name for rule in run if "# fix" in repair(rule) or "# add" in repair(rule)]
 
 
 def test_pages_of_rules_that_are_gone_are_removed_and_pages_by_hand_stay(tmp_path: Path) -> None:

@@ -57,9 +57,16 @@ class Place:
 
     file: str | None = None
     line: int | None = None
-    """1-based."""
+    """1-based; of a notebook, within its cell."""
     text: str | None = None
     """The source line itself, stripped."""
+    column: int | None = None
+    """First character of the guilty piece in its line, 1-based, where source code was read."""
+    end_line: int | None = None
+    end_column: int | None = None
+    """Behind its last character."""
+    cell: int | None = None
+    """Of a notebook: counted from 1 among all of its cells."""
     module: str | None = None
     """Dotted path in the model, as `named_modules()` has it."""
     parameter: str | None = None
@@ -72,10 +79,20 @@ class Place:
 
     @property
     def source(self) -> str:
-        """`file:line`, or an empty string."""
+        """`file:line`, `notebook.ipynb:cell 4:line`, or an empty string."""
         if self.file is None:
             return ""
-        return f"{self.file}:{self.line}" if self.line else self.file
+        file = f"{self.file}:cell {self.cell}" if self.cell else self.file
+        return f"{file}:{self.line}" if self.line else file
+
+
+@dataclass(frozen=True)
+class Link:
+    """A line on the way from where something is made to where it does harm."""
+
+    place: Place
+    words: str
+    """What happens there, in a few words."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +172,8 @@ class Finding:
     place: Place = field(default_factory=Place)
     unless: str = ""
     """When this is fine."""
+    chain: tuple[Link, ...] = ()
+    """Of a finding in source code: the lines that belong to it, from the guilty one to where its effect begins."""
     explains: tuple[str, ...] = ()
     """Rules of the findings that follow from this one."""
     follows: tuple[Finding, ...] = ()

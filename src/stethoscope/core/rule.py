@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, Place, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, Link, Place, Severity, Sureness
 from stethoscope.core.treatment import Treatment
+from stethoscope.facts.code import Code
 
 if TYPE_CHECKING:
     from stethoscope.facts.training import History
@@ -21,8 +22,8 @@ HEADINGS = ("What it sees", "Why it hurts", "How to fix it", "When it is not a f
 """The headings of a rule's page, in this order."""
 
 
-EYES = ("in_training", "before_training")
-"""What a rule can look at: a run so far, and experiments before it."""
+EYES = ("in_training", "before_training", "in_code")
+"""What a rule can look at: a run so far, experiments before it, and source code."""
 
 
 class Limit:
@@ -111,7 +112,16 @@ class Rule:
     """Named facts on which it must speak."""
     good: ClassVar[Examples] = Examples(dict)
     """Named facts on which it must be silent."""
+    bad_code: ClassVar[Mapping[str, str]] = {}
+    """Named source texts on which `in_code` must speak, with `# bad` at the end of the guilty lines.
+
+    A text without imports has the usual ones: `torch`, `nn`, `F`, `DataLoader`. A line `# file: models.py` begins
+    another file of the project; the last one is judged.
+    """
+    good_code: ClassVar[Mapping[str, str]] = {}
+    """Named source texts on which it must be silent."""
     bug: ClassVar[Bug]
+    """A program that is run, faulty and repaired; a rule that only reads code needs none."""
 
     def __init_subclass__(cls) -> None:
         *_, subject, stem = cls.__module__.split(".")
@@ -146,13 +156,21 @@ class Rule:
         """Judge what experiments on copies of the untrained model have shown, in `seen.preflight`. Pure as well."""
         raise NotImplementedError
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Judge a file that was read and not run. Pure; a finding that is only `possible` is shown when asked for."""
+        raise NotImplementedError
+
     @classmethod
     def eyes(cls) -> tuple[str, ...]:
         """Names of the eyes that it has."""
         return tuple(eye for eye in EYES if getattr(cls, eye) is not getattr(Rule, eye))
 
-    def judge(self, seen: History) -> Iterator[Finding | CannotTell]:
-        """What it says with each of its eyes; with that for experiments only where some were made."""
+    def judge(self, seen: History | Code) -> Iterator[Finding | CannotTell]:
+        """What it says with each of its eyes that are for this; with that for experiments only where some were made."""
+        if isinstance(seen, Code):
+            if "in_code" in self.eyes():
+                yield from self.in_code(seen)
+            return
         if self.to_the_end and seen.preflight.is_check:
             yield self.cannot_tell("a check ends the script after its first steps")
         elif "in_training" in self.eyes():
@@ -171,6 +189,7 @@ class Rule:
         sureness: Sureness = Sureness.LIKELY,
         severity: Severity | None = None,
         unless: str = "",
+        chain: Sequence[Link] = (),
     ) -> Finding:
         """A finding of this rule; severity is the rule's own unless given."""
         return Finding(
@@ -184,6 +203,7 @@ class Rule:
             fixes=tuple(Fix(fix) if isinstance(fix, str) else fix for fix in fixes),
             place=place or Place(),
             unless=unless,
+            chain=tuple(chain),
         )
 
     def cannot_tell(self, why: str) -> CannotTell:

@@ -58,7 +58,7 @@ def diagnose(
         try:
             findings, doubts = _ask(rule(limits.get(rule.name)), history)
         except Exception as error:  # a rule of ours must not take the others with it
-            broken.append(CannotTell(rule.name, _describe(error)))
+            broken.append(CannotTell(rule.name, describe(error)))
             continue
         said += findings
         unsure += doubts
@@ -72,7 +72,7 @@ def diagnose(
         try:
             stay = prove(stay, history, explains, {rule.name: rule.treatments for rule in chosen}, lab)
         except Exception as error:  # a failing lab costs the proof, and never the findings
-            notices = (*notices, f"nothing was proven because of a fault in stethoscope ({_describe(error)})")
+            notices = (*notices, f"nothing was proven because of a fault in stethoscope ({describe(error)})")
             stay = said_at_once
     else:
         stay = said_at_once
@@ -117,7 +117,7 @@ def _merged(findings: list[Finding]) -> list[Finding]:
     return list(by_words.values())
 
 
-def _describe(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """The error in one line, with the line of ours that raised it."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""

@@ -1,8 +1,25 @@
-"""Facts about source code: for now, the lines of the user's that were seen to act."""
+"""Facts about source code: the lines that were seen to act, and what a file says when it is read and not run.
+
+A file is kept as small resolved forms, and never as a syntax tree: calls with their full names, what each variable was
+bound to, and the loops, branches and functions around them. Forms are plain values, and a form names a variable by the
+number of its binding, so that facts can be stored. Its neighbours answer questions about them: `things` and `origins`
+what a value is and where it comes from, `layers` and `module_classes` what a model is made of and gives, `events` and
+`loops` what training does in which order, `evaluations` what only looks, `loss_calls` what a loss is given.
+
+    loss = F.cross_entropy(model(x), y)
+
+    Binding("loss", "assign", Call("torch.nn.functional.cross_entropy", None, (Call("()", Name("model", 3)), ...)))
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+NOWHERE = -1
+"""The number of a binding, function or class that is not known."""
 
 
 @dataclass(frozen=True)
@@ -20,3 +37,357 @@ class Site:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
+
+
+class At(NamedTuple):
+    """A stretch of source text."""
+
+    line: int
+    """1-based, in the text that was parsed: of a notebook, all code cells one after the other."""
+    column: int
+    """0-based, in bytes of UTF-8, as `ast` counts."""
+    end_line: int
+    end_column: int
+
+
+# The forms that an expression can have. Named tuples, and no dataclasses: there are millions, and a frozen dataclass
+# takes five times as long to make.
+
+
+class Constant(NamedTuple):
+    """A literal."""
+
+    value: Any
+    """A str, bytes, int, float, complex, bool, None or Ellipsis."""
+    at: At
+
+
+class Symbol(NamedTuple):
+    """Something imported, or a builtin, by its full name: `torch.nn.ReLU`, `builtins.float`."""
+
+    name: str
+    at: At
+
+
+class Name(NamedTuple):
+    """A variable, or an attribute that this function has set: `loss`, `self.hidden`."""
+
+    name: str
+    """As written, dotted."""
+    binding: int
+    """What it is bound to here; NOWHERE when that is not known."""
+    at: At
+
+
+class Attribute(NamedTuple):
+    """An attribute of a value."""
+
+    value: Value
+    name: str
+    at: At
+
+
+class Call(NamedTuple):
+    """A call. What is called has a full name, or is a method, or a value."""
+
+    name: str
+    """`torch.softmax` of something imported; `.step` of a method; `()` where a value is called, as in `model(x)`."""
+    receiver: Value | None
+    """What the method belongs to, or the value that is called; None of something imported."""
+    arguments: tuple[Value, ...]
+    keywords: tuple[tuple[str, Value], ...]
+    """Those of `**options` have an empty name."""
+    at: At
+    context: int
+    number: int
+    """Its place in `Code.calls`: those of one function stand together, in the order in which they are made."""
+
+    def keyword(self, name: str) -> Value | None:
+        """The keyword argument of that name."""
+        return next((value for key, value in self.keywords if key == name), None)
+
+    def argument(self, position: int, name: str = "") -> Value | None:
+        """The argument at that position, or of that name."""
+        if position < len(self.arguments):
+            found = self.arguments[position]
+            return None if any(isinstance(one, Starred) for one in self.arguments[: position + 1]) else found
+        return self.keyword(name) if name else None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are `*arguments` or `**options` that cannot be seen."""
+        return any(not key for key, _ in self.keywords) or any(isinstance(one, Starred) for one in self.arguments)
+
+
+class Item(NamedTuple):
+    """`value[key]`; a slice is an Operation `:`."""
+
+    value: Value
+    key: Value
+    at: At
+
+
+class Operation(NamedTuple):
+    """Operands and what joins them: `+`, `==`, `and`, `not`, `-`, `:` of a slice, `await`, `f` of a formatted text."""
+
+    operator: str
+    operands: tuple[Value, ...]
+    at: At
+
+
+class Group(NamedTuple):
+    """A tuple, list, set or dict display."""
+
+    kind: str
+    items: tuple[Value, ...]
+    keys: tuple[Value | None, ...]
+    """Of a dict; None where another dict is unpacked."""
+    at: At
+
+
+class Each(NamedTuple):
+    """A comprehension."""
+
+    kind: str
+    """list, set, dict or generator."""
+    element: Value
+    source: Value
+    """What the first `for` iterates."""
+    at: At
+
+
+class Choice(NamedTuple):
+    """`first if condition else second`, or `first or second`."""
+
+    condition: Value | None
+    options: tuple[Value, ...]
+    at: At
+
+
+class Starred(NamedTuple):
+    """`*value` as an argument or in a display."""
+
+    value: Value
+    at: At
+
+
+class Defined(NamedTuple):
+    """A function or class of this file."""
+
+    kind: str
+    """function or class."""
+    number: int
+    """In `Code.functions` or `Code.classes`."""
+    at: At
+
+
+class Unknown(NamedTuple):
+    """What is not understood, and why."""
+
+    why: str
+    at: At
+
+
+Value = (
+    Constant | Symbol | Name | Attribute | Call | Item | Operation | Group | Each | Choice | Starred | Defined | Unknown
+)
+
+
+class Binding(NamedTuple):
+    """That a name got a value."""
+
+    name: str
+    """Dotted, as written: `loss`, `self.hidden`, `parameter.grad`."""
+    how: str
+    """assign, augment (`+=`; the value is the Operation), for, with, argument, define, except, merge or delete."""
+    value: Value | None
+    """What it got; of `for` what is iterated, of `with` the context manager, of an argument its default."""
+    item: tuple[int, ...]
+    """Position in the value, outermost first: of `for i, (x, y) in enumerate(loader)`, `y` is at (1, 1)."""
+    options: tuple[int, ...]
+    """Of a merge: the bindings of the branches that meet here."""
+    at: At
+    context: int
+    order: int
+    """How many calls of the file come before it."""
+    before: int
+    """The binding of the same name that it replaced, or NOWHERE."""
+
+
+class Context(NamedTuple):
+    """Something that encloses statements. All enclosing ones are found by following `parent`."""
+
+    kind: str
+    """module, function, class, for, while, if, else, with, try, except, finally, comprehension, or once: a `for` that
+    ends in `break`."""
+    parent: int
+    at: At
+    value: Value | None
+    """The condition, what is iterated, or the context manager."""
+    owner: int
+    """Index of the function or class, or NOWHERE."""
+
+
+class Parameter(NamedTuple):
+    """A parameter of a function."""
+
+    name: str
+    annotation: str
+    """Full name of the type where it is a plain name, or empty."""
+    default: Value | None
+    binding: int
+
+
+class Returned(NamedTuple):
+    """A return statement, or a lambda's value."""
+
+    value: Value
+    context: int
+    order: int
+    """How many calls of the file come before it."""
+
+
+class Bare(NamedTuple):
+    """An expression that is a statement."""
+
+    value: Value
+    context: int
+    displayed: bool
+    """Whether a notebook shows it, being the last of its cell."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function, a method, or a lambda."""
+
+    name: str
+    """`<lambda>` of a lambda."""
+    at: At
+    context: int
+    """Its own, from which those around it are reached."""
+    owner: int
+    """The class whose method it is, or NOWHERE."""
+    parameters: tuple[Parameter, ...]
+    """In order, `self` included; the ones of `*args` and `**options` left out."""
+    decorators: tuple[Value, ...]
+    returns: tuple[Returned, ...]
+    calls: tuple[int, int]
+    """Its calls are `Code.calls[first:second]`; those of functions inside of it are left out."""
+    bindings: tuple[int, int]
+    """Likewise."""
+
+
+@dataclass(frozen=True)
+class Class:
+    """A class."""
+
+    name: str
+    at: At
+    context: int
+    bases: tuple[Value, ...]
+    methods: Mapping[str, int]
+    """Name to index in `Code.functions`."""
+    attributes: Mapping[str, tuple[int, ...]]
+    """Name to all bindings, in the class body and through `self` in its methods."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """A file that was read, or a notebook."""
+
+    file: str
+    """As it was given, `/` between its parts."""
+    module: str = ""
+    """Dotted name from the top of its project, where it can be imported by one."""
+    lines: tuple[str, ...] = ()
+    """The text that was parsed."""
+    cells: tuple[tuple[int, int], ...] = ()
+    """Of a notebook: number of each code cell, counted from 1 among all cells, and the first line of it in `lines`."""
+    calls: tuple[Call, ...] = ()
+    bindings: tuple[Binding, ...] = ()
+    contexts: tuple[Context, ...] = ()
+    functions: tuple[Function, ...] = ()
+    """The first is the module's own body, with the name `<module>`."""
+    classes: tuple[Class, ...] = ()
+    bare: tuple[Bare, ...] = ()
+    names: Mapping[str, int | str] = field(default_factory=dict)
+    """What is bound at module level in the end: number of the binding, or full name of what was imported."""
+    stars: tuple[str, ...] = ()
+    """Modules of which everything was imported by `*`."""
+    confusing: tuple[str, ...] = ()
+    """Why parts of it were not understood, a clause each."""
+    linked: Mapping[str, Code] = field(default_factory=dict, compare=False, repr=False)
+    """Files of the same project that it imports, by module name; one level deep."""
+    memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Answers to questions that were asked before; no fact."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("memo", "linked")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, memo={}, linked={})
+
+    def around(self, context: int) -> Iterator[Context]:
+        """The contexts around something, innermost first."""
+        while context != NOWHERE:
+            here = self.contexts[context]
+            yield here
+            context = here.parent
+
+    def numbers_around(self, context: int) -> Iterator[int]:
+        """The same, as indices."""
+        while context != NOWHERE:
+            yield context
+            context = self.contexts[context].parent
+
+    def function_at(self, context: int) -> int:
+        """Index of the function around something."""
+        for here in self.around(context):
+            if here.kind in ("function", "module"):
+                return here.owner
+        return 0
+
+    def class_of(self, function: int) -> int:
+        """Index of the class whose method a function is, also from functions inside of that method."""
+        for here in self.around(self.functions[function].context):
+            if here.kind == "function" and self.functions[here.owner].owner != NOWHERE:
+                return self.functions[here.owner].owner
+        return NOWHERE
+
+    def calls_of(self, *names: str) -> tuple[Call, ...]:
+        """All calls of these names: full ones (`torch.softmax`) or methods (`.softmax`)."""
+        index: dict[str, list[Call]] | None = self.memo.get("calls by name")
+        if index is None:
+            index = {}
+            for call in self.calls:
+                index.setdefault(call.name, []).append(call)
+            self.memo["calls by name"] = index
+        if len(names) == 1:
+            return tuple(index.get(names[0], ()))
+        return tuple(sorted((call for name in names for call in index.get(name, ())), key=lambda call: call.number))
+
+    def says(self, *words: str) -> bool:
+        """Whether any of these words stands anywhere in the text, outside of comments."""
+        whole = self._uncommented()
+        return any(word in whole for word in words)
+
+    def matches(self, pattern: re.Pattern[str], at: At | None = None) -> bool:
+        """Whether a pattern is found anywhere in the text, or in the lines of a stretch; comments do not count."""
+        if at is not None:
+            return any(pattern.search(line.partition("#")[0]) for line in self.lines[at.line - 1 : at.end_line])
+        return pattern.search(self._uncommented()) is not None
+
+    def _uncommented(self) -> str:
+        """The text without comments, and without what stands behind a `#` in a string."""
+        whole: str | None = self.memo.get("text")
+        if whole is None:
+            whole = self.memo["text"] = "\n".join(line.partition("#")[0] for line in self.lines)
+        return whole
+
+    def text(self, at: At) -> str:
+        """The source text of a stretch that does not leave its line; else of its first line."""
+        if not 0 < at.line <= len(self.lines):
+            return ""
+        raw = self.lines[at.line - 1].encode("utf-8", "surrogatepass")
+        end = at.end_column if at.end_line == at.line else len(raw)
+        return raw[at.column : end].decode("utf-8", "replace")

@@ -68,7 +68,7 @@ def message_of(finding: Finding) -> Message:
         title=read(finding.title, Role.TITLE),
         place=place_words(finding.place),
         rule=finding.rule,
-        excerpt=_excerpt(finding.place),
+        excerpt=_chain(finding) if finding.chain else _excerpt(finding.place),
         sections=tuple(section for section in sections if section.body),
     )
 
@@ -139,6 +139,25 @@ def _excerpt(place: Place) -> tuple[Line, ...]:
     if not place.text or not place.line:
         return ()
     return ((Piece(f"{place.line} | ", Role.QUIET), Piece(clean(place.text), Role.CODE)),)
+
+
+def _chain(finding: Finding) -> tuple[Line, ...]:
+    """The lines that a finding in source code is about, the guilty one first, each with what happens there."""
+    guilty = finding.place
+    rows: list[Line] = []
+    if all(link.place.source != guilty.source for link in finding.chain):
+        rows += _excerpt(guilty)
+    seen = set()
+    for link in finding.chain:
+        place = link.place
+        if (place.source, link.words) in seen:
+            continue
+        seen.add((place.source, link.words))
+        home = "" if (place.file, place.cell) == (guilty.file, guilty.cell) else place.source.rpartition(":")[0] + ":"
+        number = f"{clean(home)}{place.line} | "
+        rows.append((Piece(number, Role.QUIET), Piece(clean(place.text or ""), Role.CODE)))
+        rows.append((Piece(f"{' ' * (len(number) - 2)}└ ", Role.QUIET), *read(link.words, Role.QUIET)))
+    return tuple(rows)
 
 
 def value_words(value: str | float, role: Role) -> Line:

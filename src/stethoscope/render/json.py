@@ -22,7 +22,7 @@ def to_json(diagnosis: Diagnosis, record: RunRecord, history: History) -> dict[s
         "tool": {"name": "stethoscope", "version": tool_version()},
         "run": _run(record, history),
         "summary": _summary(diagnosis),
-        "findings": [_finding(finding) for finding in diagnosis.findings],
+        "findings": [finding_json(finding) for finding in diagnosis.findings],
         "experiments": [strict(asdict(one)) for one in history.preflight.experiments],
     }
 
@@ -116,7 +116,8 @@ def _cannot(cannot: CannotTell) -> dict[str, str]:
     return {"rule": cannot.rule, "why": cannot.why}
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """A finding as plain JSON values."""
     return {
         "rule": finding.rule,
         "kind": finding.kind.value,
@@ -138,10 +139,11 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "fixes": [{"text": fix.text, "edit": fix.edit, "safe": fix.safe} for fix in finding.fixes],
         "unless": finding.unless,
         "explains": list(finding.explains),
-        "follows": [_finding(consequence) for consequence in finding.follows],
+        "follows": [finding_json(consequence) for consequence in finding.follows],
         "ruled_out": list(finding.ruled_out),
         "not_ruled_out": list(finding.not_ruled_out),
         "proof": proof_json(finding.proof),
+        "chain": [{"place": _place(link.place), "words": link.words} for link in finding.chain],
     }
 
 
@@ -156,6 +158,10 @@ def _place(place: Place) -> dict[str, Any]:
         "rows": strict(place.rows),
         "columns": strict(place.columns),
         "window": strict(place.window),
+        "column": place.column,
+        "end_line": place.end_line,
+        "end_column": place.end_column,
+        "cell": place.cell,
     }
 
 

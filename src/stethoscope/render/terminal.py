@@ -60,7 +60,7 @@ def print_diagnosis(
 
     Colours only on a terminal, and not where NO_COLOR is set (no-color.org).
     """
-    width = _width(stream)
+    width = page_width(stream)
     lines: list[Line] = [
         (),
         _rule(width, "check" if history.preflight.is_check else ""),
@@ -74,22 +74,22 @@ def print_diagnosis(
     where = "in the report" if history.preflight.is_check else "above"
     lines += wrapped(summary(diagnosis, where), width)
     lines += [*_paths(report, run, took)]
-    _write(lines, stream)
+    write_lines(lines, stream)
 
 
 def print_finding(finding: Finding, stream: TextIO) -> None:
     """Print one finding, as soon as it is known."""
-    _write([(), *layout(message_of(finding), _width(stream)), ()], stream)
+    write_lines([(), *layout(message_of(finding), page_width(stream)), ()], stream)
 
 
 def print_proof(proof: Proof, rule: str, run: str, stream: TextIO) -> None:
     """Print what an experiment showed of a rule's fault in a run."""
-    width = _width(stream)
+    width = page_width(stream)
     title = (Piece(f"{proof.verdict}: ", Role.TITLE), Piece(rule, Role.RULE), *read(f" in {run}"))
     lines: list[Line] = [(), _rule(width), *wrapped(title, width), ()]
     for index, row in enumerate(wrapped(proof_words(proof), width - MARGIN - LABELS)):
         lines.append((Piece(" " * MARGIN), Piece(("" if index else "tried").ljust(LABELS), Role.LABEL), *row))
-    _write([*lines, ()], stream)
+    write_lines([*lines, ()], stream)
 
 
 def _top(diagnosis: Diagnosis, history: History, width: int) -> Iterator[Line]:
@@ -181,14 +181,14 @@ def _paths(report: Path | None, run: Path | None, took: float | None) -> Iterato
         yield (Piece("took".ljust(LABELS), Role.LABEL), Piece(f"{took:.1f} s to diagnose", Role.QUIET))
 
 
-def _width(stream: TextIO) -> int:
+def page_width(stream: TextIO) -> int:
     if not stream.isatty():
         return WIDTH
     return max(NARROWEST, min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns))
 
 
-def _write(lines: list[Line], stream: TextIO) -> None:
-    """With styles on a terminal, plain otherwise; characters that the stream has no code for become `?`."""
+def write_lines(lines: list[Line], stream: TextIO) -> None:
+    """Print lines, with styles on a terminal; characters that the stream has no code for become `?`."""
     if stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
         console = Console(file=stream, highlight=False, markup=False, emoji=False)
         for line in lines:

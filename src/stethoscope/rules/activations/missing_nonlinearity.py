@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
+from stethoscope.facts.code import At, Call, Code, Name, Value
+from stethoscope.facts.layers import chain_of
 from stethoscope.facts.model import Link, Structure
+from stethoscope.facts.module_classes import in_methods, modules_in
+from stethoscope.facts.origins import called, thing_of
+from stethoscope.facts.things import Thing, followed, literal
 from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
+from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code, place_at
 
 MOST_NAMED = 3
@@ -76,6 +83,37 @@ class MissingNonlinearity(Rule):
             unless="the two are meant as one factorized matrix.",
         )  # fmt: skip
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for linear layers that are given what another one returns, in `forward` and in `Sequential`."""
+        for call in file.calls_of("torch.nn.Sequential"):
+            layers = [layer for layer in chain_of(thing_of(file, call)) or () if layer.kind not in PASSING]
+            for first, second in pairwise(layers):
+                if first.kind == second.kind == "linear" and _is_no_bottleneck(file, first.call, second.call):
+                    yield self._read(file, first.call, second.call)
+        for thing in modules_in(file):
+            for method, call in in_methods(file, thing):
+                made = _linear(file, call) if method == "forward" else None
+                before = _given_by(file, call.argument(0)) if made is not None else None
+                if before is not None and _is_no_bottleneck(file, before, made):
+                    yield self._read(file, before, made, call)
+
+    def _read(self, file: Code, first: Call | None, second: Call | None, used: Call | None = None) -> Finding:
+        place = used or second or first
+        ends = [line_of(file, one.at) for one in (first, second) if one is not None]
+        at = place.at if place is not None else At(1, 0, 1, 0)
+        return self.finding(
+            fitting(
+                f"no activation between the linear layers of {' and '.join(ends)}",
+                "two linear layers with no activation",
+            ),
+            sureness=Sureness.POSSIBLE,  # many are meant: an adapter before a head, a map that is learnt in two steps
+            place=place_in(file, at),
+            evidence=[Evidence(f"activations between the layers made on {' and '.join(ends)}", 0, 1)],
+            cause="The second layer is given what the first one returns, as it is: two linear maps in a row are one.",
+            fixes=["Put an activation between them:\n" + code("x = torch.relu(self.first(x))", "x = self.second(x)")],
+            unless="the product is meant, as in a factorized matrix.",
+        )
+
     bad = Examples(
         lambda: {
             "two in a row": _run(Link("fc1", "fc2", widths=(64, 128, 10))),
@@ -99,6 +137,65 @@ class MissingNonlinearity(Rule):
             "not read": tried(),
         }
     )
+    bad_code = {
+        "in a row": """
+            model = nn.Sequential(nn.Linear(4, 64), nn.Linear(64, 3))  # bad
+            """,
+        "with dropout between": """
+            model = nn.Sequential(
+                nn.Linear(4, 64),
+                nn.Dropout(0.5),
+                nn.Linear(64, 64),  # bad
+                nn.ReLU(),
+                nn.Linear(64, 3),
+            )
+            """,
+        "in forward": """
+            class Net(nn.Module):
+                def __init__(self, width):
+                    super().__init__()
+                    self.first = nn.Linear(width, width)
+                    self.second = nn.Linear(width, 10)
+
+                def forward(self, x):
+                    x = self.first(x)
+                    return self.second(x)  # bad
+            """,
+    }
+    good_code = {
+        "activated": """
+            model = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 3))
+            """,
+        "a narrow one between": """
+            model = nn.Sequential(nn.Linear(512, 8), nn.Linear(8, 512))
+            """,
+        "widths that are not known": """
+            def low_rank(width, rank):
+                return nn.Sequential(nn.Linear(width, rank), nn.Linear(rank, width))
+            """,
+        "activated in forward": """
+            class Net(nn.Module):
+                def __init__(self, width):
+                    super().__init__()
+                    self.first = nn.Linear(width, width)
+                    self.second = nn.Linear(width, 10)
+
+                def forward(self, x):
+                    return self.second(F.relu(self.first(x)))
+            """,
+        "two heads": """
+            class Net(nn.Module):
+                def __init__(self, width):
+                    super().__init__()
+                    self.first = nn.Linear(width, width)
+                    self.mean = nn.Linear(width, 10)
+                    self.spread = nn.Linear(width, 10)
+
+                def forward(self, x):
+                    x = self.first(x)
+                    return self.mean(x), self.spread(x)
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import make_circles
@@ -146,3 +243,54 @@ def _activated(link: Link) -> tuple[str, ...]:
         first, second = (f"nn.{kind}(...)" for kind in link.kinds)
         return (f"{first}, nn.ReLU(), {second}",)
     return f"x = torch.relu(self.{link.first}(x))", f"x = self.{link.second}(x)"
+
+
+PASSING = ("dropout", "identity")
+
+
+def _linear(file: Code, call: Call) -> Call | None:
+    """Where the linear layer that a call applies was constructed; None when it applies none."""
+    callee: Thing = called(file, call)
+    is_linear = callee.name == "torch.nn.Linear" and callee.kind == "module" and callee.made_in is file
+    return callee.made if is_linear and callee.made is not call else None
+
+
+def _given_by(file: Code, value: Value | None) -> Call | None:
+    """The construction of the linear layer whose output a value is, when only one call uses it."""
+    found, way = followed(file, value)
+    if not isinstance(found, Call):
+        return None
+    for binding in way:
+        number = file.bindings.index(binding)
+        uses = sum(_mentions(one, number) for call in file.calls for one in call.arguments)
+        if uses > 1:
+            return None
+    callee = called(file, found)
+    if callee.kind == "module" and callee.name == "torch.nn.Dropout":
+        return _given_by(file, found.argument(0))
+    return _linear(file, found)
+
+
+def _mentions(value: Value, number: int) -> bool:
+    return isinstance(value, Name) and value.binding == number
+
+
+def _is_no_bottleneck(file: Code, first: Call | None, second: Call | None) -> bool:
+    """Whether the width between two layers is certainly as large as that before or behind them."""
+    if first is None or second is None:
+        return False
+    outer = (first.argument(0, "in_features"), second.argument(1, "out_features"))
+    inner = first.argument(1, "out_features")
+    if inner is None:
+        return False
+    width = literal(file, inner)
+    for one in outer:
+        if one is None:
+            continue
+        other = literal(file, one)
+        if isinstance(width, int) and isinstance(other, int):
+            if width >= other:
+                return True
+        elif file.text(one.at) == file.text(inner.at) and file.text(inner.at):
+            return True
+    return False

@@ -7,13 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ShuffleBatches
+from stethoscope.facts.code import Call, Code, Value
+from stethoscope.facts.loops import loops_of
+from stethoscope.facts.origins import bases, thing_of
 from stethoscope.facts.progress import progress_of
+from stethoscope.facts.things import Thing, followed, iterated, literal
 from stethoscope.facts.training import Batches, Doubles, History, LossCall
 from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence
+from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.order import (
     as_two_classes,
     mixing,
@@ -270,6 +275,40 @@ class UnshuffledData(Rule):
             unless="the classes are meant to arrive one after the other, as in continual learning.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for loaders that a training loop goes over, and that are not told to shuffle."""
+        told = set()
+        for loop in loops_of(file):
+            source, _ = iterated(file, file.contexts[loop.context].value)
+            loader = thing_of(file, source)
+            made, home = loader.made, loader.made_in
+            if loader.kind != "loader" or made is None or home is not file or made.number in told or made.is_open:
+                continue
+            if any(made.keyword(name) is not None for name in ORDERS) or len(made.arguments) > 2:
+                continue
+            if literal(file, made.keyword("shuffle")) not in (None, False) or _has_its_own_order(
+                file, made.argument(0)
+            ):
+                continue
+            told.add(made.number)
+            yield self.finding(
+                "training goes over its data in the same order each time",
+                sureness=Sureness.POSSIBLE,
+                place=place_in(file, made.at),
+                evidence=[
+                    Evidence(
+                        f"orders of the batches that the loop on {line_of(file, loop.at)} sees",
+                        1,
+                        "another in each epoch",
+                        "the default of `shuffle` is False",
+                    )
+                ],
+                cause="Batches of one epoch are those of the next: where neighbours in the data are alike, each batch "
+                "pulls its own way.",
+                fixes=["Shuffle the training data:\n" + code("DataLoader(train_data, batch_size=..., shuffle=True)")],
+                unless="the data set is shuffled when it is made, or its order matters.",
+            )
+
     bad = Examples(
         lambda: {
             "sorted by label": _run(_sorted(30, 32, 10)),
@@ -313,6 +352,50 @@ class UnshuffledData(Rule):
             "a second class hardly seen": _run([[0] * 5] * 8 + [[1] * 5] * 3),
         }
     )
+    bad_code = {
+        "not told": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            train = DataLoader(torch.load("data"), batch_size=64)  # bad
+            for epoch in range(3):
+                for i, (x, y) in enumerate(train):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+    }
+    good_code = {
+        "shuffled, and a test set in order": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            train = DataLoader(torch.load("data"), batch_size=64, shuffle=True)
+            test = DataLoader(torch.load("test"), batch_size=64)
+            for x, y in train:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            with torch.no_grad():
+                print([model(x) for x, y in test])
+            """,
+        "a sampler": """
+            def train(model, optimizer, data, sampler):
+                for x, y in DataLoader(data, batch_size=64, sampler=sampler):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+        "a stream": """
+            class Stream(torch.utils.data.IterableDataset):
+                def __iter__(self):
+                    yield 1
+
+            def train(model, optimizer):
+                for x, y in DataLoader(Stream(), batch_size=64):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+    }
     bug = Bug("""
         import numpy as np
         import torch
@@ -351,3 +434,16 @@ def _label_runs(batches: Batches, shares: Doubles) -> list[Evidence]:
     expected = 1 - float(np.sum(shares**2))
     what = "neighbours in a batch whose labels differ"
     return [Evidence(what, f"{changes / pairs:.0%}", f"{expected:.0%}", "after a shuffle")]
+
+
+ORDERS = ("sampler", "batch_sampler", "shuffle_buffer")
+
+
+def _has_its_own_order(file: Code, data: Value | None) -> bool:
+    """Whether a data set decides its order itself, or may."""
+    thing: Thing = thing_of(file, data)
+    found, _ = followed(file, data)
+    if isinstance(found, Call) and found.name.rpartition(".")[2] in ("shuffle", "random_split"):
+        return True
+    above = bases(thing)
+    return any("Iterable" in name or name == "?" for name in above)

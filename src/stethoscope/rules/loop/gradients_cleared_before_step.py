@@ -8,8 +8,11 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import KeepGradients
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Code, Site
+from stethoscope.facts.events import Event
+from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.training import History, Optimizer
+from stethoscope.rules.lines import fitting, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 
@@ -81,6 +84,41 @@ class GradientsClearedBeforeStep(Rule):
             ],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for a clearing between a backward pass and the step, all in one go."""
+        for loop in loops_of(file):
+            order = loop.of("zero", "backward", "step")
+            for before, clearing, step in zip(order, order[1:], order[2:], strict=False):
+                if (before.kind, clearing.kind, step.kind) != ("backward", "zero", "step") or loop.unclear:
+                    continue
+                if _is_its_own(loop, clearing, step) and _is_on_the_way(clearing, step):
+                    yield self._read(file, before, clearing, step)
+
+    def _read(self, file: Code, backward: Event, clearing: Event, step: Event) -> Finding:
+        name = step.name or "the optimizer"
+        return self.finding(
+            fitting(
+                f"gradients are cleared before `{name}` uses them", "gradients are cleared before the step uses them"
+            ),
+            sureness=Sureness.CERTAIN if step.thing.kind == "optimizer" else Sureness.LIKELY,
+            place=place_in(clearing.code, clearing.at),
+            evidence=[
+                Evidence(
+                    "order of the calls",
+                    f"backward ({where_event(file, backward)}), clear ({where_event(file, clearing)}), "
+                    f"step ({where_event(file, step)})",
+                    "clear, backward, step",
+                ),
+            ],
+            cause="What `backward()` computed is thrown away before the step, which finds no gradients.",
+            fixes=["Clear first:\n" + code(f"{name}.zero_grad()", "loss.backward()", f"{name}.step()")],
+            chain=[
+                *way_to(file, backward, "gradients are computed"),
+                *way_to(file, clearing, "and cleared"),
+                *way_to(file, step, "the step finds none"),
+            ],
+        )
+
     bad = Examples(
         lambda: {
             "every step": _run(
@@ -101,6 +139,59 @@ class GradientsClearedBeforeStep(Rule):
             "nothing watched": _run(),
         }
     )
+    bad_code = {
+        "cleared between": """
+            def train(model, loader, optimizer):
+                for x, y in loader:
+                    loss = F.cross_entropy(model(x), y)
+                    loss.backward()
+                    optimizer.zero_grad()  # bad
+                    optimizer.step()
+            """,
+        "the model's gradients, in the step function": """
+            def step(model, optimizer, x, y):
+                F.cross_entropy(model(x), y).backward()
+                model.zero_grad()  # bad
+                optimizer.step()
+
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in torch.load("data"):
+                step(model, optimizer, x, y)
+            """,
+    }
+    good_code = {
+        "the usual order": """
+            def train(model, loader, optimizer):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+        "step, then clear": """
+            def train(model, loader, optimizer):
+                for x, y in loader:
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
+            """,
+        "those of another optimizer": """
+            def train(critic, actor, loader, opt_critic, opt_actor):
+                for x in loader:
+                    critic(actor(x)).mean().backward()
+                    opt_critic.zero_grad()
+                    opt_actor.step()
+            """,
+        "only where something went wrong": """
+            def train(model, loader, optimizer):
+                for x, y in loader:
+                    loss = F.cross_entropy(model(x), y)
+                    loss.backward()
+                    if not torch.isfinite(loss):
+                        optimizer.zero_grad()
+                    optimizer.step()
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits
@@ -126,3 +217,25 @@ class GradientsClearedBeforeStep(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+def _is_its_own(loop: Loop, clearing: Event, step: Event) -> bool:
+    """Whether the gradients that are cleared are those that the step needs."""
+    if clearing.name and clearing.name == step.name and clearing.code is step.code:
+        return True
+    steppers = {event.name for event in loop.of("step")}
+    is_model = clearing.thing.kind == "module" or clearing.name.rpartition(".")[2] in ("model", "net")
+    return is_model and len(steppers) == 1
+
+
+def _is_on_the_way(clearing: Event, step: Event) -> bool:
+    """Whether the step is never reached without the clearing."""
+    if clearing.via != step.via:
+        return not clearing.in_branch
+    branches = ("if", "else", "except")
+    around = set(step.code.numbers_around(step.context))
+    return all(
+        number in around
+        for number in clearing.code.numbers_around(clearing.context)
+        if clearing.code.contexts[number].kind in branches
+    )

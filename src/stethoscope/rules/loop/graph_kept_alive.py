@@ -8,9 +8,13 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import NOWHERE, Binding, Code, Name, Operation, Site
+from stethoscope.facts.events import NO_GRAD, is_under
 from stethoscope.facts.flow import Kept
+from stethoscope.facts.loops import loops_of
+from stethoscope.facts.origins import thing_of
 from stethoscope.facts.training import History, Loop
+from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 _BACKWARD = Site("train.py", 20, "", "loss.backward()")
@@ -82,6 +86,40 @@ class GraphKeptAlive(Rule):
             fixes=[_fix(kept, line)],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for losses that go backward and are added up, or listed, with their graph."""
+        backed = {
+            event.name for loop in loops_of(file) for event in loop.of("backward") if event.subject is not None
+        }  # fmt: skip
+        for loop in loops_of(file):
+            losses = {event.subject.binding for event in loop.of("backward") if isinstance(event.subject, Name)}
+            if not loop.is_loop:
+                continue
+            for binding in file.bindings[slice(*file.functions[loop.function].bindings)]:
+                kept = _loss_in(file, binding, losses)
+                if kept is None or loop.context not in file.numbers_around(binding.context) or binding.name in backed:
+                    continue
+                start = file.bindings[binding.before] if binding.before != NOWHERE else None
+                if start is None or loop.context in file.numbers_around(start.context):
+                    continue  # begins anew in each round
+                if is_under(file, binding.context, *NO_GRAD) or thing_of(file, start.value).kind == "tensor":
+                    continue
+                yield self.finding(
+                    f"`{binding.name}` keeps the graph of every loss"[:72],
+                    sureness=Sureness.CERTAIN,
+                    place=place_in(file, binding.at),
+                    evidence=[
+                        Evidence(
+                            f"what is added to `{binding.name}` on {line_of(file, binding.at)}",
+                            f"the tensor `{kept}`",
+                            f"the number `{kept}.item()`",
+                        ),
+                    ],
+                    cause=f"`{kept}` carries the graph that made it, and so does the sum: it grows with each step, "
+                    "and nothing of it is freed before the sum is.",
+                    fixes=[Fix(f"Add the number:\n{code(f'{binding.name} += {kept}.item()')}")],
+                )
+
     bad = Examples(
         lambda: {
             "a running total": _run(kept_at=(_KEEPS,)),
@@ -97,6 +135,75 @@ class GraphKeptAlive(Rule):
             "the best ones": _run(most_alive=20, share=0.88),
         }
     )
+    bad_code = {
+        "a running sum": """
+            def train(model, loader, optimizer):
+                total = 0
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(x), y)
+                    loss.backward()
+                    optimizer.step()
+                    total += loss  # bad
+                return total / len(loader)
+            """,
+        "a sum written out": """
+            def train(model, loader, optimizer):
+                running_loss = 0.0
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(x), y)
+                    loss.backward()
+                    optimizer.step()
+                    running_loss = running_loss + loss  # bad
+                print(running_loss)
+            """,
+    }
+    good_code = {
+        "numbers": """
+            def train(model, loader, optimizer):
+                total = 0
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(x), y)
+                    loss.backward()
+                    optimizer.step()
+                    total += loss.item()
+                return total
+            """,
+        "a sum that goes backward": """
+            def train(model, loader, optimizer):
+                total = 0
+                for x, y in loader:
+                    loss = F.cross_entropy(model(x), y)
+                    total += loss
+                total.backward()
+                optimizer.step()
+            """,
+        "a sum of terms": """
+            def train(model, loader, optimizer):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    total = 0
+                    for head in model.heads:
+                        loss = F.cross_entropy(head(x), y)
+                        total += loss
+                    total.backward()
+                    optimizer.step()
+            """,
+        "detached first": """
+            def train(model, loader, optimizer):
+                total = 0
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(x), y)
+                    loss.backward()
+                    optimizer.step()
+                    loss = loss.detach()
+                    total += loss
+                return total
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits
@@ -141,3 +248,14 @@ def _fix(kept: Kept, line: Site | None) -> Fix:
         else ("with torch.no_grad():", "    validate(model)")
     )
     return Fix(f"Keep numbers, and let the graphs go:\n{code(*lines)}")
+
+
+def _loss_in(file: Code, binding: Binding, losses: set[int]) -> str | None:
+    """The name of the back-propagated loss that a sum takes up as it is; None when it takes none."""
+    value = binding.value
+    if binding.how not in ("augment", "assign") or not isinstance(value, Operation) or value.operator != "+":
+        return None
+    first, last = value.operands[0], value.operands[-1]
+    if not isinstance(first, Name) or first.name != binding.name:
+        return None
+    return last.name if isinstance(last, Name) and last.binding in losses else None

@@ -9,13 +9,19 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Call, Code, Constant, Site, Value
+from stethoscope.facts.events import Event
 from stethoscope.facts.flow import Backward
+from stethoscope.facts.loops import loops_of
+from stethoscope.facts.loss_calls import losses_of
+from stethoscope.facts.origins import called
 from stethoscope.facts.progress import progress_of
+from stethoscope.facts.things import followed, literal
 from stethoscope.facts.training import History, Layer, Loop, Optimizer, Parameter
+from stethoscope.rules import lines
 from stethoscope.rules.cutting import cause_of, fixes_for, line_of, where_it_ends, words_for
 from stethoscope.rules.learning import loss_evidence
-from stethoscope.rules.sites import at, place_at, receiver
+from stethoscope.rules.sites import at, code, place_at, receiver
 
 _DETACHED = Site("train.py", 18, "", "out = model(x).detach()")
 
@@ -210,6 +216,74 @@ class LossDetached(Rule):
             unless="these layers are meant to stay as they are; leaving them out of the optimizer says so.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for a backward pass from a tensor that was made anew, and for losses of decisions."""
+        for loop in loops_of(file):
+            for event in loop.of("backward"):
+                made, _ = followed(event.code, event.subject)
+                if event.code is file and isinstance(made, Call) and _is_made_anew(file, made):
+                    yield self._read_anew(file, event, made)
+        for loss in losses_of(file):
+            made, _ = followed(file, loss.given)
+            decision = _decision(file, made)
+            if isinstance(made, Call) and _is_made_anew(file, made) and _holds_an_answer(file, made.argument(0)):
+                yield self._read_cut(file, loss.call, made)
+            if decision and loops_of(file):
+                yield self._read_decision(file, loss.call, loss.function, decision)
+
+    def _read_anew(self, file: Code, event: Event, made: Call) -> Finding:
+        name = event.name if len(event.name) < 20 else "loss"
+        return self.finding(
+            f"`{name}` is a new tensor, cut off from the model"[:72],
+            sureness=Sureness.CERTAIN,
+            place=lines.place_in(file, made.at),
+            evidence=[
+                Evidence(
+                    f"what `backward()` on {lines.line_of(file, event.at)} starts from",
+                    f"`{made.name.rpartition('.')[2]}(..., requires_grad=True)`", "what the loss function returned",
+                )
+            ],
+            cause="A tensor made from values has no graph: `requires_grad=True` silences the error, and no parameter "
+            "gets a gradient.",
+            fixes=["Go backward from the loss itself:\n" + code("loss = criterion(output, target)", "loss.backward()")],
+            chain=lines.way_to(file, event, "goes backward from it"),
+        )  # fmt: skip
+
+    def _read_cut(self, file: Code, call: Call, made: Call) -> Finding:
+        return self.finding(
+            "the loss is computed from a copy of the model's answer",
+            sureness=Sureness.CERTAIN,
+            place=lines.place_in(file, made.at),
+            evidence=[
+                Evidence(
+                    f"first argument of the loss on {lines.line_of(file, call.at)}",
+                    f"`{made.name.rpartition('.')[2]}(..., requires_grad=True)`",
+                    "what the model returned",
+                )
+            ],
+            cause="A tensor made from values has no graph: gradients end at the copy, and no parameter gets one.",
+            fixes=["Give the loss what the model returned:\n" + code("loss = criterion(model(x), target)")],
+        )
+
+    def _read_decision(self, file: Code, call: Call, function: str, decision: str) -> Finding:
+        return self.finding(
+            f"`{function}` is given a decision (`{decision}`), which has no gradient"[:72],
+            sureness=Sureness.CERTAIN,
+            place=lines.place_in(file, call.at),
+            evidence=[
+                Evidence(
+                    f"first argument on {lines.line_of(file, call.at)}",
+                    f"what `{decision}` gives",
+                    "the model's scores",
+                )
+            ],
+            cause=f"`{decision}` jumps between whole numbers: its gradient is zero or not defined, and nothing "
+            "before it learns.",
+            fixes=[
+                "Give the loss the scores, and keep decisions for metrics:\n" + code("loss = criterion(scores, target)")
+            ],
+        )
+
     bad = Examples(
         lambda: {
             "refused at the first step": _run(
@@ -255,6 +329,61 @@ class LossDetached(Rule):
             "never called": _partial(order=-1),
         }
     )
+    bad_code = {
+        "a new tensor": """
+            def train(model, data, optimizer):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    loss = F.mse_loss(model(x), y)
+                    loss = torch.tensor(loss.item(), requires_grad=True)  # bad
+                    loss.backward()
+                    optimizer.step()
+            """,
+        "a copy of the answer": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in torch.load("data"):
+                optimizer.zero_grad()
+                scores = torch.tensor(model(x).tolist(), requires_grad=True)  # bad
+                F.cross_entropy(scores, y).backward()
+                optimizer.step()
+            """,
+        "a decision": """
+            def train(model, data, optimizer):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    guess = model(x).argmax(dim=1)
+                    loss = F.mse_loss(guess.float(), y)  # bad
+                    loss.requires_grad_()
+                    loss.backward()
+                    optimizer.step()
+            """,
+    }
+    good_code = {
+        "the loss itself": """
+            def train(model, data, optimizer):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(x), y)
+                    loss.backward()
+                    optimizer.step()
+                    print((model(x).argmax(1) == y).float().mean())
+            """,
+        "a gradient for an input": """
+            def attack(model, data):
+                for x in data:
+                    noise = torch.tensor(x, requires_grad=True)
+                    model(noise).sum().backward()
+                    print(noise.grad)
+            """,
+        "a target that is a decision": """
+            def train(model, data, optimizer):
+                for x in data:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), model(x).argmax(1)).backward()
+                    optimizer.step()
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits
@@ -295,3 +424,40 @@ def _is_lost(index: int, parameter: Parameter, seen: History) -> bool:
         return True
     gradients = seen.telemetry.parameter("gradient_rms")[:, index]
     return not bool(np.any(gradients[np.isfinite(gradients)] > 0))
+
+
+_NEW = ("torch.tensor", "torch.autograd.Variable", "torch.FloatTensor", "torch.as_tensor")
+_DECISIONS = ("argmax", "round", "floor", "ceil", "sign")
+
+
+def _is_made_anew(file: Code, call: Call) -> bool:
+    """Whether a call makes a tensor without a past that asks for gradients."""
+    asks = literal(file, call.keyword("requires_grad")) is True
+    return call.name in _NEW and asks and not isinstance(call.argument(0), Constant)
+
+
+def _holds_an_answer(file: Code, value: Value | None) -> bool:
+    """Whether a value comes from what a model gave, through calls of its methods."""
+    for _ in range(6):
+        value, _way = followed(file, value)
+        if not isinstance(value, Call):
+            return False
+        if called(file, value).kind == "module":
+            return True
+        value = value.receiver if value.name != "()" else None
+    return False
+
+
+def _decision(file: Code, value: Value | None, depth: int = 0) -> str:
+    """The name of the operation without a gradient that made a value, through casts; or empty."""
+    value, _ = followed(file, value)
+    if not isinstance(value, Call) or depth > 4:
+        return ""
+    name = value.name.rpartition(".")[2]
+    if name in _DECISIONS and (value.name.startswith(("torch.", "."))):
+        return name
+    return (
+        _decision(file, value.receiver, depth + 1)
+        if value.name in (".float", ".to", ".double", ".view", ".squeeze")
+        else ""
+    )

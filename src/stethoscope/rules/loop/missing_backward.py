@@ -8,13 +8,19 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Backpropagate
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import NOWHERE, Code, Site
+from stethoscope.facts.events import events_of
+from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
+from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 
 def _run(backward_calls: int = 0, **facts: Any) -> History:
     return History(steps=200, optimizers=(Optimizer("SGD", **facts),), loop=Loop(backward_calls=backward_calls))
+
+
+LOOPS = ("for", "while")
 
 
 class MissingBackward(Rule):
@@ -78,6 +84,40 @@ class MissingBackward(Rule):
             fixes=["Compute the gradients before the step:\n" + code("loss.backward()", f"{name}.step()")],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for a loop that computes a loss and steps, in files that never say `backward`."""
+        if not file.calls_of(".step"):
+            return
+        if any(one.says("backward", "autograd") for one in (file, *file.linked.values())):
+            return
+        losses = losses_of(file)
+        for index in range(len(file.functions)):
+            for event in events_of(file, index):
+                if event.kind != "step" or event.thing.kind != "optimizer" or event.via or event.code is not file:
+                    continue
+                loop = next((n for n in file.numbers_around(event.context) if file.contexts[n].kind in LOOPS), NOWHERE)
+                loss = next((one for one in losses if loop in file.numbers_around(one.call.context)), None)
+                given = event.call is not None and bool(event.call.arguments)
+                if loop == NOWHERE or loss is None or given:
+                    continue
+                yield self.finding(
+                    fitting(
+                        f"`{event.name}` steps, and nothing goes backward", "an optimizer steps, nothing goes backward"
+                    ),
+                    sureness=Sureness.CERTAIN,
+                    place=place_in(file, event.at),
+                    evidence=[
+                        Evidence(
+                            f"calls of `backward()` for the loss on {line_of(file, loss.call.at)}",
+                            0,
+                            "1 for each step",
+                            "read in this file and those that it imports",
+                        )
+                    ],
+                    cause="The loss is computed and no gradient of it: the optimizer finds none and changes nothing.",
+                    fixes=["Go backward before the step:\n" + code("loss.backward()", f"{event.name}.step()")],
+                )
+
     bad = Examples(
         lambda: {
             "no backward pass at all": History(
@@ -105,6 +145,39 @@ class MissingBackward(Rule):
             "nothing watched": _run(),
         }
     )
+    bad_code = {
+        "no backward": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in torch.load("data"):
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(x), y)
+                optimizer.step()  # bad
+            """,
+    }
+    good_code = {
+        "backward": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in torch.load("data"):
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            """,
+        "a step to settle the schedule": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            optimizer.step()
+            """,
+        "gradients that are set by hand": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            for gradients in torch.load("data"):
+                for parameter, gradient in zip(model.parameters(), gradients):
+                    parameter.grad = gradient
+                optimizer.step()
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -9,8 +9,11 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TakeSteps
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Code, Name, Site
+from stethoscope.facts.loops import loops_of
+from stethoscope.facts.origins import thing_of
 from stethoscope.facts.training import History, Loop, Optimizer
+from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
 
 
@@ -92,6 +95,35 @@ class MissingOptimizerStep(Rule):
             unless="the gradients themselves are what the script is after.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for a loop that goes backward, in files that make an optimizer and never step."""
+        if not loops_of(file) or any(one.matches(STEPPING) for one in (file, *file.linked.values())):
+            return
+        made = [call for call in file.calls if call.receiver is None and thing_of(file, call).kind == "optimizer"]
+        given = {id(value) for call in file.calls for value in call.arguments}
+        for loop in loops_of(file):
+            backward = loop.of("backward")[0]
+            if loop.unclear or not loop.is_loop or len(made) != 1 or id(made[0]) in given:
+                continue
+            name = next((b.name for b in file.bindings if b.value is made[0]), "optimizer")
+            if _is_handed_on(file, name):
+                continue
+            yield self.finding(
+                fitting(f"`{name}` is made, and never steps", "an optimizer is made, and never steps"),
+                sureness=Sureness.CERTAIN,
+                place=place_in(backward.code, backward.at),
+                evidence=[
+                    Evidence(
+                        f"steps of the optimizer that is made on {line_of(file, made[0].at)}",
+                        0,
+                        "1 for each backward pass",
+                        "read in this file and those that it imports",
+                    )
+                ],
+                cause="Gradients are computed and nothing applies them: the weights stay as they were drawn.",
+                fixes=["Step after the backward pass:\n" + code("loss.backward()", f"{name}.step()")],
+            )
+
     bad = Examples(
         lambda: {
             "never stepped": History(
@@ -121,6 +153,41 @@ class MissingOptimizerStep(Rule):
             "weights not looked at": _run(backwards_since_step=400),
         }
     )
+    bad_code = {
+        "no step": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in torch.load("data"):
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()  # bad
+            """,
+    }
+    good_code = {
+        "a step": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in torch.load("data"):
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            """,
+        "handed on": """
+            from elsewhere import train
+            import torch
+
+            model = torch.nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            train(model, optimizer)
+            for x in torch.load("data"):
+                model(x).sum().backward()
+            """,
+        "no optimizer": """
+            model = nn.Linear(3, 2)
+            for x in torch.load("data"):
+                model(x).sum().backward()
+                print(model.weight.grad)
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits
@@ -145,3 +212,12 @@ class MissingOptimizerStep(Rule):
                 # add: optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+STEPPING = re.compile(r"step\b|\.prepare\(|\.setup\(|\bfit\b")
+
+
+def _is_handed_on(file: Code, name: str) -> bool:
+    """Whether an optimizer is given to something that may step it."""
+    values = (value for call in file.calls for value in (*call.arguments, *(v for _, v in call.keywords)))
+    return any(isinstance(value, Name) and value.name.rpartition(".")[2] == name.rpartition(".")[2] for value in values)

@@ -8,8 +8,11 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ClearGradients
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Code, Site
+from stethoscope.facts.events import events_of
+from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.training import History, Optimizer
+from stethoscope.rules.lines import fitting, line_of, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 
@@ -99,6 +102,61 @@ class MissingZeroGrad(Rule):
             unless="old gradients are meant to add up over steps.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for loops that go backward and step, and clear nowhere on the way."""
+        for loop in loops_of(file):
+            steps = loop.of("step")
+            if loop.unclear or not steps or loop.of("zero"):
+                continue
+            made = steps[0].thing.made
+            if (
+                made is not None
+                and loop.context in file.numbers_around(made.context)
+                and steps[0].thing.made_in is file
+            ):
+                continue  # an optimizer for this round only: nothing is carried over
+            sureness = self._how_sure(file, loop)
+            if sureness is not None:
+                yield self._read(file, loop, sureness)
+
+    def _how_sure(self, file: Code, loop: Loop) -> Sureness | None:
+        """Certain where the whole loop is seen; less where gradients may be cleared around it."""
+        known = loop.of("step")[0].thing.kind == "optimizer"
+        elsewhere = file.says("zero_grad")
+        if not loop.is_loop:  # its caller may clear
+            return None if elsewhere else Sureness.LIKELY if known else Sureness.POSSIBLE
+        if elsewhere and any(
+            event.kind == "zero" for event in events_of(file, loop.function)
+        ):  # once an epoch: rarely meant, but it may be
+            return Sureness.POSSIBLE
+        return Sureness.CERTAIN if known else Sureness.LIKELY
+
+    def _read(self, file: Code, loop: Loop, sureness: Sureness) -> Finding:
+        step, backward = loop.of("step")[0], loop.of("backward")[0]
+        name = step.name or "the optimizer"
+        what = "loop" if loop.is_loop else "function"
+        return self.finding(
+            fitting(
+                f"`{name}` steps in a {what} that never clears gradients", f"a {what} steps and never clears gradients"
+            ),
+            sureness=sureness,
+            place=place_in(step.code, step.at),
+            evidence=[
+                Evidence(
+                    f"in the {what} at {line_of(file, loop.at)}, backward passes", len(loop.of("backward")), "1 or more"
+                ),
+                Evidence("calls that clear gradients", 0, "1 for each step", "read in the code, through what it calls"),
+            ],
+            cause="`backward()` adds to the gradients that are there, so each step moves along the sum of all "
+            "gradients so far.",
+            fixes=["Clear them once for each step, before the backward pass:\n" + code(f"{name}.zero_grad()")],
+            unless="something clears them that cannot be seen from this file.",
+            chain=[
+                *way_to(file, step, "steps"),
+                *way_to(file, backward, f"gradients are added here, at {where_event(file, backward)}"),
+            ],
+        )
+
     bad = Examples(
         lambda: {
             "never cleared": _run(compared=8, not_cleared=8, step_site=Site("train.py", 21, "", "opt.step()")),
@@ -121,6 +179,129 @@ class MissingZeroGrad(Rule):
             "accumulation over four backward passes": _run(compared=8, backward_with_gradient=36),
         }
     )
+    bad_code = {
+        "nothing clears": """
+            def train(model, loader, optimizer):
+                for x, y in loader:
+                    loss = F.cross_entropy(model(x), y)
+                    loss.backward()
+                    optimizer.step()  # bad
+            """,
+        "a step function, called from a loop": """
+            model = nn.Linear(3, 2)
+            opt = torch.optim.SGD(model.parameters(), lr=0.1)
+
+            def step(x, y):
+                loss = F.cross_entropy(model(x), y)
+                loss.backward()
+                opt.step()  # bad
+
+            for x, y in torch.load("data"):
+                step(x, y)
+            """,
+        "a method, called from a loop of another": """
+            class Trainer:
+                def __init__(self, model):
+                    self.model = model
+                    self.optimizer = torch.optim.Adam(model.parameters())
+
+                def update(self, x, y):
+                    loss = F.mse_loss(self.model(x), y)
+                    loss.backward()
+                    self.optimizer.step()  # bad
+
+                def fit(self, loader):
+                    for x, y in loader:
+                        self.update(x, y)
+            """,
+        "through a gradient scaler": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            scaler = torch.amp.GradScaler()
+            for x, y in torch.load("data"):
+                scaler.scale(F.cross_entropy(model(x), y)).backward()
+                scaler.step(optimizer)  # bad
+                scaler.update()
+            """,
+    }
+    good_code = {
+        "cleared": """
+            def train(model, loader, optimizer):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+        "cleared by a helper of the file": """
+            def clear(things):
+                for parameter in things:
+                    parameter.grad = None
+
+            def train(model, loader, optimizer):
+                for x, y in loader:
+                    clear(model.parameters())
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+        "cleared by a helper that is not seen": """
+            def train(model, loader, optimizer, reset_grad):
+                for x, y in loader:
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                    reset_grad()
+            """,
+        "accumulated, cleared with the step": """
+            def train(model, loader, optimizer):
+                for i, (x, y) in enumerate(loader):
+                    F.cross_entropy(model(x), y).backward()
+                    if i % 4 == 3:
+                        optimizer.step()
+                        optimizer.zero_grad()
+            """,
+        "an engine of its own": """
+            def train(model_engine, loader):
+                for x, y in loader:
+                    loss = F.cross_entropy(model_engine(x), y)
+                    model_engine.backward(loss)
+                    model_engine.step()
+            """,
+        "an optimizer for each round": """
+            def attack(model, images):
+                for image in images:
+                    noise = torch.zeros_like(image, requires_grad=True)
+                    optimizer = torch.optim.Adam([noise])
+                    model(image + noise).sum().backward()
+                    optimizer.step()
+            """,
+        "a wrapper that clears": """
+            class Noam:
+                def __init__(self, optimizer):
+                    self.optimizer = optimizer
+
+                def step(self):
+                    self.optimizer.step()
+                    self.optimizer.zero_grad()
+
+            model = nn.Linear(3, 2)
+            optimizer = Noam(torch.optim.Adam(model.parameters()))
+            for x, y in torch.load("data"):
+                F.mse_loss(model(x), y).backward()
+                optimizer.step()
+            """,
+        "a closure": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.LBFGS(model.parameters())
+
+            def closure():
+                optimizer.zero_grad()
+                loss = model(torch.ones(3)).sum()
+                loss.backward()
+                return loss
+
+            for epoch in range(5):
+                optimizer.step(closure)
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -8,8 +8,12 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TrainMode
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import NOWHERE, Attribute, Code, Name, Site
+from stethoscope.facts.events import Event, events_of, is_in_loop
+from stethoscope.facts.layers import has_modes
+from stethoscope.facts.loops import loops_of
 from stethoscope.facts.training import History, Model
+from stethoscope.rules.lines import fitting, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 
@@ -121,6 +125,40 @@ class TrainingInEvalMode(Rule):
             unless="statistics and dropout are meant to be frozen while the weights are tuned.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for epochs that end in eval mode, and begin in it from the second on."""
+        if not file.calls_of(".eval", ".train") or not loops_of(file):
+            return
+        for index in range(len(file.functions)):
+            events = events_of(file, index)
+            for loop in {n for e in events if e.kind == "eval" for n in file.numbers_around(e.outer_context)}:
+                if file.contexts[loop].kind not in ("for", "while") or file.function_at(loop) != index:
+                    continue
+                inside = [event for event in events if is_in_loop(file, event, loop)]
+                found = _stuck(inside)
+                if found is not None and has_modes(found.thing) is not False and not _is_made_in(file, found, loop):
+                    yield self._read(file, found, [event for event in events if event.kind == "train"], inside)
+
+    def _read(self, file: Code, switched: Event, before: list[Event], inside: list[Event]) -> Finding:
+        name = switched.name or "model"
+        backward = next(event for event in inside if event.kind == "backward")
+        outside = f"1, on {where_event(file, before[0])}" if before else "0"
+        return self.finding(
+            fitting(f"`{name}` trains in eval mode from the second round on", "training goes on in eval mode"),
+            severity=Severity.ERROR,
+            sureness=Sureness.LIKELY if not before else Sureness.CERTAIN,
+            place=place_in(switched.code, switched.at),
+            evidence=[
+                Evidence("calls of `train()` in the loop that calls `eval()`", 0, "1 before each round of training"),
+                Evidence("calls of `train()` before that loop", outside, "0, or one in the loop as well"),
+            ],
+            cause="The mode stays until it is switched back: after the first evaluation dropout is off, and batch "
+            "normalization uses its running statistics, while training goes on.",
+            fixes=["Switch back before each round of training:\n" + code(f"{name}.train()")],
+            unless="only the first round is meant to train with dropout and batch statistics.",
+            chain=[*way_to(file, switched, "is switched here"), *way_to(file, backward, "trains in the next round")],
+        )
+
     bad = Examples(
         lambda: {
             "eval mode after the first validation": _run(
@@ -152,6 +190,105 @@ class TrainingInEvalMode(Rule):
             "a backbone mostly frozen": _run(optimized_share=0.49),
         }
     )
+    bad_code = {
+        "train() once, eval() in each epoch": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.drop = nn.Dropout(0.5)
+                    self.out = nn.Linear(3, 2)
+
+                def forward(self, x):
+                    return self.out(self.drop(x))
+
+            model = Net()
+            optimizer = torch.optim.Adam(model.parameters())
+            data = torch.load("data")
+            model.train()
+            for epoch in range(5):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                model.eval()  # bad
+                with torch.no_grad():
+                    print(model(data[0][0]))
+            """,
+        "in a function that evaluates": """
+            def evaluate(model, data):
+                model.eval()  # bad
+                with torch.no_grad():
+                    return [model(x) for x, _ in data]
+
+            def fit(model, data, optimizer):
+                model.train()
+                for epoch in range(5):
+                    for x, y in data:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+                    evaluate(model, data)
+            """,
+    }
+    good_code = {
+        "train() in each epoch": """
+            def fit(model, data, optimizer):
+                for epoch in range(5):
+                    model.train()
+                    for x, y in data:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+                    model.eval()
+            """,
+        "switched back by who evaluates": """
+            def evaluate(model, data):
+                model.eval()
+                found = [model(x) for x, _ in data]
+                model.train()
+                return found
+
+            def fit(model, data, optimizer):
+                model.train()
+                for epoch in range(5):
+                    for x, y in data:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+                    evaluate(model, data)
+            """,
+        "another model": """
+            def fit(student, teacher, data, optimizer):
+                student.train()
+                for x in data:
+                    teacher.eval()
+                    optimizer.zero_grad()
+                    F.mse_loss(student(x), teacher(x)).backward()
+                    optimizer.step()
+            """,
+        "nothing that has a mode": """
+            model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+            optimizer = torch.optim.Adam(model.parameters())
+            model.train()
+            for x, y in torch.load("data"):
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+                model.eval()
+            """,
+        "a new model for each fold": """
+            def folds(make, data):
+                for fold in data:
+                    model = make()
+                    optimizer = torch.optim.Adam(model.parameters())
+                    for x, y in fold:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+                    model.eval()
+                    print(model(fold[0][0]))
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits
@@ -185,3 +322,33 @@ class TrainingInEvalMode(Rule):
                 optimizer.step()
             print(f"epoch {epoch}: loss {loss.item():.3f}, accuracy {accuracy(test):.3f}")
         """)
+
+
+def _stuck(inside: list[Event]) -> Event | None:
+    """The switch to eval mode in a loop that trains before it, and never switches back."""
+    trains = [place for place, event in enumerate(inside) if event.kind == "backward"]
+    switches = [place for place, event in enumerate(inside) if event.kind == "eval"]
+    if (
+        not trains
+        or not switches
+        or switches[0] < trains[0]
+        or any(event.kind in ("train", "mode") for event in inside)
+    ):
+        return None
+    event = inside[switches[0]]
+    if event.in_branch or event.thing.kind not in ("module", "unknown"):
+        return None
+    trained = {one.outer_name or one.name for one in inside[: switches[0]] if one.kind == "forward"}
+    if (event.outer_name or event.name) not in trained:
+        return None
+    return event
+
+
+def _is_made_in(file: Code, event: Event, loop: int) -> bool:
+    """Whether the model is made anew in each round: it is in train mode then."""
+    subject = event.given if event.via else event.subject
+    while isinstance(subject, Attribute):
+        subject = subject.value
+    if not isinstance(subject, Name) or subject.binding == NOWHERE:
+        return False
+    return loop in file.numbers_around(file.bindings[subject.binding].context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,8 +10,11 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Code, Site
+from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
+from stethoscope.facts.loops import loops_of
 from stethoscope.facts.training import History, ValidationPass
+from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
 
 
@@ -82,6 +86,46 @@ class ValidationBuildsGraph(Rule):
             fixes=["Switch gradients off round validation:\n" + code("with torch.no_grad():", "    validate(model)")],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for loops that evaluate a model in eval mode, read the answers, and keep the graph of each."""
+        if not file.calls_of(".eval") and not loops_of(file):
+            return
+        _, trained = trained_models(file)
+        for found in evaluations_of(file):
+            mode = next((e for e in reversed(found.before) if e.kind in ("eval", "train") and not e.via), None)
+            is_switched = mode is not None and mode.kind == "eval" and mode.name == found.forward.name
+            is_apart = found.is_read and found.forward.name in trained and found.function not in _training(file)
+            is_evaluation = found.is_loop and (
+                (is_switched and (found.is_read or found.is_fed)) or (is_apart and found.is_fed)
+            )
+            if found.without_graph or not is_evaluation:
+                continue
+            around = file.functions[found.function].at if found.function else found.at
+            if file.matches(GRADIENTS, around):
+                continue
+            quiet = file.says("no_grad", "inference_mode")
+            yield self._read(file, found, Sureness.LIKELY if found.callers_known or not quiet else Sureness.POSSIBLE)
+
+    def _read(self, file: Code, found: Evaluation, sureness: Sureness) -> Finding:
+        name = found.forward.name or "the model"
+        return self.finding(
+            fitting(f"`{name}` is evaluated with a graph for each batch", "evaluation builds a graph for each batch"),
+            sureness=sureness,
+            place=place_in(file, found.forward.at),
+            evidence=[
+                Evidence(
+                    f"`torch.no_grad()` around the loop on {line_of(file, found.at)}",
+                    0,
+                    1,
+                    "read here and at its callers",
+                ),
+            ],
+            cause="Answers that are only read are computed as if they were to be trained on: every activation is kept "
+            "until the batch is done, which takes memory and time.",
+            fixes=["Evaluate without a graph:\n" + code("with torch.no_grad():", "    ...")],
+            unless="a caller that is not in this file switches gradients off.",
+        )
+
     bad = Examples(
         lambda: {
             "three epochs": _run(22, 44, 66),
@@ -100,6 +144,74 @@ class ValidationBuildsGraph(Rule):
             "several at the end": _run(200, 200, 200),
         }
     )
+    bad_code = {
+        "an evaluation": """
+            def evaluate(model, loader):
+                model.eval()
+                right = 0
+                for x, y in loader:
+                    scores = model(x)  # bad
+                    right += (scores.argmax(1) == y).sum().item()
+                return right
+            """,
+        "at module level": """
+            model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5), nn.Linear(3, 2))
+            model.eval()
+            losses = []
+            for x, y in torch.load("data"):
+                losses.append(F.cross_entropy(model(x), y).item())  # bad
+            """,
+    }
+    good_code = {
+        "without a graph": """
+            def evaluate(model, loader):
+                model.eval()
+                right = 0
+                with torch.no_grad():
+                    for x, y in loader:
+                        right += (model(x).argmax(1) == y).sum().item()
+                return right
+            """,
+        "a decorated function": """
+            @torch.inference_mode()
+            def evaluate(model, loader):
+                model.eval()
+                return [model(x).argmax(1).tolist() for x, _ in loader]
+            """,
+        "switched off by who calls it": """
+            def evaluate(model, loader):
+                model.eval()
+                right = 0
+                for x, y in loader:
+                    right += (model(x).argmax(1) == y).sum().item()
+                return right
+
+            def main(model, loader):
+                with torch.no_grad():
+                    print(evaluate(model, loader))
+            """,
+        "an attack": """
+            def attack(model, loader):
+                model.eval()
+                right = 0
+                for x, y in loader:
+                    x.requires_grad = True
+                    scores = model(x)
+                    F.cross_entropy(scores, y).backward()
+                    right += (model(x + x.grad.sign()).argmax(1) == y).sum().item()
+                return right
+            """,
+        "it trains": """
+            def train(model, loader, optimizer):
+                model.train()
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(x), y)
+                    loss.backward()
+                    optimizer.step()
+                    print(loss.item())
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits
@@ -132,3 +244,12 @@ class ValidationBuildsGraph(Rule):
             score = validate()  # fix: score = torch.no_grad()(validate)()
             print(f"epoch {epoch}: loss {score:.4f}")
         """)
+
+
+GRADIENTS = re.compile(r"autograd|requires_grad|\.grad\b|retain_grad|jacobian|grad_cam|set_grad_enabled|volatile|vjp")
+"""Words of a function that wants gradients of its own."""
+
+
+def _training(file: Code) -> set[int]:
+    """The functions that train: a loop beside the training may prepare something for it."""
+    return {loop.function for loop in loops_of(file)}

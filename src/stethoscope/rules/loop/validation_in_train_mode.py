@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Code, Site
+from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
+from stethoscope.facts.events import events_of, name_of
+from stethoscope.facts.layers import has_modes
+from stethoscope.facts.loops import loops_of
 from stethoscope.facts.training import History, Model, ValidationPass
+from stethoscope.rules.lines import fitting, place_in
 from stethoscope.rules.sites import code, place_at, receiver
 
 MOST_INPUTS_TOLD_APART = 64
@@ -126,6 +132,43 @@ class ValidationInTrainMode(Rule):
             unless="answers are meant to vary, as in Monte-Carlo dropout.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for a model with dropout or batch normalization that a file trains, evaluates, and never switches."""
+        if not loops_of(file) or file.matches(SWITCHING):
+            return
+        if any(event.kind == "eval" for index in range(len(file.functions)) for event in events_of(file, index)):
+            return  # in a file that it imports
+        made, names = trained_models(file)
+        told = set()
+        training = {loop.function for loop in loops_of(file)}
+        for found in evaluations_of(file):
+            model, name = found.forward.thing, found.forward.name
+            is_trained = model.made in made if model.made is not None else name in names
+            # Who calls `train()` on a model that is not seen here thinks that it has modes.
+            acts = has_modes(model) or (has_modes(model) is None and name in _switched(file))
+            apart = found.is_fed and found.is_read and found.function not in training
+            only_looks = found.without_graph and (found.is_read or found.is_loop)
+            if is_trained and acts and name not in told and (only_looks or apart):
+                told.add(name)
+                yield self._read(file, found)
+
+    def _read(self, file: Code, found: Evaluation) -> Finding:
+        name = found.forward.name or "model"
+        holds = "holds" if has_modes(found.forward.thing) else "may hold"
+        return self.finding(
+            fitting(f"`{name}` is evaluated in train mode", "a model is evaluated in train mode"),
+            severity=Severity.ERROR,
+            place=place_in(file, found.forward.at),
+            evidence=[Evidence("calls of `eval()` in this file", 0, "1 before each evaluation")],
+            cause=f"`{name}` {holds} dropout or batch normalization, which act in train mode: answers are noisy, and "
+            "evaluation moves the running statistics.",
+            fixes=[
+                "Evaluate in eval mode, and go back to train mode after it:\n"
+                + code(f"{name}.eval()", "with torch.no_grad():", "    ...", f"{name}.train()")
+            ],
+            unless="answers are meant to vary, as in Monte-Carlo dropout.",
+        )
+
     bad = Examples(
         lambda: {
             "three passes, an epoch apart": _run((50, 6, 6), (100, 6, 6), (150, 6, 6)),
@@ -164,6 +207,86 @@ class ValidationInTrainMode(Rule):
             ),
         }
     )
+    bad_code = {
+        "dropout, and no eval()": """
+            model = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Dropout(0.5), nn.Linear(9, 2))
+            optimizer = torch.optim.Adam(model.parameters())
+            for epoch in range(5):
+                for x, y in torch.load("data"):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                with torch.no_grad():
+                    for x, y in torch.load("test"):
+                        print(F.cross_entropy(model(x), y).item())  # bad
+            """,
+        "batch normalization in a class": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.block = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+
+                def forward(self, x):
+                    return self.block(x)
+
+            def fit(model, data):
+                optimizer = torch.optim.Adam(model.parameters())
+                for x, y in data:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+
+            @torch.no_grad()
+            def accuracy(model, data):
+                return sum((model(x).argmax(1) == y).float().mean().item() for x, y in data)  # bad
+
+            net = Net()
+            fit(net, torch.load("data"))
+            print(accuracy(net, torch.load("test")))
+            """,
+    }
+    good_code = {
+        "eval()": """
+            model = nn.Sequential(nn.Linear(3, 9), nn.Dropout(0.5), nn.Linear(9, 2))
+            optimizer = torch.optim.Adam(model.parameters())
+            for epoch in range(5):
+                model.train()
+                for x, y in torch.load("data"):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                model.eval()
+                with torch.no_grad():
+                    for x, y in torch.load("test"):
+                        print(F.cross_entropy(model(x), y).item())
+            """,
+        "nothing that has a mode": """
+            model = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Linear(9, 2))
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in torch.load("data"):
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            with torch.no_grad():
+                print(F.cross_entropy(model(torch.ones(1, 3)), torch.zeros(1).long()).item())
+            """,
+        "a target within the step": """
+            model = nn.Sequential(nn.Linear(3, 9), nn.Dropout(0.1), nn.Linear(9, 2))
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in torch.load("data"):
+                with torch.no_grad():
+                    target = model(y).max(1)[0].item()
+                optimizer.zero_grad()
+                F.mse_loss(model(x), target).backward()
+                optimizer.step()
+            """,
+        "a model that is only used": """
+            model = nn.Sequential(nn.Linear(3, 9), nn.Dropout(0.5), nn.Linear(9, 2))
+            with torch.no_grad():
+                for x in torch.load("data"):
+                    print(model(x).argmax(1).item())
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits
@@ -196,3 +319,13 @@ class ValidationInTrainMode(Rule):
                     losses.append(nn.functional.cross_entropy(model(images[rows]), labels[rows]).item())
             print(f"epoch {epoch}: loss {sum(losses) / len(losses):.4f}")
         """)
+
+
+SWITCHING = re.compile(
+    r"\.eval\(|\.train\(\s*[^)\s]|\.train\(mode|\.training\s*=|model\.eval\b|train_mode|[Mm]onte|mc_dropout"
+)
+
+
+def _switched(file: Code) -> set[str]:
+    """Names of the models that a file switches to train mode."""
+    return {name_of(file, call.receiver) for call in file.calls_of(".train") if not call.arguments}

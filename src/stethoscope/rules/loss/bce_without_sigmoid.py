@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ExchangeLoss
+from stethoscope.facts.code import Code
+from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.heads import FOLLOWS, heard, maker_evidence, named, span, trained
+from stethoscope.rules.lines import place_in
+from stethoscope.rules.pairing import links, maker, once
 from stethoscope.rules.sites import at, code, place_at
 
 FUNCTION = "binary_cross_entropy"
@@ -87,6 +91,33 @@ class BceWithoutSigmoid(Rule):
             ],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Follow what each loss on probabilities is given back to the operation that made it."""
+        for loss in once(losses_of(file)):
+            kind = loss.output.kind
+            if loss.function != "binary_cross_entropy" or kind not in (
+                "linear",
+                "tanh",
+                "relu",
+                "leaky_relu",
+                "log_softmax",
+            ):
+                continue
+            what = "raw scores go" if kind == "linear" else f"{kind} goes"
+            yield self.finding(
+                f"{what} into `binary_cross_entropy`, which takes probabilities",
+                sureness=Sureness.CERTAIN,
+                place=place_in(file, loss.call.at),
+                evidence=[maker(file, loss, "`sigmoid`"), Evidence("values that this loss accepts", "all", "0 to 1")],
+                cause="`binary_cross_entropy` takes the logarithm of what it is given: values outside of 0 to 1 are an "
+                "error, and inside they are no probabilities.",
+                fixes=[
+                    "Use the loss that applies the sigmoid itself:\n"
+                    + code("loss = F.binary_cross_entropy_with_logits(scores, targets)")
+                ],
+                chain=links(file, loss),
+            )
+
     bad = Examples(lambda: {
         "torch raised": heard(
             FUNCTION,
@@ -128,6 +159,30 @@ class BceWithoutSigmoid(Rule):
             FUNCTION, [], watched=1, output_min=0.1, output_max=0.8, raised="ValueError: sizes differ"
         ),
     })  # fmt: skip
+    bad_code = {
+        "raw scores": """
+            model = nn.Sequential(nn.Linear(30, 16), nn.ReLU(), nn.Linear(16, 1))
+            criterion = nn.BCELoss()
+            for x, y in torch.load("data"):
+                criterion(model(x).squeeze(1), y).backward()  # bad
+            """,
+        "a tanh": """
+            def loss(model, x, y):
+                return F.binary_cross_entropy(torch.tanh(model(x)), y)  # bad
+            """,
+    }
+    good_code = {
+        "probabilities": """
+            model = nn.Sequential(nn.Linear(30, 1), nn.Sigmoid())
+            for x, y in torch.load("data"):
+                F.binary_cross_entropy(model(x).squeeze(1), y).backward()
+            """,
+        "a sigmoid at the call": """
+            model = nn.Linear(30, 1)
+            for x, y in torch.load("data"):
+                F.binary_cross_entropy(model(x).sigmoid(), y).backward()
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_breast_cancer

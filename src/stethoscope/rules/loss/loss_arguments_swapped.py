@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SwapLossArguments
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Call, Code, Name, Site, Value
+from stethoscope.facts.events import model_like
+from stethoscope.facts.loss_calls import losses_of
+from stethoscope.facts.origins import called
+from stethoscope.facts.things import binding_of, followed
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling
 from stethoscope.rules.heads import FOLLOWS, heard, named, span, trained
+from stethoscope.rules.lines import line_of, place_in, quoted
 from stethoscope.rules.sites import at, code, place_at
 
 POISSON = "poisson_nll_loss"
@@ -96,6 +101,29 @@ class LossArgumentsSwapped(Rule):
             ],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for losses whose first argument comes with the data, and whose second comes from a model."""
+        for loss in losses_of(file):
+            if loss.function not in ORDERED or loss.given is None or loss.target is None:
+                continue
+            if not _is_answer(file, loss.target) or not _comes_with_the_data(file, loss.given):
+                continue
+            prediction, target = quoted(file, loss.target, "prediction"), quoted(file, loss.given, "target")
+            yield self.finding(
+                f"`{loss.function}` is given the target first, the prediction second",
+                sureness=Sureness.LIKELY,
+                place=place_in(file, loss.call.at),
+                evidence=[
+                    Evidence(
+                        f"first argument on {line_of(file, loss.call.at)}", f"{target}, from the data", "the prediction"
+                    ),
+                    Evidence("second argument", f"{prediction}, from the model", "the target"),
+                ],
+                cause=f"`{loss.function}` takes the logarithm of its first argument only: with the target there its "
+                "lowest point is no right answer.",
+                fixes=["Prediction first, target second:\n" + code(f"loss = F.{loss.function}(prediction, target)")],
+            )
+
     bad = Examples(
         lambda: {
             "binary cross-entropy": heard(
@@ -120,6 +148,34 @@ class LossArgumentsSwapped(Rule):
             ),
         }
     )
+    bad_code = {
+        "the target first": """
+            model = nn.Sequential(nn.Linear(3, 1), nn.Sigmoid())
+            criterion = nn.BCELoss()
+            for x, y in torch.load("data"):
+                y = y.float().to("cuda")
+                out = model(x).squeeze(1)
+                loss = criterion(y, out)  # bad
+            """,
+    }
+    good_code = {
+        "the prediction first": """
+            model = nn.Sequential(nn.Linear(3, 1), nn.Sigmoid())
+            criterion = nn.BCELoss()
+            for x, y in torch.load("data"):
+                loss = criterion(model(x).squeeze(1), y)
+            """,
+        "an error that has no order": """
+            model = nn.Linear(3, 1)
+            for x, y in torch.load("data"):
+                loss = F.mse_loss(y, model(x))
+            """,
+        "a teacher": """
+            def distil(student, teacher, data):
+                for x in data:
+                    loss = F.cross_entropy(student(x), teacher(x))
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_breast_cancer
@@ -145,3 +201,42 @@ class LossArgumentsSwapped(Rule):
                 optimizer.step()
         print(f"loss {criterion(model(rows), labels).item():.4f}")
         """)
+
+
+ORDERED = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
+_KEEPING = (
+    ".to",
+    ".cuda",
+    ".float",
+    ".long",
+    ".view",
+    ".squeeze",
+    ".unsqueeze",
+    ".reshape",
+    ".cpu",
+    ".type",
+    ".flatten",
+)
+
+
+def _stripped(file: Code, value: Value) -> Value | None:
+    """What stands behind a variable, and behind calls that only move, cast or reshape."""
+    found, _ = followed(file, value)
+    while isinstance(found, Call) and found.name in _KEEPING:
+        found, _ = followed(file, found.receiver)
+    return found
+
+
+def _is_answer(file: Code, value: Value) -> bool:
+    """Whether a value is what a model gives."""
+    found = _stripped(file, value)
+    if not isinstance(found, Call):
+        return False
+    is_like = isinstance(found.receiver, Name) and found.receiver.binding in model_like(file)
+    return called(file, found).kind == "module" or (found.name == "()" and is_like)
+
+
+def _comes_with_the_data(file: Code, value: Value) -> bool:
+    """Whether a value is a part of what a loop goes over."""
+    binding = binding_of(file, _stripped(file, value))
+    return binding is not None and binding.how == "for"

@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ExchangeLoss
+from stethoscope.facts.code import Code
+from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling
 from stethoscope.rules.heads import FOLLOWS, heard, maker_evidence, span, trained
+from stethoscope.rules.lines import place_in
+from stethoscope.rules.pairing import links, maker, once
 from stethoscope.rules.sites import at, code, place_at
 
 FUNCTIONS = ("nll_loss", "kl_div")
@@ -86,6 +90,29 @@ class NllWithoutLogSoftmax(Rule):
             fixes=["Give it the logarithm of a softmax over the classes:\n" + code(*repair)],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Follow what each loss on log-probabilities is given back to the operation that made it."""
+        for loss in once(losses_of(file)):
+            kind = loss.output.kind
+            wrong = ("softmax", "sigmoid", "linear", "relu") if loss.function == "nll_loss" else ("softmax", "sigmoid")
+            if loss.function not in FUNCTIONS or kind not in wrong:
+                continue
+            what = "raw scores go" if kind in ("linear", "relu") else f"{kind} goes"
+            yield self.finding(
+                f"{what} into `{loss.function}`, which takes log-probabilities",
+                sureness=Sureness.CERTAIN,
+                place=place_in(file, loss.call.at),
+                evidence=[maker(file, loss, "`log_softmax`")],
+                cause=f"`{loss.function}` takes no logarithm itself: what it is given must be log-probabilities.",
+                fixes=[
+                    "Apply log_softmax, or use the loss that does:\n" + code("loss = F.cross_entropy(scores, targets)")
+                    if loss.function == "nll_loss"
+                    else "Give it logarithms:\n"
+                    + code("loss = F.kl_div(scores.log_softmax(1), p, reduction='batchmean')")
+                ],
+                chain=links(file, loss),
+            )
+
     bad = Examples(lambda: {
         "raw scores": heard(
             "nll_loss", falling(0.1, -900.0), produced_by="linear", logs_sum_to_one=0.0, output_min=-40.0,
@@ -125,6 +152,48 @@ class NllWithoutLogSoftmax(Rule):
         ),
         "cross-entropy of raw scores": heard("cross_entropy", produced_by="linear", **_scores),
     })  # fmt: skip
+    bad_code = {
+        "probabilities": """
+            model = nn.Sequential(nn.Linear(4, 3), nn.Softmax(dim=1))
+            criterion = nn.NLLLoss()
+            for x, y in torch.load("data"):
+                criterion(model(x), y).backward()  # bad
+            """,
+        "raw scores": """
+            model = nn.Linear(4, 3)
+            for x, y in torch.load("data"):
+                F.nll_loss(model(x), y).backward()  # bad
+            """,
+        "a divergence of probabilities": """
+            def distil(student, teacher, x):
+                return F.kl_div(F.softmax(student(x), dim=1), F.softmax(teacher(x), dim=1))  # bad
+            """,
+    }
+    good_code = {
+        "log-probabilities": """
+            model = nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(dim=1))
+            for x, y in torch.load("data"):
+                F.nll_loss(model(x), y).backward()
+            """,
+        "an attribute that is called softmax": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.out = nn.Linear(4, 3)
+                    self.softmax = nn.LogSoftmax(dim=1)
+
+                def forward(self, x):
+                    return self.softmax(self.out(x))
+
+            model = Net()
+            for x, y in torch.load("data"):
+                F.nll_loss(model(x), y).backward()
+            """,
+        "a logarithm of one's own": """
+            def loss(model, x, y):
+                return F.nll_loss(torch.log(F.softmax(model(x), dim=1)), y)
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -9,8 +9,11 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import RemoveOutputActivation
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Code, Site
+from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.lines import place_in
+from stethoscope.rules.pairing import links, maker, once
 from stethoscope.rules.sites import at, code, place_at
 
 RAW = ("linear", "add", "embedding")
@@ -122,6 +125,30 @@ class SigmoidBeforeBceWithLogits(Rule):
             ],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Follow what each loss on logits is given back to the operation that made it."""
+        for loss in once(losses_of(file)):
+            kind = loss.output.kind
+            if loss.function != "binary_cross_entropy_with_logits" or kind not in ("sigmoid", "softmax"):
+                continue
+            yield self.finding(
+                f"{kind} goes into `binary_cross_entropy_with_logits`, which takes scores",
+                sureness=Sureness.CERTAIN,
+                place=place_in(file, loss.call.at),
+                evidence=[
+                    maker(file, loss, "a linear layer"),
+                    Evidence("least loss of a sample with label 1", "0.313", "0", "log(1 + 1/e)"),
+                ],
+                cause="This loss applies a sigmoid to what it is given, and it is given probabilities.",
+                fixes=[
+                    "Give the loss the scores:\n"
+                    + code(
+                        "loss = F.binary_cross_entropy_with_logits(scores, targets)", "probabilities = scores.sigmoid()"
+                    )
+                ],
+                chain=links(file, loss),
+            )
+
     bad = Examples(
         lambda: {
             "sigmoid in the graph": _run(
@@ -147,6 +174,31 @@ class SigmoidBeforeBceWithLogits(Rule):
             "values not looked at": _run(),
         }
     )
+    bad_code = {
+        "a sigmoid at the end of the model": """
+            model = nn.Sequential(nn.Linear(30, 1), nn.Sigmoid())
+            criterion = nn.BCEWithLogitsLoss()
+            for x, y in torch.load("data"):
+                loss = criterion(model(x).squeeze(1), y)  # bad
+            """,
+        "a sigmoid on the way": """
+            def loss(model, x, y):
+                out = torch.sigmoid(model(x))
+                return F.binary_cross_entropy_with_logits(out.view(-1), y)  # bad
+            """,
+    }
+    good_code = {
+        "scores": """
+            model = nn.Sequential(nn.Linear(30, 1))
+            for x, y in torch.load("data"):
+                loss = F.binary_cross_entropy_with_logits(model(x).squeeze(1), y)
+            """,
+        "a sigmoid and the loss for it": """
+            model = nn.Sequential(nn.Linear(30, 1), nn.Sigmoid())
+            for x, y in torch.load("data"):
+                loss = F.binary_cross_entropy(model(x).squeeze(1), y)
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_breast_cancer

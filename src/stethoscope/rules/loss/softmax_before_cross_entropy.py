@@ -10,9 +10,12 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import RemoveOutputActivation
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Code, Site
+from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.heads import FOLLOWS
+from stethoscope.rules.lines import place_in
+from stethoscope.rules.pairing import links, made_at, maker, once
 from stethoscope.rules.sites import at, code, place_at
 
 SIGMOIDS = ("sigmoid", "hardsigmoid")
@@ -118,6 +121,51 @@ class SoftmaxBeforeCrossEntropy(Rule):
             fixes=["Pair log_softmax with its own loss:\n" + code("loss = F.nll_loss(log_probabilities, targets)")],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Follow what each cross-entropy is given back to the operation that made it."""
+        for loss in once(losses_of(file)):
+            if loss.function != "cross_entropy":
+                continue
+            if loss.output.kind in ("softmax", "sigmoid"):
+                yield self._read(file, loss)
+            elif loss.output.kind == "log_softmax":
+                yield self._read_harmless(file, loss)
+
+    def _read(self, file: Code, loss: LossUse) -> Finding:
+        title = f"softmax runs twice:{made_at(file, loss).replace(' of ', ' at ')} and inside `cross_entropy`"
+        if loss.output.kind == "sigmoid":
+            title = "sigmoids of classes go into `cross_entropy`, which takes scores"
+        return self.finding(
+            title if len(title) <= 72 else "softmax runs twice: before and inside `cross_entropy`",
+            sureness=Sureness.CERTAIN,
+            place=place_in(file, loss.call.at),
+            evidence=[
+                maker(file, loss, "a linear layer"),
+                Evidence("least loss that 10 classes could reach", "1.461", "0", "log(e + C - 1) - 1"),
+            ],
+            cause="`cross_entropy` applies log_softmax to what it is given, and it is given probabilities.",
+            fixes=[
+                "Give the loss the scores as they leave the last layer:\n"
+                + code("loss = F.cross_entropy(scores, targets)", "probabilities = scores.softmax(dim=1)")
+            ],
+            chain=links(file, loss),
+        )
+
+    def _read_harmless(self, file: Code, loss: LossUse) -> Finding:
+        return self.finding(
+            "log_softmax runs twice, to no effect: before and inside `cross_entropy`",
+            severity=Severity.NOTE,
+            sureness=Sureness.CERTAIN,
+            place=place_in(file, loss.call.at),
+            evidence=[
+                maker(file, loss, "a linear layer"),
+                Evidence("difference that the second one makes", "0", "0", "log_softmax of log_softmax is itself"),
+            ],
+            cause="The loss applies log_softmax again; the result is the same, computed twice.",
+            fixes=["Pair log_softmax with its own loss:\n" + code("loss = F.nll_loss(log_probabilities, targets)")],
+            chain=links(file, loss),
+        )
+
     bad = Examples(
         lambda: {
             "softmax in the graph": _run(
@@ -148,6 +196,152 @@ class SoftmaxBeforeCrossEntropy(Rule):
             "only validated that way": _run(produced_by="softmax", training_calls=0, evaluation_calls=9),
         }
     )
+    bad_code = {
+        "a softmax in the model": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.hidden = nn.Linear(64, 64)
+                    self.out = nn.Linear(64, 10)
+
+                def forward(self, x):
+                    x = F.relu(self.hidden(x))
+                    return F.softmax(self.out(x), dim=1)
+
+            model = Net().to("cuda")
+            criterion = nn.CrossEntropyLoss()
+            for x, y in torch.load("data"):
+                scores = model(x)
+                loss = criterion(scores, y)  # bad
+            """,
+        "a softmax at the call": """
+            def train(model, x, y):
+                probabilities = torch.softmax(model(x), dim=-1)
+                return F.cross_entropy(probabilities, y)  # bad
+            """,
+        "the last layer of a list": """
+            layers = [nn.Linear(64, 64), nn.ReLU()]
+            layers += [nn.Linear(64, 10)]
+            layers.append(nn.Softmax(dim=1))
+            model = nn.Sequential(*layers)
+            criterion = nn.CrossEntropyLoss(label_smoothing=0.1)
+            print(criterion(model(torch.ones(2, 64)), torch.zeros(2).long()))  # bad
+            """,
+        "the second of two outputs": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.hidden = nn.Linear(64, 64)
+                    self.out = nn.Linear(64, 10)
+                    self.softmax = nn.Softmax(dim=1)
+
+                def forward(self, x):
+                    x = self.hidden(x)
+                    return x, self.softmax(self.out(x))
+
+            def train(loader):
+                net = Net()
+                loss_function = nn.CrossEntropyLoss()
+                for x, y in loader:
+                    features, out = net(x)
+                    loss_function(out, y).backward()  # bad
+            """,
+        "a model of another file": """
+            # file: models.py
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.hidden = nn.Linear(64, 64)
+                    self.out = nn.Linear(64, 10)
+
+                def forward(self, x):
+                    return self.out(self.hidden(x)).softmax(1)
+            # file: train.py
+            import torch
+            from torch import nn
+            from models import Net
+
+            net = torch.nn.DataParallel(Net())
+            criterion = nn.CrossEntropyLoss()
+            print(criterion(net(torch.ones(2, 64)), torch.zeros(2).long()))  # bad
+            """,
+        "sigmoids of classes": """
+            model = nn.Sequential(nn.Linear(4, 3), nn.Sigmoid())
+            print(F.cross_entropy(model(torch.ones(1, 4)), torch.zeros(1).long()))  # bad
+            """,
+        "log_softmax, which is a note": """
+            model = nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(dim=1))
+            print(F.cross_entropy(model(torch.ones(1, 4)), torch.zeros(1).long()))  # bad
+            """,
+    }
+    good_code = {
+        "scores": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.hidden = nn.Linear(64, 64)
+                    self.out = nn.Linear(64, 10)
+
+                def forward(self, x):
+                    return self.out(F.relu(self.hidden(x)))
+
+            model = Net()
+            print(F.cross_entropy(model(torch.ones(2, 64)), torch.zeros(2).long()))
+            """,
+        "probabilities beside the loss": """
+            def train(model, x, y):
+                scores = model(x)
+                probabilities = scores.softmax(dim=1)
+                return F.cross_entropy(scores, y), probabilities
+            """,
+        "probabilities as target": """
+            def distil(student, teacher, x):
+                return F.cross_entropy(student(x), F.softmax(teacher(x), dim=1))
+            """,
+        "probabilities only when it does not train": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.hidden = nn.Linear(64, 64)
+                    self.out = nn.Linear(64, 10)
+
+                def forward(self, x):
+                    x = self.out(self.hidden(x))
+                    if self.training:
+                        return x
+                    return F.softmax(x, dim=1)
+
+            model = Net()
+            print(F.cross_entropy(model(torch.ones(2, 64)), torch.zeros(2).long()))
+            """,
+        "an attribute that is only called softmax": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.hidden = nn.Linear(64, 64)
+                    self.out = nn.Linear(64, 10)
+                    self.softmax = nn.Identity()
+
+                def forward(self, x):
+                    return self.softmax(self.out(x))
+
+            model = Net()
+            print(F.cross_entropy(model(torch.ones(2, 64)), torch.zeros(2).long()))
+            """,
+        "the model is another one by then": """
+            model = nn.Sequential(nn.Linear(4, 3), nn.Softmax(dim=1))
+            print(model(torch.ones(1, 4)))
+            model = nn.Sequential(nn.Linear(4, 3))
+            print(F.cross_entropy(model(torch.ones(1, 4)), torch.zeros(1).long()))
+            """,
+        "one of two models, who knows which": """
+            def train(model, x, y):
+                return F.cross_entropy(model(x), y)
+
+            train(nn.Sequential(nn.Linear(4, 3), nn.Softmax(dim=1)), 1, 2)
+            train(nn.Sequential(nn.Linear(4, 3)), 1, 2)
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -7,12 +7,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SoftmaxOverClasses
+from stethoscope.facts.code import Code, Constant
 from stethoscope.facts.flow import Softmax
+from stethoscope.facts.loss_calls import losses_of
+from stethoscope.facts.things import literal
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.heads import FOLLOWS, heard, named, trained
+from stethoscope.rules.lines import place_in
+from stethoscope.rules.pairing import links, made_at, once
 from stethoscope.rules.sites import at, code, place_at
 
 _ten = {"softmax_shape": (32, 10), "output_shape": (32, 10), "target_shape": (32,)}
@@ -128,6 +133,44 @@ class WrongSoftmaxDim(Rule):
             fixes=[f"Name the axis that the choice is made from, here the last:\n{code(_over_last(made))}"],
         )  # fmt: skip
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for a softmax over the batch in front of a loss, and for one that is not told its axis."""
+        for loss in once(losses_of(file)):
+            made, home = loss.output.made, loss.output.made_in
+            if loss.output.kind not in ("softmax", "log_softmax") or made is None or home is None:
+                continue
+            is_function = made.receiver is None and made.name.rpartition(".")[2][:1].islower()
+            if literal(home, made.argument(1 if is_function else 0, "dim")) == 0:
+                yield self.finding(
+                    f"the softmax before `{loss.function}` runs over the batch",
+                    sureness=Sureness.LIKELY,
+                    place=place_in(file, loss.call.at),
+                    evidence=[Evidence(f"axis of the softmax{made_at(file, loss)}", 0, "1, that of the classes")],
+                    cause="Axis 0 is the batch: the numbers of one class over all samples sum to 1, those of one "
+                    "sample do not.",
+                    fixes=[
+                        "Name the axis of the classes:\n" + code("log_probabilities = F.log_softmax(scores, dim=1)")
+                    ],
+                    unless="there is one sample, and no batch axis.",
+                    chain=links(file, loss),
+                )
+        for call in file.calls_of(*IMPLICIT):
+            is_layer = call.receiver is None and call.name.rpartition(".")[2][:1].isupper()
+            given = call.argument(0 if is_layer else 1, "dim")
+            if call.is_open or not (given is None or (isinstance(given, Constant) and given.value is None)):
+                continue
+            name = call.name.rpartition(".")[2]
+            right = f"nn.{name}(dim=1)" if is_layer else f"F.{name}(x, dim=1)"
+            yield self.finding(
+                f"`{name}` is not told its axis, and guesses one",
+                severity=Severity.WARNING,
+                sureness=Sureness.CERTAIN,
+                place=place_in(file, call.at),
+                evidence=[Evidence("axis that is taken of 1, 2, 3 and 4 axes", "0, 1, 0, 1", "the classes, always")],
+                cause="Without `dim` the axis depends on how many there are: with three, the batch sums to 1.",
+                fixes=["Name the axis of the classes:\n" + code(right)],
+            )
+
     bad = Examples(lambda: {
         "log-softmax over the batch": heard(
             "nll_loss", produced_by="log_softmax", softmax_axis=0, logs_sum_to_one=0.0, columns_sum_to_one=1.0, **_ten
@@ -183,6 +226,30 @@ class WrongSoftmaxDim(Rule):
         "one score for each of a set": History(softmaxes=(Softmax("softmax", 0, (20, 1), (20, 8), (20, 8)),)),
         "no softmax": heard("cross_entropy", produced_by="linear", output_shape=(32, 10)),
     })  # fmt: skip
+    bad_code = {
+        "over the batch": """
+            model = nn.Sequential(nn.Linear(4, 3), nn.LogSoftmax(dim=0))
+            for x, y in torch.load("data"):
+                F.nll_loss(model(x), y).backward()  # bad
+            """,
+        "a layer": """
+            head = nn.Sequential(nn.Linear(4, 3), nn.Softmax())  # bad
+            """,
+        "a function": """
+            def forward(x):
+                return F.log_softmax(x)  # bad
+            """,
+    }
+    good_code = {
+        "the axis is named": """
+            head = nn.Sequential(nn.Linear(4, 3), nn.Softmax(dim=1))
+            print(F.softmax(head(torch.ones(1, 4)), -1), torch.softmax(torch.ones(3), dim=0))
+            """,
+        "options that are not seen": """
+            def forward(x, **options):
+                return F.softmax(x, **options)
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits
@@ -235,3 +302,10 @@ def _over_last(made: Softmax) -> str:
     text = made.site.text.partition("  #")[0] if made.site is not None else ""
     line, times = re.subn(r"\b(dim|axis)\s*=\s*0\b", r"\1=-1", text)
     return line if times == 1 else f"weights = scores.{made.operation}(dim=-1)"
+
+
+IMPLICIT = (
+    "torch.nn.Softmax", "torch.nn.LogSoftmax", "torch.nn.Softmin", "torch.nn.functional.softmax",
+    "torch.nn.functional.log_softmax", "torch.nn.functional.softmin",
+)  # fmt: skip
+"""Of torch, those that take an axis and do without."""

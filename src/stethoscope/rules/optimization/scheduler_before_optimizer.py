@@ -13,11 +13,13 @@ from numpy.typing import ArrayLike
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import HoldLearningRate
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import NOWHERE, Code, Site
+from stethoscope.facts.events import Event, events_of, is_in_loop
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import Batches, Curve, History, Loop, Schedule
 from stethoscope.rules.examples import falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence, outcome, small_plot
+from stethoscope.rules.lines import fitting, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 LENGTHS = ("total_steps", "T_max", "total_iters")
@@ -208,6 +210,47 @@ class SchedulerBeforeOptimizer(Rule):
             fixes=[f"Step it after the optimizer:\n{code('optimizer.step()', f'{name}.step()')}"],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for loops in which the schedule comes before the optimizer's first step."""
+        told = set()
+        if not file.calls_of(".step"):
+            return
+        for index in range(len(file.functions)):
+            events = events_of(file, index)
+            for place, event in enumerate(events):
+                if event.kind != "schedule" or event.thing.kind != "scheduler" or event.hinted or event.in_branch:
+                    continue
+                given = event.call is not None and (event.call.arguments or event.call.keywords)
+                around = file.numbers_around(event.outer_context)
+                loop = next((number for number in around if file.contexts[number].kind in LOOPS), NOWHERE)
+                if given or loop == NOWHERE or event.at in told or event.code is not file:
+                    continue  # a schedule that is told its epoch is not advanced by the call
+                if any(one.kind in ("step", "unknown step", "other") for one in events[:place]):
+                    continue
+                step = next((one for one in events[place:] if one.kind == "step" and is_in_loop(file, one, loop)), None)
+                if step is not None:
+                    told.add(event.at)
+                    yield self._read(file, event, step)
+
+    def _read(self, file: Code, schedule: Event, step: Event) -> Finding:
+        name = schedule.name or "the schedule"
+        return self.finding(
+            fitting(f"`{name}` steps before the optimizer does", "the schedule steps before the optimizer does"),
+            severity=Severity.WARNING,
+            sureness=Sureness.CERTAIN,
+            place=place_in(file, schedule.at),
+            evidence=[
+                Evidence(
+                    "order of the calls in a round",
+                    f"schedule ({where_event(file, schedule)}), optimizer ({where_event(file, step)})",
+                    "optimizer, schedule",
+                )
+            ],
+            cause="The first step is taken with the second learning rate: the first one of the schedule is never used.",
+            fixes=["Step the schedule behind the optimizer:\n" + code("optimizer.step()", f"{name}.step()")],
+            chain=[*way_to(file, schedule, "steps first"), *way_to(file, step, "steps after it")],
+        )
+
     bad = Examples(
         lambda: {
             "StepLR after every batch": _scheduled(flat(2.2), _steps_down()),
@@ -247,6 +290,68 @@ class SchedulerBeforeOptimizer(Rule):
             "no schedule": run(flat(2.3)),
         }
     )
+    bad_code = {
+        "at the top of an epoch": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+            for epoch in range(30):
+                scheduler.step()  # bad
+                for x, y in torch.load("data"):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+        "in the same round": """
+            from torch.optim.lr_scheduler import CosineAnnealingLR
+            import torch
+
+            def train(model, loader):
+                optimizer = torch.optim.Adam(model.parameters())
+                schedule = CosineAnnealingLR(optimizer, 100)
+                for x in loader:
+                    optimizer.zero_grad()
+                    model(x).sum().backward()
+                    schedule.step()  # bad
+                    optimizer.step()
+            """,
+    }
+    good_code = {
+        "behind": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+            for epoch in range(30):
+                for x, y in torch.load("data"):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                scheduler.step()
+            """,
+        "told which epoch it is": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+            for epoch in range(30):
+                scheduler.step(epoch)
+                for x, y in torch.load("data"):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+        "from the second epoch on": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+            for epoch in range(30):
+                if epoch > 0:
+                    scheduler.step()
+                for x, y in torch.load("data"):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits
@@ -301,3 +406,6 @@ def _is_first(schedule: Schedule, seen: History) -> bool:
 
 def _short(value: float | str | bool) -> str:
     return value if isinstance(value, str) else f"{value:g}"
+
+
+LOOPS = ("for", "while")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
+from stethoscope.facts.code import Code
+from stethoscope.facts.layers import chain_of
 from stethoscope.facts.model import Link, Structure
+from stethoscope.facts.origins import thing_of
 from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
+from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import code, place_at
 
 
@@ -67,6 +72,28 @@ class DropoutBeforeBatchNorm(Rule):
             unless="the model is never evaluated.",
         )  # fmt: skip
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for dropout right before batch normalization in a `Sequential`."""
+        for call in file.calls_of("torch.nn.Sequential"):
+            layers = chain_of(thing_of(file, call)) or []
+            for first, second in pairwise(layers):
+                if first.kind.startswith("dropout") and second.kind.startswith("batchnorm") and first.call is not None:
+                    yield self.finding(
+                        "dropout feeds batch normalization",
+                        sureness=Sureness.POSSIBLE,
+                        place=place_in(file, first.call.at),
+                        evidence=[
+                            Evidence(
+                                f"what stands between the dropout on {line_of(file, first.call.at)} and the next layer",
+                                "0 layers",
+                                "a layer and an activation",
+                            ),
+                        ],
+                        cause="Dropout raises the variance in training only, and batch normalization learns that: in "
+                        "evaluation every feature comes out too small.",
+                        fixes=["Put dropout behind:\n" + code("nn.BatchNorm1d(n), nn.ReLU(), nn.Dropout(p)")],
+                    )  # fmt: skip
+
     bad = Examples(
         lambda: {
             "once": _run(_link),
@@ -77,6 +104,21 @@ class DropoutBeforeBatchNorm(Rule):
         }
     )
     good = Examples(lambda: {"none": _run(), "not read": tried()})
+    bad_code = {
+        "right before": """
+            model = nn.Sequential(
+                nn.Linear(4, 64),
+                nn.ReLU(),
+                nn.Dropout(0.5),  # bad
+                nn.BatchNorm1d(64),
+            )
+            """,
+    }
+    good_code = {
+        "behind": """
+            model = nn.Sequential(nn.Linear(4, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 2))
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

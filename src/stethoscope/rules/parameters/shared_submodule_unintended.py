@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
+from stethoscope.facts.code import Code, Each, Name
 from stethoscope.facts.model import Repeated, Structure
+from stethoscope.facts.module_classes import shared_layer
 from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
+from stethoscope.rules.lines import fitting, line_of, place_in, quoted
 from stethoscope.rules.sites import code, place_at
 
 
@@ -61,6 +64,29 @@ class SharedSubmoduleUnintended(Rule):
             unless="its weights are shared on purpose.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for containers that are given one layer several times."""
+        for call in file.calls_of("torch.nn.ModuleList", "torch.nn.Sequential"):
+            layer = next((found for value in call.arguments if (found := shared_layer(file, value)) is not None), None)
+            if layer is None:
+                continue
+            what = quoted(file, layer, "one layer")
+            is_each = any(isinstance(value, Each) for value in call.arguments)
+            yield self.finding(
+                fitting(
+                    f"{what} stands several times in one container", "one layer stands several times in one container"
+                ),
+                # A layer that has a name was kept apart for a reason more often.
+                sureness=Sureness.POSSIBLE if isinstance(layer, Name) and not is_each else Sureness.CERTAIN,
+                place=place_in(file, call.at),
+                evidence=[
+                    Evidence(f"layers made for the container on {line_of(file, call.at)}", 1, "one for each place")
+                ],
+                cause="Repeating a list repeats the references in it: every place holds the same layer and weights.",
+                fixes=["Make one for each place:\n" + code("nn.ModuleList([nn.Linear(...) for _ in range(n)])")],
+                unless="the places are meant to share their weights.",
+            )
+
     bad = Examples(
         lambda: {
             "in a list": _run(Repeated("layers", "Linear", ("0", "1", "2"), 4160)),
@@ -71,6 +97,36 @@ class SharedSubmoduleUnintended(Rule):
         }
     )
     good = Examples(lambda: {"all different": _run(), "not read": tried()})
+    bad_code = {
+        "a list, repeated": """
+            class Net(nn.Module):
+                def __init__(self, depth):
+                    super().__init__()
+                    self.layers = nn.ModuleList([nn.Linear(3, 3)] * depth)  # bad
+            """,
+        "spread out": """
+            net = nn.Sequential(*[nn.Sequential(nn.Linear(3, 3), nn.ReLU())] * 4)  # bad
+            """,
+        "one layer in a comprehension": """
+            layer = nn.TransformerEncoderLayer(8, 2)
+            layers = nn.ModuleList([layer for _ in range(6)])  # bad
+            """,
+    }
+    good_code = {
+        "one for each place": """
+            layers = nn.ModuleList([nn.Linear(3, 3) for _ in range(6)])
+            """,
+        "copies": """
+            import copy
+            from torch import nn
+
+            layer = nn.Linear(3, 3)
+            layers = nn.ModuleList([copy.deepcopy(layer) for _ in range(6)])
+            """,
+        "nothing to share": """
+            pools = nn.ModuleList([nn.MaxPool2d(2)] * 3)
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,11 +11,15 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Reinitialize
+from stethoscope.facts.code import Call, Code, Group, Symbol
+from stethoscope.facts.layers import LINEAR
 from stethoscope.facts.progress import progress_of
+from stethoscope.facts.things import literal
 from stethoscope.facts.training import PARAMETER_STATISTICS, History
 from stethoscope.facts.weights import NOT_BY_DEPTH, middle, update_ratios, weights_by_depth
 from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence, outcome
+from stethoscope.rules.lines import line_of, place_in, quoted
 from stethoscope.rules.sites import code, place_at
 
 
@@ -183,6 +188,29 @@ class SymmetricInitialization(Rule):
             ],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for constants that are written into the weights of every linear layer or convolution."""
+        for call in file.calls_of("torch.nn.init.zeros_", "torch.nn.init.ones_", "torch.nn.init.constant_", *IN_PLACE):
+            target = call.receiver if call.receiver is not None else call.argument(0)
+            weight = file.text(target.at) if target is not None else ""
+            given = call.argument(0 if call.receiver is not None else 1, "val")
+            if not WEIGHT.fullmatch(weight) or not _is_for_all(file, call):
+                continue
+            if given is not None and not isinstance(literal(file, given), int | float):
+                continue
+            yield self.finding(
+                "every weight of these layers starts at the same value",
+                sureness=Sureness.LIKELY,
+                place=place_in(file, call.at),
+                evidence=[
+                    Evidence(f"values that {quoted(file, target, 'a weight')} on {line_of(file, call.at)} gets", 1,
+                             "as many as it has")
+                ],
+                cause="Units that start alike get the same gradient and stay alike: a layer learns what one unit can.",
+                fixes=["Draw them:\n" + code(f"nn.init.kaiming_normal_({weight})")],
+                unless="these layers end residual branches that are to begin as nothing.",
+            )  # fmt: skip
+
     bad = Examples(
         lambda: {
             "two hidden layers start at a constant": _run(flat(2.03), 0.0, 0.0),
@@ -213,6 +241,48 @@ class SymmetricInitialization(Rule):
             "nine steps": _run(flat(2.03), 0.0, 0.0, steps=9),
         }
     )
+    bad_code = {
+        "zeros for all linear layers": """
+            def init(m):
+                if isinstance(m, nn.Linear):
+                    nn.init.zeros_(m.weight)  # bad
+                    nn.init.zeros_(m.bias)
+
+            model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2)).apply(init)
+            """,
+        "a constant in a loop over modules": """
+            def init(model):
+                for layer in model.modules():
+                    if isinstance(layer, (nn.Linear, nn.Conv2d)):
+                        layer.weight.data.fill_(0.1)  # bad
+            """,
+    }
+    good_code = {
+        "normalization": """
+            def init(m):
+                if isinstance(m, nn.BatchNorm2d):
+                    nn.init.constant_(m.weight, 1)
+                elif isinstance(m, nn.Linear):
+                    nn.init.kaiming_normal_(m.weight)
+            """,
+        "biases": """
+            def init(m):
+                if isinstance(m, nn.Linear):
+                    m.bias.data.fill_(0)
+            """,
+        "the last layer of a branch": """
+            class Block(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.out = nn.Linear(3, 3)
+                    nn.init.zeros_(self.out.weight)
+            """,
+        "linear layers and others": """
+            def init(m):
+                if isinstance(m, (nn.LayerNorm, nn.Linear)):
+                    nn.init.ones_(m.weight)
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits
@@ -270,3 +340,21 @@ def _moved(seen: History, index: int) -> bool:
         return False
     moves, sizes = (seen.telemetry.parameter(name)[:, index] for name in ("update_rms", "weight_rms"))
     return bool(np.nansum(moves) > 0 and np.nansum(sizes[-1:]) > 0)
+
+
+IN_PLACE = (".fill_", ".zero_")
+WEIGHT = re.compile(r"\w+\.weight(?:\.data)?")
+
+
+def _is_for_all(file: Code, call: Call) -> bool:
+    """Whether a line is for every linear layer or convolution, and for no other kind: under such an `isinstance`."""
+    for here in file.around(call.context):
+        value = here.value
+        if here.kind == "if" and isinstance(value, Call) and value.name == "builtins.isinstance":
+            kinds = value.argument(1)
+            named = kinds.items if isinstance(kinds, Group) else (kinds,)
+            names = [one.name.rpartition(".")[2].lower() if isinstance(one, Symbol) else "?" for one in named]
+            return all(name in LINEAR for name in names)
+        if here.kind in ("if", "else", "function"):
+            return False
+    return False

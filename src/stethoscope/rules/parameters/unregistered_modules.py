@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
+from stethoscope.facts.code import At, Call, Code, Each, Group, Name
 from stethoscope.facts.model import Hidden, Structure
+from stethoscope.facts.module_classes import assigned, attribute_of, in_methods, made_in, modules_in
+from stethoscope.facts.origins import thing_of
+from stethoscope.facts.things import Thing
 from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
+from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code, place_at
 
 REGISTERS = {"list": "nn.ModuleList(%s)", "tuple": "nn.ModuleList(%s)", "set": "nn.ModuleList(%s)",
              "dict": "nn.ModuleDict(%s)", "tensor": "nn.Parameter(%s)"}  # fmt: skip
+
+
+REGISTERING = re.compile(
+    r"add_module|register_module|setattr\(|__setattr__|ParameterList|_modules\b|def parameters|def named_param"
+)
+"""What registers layers in another way, or gives them to whoever asks for parameters."""
 
 
 def _run(*hidden: Hidden) -> History:
@@ -88,6 +100,45 @@ class UnregisteredModules(Rule):
             unless="they are hidden on purpose and not to be trained; then switch their gradients off.",
         )  # fmt: skip
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for modules that construct layers in a plain list, and never register it."""
+        for thing in modules_in(file):
+            kept: dict[str, tuple[At, list[Call], str]] = {}
+            for name, binding in assigned(file, thing):
+                layers = made_in(file, binding.value)
+                if layers:
+                    kind = binding.value.kind if isinstance(binding.value, Group | Each) else "list"
+                    kept.setdefault(name, (binding.at, layers, kind))
+            for _, call in in_methods(file, thing):
+                name = attribute_of(file, call.receiver) if call.name == ".append" else ""
+                layers = made_in(file, Group("list", call.arguments, (), call.at)) if name else []
+                if layers and _is_plain_list(file, thing, name):
+                    kept.setdefault(name, (call.at, layers, "list"))
+            for name, (at, layers, kind) in kept.items():
+                if thing.cls is not None and _is_left_plain(file, thing, name):
+                    yield self._read(file, thing.cls.name, name, at, layers, kind)
+
+    def _read(self, file: Code, owner: str, name: str, at: At, layers: Sequence[Call], kind: str) -> Finding:
+        register = REGISTERS.get(kind, "nn.ModuleList(%s)") % "..."
+        made = layers[0].name.rpartition(".")[2]
+        if layers[0].receiver is not None:
+            made = file.text(layers[0].at).partition("(")[0]
+        return self.finding(
+            fitting(f"`self.{name}` hides its layers from `parameters()`", "a list hides layers from `parameters()`"),
+            sureness=Sureness.CERTAIN,
+            place=place_in(file, at),
+            evidence=[
+                Evidence(
+                    f"what holds the `{made}` that `{owner}` makes on {line_of(file, layers[0].at)}",
+                    f"a plain {kind}", f"an `{register.partition('(')[0]}`",
+                )
+            ],
+            cause=f"`nn.Module` does not look into a plain {kind}: these layers are not trained, not moved by `to()`, "
+            "not switched by `eval()`, and not saved.",
+            fixes=["Register them:\n" + code(f"self.{name} = {register}")],
+            unless="they are hidden on purpose and not to be trained.",
+        )  # fmt: skip
+
     bad = Examples(
         lambda: {
             "layers in a list": _run(_layers),
@@ -105,6 +156,121 @@ class UnregisteredModules(Rule):
             "not read": tried(),
         }
     )
+    bad_code = {
+        "a list": """
+            class Net(nn.Module):
+                def __init__(self, width):
+                    super().__init__()
+                    self.layers = [nn.Linear(width, width), nn.Linear(width, width)]  # bad
+
+                def forward(self, x):
+                    for layer in self.layers:
+                        x = layer(x)
+                    return x
+            """,
+        "a comprehension of the project's own layers": """
+            class Block(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.out = nn.Linear(3, 3)
+
+            class Net(nn.Module):
+                def __init__(self, depth):
+                    super().__init__()
+                    self.blocks = [Block() for _ in range(depth)]  # bad
+
+                def forward(self, x):
+                    for block in self.blocks:
+                        x = block(x)
+                    return x
+            """,
+        "appended one by one": """
+            class Net(nn.Module):
+                def __init__(self, depth):
+                    super().__init__()
+                    self.layers = []
+                    for _ in range(depth):
+                        self.layers.append(nn.Linear(3, 3))  # bad
+
+                def forward(self, x):
+                    for layer in self.layers:
+                        x = layer(x)
+                    return x
+            """,
+        "a dict": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.heads = {"a": nn.Linear(3, 1), "b": nn.Linear(3, 1)}  # bad
+
+                def forward(self, x, task):
+                    return self.heads[task](x)
+            """,
+    }
+    good_code = {
+        "registered": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.layers = nn.ModuleList([nn.Linear(3, 3) for _ in range(3)])
+
+                def forward(self, x):
+                    for layer in self.layers:
+                        x = layer(x)
+                    return x
+            """,
+        "a list first": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.layers = []
+                    for _ in range(3):
+                        self.layers.append(nn.Linear(3, 3))
+                    self.layers = nn.Sequential(*self.layers)
+
+                def forward(self, x):
+                    return self.layers(x)
+            """,
+        "registered by name": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.layers = [nn.Linear(3, 3) for _ in range(3)]
+                    for i, layer in enumerate(self.layers):
+                        self.add_module(f"layer{i}", layer)
+
+                def forward(self, x):
+                    return self.layers[0](x)
+            """,
+        "layers that are registered already": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.a = nn.Linear(3, 3)
+                    self.b = nn.Linear(3, 3)
+                    self.both = [self.a, self.b]
+
+                def forward(self, x):
+                    return self.both[0](x) + self.both[1](x)
+            """,
+        "nothing to train": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.pools = [nn.MaxPool2d(2), nn.ReLU()]
+
+                def forward(self, x):
+                    return self.pools[0](x)
+            """,
+        "no module": """
+            class Ensemble:
+                def __init__(self):
+                    self.nets = [nn.Linear(3, 3) for _ in range(3)]
+
+                def __call__(self, x):
+                    return sum(net(x) for net in self.nets)
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits
@@ -139,3 +305,32 @@ class UnregisteredModules(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+def _is_plain_list(file: Code, thing: Thing, name: str) -> bool:
+    """Whether an attribute starts as an empty list."""
+    values = [binding.value for one, binding in assigned(file, thing) if one == name]
+    return bool(values) and all(isinstance(value, Group) and value.kind == "list" for value in values)
+
+
+def _is_left_plain(file: Code, thing: Thing, name: str) -> bool:
+    """Whether nothing in the class registers the list later, and something uses it."""
+    if any(thing_of(file, binding.value).kind == "module" for one, binding in assigned(file, thing) if one == name):
+        return False
+    values = [binding.value for one, binding in assigned(file, thing) if one == name]
+    local = [re.escape(value.name) for value in values if isinstance(value, Name)]
+    cls = thing.cls
+    if (
+        cls is not None
+        and local
+        and file.matches(re.compile(rf"(?:Sequential|Module\w+)\(\**(?:{'|'.join(local)})\b"), cls.at)
+    ):
+        return False
+    lines = file.lines[cls.at.line - 1 : cls.at.end_line] if cls is not None else ()
+    if any(
+        REGISTERING.search(line) or f"(self.{name}" in line or f"*self.{name}" in line
+        for line in lines
+        if "enumerate(" not in line and "zip(" not in line and "len(" not in line and "range(" not in line
+    ):
+        return False
+    return sum(f"self.{name}" in line for line in lines) > 1

@@ -1,0 +1,84 @@
+"""What came of reading source files: findings, and what could not be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stethoscope.core.finding import CannotTell, Finding, Severity, Sureness
+
+
+@dataclass(frozen=True)
+class Level:
+    """Which findings are shown. By default those that are certain or likely, notes left out."""
+
+    possible: bool = False
+    """Also what is only possible."""
+    notes: bool = False
+    """Also what is only worth knowing."""
+
+    def shows(self, finding: Finding) -> bool:
+        """Whether a finding is shown at this level."""
+        if finding.severity is Severity.NOTE and not self.notes:
+            return False
+        return self.possible or finding.sureness.strength >= Sureness.LIKELY.strength
+
+
+@dataclass(frozen=True)
+class FileReview:
+    """What came of reading one file."""
+
+    file: str
+    """As it was given."""
+    why_not: str = ""
+    """Why it was not analysed, as a clause; empty where it was."""
+    findings: tuple[Finding, ...] = ()
+    """By line; those below the level that was asked for, too."""
+    silenced: tuple[Finding, ...] = ()
+    """Findings that the user allowed, with a reason."""
+    notices: tuple[str, ...] = ()
+    """Suppressions that were not honoured, and parts that were not understood, a sentence each."""
+    broken: tuple[CannotTell, ...] = ()
+    """Rules of ours that failed, and with what."""
+    loops: int = 0
+    """Training loops that were looked at."""
+    unclear: tuple[str, ...] = ()
+    """Training loops whose order of calls was not understood: where, and why."""
+    is_relevant: bool = True
+    """Whether it says anything that a rule knows; else it was not parsed."""
+
+
+@dataclass(frozen=True)
+class Review:
+    """What came of reading all files."""
+
+    files: tuple[FileReview, ...]
+    level: Level = Level()
+    missing: tuple[str, ...] = ()
+    """Names on the command line that stand for no file."""
+    ignored: int = 0
+    """Files and folders that were left out since git ignores them."""
+    took: float = 0.0
+    """Seconds."""
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Those of the level that was asked for, by file and line."""
+        return tuple(one for file in self.files for one in file.findings if self.level.shows(one))
+
+    @property
+    def hidden(self) -> int:
+        """How many findings are below that level."""
+        return sum(len(file.findings) for file in self.files) - len(self.findings)
+
+    @property
+    def not_analysed(self) -> tuple[FileReview, ...]:
+        """Files that could not be read."""
+        return tuple(file for file in self.files if file.why_not)
+
+    def count(self, severity: Severity) -> int:
+        """How many of the findings have this severity."""
+        return sum(1 for finding in self.findings if finding.severity is severity)
+
+    def worst(self) -> Severity | None:
+        """The gravest severity found, or None."""
+        return max((f.severity for f in self.findings), key=lambda s: s.gravity, default=None)

@@ -1,0 +1,75 @@
+"""Runs the rules that read code over one file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from stethoscope.core.finding import CannotTell, Finding, Sureness
+from stethoscope.core.review import FileReview
+from stethoscope.core.rule import Rule
+from stethoscope.diagnose.run import describe
+from stethoscope.diagnose.suppress import Suppressions, allowed_in_script, suppress
+from stethoscope.facts.code import Code
+from stethoscope.facts.loops import loops_of
+from stethoscope.rules import all_rules
+
+_TRIED_ON_PURPOSE = re.compile(r"(?:^|/)(?:tests?|testing|benchmarks?|test_[^/]*|[^/]*_test\.py|conftest\.py)(?:/|$)")
+"""Files that do odd things because they test them: there a finding is possible, at most."""
+
+
+def review(
+    code: Code,
+    *,
+    rules: Sequence[type[Rule]] | None = None,
+    overrides: Mapping[str, Mapping[str, float]] | None = None,
+    suppressions: Suppressions | None = None,
+) -> FileReview:
+    """What the rules say about a file. Never raises because of a rule: a failing one is reported.
+
+    Args:
+        code: the file's facts.
+        rules: the rules to run; all when None.
+        overrides: rule name to limit name to value.
+        suppressions: what the user allowed in the settings; comments of the file are added.
+    """
+    limits = overrides or {}
+    said: list[Finding] = []
+    broken: list[CannotTell] = []
+    for rule in all_rules() if rules is None else rules:
+        if "in_code" not in rule.eyes():
+            continue
+        try:
+            said += [one for one in rule(limits.get(rule.name)).in_code(code) if isinstance(one, Finding)]
+        except Exception as error:  # a rule of ours must not take the others with it
+            broken.append(CannotTell(rule.name, describe(error)))
+    allowed = suppressions or Suppressions()
+    if any("stethoscope:" in line for line in code.lines):
+        allowed = allowed | allowed_in_script("\n".join(code.lines), code.file)
+    if _TRIED_ON_PURPOSE.search(code.file):
+        said = [replace(one, sureness=Sureness.POSSIBLE) for one in said]
+    stay, silenced = suppress(dict.fromkeys(said), allowed)
+    loops, unclear = _loops(code)
+    return FileReview(
+        code.file,
+        findings=tuple(sorted(stay, key=_place)),
+        silenced=silenced,
+        notices=(*allowed.notices, *(f"{code.file}: {why}" for why in code.confusing)),
+        broken=tuple(broken),
+        loops=loops,
+        unclear=unclear,
+    )
+
+
+def _loops(code: Code) -> tuple[int, tuple[str, ...]]:
+    try:
+        loops = loops_of(code)
+    except Exception:  # the rules that read loops have said so
+        return 0, ()
+    return len(loops), tuple(f"{code.file}:{loop.at.line}: {loop.unclear}" for loop in loops if loop.unclear)
+
+
+def _place(finding: Finding) -> tuple[str, int, int, int, str]:
+    place = finding.place
+    return place.file or "", place.cell or 0, place.line or 0, place.column or 0, finding.rule

@@ -1,0 +1,175 @@
+"""Evaluation in source code, found by what it does and not by its name: a model is called, nothing goes backward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stethoscope.facts.code import NOWHERE, At, Attribute, Call, Code, Each, Group, Item, Name, Operation, Starred
+from stethoscope.facts.events import NO_GRAD, Event, events_of, is_under
+from stethoscope.facts.loops import loops_of
+from stethoscope.facts.origins import call_sites, called
+
+READING = frozenset({".item", ".argmax", ".numpy", ".tolist", ".topk", ".eq", "torch.argmax", "torch.max", "torch.topk",
+                     "torch.eq", ".cpu", "sklearn.metrics.accuracy_score", "builtins.float"})  # fmt: skip
+"""What is done with an answer that is only looked at."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A place at which a model is called and not trained."""
+
+    code: Code
+    at: At
+    context: int
+    """Of its loop; or of the `with torch.no_grad()`, or of the function, where there is none."""
+    function: int
+    forward: Event
+    """The first call of a model in it."""
+    is_loop: bool
+    without_graph: bool
+    """Whether it is under `no_grad`, here or at every call of its function in this file."""
+    callers_known: bool
+    """Whether its function is called in this file, or it is in no function."""
+    is_fed: bool
+    """Whether what its loop goes over is what the model is given."""
+    is_read: bool
+    """Whether an answer or a loss is looked at: an accuracy, a number that is added up."""
+    before: tuple[Event, ...]
+    """What its function did before it, in order."""
+
+
+def evaluations_of(code: Code) -> tuple[Evaluation, ...]:
+    """All evaluations in a file."""
+    if "evaluations" not in code.memo:
+        code.memo["evaluations"] = tuple(
+            found for index in range(len(code.functions)) for found in _in_function(code, index)
+        )
+    found: tuple[Evaluation, ...] = code.memo["evaluations"]
+    return found
+
+
+def _in_function(code: Code, index: int) -> list[Evaluation]:
+    events = events_of(code, index)
+    forwards = [event for event in events if event.kind == "forward" and not event.via]
+    if not forwards:
+        return []
+    backwards = [event for event in events if event.kind in ("backward", "grad", "step")]
+    found: dict[int, Evaluation] = {}
+    for forward in forwards:
+        context, is_loop = _region(code, forward, backwards, index)
+        if context == NOWHERE or context in found or (forward.code.functions[index].name == "forward"):
+            continue
+        position = events.index(forward)
+        goes_on = any(_is_level(code, event, context) for event in events[position:] if event.kind == "backward")
+        if goes_on:
+            continue  # what it computes may go backward later
+        quiet, known = _without_graph(code, forward.context, index)
+        found[context] = Evaluation(
+            code, code.contexts[context].at, context, index, forward, is_loop, quiet, known,
+            is_loop and _is_fed(code, forward, context), _is_read(code, context, index), events[:position],
+        )  # fmt: skip
+    return list(found.values())
+
+
+def _region(code: Code, forward: Event, backwards: list[Event], index: int) -> tuple[int, bool]:
+    """The outermost loop around a call of a model in which nothing goes backward; or the `no_grad` around it."""
+    best, is_loop = NOWHERE, False
+    for number in code.numbers_around(forward.context):
+        here = code.contexts[number]
+        if here.kind in ("function", "class", "module"):
+            break
+        if any(number in code.numbers_around(event.outer_context) for event in backwards):
+            break
+        if here.kind in ("for", "while"):
+            best, is_loop = number, True
+        elif (here.kind == "comprehension" and best == NOWHERE) or (
+            here.kind == "with" and isinstance(here.value, Call) and here.value.name in NO_GRAD and not is_loop
+        ):
+            best = number
+    if best == NOWHERE and is_under(code, forward.context, *NO_GRAD) and not backwards and index:
+        best = code.functions[index].context
+    return best, is_loop
+
+
+def _is_level(code: Code, event: Event, region: int) -> bool:
+    """Whether an event is in the same iteration as a region: in no loop that is not around the region as well."""
+    around = set(code.numbers_around(region))
+    for number in code.numbers_around(event.outer_context):
+        kind = code.contexts[number].kind
+        if kind in ("for", "while") and number not in around:
+            return False
+        if kind == "function":
+            break
+    return not any(home is code and _loops_inside(code, call) for home, call in event.via[:1])
+
+
+def _loops_inside(code: Code, call: Call) -> bool:
+    """Whether the function that is called here has loops of its own."""
+    callee = called(code, call)
+    if callee.function is None or callee.code is None:
+        return False
+    own = callee.function.context
+    return any(
+        context.kind in ("for", "while") and own in callee.code.numbers_around(context.parent)
+        for context in callee.code.contexts
+    )
+
+
+def _without_graph(code: Code, context: int, index: int) -> tuple[bool, bool]:
+    """Whether no graph is built, as far as this file tells, and whether the callers are known."""
+    if is_under(code, context, *NO_GRAD) or _switched_off(code, index):
+        return True, True
+    if index == 0:
+        return False, True
+    sites = call_sites(code, index)
+    if not sites:
+        return False, False
+    quiet = [
+        is_under(code, call.context, *NO_GRAD) or _switched_off(code, code.function_at(call.context)) for call in sites
+    ]
+    return all(quiet), True
+
+
+def _switched_off(code: Code, index: int) -> bool:
+    """Whether a function calls `torch.set_grad_enabled(...)` as a statement."""
+    first, last = code.functions[index].calls
+    return any(call.name == "torch.set_grad_enabled" for call in code.calls[first:last])
+
+
+def _is_fed(code: Code, forward: Event, loop: int) -> bool:
+    """Whether a variable of this loop reaches the arguments of the model's call."""
+    call = forward.call
+    waiting = [*call.arguments, *(value for _, value in call.keywords)] if call is not None else []
+    for _ in range(60):
+        if not waiting:
+            return False
+        value = waiting.pop()
+        if isinstance(value, Name) and value.binding != NOWHERE:
+            binding = code.bindings[value.binding]
+            if binding.how == "for" and loop in code.numbers_around(binding.context):
+                return True
+            if binding.how == "assign" and binding.value is not None:
+                waiting.append(binding.value)
+        elif isinstance(value, Call):
+            waiting += [*value.arguments, *([value.receiver] if value.receiver is not None else ())]
+        elif isinstance(value, Attribute | Item | Starred):
+            waiting.append(value.value)
+        elif isinstance(value, Operation):
+            waiting += value.operands
+        elif isinstance(value, Group):
+            waiting += value.items
+        elif isinstance(value, Each):
+            waiting += [value.element, value.source]
+    return False
+
+
+def _is_read(code: Code, context: int, index: int) -> bool:
+    first, last = code.functions[index].calls
+    return any(call.name in READING and context in code.numbers_around(call.context) for call in code.calls[first:last])
+
+
+def trained_models(code: Code) -> tuple[set[Call], set[str]]:
+    """The models that the loops of a file train: the calls that made them, and their names."""
+    forwards = [event for loop in loops_of(code) for event in loop.of("forward")]
+    made = {event.thing.made for event in forwards if event.thing.made is not None}
+    return made, {event.outer_name or event.name for event in forwards} | {event.name for event in forwards}

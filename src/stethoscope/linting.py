@@ -1,0 +1,229 @@
+"""Reviews source files without running them. Wires the rooms up, decides nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stethoscope.core.errors import UsageError
+from stethoscope.core.review import FileReview, Level, Review
+from stethoscope.core.rule import Rule
+from stethoscope.core.settings import Settings, read_settings
+from stethoscope.diagnose.review import review
+from stethoscope.diagnose.run import describe
+from stethoscope.diagnose.select import Overrides, read_limits, select
+from stethoscope.diagnose.suppress import Suppressions, allowed_in_settings
+from stethoscope.observe.code.finding import find
+from stethoscope.observe.code.project import Project
+from stethoscope.observe.code.reading import Unreadable, read_bytes, source_of
+from stethoscope.observe.code.relevant import is_relevant
+from stethoscope.store.reviews import Kept, KeptReviews
+
+FEW = 24
+"""Files that are not worth starting another process for."""
+CHUNK = 24
+"""Files that a process gets at a time: those of one folder often import from each other."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What each file is asked; travels to the processes."""
+
+    only: tuple[str, ...]
+    without: tuple[str, ...]
+    limits: Overrides
+    suppressions: Suppressions
+
+    def rules(self) -> tuple[type[Rule], ...]:
+        return tuple(rule for rule in select(self.only, self.without) if "in_code" in rule.eyes())
+
+
+def lint(
+    *paths: str | Path,
+    possible: bool = False,
+    notes: bool = False,
+    settings: Settings | None = None,
+    processes: int | None = None,
+    cache: Path | None = None,
+) -> Review:
+    """Review Python files, folders and notebooks without running them, and say what will train badly.
+
+    Args:
+        paths: files, folders, globs; the working directory when there are none.
+        possible: also findings that are only possible.
+        notes: also what is only worth knowing.
+        settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
+        processes: that read files at the same time; as many as there are processors when None.
+        cache: a file that remembers what came of unchanged files.
+
+    Raises:
+        UsageError: the settings name a rule or a limit that does not exist.
+    """
+    began = time.perf_counter()
+    settings = settings or read_settings(Path.cwd())
+    asked = _asked(settings)
+    found = find([str(path) for path in paths] or ["."])
+    kept = KeptReviews(cache, _question(asked)) if cache is not None else None
+    reviews, left = _remembered(found.files, kept)
+    done = _all(left, asked, os.cpu_count() or 1 if processes is None else processes)
+    for path, (one, uses, content) in done.items():
+        reviews[path] = one
+        if kept is not None and content:
+            kept.keep(str(path), Kept(content, uses, one))
+    if kept is not None:
+        kept.save()
+    unlisted = [FileReview(_name(folder), why) for folder, why in found.unreadable]
+    return Review(
+        files=(*_each_once(reviews[path] for path in found.files), *unlisted),
+        level=Level(possible, notes),
+        missing=tuple(found.missing),
+        ignored=found.ignored,
+        took=time.perf_counter() - began,
+    )
+
+
+def lint_text(data: bytes, file: str, *, possible: bool = False, notes: bool = False, settings: Settings) -> Review:
+    """Review a text that stands, or will stand, in a file: what an editor has open.
+
+    Args:
+        data: the text as bytes.
+        file: its path; it need not exist.
+        possible: also findings that are only possible.
+        notes: also what is only worth knowing.
+        settings: limits and allowed rules.
+    """
+    began = time.perf_counter()
+    one, _ = _reviewed(Project(keeps=False), Path(file), data, _asked(settings), _asked(settings).rules())
+    return Review((one,), Level(possible, notes), took=time.perf_counter() - began)
+
+
+def _asked(settings: Settings) -> _Asked:
+    select(settings.only, settings.without)
+    return _Asked(settings.only, settings.without, read_limits(settings.limits), allowed_in_settings(settings.allow))
+
+
+def _name(path: Path) -> str:
+    return path.as_posix()
+
+
+def _all(
+    files: Sequence[Path], asked: _Asked, processes: int
+) -> dict[Path, tuple[FileReview, Mapping[str, str], str]]:  # fmt: skip
+    """Each file's review, the project's files that it imports with their content, and its own content."""
+    if processes > 1 and len(files) > FEW:
+        chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
+        with contextlib.suppress(OSError, RuntimeError), ProcessPoolExecutor(min(processes, len(chunks))) as pool:
+            parts = pool.map(_chunk, chunks, [asked] * len(chunks))
+            return dict(zip(files, (one for part in parts for one in part), strict=True))
+        # No processes are to be had here.
+    return dict(zip(files, _chunk(files, asked), strict=True))
+
+
+def _chunk(files: Sequence[Path], asked: _Asked) -> list[tuple[FileReview, Mapping[str, str], str]]:
+    rules = asked.rules()
+    project = Project()
+    done: list[tuple[FileReview, Mapping[str, str], str]] = []
+    with _without_collecting():
+        for path in files:
+            try:
+                data = read_bytes(path)
+            except Unreadable as why:
+                done.append((FileReview(_name(path), str(why)), {}, ""))
+                continue
+            one, uses = _reviewed(project, path, data, asked, rules)
+            done.append((one, {str(use): _content(use) for use in uses}, _hash(data)))
+    return done
+
+
+@contextlib.contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Syntax trees and facts are millions of small things without cycles: looking for some takes half of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def _reviewed(
+    project: Project, path: Path, data: bytes, asked: _Asked, rules: Sequence[type[Rule]]
+) -> tuple[FileReview, list[Path]]:
+    """What came of one file; a bug of ours in it is a line about this file, and never the end of all."""
+    name = _name(path)
+    if not is_relevant(data):
+        return FileReview(name, is_relevant=False), []
+    try:
+        source = source_of(data, name)
+        code = project.linked(source, path)
+        one = review(code, rules=rules, overrides=asked.limits, suppressions=asked.suppressions)
+        code.memo.clear()  # answers refer back to the file: without them nothing goes round in circles
+        return one, project.imported_files(source, path)
+    except Unreadable as why:
+        return FileReview(name, str(why)), []
+    except Exception as error:
+        return FileReview(name, f"a fault in stethoscope, please report it: {describe(error)}"), []
+
+
+def _each_once(reviews: Iterable[FileReview]) -> Iterator[FileReview]:
+    """The reviews, each finding in the first of them only: what a file is told may lie in one that it imports."""
+    seen = set()
+    for one in reviews:
+        fresh = []
+        for finding in one.findings:
+            key = finding.rule, finding.place.source, finding.place.column
+            if key not in seen:
+                seen.add(key)
+                fresh.append(finding)
+        yield replace(one, findings=tuple(fresh)) if len(fresh) < len(one.findings) else one
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _content(path: Path) -> str:
+    try:
+        return _hash(path.read_bytes())
+    except OSError:
+        return ""
+
+
+def _remembered(files: Sequence[Path], kept: KeptReviews | None) -> tuple[dict[Path, FileReview], list[Path]]:
+    """The reviews of files that have not changed since, nor what they import; and the other files."""
+    reviews: dict[Path, FileReview] = {}
+    left = []
+    contents: dict[str, str] = {}
+    for path in files:
+        entry = kept.get(str(path)) if kept is not None else None
+        if entry is not None:
+            for use in (str(path), *entry.uses):
+                if use not in contents:
+                    contents[use] = _content(Path(use))
+            if contents[str(path)] == entry.content and all(contents[use] == was for use, was in entry.uses.items()):
+                reviews[path] = entry.review
+                continue
+        left.append(path)
+    return reviews, left
+
+
+def _question(asked: _Asked) -> str:
+    """A word that changes when a file may be judged otherwise: by other rules, other limits, or another version."""
+    ours = sorted(Path(__file__).parent.rglob("*.py"))
+    stamps = [f"{path.name} {status.st_size} {status.st_mtime_ns}" for path in ours for status in (path.stat(),)]
+    said = [*stamps, repr(replace(asked, limits={})), repr(sorted(asked.limits.items()))]
+    return _hash("\n".join(said).encode())
+
+
+def check_names(review: Review) -> None:
+    """Raises: UsageError when a name on the command line stands for no file."""
+    if review.missing and not review.files:
+        raise UsageError(f"there is no file or folder {review.missing[0]!r}")

@@ -1,0 +1,19 @@
+"""Whether a file can hold anything that a rule speaks of, decided before it is parsed.
+
+Most of a large project has nothing to do with training, and to parse it takes nearly all of the time. A rule about
+something else adds its word here; a test holds the examples of all rules against it.
+"""
+
+from __future__ import annotations
+
+WORDS = (
+    b".backward(", b"zero_grad", b".step(", b".eval(", b"optim.", b"DataLoader(", b"nn.Module", b"Module)",
+    b"Sequential(", b"ModuleList(", b"Loss(", b"cross_entropy", b"oftmax(", b"ropout(", b"nll_loss", b"kl_div",
+    b"init.zeros_", b"init.ones_", b"init.constant_", b".weight.data", b"LightningModule",
+    b"sklearn", b"keras", b"imblearn", b"xgboost", b"lightgbm", b"fastai",
+)  # fmt: skip
+
+
+def is_relevant(data: bytes) -> bool:
+    """Whether a file's bytes say anything that a rule knows."""
+    return any(word in data for word in WORDS) or data.startswith((b"\xff\xfe", b"\xfe\xff"))

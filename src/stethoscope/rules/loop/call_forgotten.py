@@ -1,0 +1,79 @@
+"""A method that is named and not called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.rule import Rule
+from stethoscope.facts.code import Attribute, Code
+from stethoscope.facts.origins import thing_of
+from stethoscope.rules.lines import fitting, line_of, place_in, quoted
+from stethoscope.rules.sites import code
+
+METHODS = {
+    "eval": ("module",),
+    "train": ("module",),
+    "step": ("optimizer", "scheduler"),
+    "zero_grad": ("optimizer", "module"),
+    "backward": ("tensor",),
+}
+"""Methods that are called for what they do, and what has them."""
+
+
+class CallForgotten(Rule):
+    """A method that is called for its effect stands there without its parentheses, and does nothing.
+
+    ## What it sees
+    `model.eval`, `optimizer.step`, `optimizer.zero_grad` or `loss.backward` as a statement of its own.
+    ## Why it hurts
+    Python looks the method up and drops it. There is no error: the mode stays, nothing is stepped, nothing is cleared.
+    ## How to fix it
+    Write the parentheses.
+    ## When it is not a fault
+    The last line of a notebook's cell, which displays the method: that is not reported.
+    ## Sources
+    Python documentation, "Expression statements".
+    """
+
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for methods that are statements."""
+        for bare in file.bare:
+            value = bare.value
+            if not isinstance(value, Attribute) or bare.displayed or value.name not in METHODS:
+                continue
+            kind = thing_of(file, value.value).kind
+            if kind not in (*METHODS[value.name], "unknown"):
+                continue
+            name = quoted(file, value, f"`{value.name}`")
+            yield self.finding(
+                fitting(f"{name} is named, and not called", f"`{value.name}` is named, and not called"),
+                sureness=Sureness.CERTAIN if kind != "unknown" else Sureness.LIKELY,
+                place=place_in(file, value.at),
+                evidence=[Evidence(f"calls that {line_of(file, value.at)} makes", 0, 1)],
+                cause="Without parentheses the method is looked up and dropped: nothing happens.",
+                fixes=["Call it:\n" + code(f"{file.text(value.at)}()")],
+            )
+
+    bad_code = {
+        "a mode and a step": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in torch.load("data"):
+                model.train  # bad
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step  # bad
+            """,
+    }
+    good_code = {
+        "called": """
+            model = nn.Linear(3, 2)
+            model.eval()
+            switch = model.train
+            """,
+        "an attribute that is read": """
+            model = nn.Linear(3, 2)
+            model.weight
+            """,
+    }

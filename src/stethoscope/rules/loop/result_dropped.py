@@ -1,0 +1,137 @@
+"""The result of an operation that changes nothing in place, thrown away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.rule import Rule
+from stethoscope.facts.code import Call, Code
+from stethoscope.facts.origins import thing_of
+from stethoscope.rules.lines import fitting, line_of, place_in, quoted
+from stethoscope.rules.sites import code
+
+METHODS = frozenset(
+    [
+        ".to",
+        ".cuda",
+        ".cpu",
+        ".float",
+        ".long",
+        ".double",
+        ".half",
+        ".detach",
+        ".clamp",
+        ".squeeze",
+        ".unsqueeze",
+        ".view",
+        ".reshape",
+        ".permute",
+        ".transpose",
+        ".flatten",
+        ".softmax",
+        ".sigmoid",
+        ".relu",
+        ".abs",
+        ".mul",
+        ".add",
+        ".div",
+        ".sub",
+        ".requires_grad",
+        ".type",
+        ".contiguous",
+        ".clone",
+    ]
+)
+"""Methods of a tensor that give a new one."""
+
+
+class ResultDropped(Rule):
+    """A tensor's method gives a new tensor, and the result is thrown away.
+
+    ## What it sees
+    `x.to(device)`, `x.detach()`, `x.clamp(0, 1)` and their like as a statement of its own, on something that is
+    certainly a tensor.
+    ## Why it hurts
+    These methods leave the tensor as it is and return another one: the line does nothing.
+    ## How to fix it
+    Keep the result, `x = x.detach()`, or use the method that works in place, `x.detach_()`.
+    ## When it is not a fault
+    `model.to(device)`, which moves a module in place; a line in `try` or in `pytest.raises`, which is there to fail.
+    Neither is reported.
+    ## Sources
+    PyTorch documentation, `torch.Tensor.to` ("returns a tensor").
+    """
+
+    severity = Severity.WARNING
+
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for such calls whose value nobody takes."""
+        for bare in file.bare:
+            call = bare.value
+            if not isinstance(call, Call) or call.name not in METHODS or bare.displayed:
+                continue
+            if thing_of(file, call.receiver).kind != "tensor" or _is_there_to_fail(file, bare.context):
+                continue
+            name = quoted(file, call.receiver, "the tensor")
+            yield self.finding(
+                fitting(f"the result of `{call.name[1:]}` is dropped", "a result is dropped"),
+                sureness=Sureness.CERTAIN,
+                place=place_in(file, call.at),
+                evidence=[Evidence(f"what takes the result on {line_of(file, call.at)}", "0 variables", "1")],
+                cause=f"`{call.name[1:]}` returns a new tensor and leaves {name} as it is.",
+                fixes=["Keep the result:\n" + code(f"{name.strip('`')} = {file.text(call.at)}")],
+            )
+
+    bad_code = {
+        "moved nowhere": """
+            for x, y in DataLoader(torch.load("data")):
+                x.to("cuda")  # bad
+                print(x)
+            """,
+        "clamped, and not kept": """
+            class Actor(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.out = nn.Linear(3, 2)
+
+                def forward(self, x):
+                    action = self.out(x)
+                    action.clamp(-1, 1)  # bad
+                    return action
+            """,
+    }
+    good_code = {
+        "kept": """
+            for x, y in DataLoader(torch.load("data")):
+                x = x.to("cuda")
+                x.clamp_(0, 1)
+            """,
+        "a module": """
+            model = nn.Linear(3, 2)
+            model.to("cuda")
+            """,
+        "something unknown": """
+            def store(memory):
+                memory.detach()
+            """,
+        "there to fail": """
+            x = torch.ones(3)
+            try:
+                x.view(2, 2)
+            except RuntimeError:
+                print("no")
+            """,
+    }
+
+
+def _is_there_to_fail(file: Code, context: int) -> bool:
+    """Whether a line is in a `try`, or in a `with` that waits for an error."""
+    for here in file.around(context):
+        if here.kind == "try":
+            return True
+        if here.kind == "with" and isinstance(here.value, Call) and "aise" in here.value.name:
+            return True
+        if here.kind == "function":
+            return False
+    return False

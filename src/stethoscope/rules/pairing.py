@@ -1,0 +1,45 @@
+"""Losses in source code and what goes into them: the words that several rules share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from stethoscope.core.finding import Evidence, Link
+from stethoscope.facts.code import Code
+from stethoscope.facts.loss_calls import LossUse
+from stethoscope.rules.lines import chain, line_of, where
+
+
+def once(losses: Iterable[LossUse]) -> Iterator[LossUse]:
+    """The losses, of those whose input one operation made only the first: that is one mistake."""
+    seen = set()
+    for loss in losses:
+        made = loss.output.made
+        key = None if made is None or loss.output.made_in is None else (loss.output.made_in.file, made.number)
+        if key is None or (key, loss.function) not in seen:
+            seen.add((key, loss.function))
+            yield loss
+
+
+def maker(file: Code, loss: LossUse, healthy: str) -> Evidence:
+    """What made the first argument of a loss, beside what should have made it."""
+    return Evidence(
+        f"what `{loss.function}` on {line_of(file, loss.call.at)} is given",
+        f"`{loss.output.kind}`{made_at(file, loss)}",
+        healthy,
+        "followed through the code",
+    )
+
+
+def made_at(file: Code, loss: LossUse) -> str:
+    """` of line 12`, ` of model.py:12`: where the first argument was made; empty where that is not known."""
+    output = loss.output
+    if output.made is None or output.made_in is None:
+        return ""
+    home = output.made_in
+    return f" of {line_of(home, output.made.at) if home is file else where(home, output.made.at)}"
+
+
+def links(file: Code, loss: LossUse) -> tuple[Link, ...]:
+    """The lines from the loss back to where its input was made."""
+    return chain(file, loss.steps)

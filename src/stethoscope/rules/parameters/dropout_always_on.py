@@ -1,0 +1,119 @@
+"""Dropout that is on in evaluation, too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.rule import Rule
+from stethoscope.facts.code import Call, Code, Constant
+from stethoscope.facts.module_classes import in_methods, modules_in
+from stethoscope.facts.things import followed, literal
+from stethoscope.rules.lines import line_of, place_in
+from stethoscope.rules.sites import code
+
+FUNCTIONS = tuple(
+    f"torch.nn.functional.{name}" for name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout")
+)
+
+
+class DropoutAlwaysOn(Rule):
+    """Dropout is applied by a function or a fresh layer that does not know about eval mode.
+
+    ## What it sees
+    In `forward` of a module `F.dropout` is called without `training=`, whose default is True; or an `nn.Dropout` is
+    constructed and called on the spot, which is always in train mode.
+    ## Why it hurts
+    `model.eval()` does not reach it: answers are noisy in validation and in production, and worse than the model is.
+    ## How to fix it
+    `F.dropout(x, p, training=self.training)`, or an `nn.Dropout` that is made in `__init__`.
+    ## When it is not a fault
+    Monte-Carlo dropout: say so with `training=True`, which is not reported. A call under `if self.training:` is not
+    reported either.
+    ## Sources
+    PyTorch documentation, `torch.nn.functional.dropout` ("training: apply dropout if True. Default: True").
+    """
+
+    explains = ("train-eval-mismatch",)
+
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for dropout in `forward` that no mode reaches."""
+        for thing in modules_in(file):
+            for method, call in in_methods(file, thing):
+                if method == "__init__" or _is_guarded(file, call):
+                    continue
+                if call.name in FUNCTIONS and not call.is_open and call.argument(2, "training") is None:
+                    if literal(file, call.argument(1, "p")) not in (0, 0.0):
+                        yield self._read(file, call, f"F.{call.name.rpartition('.')[2]}(x, p, training=self.training)")
+                elif call.name == "()" and method == "forward":
+                    made, way = followed(file, call.receiver)
+                    is_fresh = isinstance(made, Call) and made.name.startswith("torch.nn.Dropout")
+                    if isinstance(made, Call) and is_fresh and not any("." in binding.name for binding in way):
+                        yield self._read(file, made, "self.dropout = nn.Dropout(p)   # in __init__")
+
+    def _read(self, file: Code, call: Call, right: str) -> Finding:
+        name = call.name.rpartition(".")[2]
+        return self.finding(
+            f"`{name}` stays on in eval mode",
+            sureness=Sureness.CERTAIN,
+            place=place_in(file, call.at),
+            evidence=[
+                Evidence(
+                    f"modes in which the dropout on {line_of(file, call.at)} acts", "2: train and eval", "1: train"
+                )
+            ],
+            cause="It is not told the mode, and drops units by default: `model.eval()` does not switch it off.",
+            fixes=["Let the model's mode decide:\n" + code(right)],
+            unless="answers are meant to vary, as in Monte-Carlo dropout: `training=True` says so.",
+        )
+
+    bad_code = {
+        "a function": """
+            class Net(nn.Module):
+                def forward(self, x):
+                    return F.dropout(F.relu(x), p=0.3)  # bad
+            """,
+        "a layer made on the spot": """
+            class Net(nn.Module):
+                def forward(self, x):
+                    return nn.Dropout(0.5)(x)  # bad
+            """,
+    }
+    good_code = {
+        "told the mode": """
+            class Net(nn.Module):
+                def forward(self, x):
+                    return F.dropout(x, 0.3, self.training) + F.dropout(x, training=self.training)
+            """,
+        "under a condition": """
+            class Net(nn.Module):
+                def forward(self, x):
+                    if self.training:
+                        x = F.dropout(x, 0.3)
+                    return x
+            """,
+        "on purpose": """
+            class Net(nn.Module):
+                def forward(self, x):
+                    return F.dropout(x, 0.3, training=True)
+            """,
+        "a layer of the model": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.dropout = nn.Dropout(0.3)
+
+                def forward(self, x):
+                    return self.dropout(x)
+            """,
+    }
+
+
+def _is_guarded(file: Code, call: Call) -> bool:
+    """Whether a call is under a condition that asks for the mode."""
+    for here in file.around(call.context):
+        if here.kind in ("if", "else") and here.value is not None and "train" in file.text(here.value.at):
+            return True
+        if here.kind == "function":
+            return False
+    return isinstance(call.argument(0), Constant)

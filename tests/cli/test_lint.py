@@ -1,0 +1,192 @@
+"""`stethoscope lint`, as a person starts it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import stethoscope
+from stethoscope.cli.lint import command
+
+BAD = """\
+import torch
+from torch import nn
+
+model = nn.Linear(3, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x, y in torch.load("data"):
+    nn.functional.cross_entropy(model(x), y).backward()
+    optimizer.step()
+"""
+GOOD = BAD.replace("    optimizer.step()", "    optimizer.step()\n    optimizer.zero_grad()")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def lint(*arguments: str, text: str | bytes | None = None) -> tuple[int, str]:
+    result = CliRunner().invoke(command, [*arguments], input=text, standalone_mode=False)
+    assert result.exception is None, result.exception
+    return result.return_value, result.output
+
+
+def document(*arguments: str) -> dict[str, object]:
+    loaded: dict[str, object] = json.loads(lint(*arguments, "--format", "json")[1])
+    return loaded
+
+
+def test_a_finding_is_printed_with_its_lines_and_gives_exit_code_1(folder: Path) -> None:
+    (folder / "train.py").write_text(BAD)
+
+    code, output = lint("train.py")
+
+    assert code == 1
+    assert "error: `optimizer` steps in a loop that never clears gradients" in output
+    assert "8 | optimizer.step()" in output
+    assert "1 error in 1 file; 1 training loop checked" in output
+
+
+def test_nothing_found_is_exit_code_0_and_says_how_much_was_read(folder: Path) -> None:
+    (folder / "train.py").write_text(GOOD)
+    (folder / "other.py").write_text("x = 1\n")
+
+    code, output = lint(".")
+
+    assert code == 0
+    text = " ".join(output.split())
+    assert text == "nothing wrong found in 2 files, 1 of them with training code; 1 training loop checked"
+
+
+def test_a_path_that_does_not_exist_is_told_and_the_rest_is_done(folder: Path) -> None:
+    (folder / "train.py").write_text(BAD)
+
+    code, output = lint("nowhere.py", "train.py")
+
+    assert code == 2
+    assert "missing: there is no file or folder 'nowhere.py'" in output
+    assert "1 error" in output
+
+
+def test_a_file_that_cannot_be_read_costs_the_others_nothing(folder: Path) -> None:
+    (folder / "a.py").write_text("import torch.nn as nn\nclass A(nn.Module:\n")
+    (folder / "b.py").write_bytes(b"zero_grad \0")
+    (folder / "c.py").write_text(BAD)
+
+    code, output = lint(".")
+
+    assert code == 1
+    assert "not analysed: a.py does not parse at line 2" in output
+    assert "not analysed: b.py holds null bytes" in output
+    assert "1 error in 1 file; 2 not analysed" in output
+
+
+def test_an_allowed_finding_is_silent_and_counted(folder: Path) -> None:
+    (folder / "train.py").write_text(BAD + "# stethoscope: allow missing-zero-grad -- accumulates on purpose\n")
+
+    code, output = lint("train.py")
+
+    assert code == 0
+    assert "silenced: train.py:8" in output
+    assert "1 silenced" in output
+
+
+def test_without_a_reason_it_stays(folder: Path) -> None:
+    (folder / "train.py").write_text(BAD + "# stethoscope: allow missing-zero-grad\n")
+
+    code, output = lint("train.py")
+
+    assert code == 1
+    assert "without a reason" in output
+
+
+def test_a_notebook_is_told_by_cell_and_line(folder: Path) -> None:
+    first, last = BAD.split("for x")
+    cells = [{"cell_type": "markdown", "source": "Title"}] + [
+        {"cell_type": "code", "source": text} for text in ("!pip install torch\n" + first, "for x" + last)
+    ]
+    (folder / "nb.ipynb").write_text(json.dumps({"cells": cells, "metadata": {}}))
+
+    place = document("nb.ipynb")["findings"][0]["place"]  # type: ignore[index]
+
+    assert (place["cell"], place["line"], place["text"]) == (3, 3, "optimizer.step()")
+
+
+def test_standard_input_is_read_in_the_place_of_its_file(folder: Path) -> None:
+    code, output = lint("-", "--stdin-filename", "here/train.py", text=BAD)
+
+    assert code == 1
+    assert "here/train.py:8" in output
+
+
+def test_possible_findings_and_notes_are_shown_when_asked_for(folder: Path) -> None:
+    text = "from torch import nn\nm = nn.Sequential(nn.Linear(2, 2), nn.LogSoftmax(dim=1))\n"
+    (folder / "train.py").write_text(text + "print(nn.functional.cross_entropy(m(1), 2))\n")
+
+    assert lint("train.py")[0] == 0
+    assert "1 finding below this level" in lint("train.py")[1].replace("\n", " ")
+    assert lint("train.py", "--notes")[0] == 1
+    assert lint("train.py", "--notes", "--fail-on", "error")[0] == 0
+
+
+def test_what_a_test_does_on_purpose_is_only_possible(folder: Path) -> None:
+    (folder / "tests").mkdir()
+    (folder / "tests" / "train.py").write_text(BAD)
+
+    assert lint("tests")[0] == 0
+    assert lint("tests", "--all")[0] == 1
+
+
+def test_unchanged_files_are_remembered_until_what_they_import_changes(folder: Path) -> None:
+    (folder / "steps.py").write_text("def clear(o):\n    o.zero_grad()\n")
+    (folder / "train.py").write_text(BAD.replace("import torch\n", "import torch\nfrom steps import clear\n", 1)
+                                     + "    clear(optimizer)\n")  # fmt: skip
+    assert lint("train.py")[0] == 0
+    assert lint("train.py")[0] == 0
+    (folder / "steps.py").write_text("def clear(o):\n    o.zero_grad\n")
+    assert lint("train.py")[0] == 1
+    assert (folder / ".stethoscope_cache" / ".gitignore").read_text() == "*\n"
+    (folder / ".stethoscope_cache" / "lint.json").write_text("{")
+    assert lint("train.py")[0] == 1
+
+
+def test_many_files_are_read_by_several_processes_with_the_same_result(folder: Path) -> None:
+    for number in range(60):
+        (folder / f"train{number}.py").write_text(BAD if number % 2 else GOOD)
+
+    one = document(".", "--no-cache", "--processes", "1")["findings"]
+    two = document(".", "--no-cache", "--processes", "2")["findings"]
+
+    assert one == two
+    assert len(one) == 30  # type: ignore[arg-type]
+
+
+def test_a_finding_in_an_imported_file_is_told_once(folder: Path) -> None:
+    (folder / "steps.py").write_text("def step(m, o, x):\n    m(x).sum().backward()\n    o.step()\n")
+    for name in ("a.py", "b.py"):
+        (folder / name).write_text(
+            "import torch\nfrom steps import step\nm = torch.nn.Linear(1, 1)\no = torch.optim.SGD(m.parameters())\n"
+            "for x in [1]:\n    step(m, o, x)\n"
+        )
+
+    findings = document(".")["findings"]
+
+    assert [(f["rule"], f["place"]["file"]) for f in findings] == [("missing-zero-grad", "steps.py")]  # type: ignore[attr-defined]
+
+
+def test_it_is_a_name_of_the_package_and_needs_no_torch(folder: Path) -> None:
+    (folder / "train.py").write_text(BAD)
+
+    assert [finding.rule for finding in stethoscope.lint("train.py").findings] == ["missing-zero-grad"]
+    code = (
+        "import sys; sys.modules['torch'] = None; import stethoscope; print(len(stethoscope.lint('train.py').findings))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"

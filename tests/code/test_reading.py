@@ -1,0 +1,133 @@
+"""Bytes to text: what can be read is read, and what cannot says why."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from stethoscope.observe.code.gather import facts_of
+from stethoscope.observe.code.reading import MOST_BYTES, Source, Unreadable, source_of, text_of
+from stethoscope.observe.code.relevant import is_relevant
+from stethoscope.rules import all_rules
+
+
+def notebook(*cells: str | list[str], **metadata: object) -> bytes:
+    listed = [{"cell_type": "code", "source": cell} for cell in cells]
+    return json.dumps({"nbformat": 4, "metadata": metadata, "cells": listed}).encode()
+
+
+def why(data: bytes, file: str = "train.py") -> str:
+    with pytest.raises(Unreadable) as caught:
+        facts_of(source_of(data, file))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"x = 'a'\r\ny = 1\r\n",
+        b"x = 'a'\ry = 1\r",
+        b"\xef\xbb\xbfx = 'a'\ny = 1\n",
+        "x = 'a'\ny = 1\n".encode("utf-16"),
+    ],
+)
+def test_line_ends_and_byte_order_marks_do_not_matter(data: bytes) -> None:
+    assert text_of(data) == "x = 'a'\ny = 1\n"
+
+
+def test_a_declared_encoding_is_honoured() -> None:
+    assert text_of("# -*- coding: latin-1 -*-\nx = 'é'\n".encode("latin-1")).endswith("'é'\n")
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"x = 1\0\n", "holds null bytes"),
+        (b"x = '\xff\xfe\xfa'\n", "utf-8"),
+        (b"# coding: klingon\nx = 1\n", "encoding that is not known"),
+        (b"print 'hello'\n", "is Python 2"),
+        (b"def f(:\n", "does not parse at line 1"),
+        (b"x = " + b"(" * 3000 + b"1" + b")" * 3000, "nested"),
+        (b"#" * (MOST_BYTES + 1), "larger than"),
+    ],
+)
+def test_what_cannot_be_read_says_why(data: bytes, reason: str) -> None:
+    assert reason in why(data)
+
+
+def test_long_sums_and_long_chains_of_branches_are_read_as_far_as_they_go() -> None:
+    code = facts_of(Source("train.py", "x = " + " + ".join(["1"] * 900) + "\ny = 2\n"))
+
+    assert code.confusing == ("line 1 is nested too deeply",)
+    assert code.bindings[-1].name == "y"
+
+
+def test_cells_are_one_module_in_the_order_of_the_document() -> None:
+    code = facts_of(source_of(notebook("import torch\nx = 1", ["y = x\n", "print(y)"]), "nb.ipynb"))
+
+    assert code.cells == ((1, 1), (2, 3))
+    assert code.bindings[1].name == "y"
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%matplotlib inline\nx = 1",
+        "!pip install torch\nx = 1",
+        "files = !ls\nx = 1",
+        "%%time\nx = 1",
+        "if True:\n    %load_ext autoreload\nx = 1",
+        "model?\nx = 1",
+        "!wget a \\\n  b\nx = 1",
+        "y = 7 %\\\n 3\nx = 1",
+    ],
+)
+def test_magics_and_shell_lines_are_blanked(cell: str) -> None:
+    code = facts_of(source_of(notebook(cell), "nb.ipynb"))
+
+    assert [binding.name for binding in code.bindings if binding.name == "x"] == ["x"]
+    assert not code.confusing
+
+
+def test_a_cell_of_another_language_is_left_out() -> None:
+    code = facts_of(source_of(notebook("%%bash\nfor i in 1 2; do echo; done", "x = 1"), "nb.ipynb"))
+
+    assert [binding.name for binding in code.bindings] == ["x"]
+
+
+def test_a_cell_that_does_not_parse_costs_the_others_nothing_and_is_told() -> None:
+    code = facts_of(source_of(notebook("for x in:", "y = 1"), "nb.ipynb"))
+
+    assert [binding.name for binding in code.bindings] == ["y"]
+    assert code.confusing == ("cell 1 does not parse",)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"{", "its JSON is broken"),
+        (b"[]", "is no object"),
+        (b"{}", "has no cells"),
+        (notebook("x <- 1", kernelspec={"language": "R"}), "speaks R"),
+        (b'{"cells": ' + b"[" * 100_000, "is no notebook"),
+    ],
+)
+def test_what_is_no_python_notebook_says_why(data: bytes, reason: str) -> None:
+    assert reason in why(data, "nb.ipynb")
+
+
+def test_the_value_that_a_cell_displays_is_marked() -> None:
+    code = facts_of(source_of(notebook("x = 1\nx.a()\n\n# end", "x.b()\nx.c()"), "nb.ipynb"))
+
+    assert [bare.displayed for bare in code.bare] == [True, False, True]
+
+
+def test_no_example_of_a_rule_is_passed_over_before_it_is_parsed() -> None:
+    missed = [
+        (rule.name, name)
+        for rule in all_rules()
+        for name, text in rule.bad_code.items()
+        if not is_relevant(text.encode())
+    ]
+    assert not missed

@@ -1,0 +1,40 @@
+"""Source texts to facts, without a disk: the way in which examples of rules are read."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from dataclasses import replace
+
+from stethoscope.facts.code import Code
+from stethoscope.observe.code.gather import facts_of
+from stethoscope.observe.code.reading import Source
+
+IMPORTS = (
+    "import torch\nfrom torch import nn\nimport torch.nn.functional as F\nfrom torch.utils.data import DataLoader\n"
+)
+_FILE = re.compile(r"^# file: (\S+)$", re.M)
+
+
+def code_of(text: str, file: str = "train.py") -> Code:
+    """The facts of a text; of several files, those of the last, linked to the others."""
+    parts = _FILE.split(textwrap.dedent(text).strip("\n"))
+    codes = {}
+    for name, body in zip(parts[1::2], parts[2::2], strict=True):
+        codes[name.removesuffix(".py")] = _one(body.strip("\n") + "\n", name)
+    if not codes:
+        return _one(parts[0] + "\n", file)
+    *_, last = codes
+    linked = {module: code for module, code in codes.items() if module != last}
+    return replace(codes[last], linked=linked, memo={})
+
+
+def bad_lines(code: Code) -> set[int]:
+    """The lines that are marked as guilty."""
+    return {number for number, line in enumerate(code.lines, start=1) if line.rstrip().endswith("# bad")}
+
+
+def _one(text: str, file: str) -> Code:
+    if not re.search(r"^(?:import|from) ", text, re.M):
+        text = IMPORTS + text
+    return facts_of(Source(file, text), file.removesuffix(".py"))
