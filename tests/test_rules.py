@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from code_programs import bad_lines, code_of
 
+from code_programs import bad_lines, code_of
 from stethoscope.core.finding import CannotTell, Finding
 from stethoscope.core.rule import HEADINGS, Rule
 from stethoscope.facts.code import Code

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from code_programs import code_of
 
+from code_programs import code_of
 from stethoscope.facts.code import Call, Code, Constant, Name
 from stethoscope.facts.things import literal
 

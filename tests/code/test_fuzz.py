@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import random
 
-from code_programs import IMPORTS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from code_programs import IMPORTS
 from stethoscope.diagnose.review import review
 from stethoscope.observe.code.gather import facts_of
 from stethoscope.observe.code.reading import Unreadable, source_of

@@ -9,7 +9,7 @@ from made_up import SYMPTOM, finding, rule
 
 from stethoscope.core.errors import UsageError
 from stethoscope.core.finding import CannotTell, Evidence, Place
-from stethoscope.core.rule import Limit
+from stethoscope.core.rule import Limit, Rule
 from stethoscope.diagnose.run import diagnose
 from stethoscope.diagnose.suppress import Suppressions
 from stethoscope.facts.model import Preflight
@@ -62,6 +62,14 @@ def test_what_two_eyes_see_of_one_place_is_one_finding_with_the_evidence_of_both
     found = diagnose(SEEN, rules=(rule("both", [seen, tried, elsewhere]),)).findings
 
     assert sorted([e.what for e in f.evidence] for f in found) == [["in the run"], ["in the run", "on a copy"]]
+
+
+def test_a_rule_that_only_reads_code_is_no_check_of_a_run() -> None:
+    reads = type("Reads", (Rule,), {"__module__": "made_up.loop.reads", "in_code": lambda self, file: iter(())})
+    tries = type("Tries", (Rule,), {"__module__": "made_up.loop.tries", "before_training": lambda self, seen: iter(())})
+
+    assert diagnose(SEEN, rules=(reads, tries)).checked == ()
+    assert diagnose(SEEN, rules=(reads, rule("both", in_code=reads.in_code))).checked == ("both",)
 
 
 def test_a_rule_that_judges_a_run_by_its_end_is_not_asked_of_one_that_a_check_has_ended() -> None:

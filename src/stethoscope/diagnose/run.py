@@ -53,7 +53,7 @@ def diagnose(
     unsure: list[CannotTell] = []
     broken: list[CannotTell] = []
     for rule in chosen:
-        if rule.eyes() == ("before_training",) and not history.preflight.made:
+        if "in_training" not in rule.eyes() and not ("before_training" in rule.eyes() and history.preflight.made):
             continue  # it has nothing to look at, and is no check that was left out
         try:
             findings, doubts = _ask(rule(limits.get(rule.name)), history)
