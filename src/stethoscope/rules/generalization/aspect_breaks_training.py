@@ -63,7 +63,13 @@ class AspectBreaksTraining(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("cannot-overfit-batch", "loss-not-decreasing", "underfitting", "no-gain-over-baseline")
+    explains = (
+        "cannot-overfit-batch",
+        "collapsed-predictions",
+        "loss-not-decreasing",
+        "underfitting",
+        "no-gain-over-baseline",
+    )
 
     clear = Limit(
         0.3,
