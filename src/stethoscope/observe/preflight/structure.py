@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from stethoscope.facts.model import Hidden, Link, Part, Repeated, Structure
 from stethoscope.observe.model.ingredients import tensors_in
+from stethoscope.observe.preflight.parts import is_leaf, own_tensors, parts_of
 from stethoscope.observe.preflight.subject import Subject
 from stethoscope.observe.training.graph import read
 from stethoscope.observe.training.sites import site_of, spot
@@ -84,7 +85,7 @@ class Trace:
         self.dropped_norms: list[Link] = []
 
     def __enter__(self) -> Trace:
-        for name, part in self._model.named_modules():
+        for name, part in parts_of(self._model):
             if isinstance(part, torch.jit.ScriptModule):
                 continue
             self._handles.append(part.register_forward_pre_hook(self._before(name), with_kwargs=True))
@@ -156,10 +157,10 @@ class Trace:
 
     def parts(self) -> Iterator[Part]:
         """The table."""
-        for name, part in self._model.named_modules():
+        for name, part in parts_of(self._model):
             seen = self._seen.get(part)
-            own = list(part.parameters(recurse=False))
-            tensors = [*own, *part.buffers(recurse=False)]
+            own, others = own_tensors(part)
+            tensors = [*own, *others]
             known = [t for t in tensors if not nn.parameter.is_lazy(t)]
             yield Part(
                 name=name,
@@ -174,7 +175,7 @@ class Trace:
                 trainable=sum(t.numel() for t in own if t.requires_grad and not nn.parameter.is_lazy(t)),
                 parameter_bytes=sum(t.numel() * t.element_size() for t in known),
                 output_bytes=seen.size if seen is not None else 0,
-                is_leaf=not any(True for _ in part.children()),
+                is_leaf=is_leaf(part),
             )
 
 
