@@ -117,7 +117,8 @@ def check(
     if profile not in SECONDS:
         raise UsageError(f"there is no profile {profile!r}: choose {', '.join(SECONDS)}")
     try:
-        from stethoscope.observe.preflight.given import given, in_words
+        from stethoscope.observe.preflight.given import in_words
+        from stethoscope.observe.preflight.handed_over import handed_over
     except ImportError as error:
         raise MissingPiece("checking needs PyTorch; install it with `pip install torch`") from error
     from stethoscope.experiments import Checks
@@ -125,10 +126,9 @@ def check(
     from stethoscope.observe.training.steps import EnoughSteps
     from stethoscope.recording import Recording
 
-    taken = given(model, loss, data, optimizer)
+    taken = handed_over(model, loss, data, optimizer)
     settings = settings or read_settings(Path.cwd())
-    subject = taken.subject()
-    checks = Checks(profile, SECONDS[profile], progress, simplify, lambda: subject)
+    checks = Checks(profile, SECONDS[profile], progress, simplify, taken.before_training())
     record = RunRecord(command=tuple(sys.argv), directory=os.getcwd())
     recording = Recording(settings, record, store=None, only=[taken.model], checks=checks, live=False)
     ended_by = ""

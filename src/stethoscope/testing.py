@@ -221,10 +221,10 @@ def assert_eval_mode_pure(model: Any, loss: Any, batch: Any) -> None:
 
 def _subject(model: Any, loss: Any, batch: Any, optimizer: Any) -> Subject:
     try:
-        from stethoscope.observe.preflight.given import given
+        from stethoscope.observe.preflight.handed_over import handed_over
     except ImportError as error:
         raise MissingPiece("these tests need PyTorch; install it with `pip install torch`") from error
-    return given(model, loss, batch, optimizer, most=1).subject()
+    return handed_over(model, loss, batch, optimizer, most=1).subject()
 
 
 def _made(experiment: Callable[[], Any]) -> Any:
