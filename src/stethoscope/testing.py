@@ -58,7 +58,7 @@ def assert_learns(model: Any, loss: Any, batch: Any, optimizer: Any = None, *, s
 
     subject = _subject(model, loss, batch, optimizer)
     memory = _made(lambda: memorise(subject, min(samples, max(1, subject.rows)), time.perf_counter() + PATIENCE_S))
-    _fail_on("cannot-overfit-batch", memory=(memory,))
+    _fail_on("cannot-overfit-batch", model, memory=(memory,))
     if not memory.learned:
         raise AssertionError(
             f"{memory.samples} samples cannot be memorised: the loss is {memory.start:.3g} before and still "
@@ -128,6 +128,11 @@ def assert_gradients_correct(
     from stethoscope.observe.preflight import gradients
 
     if batch is None:
+        if not hasattr(function, "apply") or not isinstance(function, type):
+            raise UsageError(
+                "without a batch, assert_gradients_correct() takes an autograd.Function and its arguments; a model is "
+                "tested by `assert_gradients_correct(model, loss=loss, batch=batch)`"
+            )
         test = _made(lambda: gradients.check_function(function, inputs, None))
         tests = [] if test is None else [test]
         if not tests:
@@ -154,7 +159,7 @@ def assert_batch_independent(model: Any, loss: Any, batch: Any) -> None:
 
     subject = _subject(model, loss, batch, None)
     mixing = _made(lambda: mixing_of(subject))
-    _fail_on("batch-leakage", mixing=mixing)
+    _fail_on("batch-leakage", model, mixing=mixing)
     if mixing.mixed:
         raise AssertionError(f"later rows of the batch depend on earlier ones ({mixing.mixed} of {mixing.pairs} pairs)")
 
@@ -202,7 +207,7 @@ def assert_deterministic(model: Any, loss: Any, batch: Any, optimizer: Any = Non
     """
     from stethoscope.observe.preflight.training import repeats
 
-    _fail_on("nondeterministic", repeats=_made(lambda: repeats(_subject(model, loss, batch, optimizer))))
+    _fail_on("nondeterministic", model, repeats=_made(lambda: repeats(_subject(model, loss, batch, optimizer))))
 
 
 def assert_eval_mode_pure(model: Any, loss: Any, batch: Any) -> None:
@@ -239,12 +244,14 @@ def _made(experiment: Callable[[], Any]) -> Any:
         raise UsageError(f"this cannot be tested: {reason}") from None
 
 
-def _fail_on(rule: str, **shown: Any) -> None:
+def _fail_on(rule: str, model: Any, **shown: Any) -> None:
     """Raises: AssertionError with what the rule says of what was shown."""
     from stethoscope.diagnose.run import diagnose
     from stethoscope.diagnose.select import select
+    from stethoscope.observe.training.keras_layers import is_keras
 
-    history = History(preflight=Preflight(experiments=(Experiment(rule, rule, "made"),), **shown))
+    preflight = Preflight(experiments=(Experiment(rule, rule, "made"),), **shown)
+    history = History(preflight=preflight, framework="keras" if is_keras(model) else "torch")
     findings = diagnose(history, rules=select([rule])).findings
     if findings:
         raise AssertionError(_text(findings[0]))

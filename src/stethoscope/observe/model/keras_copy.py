@@ -72,7 +72,7 @@ class KerasCopy(nn.Module):  # type: ignore[misc]
 
     def kept(self) -> dict[str, Tensor]:
         """Everything that a forward pass could change, by name."""
-        drawn = {} if self.draws is None else {"the global seed generator": self.draws}
+        drawn = {} if self.draws is None else {"seed_generator_state": self.draws}
         return {**dict(self.named_parameters()), **dict(zip(self.state_names, self.state, strict=True)), **drawn}
 
     def double(self) -> KerasCopy:
@@ -206,21 +206,31 @@ def _in_double(model: Any) -> list[tuple[Any, str, Any]]:
 
     policy = DTypePolicy("float64")
     changes: list[tuple[Any, str, Any]] = [(layer, "_dtype_policy", policy) for layer in model._flatten_layers()]
-    variables = [v for v in model.variables if v._dtype.startswith(("float", "bfloat"))]
-    return [*changes, *((variable, "_dtype", "float64") for variable in variables)]
+    wholes = [getattr(layer, "_functional", None) or layer for layer in model._flatten_layers()]
+    changes += [(whole, "_dtype_policy", policy) for whole in wholes if whole is not model]
+    inputs = [given for whole in wholes for given in getattr(whole, "_inputs", ())]
+    real = [thing for thing in (*inputs, *model.variables) if str(thing._dtype).startswith(("float", "bfloat"))]
+    return [*changes, *((thing, "_dtype", "float64") for thing in real)]
 
 
 @contextlib.contextmanager
 def _double_by_default() -> Iterator[None]:
-    """What Keras makes of plain numbers is in double precision."""
+    """What Keras makes of plain numbers is in double precision, and what is in it stays so: of two numbers in double
+    precision its operations make one in single precision elsewhere."""
     from keras import config
 
-    before = config.floatx()
+    types = sys.modules.get("keras.src.backend.common.dtypes")
+    narrowed: dict[str, str] = getattr(types, "BIT64_TO_BIT32_DTYPE", {})
+    before, narrow = config.floatx(), narrowed.get("float64")
     config.set_floatx("float64")
     try:
+        if narrow is not None:
+            narrowed["float64"] = "float64"
         yield
     finally:
         config.set_floatx(before)
+        if narrow is not None:
+            narrowed["float64"] = narrow
 
 
 _GLOBAL_SEEDS = "global_seed_generator"

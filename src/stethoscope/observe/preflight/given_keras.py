@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -353,9 +352,12 @@ def _cut(whole: Any) -> list[Any]:
     if len(rows) != 1:
         raise UsageError(f"the arrays of the data have different numbers of rows: {', '.join(map(str, sorted(rows)))}")
     order = torch.randperm(rows.pop(), generator=torch.Generator().manual_seed(0))
-    whole_batches = max(1, math.floor(len(order) / ROWS))
-    picks = [order[n * ROWS : (n + 1) * ROWS] for n in range(min(whole_batches, MOST_BATCHES))]
-    return [mapped(whole, lambda leaf, pick=pick: leaf[pick.to(leaf.device)]) for pick in picks]
+    count = min(max(1, len(order) // ROWS), MOST_BATCHES)
+    return [_rows(whole, order[number * ROWS : (number + 1) * ROWS]) for number in range(count)]
+
+
+def _rows(whole: Any, which: Tensor) -> Any:
+    return mapped(whole, lambda leaf: leaf[which.to(leaf.device)] if isinstance(leaf, Tensor) else leaf)
 
 
 def _taken_apart(batch: Any, model: Any) -> Taken:
