@@ -128,11 +128,11 @@ class KerasCopy(nn.Module):  # type: ignore[misc]
                 setattr(thing, name, value)
 
     def reset_parameters(self) -> None:
-        """New weights: kernels as Keras draws them by itself, the rest from the initializers of the layers.
+        """New weights: kernels and biases as Keras makes them by itself, the rest from the initializers of the layers.
 
-        The script's own initializer of a kernel may be what is wrong.
+        The script's own initializer of a kernel or a bias may be what is wrong.
         """
-        from keras.initializers import GlorotUniform  # type: ignore[import-untyped]
+        from keras.initializers import GlorotUniform, Zeros  # type: ignore[import-untyped]
 
         model = self._lent.thing
         of = {id(variable): weight for variable, weight in zip(model.trainable_variables, self.weights, strict=True)}
@@ -141,6 +141,8 @@ class KerasCopy(nn.Module):  # type: ignore[misc]
                 initializer = getattr(layer, f"{variable.name}_initializer", None)
                 if variable.name in ("kernel", "recurrent_kernel"):
                     initializer = GlorotUniform()
+                elif variable.name == "bias":
+                    initializer = Zeros()
                 if initializer is not None and id(variable) in of:
                     with torch.no_grad():
                         of[id(variable)].copy_(initializer(tuple(variable.shape)))

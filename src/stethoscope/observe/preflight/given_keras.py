@@ -295,8 +295,13 @@ def _prepared(data: Any, model: Any) -> Any:
         made = _without_weights(made, model)
         return _cut(made) if convert.arrays else [made]
     if isinstance(data, Iterable):
-        return (convert(batch) for batch in data)
+        return map(convert, _later(data))
     return data
+
+
+def _later(data: Iterable[Any]) -> Iterator[Any]:
+    """The batches, asked for no earlier than the first one is: a loader draws random numbers when it begins."""
+    yield from data
 
 
 class _Converted:

@@ -21,7 +21,17 @@ from stethoscope.observe.training.keras_losses import Compared, compared, settin
 AGREES = 1e-3
 """Relative difference of two losses that are the same but for what is added against a logarithm of 0."""
 OF_CLASSES = ("cross_entropy", "categorical_crossentropy")
-KNOWN = (*OF_CLASSES, "binary_cross_entropy", "binary_cross_entropy_with_logits", "mse_loss", "l1_loss", "huber_loss")
+OF_SHARES = {"categorical_crossentropy": "log", "binary_cross_entropy": "logit"}
+"""Losses of shares, and what makes scores of these."""
+AMOUNTS_TO = {
+    "cross_entropy": "cross_entropy",
+    "categorical_crossentropy": "cross_entropy",
+    "binary_cross_entropy": "binary_cross_entropy_with_logits",  # that of shares raises for any other number
+    "binary_cross_entropy_with_logits": "binary_cross_entropy_with_logits",
+    "mse_loss": "mse_loss",
+    "l1_loss": "l1_loss",
+    "huber_loss": "huber_loss",
+}
 
 
 def in_torch(recipe: Recipe, model: nn.Module) -> Recipe:
@@ -54,7 +64,10 @@ def _steps(step: Step, output: Tensor) -> Step | None:
 
 
 def _agree(one: Pass, other: Pass, output: Tensor, output_of_other: Tensor) -> bool:
-    value = float(loss_of(one.function, output, one.target, one.options))
+    try:
+        value = float(loss_of(one.function, output, one.target, one.options))
+    except (RuntimeError, IndexError, ValueError):  # shapes or classes that torch does not take
+        return False
     theirs = float(loss_of(other.function, output_of_other, other.target, other.options).mean())
     return math.isclose(value, theirs, rel_tol=AGREES, abs_tol=AGREES * 1e-3) or (value != value and theirs != theirs)
 
@@ -63,7 +76,7 @@ def _translated(one: Pass, output: Tensor) -> Pass | None:
     """A pass with a loss of torch's; None where there is none."""
     loss = one.options["loss"]
     seen = compared(loss, one.target, output, False)
-    if seen is None or seen.target is None or seen.function not in KNOWN or seen.reduction == "weighted":
+    if seen is None or seen.target is None or seen.function not in AMOUNTS_TO or seen.reduction == "weighted":
         return None
     view = _view(view_in(one), seen, output)
     if view is None or setting_of(loss, "ignore_class") is not None:
@@ -79,13 +92,13 @@ def _translated(one: Pass, output: Tensor) -> Pass | None:
     target = seen.target
     if target.is_floating_point() or seen.function not in OF_CLASSES:
         target = target.to(output.dtype)
-    function = "cross_entropy" if seen.function in OF_CLASSES else seen.function
+    function = AMOUNTS_TO[seen.function]
     return replace(one, function=function, options=options, target=target.to(output.device), view=view)
 
 
 def _view(view: View, seen: Compared, output: Tensor) -> View | None:
     """The way to what torch's function takes: classes on the second axis, and logarithms in the place of shares."""
-    operation, activation = "as it is", "+log" if seen.function == "categorical_crossentropy" else ""
+    operation, activation = "as it is", f"+{OF_SHARES[seen.function]}" if seen.function in OF_SHARES else ""
     if seen.output.shape != output.shape:
         operation = "last axis second" if output.dim() == seen.output.dim() else "reshaped"
     elif seen.function in OF_CLASSES and output.dim() > 2:
