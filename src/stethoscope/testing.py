@@ -83,7 +83,7 @@ def assert_loss_at_chance(model: Any, loss: Any, batch: Any, *, chance: float | 
     from stethoscope.observe.preflight.training import chance_of, start_of
 
     subject = _subject(model, loss, batch, None)
-    guess = chance_of(subject) if chance is None else chance
+    guess = _made(lambda: chance_of(subject)) if chance is None else chance
     if not math.isfinite(guess):
         raise UsageError("what a guess would give is not known for this loss: pass `chance`")
     value = _made(lambda: start_of(subject)).value
