@@ -99,7 +99,8 @@ def check(
     The model, its optimizer and all random states stay as they are; of the data at most 64 batches are drawn.
 
     Args:
-        model: a `torch.nn.Module`.
+        model: a `torch.nn.Module`, or a Keras model on the torch backend: then losses and optimizers of Keras's and
+            their names are taken, too, None stands for those of `compile`, and arrays are data.
         loss: called as `loss(output, target)`, or as `loss(model, batch)` where its first parameter is called `model`;
             None where the model returns its loss.
         data: a batch, or anything that gives batches when it is iterated: `(input, target)`, `(input, input, ...,

@@ -10,7 +10,9 @@ seen beside what is healthy, why, and what to change. The model, its optimizer a
 
 The arguments are those of `stethoscope.check`: a `torch.nn.Module`; a loss that is called as `loss(output, target)`, or
 as `loss(model, batch)`, or None where the model returns its loss; a batch `(input, ..., target)` or a mapping, or a
-loader, of which the first batch counts; an optimizer, Adam with a rate of 0.001 when None.
+loader, of which the first batch counts; an optimizer, Adam with a rate of 0.001 when None. Or a Keras model, on the
+torch backend: then losses and optimizers of Keras's and their names are taken, too, None stands for those of `compile`,
+and arrays are cut into batches of 32, of which the first counts.
 """
 
 from __future__ import annotations
@@ -104,7 +106,8 @@ def assert_gradients_flow(model: Any, loss: Any, batch: Any) -> None:
     from stethoscope.observe.preflight.training import gradients_of
 
     flow = _made(lambda: gradients_of(_subject(model, loss, batch, None)))
-    cut = "the loss does not depend on them: look for `detach`, `no_grad`, `argmax`, or a layer that is never called"
+    cuts = "`stop_gradient`, `argmax`" if _is_keras(model) else "`detach`, `no_grad`, `argmax`"
+    cut = f"the loss does not depend on them: look for {cuts}, or a layer that is never called"
     for names, what, why in (
         (flow.missing, "receive no gradient", cut),
         (flow.nonfinite, "receive a gradient that is not a number", "look for a logarithm, a root or a division at 0"),
@@ -218,10 +221,14 @@ def assert_eval_mode_pure(model: Any, loss: Any, batch: Any) -> None:
     from stethoscope.observe.preflight.training import purity_of
 
     if changed := _made(lambda: purity_of(_subject(model, loss, batch, None))):
-        raise AssertionError(
-            f"a forward pass in eval mode changes {changed}.\nCheck `self.training` before drawing random numbers or "
-            "writing to a buffer, and give functional dropout `training=self.training`."
-        )
+        how = (
+            "Let `call` take `training`, and draw random numbers or assign variables only where it is true: "
+            "`def call(self, x, training=False)`."
+            if _is_keras(model) else
+            "Check `self.training` before drawing random numbers or writing to a buffer, and give functional dropout "
+            "`training=self.training`."
+        )  # fmt: skip
+        raise AssertionError(f"a forward pass in eval mode changes {changed}.\n{how}")
 
 
 def _subject(model: Any, loss: Any, batch: Any, optimizer: Any) -> Subject:
@@ -248,13 +255,18 @@ def _fail_on(rule: str, model: Any, **shown: Any) -> None:
     """Raises: AssertionError with what the rule says of what was shown."""
     from stethoscope.diagnose.run import diagnose
     from stethoscope.diagnose.select import select
-    from stethoscope.observe.training.keras_layers import is_keras
 
     preflight = Preflight(experiments=(Experiment(rule, rule, "made"),), **shown)
-    history = History(preflight=preflight, framework="keras" if is_keras(model) else "torch")
+    history = History(preflight=preflight, framework="keras" if _is_keras(model) else "torch")
     findings = diagnose(history, rules=select([rule])).findings
     if findings:
         raise AssertionError(_text(findings[0]))
+
+
+def _is_keras(model: Any) -> bool:
+    from stethoscope.observe.training.keras_layers import is_keras
+
+    return is_keras(model)
 
 
 def _text(finding: Finding) -> str:

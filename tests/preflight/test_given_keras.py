@@ -266,3 +266,21 @@ def test_a_model_that_cannot_be_built_is_explained() -> None:
     model = keras.Sequential([layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(3)])
     checked = stethoscope.check(model, LOGITS, (X, Y), profile="quick")
     assert [finding.rule for finding in checked.findings] == ["forward-crash"]
+
+
+def test_a_layer_of_torch_is_not_taken_for_one_that_stands_still() -> None:
+    inner = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8))
+    model = keras.Sequential([keras.Input((6,)), keras.layers.TorchModuleWrapper(inner), layers.Dense(3)])
+    before = inner[1].running_mean.clone()
+    checked = stethoscope.check(model, LOGITS, (X, Y), profile="quick")
+    assert checked.ok
+    assert all("module of torch's" in experiment.why_not for experiment in checked.experiments)
+    assert torch.equal(inner[1].running_mean, before)
+    with pytest.raises(UsageError, match="module of torch's"):
+        given_keras(model, LOGITS, (X, Y), None).subject()
+
+
+def test_what_keras_says_of_a_wrong_shape_is_told_without_its_colours() -> None:
+    (finding,) = stethoscope.check(net(), LOGITS, (X[:, :5], Y), profile="quick").findings
+    assert "expected axis -1" in str(finding.evidence)
+    assert "x1b" not in repr(finding.evidence)

@@ -44,6 +44,8 @@ def keras_copy_of(model: Any, shown: Any) -> tuple[nn.Module, Any]:
     """Copies of a Keras model's weights and of its optimizer's state; the optimizer may be one of torch's."""
     if not model.built:
         raise CannotCapture("the model has no weights so far")
+    if any(type(layer).__name__ == "TorchModuleWrapper" for layer in model._flatten_layers()):
+        raise CannotCapture("a layer is a module of torch's, which computes with its own weights only")
     new = KerasCopy(model)
     if isinstance(shown, torch.optim.Optimizer):
         theirs = [variable.value for variable in model.trainable_variables]

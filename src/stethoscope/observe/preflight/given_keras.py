@@ -15,7 +15,7 @@ from torch import Tensor
 from stethoscope.core.errors import UsageError
 from stethoscope.observe.model.apart import apart
 from stethoscope.observe.model.copies import keras_copy_of
-from stethoscope.observe.model.ingredients import Pass, Step, View, mapped
+from stethoscope.observe.model.ingredients import CannotCapture, Pass, Step, View, mapped
 from stethoscope.observe.model.recipe import Recipe, clones
 from stethoscope.observe.preflight.given import (
     MOST_BATCHES,
@@ -78,12 +78,31 @@ class GivenKeras:
         with torch.no_grad():
             optimizer.apply([variable.value.grad for variable in variables], variables)
 
-    def before_training(self) -> Callable[[], Subject]:
-        """What gives the subject of experiments, also after the rehearsal."""
-        return self.subject
+    def before_training(self) -> Callable[[], Subject | str]:
+        """What gives the subject of experiments, also after the rehearsal; or why there is none, as a clause."""
+
+        def subject_or_why() -> Subject | str:
+            try:
+                return self._subject()
+            except CannotCapture as reason:
+                return str(reason)
+
+        return subject_or_why
 
     def subject(self) -> Subject:
-        """The model's weights, without anything that was heard."""
+        """The model's weights, without anything that was heard. A model that cannot be built raises what it raises.
+
+        Raises: UsageError for a model that cannot be copied.
+        """
+        try:
+            return self._subject()
+        except CannotCapture as reason:
+            raise UsageError(f"experiments are made on copies, and the model cannot be copied: {reason}") from None
+
+    def _subject(self) -> Subject:
+        if not self.model.built:
+            args, kwargs, _ = self.batches[0]
+            _called(self.model, clones(args), clones(kwargs), training=False)
         model, optimizer = keras_copy_of(self.model, self.optimizer)
         view = View((), "as it is", ())
         steps = tuple(
@@ -144,6 +163,8 @@ def _as_it_was(model: Any) -> Iterator[None]:
     everyones = seeds.get_global_attribute("global_seed_generator")
     variables = [*model.variables, *([] if everyones is None else [everyones.state])]
     before = [(v, v.value, v.value.detach().clone(), v.value.grad) for v in variables]
+    wrapped = [layer.module for layer in model._flatten_layers() if type(layer).__name__ == "TorchModuleWrapper"]
+    buffers = [(buffer, buffer.clone()) for module in wrapped for buffer in module.buffers()]
     try:
         yield
     finally:
@@ -151,6 +172,8 @@ def _as_it_was(model: Any) -> Iterator[None]:
             for variable, tensor, value, gradient in before:
                 variable.value.copy_(value)
                 tensor.grad = gradient
+            for buffer, value in buffers:
+                buffer.copy_(value)
         if everyones is None:
             seeds.set_global_attribute("global_seed_generator", None)
 
@@ -256,7 +279,9 @@ def _cut(whole: Any) -> list[Any]:
     rows: set[int] = set()
 
     def counted(leaf: Any) -> Any:
-        rows.add(len(leaf) if isinstance(leaf, Tensor) and leaf.dim() else 1)
+        if not isinstance(leaf, Tensor):
+            raise UsageError(f"the data holds {kind_of(leaf)} beside its arrays: pass arrays or tensors of numbers")
+        rows.add(len(leaf) if leaf.dim() else 1)
         return leaf
 
     mapped(whole, counted)
@@ -268,7 +293,7 @@ def _cut(whole: Any) -> list[Any]:
 
 
 def _rows(whole: Any, which: Tensor) -> Any:
-    return mapped(whole, lambda leaf: leaf[which.to(leaf.device)] if isinstance(leaf, Tensor) else leaf)
+    return mapped(whole, lambda leaf: leaf[which.to(leaf.device)])
 
 
 def _taken_apart(batch: Any, model: Any) -> Taken:
