@@ -144,9 +144,9 @@ def given_keras(model: Any, loss: Any, data: Any, optimizer: Any, *, most: int =
 
 def _build(model: Any, batch: Taken) -> None:
     """Give a model its weights by a call, as the first batch of training would; where that fails, so will training."""
-    if not model.built:
+    if not all(layer.built for layer in model._flatten_layers()):
         args, kwargs, _ = batch
-        with contextlib.suppress(Exception, SystemExit), apart(), torch.no_grad():
+        with contextlib.suppress(Exception, SystemExit), apart(), torch.no_grad(), _as_it_was(model):
             _called(model, clones(args), clones(kwargs), training=False)
 
 
