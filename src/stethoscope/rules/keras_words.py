@@ -222,17 +222,6 @@ def _followed(finding: Finding, seen: History) -> list[Fix]:
     return [Fix(f"Follow one sample by hand:\n{by_hand}"), *finding.fixes[1:]]
 
 
-def _seeded(finding: Finding, seen: History) -> list[Fix]:
-    if "numpy" not in finding.fixes[0].text:
-        return list(finding.fixes)
-    return [
-        Fix(
-            "Draw from a generator of Keras's, which the layer holds:\n"
-            + code("self.seeds = keras.random.SeedGenerator(0)", "keras.random.normal(shape, seed=self.seeds)")
-        )
-    ]
-
-
 FIXES: dict[str, Callable[[Finding, History], list[Fix]]] = {
     "batch-leakage": _kept_apart,
     "bce-without-sigmoid": _with_sigmoid,
@@ -242,7 +231,6 @@ FIXES: dict[str, Callable[[Finding, History], list[Fix]]] = {
     "learning-rate-too-high": _other_rate,
     "learning-rate-too-low": _other_rate,
     "loss-not-finite": _found,
-    "nondeterministic": _seeded,
     "overfitting": _stopped_early,
     "sigmoid-before-bce-with-logits": _without_activation,
     "softmax-before-cross-entropy": _without_activation,
