@@ -184,6 +184,16 @@ def test_a_model_that_casts_to_single_precision_cannot_be_compared() -> None:
         testing.assert_gradients_correct(model, loss=LOGITS, batch=(X, Y))
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_loss_of_ones_own_is_compared_in_double_precision_too(seed: int) -> None:
+    def loss(y_true: Any, y_pred: Any) -> Any:
+        return ops.mean(ops.log(ops.cosh(y_pred - y_true)))
+
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(32, "relu"), layers.Dense(1)])
+    testing.assert_gradients_correct(model, loss=loss, batch=(X, X[:, :1]), tolerance=1e-7)
+
+
 def test_a_model_without_its_batch_is_told_how_it_is_tested() -> None:
     with pytest.raises(UsageError, match="batch=batch"):
         testing.assert_gradients_correct(sequential(), LOGITS)

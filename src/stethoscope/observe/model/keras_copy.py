@@ -121,7 +121,7 @@ class KerasCopy(nn.Module):  # type: ignore[misc]
         try:
             for thing, name, value in changes:
                 setattr(thing, name, value)
-            with _double_by_default() if self.is_double else contextlib.nullcontext():
+            with double_by_default() if self.is_double else contextlib.nullcontext():
                 yield
         finally:
             for thing, name, value in before:
@@ -216,7 +216,7 @@ def _in_double(model: Any) -> list[tuple[Any, str, Any]]:
 
 
 @contextlib.contextmanager
-def _double_by_default() -> Iterator[None]:
+def double_by_default() -> Iterator[None]:
     """What Keras makes of plain numbers is in double precision, and what is in it stays so: of two numbers in double
     precision its operations make one in single precision elsewhere."""
     from keras import config

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from stethoscope.facts.model import GradientTest
+from stethoscope.observe.model import keras_copy
 from stethoscope.observe.model.apart import seed
 from stethoscope.observe.model.ingredients import Pass, mapped, tensors_in
 from stethoscope.observe.model.keras_copy import KerasCopy
@@ -241,20 +242,27 @@ def check_model(subject: Subject) -> GradientTest:
     """
     try:
         if isinstance(subject.model, KerasCopy):  # it casts by itself, and silently
-            model = subject.steady_copy().double()
-            with torch.no_grad():
-                for parameter in model.parameters():
-                    parameter.mul_(1 + 1e-10)  # no longer a number of single precision
-            with Precision() as precision:
-                subject.loss(model, _doubled(_few(subject)))
-            if precision.is_lost:
-                raise CannotMake("its code, or its loss, computes in single precision")
+            with keras_copy.double_by_default():
+                _refuse_single(subject)
+                return _check_double(subject)
         with _double_by_default():
             return _check_double(subject)
     except RuntimeError as error:
         if not any(word in str(error) for word in ("dtype", "Double", "double", "scalar type")):
             raise
         raise CannotMake("its code makes tensors of single precision") from error
+
+
+def _refuse_single(subject: Subject) -> None:
+    """Raises: CannotMake when what is computed does not stay in double precision."""
+    model = subject.steady_copy().double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1 + 1e-10)  # no longer a number of single precision
+    with Precision() as precision:
+        subject.loss(model, _doubled(_few(subject)))
+    if precision.is_lost:
+        raise CannotMake("its code, or its loss, computes in single precision")
 
 
 @contextmanager

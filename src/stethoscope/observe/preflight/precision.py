@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from stethoscope.observe.model.ingredients import tensors_in
+
 CASTS = ("_to_copy", "copy_")
-"""Operations of torch's by which numbers change their precision."""
+"""Operations of torch's that only change the precision of numbers; others compute in the one of what they return."""
 
 
 class Precision(TorchDispatchMode):  # type: ignore[misc]
-    """Inside of it, casts are noticed that take digits off numbers of double precision."""
+    """Inside of it, operations are noticed that take digits off numbers of double precision."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -22,15 +24,21 @@ class Precision(TorchDispatchMode):  # type: ignore[misc]
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called for each operation."""
         result = func(*args, **(kwargs or {}))
-        name = func.overloadpacket.__name__
-        if name in CASTS and not self.is_lost:
-            self.is_lost = _loses(args[1] if name == "copy_" else args[0], result)
+        if not self.is_lost:
+            name = func.overloadpacket.__name__
+            if name in CASTS:
+                self.is_lost = _loses(args[1] if name == "copy_" else args[0], result)
+            else:
+                given = any(isinstance(arg, Tensor) and arg.dtype == torch.float64 for arg in args)
+                self.is_lost = given and any(_is_short(made) for _, made in tensors_in(result))
         return result
+
+
+def _is_short(made: Tensor) -> bool:
+    return bool(made.is_floating_point() and made.dtype != torch.float64)
 
 
 def _loses(given: Any, made: Any) -> bool:
     if not isinstance(given, Tensor) or not isinstance(made, Tensor) or given.dtype != torch.float64:
         return False
-    if not made.is_floating_point() or made.dtype == torch.float64 or given.shape != made.shape:
-        return False
-    return not torch.equal(made.double(), given)
+    return _is_short(made) and given.shape == made.shape and not torch.equal(made.double(), given)
