@@ -176,6 +176,7 @@ def test_the_model_and_the_random_states_stay_as_they_are() -> None:
     weights, state = model[0].weight.detach().clone(), torch.get_rng_state()
     testing.assert_learns(model, nn.CrossEntropyLoss(), (X, Y))
     testing.assert_deterministic(model, nn.CrossEntropyLoss(), (X, Y))
+    testing.assert_loss_at_chance(model, nn.CrossEntropyLoss(), (X, Y))
 
     assert torch.equal(model[0].weight, weights)
     assert model[0].weight.grad is None

@@ -101,7 +101,8 @@ def check(
     The model, its optimizer and all random states stay as they are; of the data at most 64 batches are drawn.
 
     Args:
-        model: a `torch.nn.Module`.
+        model: a `torch.nn.Module`, or a Keras model on the torch backend: then losses and optimizers of Keras's and
+            their names are taken, too, None stands for those of `compile`, and arrays are data.
         loss: called as `loss(output, target)`, or as `loss(model, batch)` where its first parameter is called `model`;
             None where the model returns its loss.
         data: a batch, or anything that gives batches when it is iterated: `(input, target)`, `(input, input, ...,
@@ -119,7 +120,8 @@ def check(
     if profile not in SECONDS:
         raise UsageError(f"there is no profile {profile!r}: choose {', '.join(SECONDS)}")
     try:
-        from stethoscope.observe.preflight.given import given, in_words, why_not_copied
+        from stethoscope.observe.preflight.given import in_words, why_not_copied
+        from stethoscope.observe.preflight.handed_over import handed_over
     except ImportError as error:
         raise MissingPiece("checking needs PyTorch; install it with `pip install torch`") from error
     from stethoscope.experiments import Checks
@@ -134,9 +136,8 @@ def check(
         recording = Recording(settings, record, store=None, checks=checks, live=False)
         recording.preflight = _outline(model, loss, data, optimizer, checks, why)
         return _finished(recording, "check")
-    taken = given(model, loss, data, optimizer)
-    subject = taken.subject()
-    checks = Checks(profile, SECONDS[profile], progress, simplify, lambda: subject)
+    taken = handed_over(model, loss, data, optimizer)
+    checks = Checks(profile, SECONDS[profile], progress, simplify, taken.before_training())
     recording = Recording(settings, record, store=None, only=[taken.model], checks=checks, live=False)
     ended_by = ""
     if progress is not None:

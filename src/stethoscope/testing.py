@@ -10,7 +10,9 @@ seen beside what is healthy, why, and what to change. The model, its optimizer a
 
 The arguments are those of `stethoscope.check`: a `torch.nn.Module`; a loss that is called as `loss(output, target)`, or
 as `loss(model, batch)`, or None where the model returns its loss; a batch `(input, ..., target)` or a mapping, or a
-loader, of which the first batch counts; an optimizer, Adam with a rate of 0.001 when None.
+loader, of which the first batch counts; an optimizer, Adam with a rate of 0.001 when None. Or a Keras model, on the
+torch backend: then losses and optimizers of Keras's and their names are taken, too, None stands for those of `compile`,
+and arrays are cut into batches of 32, of which the first counts.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ def assert_learns(model: Any, loss: Any, batch: Any, optimizer: Any = None, *, s
 
     subject = _subject(model, loss, batch, optimizer)
     memory = _made(lambda: memorise(subject, min(samples, max(1, subject.rows)), time.perf_counter() + PATIENCE_S))
-    _fail_on("cannot-overfit-batch", memory=(memory,))
+    _fail_on("cannot-overfit-batch", model, memory=(memory,))
     if not memory.learned:
         raise AssertionError(
             f"{memory.samples} samples cannot be memorised: the loss is {memory.start:.3g} before and still "
@@ -83,7 +85,7 @@ def assert_loss_at_chance(model: Any, loss: Any, batch: Any, *, chance: float | 
     from stethoscope.observe.preflight.training import chance_of, start_of
 
     subject = _subject(model, loss, batch, None)
-    guess = chance_of(subject) if chance is None else chance
+    guess = _made(lambda: chance_of(subject)) if chance is None else chance
     if not math.isfinite(guess):
         raise UsageError("what a guess would give is not known for this loss: pass `chance`")
     value = _made(lambda: start_of(subject)).value
@@ -104,7 +106,8 @@ def assert_gradients_flow(model: Any, loss: Any, batch: Any) -> None:
     from stethoscope.observe.preflight.training import gradients_of
 
     flow = _made(lambda: gradients_of(_subject(model, loss, batch, None)))
-    cut = "the loss does not depend on them: look for `detach`, `no_grad`, `argmax`, or a layer that is never called"
+    cuts = "`stop_gradient`, `argmax`" if _is_keras(model) else "`detach`, `no_grad`, `argmax`"
+    cut = f"the loss does not depend on them: look for {cuts}, or a layer that is never called"
     for names, what, why in (
         (flow.missing, "receive no gradient", cut),
         (flow.nonfinite, "receive a gradient that is not a number", "look for a logarithm, a root or a division at 0"),
@@ -128,6 +131,11 @@ def assert_gradients_correct(
     from stethoscope.observe.preflight import gradients
 
     if batch is None:
+        if not hasattr(function, "apply") or not isinstance(function, type):
+            raise UsageError(
+                "without a batch, assert_gradients_correct() takes an autograd.Function and its arguments; a model is "
+                "tested by `assert_gradients_correct(model, loss=loss, batch=batch)`"
+            )
         test = _made(lambda: gradients.check_function(function, inputs, None))
         tests = [] if test is None else [test]
         if not tests:
@@ -154,7 +162,7 @@ def assert_batch_independent(model: Any, loss: Any, batch: Any) -> None:
 
     subject = _subject(model, loss, batch, None)
     mixing = _made(lambda: mixing_of(subject))
-    _fail_on("batch-leakage", mixing=mixing)
+    _fail_on("batch-leakage", model, mixing=mixing)
     if mixing.mixed:
         raise AssertionError(f"later rows of the batch depend on earlier ones ({mixing.mixed} of {mixing.pairs} pairs)")
 
@@ -202,7 +210,7 @@ def assert_deterministic(model: Any, loss: Any, batch: Any, optimizer: Any = Non
     """
     from stethoscope.observe.preflight.training import repeats
 
-    _fail_on("nondeterministic", repeats=_made(lambda: repeats(_subject(model, loss, batch, optimizer))))
+    _fail_on("nondeterministic", model, repeats=_made(lambda: repeats(_subject(model, loss, batch, optimizer))))
 
 
 def assert_eval_mode_pure(model: Any, loss: Any, batch: Any) -> None:
@@ -213,18 +221,22 @@ def assert_eval_mode_pure(model: Any, loss: Any, batch: Any) -> None:
     from stethoscope.observe.preflight.training import purity_of
 
     if changed := _made(lambda: purity_of(_subject(model, loss, batch, None))):
-        raise AssertionError(
-            f"a forward pass in eval mode changes {changed}.\nCheck `self.training` before drawing random numbers or "
-            "writing to a buffer, and give functional dropout `training=self.training`."
-        )
+        how = (
+            "Let `call` take `training`, and draw random numbers or assign variables only where it is true: "
+            "`def call(self, x, training=False)`."
+            if _is_keras(model) else
+            "Check `self.training` before drawing random numbers or writing to a buffer, and give functional dropout "
+            "`training=self.training`."
+        )  # fmt: skip
+        raise AssertionError(f"a forward pass in eval mode changes {changed}.\n{how}")
 
 
 def _subject(model: Any, loss: Any, batch: Any, optimizer: Any) -> Subject:
     try:
-        from stethoscope.observe.preflight.given import given
+        from stethoscope.observe.preflight.handed_over import handed_over
     except ImportError as error:
         raise MissingPiece("these tests need PyTorch; install it with `pip install torch`") from error
-    return given(model, loss, batch, optimizer, most=1).subject()
+    return handed_over(model, loss, batch, optimizer, most=1).subject()
 
 
 def _made(experiment: Callable[[], Any]) -> Any:
@@ -239,15 +251,22 @@ def _made(experiment: Callable[[], Any]) -> Any:
         raise UsageError(f"this cannot be tested: {reason}") from None
 
 
-def _fail_on(rule: str, **shown: Any) -> None:
+def _fail_on(rule: str, model: Any, **shown: Any) -> None:
     """Raises: AssertionError with what the rule says of what was shown."""
     from stethoscope.diagnose.run import diagnose
     from stethoscope.diagnose.select import select
 
-    history = History(preflight=Preflight(experiments=(Experiment(rule, rule, "made"),), **shown))
+    preflight = Preflight(experiments=(Experiment(rule, rule, "made"),), **shown)
+    history = History(preflight=preflight, framework="keras" if _is_keras(model) else "torch")
     findings = diagnose(history, rules=select([rule])).findings
     if findings:
         raise AssertionError(_text(findings[0]))
+
+
+def _is_keras(model: Any) -> bool:
+    from stethoscope.observe.training.keras_layers import is_keras
+
+    return is_keras(model)
 
 
 def _text(finding: Finding) -> str:

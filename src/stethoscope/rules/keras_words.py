@@ -208,8 +208,24 @@ def _with_sigmoid(finding: Finding, seen: History) -> list[Fix]:
     ]
 
 
+def _kept_apart(finding: Finding, seen: History) -> list[Fix]:
+    return [
+        Fix(
+            "Keep axis 0 for the samples; exchange axes by name, and reshape behind it only:\n"
+            + code("x = ops.transpose(x, (0, 2, 1))  # not ops.reshape", "weights = ops.softmax(scores, axis=-1)")
+        )
+    ]
+
+
+def _followed(finding: Finding, seen: History) -> list[Fix]:
+    by_hand = code("out = model(x[:1])", "print(out, y[:1], loss(y[:1], out))")
+    return [Fix(f"Follow one sample by hand:\n{by_hand}"), *finding.fixes[1:]]
+
+
 FIXES: dict[str, Callable[[Finding, History], list[Fix]]] = {
+    "batch-leakage": _kept_apart,
     "bce-without-sigmoid": _with_sigmoid,
+    "cannot-overfit-batch": _followed,
     "dying-relu": _kept_alive,
     "exploding-gradients": _clipped,
     "learning-rate-too-high": _other_rate,

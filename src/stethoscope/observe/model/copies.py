@@ -46,13 +46,20 @@ def without_hooks(model: nn.Module) -> None:
 
 
 def keras_copy_of(model: Any, shown: Any) -> tuple[nn.Module, Any]:
-    """Copies of a Keras model's weights and of its optimizer's state."""
-    optimizer = shown.original() if isinstance(shown, KerasOptimizer) else None
-    if optimizer is None or not optimizer.built or not model.built:
+    """Copies of a Keras model's weights and of its optimizer's state; the optimizer may be one of torch's."""
+    if not model.built:
+        raise CannotCapture("the model has no weights so far")
+    if any(type(layer).__name__ == "TorchModuleWrapper" for layer in model._flatten_layers()):
+        raise CannotCapture("a layer is a module of torch's, which computes with its own weights only")
+    new = KerasCopy(model)
+    if isinstance(shown, torch.optim.Optimizer):
+        theirs = [variable.value for variable in model.trainable_variables]
+        return new, copy.deepcopy(shown, {id(own): weight for own, weight in zip(theirs, new.weights, strict=True)})
+    optimizer = shown.original() if isinstance(shown, KerasOptimizer) else shown
+    if optimizer is None or not optimizer.built:
         raise CannotCapture("its optimizer is not one of Keras's that has been built")
     if [id(v) for v in optimizer._trainable_variables] != [id(v) for v in model.trainable_variables]:
         raise CannotCapture("the optimizer holds other weights than the model's")
-    new = KerasCopy(model)
     return new, KerasSteps(optimizer, new)
 
 

@@ -30,6 +30,15 @@ ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+LEAST_SHARE = 1e-7
+"""Where Keras cuts off shares before it takes their logarithm."""
+INTO_SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "log": lambda t: t.clamp_min(LEAST_SHARE).log(),
+    "logit": lambda t: t.clamp(LEAST_SHARE, 1 - LEAST_SHARE).logit(),
+}
+"""What makes scores of shares; not looked for in a run."""
+
+
 class CannotCapture(Exception):
     """This step cannot be taken again; the message is a clause that says why."""
 
@@ -57,7 +66,7 @@ class View:
             return tensor.gather(1, self.picked).reshape(-1, *self.shape)
         operation, _, activation = self.name.partition("+")
         result = OPERATIONS[operation](tensor, self.shape)
-        return ACTIVATIONS[activation](result) if activation else result
+        return (ACTIVATIONS.get(activation) or INTO_SCORES[activation])(result) if activation else result
 
 
 def _reshaped(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:

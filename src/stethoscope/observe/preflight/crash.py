@@ -22,6 +22,8 @@ from stethoscope.observe.model.ingredients import tensors_in
 from stethoscope.observe.preflight.remedies import Remedy, of_layer, of_loss
 from stethoscope.observe.training.sites import is_users, site_of
 
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""Of a terminal, which Keras writes into its messages."""
 MOST_MESSAGE = 300
 MOST_SHOWN = 4
 LOSSES = frozenset(
@@ -58,7 +60,7 @@ def crash_of(error: BaseException | None, *, always: bool = False) -> Crash | No
     if error is None:
         return None
     frames = _frames(error)
-    message = " ".join(str(error).split())[:MOST_MESSAGE]
+    message = " ".join(COLOURS.sub("", str(error)).split())[:MOST_MESSAGE]
     users = [frame for frame in frames if is_users(frame.f_code)]
     where = _where(frames)
     if where is None and not always:

@@ -24,6 +24,7 @@ from stethoscope.observe.model.ingredients import GIVEN_LOSS, OWN_LOSS, Pass, St
 from stethoscope.observe.model.recipe import Recipe, clones
 from stethoscope.observe.preflight.subject import Subject
 from stethoscope.observe.preflight.training import needs_closure
+from stethoscope.observe.training.keras_layers import is_keras
 from stethoscope.observe.training.sites import is_users, shorten
 
 MOST_BATCHES = 64
@@ -69,6 +70,11 @@ class Given:
     lost_hooks: bool = False
     """Whether the model has forward hooks, which the copies do not."""
 
+    def before_training(self) -> Callable[[], Subject]:
+        """What gives the subject of experiments, also after the rehearsal."""
+        subject = self.subject()
+        return lambda: subject
+
     def rehearse(self) -> None:
         """Train the copy for a step on each batch, as a plain loop does."""
         asks = needs_closure(self.optimizer)
@@ -83,7 +89,7 @@ class Given:
         self.optimizer.zero_grad()
         loss = loss_of_taken(self.loss, self.model, clones(taken))
         if not isinstance(loss, Tensor):
-            raise UsageError(f"the loss should be a tensor, and is {_a(loss)}: do not call `.item()` in it")
+            raise UsageError(f"the loss should be a tensor, and is {kind_of(loss)}: do not call `.item()` in it")
         loss = loss if loss.dim() == 0 else loss.mean()
         loss.backward()
         return loss
@@ -156,8 +162,8 @@ def drawn_from(
     """
     model = getattr(model, "_orig_mod", model)  # what `torch.compile` gave: copies are not compiled each by itself
     _check_kinds(model, loss, optimizer)
-    drawn = _drawn(data, model, loss, most)
-    closure = loss is not None and _takes_model(loss)
+    drawn = draw(data, model, loss, most)
+    closure = loss is not None and takes_model(loss)
     batches = [((batch,), {}, None) if closure else _taken_apart(batch, model, loss is None) for batch in drawn]
     return _WithItsLoss(model, loss) if closure else model, None if closure else loss, batches
 
@@ -171,7 +177,7 @@ def loss_of_taken(loss: Loss | None, model: nn.Module, taken: Taken) -> Tensor:
 
 def why_not_copied(model: Any) -> str:
     """Why no copies of a model can be trained, as a clause; empty when they can, or it is no model."""
-    if not isinstance(model, nn.Module):
+    if not isinstance(model, nn.Module) or is_keras(model):
         return ""
     tensors = [*model.parameters(), *model.buffers()]
     if any(tensor.is_meta for tensor in tensors):
@@ -194,16 +200,16 @@ def _hooks(model: nn.Module) -> int:
 def _check_kinds(model: Any, loss: Any, optimizer: Any) -> None:
     """Raises: UsageError for what is no model, loss or optimizer."""
     if not isinstance(model, nn.Module):
-        raise UsageError(f"check() takes a torch.nn.Module as its model, and got {_a(model)}")
+        raise UsageError(f"check() takes a torch.nn.Module as its model, and got {kind_of(model)}")
     if any(isinstance(part, torch.jit.ScriptModule) for part in model.modules()):
         raise UsageError("the model was compiled by torch.jit and cannot be copied: check the module it was made of")
     if loss is not None and (not callable(loss) or isinstance(loss, type)):
-        raise UsageError(f"check() takes a function or a loss module as its loss, and got {_a(loss)}")
+        raise UsageError(f"check() takes a function or a loss module as its loss, and got {kind_of(loss)}")
     if optimizer is not None and not hasattr(optimizer, "param_groups"):
-        raise UsageError(f"check() takes a torch.optim.Optimizer as its optimizer, and got {_a(optimizer)}")
+        raise UsageError(f"check() takes a torch.optim.Optimizer as its optimizer, and got {kind_of(optimizer)}")
 
 
-def _a(thing: Any) -> str:
+def kind_of(thing: Any) -> str:
     """What something is, in words."""
     if isinstance(thing, type):
         return f"the class {thing.__name__} itself: make one of it, `{thing.__name__}(...)`"
@@ -251,7 +257,7 @@ def _usual(model: nn.Module) -> Any:
     return torch.optim.Adam(trained, lr=USUAL_RATE)
 
 
-def _drawn(data: Any, model: nn.Module, loss: Any, most: int) -> list[Any]:
+def draw(data: Any, model: nn.Module, loss: Any, most: int) -> list[Any]:
     """At most so many batches. Raises: UsageError when there are none."""
     drawn: list[Any] = []
     held, began = 0, time.perf_counter()
@@ -272,7 +278,7 @@ def _drawn(data: Any, model: nn.Module, loss: Any, most: int) -> list[Any]:
         tensors = [tensor for _, tensor in tensors_in(dict(batch) if isinstance(batch, Mapping) else batch)]
         if tensors and not any(tensor.numel() for tensor in tensors):
             raise UsageError(f"batch {number + 1} of the data holds no sample")
-        if not tensors and not (loss is not None and _takes_model(loss)):
+        if not tensors and not (loss is not None and takes_model(loss)):
             parts = (
                 batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, tuple | list) else [batch]
             )
@@ -319,20 +325,20 @@ def in_words(error: BaseException) -> str:
 def _batches(data: Any, model: nn.Module, loss: Any) -> Iterable[Any]:
     if isinstance(data, Tensor | Mapping) or (_is_dataclass(data) and not isinstance(data, Iterator)):
         return [data]
-    if isinstance(data, tuple | list) and _is_batch(data, model, loss):
+    if isinstance(data, tuple | list) and is_batch(data, model, loss):
         return [data]
     if isinstance(data, Dataset) and not isinstance(data, IterableDataset):
         raise UsageError(WRAP)
     if isinstance(data, Iterable):
         return data
-    raise UsageError(f"check() takes a batch or a loader as its data, and got {_a(data)}")
+    raise UsageError(f"check() takes a batch or a loader as its data, and got {kind_of(data)}")
 
 
 def _is_dataclass(value: Any) -> bool:
     return hasattr(value, "__dataclass_fields__") and not isinstance(value, type)
 
 
-def _is_batch(data: Any, model: nn.Module, loss: Any) -> bool:
+def is_batch(data: Any, model: nn.Module, loss: Any) -> bool:
     """Whether a tuple or list is one batch, and not several."""
     if not data:
         return False
@@ -344,13 +350,14 @@ def _is_batch(data: Any, model: nn.Module, loss: Any) -> bool:
     if not isinstance(data, list) or not alike or not isinstance(first, Tensor):
         return isinstance(first, Tensor | int | float | str) or hasattr(first, "__array__")
     # A list of tensors that are all alike: a batch only if the model takes so many.
-    return len(data) > 1 and not (loss is not None and _takes_model(loss)) and _accepts(model, len(data) - 1)
+    return len(data) > 1 and not (loss is not None and takes_model(loss)) and accepts(model, len(data) - 1)
 
 
-def _accepts(model: nn.Module, count: int, names: Iterable[str] = ()) -> bool:
+def accepts(model: nn.Module, count: int, names: Iterable[str] = ()) -> bool:
     """Whether the model's `forward` takes so many arguments, and those with these names."""
     try:
-        inspect.signature(model.forward).bind(*range(count), **dict.fromkeys(names))
+        forward: Any = model.call if is_keras(model) else model.forward
+        inspect.signature(forward).bind(*range(count), **dict.fromkeys(names))
     except TypeError:
         return False
     except ValueError:
@@ -358,7 +365,7 @@ def _accepts(model: nn.Module, count: int, names: Iterable[str] = ()) -> bool:
     return True
 
 
-def _takes_model(loss: Any) -> bool:
+def takes_model(loss: Any) -> bool:
     """Whether a function asks for a model and a batch."""
     if isinstance(loss, nn.Module):
         return False
@@ -372,7 +379,7 @@ def _takes_model(loss: Any) -> bool:
 def _taken_apart(batch: Any, model: nn.Module, has_own_loss: bool) -> Taken:
     """What the model and the loss are given of a batch."""
     if _is_dataclass(batch) and not isinstance(batch, Mapping):
-        if _accepts(model, 1) and has_own_loss:
+        if accepts(model, 1) and has_own_loss:
             return (batch,), {}, None
         batch = dict(vars(batch))
     if isinstance(batch, Mapping):
@@ -388,7 +395,7 @@ def _taken_apart(batch: Any, model: nn.Module, has_own_loss: bool) -> Taken:
         )
     if has_own_loss:
         args = (batch,) if isinstance(batch, Tensor) else tuple(batch)
-        if not _accepts(model, len(args)):
+        if not accepts(model, len(args)):
             raise UsageError(
                 f"no loss was given, so that the model is called with all {len(args)} parts of a batch to return its "
                 f"loss; `{type(model).__name__}.forward` does not take as many: pass a loss function"
@@ -397,16 +404,16 @@ def _taken_apart(batch: Any, model: nn.Module, has_own_loss: bool) -> Taken:
     if isinstance(batch, Tensor):
         return (batch,), {}, batch
     if not isinstance(batch, tuple | list) or not batch:
-        raise UsageError(f"a batch should be (input, target), and is {_a(batch)}")
+        raise UsageError(f"a batch should be (input, target), and is {kind_of(batch)}")
     *inputs, target = batch
     return (tuple(inputs) or (target,)), {}, target
 
 
 def _fitting(model: nn.Module, kwargs: dict[str, Any], target: Any) -> Taken:
     """The parts of a mapping as the model's parameters; where it has no such ones, its only part, or all as one."""
-    if _accepts(model, 0, map(str, kwargs)):
+    if accepts(model, 0, map(str, kwargs)):
         return (), kwargs, target
-    if _accepts(model, 1):
+    if accepts(model, 1):
         return (next(iter(kwargs.values())) if len(kwargs) == 1 else kwargs,), {}, target
     return (), kwargs, target
 

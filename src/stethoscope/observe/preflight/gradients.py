@@ -19,11 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from stethoscope.facts.model import GradientTest
+from stethoscope.observe.model import keras_copy
 from stethoscope.observe.model.apart import seed
 from stethoscope.observe.model.ingredients import Pass, mapped, tensors_in
 from stethoscope.observe.model.keras_copy import KerasCopy
 from stethoscope.observe.model.recipe import clones
 from stethoscope.observe.preflight.own_functions import Forward, arguments_of, in_between
+from stethoscope.observe.preflight.precision import Precision
 from stethoscope.observe.preflight.stopped import Stopped
 from stethoscope.observe.preflight.subject import CannotMake, Subject
 from stethoscope.observe.training.sites import Spot, is_users, site_of, spot
@@ -238,15 +240,29 @@ def check_model(subject: Subject) -> GradientTest:
 
     Raises: CannotMake when the model cannot be taken to double precision, or is random.
     """
-    if isinstance(subject.model, KerasCopy):
-        raise CannotMake("Keras computes in single precision")
     try:
+        if isinstance(subject.model, KerasCopy):  # it casts by itself, and silently
+            with keras_copy.double_by_default():
+                _refuse_single(subject)
+                return _check_double(subject)
         with _double_by_default():
             return _check_double(subject)
     except RuntimeError as error:
         if not any(word in str(error) for word in ("dtype", "Double", "double", "scalar type")):
             raise
         raise CannotMake("its code makes tensors of single precision") from error
+
+
+def _refuse_single(subject: Subject) -> None:
+    """Raises: CannotMake when what is computed does not stay in double precision."""
+    model = subject.steady_copy().double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1 + 1e-10)  # no longer a number of single precision
+    with Precision() as precision:
+        subject.loss(model, _doubled(_few(subject)))
+    if precision.is_lost:
+        raise CannotMake("its code, or its loss, computes in single precision")
 
 
 @contextmanager

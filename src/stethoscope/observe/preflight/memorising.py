@@ -19,6 +19,7 @@ from stethoscope.observe.preflight.subject import (
     Subject,
     is_random,
     of_classes,
+    settle,
     without_dropout,
 )
 from stethoscope.observe.preflight.training import needs_closure
@@ -79,9 +80,7 @@ def _beginner(subject: Subject, kind: Any, rate: float) -> tuple[nn.Module, Any]
     seed(0)
     model, optimizer = subject.copy()
     without_dropout(model)
-    for part in model.modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm):
-            part.eval()
+    settle(model)
     if kind is not None:
         trained = [p for p in model.parameters() if p.requires_grad]
         optimizer = kind(trained, lr=rate)

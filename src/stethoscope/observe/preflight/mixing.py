@@ -17,7 +17,9 @@ from stethoscope.facts.model import Causality, Mixing
 from stethoscope.observe.model.apart import seed
 from stethoscope.observe.model.ingredients import Pass, tensors_in
 from stethoscope.observe.model.recipe import Recipe, clones
+from stethoscope.observe.preflight.parts import caller_of, is_leaf, parts_of
 from stethoscope.observe.preflight.subject import SEQUENCES, CannotMake, Subject, cut
+from stethoscope.observe.training.keras_layers import is_keras
 from stethoscope.observe.training.sites import Spot, site_of, spot
 
 PRIMES = (7, 5, 3)
@@ -130,10 +132,10 @@ class Trace:
         self._handles: list[Any] = []
 
     def __enter__(self) -> Trace:
-        for name, part in self.model.named_modules():
+        for name, part in parts_of(self.model):
             if isinstance(part, torch.jit.ScriptModule):
                 continue
-            if isinstance(part, nn.Embedding | nn.EmbeddingBag):
+            if isinstance(part, nn.Embedding | nn.EmbeddingBag) or (is_keras(part) and _embeds(part)):
                 self._handles.append(part.register_forward_hook(self._embedded))
             self._handles.append(part.register_forward_hook(self._after(name)))
         return self
@@ -169,18 +171,13 @@ class Trace:
                 continue
             name, part = call.name, call.part
             if any(crosses(tensor) for tensor in call.given):  # it came about before: between two calls
-                name, part = self._caller(name)
-            return name, type(part).__name__ if name or not any(True for _ in part.children()) else "", call.place
+                name, part = caller_of(self.model, name)
+            return name, type(part).__name__ if name or is_leaf(part) else "", call.place
         return "", "", None
 
-    def _caller(self, name: str) -> tuple[str, nn.Module]:
-        """The module in whose `forward` another one is called: containers call nothing by themselves."""
-        while name:
-            name = name.rpartition(".")[0]
-            part = self.model.get_submodule(name)
-            if not isinstance(part, nn.Sequential | nn.ModuleList | nn.ModuleDict):
-                break
-        return name, self.model.get_submodule(name)
+
+def _embeds(layer: Any) -> bool:
+    return any(base.__name__ == "Embedding" for base in type(layer).__mro__)
 
 
 def output_of(model: nn.Module, recipe: Recipe, one: Pass, trace: Trace) -> Tensor:

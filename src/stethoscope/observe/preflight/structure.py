@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from stethoscope.core.text import amount
 from stethoscope.facts.model import Hidden, Link, Part, Repeated, Structure
 from stethoscope.observe.model.ingredients import tensors_in
+from stethoscope.observe.preflight.parts import is_leaf, own_tensors, parts_of
 from stethoscope.observe.preflight.subject import Subject
 from stethoscope.observe.training.graph import read
 from stethoscope.observe.training.sites import site_of, spot
@@ -107,7 +108,7 @@ class Trace:
         self.dropped_norms: list[Link] = []
 
     def __enter__(self) -> Trace:
-        for name, part in self._model.named_modules():
+        for name, part in parts_of(self._model):
             if isinstance(part, torch.jit.ScriptModule):
                 continue
             self._handles.append(part.register_forward_pre_hook(self._before(name), with_kwargs=True))
@@ -180,13 +181,13 @@ class Trace:
     def parts(self) -> Iterator[Part]:
         """The table."""
         places: dict[nn.Module, list[str]] = {}
-        for name, part in self._model.named_modules(remove_duplicate=False):
+        for name, part in parts_of(self._model, every_name=True):
             places.setdefault(part, []).append(name)
         counted: set[int] = set()
-        for name, part in self._model.named_modules():
+        for name, part in parts_of(self._model):
             seen = self._seen.get(part)
-            own = list(part.parameters(recurse=False))
-            tensors = [*own, *part.buffers(recurse=False)]
+            own, others = own_tensors(part)
+            tensors = [*own, *others]
             known = [t for t in tensors if not nn.parameter.is_lazy(t)]
             tied = [t for t in known if id(t) in counted]
             held = sum(t.numel() * t.element_size() for t in known if id(t) not in counted)
@@ -206,7 +207,7 @@ class Trace:
                 trainable=sum(t.numel() for t in own if t.requires_grad and not nn.parameter.is_lazy(t)),
                 parameter_bytes=held,
                 output_bytes=seen.size if seen is not None else 0,
-                is_leaf=not any(True for _ in part.children()),
+                is_leaf=is_leaf(part),
             )
 
 

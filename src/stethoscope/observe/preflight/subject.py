@@ -14,8 +14,10 @@ from torch.nn.utils.rnn import PackedSequence
 from stethoscope.core.text import amount
 from stethoscope.observe.model.copies import copy_of
 from stethoscope.observe.model.ingredients import OWN_LOSS, Pass, Step, View, mapped, tensors_in
+from stethoscope.observe.model.keras_copy import KerasCopy
 from stethoscope.observe.model.lab import recipe_of
 from stethoscope.observe.model.recipe import DROPOUTS, Recipe
+from stethoscope.observe.preflight.keras_losses import in_torch
 
 if TYPE_CHECKING:
     from stethoscope.observe.training.state import State
@@ -116,9 +118,7 @@ class Subject:
         one = cut(self.first, chosen)
         if len(chosen) < self.rows:
             model, _ = self.copy()
-            for part in model.modules():
-                if isinstance(part, nn.modules.batchnorm._BatchNorm):
-                    part.eval()
+            settle(model)
             try:
                 self.value(model, one)
             except Exception as error:  # the whole batch does pass, so that the model itself is sound
@@ -152,7 +152,7 @@ def subject_of(state: State, *, chance: float, rates: Sequence[float]) -> Subjec
     assert state.capture is not None
     assert state.capture.original is not None
     model, optimizer = state.capture.original
-    return Subject(model, optimizer, replace(recipe, rates=()), chance)
+    return Subject(model, optimizer, in_torch(replace(recipe, rates=()), copy_of(model, None)[0]), chance)
 
 
 def rows_of(one: Pass) -> int:
@@ -239,6 +239,8 @@ def _chosen(value: Any, rows: int, which: list[int]) -> Any:
 
 def without_dropout(model: nn.Module) -> None:
     """Switch the dropout of a copy off for good."""
+    if isinstance(model, KerasCopy):
+        model.dropout = 0.0
     for part in model.modules():
         if isinstance(part, DROPOUTS):
             part.p = 0.0
@@ -246,6 +248,15 @@ def without_dropout(model: nn.Module) -> None:
             part.dropout = 0.0
         elif isinstance(getattr(part, "dropout_p", None), float):
             part.dropout_p = 0.0
+
+
+def settle(model: nn.Module) -> None:
+    """Have the batch normalization of a copy use its running statistics, where batches are too small for their own."""
+    if isinstance(model, KerasCopy):
+        model.settled = True
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            part.eval()
 
 
 def is_random(subject: Subject) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from stethoscope.facts.model import Cost, RangeTest, Repeats, StartLoss, StepEffect
 from stethoscope.observe.model.apart import measuring, seed
 from stethoscope.observe.model.ingredients import Pass, leaves_of
+from stethoscope.observe.model.keras_copy import KerasCopy
 from stethoscope.observe.model.recipe import Recipe, clip_gradients
 from stethoscope.observe.preflight.subject import CannotMake, Subject
 
@@ -30,6 +31,8 @@ RISEN = 4.0
 FEWEST_BATCHES_FOR_NOISE = 4
 TIMED_STEPS = 3
 TINY_RATE = 1e-9
+RANDOM_STATE = "seed_generator_state"
+"""Name that Keras gives the state of what a layer draws random numbers from."""
 
 
 def needs_closure(optimizer: Any) -> bool:
@@ -196,17 +199,24 @@ def purity_of(subject: Subject) -> str:
     """What differs between two forward passes in eval mode, in words; empty when nothing does."""
     model, _ = subject.copy()
     model.eval()
-    before = {name: value.detach().clone() for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    before = {name: value.detach().clone() for name, value in _kept(model).items()}
     seed(1)
     states = torch.get_rng_state()
     outputs = [[t for _, t in leaves_of(subject.recipe.output(model, subject.first))] for _ in range(2)]
     same = all(torch.equal(a, b) for a, b in zip(*outputs, strict=True))
-    if not torch.equal(states, torch.get_rng_state()) and not same:
+    changed = [name for name, value in _kept(model).items() if name in before and not torch.equal(before[name], value)]
+    draws = [name for name in changed if name.endswith(RANDOM_STATE)]
+    if not same and (draws or not torch.equal(states, torch.get_rng_state())):
         return "its output, since it draws random numbers"
-    for name, value in model.state_dict().items():
-        if name in before and not torch.equal(before[name], value):
-            return f"`{name}`"
+    if changed and changed != draws:
+        return f"`{next(name for name in changed if name not in draws)}`"
     return "" if same else "its output"
+
+
+def _kept(model: nn.Module) -> dict[str, Tensor]:
+    """What a model keeps from one forward pass to the next."""
+    kept = model.kept() if isinstance(model, KerasCopy) else model.state_dict()
+    return {name: value for name, value in kept.items() if isinstance(value, Tensor)}
 
 
 def effect_of_a_step(subject: Subject) -> StepEffect:

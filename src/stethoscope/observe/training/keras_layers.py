@@ -107,6 +107,34 @@ def parts_of(model: Any) -> Iterator[Part]:
         yield Part(name, layer, kind, _activation_of(layer, kind), weights)
 
 
+def layers_of(model: Any) -> Iterator[tuple[str, Any, str]]:
+    """The layers of a model by the names that findings have for them, each with that of the one that holds it; the
+    model itself comes first, and has no name."""
+    yield "", model, ""
+    names: dict[str, str] = {model.name: ""}
+    seen, taken = {id(model)}, set()
+    for path, layer in _walk(model, ""):
+        if id(layer) in seen or type(layer).__name__ == "InputLayer":
+            continue
+        seen.add(id(layer))
+        name = path if layer.name in taken else layer.name
+        taken.add(layer.name)
+        names[path] = name
+        yield name, layer, names.get(path.rpartition(".")[0], "")
+
+
+def weights_of(model: Any) -> dict[int, str]:
+    """Names of all variables of a model, by the identity of the variable: `dense.kernel`."""
+    found: dict[int, str] = {}
+    for name, layer, _ in layers_of(model):
+        of_cells = layer._flatten_layers() if is_recurrent(layer) else [layer]
+        own = [v for part in of_cells for v in (*part._trainable_variables, *part._non_trainable_variables)]
+        drawn = [generator.state for part in of_cells for generator in part._seed_generators]
+        for variable in (*own, *drawn):
+            found.setdefault(id(variable), f"{name}.{variable.name}" if name else variable.name)
+    return found
+
+
 def _outputs_first(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     return (shape[-1], *reversed(shape[:-1])) if name.endswith("kernel") and len(shape) > 1 else shape
 

@@ -77,6 +77,11 @@ def _setting(loss: Any, function: Any, name: str, otherwise: Any) -> Any:
     return otherwise if parameter is None or parameter.default is parameter.empty else parameter.default
 
 
+def setting_of(loss: Any, name: str) -> Any:
+    """A setting of a loss of Keras's, given or by default; None where it has none of that name."""
+    return _setting(loss, loss.fn, name, None)
+
+
 def _tensor(value: Any) -> Tensor | None:
     try:
         return value.detach() if isinstance(value, Tensor) else torch.as_tensor(value)
