@@ -12,8 +12,11 @@ from stethoscope.observe.training.keras_layers import is_keras, is_recurrent, la
 
 
 def parts_of(model: nn.Module, *, every_name: bool = False) -> Iterator[tuple[str, nn.Module]]:
-    """Name and module of each part, the model itself first, or each name of a part of torch's at several places. Of a copy of a Keras model these are the user's layers, as
-    Keras names them: they may be listened to, and nothing of them may be changed."""
+    """Name and module of each part, the model itself first; with `every_name`, one at several places comes often.
+
+    Of a copy of a Keras model these are the user's layers, as Keras names them: they may be listened to, and nothing of
+    them may be changed.
+    """
     if isinstance(model, KerasCopy):
         yield from ((name, layer) for name, layer, _ in layers_of(model.model))
     else:
