@@ -91,7 +91,7 @@ def test_without_a_loss_function_it_says_why_not() -> None:
 def test_a_drowned_loss_function_is_not_as_it_should_be_and_a_small_penalty_is() -> None:
     def state(*terms: LossTerm) -> bool:
         heard = Terms()
-        heard.found = terms
+        heard.found, heard.why_not = terms, ""
         made = with_terms(Preflight(experiments=(Experiment("effect", "take one step"),)), heard)
         assert [one.name for one in made.experiments] == ["terms", "effect"]
         return made.experiments[0].good

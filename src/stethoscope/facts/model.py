@@ -423,7 +423,7 @@ class LossTerm:
     value: float = NAN
     """Its part of the loss, weighted as it is there."""
     gradient_norm: float = NAN
-    """Euclidean norm, over all parameters, of the gradient that flows through it."""
+    """Euclidean norm, over all parameters, of the gradient that flows through it; NaN for the only term."""
 
 
 @dataclass(frozen=True)

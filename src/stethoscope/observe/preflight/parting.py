@@ -17,13 +17,12 @@ DROWNED = 0.01
 
 def with_terms(made: Preflight, heard: Terms) -> Preflight:
     """The experiments, and that one among them."""
-    known = [each for each in heard.found if each.gradient_norm == each.gradient_norm]
-    said, good = _say(known) if known else ("", True)
-    one = Experiment(NAME, TITLE, said=said, good=good, why_not="" if known else heard.why_not)
+    said, good = _say(heard.found) if heard.found else ("", True)
+    one = Experiment(NAME, TITLE, said=said, good=good, why_not=heard.why_not)
     names = [each.name for each in made.experiments]
     at = names.index(BEFORE) if BEFORE in names else len(names)
     experiments = (*made.experiments[:at], one, *made.experiments[at:])
-    return replace(made, terms=tuple(known), experiments=experiments)
+    return replace(made, terms=heard.found, experiments=experiments)
 
 
 def _say(terms: Sequence[LossTerm]) -> tuple[str, bool]:
