@@ -281,3 +281,18 @@ def test_a_slow_model_is_checked_on_the_steps_that_there_was_time_for(monkeypatc
     assert checked.history.steps < 8
     assert any(each.said for each in checked.experiments)
     assert checked.ok
+
+
+@pytest.mark.parametrize(
+    "loss", [F.cross_entropy, functools.partial(F.cross_entropy, label_smoothing=0.1), nn.CrossEntropyLoss()]
+)
+def test_a_loss_function_that_was_imported_before_is_heard(loss: Any) -> None:
+    """`from torch.nn.functional import cross_entropy` holds the function from before anybody listened."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3), nn.Softmax(1))
+    data = [(torch.randn(16, 8), torch.randint(3, (16,))) for _ in range(40)]
+
+    found = stethoscope.check(model, loss, data, profile="quick")
+
+    assert [each.function for each in found.history.losses] == ["cross_entropy"]
+    assert "softmax-before-cross-entropy" in [finding.rule for finding in found.findings]

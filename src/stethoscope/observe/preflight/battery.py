@@ -23,7 +23,7 @@ from stethoscope.observe.preflight.subject import CannotMake, Subject
 from stethoscope.observe.preflight.training import cost_of, effect_of_a_step, modes_of, range_test, repeats, start_of
 from stethoscope.observe.preflight.yardstick import yardstick
 
-SECONDS = {"quick": 8.0, "default": 60.0, "thorough": 600.0}
+SECONDS = {"quick": 6.0, "default": 60.0, "thorough": 600.0}
 """Time for all experiments of a profile together."""
 AGREES = 1e-4
 """Relative error of a gradient in double precision that is none (`torch.autograd.gradcheck` asks for 1e-3)."""
@@ -291,7 +291,7 @@ _TRIALS = (
     Trial("mixing", "keep samples apart", lambda s, _: mixing_of(s), _say_mixing),
     Trial("causality", "keep positions in order", lambda s, _: causality_of(s), _say_causality),
     _memory_of(1, "quick"),
-    Trial("gradients", "check the gradient", lambda s, _: check_model(s), _say_gradient, many=True),
+    Trial("gradients", "check the gradient", lambda s, until: check_model(s, until), _say_gradient, many=True),
     _memory_of(2, "default"),
     _memory_of(16, "default"),
     Trial("input_use", "blank the input", input_use, _say_input, "default"),

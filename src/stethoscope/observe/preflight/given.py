@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import itertools
 import time
@@ -172,7 +173,17 @@ def loss_of_taken(loss: Loss | None, model: nn.Module, taken: Taken) -> Tensor:
     """The loss of what was drawn. Raises: UsageError when the model is to return it, and does not."""
     args, kwargs, target = taken
     output = model(*args, **kwargs)
-    return _returned_loss(output) if loss is None else loss(output, target)
+    return _returned_loss(output) if loss is None else as_heard(loss)(output, target)
+
+
+def as_heard(loss: Loss) -> Loss:
+    """A function of `torch.nn.functional`, looked up by its name: what was taken from there before is not heard."""
+    if isinstance(loss, functools.partial):
+        return functools.partial(as_heard(loss.func), *loss.args, **loss.keywords)
+    if getattr(loss, "__module__", "") != "torch.nn.functional":
+        return loss
+    found: Loss = getattr(torch.nn.functional, loss.__name__, loss)
+    return found
 
 
 def why_not_copied(model: Any) -> str:

@@ -10,6 +10,7 @@ what it is given exists for its gradient alone.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -235,8 +236,12 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and bool(torch.equal(one, other.to(one.dtype)))
 
 
-def check_model(subject: Subject) -> GradientTest:
+def check_model(subject: Subject, until: float = math.inf) -> GradientTest:
     """The gradient of the whole model's loss in its parameters, in double precision, without dropout.
+
+    Args:
+        subject: the model before training.
+        until: moment after which no further direction is tried.
 
     Raises: CannotMake when the model cannot be taken to double precision, or is random.
     """
@@ -244,9 +249,9 @@ def check_model(subject: Subject) -> GradientTest:
         if isinstance(subject.model, KerasCopy):  # it casts by itself, and silently
             with keras_copy.double_by_default():
                 _refuse_single(subject)
-                return _check_double(subject)
+                return _check_double(subject, until)
         with _double_by_default():
-            return _check_double(subject)
+            return _check_double(subject, until)
     except RuntimeError as error:
         if not any(word in str(error) for word in ("dtype", "Double", "double", "scalar type")):
             raise
@@ -286,7 +291,7 @@ def _few(subject: Subject) -> Pass:
         return subject.first
 
 
-def _check_double(subject: Subject) -> GradientTest:
+def _check_double(subject: Subject, until: float) -> GradientTest:
     """The same where double precision is what is made when nothing else is said."""
     model = subject.steady_copy().double()
     one = _doubled(_few(subject))
@@ -332,13 +337,15 @@ def _check_double(subject: Subject) -> GradientTest:
         scale = max(typical, abs(numeric), SMALL * abs(float(loss.detach())))
         if not kink <= SMOOTH["float64"] * scale:
             kinks += 1
+            if time.perf_counter() > until:
+                break
             continue
         tested += 1
         off = max(0.0, abs(analytic - numeric) - bend - ROUNDING * abs(float(loss.detach())))
         error = off / max(abs(analytic), abs(numeric), SMALL * scale, 1e-300)
         if error > worst[0]:
             worst = error, analytic, numeric
-        if tested >= DIRECTIONS:
+        if tested >= DIRECTIONS or time.perf_counter() > until:
             break
     error, analytic, numeric = worst
     return GradientTest("the whole model", tested, kinks, error if tested else math.nan, analytic, numeric)
