@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+from stethoscope import __version__
 from stethoscope.core.finding import Finding, Severity
 from stethoscope.core.settings import Settings, read_settings
 
@@ -22,7 +23,7 @@ class Plugin:
     """What flake8 makes for each file."""
 
     name = "stethoscope"
-    version = "1"
+    version = __version__
 
     def __init__(self, tree: ast.AST, filename: str, lines: Sequence[str]) -> None:
         """flake8 gives these by name; the tree is asked for since only then it calls a plugin once for each file."""
