@@ -78,6 +78,7 @@ def test_an_allowed_finding_is_silent_and_counted(folder: Path) -> None:
 
     assert code == 0
     assert "silenced: train.py:8" in output
+    assert "[missing-zero-grad]: accumulates on purpose" in " ".join(output.split())
     assert "1 silenced" in output
 
 

@@ -98,7 +98,7 @@ def _parse(path: Path) -> Settings:
         if not isinstance(value, _KINDS[name]) or (isinstance(value, bool) and _KINDS[name] is not bool):
             raise BadFile(f"{path}: `{key}` in [tool.stethoscope] cannot be {value!r}")
         if name == "lint":
-            given[name] = _lint(value, path)
+            given[name] = _lint(table[key], path)
             continue
         given[name] = tuple(value) if isinstance(value, list) else value
     return Settings(**given)

@@ -37,8 +37,8 @@ def _account(review: Review) -> Iterator[Line]:
     for file in review.files:
         for broken in file.broken:
             yield _entry("failed", f"{broken.rule} in {file.file}: {broken.why} (our fault, please report it)")
-        for finding, reason in file.silences:
-            yield _entry("silenced", f"{one_line(finding)}, {reason!r}")
+    allowed = [f"{one_line(finding)}: {reason}" for file in review.files for finding, reason in file.silences]
+    yield from _some("silenced", allowed)
     yield from _some("note", [notice for file in review.files for notice in file.notices])
     yield from _some("not understood", [why for file in review.files for why in file.unclear])
 
