@@ -113,6 +113,18 @@ def lint_text(data: bytes, file: str, *, possible: bool = False, notes: bool = F
     return Review((scopes.narrowed(one),), Level(possible, notes), took=time.perf_counter() - began)
 
 
+def stamps(paths: Iterable[str | Path]) -> dict[str, tuple[int, int]]:
+    """Of each file that `lint` would read, and of the settings, time of change and size: what tells of an edit."""
+    found = find([str(path) for path in paths] or ["."])
+    settings = (folder / "pyproject.toml" for folder in (Path.cwd(), *Path.cwd().parents))
+    seen = {}
+    for path in (*found.files, *settings):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            seen[str(path)] = (status.st_mtime_ns, status.st_size)
+    return seen
+
+
 def _asked(settings: Settings) -> _Asked:
     select(settings.only, settings.without)
     return _Asked(settings.only, settings.without, read_limits(settings.limits), allowed_in_settings(settings.allow))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import click
 
 from stethoscope.cli.runs import write_json
-from stethoscope.core.errors import UsageError
+from stethoscope.cli.watching import changes
+from stethoscope.core.errors import BadFile, UsageError
 from stethoscope.core.finding import Severity
 from stethoscope.core.review import Review
 from stethoscope.core.settings import read_settings
@@ -32,6 +34,7 @@ FORMATS = ("text", "json", "sarif", "github", "junit", "gitlab")
 @click.option("--without", multiple=True, metavar="RULE", help="Leave this rule or subject out.")
 @click.option("--stdin-filename", metavar="FILE", help="Where the text on standard input stands; with - as PATH.")
 @click.option("--processes", type=click.IntRange(1), help="Files read at the same time.  [default: processors]")
+@click.option("--watch", is_flag=True, help="Review again whenever a file changes, until Ctrl-C.")
 @click.option("--no-cache", is_flag=True, help=f"Read unchanged files again; do not write {CACHE.as_posix()}.")
 def command(
     paths: tuple[str, ...],
@@ -47,6 +50,7 @@ def command(
     without: tuple[str, ...],
     stdin_filename: str | None,
     processes: int | None,
+    watch: bool,
     no_cache: bool,
 ) -> int:
     """Review Python files, folders and notebooks without running them; the working directory without PATH.
@@ -56,29 +60,56 @@ def command(
     from stethoscope import linting
     from stethoscope.store import baseline as known
 
-    settings = read_settings(Path.cwd())
-    settings = replace(settings, only=only or settings.only, without=without or settings.without)
-    remembered = known.read_baseline(baseline) if baseline is not None else None  # before any work: it may be missing
-    if paths == ("-",) or (stdin_filename and not paths):
-        data = sys.stdin.buffer.read()
-        file = stdin_filename or "<stdin>"
-        review = linting.lint_text(data, file, possible=possible, notes=notes, settings=settings)
-    else:
-        cache = None if no_cache else CACHE
-        review = linting.lint(
-            *paths, possible=possible, notes=notes, settings=settings, processes=processes, cache=cache
-        )  # fmt: skip
-    if write_baseline is not None:
-        count = known.write_baseline(review.findings, write_baseline)
-        click.echo(f"{count:,} {'finding is' if count == 1 else 'findings are'} known from now on, in {write_baseline}")
-        return 2 if review.missing else 0
-    if baseline is not None and remembered is not None:
-        review = known.without_known(review, remembered, baseline)
-    _show(review, form, output, json_file)
+    is_stdin = paths == ("-",) or bool(stdin_filename and not paths)
+    if watch and (is_stdin or write_baseline is not None):
+        raise UsageError(
+            "--watch reads files again and again: it goes with neither standard input nor --write-baseline"
+        )
+
+    def look() -> int:
+        settings = read_settings(Path.cwd())
+        settings = replace(settings, only=only or settings.only, without=without or settings.without)
+        remembered = known.read_baseline(baseline) if baseline is not None else None  # it may be missing: before work
+        if is_stdin:
+            data = sys.stdin.buffer.read()
+            file = stdin_filename or "<stdin>"
+            review = linting.lint_text(data, file, possible=possible, notes=notes, settings=settings)
+        else:
+            cache = None if no_cache else CACHE
+            review = linting.lint(
+                *paths, possible=possible, notes=notes, settings=settings, processes=processes, cache=cache
+            )  # fmt: skip
+        if write_baseline is not None:
+            count = known.write_baseline(review.findings, write_baseline)
+            verb = "finding is" if count == 1 else "findings are"
+            click.echo(f"{count:,} {verb} known from now on, in {write_baseline}")
+            return 2 if review.missing else 0
+        if baseline is not None and remembered is not None:
+            review = known.without_known(review, remembered, baseline)
+        _show(review, form, output, json_file)
+        return _exit_code(review, fail_on or settings.fail_on or "note")
+
+    if not watch:
+        return look()
+    code = 0
+    with contextlib.suppress(KeyboardInterrupt):
+        for _ in changes(lambda: linting.stamps(paths)):
+            if form == "text" and sys.stdout.isatty():
+                click.clear()
+            try:
+                code = look()
+            except BadFile as error:  # a pyproject.toml in the middle of an edit
+                click.echo(f"stethoscope: {error}", err=True)
+                code = 2
+            sys.stdout.flush()
+    return code
+
+
+def _exit_code(review: Review, fail_on: str) -> int:
     if review.missing:
         return 2
     worst = review.worst()
-    return int(worst is not None and worst.gravity >= Severity(fail_on or settings.fail_on or "note").gravity)
+    return int(worst is not None and worst.gravity >= Severity(fail_on).gravity)
 
 
 def _show(review: Review, form: str, output: Path | None, json_file: Path | None) -> None:
