@@ -154,7 +154,7 @@ def test_a_wrong_setting_is_said_in_a_sentence(folder: Path, text: str, words: s
 
 def test_an_unknown_rule_for_a_path_is_told_with_the_nearest(folder: Path) -> None:
     settings(folder, '[tool.stethoscope.lint.per-path."a"]\nwithout = ["missing-zero"]\n')
-    with pytest.raises(UsageError, match="missing-zero-grad"):
+    with pytest.raises(UsageError, match=r'per-path."a".*missing-zero-grad'):
         raise error(".")
 
 
@@ -173,3 +173,14 @@ def test_flake8_counts_characters_in_a_file_of_another_encoding() -> None:
     found = list(Plugin(ast.parse(text), "train.py", text.splitlines(keepends=True)).run())
 
     assert [(line, column) for line, column, _, _ in found] == [(9, 9)]
+
+
+def test_hook_and_action_use_options_that_exist() -> None:
+    top = Path(__file__).parents[2]
+    known = {option for parameter in command.params for option in parameter.opts}
+
+    for name in (".pre-commit-hooks.yaml", "action.yml"):
+        text = (top / name).read_text("utf-8")
+        assert "stethoscope lint" in text
+        used = set(re.findall(r"(?<=[ (])--[a-z][a-z-]+", text)) - {"--quiet"}  # of pip
+        assert used <= known

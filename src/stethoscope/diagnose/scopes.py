@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from stethoscope.core.errors import UsageError
 from stethoscope.core.globs import expression
 from stethoscope.core.review import FileReview
-from stethoscope.core.settings import LintSettings
+from stethoscope.core.settings import LintSettings, PathSettings
 from stethoscope.diagnose.select import select
 
 
@@ -21,10 +22,7 @@ class Scopes:
         """Raises: UsageError for a name that is neither a rule nor a subject."""
         self._folder = settings.folder or os.getcwd()
         self._exclude = [_pattern(text) for text in settings.exclude]
-        self._rules = [
-            (_pattern(text), frozenset(rule.name for rule in select(scope.only, scope.without)))
-            for text, scope in settings.per_path.items()
-        ]
+        self._rules = [(_pattern(text), _names(text, scope)) for text, scope in settings.per_path.items()]
 
     def excludes(self, path: Path) -> bool:
         """Whether a file is left out; also one that is named on the command line, as hooks do."""
@@ -46,6 +44,13 @@ class Scopes:
             return os.path.relpath(path, self._folder).replace(os.sep, "/")
         except ValueError:  # another drive
             return Path(path).as_posix()
+
+
+def _names(text: str, scope: PathSettings) -> frozenset[str]:
+    try:
+        return frozenset(rule.name for rule in select(scope.only, scope.without))
+    except UsageError as error:
+        raise UsageError(f'[tool.stethoscope.lint.per-path."{text}"]: {error}') from error
 
 
 def _pattern(text: str) -> re.Pattern[str]:
