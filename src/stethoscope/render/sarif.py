@@ -75,7 +75,7 @@ def words_of(finding: Finding) -> str:
 def _pasted(finding: Finding) -> str:
     """The first fix's code behind its sentence."""
     rows = [row.strip() for row in finding.fixes[0].text.splitlines() if row.startswith("    ")]
-    return f": `{clean('; '.join(rows))}`" if rows else ""
+    return f": `{clean('; '.join(rows)).replace(':; ', ': ')}`" if rows else ""
 
 
 def _one(text: str) -> str:
