@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stethoscope.core.errors import UsageError
+from stethoscope.core.finding import Finding
 from stethoscope.core.review import FileReview, Level, Review
 from stethoscope.core.rule import Rule
 from stethoscope.core.settings import Settings, read_settings
 from stethoscope.diagnose.review import review
 from stethoscope.diagnose.run import describe
+from stethoscope.diagnose.scopes import Scopes
 from stethoscope.diagnose.select import Overrides, read_limits, select
 from stethoscope.diagnose.suppress import Suppressions, allowed_in_settings
 from stethoscope.observe.code.finding import find
@@ -69,9 +71,11 @@ def lint(
     began = time.perf_counter()
     settings = settings or read_settings(Path.cwd())
     asked = _asked(settings)
+    scopes = Scopes(settings.lint)
     found = find([str(path) for path in paths] or ["."])
+    files = [path for path in found.files if not scopes.excludes(path)]
     kept = KeptReviews(cache, _question(asked)) if cache is not None else None
-    reviews, left = _remembered(found.files, kept)
+    reviews, left = _remembered(files, kept)
     done = _all(left, asked, os.cpu_count() or 1 if processes is None else processes)
     for path, (one, uses, content) in done.items():
         reviews[path] = one
@@ -81,10 +85,11 @@ def lint(
         kept.save()
     unlisted = [FileReview(_name(folder), why) for folder, why in found.unreadable]
     return Review(
-        files=(*_each_once(reviews[path] for path in found.files), *unlisted),
+        files=(*_each_once(scopes.narrowed(reviews[path]) for path in files), *unlisted),
         level=Level(possible, notes),
         missing=tuple(found.missing),
         ignored=found.ignored,
+        excluded=len(found.files) - len(files),
         took=time.perf_counter() - began,
     )
 
@@ -100,8 +105,24 @@ def lint_text(data: bytes, file: str, *, possible: bool = False, notes: bool = F
         settings: limits and allowed rules.
     """
     began = time.perf_counter()
-    one, _ = _reviewed(Project(keeps=False), Path(file), data, _asked(settings), _asked(settings).rules())
-    return Review((one,), Level(possible, notes), took=time.perf_counter() - began)
+    scopes = Scopes(settings.lint)
+    if scopes.excludes(Path(file)):
+        return Review((), Level(possible, notes), excluded=1)
+    asked = _asked(settings)
+    one, _ = _reviewed(Project(keeps=False), Path(file), data, asked, asked.rules())
+    return Review((scopes.narrowed(one),), Level(possible, notes), took=time.perf_counter() - began)
+
+
+def stamps(paths: Iterable[str | Path]) -> dict[str, tuple[int, int]]:
+    """Of each file that `lint` would read, and of the settings, time of change and size: what tells of an edit."""
+    found = find([str(path) for path in paths] or ["."])
+    settings = (folder / "pyproject.toml" for folder in (Path.cwd(), *Path.cwd().parents))
+    seen = {}
+    for path in (*found.files, *settings):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            seen[str(path)] = (status.st_mtime_ns, status.st_size)
+    return seen
 
 
 def _asked(settings: Settings) -> _Asked:
@@ -175,15 +196,26 @@ def _reviewed(
 
 def _each_once(reviews: Iterable[FileReview]) -> Iterator[FileReview]:
     """The reviews, each finding in the first of them only: what a file is told may lie in one that it imports."""
-    seen = set()
+    told: set[_Told] = set()
+    silenced: set[_Told] = set()
     for one in reviews:
-        fresh = []
-        for finding in one.findings:
-            key = finding.rule, finding.place.source, finding.place.column
-            if key not in seen:
-                seen.add(key)
-                fresh.append(finding)
-        yield replace(one, findings=tuple(fresh)) if len(fresh) < len(one.findings) else one
+        fresh = tuple(finding for finding in one.findings if _is_new(finding, told))
+        kept = tuple((finding, why) for finding, why in one.silences if _is_new(finding, silenced))
+        if len(fresh) < len(one.findings) or len(kept) < len(one.silenced):
+            allowed, reasons = tuple(finding for finding, _ in kept), tuple(why for _, why in kept)
+            one = replace(one, findings=fresh, silenced=allowed, reasons=reasons)
+        yield one
+
+
+_Told = tuple[str, str, int | None]
+
+
+def _is_new(finding: Finding, seen: set[_Told]) -> bool:
+    key = finding.rule, finding.place.source, finding.place.column
+    if key in seen:
+        return False
+    seen.add(key)
+    return True
 
 
 def _hash(data: bytes) -> str:

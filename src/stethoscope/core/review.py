@@ -34,7 +34,9 @@ class FileReview:
     findings: tuple[Finding, ...] = ()
     """By line; those below the level that was asked for, too."""
     silenced: tuple[Finding, ...] = ()
-    """Findings that the user allowed, with a reason."""
+    """Findings that the user allowed."""
+    reasons: tuple[str, ...] = ()
+    """Why, of each of them."""
     notices: tuple[str, ...] = ()
     """Suppressions that were not honoured, and parts that were not understood, a sentence each."""
     broken: tuple[CannotTell, ...] = ()
@@ -45,6 +47,11 @@ class FileReview:
     """Training loops whose order of calls was not understood: where, and why."""
     is_relevant: bool = True
     """Whether it says anything that a rule knows; else it was not parsed."""
+
+    @property
+    def silences(self) -> tuple[tuple[Finding, str], ...]:
+        """The silenced findings with their reasons."""
+        return tuple(zip(self.silenced, self.reasons, strict=True))
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,12 @@ class Review:
     """Names on the command line that stand for no file."""
     ignored: int = 0
     """Files and folders that were left out since git ignores them."""
+    excluded: int = 0
+    """Files that were left out since the settings exclude them."""
+    known: int = 0
+    """Findings of the baseline, which are not among those of the files."""
+    repaired: int = 0
+    """Entries of the baseline, in the files that were read, that are found no more."""
     took: float = 0.0
     """Seconds."""
 

@@ -12,6 +12,28 @@ from stethoscope.core.errors import BadFile
 
 
 @dataclass(frozen=True)
+class PathSettings:
+    """What holds for the files of one pattern."""
+
+    only: tuple[str, ...] = ()
+    """Rules or subjects that count there; all when empty."""
+    without: tuple[str, ...] = ()
+    """Rules or subjects that do not."""
+
+
+@dataclass(frozen=True)
+class LintSettings:
+    """`[tool.stethoscope.lint]`: what a user can set for source files that are read and not run."""
+
+    exclude: tuple[str, ...] = ()
+    """Patterns of files and folders that are left out, from the folder of the `pyproject.toml`."""
+    per_path: Mapping[str, PathSettings] = field(default_factory=dict)
+    """Pattern to what holds there; all that fit hold."""
+    folder: str = ""
+    """Where the patterns begin: the folder of the `pyproject.toml`; empty for the working directory."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """What a user can set."""
 
@@ -36,12 +58,14 @@ class Settings:
     """Limits of rules, `"dying-relu.most" = 0.8`."""
     allow: Mapping[str, str] = field(default_factory=dict)
     """Rules whose findings are silenced, each with its reason."""
+    lint: LintSettings = LintSettings()
+    """What holds for `stethoscope lint` alone."""
 
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "store": str, "budget": (int, float), "every": int, "only": list, "without": list, "fail_on": str,
     "proof": bool, "ring_mb": (int, float),
-    "limits": dict, "allow": dict,
+    "limits": dict, "allow": dict, "lint": dict,
 }  # fmt: skip
 
 
@@ -73,5 +97,37 @@ def _parse(path: Path) -> Settings:
             raise BadFile(f"{path}: [tool.stethoscope] has no setting `{key}`; there are {', '.join(known)}")
         if not isinstance(value, _KINDS[name]) or (isinstance(value, bool) and _KINDS[name] is not bool):
             raise BadFile(f"{path}: `{key}` in [tool.stethoscope] cannot be {value!r}")
+        if name == "lint":
+            given[name] = _lint(table[key], path)
+            continue
         given[name] = tuple(value) if isinstance(value, list) else value
     return Settings(**given)
+
+
+def _lint(table: Mapping[str, Any], path: Path) -> LintSettings:
+    where = "[tool.stethoscope.lint]"
+    _only_known(table, ("exclude", "per-path"), f"{path}: {where}")
+    per_path = table.get("per-path", {})
+    if not isinstance(per_path, dict):
+        raise BadFile(f"{path}: `per-path` in {where} should be a table of patterns, not {per_path!r}")
+    scopes = {}
+    for pattern, entry in per_path.items():
+        there = f'{where[:-1]}.per-path."{pattern}"]'
+        if not isinstance(entry, dict):
+            raise BadFile(f"{path}: {there} should be a table with `only` or `without`, not {entry!r}")
+        _only_known(entry, ("only", "without"), f"{path}: {there}")
+        scopes[pattern] = PathSettings(_texts(entry, "only", there, path), _texts(entry, "without", there, path))
+    return LintSettings(_texts(table, "exclude", where, path), scopes, str(path.parent))
+
+
+def _only_known(table: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    for key in table:
+        if key not in known:
+            raise BadFile(f"{where} has no setting `{key}`; there are {', '.join(known)}")
+
+
+def _texts(table: Mapping[str, Any], key: str, where: str, path: Path) -> tuple[str, ...]:
+    value = table.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+        raise BadFile(f"{path}: `{key}` in {where} should be a list of texts, not {value!r}")
+    return tuple(value)

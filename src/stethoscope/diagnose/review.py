@@ -9,8 +9,9 @@ from dataclasses import replace
 from stethoscope.core.finding import CannotTell, Finding, Sureness
 from stethoscope.core.review import FileReview
 from stethoscope.core.rule import Rule
+from stethoscope.diagnose.allow import silence
 from stethoscope.diagnose.run import describe
-from stethoscope.diagnose.suppress import Suppressions, allowed_in_script, suppress
+from stethoscope.diagnose.suppress import Suppressions
 from stethoscope.facts.code import Code
 from stethoscope.facts.loops import loops_of
 from stethoscope.rules import all_rules
@@ -32,7 +33,7 @@ def review(
         code: the file's facts.
         rules: the rules to run; all when None.
         overrides: rule name to limit name to value.
-        suppressions: what the user allowed in the settings; comments of the file are added.
+        suppressions: what the user allowed in the settings; comments of the file hold beside it.
     """
     limits = overrides or {}
     said: list[Finding] = []
@@ -44,17 +45,15 @@ def review(
             said += [one for one in rule(limits.get(rule.name)).in_code(code) if isinstance(one, Finding)]
         except Exception as error:  # a rule of ours must not take the others with it
             broken.append(CannotTell(rule.name, describe(error)))
-    allowed = suppressions or Suppressions()
-    if any("stethoscope:" in line for line in code.lines):
-        allowed = allowed | allowed_in_script("\n".join(code.lines), code.file)
     if _TRIED_ON_PURPOSE.search(code.file):
         said = [replace(one, sureness=Sureness.POSSIBLE) for one in said]
-    stay, silenced = suppress(dict.fromkeys(said), allowed)
+    allowed = silence(dict.fromkeys(said), code, suppressions or Suppressions())
     loops, unclear = _loops(code)
     return FileReview(
         code.file,
-        findings=tuple(sorted(stay, key=_place)),
-        silenced=silenced,
+        findings=tuple(sorted(allowed.stay, key=_place)),
+        silenced=tuple(one for one, _ in allowed.gone),
+        reasons=tuple(why for _, why in allowed.gone),
         notices=(*allowed.notices, *(f"{code.file}: {why}" for why in code.confusing)),
         broken=tuple(broken),
         loops=loops,

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from stethoscope.core.finding import Finding
 from stethoscope.rules import all_rules, nearest
 
-_COMMENT = re.compile(r"#\s*stethoscope:\s*allow\s+(?P<rules>.*?)\s*(?:--\s*(?P<reason>.*))?$")
+COMMENT = re.compile(r"#\s*stethoscope:\s*allow\s+(?P<rules>.*?)\s*(?:--\s*(?P<reason>.*))?$")
+"""`# stethoscope: allow rule-name, other-rule -- reason`."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def allowed_in_script(text: str, file: str) -> Suppressions:
     return _read(
         (name, match["reason"] or "", f"{file}:{line}")
         for line, comment in _comments(text)
-        if (match := _COMMENT.match(comment))
+        if (match := COMMENT.match(comment))
         for name in re.split(r"[,\s]+", match["rules"])
         if name
     )
@@ -55,18 +56,26 @@ def suppress(
     return stay, tuple(finding for finding in every if finding.rule in suppressions.reasons)
 
 
-def _read(entries: Iterable[tuple[str, str, str]]) -> Suppressions:
+def checked(name: str, reason: str, where: str) -> str:
+    """Why an entry is not honoured, as a sentence; empty where it is."""
     known = {rule.name for rule in all_rules()}
+    if name not in known:
+        return f"{where} allows `{name}`, which is no rule{nearest(name, known)}"
+    if not reason.strip():
+        return (
+            f"{where} allows {name} without a reason, so its findings stay; "
+            f"`# stethoscope: allow {name} -- reason` silences them"
+        )
+    return ""
+
+
+def _read(entries: Iterable[tuple[str, str, str]]) -> Suppressions:
     reasons: dict[str, str] = {}
     notices = []
     for name, reason, where in entries:
-        if name not in known:
-            notices.append(f"{where} allows `{name}`, which is no rule{nearest(name, known)}")
-        elif not reason.strip():
-            notices.append(
-                f"{where} allows {name} without a reason, so its findings stay; "
-                f"`# stethoscope: allow {name} -- reason` silences them"
-            )
+        wrong = checked(name, reason, where)
+        if wrong:
+            notices.append(wrong)
         else:
             reasons[name] = reason.strip()
     return Suppressions(reasons, tuple(notices))

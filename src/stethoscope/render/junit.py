@@ -6,6 +6,7 @@ import io
 from xml.etree import ElementTree
 
 from stethoscope.core.finding import Diagnosis, Finding, Severity
+from stethoscope.core.review import Review
 from stethoscope.core.text import plain
 from stethoscope.render.document import WIDTH, layout, message_of, one_line
 
@@ -35,24 +36,67 @@ def to_junit(diagnosis: Diagnosis, name: str = "stethoscope") -> str:
         findings = found.get(rule, [])
         for finding in findings:
             if _is_loud(finding):
-                failure = ElementTree.SubElement(
-                    case, "failure", type=finding.severity.value, message=_clean(finding.title)
-                )
-                failure.text = _clean("\n".join(plain(line).rstrip() for line in layout(message_of(finding), WIDTH)))
+                _fail(case, finding)
         if notes := [one_line(finding) for finding in findings if not _is_loud(finding)]:
             ElementTree.SubElement(case, "system-out").text = _clean("\n".join(notes))
     for cannot in diagnosis.not_checked:
         ElementTree.SubElement(_case(suite, cannot.rule), "skipped", message=_clean(cannot.why))
     for cannot in diagnosis.broken:
         ElementTree.SubElement(_case(suite, cannot.rule), "error", message=_clean(cannot.why))
+    return _text(suite)
+
+
+def review_junit(review: Review, name: str = "stethoscope lint") -> str:
+    """The XML document of source files: a case for each finding, and a passed one for each file without any.
+
+    A file that was not read is skipped, with the reason; so is a finding that a comment allows.
+    """
+    suite = ElementTree.Element("testsuite", name=_clean(name))
+    told: set[str] = set()
+    for finding in review.findings:
+        case = _case(suite, finding.rule, finding.place.source)
+        told.add(finding.place.file or "")
+        if finding.place.file and finding.place.line and not finding.place.cell:
+            case.set("file", _clean(finding.place.file))
+            case.set("line", str(finding.place.line))
+        if _is_loud(finding):
+            _fail(case, finding)
+        else:
+            ElementTree.SubElement(case, "system-out").text = _clean(one_line(finding))
+    for file in review.files:
+        for silenced, why in file.silences:
+            case = _case(suite, silenced.rule, silenced.place.source)
+            ElementTree.SubElement(case, "skipped", message=_clean(f"allowed: {why}"))
+        for broken in file.broken:
+            ElementTree.SubElement(_case(suite, broken.rule, file.file), "error", message=_clean(broken.why))
+        if file.why_not:
+            ElementTree.SubElement(_case(suite, "lint", file.file), "skipped", message=_clean(file.why_not))
+        elif file.is_relevant and file.file not in told:
+            _case(suite, "lint", file.file)
+    for missing in review.missing:
+        ElementTree.SubElement(_case(suite, "lint", missing), "error", message="there is no such file or folder")
+    suite.set("tests", str(len(suite)))
+    for count, kind in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(count, str(sum(case.find(kind) is not None for case in suite)))
+    return _text(suite)
+
+
+def _text(suite: ElementTree.Element) -> str:
     ElementTree.indent(suite)
     text = io.StringIO()
     ElementTree.ElementTree(suite).write(text, encoding="unicode", xml_declaration=True)
     return text.getvalue() + "\n"
 
 
-def _case(suite: ElementTree.Element, rule: str) -> ElementTree.Element:
-    return ElementTree.SubElement(suite, "testcase", classname="stethoscope", name=rule)
+def _fail(case: ElementTree.Element, finding: Finding) -> None:
+    failure = ElementTree.SubElement(case, "failure", type=finding.severity.value, message=_clean(finding.title))
+    failure.text = _clean("\n".join(plain(line).rstrip() for line in layout(message_of(finding), WIDTH)))
+
+
+def _case(suite: ElementTree.Element, rule: str, where: str = "") -> ElementTree.Element:
+    """A case; of source code it is named for its place, under its rule."""
+    group, name = (f"stethoscope.{rule}", where) if where else ("stethoscope", rule)
+    return ElementTree.SubElement(suite, "testcase", classname=group, name=_clean(name))
 
 
 def _is_loud(finding: Finding) -> bool:

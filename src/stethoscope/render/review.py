@@ -37,8 +37,8 @@ def _account(review: Review) -> Iterator[Line]:
     for file in review.files:
         for broken in file.broken:
             yield _entry("failed", f"{broken.rule} in {file.file}: {broken.why} (our fault, please report it)")
-        for finding in file.silenced:
-            yield _entry("silenced", one_line(finding))
+    allowed = [f"{one_line(finding)}: {reason}" for file in review.files for finding, reason in file.silences]
+    yield from _some("silenced", allowed)
     yield from _some("note", [notice for file in review.files for notice in file.notices])
     yield from _some("not understood", [why for file in review.files for why in file.unclear])
 
@@ -77,7 +77,13 @@ def _summary(review: Review) -> Line:
     parts.append(f"{amount(loops, 'training loop')} checked" + (f", {unclear} not understood" if unclear else ""))
     silenced = sum(len(file.silenced) for file in review.files)
     if silenced:
-        parts.append(f"{silenced} silenced")
+        parts.append(f"{silenced:,} silenced")
+    if review.known:
+        parts.append(f"{review.known:,} known")
+    if review.repaired:
+        parts.append(f"{review.repaired:,} of the baseline found no more")
+    if review.excluded:
+        parts.append(f"{amount(review.excluded, 'file')} excluded")
     if review.hidden:
         parts.append(f"{amount(review.hidden, 'finding')} below this level (--all, --notes)")
     return (*(found or (Piece("nothing wrong found", Role.HEALTHY),)), Piece("; ".join(parts)))
@@ -94,6 +100,9 @@ def review_json(review: Review) -> dict[str, Any]:
             "notes": review.count(Severity.NOTE),
             "silenced": sum(len(file.silenced) for file in review.files),
             "hidden": review.hidden,
+            "known": review.known,
+            "repaired": review.repaired,
+            "excluded": review.excluded,
             "files": len(review.files),
             "relevant": sum(file.is_relevant for file in review.files),
             "ignored": review.ignored,
@@ -110,4 +119,9 @@ def review_json(review: Review) -> dict[str, Any]:
             "seconds": round(review.took, 3),
         },
         "findings": [finding_json(finding) for finding in review.findings],
+        "silenced": [
+            {"finding": finding_json(finding), "reason": reason}
+            for file in review.files
+            for finding, reason in file.silences
+        ],
     }

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from stethoscope.core.globs import expression
+
 SUFFIXES = (".py", ".ipynb")
 _NEVER = {
     "__pycache__", "node_modules", "site-packages", ".git", ".hg", ".svn", ".tox", ".nox", ".venv", "venv",
@@ -171,32 +173,8 @@ def _patterns(lines: Iterable[str]) -> Iterator[tuple[re.Pattern[str], bool, boo
         if not line:
             continue
         anchored = "/" in line
-        text = _expression(line.lstrip("/"))
+        text = expression(line.lstrip("/"))
         try:
             yield re.compile(text if anchored else f"(?:.*/)?{text}"), takes_back, folders_only
         except re.error:
             continue
-
-
-def _expression(pattern: str) -> str:
-    """A pattern of git's as a regular expression."""
-    out = ""
-    place = 0
-    while place < len(pattern):
-        char = pattern[place]
-        if pattern.startswith("**/", place):
-            out += "(?:.*/)?"
-            place += 3
-            continue
-        if pattern.startswith("**", place):
-            out += ".*"
-            place += 2
-            continue
-        if char == "[" and (end := pattern.find("]", place + 2)) > 0:
-            body = pattern[place + 1 : end].replace("\\", "\\\\")
-            out += f"[{'^' + body[1:] if body.startswith('!') else body}]"
-            place = end + 1
-            continue
-        out += {"*": "[^/]*", "?": "[^/]"}.get(char, re.escape(char))
-        place += 1
-    return out
