@@ -7,7 +7,7 @@ part_of_split(code, value)                            the training or the test p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from stethoscope.facts.code import (
@@ -315,3 +315,15 @@ def holds_all_rows(code: Code, value: Value | None) -> bool:
         else:
             return isinstance(value, Name | Call)
     return False
+
+
+def fitted_again(code: Code, names: Collection[str]) -> Iterator[tuple[Fit, Fit]]:
+    """What of these classes learned from the test part of a split, each with that from the training part."""
+    known = [(fit, part_of_split(code, fit.data)) for fit in fits_of(code) if fit.name in names]
+    for again, part in known:
+        if part is None or part.which != "test":
+            continue
+        twin = Part(part.split, "train", part.array)
+        first = next((fit for fit, other in known if other == twin and fit.name == again.name), None)
+        if first is not None and first.call.number < again.call.number:
+            yield first, again
