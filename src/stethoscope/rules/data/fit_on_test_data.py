@@ -35,7 +35,7 @@ class FitOnTestData(Rule):
         for first, again in fitted_again(file, SCALING | SELECTING):
             data = quoted(file, again.data, "test rows")
             yield self.finding(
-                fitting(f"`{again.name}` learns from the test part {data} again", f"`{again.name}` learns from test rows"),
+                fitting(f"`{again.name}` learns from the test part {data} again", f"`{again.name}` fits test rows"),
                 sureness=Sureness.CERTAIN,
                 place=place_in(file, again.call.at),
                 evidence=[
@@ -46,7 +46,9 @@ class FitOnTestData(Rule):
                 ],
                 cause=f"What was learned on {line_of(file, first.call.at)} is not what the test rows are transformed "
                 "with, so the model meets them on another scale.",
-                fixes=["Apply what the training part has taught:\n" + code(f"transformer.transform({data.strip('`')})")],
+                fixes=[
+                    "Apply what the training part has taught:\n" + code(f"transformer.transform({data.strip('`')})")
+                ],
                 chain=first_and_then(file, first.call, "learns from the training part", again.call, "learns again"),
             )  # fmt: skip
 

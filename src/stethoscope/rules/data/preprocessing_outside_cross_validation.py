@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Finding, Severity, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Call, Code, Value
-from stethoscope.facts.splits import SCALING, SELECTING, constructed, fitted_in, holds_all_rows
+from stethoscope.facts.splits import SCALING, SELECTING, constructed, fitted_in
 from stethoscope.rules.leaking import first_and_then, seen_by
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
@@ -29,7 +29,7 @@ class PreprocessingOutsideCrossValidation(Rule):
     Put the transformer and the model into a `Pipeline` and cross-validate that.
     ## When it is not a fault
     A transformer with nothing to learn is not reported. One that only scales does little harm when rows are many: it
-    is a warning, and only possible where the rows are a training part whose test part is kept.
+    is a warning, and only possible.
     ## Sources
     scikit-learn user guide, "Common pitfalls: data leakage"; Hastie, Tibshirani, Friedman, "The Elements of Statistical
     Learning", 7.10.2 (2009).
@@ -43,10 +43,10 @@ class PreprocessingOutsideCrossValidation(Rule):
                 if fit.name not in SCALING | SELECTING or fit.call.number in told:
                     continue
                 told.add(fit.call.number)
-                learns, whole = fit.name in SELECTING, holds_all_rows(file, fit.data)
+                learns = fit.name in SELECTING
                 yield self.finding(
                     fitting(f"`{fit.name}` learns from all rows before cross-validation", "a fit outside of the folds"),
-                    sureness=Sureness.CERTAIN if learns else Sureness.LIKELY if whole else Sureness.POSSIBLE,
+                    sureness=Sureness.CERTAIN if learns else Sureness.POSSIBLE,
                     severity=None if learns else Severity.WARNING,
                     place=place_in(file, fit.call.at),
                     evidence=[seen_by(file, fit.call, fit.name, "the training rows of each fold")],
