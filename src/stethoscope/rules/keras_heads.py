@@ -30,7 +30,9 @@ def raw_scores(rule: Rule, file: Code, losses: Collection[str], right: str) -> I
             fitting(f"raw scores go into `{name}`", "raw scores go into the loss"),
             sureness=Sureness.CERTAIN,
             place=place_in(file, compiled.loss_at.at),
-            evidence=[Evidence(f"activation of the last layer on {_line(file, head)}", "none: any number", f"`{right}`")],
+            evidence=[
+                Evidence(f"activation of the last layer on {_line(file, head)}", "none: any number", f"`{right}`")
+            ],
             cause="Without `from_logits=True` the loss takes its input for probabilities: what is below 0 is cut to "
             "1e-7, and has no gradient.",
             fixes=[
