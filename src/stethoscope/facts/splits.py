@@ -313,7 +313,7 @@ def holds_all_rows(code: Code, value: Value | None) -> bool:
         elif isinstance(value, Call) and value.name in _KEEPING:
             value = value.receiver
         else:
-            return isinstance(value, Name | Call)
+            return isinstance(value, Name | Call | Group)
     return False
 
 
@@ -321,9 +321,18 @@ def fitted_again(code: Code, names: Collection[str]) -> Iterator[tuple[Fit, Fit]
     """What of these classes learned from the test part of a split, each with that from the training part."""
     known = [(fit, part_of_split(code, fit.data)) for fit in fits_of(code) if fit.name in names]
     for again, part in known:
-        if part is None or part.which != "test":
-            continue
-        twin = Part(part.split, "train", part.array)
-        first = next((fit for fit, other in known if other == twin and fit.name == again.name), None)
-        if first is not None and first.call.number < again.call.number:
-            yield first, again
+        for inner in _parts_around(code, part):
+            twin = Part(inner.split, "train", inner.array)
+            first = next((fit for fit, other in known if other == twin and fit.name == again.name), None)
+            if inner.which == "test" and first is not None and first.call.number < again.call.number:
+                yield first, again
+                break
+
+
+def _parts_around(code: Code, part: Part | None) -> Iterator[Part]:
+    """A part of a split, and the part that was split to make it: a test part may be halved for validation."""
+    for _ in range(3):
+        if part is None:
+            return
+        yield part
+        part = part_of_split(code, part.split.argument(part.array))

@@ -75,6 +75,17 @@ class FitOnTestData(Rule):
                 b.fit(test[["age"]])  # bad
                 return a.transform(train[["age"]]), b.transform(test[["age"]])
             """,
+        "a test part that was halved": """
+            from sklearn.model_selection import train_test_split
+            from sklearn.preprocessing import StandardScaler
+
+            def prepare(X, y):
+                X_train, X_rest, y_train, y_rest = train_test_split(X, y)
+                X_test, X_val, y_test, y_val = train_test_split(X_rest, y_rest)
+                a = StandardScaler().fit_transform(X_train)
+                b = StandardScaler().fit_transform(X_val)  # bad
+                return a, b
+            """,
     }
     good_code = {
         "fitted once": """
