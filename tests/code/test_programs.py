@@ -18,6 +18,7 @@ READING = [
 ]
 UNREAD = {
     "bce-without-sigmoid": "a clamp stands between the scores and the loss",
+    "cross-entropy-without-softmax": "the loss is written out by hand",
     "scheduler-before-optimizer": "steps behind the optimizer, but once a batch",
 }
 """Programs whose fault cannot be read off their source, and why: it is heard when they run."""

@@ -11,6 +11,7 @@ from stethoscope.facts.code import Code
 from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.heads import FOLLOWS, heard, maker_evidence, named, span, trained
+from stethoscope.rules.keras_heads import BINARY, raw_scores
 from stethoscope.rules.lines import place_in
 from stethoscope.rules.pairing import links, maker, once
 from stethoscope.rules.sites import at, code, place_at
@@ -93,6 +94,7 @@ class BceWithoutSigmoid(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Follow what each loss on probabilities is given back to the operation that made it."""
+        yield from raw_scores(self, file, BINARY, "sigmoid")
         for loss in once(losses_of(file)):
             kind = loss.output.kind
             if loss.function != "binary_cross_entropy" or kind not in (
@@ -160,6 +162,13 @@ class BceWithoutSigmoid(Rule):
         ),
     })  # fmt: skip
     bad_code = {
+        "Keras, a last layer without activation": """
+            from tensorflow import keras
+            from tensorflow.keras import layers
+
+            model = keras.Sequential([layers.Dense(32, activation="relu"), layers.Dense(1)])
+            model.compile(optimizer="adam", loss="binary_crossentropy")  # bad
+            """,
         "raw scores": """
             model = nn.Sequential(nn.Linear(30, 16), nn.ReLU(), nn.Linear(16, 1))
             criterion = nn.BCELoss()
@@ -172,6 +181,13 @@ class BceWithoutSigmoid(Rule):
             """,
     }
     good_code = {
+        "Keras, scores, and a loss that knows": """
+            from tensorflow import keras
+            from tensorflow.keras import layers
+
+            model = keras.Sequential([layers.Dense(32, activation="relu"), layers.Dense(1)])
+            model.compile(optimizer="adam", loss=keras.losses.BinaryCrossentropy(from_logits=True))
+            """,
         "probabilities": """
             model = nn.Sequential(nn.Linear(30, 1), nn.Sigmoid())
             for x, y in torch.load("data"):

@@ -9,11 +9,12 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import FitHead
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Code, Site
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling, run
 from stethoscope.rules.heads import FOLLOWS, heard, maker_evidence, span, trained, width
+from stethoscope.rules.keras_heads import CATEGORICAL, raw_scores
 from stethoscope.rules.sites import at, code, place_at
 
 FUNCTION = "categorical_crossentropy"
@@ -136,6 +137,10 @@ class CrossEntropyWithoutSoftmax(Rule):
             ],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look at the last layer of each Keras model beside the loss that it is compiled with."""
+        yield from raw_scores(self, file, CATEGORICAL, "softmax")
+
     bad = Examples(
         lambda: {
             "a linear head": _run(
@@ -194,6 +199,70 @@ class CrossEntropyWithoutSoftmax(Rule):
             "only validated that way": _run(training_calls=0, evaluation_calls=9),
         }
     )
+    bad_code = {
+        "a last layer without activation": """
+            from tensorflow import keras
+            from tensorflow.keras import layers
+
+            model = keras.Sequential([layers.Dense(32, activation="relu"), layers.Dense(10)])
+            model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")  # bad
+            """,
+        "a functional Keras model": """
+            import tensorflow as tf
+
+            inputs = tf.keras.Input((8,))
+            x = tf.keras.layers.Dense(32, activation="relu")(inputs)
+            outputs = tf.keras.layers.Dense(10)(x)
+            model = tf.keras.Model(inputs, outputs)
+            model.compile("adam", "sparse_categorical_crossentropy")  # bad
+            """,
+        "layers added one by one": """
+            from keras.layers import Dense
+            from keras.models import Sequential
+
+            def build(classes):
+                model = Sequential()
+                model.add(Dense(32, activation="relu"))
+                model.add(Dense(classes))
+                model.compile(loss="categorical_crossentropy", optimizer="adam")  # bad
+                return model
+            """,
+    }
+    good_code = {
+        "scores, and a loss that knows": """
+            from tensorflow import keras
+            from tensorflow.keras import layers
+
+            model = keras.Sequential([layers.Dense(32, activation="relu"), layers.Dense(10)])
+            model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+            """,
+        "probabilities": """
+            from tensorflow import keras
+            from tensorflow.keras import layers
+
+            model = keras.Sequential([layers.Dense(32, activation="relu"), layers.Dense(10, activation="softmax")])
+            model.compile(optimizer="adam", loss="categorical_crossentropy")
+            """,
+        "an activation that is added": """
+            from keras.layers import Activation, Dense
+            from keras.models import Sequential
+
+            model = Sequential()
+            model.add(Dense(10))
+            model.add(Activation("softmax"))
+            model.compile(loss="categorical_crossentropy", optimizer="adam")
+            """,
+        "a last layer under a condition": """
+            from keras.layers import Dense
+            from keras.models import Sequential
+
+            def build(head):
+                model = Sequential([Dense(10)])
+                if head:
+                    model.add(Dense(10, activation="softmax"))
+                model.compile(loss="categorical_crossentropy", optimizer="adam")
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

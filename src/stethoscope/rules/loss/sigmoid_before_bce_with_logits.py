@@ -12,6 +12,7 @@ from stethoscope.core.treatment import RemoveOutputActivation
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.keras_heads import BINARY, twice
 from stethoscope.rules.lines import place_in
 from stethoscope.rules.pairing import links, maker, once
 from stethoscope.rules.sites import at, code, place_at
@@ -127,6 +128,7 @@ class SigmoidBeforeBceWithLogits(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Follow what each loss on logits is given back to the operation that made it."""
+        yield from twice(self, file, BINARY, ("sigmoid",))
         for loss in once(losses_of(file)):
             kind = loss.output.kind
             if loss.function != "binary_cross_entropy_with_logits" or kind not in ("sigmoid", "softmax"):
@@ -175,6 +177,13 @@ class SigmoidBeforeBceWithLogits(Rule):
         }
     )
     bad_code = {
+        "Keras, `from_logits=True`": """
+            from tensorflow import keras
+            from tensorflow.keras import layers
+
+            model = keras.Sequential([layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid")])
+            model.compile(optimizer="adam", loss=keras.losses.BinaryCrossentropy(from_logits=True))  # bad
+            """,
         "a sigmoid at the end of the model": """
             model = nn.Sequential(nn.Linear(30, 1), nn.Sigmoid())
             criterion = nn.BCEWithLogitsLoss()
@@ -188,6 +197,13 @@ class SigmoidBeforeBceWithLogits(Rule):
             """,
     }
     good_code = {
+        "Keras, probabilities": """
+            from tensorflow import keras
+            from tensorflow.keras import layers
+
+            model = keras.Sequential([layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid")])
+            model.compile(optimizer="adam", loss=keras.losses.BinaryCrossentropy())
+            """,
         "scores": """
             model = nn.Sequential(nn.Linear(30, 1))
             for x, y in torch.load("data"):

@@ -14,6 +14,7 @@ from stethoscope.facts.code import Code, Site
 from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.heads import FOLLOWS
+from stethoscope.rules.keras_heads import CATEGORICAL, twice
 from stethoscope.rules.lines import place_in
 from stethoscope.rules.pairing import links, made_at, maker, once
 from stethoscope.rules.sites import at, code, place_at
@@ -123,6 +124,7 @@ class SoftmaxBeforeCrossEntropy(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Follow what each cross-entropy is given back to the operation that made it."""
+        yield from twice(self, file, CATEGORICAL, ("softmax",))
         for loss in once(losses_of(file)):
             if loss.function != "cross_entropy":
                 continue
@@ -197,6 +199,13 @@ class SoftmaxBeforeCrossEntropy(Rule):
         }
     )
     bad_code = {
+        "Keras, `from_logits=True`": """
+            from tensorflow import keras
+            from tensorflow.keras import layers
+
+            model = keras.Sequential([layers.Dense(32, activation="relu"), layers.Dense(10, activation="softmax")])
+            model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))  # bad
+            """,
         "a softmax in the model": """
             class Net(nn.Module):
                 def __init__(self):
@@ -275,6 +284,13 @@ class SoftmaxBeforeCrossEntropy(Rule):
             """,
     }
     good_code = {
+        "Keras, probabilities": """
+            from tensorflow import keras
+            from tensorflow.keras import layers
+
+            model = keras.Sequential([layers.Dense(32, activation="relu"), layers.Dense(10, activation="softmax")])
+            model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy())
+            """,
         "scores": """
             class Net(nn.Module):
                 def __init__(self):

@@ -1,0 +1,180 @@
+"""Keras models in source code: the last layer, and the loss that a model is compiled with.
+
+for compiled in compiled_in(code):
+    compiled.head.units, compiled.head.activation, compiled.loss, compiled.from_logits
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stethoscope.facts.code import Call, Code, Constant, Group, Name, Symbol, Value
+from stethoscope.facts.origins import called
+from stethoscope.facts.things import followed, literal
+
+_SEQUENTIAL = frozenset({"keras.Sequential", "keras.models.Sequential", "keras.engine.sequential.Sequential"})
+_FUNCTIONAL = frozenset({"keras.Model", "keras.models.Model", "keras.engine.Model", "keras.engine.training.Model"})
+_ACTIVATIONS = {"Softmax": "softmax", "ReLU": "relu", "LeakyReLU": "leaky_relu"}
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last layer of a model."""
+
+    layer: Call
+    """The dense layer."""
+    units: int | None
+    activation: str | None
+    """`linear` where there is none; None where it is not known."""
+    code: Code
+    """The file in which it stands."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A model that was compiled."""
+
+    call: Call
+    model: Value
+    head: Head | None
+    loss: str
+    """In lower case without underscores: sparsecategoricalcrossentropy; empty where it is not known."""
+    from_logits: bool | None
+    loss_at: Value
+
+
+def compiled_in(code: Code) -> tuple[Compiled, ...]:
+    """The models that a file compiles, as far as their loss is known."""
+    if "compiled" not in code.memo:
+        found = [_compiled(code, call) for call in code.calls_of(".compile")]
+        code.memo["compiled"] = tuple(one for one in found if one is not None)
+    known: tuple[Compiled, ...] = code.memo["compiled"]
+    return known
+
+
+def _compiled(code: Code, call: Call) -> Compiled | None:
+    given = call.argument(1, "loss") if call.keyword("loss") is None else call.keyword("loss")
+    if given is None or call.receiver is None:
+        return None
+    found, _ = followed(code, given)
+    name, from_logits = "", False
+    if isinstance(found, Constant) and isinstance(found.value, str):
+        name = found.value
+    elif isinstance(found, Symbol) and found.name.startswith("keras."):
+        name = found.name.rpartition(".")[2]
+    elif isinstance(found, Call) and found.name.startswith("keras.losses."):
+        name = found.name.rpartition(".")[2]
+        option = found.keyword("from_logits") or (found.arguments[0] if found.arguments else None)
+        truth = literal(code, option) if option is not None else False
+        if found.is_open or not isinstance(truth, bool):
+            return None
+        from_logits = truth
+    if not name:
+        return None
+    head = head_of(code, call.receiver, call)
+    return Compiled(call, call.receiver, head, name.lower().replace("_", ""), from_logits, given)
+
+
+def head_of(code: Code, model: Value | None, before: Call | None, depth: int = 0) -> Head | None:
+    """The last layer of a model, where it is a dense one.
+
+    Args:
+        code: the file.
+        model: the model.
+        before: layers that are added after this call do not count.
+        depth: how many functions we have gone into.
+    """
+    made, _ = followed(code, model)
+    if not isinstance(made, Call) or depth > 3:
+        return None
+    if made.name in _SEQUENTIAL:
+        return _dense(code, _layers(code, model, made, before))
+    if made.name in _FUNCTIONAL:
+        output, _ = followed(code, made.argument(1, "outputs") or made.keyword("output"))
+        chain: list[Value] = []
+        for _ in range(3):
+            if not isinstance(output, Call) or output.name != "()":
+                break
+            layer, _ = followed(code, output.receiver)
+            if layer is None:
+                return None
+            chain.insert(0, layer)
+            if _is_layer(layer, "Dense"):
+                break
+            output, _ = followed(code, output.argument(0))
+        return _dense(code, chain)
+    callee = called(code, made)
+    if callee.function is not None and callee.code is not None and len(callee.function.returns) == 1:
+        return head_of(callee.code, callee.function.returns[0].value, None, depth + 1)
+    return None
+
+
+def _layers(code: Code, model: Value | None, made: Call, before: Call | None) -> list[Value]:
+    """The layers of a `Sequential`, given at once or added; empty where their order is not certain."""
+    given, _ = followed(code, made.argument(0, "layers"))
+    layers: list[Value] = []
+    if isinstance(given, Group):
+        layers = [value for one in given.items if (value := followed(code, one)[0]) is not None]
+    elif given is not None:
+        return []
+    if not isinstance(model, Name):
+        return layers
+    first, last = code.functions[code.function_at(made.context)].calls
+    home = list(code.numbers_around(made.context))
+    for call in code.calls[first:last]:
+        same = isinstance(call.receiver, Name) and call.receiver.binding == model.binding
+        if not same or (before is not None and call.number > before.number):
+            continue
+        if call.name == ".pop":
+            return []
+        if call.name == ".add":
+            value, _ = followed(code, call.argument(0))
+            if value is None:
+                return []
+            # What is added under a condition may be missing: nobody knows what comes last.
+            sure = all(
+                number in home or code.contexts[number].kind not in ("if", "else", "try", "except")
+                for number in code.numbers_around(call.context)
+            )
+            layers.append(value if sure else Constant(None, call.at))
+    return layers
+
+
+def _is_layer(value: Value, name: str) -> bool:
+    return isinstance(value, Call) and value.name in (f"keras.layers.{name}", f"keras.layers.core.{name}")
+
+
+def _dense(code: Code, layers: list[Value]) -> Head | None:
+    """The dense layer at the end, with the activation behind it."""
+    activation: str | None = "linear"
+    for layer in reversed(layers):
+        if not isinstance(layer, Call):
+            return None
+        name = layer.name.rpartition(".")[2]
+        if _is_layer(layer, "Dense"):
+            units = literal(code, layer.argument(0, "units"))
+            own = layer.argument(1, "activation")
+            if own is not None:
+                activation = _activation(code, own) if activation == "linear" else activation
+            if layer.is_open:
+                activation = None
+            return Head(layer, units if isinstance(units, int) else None, activation, code)
+        if activation != "linear":
+            return None
+        if _is_layer(layer, "Activation"):
+            activation = _activation(code, layer.argument(0, "activation"))
+        elif name in _ACTIVATIONS and layer.name.startswith("keras.layers."):
+            activation = _ACTIVATIONS[name]
+        else:
+            return None
+    return None
+
+
+def _activation(code: Code, value: Value | None) -> str | None:
+    """The name of an activation; None where it is not known."""
+    found, _ = followed(code, value)
+    if isinstance(found, Constant):
+        return "linear" if found.value is None else str(found.value)
+    if isinstance(found, Symbol) and found.name.startswith(("keras.activations.", "tensorflow.nn.")):
+        return found.name.rpartition(".")[2]
+    return None

@@ -1,0 +1,164 @@
+"""Gradients that are clipped where it changes nothing, or the wrong ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.rule import Rule
+from stethoscope.facts.code import Code
+from stethoscope.facts.events import Event
+from stethoscope.facts.loops import Loop, loops_of
+from stethoscope.facts.origins import thing_of
+from stethoscope.rules.lines import line_of, place_in, way_to, where_event
+from stethoscope.rules.sites import code
+
+
+class GradientClippingMisplaced(Rule):
+    """Gradients are clipped after the step, before the backward pass, or while they are scaled up.
+
+    ## What it sees
+    The order of the backward pass, clipping and step in a training loop that clears gradients each time; with a
+    gradient scaler, clipping without `unscale_`.
+    ## Why it hurts
+    After the step, or before the backward pass, there is nothing left to clip: the step was taken with all of the
+    gradient. Gradients that a scaler has multiplied by 65536 are cut to the limit nearly always, and become tiny when
+    it divides them again.
+    ## How to fix it
+    `backward()`, then (with a scaler) `scaler.unscale_(optimizer)`, then clip, then step.
+    ## When it is not a fault
+    A norm that is only measured, for a log. Loops with several steps or backward passes are not judged.
+    ## Sources
+    PyTorch documentation, "Automatic Mixed Precision examples: Gradient clipping"; `torch.nn.utils.clip_grad_norm_`.
+    """
+
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look at the order in loops of one backward pass and one step."""
+        for loop in loops_of(file):
+            clips, steps, backwards = loop.of("clip"), loop.of("step"), loop.of("backward")
+            if loop.unclear or not clips or len(steps) != 1 or len(backwards) != 1 or steps[0].in_branch:
+                continue
+            order = {id(event): place for place, event in enumerate(loop.events)}
+            first, last = order[id(clips[0])], order[id(clips[-1])]
+            backward, step = order[id(backwards[0])], order[id(steps[0])]
+            if backward > step or not loop.of("zero"):
+                continue
+            if first > step:
+                yield self._read(file, loop, clips[0], "gradients are clipped after the step", "after the step")
+            elif last < backward:
+                yield self._read(
+                    file, loop, clips[-1], "gradients are clipped before the backward pass", "before the backward pass"
+                )
+            elif backward < first < step and _is_scaled(steps[0]) and not _is_unscaled(file, loop):
+                yield self._read(
+                    file, loop, clips[0], "gradients are clipped while they are scaled up", "on scaled gradients"
+                )
+
+    def _read(self, file: Code, loop: Loop, clip: Event, title: str, how: str) -> Finding:
+        step, backward = loop.of("step")[0], loop.of("backward")[0]
+        scaled = _is_scaled(step)
+        name = "optimizer" if scaled else step.name or "optimizer"
+        cause = (
+            "The scaler has multiplied the gradients, and divides them again in its step: the limit cuts numbers that "
+            "are far larger than the gradients."
+            if how == "on scaled gradients"
+            else "The step uses the gradients as the backward pass left them; what is clipped elsewhere is cleared."
+        )
+        right = [f"scaler.unscale_({name})"] if scaled else []
+        return self.finding(
+            title,
+            sureness=Sureness.CERTAIN,
+            place=place_in(clip.code, clip.at),
+            evidence=[
+                Evidence(f"clipping on {where_event(file, clip)}, of the loop on {line_of(file, loop.at)}", how,
+                         "between the backward pass and the step")
+            ],
+            cause=cause,
+            fixes=[
+                "Clip between the backward pass and the step:\n"
+                + code(
+                    "scaler.scale(loss).backward()" if scaled else "loss.backward()",
+                    *right,
+                    "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
+                    f"scaler.step({name})" if scaled else f"{name}.step()",
+                )
+            ],
+            unless="the norm is only measured.",
+            chain=[
+                *way_to(file, backward, "gradients are made"),
+                *way_to(file, clip, "gradients are clipped"),
+                *way_to(file, step, "the step is taken"),
+            ],
+        )  # fmt: skip
+
+    bad_code = {
+        "after the step": """
+            def train(model, loader, optimizer):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # bad
+            """,
+        "before the backward pass": """
+            def train(model, loader, optimizer):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(x), y)
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # bad
+                    loss.backward()
+                    optimizer.step()
+            """,
+        "scaled gradients": """
+            scaler = torch.amp.GradScaler()
+
+            def train(model, loader, optimizer):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    scaler.scale(F.cross_entropy(model(x), y)).backward()
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # bad
+                    scaler.step(optimizer)
+                    scaler.update()
+            """,
+    }
+    good_code = {
+        "between": """
+            def train(model, loader, optimizer):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                    optimizer.step()
+            """,
+        "unscaled first": """
+            scaler = torch.amp.GradScaler()
+
+            def train(model, loader, optimizer):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    scaler.scale(F.cross_entropy(model(x), y)).backward()
+                    scaler.unscale_(optimizer)
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                    scaler.step(optimizer)
+                    scaler.update()
+            """,
+        "a step every fourth time": """
+            def train(model, loader, optimizer):
+                for i, (x, y) in enumerate(loader):
+                    if i % 4 == 0:
+                        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                        optimizer.step()
+                        optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+            """,
+    }
+
+
+def _is_scaled(step: Event) -> bool:
+    """Whether a gradient scaler takes the step."""
+    return step.call is not None and thing_of(step.code, step.call.receiver).kind == "scaler"
+
+
+def _is_unscaled(file: Code, loop: Loop) -> bool:
+    """Whether anything may divide the gradients before they are clipped."""
+    return bool(loop.of("unscale")) or any(one.says("unscale_") for one in (file, *file.linked.values()))
