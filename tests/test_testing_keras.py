@@ -144,7 +144,11 @@ def test_gradients_of_a_sound_model_are_correct_to_double_precision(kind: str) -
     assert keras.backend.result_type("float64", "float64") == keras.backend.result_type("float32", "float32")
 
 
-@pytest.mark.parametrize("loss", [LOGITS, nn.CrossEntropyLoss(), nn.functional.cross_entropy, None], ids=str)
+@pytest.mark.parametrize(
+    "loss",
+    [LOGITS, nn.CrossEntropyLoss(), nn.functional.cross_entropy, None],
+    ids=["keras", "torch", "function", "compiled"],
+)
 def test_losses_of_keras_and_of_torch_and_of_compile_are_taken(loss: Any) -> None:
     model = compiled(sequential())
     testing.assert_learns(model, loss, (torch.tensor(X), torch.tensor(Y)))

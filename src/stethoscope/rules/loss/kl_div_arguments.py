@@ -74,7 +74,8 @@ class KlDivArguments(Rule):
         "probabilities": """
             def distill(student, teacher):
                 p = F.softmax(student, dim=1)
-                return F.kl_div(p, F.softmax(teacher, dim=1), reduction="batchmean")  # bad
+                q = F.softmax(teacher, dim=1)
+                return F.kl_div(p, q, reduction="batchmean")  # bad
             """,
         "swapped": """
             criterion = nn.KLDivLoss(reduction="batchmean")
