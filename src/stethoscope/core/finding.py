@@ -224,6 +224,8 @@ class Diagnosis:
     """Rules that could not judge, and why."""
     silenced: tuple[Finding, ...] = ()
     """Findings that the user allowed, with a reason."""
+    withdrawn: tuple[Finding, ...] = ()
+    """Findings in the code that the run refutes."""
     broken: tuple[CannotTell, ...] = ()
     """Rules of ours that failed, and with what."""
     announced: tuple[Announcement, ...] = ()

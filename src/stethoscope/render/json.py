@@ -107,6 +107,7 @@ def _summary(diagnosis: Diagnosis) -> dict[str, Any]:
         "checked": list(diagnosis.checked),
         "not_checked": [_cannot(cannot) for cannot in diagnosis.not_checked],
         "broken": [_cannot(cannot) for cannot in diagnosis.broken],
+        "withdrawn": [finding_json(finding) for finding in diagnosis.withdrawn],
         "notices": list(diagnosis.notices),
         "announced": [asdict(one) for one in diagnosis.announced],
     }
