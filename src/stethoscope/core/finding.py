@@ -224,14 +224,14 @@ class Diagnosis:
     """Rules that could not judge, and why."""
     silenced: tuple[Finding, ...] = ()
     """Findings that the user allowed, with a reason."""
-    withdrawn: tuple[Finding, ...] = ()
-    """Findings in the code that the run refutes."""
     broken: tuple[CannotTell, ...] = ()
     """Rules of ours that failed, and with what."""
     announced: tuple[Announcement, ...] = ()
     """What was said while training went on, in order."""
     notices: tuple[str, ...] = ()
     """What the listening itself has to say, a sentence each: a collector that failed, a disk that is full."""
+    withdrawn: tuple[Finding, ...] = ()
+    """Findings in the code that the run refutes."""
 
     def count(self, severity: Severity) -> int:
         """How many findings have this severity."""
