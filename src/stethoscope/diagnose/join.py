@@ -81,7 +81,6 @@ def confirmed(seen: Finding, read: Finding) -> Finding:
         chain=(*seen.chain, *chain),
         place=seen.place if has_line else _put(seen.place, read.place),
         sureness=_sureness(seen, read),
-        fixes=(*seen.fixes, *(fix for fix in read.fixes if fix.edit is not None)),
         unless=seen.unless or read.unless,
     )
 

@@ -137,7 +137,15 @@ def finding_json(finding: Finding) -> dict[str, Any]:
             }
             for evidence in finding.evidence
         ],
-        "fixes": [{"text": fix.text, "edit": fix.edit, "safe": fix.safe} for fix in finding.fixes],
+        "fixes": [
+            {
+                "text": fix.text,
+                "edit": fix.edit,
+                "safe": fix.safe,
+                "edits": [{"place": _place(edit.place), "text": edit.text} for edit in fix.edits],
+            }
+            for fix in finding.fixes
+        ],
         "unless": finding.unless,
         "explains": list(finding.explains),
         "follows": [finding_json(consequence) for consequence in finding.follows],
