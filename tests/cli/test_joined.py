@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import stethoscope
+from stethoscope.api import diagnose
 
 SCRIPT = """\
 import torch
@@ -87,6 +88,6 @@ def test_a_recorded_run_says_the_same_again(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").unlink()
 
-    again = stethoscope.diagnose("last")
+    again = diagnose("last")
 
     assert {finding.rule for finding in again.findings} == set(rules_of(document))
