@@ -91,3 +91,15 @@ def test_a_recorded_run_says_the_same_again(tmp_path: Path, monkeypatch: pytest.
     again = diagnose("last")
 
     assert {finding.rule for finding in again.findings} == set(rules_of(document))
+
+
+def test_what_the_run_refutes_is_withdrawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cleared = SCRIPT.replace("    optimizer.zero_grad()\n", "").replace("net.eval\n", "    clear()\n")
+    monkeypatch.setitem(
+        globals(), "SCRIPT", cleared.replace("for _", 'clear = getattr(optimizer, "zero_" + "grad")\nfor _')
+    )
+
+    document = run(tmp_path)
+
+    assert "missing-zero-grad" not in rules_of(document)
+    assert [finding["rule"] for finding in document["summary"]["withdrawn"]] == ["missing-zero-grad"]
