@@ -370,6 +370,7 @@ def diagnose(run: Run | str | Path, *, settings: Settings | None = None) -> Diag
         loaded.history,
         rules=select(settings.only, settings.without),
         overrides=read_limits(settings.limits),
+        code=loaded.code if settings.code else (),
         suppressions=allowed_in_settings(settings.allow)
         | allowed_in_script(_text_of(loaded.record.script), loaded.record.script),
     )

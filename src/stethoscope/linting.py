@@ -34,6 +34,10 @@ CHUNK = 24
 """Files that a process gets at a time: those of one folder often import from each other."""
 
 
+EXECUTED_S = 2.0
+"""Most that the reading of the files of a run may take."""
+
+
 @dataclass(frozen=True)
 class _Asked:
     """What each file is asked; travels to the processes."""
@@ -94,6 +98,30 @@ def lint(
     )
 
 
+def lint_executed(files: Sequence[str], directory: Path, settings: Settings) -> tuple[Finding, ...]:
+    """What is found in files that a program has executed, at the default level, as far as there is time for it.
+
+    Args:
+        files: the most important first.
+        directory: where the program was started; places are named from there, as those of its run are.
+        settings: limits and allowed rules.
+    """
+    until = time.perf_counter() + EXECUTED_S
+    asked, project = _asked(settings), Project()
+    rules = asked.rules()
+    reviews = []
+    with _without_collecting():
+        for file in files:
+            if time.perf_counter() > until:
+                break
+            with contextlib.suppress(Unreadable):
+                data = read_bytes(Path(file))
+                reviews.append(_reviewed(project, Path(file), data, asked, rules, _name_from(directory, file))[0])
+    names = {_name_from(directory, file) for file in files}
+    found = (one for review in _each_once(reviews) for one in review.findings if Level().shows(one))
+    return tuple(one for one in found if one.place.file in names)
+
+
 def lint_text(data: bytes, file: str, *, possible: bool = False, notes: bool = False, settings: Settings) -> Review:
     """Review a text that stands, or will stand, in a file: what an editor has open.
 
@@ -132,6 +160,12 @@ def _asked(settings: Settings) -> _Asked:
 
 def _name(path: Path) -> str:
     return path.as_posix()
+
+
+def _name_from(directory: Path, file: str) -> str:
+    """The path from a folder where the file lies below it, as the places of a run have it."""
+    name = os.path.relpath(file, directory)
+    return file if name.startswith("..") else name
 
 
 def _all(
@@ -176,10 +210,10 @@ def _without_collecting() -> Iterator[None]:
 
 
 def _reviewed(
-    project: Project, path: Path, data: bytes, asked: _Asked, rules: Sequence[type[Rule]]
+    project: Project, path: Path, data: bytes, asked: _Asked, rules: Sequence[type[Rule]], name: str = ""
 ) -> tuple[FileReview, list[Path]]:
     """What came of one file; a bug of ours in it is a line about this file, and never the end of all."""
-    name = _name(path)
+    name = name or _name(path)
     if not is_relevant(data):
         return FileReview(name, is_relevant=False), []
     try:

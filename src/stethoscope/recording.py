@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -11,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stethoscope.core.finding import Diagnosis
+from stethoscope.core.finding import Diagnosis, Finding
 from stethoscope.core.rule import Rule
 from stethoscope.core.settings import Settings
 from stethoscope.core.treatment import Lab
@@ -28,6 +29,8 @@ from stethoscope.observe.environment import describe_hardware
 from stethoscope.render.html import to_html
 from stethoscope.render.json import json_text, to_json, tool_version
 from stethoscope.rules import all_rules
+from stethoscope.store.folder import CODE
+from stethoscope.store.packing import pack
 from stethoscope.store.writer import RunWriter
 
 if TYPE_CHECKING:
@@ -99,6 +102,8 @@ class Recording:
             tool={"name": "stethoscope", "version": tool_version()},
         )
         self.writer: RunWriter | None = None
+        self.code: tuple[Finding, ...] = ()
+        """What was found by reading the files that ran."""
         self.took = 0.0
         self.crash: Crash | None = None
         """What the model or its loss failed on."""
@@ -219,7 +224,9 @@ class Recording:
         """What the rules say, and what the lab can prove of it; nothing, and why, when nothing trained."""
         if not has_trained(history) and not history.preflight.made and not any(loss.raised for loss in history.losses):
             return Diagnosis((), (), (), notices=(self._why_nothing_was_heard(history),))
-        found = diagnose(history, rules=self.rules, overrides=self.limits, suppressions=self.suppressions, lab=lab)
+        found = diagnose(
+            history, rules=self.rules, overrides=self.limits, suppressions=self.suppressions, lab=lab, code=self.code
+        )
         notices = list(found.notices)
         if self.writer is not None and self.writer.trouble:
             notices.append(self.writer.trouble)
@@ -269,6 +276,7 @@ class Recording:
             self.writer.facts(history)
             if self.launch.rank == 0 and self.launch.world_size > 1:
                 history = replace(history, ranks=self._other_ranks())
+        self.code = self._read_code()
         diagnosis = self.judge(history, None if ended_by == "KeyboardInterrupt" else lab_for(self, history))
         self.record = replace(self.record, no_ring=keep_ring(self, history))
         if self.session is not None:
@@ -278,6 +286,21 @@ class Recording:
         self.took = time.perf_counter() - began
         self._finished = (diagnosis, history)
         return self._finished
+
+    def _read_code(self) -> tuple[Finding, ...]:
+        """What is found by reading the script, and the files of its project that it has imported."""
+        if not self.settings.code or not self.record.script or self.launch.rank != 0 or self.session is None:
+            return ()
+        try:
+            from stethoscope.linting import lint_executed
+            from stethoscope.observe.training.sites import users_files
+
+            found = lint_executed(users_files(self.record.script), Path(self.record.directory), self.settings)
+        except Exception:  # what was heard is worth more than what could have been read
+            return ()
+        if self.writer is not None and found:
+            self.writer.text(CODE, json.dumps(pack(found)))
+        return found
 
     def _write(self, writer: RunWriter, diagnosis: Diagnosis, history: History) -> Diagnosis:
         """Complete the run's folder; what goes wrong is a notice of the diagnosis that is given back."""

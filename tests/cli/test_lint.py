@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from linting_files import BAD, lint
 
 import stethoscope
+from stethoscope.cli.lint import command
+from stethoscope.core.errors import UsageError
 
 GOOD = BAD.replace("    optimizer.step()", "    optimizer.step()\n    optimizer.zero_grad()")
 
@@ -174,3 +177,31 @@ def test_it_is_a_name_of_the_package_and_needs_no_torch(folder: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
+
+
+def test_a_diff_shows_what_a_fix_would_do_and_changes_nothing(folder: Path) -> None:
+    (folder / "train.py").write_text(BAD)
+
+    code, output = lint("train.py", "--diff", "--unsafe")
+
+    assert code == 1
+    assert "+    optimizer.zero_grad()" in output
+    assert (folder / "train.py").read_text() == BAD
+    assert lint("train.py", "--diff") == (0, "")
+
+
+def test_a_fix_leaves_nothing_to_be_found(folder: Path) -> None:
+    (folder / "train.py").write_text(BAD)
+
+    assert lint("train.py", "--fix")[0] == 1
+    code, output = lint("train.py", "--fix", "--unsafe")
+
+    assert code == 0
+    assert "train.py: 1 finding repaired" in output
+    assert (folder / "train.py").read_text() == GOOD
+
+
+@pytest.mark.parametrize("arguments", [["--unsafe"], ["-", "--fix"], ["--stdin-filename", "a.py", "--diff"]])
+def test_options_that_do_not_go_together_are_wrong_use(folder: Path, arguments: list[str]) -> None:
+    with pytest.raises(UsageError, match="--fix"):
+        CliRunner().invoke(command, arguments, input="x = 1\n", standalone_mode=False, catch_exceptions=False)

@@ -59,7 +59,7 @@ def test_the_fields_are_those_of_the_contract() -> None:
     assert contract <= set(finding)
     assert {"file", "line", "module", "parameter", "steps", "rows", "columns", "window"} <= set(finding["place"])
     assert set(finding["evidence"][0]) == {"what", "seen", "healthy", "source"}
-    assert set(finding["fixes"][0]) == {"text", "edit", "safe"}
+    assert set(finding["fixes"][0]) == {"text", "edit", "safe", "edits"}
     assert {"treatment", "before", "after", "verdict"} <= set(finding["proof"])
 
 

@@ -22,6 +22,7 @@ from stethoscope.core.settings import read_settings
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write the report here, too.")
 @click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="Write them here for a CI; - is stdout.")
 @click.option("--fail-on", type=click.Choice(["error", "warning", "note"]), help="Exit with 1 on it.  [default: error]")
+@click.option("--no-lint", is_flag=True, help="Do not read the files that run as well.")
 @click.option("--only", multiple=True, metavar="RULE", help="Ask this rule or subject only (again for more).")
 @click.option("--without", multiple=True, metavar="RULE", help="Leave this rule or subject out.")
 @click.option("--quiet", is_flag=True, help="Print nothing of our own.")
@@ -38,6 +39,7 @@ def command(
     html_file: Path | None,
     junit_file: Path | None,
     fail_on: str | None,
+    no_lint: bool,
     only: tuple[str, ...],
     without: tuple[str, ...],
     quiet: bool,
@@ -52,6 +54,7 @@ def command(
         settings,
         store=store or settings.store,
         fail_on=fail_on or settings.fail_on or "error",
+        code=settings.code and not no_lint,
         only=only or settings.only,
         without=without or settings.without,
     )

@@ -14,7 +14,7 @@ from stethoscope.cli.watching import changes
 from stethoscope.core.errors import BadFile, UsageError
 from stethoscope.core.finding import Severity
 from stethoscope.core.review import Review
-from stethoscope.core.settings import read_settings
+from stethoscope.core.settings import Settings, read_settings
 
 CACHE = Path(".stethoscope_cache") / "lint.json"
 FORMATS = ("text", "json", "sarif", "github", "junit", "gitlab")
@@ -32,6 +32,9 @@ FORMATS = ("text", "json", "sarif", "github", "junit", "gitlab")
 @click.option("--fail-on", type=click.Choice(["error", "warning", "note"]), help="Exit with 1 on it.  [default: note]")
 @click.option("--only", multiple=True, metavar="RULE", help="Ask this rule or subject only (again for more).")
 @click.option("--without", multiple=True, metavar="RULE", help="Leave this rule or subject out.")
+@click.option("--fix", "fix", is_flag=True, help="Repair what can be repaired within an expression.")
+@click.option("--unsafe", is_flag=True, help="With --fix or --diff: add and move statements, too.")
+@click.option("--diff", is_flag=True, help="Print what --fix would change, and change nothing.")
 @click.option("--stdin-filename", metavar="FILE", help="Where the text on standard input stands; with - as PATH.")
 @click.option("--processes", type=click.IntRange(1), help="Files read at the same time.  [default: processors]")
 @click.option("--watch", is_flag=True, help="Review again whenever a file changes, until Ctrl-C.")
@@ -48,6 +51,9 @@ def command(
     fail_on: str | None,
     only: tuple[str, ...],
     without: tuple[str, ...],
+    fix: bool,
+    unsafe: bool,
+    diff: bool,
     stdin_filename: str | None,
     processes: int | None,
     watch: bool,
@@ -55,7 +61,8 @@ def command(
 ) -> int:
     """Review Python files, folders and notebooks without running them; the working directory without PATH.
 
-    PATH - reads standard input. Exit codes: 0 nothing found, 1 findings, 2 wrong use or a PATH that does not exist.
+    PATH - reads standard input. Exit codes: 0 nothing found (nothing left with --fix, nothing to change with --diff),
+    1 findings, 2 wrong use or a PATH that does not exist.
     """
     from stethoscope import linting
     from stethoscope.store import baseline as known
@@ -65,11 +72,21 @@ def command(
         raise UsageError(
             "--watch reads files again and again: it goes with neither standard input nor --write-baseline"
         )
+    if unsafe and not (fix or diff):
+        raise UsageError("--unsafe says which changes --fix or --diff may make: it needs one of them")
+    if (fix or diff) and (is_stdin or watch or write_baseline is not None):
+        raise UsageError(
+            "--fix and --diff change files once: not standard input, and not with --watch or --write-baseline"
+        )
 
     def look() -> int:
         settings = read_settings(Path.cwd())
         settings = replace(settings, only=only or settings.only, without=without or settings.without)
         remembered = known.read_baseline(baseline) if baseline is not None else None  # it may be missing: before work
+        if fix or diff:
+            changed = _repair(paths, settings, possible, notes, unsafe, diff)
+            if diff:
+                return int(changed)
         if is_stdin:
             data = sys.stdin.buffer.read()
             file = stdin_filename or "<stdin>"
@@ -103,6 +120,20 @@ def command(
                 code = 2
             sys.stdout.flush()
     return code
+
+
+def _repair(paths: tuple[str, ...], settings: Settings, possible: bool, notes: bool, unsafe: bool, diff: bool) -> bool:
+    """Repair what can be repaired, or print how; whether there is anything."""
+    from stethoscope import linting
+    from stethoscope.fixing import fixes_of, write
+
+    fixed = fixes_of(linting.lint(*paths, possible=possible, notes=notes, settings=settings, cache=None), unsafe=unsafe)
+    if diff:
+        sys.stdout.write("".join(one.diff() for one in fixed))
+    else:
+        for sentence in write(fixed):
+            print(sentence, file=sys.stderr)
+    return bool(fixed)
 
 
 def _exit_code(review: Review, fail_on: str) -> int:

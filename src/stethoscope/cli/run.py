@@ -39,6 +39,7 @@ class _Share(click.ParamType[float]):
 @click.option("--every", type=click.IntRange(1), help="Look at every N-th step instead.")
 @click.option("--max-steps", type=click.IntRange(1), help="End the run after this many steps.")
 @click.option("--no-proof", is_flag=True, help="Try no cures on copies when training has ended.")
+@click.option("--no-lint", is_flag=True, help="Do not read the files that run as well.")
 @click.option("--only", multiple=True, metavar="RULE", help="Run this rule or subject only (again for more).")
 @click.option("--without", multiple=True, metavar="RULE", help="Leave this rule or subject out.")
 @click.option("--quiet", is_flag=True, help="Print nothing of our own.")
@@ -57,6 +58,7 @@ def command(
     every: int | None,
     max_steps: int | None,
     no_proof: bool,
+    no_lint: bool,
     only: tuple[str, ...],
     without: tuple[str, ...],
     quiet: bool,
@@ -72,6 +74,7 @@ def command(
         fail_on=fail_on or settings.fail_on,
         budget=budget or settings.budget,
         every=every or settings.every,
+        code=settings.code and not no_lint,
         only=only or settings.only,
         without=without or settings.without,
         proof=settings.proof and not no_proof,

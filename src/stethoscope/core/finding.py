@@ -122,6 +122,15 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Edit:
+    """A stretch of a source file, and the text that stands there instead."""
+
+    place: Place
+    """With file, line, column, end line and end column; nothing is replaced where it ends as it begins."""
+    text: str
+
+
+@dataclass(frozen=True)
 class Fix:
     """One thing to do."""
 
@@ -131,6 +140,8 @@ class Fix:
     """The whole replaced line, when it is known."""
     safe: bool = False
     """Whether it leaves correct results unchanged."""
+    edits: tuple[Edit, ...] = ()
+    """What a program has to change in the source; all or none. Those of a safe fix stay within one expression."""
 
 
 @dataclass(frozen=True)
@@ -230,6 +241,8 @@ class Diagnosis:
     """What was said while training went on, in order."""
     notices: tuple[str, ...] = ()
     """What the listening itself has to say, a sentence each: a collector that failed, a disk that is full."""
+    withdrawn: tuple[Finding, ...] = ()
+    """Findings in the code that the run refutes."""
 
     def count(self, severity: Severity) -> int:
         """How many findings have this severity."""

@@ -51,6 +51,8 @@ class Settings:
     """`error`, `warning` or `note`: the exit code is 1 when there is such a finding. Empty: the script's own code."""
     proof: bool = True
     """Whether findings are proven by experiments on copies when training has ended."""
+    code: bool = True
+    """Whether the files that a run executes are read as well, so that a finding has both kinds of evidence."""
     ring_mb: float = 64
     """Most that a run folder may hold of the steps that were captured, in MB: `stethoscope prove` repeats experiments
     from them. Larger ones are not kept; 0 keeps none."""
@@ -64,7 +66,7 @@ class Settings:
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "store": str, "budget": (int, float), "every": int, "only": list, "without": list, "fail_on": str,
-    "proof": bool, "ring_mb": (int, float),
+    "proof": bool, "code": bool, "ring_mb": (int, float),
     "limits": dict, "allow": dict, "lint": dict,
 }  # fmt: skip
 

@@ -13,6 +13,7 @@ from stethoscope.core.finding import CannotTell, Diagnosis, Finding
 from stethoscope.core.rule import Rule
 from stethoscope.core.treatment import Lab
 from stethoscope.diagnose.explain import explain, rule_out
+from stethoscope.diagnose.join import join
 from stethoscope.diagnose.prove import prove, without_suspicions
 from stethoscope.diagnose.rank import rank
 from stethoscope.diagnose.select import check_limits
@@ -29,6 +30,7 @@ def diagnose(
     overrides: Mapping[str, Mapping[str, float]] | None = None,
     suppressions: Suppressions | None = None,
     lab: Lab | None = None,
+    code: Sequence[Finding] = (),
 ) -> Diagnosis:
     """What the rules say about a run. Pure without a lab, and never raises because of a rule: a failing one is
     reported.
@@ -41,6 +43,8 @@ def diagnose(
         overrides: rule name to limit name to value.
         suppressions: what the user allowed.
         lab: tries the findings' treatments on copies of the run; None proves nothing.
+        code: what rules said of the files that ran. Where the same rule speaks of the run both are one finding; one
+            that the run refutes is withdrawn; others come last, whatever they are.
 
     Raises: UsageError for an override of a rule or limit that does not exist.
     """
@@ -78,15 +82,22 @@ def diagnose(
         stay = said_at_once
     silent = [name for name in checked if not any(finding.rule == name for finding in said)]
     doubtful = [one.rule for one in unsure]
-    alone = [rule_out(finding, explains, silent, doubtful) for finding in explain(stay, explains, history)]
+    read, read_silenced = suppress(code, allowed)
+    joined = join(stay, read, silent, history)
+    alone = [rule_out(finding, explains, silent, doubtful) for finding in explain(joined.seen, explains, history)]
     return Diagnosis(
-        findings=rank(alone, history),
+        findings=_numbered((*rank(alone, history), *rank(joined.only_read, history))),
         checked=tuple(checked),
         not_checked=tuple(unsure),
-        silenced=silenced,
+        silenced=(*silenced, *read_silenced),
+        withdrawn=joined.refuted,
         broken=tuple(broken),
         notices=notices,
     )
+
+
+def _numbered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    return tuple(replace(finding, rank=place) for place, finding in enumerate(findings, start=1))
 
 
 def _ask(rule: Rule, history: History) -> tuple[list[Finding], list[CannotTell]]:

@@ -40,6 +40,8 @@ def _left_out(diagnosis: Diagnosis, reasons_are: str) -> str:
         parts.append(f"{amount(len(diagnosis.broken), 'check')} failed")
     if diagnosis.silenced:
         parts.append(f"{len(diagnosis.silenced)} silenced")
+    if diagnosis.withdrawn:
+        parts.append(f"{len(diagnosis.withdrawn)} withdrawn")
     return f" ({'; '.join(parts)})" if parts else ""
 
 

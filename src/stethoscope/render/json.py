@@ -107,6 +107,7 @@ def _summary(diagnosis: Diagnosis) -> dict[str, Any]:
         "checked": list(diagnosis.checked),
         "not_checked": [_cannot(cannot) for cannot in diagnosis.not_checked],
         "broken": [_cannot(cannot) for cannot in diagnosis.broken],
+        "withdrawn": [finding_json(finding) for finding in diagnosis.withdrawn],
         "notices": list(diagnosis.notices),
         "announced": [asdict(one) for one in diagnosis.announced],
     }
@@ -136,7 +137,15 @@ def finding_json(finding: Finding) -> dict[str, Any]:
             }
             for evidence in finding.evidence
         ],
-        "fixes": [{"text": fix.text, "edit": fix.edit, "safe": fix.safe} for fix in finding.fixes],
+        "fixes": [
+            {
+                "text": fix.text,
+                "edit": fix.edit,
+                "safe": fix.safe,
+                "edits": [{"place": _place(edit.place), "text": edit.text} for edit in fix.edits],
+            }
+            for fix in finding.fixes
+        ],
         "unless": finding.unless,
         "explains": list(finding.explains),
         "follows": [finding_json(consequence) for consequence in finding.follows],

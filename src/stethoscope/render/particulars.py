@@ -74,6 +74,10 @@ def checks_section(diagnosis: Diagnosis) -> Html:
     ]
     rows += [(cannot.rule, f"failed: {cannot.why}. Our fault, please report it.") for cannot in diagnosis.broken]
     rows += [(finding.rule, f"silenced: {one_line(finding)}") for finding in diagnosis.silenced]
+    rows += [
+        (finding.rule, f"read in the code, and not so in this run: {one_line(finding)}")
+        for finding in diagnosis.withdrawn
+    ]
     return joined([*parts, definitions(rows)] if rows else parts)
 
 

@@ -115,6 +115,8 @@ def _top(diagnosis: Diagnosis, history: History, width: int) -> Iterator[Line]:
         yield from _entry("failed", f"{cannot.rule}: {cannot.why} (our fault, please report it)", width)
     for finding in diagnosis.silenced:
         yield from _entry("silenced", one_line(finding), width)
+    for finding in diagnosis.withdrawn:
+        yield from _entry("withdrawn", f"read in the code, and not so in this run: {one_line(finding)}", width)
     for sentence in (*history.sampling.blind, *diagnosis.notices):
         yield from _entry("heard less", sentence, width)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 
-from stethoscope.core.finding import Link, Place
+from stethoscope.core.finding import Edit, Link, Place
 from stethoscope.facts.code import At, Code, Value
 from stethoscope.facts.events import Event
 from stethoscope.facts.things import Step
@@ -32,6 +32,16 @@ def place_in(code: Code, at: At) -> Place:
         end_column=_characters(code, at.end_line, at.end_column) + 1,
         cell=cell,
     )
+
+
+def edit_of(code: Code, at: At, text: str) -> Edit:
+    """A stretch of source that is to be replaced."""
+    return Edit(place_in(code, at), text)
+
+
+def insertion(code: Code, line: int, column: int, text: str) -> Edit:
+    """Text that is to stand in front of a place; the column in bytes, as syntax trees have it."""
+    return edit_of(code, At(line, column, line, column), text)
 
 
 def where(code: Code, at: At) -> str:

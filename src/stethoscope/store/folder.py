@@ -4,6 +4,7 @@
     run.json           what the run was: a RunRecord and the process that writes it, replaced as a whole
     process-0.db       what process 0 heard, SQLite (`database.py`); one file for each process
     findings.json      and report.html: written at the end
+    code.json          what was read in the files that ran, where anything was
     ring.safetensors   the steps that were captured for experiments; written last, where there is room for them
 """
 
@@ -25,6 +26,7 @@ from stethoscope.store.process import Process
 
 RECORD = "run.json"
 FINDINGS = "findings.json"
+CODE = "code.json"
 RING = "ring.safetensors"
 
 MANNERS = """

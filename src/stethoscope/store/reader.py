@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from stethoscope.core.errors import BadFile
+from stethoscope.core.finding import Finding
 from stethoscope.facts.ranks import copy_of
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History, RankSummary
-from stethoscope.store.folder import FINDINGS, RECORD, database_name
+from stethoscope.store.folder import CODE, FINDINGS, RECORD, database_name
 from stethoscope.store.packing import unpack
 from stethoscope.store.process import Process
 from stethoscope.store.recorded import Heard, Series, read_process
@@ -31,6 +32,8 @@ class Run:
     """Processes that recorded something."""
     findings: dict[str, Any] | None = None
     """What `findings.json` says; None while there is none."""
+    code: tuple[Finding, ...] = ()
+    """What was found by reading the files that ran."""
     damage: tuple[str, ...] = ()
     """What could not be read and why, a sentence each."""
 
@@ -72,7 +75,8 @@ def load_run(path: str | Path) -> Run:
         history = replace(history, ranks=read_ranks(folder))
     findings = _read_findings(folder / FINDINGS, damage)
     damage.extend(heard.damage)
-    return Run(folder, record, history, heard.curves, ranks, findings, tuple(damage))
+    code = _read_code(folder / CODE, damage)
+    return Run(folder, record, history, heard.curves, ranks, findings, code, tuple(damage))
 
 
 def find_run(store: Path, name: str) -> Path:
@@ -143,6 +147,16 @@ def _summary(folder: Path, rank: int) -> RankSummary:
     loss = history.curve("loss")
     last = float(loss.values[-1]) if loss is not None and loss.values.size else float("nan")
     return RankSummary(rank, history.steps, last, state, copy_of(history))
+
+
+def _read_code(file: Path, damage: list[str]) -> tuple[Finding, ...]:
+    try:
+        return unpack(tuple[Finding, ...], json.loads(file.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, BadFile) as error:
+        damage.append(f"{file} is damaged ({error}): what was read in the code is left out")
+        return ()
 
 
 def _read_findings(file: Path, damage: list[str]) -> dict[str, Any] | None:

@@ -29,6 +29,14 @@ def is_users_file(path: str) -> bool:
     )
 
 
+def users_files(script: str) -> list[str]:
+    """The script, and the source files of the user's that are imported by now."""
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    imported = {os.path.abspath(file) for file in files if isinstance(file, str) and file.endswith(".py")}
+    first = os.path.abspath(script)
+    return [first, *sorted(file for file in imported - {first} if is_users_file(file))]
+
+
 def is_users(code: CodeType) -> bool:
     """Whether a function was written by the user."""
     known = _is_user.get(code)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Attribute, Code
 from stethoscope.facts.origins import thing_of
-from stethoscope.rules.lines import fitting, line_of, place_in, quoted
+from stethoscope.rules.lines import fitting, insertion, line_of, place_in, quoted
 from stethoscope.rules.sites import code
 
 METHODS = {
@@ -52,7 +52,13 @@ class CallForgotten(Rule):
                 place=place_in(file, value.at),
                 evidence=[Evidence(f"calls that {line_of(file, value.at)} makes", 0, 1)],
                 cause="Without parentheses the method is looked up and dropped: nothing happens.",
-                fixes=["Call it:\n" + code(f"{file.text(value.at)}()")],
+                fixes=[
+                    Fix(
+                        "Call it:\n" + code(f"{file.text(value.at)}()"),
+                        safe=True,
+                        edits=(insertion(file, value.at.end_line, value.at.end_column, "()"),),
+                    )
+                ],
             )
 
     bad_code = {

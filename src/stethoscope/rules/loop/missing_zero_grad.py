@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ClearGradients
 from stethoscope.facts.code import Code, Site
-from stethoscope.facts.events import events_of
+from stethoscope.facts.events import Event, events_of
 from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.training import History, Optimizer
-from stethoscope.rules.lines import fitting, line_of, place_in, way_to, where_event
+from stethoscope.rules.lines import fitting, insertion, line_of, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 
@@ -149,7 +149,12 @@ class MissingZeroGrad(Rule):
             ],
             cause="`backward()` adds to the gradients that are there, so each step moves along the sum of all "
             "gradients so far.",
-            fixes=["Clear them once for each step, before the backward pass:\n" + code(f"{name}.zero_grad()")],
+            fixes=[
+                Fix(
+                    "Clear them once for each step, before the backward pass:\n" + code(f"{name}.zero_grad()"),
+                    edits=_cleared_behind(file, step),
+                )
+            ],
             unless="something clears them that cannot be seen from this file.",
             chain=[
                 *way_to(file, step, "steps"),
@@ -326,3 +331,13 @@ class MissingZeroGrad(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+def _cleared_behind(file: Code, step: Event) -> tuple[Edit, ...]:
+    """A line that clears gradients, behind a step that has its line for itself."""
+    line = file.lines[step.at.line - 1] if step.code is file else ""
+    if not step.name or line.partition("#")[0].strip() != f"{step.name}.step()":
+        return ()
+    indent = line[: len(line) - len(line.lstrip())]
+    end = len(line.encode("utf-8", "surrogatepass"))
+    return (insertion(file, step.at.line, end, f"\n{indent}{step.name}.zero_grad()"),)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Call, Code
+from stethoscope.facts.code import NOWHERE, Call, Code, Name
 from stethoscope.facts.origins import thing_of
-from stethoscope.rules.lines import fitting, line_of, place_in, quoted
+from stethoscope.rules.lines import fitting, insertion, line_of, place_in, quoted
 from stethoscope.rules.sites import code
 
 METHODS = frozenset(
@@ -80,7 +80,13 @@ class ResultDropped(Rule):
                 place=place_in(file, call.at),
                 evidence=[Evidence(f"what takes the result on {line_of(file, call.at)}", "0 variables", "1")],
                 cause=f"`{call.name[1:]}` returns a new tensor and leaves {name} as it is.",
-                fixes=["Keep the result:\n" + code(f"{name.strip('`')} = {file.text(call.at)}")],
+                fixes=[
+                    Fix(
+                        "Keep the result:\n" + code(f"{name.strip('`')} = {file.text(call.at)}"),
+                        safe=True,
+                        edits=_kept(file, call),
+                    )
+                ],
             )
 
     bad_code = {
@@ -123,6 +129,18 @@ class ResultDropped(Rule):
                 print("no")
             """,
     }
+
+
+def _kept(file: Code, call: Call) -> tuple[Edit, ...]:
+    """The name that takes the result, where binding it there changes nothing else."""
+    tensor = call.receiver
+    before = file.lines[call.at.line - 1].encode("utf-8", "surrogatepass")[: call.at.column]
+    if not isinstance(tensor, Name) or tensor.binding == NOWHERE or before.strip():
+        return ()
+    made = file.bindings[tensor.binding]
+    if "." not in tensor.name and file.function_at(made.context) != file.function_at(call.context):
+        return ()  # it would become a local name
+    return (insertion(file, call.at.line, call.at.column, f"{tensor.name} = "),)
 
 
 def _is_there_to_fail(file: Code, context: int) -> bool:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SoftmaxOverClasses
 from stethoscope.facts.code import Code, Constant
@@ -16,7 +16,7 @@ from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.things import literal
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.heads import FOLLOWS, heard, named, trained
-from stethoscope.rules.lines import place_in
+from stethoscope.rules.lines import edit_of, place_in
 from stethoscope.rules.pairing import links, made_at, once
 from stethoscope.rules.sites import at, code, place_at
 
@@ -140,7 +140,8 @@ class WrongSoftmaxDim(Rule):
             if loss.output.kind not in ("softmax", "log_softmax") or made is None or home is None:
                 continue
             is_function = made.receiver is None and made.name.rpartition(".")[2][:1].islower()
-            if literal(home, made.argument(1 if is_function else 0, "dim")) == 0:
+            axis = made.argument(1 if is_function else 0, "dim")
+            if literal(home, axis) == 0:
                 yield self.finding(
                     f"the softmax before `{loss.function}` runs over the batch",
                     sureness=Sureness.LIKELY,
@@ -149,7 +150,12 @@ class WrongSoftmaxDim(Rule):
                     cause="Axis 0 is the batch: the numbers of one class over all samples sum to 1, those of one "
                     "sample do not.",
                     fixes=[
-                        "Name the axis of the classes:\n" + code("log_probabilities = F.log_softmax(scores, dim=1)")
+                        Fix(
+                            "Name the axis of the classes:\n"
+                            + code("log_probabilities = F.log_softmax(scores, dim=1)"),
+                            safe=True,
+                            edits=(edit_of(file, axis.at, "1"),) if isinstance(axis, Constant) and home is file else (),
+                        )
                     ],
                     unless="there is one sample, and no batch axis.",
                     chain=links(file, loss),

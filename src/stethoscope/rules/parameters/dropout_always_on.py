@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Call, Code, Constant
 from stethoscope.facts.module_classes import in_methods, modules_in
 from stethoscope.facts.things import followed, literal
-from stethoscope.rules.lines import line_of, place_in
+from stethoscope.rules.lines import insertion, line_of, place_in
 from stethoscope.rules.sites import code
 
 FUNCTIONS = tuple(
@@ -44,14 +44,15 @@ class DropoutAlwaysOn(Rule):
                     continue
                 if call.name in FUNCTIONS and not call.is_open and call.argument(2, "training") is None:
                     if literal(file, call.argument(1, "p")) not in (0, 0.0):
-                        yield self._read(file, call, f"F.{call.name.rpartition('.')[2]}(x, p, training=self.training)")
+                        right = f"F.{call.name.rpartition('.')[2]}(x, p, training=self.training)"
+                        yield self._read(file, call, right, _told(file, call))
                 elif call.name == "()" and method == "forward":
                     made, way = followed(file, call.receiver)
                     is_fresh = isinstance(made, Call) and made.name.startswith("torch.nn.Dropout")
                     if isinstance(made, Call) and is_fresh and not any("." in binding.name for binding in way):
                         yield self._read(file, made, "self.dropout = nn.Dropout(p)   # in __init__")
 
-    def _read(self, file: Code, call: Call, right: str) -> Finding:
+    def _read(self, file: Code, call: Call, right: str, edits: tuple[Edit, ...] = ()) -> Finding:
         name = call.name.rpartition(".")[2]
         return self.finding(
             f"`{name}` stays on in eval mode",
@@ -63,7 +64,7 @@ class DropoutAlwaysOn(Rule):
                 )
             ],
             cause="It is not told the mode, and drops units by default: `model.eval()` does not switch it off.",
-            fixes=["Let the model's mode decide:\n" + code(right)],
+            fixes=[Fix("Let the model's mode decide:\n" + code(right), safe=True, edits=edits)],
             unless="answers are meant to vary, as in Monte-Carlo dropout: `training=True` says so.",
         )
 
@@ -107,6 +108,16 @@ class DropoutAlwaysOn(Rule):
                     return self.dropout(x)
             """,
     }
+
+
+def _told(file: Code, call: Call) -> tuple[Edit, ...]:
+    """The argument that is missing, in a method whose first parameter is `self`."""
+    function = file.functions[file.function_at(call.context)]
+    inside = file.lines[call.at.end_line - 1].encode("utf-8", "surrogatepass")[: call.at.end_column - 1].rstrip()
+    if not function.parameters or function.parameters[0].name != "self" or not inside:
+        return ()
+    comma = " " if inside.endswith(b",") else ", "
+    return (insertion(file, call.at.end_line, call.at.end_column - 1, f"{comma}training=self.training"),)
 
 
 def _is_guarded(file: Code, call: Call) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
 from stethoscope.facts.code import At, Call, Code, Each, Group, Name
 from stethoscope.facts.model import Hidden, Structure
@@ -14,7 +14,7 @@ from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing
 from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
-from stethoscope.rules.lines import fitting, line_of, place_in
+from stethoscope.rules.lines import fitting, insertion, line_of, place_in
 from stethoscope.rules.sites import code, place_at
 
 REGISTERS = {"list": "nn.ModuleList(%s)", "tuple": "nn.ModuleList(%s)", "set": "nn.ModuleList(%s)",
@@ -116,9 +116,18 @@ class UnregisteredModules(Rule):
                     kept.setdefault(name, (call.at, layers, "list"))
             for name, (at, layers, kind) in kept.items():
                 if thing.cls is not None and _is_left_plain(file, thing, name):
-                    yield self._read(file, thing.cls.name, name, at, layers, kind)
+                    yield self._read(file, thing.cls.name, name, at, layers, kind, _wrapped(file, thing, name))
 
-    def _read(self, file: Code, owner: str, name: str, at: At, layers: Sequence[Call], kind: str) -> Finding:
+    def _read(
+        self,
+        file: Code,
+        owner: str,
+        name: str,
+        at: At,
+        layers: Sequence[Call],
+        kind: str,
+        edits: tuple[Edit, ...],
+    ) -> Finding:
         register = REGISTERS.get(kind, "nn.ModuleList(%s)") % "..."
         made = layers[0].name.rpartition(".")[2]
         if layers[0].receiver is not None:
@@ -135,7 +144,7 @@ class UnregisteredModules(Rule):
             ],
             cause=f"`nn.Module` does not look into a plain {kind}: these layers are not trained, not moved by `to()`, "
             "not switched by `eval()`, and not saved.",
-            fixes=["Register them:\n" + code(f"self.{name} = {register}")],
+            fixes=[Fix("Register them:\n" + code(f"self.{name} = {register}"), safe=True, edits=edits)],
             unless="they are hidden on purpose and not to be trained.",
         )  # fmt: skip
 
@@ -311,6 +320,24 @@ def _is_plain_list(file: Code, thing: Thing, name: str) -> bool:
     """Whether an attribute starts as an empty list."""
     values = [binding.value for one, binding in assigned(file, thing) if one == name]
     return bool(values) and all(isinstance(value, Group) and value.kind == "list" for value in values)
+
+
+def _wrapped(file: Code, thing: Thing, name: str) -> tuple[Edit, ...]:
+    """What makes a plain list of layers a `ModuleList`, where nothing is done with it that one cannot do."""
+    values = [binding.value for one, binding in assigned(file, thing) if one == name]
+    prefix = "nn" if file.names.get("nn") == "torch.nn" else "torch.nn" if file.names.get("torch") == "torch" else ""
+    if len(values) != 1 or not prefix or file.matches(re.compile(rf"\bself\.{name}\.(?!append\(|extend\()")):
+        return ()
+    (value,) = values
+    is_plain = isinstance(value, Group) and value.kind == "list" and all(isinstance(it, Call) for it in value.items)
+    is_made = isinstance(value, Each) and value.kind == "list" and isinstance(value.element, Call)
+    if value is None or not (is_plain or is_made):
+        return ()
+    at = value.at
+    return (
+        insertion(file, at.line, at.column, f"{prefix}.ModuleList("),
+        insertion(file, at.end_line, at.end_column, ")"),
+    )
 
 
 def _is_left_plain(file: Code, thing: Thing, name: str) -> bool:

@@ -1,0 +1,76 @@
+"""Writes the fixes of findings into their files. Wires the rooms up, decides nothing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stethoscope.core.finding import Edit, Finding
+from stethoscope.core.review import Review
+from stethoscope.core.text import amount
+from stethoscope.observe.code.reading import NOTEBOOK, Unreadable, read_bytes, text_of
+from stethoscope.observe.code.rewriting import rewritten
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A file as it was and as it should be."""
+
+    path: Path
+    before: bytes
+    after: bytes
+    count: int
+    """Findings that are repaired by it."""
+
+    def diff(self) -> str:
+        """What changes, as `diff -u` shows it; line ends are left out."""
+        old, new = text_of(self.before).splitlines(), text_of(self.after).splitlines()
+        name = self.path.as_posix()
+        return "\n".join(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}", lineterm="")) + "\n"
+
+
+def fixes_of(review: Review, *, unsafe: bool = False) -> list[Fixed]:
+    """What the files that were reviewed would be, with what can be repaired. Nothing is written.
+
+    Args:
+        review: of files that are on the disk.
+        unsafe: also changes that move or add statements.
+    """
+    changes: dict[str, list[Sequence[Edit]]] = {file.file: [] for file in review.files}
+    for finding in review.findings:
+        edits = edits_of(finding, unsafe=unsafe)
+        file = edits[0].place.file if edits else None
+        if file in changes and all(edit.place.file == file for edit in edits):
+            changes[file].append(edits)
+    fixed = []
+    for name, wanted in changes.items():
+        if not wanted or name.endswith(NOTEBOOK):
+            continue
+        try:
+            before = read_bytes(Path(name))
+        except Unreadable:
+            continue
+        after, count = rewritten(before, wanted)
+        if count:
+            fixed.append(Fixed(Path(name), before, after, count))
+    return fixed
+
+
+def edits_of(finding: Finding, *, unsafe: bool) -> tuple[Edit, ...]:
+    """The edits of the first fix that may be made."""
+    return next((fix.edits for fix in finding.fixes if fix.edits and (fix.safe or unsafe)), ())
+
+
+def write(files: Sequence[Fixed]) -> list[str]:
+    """Write the files, and say of each what became of it."""
+    said = []
+    for one in files:
+        try:
+            one.path.write_bytes(one.after)
+        except OSError as error:
+            said.append(f"{one.path.as_posix()}: cannot be written: {(error.strerror or str(error)).lower()}")
+        else:
+            said.append(f"{one.path.as_posix()}: {amount(one.count, 'finding')} repaired")
+    return said
