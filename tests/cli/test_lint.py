@@ -205,3 +205,15 @@ def test_a_fix_leaves_nothing_to_be_found(folder: Path) -> None:
 def test_options_that_do_not_go_together_are_wrong_use(folder: Path, arguments: list[str]) -> None:
     with pytest.raises(UsageError, match="--fix"):
         CliRunner().invoke(command, arguments, input="x = 1\n", standalone_mode=False, catch_exceptions=False)
+
+
+def test_a_rule_on_trial_speaks_when_all_is_asked_for(folder: Path) -> None:
+    (folder / "table.py").write_text(
+        "import pandas as pd\nfrom sklearn.model_selection import train_test_split\n"
+        "from sklearn.preprocessing import StandardScaler\n\n"
+        'table = pd.read_csv("a.csv")\nx = StandardScaler().fit_transform(table.drop(columns="y"))\n'
+        "train, test = train_test_split(x, random_state=0)\n"
+    )
+
+    assert stethoscope.lint("table.py").findings == ()
+    assert [one.rule for one in stethoscope.lint("table.py", possible=True).findings] == ["fit-before-split"]

@@ -42,7 +42,8 @@ def review(
         if "in_code" not in rule.eyes():
             continue
         try:
-            said += [one for one in rule(limits.get(rule.name)).in_code(code) if isinstance(one, Finding)]
+            found = [one for one in rule(limits.get(rule.name)).in_code(code) if isinstance(one, Finding)]
+            said += [replace(one, sureness=Sureness.POSSIBLE) for one in found] if rule.on_trial else found
         except Exception as error:  # a rule of ours must not take the others with it
             broken.append(CannotTell(rule.name, describe(error)))
     if _TRIED_ON_PURPOSE.search(code.file):

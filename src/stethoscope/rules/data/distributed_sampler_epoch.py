@@ -34,6 +34,7 @@ class DistributedSamplerEpoch(Rule):
     always used".
     """
 
+    on_trial = True
     severity = Severity.WARNING
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:

@@ -53,6 +53,7 @@ class EncodersFittedApart(Rule):
                 chain=first_and_then(file, first.call, "the training part", again.call, "the test part"),
             )  # fmt: skip
 
+    on_trial = True
     bad_code = {
         "labels": """
             from sklearn.model_selection import train_test_split

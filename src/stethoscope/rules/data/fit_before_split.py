@@ -32,6 +32,7 @@ class FitBeforeSplit(Rule):
     scikit-learn user guide, "Common pitfalls and recommended practices: data leakage".
     """
 
+    on_trial = True
     severity = Severity.WARNING
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:

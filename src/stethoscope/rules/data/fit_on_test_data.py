@@ -52,6 +52,7 @@ class FitOnTestData(Rule):
                 chain=first_and_then(file, first.call, "learns from the training part", again.call, "learns again"),
             )  # fmt: skip
 
+    on_trial = True
     bad_code = {
         "one scaler, fitted twice": """
             from sklearn.model_selection import train_test_split

@@ -55,6 +55,7 @@ class InPlaceResultLost(Rule):
                 fixes=["Keep the result:\n" + code(f"{table.strip('`')} = {file.text(call.at)}")],
             )
 
+    on_trial = True
     bad_code = {
         "rows and columns": """
             import pandas as pd

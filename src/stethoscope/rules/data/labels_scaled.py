@@ -58,6 +58,7 @@ class LabelsScaled(Rule):
                 fixes=["Scale the inputs, and leave the labels as they are:\n" + code("x_train = x_train / 255")],
             )
 
+    on_trial = True
     bad_code = {
         "with the pixels": """
             from tensorflow.keras.datasets import mnist

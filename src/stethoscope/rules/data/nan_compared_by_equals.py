@@ -54,6 +54,7 @@ class NanComparedByEquals(Rule):
                 fixes=["Ask whether it is missing:\n" + code(f"pd.isna({value})")],
             )
 
+    on_trial = True
     bad_code = {
         "rows without an age": """
             import numpy as np

@@ -59,6 +59,7 @@ class PreprocessingOutsideCrossValidation(Rule):
                     chain=first_and_then(file, fit.call, f"`{fit.name}` learns", call, "the folds are made"),
                 )
 
+    on_trial = True
     bad_code = {
         "chosen, then validated": """
             from sklearn.feature_selection import SelectKBest

@@ -56,6 +56,7 @@ class ResampleBeforeSplit(Rule):
                         chain=first_and_then(file, call, f"`{name}` adds rows", split.call, "they are split"),
                     )
 
+    on_trial = True
     bad_code = {
         "synthetic rows": """
             from imblearn.over_sampling import SMOTE

@@ -51,6 +51,7 @@ class SelectBeforeSplit(Rule):
                 chain=first_and_then(file, fit.call, f"`{fit.name}` learns from all rows", split, "they are split"),
             )
 
+    on_trial = True
     bad_code = {
         "chosen, then split": """
             from sklearn.feature_selection import SelectKBest, f_classif

@@ -56,6 +56,7 @@ class SplitPartsMixed(Rule):
                 chain=[Link(place_in(file, x.split.at), "unpacked here"), Link(place_in(file, call.at), "fitted")],
             )
 
+    on_trial = True
     bad_code = {
         "unpacked part by part": """
             from sklearn.linear_model import LogisticRegression

@@ -77,6 +77,7 @@ class TargetInFeatures(Rule):
                 ],
             )  # fmt: skip
 
+    on_trial = True
     bad_code = {
         "a list of columns": """
             import pandas as pd

@@ -28,6 +28,7 @@ class ValidationDataIsTrainingData(Rule):
     Keras documentation, `Model.fit`, argument `validation_data`: "The model will not be trained on this data".
     """
 
+    on_trial = True
     severity = Severity.WARNING
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:

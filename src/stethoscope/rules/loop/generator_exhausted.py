@@ -71,6 +71,7 @@ class GeneratorExhausted(Rule):
                 ],
             )  # fmt: skip
 
+    on_trial = True
     bad_code = {
         "an optimizer, then clipping": """
             model = nn.Linear(3, 2)

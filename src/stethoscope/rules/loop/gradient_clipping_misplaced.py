@@ -91,6 +91,7 @@ class GradientClippingMisplaced(Rule):
             ],
         )  # fmt: skip
 
+    on_trial = True
     bad_code = {
         "after the step": """
             def train(model, loader, optimizer):

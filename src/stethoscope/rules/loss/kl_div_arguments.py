@@ -70,6 +70,7 @@ class KlDivArguments(Rule):
                 chain=links(file, loss),
             )  # fmt: skip
 
+    on_trial = True
     bad_code = {
         "probabilities": """
             def distill(student, teacher):

@@ -68,6 +68,7 @@ class OneHotMismatch(Rule):
                     ],
                 )  # fmt: skip
 
+    on_trial = True
     bad_code = {
         "rows with a single 1": """
             from tensorflow import keras

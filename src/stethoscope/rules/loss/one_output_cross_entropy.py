@@ -61,6 +61,7 @@ class OneOutputCrossEntropy(Rule):
             chain=[Link(place_in(file, used), "the loss"), Link(place_in(home, layer), "the last layer")],
         )
 
+    on_trial = True
     bad_code = {
         "torch": """
             model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 1))

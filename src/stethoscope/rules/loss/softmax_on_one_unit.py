@@ -51,6 +51,7 @@ class SoftmaxOnOneUnit(Rule):
                 ],
             )
 
+    on_trial = True
     bad_code = {
         "a head for two classes": """
             import tensorflow as tf
