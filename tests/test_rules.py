@@ -15,6 +15,7 @@ from code_programs import bad_lines, code_of
 from stethoscope.core.finding import CannotTell, Finding
 from stethoscope.core.rule import HEADINGS, Rule
 from stethoscope.facts.code import Code
+from stethoscope.facts.data import Data, DataSet
 from stethoscope.facts.training import PARTS, History
 from stethoscope.rules import all_rules
 
@@ -45,7 +46,7 @@ LIMITS = [
 each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 
 
-def verdict(rule: type[Rule], facts: History, **overrides: float) -> list[str]:
+def verdict(rule: type[Rule], facts: History | Data, **overrides: float) -> list[str]:
     """What the rule says, without its words: how bad and how sure, or that it cannot tell."""
     return sorted(
         "cannot tell" if isinstance(said, CannotTell) else f"{said.severity.value}, {said.sureness.value}"
@@ -79,7 +80,7 @@ def texts(finding: Finding) -> Iterator[str]:
 
 @each_rule
 def test_a_rule_that_is_seen_at_work_has_a_program_with_its_fault(rule: type[Rule]) -> None:
-    assert hasattr(rule, "bug") or rule.eyes() == ("in_code",)
+    assert hasattr(rule, "bug") or set(rule.eyes()) <= {"in_code", "in_data"}
 
 
 @each_rule
@@ -115,6 +116,7 @@ def test_a_rule_reads_known_parts_and_explains_known_rules(rule: type[Rule]) -> 
 def test_a_rule_is_silent_when_nothing_was_heard(rule: type[Rule]) -> None:
     assert not [said for said in rule().judge(History()) if isinstance(said, Finding)]
     assert not [said for said in rule().judge(Code("empty.py")) if isinstance(said, Finding)]
+    assert not [said for said in rule().judge(Data(DataSet("empty.csv"))) if isinstance(said, Finding)]
 
 
 @pytest.mark.parametrize(("rule", "should_speak", "text"), CODE_EXAMPLES)
@@ -140,13 +142,17 @@ def test_a_bug_program_is_python_before_and_after_its_repair(rule: type[Rule]) -
 
 
 @pytest.mark.parametrize(("rule", "should_speak", "facts"), EXAMPLES)
-def test_bad_examples_speak_and_good_ones_are_silent(rule: type[Rule], should_speak: bool, facts: History) -> None:
+def test_bad_examples_speak_and_good_ones_are_silent(
+    rule: type[Rule], should_speak: bool, facts: History | Data
+) -> None:
+    rule: type[Rule], should_speak: bool, facts: History | Data
+) -> None:
     said = list(rule().judge(facts))
     assert any(isinstance(each, Finding) for each in said) == should_speak, said
 
 
 @pytest.mark.parametrize(("rule", "should_speak", "facts"), EXAMPLES)
-def test_the_same_history_gives_the_same_words(rule: type[Rule], should_speak: bool, facts: History) -> None:
+def test_the_same_history_gives_the_same_words(rule: type[Rule], should_speak: bool, facts: History | Data) -> None:
     before = pickle.dumps(facts)
     # As text, since a NaN in a plot is not equal to itself.
     assert repr(list(rule().judge(facts))) == repr(list(rule().judge(facts)))

@@ -122,6 +122,22 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class SuspectRow:
+    """A row of a data set that a finding is about."""
+
+    data: str
+    """Name of the set."""
+    row: int
+    """Counted from 0, as it is stored; the header is no row."""
+    values: tuple[tuple[str, str], ...] = ()
+    """Some of its columns with their values as text, the telling ones first; of a picture, its file."""
+    why: str = ""
+    """What is wrong with this one, as a clause."""
+    score: float = 0.0
+    """0..1, the most suspicious near 0."""
+
+
+@dataclass(frozen=True)
 class Edit:
     """A stretch of a source file, and the text that stands there instead."""
 
@@ -185,6 +201,8 @@ class Finding:
     """When this is fine."""
     chain: tuple[Link, ...] = ()
     """Of a finding in source code: the lines that belong to it, from the guilty one to where its effect begins."""
+    suspects: tuple[SuspectRow, ...] = ()
+    """Of a finding about data: rows to look at, the most suspicious first; to be exported for correction."""
     explains: tuple[str, ...] = ()
     """Rules of the findings that follow from this one."""
     follows: tuple[Finding, ...] = ()

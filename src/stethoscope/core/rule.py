@@ -11,9 +11,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, Link, Place, Severity, Sureness
+from stethoscope.core.finding import (
+    CannotTell,
+    Evidence,
+    Finding,
+    Fix,
+    Kind,
+    Link,
+    Place,
+    Severity,
+    Sureness,
+    SuspectRow,
+)
 from stethoscope.core.treatment import Treatment
 from stethoscope.facts.code import Code
+from stethoscope.facts.data import Data
 
 if TYPE_CHECKING:
     from stethoscope.facts.training import History
@@ -22,8 +34,8 @@ HEADINGS = ("What it sees", "Why it hurts", "How to fix it", "When it is not a f
 """The headings of a rule's page, in this order."""
 
 
-EYES = ("in_training", "before_training", "in_code")
-"""What a rule can look at: a run so far, experiments before it, and source code."""
+EYES = ("in_training", "before_training", "in_code", "in_data")
+"""What a rule can look at: a run so far, experiments before it, source code, and data sets."""
 
 
 class Limit:
@@ -162,16 +174,24 @@ class Rule:
         """Judge a file that was read and not run. Pure; a finding that is only `possible` is shown when asked for."""
         raise NotImplementedError
 
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Judge one data set, or two beside each other. Pure: same facts, same findings."""
+        raise NotImplementedError
+
     @classmethod
     def eyes(cls) -> tuple[str, ...]:
         """Names of the eyes that it has."""
         return tuple(eye for eye in EYES if getattr(cls, eye) is not getattr(Rule, eye))
 
-    def judge(self, seen: History | Code) -> Iterator[Finding | CannotTell]:
+    def judge(self, seen: History | Code | Data) -> Iterator[Finding | CannotTell]:
         """What it says with each of its eyes that are for this; with that for experiments only where some were made."""
         if isinstance(seen, Code):
             if "in_code" in self.eyes():
                 yield from self.in_code(seen)
+            return
+        if isinstance(seen, Data):
+            if "in_data" in self.eyes():
+                yield from self.in_data(seen)
             return
         if self.to_the_end and seen.preflight.is_check:
             yield self.cannot_tell("a check ends the script after its first steps")
@@ -192,6 +212,7 @@ class Rule:
         severity: Severity | None = None,
         unless: str = "",
         chain: Sequence[Link] = (),
+        suspects: Sequence[SuspectRow] = (),
     ) -> Finding:
         """A finding of this rule; severity is the rule's own unless given."""
         return Finding(
@@ -206,6 +227,7 @@ class Rule:
             place=place or Place(),
             unless=unless,
             chain=tuple(chain),
+            suspects=tuple(suspects),
         )
 
     def cannot_tell(self, why: str) -> CannotTell:

@@ -1,0 +1,117 @@
+"""Inspects data sets. Wires the rooms up, decides nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from stethoscope.core.errors import UsageError
+from stethoscope.core.finding import Diagnosis
+from stethoscope.core.settings import Settings, read_settings
+from stethoscope.diagnose.inspect import inspect
+from stethoscope.diagnose.select import read_limits, select
+from stethoscope.diagnose.suppress import allowed_in_settings
+from stethoscope.facts.data import Data, DataSet, Profile
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What came of inspecting data sets."""
+
+    diagnosis: Diagnosis
+    data: Data
+    took: float = 0.0
+    """Seconds."""
+
+    def show(self, stream: TextIO) -> None:
+        """Print it."""
+        from stethoscope.render.inspection import print_inspection
+
+        print_inspection(self.diagnosis, self.data, stream=stream, took=self.took)
+
+
+def inspect_data(
+    train: Any,
+    test: Any = None,
+    *,
+    target: str | None = None,
+    sensitive: Sequence[str] = (),
+    predictions: str | None = None,
+    settings: Settings | None = None,
+) -> Inspection:
+    """Check a data set, alone or beside another one, and say what is wrong with it.
+
+    Args:
+        train: a path, a frame (pandas, Polars, PyArrow, DuckDB, Dask, PySpark, Ibis), a dict of arrays, an array, or a
+            torch data set or loader (`Any`: none of these libraries is needed here).
+        test: what it is compared with: test, validation or newer data.
+        target: name of the column to be predicted.
+        sensitive: columns whose groups are compared.
+        predictions: name of the column with a model's predictions.
+        settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
+
+    Raises:
+        UsageError: a column that does not exist, or a kind of data that is not known.
+        BadFile: a file that cannot be read.
+    """
+    from stethoscope.observe.data.opening import open_table
+    from stethoscope.observe.data.profiling import profile
+
+    began = time.perf_counter()
+    settings = settings or read_settings(Path.cwd())
+    first = open_table(train, "train")
+    second = None if test is None else open_table(test, "test")
+    for name in (*([target] if target else ()), *sensitive, *([predictions] if predictions else ())):
+        _check_column(name, [field.name for field in first.fields()], first.name)
+    trained = profile(first)
+    sets = [DataSet(first.name, trained, first.sample(SAMPLED))]
+    if second is not None:
+        sets.append(DataSet(second.name, profile(second, trained), second.sample(SAMPLED)))
+    data = Data(
+        sets[0],
+        sets[1] if len(sets) > 1 else None,
+        target=target or "",
+        task=task_of(trained, target) if target else "",
+        sensitive=tuple(sensitive),
+        predictions=predictions or "",
+    )
+    diagnosis = inspect(
+        data,
+        rules=select(settings.only, settings.without),
+        overrides=read_limits(settings.limits),
+        suppressions=allowed_in_settings(settings.allow),
+    )
+    return Inspection(diagnosis, data, time.perf_counter() - began)
+
+
+SAMPLED = 20_000
+"""Rows that are looked at one by one: neighbours, single-column models and classifiers take seconds for more."""
+MOST_CLASSES = 50
+"""Whole numbers with more different values than this are taken for amounts."""
+
+
+def task_of(profile: Profile, target: str) -> str:
+    """`classification` for categories, truths and few whole numbers; else `regression`."""
+    column = profile.column(target)
+    if column is None or column.kind == "empty":
+        return ""
+    numbers = column.numbers
+    if column.kind in ("number", "date") and numbers is not None:
+        few = numbers.distinct_is_exact and numbers.distinct <= MOST_CLASSES
+        return "classification" if few and numbers.whole == numbers.count else "regression"
+    return "classification"
+
+
+def _check_column(name: str, names: Sequence[str], where: str) -> None:
+    if name in names:
+        return
+    import difflib
+
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(repr(one) for one in near)}?" if near else ""
+    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    raise UsageError(f"{os.path.basename(where)} has no column {name!r}{hint or f'; it has {shown}'}")

@@ -1,0 +1,73 @@
+"""Makes the profile of a table, whatever engine holds its rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stethoscope.facts.data import Column, Numbers, Profile, Words
+from stethoscope.facts.grids import Grid
+from stethoscope.observe.data import spelling
+from stethoscope.observe.data.tables import Counted, Field, Table
+
+TEXT_WORDS = 3.0
+"""Words in the mean value from which on a column holds texts, where most values are different."""
+MOSTLY_DIFFERENT = 0.5
+
+
+def profile(table: Table, like: Profile | None = None) -> Profile:
+    """The profile of a table.
+
+    Args:
+        table: the rows.
+        like: the profile that it will be compared with: numbers are counted on the same grids.
+    """
+    grids = _grids(like)
+    fields = table.fields()
+    numeric = [field.name for field in fields if field.kind in ("number", "truth", "date")]
+    numbers = table.numbers(numeric, grids) if numeric else {}
+    worded = [field.name for field in fields if field.kind == "words"]
+    words = table.words(worded) if worded else {}
+    rows = table.rows()
+    columns = []
+    for field in fields:
+        if field.name in numbers:
+            columns.append(_numeric(field, rows, *numbers[field.name]))
+        elif field.name in words:
+            columns.append(_worded(field, rows, words[field.name]))
+        else:
+            columns.append(Column(field.name, "nested", field.dtype, rows))
+    return Profile(rows, tuple(columns))
+
+
+def _grids(like: Profile | None) -> dict[str, Grid]:
+    if like is None:
+        return {}
+    return {column.name: column.numbers.grid for column in like.columns if column.numbers and column.numbers.count}
+
+
+def _numeric(field: Field, rows: int, nulls: int, numbers: Numbers) -> Column:
+    kind = "empty" if nulls == rows else field.kind
+    return Column(field.name, kind, field.dtype, rows, nulls, numbers=numbers)
+
+
+def _worded(field: Field, rows: int, counted: Counted) -> Column:
+    missing = tuple((text, count) for text, count in counted.top if spelling.is_missing(text))
+    present = [(text, count) for text, count in counted.top if not spelling.is_missing(text)]
+    words = Words(
+        count=counted.count,
+        distinct=counted.distinct,
+        distinct_is_exact=counted.distinct_is_exact,
+        top=counted.top,
+        missing=missing,
+        spellings=spelling.spellings(present),
+        variants=spelling.variants(present) if counted.distinct <= len(counted.top) else (),
+        lengths=counted.lengths,
+        damaged=sum(count for text, count in present if spelling.is_damaged(text)),
+    )
+    if not present:
+        return Column(field.name, "empty", field.dtype, rows, counted.nulls, words=words)
+    total = sum(count for _, count in present)
+    spaces = sum(count * (text.count(" ") + 1) for text, count in present) / total
+    different = counted.distinct >= MOSTLY_DIFFERENT * counted.count
+    column = Column(field.name, "category", field.dtype, rows, counted.nulls, words=words)
+    return replace(column, kind="text") if spaces >= TEXT_WORDS and different else column

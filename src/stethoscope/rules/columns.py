@@ -1,0 +1,70 @@
+"""Words about columns, and profiles made of a few values: what the rules for data sets and their examples share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from stethoscope.facts.data import Column, Data, DataSet, Numbers, Profile, Words
+from stethoscope.facts.grids import Grid
+
+LONGEST_NAME = 24
+
+
+def named(name: str) -> str:
+    """The name of a column in a sentence, not too long for a title."""
+    short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    return f"`{short.replace('`', '')}`"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as the items of a Python list."""
+    return ", ".join(repr(name) for name in names)
+
+
+def numbers_of(values: Iterable[float], grid: Grid | None = None) -> Numbers:
+    """The statistics of a few numbers."""
+    array = np.array([float(one) for one in values], np.float64)
+    finite = array[np.isfinite(array)]
+    if not finite.size:
+        return Numbers()
+    least, greatest = float(finite.min()), float(finite.max())
+    grid = grid or Grid.around(float(finite.mean()), float(finite.std()), least, greatest)
+    distance = finite - finite.mean()
+    different, counts = np.unique(finite, return_counts=True)
+    frequent = sorted(((float(v), int(c)) for v, c in zip(different, counts, strict=True)), key=lambda one: -one[1])
+    return Numbers(
+        count=finite.size, infinite=int(np.isinf(array).sum()), least=least, greatest=greatest,
+        mean=float(finite.mean()), squares=float((distance**2).sum()), cubes=float((distance**3).sum()),
+        fourths=float((distance**4).sum()), zeros=int((finite == 0).sum()), negative=int((finite < 0).sum()),
+        whole=int((np.floor(finite) == finite).sum()), grid=grid, counts=grid.counts(finite),
+        spikes=tuple(one for one in frequent[:20] if one[1] >= max(2, 0.01 * finite.size)), distinct=different.size,
+    )  # fmt: skip
+
+
+def of_numbers(name: str, values: Iterable[float], *, kind: str = "number", grid: Grid | None = None) -> Column:
+    """A column of numbers; NaN is missing."""
+    array = [float(one) for one in values]
+    numbers = numbers_of(array, grid)
+    return Column(name, kind, "float64", len(array), int(np.isnan(array).sum()), numbers=numbers)
+
+
+def of_words(name: str, counts: Mapping[str, int], *, nulls: int = 0, kind: str = "category", **facts: Any) -> Column:
+    """A column of categories with their counts (`facts`: further fields of `Words`)."""
+    top = tuple(sorted(counts.items(), key=lambda one: (-one[1], one[0])))
+    total = sum(counts.values())
+    words = replace(Words(count=total, distinct=len(top), top=top[:1000]), **facts)
+    return Column(name, kind if counts else "empty", "str", total + nulls, nulls, words=words)
+
+
+def a_set(*columns: Column, name: str = "train.csv", **facts: Any) -> DataSet:
+    """A data set of these columns (`facts`: further fields of `DataSet`)."""
+    return DataSet(name, Profile(max((column.rows for column in columns), default=0), columns), **facts)
+
+
+def one_set(*columns: Column, target: str = "", task: str = "", **facts: Any) -> Data:
+    """One data set alone (`facts`: further fields of `DataSet`)."""
+    return Data(a_set(*columns, **facts), target=target, task=task)
