@@ -145,8 +145,6 @@ def test_a_bug_program_is_python_before_and_after_its_repair(rule: type[Rule]) -
 def test_bad_examples_speak_and_good_ones_are_silent(
     rule: type[Rule], should_speak: bool, facts: History | Data
 ) -> None:
-    rule: type[Rule], should_speak: bool, facts: History | Data
-) -> None:
     said = list(rule().judge(facts))
     assert any(isinstance(each, Finding) for each in said) == should_speak, said
 
