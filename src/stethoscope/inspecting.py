@@ -27,6 +27,12 @@ class Inspection:
     took: float = 0.0
     """Seconds."""
 
+    def save_profile(self, file: Path) -> None:
+        """Save the profile of the training set, to be compared with later. Raises UsageError."""
+        from stethoscope.store.profiles import save_profile
+
+        save_profile(self.data.train.profile, file)
+
     def show(self, stream: TextIO) -> None:
         """Print it."""
         from stethoscope.render.inspection import print_inspection
@@ -39,6 +45,7 @@ def inspect_data(
     test: Any = None,
     *,
     target: str | None = None,
+    text: str | None = None,
     sensitive: Sequence[str] = (),
     predictions: str | None = None,
     settings: Settings | None = None,
@@ -50,6 +57,7 @@ def inspect_data(
             torch data set or loader (`Any`: none of these libraries is needed here).
         test: what it is compared with: test, validation or newer data.
         target: name of the column to be predicted.
+        text: name of the column that holds the texts; found by itself when None.
         sensitive: columns whose groups are compared.
         predictions: name of the column with a model's predictions.
         settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
@@ -65,7 +73,7 @@ def inspect_data(
     settings = settings or read_settings(Path.cwd())
     first = open_table(train, "train")
     second = None if test is None else open_table(test, "test")
-    for name in (*([target] if target else ()), *sensitive, *([predictions] if predictions else ())):
+    for name in (*(one for one in (target, text, predictions) if one), *sensitive):
         _check_column(name, [field.name for field in first.fields()], first.name)
     trained = profile(first)
     sets = [DataSet(first.name, trained, first.sample(SAMPLED))]
