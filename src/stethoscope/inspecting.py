@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -76,17 +76,15 @@ def inspect_data(
     for name in (*(one for one in (target, text, predictions) if one), *sensitive):
         _check_column(name, [field.name for field in first.fields()], first.name)
     trained = profile(first)
-    sets = [DataSet(first.name, trained, first.sample(SAMPLED))]
-    if second is not None:
-        sets.append(DataSet(second.name, profile(second, trained), second.sample(SAMPLED)))
     data = Data(
-        sets[0],
-        sets[1] if len(sets) > 1 else None,
+        DataSet(first.name, trained, first.sample(SAMPLED)),
+        None if second is None else DataSet(second.name, profile(second, trained), second.sample(SAMPLED)),
         target=target or "",
         task=task_of(trained, target) if target else "",
         sensitive=tuple(sensitive),
         predictions=predictions or "",
     )
+    data = looked_at(data)
     diagnosis = inspect(
         data,
         rules=select(settings.only, settings.without),
@@ -94,6 +92,22 @@ def inspect_data(
         suppressions=allowed_in_settings(settings.allow),
     )
     return Inspection(diagnosis, data, time.perf_counter() - began)
+
+
+def looked_at(data: Data) -> Data:
+    """With what can be seen in the sampled rows of the training set."""
+    from stethoscope.observe.data.far import far_rows
+    from stethoscope.observe.data.ordering import order
+    from stethoscope.observe.data.ties import ties
+
+    rows, others = data.train.sample, tuple(name for name in (data.target, data.predictions) if name)
+    train = replace(
+        data.train,
+        ties=ties(rows, data.target, data.task, others) if data.target else (),
+        outliers=far_rows(rows, others),
+        order=order(rows, data.target, data.task),
+    )
+    return replace(data, train=train)
 
 
 SAMPLED = 20_000

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from stethoscope.facts.data import Column, Data, DataSet, Numbers, Profile, Words
+from stethoscope.facts.data import Column, Data, DataSet, Numbers, Profile, Rows, Words
 from stethoscope.facts.grids import Grid
 
 LONGEST_NAME = 24
+LONGEST_CELL = 200
+MOST_CELLS = 12
+"""Columns of a row that are shown."""
 
 
 def named(name: str) -> str:
@@ -68,3 +71,18 @@ def a_set(*columns: Column, name: str = "train.csv", **facts: Any) -> DataSet:
 def one_set(*columns: Column, target: str = "", task: str = "", **facts: Any) -> Data:
     """One data set alone (`facts`: further fields of `DataSet`)."""
     return Data(a_set(*columns, **facts), target=target, task=task)
+
+
+def row_of(sample: Rows, row: int, first: str = "") -> tuple[tuple[str, str], ...]:
+    """The columns of a sampled row with their values as text, one of them first; empty where it was not sampled."""
+    place = int(np.searchsorted(sample.index, row))
+    if place >= sample.count or sample.index[place] != row:
+        return ()
+    names = [*([first] if first in sample.values else ()), *(name for name in sample.values if name != first)]
+    return tuple((name, _cell(sample.values[name][place])) for name in names[:MOST_CELLS])
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)[:LONGEST_CELL]
