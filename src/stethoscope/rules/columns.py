@@ -45,6 +45,7 @@ def numbers_of(values: Iterable[float], grid: Grid | None = None) -> Numbers:
         fourths=float((distance**4).sum()), zeros=int((finite == 0).sum()), negative=int((finite < 0).sum()),
         whole=int((np.floor(finite) == finite).sum()), grid=grid, counts=grid.counts(finite),
         spikes=tuple(one for one in frequent[:20] if one[1] >= max(2, 0.01 * finite.size)), distinct=different.size,
+        values=tuple(sorted(frequent)) if different.size <= 100 else (),
     )  # fmt: skip
 
 
@@ -71,6 +72,18 @@ def a_set(*columns: Column, name: str = "train.csv", **facts: Any) -> DataSet:
 def one_set(*columns: Column, target: str = "", task: str = "", **facts: Any) -> Data:
     """One data set alone (`facts`: further fields of `DataSet`)."""
     return Data(a_set(*columns, **facts), target=target, task=task)
+
+
+def classes_of(column: Column | None) -> tuple[tuple[str, int], ...]:
+    """The values of a column with their counts, most frequent first; empty where they are not all known."""
+    if column is None:
+        return ()
+    if column.words is not None and column.words.is_complete:
+        return tuple(pair for pair in column.words.top if pair not in column.words.missing)
+    if column.numbers is not None and column.numbers.values:
+        pairs = ((f"{value:g}", count) for value, count in column.numbers.values)
+        return tuple(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+    return ()
 
 
 def row_of(sample: Rows, row: int, first: str = "") -> tuple[tuple[str, str], ...]:

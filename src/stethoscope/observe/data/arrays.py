@@ -15,6 +15,10 @@ BLOCK = 1 << 16
 FEW_SAMPLED = 4096
 """Numbers among which frequent single values and the count of different ones are looked for."""
 MOST_SPIKES = 20
+MOST_KNOWN = 100
+"""Different values that are all kept with their counts."""
+NARROW = 4096
+"""Whole numbers within a range of this width are counted one by one."""
 SPIKE = 0.01
 """Least share of the sampled numbers that makes a single value frequent."""
 
@@ -47,12 +51,18 @@ def numbers_of(values: Doubles, grid: Grid | None = None) -> tuple[int, Numbers]
         zeros += int(np.count_nonzero(block == 0))
         negative += int(np.count_nonzero(block < 0)) if least < 0 else 0
     spikes, distinct, is_exact = _frequent(finite)
+    known: tuple[tuple[float, int], ...] = ()
+    if whole == finite.size and greatest - least < NARROW:
+        different, times = np.unique(finite, return_counts=True)
+        distinct, is_exact = int(different.size), True
+        if distinct <= MOST_KNOWN:
+            known = tuple((float(one), int(count)) for one, count in zip(different, times, strict=True))
     mean, squares, cubes, fourths = central(finite.size, sums)
     return nans, Numbers(
         count=finite.size, infinite=infinite, least=least, greatest=greatest,
         mean=grid.centre + mean, squares=squares, cubes=cubes, fourths=fourths,
         zeros=zeros, negative=negative, whole=whole, grid=grid, counts=counts,
-        spikes=spikes, distinct=distinct, distinct_is_exact=is_exact,
+        spikes=spikes, values=known, distinct=distinct, distinct_is_exact=is_exact,
     )  # fmt: skip
 
 

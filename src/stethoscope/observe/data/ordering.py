@@ -21,7 +21,7 @@ def order(rows: Rows, target: str, task: str) -> Order | None:
     """
     if rows.count < FEWEST_ROWS:
         return None
-    drift = sorted(_drifting(rows), key=lambda one: (-abs(one[1]), one[0]))
+    drift = sorted(_drifting(rows, target), key=lambda one: (-abs(one[1]), one[0]))
     runs, expected, spread = 0, float("nan"), float("nan")
     if task == "classification" and target in rows.values:
         runs, expected, spread = _runs(rows.values[target])
@@ -41,11 +41,11 @@ def _runs(values: NDArray[np.float64] | NDArray[np.object_]) -> tuple[int, float
     return runs, expected, float(np.sqrt(max(0.0, variance)))
 
 
-def _drifting(rows: Rows) -> list[tuple[str, float]]:
+def _drifting(rows: Rows, target: str) -> list[tuple[str, float]]:
     place = np.arange(rows.count, dtype=np.float64)
     found = []
     for name, values in rows.values.items():
-        if values.dtype == object:
+        if values.dtype == object or name == target:
             continue
         numbers = np.asarray(values, np.float64)
         known = np.isfinite(numbers)

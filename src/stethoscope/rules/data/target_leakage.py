@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.data import Data, Tie
 from stethoscope.facts.samples import Samples
 from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.columns import named, of_numbers, one_set
 from stethoscope.rules.examples import falling, run
 from stethoscope.rules.sites import code, place_at
 
@@ -21,6 +23,12 @@ _leaking = Samples(
     neighbours_chance=0.5, linear=1.0, linear_chance=0.5, relation=90.0, giveaway=30, giveaway_share=1.0,
     giveaway_kinds=2, second_share=0.2,
 )  # fmt: skip
+
+
+def _tied(strength: float, low: float) -> Data:
+    """A table with one column that tells the target, and another that does not."""
+    ties = Tie("b", strength, low, 500), Tie("a", 0.3, 0.2, 500)
+    return one_set(of_numbers("a", range(9)), of_numbers("b", range(9)), target="y", ties=ties)
 
 
 def _run(**facts: Any) -> History:
@@ -60,6 +68,9 @@ class TargetLeakage(Rule):
     others = Limit(
         0.9, unit="share explained of the middle feature", why="where all features follow from the target it is no leak"
     )
+    tells = Limit(
+        0.95, unit="share of guessing's errors that one column puts right", why="the best one of iris puts 0.9 right"
+    )
     fewest_rows = Limit(100, unit="rows with a target", why="in fewer a rare feature may follow the labels by chance")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
@@ -76,6 +87,34 @@ class TargetLeakage(Rule):
                 and samples.second_share < self.others
             ):
                 yield self._report(seen, samples)
+
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Judge the column that alone tells the target best, on rows that were held out."""
+        if not seen.train.ties:
+            yield self.cannot_tell("there is no target, or there are too few rows")
+            return
+        telling = [tie for tie in seen.train.ties if tie.low >= self.tells]
+        second = next((tie.strength for tie in seen.train.ties if tie not in telling), 0.0)
+        if telling and len(telling) <= max(1, len(seen.train.ties) // 4) and second < self.others:
+            tie = telling[0]
+            yield self.finding(
+                f"column {named(tie.column)} alone tells {named(seen.target)}, {tie.strength:.1%} right"[:72],
+                severity=Severity.WARNING,
+                sureness=Sureness.LIKELY,
+                place=Place(file=seen.train.name, columns=tuple(one.column for one in telling)),
+                evidence=[
+                    Evidence(
+                        f"share of guessing's errors that {named(one.column)} puts right, {one.rows:,} held-out rows",
+                        f"{one.strength:.1%} (at least {one.low:.1%})",
+                        "below 90 %",
+                    )
+                    for one in telling[:3]
+                ],
+                cause="What tells the answer so well is most often the answer in other words, or known only after it. "
+                "A model reads it off there, and fails on the day on which it is not known beforehand.",
+                fixes=["Leave it out, and see what is left:\n" + code(f"frame = frame.drop(columns=[{tie.column!r}])")],
+                unless="it is known beforehand, and the task is that easy.",
+            )
 
     def _report(self, seen: History, samples: Samples) -> Finding:
         loss = seen.main_loss()
@@ -120,6 +159,8 @@ class TargetLeakage(Rule):
 
     bad = Examples(
         lambda: {
+            "a column of a file": _tied(0.999, 0.99),
+            "nearly so": _tied(0.97, 0.95),
             "the label among the features": _run(),
             "the target among the features, on another scale": _run(
                 classes=0, giveaway_share=1 - 1e-10, giveaway_kinds=400
@@ -133,6 +174,7 @@ class TargetLeakage(Rule):
     )
     good = Examples(
         lambda: {
+            "a good column": _tied(0.97, 0.94),
             "a good feature": _run(giveaway_share=0.63, giveaway_kinds=309),
             "a smooth series one step ahead": _run(classes=0, giveaway_share=1 - 1e-4),
             "just above the limit": _run(classes=0, giveaway_share=1 - 1.02e-5),
