@@ -27,6 +27,12 @@ class Inspection:
     took: float = 0.0
     """Seconds."""
 
+    def to_html(self) -> str:
+        """The page, one file that needs nothing else."""
+        from stethoscope.render.inspection_page import to_html
+
+        return to_html(self.diagnosis, self.data)
+
     def save_profile(self, file: Path) -> None:
         """Save the profile of the training set, to be compared with later. Raises UsageError."""
         from stethoscope.store.profiles import save_profile

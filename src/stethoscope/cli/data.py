@@ -22,6 +22,7 @@ from stethoscope.core.settings import read_settings
 @click.option("--sensitive", metavar="COLUMNS", help="Compare the groups of these columns (a, b).")
 @click.option("--predictions", metavar="COLUMN", help="The column with a model's predictions.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the findings here; - is stdout.")
+@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write the page here.")
 @click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="Write them here for a CI; - is stdout.")
 @click.option("--suspects", type=click.Path(path_type=Path), metavar="FILE", help="Write the suspicious rows as CSV.")
 @click.option("--profile", type=click.Path(path_type=Path), metavar="FILE", help="Save the profile of TRAIN here.")
@@ -37,6 +38,7 @@ def command(
     sensitive: str | None,
     predictions: str | None,
     json_file: Path | None,
+    html_file: Path | None,
     junit_file: Path | None,
     suspects: Path | None,
     profile: Path | None,
@@ -70,6 +72,8 @@ def command(
     diagnosis = inspection.diagnosis
     if json_file is not None:
         write_json(inspection_json(diagnosis, inspection.data, inspection.took), json_file)
+    if html_file is not None:
+        _write(html_file, inspection.to_html())
     if junit_file is not None:
         from stethoscope.render.junit import to_junit
 
