@@ -13,8 +13,8 @@ from stethoscope.rules.sites import code
 
 NAMED = 6
 LONG = 4.0
-"""Half the middle 99 % / the middle half, on the longer side: 1.9 of a normal column, 4.2 of an exponential one. A single
-wild value makes any moment large, and no tail long."""
+"""Half the middle 99 % / the middle half, on the longer side: 1.9 of a normal column, 4.2 of an exponential one. A
+single wild value makes any moment large, and no tail long."""
 
 
 class SkewedFeature(Rule):
