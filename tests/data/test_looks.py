@@ -77,8 +77,8 @@ def test_a_column_that_grows_along_the_rows_drifts(rng: np.random.Generator) -> 
 
 def test_a_row_that_breaks_with_how_columns_go_together_is_far(rng: np.random.Generator) -> None:
     base = rng.normal(size=N)
-    columns = {f"c{i}": base + rng.normal(0, 0.03, N) for i in range(4)}
-    columns["c0"][17], columns["c1"][17] = 2.5, -2.5
+    columns = {f"c{i}": base + rng.normal(0, 0.3, N) for i in range(4)}
+    columns["c0"][17], columns["c1"][17] = 4.0, -4.0
     found = far_rows(rows(**columns))
 
     assert found[0].row == 17
