@@ -10,7 +10,10 @@ import click
 
 from stethoscope.core.errors import StethoscopeError
 
-VERBS = ("run", "check", "lint", "data", "runs", "compare", "diagnose", "prove", "report", "rules", "explain")
+VERBS = (
+    "run", "check", "lint", "data", "runs", "tag", "compare", "rerun", "diagnose", "prove", "report", "rules",
+    "explain",
+)  # fmt: skip
 
 
 class _Verbs(click.Group):
