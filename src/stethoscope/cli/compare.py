@@ -83,10 +83,8 @@ def _print_several(found: Several) -> None:
         print_line(f"{more} more things differ, or repeat one of these; --json has all.", sys.stdout)
     for one in found.relations[:MOST_SETTINGS]:
         how = f"rank correlation {one.strength:+.2f}" if one.is_number else f"{one.strength:.0%} of its variance"
-        print_line(
-            f"`{_called(one.subject, one.name)}` goes with the {found.result} ({how}; by chance 1 in {1 / one.chance:.0f}).",
-            sys.stdout,
-        )
+        what = f"`{_called(one.subject, one.name)}` goes with the {found.result}"
+        print_line(f"{what} ({how}; by chance 1 in {1 / one.chance:.0f}).", sys.stdout)
     if found.result and not found.relations:
         print_line(f"No single difference goes with the {found.result} beyond chance.", sys.stdout)
 
