@@ -12,7 +12,7 @@ from stethoscope.core.errors import StethoscopeError
 
 VERBS = (
     "run", "check", "lint", "data", "runs", "tag", "compare", "rerun", "diagnose", "prove", "report", "rules",
-    "explain",
+    "explain", "mcp",
 )  # fmt: skip
 
 
