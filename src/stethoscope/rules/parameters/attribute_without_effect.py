@@ -150,18 +150,28 @@ def _case(path: str, last: str, thing: Thing, binding: Binding) -> _Case | None:
     if last in RATES:
         if thing.kind != "optimizer" or not thing.name.startswith("torch.optim."):
             return None
-        return _Case("groups of parameters", "An optimizer reads its options from `param_groups`, which this line does "
-                     "not touch.", "Set it in each group",
-                     f"for group in {path}.param_groups:\n    group[\"{last.replace('learning_rate', 'lr')}\"] = ...")  # fmt: skip
-    if last in MISSPELLED:
-        if not truth:
-            return None
-        return _Case("parameters", f"The attribute is called `requires_grad`; `{last}` is a new one that nothing "
-                     "reads.", "Write it as torch does", f"{path}.requires_grad = {switch}")  # fmt: skip
-    if thing.kind != "module" or not truth:
+        key = "lr" if last == "learning_rate" else last
+        return _Case(
+            "groups of parameters",
+            "An optimizer reads its options from `param_groups`, which this line does not touch.",
+            "Set it in each group",
+            f'for group in {path}.param_groups:\n    group["{key}"] = ...',
+        )
+    if last in MISSPELLED and truth:
+        return _Case(
+            "parameters",
+            f"The attribute is called `requires_grad`; `{last}` is a new one that nothing reads.",
+            "Write it as torch does",
+            f"{path}.requires_grad = {switch}",
+        )
+    if last in MISSPELLED or thing.kind != "module" or not truth:
         return None
-    return _Case("parameters", "A module has no `requires_grad`: only its parameters have. The line makes a new "
-                 "attribute that nothing reads.", "Switch all of its parameters", f"{path}.requires_grad_({switch})")  # fmt: skip
+    return _Case(
+        "parameters",
+        "A module has no `requires_grad`: only its parameters have. The line makes a new attribute that nothing reads.",
+        "Switch all of its parameters",
+        f"{path}.requires_grad_({switch})",
+    )
 
 
 def _is_its_own(thing: Thing, name: str) -> bool:
