@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import NOWHERE, Call, Code, Constant, Name, Operation, Value
-from stethoscope.facts.origins import thing_of
+from stethoscope.facts.origins import called, thing_of
 from stethoscope.facts.things import Thing, followed, literal
 from stethoscope.rules.lines import fitting, line_of, place_in, quoted
 from stethoscope.rules.sites import code
@@ -208,8 +208,8 @@ def _is_loss(file: Code, value: Value | None, depth: int = 0) -> bool:
     if isinstance(value, Call):
         if value.name in (".item", ".detach", ".cpu", ".mean", ".sum"):
             return _is_loss(file, value.receiver, depth + 1)
-        if value.name == "()":
-            return thing_of(file, value.receiver).kind == "loss"
+        if called(file, value).kind == "loss":
+            return True
         return value.name.startswith("torch.nn.functional.") and value.name.endswith(("_loss", "cross_entropy"))
     if isinstance(value, Operation) and value.operator in ("/", "*"):
         found, _ = followed(file, value.operands[0])
