@@ -8,7 +8,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Surene
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import NOWHERE, Call, Code, Name
 from stethoscope.facts.events import name_of
-from stethoscope.facts.origins import thing_of
+from stethoscope.facts.origins import call_sites, thing_of
 from stethoscope.facts.things import followed
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
@@ -38,20 +38,21 @@ class MetricNotReset(Rule):
     scratch".
     """
 
-    on_trial = True
-
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look at the metrics that are read in a loop."""
-        if file.calls_of(*_RESETS) or file.says("LightningModule", "reset", "Trainer("):
+        if file.says("LightningModule", "Trainer("):
             return
+        if any(_made(file, call) is None for call in file.calls_of(*_RESETS)):
+            return  # nobody knows what is reset
+        emptied = {name_of(file, call.receiver) for call in file.calls_of(*_RESETS)}
         told = set()
         for read in file.calls_of(*_READS):
             made = _made(file, read)
-            if made is None or made.number in told:
+            if made is None or made.number in told or name_of(file, read.receiver) in emptied:
                 continue
             loop = _epochs(file, read, made)
-            update = next((call for call in _updates(file, read) if loop in file.numbers_around(call.context)), None)
-            if loop == NOWHERE or update is None or not _is_deeper(file, update, loop):
+            update = next((call for call in _updates(file, read) if _is_deeper(file, call, loop)), None)
+            if loop == NOWHERE or update is None:
                 continue
             told.add(made.number)
             yield self._read(file, read, made, update, loop)
@@ -101,6 +102,21 @@ class MetricNotReset(Rule):
                         metric(model(x), y)
                     print(epoch, metric.compute())  # bad
             """,
+        "one of two": """
+            import keras
+
+            loss, accuracy = keras.metrics.Mean(), keras.metrics.Mean()
+
+            def step(x):
+                loss(x)
+                accuracy(x)
+
+            for epoch in range(10):
+                for x in loader:
+                    step(x)
+                print(loss.result(), accuracy.result())  # bad
+                loss.reset_state()
+            """,
         "a loop of Keras": """
             import keras
 
@@ -123,6 +139,19 @@ class MetricNotReset(Rule):
                         metric.update(model(x), y)
                     print(metric.compute())
                     metric.reset()
+            """,
+        "emptied with others": """
+            import torchmetrics
+
+            def main(model, loader):
+                metric = torchmetrics.Accuracy(task="binary")
+                metrics = [metric]
+                for epoch in range(10):
+                    for x, y in loader:
+                        metric.update(model(x), y)
+                    print(metric.compute())
+                    for one in metrics:
+                        one.reset()
             """,
         "made anew": """
             import torchmetrics
@@ -180,7 +209,10 @@ def _updates(file: Code, read: Call) -> Iterator[Call]:
 
 
 def _is_deeper(file: Code, call: Call, loop: int) -> bool:
-    """Whether something is in a loop inside of another: over the batches of an epoch."""
-    inner = next((number for number in file.numbers_around(call.context)
-                  if file.contexts[number].kind in ("for", "while")), NOWHERE)  # fmt: skip
-    return inner != loop and loop in file.numbers_around(inner)
+    """Whether something is in a loop inside of another: over the batches of an epoch; or in a function called there."""
+    for place in (call, *call_sites(file, file.function_at(call.context))):
+        inner = next((number for number in file.numbers_around(place.context)
+                      if file.contexts[number].kind in ("for", "while")), NOWHERE)  # fmt: skip
+        if inner != loop and loop in file.numbers_around(inner):
+            return True
+    return False

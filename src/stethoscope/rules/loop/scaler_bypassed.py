@@ -43,7 +43,7 @@ class ScalerBypassed(Rule):
             by_scaler = [event for event in steps if _by_scaler(event)]
             said = (file, *file.linked.values())
             touched = loop.of("unscale", "mode") or any(one.says("unscale_", ".get_scale(", ".grad.") for one in said)
-            if not by_scaler and not touched and all(event.thing.kind == "optimizer" for event in steps):
+            if not by_scaler and not touched and not any(event.via for event in steps):
                 yield self._bypassed(file, loop, steps[0])
             elif by_scaler and loop.is_loop and not any(one.says(".update(") for one in said):
                 yield self._never_updated(file, loop, by_scaler[0])

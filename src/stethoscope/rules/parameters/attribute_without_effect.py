@@ -8,7 +8,8 @@ from typing import NamedTuple
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.attributes import attributes_set, owner_of, part_of_model
-from stethoscope.facts.code import Binding, Code, Constant
+from stethoscope.facts.code import Binding, Code, Constant, Name
+from stethoscope.facts.events import model_like
 from stethoscope.facts.origins import lineage
 from stethoscope.facts.things import Thing
 from stethoscope.rules.lines import fitting, line_of, place_in
@@ -47,20 +48,20 @@ class AttributeWithoutEffect(Rule):
     TorchFix.
     """
 
-    on_trial = True
-
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look at what the attributes of these names are set on."""
         for number, binding in attributes_set(file, *MISSPELLED, *RATES, "requires_grad"):
             path, _, last = binding.name.rpartition(".")
-            thing = part_of_model(file, owner_of(file, number))
-            case = _case(path, last, thing, binding)
+            owner = owner_of(file, number)
+            thing = part_of_model(file, owner)
+            hinted = thing.kind == "unknown" and isinstance(owner, Name) and owner.binding in model_like(file)
+            case = _case(path, last, Thing("module") if hinted else thing, binding)
             if case is None or _is_its_own(thing, last):
                 continue
             yield self.finding(
                 fitting(f"`{binding.name}` is set, and torch never reads it", f"`.{last}` is never read by torch"),
                 severity=Severity.WARNING if thing.kind == "tensor" else Severity.ERROR,
-                sureness=Sureness.CERTAIN,
+                sureness=Sureness.LIKELY if hinted else Sureness.CERTAIN,
                 place=place_in(file, binding.at),
                 evidence=[Evidence(f"{case.words} that {line_of(file, binding.at)} changes", 0, "all that are meant")],
                 cause=case.cause,
@@ -89,6 +90,13 @@ class AttributeWithoutEffect(Rule):
                         layer.requires_grad = False  # bad
                     for name, layer in self.named_modules():
                         layer.requires_grad = False  # bad
+            """,
+        "of what is used as a model": """
+            def main(make):
+                teacher = make()
+                teacher.eval()
+                teacher.requires_grad = False  # bad
+                return teacher
             """,
         "misspelled": """
             model = nn.Linear(3, 2)
