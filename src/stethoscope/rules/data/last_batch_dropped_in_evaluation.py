@@ -31,7 +31,6 @@ class LastBatchDroppedInEvaluation(Rule):
     PyTorch documentation, `torch.utils.data.DataLoader`: `drop_last`.
     """
 
-    on_trial = True
     severity = Severity.WARNING
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:

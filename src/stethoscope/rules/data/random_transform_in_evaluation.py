@@ -85,6 +85,7 @@ class RandomTransformInEvaluation(Rule):
             ])
             train = datasets.CIFAR10("data", train=True, transform=transform)
             test = datasets.CIFAR10("data", train=False, transform=transform)  # bad
+            other = datasets.CIFAR100("data", False, transform=transform)  # bad
             """,
         "a split by name": """
             from torchvision import datasets
@@ -123,10 +124,12 @@ class RandomTransformInEvaluation(Rule):
 
 def _part(file: Code, call: Call) -> str:
     """`test` or `validation` where a data set is certainly that; empty otherwise."""
-    train, split = call.keyword("train"), call.keyword("split") or call.keyword("image_set")
+    train, split = call.keyword("train"), call.keyword("split") or call.keyword("image_set") or call.argument(1)
     if train is not None:
         return "test" if literal(file, train) is False else ""
     found = literal(file, split) if split is not None else None
+    if found is False:
+        return "test"
     return _PARTS.get(found, "") if isinstance(found, str) else ""
 
 
