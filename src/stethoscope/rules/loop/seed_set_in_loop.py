@@ -13,6 +13,9 @@ from stethoscope.rules.sites import code
 
 _SEEDS = ("torch.manual_seed", "torch.random.manual_seed", "torch.cuda.manual_seed", "torch.cuda.manual_seed_all")
 
+_DRAWING = ("ropout", "shuffle", "rand", "multinomial", "bernoulli", "normal_", ".sample(")
+"""Words of what draws random numbers: without any of them a seed does nothing."""
+
 
 class SeedSetInLoop(Rule):
     """The same seed is set again in each round of training, so that all rounds draw the same numbers.
@@ -32,11 +35,11 @@ class SeedSetInLoop(Rule):
     PyTorch documentation, "Reproducibility".
     """
 
-    on_trial = True
-
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for seeds in training loops."""
         seeds = [call for call in file.calls_of(*_SEEDS) if call.arguments]
+        if not any(one.says(*_DRAWING) for one in (file, *file.linked.values())):
+            return
         told = set()
         for loop in loops_of(file) if seeds else ():
             if not loop.is_loop or not loop.of("step"):
@@ -79,23 +82,33 @@ class SeedSetInLoop(Rule):
             def train(model, loader, optimizer, seed):
                 for epoch in range(10):
                     torch.manual_seed(seed)  # bad
-                    for x, y in loader:
+                    for x, y in DataLoader(loader, shuffle=True):
                         optimizer.zero_grad()
                         F.cross_entropy(model(x), y).backward()
                         optimizer.step()
             """,
     }
     good_code = {
-        "once": """
+        "nothing is drawn": """
             def train(model, loader, optimizer):
+                for x, y in loader:
+                    torch.manual_seed(0)
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+        "once": """
+            def train(model, data, optimizer):
                 torch.manual_seed(0)
+                loader = DataLoader(data, shuffle=True)
                 for x, y in loader:
                     optimizer.zero_grad()
                     F.cross_entropy(model(x), y).backward()
                     optimizer.step()
             """,
         "a seed for each epoch": """
-            def train(model, loader, optimizer):
+            def train(model, data, optimizer):
+                loader = DataLoader(data, shuffle=True)
                 for epoch in range(10):
                     torch.manual_seed(epoch)
                     for x, y in loader:
@@ -104,7 +117,8 @@ class SeedSetInLoop(Rule):
                         optimizer.step()
             """,
         "models that are compared": """
-            def compare(loader, makers):
+            def compare(data, makers):
+                loader = DataLoader(data, shuffle=True)
                 for make in makers:
                     torch.manual_seed(0)
                     model = make()
