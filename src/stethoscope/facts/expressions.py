@@ -37,7 +37,7 @@ def operations_of(code: Code, *operators: str) -> Iterator[Operation]:
 
 
 def values_of(code: Code) -> Iterator[Value]:
-    """All expressions but calls, with their parts, in no order."""
+    """All expressions and their parts, calls left out: those are in `Code.calls`."""
     waiting: list[Value | None] = [binding.value for binding in code.bindings]
     waiting += [bare.value for bare in code.bare]
     waiting += [context.value for context in code.contexts]

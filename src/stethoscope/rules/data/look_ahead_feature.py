@@ -9,8 +9,8 @@ from typing import NamedTuple
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Item, Name, Value
-from stethoscope.facts.columns import Column, columns_set, first_inside, named, whole_number
 from stethoscope.facts.splits import SPLITTERS
+from stethoscope.facts.stored_columns import Column, columns_set, first_inside, named, whole_number
 from stethoscope.facts.things import followed, literal
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Attribute, Call, Code, Item, Name, Value
-from stethoscope.facts.columns import columns_set, first_inside, whole_number
 from stethoscope.facts.splits import splits_of
+from stethoscope.facts.stored_columns import columns_set, first_inside, whole_number
 from stethoscope.facts.things import followed, literal
 from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import code
