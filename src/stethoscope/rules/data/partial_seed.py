@@ -27,8 +27,8 @@ class PartialSeed(Rule):
     """Torch is seeded, and random numbers are drawn from NumPy or Python's `random`, which are not.
 
     ## What it sees
-    `torch.manual_seed(...)` in a file that trains and also draws by `np.random.` or `random.`, and seeds neither here nor in the
-    files that it imports.
+    `torch.manual_seed(...)` in a file that trains, and draws by `np.random.` or `random.`, which it seeds neither
+    itself nor by the files that it imports.
     ## Why it hurts
     Each library has a generator of its own. Order, splits or augmentations drawn from the others differ from run to
     run, though the file seems to settle them.
