@@ -246,7 +246,7 @@ class SchedulerBeforeOptimizer(Rule):
         return self.finding(
             f"`{kind}` counts {units} and is stepped each {each}",
             severity=Severity.WARNING,
-            sureness=Sureness.LIKELY,
+            sureness=Sureness.POSSIBLE,  # none was met in other people's code yet
             place=place_in(file, rhythm.event.at),
             evidence=[
                 Evidence(
