@@ -12,6 +12,8 @@ WORDS = (
     b"init.zeros_", b"init.ones_", b"init.constant_", b".weight.data", b"LightningModule",
     b"sklearn", b"keras", b"imblearn", b"xgboost", b"lightgbm", b"fastai",
     b"import pandas", b"== np.nan", b"!= np.nan", b"== math.nan", b"!= math.nan", b"= float(\"nan", b"= float('nan",
+    b"torchvision", b"pickle.load", b"joblib.load", b"torchmetrics", b"requires_grad", b"require_grad", b"state_dict",
+    b"isend(", b"irecv(", b"async_op", b"torch.load", b"manual_seed", b"no_grad(", b"autocast(", b"random_split",
 )  # fmt: skip
 
 
