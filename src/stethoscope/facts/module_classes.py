@@ -17,9 +17,9 @@ _WEIGHTY = (
 )  # fmt: skip
 """How the names of layers with parameters begin, beside those of `LINEAR`."""
 _FACTORIES = {
-    f"torch.{name}"
-    for name in ("randn", "rand", "zeros", "ones", "full", "empty", "tensor", "eye", "normal", "linspace")
-}
+    "torch.randn", "torch.rand", "torch.zeros", "torch.ones", "torch.full", "torch.empty", "torch.tensor", "torch.eye",
+    "torch.normal", "torch.linspace",
+}  # fmt: skip
 _OWN_TRAINING = re.compile(
     r"optim|autograd\.grad|\.backward\(|register_|add_module|setattr|def parameters|\b_parameters"
 )

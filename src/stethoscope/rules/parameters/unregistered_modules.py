@@ -126,7 +126,7 @@ class UnregisteredModules(Rule):
     def _tell(self, file: Code, name: str, at: At, how: str) -> Finding:
         cause, fix = {
             "asks": (
-                "A tensor that asks for gradients is no parameter: `nn.Module` registers `nn.Parameter` and layers only.",
+                "`nn.Module` registers `nn.Parameter` and layers, and no tensor that merely asks for gradients.",
                 f"self.{name} = nn.Parameter(...)",
             ),
             "derived": (
