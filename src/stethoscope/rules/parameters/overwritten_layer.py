@@ -41,7 +41,7 @@ class OverwrittenLayer(Rule):
         """Look for layers that are replaced in the same block."""
         for thing in modules_in(file):
             for name, binding in assigned(file, thing):
-                if not _is_made_in_init(file, thing, binding):
+                if not name.isidentifier() or not _is_made_in_init(file, thing, binding):
                     continue
                 before = file.bindings[binding.before] if binding.before != NOWHERE else None
                 if before is not None and _is_lost(file, thing, name, before, binding):
@@ -136,6 +136,14 @@ class OverwrittenLayer(Rule):
                     for index in range(depth):
                         self.layer = nn.Linear(3, 3)
                         self.add_module(f"layer{index}", self.layer)
+            """,
+        "one for each key": """
+            class Net(nn.Module):
+                def __init__(self, keys):
+                    super().__init__()
+                    self.layers = nn.ModuleDict()
+                    for key in keys:
+                        self.layers[key] = nn.Linear(3, 3)
             """,
         "the last of a search": """
             class Net(nn.Module):
