@@ -35,6 +35,16 @@ def modules_in(code: Code) -> Iterator[Thing]:
             yield thing
 
 
+def is_plain_module(thing: Thing) -> bool:
+    """Whether a class inherits from `nn.Module` and from nothing else, so that the whole of it is seen."""
+    return (
+        thing.cls is not None
+        and len(thing.cls.bases) == 1
+        and bases(thing) == ["torch.nn.Module"]
+        and (len(list(lineage(thing))) == 1)
+    )
+
+
 def has_weights(thing: Thing) -> bool:
     """Whether a module certainly has parameters."""
     if thing.kind != "module":

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Call, Code, Constant, Starred, Value
-from stethoscope.facts.module_classes import assigned, modules_in
-from stethoscope.facts.origins import bases
+from stethoscope.facts.module_classes import assigned, is_plain_module, modules_in
 from stethoscope.facts.things import Thing, followed
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
@@ -48,7 +47,7 @@ class ParameterUninitialized(Rule):
         if file.matches(_ALL):
             return
         for thing in modules_in(file):
-            if set(bases(thing)) != {"torch.nn.Module"}:
+            if not is_plain_module(thing):
                 continue
             for name, binding in assigned(file, thing):
                 empty = _empty(file, binding.value)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Binding, Code
-from stethoscope.facts.module_classes import assigned, modules_in
-from stethoscope.facts.origins import bases, thing_of
+from stethoscope.facts.module_classes import assigned, is_plain_module, modules_in
+from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
@@ -42,7 +42,7 @@ class SuperInitMissing(Rule):
         for thing in modules_in(file):
             cls = thing.cls
             number = cls.methods.get("__init__") if cls is not None else None
-            if cls is None or number is None or set(bases(thing)) != {"torch.nn.Module"} or len(cls.bases) != 1:
+            if cls is None or number is None or not is_plain_module(thing):
                 continue
             first = next((one for one in _layers(file, thing, number)), None)
             if first is None:
