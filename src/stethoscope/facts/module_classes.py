@@ -190,3 +190,50 @@ def _derived(value: Value | None) -> bool:
     changes = isinstance(value, Call) and value.name in (".to", ".cuda", ".half", ".double", ".clone", ".bfloat16")
     inner = value.receiver if changes and isinstance(value, Call) else None
     return isinstance(inner, Call) and inner.name == "torch.nn.Parameter"
+
+
+def layers_inside(thing: Thing, depth: int = 0) -> set[str] | None:
+    """The full names of the layers of torch's that a module is made of; None when not all of them are known."""
+    if thing.kind not in ("module", "loss") or depth > 6:
+        return None
+    if thing.cls is None:
+        if thing.name == "torch.nn.Sequential":
+            chain = chain_of(thing)
+            return None if chain is None else _joined([layers_inside(layer.thing, depth + 1) for layer in chain])
+        if not thing.name.startswith("torch.nn.") or "Transformer" in thing.name or "Multihead" in thing.name:
+            return None
+        return {thing.name.replace(".Lazy", ".")}
+    if is_module(Thing("class", thing.name, thing.code, thing.number)) is None:
+        return None
+    found: list[set[str] | None] = []
+    for home, cls in lineage(thing):
+        for number in cls.methods.values():
+            first, last = home.functions[number].calls
+            found += [_inside(home, call, depth) for call in home.calls[first:last]]
+    return _joined(found)
+
+
+def _inside(home: Code, call: Call, depth: int) -> set[str] | None:
+    """What a call in a module's method may add to it."""
+    made = thing_of(home, call)
+    if made.kind == "module":
+        if short(made.name) in ("sequential", "modulelist", "moduledict") and made.made is call:
+            return set()  # what they hold is made by calls of its own
+        return layers_inside(made, depth + 1) if made.made is not None else None
+    in_init = home.functions[home.function_at(call.context)].name == "__init__"
+    owner = call.name if call.receiver is None else ""
+    is_known = owner.startswith(("builtins.", "torch.", "numpy.", "math.", "copy.")) or call.name.startswith(".")
+    if not in_init or made.kind not in ("unknown", "imported") or is_known:
+        method = call.name[1:]
+        own = call.name.startswith(".") and isinstance(call.receiver, Name) and call.receiver.name == "self"
+        return None if in_init and own and method.startswith(("_make", "make", "build")) else set()
+    return None
+
+
+def _joined(found: list[set[str] | None]) -> set[str] | None:
+    whole: set[str] = set()
+    for one in found:
+        if one is None:
+            return None
+        whole |= one
+    return whole
