@@ -43,7 +43,7 @@ class FixedBatchInView(Rule):
                 first = first.items[0]
             source = _source(file, first)
             loader = next((made for binding, made in sizes if source is binding), None)
-            if loader is not None and not _is_made_by_size(file, call, source):
+            if loader is not None and _is_repeated(file, call) and not _is_made_by_size(file, call, source):
                 yield self._report(file, call, first, loader)
 
     def _report(self, file: Code, call: Call, first: Value | None, loader: Call) -> Finding:
@@ -101,6 +101,11 @@ class FixedBatchInView(Rule):
             for images, labels in loader:
                 images = images.view(batch_size, -1)
             """,
+        "of the first batch": """
+            batch_size = 32
+            loader = DataLoader(torch.load("data"), batch_size=batch_size)
+            first = next(iter(loader))[0].view(batch_size, -1)
+            """,
         "another number": """
             batch_size, width = 32, 784
 
@@ -132,6 +137,12 @@ def _source(file: Code, value: Value | None) -> Binding | None:
     binding = file.bindings[value.binding]
     is_number = binding.how == "assign" and type(literal(file, binding.value)) is int and not binding.item
     return binding if is_number and file.function_at(binding.context) == 0 else None
+
+
+def _is_repeated(file: Code, call: Call) -> bool:
+    """Whether a view is made of every batch: in a loop, or in a model's forward pass."""
+    is_forward = file.functions[file.function_at(call.context)].name == "forward"
+    return is_forward or any(here.kind in ("for", "while") for here in file.around(call.context))
 
 
 def _is_made_by_size(file: Code, call: Call, source: Binding | None) -> bool:

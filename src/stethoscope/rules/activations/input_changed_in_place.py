@@ -48,7 +48,9 @@ class InputChangedInPlace(Rule):
                 continue
             if output_of(file, value).kind in ("relu", "softmax", "sigmoid") or file.function_at(call.context) == 0:
                 continue
-            later = next((one for one in readings_of(file, value.binding) if _is_later(file, call, value, one)), None)
+            same = _same(file, value.binding)
+            reads = (one for number in same for one in readings_of(file, number) if _is_later(file, call, number, one))
+            later = next(reads, None)
             if later is not None:
                 yield self._report(file, call, value.name, later)
 
@@ -82,6 +84,18 @@ class InputChangedInPlace(Rule):
                     out = self.relu(x)  # bad
                     out = self.conv(out)
                     return out + x
+            """,
+        "under another name": """
+            class Block(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.relu = nn.ReLU(inplace=True)
+                    self.conv = nn.Conv2d(8, 8, 3, padding=1)
+
+                def forward(self, x):
+                    identity = x
+                    x = self.relu(x)  # bad
+                    return self.conv(x) + identity
             """,
         "first of a chain": """
             class Block(nn.Module):
@@ -178,13 +192,29 @@ def _is_in_place(layer: Thing) -> bool:
     return literal(home, made.argument(first, "inplace")) is True
 
 
-def _is_later(file: Code, call: Call, changed: Name, name: Name) -> bool:
+def _same(file: Code, number: int) -> list[int]:
+    """A variable and those that it was plainly renamed to, or from."""
+    known: dict[int, list[int]] | None = file.memo.get("renamed")
+    if known is None:
+        known = file.memo["renamed"] = {}
+        for index, binding in enumerate(file.bindings):
+            value = binding.value
+            if binding.how == "assign" and not binding.item and isinstance(value, Name) and value.binding != NOWHERE:
+                known.setdefault(value.binding, []).append(index)
+    binding = file.bindings[number]
+    is_renamed = binding.how == "assign" and not binding.item and isinstance(binding.value, Name)
+    first = binding.value.binding if is_renamed and isinstance(binding.value, Name) else number
+    first = number if first == NOWHERE else first
+    return [first, *known.get(first, ())]
+
+
+def _is_later(file: Code, call: Call, number: int, name: Name) -> bool:
     """Whether a name is read after the call, in the same function, and not in a branch that excludes it."""
     function = file.functions[file.function_at(call.context)]
     if (name.at.line, name.at.column) <= (call.at.end_line, call.at.end_column) or name.at.line > function.at.end_line:
         return False
     # A variable that another path has bound anew meanwhile holds what that path gave.
-    if name.binding != changed.binding or _is_inside(name.at, call.at):
+    if name.binding != number or _is_inside(name.at, call.at):
         return False
     branches = [here for here in file.around(call.context) if here.kind in ("if", "else", "try", "except")]
     return not any(_is_inside(name.at, here.at) for here in branches if here.at.line > function.at.line)
