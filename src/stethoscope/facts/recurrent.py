@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from stethoscope.facts.code import NOWHERE, At, Call, Code, Constant, Item, Name, Value
 from stethoscope.facts.origins import called
 from stethoscope.facts.things import literal
 
+ONE_SAMPLE = re.compile(r"unsqueeze\((?:dim\s*=\s*)?[01]\)|view\((?:-1|len\([\w.]+\)|[\w.]+), 1\b|view\(1, |\[None")
+"""What gives a sequence a batch of one: then the last of either axis is what it says."""
 RECURRENT = ("torch.nn.LSTM", "torch.nn.GRU", "torch.nn.RNN")
 
 

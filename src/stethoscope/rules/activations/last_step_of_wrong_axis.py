@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Code, Constant, Group, Item, Operation
 from stethoscope.facts.expressions import values_of
-from stethoscope.facts.recurrent import Recurrent, recurrent_of, text_before
+from stethoscope.facts.recurrent import ONE_SAMPLE, Recurrent, recurrent_of, text_before
 from stethoscope.rules.lines import fitting, line_of, place_in, quoted
 from stethoscope.rules.sites import code
-
-_ONE_SAMPLE = re.compile(r"unsqueeze\((?:dim\s*=\s*)?[01]\)|view\((?:-1|len\([\w.]+\)|[\w.]+), 1\b|view\(1, |\[None")
-"""What gives a sequence a batch of one: then the last of either axis is what it says."""
 
 
 class LastStepOfWrongAxis(Rule):
@@ -50,7 +46,7 @@ class LastStepOfWrongAxis(Rule):
             if found is None or found.part != (0,) or found.batch_first is None or axis != found.batch_first:
                 continue
             seen.add(value.at)
-            if not _ONE_SAMPLE.search(text_before(file, value.at, found.called.context)):
+            if not ONE_SAMPLE.search(text_before(file, value.at, found.called.context)):
                 yield self._report(file, value, found)
 
     def _report(self, file: Code, value: Item, found: Recurrent) -> Finding:
