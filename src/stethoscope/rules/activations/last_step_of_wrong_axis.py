@@ -144,5 +144,6 @@ def _last_on(value: Item) -> int | None:
 def _is_all(key: object) -> bool:
     if isinstance(key, Constant):
         return key.value is Ellipsis
-    is_slice = isinstance(key, Operation) and key.operator == ":"
-    return is_slice and all(isinstance(one, Constant) and one.value is None for one in key.operands)
+    if not isinstance(key, Operation) or key.operator != ":":
+        return False
+    return all(isinstance(one, Constant) and one.value is None for one in key.operands)
