@@ -24,6 +24,7 @@ _OWN_TRAINING = re.compile(
     r"optim|autograd\.grad|\.backward\(|register_|add_module|setattr|def parameters|\b_parameters"
 )
 """What trains a tensor in a way of its own, or registers it after all."""
+_WEIGHTLESS = ("builtins.", "torchaudio.transforms.", "torchvision.transforms.")
 _REGISTERS = {".register_parameter", ".add_module", ".register_module", "builtins.setattr"}
 
 
@@ -84,6 +85,8 @@ def _may_weigh(home: Code, call: Call, depth: int) -> bool:
         return has_weights(made) or not made.name.startswith("torch.nn.") or short(made.name).startswith("module")
     if made.name == "torch.nn.Parameter":
         return True
+    if made.name.startswith(_WEIGHTLESS) or call.name.startswith(_WEIGHTLESS):
+        return False
     # What is not known may be a class, by the way classes are spelled.
     spelled = call.receiver.name if call.name == "()" and isinstance(call.receiver, Name) else call.name
     return made.kind == "unknown" and spelled.rpartition(".")[2][:1].isupper()

@@ -8,6 +8,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Su
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import NOWHERE, Binding, Call, Code, Name, Operation
 from stethoscope.facts.expressions import operations_of
+from stethoscope.facts.module_classes import modules_in
 from stethoscope.facts.origins import called
 from stethoscope.facts.things import followed
 from stethoscope.rules.lines import fitting, line_of, place_in
@@ -37,7 +38,7 @@ class ResidualOverwritten(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look at sums of a variable with itself."""
-        for sum_ in operations_of(file, "+"):
+        for sum_ in operations_of(file, "+") if any(modules_in(file)) else ():
             made = _doubled(file, sum_)
             if made is None:
                 continue

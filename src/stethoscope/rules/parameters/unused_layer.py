@@ -10,6 +10,7 @@ from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Binding, Class, Code
 from stethoscope.facts.module_classes import assigned, has_weights, is_plain_module, modules_in
 from stethoscope.facts.origins import thing_of
+from stethoscope.facts.uses import times_said
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -45,7 +46,7 @@ class UnusedLayer(Rule):
             return
         for thing in modules_in(file):
             cls = thing.cls
-            if cls is None or "forward" not in cls.methods or not is_plain_module(thing):
+            if cls is None or not is_plain_module(thing) or not _computes(file, cls):
                 continue
             if any(one is not cls and thing.name.rpartition(".")[2] in _bases(file, one) for one in file.classes):
                 continue
@@ -124,6 +125,15 @@ class UnusedLayer(Rule):
                 def forward(self, x):
                     return self.run(x)
             """,
+        "for others to fill in": """
+            class Interface(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.decoder = nn.Linear(3, 3)
+
+                def forward(self, **options):
+                    raise NotImplementedError("see the classes that inherit")
+            """,
         "by a loop over all": """
             class Net(nn.Module):
                 def __init__(self):
@@ -137,6 +147,14 @@ class UnusedLayer(Rule):
                     return x
             """,
     }
+
+
+def _computes(file: Code, cls: Class) -> bool:
+    """Whether a class has a forward pass of its own, and not an empty one for others to fill in."""
+    if "forward" not in cls.methods:
+        return False
+    first, last = file.functions[cls.methods["forward"]].calls
+    return any(call.receiver is not None for call in file.calls[first:last])
 
 
 def _bases(file: Code, cls: Class) -> set[str]:
@@ -153,8 +171,6 @@ def _is_made(file: Code, cls: Class, binding: Binding) -> bool:
 
 def _is_named(file: Code, cls: Class, name: str) -> bool:
     """Whether anything but the assignment names an attribute, also as a text."""
-    whole = "\n".join(line.partition("#")[0] for line in file.lines)
-    inside = "\n".join(line.partition("#")[0] for line in file.lines[cls.at.line - 1 : cls.at.end_line])
-    own = len(re.findall(rf"\bself\.{name}\b", inside))
-    outside = len(re.findall(rf"\.{name}\b", whole)) - len(re.findall(rf"\bself\.{name}\b", whole))
-    return own > 1 or outside > 0 or re.search(rf"['\"][\w.]*\b{name}\b", whole) is not None
+    if times_said(file, f"self.{name}", cls.at) > 1:
+        return True
+    return file.matches(re.compile(rf"(?<!\bself)\.{name}\b|['\"][\w.]*\b{name}\b"))
