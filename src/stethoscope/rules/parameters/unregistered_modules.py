@@ -141,7 +141,11 @@ class UnregisteredModules(Rule):
             evidence=[Evidence(f"parameters that {line_of(file, at)} registers", 0, 1)],
             cause=f"{cause} No optimizer that is given `parameters()` gets it, and `state_dict()` leaves it out.",
             fixes=["Make it a parameter:\n" + code(fix)],
-            unless="an optimizer is given the tensor itself.",
+            unless=(
+                "an optimizer is given the tensor itself."
+                if how == "asks"
+                else "it is moved to the device and type that it has already, which gives the parameter itself."
+            ),
         )
 
     def _read(
