@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-
-from stethoscope.facts.code import NOWHERE, At, Call, Code, Name, Value
+from stethoscope.facts.code import NOWHERE, At, Code, Name
 from stethoscope.facts.expressions import values_of
 from stethoscope.facts.things import MOST_STEPS
 
@@ -41,10 +39,3 @@ def times_said(code: Code, name: str, at: At | None = None) -> int:
     pattern = re.compile(rf"(?<![\w.]){re.escape(name)}(?!\w)")
     lines = code.lines if at is None else code.lines[at.line - 1 : at.end_line]
     return sum(len(pattern.findall(line.partition("#")[0])) for line in lines)
-
-
-def calls_in(value: Value | None) -> Iterator[Call]:
-    """A call and the calls that it is made on, outermost first: of `a().b().c()`, c, b and a."""
-    while isinstance(value, Call):
-        yield value
-        value = value.receiver

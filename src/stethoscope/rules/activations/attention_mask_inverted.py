@@ -129,7 +129,7 @@ class AttentionMaskInverted(Rule):
             evidence=[evidence],
             cause=cause,
             fixes=["Write:\n" + code(fix)],
-            unless="" if right else "the model is to read backwards.",
+            unless="the model is to read backwards." if "past" in title else "",
         )
 
     bad_code = {
