@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+
 from stethoscope.facts.code import NOWHERE, At, Code, Name
 from stethoscope.facts.expressions import values_of
 from stethoscope.facts.things import MOST_STEPS
