@@ -43,7 +43,7 @@ def loops_of(code: Code) -> tuple[Loop, ...]:
 
 
 def is_stepped_in_loop(code: Code, made: Call) -> bool:
-    """Whether the optimizer that a call makes steps in a loop of this file, or is one of Keras's, which `fit` drives."""
+    """Whether the optimizer that a call makes steps in a loop of this file; one of Keras's does in `fit`."""
     if made.name.startswith("keras."):
         return True
     return any(loop.is_loop and any(step.thing.made is made for step in loop.of("step")) for loop in loops_of(code))

@@ -96,9 +96,9 @@ def _behind(code: Code, made: Call) -> Iterator[Exchange]:
     if not owners or any(call.number > made.number for call in _grown(code, index)):
         return
     steps = [event for event in events_of(code, index) if event.kind == "step" and event.thing.made is made]
-    elsewhere = [] if steps else [
-        event for loop in loops_of(code) for event in loop.of("step") if event.thing.made is made
-    ]  # as in a class that makes both in its `__init__`
+    elsewhere = (
+        [] if steps else [event for loop in loops_of(code) for event in loop.of("step") if event.thing.made is made]
+    )  # as in a class that makes both in its `__init__`
     first, last = code.functions[index].bindings
     for owner in owners:
         if not isinstance(owner, Name) or owner.binding == NOWHERE:
@@ -118,9 +118,9 @@ def _behind(code: Code, made: Call) -> Iterator[Exchange]:
                 elif _same_object(code, binding.value, owner.name):
                     continue
                 break  # what is done to the name from here on is done to another model
-            if binding.name.startswith(owner.name + ".") and _is_new_layer(code, binding):
-                if not _is_left_alone(code, index, binding) and not _is_held(code, index, binding, made):
-                    yield Exchange(made, binding, True, False, step)
+            is_layer = binding.name.startswith(owner.name + ".") and _is_new_layer(code, binding)
+            if is_layer and not (_is_left_alone(code, index, binding) or _is_held(code, index, binding, made)):
+                yield Exchange(made, binding, True, False, step)
 
 
 def _number(event: Event) -> int:
@@ -162,7 +162,6 @@ def _is_other(code: Code, binding: Binding, owner: Name) -> bool:
     if old.kind != "module" or new.kind != "module" or old.made is None or new.made is None:
         return False
     return new.made is not old.made
-
 
 
 def _same_object(code: Code, value: Value | None, name: str) -> bool:
@@ -225,9 +224,13 @@ def _is_fresh(code: Code, made: Call, binding: Binding) -> bool:
 def _is_number(code: Code, value: Value) -> bool:
     """Whether a value is a width, as `model.fc.in_features` is."""
     text = code.text(value.at)
-    return text.rpartition(".")[2] in ("in_features", "out_features", "in_channels", "num_features", "out_channels") or (
-        isinstance(value, Name) and thing_of(code, value).kind == "unknown" and "." not in value.name
-    )
+    return text.rpartition(".")[2] in (
+        "in_features",
+        "out_features",
+        "in_channels",
+        "num_features",
+        "out_channels",
+    ) or (isinstance(value, Name) and thing_of(code, value).kind == "unknown" and "." not in value.name)
 
 
 def _is_left_alone(code: Code, index: int, binding: Binding) -> bool:

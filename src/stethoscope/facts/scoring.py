@@ -89,9 +89,9 @@ def reduced_over_samples(code: Code) -> Iterator[Reduced]:
             binding = binding_of(code, side)
             if binding is not None and binding.item == (1,) and isinstance(binding.value, Call):
                 call = binding.value  # of `_, predicted = torch.max(scores, 0)`
-            elif isinstance(call, Item) and literal(code, call.key) == 1:
-                call, _ = followed(code, call.value)
-            elif isinstance(call, Attribute) and call.name == "indices":
+            elif (isinstance(call, Item) and literal(code, call.key) == 1) or (
+                isinstance(call, Attribute) and call.name == "indices"
+            ):
                 call, _ = followed(code, call.value)
             elif not (isinstance(call, Call) and call.name in (".argmax", "torch.argmax")):
                 continue

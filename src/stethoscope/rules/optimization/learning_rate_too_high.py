@@ -225,10 +225,10 @@ class LearningRateTooHigh(Rule):
         by = "about the rate, whatever its gradient" if made.kind in ADAPTIVE else "the rate times its gradient"
         name = "learning_rate" if made.call.name.startswith("keras") else "lr"
         return self.finding(
-            fitting(f"a learning rate of {made.rate:g} is far too high for {made.kind}", "the learning rate is far too high"),
+            fitting(f"a learning rate of {made.rate:g} is far too high for {made.kind}", "the rate is far too high"),
             sureness=Sureness.LIKELY,
             place=place_in(file, made.call.at),
-            evidence=[Evidence(f"learning rate of {made.kind}", f"{made.rate:g}", f"{usual:g} or so, {limit:g} at most")],
+            evidence=[Evidence(f"learning rate of {made.kind}", f"{made.rate:g}", f"{usual:g}; {limit:g} at most")],
             cause=f"A step of {made.kind} moves each weight by {by}: weights, which are mostly smaller than 0.1, are "
             "thrown far from where the gradient was computed.",
             fixes=["Begin with the usual one:\n" + code(f"{made.kind}(..., {name}={usual:g})")],

@@ -170,7 +170,9 @@ class MomentumTooHigh(Rule):
             if made.momentum is None or made.momentum < self.endless:
                 continue
             yield self.finding(
-                fitting(f"a momentum of {made.momentum:g} lets {made.kind} forget no gradient", "the momentum is 1 or more"),
+                fitting(
+                    f"a momentum of {made.momentum:g} lets {made.kind} forget no gradient", "the momentum is 1 or more"
+                ),
                 sureness=Sureness.CERTAIN,
                 place=place_in(file, made.call.at),
                 evidence=[Evidence(f"momentum of {made.kind}", f"{made.momentum:g}", "0.9")],
