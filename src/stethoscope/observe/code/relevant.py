@@ -10,7 +10,7 @@ WORDS = (
     b".backward(", b"zero_grad", b".step(", b".eval(", b"optim.", b"DataLoader(", b"nn.Module", b"Module)",
     b"Sequential(", b"ModuleList(", b"Loss(", b"cross_entropy", b"oftmax(", b"ropout(", b"nll_loss", b"kl_div",
     b"init.zeros_", b"init.ones_", b"init.constant_", b".weight.data", b"LightningModule",
-    b"sklearn", b"keras", b"imblearn", b"xgboost", b"lightgbm", b"fastai",
+    b"sklearn", b"torchvision", b"keras", b"imblearn", b"xgboost", b"lightgbm", b"fastai",
     b"import pandas", b"== np.nan", b"!= np.nan", b"== math.nan", b"!= math.nan", b"= float(\"nan", b"= float('nan",
 )  # fmt: skip
 

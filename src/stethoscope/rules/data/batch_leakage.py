@@ -133,10 +133,11 @@ class BatchLeakage(Rule):
                     return x.reshape(x.shape[1], x.shape[0], x.shape[2])  # bad
             """,
         "sizes with names": """
-            def merge(x):
-                batch, time, width = x.shape
-                rows = x.size(0)
-                return x.view(width, batch, time), x.reshape(time, rows)  # bad
+            class Merge(nn.Module):
+                def forward(self, x):
+                    batch, time, width = x.shape
+                    rows = x.size(0)
+                    return x.view(width, batch, time), x.reshape(time, rows)  # bad
             """,
     }
     good_code = {

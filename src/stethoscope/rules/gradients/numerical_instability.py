@@ -228,9 +228,10 @@ class NumericalInstability(Rule):
                 loss = loss - (p * p.log()).sum()  # bad
             """,
         "of a sigmoid": """
-            def loss_of(scores):
-                real = torch.sigmoid(scores)
-                return -torch.log(real) - torch.log(1 - real)  # bad
+            class Real(nn.Module):
+                def forward(self, scores):
+                    real = torch.sigmoid(scores)
+                    return -torch.log(real) - torch.log(1 - real)  # bad
             """,
     }
     good_code = {

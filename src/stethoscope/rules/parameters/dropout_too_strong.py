@@ -119,7 +119,9 @@ class DropoutTooStrong(Rule):
         0.15, unit="loss saved in eval mode, share", why="another set of data alone seldom makes so much difference"
     )
 
-    written = Limit(0.95, unit="probability to drop", why="on sparse features of graphs 0.9 is in use, above it nothing")
+    written = Limit(
+        0.95, unit="probability to drop", why="on sparse features of graphs 0.9 is in use, above it nothing"
+    )
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the strongest dropout layer, when the training loss stays high."""
