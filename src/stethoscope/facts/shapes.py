@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Constant, Item, Name, Value
-from stethoscope.facts.things import followed, literal
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Constant, Item, Name, Operation, Value
+from stethoscope.facts.layers import chain_of
+from stethoscope.facts.origins import called, thing_of
+from stethoscope.facts.things import UNKNOWN, followed, iterated, literal
 
 
 def exchanged_by_view(code: Code) -> Iterator[tuple[Call, tuple[int, ...]]]:
@@ -57,3 +59,87 @@ def logs_of(code: Code) -> Iterator[tuple[Call, Value]]:
         value = call.argument(0, "input") if call.name.startswith("torch.") else call.receiver
         if value is not None and not (call.name == ".log" and (call.arguments or call.keywords)):
             yield call, followed(code, value)[0] or value
+
+
+def column_of(code: Code, value: Value | None) -> Call | None:
+    """The layer with one output that gives a value as a column, with nothing behind it that takes the axis away."""
+    found, _ = followed(code, value)
+    thing = called(code, found) if isinstance(found, Call) else UNKNOWN
+    if thing.kind != "module":
+        return None
+    layers = chain_of(thing)
+    if layers:
+        last = layers[-1]
+        return _one_wide(last.thing.made_in, last.thing.made)
+    if thing.cls is None:
+        return _one_wide(thing.made_in, thing.made)
+    index = thing.cls.methods.get("forward")
+    if index is None or thing.code is None or len(thing.code.functions[index].returns) != 1:
+        return None
+    inner, _ = followed(thing.code, thing.code.functions[index].returns[0].value)
+    layer = called(thing.code, inner) if isinstance(inner, Call) else UNKNOWN
+    if layer.name == "torch.nn.Sequential":
+        chain = chain_of(layer)
+        return _one_wide(chain[-1].thing.made_in, chain[-1].thing.made) if chain else None
+    return _one_wide(layer.made_in, layer.made)
+
+
+def _one_wide(code: Code | None, made: Call | None) -> Call | None:
+    if code is None or made is None or made.name != "torch.nn.Linear":
+        return None
+    return made if literal(code, made.argument(1, "out_features")) == 1 else None
+
+
+def one_axis(code: Code, value: Value | None, depth: int = 0) -> bool:
+    """Whether a value has a single axis for certain: as targets of scikit-learn's data sets have."""
+    if depth > 30 or value is None:
+        return False
+    found, _ = followed(code, value)
+    if isinstance(found, Name) and found.binding != NOWHERE:
+        return _one_axis_of(code, found.binding, depth)
+    if isinstance(found, Call):
+        if found.name in (".float", ".to", ".cuda", ".cpu", ".double", ".astype", ".numpy", ".to_numpy", ".long"):
+            return one_axis(code, found.receiver, depth + 1)
+        wraps = ("torch.tensor", "torch.from_numpy", "torch.as_tensor", "torch.FloatTensor", "torch.Tensor",
+                 "numpy.array", "numpy.asarray")  # fmt: skip
+        return found.name in wraps and one_axis(code, found.argument(0), depth + 1)
+    if isinstance(found, Attribute):
+        if found.name == "target":
+            made, _ = followed(code, found.value)
+            return isinstance(made, Call) and made.name in _ONE_TARGET
+        return found.name == "values" and one_axis(code, found.value, depth + 1)
+    if isinstance(found, Item):
+        rows = isinstance(found.key, Operation) and found.key.operator == ":"
+        rows = rows or (isinstance(found.key, Name) and one_axis(code, found.value, depth + 1))
+        return rows and one_axis(code, found.value, depth + 1)
+    return False
+
+
+_ONE_TARGET = frozenset({
+    "sklearn.datasets.load_diabetes", "sklearn.datasets.fetch_california_housing", "sklearn.datasets.load_boston",
+    "sklearn.datasets.make_regression", "sklearn.datasets.make_friedman1",
+    "sklearn.datasets.load_breast_cancer", "sklearn.datasets.load_iris", "sklearn.datasets.load_wine",
+    "sklearn.datasets.load_digits",
+})  # fmt: skip
+
+
+def _one_axis_of(code: Code, number: int, depth: int) -> bool:
+    binding = code.bindings[number]
+    made = binding.value
+    if binding.how == "for":
+        source, item = iterated(code, made, binding.item)
+        loader = thing_of(code, source)
+        if loader.kind != "loader" or loader.made is None or loader.made_in is not code or len(item) != 1:
+            return False
+        data, _ = followed(code, loader.made.argument(0, "dataset"))
+        known = isinstance(data, Call) and data.name == "torch.utils.data.TensorDataset"
+        return known and isinstance(data, Call) and one_axis(code, data.argument(item[0]), depth + 1)
+    if binding.how != "assign" or not isinstance(made, Call) or len(binding.item) != 1 or made.is_open:
+        return False
+    if made.name in _ONE_TARGET:
+        plain = made.name.rpartition(".")[2] in ("make_regression", "make_friedman1")
+        many = made.keyword("n_targets") is not None
+        return binding.item == (1,) and not many and (plain or literal(code, made.keyword("return_X_y")) is True)
+    if made.name.endswith(".train_test_split") and binding.item[0] >= 0:
+        return one_axis(code, made.argument(binding.item[0] // 2), depth + 1)
+    return False
