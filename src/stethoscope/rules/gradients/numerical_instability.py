@@ -10,7 +10,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Code, Operation, Site
+from stethoscope.facts.code import Call, Code, Operation, Site
 from stethoscope.facts.events import is_under
 from stethoscope.facts.layers import output_of
 from stethoscope.facts.shapes import logs_of
@@ -165,7 +165,7 @@ class NumericalInstability(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for logarithms of probabilities that may be rounded to 0."""
         for call, value in logs_of(file):
-            if is_under(file, call.context, "torch.no_grad", "torch.inference_mode"):
+            if is_under(file, call.context, "torch.no_grad", "torch.inference_mode") or _is_printed(file, call):
                 continue
             rest = isinstance(value, Operation) and value.operator == "-" and literal(file, value.operands[0]) == 1
             output = output_of(file, value.operands[1] if rest and isinstance(value, Operation) else value)
@@ -246,6 +246,11 @@ class NumericalInstability(Rule):
                 p = scores.softmax(dim=1)
                 return -(p * torch.log(p)).sum()
             """,
+        "a number that is shown": """
+            def show(scores):
+                p = scores.softmax(dim=1)
+                print(torch.log(p), p.log().sum())
+            """,
         "of a positive number": """
             def loss_of(scores):
                 return torch.log(F.softplus(scores)) - torch.log(2 - torch.sigmoid(scores))
@@ -315,3 +320,9 @@ def _cause(birth: Birth, grown: bool) -> str:
     limit = LARGEST.get(birth.number_type)
     why = f"; {birth.number_type} holds numbers up to {limit}" if limit else ""
     return f"{where} has no finite result for these operands, which were finite themselves{why}."
+
+
+def _is_printed(file: Code, call: Call) -> bool:
+    """Whether a call stands in a `print`, where numbers are looked at."""
+    prints = (one.at for one in file.calls_of("builtins.print"))
+    return any((at.line, at.column) <= call.at[:2] and call.at[2:] <= (at.end_line, at.end_column) for at in prints)
