@@ -28,9 +28,9 @@ from stethoscope.facts.libraries import SAME, SAME_METHODS
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.module_classes import has_weights
 from stethoscope.facts.origins import thing_of
-from stethoscope.facts.things import MOST_STEPS
+from stethoscope.facts.things import MOST_STEPS, followed
 
-_COPIES = ("copy.deepcopy", "copy.copy")
+_COPY = "copy.deepcopy"
 
 
 class Exchange(NamedTuple):
@@ -93,7 +93,7 @@ def exchanges_of(code: Code) -> Iterator[Exchange]:
 def _behind(code: Code, made: Call) -> Iterator[Exchange]:
     owners = owners_of(code, made.argument(0, "params"))
     index = code.function_at(made.context)
-    if not owners or any(call.number > made.number for call in _grown(code, index)):
+    if not owners or code.calls_of(".add_param_group"):
         return
     steps = [event for event in events_of(code, index) if event.kind == "step" and event.thing.made is made]
     elsewhere = (
@@ -109,6 +109,10 @@ def _behind(code: Code, made: Call) -> Iterator[Exchange]:
                 continue
             step = next((event for event in steps if _number(event) >= binding.order), next(iter(elsewhere), None))
             if step is None or not _same_path(code, made, binding):
+                continue
+            if binding.name != owner.name and _copies(code, binding.value, owner.binding):
+                if _only_copy_runs(code, made, owner.name, binding.name):
+                    yield Exchange(made, binding, False, True, step)
                 continue
             if binding.name == owner.name:
                 copied = _copies(code, binding.value, owner.binding)
@@ -129,12 +133,6 @@ def _number(event: Event) -> int:
     return call.number if call is not None else NOWHERE
 
 
-def _grown(code: Code, index: int) -> list[Call]:
-    """The calls that give an optimizer more parameters later."""
-    first, last = code.functions[index].calls
-    return [call for call in code.calls[first:last] if call.name in (".add_param_group", ".load_state_dict_into")]
-
-
 def _same_path(code: Code, made: Call, binding: Binding) -> bool:
     """Whether a binding follows whenever the optimizer is made: in no branch or loop that the other is not in."""
     around = set(code.numbers_around(made.context))
@@ -150,8 +148,8 @@ def _copies(code: Code, value: Value | None, number: int, depth: int = 0) -> boo
     """Whether a value is a copy of the model that a binding holds."""
     if depth > MOST_STEPS or not isinstance(value, Call):
         return False
-    inner = value.argument(0) if value.name in _COPIES else value.receiver if value.name in SAME_METHODS else None
-    if value.name in _COPIES and isinstance(inner, Name):
+    inner = value.argument(0) if value.name == _COPY else value.receiver if value.name in SAME_METHODS else None
+    if value.name == _COPY and isinstance(inner, Name):
         return inner.binding == number
     return inner is not None and _copies(code, inner, number, depth + 1)
 
@@ -161,7 +159,23 @@ def _is_other(code: Code, binding: Binding, owner: Name) -> bool:
     old, new = thing_of(code, owner), thing_of(code, binding.value)
     if old.kind != "module" or new.kind != "module" or old.made is None or new.made is None:
         return False
-    return new.made is not old.made
+    first, second = _construction(code, owner), _construction(code, binding.value)
+    return first is not None and second is not None and first.number != second.number
+
+
+def _construction(code: Code, value: Value | None) -> Call | None:
+    """The call in this file that a model comes from, behind what moves or wraps it; also one of a function's."""
+    for _ in range(MOST_STEPS):
+        value, _ = followed(code, value)
+        if not isinstance(value, Call):
+            return None
+        if value.name in SAME:
+            value = value.argument(0)
+        elif value.name in SAME_METHODS:
+            value = value.receiver
+        else:
+            return value
+    return None
 
 
 def _same_object(code: Code, value: Value | None, name: str) -> bool:
@@ -184,6 +198,17 @@ def _runs(code: Code, index: int, number: int, step: Event) -> bool:
         if isinstance(subject, Name) and _leads_to(code, subject.binding, number):
             return not event.via or not step.via or event.via[0][1] is step.via[0][1]
     return False
+
+
+def _only_copy_runs(code: Code, made: Call, owner: str, copy: str) -> bool:
+    """Whether the loops in which the optimizer steps call the copy of its model, and never the model."""
+    loops = [loop for loop in loops_of(code) if any(step.thing.made is made for step in loop.of("step"))]
+    forwards = [event for loop in loops for event in loop.of("forward")]
+    called = {event.outer_name for event in forwards} | {
+        event.code.text(event.call.at).partition("(")[0] for event in forwards if event.call is not None
+    }
+    same = {owner, f"self.{owner}", f"{owner}.module"} - {copy}
+    return copy in called and not called & same
 
 
 def _leads_to(code: Code, number: int, goal: int) -> bool:

@@ -108,6 +108,11 @@ def one_axis(code: Code, value: Value | None, depth: int = 0) -> bool:
             made, _ = followed(code, found.value)
             return isinstance(made, Call) and made.name in _ONE_TARGET
         return found.name == "values" and one_axis(code, found.value, depth + 1)
+    if isinstance(found, Operation) and found.operator in ("+", "-", "*", "/"):
+        return any(one_axis(code, one, depth + 1) for one in found.operands) and all(
+            isinstance(one, Constant) or (isinstance(one, Call) and one.name in _REDUCING)
+            or one_axis(code, one, depth + 1) for one in found.operands
+        )  # fmt: skip
     if isinstance(found, Item):
         rows = isinstance(found.key, Operation) and found.key.operator == ":"
         rows = rows or (isinstance(found.key, Name) and one_axis(code, found.value, depth + 1))
@@ -115,12 +120,23 @@ def one_axis(code: Code, value: Value | None, depth: int = 0) -> bool:
     return False
 
 
+_REDUCING = (".mean", ".std", ".max", ".min", ".sum", ".var")
 _ONE_TARGET = frozenset({
     "sklearn.datasets.load_diabetes", "sklearn.datasets.fetch_california_housing", "sklearn.datasets.load_boston",
     "sklearn.datasets.make_regression", "sklearn.datasets.make_friedman1",
     "sklearn.datasets.load_breast_cancer", "sklearn.datasets.load_iris", "sklearn.datasets.load_wine",
     "sklearn.datasets.load_digits",
 })  # fmt: skip
+
+
+def _whole(code: Code, value: Value | None) -> Value | None:
+    """The data set behind a random part of it."""
+    data, _ = followed(code, value)
+    binding = code.bindings[data.binding] if isinstance(data, Name) and data.binding != NOWHERE else None
+    parted = binding.value if binding is not None and binding.how == "assign" else None
+    if isinstance(parted, Call) and parted.name == "torch.utils.data.random_split":
+        return followed(code, parted.argument(0, "dataset"))[0]
+    return data
 
 
 def _one_axis_of(code: Code, number: int, depth: int) -> bool:
@@ -131,7 +147,7 @@ def _one_axis_of(code: Code, number: int, depth: int) -> bool:
         loader = thing_of(code, source)
         if loader.kind != "loader" or loader.made is None or loader.made_in is not code or len(item) != 1:
             return False
-        data, _ = followed(code, loader.made.argument(0, "dataset"))
+        data = _whole(code, loader.made.argument(0, "dataset"))
         known = isinstance(data, Call) and data.name == "torch.utils.data.TensorDataset"
         return known and isinstance(data, Call) and one_axis(code, data.argument(item[0]), depth + 1)
     if binding.how != "assign" or not isinstance(made, Call) or len(binding.item) != 1 or made.is_open:
