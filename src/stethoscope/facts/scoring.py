@@ -47,7 +47,6 @@ class Cut(NamedTuple):
     """Raw scores that are cut at 0.5."""
 
     at: At
-    text: str
     loss: LossUse
 
 
@@ -146,14 +145,14 @@ def cut_scores(code: Code) -> Iterator[Cut]:
         return
     for operation in operations_of(code, ">", ">="):
         if len(operation.operands) == 2 and literal(code, operation.operands[1]) == 0.5:
-            loss = raw.get(_identity(code, operation.operands[0]))
-            if loss is not None:
-                yield Cut(operation.at, code.text(operation.at), loss)
+            compared = raw.get(_identity(code, operation.operands[0]))
+            if compared is not None:
+                yield Cut(operation.at, compared)
     for call in code.calls_of("torch.round", ".round"):
         value = call.argument(0) if call.name == "torch.round" else call.receiver
-        loss = raw.get(_identity(code, value))
-        if loss is not None and not (call.arguments[1:] or call.keywords):
-            yield Cut(call.at, code.text(call.at), loss)
+        rounded = raw.get(_identity(code, value))
+        if rounded is not None and not (call.arguments[1:] or call.keywords):
+            yield Cut(call.at, rounded)
 
 
 def _identity(code: Code, value: Value | None) -> int | None:
@@ -204,7 +203,7 @@ def _sums(code: Code) -> Iterator[tuple[int, tuple[At, str, Call]]]:
         loader = thing_of(code, source)
         if loader.kind != "loader" or loader.made is None:
             continue
-        term = value.operands[1]
+        term: Value | None = value.operands[1]
         while isinstance(term, Call) and term.name in (".item", ".cpu", ".detach", "builtins.float"):
             term = term.receiver if term.receiver is not None else term.argument(0)
         term, _ = followed(code, term)

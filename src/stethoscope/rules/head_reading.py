@@ -70,7 +70,7 @@ def _misfit(rule: Rule, file: Code, compiled: Compiled, head: Head, does: str, o
         place=place_in(file, compiled.loss_at.at),
         evidence=[
             Evidence(f"{head.activation} units of the last layer on {_line(file, head.code, head.layer.at)}",
-                     head.units, "a loss for them", "read in the code")
+                     head.units or 0, "a loss for them", "read in the code")
         ],
         cause=f"{named[0].upper() if named[0] != '`' else named[0]}{named[1:]} {does}.",
         fixes=fixes,

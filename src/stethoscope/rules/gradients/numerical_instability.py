@@ -164,13 +164,18 @@ class NumericalInstability(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for logarithms of probabilities that may be rounded to 0."""
+        told: set[int] = set()
         for call, value in logs_of(file):
+            lambdas = file.functions[file.function_at(call.context)].name == "<lambda>"
+            if lambdas or call.at.line in told:
+                continue
             if is_under(file, call.context, "torch.no_grad", "torch.inference_mode") or _is_printed(file, call):
                 continue
             rest = isinstance(value, Operation) and value.operator == "-" and literal(file, value.operands[0]) == 1
             output = output_of(file, value.operands[1] if rest and isinstance(value, Operation) else value)
             if output.kind not in ("softmax", "sigmoid") or (rest and output.kind == "softmax"):
                 continue
+            told.add(call.at.line)
             of = f"1 - {output.kind}" if rest else output.kind
             instead = (
                 "F.logsigmoid(-scores)"
