@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stethoscope.facts.code import NOWHERE, Call, Code, Group, Item, Name, Operation, Value
+from stethoscope.facts.loaded import everything_in
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import followed, iterated, literal
 
@@ -42,6 +43,41 @@ def padded_from(code: Code, value: Value | None, item: tuple[int, ...] = (), dep
         number = literal(code, given) if given is not None else 0
         return (found, int(number)) if isinstance(number, int | float) else None
     return None
+
+
+def next_tokens(code: Code, given: Value | None, target: Value | None) -> tuple[Call, int] | None:
+    """The embedding with a padding index that reads the very rows whose next tokens are the targets."""
+    rows, model = _rows(code, target), _unwrapped(code, given)
+    if rows is None or not isinstance(model, Call) or model.name != "()":
+        return None
+    read = _rows(code, model.argument(0))
+    if read is None or read.binding != rows.binding:
+        return None
+    for part in everything_in(thing_of(code, model.receiver)):
+        made, home = part.made, part.made_in
+        if made is not None and home is not None and made.name == "torch.nn.Embedding":
+            index = literal(home, made.argument(2, "padding_idx"))
+            if type(index) is int and home is code:
+                return made, index
+    return None
+
+
+def _unwrapped(code: Code, value: Value | None) -> Value | None:
+    for _ in range(20):
+        value, _ = followed(code, value)
+        if not isinstance(value, Call) or value.name not in _SAME_POSITIONS:
+            return value
+        value = value.receiver
+    return value
+
+
+def _rows(code: Code, value: Value | None) -> Name | None:
+    """The tensor of which a value is a slice along time: `x` of `x[:, 1:]`."""
+    found = _unwrapped(code, value)
+    if not isinstance(found, Item) or not isinstance(found.value, Name) or not isinstance(found.key, Group):
+        return None
+    sliced = all(isinstance(key, Operation) and key.operator == ":" for key in found.key.items)
+    return found.value if sliced and found.value.binding != NOWHERE else None
 
 
 def _collated(code: Code, loader: Call, item: tuple[int, ...], depth: int) -> tuple[Call, int] | None:

@@ -21,6 +21,7 @@ from stethoscope.facts.code import (
 from stethoscope.facts.expressions import operations_of
 from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.origins import called, thing_of
+from stethoscope.facts.shapes import column_of, one_axis
 from stethoscope.facts.things import binding_of, followed, iterated, literal
 
 ONE_SIDED = frozenset({
@@ -110,6 +111,19 @@ def _comparisons(code: Code) -> Iterator[tuple[At, tuple[Value, ...]]]:
     for call in code.calls_of(".eq", "torch.eq"):
         sides = (call.receiver, *call.arguments) if call.name == ".eq" else call.arguments
         yield call.at, tuple(side for side in sides if side is not None)
+
+
+def columns_with_rows(code: Code) -> Iterator[tuple[At, Call]]:
+    """Comparisons of a column of answers with a row of targets, and the layer with one output."""
+    for at, sides in _comparisons(code):
+        if len(sides) != 2:
+            continue
+        for answers, targets in (sides, sides[::-1]):
+            found, _ = followed(code, answers)
+            cut = found.operands[0] if isinstance(found, Operation) and found.operator in (">", ">=") else answers
+            layer = column_of(code, cut)
+            if layer is not None and one_axis(code, targets):
+                yield at, layer
 
 
 def _batch_of(code: Code, scores: Value | None) -> Call | None:

@@ -129,6 +129,34 @@ _ONE_TARGET = frozenset({
 })  # fmt: skip
 
 
+def is_centred(code: Code, value: Value | None, depth: int = 0) -> bool:
+    """Whether a value has been standardized in plain sight, so that about half of it is negative."""
+    if depth > 20 or value is None:
+        return False
+    found, _ = followed(code, value)
+    if isinstance(found, Call):
+        if found.name in (".float", ".to", ".cuda", ".unsqueeze", ".view", ".reshape"):
+            return is_centred(code, found.receiver, depth + 1)
+        return found.name in ("torch.tensor", "torch.from_numpy", "torch.FloatTensor") and is_centred(
+            code, found.argument(0), depth + 1
+        )
+    if isinstance(found, Operation) and found.operator == "/":
+        return is_centred(code, found.operands[0], depth + 1)
+    if isinstance(found, Operation) and found.operator == "-":
+        whole, mean = found.operands[0], followed(code, found.operands[1])[0]
+        own = isinstance(mean, Call) and mean.name == ".mean" and mean.receiver is not None
+        return own and isinstance(mean, Call) and code.text(mean.receiver.at) == code.text(whole.at)  # type: ignore[union-attr]
+    if isinstance(found, Name) and found.binding != NOWHERE and code.bindings[found.binding].how == "for":
+        binding = code.bindings[found.binding]
+        source, item = iterated(code, binding.value, binding.item)
+        loader = thing_of(code, source)
+        if loader.kind == "loader" and loader.made is not None and loader.made_in is code and len(item) == 1:
+            data = _whole(code, loader.made.argument(0, "dataset"))
+            if isinstance(data, Call) and data.name == "torch.utils.data.TensorDataset":
+                return is_centred(code, data.argument(item[0]), depth + 1)
+    return False
+
+
 def _whole(code: Code, value: Value | None) -> Value | None:
     """The data set behind a random part of it."""
     data, _ = followed(code, value)

@@ -9,8 +9,9 @@ from stethoscope.core.finding import Evidence, Finding, Link, Severity, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import At, Call, Code, Name, Value
 from stethoscope.facts.keras_models import Compiled, Head, compiled_in
-from stethoscope.facts.loss_calls import losses_of
+from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.origins import thing_of
+from stethoscope.facts.shapes import is_centred
 from stethoscope.facts.things import followed, iterated
 from stethoscope.rules.keras_heads import BINARY, CATEGORICAL, CLASSES
 from stethoscope.rules.lines import fitting, line_of, place_in, quoted, where
@@ -124,9 +125,11 @@ def _classes_of(file: Code, target: Value | None) -> Call | None:
 
 
 def limited(rule: Rule, file: Code) -> Iterator[Finding]:
-    """Activations in front of losses that expect scores without bounds, or probabilities."""
+    """Activations in front of losses that expect scores without bounds, or probabilities, or negative numbers."""
     for loss in once(losses_of(file)):
         kind = loss.output.kind
+        if kind in ("relu", "sigmoid", "softplus") and loss.function in REGRESSION and is_centred(file, loss.target):
+            yield _never_negative(rule, file, loss)
         if (kind, loss.function) not in CEILINGS:
             continue
         reach = "0 and above" if kind == "relu" else "-1 to 1"
@@ -161,6 +164,20 @@ def limited(rule: Rule, file: Code) -> Iterator[Finding]:
             chain=[Link(place_in(file, compiled.loss_at.at), "the loss is chosen"),
                    Link(place_in(head.code, head.layer.at), "the last layer")],
         )  # fmt: skip
+
+
+def _never_negative(rule: Rule, file: Code, loss: LossUse) -> Finding:
+    kind, target = loss.output.kind, quoted(file, loss.target, "the target")
+    return rule.finding(
+        fitting(f"a {kind} comes last, and {target} is negative half of the time", f"a {kind} cannot give the targets"),
+        sureness=Sureness.CERTAIN,
+        place=place_in(file, loss.call.at),
+        evidence=[Evidence(f"what the {kind}{made_at(file, loss)} can give", "0 and above", "below 0 as well",
+                           "the targets have their mean taken off")],
+        cause=f"The mean of {target} is 0, and no weights make the {kind} give the half of it that is below.",
+        fixes=[f"Let the last layer be linear: take the `{kind}` off, which{made_at(file, loss) or ' it has'}."],
+        chain=links(file, loss),
+    )  # fmt: skip
 
 
 def _line(file: Code, home: Code, at: At) -> str:

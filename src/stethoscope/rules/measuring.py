@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from stethoscope.core.finding import Evidence, Finding, Link, Severity, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Code
-from stethoscope.facts.scoring import averaged, cut_scores, reduced_over_samples, swapped
+from stethoscope.facts.scoring import averaged, columns_with_rows, cut_scores, reduced_over_samples, swapped
 from stethoscope.rules.lines import fitting, line_of, place_in, quoted
 from stethoscope.rules.sites import code
 
@@ -15,6 +15,7 @@ from stethoscope.rules.sites import code
 def measured_amiss(rule: Rule, file: Code) -> Iterator[Finding]:
     """Accuracies, averages and scores that are certainly not what they are called."""
     yield from _along_samples(rule, file)
+    yield from _stretched(rule, file)
     yield from _cut(rule, file)
     yield from _averages(rule, file)
     yield from _other_way_round(rule, file)
@@ -32,6 +33,20 @@ def _along_samples(rule: Rule, file: Code) -> Iterator[Finding]:
             fixes=["Take the axis of the classes:\n" + code("predicted = scores.argmax(dim=1)")],
             chain=[Link(place_in(file, found.call.at), "the largest scores are taken"),
                    Link(place_in(file, found.compared), "they are compared with targets")],
+        )  # fmt: skip
+
+
+def _stretched(rule: Rule, file: Code) -> Iterator[Finding]:
+    for at, _ in columns_with_rows(file):
+        yield rule.finding(
+            "a column of answers is compared with a row of targets",
+            sureness=Sureness.CERTAIN,
+            place=place_in(file, at),
+            evidence=[Evidence("axes of the targets, where the answers have 2, of which the second has size 1", 1, 2,
+                               "read in the code")],
+            cause="The two are stretched against each other, so each answer is compared with every target.",
+            fixes=["Take the second axis away:\n" + code("answers = model(x).squeeze(1)")],
+            chain=[Link(place_in(file, at), "they are compared")],
         )  # fmt: skip
 
 

@@ -214,6 +214,17 @@ class SaturatingActivationStack(Rule):
                 nn.Dropout(0.1), nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 2),
             )
             """,
+        "in a loop over layers": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.hidden = nn.ModuleList([nn.Linear(8, 8) for _ in range(5)])
+
+                def forward(self, x):
+                    for layer in self.hidden:  # bad
+                        x = torch.sigmoid(layer(x))
+                    return x
+            """,
         "in a forward pass": """
             class Net(nn.Module):  # bad
                 def __init__(self):
@@ -241,6 +252,17 @@ class SaturatingActivationStack(Rule):
                 nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 8), nn.Sigmoid(), nn.LayerNorm(8), nn.Linear(8, 8),
                 nn.Sigmoid(), nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 2),
             )
+            """,
+        "a loop with a bypass": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.hidden = nn.ModuleList([nn.Linear(8, 8) for _ in range(5)])
+
+                def forward(self, x):
+                    for layer in self.hidden:
+                        x = x + torch.sigmoid(layer(x))
+                    return x
             """,
         "rectified": """
             model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1), nn.Sigmoid())

@@ -223,6 +223,17 @@ class MetricWrong(Rule):
                     right = ((scores > 0.5) == y).sum()  # bad
                     right = torch.round(scores).eq(y).sum()  # bad
             """,
+        "a column and a row": """
+            import torch
+            from sklearn.datasets import load_breast_cancer
+            from torch import nn
+
+            data = load_breast_cancer()
+            labels = torch.tensor(data.target)
+            model = nn.Sequential(nn.Linear(30, 8), nn.ReLU(), nn.Linear(8, 1))
+            said = model(torch.tensor(data.data).float()) > 0
+            print((said == labels).float().mean())  # bad
+            """,
         "another length": """
             loader = DataLoader(torch.load("data"), batch_size=32)
 

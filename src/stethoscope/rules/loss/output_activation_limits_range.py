@@ -335,6 +335,12 @@ class OutputActivationLimitsRange(Rule):
             for x, y in torch.load("data"):
                 criterion(model(x), y).backward()  # bad
             """,
+        "targets with a mean of 0": """
+            model = nn.Sequential(nn.Linear(8, 1), nn.ReLU())
+            x, y = torch.load("data")
+            y = (y - y.mean()) / y.std()
+            F.mse_loss(model(x), y).backward()  # bad
+            """,
         "in Keras": """
             from keras import Sequential
             from keras.layers import Dense

@@ -12,7 +12,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Link, S
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.loss_calls import losses_of
-from stethoscope.facts.padding import IGNORED, padded_from
+from stethoscope.facts.padding import IGNORED, next_tokens, padded_from
 from stethoscope.facts.samples import Tokens
 from stethoscope.facts.things import literal
 from stethoscope.facts.training import Curve, History
@@ -142,7 +142,7 @@ class PaddingInLoss(Rule):
             told = (loss.option(name) is not None for name in ("ignore_index", "weight"))
             if any(told) or literal(file, loss.option("reduction")) == "none":
                 continue
-            padded = padded_from(file, loss.target)
+            padded = padded_from(file, loss.target) or next_tokens(file, loss.given, loss.target)
             if padded is None or padded[1] == IGNORED or (loss.made is not None and loss.made.is_open):
                 continue
             call, number = padded
@@ -150,14 +150,14 @@ class PaddingInLoss(Rule):
                 f"targets are filled up with {number}, and `{loss.function}` counts them",
                 sureness=Sureness.CERTAIN,
                 place=place_in(file, loss.call.at),
-                evidence=[Evidence(f"class that the rows of {line_of(file, call.at)} are filled up with", number,
+                evidence=[Evidence(f"class that rows are filled up with, by {line_of(file, call.at)}", number,
                                    "left out, by `ignore_index`")],
                 cause="Positions that only fill up shorter rows are answers to be learned: the easiest of all, and the "
                 "most frequent.",
                 fixes=["Leave them out:\n" + code(f"F.cross_entropy(scores, targets, ignore_index={number})"),
                        "Or fill up with what is left out anyway:\n" + code("pad_sequence(rows, padding_value=-100)")],
                 chain=[Link(place_in(file, loss.call.at), "the loss counts all positions"),
-                       Link(place_in(file, call.at), "rows are filled up")],
+                       Link(place_in(file, call.at), "says what fills them up")],
             )  # fmt: skip
 
     bad = Examples(
@@ -202,6 +202,23 @@ class PaddingInLoss(Rule):
             def train(model, data):
                 for x, y in DataLoader(data, collate_fn=collate):
                     F.cross_entropy(model(x).flatten(0, 1), y.view(-1)).backward()  # bad
+            """,
+        "a padding index": """
+            from torch import nn
+
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.letters = nn.Embedding(28, 32, padding_idx=0)
+                    self.out = nn.Linear(32, 28)
+
+                def forward(self, x):
+                    return self.out(self.letters(x))
+
+            def train(rows):
+                model, criterion = Net(), nn.CrossEntropyLoss()
+                scores = model(rows[:, :-1])
+                criterion(scores.flatten(0, 1), rows[:, 1:].reshape(-1)).backward()  # bad
             """,
         "the next token": """
             from torch.nn.utils.rnn import pad_sequence
