@@ -15,6 +15,7 @@ from stethoscope.facts.code import (
     Call,
     Choice,
     Code,
+    Constant,
     Each,
     Group,
     Item,
@@ -93,7 +94,7 @@ def exchanges_of(code: Code) -> Iterator[Exchange]:
 def _behind(code: Code, made: Call) -> Iterator[Exchange]:
     owners = owners_of(code, made.argument(0, "params"))
     index = code.function_at(made.context)
-    if not owners or code.calls_of(".add_param_group"):
+    if not owners or code.calls_of(".add_param_group") or _hands_gradients_over(code):
         return
     steps = [event for event in events_of(code, index) if event.kind == "step" and event.thing.made is made]
     elsewhere = (
@@ -125,6 +126,14 @@ def _behind(code: Code, made: Call) -> Iterator[Exchange]:
             is_layer = binding.name.startswith(owner.name + ".") and _is_new_layer(code, binding)
             if is_layer and not (_is_left_alone(code, index, binding) or _is_held(code, index, binding, made)):
                 yield Exchange(made, binding, True, False, step)
+
+
+def _hands_gradients_over(code: Code) -> bool:
+    """Whether gradients are assigned, as where a copy in low precision computes those of the model."""
+    return any(
+        binding.name.endswith(".grad") and binding.value is not None and not isinstance(binding.value, Constant)
+        for binding in code.bindings
+    )
 
 
 def _number(event: Event) -> int:

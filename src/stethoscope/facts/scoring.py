@@ -83,6 +83,8 @@ def unwrapped(code: Code, value: Value | None) -> Value | None:
 
 def reduced_over_samples(code: Code) -> Iterator[Reduced]:
     """What a model answers to a batch of a loader, of which the largest along axis 0 is compared with targets."""
+    if not code.says("DataLoader") or not code.calls_of(".argmax", "torch.argmax", ".max", "torch.max"):
+        return
     for compared in _comparisons(code):
         for side in compared[1]:
             call, _ = followed(code, side)
@@ -115,7 +117,7 @@ def _comparisons(code: Code) -> Iterator[tuple[At, tuple[Value, ...]]]:
 
 def columns_with_rows(code: Code) -> Iterator[tuple[At, Call]]:
     """Comparisons of a column of answers with a row of targets, and the layer with one output."""
-    for at, sides in _comparisons(code):
+    for at, sides in _comparisons(code) if code.says("sklearn") else ():
         if len(sides) != 2:
             continue
         for answers, targets in (sides, sides[::-1]):
@@ -178,6 +180,8 @@ def _identity(code: Code, value: Value | None) -> int | None:
 def averaged(code: Code) -> Iterator[Averaged]:
     """Sums over samples that are divided by a number of batches, and sums over batches by a number of samples."""
     sums = dict(_sums(code))
+    if not sums:
+        return
     divisions = list(operations_of(code, "/"))
     inside = {one.at for operation in divisions for one in operation.operands if isinstance(one, Operation)}
     scaled = {one.at for operation in operations_of(code, "*") for one in operation.operands}

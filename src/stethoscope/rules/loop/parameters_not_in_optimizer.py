@@ -403,7 +403,6 @@ class ParametersNotInOptimizer(Rule):
     }
     good_code = {
         "before": """
-            model = nn.Linear(8, 2)
             model = nn.Linear(8, 3)
             model.head = nn.Linear(8, 2)
             optimizer = torch.optim.Adam(model.parameters())
