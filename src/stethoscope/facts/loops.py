@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stethoscope.facts.code import NOWHERE, At, Code
+from stethoscope.facts.code import NOWHERE, At, Call, Code
 from stethoscope.facts.events import Event, events_of, is_in_loop
 from stethoscope.facts.origins import call_sites
 
@@ -40,6 +40,13 @@ def loops_of(code: Code) -> tuple[Loop, ...]:
         code.memo["loops"] = tuple(_loops(code))
     found: tuple[Loop, ...] = code.memo["loops"]
     return found
+
+
+def is_stepped_in_loop(code: Code, made: Call) -> bool:
+    """Whether the optimizer that a call makes steps in a loop of this file; one of Keras's does in `fit`."""
+    if made.name.startswith("keras."):
+        return True
+    return any(loop.is_loop and any(step.thing.made is made for step in loop.of("step")) for loop in loops_of(code))
 
 
 def _goes_backward(code: Code) -> bool:
