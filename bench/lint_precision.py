@@ -307,6 +307,7 @@ def judge(here: Path, who: str, when: str) -> None:
                 raise ValueError(f"not a verdict: {line}")
             if (one["fingerprint"], one["rule"]) in known:
                 continue
+            known.add((one["fingerprint"], one["rule"]))
             kept = {key: one[key] for key in ("fingerprint", "rule", "package", "half", "level", "file", "line")}
             out.write(json.dumps({**kept, "verdict": verdict, "reason": reason, "by": who, "on": when}) + "\n")
 
