@@ -36,7 +36,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stethoscope.core.fingerprint import fingerprints
+from stethoscope.core.finding import Finding
 from stethoscope.core.review import FileReview, Level
 from stethoscope.core.settings import Settings
 from stethoscope.linting import lint
@@ -99,7 +99,9 @@ def _commit(package: Package, clones: Path | None) -> bytes:
     if clones is None:
         raise ValueError("no folder of clones was given")
     name = package.folder
-    clone = next((path for path in (clones / name / "repo", clones / name, clones / f"{name}.git") if path.exists()), None)
+    clone = next(
+        (path for path in (clones / name / "repo", clones / name, clones / f"{name}.git") if path.exists()), None
+    )
     if clone is None:
         raise ValueError(f"there is no {clones / name}")
     git = ["git", f"--git-dir={clone}"]
@@ -120,7 +122,9 @@ def _commit(package: Package, clones: Path | None) -> bytes:
 def _archive(package: Package, archives: Path) -> bytes:
     archives.mkdir(parents=True, exist_ok=True)
     for path in archives.iterdir():
-        if path.name.lower().replace("_", "-").replace(".", "-").startswith(package.name) and _is(package, path.read_bytes()):
+        if path.name.lower().replace("_", "-").replace(".", "-").startswith(package.name) and _is(
+            package, path.read_bytes()
+        ):
             return path.read_bytes()
     only = "--no-binary" if package.kind == "sdist" else "--only-binary"
     asked = [sys.executable, "-m", "unearth", only, "--link-only", f"{package.name}=={package.version}"]
@@ -181,7 +185,7 @@ def _read(package: Package, folder: Path) -> tuple[list[dict[str, Any]], dict[st
     finally:
         os.chdir(before)
     found = [one for file in review.files for one in file.findings if Level(possible=True).shows(one)]
-    marks = fingerprints(found, lambda file: f"{package.name}/{_without_version(file)}")
+    marks = _fingerprints(package, folder, found)
     rows = [
         {
             "package": package.name,
@@ -198,6 +202,27 @@ def _read(package: Package, folder: Path) -> tuple[list[dict[str, Any]], dict[st
         for one, mark in zip(found, marks, strict=True)
     ]
     return rows, {"package": package.name, "half": package.half, **_sizes(review.files), "took": round(review.took, 2)}
+
+
+def _fingerprints(package: Package, folder: Path, found: list[Finding]) -> list[str]:
+    """What stays the same of each finding when lines move, or other findings go: the lines around it, and the rule."""
+    seen: Counter[str] = Counter()
+    marks = []
+    for one in found:
+        place = one.place
+        near = _lines_near(folder / (place.file or ""), place.cell, place.line or 1)
+        key = "\0".join((one.rule, package.name, _without_version(place.file or ""), str(place.column), *near))
+        marks.append(hashlib.sha256(f"{key}\0{seen[key]}".encode("utf-8", "surrogatepass")).hexdigest()[:32])
+        seen[key] += 1
+    return marks
+
+
+def _lines_near(path: Path, cell: int | None, line: int, reach: int = 4) -> list[str]:
+    text = path.read_text("utf-8", "replace")
+    if cell:
+        source = json.loads(text)["cells"][cell - 1]["source"]
+        text = source if isinstance(source, str) else "".join(source)
+    return [near.strip() for near in text.split("\n")[max(0, line - 1 - reach) : line + reach]]
 
 
 def _without_version(file: str) -> str:
@@ -308,7 +333,7 @@ def judge(here: Path, who: str, when: str) -> None:
             if (one["fingerprint"], one["rule"]) in known:
                 continue
             known.add((one["fingerprint"], one["rule"]))
-            kept = {key: one[key] for key in ("fingerprint", "rule", "package", "half", "level", "file", "line")}
+            kept = {key: one[key] for key in ("fingerprint", "rule", "package", "half", "level", "file", "cell", "line")}
             out.write(json.dumps({**kept, "verdict": verdict, "reason": reason, "by": who, "on": when}) + "\n")
 
 

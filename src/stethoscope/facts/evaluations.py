@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stethoscope.facts.code import NOWHERE, At, Attribute, Call, Code, Each, Group, Item, Name, Operation, Starred
-from stethoscope.facts.events import NO_GRAD, Event, events_of, is_under
+from stethoscope.facts.events import NO_GRAD, Event, events_of, is_under, name_of
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import call_sites, called
 
@@ -63,7 +63,7 @@ def _in_function(code: Code, index: int) -> list[Evaluation]:
         goes_on = any(_is_level(code, event, context) for event in events[position:] if event.kind == "backward")
         if goes_on:
             continue  # what it computes may go backward later
-        quiet, known = _without_graph(code, forward.context, index)
+        quiet, known = (True, True) if _is_handed_over(code, forward) else _without_graph(code, forward.context, index)
         found[context] = Evaluation(
             code, code.contexts[context].at, context, index, forward, is_loop, quiet, known,
             is_loop and _is_fed(code, forward, context), _is_read(code, context, index), events[:position],
@@ -128,6 +128,18 @@ def _without_graph(code: Code, context: int, index: int) -> tuple[bool, bool]:
         is_under(code, call.context, *NO_GRAD) or _switched_off(code, code.function_at(call.context)) for call in sites
     ]
     return all(quiet), True
+
+
+def _is_handed_over(code: Code, forward: Event) -> bool:
+    """Whether a `with` around it is given the model: what such a context does to modes and gradients is not known."""
+    for here in code.around(forward.context):
+        if here.kind == "with" and isinstance(here.value, Call) and not here.value.name.startswith("torch."):
+            given = (*here.value.arguments, *([here.value.receiver] if here.value.receiver is not None else ()))
+            if any(name_of(code, value) == forward.name for value in given):
+                return True
+        if here.kind == "function":
+            break
+    return False
 
 
 def _switched_off(code: Code, index: int) -> bool:

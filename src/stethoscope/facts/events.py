@@ -192,7 +192,7 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
         return
     if callee.kind in ("module", "loss"):
         if callee.kind == "module":
-            yield _make("forward", code, call, call.receiver, callee)
+            yield _make("forward", code, call, _called_value(call), callee)
         return
     if callee.kind in ("class", "imported") and call.name == "()":
         return
@@ -213,6 +213,15 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
             if callee.kind != "class" and not call.name.startswith(("torch.optim.", "torch.")):
                 yield _make("other", code, call, value, thing)
             return
+
+
+def _called_value(call: Call) -> Value | None:
+    """What a call calls: `self.net` of `self.net(x)`."""
+    owner = call.receiver
+    if owner is None or call.name == "()":
+        return owner
+    at = owner.at._replace(end_column=owner.at.end_column + len(call.name))
+    return Attribute(owner, call.name[1:], at)
 
 
 _STEPS = {"optimizer": "step", "scheduler": "schedule"}

@@ -88,7 +88,7 @@ class ValidationBuildsGraph(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for loops that evaluate a model in eval mode, read the answers, and keep the graph of each."""
-        if not file.calls_of(".eval") and not loops_of(file):
+        if (not file.calls_of(".eval") and not loops_of(file)) or not file.says("torch", "lightning", "fastai"):
             return
         _, trained = trained_models(file)
         for found in evaluations_of(file):
@@ -163,6 +163,19 @@ class ValidationBuildsGraph(Rule):
             """,
     }
     good_code = {
+        "in a context of its own, which is given the model": """
+            def validate(model, data, eval_mode):
+                with eval_mode(model):
+                    model.eval()
+                    return sum(F.mse_loss(model(x), y).item() for x, y in data)
+
+            def both(model, data, eval_mode):
+                total = 0
+                with eval_mode(model):
+                    for x, y in data:
+                        total += F.mse_loss(model(x), y).item()
+                return total
+            """,
         "without a graph": """
             def evaluate(model, loader):
                 model.eval()
