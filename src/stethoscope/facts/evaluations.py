@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stethoscope.facts.code import NOWHERE, At, Attribute, Call, Code, Each, Group, Item, Name, Operation, Starred
+from stethoscope.facts.code import (
+    NOWHERE,
+    At,
+    Attribute,
+    Call,
+    Code,
+    Each,
+    Group,
+    Item,
+    Name,
+    Operation,
+    Starred,
+    Symbol,
+)
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_under, name_of
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import call_sites, called
@@ -117,7 +130,7 @@ def _loops_inside(code: Code, call: Call) -> bool:
 
 def _without_graph(code: Code, context: int, index: int) -> tuple[bool, bool]:
     """Whether no graph is built, as far as this file tells, and whether the callers are known."""
-    if is_under(code, context, *NO_GRAD) or _switched_off(code, index):
+    if is_under(code, context, *NO_GRAD) or _switched_off(code, index) or _is_decorated(code, context):
         return True, True
     if index == 0:
         return False, True
@@ -128,6 +141,23 @@ def _without_graph(code: Code, context: int, index: int) -> tuple[bool, bool]:
         is_under(code, call.context, *NO_GRAD) or _switched_off(code, code.function_at(call.context)) for call in sites
     ]
     return all(quiet), True
+
+
+_PLAIN_DECORATORS = (
+    "builtins.", "functools.", "abc.", "typing.", "typing_extensions.", "contextlib.", "torch.compile", "torch.jit.",
+    "dataclasses.", "pytest.", "numba.", "tensorflow.",
+)  # fmt: skip
+
+
+def _is_decorated(code: Code, context: int) -> bool:
+    """Whether a decorator that is not known is on the functions around it: it may switch gradients off."""
+    for here in code.around(context):
+        if here.kind == "function":
+            for decorator in code.functions[here.owner].decorators:
+                name = decorator.name if isinstance(decorator, Symbol | Call | Name) else ""
+                if not name.startswith(_PLAIN_DECORATORS):
+                    return True
+    return False
 
 
 def _is_handed_over(code: Code, forward: Event) -> bool:

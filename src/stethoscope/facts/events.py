@@ -35,7 +35,7 @@ _MODEL_NAME = re.compile(
     r"(?:^|.*[._])(?:model|net|network|\w+_(?:model|net)|(?:model|net)_\w+|encoder|decoder|classifier|\w*[Nn]et|generator|discriminator|netG|netD)$"
 )
 _FRAMEWORK_NAME = re.compile(r"(?:^|.*[._])(?:accelerator|fabric|\w*engine|deepspeed|strategy|dist_autograd|trainer)$")
-_CLEARING = re.compile(r".*(?:zero_?grad|reset_?grad|clear_?grad|zero_the_grad|grad_?zero|clean_?grad)", re.I)
+_CLEARING = re.compile(r".*(?:zero_?grad|reset_?grad|clear_?grad|zero_the_grad|grad_?zero|clean_?grad)\w*", re.I)
 
 
 class Event(NamedTuple):
@@ -370,8 +370,10 @@ def closures_of(code: Code, call: Call) -> list[int]:
 def is_under(code: Code, context: int, *names: str) -> bool:
     """Whether something happens inside of a `with` of one of these functions, or in a function that one decorates."""
     for here in code.around(context):
-        if here.kind == "with" and isinstance(here.value, Call) and here.value.name in names:
-            return True
+        if here.kind == "with" and isinstance(here.value, Call):
+            name = here.value.name  # `.no_grad` where a file imports torch in a way of its own
+            if name in names or (name.startswith(".") and any(one.endswith(name) for one in names)):
+                return True
         if here.kind == "function":
             for decorator in code.functions[here.owner].decorators:
                 name = decorator.name if isinstance(decorator, Symbol | Call) else ""

@@ -233,6 +233,15 @@ class MissingZeroGrad(Rule):
             """,
     }
     good_code = {
+        "cleared by a library": """
+            from pyro.infer.util import zero_grads
+
+            def train(model, loader, optimizer):
+                for x, y in loader:
+                    zero_grads(model.parameters())
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
         "one step, with an optimizer of its own": """
             def test_step(model, x):
                 optimizer = make_optimizer(model)

@@ -163,6 +163,37 @@ class ValidationBuildsGraph(Rule):
             """,
     }
     good_code = {
+        "under a decorator of the project's own": """
+            from project import quiet
+
+            @quiet()
+            def evaluate(model, data):
+                model.eval()
+                return accuracy(model(x).argmax(1) == y for x, y in data)
+
+            @quiet()
+            def total(model, data):
+                model.eval()
+                found = 0
+                for x, y in data:
+                    found += F.mse_loss(model(x), y).item()
+                return found
+
+            total(nn.Linear(3, 2), torch.load("data"))
+            """,
+        "without a graph, of a torch that is imported in a way of its own": """
+            from project import optional
+
+            torch = optional("torch")
+
+            def total(model, data):
+                model.eval()
+                found = 0
+                with torch.no_grad():
+                    for x, y in data:
+                        found += F.mse_loss(model(x), y).item()
+                return found
+            """,
         "in a context of its own, which is given the model": """
             def validate(model, data, eval_mode):
                 with eval_mode(model):
