@@ -8,9 +8,10 @@ The packages are source archives of the package index, pinned by version and has
 Nothing of them is run. `fetch` asks the index through `unearth` (`pip install unearth`), which follows pip's settings;
 repositories are taken from bare clones in `--clones FOLDER`, each named `owner+name`, and left out where there is none.
 
-Each package belongs to one of two halves, by a hash of its name. Rules are repaired with sight of the findings in the
-first half, `develop`; the second, `held out`, is read once the rules stand. A finding that was wrong in the half that
-is held out stays wrong in the count, with its verdict `gone` from the findings after a repair.
+Each package belongs to one of two halves, by a hash of its name. Rules were repaired with sight of the findings in the
+first half, `develop`; the second, `held out`, was read when that was done, and rules were repaired again; then the
+third part, `later`, was brought. A finding that was wrong in a part that is not `develop` stays wrong in the count when
+a repair has removed it, and is counted under `no longer found`.
 
 A verdict is what a person said who opened the file: `right` (it changes results), `waste` (bounded waste, or a fault
 as the rule states it that costs little there), `harmless` (the pattern is there, and does no harm or is meant), `false`
@@ -49,6 +50,9 @@ RIGHT = ("right", "waste")
 WRONG = ("harmless", "false")
 SUFFIXES = (".py", ".ipynb")
 HALVES = ("develop", "held out")
+PARTS = (*HALVES, "later")
+LATER = "# later"
+"""The line of the list from which on packages are of the third part, whatever their names."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,12 @@ class Package:
     """Of a repository, the commit."""
     sha256: str = ""
     """Of the archive."""
+    is_later: bool = False
 
     @property
-    def half(self) -> str:
-        """By the name alone, whatever else is in the list."""
-        return HALVES[hashlib.sha256(self.name.encode()).digest()[0] % 2]
+    def part(self) -> str:
+        """By the name alone, whatever else is in the list; later ones were not there when rules were repaired first."""
+        return PARTS[2] if self.is_later else HALVES[hashlib.sha256(self.name.encode()).digest()[0] % 2]
 
     @property
     def folder(self) -> str:
@@ -76,8 +81,13 @@ class Package:
 
 def packages() -> list[Package]:
     """Those of the list, in its order."""
-    lines = (line.split() for line in PACKAGES.read_text().splitlines() if line and not line.startswith("#"))
-    return [Package(*words) for words in lines]
+    found, is_later = [], False
+    for line in PACKAGES.read_text().splitlines():
+        is_later = is_later or line.startswith(LATER)
+        if line and not line.startswith("#"):
+            kind, name, version, *rest = line.split()
+            found.append(Package(kind, name, version, *rest[:1], is_later=is_later))
+    return found
 
 
 def fetch(here: Path, clones: Path | None) -> None:
@@ -160,14 +170,14 @@ def _unpack(data: bytes, into: Path) -> int:
     return count
 
 
-def run(here: Path, half: str, only: str) -> None:
+def run(here: Path, part: str, only: str) -> None:
     """Read all packages, one after the other, and write down what was found; of those read before, only the named."""
     found, told = _lines(here / "findings.jsonl"), _lines(here / "packages.jsonl")
     fresh: list[dict[str, Any]] = []
     summaries: list[dict[str, Any]] = []
     for package in packages():
         folder = here / "code" / package.folder
-        if folder.is_dir() and half in (package.half, "both") and (not only or only in package.name):
+        if folder.is_dir() and part in (package.part, "all") and (not only or only in package.name):
             findings, summary = _read(package, folder)
             fresh += findings
             summaries.append(summary)
@@ -189,7 +199,7 @@ def _read(package: Package, folder: Path) -> tuple[list[dict[str, Any]], dict[st
     rows = [
         {
             "package": package.name,
-            "half": package.half,
+            "part": package.part,
             "rule": one.rule,
             "level": "default" if Level().shows(one) else "all",
             "file": one.place.file,
@@ -201,7 +211,7 @@ def _read(package: Package, folder: Path) -> tuple[list[dict[str, Any]], dict[st
         }
         for one, mark in zip(found, marks, strict=True)
     ]
-    return rows, {"package": package.name, "half": package.half, **_sizes(review.files), "took": round(review.took, 2)}
+    return rows, {"package": package.name, "part": package.part, **_sizes(review.files), "took": round(review.took, 2)}
 
 
 def _fingerprints(package: Package, folder: Path, found: list[Finding]) -> list[str]:
@@ -250,13 +260,13 @@ def table(here: Path, left: bool) -> None:
     present = {(one["fingerprint"], one["rule"]) for one in found}
     judged = [(one, verdicts.get((one["fingerprint"], one["rule"]))) for one in found]
     # What was wrong in the half that is held out counts, though the rule was repaired since.
-    gone = [one for key, one in verdicts.items() if key not in present and one["half"] == HALVES[1]]
+    gone = [one for key, one in verdicts.items() if key not in present and one["part"] != PARTS[0]]
     _sums(_lines(here / "packages.jsonl"), found)
     for level in ("default", "all"):
-        for half in HALVES:
-            print(f"\n### {'Default level' if level == 'default' else 'Only with --all'}, {half}\n")
-            here_judged = [(one, verdict) for one, verdict in judged if one["level"] == level and one["half"] == half]
-            old = [one for one in gone if one.get("level") == level] if half == HALVES[1] else []
+        for part in PARTS:
+            print(f"\n### {'Default level' if level == 'default' else 'Only with --all'}, {part}\n")
+            here_judged = [(one, verdict) for one, verdict in judged if one["level"] == level and one["part"] == part]
+            old = [one for one in gone if one["level"] == level and one["part"] == part]
             _precision(here_judged, old)
     if left:
         print("\n### Without a verdict\n")
@@ -267,16 +277,16 @@ def table(here: Path, left: bool) -> None:
 
 
 def _sums(told: list[dict[str, Any]], found: list[dict[str, Any]]) -> None:
-    print("| half | packages | files | with training words | findings, default | per 1,000 files | findings, --all |"
+    print("| part | packages | files | with training words | findings, default | per 1,000 files | findings, --all |"
           " loops | not understood |")  # fmt: skip
     print("| --- |" + " ---: |" * 8)
-    for half in (*HALVES, "both"):
-        of = [one for one in told if half in (one["half"], "both")]
-        seen = Counter(one["level"] for one in found if half in (one["half"], "both"))
+    for part in (*PARTS, "all"):
+        of = [one for one in told if part in (one["part"], "all")]
+        seen = Counter(one["level"] for one in found if part in (one["part"], "all"))
         sums = {key: sum(one[key] for one in of) for key in ("files", "relevant", "loops", "unclear")}
         share = f"{100 * sums['unclear'] / max(sums['loops'], 1):.0f} %"
         per = 1000 * seen["default"] / max(sums["files"], 1)
-        cells = (half, len(of), sums["files"], sums["relevant"], seen["default"], f"{per:.1f}", seen.total(),
+        cells = (part, len(of), sums["files"], sums["relevant"], seen["default"], f"{per:.1f}", seen.total(),
                  sums["loops"], share)  # fmt: skip
         print("| " + " | ".join(str(cell) for cell in cells) + " |")
 
@@ -333,7 +343,9 @@ def judge(here: Path, who: str, when: str) -> None:
             if (one["fingerprint"], one["rule"]) in known:
                 continue
             known.add((one["fingerprint"], one["rule"]))
-            kept = {key: one[key] for key in ("fingerprint", "rule", "package", "half", "level", "file", "cell", "line")}
+            kept = {
+                key: one[key] for key in ("fingerprint", "rule", "package", "part", "level", "file", "cell", "line")
+            }
             out.write(json.dumps({**kept, "verdict": verdict, "reason": reason, "by": who, "on": when}) + "\n")
 
 
@@ -357,7 +369,7 @@ def main() -> None:
     parser.add_argument("what", choices=("fetch", "run", "table", "judge"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("--clones", type=Path, help="a folder of bare clones of the repositories of the list")
-    parser.add_argument("--half", choices=(*HALVES, "both"), default="both")
+    parser.add_argument("--part", choices=(*PARTS, "all"), default="all")
     parser.add_argument("--only", default="", help="packages with this in their names")
     parser.add_argument("--left", action="store_true", help="list the findings that have no verdict")
     parser.add_argument("--by", default="", help="who judges")
@@ -366,7 +378,7 @@ def main() -> None:
     if given.what == "fetch":
         fetch(given.folder, given.clones)
     elif given.what == "run":
-        run(given.folder, given.half, given.only)
+        run(given.folder, given.part, given.only)
     elif given.what == "judge":
         judge(given.folder, given.by, given.on)
     else:

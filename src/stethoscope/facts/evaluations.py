@@ -49,6 +49,8 @@ class Evaluation:
     """Whether an answer or a loss is looked at: an accuracy, a number that is added up."""
     before: tuple[Event, ...]
     """What its function did before it, in order."""
+    is_hidden: bool = False
+    """Whether something around it that is not known may switch modes or gradients off: a decorator, a context."""
 
 
 def evaluations_of(code: Code) -> tuple[Evaluation, ...]:
@@ -76,10 +78,11 @@ def _in_function(code: Code, index: int) -> list[Evaluation]:
         goes_on = any(_is_level(code, event, context) for event in events[position:] if event.kind == "backward")
         if goes_on:
             continue  # what it computes may go backward later
-        quiet, known = (True, True) if _is_handed_over(code, forward) else _without_graph(code, forward.context, index)
+        quiet, known = _without_graph(code, forward.context, index)
+        hidden = _is_handed_over(code, forward) or _is_decorated(code, forward.context)
         found[context] = Evaluation(
             code, code.contexts[context].at, context, index, forward, is_loop, quiet, known,
-            is_loop and _is_fed(code, forward, context), _is_read(code, context, index), events[:position],
+            is_loop and _is_fed(code, forward, context), _is_read(code, context, index), events[:position], hidden,
         )  # fmt: skip
     return list(found.values())
 
@@ -130,7 +133,7 @@ def _loops_inside(code: Code, call: Call) -> bool:
 
 def _without_graph(code: Code, context: int, index: int) -> tuple[bool, bool]:
     """Whether no graph is built, as far as this file tells, and whether the callers are known."""
-    if is_under(code, context, *NO_GRAD) or _switched_off(code, index) or _is_decorated(code, context):
+    if is_under(code, context, *NO_GRAD) or _switched_off(code, index):
         return True, True
     if index == 0:
         return False, True

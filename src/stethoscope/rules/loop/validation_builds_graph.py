@@ -98,7 +98,7 @@ class ValidationBuildsGraph(Rule):
             is_evaluation = found.is_loop and (
                 (is_switched and (found.is_read or found.is_fed)) or (is_apart and found.is_fed)
             )
-            if found.without_graph or not is_evaluation:
+            if found.without_graph or found.is_hidden or not is_evaluation:
                 continue
             around = file.functions[found.function].at if found.function else found.at
             if file.matches(GRADIENTS, around):

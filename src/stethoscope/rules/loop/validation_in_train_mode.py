@@ -148,7 +148,7 @@ class ValidationInTrainMode(Rule):
             acts = has_modes(model) or (has_modes(model) is None and name in _switched(file))
             apart = found.is_fed and found.is_read and found.function not in training
             only_looks = found.without_graph and (found.is_read or found.is_loop)
-            if is_trained and acts and name not in told and (only_looks or apart):
+            if is_trained and acts and name not in told and (only_looks or apart) and not found.is_hidden:
                 told.add(name)
                 yield self._read(file, found)
 
