@@ -9,9 +9,9 @@ Nothing of them is run. `fetch` asks the index through `unearth` (`pip install u
 repositories are taken from bare clones in `--clones FOLDER`, each named `owner+name`, and left out where there is none.
 
 Each package belongs to one of two halves, by a hash of its name. Rules were repaired with sight of the findings in the
-first half, `develop`; the second, `held out`, was read when that was done, and rules were repaired again; then the
-third part, `later`, was brought. A finding that was wrong in a part that is not `develop` stays wrong in the count when
-a repair has removed it, and is counted under `no longer found`.
+first half, `develop`; the second, `held out`, was read when that was done, and rules were repaired again; so it went
+with the parts `later` and `last`, each brought when the repairs before it stood. A finding that was wrong in a part
+that is not `develop` stays wrong in the count when a repair has removed it, and is counted under `no longer found`.
 
 A verdict is what a person said who opened the file: `right` (it changes results), `waste` (bounded waste, or a fault
 as the rule states it that costs little there), `harmless` (the pattern is there, and does no harm or is meant), `false`
@@ -50,9 +50,7 @@ RIGHT = ("right", "waste")
 WRONG = ("harmless", "false")
 SUFFIXES = (".py", ".ipynb")
 HALVES = ("develop", "held out")
-PARTS = (*HALVES, "later")
-LATER = "# later"
-"""The line of the list from which on packages are of the third part, whatever their names."""
+PARTS = (*HALVES, "later", "last")
 
 
 @dataclass(frozen=True)
@@ -66,12 +64,13 @@ class Package:
     """Of a repository, the commit."""
     sha256: str = ""
     """Of the archive."""
-    is_later: bool = False
+    since: str = ""
+    """The part to which all packages of its section of the list belong; empty in the first section."""
 
     @property
     def part(self) -> str:
-        """By the name alone, whatever else is in the list; later ones were not there when rules were repaired first."""
-        return PARTS[2] if self.is_later else HALVES[hashlib.sha256(self.name.encode()).digest()[0] % 2]
+        """By the name alone, whatever else is in the list; those of later sections were not there at first."""
+        return self.since or HALVES[hashlib.sha256(self.name.encode()).digest()[0] % 2]
 
     @property
     def folder(self) -> str:
@@ -81,12 +80,12 @@ class Package:
 
 def packages() -> list[Package]:
     """Those of the list, in its order."""
-    found, is_later = [], False
+    found, since = [], ""
     for line in PACKAGES.read_text().splitlines():
-        is_later = is_later or line.startswith(LATER)
+        since = line.split()[2] if line.startswith("# part ") else since
         if line and not line.startswith("#"):
             kind, name, version, *rest = line.split()
-            found.append(Package(kind, name, version, *rest[:1], is_later=is_later))
+            found.append(Package(kind, name, version, *rest[:1], since=since))
     return found
 
 

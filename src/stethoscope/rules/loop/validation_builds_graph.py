@@ -101,7 +101,7 @@ class ValidationBuildsGraph(Rule):
             if found.without_graph or found.is_hidden or not is_evaluation:
                 continue
             around = file.functions[found.function].at if found.function else found.at
-            if file.matches(GRADIENTS, around):
+            if file.matches(GRADIENTS, around) or file.matches(FORCES):
                 continue
             quiet = file.says("no_grad", "inference_mode")
             yield self._read(file, found, Sureness.LIKELY if found.callers_known or not quiet else Sureness.POSSIBLE)
@@ -163,6 +163,15 @@ class ValidationBuildsGraph(Rule):
             """,
     }
     good_code = {
+        "a model that differentiates by itself": """
+            def infer(model, data):
+                model.eval()
+                found = []
+                for batch in data:
+                    out = model(batch).detach().cpu()
+                    found.append(out["pred_forces"].numpy())
+                return found
+            """,
         "under a decorator of the project's own": """
             from project import quiet
 
@@ -292,6 +301,8 @@ class ValidationBuildsGraph(Rule):
 
 GRADIENTS = re.compile(r"autograd|requires_grad|\.grad\b|retain_grad|jacobian|grad_cam|set_grad_enabled|volatile|vjp")
 """Words of a function that wants gradients of its own."""
+FORCES = re.compile(r"\bforces\b|_forces?\b|\.FORCE\b|hessian|\bvirial\b", re.I)
+"""Words of a file whose models may differentiate inside of `forward`: forces are derivatives of an energy."""
 
 
 def _training(file: Code) -> set[int]:
