@@ -147,7 +147,7 @@ def _without_graph(code: Code, context: int, index: int) -> tuple[bool, bool]:
 
 
 _PLAIN_DECORATORS = (
-    "builtins.", "functools.", "abc.", "typing.", "typing_extensions.", "contextlib.", "torch.compile", "torch.jit.",
+    "builtins.", "functools.", "abc.", "typing.", "typing_extensions.", "contextlib.", "torch.",
     "dataclasses.", "pytest.", "numba.", "tensorflow.",
 )  # fmt: skip
 
