@@ -124,6 +124,11 @@ def _events(code: Code, index: int, depth: int) -> Iterator[Event]:
 
 
 def _is_none(value: Value | None) -> bool:
+    """Whether it is nothing, or zeros: `Variable(data.new().resize_as_(data).zero_())` in old code."""
+    if isinstance(value, Call) and value.name == "torch.autograd.Variable":
+        value = value.argument(0)
+    if isinstance(value, Call):
+        return value.name in (".zero_", "torch.zeros_like", "torch.zeros", ".new_zeros")
     return isinstance(value, Constant) and value.value in (None, 0)
 
 

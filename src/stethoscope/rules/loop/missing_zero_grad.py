@@ -233,6 +233,17 @@ class MissingZeroGrad(Rule):
             """,
     }
     good_code = {
+        "replaced by zeros": """
+            from torch.autograd import Variable
+
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in torch.load("data"):
+                F.mse_loss(model(x), y).backward()
+                optimizer.step()
+                for p in model.parameters():
+                    p.grad = Variable(p.grad.data.new().resize_as_(p.grad.data).zero_())
+            """,
         "cleared by a library": """
             from pyro.infer.util import zero_grads
 

@@ -241,6 +241,7 @@ class SymmetricInitialization(Rule):
             "nine steps": _run(flat(2.03), 0.0, 0.0, steps=9),
         }
     )
+    on_trial = True
     bad_code = {
         "zeros for all linear layers": """
             def init(m):
