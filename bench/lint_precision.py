@@ -169,21 +169,21 @@ def _unpack(data: bytes, into: Path) -> int:
     return count
 
 
-def run(here: Path, part: str, only: str) -> None:
-    """Read all packages, one after the other, and write down what was found; of those read before, only the named."""
+def run(here: Path, part: str, only: str, again: bool) -> None:
+    """Read the packages that are asked for, one after the other, and write down what was found in each."""
     found, told = _lines(here / "findings.jsonl"), _lines(here / "packages.jsonl")
-    fresh: list[dict[str, Any]] = []
-    summaries: list[dict[str, Any]] = []
+    with_findings = {one["package"] for one in found}
     for package in packages():
         folder = here / "code" / package.folder
-        if folder.is_dir() and part in (package.part, "all") and (not only or only in package.name):
-            findings, summary = _read(package, folder)
-            fresh += findings
-            summaries.append(summary)
-            print(f"{package.name}: {summary['files']} files, {len(findings)} findings", flush=True)
-    read = {summary["package"] for summary in summaries}
-    _write(here / "findings.jsonl", [*(one for one in found if one["package"] not in read), *fresh])
-    _write(here / "packages.jsonl", [*(one for one in told if one["package"] not in read), *summaries])
+        asked = part in (package.part, "all") and only in package.name
+        if not folder.is_dir() or not asked or (again and package.name not in with_findings):
+            continue
+        findings, summary = _read(package, folder)
+        found = [*(one for one in found if one["package"] != package.name), *findings]
+        told = [*(one for one in told if one["package"] != package.name), summary]
+        _write(here / "findings.jsonl", found)
+        _write(here / "packages.jsonl", told)
+        print(f"{package.name}: {summary['files']} files, {len(findings)} findings", flush=True)
 
 
 def _read(package: Package, folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -370,6 +370,7 @@ def main() -> None:
     parser.add_argument("--clones", type=Path, help="a folder of bare clones of the repositories of the list")
     parser.add_argument("--part", choices=(*PARTS, "all"), default="all")
     parser.add_argument("--only", default="", help="packages with this in their names")
+    parser.add_argument("--again", action="store_true", help="only packages in which something was found before")
     parser.add_argument("--left", action="store_true", help="list the findings that have no verdict")
     parser.add_argument("--by", default="", help="who judges")
     parser.add_argument("--on", default="", help="the date")
@@ -377,7 +378,7 @@ def main() -> None:
     if given.what == "fetch":
         fetch(given.folder, given.clones)
     elif given.what == "run":
-        run(given.folder, given.part, given.only)
+        run(given.folder, given.part, given.only, given.again)
     elif given.what == "judge":
         judge(given.folder, given.by, given.on)
     else:
