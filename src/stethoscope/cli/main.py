@@ -10,7 +10,7 @@ import click
 
 from stethoscope.core.errors import StethoscopeError
 
-VERBS = ("run", "check", "lint", "runs", "compare", "diagnose", "prove", "report", "rules", "explain")
+VERBS = ("run", "check", "lint", "lsp", "runs", "compare", "diagnose", "prove", "report", "rules", "explain")
 
 
 class _Verbs(click.Group):
