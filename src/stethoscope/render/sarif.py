@@ -189,7 +189,7 @@ def _artifact(file: str) -> dict[str, str]:
     name = relative_name(file)
     if os.path.isabs(name):
         return {"uri": Path(name).as_uri()}
-    return {"uri": quote(name), "uriBaseId": ROOT}
+    return {"uri": quote(os.fsencode(name)), "uriBaseId": ROOT}
 
 
 def _invocation(review: Review) -> dict[str, Any]:
