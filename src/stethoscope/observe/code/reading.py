@@ -124,7 +124,7 @@ def why_no_python(error: Exception, source: Source) -> str:
             where = f" at cell {number}, line {line - first + 1}"
         elif line:
             where = f" at line {line}"
-        return f"does not parse{where}: {error.msg}"
+        return f"does not parse{where}: {error.msg.partition('; ')[0]}"
     if isinstance(error, RecursionError | MemoryError):
         return "is nested too deeply"
     return f"does not parse: {error}"
