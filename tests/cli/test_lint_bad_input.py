@@ -7,8 +7,6 @@ import json
 import os
 import random
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -165,14 +163,16 @@ def test_a_name_that_is_no_text_ends_no_format(folder: Path, form: str, encoding
         (folder / name).write_text(BAD + "# ×\n")
     except OSError:
         pytest.skip("this file system takes no such name")
-    command_line = [sys.executable, "-m", "stethoscope", "lint", ".", "--no-cache", "--format", form]
-    environment = {**os.environ, "PYTHONIOENCODING": f"{encoding}:strict"}
 
-    printed = subprocess.run(command_line, capture_output=True, env=environment, check=False)
-    written = subprocess.run([*command_line, "--output", "out"], capture_output=True, env=environment, check=False)
+    def said(*arguments: str) -> bytes:
+        runner = CliRunner(charset=encoding)
+        result = runner.invoke(command, [".", "--no-cache", "--format", form, *arguments], standalone_mode=False)
+        assert (result.exception, result.return_value) == (None, 1)
+        return result.stdout_bytes
 
-    assert (printed.returncode, printed.stderr, written.returncode, written.stderr) == (1, b"", 1, b"")
-    for text in (printed.stdout.decode(encoding), (folder / "out").read_text("utf-8")):
+    printed = said()
+    said("--output", "out")
+    for text in (printed.decode(encoding), (folder / "out").read_text("utf-8")):
         assert text
         if form in ("json", "sarif", "gitlab"):
             json.loads(text)
