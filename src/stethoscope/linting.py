@@ -194,6 +194,9 @@ def _chunk(files: Sequence[Path], asked: _Asked) -> list[tuple[FileReview, Mappi
                 continue
             one, uses = _reviewed(project, path, data, asked, rules)
             done.append((one, {str(use): _content(use) for use in uses}, _hash(data)))
+        del (
+            project
+        )  # frees its facts while nothing looks for circles: else the collector goes through all of them first
     return done
 
 
