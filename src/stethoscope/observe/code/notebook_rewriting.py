@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from json.decoder import JSONDecodeError, JSONDecoder, scanstring
+from json.decoder import JSONDecodeError, JSONDecoder
 
 from stethoscope.core.finding import Edit
 from stethoscope.observe.code.notebooks import BadNotebook, cells_of, python_lines
@@ -108,7 +108,7 @@ def _members(text: str, start: int) -> dict[str, tuple[int, int]]:
     if text[start] != "{":
         raise LookupError("no object")
     while text[at] != "}":
-        key, at = scanstring(text, at + 1, True)
+        key, at = _DECODER.raw_decode(text, at)
         first = _skip(text, _skip(text, at) + 1)
         _, at = _DECODER.raw_decode(text, first)
         found[key] = first, at
