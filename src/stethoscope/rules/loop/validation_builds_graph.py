@@ -10,7 +10,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Code, Site
+from stethoscope.facts.code import NOWHERE, Code, Name, Site, Value
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.training import History, ValidationPass
@@ -269,5 +269,15 @@ def _without_graph(file: Code, found: Evaluation) -> Edits:
     is_plain = line.lstrip().startswith("def ") and not line[: function.at.column].strip()
     if not found.function or not torch or not is_plain or found.function in _training(file):
         return ()
+    calls = file.calls[slice(*function.calls)]
+    if any(call.arguments and _is_handed_over(file, call.receiver, found.forward.name) for call in calls):
+        return ()  # something unknown that gets data: it may need gradients, as an attack does
     indent = line[: len(line) - len(line.lstrip())]
     return (insertion(file, function.at.line, function.at.column, f"@{torch}.no_grad()\n{indent}"),)
+
+
+def _is_handed_over(file: Code, value: Value | None, model: str) -> bool:
+    """Whether a method belongs to a parameter of the function that is not the model."""
+    if not isinstance(value, Name) or value.binding == NOWHERE or value.name == model:
+        return False
+    return file.bindings[value.binding].how == "argument"
