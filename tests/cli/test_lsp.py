@@ -218,6 +218,8 @@ def test_half_a_line_costs_nothing_and_what_was_shown_stays_meanwhile(tmp_path: 
 def test_lines_are_counted_as_editors_count_them(tmp_path: Path, text: str) -> None:
     async def do(editor: Editor) -> None:
         assert rules(await editor.open("train.py", text)) == [("missing-zero-grad", 7)]
+        *_, (allowed,) = (await editor.actions(editor.uri("train.py"), 7, 6)).values()
+        assert (allowed.range, allowed.new_text[:3]) == (span(7, 20, 7, 20), "  #")
         assert await editor.type("train.py", "    optimizer.zero_grad()\n", 8, 0, 8, 0) == []
 
     edit(tmp_path, do)

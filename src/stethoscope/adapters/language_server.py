@@ -137,7 +137,10 @@ class _Editor:
         texts = self._texts(uri)
         if not texts:
             return
-        found = await asyncio.to_thread(self._found, uri, texts)
+        complaints: list[str] = []
+        found = await asyncio.to_thread(self._found, uri, texts, complaints)
+        for sentence in complaints:
+            self._complain(sentence)
         if found is None and not is_new:
             return
         if self._texts(uri) != texts:
@@ -152,8 +155,10 @@ class _Editor:
             here = [one for one in judged.findings if one.place.cell == cell]
             self._show(home, [self._diagnostic(one, judged) for one in here])
 
-    def _found(self, uri: str, texts: dict[int | None, tuple[str, str]]) -> tuple[Finding, ...] | None:
-        """What is found in a text; None where it cannot be read."""
+    def _found(
+        self, uri: str, texts: dict[int | None, tuple[str, str]], complaints: list[str]
+    ) -> tuple[Finding, ...] | None:
+        """What is found in a text; None where it cannot be read. What is wrong with the settings is added."""
         from stethoscope.linting import lint_text
 
         file = _name(uri)
@@ -164,23 +169,18 @@ class _Editor:
             data = notebook_of([(number in texts, texts[number][1] if number in texts else "")
                                 for number in range(1, last + 1)])  # fmt: skip
         try:
-            review: Review = lint_text(
-                data, file, possible=self._possible, notes=self._notes, settings=self._settings(uri)
-            )
+            settings = read_settings(Path(_path(uri)).absolute().parent)
+        except StethoscopeError as error:  # a pyproject.toml in the middle of an edit
+            complaints.append(str(error))
+            settings = Settings()
+        try:
+            review: Review = lint_text(data, file, possible=self._possible, notes=self._notes, settings=settings)
         except StethoscopeError as error:  # a rule's name in the settings that there is not
-            self._complain(str(error))
+            complaints.append(str(error))
             return ()
         if review.not_analysed:
             return None
         return tuple(one for one in review.findings if one.place.file == file)
-
-    def _settings(self, uri: str) -> Settings:
-        try:
-            settings = read_settings(Path(_path(uri)).absolute().parent)
-        except StethoscopeError as error:  # a pyproject.toml in the middle of an edit
-            self._complain(str(error))
-            return Settings()
-        return settings
 
     def _complain(self, sentence: str) -> None:
         """Once, until there is something else to say."""
@@ -275,7 +275,7 @@ class _Editor:
                 edit=types.WorkspaceEdit(changes={uri: [self._edit(edit, uri) for edit in action.edits]}),
             )
             for finding, judged in self._at(uri, params.range)
-            for action in actions_for(finding, judged.texts[finding.place.cell][1].splitlines())
+            for action in actions_for(finding, _plain_lines(judged.texts[finding.place.cell][1]))
         ]
 
     def _edit(self, edit: Edit, uri: str) -> Any:
@@ -295,6 +295,10 @@ def _plain(method: Callable[..., Any]) -> Callable[..., Any]:
         return method(params)
 
     return now
+
+
+def _plain_lines(text: str) -> list[str]:
+    return [line.rstrip("\r\n") for line in _LINE.findall(text)]
 
 
 def _uri(params: Any) -> str:
