@@ -104,6 +104,9 @@ def allowing(finding: Finding, lines: Sequence[str]) -> Edit | None:
 def _holds(lines: Sequence[str], number: int, column: int, text: str, rule: str, line: int) -> bool:
     """Whether a comment would be read as one there, and hold for this line and not for the whole file."""
     before = lines[number - 1]
+    ahead = lines[number - 2] if text.endswith("\n") and number > 1 else "" if text.endswith("\n") else before
+    if ahead.rstrip().endswith("\\"):
+        return False  # nothing may stand behind it
     changed = [*lines]
     moved = line
     if text.endswith("\n"):  # a line of its own moves the finding down
