@@ -82,6 +82,7 @@ def main() -> None:
                 processor, wall = timed(command, Path(name))
                 one.processor.append(processor)
                 one.wall.append(wall)
+                print(f"round {number + 1}, {tool}: {processor:.2f} s", file=sys.stderr, flush=True)
     print(table({tool: measured[tool] for tool in TOOLS if tool in measured}, size))
 
 
