@@ -30,7 +30,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 US = "stethoscope, 1 process"
-OURS = [sys.executable, "-m", "stethoscope", "lint", ".", "--no-cache", "--format", "json", "--output", os.devnull]
+# -P: what is read must not be imported, and torch has a `types.py`.
+OURS = [
+    sys.executable,
+    "-P",
+    "-m",
+    "stethoscope",
+    "lint",
+    ".",
+    "--no-cache",
+    "--format",
+    "json",
+    "--output",
+    os.devnull,
+]
 RUFF = ["ruff", "check", ".", "--no-cache", "--isolated", "--quiet", "--exit-zero"]
 TOOLS = {
     US: [*OURS, "--processes", "1"],
@@ -109,7 +122,7 @@ def timed(command: Sequence[str], folder: Path) -> tuple[float, float]:
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode not in (0, 1):
+    if done.returncode not in (0, 1) or b"Traceback" in done.stderr:
         print(f"{Path(command[0]).name} ended with {done.returncode}: {done.stderr.decode(errors='replace')[-300:]}")
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
 
