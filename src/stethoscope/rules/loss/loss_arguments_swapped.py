@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SwapLossArguments
 from stethoscope.facts.code import Call, Code, Name, Site, Value
@@ -13,6 +13,7 @@ from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.origins import called
 from stethoscope.facts.things import binding_of, followed
 from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.changing import exchanged
 from stethoscope.rules.examples import falling
 from stethoscope.rules.heads import FOLLOWS, heard, named, span, trained
 from stethoscope.rules.lines import line_of, place_in, quoted
@@ -121,7 +122,12 @@ class LossArgumentsSwapped(Rule):
                 ],
                 cause=f"`{loss.function}` takes the logarithm of its first argument only: with the target there its "
                 "lowest point is no right answer.",
-                fixes=["Prediction first, target second:\n" + code(f"loss = F.{loss.function}(prediction, target)")],
+                fixes=[
+                    Fix(
+                        "Prediction first, target second:\n" + code(f"loss = F.{loss.function}(prediction, target)"),
+                        edits=exchanged(file, *loss.call.arguments[:2]) if len(loss.call.arguments) > 1 else (),
+                    )
+                ],
             )
 
     bad = Examples(

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Link, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import HoldLearningRate
 from stethoscope.facts.code import NOWHERE, Code, Site
 from stethoscope.facts.events import Event, events_of, is_in_loop
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import Batches, Curve, History, Loop, Schedule
+from stethoscope.rules.changing import Edits, moved_behind
 from stethoscope.rules.examples import falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence, outcome, small_plot
 from stethoscope.rules.lines import fitting, line_of, place_in, quoted, way_to, where_event
@@ -288,7 +289,12 @@ class SchedulerBeforeOptimizer(Rule):
                 )
             ],
             cause="The first step is taken with the second learning rate: the first one of the schedule is never used.",
-            fixes=["Step the schedule behind the optimizer:\n" + code("optimizer.step()", f"{name}.step()")],
+            fixes=[
+                Fix(
+                    "Step the schedule behind the optimizer:\n" + code("optimizer.step()", f"{name}.step()"),
+                    edits=_behind(file, schedule, step),
+                )
+            ],
             chain=[*way_to(file, schedule, "steps first"), *way_to(file, step, "steps after it")],
         )
 
@@ -497,3 +503,13 @@ def _short(value: float | str | bool) -> str:
 
 
 LOOPS = ("for", "while")
+
+
+def _behind(file: Code, schedule: Event, step: Event) -> Edits:
+    """The schedule's line behind the step; where that is deeper, at the end of the schedule's own loop."""
+    home = file.contexts[schedule.context]
+    if schedule.via or home.kind not in LOOPS:
+        return ()
+    if step.code is file and not step.via and step.context == schedule.context:
+        return moved_behind(file, schedule.at, step.at)
+    return moved_behind(file, schedule.at, home.at, to_end=True)
