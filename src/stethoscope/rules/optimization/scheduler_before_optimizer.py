@@ -17,11 +17,10 @@ from stethoscope.facts.code import NOWHERE, Code, Site
 from stethoscope.facts.events import Event, events_of, is_in_loop
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import Batches, Curve, History, Loop, Schedule
-from stethoscope.rules.changing import Edits, moved_behind
 from stethoscope.rules.examples import falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence, outcome, small_plot
 from stethoscope.rules.lines import fitting, line_of, place_in, quoted, way_to, where_event
-from stethoscope.rules.rhythm import Rhythm, wrong_rhythms
+from stethoscope.rules.rhythm import LOOPS, Rhythm, moved_after, wrong_rhythms
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 LENGTHS = ("total_steps", "T_max", "total_iters")
@@ -292,7 +291,7 @@ class SchedulerBeforeOptimizer(Rule):
             fixes=[
                 Fix(
                     "Step the schedule behind the optimizer:\n" + code("optimizer.step()", f"{name}.step()"),
-                    edits=_behind(file, schedule, step),
+                    edits=moved_after(file, schedule, step),
                 )
             ],
             chain=[*way_to(file, schedule, "steps first"), *way_to(file, step, "steps after it")],
@@ -500,16 +499,3 @@ def _is_first(schedule: Schedule, seen: History) -> bool:
 
 def _short(value: float | str | bool) -> str:
     return value if isinstance(value, str) else f"{value:g}"
-
-
-LOOPS = ("for", "while")
-
-
-def _behind(file: Code, schedule: Event, step: Event) -> Edits:
-    """The schedule's line behind the step; where that is deeper, at the end of the schedule's own loop."""
-    home = file.contexts[schedule.context]
-    if schedule.via or home.kind not in LOOPS:
-        return ()
-    if step.code is file and not step.via and step.context == schedule.context:
-        return moved_behind(file, schedule.at, step.at)
-    return moved_behind(file, schedule.at, home.at, to_end=True)
