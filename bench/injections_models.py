@@ -17,9 +17,23 @@ def _loss_calls(script: Script, function: str, module: str) -> Iterator[ast.Call
     for call in script.nodes(ast.Call):
         assert isinstance(call, ast.Call)
         plain = ast.unparse(call.func)
+        if plain in made and not _is_sure(script, call, plain, module):
+            continue
         is_function = re.fullmatch(rf"(?:F|nn\.functional|torch\.nn\.functional)\.{function}", plain) is not None
         if len(call.args) >= 2 and (is_function or plain in made):
             yield call
+
+
+def _is_sure(script: Script, call: ast.Call, name: str, module: str) -> bool:
+    """Whether a name stands for this loss at a call: the nearest assignment in its function says so, or all do."""
+    every = [
+        node for node in script.nodes(ast.Assign)
+        if isinstance(node, ast.Assign) and name in [name_of(one) for one in node.targets]
+    ]  # fmt: skip
+    home = script.function(call)
+    near = [node for node in every if script.function(node) is home and node.lineno <= call.lineno]
+    asked = near[-1:] or every
+    return all(isinstance(one.value, ast.Call) and name_of(one.value.func).endswith(module) for one in asked)
 
 
 def _has_torch(script: Script) -> bool:

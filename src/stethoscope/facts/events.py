@@ -88,6 +88,11 @@ def name_of(code: Code, value: Value | None) -> str:
     return code.text(value.at) if value is not None else ""
 
 
+def is_named_as_optimizer(name: str) -> bool:
+    """Whether a name is one that people give to optimizers."""
+    return bool(_OPTIMIZER_NAME.fullmatch(name)) and not _SCHEDULER_NAME.fullmatch(name)
+
+
 def is_in_loop(code: Code, event: Event, loop: int) -> bool:
     """Whether something happens in a loop, or in a function that the loop calls."""
     return loop in code.numbers_around(event.outer_context)

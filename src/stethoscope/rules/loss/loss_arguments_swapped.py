@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SwapLossArguments
-from stethoscope.facts.code import Call, Code, Name, Site, Value
-from stethoscope.facts.events import model_like
-from stethoscope.facts.loss_calls import losses_of
-from stethoscope.facts.origins import called
-from stethoscope.facts.things import binding_of, followed
+from stethoscope.facts.answers import comes_with_data, is_answer
+from stethoscope.facts.code import Code, Site
+from stethoscope.facts.events import events_of
+from stethoscope.facts.layers import output_of
+from stethoscope.facts.loss_calls import LossUse, losses_of
+from stethoscope.facts.things import binding_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling
 from stethoscope.rules.heads import FOLLOWS, heard, named, span, trained
@@ -106,7 +107,7 @@ class LossArgumentsSwapped(Rule):
         for loss in losses_of(file):
             if loss.function not in ORDERED or loss.given is None or loss.target is None:
                 continue
-            if not _is_answer(file, loss.target) or not _comes_with_the_data(file, loss.given):
+            if not is_answer(file, loss.target) or not _is_target(file, loss):
                 continue
             prediction, target = quoted(file, loss.target, "prediction"), quoted(file, loss.given, "target")
             yield self.finding(
@@ -204,39 +205,16 @@ class LossArgumentsSwapped(Rule):
 
 
 ORDERED = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
-_KEEPING = (
-    ".to",
-    ".cuda",
-    ".float",
-    ".long",
-    ".view",
-    ".squeeze",
-    ".unsqueeze",
-    ".reshape",
-    ".cpu",
-    ".type",
-    ".flatten",
-)
 
 
-def _stripped(file: Code, value: Value) -> Value | None:
-    """What stands behind a variable, and behind calls that only move, cast or reshape."""
-    found, _ = followed(file, value)
-    while isinstance(found, Call) and found.name in _KEEPING:
-        found, _ = followed(file, found.receiver)
-    return found
-
-
-def _is_answer(file: Code, value: Value) -> bool:
-    """Whether a value is what a model gives."""
-    found = _stripped(file, value)
-    if not isinstance(found, Call):
+def _is_target(file: Code, loss: LossUse) -> bool:
+    """Whether the first argument is no prediction: it comes with the data, or is handed to where the model trains."""
+    if comes_with_data(file, loss.given):
+        return True
+    binding = binding_of(file, loss.given)
+    if binding is None or binding.how != "argument":
         return False
-    is_like = isinstance(found.receiver, Name) and found.receiver.binding in model_like(file)
-    return called(file, found).kind == "module" or (found.name == "()" and is_like)
-
-
-def _comes_with_the_data(file: Code, value: Value) -> bool:
-    """Whether a value is a part of what a loop goes over."""
-    binding = binding_of(file, _stripped(file, value))
-    return binding is not None and binding.how == "for"
+    home = file.function_at(binding.context)
+    if output_of(file, loss.target).kind == "linear":
+        return True  # raw scores are nobody's target
+    return any(event.kind == "backward" and not event.via for event in events_of(file, home))
