@@ -205,10 +205,8 @@ def result_dropped(script: Script) -> Iterator[Mutant]:
         value = made.value if isinstance(made, ast.Assign) else None
         if isinstance(value, ast.Call):
             maker = ast.unparse(value.func)
-            if (
-                maker in layers
-                or (maker.startswith(("F.", "torch."))
-                and not maker.startswith(("torch.load", "torch.utils")))
+            if maker in layers or (
+                maker.startswith(("F.", "torch.")) and not maker.startswith(("torch.load", "torch.utils"))
             ):
                 yield script.mutant(node, script.replaced(node, script.source(call)))
 

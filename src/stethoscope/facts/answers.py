@@ -62,38 +62,56 @@ def is_answer(code: Code, value: Value | None, depth: int = 0) -> bool:
     return False
 
 
-def comes_with_data(code: Code, value: Value | None, depth: int = 0) -> bool:
-    """Whether a value is a part of what a loop goes over, as it is, or moved, cast, sliced or reshaped."""
+def comes_with_data(code: Code, value: Value | None, depth: int = 0, given: int = NOWHERE) -> bool:
+    """Whether a value is a part of what a loop goes over, as it is, or moved, cast, sliced or reshaped; or a part of a
+    function's argument, `given`, that is taken for data.
+    """
     if depth > DEEPEST or value is None:
         return False
     if isinstance(value, Call):
-        return _made_of_data(code, value, depth)
+        return _made_of_data(code, value, depth, given)
     if isinstance(value, Item | Attribute):
-        return comes_with_data(code, value.value, depth + 1)
+        return comes_with_data(code, value.value, depth + 1, given)
     if isinstance(value, Each):
-        return comes_with_data(code, value.source, depth + 1)
+        return comes_with_data(code, value.source, depth + 1, given)
     if isinstance(value, Choice):
-        return all(comes_with_data(code, one, depth + 1) for one in value.options)
+        return all(comes_with_data(code, one, depth + 1, given) for one in value.options)
     if isinstance(value, Group | Operation):
         parts = value.items if isinstance(value, Group) else value.operands
         known = [one for one in parts if not _is_plain(one)]
-        return bool(known) and all(comes_with_data(code, one, depth + 1) for one in known)
+        return bool(known) and all(comes_with_data(code, one, depth + 1, given) for one in known)
     if not isinstance(value, Name) or value.binding == NOWHERE:
         return False
-    return _bound(code, value, depth)
+    return _bound(code, value, depth, given)
 
 
-def _made_of_data(code: Code, call: Call, depth: int) -> bool:
+def is_fed(code: Code, value: Value | None, given: int, depth: int = 0) -> bool:
+    """Whether a model's answer is one to a part of this argument of the function, also through further models."""
+    if depth > DEEPEST or value is None:
+        return False
+    if isinstance(value, Name) and value.binding != NOWHERE:
+        binding = code.bindings[value.binding]
+        return binding.how == "assign" and is_fed(code, _at(binding.value, binding.item), given, depth + 1)
+    if not isinstance(value, Call):
+        return False
+    inner = _kept(value)
+    if inner is not None:
+        return is_fed(code, inner, given, depth + 1)
+    return any(comes_with_data(code, one, depth + 1, given) or is_fed(code, one, given, depth + 1)
+               for one in value.arguments)  # fmt: skip
+
+
+def _made_of_data(code: Code, call: Call, depth: int, given: int) -> bool:
     """Whether a call gives data of data, or of constants, through libraries alone."""
     inner = _kept(call)
     if inner is not None or call.name in _OF_DATA:
-        return comes_with_data(code, inner if inner is not None else call.receiver, depth + 1)
+        return comes_with_data(code, inner if inner is not None else call.receiver, depth + 1, given)
     if not call.name.startswith(_LIBRARIES) or call.name.startswith("torch.nn.") or call.keyword("requires_grad"):
         return False
     if call.name.startswith("torch.") and called(code, call).kind != "imported":
         return False
     values = (*call.arguments, *(value for _, value in call.keywords))
-    return all(_is_plain(value) or comes_with_data(code, value, depth + 1) for value in values)
+    return all(_is_plain(value) or comes_with_data(code, value, depth + 1, given) for value in values)
 
 
 def _is_plain(value: Value) -> bool:
@@ -103,21 +121,25 @@ def _is_plain(value: Value) -> bool:
     return isinstance(value, Constant | Symbol)
 
 
-def _bound(code: Code, value: Name, depth: int) -> bool:
+def _bound(code: Code, value: Name, depth: int, given: int) -> bool:
     binding = code.bindings[value.binding]
+    if value.binding == given:
+        return True
     if binding.how == "merge":
-        return all(comes_with_data(code, Name(value.name, one, value.at), depth + 1) for one in binding.options)
+        return all(comes_with_data(code, Name(value.name, one, value.at), depth + 1, given) for one in binding.options)
     if binding.how == "assign":
-        return comes_with_data(code, _at(binding.value, binding.item), depth + 1)
+        return comes_with_data(code, _at(binding.value, binding.item), depth + 1, given)
     if binding.how == "for":
         source, _ = iterated(code, binding.value, binding.item)
+        if given != NOWHERE:
+            return comes_with_data(code, source, depth + 1, given)
         is_count = isinstance(source, Call) and source.name in ("builtins.range", "tqdm.trange", ".parameters")
         return source is not None and not is_count and not is_answer(code, source)
     if binding.how == "argument":
         index = code.function_at(binding.context)
         places = [i for i, one in enumerate(code.functions[index].parameters) if one.binding == value.binding]
-        given = given_to(code, index, places[0]) if places else []
-        return bool(given) and all(comes_with_data(home, one, depth + 5) for home, one in given)
+        handed = given_to(code, index, places[0]) if places else []
+        return bool(handed) and all(comes_with_data(home, one, depth + 5) for home, one in handed)
     return False
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Backpropagate
-from stethoscope.facts.code import NOWHERE, Call, Code, Name, Operation, Site, Value
 from stethoscope.facts.answers import is_answer
+from stethoscope.facts.code import NOWHERE, Call, Code, Name, Operation, Site, Value
 from stethoscope.facts.events import Event, events_of, is_named_as_optimizer, name_of
 from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
@@ -240,7 +240,9 @@ _HARMLESS = ("builtins.", "torch.", "numpy.", "math.", "tqdm.")
 
 def _home(file: Code, index: int, step: Event) -> int:
     """The loop around a step; or the function, where it clears and steps, so that it is one round of a training."""
-    loop = next((n for n in file.numbers_around(step.context) if file.contexts[n].kind in (*LOOPS, "function")), NOWHERE)
+    loop = next(
+        (n for n in file.numbers_around(step.context) if file.contexts[n].kind in (*LOOPS, "function")), NOWHERE
+    )
     if loop == NOWHERE or file.contexts[loop].kind in LOOPS:
         return loop
     cleared = any(event.kind == "zero" and event.name == step.name for event in events_of(file, index))
@@ -285,7 +287,7 @@ def _goes_backward(file: Code, index: int, home: int, loss: Call) -> bool:
         ):  # fmt: skip
             continue
         values = (*call.arguments, *(value for _, value in call.keywords))
-        if any(isinstance(value, Name) and value.name in names or value is loss for value in values):
+        if any((isinstance(value, Name) and value.name in names) or value is loss for value in values):
             return True
     return False
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SwapLossArguments
-from stethoscope.facts.answers import comes_with_data, is_answer
+from stethoscope.facts.answers import comes_with_data, is_answer, is_fed
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.events import events_of
 from stethoscope.facts.layers import output_of
@@ -211,10 +211,13 @@ def _is_target(file: Code, loss: LossUse) -> bool:
     """Whether the first argument is no prediction: it comes with the data, or is handed to where the model trains."""
     if comes_with_data(file, loss.given):
         return True
+    index = file.function_at(loss.call.context)
+    for parameter in file.functions[index].parameters:
+        # Of one batch that the function is given, one part is asked and another is the answer that is wanted.
+        if comes_with_data(file, loss.given, given=parameter.binding) and (
+            is_fed(file, loss.target, parameter.binding) or output_of(file, loss.target).kind == "linear"
+        ):  # raw scores are nobody's target
+            return True
     binding = binding_of(file, loss.given)
-    if binding is None or binding.how != "argument":
-        return False
-    home = file.function_at(binding.context)
-    if output_of(file, loss.target).kind == "linear":
-        return True  # raw scores are nobody's target
-    return any(event.kind == "backward" and not event.via for event in events_of(file, home))
+    is_argument = binding is not None and binding.how == "argument"
+    return is_argument and any(event.kind == "backward" and not event.via for event in events_of(file, index))
