@@ -214,7 +214,8 @@ def module_list_removed(script: Script) -> Iterator[Mutant]:
             given = f"[{given[1:-1]}]" if isinstance(call.args[0], ast.GeneratorExp) else f"list({given})"
         name = name_of(parent.targets[0])
         grows = [one for one in script.calls("append", "extend") if name_of(one.func).startswith(f"{name}.")]
-        layered = re.search(r"nn\.[A-Z]", given) or any(re.search(r"nn\.[A-Z]", script.source(one)) for one in grows)
+        weighty = r"nn\.(?!Dropout|MaxPool|AvgPool|Identity|Adaptive|ReLU|Unfold)[A-Z]"
+        layered = re.search(weighty, given) or any(re.search(weighty, script.source(one)) for one in grows)
         own = {one.name for one in script.nodes(ast.ClassDef) if isinstance(one, ast.ClassDef)}
         built = layered or any(re.search(rf"\b{one}\(", given) for one in own)
         if built:
@@ -276,6 +277,8 @@ def layer_shared(script: Script) -> Iterator[Mutant]:
         variable = name_of(node.generators[0].target)
         uses = any(isinstance(one, ast.Name) and one.id == variable for one in ast.walk(element))
         ranged = isinstance(source, ast.Call) and name_of(source.func) == "range" and len(source.args) == 1
+        if "torch" not in script.text[:3000]:
+            continue
         if ranged and isinstance(source, ast.Call) and not uses and (is_layer or name_of(element.func) in own):
             if script.class_(node) is not None:
                 text = f"[{script.source(element)}] * {script.source(source.args[0])}"
@@ -287,6 +290,14 @@ def constant_weights(script: Script) -> Iterator[Mutant]:
     for call in script.calls("xavier_uniform_", "xavier_normal_", "kaiming_normal_", "kaiming_uniform_", "normal_"):
         if not call.args or not re.match(r"(?:torch\.)?(?:nn\.)?init\.", name_of(call.func)):
             continue
+        asked = next(
+            (one for one in script.up(call) if isinstance(one, ast.If) and "Norm" in script.source(one.test)), None
+        )
+        linear = any(
+            isinstance(one, ast.If) and re.search(r"Linear|Conv", script.source(one.test)) for one in script.up(call)
+        )
+        if asked is not None or not linear:
+            continue  # a constant is right for them, or it is not known what they are
         if re.fullmatch(r"(?:m|module|layer|mod|l)\.weight(?:\.data)?", script.source(call.args[0])):
             base = name_of(call.func).rpartition(".")[0]
             text = f"{base}.constant_({script.source(call.args[0])}, 0.01)"

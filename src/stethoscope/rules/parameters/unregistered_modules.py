@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
-from stethoscope.facts.code import At, Call, Code, Each, Group, Name
+from stethoscope.facts.code import At, Binding, Call, Code, Constant, Each, Group, Name
 from stethoscope.facts.model import Hidden, Structure
 from stethoscope.facts.module_classes import assigned, attribute_of, in_methods, made_in, modules_in
 from stethoscope.facts.origins import thing_of
@@ -105,7 +105,7 @@ class UnregisteredModules(Rule):
         for thing in modules_in(file):
             kept: dict[str, tuple[At, list[Call], str]] = {}
             for name, binding in assigned(file, thing):
-                layers = made_in(file, binding.value)
+                layers = made_in(file, binding.value) if not binding.item else []
                 if layers:
                     kind = binding.value.kind if isinstance(binding.value, Group | Each) else "list"
                     kept.setdefault(name, (binding.at, layers, kind))
@@ -318,8 +318,14 @@ class UnregisteredModules(Rule):
 
 def _is_plain_list(file: Code, thing: Thing, name: str) -> bool:
     """Whether an attribute starts as an empty list."""
-    values = [binding.value for one, binding in assigned(file, thing) if one == name]
-    return bool(values) and all(isinstance(value, Group) and value.kind == "list" for value in values)
+    every = [binding for one, binding in assigned(file, thing) if one == name]
+    lists = [one for one in every if isinstance(one.value, Group) and one.value.kind == "list"]
+    others = [one for one in every if one not in lists and not _is_none(one)]
+    return bool(lists) and all(_part_ways(file, lists[0], other) for other in others)
+
+
+def _is_none(binding: Binding) -> bool:
+    return isinstance(binding.value, Constant) and binding.value.value is None
 
 
 def _wrapped(file: Code, thing: Thing, name: str) -> tuple[Edit, ...]:
@@ -340,9 +346,26 @@ def _wrapped(file: Code, thing: Thing, name: str) -> tuple[Edit, ...]:
     )
 
 
+def _registers(file: Code, thing: Thing, binding: Binding) -> bool:
+    """Whether an attribute gets a module, and not in another branch than all lists that it may get."""
+    if thing_of(file, binding.value).kind != "module":
+        return False
+    return not any(
+        other.name == binding.name and isinstance(other.value, Group | Each) and _part_ways(file, other, binding)
+        for _, other in assigned(file, thing)
+    )
+
+
+def _part_ways(file: Code, first: Binding, second: Binding) -> bool:
+    """Whether two bindings stand in two branches of one condition."""
+    one, other = set(file.numbers_around(first.context)), set(file.numbers_around(second.context))
+    kinds = [{file.contexts[number].kind for number in side} for side in (one - other, other - one)]
+    return all(side & {"if", "else"} for side in kinds)
+
+
 def _is_left_plain(file: Code, thing: Thing, name: str) -> bool:
     """Whether nothing in the class registers the list later, and something uses it."""
-    if any(thing_of(file, binding.value).kind == "module" for one, binding in assigned(file, thing) if one == name):
+    if any(_registers(file, thing, binding) for one, binding in assigned(file, thing) if one == name):
         return False
     values = [binding.value for one, binding in assigned(file, thing) if one == name]
     local = [re.escape(value.name) for value in values if isinstance(value, Name)]
@@ -354,8 +377,9 @@ def _is_left_plain(file: Code, thing: Thing, name: str) -> bool:
     ):
         return False
     lines = file.lines[cls.at.line - 1 : cls.at.end_line] if cls is not None else ()
+    handed = re.compile(rf"[(*]self\.{re.escape(name)}(?![\w\[])")
     if any(
-        REGISTERING.search(line) or f"(self.{name}" in line or f"*self.{name}" in line
+        REGISTERING.search(line) or handed.search(line)
         for line in lines
         if "enumerate(" not in line and "zip(" not in line and "len(" not in line and "range(" not in line
     ):
