@@ -17,7 +17,7 @@ from stethoscope.facts.code import (
     Symbol,
     Value,
 )  # fmt: skip
-from stethoscope.facts.events import is_model_like
+from stethoscope.facts.model_like import is_model_attribute, is_model_like
 from stethoscope.facts.origins import called, given_to
 from stethoscope.facts.things import iterated
 
@@ -50,7 +50,7 @@ def is_answer(code: Code, value: Value | None, depth: int = 0) -> bool:
             return is_answer(code, inner, depth + 1)
         receiver = value.receiver
         is_like = value.name == "()" and isinstance(receiver, Name) and is_model_like(code, receiver.binding)
-        return called(code, value).kind == "module" or is_like
+        return called(code, value).kind == "module" or is_like or is_model_attribute(code, value)
     if isinstance(value, Name) and value.binding != NOWHERE:
         binding = code.bindings[value.binding]
         if binding.how == "merge":

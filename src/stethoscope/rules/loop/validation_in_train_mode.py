@@ -143,7 +143,7 @@ class ValidationInTrainMode(Rule):
         training = {loop.function for loop in loops_of(file)}
         for found in evaluations_of(file):
             model, name = found.forward.thing, found.forward.name
-            is_trained = model.made in made if model.made is not None else name in names
+            is_trained = model.made in made or name in names
             # Who calls `train()` on a model that is not seen here thinks that it has modes.
             acts = has_modes(model) or (has_modes(model) is None and name in _switched(file))
             apart = found.is_fed and found.is_read and found.function not in training
