@@ -222,7 +222,7 @@ def _evaluates(script: Script, home: ast.AST) -> bool:
 
 def eval_removed(script: Script) -> Iterator[Mutant]:
     """The switches to eval mode of a file that trains and evaluates a model with dropout or batch normalization."""
-    if not MODAL.search(script.text + script.around) or not any(True for _ in trainings(script)):
+    if not MODAL.search(re.sub(r"#.*", "", script.text) + script.around) or not any(True for _ in trainings(script)):
         return
     calls = [call for call in script.calls("eval") if not call.args and isinstance(call.func, ast.Attribute)]
     bare = [alone(call, script) for call in calls]
@@ -247,7 +247,7 @@ def _calls_model(block: ast.AST, name: str) -> bool:
 
 def train_removed(script: Script) -> Iterator[Mutant]:
     """The switches back to train mode, in a file that evaluates in each epoch."""
-    if not MODAL.search(script.text + script.around):
+    if not MODAL.search(re.sub(r"#.*", "", script.text) + script.around):
         return
     calls = [call for call in script.calls("train") if not call.args and alone(call, script)]
     evals = [call for call in script.calls("eval") if not call.args and alone(call, script)]

@@ -14,6 +14,7 @@ from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_mo
 from stethoscope.facts.events import events_of, name_of
 from stethoscope.facts.layers import has_modes
 from stethoscope.facts.loops import loops_of
+from stethoscope.facts.things import iterated
 from stethoscope.facts.training import History, Model, ValidationPass
 from stethoscope.rules.lines import fitting, place_in
 from stethoscope.rules.sites import code, place_at, receiver
@@ -147,6 +148,7 @@ class ValidationInTrainMode(Rule):
             # Who calls `train()` on a model that is not seen here thinks that it has modes.
             acts = has_modes(model) or (has_modes(model) is None and name in _switched(file))
             apart = found.is_fed and found.is_read and found.function not in training
+            apart = apart or (model.made in made and has_modes(model) is True and _goes_over_another(file, found))
             only_looks = found.without_graph and (found.is_read or found.is_loop)
             if is_trained and acts and name not in told and (only_looks or apart):
                 told.add(name)
@@ -322,8 +324,20 @@ class ValidationInTrainMode(Rule):
 
 
 SWITCHING = re.compile(
-    r"\.eval\(|\.train\(\s*[^)\s]|\.train\(mode|\.training\s*=|model\.eval\b|train_mode|[Mm]onte|mc_dropout"
+    r"\.eval\(|\.train\(\s*[^)\s]|\.train\(mode|\.training\s*=|model\.eval\b|train_mode\b|[Mm]onte|mc_dropout"
 )
+
+
+def _goes_over_another(file: Code, found: Evaluation) -> bool:
+    """Whether a loop beside the training reads the model's answers to other data than the training goes over."""
+    trained_on = {_source(file, loop.context) for loop in loops_of(file) if loop.is_loop}
+    return found.is_fed and found.is_read and bool(trained_on) and _source(file, found.context) not in trained_on | {""}
+
+
+def _source(file: Code, loop: int) -> str:
+    """What a loop goes over, as it is written."""
+    value, _ = iterated(file, file.contexts[loop].value)
+    return file.text(value.at) if value is not None else ""
 
 
 def _switched(file: Code) -> set[str]:
