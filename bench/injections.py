@@ -116,9 +116,10 @@ def clip_after_step(script: Script) -> Iterator[Mutant]:
         if len(clips) != 1 or len(stepped) != 1:
             continue
         clip, step = alone(clips[0], script), alone(stepped[0], script)
-        if clip is not None and step is not None and script.block(clip) is script.block(step):
-            if clip.lineno < step.lineno:
-                yield script.mutant(clip, script.gone(clip), script.followed(step, clip))
+        if clip is None or step is None or script.block(clip) is not script.block(step):
+            continue
+        if clip.lineno < step.lineno:
+            yield script.mutant(clip, script.gone(clip), script.followed(step, clip))
 
 
 def call_forgotten(script: Script) -> Iterator[Mutant]:
@@ -361,7 +362,7 @@ def set_epoch_removed(script: Script) -> Iterator[Mutant]:
     """`sampler.set_epoch(epoch)`."""
     calls = list(script.calls("set_epoch"))
     bare = [alone(call, script) for call in calls]
-    made = [call for call in script.calls("DistributedSampler")]
+    made = list(script.calls("DistributedSampler"))
     if calls and made and None not in bare and any(True for _ in trainings(script)):
         home = script.function(made[0])
         lines = _lines(home) if isinstance(home, ast.stmt) else (1, len(script.lines))

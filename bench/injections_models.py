@@ -277,12 +277,11 @@ def layer_shared(script: Script) -> Iterator[Mutant]:
         variable = name_of(node.generators[0].target)
         uses = any(isinstance(one, ast.Name) and one.id == variable for one in ast.walk(element))
         ranged = isinstance(source, ast.Call) and name_of(source.func) == "range" and len(source.args) == 1
-        if "torch" not in script.text[:3000]:
+        if "torch" not in script.text[:3000] or script.class_(node) is None:
             continue
         if ranged and isinstance(source, ast.Call) and not uses and (is_layer or name_of(element.func) in own):
-            if script.class_(node) is not None:
-                text = f"[{script.source(element)}] * {script.source(source.args[0])}"
-                yield script.mutant(node, script.replaced(node, text))
+            text = f"[{script.source(element)}] * {script.source(source.args[0])}"
+            yield script.mutant(node, script.replaced(node, text))
 
 
 def constant_weights(script: Script) -> Iterator[Mutant]:
@@ -383,10 +382,11 @@ def activations_removed(script: Script) -> Iterator[Mutant]:
     for made in script.calls("Sequential"):
         layers = made.args
         for first, middle, second in zip(layers, layers[1:], layers[2:], strict=False):
-            if all(isinstance(one, ast.Call) and name_of(one.func).endswith("nn.Linear") for one in (first, second)):
-                if isinstance(middle, ast.Call) and name_of(middle.func).endswith(("nn.ReLU", "nn.Tanh", "nn.GELU")):
-                    yield script.mutant(made, Change(script.span(first)[1], script.span(middle)[1], ""))
-                    break
+            names = [name_of(one.func) if isinstance(one, ast.Call) else "" for one in (first, middle, second)]
+            linear = names[0].endswith("nn.Linear") and names[2].endswith("nn.Linear")
+            if linear and names[1].endswith(("nn.ReLU", "nn.Tanh", "nn.GELU")):
+                yield script.mutant(made, Change(script.span(first)[1], script.span(middle)[1], ""))
+                break
 
 
 KINDS = (

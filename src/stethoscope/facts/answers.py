@@ -134,7 +134,9 @@ def _bound(code: Code, value: Name, depth: int, given: int) -> bool:
         if given != NOWHERE:
             return comes_with_data(code, source, depth + 1, given)
         is_count = isinstance(source, Call) and source.name in ("builtins.range", "tqdm.trange", ".parameters")
-        return source is not None and not is_count and not is_answer(code, source)
+        # A list that is filled elsewhere may hold anything, answers as well.
+        is_filled = isinstance(source, Group | Each)
+        return source is not None and not is_count and not is_filled and not is_answer(code, source)
     if binding.how == "argument":
         index = code.function_at(binding.context)
         places = [i for i, one in enumerate(code.functions[index].parameters) if one.binding == value.binding]

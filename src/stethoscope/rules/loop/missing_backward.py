@@ -151,6 +151,16 @@ class MissingBackward(Rule):
         }
     )
     bad_code = {
+        "a loss of one's own": """
+            def train(model, loader, optimizer, criterion):
+                model.train()
+                total = 0
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss = criterion(model(x), y)
+                    optimizer.step()  # bad
+                    total += loss.item()
+            """,
         "no backward": """
             model = nn.Linear(3, 2)
             optimizer = torch.optim.Adam(model.parameters())

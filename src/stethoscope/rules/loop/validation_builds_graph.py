@@ -145,6 +145,19 @@ class ValidationBuildsGraph(Rule):
         }
     )
     bad_code = {
+        "a model of its own, behind self": """
+            class Trainer:
+                def __init__(self, build):
+                    self.model = build()
+                    self.optimizer = torch.optim.Adam(self.model.parameters())
+
+                def evaluate(self, loader):
+                    self.model.eval()
+                    right = 0
+                    for x, y in loader:
+                        right += (self.model(x).argmax(1) == y).sum().item()  # bad
+                    return right
+            """,
         "an evaluation": """
             def evaluate(model, loader):
                 model.eval()

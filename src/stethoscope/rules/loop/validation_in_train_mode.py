@@ -210,6 +210,20 @@ class ValidationInTrainMode(Rule):
         }
     )
     bad_code = {
+        "in the function that trains, over other data": """
+            def fit(train_data, test_data):
+                model = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Dropout(0.5), nn.Linear(9, 2))
+                optimizer = torch.optim.Adam(model.parameters())
+                for epoch in range(5):
+                    for x, y in train_data:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+                    right = 0
+                    for x, y in test_data:
+                        right += (model(x).argmax(1) == y).sum().item()  # bad
+                    print(right)
+            """,
         "dropout, and no eval()": """
             model = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Dropout(0.5), nn.Linear(9, 2))
             optimizer = torch.optim.Adam(model.parameters())
@@ -248,6 +262,18 @@ class ValidationInTrainMode(Rule):
             """,
     }
     good_code = {
+        "the training's own accuracy": """
+            def fit(train_data):
+                model = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Dropout(0.5), nn.Linear(9, 2))
+                optimizer = torch.optim.Adam(model.parameters())
+                for epoch in range(5):
+                    for x, y in train_data:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+                    for x, y in train_data:
+                        print((model(x).argmax(1) == y).sum().item())
+            """,
         "eval()": """
             model = nn.Sequential(nn.Linear(3, 9), nn.Dropout(0.5), nn.Linear(9, 2))
             optimizer = torch.optim.Adam(model.parameters())

@@ -150,6 +150,27 @@ class LossArgumentsSwapped(Rule):
         }
     )
     bad_code = {
+        "parts of one batch, in a method": """
+            class Trainer:
+                def __init__(self, model):
+                    self.model = model
+                    self.optimizer = torch.optim.Adam(self.model.parameters())
+
+                def training_step(self, batch):
+                    x, y = batch
+                    scores = self.model(x)
+                    return F.cross_entropy(y, scores)  # bad
+            """,
+        "raw scores as the target": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.out = nn.Linear(3, 2)
+
+                def forward(self, x, labels):
+                    scores = self.out(x)
+                    return F.cross_entropy(labels.view(-1), scores)  # bad
+            """,
         "the target first": """
             model = nn.Sequential(nn.Linear(3, 1), nn.Sigmoid())
             criterion = nn.BCELoss()
@@ -170,6 +191,18 @@ class LossArgumentsSwapped(Rule):
             model = nn.Linear(3, 1)
             for x, y in torch.load("data"):
                 loss = F.mse_loss(y, model(x))
+            """,
+        "a teacher, and scores that are handed over": """
+            def distil(scores, teacher, x):
+                teacher.eval()
+                return F.cross_entropy(scores, teacher(x))
+            """,
+        "scores of a loop over answers": """
+            def distil(student, teacher, data):
+                teacher.eval()
+                answers = [student(x) for x in data]
+                for scores, x in zip(answers, data):
+                    F.cross_entropy(scores, teacher(x)).backward()
             """,
         "a teacher": """
             def distil(student, teacher, data):

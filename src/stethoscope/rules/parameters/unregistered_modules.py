@@ -206,6 +206,22 @@ class UnregisteredModules(Rule):
                         x = layer(x)
                     return x
             """,
+        "in one of two branches": """
+            class Net(nn.Module):
+                def __init__(self, each):
+                    super().__init__()
+                    self.each = each
+                    if each:
+                        self.out = []
+                        for _ in range(3):
+                            layer = nn.Linear(3, 3)
+                            self.out.append(layer)  # bad
+                    else:
+                        self.out = nn.Linear(3, 3)
+
+                def forward(self, x):
+                    return self.out[0](x) if self.each else self.out(x)
+            """,
         "a dict": """
             class Net(nn.Module):
                 def __init__(self):
@@ -217,6 +233,29 @@ class UnregisteredModules(Rule):
             """,
     }
     good_code = {
+        "unpacked": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.first, self.second = [nn.Linear(3, 3) for _ in range(2)]
+
+                def forward(self, x):
+                    return self.second(self.first(x))
+            """,
+        "registered as single layers, too": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    first = nn.Linear(3, 3)
+                    self.first = first
+                    self.layers = []
+                    self.layers.append(first)
+
+                def forward(self, x):
+                    for layer in self.layers:
+                        x = layer(x)
+                    return x
+            """,
         "registered": """
             class Net(nn.Module):
                 def __init__(self):
