@@ -73,7 +73,7 @@ def comes_with_data(code: Code, value: Value | None, depth: int = 0, given: int 
     if isinstance(value, Item | Attribute):
         return comes_with_data(code, value.value, depth + 1, given)
     if isinstance(value, Each):
-        return comes_with_data(code, value.source, depth + 1, given)
+        return comes_with_data(code, value.element, depth + 1, given)
     if isinstance(value, Choice):
         return all(comes_with_data(code, one, depth + 1, given) for one in value.options)
     if isinstance(value, Group | Operation):
