@@ -10,7 +10,7 @@ way that it shows: "shown" at the default level, "found" with `--all`. A functio
 counts once, and a file gives at most a few faults of a kind; beside the share of all faults stands the mean over
 projects, in which a project with many files has no more weight than one with few.
 
-The folders are brought by hand and are not part of this repository; the table in the documentation names them.
+The folders are brought by hand and are not part of this repository; `lint_recall_sources.md` names them.
 """
 
 from __future__ import annotations
