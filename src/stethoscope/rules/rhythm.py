@@ -116,3 +116,8 @@ def moved_after(file: Code, schedule: Event, step: Event) -> Edits:
     if step.code is file and not step.via and step.context == schedule.context:
         return moved_behind(file, schedule.at, step.at)
     return moved_behind(file, schedule.at, home.at, to_end=True)
+
+
+def shown(value: float | str | bool) -> str:
+    """A setting of a schedule as it is written."""
+    return value if isinstance(value, str) else f"{value:g}"

@@ -20,7 +20,7 @@ from stethoscope.facts.training import Batches, Curve, History, Loop, Schedule
 from stethoscope.rules.examples import falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence, outcome, small_plot
 from stethoscope.rules.lines import fitting, line_of, place_in, quoted, way_to, where_event
-from stethoscope.rules.rhythm import LOOPS, Rhythm, moved_after, wrong_rhythms
+from stethoscope.rules.rhythm import LOOPS, Rhythm, moved_after, shown, wrong_rhythms
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 LENGTHS = ("total_steps", "T_max", "total_iters")
@@ -171,7 +171,7 @@ class SchedulerBeforeOptimizer(Rule):
         name, site = receiver(schedule.site, "step", "schedule"), schedule.site
         rates, progress = seen.curve("learning rate"), progress_of(seen)
         assert rates is not None
-        settings = ", ".join(f"{k}={_short(v)}" for k, v in schedule.settings.items() if k in (*LENGTHS, *DECAY))
+        settings = ", ".join(f"{k}={shown(v)}" for k, v in schedule.settings.items() if k in (*LENGTHS, *DECAY))
         return self.finding(
             f"`{schedule.kind}` is stepped every batch: the rate is gone by step {gone:,}",
             severity=Severity.ERROR if progress.is_stuck else Severity.WARNING,
@@ -495,7 +495,3 @@ def _is_first(schedule: Schedule, seen: History) -> bool:
     skipped = any(optimizer.skipped_steps for optimizer in seen.optimizers)
     is_ahead = schedule.first_calls[:1] == (0,) and 0 not in schedule.first_calls[1:]
     return is_ahead and schedule.last_call < seen.steps and not skipped
-
-
-def _short(value: float | str | bool) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
