@@ -1,0 +1,157 @@
+"""Columns that hold the same in other units: the values of the second set are those of the first, times a factor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stethoscope.facts.comparable import comparable
+from stethoscope.facts.data import Column, Data
+from stethoscope.facts.gaps import numbers_gap
+from stethoscope.facts.statistics import chosen
+from stethoscope.rules.budget import SHARES
+from stethoscope.rules.shifting import TOLERANCE
+
+Doubles = NDArray[np.float64]
+
+LARGE = 5.0
+"""A factor that no shift of what is measured gives, where the shape stays."""
+FAR = 5.0
+"""And an offset, in standard deviations."""
+NOTICEABLE = 1.7
+"""A factor that is only believed where most columns have one."""
+MOST = 0.8
+"""Share of the numeric columns."""
+SAME_SHAPE = 0.12
+"""Mean distance of the quantiles, once both sets have the same centre and spread, in spreads."""
+FEWEST = 50
+"""Rows of a sample whose shape can be compared."""
+CLOSE = 0.03
+"""How near to a known factor the seen one has to be."""
+KNOWN: tuple[tuple[float, float, str], ...] = (
+    (255.0, 0.0, "pixels of 0..255 beside pixels of 0..1"),
+    (100.0, 0.0, "percent beside shares, or cents beside whole units"),
+    (1000.0, 0.0, "thousandths, or thousands"),
+    (10.0, 0.0, "tenths, or tens"),
+    (60.0, 0.0, "seconds beside minutes, or minutes beside hours"),
+    (3600.0, 0.0, "seconds beside hours"),
+    (12.0, 0.0, "months beside years, or inches beside feet"),
+    (57.29578, 0.0, "degrees beside radians"),
+    (2.54, 0.0, "centimetres beside inches"),
+    (3.28084, 0.0, "feet beside metres"),
+    (2.20462, 0.0, "pounds beside kilograms"),
+    (1.60934, 0.0, "kilometres beside miles"),
+    (3.6, 0.0, "km/h beside m/s"),
+    (1.8, 32.0, "degrees Fahrenheit beside Celsius"),
+    (1.0, 273.15, "kelvin beside degrees Celsius"),
+    (1e6, 0.0, "millionths, or millions"),
+)  # fmt: skip
+"""Factor, offset and what that is."""
+
+
+@dataclass(frozen=True)
+class Rescaling:
+    """The second set's column is about `factor` times the first's, plus `offset`."""
+
+    factor: float
+    offset: float
+    known: str = ""
+    """What such a factor is, where it is a known one."""
+
+    @property
+    def words(self) -> str:
+        """`about 255 times larger`."""
+        if 1 / NOTICEABLE < self.factor < NOTICEABLE:
+            return f"moved by about {self.offset:.3g}"
+        if self.factor >= 1:
+            return f"about {self.factor:.3g} times larger"
+        return f"about {1 / self.factor:.3g} times smaller"
+
+
+def rescaled(seen: Data) -> dict[str, Rescaling]:
+    """The columns whose units differ between the two sets, by name.
+
+    A column that keeps its shape and is larger by a factor that a shift does not give, or by a known one; and where
+    most numeric columns keep their shapes and are larger or smaller, all of those.
+    """
+    pairs = [pair for pair in comparable(seen) if pair[0].kind == "number" and _varies(pair[0])]
+    gaps = [numbers_gap(one.numbers, other.numbers, TOLERANCE) for one, other in pairs if one.numbers and other.numbers]
+    chances = [1.0 if gap is None else gap.chance for gap in gaps]
+    moved = [
+        pair
+        for pair, is_sure in zip(pairs, chosen(chances, SHARES["inconsistent-preprocessing"]), strict=True)
+        if is_sure
+    ]
+    noticed = {one.name: change for one, other in moved if (change := _change(seen, one, other)) is not None}
+    if len(noticed) > 1 and len(noticed) >= MOST * len(pairs):
+        return noticed
+    return {name: change for name, change in noticed.items() if _is_sure(seen, name, change)}
+
+
+def _varies(column: Column) -> bool:
+    numbers = column.numbers
+    return numbers is not None and numbers.count > 0 and numbers.std > 0 and numbers.distinct > 2
+
+
+def _is_sure(seen: Data, name: str, change: Rescaling) -> bool:
+    if change.known or not 1 / LARGE < change.factor < LARGE:
+        return True
+    column = seen.train.profile.column(name)
+    return column is not None and column.numbers is not None and abs(change.offset) >= FAR * column.numbers.std
+
+
+def _change(seen: Data, one: Column, other: Column) -> Rescaling | None:
+    """How one column became the other, where that is a factor and an offset; None where its shape has changed."""
+    first, second = one.numbers, other.numbers
+    assert first is not None
+    assert second is not None
+    if not second.std > 0:
+        return None
+    small = 1 / 1.5 < second.std / first.std < 1.5 and abs(second.mean - first.mean) < 2 * first.std
+    if small or seen.test is None:
+        return None
+    samples = [_values(each.sample.values.get(one.name)) for each in (seen.train, seen.test)]
+    if min(sample.size for sample in samples) >= FEWEST:
+        shapes = [_shape(sample) for sample in samples]
+        if any(spread == 0 for _, _, spread in shapes):
+            return None
+        (inner, centre, spread), (inner_other, centre_other, spread_other) = shapes
+        if np.abs((inner - centre) / spread - (inner_other - centre_other) / spread_other).mean() > SAME_SHAPE:
+            return None
+    elif abs(first.skewness - second.skewness) < 0.5:
+        centre, spread, centre_other, spread_other = first.mean, first.std, second.mean, second.std
+    else:
+        return None
+    factor = spread_other / spread
+    offset = centre_other - factor * centre
+    # Around 0, any factor leaves no offset: then a small one tells nothing of units.
+    known = (
+        _known(factor, offset, spread_other) if abs(centre) >= spread or factor >= LARGE or factor <= 1 / LARGE else ""
+    )
+    is_noticed = not 1 / NOTICEABLE < factor < NOTICEABLE or abs(offset) >= 2 * spread_other or bool(known)
+    return Rescaling(float(factor), float(offset), known) if is_noticed else None
+
+
+def _values(sample: NDArray[np.float64] | NDArray[np.object_] | None) -> Doubles:
+    if sample is None or sample.dtype == object:
+        return np.zeros(0)
+    values = sample.astype(np.float64)
+    return values[np.isfinite(values)]
+
+
+def _shape(values: Doubles) -> tuple[Doubles, float, float]:
+    """Quantiles without the tails, their median, and the mean distance from it."""
+    inner = np.quantile(values, np.linspace(0.05, 0.95, 91))
+    centre = float(inner[45])
+    return inner, centre, float(np.abs(inner - centre).mean())
+
+
+def _known(factor: float, offset: float, spread: float) -> str:
+    """What this factor is, either way round."""
+    for size, moved, words in KNOWN:
+        for ratio, shift in ((size, moved), (1 / size, -moved / size)):
+            if abs(factor / ratio - 1) <= CLOSE and abs(offset - shift) <= 0.15 * spread:
+                return words
+    return ""
