@@ -180,3 +180,18 @@ def chosen(chances: Sequence[float], rate: float) -> list[bool]:
     last = max((place for place, i in enumerate(order, 1) if chances[i] <= rate * place / len(order)), default=0)
     standing = set(order[:last])
     return [i in standing for i in range(len(chances))]
+
+
+def dealt_chance(found: int, picked: int, first: int, second: int) -> float:
+    """Upper bound of the chance that of `picked` rows of two sets so many or more lie in the second one.
+
+    The relative-entropy bound, which holds for drawing without replacement, too: W. Hoeffding, "Probability
+    inequalities for sums of bounded random variables", JASA 58, 1963. Exact where all of them do.
+    """
+    if not picked or not second or found * (first + second) <= picked * second:
+        return 1.0
+    share, fair = found / picked, second / (first + second)
+    entropy = share * math.log(share / fair)
+    if share < 1:
+        entropy += (1 - share) * math.log((1 - share) / (1 - fair))
+    return math.exp(-picked * entropy)

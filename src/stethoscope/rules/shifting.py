@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stethoscope.core.finding import Evidence, Plot
 from stethoscope.facts.comparable import comparable
-from stethoscope.facts.data import Column, Data
+from stethoscope.facts.data import Column, Data, Words
 from stethoscope.facts.gaps import Gap, gap_of
-from stethoscope.facts.statistics import chosen
 from stethoscope.facts.images import PROPERTIES as OF_IMAGES
+from stethoscope.facts.statistics import chosen
 from stethoscope.facts.texts import PROPERTIES as OF_TEXTS
 from stethoscope.rules.columns import named, of_numbers
 
@@ -154,3 +154,42 @@ def _plot(shift: Shift, tolerance: float) -> Plot | None:
         tuple(places.tolist()), tuple(rises.tolist()), f"rows below a value of {shift.name}, share more than before",
         (-tolerance, tolerance),
     )  # fmt: skip
+
+
+def one_shift(seen: Data, name: str, what: str, rate: float, tolerance: float) -> Shift | str:
+    """The shift of one column that is no input, or why it cannot be judged, as a clause.
+
+    Args:
+        seen: two sets.
+        name: of the column; empty where none was named.
+        what: it is, such as `target`.
+        rate: chance of a `shift` where nothing has changed.
+        tolerance: share of rows that may lie elsewhere.
+    """
+    if seen.test is None:
+        return "there is only one data set"
+    if not name:
+        return f"no column was named as the {what}"
+    pair = [each.profile.column(name) for each in seen.sets]
+    for column, each in zip(pair, seen.sets, strict=True):
+        if column is None or column.kind == "empty":
+            return f"{each.name} has no {what} {named(name)}"
+    one, other = (as_categories(column) for column in pair if column is not None)
+    if one.kind != other.kind and pair[0] is not None and pair[1] is not None:
+        one, other = pair[0], pair[1]
+    shifts = judged([(one, other)], rate, tolerance)
+    if not shifts:
+        return f"the {what} {named(name)} of the two sets cannot be compared"
+    return shifts[0]
+
+
+def as_categories(column: Column) -> Column:
+    """Whole numbers of which each is frequent, such as class indices, as categories; others as they are."""
+    numbers = column.numbers
+    if numbers is None or column.kind == "truth" or numbers.whole < numbers.count:
+        return column
+    if sum(count for _, count in numbers.spikes) < numbers.count:
+        return column
+    top = tuple((f"{value:g}", count) for value, count in numbers.spikes)
+    words = Words(count=numbers.count, distinct=len(top), top=top)
+    return replace(column, kind="category", numbers=None, words=words)

@@ -103,8 +103,8 @@ class DistributionShift(Rule):
     texts are compared by their properties. A classifier that tells the rows of the two sets apart shows a shift that
     no column shows alone. Columns that count or name the rows, and dates, are left out.
 
-    In a run: the mean and spread of each feature of what the model was fed in training, and of what it was fed in passes
-    without gradients, for inputs with two axes (rows, features). Some features lie clearly apart, beyond what the
+    In a run: the mean and spread of each feature of what the model was fed in training, and in passes without
+    gradients, for inputs with two axes (rows, features). Some features lie clearly apart, beyond what the
     number of rows allows, and others do not. It is a warning where validation was also worse than training at every
     time, its best pass included.
     ## Why it hurts
@@ -196,7 +196,11 @@ class DistributionShift(Rule):
                 ),
                 Fix(
                     "Look at what has moved:\n"
-                    + code(f"columns = [{listed(names[:5])}]", "print(train[columns].describe(), test[columns].describe())")
+                    + code(
+                        f"columns = [{listed(names[:5])}]",
+                        "print(train[columns].describe())",
+                        "print(test[columns].describe())",
+                    )
                 ),
                 "Where the difference is real, train on rows of both kinds, weight them, or leave the column out.",
             ],
@@ -359,7 +363,7 @@ class DistributionShift(Rule):
             "just within the tolerance": two_sets({"a": (yes_no(0.5), yes_no(0.5485))}),
             "too few rows": two_sets({"a": (bell(100), bell(100, mean=0.5))}),
             "the number of the row": two_sets({"a": (range(1000), range(1000, 1500))}),
-            "in other units": two_sets({"a": (bell(mean=4), bell(mean=400, spread=100))}),
+            "times a hundred": two_sets({"a": (bell(mean=4), bell(mean=400, spread=100))}),
             "hardly told apart": two_sets({"a": (bell(), bell())}, joint=_apart_by(0.549)),
         }
     )
