@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -58,6 +58,7 @@ def inspect_data(
         UsageError: a column that does not exist, or a kind of data that is not known.
         BadFile: a file that cannot be read.
     """
+    from stethoscope.observe.data.joint import joint_shift
     from stethoscope.observe.data.opening import open_table
     from stethoscope.observe.data.profiling import profile
 
@@ -79,6 +80,7 @@ def inspect_data(
         sensitive=tuple(sensitive),
         predictions=predictions or "",
     )
+    data = replace(data, joint=joint_shift(data))
     diagnosis = inspect(
         data,
         rules=select(settings.only, settings.without),
