@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from stethoscope.facts.comparable import comparable
 from stethoscope.facts.data import Column, Data
 from stethoscope.facts.gaps import numbers_gap
-from stethoscope.facts.statistics import chosen
+from stethoscope.facts.statistics import chosen, effective
 from stethoscope.rules.budget import SHARES
 from stethoscope.rules.shifting import TOLERANCE
 
@@ -78,16 +79,33 @@ def rescaled(seen: Data) -> dict[str, Rescaling]:
     """
     pairs = [pair for pair in comparable(seen) if pair[0].kind == "number" and _varies(pair[0])]
     gaps = [numbers_gap(one.numbers, other.numbers, TOLERANCE) for one, other in pairs if one.numbers and other.numbers]
-    chances = [1.0 if gap is None else gap.chance for gap in gaps]
-    moved = [
-        pair
-        for pair, is_sure in zip(pairs, chosen(chances, SHARES["inconsistent-preprocessing"]), strict=True)
-        if is_sure
-    ]
-    noticed = {one.name: change for one, other in moved if (change := _change(seen, one, other)) is not None}
-    if len(noticed) > 1 and len(noticed) >= MOST * len(pairs):
-        return noticed
+    sure = chosen([1.0 if gap is None else gap.chance for gap in gaps], SHARES["inconsistent-preprocessing"])
+    noticed: dict[str, Rescaling] = {}
+    unclear = []
+    for (one, other), is_sure in zip(pairs, sure, strict=True):
+        change = _change(seen, one, other) if is_sure else None
+        if isinstance(change, Rescaling):
+            noticed[one.name] = change
+        elif change is None and _moments(one, other) is not None:
+            unclear.append((one, other))
+    if len(noticed) > 1 and len(noticed) >= MOST * (len(pairs) - len(unclear)):
+        return noticed | _likewise(noticed, unclear)
     return {name: change for name, change in noticed.items() if _is_sure(seen, name, change)}
+
+
+def _likewise(noticed: dict[str, Rescaling], unclear: list[tuple[Column, Column]]) -> dict[str, Rescaling]:
+    """Columns whose shape cannot be compared, such as pixels that are mostly 0, with a factor like the others."""
+    usual = float(np.median([change.factor for change in noticed.values()]))
+    factors = {one.name: _moments(one, other) for one, other in unclear}
+    return {name: Rescaling(factor, 0.0) for name, factor in factors.items() if factor and 0.4 < factor / usual < 2.5}
+
+
+def _moments(one: Column, other: Column) -> float | None:
+    """The ratio of the standard deviations, where it is one that no shift gives."""
+    if one.numbers is None or other.numbers is None or not other.numbers.std > 0:
+        return None
+    factor = other.numbers.std / one.numbers.std
+    return None if 1 / LARGE < factor < LARGE else factor
 
 
 def _varies(column: Column) -> bool:
@@ -102,8 +120,11 @@ def _is_sure(seen: Data, name: str, change: Rescaling) -> bool:
     return column is not None and column.numbers is not None and abs(change.offset) >= FAR * column.numbers.std
 
 
-def _change(seen: Data, one: Column, other: Column) -> Rescaling | None:
-    """How one column became the other, where that is a factor and an offset; None where its shape has changed."""
+def _change(seen: Data, one: Column, other: Column) -> Rescaling | bool | None:
+    """How one column became the other, where that is a factor and an offset.
+
+    False where it did not, since its shape has changed or hardly anything has; None where that cannot be told.
+    """
     first, second = one.numbers, other.numbers
     assert first is not None
     assert second is not None
@@ -111,27 +132,31 @@ def _change(seen: Data, one: Column, other: Column) -> Rescaling | None:
         return None
     small = 1 / 1.5 < second.std / first.std < 1.5 and abs(second.mean - first.mean) < 2 * first.std
     if small or seen.test is None:
-        return None
+        return False
+    noise = 0.0
     samples = [_values(each.sample.values.get(one.name)) for each in (seen.train, seen.test)]
     if min(sample.size for sample in samples) >= FEWEST:
         shapes = [_shape(sample) for sample in samples]
         if any(spread == 0 for _, _, spread in shapes):
             return None
         (inner, centre, spread), (inner_other, centre_other, spread_other) = shapes
-        if np.abs((inner - centre) / spread - (inner_other - centre_other) / spread_other).mean() > SAME_SHAPE:
-            return None
+        noise = 1 / math.sqrt(effective(samples[0].size, samples[1].size))
+        if np.abs((inner - centre) / spread - (inner_other - centre_other) / spread_other).mean() > SAME_SHAPE + noise:
+            return False
     elif abs(first.skewness - second.skewness) < 0.5:
         centre, spread, centre_other, spread_other = first.mean, first.std, second.mean, second.std
     else:
-        return None
+        return False
     factor = spread_other / spread
     offset = centre_other - factor * centre
     # Around 0, any factor leaves no offset: then a small one tells nothing of units.
     known = (
-        _known(factor, offset, spread_other) if abs(centre) >= spread or factor >= LARGE or factor <= 1 / LARGE else ""
+        _known(factor, offset, spread_other, noise)
+        if abs(centre) >= spread or factor >= LARGE or factor <= 1 / LARGE
+        else ""
     )
     is_noticed = not 1 / NOTICEABLE < factor < NOTICEABLE or abs(offset) >= 2 * spread_other or bool(known)
-    return Rescaling(float(factor), float(offset), known) if is_noticed else None
+    return Rescaling(float(factor), float(offset), known) if is_noticed else False
 
 
 def _values(sample: NDArray[np.float64] | NDArray[np.object_] | None) -> Doubles:
@@ -148,10 +173,13 @@ def _shape(values: Doubles) -> tuple[Doubles, float, float]:
     return inner, centre, float(np.abs(inner - centre).mean())
 
 
-def _known(factor: float, offset: float, spread: float) -> str:
-    """What this factor is, either way round."""
+def _known(factor: float, offset: float, spread: float, noise: float) -> str:
+    """What this factor is, either way round; a large one may be off by the noise of few rows."""
     for size, moved, words in KNOWN:
         for ratio, shift in ((size, moved), (1 / size, -moved / size)):
-            if abs(factor / ratio - 1) <= CLOSE and abs(offset - shift) <= 0.15 * spread:
+            if (
+                abs(factor / ratio - 1) <= (max(CLOSE, noise) if size >= LARGE else CLOSE)
+                and abs(offset - shift) <= 0.15 * spread
+            ):
                 return words
     return ""

@@ -122,7 +122,7 @@ class DistributionShift(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("overfitting", "no-gain-over-baseline", "train-eval-mismatch")
+    explains = ("overfitting", "no-gain-over-baseline", "train-eval-mismatch", "out-of-range-values", "embedding-shift")
     reads = ("losses", "batches", "validation", "samples")
 
     size = Limit(
