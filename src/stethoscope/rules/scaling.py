@@ -29,6 +29,10 @@ SAME_SHAPE = 0.12
 """Mean distance of the quantiles, once both sets have the same centre and spread, in spreads."""
 FEWEST = 50
 """Rows of a sample whose shape can be compared."""
+HALF = 0.4
+"""Share of the columns whose shapes have to show it; the others may be too coarse to have one."""
+SHAPED = 4
+"""Different values from which on a column has a shape."""
 CLOSE = 0.03
 """How near to a known factor the seen one has to be."""
 KNOWN: tuple[tuple[float, float, str], ...] = (
@@ -84,17 +88,20 @@ def rescaled(seen: Data) -> dict[str, Rescaling]:
     unclear = []
     for (one, other), is_sure in zip(pairs, sure, strict=True):
         change = _change(seen, one, other) if is_sure else None
-        if isinstance(change, Rescaling):
+        if change is not None:
             noticed[one.name] = change
-        elif change is None and _moments(one, other) is not None:
+        else:
             unclear.append((one, other))
-    if len(noticed) > 1 and len(noticed) >= MOST * (len(pairs) - len(unclear)):
-        return noticed | _likewise(noticed, unclear)
+    every = noticed | _likewise(noticed, unclear)
+    if len(noticed) >= max(2, HALF * len(pairs)) and len(every) >= MOST * len(pairs):
+        return every
     return {name: change for name, change in noticed.items() if _is_sure(seen, name, change)}
 
 
 def _likewise(noticed: dict[str, Rescaling], unclear: list[tuple[Column, Column]]) -> dict[str, Rescaling]:
     """Columns whose shape cannot be compared, such as pixels that are mostly 0, with a factor like the others."""
+    if not noticed:
+        return {}
     usual = float(np.median([change.factor for change in noticed.values()]))
     factors = {one.name: _moments(one, other) for one, other in unclear}
     return {name: Rescaling(factor, 0.0) for name, factor in factors.items() if factor and 0.4 < factor / usual < 2.5}
@@ -110,7 +117,7 @@ def _moments(one: Column, other: Column) -> float | None:
 
 def _varies(column: Column) -> bool:
     numbers = column.numbers
-    return numbers is not None and numbers.count > 0 and numbers.std > 0 and numbers.distinct > 2
+    return numbers is not None and numbers.count > 0 and numbers.std > 0
 
 
 def _is_sure(seen: Data, name: str, change: Rescaling) -> bool:
@@ -120,19 +127,16 @@ def _is_sure(seen: Data, name: str, change: Rescaling) -> bool:
     return column is not None and column.numbers is not None and abs(change.offset) >= FAR * column.numbers.std
 
 
-def _change(seen: Data, one: Column, other: Column) -> Rescaling | bool | None:
-    """How one column became the other, where that is a factor and an offset.
-
-    False where it did not, since its shape has changed or hardly anything has; None where that cannot be told.
-    """
+def _change(seen: Data, one: Column, other: Column) -> Rescaling | None:
+    """How one column became the other, where that is a factor and an offset; None where its shape has changed."""
     first, second = one.numbers, other.numbers
     assert first is not None
     assert second is not None
-    if not second.std > 0:
+    if not second.std > 0 or first.distinct < SHAPED:
         return None
     small = 1 / 1.5 < second.std / first.std < 1.5 and abs(second.mean - first.mean) < 2 * first.std
     if small or seen.test is None:
-        return False
+        return None
     noise = 0.0
     samples = [_values(each.sample.values.get(one.name)) for each in (seen.train, seen.test)]
     if min(sample.size for sample in samples) >= FEWEST:
@@ -142,11 +146,11 @@ def _change(seen: Data, one: Column, other: Column) -> Rescaling | bool | None:
         (inner, centre, spread), (inner_other, centre_other, spread_other) = shapes
         noise = 1 / math.sqrt(effective(samples[0].size, samples[1].size))
         if np.abs((inner - centre) / spread - (inner_other - centre_other) / spread_other).mean() > SAME_SHAPE + noise:
-            return False
+            return None
     elif abs(first.skewness - second.skewness) < 0.5:
         centre, spread, centre_other, spread_other = first.mean, first.std, second.mean, second.std
     else:
-        return False
+        return None
     factor = spread_other / spread
     offset = centre_other - factor * centre
     # Around 0, any factor leaves no offset: then a small one tells nothing of units.
@@ -156,7 +160,7 @@ def _change(seen: Data, one: Column, other: Column) -> Rescaling | bool | None:
         else ""
     )
     is_noticed = not 1 / NOTICEABLE < factor < NOTICEABLE or abs(offset) >= 2 * spread_other or bool(known)
-    return Rescaling(float(factor), float(offset), known) if is_noticed else False
+    return Rescaling(float(factor), float(offset), known) if is_noticed else None
 
 
 def _values(sample: NDArray[np.float64] | NDArray[np.object_] | None) -> Doubles:
