@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stethoscope.facts.data import NAN, Column, Numbers, Words
-from stethoscope.facts.statistics import bounded_band, chi_square_above, effective, gap_band, gap_chance
+from stethoscope.facts.statistics import bounded_band, chi_square_above, effective, gap_band, gap_chance, rank_chance
 
 Doubles = NDArray[np.float64]
 
@@ -45,6 +45,8 @@ class Gap:
     """Rows in each set that would show of an unchanged column that it is unchanged, within the tolerance."""
     chance: float
     """That a column within the tolerance shows so much."""
+    above: float = NAN
+    """Of numbers: chance that one of the second set is larger than one of the first, ties counted half."""
     wasserstein: float = NAN
     """Of numbers: how far a row has to be moved on average, in standard deviations of the first set."""
     places: Doubles = field(default_factory=lambda: np.zeros(0))
@@ -77,7 +79,11 @@ def gap_of(one: Column, other: Column, tolerance: float = 0.0) -> Gap | None:
 
 
 def numbers_gap(one: Numbers, other: Numbers, tolerance: float = 0.0) -> Gap | None:
-    """The gap between numbers that were counted on one grid, infinite ones left out."""
+    """The gap between numbers that were counted on one grid, infinite ones left out.
+
+    The chance is the smaller one of two, doubled: of the gap itself, and of the rank sum, which sees a column that has
+    moved as a whole in half as many rows. A rank sum that is off by the tolerance needs a gap at least as large.
+    """
     if not one.count or not other.count or one.grid != other.grid:
         return None
     if one.counts.size != other.counts.size:
@@ -87,6 +93,12 @@ def numbers_gap(one: Numbers, other: Numbers, tolerance: float = 0.0) -> Gap | N
     size = float(np.abs(rises).max(initial=0.0))
     band = gap_band(SURENESS, one.count, other.count)
     edges = one.grid.edges()
+    below = np.cumsum(one.counts) - one.counts / 2
+    above = float(np.dot(other.counts, below)) / (float(one.count) * other.count)
+    chances = (
+        gap_chance(size - tolerance, one.count, other.count),
+        rank_chance(abs(above - 0.5) - tolerance, one.count, other.count),
+    )
     return Gap(
         size=size,
         low=max(0.0, size - band),
@@ -94,7 +106,8 @@ def numbers_gap(one: Numbers, other: Numbers, tolerance: float = 0.0) -> Gap | N
         by_chance=min(1.0, NULL_GAP / math.sqrt(effective(one.count, other.count))),
         rows=(one.count, other.count),
         needed=_needed(NULL_GAP + math.sqrt((1 - math.log(SURENESS)) / 2), tolerance),
-        chance=gap_chance(size - tolerance, one.count, other.count),
+        chance=min(1.0, 2 * min(chances)),
+        above=above,
         wasserstein=_moved(one, other, edges, rises),
         **_picture(edges, first, second, rises),
     )

@@ -109,6 +109,17 @@ def gap_band(chance: float, first: int, second: int) -> float:
     return min(1.0, math.sqrt((1 - math.log(chance)) / (2 * rows))) if rows else 1.0
 
 
+def rank_chance(size: float, first: int, second: int) -> float:
+    """Chance that of two samples of equal columns one is larger than the other in so much more than half of the pairs.
+
+    With ties, less. H. B. Mann and D. R. Whitney, "On a test of whether one of two random variables is stochastically
+    larger than the other", Annals of Mathematical Statistics 18, 1947.
+    """
+    if size <= 0 or not first or not second:
+        return 1.0
+    return min(1.0, 2 * normal_above(size / math.sqrt((first + second + 1) / (12 * first * second))))
+
+
 def bounded_band(chance: float, first: int, second: int) -> float:
     """How far half the sum of |p - q| over categories may be from its mean: exceeded on a side with this chance.
 

@@ -146,7 +146,7 @@ class DistributionShift(Rule):
         0.05, unit="share of the rows that lie elsewhere", why="an eighth of a standard deviation, which costs little"
     )
     clear = Limit(
-        0.1, unit="the same share, for a warning", why="a quarter of a standard deviation: a small effect by custom"
+        0.08, unit="the same share, for a warning", why="a fifth of a standard deviation: a small effect by custom"
     )
     told_apart = Limit(
         0.05, unit="AUC above 0.5 of a classifier of the sets", why="the tolerance of one column, for all together"
@@ -341,8 +341,8 @@ class DistributionShift(Rule):
             "wider": two_sets({"a": (bell(3000), bell(3000, spread=1.6))}),
             "a category": two_sets({"a": ({"x": 500, "y": 500}, {"x": 300, "y": 700})}),
             "next to the tolerance": two_sets({"a": (yes_no(0.5), yes_no(0.5515))}),
-            "next to a clear shift": two_sets({"a": (yes_no(0.5), yes_no(0.602))}),
-            "next to no clear shift": two_sets({"a": (yes_no(0.5), yes_no(0.598))}),
+            "next to a clear shift": two_sets({"a": (yes_no(0.5), yes_no(0.582))}),
+            "next to no clear shift": two_sets({"a": (yes_no(0.5), yes_no(0.578))}),
             "together only": two_sets({"a": (bell(), bell())}, joint=_apart_by(0.551)),
             "alone and together": two_sets({"a": (bell(), bell(mean=0.5))}, joint=_apart_by(0.7)),
         }
