@@ -49,8 +49,10 @@ OURS = {*SHARES, "inconsistent-preprocessing", "schema-violation", "train-test-o
 """Rules that compare two sets."""
 SAMPLED = 20_000
 PAIRS = ((200, 200), (1_000, 1_000), (10_000, 200), (10_000, 1_000), (100_000, 10_000))
-REPORTS = {200: 1000, 1_000: 1000, 10_000: 150, 100_000: 15, 1_000_000: 3}
-CLASSIFIED = {200: 100, 1_000: 100, 10_000: 20}
+REPORTS = {200: 1500, 1_000: 1500, 10_000: 400, 100_000: 30, 1_000_000: 4}
+CLASSIFIED = {200: 150, 1_000: 200, 10_000: 100, 100_000: 30}
+PEERS_ALONGSIDE = 100
+"""Reports that the others are asked about, too; fewer of the large ones."""
 COLUMNS = 400
 POWER = 200
 
@@ -245,7 +247,7 @@ def reports_table(share: float, random: np.random.Generator) -> Iterator[str]:
             found = alarms(data)
             said.update(each.rule for each in found)
             tallies["ours"].add(bool(found))
-            if number < wanted / 4 or rows > 10_000:
+            if number < share * PEERS_ALONGSIDE * min(1, 10_000 / rows) or number < 2:
                 for name, rule in PEERS.items():
                     tallies[name].add(any(rule(*pair) for pair in zip(first, second, strict=True)))
         mine, *others = tallies.values()
