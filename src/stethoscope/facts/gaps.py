@@ -25,6 +25,8 @@ LEAST_EXPECTED = 5.0
 the common chi-square tests", Biometrics 10, 1954."""
 NULL_GAP = 0.869
 """Mean of the Kolmogorov distribution: the gap of an unchanged continuous column, times the root of its rows."""
+MOST_NULL_GAP = 1.224
+"""What nine of ten such gaps stay below."""
 POINTS = 64
 """Of a picture."""
 
@@ -42,7 +44,7 @@ class Gap:
     """What rows of the same kind would show on average."""
     rows: tuple[int, int]
     needed: int
-    """Rows in each set that would show of an unchanged column that it is unchanged, within the tolerance."""
+    """Rows in each set that would show nine times of ten of an unchanged column that it is, within the tolerance."""
     chance: float
     """That a column within the tolerance shows so much."""
     above: float = NAN
@@ -105,7 +107,7 @@ def numbers_gap(one: Numbers, other: Numbers, tolerance: float = 0.0) -> Gap | N
         high=min(1.0, size + band),
         by_chance=min(1.0, NULL_GAP / math.sqrt(effective(one.count, other.count))),
         rows=(one.count, other.count),
-        needed=_needed(NULL_GAP + math.sqrt((1 - math.log(SURENESS)) / 2), tolerance),
+        needed=_needed(MOST_NULL_GAP + math.sqrt((1 - math.log(SURENESS)) / 2), tolerance),
         chance=min(1.0, 2 * min(chances)),
         above=above,
         wasserstein=_moved(one, other, edges, rises),
@@ -162,7 +164,7 @@ def words_gap(one: Words, other: Words, tolerance: float = 0.0) -> Gap | None:
         high=min(1.0, size + band),
         by_chance=noise,
         rows=counted,
-        needed=_needed(roots + math.sqrt(-math.log(SURENESS / 2) / 2), tolerance),
+        needed=_needed(roots + 0.5 + math.sqrt(-math.log(SURENESS / 2) / 2), tolerance),
         chance=chi_square_above(square, len(values) - 1, scale * (2 * tolerance) ** 2),
         moved=tuple((values[i], float(shares[i]), float(others[i])) for i in order),
     )

@@ -13,7 +13,7 @@ from stethoscope.core.rule import Rule
 from stethoscope.facts.comparable import comparable
 from stethoscope.facts.data import Column, Data, Rows, Spelling
 from stethoscope.facts.images import PROPERTIES, ImageSet
-from stethoscope.facts.statistics import all_in_one_chance, chosen
+from stethoscope.facts.statistics import all_in_one_chance, chosen, effective
 from stethoscope.rules.budget import SHARES
 from stethoscope.rules.columns import listed, named
 from stethoscope.rules.scaling import LARGE, MOST, Rescaling, rescaled
@@ -31,7 +31,7 @@ ALIKE = ({"number 1", "number 1.5"},)
 MOST_SWAPPED = 20
 """Shifted columns among which a swap is looked for."""
 NEAR = 0.1
-"""Mean distance of the quantiles of two columns that hold the same, in standard deviations."""
+"""Mean distance of the quantiles of two columns that hold the same, in standard deviations, beside that of few rows."""
 SURE = 6.0
 """Standard errors by which red differs from blue in both sets, for all pictures taken together."""
 
@@ -58,9 +58,11 @@ def _scaled(rule: Rule, seen: Data, changes: Mapping[str, Rescaling]) -> Finding
     order = sorted(changes, key=lambda name: -abs(np.log(changes[name].factor)))
     first = changes[order[0]]
     factors = np.array([changes[name].factor for name in order])
-    alike = float(np.ptp(np.log(factors))) < 0.3
+    middle = float(np.median(factors))
+    alike = float(np.ptp(np.log(np.quantile(factors, [0.1, 0.9])))) < 0.4 and not 1 / 1.7 < middle < 1.7
     numeric = [one for one, _ in comparable(seen) if one.kind == "number"]
-    size = first.words if alike else "in other units"
+    words = first.words if len(order) == 1 else Rescaling(middle, 0.0).words
+    size = words if alike or len(order) == 1 else "in other units"
     who = named(order[0]) if len(order) == 1 else f"{len(order)} of {len(numeric)} numeric columns"
     title = f"{who} {'is' if len(order) == 1 else 'are'} {size} in the second set"
     known = sorted({changes[name].known for name in order if changes[name].known})
@@ -153,7 +155,8 @@ def _looks_like(one: Shift, other: Shift, samples: tuple[Rows, Rows]) -> bool:
     shares = np.linspace(0.05, 0.95, 91)
     before, now = (np.nanquantile(np.asarray(each, np.float64), shares) for each in values)
     spread = float(before.std())
-    return spread > 0 and float(np.abs(now - before).mean()) < NEAR * spread
+    noise = 1 / np.sqrt(effective(samples[0].count, samples[1].count))
+    return spread > 0 and float(np.abs(now - before).mean()) < (NEAR + noise) * spread
 
 
 def _spelled(rule: Rule, seen: Data) -> Iterator[Finding]:

@@ -188,7 +188,7 @@ class DistributionShift(Rule):
             cause=f"Rows of {seen.test.name} are another kind of rows than those of {seen.train.name}: they lie "
             f"elsewhere in {', '.join(named(name) for name in names[:5])}{', ...' if len(names) > 5 else ''}, by more "
             "than the tolerance and chance allow. Sets cut from a sorted table give this, and so does another time, "
-            "place or instrument.",
+            "place or instrument." + _light(found),
             fixes=[
                 Fix(
                     "Where the sets were cut from one table, shuffle it first:\n"
@@ -398,6 +398,15 @@ class DistributionShift(Rule):
                 score = nn.functional.mse_loss(model(x[held_out]), y[held_out]).item()
         print(f"loss {score:.4f}")
         """)
+
+
+def _light(found: list[Moved]) -> str:
+    """That the pictures are darker or lighter, where they are."""
+    for shift in found:
+        if shift.name == "brightness" and shift.one.numbers and shift.other.numbers:
+            darker = shift.other.numbers.mean < shift.one.numbers.mean
+            return f" Its pictures are {'darker, as by night' if darker else 'lighter, as by day'}."
+    return ""
 
 
 def _apart(joint: JointShift, tolerance: float) -> Evidence:

@@ -39,6 +39,7 @@ class PreprocessingLeakage(Rule):
     """
 
     severity = Severity.WARNING
+    explains = ("distribution-shift", "out-of-range-values", "embedding-shift")
 
     most = Limit(0.8, unit="share of the columns of numbers", why="a scaler is given all of them, or nearly")
     fewest = Limit(2, unit="columns of numbers", why="one column may come near to 0 and 1 by chance")
