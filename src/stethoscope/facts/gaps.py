@@ -101,6 +101,8 @@ def numbers_gap(one: Numbers, other: Numbers, tolerance: float = 0.0) -> Gap | N
         gap_chance(size - tolerance, one.count, other.count),
         rank_chance(abs(above - 0.5) - tolerance, one.count, other.count),
     )
+    # Where something happens: at even shares of both sets together.
+    shown = np.unique(np.searchsorted((first + second) / 2, np.linspace(0.002, 0.998, POINTS)).clip(0, edges.size - 1))
     return Gap(
         size=size,
         low=max(0.0, size - band),
@@ -111,7 +113,8 @@ def numbers_gap(one: Numbers, other: Numbers, tolerance: float = 0.0) -> Gap | N
         chance=min(1.0, 2 * min(chances)),
         above=above,
         wasserstein=_moved(one, other, edges, rises),
-        **_picture(edges, first, second, rises),
+        places=edges[shown],
+        rises=rises[shown],
     )
 
 
@@ -128,13 +131,6 @@ def _moved(one: Numbers, other: Numbers, edges: Doubles, rises: Doubles) -> floa
     inside = np.clip(edges, least, greatest)
     heights = np.abs((rises[1:] + rises[:-1]) / 2)
     return float(np.dot(np.diff(inside), heights) / one.std)
-
-
-def _picture(edges: Doubles, first: Doubles, second: Doubles, rises: Doubles) -> dict[str, Doubles]:
-    """Points where something happens: at even shares of both sets together."""
-    both = (first + second) / 2
-    at = np.unique(np.searchsorted(both, np.linspace(0.002, 0.998, POINTS)).clip(0, edges.size - 1))
-    return {"places": edges[at], "rises": rises[at]}
 
 
 def words_gap(one: Words, other: Words, tolerance: float = 0.0) -> Gap | None:

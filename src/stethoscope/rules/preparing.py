@@ -55,10 +55,10 @@ def _place(seen: Data, *names: str) -> Place:
 
 def _scaled(rule: Rule, seen: Data, changes: Mapping[str, Rescaling]) -> Finding:
     assert seen.test is not None
-    order = sorted(changes, key=lambda name: -abs(np.log(changes[name].factor)))
+    order = sorted(changes, key=lambda name: (not changes[name].known, -abs(np.log(changes[name].factor))))
     first = changes[order[0]]
     factors = np.array([changes[name].factor for name in order])
-    middle = float(np.median(factors))
+    middle = float(np.median([changes[name].factor for name in order if changes[name].known] or factors))
     alike = float(np.ptp(np.log(np.quantile(factors, [0.1, 0.9])))) < 0.4 and not 1 / 1.7 < middle < 1.7
     numeric = [one for one, _ in comparable(seen) if one.kind == "number"]
     words = first.words if len(order) == 1 else Rescaling(middle, 0.0).words
@@ -98,13 +98,17 @@ def _scaled(rule: Rule, seen: Data, changes: Mapping[str, Rescaling]) -> Finding
                     "test[columns] = scaler.transform(test[columns])",
                 )
             ),
-            Fix(
-                "Or bring the second set to the units of the first:\n"
-                + code(f"test[{order[0]!r}] = (test[{order[0]!r}] - {first.offset:.4g}) / {first.factor:.4g}")
-            ),
+            Fix("Or bring the second set to the units of the first:\n" + code(_undone(order[0], first))),
         ],
         unless="the two sets hold other things that happen to have the same shape.",
     )
+
+
+def _undone(name: str, change: Rescaling) -> str:
+    """A line that brings a column back to the units of the first set."""
+    moved = f"(test[{name!r}] - {change.offset:.6g})" if change.offset else f"test[{name!r}]"
+    scaled = f" * {1 / change.factor:.6g}" if change.factor < 1 else f" / {change.factor:.6g}"
+    return f"test[{name!r}] = {moved}{scaled if change.factor != 1 else ''}"
 
 
 def _swapped(rule: Rule, seen: Data, changes: Mapping[str, Rescaling]) -> Iterator[Finding]:

@@ -154,11 +154,9 @@ def _change(seen: Data, one: Column, other: Column) -> Rescaling | None:
     factor = spread_other / spread
     offset = centre_other - factor * centre
     # Around 0, any factor leaves no offset: then a small one tells nothing of units.
-    known = (
-        _known(factor, offset, spread_other, noise)
-        if abs(centre) >= spread or factor >= LARGE or factor <= 1 / LARGE
-        else ""
-    )
+    known = ""
+    if abs(centre) >= spread or factor >= LARGE or factor <= 1 / LARGE:
+        factor, offset, known = _known(factor, offset, spread_other, noise)
     is_noticed = not 1 / NOTICEABLE < factor < NOTICEABLE or abs(offset) >= 2 * spread_other or bool(known)
     return Rescaling(float(factor), float(offset), known) if is_noticed else None
 
@@ -177,13 +175,16 @@ def _shape(values: Doubles) -> tuple[Doubles, float, float]:
     return inner, centre, float(np.abs(inner - centre).mean())
 
 
-def _known(factor: float, offset: float, spread: float, noise: float) -> str:
-    """What this factor is, either way round; a large one may be off by the noise of few rows."""
+def _known(factor: float, offset: float, spread: float, noise: float) -> tuple[float, float, str]:
+    """The known factor and offset that these are, either way round, and what they are; else these, and nothing.
+
+    A large factor may be off by the noise of few rows.
+    """
     for size, moved, words in KNOWN:
         for ratio, shift in ((size, moved), (1 / size, -moved / size)):
             if (
                 abs(factor / ratio - 1) <= (max(CLOSE, noise) if size >= LARGE else CLOSE)
                 and abs(offset - shift) <= 0.15 * spread
             ):
-                return words
-    return ""
+                return ratio, shift, words
+    return factor, offset, ""

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from stethoscope.core.finding import Evidence, Plot
+from stethoscope.core.finding import Evidence, Plot, SuspectRow
 from stethoscope.facts.comparable import comparable
-from stethoscope.facts.data import Column, Data, Words
+from stethoscope.facts.data import Column, Data, DataSet, Words
 from stethoscope.facts.gaps import Gap, gap_of
 from stethoscope.facts.images import PROPERTIES as OF_IMAGES
 from stethoscope.facts.statistics import chosen
@@ -22,6 +22,8 @@ Doubles = NDArray[np.float64]
 
 TOLERANCE = 0.05
 """Share of the rows that may lie elsewhere without harm: a mean that moves by an eighth of a standard deviation."""
+MOST_ROWS = 20
+"""That are shown of a finding."""
 SEEN_AT_LEAST = 0.2
 """Sets that are too small to show a gap of this size, half a standard deviation, cannot be judged."""
 
@@ -103,13 +105,13 @@ def _blind(shift: Shift, rate: float, tolerance: float) -> bool:
 
 def _rough(rows: int) -> int:
     """Two digits that count, rounded up."""
-    unit = 10 ** max(0, len(str(rows)) - 2)
+    unit = int(10 ** max(0, len(str(rows)) - 2))
     return math.ceil(rows / unit) * unit
 
 
 def percent(share: float) -> str:
-    """A share as a person says it: `21 %`, `0.4 %`."""
-    return f"{share:.0%}".replace("%", " %") if share >= 0.02 or share == 0 else f"{100 * share:.2g} %"
+    """A share as a person says it: `21%`, `0.4%`."""
+    return f"{share:.0%}" if share >= 0.02 or share == 0 else f"{100 * share:.2g}%"
 
 
 def evidence_of(shift: Shift, tolerance: float = TOLERANCE) -> Evidence:
@@ -129,7 +131,7 @@ def evidence_of(shift: Shift, tolerance: float = TOLERANCE) -> Evidence:
 
 
 def what_moved(shift: Shift) -> str:
-    """The change in the units of the column, such as `median 38.2, was 33.1` and `'blue' 31 %, was 12 %`."""
+    """The change in the units of the column, such as `median 38.2, was 33.1` and `'blue' 31%, was 12%`."""
     one, other = shift.one.numbers, shift.other.numbers
     if one is None or other is None:
         parts = [f"{value!r} {percent(now)}, was {percent(was)}" for value, was, now in shift.gap.moved[:2]]
@@ -154,6 +156,22 @@ def _plot(shift: Shift, tolerance: float) -> Plot | None:
         tuple(places.tolist()), tuple(rises.tolist()), f"rows below a value of {shift.name}, share more than before",
         (-tolerance, tolerance),
     )  # fmt: skip
+
+
+def rows_of(one: DataSet, name: str, chosen_rows: NDArray[np.bool_], why: str) -> list[SuspectRow]:
+    """Some of the sampled rows of a set, with the value of a column.
+
+    Args:
+        one: the set.
+        name: of the column.
+        chosen_rows: (rows of the sample,).
+        why: a clause.
+    """
+    values = one.sample.values[name]
+    return [
+        SuspectRow(one.name, int(one.sample.index[i]), ((name, str(values[i])),), why)
+        for i in np.flatnonzero(chosen_rows)[:MOST_ROWS]
+    ]
 
 
 def one_shift(seen: Data, name: str, what: str, rate: float, tolerance: float) -> Shift | str:

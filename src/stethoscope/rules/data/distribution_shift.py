@@ -162,7 +162,9 @@ class DistributionShift(Rule):
         pairs = [(one, other) for one, other in pairs_of(seen) if one.name not in in_other_units]
         shifts = judged(pairs, rate, self.tolerance)
         found = [shift for shift in shifts if shift.verdict == "shift"]
-        joint = seen.joint if seen.joint is not None and seen.joint.low >= 0.5 + self.told_apart else None
+        joint = seen.joint
+        if joint is None or joint.low < 0.5 + self.told_apart or in_other_units:
+            joint = None
         if found:
             yield self._moved(seen, found, len(shifts), joint)
         elif joint is not None:

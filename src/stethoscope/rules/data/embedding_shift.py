@@ -27,6 +27,20 @@ MOST_ROWS = 4000
 """Of each set: half of them find the direction, half of them are judged."""
 
 
+_NEXT_TO_TOLERANCE = (0.051, 40, 4000)
+_WITHIN = (0.05, 40, 4000)
+
+
+@lru_cache(maxsize=8)
+def _clouds(shift: float, columns: int = 40, rows: int = 1000) -> Data:
+    """Two clouds of points, one of them moved in all coordinates."""
+    random = np.random.default_rng(0)
+    first, second = random.normal(size=(2, rows, columns)).astype(np.float32).astype(np.float64)
+    values = {f"x{i}": (first[:, i], second[:, i] + shift) for i in range(columns)}
+    small = {name: (pair[0][:20].tolist(), pair[1][:20].tolist()) for name, pair in values.items()}
+    return sampled(two_sets(small), values)
+
+
 class EmbeddingShift(Rule):
     """The vectors of the second set lie elsewhere than those of the training set, taken as a whole.
 
@@ -107,20 +121,6 @@ class EmbeddingShift(Rule):
         "few rows": _clouds(0.3, rows=30),
         "just within the tolerance": _clouds(*_WITHIN),
     })  # fmt: skip
-
-
-_NEXT_TO_TOLERANCE = (0.051, 40, 4000)
-_WITHIN = (0.05, 40, 4000)
-
-
-@lru_cache(maxsize=8)
-def _clouds(shift: float, columns: int = 40, rows: int = 1000) -> Data:
-    """Two clouds of points, one of them moved in all coordinates."""
-    random = np.random.default_rng(0)
-    first, second = random.normal(size=(2, rows, columns)).astype(np.float32).astype(np.float64)
-    values = {f"x{i}": (first[:, i], second[:, i] + shift) for i in range(columns)}
-    small = {name: (pair[0][:20].tolist(), pair[1][:20].tolist()) for name, pair in values.items()}
-    return sampled(two_sets(small), values)
 
 
 def _vectors(values: object, names: list[str]) -> Doubles:

@@ -7,14 +7,16 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, Severity, Sureness
+import numpy as np
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, Severity, Sureness, SuspectRow
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.facts.comparable import comparable
-from stethoscope.facts.data import Data, Words
+from stethoscope.facts.data import Data, DataSet, Words
 from stethoscope.facts.statistics import all_in_one_chance, at_least_chance, chosen
 from stethoscope.rules.budget import SHARES
 from stethoscope.rules.columns import named
-from stethoscope.rules.shifting import percent
+from stethoscope.rules.shifting import percent, rows_of
 from stethoscope.rules.sites import code
 from stethoscope.rules.two_sets import two_sets
 
@@ -81,11 +83,12 @@ class NewCategories(Rule):
         if found:
             certain = {each.name for each, is_sure in zip(known, sure, strict=True) if is_sure}
             found.sort(key=lambda each: (each.name not in certain, -each.share))
-            yield self._report(seen.test.name, found, certain)
+            yield self._report(seen.test, found, certain)
         if not known and any(one.words and not one.words.is_complete for one, _ in comparable(seen)):
             yield self.cannot_tell("the columns of words have more values than were counted")
 
-    def _report(self, where: str, found: list[New], certain: set[str]) -> Finding:
+    def _report(self, one: DataSet, found: list[New], certain: set[str]) -> Finding:
+        where = one.name
         worst = found[0]
         many = worst.name in certain and worst.share >= self.share
         spellings = [(each.name, new, old) for each in found for new, old in each.known.items()]
@@ -132,6 +135,7 @@ class NewCategories(Rule):
             + "A model was taught nothing about them.",
             fixes=fixes,
             unless="they are expected, and a place is kept for them.",
+            suspects=[row for each in found[:MOST_NAMED] for row in _suspects(one, each)],
         )
 
     bad = Examples(lambda: {
@@ -155,6 +159,14 @@ class NewCategories(Rule):
 
 def _quoted(text: str) -> str:
     return repr(text if len(text) <= 24 else text[:23] + "…")
+
+
+def _suspects(one: DataSet, new: New) -> list[SuspectRow]:
+    values = one.sample.values.get(new.name)
+    if values is None or values.dtype != object:
+        return []
+    names = {text for text, _ in new.values}
+    return rows_of(one, new.name, np.array([value in names for value in values]), "not in the first set")
 
 
 def _new(name: str, one: Words, other: Words) -> New | None:

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, Severity, Sureness, SuspectRow
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.facts.comparable import comparable
-from stethoscope.facts.data import Data, Numbers
+from stethoscope.facts.data import Data, DataSet, Numbers
 from stethoscope.facts.statistics import all_in_one_chance, chosen
 from stethoscope.rules.budget import SHARES
 from stethoscope.rules.columns import named
 from stethoscope.rules.scaling import rescaled
-from stethoscope.rules.shifting import percent
+from stethoscope.rules.shifting import percent, rows_of
 from stethoscope.rules.sites import code
 from stethoscope.rules.two_sets import bell, two_sets
 
@@ -78,9 +78,10 @@ class OutOfRangeValues(Rule):
         sure = chosen([side.chance for side in sides], SHARES[self.name])
         found = [side for side, is_sure in zip(sides, sure, strict=True) if is_sure]
         if found:
-            yield self._report(seen.test.name, sorted(found, key=lambda side: (side.side != "infinite", -side.share)))
+            yield self._report(seen.test, sorted(found, key=lambda side: (side.side != "infinite", -side.share)))
 
-    def _report(self, where: str, found: list[Outside]) -> Finding:
+    def _report(self, one: DataSet, found: list[Outside]) -> Finding:
+        where = one.name
         worst = found[0]
         what = "is infinite in" if worst.side == "infinite" else f"is {worst.side} its range in"
         names = tuple(dict.fromkeys(side.name for side in found))
@@ -113,6 +114,7 @@ class OutOfRangeValues(Rule):
                 "Mark sentinels as missing before anything is scaled, and clip what is known to be an error.",
             ],
             unless="the quantity grows by nature.",
+            suspects=[row for side in found[:MOST_NAMED] for row in _suspects(one, side)],
         )  # fmt: skip
 
     bad = Examples(lambda: {
@@ -126,6 +128,18 @@ class OutOfRangeValues(Rule):
         "a few above": two_sets({"a": (bell(), [*bell(900), 4.0, 5.0, 6.0])}),
         "in other units": two_sets({"a": (bell(mean=4), bell(mean=400, spread=100))}),
     })  # fmt: skip
+
+
+def _suspects(one: DataSet, side: Outside) -> list[SuspectRow]:
+    values = one.sample.values.get(side.name)
+    if values is None or values.dtype == object:
+        return []
+    numbers = values.astype(np.float64)
+    if side.side == "infinite":
+        return rows_of(one, side.name, np.isinf(numbers), "infinite")
+    is_out = numbers > side.range[1] if side.side == "above" else numbers < side.range[0]
+    why = f"{side.side} the {side.range[0]:.4g} to {side.range[1]:.4g} of the first set"
+    return rows_of(one, side.name, is_out & np.isfinite(numbers), why)
 
 
 def _outside(name: str, one: Numbers, other: Numbers) -> Iterator[Outside]:
