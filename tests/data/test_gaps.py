@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stethoscope.facts.data import Words
+from stethoscope.core.finding import Finding
+from stethoscope.facts.data import Data, DataSet, Words
 from stethoscope.facts.gaps import numbers_gap, pooled, words_gap
+from stethoscope.facts.images import PROPERTIES, ImageSet
+from stethoscope.facts.texts import PROPERTIES as TEXTS
+from stethoscope.facts.texts import TextSet
 from stethoscope.rules.columns import numbers_of, of_numbers, of_words
+from stethoscope.rules.data.distribution_shift import DistributionShift
 from stethoscope.rules.shifting import judged
 from stethoscope.rules.two_sets import column
 
@@ -92,3 +97,25 @@ def test_three_verdicts_and_the_rows_that_would_settle_it() -> None:
     word, needed = verdict(500, 0.0)
     assert word == "cannot tell"
     assert verdict(needed, 0.0)[0] == "none beyond tolerance"
+
+
+def test_darker_pictures_are_called_darker() -> None:
+    random = np.random.default_rng(0)
+    sets = []
+    for brightness in (0.6, 0.4):
+        values = np.full((400, len(PROPERTIES)), np.nan)
+        values[:, PROPERTIES.index("brightness")] = random.normal(brightness, 0.1, 400)
+        sets.append(DataSet("photos", images=ImageSet(values=values)))
+    found = [each for each in DistributionShift().in_data(Data(*sets)) if isinstance(each, Finding)]
+    assert [each.place.columns for each in found] == [("brightness",)]
+    assert "darker" in found[0].cause
+    assert not list(DistributionShift().in_data(Data(sets[0], sets[0])))
+
+
+def test_texts_are_compared_by_their_properties() -> None:
+    random = np.random.default_rng(0)
+    values = random.normal(40, 10, (600, len(TEXTS)))
+    longer = values + 15 * (np.arange(len(TEXTS)) == TEXTS.index("characters"))
+    sets = [DataSet("reviews", texts=TextSet("body", 600, each)) for each in (values, longer)]
+    found = [each for each in DistributionShift().in_data(Data(*sets)) if isinstance(each, Finding)]
+    assert [each.place.columns for each in found] == [("body: characters",)]

@@ -249,6 +249,14 @@ def test_a_table_that_was_cut_in_its_order() -> None:
     assert {"distribution-shift", "label-shift"} <= rules
 
 
+def test_columns_that_only_follow_the_labels_are_a_note() -> None:
+    found = said(_labels(*halves("breast cancer", 0)), target="target")
+    severities = {each.rule: each.severity for each in found}
+    assert severities == {"label-shift": Severity.WARNING, "distribution-shift": Severity.NOTE}
+    moved = said(_shifted(*_labels(*halves("breast cancer", 0))), target="target")
+    assert {each.rule: each.severity for each in moved}["distribution-shift"] is Severity.WARNING
+
+
 def test_numbers_of_the_rows_are_not_compared() -> None:
     first, second = halves("wine", 0)
     first, second = first.assign(id=range(len(first))), second.assign(id=range(len(first), len(first) + len(second)))

@@ -20,7 +20,7 @@ Doubles = NDArray[np.float64]
 LARGE = 5.0
 """A factor that no shift of what is measured gives, where the shape stays."""
 FAR = 5.0
-"""And an offset, in standard deviations."""
+"""And a distance of the means, in standard deviations."""
 NOTICEABLE = 1.7
 """A factor that is only believed where most columns have one."""
 MOST = 0.8
@@ -123,8 +123,10 @@ def _varies(column: Column) -> bool:
 def _is_sure(seen: Data, name: str, change: Rescaling) -> bool:
     if change.known or not 1 / LARGE < change.factor < LARGE:
         return True
-    column = seen.train.profile.column(name)
-    return column is not None and column.numbers is not None and abs(change.offset) >= FAR * column.numbers.std
+    one, other = (each.profile.column(name) for each in seen.sets)
+    if one is None or other is None or one.numbers is None or other.numbers is None:
+        return False
+    return abs(other.numbers.mean - one.numbers.mean) >= FAR * max(one.numbers.std, other.numbers.std)
 
 
 def _change(seen: Data, one: Column, other: Column) -> Rescaling | None:

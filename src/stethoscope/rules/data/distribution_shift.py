@@ -20,6 +20,7 @@ from stethoscope.rules.budget import SHARES
 from stethoscope.rules.columns import listed, named
 from stethoscope.rules.examples import falling, run, with_curve
 from stethoscope.rules.feeding import change_between
+from stethoscope.rules.reweighing import by_labels
 from stethoscope.rules.scaling import rescaled
 from stethoscope.rules.shifting import Shift as Moved
 from stethoscope.rules.shifting import evidence_of, judged, pairs_of, percent, unjudged
@@ -101,7 +102,8 @@ class DistributionShift(Rule):
     a value (or in a group of categories), with the band that chance allows, for all columns together. What is within
     the tolerance is no shift, however many rows show it, and of a set that is too small nothing is said. Pictures and
     texts are compared by their properties. A classifier that tells the rows of the two sets apart shows a shift that
-    no column shows alone. Columns that count or name the rows, and dates, are left out.
+    no column shows alone. What is gone once the classes have the same shares follows from the labels. Columns that
+    count or name the rows, and dates, are left out.
 
     In a run: the mean and spread of each feature of what the model was fed in training, and in passes without
     gradients, for inputs with two axes (rows, features). Some features lie clearly apart, beyond what the
@@ -180,17 +182,21 @@ class DistributionShift(Rule):
         evidence = [evidence_of(shift, self.tolerance) for shift in found[:MOST_PLOTTED]]
         if joint is not None:
             evidence.append(_apart(joint, self.told_apart))
+        if (labels := by_labels(seen, found)) is not None:
+            evidence.append(labels)
         return self.finding(
             f"{worst[: -len(' of its rows)')]} of rows) has shifted between the sets"
             if len(found) == 1
             else f"{len(found)} of {of} columns shifted, first {worst}",
-            severity=Severity.WARNING if is_clear else Severity.NOTE,
+            severity=Severity.WARNING if is_clear and labels is None else Severity.NOTE,
             place=Place(file=seen.test.name, columns=tuple(names)),
             evidence=evidence,
             cause=f"Rows of {seen.test.name} are another kind of rows than those of {seen.train.name}: they lie "
             f"elsewhere in {', '.join(named(name) for name in names[:5])}{', ...' if len(names) > 5 else ''}, by more "
             "than the tolerance and chance allow. Sets cut from a sorted table give this, and so does another time, "
-            "place or instrument." + _light(found),
+            "place or instrument."
+            + _light(found)
+            + (" Here it follows from the labels, whose shares differ." if labels else ""),
             fixes=[
                 Fix(
                     "Where the sets were cut from one table, shuffle it first:\n"

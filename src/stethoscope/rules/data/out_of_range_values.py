@@ -20,6 +20,8 @@ from stethoscope.rules.sites import code
 from stethoscope.rules.two_sets import bell, two_sets
 
 MOST_NAMED = 5
+FEWEST = 20
+"""Numbers of the first set without an infinite one, from which on these are no part of the column."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ def _outside(name: str, one: Numbers, other: Numbers) -> Iterator[Outside]:
     if not one.count or not other.count:
         return
     span = one.least, one.greatest
-    if other.infinite and not one.infinite:
+    if other.infinite and not one.infinite and one.count >= FEWEST:
         yield Outside(name, "infinite", other.infinite, other.count + other.infinite, span, float("inf"), 0.0)
     if one.grid != other.grid or one.counts.size != other.counts.size:
         return
