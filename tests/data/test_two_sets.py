@@ -213,6 +213,18 @@ def test_what_was_planted_is_named_with_its_column(name: str, seed: int) -> None
     assert len([each for each in found if each.severity is not Severity.NOTE]) <= 2, [each.title for each in found]
 
 
+@pytest.mark.parametrize("name", PLANTED)
+def test_titles_stay_short_where_names_are_long(name: str) -> None:
+    frames = PLANTED[name][0](*halves("breast cancer", 0))
+    first, second = (
+        each.rename(columns=lambda column: column if column == "target" else f"measured in the clinic: {column}")
+        for each in frames
+    )
+    found = said((first, second), target="target")
+    assert found
+    assert all(len(each.title) <= 72 for each in found), [each.title for each in found]
+
+
 @pytest.mark.parametrize("plant", [_grades, lambda first, second: (first, second)])
 def test_what_is_the_same_in_both_sets_is_no_finding(plant: Callable[[pd.DataFrame, pd.DataFrame], Frames]) -> None:
     for seed in range(3):

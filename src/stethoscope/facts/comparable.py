@@ -12,6 +12,8 @@ FEWEST = 20
 """Rows from which an order is no chance."""
 DENSE = 0.9
 """Share of the whole numbers between the least and the greatest that occur, from which on they count something."""
+MANY = 1000
+"""Different values of a part of the rows, from which on they may all be different."""
 REPEATED = 0.5
 """Share of the rows with a value of their own from which on a column of words names each row."""
 
@@ -45,7 +47,7 @@ def _is_consecutive(column: Column) -> bool:
     if numbers is None or numbers.count < FEWEST or numbers.whole < numbers.count or numbers.spikes:
         return False
     span = numbers.greatest - numbers.least + 1
-    different = numbers.distinct >= min(numbers.count, 1000) and numbers.zeros <= 1
+    different = numbers.distinct == numbers.count if numbers.distinct_is_exact else numbers.distinct >= MANY
     # Repeats that the histogram cannot show would make the span much smaller than the count.
     return different and numbers.count / DENSE >= span >= numbers.count
 

@@ -231,7 +231,7 @@ def _times(rule: Rule, seen: Data, found: Overlap) -> Iterator[Finding]:
     if not all(math.isfinite(one) for one in (first, last, second, end)) or second > last:
         return
     is_before = end < first
-    what = "all of the second set is earlier than the first" if is_before else "the sets overlap in time"
+    what = "the second set is earlier than the first" if is_before else "the sets overlap in time"
     yield rule.finding(
         f"{what}, by {named(name)}",
         severity=Severity.WARNING if is_before else Severity.NOTE,

@@ -63,12 +63,12 @@ def _scaled(rule: Rule, seen: Data, changes: Mapping[str, Rescaling]) -> Finding
     numeric = [one for one, _ in comparable(seen) if one.kind == "number"]
     words = first.words if len(order) == 1 else Rescaling(middle, 0.0).words
     size = words if alike or len(order) == 1 else "in other units"
-    who = named(order[0]) if len(order) == 1 else f"{len(order)} of {len(numeric)} numeric columns"
-    title = f"{who} {'is' if len(order) == 1 else 'are'} {size} in the second set"
+    who = named(order[0]) if len(order) == 1 else f"{len(order):,} numeric columns"
+    title = f"{who} {'is' if len(order) == 1 else 'are'} {size} now"
     known = sorted({changes[name].known for name in order if changes[name].known})
     is_sure = len(order) >= MOST * len(numeric) and len(order) > 1
     is_large = not 1 / LARGE < first.factor < LARGE or 1 / 1.7 < first.factor < 1.7
-    evidence = []
+    evidence = [Evidence("numeric columns in other units", f"{len(order):,} of {len(numeric):,}", 0)]
     for name in order[:MOST_NAMED]:
         one, other = (each.profile.column(name) for each in seen.sets)
         if one and other and one.numbers and other.numbers:
@@ -126,7 +126,7 @@ def _swapped(rule: Rule, seen: Data, changes: Mapping[str, Rescaling]) -> Iterat
         return
     one, other = found[0]
     yield rule.finding(
-        f"{named(one.name)} and {named(other.name)} have changed places in the second set",
+        f"{named(one.name)} and {named(other.name)} changed places",
         severity=Severity.ERROR,
         place=_place(seen, *dict.fromkeys(each.name for pair in found for each in pair)),
         evidence=[
@@ -244,12 +244,17 @@ def _missing(rule: Rule, seen: Data) -> Iterator[Finding]:
         return
     first = found[0]
     yield rule.finding(
-        f"missing values of {named(first.name)} are spelled {first.text!r} in the second set",
+        f"missing values of {named(first.name)} are spelled {first.text[:12]!r}",
         severity=Severity.WARNING,
         sureness=Sureness.CERTAIN,
         place=_place(seen, *dict.fromkeys(each.name for each in found)),
         evidence=[
-            Evidence(f"rows of {named(each.name)} with {each.text!r}", f"{each.rows:,}", "0", f"usual: {each.usual!r}")
+            Evidence(
+                f"rows of {named(each.name)} with {each.text!r} in the second set",
+                f"{each.rows:,}",
+                "0",
+                f"usual is {each.usual!r}",
+            )
             for each in found[:MOST_NAMED]
         ],
         cause="What marks a missing value differs between the sets, so that in one of them it is read as a category, "

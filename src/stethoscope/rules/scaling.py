@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stethoscope.core.text import number
 from stethoscope.facts.comparable import comparable
 from stethoscope.facts.data import Column, Data
 from stethoscope.facts.gaps import numbers_gap
@@ -69,10 +70,15 @@ class Rescaling:
     def words(self) -> str:
         """`about 255 times larger`."""
         if 1 / NOTICEABLE < self.factor < NOTICEABLE:
-            return f"moved by about {self.offset:.3g}"
+            return f"moved by about {_short(self.offset)}"
         if self.factor >= 1:
-            return f"about {self.factor:.3g} times larger"
-        return f"about {1 / self.factor:.3g} times smaller"
+            return f"about {_short(self.factor)} times larger"
+        return f"about {_short(1 / self.factor)} times smaller"
+
+
+def _short(value: float) -> str:
+    """A number with at most three digits that count."""
+    return number(float(f"{value:.3g}"))
 
 
 def rescaled(seen: Data) -> dict[str, Rescaling]:

@@ -177,17 +177,16 @@ class DistributionShift(Rule):
     def _moved(self, seen: Data, found: list[Moved], of: int, joint: JointShift | None) -> Finding:
         assert seen.test is not None
         names = [shift.name for shift in found]
-        worst = f"{named(names[0])} ({percent(found[0].gap.size)} of its rows)"
+        worst = f"{named(names[0])} ({percent(found[0].gap.size)} of rows)"
         is_clear = found[0].effect >= self.clear
         evidence = [evidence_of(shift, self.tolerance) for shift in found[:MOST_PLOTTED]]
+        evidence.append(Evidence("columns that shifted", f"{len(found):,} of {of:,}", 0))
         if joint is not None:
             evidence.append(_apart(joint, self.told_apart))
         if (labels := by_labels(seen, found)) is not None:
             evidence.append(labels)
         return self.finding(
-            f"{worst[: -len(' of its rows)')]} of rows) has shifted between the sets"
-            if len(found) == 1
-            else f"{len(found)} of {of} columns shifted, first {worst}",
+            f"{len(found)} columns shifted, first {worst}" if len(found) > 1 else f"{worst} has shifted",
             severity=Severity.WARNING if is_clear and labels is None else Severity.NOTE,
             place=Place(file=seen.test.name, columns=tuple(names)),
             evidence=evidence,

@@ -8,7 +8,6 @@ from stethoscope.core.finding import CannotTell, Finding, Fix, Place, Severity
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.facts.data import Data
 from stethoscope.rules.budget import SHARES
-from stethoscope.rules.columns import named
 from stethoscope.rules.shifting import evidence_of, one_shift, percent, unjudged
 from stethoscope.rules.sites import code
 from stethoscope.rules.two_sets import bell, two_sets, yes_no
@@ -57,7 +56,7 @@ class LabelShift(Rule):
         assert seen.test is not None
         of_classes = shift.one.numbers is None
         yield self.finding(
-            f"labels differ between the sets: {percent(shift.gap.size)} of {named(seen.target)} lie elsewhere",
+            f"labels differ between the sets in {percent(shift.gap.size)} of the rows",
             severity=Severity.WARNING if shift.effect >= self.clear else Severity.NOTE,
             place=Place(file=seen.test.name, columns=(seen.target,)),
             evidence=[evidence_of(shift, self.tolerance)],

@@ -77,9 +77,11 @@ class MissingValuesRise(Rule):
     def _report(self, where: str, found: list[Rise]) -> Finding:
         worst = found[0]
         what = "is empty" if worst.is_all else f"lacks {percent(worst.shares[1])} of its values"
-        more = f", and {len(found) - 1} more columns" if len(found) > 1 else ""
+        title = f"{named(worst.name)} {what} in the second set"
+        if len(found) > 1:
+            title = f"{len(found):,} columns lack more values, first {named(worst.name)} ({percent(worst.shares[1])})"
         return self.finding(
-            f"{named(worst.name)} {what} in the second set{more}",
+            title,
             severity=Severity.ERROR if worst.is_all else None,
             sureness=Sureness.CERTAIN if worst.is_all else Sureness.LIKELY,
             place=Place(file=where, columns=tuple(rise.name for rise in found)),

@@ -21,6 +21,8 @@ from stethoscope.rules.sites import code
 from stethoscope.rules.two_sets import two_sets
 
 MOST_NAMED = 5
+SHORT = 3
+"""Letters below which punctuation tells values apart, as in A+ and A-."""
 
 
 @dataclass(frozen=True)
@@ -206,4 +208,6 @@ def _repeated(before: dict[str, int]) -> set[str]:
 def _bare(text: str) -> str:
     """A text without case, spacing and punctuation; empty for a number, of which those are a part."""
     bare = re.sub(r"[\W_]+", "", text).casefold()
+    if len(bare) < SHORT:
+        return text.strip().casefold()
     return "" if bare.isdigit() else bare

@@ -174,16 +174,16 @@ def _title(found: Differences) -> str:
         return f"the second set lacks the column {named(found.lacking[0])}{more}"
     if found.renamed:
         old, new = found.renamed[0]
-        return f"{named(old)} is called {named(new)} in the second set"
+        return f"{named(old)} is called {named(new)} now"
     if found.extra:
         more = f" and {len(found.extra) - 1} more" if len(found.extra) > 1 else ""
-        return f"only the second set has the column {named(found.extra[0])}{more}"
+        return f"only the second set has {named(found.extra[0])}{more}"
     return "the second set has its columns in another order"
 
 
 def _values(column: Column) -> str:
     plural = {"number": "numbers", "category": "words", "text": "texts", "date": "dates", "truth": "truths"}
-    return plural.get(column.kind, f"{column.kind} values")
+    return plural.get(column.kind, "others")
 
 
 def _fixes(seen: Data, found: Differences) -> Iterator[Fix]:
