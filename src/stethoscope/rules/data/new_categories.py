@@ -13,7 +13,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, 
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.facts.comparable import comparable
 from stethoscope.facts.data import Data, DataSet, Words
-from stethoscope.facts.statistics import all_in_one_chance, at_least_chance, chosen
+from stethoscope.facts.statistics import all_in_one_chance, at_least_chance, chosen, share_interval
 from stethoscope.rules.budget import SHARES
 from stethoscope.rules.columns import named
 from stethoscope.rules.shifting import percent, rows_of
@@ -67,7 +67,9 @@ class NewCategories(Rule):
 
     severity = Severity.WARNING
 
-    share = Limit(0.01, unit="share of the rows with a new category, for a warning", why="fewer rows cost little")
+    share = Limit(
+        0.01, unit="share of the rows with a new category, at least, for a warning", why="fewer rows cost little"
+    )
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
         """Look for values of the second set that chance does not explain, column by column."""
@@ -92,7 +94,7 @@ class NewCategories(Rule):
     def _report(self, one: DataSet, found: list[New], certain: set[str]) -> Finding:
         where = one.name
         worst = found[0]
-        many = worst.name in certain and worst.share >= self.share
+        many = worst.name in certain and share_interval(worst.share * worst.rows, worst.rows)[0] >= self.share
         spellings = [(each.name, new, old) for each in found for new, old in each.known.items()]
         what = "1 new category" if len(worst.values) == 1 else f"{len(worst.values):,} new categories"
         title = f"{named(worst.name)} has {what} in {percent(worst.share)} of the second set"
@@ -142,8 +144,8 @@ class NewCategories(Rule):
 
     bad = Examples(lambda: {
         "one": two_sets({"a": ({"x": 500, "y": 500}, {"x": 450, "y": 450, "z": 100})}),
-        "next to a warning": two_sets({"a": ({"x": 9000, "y": 1000}, {"x": 9000, "y": 896, "z": 104})}),
-        "next to no warning": two_sets({"a": ({"x": 9000, "y": 1000}, {"x": 9000, "y": 902, "z": 98})}),
+        "next to a warning": two_sets({"a": ({"x": 9000, "y": 1000}, {"x": 9000, "y": 879, "z": 121})}),
+        "next to no warning": two_sets({"a": ({"x": 9000, "y": 1000}, {"x": 9000, "y": 882, "z": 118})}),
         "another spelling": two_sets({"a": ({"New York": 500, "Oslo": 500}, {"new york": 400, "Oslo": 600})}),
         "one row in another spelling": two_sets({"a": ({"male": 500, "female": 500}, {"male ": 1, "female": 499})}),
     })  # fmt: skip

@@ -11,7 +11,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, 
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.facts.comparable import comparable
 from stethoscope.facts.data import Data, DataSet, Numbers
-from stethoscope.facts.statistics import all_in_one_chance, chosen
+from stethoscope.facts.statistics import all_in_one_chance, chosen, share_interval
 from stethoscope.rules.budget import SHARES
 from stethoscope.rules.columns import named
 from stethoscope.rules.scaling import rescaled
@@ -63,7 +63,7 @@ class OutOfRangeValues(Rule):
 
     severity = Severity.WARNING
 
-    share = Limit(0.01, unit="share of the rows out of range, for a warning", why="fewer rows cost little")
+    share = Limit(0.01, unit="share of the rows out of range, at least, for a warning", why="fewer rows cost little")
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
         """Count the numbers on both sides of each range."""
@@ -82,6 +82,10 @@ class OutOfRangeValues(Rule):
         if found:
             yield self._report(seen.test, sorted(found, key=lambda side: (side.side != "infinite", -side.share)))
 
+    def _is_clear(self, side: Outside) -> bool:
+        """Whether the share of rows out of range is large beyond doubt (95 %)."""
+        return share_interval(side.rows, side.of)[0] >= self.share
+
     def _report(self, one: DataSet, found: list[Outside]) -> Finding:
         where = one.name
         worst = found[0]
@@ -89,7 +93,7 @@ class OutOfRangeValues(Rule):
         names = tuple(dict.fromkeys(side.name for side in found))
         return self.finding(
             f"{named(worst.name)} {what} {percent(worst.share)} of the second set",
-            severity=Severity.WARNING if worst.side == "infinite" or worst.share >= self.share else Severity.NOTE,
+            severity=Severity.WARNING if worst.side == "infinite" or self._is_clear(worst) else Severity.NOTE,
             sureness=Sureness.CERTAIN if worst.side == "infinite" else Sureness.LIKELY,
             place=Place(file=where, columns=names),
             evidence=[
@@ -122,8 +126,8 @@ class OutOfRangeValues(Rule):
     bad = Examples(lambda: {
         "sentinels": two_sets({"a": (bell(), [*bell(900), *[-999.0] * 100])}),
         "infinite": two_sets({"a": (bell(), [*bell(900), float("inf")])}),
-        "next to a warning": two_sets({"a": (bell(3000), [*bell(2969), *[9.0] * 31])}),
-        "next to no warning": two_sets({"a": (bell(3000), [*bell(2971), *[9.0] * 29])}),
+        "next to a warning": two_sets({"a": (bell(3000), [*bell(2959), *[9.0] * 41])}),
+        "next to no warning": two_sets({"a": (bell(3000), [*bell(2960), *[9.0] * 40])}),
     })  # fmt: skip
     good = Examples(lambda: {
         "within": two_sets({"a": (bell(), bell(900))}),
