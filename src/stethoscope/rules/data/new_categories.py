@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,6 +45,10 @@ class New:
         """Of the rows of the second set."""
         return sum(count for _, count in self.values) / self.rows
 
+    def spellings(self) -> New:
+        """The same with new spellings of known values only: those are worth a word also where chance gives others."""
+        return replace(self, values=tuple(each for each in self.values if each[0] in self.known))
+
 
 class NewCategories(Rule):
     """The second set has categories that are not in the training set.
@@ -83,7 +87,11 @@ class NewCategories(Rule):
         ]
         known = [each for each in columns if each is not None]
         sure = chosen([each.chance for each in known], SHARES[self.name])
-        found = [each for each, is_sure in zip(known, sure, strict=True) if each.values and (is_sure or each.known)]
+        found = [
+            each if is_sure else each.spellings()
+            for each, is_sure in zip(known, sure, strict=True)
+            if each.values and (is_sure or each.known)
+        ]
         if found:
             certain = {each.name for each, is_sure in zip(known, sure, strict=True) if is_sure}
             found.sort(key=lambda each: (each.name not in certain, -each.share))
