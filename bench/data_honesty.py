@@ -10,7 +10,8 @@ all rules that compare two sets; an alarm is an error or a warning. Beside it st
 restated as arithmetic: evidently (up to 1,000 rows Kolmogorov-Smirnov or chi-square p < 0.05, above that Wasserstein /
 SD or Jensen-Shannon distance >= 0.1), deepchecks (Kolmogorov-Smirnov distance or bias-corrected Cramer's V > 0.2), and
 nannyml (Jensen-Shannon distance to the reference above the mean + 3 SD of ten chunks of the reference, chunks of the
-second set judged one by one).
+second set judged one by one). The restated chi-square is kinder than evidently's own, which takes the shares of the
+first set as exact: with `--peers` the package itself answers.
 """
 
 from __future__ import annotations
