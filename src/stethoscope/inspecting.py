@@ -72,6 +72,7 @@ def inspect_data(
         UsageError: a column that does not exist, or a kind of data that is not known.
         BadFile: a file that cannot be read.
     """
+    from stethoscope.observe.data.joint import joint_shift
     from stethoscope.observe.data.opening import open_table
     from stethoscope.observe.data.profiling import profile
 
@@ -91,6 +92,7 @@ def inspect_data(
         predictions=predictions or "",
     )
     data = looked_at(data)
+    data = replace(data, joint=joint_shift(data))
     diagnosis = inspect(
         data,
         rules=select(settings.only, settings.without),
