@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from stethoscope.facts.data import Column, Numbers, Profile, Words
 from stethoscope.facts.grids import Grid
 from stethoscope.observe.data import spelling
@@ -26,7 +24,7 @@ def profile(table: Table, like: Profile | None = None) -> Profile:
     numeric = [field.name for field in fields if field.kind in ("number", "truth", "date")]
     numbers = table.numbers(numeric, grids) if numeric else {}
     worded = [field.name for field in fields if field.kind == "words"]
-    words = table.words(worded) if worded else {}
+    words = table.words(worded, grids) if worded else {}
     rows = table.rows()
     columns = []
     for field in fields:
@@ -66,8 +64,10 @@ def _worded(field: Field, rows: int, counted: Counted) -> Column:
     )
     if not present:
         return Column(field.name, "empty", field.dtype, rows, counted.nulls, words=words)
+    if counted.numbers is not None:
+        return Column(field.name, counted.read_as, field.dtype, rows, counted.nulls, counted.numbers, words)
     total = sum(count for _, count in present)
     spaces = sum(count * (text.count(" ") + 1) for text, count in present) / total
     different = counted.distinct >= MOSTLY_DIFFERENT * counted.count
-    column = Column(field.name, "category", field.dtype, rows, counted.nulls, words=words)
-    return replace(column, kind="text") if spaces >= TEXT_WORDS and different else column
+    kind = "text" if spaces >= TEXT_WORDS and different else "category"
+    return Column(field.name, kind, field.dtype, rows, counted.nulls, words=words)
