@@ -112,8 +112,9 @@ class Coded:
 
 
 def evenly(rows: int, most: int) -> NDArray[np.int64]:
-    """At most so many places of rows, at even distances."""
-    return np.unique(np.linspace(0, rows - 1, min(most, rows)).astype(np.int64)) if rows else np.zeros(0, np.int64)
+    """At most so many places of rows, at even distances: those where `place * most // rows` grows."""
+    most = min(most, rows)
+    return (np.arange(1, most + 1) * rows - 1) // most if rows else np.zeros(0, np.int64)
 
 
 def kind_of(dtype: Any) -> str:
