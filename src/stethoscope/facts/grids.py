@@ -66,9 +66,9 @@ class Grid:
         """The bin of each finite value, 0 to BINS - 1, growing with the value. Shape: (n,) to (n,)."""
         distance = values - self.centre
         bits = distance.view(np.int64)
-        level = ((bits & 0x7FFF_FFFF_FFFF_FFFF) >> MANTISSA) - ((self.octave + 1023) << BITS)
-        np.clip(level, 0, SIDE - 1, out=level)
-        return np.where(bits < 0, SIDE - 1 - level, SIDE + level)
+        first = (bits & 0x7FFF_FFFF_FFFF_FFFF) >> MANTISSA
+        level = np.clip(first - ((self.octave + 1023) << BITS), 0, SIDE - 1)
+        return np.where((bits < 0) & (first > 0), SIDE - 1 - level, SIDE + level)  # -0 is 0
 
     def places(self) -> Counts:
         """The bin for each value of sign, exponent and first bits of the mantissa of the distance from the centre.
@@ -88,7 +88,9 @@ class Grid:
 @lru_cache(maxsize=16)
 def _places(octave: int) -> Counts:
     level = np.clip(np.arange(1 << (11 + BITS)) - ((octave + 1023) << BITS), 0, SIDE - 1)
-    return np.concatenate([SIDE + level, SIDE - 1 - level])
+    places = np.concatenate([SIDE + level, SIDE - 1 - level])
+    places[1 << (11 + BITS)] = SIDE  # -0 is 0
+    return places
 
 
 def _rounded(mean: float, spread: float) -> float:

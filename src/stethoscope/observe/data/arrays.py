@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,14 @@ class Survey:
     def grid(self) -> Grid:
         """The grid that suits the column."""
         return Grid.around(self.mean, self.spread, self.least, self.greatest)
+
+    def watched(self) -> Doubles:
+        """Values that are counted one by one: those that may be frequent, or all where there seem to be few."""
+        different, counts = np.unique(self.sampled, return_counts=True)
+        if different.size <= MOST_WATCHED:
+            return different
+        order = np.lexsort((different, -counts))[:MOST_SPIKES]
+        return different[order[counts[order] >= max(2, SPIKE / 2 * self.sampled.size)]]
 
 
 def numbers_of(values: Doubles, grid: Grid | None = None) -> tuple[int, Numbers]:
@@ -128,17 +137,10 @@ class Tally:
         self._zeros = self._negative = self._whole = self._count = 0
         narrow = survey.greatest - survey.least < WIDEST and float(survey.least).is_integer()
         self._table = np.zeros(int(survey.greatest - survey.least) + 1 if narrow else 0, np.int64)
-        different, counts = np.unique(survey.sampled, return_counts=True)
-        self._is_all = not weighed and survey.sampled.size == survey.count
-        if weighed:
-            self._watched = np.zeros(0)
-        elif different.size <= MOST_WATCHED:
-            self._watched = different
-        else:
-            order = np.lexsort((different, -counts))[:MOST_SPIKES]
-            self._watched = different[order[counts[order] >= max(2, SPIKE / 2 * survey.sampled.size)]]
+        is_all = not weighed and survey.sampled.size == survey.count
+        self._watched = np.zeros(0) if weighed or is_all else survey.watched()
         self._seen = np.zeros(self._watched.size, np.int64)
-        self._known = (different, counts) if self._is_all else None
+        self._known = np.unique(survey.sampled, return_counts=True) if is_all else None
         self._distance, self._squared = np.empty(BLOCK), np.empty(BLOCK)
         self._keys, self._bins = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
 
@@ -150,7 +152,12 @@ class Tally:
 
     def _add_block(self, block: Doubles) -> None:
         size = block.size
-        distance, squared, keys, bins = self._distance[:size], self._squared[:size], self._keys[:size], self._bins[:size]
+        distance, squared, keys, bins = (
+            self._distance[:size],
+            self._squared[:size],
+            self._keys[:size],
+            self._bins[:size],
+        )
         np.floor(block, out=distance)
         whole = int(np.count_nonzero(distance == block))
         if self._table.size and whole == size:
@@ -183,8 +190,8 @@ class Tally:
         if self._table.any():
             taken = np.flatnonzero(self._table)
             values, counts = self._survey.least + taken, self._table[taken]
-            for value, count in zip(self._watched, range(self._watched.size), strict=True):
-                self._seen[count] += int(counts[values == value].sum())
+            for place, value in enumerate(self._watched):
+                self._seen[place] += int(counts[values == value].sum())
             if not self._count:
                 self._known = (values, counts)
             self._fold(values, counts)
@@ -202,7 +209,9 @@ class Tally:
         with np.errstate(over="ignore", invalid="ignore"):
             distance = values - self._grid.centre
             squared = distance * distance
-            self._sums += [float(counts @ power) for power in (distance, squared, distance * squared, squared * squared)]
+            self._sums += [
+                float(counts @ power) for power in (distance, squared, distance * squared, squared * squared)
+            ]
         self._counts += np.bincount(self._grid.bins(values), counts, BINS).astype(np.int64)
         self._count += int(counts.sum())
         self._zeros += int(counts[values == 0].sum())
@@ -211,16 +220,52 @@ class Tally:
 
     def _frequent(self) -> tuple[tuple[tuple[float, int], ...], int, bool]:
         """Values that stand out by their count, how many different ones there are, and whether that is all of them."""
-        if self._known is not None:
-            values, counts = self._known
-            distinct, is_exact = values.size, True
-        else:
-            values, counts = self._watched, self._seen
-            is_exact = int(counts.sum()) == self._count
-            distinct = int(values.size if is_exact else np.unique(self._survey.sampled).size)
-        order = np.lexsort((values, -counts))[:MOST_SPIKES]
-        least = max(2, SPIKE * self._count)
-        return tuple((float(values[i]), int(counts[i])) for i in order if counts[i] >= least), int(distinct), is_exact
+        known = self._known
+        return frequent_of(self._survey, self._count, known or (self._watched, self._seen), known is not None)
+
+
+def frequent_of(
+    survey: Survey, total: int, counted: tuple[Doubles, Ints], is_all: bool
+) -> tuple[tuple[tuple[float, int], ...], int, bool]:
+    """Frequent values, how many different ones there are, and whether that is all of them.
+
+    Args:
+        survey: of the column.
+        total: finite numbers.
+        counted: values that were counted one by one, and their counts.
+        is_all: whether these are known to be all.
+    """
+    values, counts = counted
+    is_exact = is_all or int(counts.sum()) == total
+    distinct = int(np.count_nonzero(counts)) if is_exact else int(np.unique(survey.sampled).size)
+    order = np.lexsort((values, -counts))[:MOST_SPIKES]
+    least = max(2, SPIKE * total)
+    return tuple((float(values[i]), int(counts[i])) for i in order if counts[i] >= least), distinct, is_exact
+
+
+def numbers_of_sums(
+    survey: Survey, grid: Grid, counts: Mapping[int, int], totals: Sequence[float], watched: Mapping[float, int]
+) -> Numbers:
+    """The statistics of a column that an engine counted.
+
+    Args:
+        survey: what was asked first.
+        grid: the grid that was counted on.
+        counts: rows in each bin that has any.
+        totals: sums of powers 1 to 4 of the distance from the centre; zeros, negative and whole numbers.
+        watched: counts of the survey's watched values.
+    """
+    every = np.zeros(BINS, np.int64)
+    every[list(counts)] = list(counts.values())
+    mean, squares, cubes, fourths = central(survey.count, np.array(totals[:4], np.float64))
+    seen = (np.array(list(watched), np.float64), np.array(list(watched.values()), np.int64))
+    spikes, distinct, is_exact = frequent_of(survey, survey.count, seen, False)
+    return Numbers(
+        count=survey.count, infinite=survey.infinite, least=survey.least, greatest=survey.greatest,
+        mean=grid.centre + mean, squares=squares, cubes=cubes, fourths=fourths, zeros=int(totals[4]),
+        negative=int(totals[5]), whole=int(totals[6]), grid=grid, counts=every, spikes=spikes, distinct=distinct,
+        distinct_is_exact=is_exact,
+    )  # fmt: skip
 
 
 def central(count: int, sums: Doubles) -> tuple[float, float, float, float]:

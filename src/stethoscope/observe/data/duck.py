@@ -16,10 +16,10 @@ from stethoscope.core.errors import BadFile
 from stethoscope.facts.data import Numbers, Rows
 from stethoscope.facts.grids import Grid
 from stethoscope.observe.data import keys
-from stethoscope.observe.data.arrays import FEW_SAMPLED, Survey, Tally, numbers_of, numbers_of_counted
+from stethoscope.observe.data.arrays import FEW_SAMPLED, Survey, Tally, numbers_of
 from stethoscope.observe.data.frames import EXACT, Doubles, coded_objects, evenly
 from stethoscope.observe.data.tables import MOST_KEYED, MOST_VALUES, Counted, Field, Keys
-from stethoscope.observe.data.words import counted, numbers_in
+from stethoscope.observe.data.words import counted, counted_there
 
 BATCH = 1 << 17
 """Rows that are fetched at a time."""
@@ -117,17 +117,7 @@ class DuckTable:
         distinct, count = self._fetch(f"SELECT count(*), sum(c) FROM {groups} WHERE v IS NOT NULL")[0]
         top = self._fetch(f"SELECT v, c FROM {groups} WHERE v IS NOT NULL ORDER BY c DESC, v LIMIT {MOST_VALUES}")
         lengths = self._fetch(f"SELECT length(v), sum(c) FROM {groups} WHERE v IS NOT NULL GROUP BY 1")
-        texts = [text for text, _ in top]
-        frequent = np.array([number for _, number in top], np.int64)
-        read_as, numbers = numbers_in(texts, frequent, top, grid)
-        return Counted(
-            nulls=self.rows() - int(count), count=int(count), distinct=int(distinct), top=tuple(top),
-            lengths=numbers_of_counted(
-                np.array([length for length, _ in lengths], np.float64),
-                np.array([int(number) for _, number in lengths], np.int64),
-            )[1],
-            read_as=read_as, numbers=numbers,
-        )  # fmt: skip
+        return counted_there(top, lengths, int(distinct), int(count), self.rows(), grid)
 
     def sample(self, most: int) -> Rows:
         """Rows at even distances."""
@@ -173,7 +163,9 @@ class DuckTable:
 
     def _is_beyond_doubles(self, name: str) -> bool:
         column = quoted(name)
-        least, greatest, nulls = self._fetch(f"SELECT min({column}), max({column}), count(*) - count({column}) FROM seen")[0]
+        least, greatest, nulls = self._fetch(
+            f"SELECT min({column}), max({column}), count(*) - count({column}) FROM seen"
+        )[0]
         return not nulls and least is not None and max(-least, greatest) > EXACT
 
     def _double(self, name: str) -> str:
@@ -199,7 +191,11 @@ class DuckTable:
                 whole = relation.fetchnumpy()
                 yield [_plain(whole[f"c{place}"], encode) for place in range(len(columns))]
                 return
-            reader = relation.to_arrow_reader(BATCH) if hasattr(relation, "to_arrow_reader") else relation.fetch_arrow_reader(BATCH)
+            reader = (
+                relation.to_arrow_reader(BATCH)
+                if hasattr(relation, "to_arrow_reader")
+                else relation.fetch_arrow_reader(BATCH)
+            )
             for batch in reader:
                 parts: list[Any] = []
                 for column in batch.columns:

@@ -69,7 +69,9 @@ def find(path: str) -> Source:
     shown = path.encode("utf-8", "backslashreplace").decode()
     if os.path.isdir(path):
         try:
-            found = sorted(str(one) for one in Path(path).rglob("*") if one.is_file() and not one.name.startswith((".", "_")))
+            found = sorted(
+                str(one) for one in Path(path).rglob("*") if one.is_file() and not one.name.startswith((".", "_"))
+            )
             os.scandir(path).close()
         except OSError as error:
             raise BadFile(f"the folder {shown} cannot be read: {error.strerror}") from error
@@ -186,7 +188,9 @@ def look_at(source: Source) -> tuple[str, bool]:
     if len(rows[0]) == 1:
         other = _other_delimiter(lines)
         if other:
-            raise BadFile(f"{source.name} reads as one column, {rows[0][0][:40]!r}: its columns seem to be parted by {other!r}")
+            raise BadFile(
+                f"{source.name} reads as one column, {rows[0][0][:40]!r}: its columns seem to be parted by {other!r}"
+            )
     widths = Counter(len(row) for row in rows)
     odd = next((place for place, row in enumerate(rows, start=1) if len(row) != len(rows[0])), 0)
     if odd and '"' not in text:
@@ -274,7 +278,11 @@ def reason_of(message: str, shorten: Any) -> str:
     if found["Expected Number of Columns"]:
         expected, _, other = found["Expected Number of Columns"].partition(" Found: ")
         where = found["CSV Error on Line"]
-        return f"line {where} has {other} columns, the lines before it {expected}" if where else "its lines differ in length"
+        return (
+            f"line {where} has {other} columns, the lines before it {expected}"
+            if where
+            else "its lines differ in length"
+        )
     if "nvalid unicode" in message or "UTF-8" in message or "utf-8" in message:
         where = found["CSV Error on Line"]
         return f"it is no text in UTF-8{f' (line {where})' if where else ''}"

@@ -78,7 +78,12 @@ class FrameTable:
     def _add_numbers(self, total: Keys, name: str) -> None:
         series = self._frame[name]
         values = doubles(series)
-        if series.dtype.is_integer() and values.size and np.nanmax(np.abs(values)) > EXACT and not series.is_null().any():
+        if (
+            series.dtype.is_integer()
+            and values.size
+            and np.nanmax(np.abs(values)) > EXACT
+            and not series.is_null().any()
+        ):
             keys.add_integers(total, name, np.ascontiguousarray(series.to_numpy()).astype(np.uint64, copy=False))
         else:
             keys.add_numbers(total, name, values)
@@ -152,7 +157,9 @@ def _texts(series: nw.Series[Any]) -> NDArray[np.object_]:
 
 def is_missing(value: object) -> bool:
     """Whether a Python value stands for none: None, NaN, or `pandas.NA` and `NaT`."""
-    return value is None or (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType")
+    return (
+        value is None or (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType")
+    )
 
 
 def _coded(series: nw.Series[Any]) -> Coded:

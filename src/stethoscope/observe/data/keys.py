@@ -37,7 +37,9 @@ def add_integers(total: Keys, name: str, values: NDArray[np.int64] | NDArray[np.
 
 def add_words(total: Keys, name: str, codes: NDArray[np.integer], different: Iterable[str | None]) -> None:
     """Add the keys of texts: the place of each row's text among the different ones, -1 where it is missing."""
-    hashed = np.fromiter((MISSING if text is None else hash(text) & 0xFFFF_FFFF_FFFF_FFFF for text in different), np.uint64)
+    hashed = np.fromiter(
+        (MISSING if text is None else hash(text) & 0xFFFF_FFFF_FFFF_FFFF for text in different), np.uint64
+    )
     mixed = _mixed(np.append(hashed, MISSING), _salt(name))
     for start in range(0, codes.size, BLOCK):
         total[start : start + BLOCK] += mixed[codes[start : start + BLOCK]]  # -1 is the last one

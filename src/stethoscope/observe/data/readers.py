@@ -37,10 +37,20 @@ def _polars(source: Source, delimiter: str, header: bool) -> nw.DataFrame[Any]:
     if source.format == "parquet":
         frames = [pl.read_parquet(path) for path in source.paths]
     elif source.format == "json":
-        frames = [pl.read_json(path) if _is_array(path) else pl.read_ndjson(path, infer_schema_length=None) for path in source.paths]
+        frames = [
+            pl.read_json(path) if _is_array(path) else pl.read_ndjson(path, infer_schema_length=None)
+            for path in source.paths
+        ]
     else:
         frames = [
-            pl.read_csv(path, separator=delimiter, has_header=header, infer_schema_length=None, null_values="", try_parse_dates=True)
+            pl.read_csv(
+                path,
+                separator=delimiter,
+                has_header=header,
+                infer_schema_length=None,
+                null_values="",
+                try_parse_dates=True,
+            )
             for path in source.paths
         ]
     return nw.from_native(pl.concat(frames, how="diagonal_relaxed"), eager_only=True)
@@ -56,7 +66,12 @@ def _pandas(source: Source, delimiter: str, header: bool) -> nw.DataFrame[Any]:
     else:
         frames = [
             pd.read_csv(
-                path, sep=delimiter, header=0 if header else None, keep_default_na=False, na_values=[""], low_memory=False
+                path,
+                sep=delimiter,
+                header=0 if header else None,
+                keep_default_na=False,
+                na_values=[""],
+                low_memory=False,
             )
             for path in source.paths
         ]

@@ -44,6 +44,36 @@ def counted(
     )  # fmt: skip
 
 
+def counted_there(
+    top: Sequence[tuple[str, int]],
+    lengths: Sequence[tuple[int, int]],
+    distinct: int,
+    count: int,
+    rows: int,
+    grid: Grid | None,
+) -> Counted:
+    """The same of more different texts than are fetched: numbers among them are those of the most frequent texts.
+
+    Args:
+        top: the most frequent ones with their counts.
+        lengths: of the texts, each with its rows.
+        distinct: different texts.
+        count: rows with a text.
+        rows: all rows.
+        grid: where to count numbers.
+    """
+    frequent = np.array([number for _, number in top], np.int64)
+    read_as, numbers = numbers_in([text for text, _ in top], frequent, top, grid)
+    return Counted(
+        nulls=rows - count, count=count, distinct=distinct, top=tuple(top),
+        lengths=numbers_of_counted(
+            np.array([length for length, _ in lengths], np.float64),
+            np.array([int(number) for _, number in lengths], np.int64),
+        )[1],
+        read_as=read_as, numbers=numbers,
+    )  # fmt: skip
+
+
 def most_frequent(values: Sequence[str], counts: Ints) -> tuple[tuple[str, int], ...]:
     """At most MOST_VALUES of them with their counts, most frequent first, ties by text."""
     if len(values) <= MOST_VALUES:
