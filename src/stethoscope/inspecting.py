@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from stethoscope.core.errors import UsageError
 from stethoscope.core.finding import Diagnosis
@@ -15,7 +15,11 @@ from stethoscope.core.settings import Settings, read_settings
 from stethoscope.diagnose.inspect import inspect
 from stethoscope.diagnose.select import read_limits, select
 from stethoscope.diagnose.suppress import allowed_in_settings
-from stethoscope.facts.data import Data, DataSet, Profile
+from stethoscope.facts.data import Data, DataSet, Overlap, Profile
+
+if TYPE_CHECKING:
+    from stethoscope.observe.data.repeats import Keyed
+    from stethoscope.observe.data.tables import Table
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,8 @@ def inspect_data(
     """Check a data set, alone or beside another one, and say what is wrong with it.
 
     Args:
-        train: a path, a frame (pandas, Polars, PyArrow, DuckDB, Dask, PySpark, Ibis), a dict of arrays, an array, or a
-            torch data set or loader (`Any`: none of these libraries is needed here).
+        train: a path, a frame (pandas, Polars, PyArrow, DuckDB, Dask, PySpark, Ibis), a dict of arrays, an array, a
+            torch data set or loader, or a saved profile (`Any`: none of these libraries is needed here).
         test: what it is compared with: test, validation or newer data.
         target: name of the column to be predicted.
         sensitive: columns whose groups are compared.
@@ -58,26 +62,23 @@ def inspect_data(
         UsageError: a column that does not exist, or a kind of data that is not known.
         BadFile: a file that cannot be read.
     """
-    from stethoscope.observe.data.opening import open_table
-    from stethoscope.observe.data.profiling import profile
-
     began = time.perf_counter()
     settings = settings or read_settings(Path.cwd())
-    first = open_table(train, "train")
-    second = None if test is None else open_table(test, "test")
+    first = _opened(train, "train")
+    second = None if test is None else _opened(test, "test")
     for name in (*([target] if target else ()), *sensitive, *([predictions] if predictions else ())):
-        _check_column(name, [field.name for field in first.fields()], first.name)
-    trained = profile(first)
-    sets = [DataSet(first.name, trained, first.sample(SAMPLED))]
-    if second is not None:
-        sets.append(DataSet(second.name, profile(second, trained), second.sample(SAMPLED)))
+        _check_column(name, first.columns, first.name)
+    without = (predictions,) if predictions else ()
+    one = first.looked_at(None, target or "", without)
+    two = None if second is None else second.looked_at(one.facts.profile, target or "", without)
     data = Data(
-        sets[0],
-        sets[1] if len(sets) > 1 else None,
+        one.facts,
+        None if two is None else two.facts,
         target=target or "",
-        task=task_of(trained, target) if target else "",
+        task=task_of(one.facts.profile, target) if target else "",
         sensitive=tuple(sensitive),
         predictions=predictions or "",
+        overlap=None if two is None else _overlap(one, two, target or "", without),
     )
     diagnosis = inspect(
         data,
@@ -86,6 +87,67 @@ def inspect_data(
         suppressions=allowed_in_settings(settings.allow),
     )
     return Inspection(diagnosis, data, time.perf_counter() - began)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A data set before it is counted: its rows, or a profile that stands in for them."""
+
+    name: str
+    table: Table | None = None
+    profile: Profile | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        if self.table is not None:
+            return [field.name for field in self.table.fields()]
+        return [column.name for column in self.profile.columns] if self.profile else []
+
+    def looked_at(self, like: Profile | None, target: str, without: Sequence[str]) -> Looked:
+        """Profile, sample and repeated rows; of a saved profile nothing but itself."""
+        from stethoscope.observe.data.merging import onto
+        from stethoscope.observe.data.profiling import profile, sampled
+        from stethoscope.observe.data.repeats import keyed, repeats_of
+
+        if self.table is None:
+            stored = self.profile or Profile()
+            return Looked(self, DataSet(self.name, stored if like is None else onto(stored, like)))
+        made = profile(self.table, like)
+        keys = keyed(self.table, target, without)
+        facts = DataSet(self.name, made, sampled(self.table, made, SAMPLED), repeats_of(self.table, keys))
+        return Looked(self, facts, keys)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A data set that was counted."""
+
+    opened: Opened
+    facts: DataSet
+    keys: Keyed | None = None
+
+
+def _opened(source: Any, name: str) -> Opened:
+    from stethoscope.observe.data.opening import open_table
+    from stethoscope.store.profiles import is_profile, load_profile
+
+    if isinstance(source, Profile):
+        return Opened(name, profile=source)
+    if is_profile(source):
+        return Opened(str(source), profile=load_profile(source))
+    table = open_table(source, name)
+    return Opened(table.name, table)
+
+
+def _overlap(one: Looked, two: Looked, target: str, without: Sequence[str]) -> Overlap | None:
+    """Rows of the second set that are in the first; None where one of them is a profile."""
+    from stethoscope.observe.data.repeats import overlap_of
+
+    if one.opened.table is None or two.opened.table is None:
+        return None
+    profiles = one.facts.profile, two.facts.profile
+    return overlap_of(one.opened.table, two.opened.table, profiles, (one.keys, two.keys), target, without)
 
 
 SAMPLED = 20_000

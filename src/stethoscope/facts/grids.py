@@ -75,7 +75,8 @@ class Grid:
 
         Looking bins up is four times as fast as computing them. Shape: (2 ** (12 + BITS),).
         """
-        return _places(self.octave)
+        places: Counts = _places(self.octave)
+        return places
 
     def edges(self) -> Doubles:
         """The upper edge of each bin but the last. Shape: (BINS - 1,)."""

@@ -140,7 +140,10 @@ class Tally:
         is_all = not weighed and survey.sampled.size == survey.count
         self._watched = np.zeros(0) if weighed or is_all else survey.watched()
         self._seen = np.zeros(self._watched.size, np.int64)
-        self._known = np.unique(survey.sampled, return_counts=True) if is_all else None
+        self._known: tuple[Doubles, Ints] | None = None
+        if is_all:
+            values, counts = np.unique(survey.sampled, return_counts=True)
+            self._known = values.astype(np.float64), counts.astype(np.int64)
         self._distance, self._squared = np.empty(BLOCK), np.empty(BLOCK)
         self._keys, self._bins = np.empty(BLOCK, np.int64), np.empty(BLOCK, np.int64)
 
@@ -189,7 +192,7 @@ class Tally:
         """The statistics of all that was added."""
         if self._table.any():
             taken = np.flatnonzero(self._table)
-            values, counts = self._survey.least + taken, self._table[taken]
+            values, counts = np.asarray(self._survey.least + taken, np.float64), self._table[taken]
             for place, value in enumerate(self._watched):
                 self._seen[place] += int(counts[values == value].sum())
             if not self._count:

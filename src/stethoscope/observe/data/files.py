@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import difflib
 import glob
 import gzip
 import os
+import re
 import shutil
 import tempfile
 import weakref
@@ -147,7 +149,7 @@ def head(path: str, name: str) -> str:
         return ""
     try:
         with opened(path, "rb") as file:
-            raw = file.read(HEAD)
+            raw: bytes = file.read(HEAD)
     except (OSError, EOFError) as error:
         raise BadFile(f"{_shown(path)} cannot be read: {error}") from error
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw:
@@ -235,10 +237,8 @@ def _in_duckdb(duckdb: Any, source: Source, delimiter: str, header: bool) -> Tab
 
     folder = tempfile.mkdtemp(prefix="stethoscope-")
     connection = duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": folder, "threads": _threads()})
-    try:
+    with contextlib.suppress(duckdb.Error):  # an older version has no such cache
         connection.execute("SET enable_external_file_cache = false; SET enable_progress_bar = false")
-    except duckdb.Error:  # an older version has no such cache
-        pass
     paths = "[" + ", ".join(_literal(_plain_name(path, folder, place)) for place, path in enumerate(source.paths)) + "]"
     try:
         if source.format == "parquet":
@@ -271,21 +271,13 @@ def _in_duckdb(duckdb: Any, source: Source, delimiter: str, header: bool) -> Tab
 
 def reason_of(message: str, shorten: Any) -> str:
     """What DuckDB says of a file it cannot read, for a person who never saw DuckDB."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    found = {key: next((line.split(": ", 1)[1] for line in lines if line.startswith(f"{key}: ")), "") for key in (
-        "Expected Number of Columns", "CSV Error on Line",
-    )}  # fmt: skip
-    if found["Expected Number of Columns"]:
-        expected, _, other = found["Expected Number of Columns"].partition(" Found: ")
-        where = found["CSV Error on Line"]
-        return (
-            f"line {where} has {other} columns, the lines before it {expected}"
-            if where
-            else "its lines differ in length"
-        )
-    if "nvalid unicode" in message or "UTF-8" in message or "utf-8" in message:
-        where = found["CSV Error on Line"]
-        return f"it is no text in UTF-8{f' (line {where})' if where else ''}"
+    line = re.search(r"CSV Error on Line: (\d+)", message)
+    where = f"line {line[1]}" if line else "a line"
+    ragged = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
+    if ragged:
+        return f"{where} has {ragged[2]} columns, the lines before it {ragged[1]}"
+    if re.search(r"nvalid unicode|utf-?8", message, re.IGNORECASE):
+        return f"{where} is no text in UTF-8"
     return str(shorten(message))
 
 

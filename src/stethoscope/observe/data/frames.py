@@ -112,7 +112,7 @@ class Coded:
         """The values with their counts."""
         counts = np.bincount(self.codes + np.int32(1), minlength=len(self.different) + 1)
         present = np.flatnonzero(counts[1:])  # a categorical may have values that do not occur
-        values = [self.different[i] for i in present] if present.size < len(self.different) else self.different
+        values = [self.different[i] for i in present.tolist()] if present.size < len(self.different) else self.different
         return counted(values, counts[1:][present], nulls=int(counts[0]), grid=grid, types=self._types)
 
 

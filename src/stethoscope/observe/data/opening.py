@@ -110,9 +110,8 @@ def _with_own_names(source: Any) -> Any:
         if len(set(names)) < len(names) or names != list(source.columns):
             source = source.copy(deep=False)
             source.columns = _told_apart(names)
-    elif module == "pyarrow" and hasattr(source, "column_names"):
-        if len(set(source.column_names)) < len(source.column_names):
-            return source.rename_columns(_told_apart(list(source.column_names)))
+    elif len(set(getattr(source, "column_names", ()))) < len(getattr(source, "column_names", ())):
+        return source.rename_columns(_told_apart(list(source.column_names)))
     return source
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from stethoscope.facts.data import Column, Numbers, Profile, Words
+import numpy as np
+
+from stethoscope.facts.data import Column, Numbers, Profile, Rows, Words
 from stethoscope.facts.grids import Grid
 from stethoscope.observe.data import spelling
+from stethoscope.observe.data.parsing import reading_of
 from stethoscope.observe.data.tables import Counted, Field, Table
 
 TEXT_WORDS = 3.0
@@ -35,6 +38,20 @@ def profile(table: Table, like: Profile | None = None) -> Profile:
         else:
             columns.append(Column(field.name, "nested", field.dtype, rows))
     return Profile(rows, tuple(columns))
+
+
+def sampled(table: Table, profile: Profile, most: int) -> Rows:
+    """Some rows, evenly; texts that are numbers or dates as doubles, as the profile has them."""
+    rows = table.sample(most)
+    values = dict(rows.values)
+    for column in profile.columns:
+        texts = values.get(column.name)
+        if column.words is None or column.numbers is None or texts is None or texts.dtype != object:
+            continue
+        reading = reading_of([pair for pair in column.words.top if not spelling.is_missing(pair[0])])
+        if reading is not None:
+            values[column.name] = np.array([np.nan if text is None else reading.parse(text) for text in texts])
+    return Rows(rows.index, values)
 
 
 def _grids(like: Profile | None) -> dict[str, Grid]:

@@ -100,9 +100,11 @@ class LazyTable:
         for name in names:
             count, infinite, least, greatest, mean, spread = (next(answer) for _ in range(6))
             some = np.asarray(sampled[name], np.float64)
-            doubles = [np.nan if one is None else float(one) for one in (least, greatest, mean, spread)]
+            shape = tuple(np.nan if one is None else float(one) for one in (least, greatest, mean, spread))
             nulls = self.rows() - int(count) - int(infinite)
-            surveys[name] = Survey(int(count), nulls, int(infinite), *doubles, some[np.isfinite(some)])
+            surveys[name] = Survey(
+                int(count), nulls, int(infinite), shape[0], shape[1], shape[2], shape[3], some[np.isfinite(some)]
+            )
         return surveys
 
     def _sums(
@@ -174,15 +176,16 @@ class LazyTable:
         different = self._frame.select(*names).unique().select(nw.len().alias("rows"))
         return self.rows() - int(self._asked(different)[0][0])
 
-    def shared_with(self, other: LazyTable, names: Sequence[str]) -> int | None:
-        """Rows that the other table has as well in these columns; rows with nulls never match.
+    def shared_with(self, other: LazyTable, names: Sequence[str], *, different: bool = False) -> int | None:
+        """Rows, or different ones, that the other table has as well in these columns; rows with nulls never match.
 
         None where the tables are of different engines.
         """
         if self._frame.implementation is not other._frame.implementation:
             return None
         there = other._frame.select(*names).unique()
-        both = self._frame.select(*names).join(there, on=list(names), how="semi")
+        mine = self._frame.select(*names)
+        both = (mine.unique() if different else mine).join(there, on=list(names), how="semi")
         return int(self._asked(both.select(nw.len().alias("rows")))[0][0])
 
     def _is_ordered(self) -> bool:
@@ -229,13 +232,17 @@ def _with_seconds(frame: nw.LazyFrame[Any], schema: Mapping[str, Any]) -> nw.Laz
         from pyspark.sql import functions as fn
 
         seconds = {name: fn.col(f"`{name}`").cast("timestamp").cast("double") for name in dates}
-        return nw.from_native(native.withColumns(seconds))
+        native = native.withColumns(seconds)
+        changed: nw.LazyFrame[Any] = nw.from_native(native)
+        return changed
     if dates and engine.is_ibis():
         stamps = {name: native[name].cast("timestamp") for name in dates}
-        return nw.from_native(native.mutate(**{
+        native = native.mutate(**{
             name: stamp.epoch_seconds().cast("float64") + stamp.microsecond().cast("float64") % 1e6 / 1e6
             for name, stamp in stamps.items()
-        }))  # fmt: skip
+        })  # fmt: skip
+        mutated: nw.LazyFrame[Any] = nw.from_native(native)
+        return mutated
     made = []
     for name in dates:
         stamp = nw.col(name).cast(nw.Datetime("us")) if schema[name] == nw.Date else nw.col(name)

@@ -17,6 +17,9 @@ from stethoscope.observe.data.tables import MOST_VALUES, Counted
 
 Ints = NDArray[np.int64]
 
+LENGTHS = Grid(0.5, -1)
+"""On which lengths of texts are counted, always: those up to 32 in bins of their own."""
+
 
 def counted(
     values: Sequence[str],
@@ -40,7 +43,7 @@ def counted(
     read_as, numbers = numbers_in(values, counts, top, grid)
     return Counted(
         nulls=nulls, count=int(counts.sum()), distinct=len(values), top=top,
-        lengths=numbers_of_counted(lengths, counts)[1], types=tuple(types), read_as=read_as, numbers=numbers,
+        lengths=numbers_of_counted(lengths, counts, LENGTHS)[1], types=tuple(types), read_as=read_as, numbers=numbers,
     )  # fmt: skip
 
 
@@ -69,6 +72,7 @@ def counted_there(
         lengths=numbers_of_counted(
             np.array([length for length, _ in lengths], np.float64),
             np.array([int(number) for _, number in lengths], np.int64),
+            LENGTHS,
         )[1],
         read_as=read_as, numbers=numbers,
     )  # fmt: skip
@@ -80,8 +84,8 @@ def most_frequent(values: Sequence[str], counts: Ints) -> tuple[tuple[str, int],
         chosen = [(value, int(count)) for value, count in zip(values, counts, strict=True)]
         return tuple(sorted(chosen, key=lambda pair: (-pair[1], pair[0])))
     least = int(np.partition(counts, -MOST_VALUES)[-MOST_VALUES])
-    above = [(values[i], int(counts[i])) for i in np.flatnonzero(counts > least)]
-    level = heapq.nsmallest(MOST_VALUES - len(above), (values[i] for i in np.flatnonzero(counts == least)))
+    above = [(values[i], int(counts[i])) for i in np.flatnonzero(counts > least).tolist()]
+    level = heapq.nsmallest(MOST_VALUES - len(above), (values[i] for i in np.flatnonzero(counts == least).tolist()))
     return tuple(sorted(above, key=lambda pair: (-pair[1], pair[0]))) + tuple((value, least) for value in level)
 
 
