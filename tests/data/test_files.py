@@ -49,7 +49,9 @@ def test_text_with_commas_is_read(tmp_path: Path, name: str) -> None:
     assert columns(path) == {"a": ("number", 3), "b": ("category", 3)}
 
 
-@pytest.mark.parametrize(("name", "mark"), [("rows.tsv", "\t"), ("rows.csv", ";"), ("rows.csv", "|"), ("rows.csv", "\t")])
+@pytest.mark.parametrize(
+    ("name", "mark"), [("rows.tsv", "\t"), ("rows.csv", ";"), ("rows.csv", "|"), ("rows.csv", "\t")]
+)
 def test_what_parts_the_columns_is_found_out(tmp_path: Path, name: str, mark: str) -> None:
     assert columns(written(tmp_path, name, ROWS.replace(",", mark))) == {"a": ("number", 3), "b": ("category", 3)}
 
@@ -78,7 +80,9 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
 
 
 def test_a_file_without_names_gets_some(tmp_path: Path) -> None:
-    assert [kind for kind, _ in columns(written(tmp_path, "rows.csv", "1,2.5\n3,4.5\n5,6.5\n")).values()] == ["number"] * 2
+    assert [kind for kind, _ in columns(written(tmp_path, "rows.csv", "1,2.5\n3,4.5\n5,6.5\n")).values()] == [
+        "number"
+    ] * 2
 
 
 def test_one_row_and_one_column_are_read(tmp_path: Path) -> None:
@@ -175,7 +179,10 @@ def test_other_libraries_read_the_same_without_duckdb(
 ) -> None:
     pytest.importorskip(library)
     read = getattr(readers, f"_{library}")
-    for name, text in (("rows.csv", ROWS.replace(",", ";")), ("rows.jsonl", '{"a": 1, "b": "x"}\n{"a": 2, "b": "y"}\n')):
+    for name, text in (
+        ("rows.csv", ROWS.replace(",", ";")),
+        ("rows.jsonl", '{"a": 1, "b": "x"}\n{"a": 2, "b": "y"}\n'),
+    ):
         source = files.find(written(tmp_path, name, text))
         delimiter, header = files.look_at(source) if source.format == "csv" else ("", True)
         frame = read(source, delimiter, header)

@@ -198,6 +198,7 @@ class Tally:
             if not self._count:
                 self._known = (values, counts)
             self._fold(values, counts)
+            self._table[:] = 0
         mean, squares, cubes, fourths = central(self._count, self._sums)
         spikes, distinct, is_exact = self._frequent()
         return Numbers(

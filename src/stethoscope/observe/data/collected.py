@@ -14,7 +14,7 @@ from stethoscope.facts.data import Numbers, Rows
 from stethoscope.facts.grids import Grid
 from stethoscope.observe.data import keys
 from stethoscope.observe.data.arrays import numbers_of
-from stethoscope.observe.data.frames import EXACT, Coded, Doubles, coded_objects, evenly, is_missing
+from stethoscope.observe.data.frames import EXACT, Coded, Doubles, coded_objects, evenly, holds_things, is_missing
 from stethoscope.observe.data.tables import Counted, Field, Keys
 
 MOST_SAMPLES = 100_000
@@ -97,8 +97,7 @@ def _kind(values: Values) -> str:
     if values.ndim > 1:
         return "nested"
     if values.dtype.kind == "O":
-        first = next((one for one in values[:1000] if not is_missing(one)), None)
-        return "nested" if isinstance(first, list | tuple | dict | set | np.ndarray | bytes) else "words"
+        return "nested" if holds_things(values[:1000].tolist()) else "words"
     return {"b": "truth", "M": "date", "i": "number", "u": "number", "f": "number", "m": "number"}.get(
         values.dtype.kind, "nested" if values.dtype.kind in "cV" else "words"
     )
@@ -207,7 +206,8 @@ def _parts(sample: Any) -> Iterable[tuple[str, Any]]:
         return list(zip(["x", *middle, "y"], sample, strict=True))
     if isinstance(sample, tuple | list) and len(sample) == 2:
         return [("x", sample[0]), ("y", sample[1])]
-    return [("x", sample[0] if isinstance(sample, tuple) else sample)]
+    alone = isinstance(sample, tuple | list) and len(sample) == 1
+    return [("x", sample[0] if alone else sample)]
 
 
 def _flat(array: Values, batched: bool) -> Values:

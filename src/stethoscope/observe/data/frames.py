@@ -31,10 +31,16 @@ class FrameTable:
         self.name = name
         self._frame = frame
         self._coded: dict[str, Coded] = {}
+        self._fields = tuple(Field(name, self._kind(name, dtype), str(dtype)) for name, dtype in frame.schema.items())
+
+    def _kind(self, name: str, dtype: Any) -> str:
+        if dtype in (nw.Object, nw.Unknown):
+            return "nested" if holds_things(self._frame[name].head(1000).to_list()) else "words"
+        return kind_of(dtype)
 
     def fields(self) -> tuple[Field, ...]:
         """The columns, in order."""
-        return tuple(Field(name, kind_of(dtype), str(dtype)) for name, dtype in self._frame.schema.items())
+        return self._fields
 
     def rows(self) -> int:
         """How many rows."""
@@ -130,7 +136,7 @@ def kind_of(dtype: Any) -> str:
         return "number"
     if dtype.is_temporal():
         return "date" if dtype in (nw.Date, nw.Datetime) or isinstance(dtype, nw.Datetime) else "words"
-    return "nested" if dtype.is_nested() or dtype == nw.Binary else "words"
+    return "nested" if dtype.is_nested() or dtype in (nw.Binary, nw.Unknown) else "words"
 
 
 def doubles(series: nw.Series[Any]) -> Doubles:
@@ -162,8 +168,14 @@ def is_missing(value: object) -> bool:
     )
 
 
+def holds_things(values: Sequence[object]) -> bool:
+    """Whether the first Python value of a column that is not missing is made of others, or of bytes."""
+    first = next((one for one in values if not is_missing(one)), None)
+    return isinstance(first, list | tuple | dict | set | np.ndarray | bytes)
+
+
 def _coded(series: nw.Series[Any]) -> Coded:
-    if series.dtype == nw.Object or series.dtype.is_nested() or series.dtype == nw.Binary:
+    if series.dtype in (nw.Object, nw.Unknown) or series.dtype.is_nested() or series.dtype == nw.Binary:
         return coded_objects(series.to_list())
     try:
         import pyarrow as pa
@@ -176,7 +188,7 @@ def _coded(series: nw.Series[Any]) -> Coded:
         if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
             array = array.cast(pa.large_string())
         array = array.dictionary_encode()
-    codes = np.asarray(array.indices.fill_null(-1).to_numpy(zero_copy_only=False))
+    codes = np.asarray(array.indices.cast(pa.int32()).fill_null(-1).to_numpy(zero_copy_only=False))
     different = array.dictionary.cast(pa.large_string()).to_pylist()
     return Coded(codes.astype(np.int32, copy=False), different)
 

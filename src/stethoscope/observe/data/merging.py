@@ -20,8 +20,8 @@ def merge(first: Profile, second: Profile) -> Profile:
 
     Exact are: counts of rows, nulls, zeros, negative, whole and infinite numbers, least and greatest, moments (up to
     rounding), the histogram where both were counted on one grid (`profile(part, like=first)`), and texts and single
-    values with their counts where both know all of them. Else the histogram of the second is moved onto the grid of the
-    first bin by bin, the counts of frequent values are at least what they say, and so is the number of different ones.
+    values with their counts where both know all of them. Else the histogram on the finer grid is moved onto the other
+    one bin by bin, the counts of frequent values are at least what they say, and so is the number of different ones.
 
     Raises: UsageError for profiles of another version, or a column that holds numbers in one and words in the other.
     """
@@ -78,6 +78,7 @@ def merge_numbers(one: Numbers, other: Numbers) -> Numbers:
     count = one.count + other.count
     mean, squares, cubes, fourths = _moments(one, other)
     spikes, distinct, is_exact = _single(one, other, count)
+    grid = one.grid if one.grid.octave >= other.grid.octave else other.grid
     return Numbers(
         count=count,
         infinite=one.infinite + other.infinite,
@@ -90,8 +91,8 @@ def merge_numbers(one: Numbers, other: Numbers) -> Numbers:
         zeros=one.zeros + other.zeros,
         negative=one.negative + other.negative,
         whole=one.whole + other.whole,
-        grid=one.grid,
-        counts=one.counts + (other.counts if one.grid == other.grid else moved(other, one.grid)),
+        grid=grid,
+        counts=moved(one, grid) + moved(other, grid),
         spikes=spikes,
         distinct=distinct,
         distinct_is_exact=is_exact,
@@ -119,6 +120,8 @@ def _moments(one: Numbers, other: Numbers) -> tuple[float, float, float, float]:
 
 def moved(numbers: Numbers, grid: Grid) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """The histogram on another grid: each bin as a whole to where its middle lies. Shape: (BINS,)."""
+    if numbers.grid == grid:
+        return numbers.counts
     edges = np.concatenate([[numbers.least], numbers.grid.edges(), [numbers.greatest]])
     edges = np.clip(edges, numbers.least, numbers.greatest)
     middles: Doubles = np.ascontiguousarray(edges[:-1] + (edges[1:] - edges[:-1]) / 2)

@@ -34,6 +34,9 @@ def open_table(source: Any, name: str) -> Table:
         from stethoscope.observe.data.files import open_files
 
         return open_files(os.fsdecode(source))
+    _need_narwhals()
+    if type(source).__module__.split(".")[0] == "datasets":
+        return _hugging_face(source, name)
     python = _from_python(source, name)
     return python if python is not None else _from_library(source, name)
 
@@ -42,7 +45,6 @@ def _from_python(source: Any, name: str) -> Table | None:
     """What needs no library but NumPy."""
     from stethoscope.observe.data import collected
 
-    _need_narwhals()
     if isinstance(source, np.ndarray):
         return collected.from_array(source, name)
     if isinstance(source, Mapping):
@@ -64,8 +66,6 @@ def _from_library(source: Any, name: str) -> Table:
     from stethoscope.observe.data.frames import FrameTable
 
     module = type(source).__module__.split(".")[0]
-    if module == "datasets":
-        return _hugging_face(source, name)
     if module in ("duckdb", "_duckdb"):
         from stethoscope.observe.data.duck import DuckTable
 
