@@ -1,5 +1,7 @@
 """Every engine gives the same profile, the same rows and the same verdicts."""
 
+# ruff: noqa: E402 (what a test needs may not be installed)
+
 from __future__ import annotations
 
 from pathlib import Path

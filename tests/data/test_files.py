@@ -1,5 +1,7 @@
 """Files of rows: what is read, and one clear sentence for each that cannot be."""
 
+# ruff: noqa: E402 (what a test needs may not be installed)
+
 from __future__ import annotations
 
 import gzip

@@ -1,5 +1,7 @@
 """All kinds of data that a user may have, and what is said of those that cannot be read."""
 
+# ruff: noqa: E402 (what a test needs may not be installed)
+
 from __future__ import annotations
 
 import builtins

@@ -68,7 +68,8 @@ class Grid:
         bits = distance.view(np.int64)
         first = (bits & 0x7FFF_FFFF_FFFF_FFFF) >> MANTISSA
         level = np.clip(first - ((self.octave + 1023) << BITS), 0, SIDE - 1)
-        return np.where((bits < 0) & (first > 0), SIDE - 1 - level, SIDE + level)  # -0 is 0
+        bins: Counts = np.where((bits < 0) & (first > 0), SIDE - 1 - level, SIDE + level)  # -0 is 0
+        return bins
 
     def places(self) -> Counts:
         """The bin for each value of sign, exponent and first bits of the mantissa of the distance from the centre.

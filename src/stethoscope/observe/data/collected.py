@@ -14,7 +14,8 @@ from stethoscope.facts.data import Numbers, Rows
 from stethoscope.facts.grids import Grid
 from stethoscope.observe.data import keys
 from stethoscope.observe.data.arrays import numbers_of
-from stethoscope.observe.data.frames import EXACT, Coded, Doubles, coded_objects, evenly, holds_things, is_missing
+from stethoscope.observe.data.coding import Coded, coded_objects, holds_things, is_missing
+from stethoscope.observe.data.frames import EXACT, Doubles, evenly
 from stethoscope.observe.data.tables import Counted, Field, Keys
 
 MOST_SAMPLES = 100_000

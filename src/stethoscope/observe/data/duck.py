@@ -17,7 +17,8 @@ from stethoscope.facts.data import Numbers, Rows
 from stethoscope.facts.grids import Grid
 from stethoscope.observe.data import keys
 from stethoscope.observe.data.arrays import FEW_SAMPLED, Survey, Tally, numbers_of
-from stethoscope.observe.data.frames import EXACT, Doubles, coded_objects, evenly
+from stethoscope.observe.data.coding import coded_objects
+from stethoscope.observe.data.frames import EXACT, Doubles, evenly
 from stethoscope.observe.data.tables import MOST_KEYED, MOST_VALUES, Counted, Field, Keys
 from stethoscope.observe.data.words import counted, counted_there
 

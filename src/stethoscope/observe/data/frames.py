@@ -13,8 +13,8 @@ from stethoscope.facts.data import Numbers, Rows
 from stethoscope.facts.grids import Grid
 from stethoscope.observe.data import keys
 from stethoscope.observe.data.arrays import numbers_of
+from stethoscope.observe.data.coding import Coded, coded, holds_things, is_missing
 from stethoscope.observe.data.tables import MOST_KEYED, Counted, Field, Keys
-from stethoscope.observe.data.words import counted
 
 Doubles = NDArray[np.float64]
 
@@ -75,8 +75,8 @@ class FrameTable:
         total = np.zeros(self.rows(), np.uint64)
         for name in names:
             if kinds[name] in ("words", "nested"):
-                coded = self._code(name)
-                keys.add_words(total, name, coded.codes, coded.different)
+                made = self._code(name)
+                keys.add_words(total, name, made.codes, made.different)
             else:
                 self._add_numbers(total, name)
         return total
@@ -97,29 +97,10 @@ class FrameTable:
     def _code(self, name: str) -> Coded:
         if name in self._coded:
             return self._coded[name]
-        coded = _coded(self._frame[name])
+        made = coded(self._frame[name])
         if self.rows() <= REMEMBERED:
-            self._coded[name] = coded
-        return coded
-
-
-class Coded:
-    """A column of text as the places of its values among the different ones."""
-
-    def __init__(
-        self, codes: NDArray[np.int32], different: Sequence[str], types: Sequence[tuple[str, int]] = ()
-    ) -> None:
-        self.codes = codes
-        """-1 where there is none."""
-        self.different = different
-        self._types = types
-
-    def counted(self, grid: Grid | None) -> Counted:
-        """The values with their counts."""
-        counts = np.bincount(self.codes + np.int32(1), minlength=len(self.different) + 1)
-        present = np.flatnonzero(counts[1:])  # a categorical may have values that do not occur
-        values = [self.different[i] for i in present.tolist()] if present.size < len(self.different) else self.different
-        return counted(values, counts[1:][present], nulls=int(counts[0]), grid=grid, types=self._types)
+            self._coded[name] = made
+        return made
 
 
 def evenly(rows: int, most: int) -> NDArray[np.int64]:
@@ -159,52 +140,3 @@ def _texts(series: nw.Series[Any]) -> NDArray[np.object_]:
     texts = np.empty(len(series), object)
     texts[:] = [None if is_missing(one) else str(one) for one in series.to_list()]
     return texts
-
-
-def is_missing(value: object) -> bool:
-    """Whether a Python value stands for none: None, NaN, or `pandas.NA` and `NaT`."""
-    return (
-        value is None or (isinstance(value, float) and value != value) or type(value).__name__ in ("NAType", "NaTType")
-    )
-
-
-def holds_things(values: Sequence[object]) -> bool:
-    """Whether the first Python value of a column that is not missing is made of others, or of bytes."""
-    first = next((one for one in values if not is_missing(one)), None)
-    return isinstance(first, list | tuple | dict | set | np.ndarray | bytes)
-
-
-def _coded(series: nw.Series[Any]) -> Coded:
-    if series.dtype in (nw.Object, nw.Unknown) or series.dtype.is_nested() or series.dtype == nw.Binary:
-        return coded_objects(series.to_list())
-    try:
-        import pyarrow as pa
-    except ImportError:
-        return coded_objects(series.cast(nw.String).to_list())
-    array = series.to_arrow()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
-    if not pa.types.is_dictionary(array.type):
-        if not (pa.types.is_string(array.type) or pa.types.is_large_string(array.type)):
-            array = array.cast(pa.large_string())
-        array = array.dictionary_encode()
-    codes = np.asarray(array.indices.cast(pa.int32()).fill_null(-1).to_numpy(zero_copy_only=False))
-    different = array.dictionary.cast(pa.large_string()).to_pylist()
-    return Coded(codes.astype(np.int32, copy=False), different)
-
-
-def coded_objects(values: Sequence[object]) -> Coded:
-    """Python values as their texts, with the names of their classes where they are no texts."""
-    types: dict[str, int] = {}
-    places: dict[str, int] = {}
-    codes = np.empty(len(values), np.int32)
-    for row, value in enumerate(values):
-        if isinstance(value, str):
-            codes[row] = places.setdefault(value, len(places))
-        elif is_missing(value):
-            codes[row] = -1
-        else:
-            name = type(value).__name__
-            types[name] = types.get(name, 0) + 1
-            codes[row] = places.setdefault(str(value), len(places))
-    return Coded(codes, list(places), sorted(types.items(), key=lambda pair: -pair[1]))
