@@ -238,3 +238,10 @@ def test_nothing_is_left_in_the_folder_for_temporary_files(tmp_path: Path, monke
     del table
     gc.collect()
     assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_a_late_row_of_another_kind_makes_a_column_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "FIRST_ROWS", 100)
+    text = "a,b\n" + "1,2\n" * 5000 + "N/A,2\n" + "1,2\n" * 5000
+    column = profile(open_table(written(tmp_path, "rows.csv", text), "")).columns[0]
+    assert (column.kind, column.missing, column.numbers.count) == ("number", 1, 10_000)

@@ -181,7 +181,8 @@ def test_five_thousand_columns_take_seconds() -> None:
 
 def test_equal_rows_and_rows_that_contradict_each_other() -> None:
     table = open_table({
-        "a": [1.0, 2.0, 1.0, 3.0, 2.0, 4.0, 4.0, 5.0, -0.0, 0.0], "b": ["x", "y", "x", "z", "y", None, None, "w", "v", "v"],
+        "a": [1.0, 2.0, 1.0, 3.0, 2.0, 4.0, 4.0, 5.0, -0.0, 0.0],
+        "b": ["x", "y", "x", "z", "y", None, None, "w", "v", "v"],
         "t": [0.0, 1.0, 0.0, 0.0, 0.0, np.nan, 1.0, 1.0, 1.0, 1.0],
     }, "")  # fmt: skip
     found = repeats_of(table, keyed(table, "t"))
@@ -192,7 +193,8 @@ def test_equal_rows_and_rows_that_contradict_each_other() -> None:
 @pytest.mark.parametrize(("source", "said"), [
     (None, "which is None"), (7, "which is a int"), ([], "an empty list"), ({}, "an empty dict"),
     ({"a": [1, 2], "b": [1]}, "'b' has 1 rows, 'a' has 2"), (np.zeros((3, 4, 5)), "array.reshape(len(array), -1)"),
-    ({"a": 3}, "is one value"), (object(), "which is a object"), (DataLoader(TensorDataset(torch.zeros(0, 2))), "no samples"),
+    ({"a": 3}, "is one value"), (object(), "which is a object"),
+    (DataLoader(TensorDataset(torch.zeros(0, 2))), "no samples"),
 ])  # fmt: skip
 def test_what_cannot_be_read_is_said_in_one_sentence(source: Any, said: str) -> None:
     with pytest.raises(UsageError) as raised:

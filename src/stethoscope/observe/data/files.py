@@ -28,6 +28,8 @@ FORMATS = {
 KNOWN = "CSV, TSV, Parquet and JSON lines (also gzipped: .csv.gz)"
 HEAD = 1 << 16
 """Bytes of a file of text that are looked at before it is read."""
+FIRST_ROWS = 100_000
+"""Rows of a file of text from which kinds of columns are told; where a later row is of another kind, from all rows."""
 IN_MEMORY = 100 << 20
 """Size of a file of text up to which DuckDB holds its rows in memory; larger ones go to a file of its own first, since
 reading text is slower than all that follows."""
@@ -248,14 +250,11 @@ def _in_duckdb(duckdb: Any, source: Source, delimiter: str, header: bool) -> Tab
             if sum(os.path.getsize(path) for path in source.paths) > IN_MEMORY:
                 connection.execute(f"ATTACH {_literal(os.path.join(folder, 'rows.duckdb'))} AS on_disk")
                 where = "on_disk.rows_of_text"
-            how = f"read_json({paths}, union_by_name=true)"
-            if source.format == "csv":
-                parted = f", delim={_literal(delimiter)}" if delimiter else ""
-                how = (
-                    f"read_csv({paths}, header={str(header).lower()}, sample_size=-1, skip=0, null_padding=false, "
-                    f"quote='\"', escape='\"', comment=''{parted}, union_by_name=true)"
-                )
-            connection.execute(f"CREATE TABLE {where} AS SELECT * FROM {how}")
+            ways = _ways(source, paths, delimiter, header)
+            try:
+                connection.execute(f"CREATE TABLE {where} AS SELECT * FROM {ways[0]}")
+            except duckdb.Error:  # a later row is of another kind than the first ones
+                connection.execute(f"CREATE OR REPLACE TABLE {where} AS SELECT * FROM {ways[-1]}")
             relation = connection.sql(f"SELECT * FROM {where}")
         table = DuckTable(relation, source.name)
         rows = table.rows()
@@ -267,6 +266,18 @@ def _in_duckdb(duckdb: Any, source: Source, delimiter: str, header: bool) -> Tab
     if not rows:
         raise BadFile(f"{source.name} has no rows")
     return table
+
+
+def _ways(source: Source, paths: str, delimiter: str, header: bool) -> list[str]:
+    """Calls that read files of text: with the kinds of columns as the first rows have them, and as all rows do."""
+    if source.format == "json":
+        return [f"read_json({paths}, union_by_name=true)"]
+    parted = f", delim={_literal(delimiter)}" if delimiter else ""
+    return [
+        f"read_csv({paths}, header={str(header).lower()}, sample_size={rows}, skip=0, null_padding=false, "
+        f"quote='\"', escape='\"', comment=''{parted}, union_by_name=true)"
+        for rows in (FIRST_ROWS, -1)
+    ]
 
 
 def reason_of(message: str, shorten: Any) -> str:
