@@ -9,7 +9,10 @@ import pytest
 
 import stethoscope
 
-PUBLIC = ["StethoscopeError", "__version__", "check", "compare", "diagnose", "lint", "load_run", "run", "watch"]
+PUBLIC = [
+    "StethoscopeError", "__version__", "check", "compare", "diagnose", "inspect_data", "lint", "load_run", "run",
+    "watch",
+]  # fmt: skip
 MOST_SECONDS = 0.3
 
 _IMPORT = "import sys, time; began = time.process_time(); import stethoscope; took = time.process_time() - began; "

@@ -11,15 +11,20 @@ if TYPE_CHECKING:
     from stethoscope.api import compare, diagnose, load_run, run, watch
     from stethoscope.checking import check
     from stethoscope.core.errors import StethoscopeError
+    from stethoscope.inspecting import inspect_data
     from stethoscope.linting import lint
 
 __version__ = "0.1.0"
-__all__ = ["StethoscopeError", "__version__", "check", "compare", "diagnose", "lint", "load_run", "run", "watch"]
+__all__ = [
+    "StethoscopeError", "__version__", "check", "compare", "diagnose", "inspect_data", "lint", "load_run", "run",
+    "watch",
+]  # fmt: skip
 
 _WHERE = {
     "check": "stethoscope.checking",
     "compare": "stethoscope.api",
     "diagnose": "stethoscope.api",
+    "inspect_data": "stethoscope.inspecting",
     "lint": "stethoscope.linting",
     "load_run": "stethoscope.api",
     "run": "stethoscope.api",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -15,11 +15,10 @@ from stethoscope.core.settings import Settings, read_settings
 from stethoscope.diagnose.inspect import inspect
 from stethoscope.diagnose.select import read_limits, select
 from stethoscope.diagnose.suppress import allowed_in_settings
-from stethoscope.facts.data import Data, DataSet, Overlap, Profile
+from stethoscope.facts.data import Data, Profile
 
 if TYPE_CHECKING:
-    from stethoscope.observe.data.repeats import Keyed
-    from stethoscope.observe.data.tables import Table
+    from stethoscope.observe.data.sets import Opened
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,18 @@ class Inspection:
     data: Data
     took: float = 0.0
     """Seconds."""
+
+    def to_html(self) -> str:
+        """The page, one file that needs nothing else."""
+        from stethoscope.render.inspection_page import to_html
+
+        return to_html(self.diagnosis, self.data)
+
+    def save_profile(self, file: Path) -> None:
+        """Save the profile of the training set, to be compared with later. Raises UsageError."""
+        from stethoscope.store.profiles import save_profile
+
+        save_profile(self.data.train.profile, file)
 
     def show(self, stream: TextIO) -> None:
         """Print it."""
@@ -43,6 +54,7 @@ def inspect_data(
     test: Any = None,
     *,
     target: str | None = None,
+    text: str | None = None,
     sensitive: Sequence[str] = (),
     predictions: str | None = None,
     settings: Settings | None = None,
@@ -50,10 +62,11 @@ def inspect_data(
     """Check a data set, alone or beside another one, and say what is wrong with it.
 
     Args:
-        train: a path, a frame (pandas, Polars, PyArrow, DuckDB, Dask, PySpark, Ibis), a dict of arrays, an array, a
+        train: a path, a frame (pandas, Polars, PyArrow, DuckDB, Dask, PySpark, Ibis), a dict of arrays, an array, or a
             torch data set or loader, or a saved profile (`Any`: none of these libraries is needed here).
         test: what it is compared with: test, validation or newer data.
         target: name of the column to be predicted.
+        text: name of the column that holds the texts; found by itself when None.
         sensitive: columns whose groups are compared.
         predictions: name of the column with a model's predictions.
         settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
@@ -62,24 +75,28 @@ def inspect_data(
         UsageError: a column that does not exist, or a kind of data that is not known.
         BadFile: a file that cannot be read.
     """
+    from stethoscope.observe.data.sets import count, shared
+
     began = time.perf_counter()
     settings = settings or read_settings(Path.cwd())
     first = _opened(train, "train")
     second = None if test is None else _opened(test, "test")
-    for name in (*([target] if target else ()), *sensitive, *([predictions] if predictions else ())):
+    for name in (*(one for one in (target, text, predictions) if one), *sensitive):
         _check_column(name, first.columns, first.name)
     without = (predictions,) if predictions else ()
-    one = first.looked_at(None, target or "", without)
-    two = None if second is None else second.looked_at(one.facts.profile, target or "", without)
+    one = count(first, None, target or "", without, SAMPLED)
+    trained = one.facts.profile
+    two = None if second is None else count(second, trained, target or "", without, SAMPLED)
     data = Data(
         one.facts,
         None if two is None else two.facts,
         target=target or "",
-        task=task_of(one.facts.profile, target) if target else "",
+        task=task_of(trained, target) if target else "",
         sensitive=tuple(sensitive),
         predictions=predictions or "",
-        overlap=None if two is None else _overlap(one, two, target or "", without),
+        overlap=None if two is None else shared(one, two, target or "", without),
     )
+    data = looked_at(data)
     diagnosis = inspect(
         data,
         rules=select(settings.only, settings.without),
@@ -89,65 +106,34 @@ def inspect_data(
     return Inspection(diagnosis, data, time.perf_counter() - began)
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A data set before it is counted: its rows, or a profile that stands in for them."""
-
-    name: str
-    table: Table | None = None
-    profile: Profile | None = None
-
-    @property
-    def columns(self) -> list[str]:
-        """Names of the columns."""
-        if self.table is not None:
-            return [field.name for field in self.table.fields()]
-        return [column.name for column in self.profile.columns] if self.profile else []
-
-    def looked_at(self, like: Profile | None, target: str, without: Sequence[str]) -> Looked:
-        """Profile, sample and repeated rows; of a saved profile nothing but itself."""
-        from stethoscope.observe.data.merging import onto
-        from stethoscope.observe.data.profiling import profile, sampled
-        from stethoscope.observe.data.repeats import keyed, repeats_of
-
-        if self.table is None:
-            stored = self.profile or Profile()
-            return Looked(self, DataSet(self.name, stored if like is None else onto(stored, like)))
-        made = profile(self.table, like)
-        keys = keyed(self.table, target, without)
-        facts = DataSet(self.name, made, sampled(self.table, made, SAMPLED), repeats_of(self.table, keys))
-        return Looked(self, facts, keys)
-
-
-@dataclass(frozen=True)
-class Looked:
-    """A data set that was counted."""
-
-    opened: Opened
-    facts: DataSet
-    keys: Keyed | None = None
-
-
 def _opened(source: Any, name: str) -> Opened:
+    """The rows of a source, or the profile that it is."""
     from stethoscope.observe.data.opening import open_table
+    from stethoscope.observe.data.sets import Opened
     from stethoscope.store.profiles import is_profile, load_profile
 
     if isinstance(source, Profile):
         return Opened(name, profile=source)
     if is_profile(source):
-        return Opened(str(source), profile=load_profile(source))
+        return Opened(str(source), profile=load_profile(Path(source)))
     table = open_table(source, name)
     return Opened(table.name, table)
 
 
-def _overlap(one: Looked, two: Looked, target: str, without: Sequence[str]) -> Overlap | None:
-    """Rows of the second set that are in the first; None where one of them is a profile."""
-    from stethoscope.observe.data.repeats import overlap_of
+def looked_at(data: Data) -> Data:
+    """With what can be seen in the sampled rows of the training set."""
+    from stethoscope.observe.data.far import far_rows
+    from stethoscope.observe.data.ordering import order
+    from stethoscope.observe.data.ties import ties
 
-    if one.opened.table is None or two.opened.table is None:
-        return None
-    profiles = one.facts.profile, two.facts.profile
-    return overlap_of(one.opened.table, two.opened.table, profiles, (one.keys, two.keys), target, without)
+    rows, others = data.train.sample, tuple(name for name in (data.target, data.predictions) if name)
+    train = replace(
+        data.train,
+        ties=ties(rows, data.target, data.task, others) if data.target else (),
+        outliers=far_rows(rows, others),
+        order=order(rows, data.target, data.task),
+    )
+    return replace(data, train=train)
 
 
 SAMPLED = 20_000

@@ -26,7 +26,7 @@ EXAMPLES = [
 ]
 WITH_EDITS = {
     "call-forgotten", "dropout-always-on", "unregistered-modules", "result-dropped", "wrong-softmax-dim",
-    "missing-zero-grad",
+    "missing-zero-grad", "forward-called-directly", "squeeze-without-dim",
 }  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def agree(found: Numbers, meant: Numbers) -> None:
     size = max(abs(meant.least), abs(meant.greatest), 1e-300)
     for part, power in (("mean", 1), ("squares", 2), ("cubes", 3), ("fourths", 4)):
         assert getattr(found, part) == pytest.approx(
-            getattr(meant, part), rel=1e-6, abs=1e-9 * meant.count * size**power
+            getattr(meant, part), rel=1e-6, abs=1e-300 + 1e-9 * meant.count * size**power
         )
 
 

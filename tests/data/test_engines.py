@@ -23,7 +23,7 @@ from stethoscope.observe.data.repeats import keyed, overlap_of, repeats_of
 
 UNORDERED = ("pyspark",)
 """Engines whose rows have no places."""
-COUNTED = ("count", "infinite", "least", "greatest", "zeros", "negative", "whole", "spikes", "grid")
+COUNTED = ("count", "infinite", "least", "greatest", "zeros", "negative", "whole", "spikes", "values", "grid")
 MOMENTS = ("mean", "squares", "cubes", "fourths")
 WORDS = ("count", "distinct", "distinct_is_exact", "top", "missing", "spellings", "variants", "damaged")
 

@@ -11,25 +11,42 @@ from pathlib import Path
 import click
 
 from stethoscope.cli.runs import write_json
+from stethoscope.core.errors import UsageError
 from stethoscope.core.settings import read_settings
 from stethoscope.facts.run import RunRecord
 from stethoscope.render.tables import Column, print_line, print_table, shown
 from stethoscope.store.comparing import Comparison, CurveComparison, Difference, compare
+from stethoscope.store.many import Several, compare_many
 from stethoscope.store.reader import Run, find_run, load_run
 
+SETTINGS = ("arguments", "optimizers", "loaders", "seeds", "git", "data", "hardware", "environment")
+"""What becomes a column where several runs are compared."""
+MOST_SETTINGS = 4
+LONGEST_VALUE = 14
 MOST_ROWS = 12
 """Rows of one subject that are shown; `--json` has all."""
 
 
 @click.command("compare")
-@click.argument("a")
-@click.argument("b")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN RUN...")
 @click.option("--store", type=click.Path(path_type=Path), help="Folder of all runs.  [default: runs]")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write it here; - is stdout.")
-def command(a: str, b: str, store: Path | None, json_file: Path | None) -> int:
-    """Compare the recorded runs A and B: folders, ids, the beginning of one, its two words, or `last`."""
+def command(runs: tuple[str, ...], store: Path | None, json_file: Path | None) -> int:
+    """Compare recorded runs: folders, ids, the beginning of one, its two words, or `last`.
+
+    Two are compared in full, with their curves; of more, what differs, and which difference goes with the result.
+    """
     place = store or Path(read_settings(Path.cwd()).store)
-    found = compare(_load(a, place), _load(b, place))
+    if len(runs) < 2:
+        raise UsageError("name two runs or more: `stethoscope runs` lists them")
+    if len(runs) > 2:
+        several = compare_many([_load(name, place).record for name in runs])
+        if json_file is not None:
+            write_json({"schema": 1, **_several_document(several)}, json_file)
+        if str(json_file) != "-":
+            _print_several(several)
+        return 0
+    found = compare(_load(runs[0], place), _load(runs[1], place))
     if json_file is not None:
         write_json(_document(found), json_file)
         if str(json_file) == "-":
@@ -40,6 +57,41 @@ def command(a: str, b: str, store: Path | None, json_file: Path | None) -> int:
 
 def _load(name: str, store: Path) -> Run:
     return load_run(name if Path(name).exists() else find_run(store, name))
+
+
+def _several_document(found: Several) -> dict[str, object]:
+    parts = {entry.name: getattr(found, entry.name) for entry in fields(found)}
+    return {**parts, "runs": [run.id for run in found.runs]}
+
+
+def _print_several(found: Several) -> None:
+    """A row for each run; in columns what differs, as much as fits, and the result."""
+    named = [(_called(subject, name), values) for subject, name, values in found.settings if subject in SETTINGS]
+    named = [(name, values) for name, values in named if max(map(len, values)) <= LONGEST_VALUE]
+    unique = {values: name for name, values in reversed(named)}  # an argument and the setting that it became are one
+    shown_settings = [(name, values) for values, name in list(reversed(unique.items()))[:MOST_SETTINGS]]
+    result = found.result or next((name for name, _ in found.results), "")
+    outcome = dict(found.results).get(result, tuple(float("nan") for _ in found.runs))
+    columns = [Column("run", whole=True), *(Column(name, right=True) for name, _ in shown_settings)]
+    rows = [
+        [run.id, *(values[place] or "-" for _, values in shown_settings), shown(outcome[place])]
+        for place, run in enumerate(found.runs)
+    ]
+    print_table([*columns, Column(result or "result", right=True)], rows, sys.stdout)
+    more = len(found.settings) - len(shown_settings)
+    if more > 0:
+        print_line(f"{more} more things differ, or repeat one of these; --json has all.", sys.stdout)
+    for one in found.relations[:MOST_SETTINGS]:
+        how = f"rank correlation {one.strength:+.2f}" if one.is_number else f"{one.strength:.0%} of its variance"
+        what = f"`{_called(one.subject, one.name)}` goes with the {found.result}"
+        print_line(f"{what} ({how}; by chance 1 in {1 / one.chance:.0f}).", sys.stdout)
+    if found.result and not found.relations:
+        print_line(f"No single difference goes with the {found.result} beyond chance.", sys.stdout)
+
+
+def _called(subject: str, name: str) -> str:
+    """The setting by its own name, where that says enough."""
+    return name.rpartition(".")[2] if subject in ("arguments", "optimizers", "loaders") else f"{subject} {name}".strip()
 
 
 def _document(found: Comparison) -> dict[str, object]:

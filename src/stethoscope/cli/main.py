@@ -10,7 +10,10 @@ import click
 
 from stethoscope.core.errors import StethoscopeError
 
-VERBS = ("run", "check", "lint", "runs", "compare", "diagnose", "prove", "report", "rules", "explain")
+VERBS = (
+    "run", "check", "lint", "data", "runs", "tag", "compare", "rerun", "diagnose", "prove", "report", "rules",
+    "explain", "mcp",
+)  # fmt: skip
 
 
 class _Verbs(click.Group):
@@ -37,6 +40,7 @@ def cli(debug: bool) -> None:
         stethoscope run train.py --epochs 3      your script, unmodified
         stethoscope check train.py               its model, before it trains
         stethoscope lint .                       its source, without running it
+        stethoscope data train.csv               what it learns from
         stethoscope explain missing-zero-grad    what a rule means
     """
 

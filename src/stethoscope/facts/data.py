@@ -53,6 +53,8 @@ class Numbers:
     """(BINS,): how many lie in each bin of the grid."""
     spikes: tuple[tuple[float, int], ...] = ()
     """Single values that make up a hundredth of the rows or more, with their counts; most frequent first."""
+    values: tuple[tuple[float, int], ...] = ()
+    """All different values with their counts, ascending, where they are known to be 100 at most."""
     distinct: int = 0
     """Different values; at least this many where `distinct_is_exact` is False."""
     distinct_is_exact: bool = True

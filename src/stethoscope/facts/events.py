@@ -35,7 +35,7 @@ _MODEL_NAME = re.compile(
     r"(?:^|.*[._])(?:model|net|network|\w+_(?:model|net)|(?:model|net)_\w+|encoder|decoder|classifier|\w*[Nn]et|generator|discriminator|netG|netD)$"
 )
 _FRAMEWORK_NAME = re.compile(r"(?:^|.*[._])(?:accelerator|fabric|\w*engine|deepspeed|strategy|dist_autograd|trainer)$")
-_CLEARING = re.compile(r".*(?:zero_?grad|reset_?grad|clear_?grad|zero_the_grad|grad_?zero|clean_?grad)", re.I)
+_CLEARING = re.compile(r".*(?:zero_?grad|reset_?grad|clear_?grad|zero_the_grad|grad_?zero|clean_?grad)\w*", re.I)
 
 
 class Event(NamedTuple):
@@ -124,6 +124,11 @@ def _events(code: Code, index: int, depth: int) -> Iterator[Event]:
 
 
 def _is_none(value: Value | None) -> bool:
+    """Whether it is nothing, or zeros: `Variable(data.new().resize_as_(data).zero_())` in old code."""
+    if isinstance(value, Call) and value.name == "torch.autograd.Variable":
+        value = value.argument(0)
+    if isinstance(value, Call):
+        return value.name in (".zero_", "torch.zeros_like", "torch.zeros", ".new_zeros")
     return isinstance(value, Constant) and value.value in (None, 0)
 
 
@@ -192,7 +197,7 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
         return
     if callee.kind in ("module", "loss"):
         if callee.kind == "module":
-            yield _make("forward", code, call, call.receiver, callee)
+            yield _make("forward", code, call, _called_value(call), callee)
         return
     if callee.kind in ("class", "imported") and call.name == "()":
         return
@@ -213,6 +218,15 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
             if callee.kind != "class" and not call.name.startswith(("torch.optim.", "torch.")):
                 yield _make("other", code, call, value, thing)
             return
+
+
+def _called_value(call: Call) -> Value | None:
+    """What a call calls: `self.net` of `self.net(x)`."""
+    owner = call.receiver
+    if owner is None or call.name == "()":
+        return owner
+    at = owner.at._replace(end_column=owner.at.end_column + len(call.name))
+    return Attribute(owner, call.name[1:], at)
 
 
 _STEPS = {"optimizer": "step", "scheduler": "schedule"}
@@ -361,8 +375,10 @@ def closures_of(code: Code, call: Call) -> list[int]:
 def is_under(code: Code, context: int, *names: str) -> bool:
     """Whether something happens inside of a `with` of one of these functions, or in a function that one decorates."""
     for here in code.around(context):
-        if here.kind == "with" and isinstance(here.value, Call) and here.value.name in names:
-            return True
+        if here.kind == "with" and isinstance(here.value, Call):
+            name = here.value.name  # `.no_grad` where a file imports torch in a way of its own
+            if name in names or (name.startswith(".") and any(one.endswith(name) for one in names)):
+                return True
         if here.kind == "function":
             for decorator in code.functions[here.owner].decorators:
                 name = decorator.name if isinstance(decorator, Symbol | Call) else ""

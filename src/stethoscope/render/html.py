@@ -31,7 +31,7 @@ SCRIPTS = ("numbers.js", "colours.js", "labels.js", "map.js", "curves.js", "star
 
 def to_html(diagnosis: Diagnosis, record: RunRecord, history: History) -> str:
     """The report as one HTML document, under 300 KB for a typical run (20 layers, 2,000 steps, 200 looks)."""
-    style, script = _asset(*STYLES), _asset(*SCRIPTS)
+    style, script = asset(*STYLES), asset(*SCRIPTS)
     picture = {"map": health_map(history, diagnosis), "curves": curve_panels(history)}
     head = tag(
         "head",
@@ -83,7 +83,8 @@ def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _asset(*names: str) -> str:
+def asset(*names: str) -> str:
+    """Files of the folder `page`, one after the other."""
     folder = resources.files("stethoscope.render").joinpath("page")
     return "\n".join(folder.joinpath(name).read_text("utf-8") for name in names)
 
@@ -100,7 +101,7 @@ def _verdict(diagnosis: Diagnosis, record: RunRecord, history: History) -> Html:
     eyebrow = joined([tag("span", word) for word in where if word])
     title = joined([headline(diagnosis)])
     if diagnosis.findings:
-        title = tag("a", inline(_sentence(read(diagnosis.findings[0].title))), href="#finding-1")
+        title = tag("a", inline(sentence(read(diagnosis.findings[0].title))), href="#finding-1")
     return tag(
         "header",
         tag("p", tag("strong", "stethoscope"), eyebrow, class_="eyebrow"),
@@ -112,7 +113,7 @@ def _verdict(diagnosis: Diagnosis, record: RunRecord, history: History) -> Html:
     )
 
 
-def _sentence(line: Line) -> Line:
+def sentence(line: Line) -> Line:
     """The line with a capital letter, unless it begins with a name."""
     first = line[0]
     if first.role is Role.NAME:
@@ -153,14 +154,14 @@ def _sections(diagnosis: Diagnosis, record: RunRecord, history: History, picture
     findings = joined(cards) if cards else tag("p", clean if diagnosis.checked else CHECKED_NOTHING, class_="lead")
     pictures = tag("noscript", tag("p", "The pictures are drawn by script, which is off. The text is complete."))
     return [
-        _section("findings", "Findings", findings),
+        section("findings", "Findings", findings),
         *_before(history),
-        _section("map", "Health map", _map(picture["map"]), pictures),
-        _section("curves", "Curves", _curves(picture["curves"])),
-        _section("loop", "The loop, as observed", loop_section(history, diagnosis)),
-        _section("checks", "What was checked", checks_section(diagnosis)),
-        _section("listening", "How it was heard", sampling_section(history, diagnosis)),
-        _section("run", "The run", record_section(record)),
+        section("map", "Health map", _map(picture["map"]), pictures),
+        section("curves", "Curves", _curves(picture["curves"])),
+        section("loop", "The loop, as observed", loop_section(history, diagnosis)),
+        section("checks", "What was checked", checks_section(diagnosis)),
+        section("listening", "How it was heard", sampling_section(history, diagnosis)),
+        section("run", "The run", record_section(record)),
     ]
 
 
@@ -168,11 +169,11 @@ def _before(history: History) -> list[Html]:
     """What was tried before training, where that was."""
     if not history.preflight.is_check or not history.preflight.experiments:
         return []
-    sections = [_section("before", "Before training", experiments_section(history.preflight), _pictures(history))]
+    sections = [section("before", "Before training", experiments_section(history.preflight), _pictures(history))]
     if (simplified := history.preflight.simplified) is not None and simplified.aspects:
-        sections.append(_section("built-up", "Built up from its smallest version", simplified_section(simplified)))
+        sections.append(section("built-up", "Built up from its smallest version", simplified_section(simplified)))
     if history.preflight.structure is not None:
-        sections.append(_section("parts", "The model's parts", parts_section(history.preflight.structure)))
+        sections.append(section("parts", "The model's parts", parts_section(history.preflight.structure)))
     return sections
 
 
@@ -188,7 +189,8 @@ def _pictures(history: History) -> Html:
 CHECKED_NOTHING = "Too little of the training was heard to judge anything. The reasons are listed below."
 
 
-def _section(name: str, title: str, *content: str) -> Html:
+def section(name: str, title: str, *content: str) -> Html:
+    """A part of the page with its heading."""
     return tag("section", tag("h2", title, id=f"{name}-title"), *content, id=name, aria_labelledby=f"{name}-title")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from stethoscope.core.text import clean
 
-VOID = frozenset({"br", "meta", "link", "rect", "line", "path", "circle"})
+VOID = frozenset({"br", "meta", "link", "rect", "line", "path", "circle", "img"})
 """Elements without content."""
 
 

@@ -63,7 +63,7 @@ def print_diagnosis(
     width = page_width(stream)
     lines: list[Line] = [
         (),
-        _rule(width, "check" if history.preflight.is_check else ""),
+        ruled(width, "check" if history.preflight.is_check else ""),
         *_top(diagnosis, history, width),
         (),
     ]
@@ -86,7 +86,7 @@ def print_proof(proof: Proof, rule: str, run: str, stream: TextIO) -> None:
     """Print what an experiment showed of a rule's fault in a run."""
     width = page_width(stream)
     title = (Piece(f"{proof.verdict}: ", Role.TITLE), Piece(rule, Role.RULE), *read(f" in {run}"))
-    lines: list[Line] = [(), _rule(width), *wrapped(title, width), ()]
+    lines: list[Line] = [(), ruled(width), *wrapped(title, width), ()]
     for index, row in enumerate(wrapped(proof_words(proof), width - MARGIN - LABELS)):
         lines.append((Piece(" " * MARGIN), Piece(("" if index else "tried").ljust(LABELS), Role.LABEL), *row))
     write_lines([*lines, ()], stream)
@@ -95,30 +95,30 @@ def print_proof(proof: Proof, rule: str, run: str, stream: TextIO) -> None:
 def _top(diagnosis: Diagnosis, history: History, width: int) -> Iterator[Line]:
     """What was heard, what it cost, what was checked and what was not."""
     is_check = history.preflight.is_check
-    yield from _entry("heard", _first_steps(history.steps) if is_check else listening(history), width)
+    yield from entry("heard", _first_steps(history.steps) if is_check else listening(history), width)
     if cost(history.sampling) and not is_check:
-        yield from _entry("cost", cost(history.sampling), width)
+        yield from entry("cost", cost(history.sampling), width)
     if history.ended_by and not (is_check and history.ended_by == "check"):
-        yield from _entry("ended by", f"{history.ended_by}: this is what was known by then", width)
+        yield from entry("ended by", f"{history.ended_by}: this is what was known by then", width)
     if diagnosis.checked:
-        yield from _entry("checked", _few(sorted(diagnosis.checked), FEW_CHECKED, "rules"), width)
+        yield from entry("checked", _few(sorted(diagnosis.checked), FEW_CHECKED, "rules"), width)
     label = "not possible"
     # What keeps most rules from judging comes first.
     unsure = sorted(reasons(diagnosis.not_checked).items(), key=lambda entry: (-len(entry[1]), entry[0]))
     for why, rules in unsure[: 0 if is_check else FEW_REASONS]:
-        yield from _entry(label, f"{_few(sorted(rules), FEW_NAMES, 'rules')}: {why}", width)
+        yield from entry(label, f"{_few(sorted(rules), FEW_NAMES, 'rules')}: {why}", width)
         label = ""
     left = sum(len(rules) for _, rules in unsure[FEW_REASONS:])
     if left and not is_check:
-        yield from _entry("", f"{left} more, each with its reason, in the report", width)
+        yield from entry("", f"{left} more, each with its reason, in the report", width)
     for cannot in diagnosis.broken:
-        yield from _entry("failed", f"{cannot.rule}: {cannot.why} (our fault, please report it)", width)
+        yield from entry("failed", f"{cannot.rule}: {cannot.why} (our fault, please report it)", width)
     for finding in diagnosis.silenced:
-        yield from _entry("silenced", one_line(finding), width)
+        yield from entry("silenced", one_line(finding), width)
     for finding in diagnosis.withdrawn:
-        yield from _entry("withdrawn", f"read in the code, and not so in this run: {one_line(finding)}", width)
+        yield from entry("withdrawn", f"read in the code, and not so in this run: {one_line(finding)}", width)
     for sentence in (*history.sampling.blind, *diagnosis.notices):
-        yield from _entry("heard less", sentence, width)
+        yield from entry("heard less", sentence, width)
 
 
 def _first_steps(steps: int) -> str:
@@ -162,13 +162,15 @@ def _few(names: Sequence[str], most: int, what: str) -> str:
     return ", ".join(names) if len(names) <= most else f"{len(names)} {what}, named in the report"
 
 
-def _entry(label: str, text: str, width: int) -> Iterator[Line]:
+def entry(label: str, text: str, width: int) -> Iterator[Line]:
+    """A line above the findings: a label and what it says."""
     for row in wrapped(read(text), width - MARGIN - TOP_LABELS):
         yield (Piece(" " * MARGIN), Piece(label.ljust(TOP_LABELS), Role.LABEL), *row)
         label = ""
 
 
-def _rule(width: int, verb: str = "") -> Line:
+def ruled(width: int, verb: str = "") -> Line:
+    """The line that begins what we print: `── stethoscope data ───`."""
     name = f"stethoscope {verb}".strip()
     dashes = "─" * (width - len(f"── {name} "))
     return (Piece("── ", Role.QUIET), Piece(name, Role.TITLE), Piece(f" {dashes}", Role.QUIET))

@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from stethoscope.facts.data import Column, Data, DataSet, Numbers, Profile, Words
+from stethoscope.facts.data import Column, Data, DataSet, Numbers, Profile, Rows, Words
 from stethoscope.facts.grids import Grid
 
 LONGEST_NAME = 24
+LONGEST_CELL = 200
+MOST_CELLS = 12
+"""Columns of a row that are shown."""
 
 
 def named(name: str) -> str:
@@ -42,6 +45,7 @@ def numbers_of(values: Iterable[float], grid: Grid | None = None) -> Numbers:
         fourths=float((distance**4).sum()), zeros=int((finite == 0).sum()), negative=int((finite < 0).sum()),
         whole=int((np.floor(finite) == finite).sum()), grid=grid, counts=grid.counts(finite),
         spikes=tuple(one for one in frequent[:20] if one[1] >= max(2, 0.01 * finite.size)), distinct=different.size,
+        values=tuple(sorted(frequent)) if different.size <= 100 else (),
     )  # fmt: skip
 
 
@@ -68,3 +72,30 @@ def a_set(*columns: Column, name: str = "train.csv", **facts: Any) -> DataSet:
 def one_set(*columns: Column, target: str = "", task: str = "", **facts: Any) -> Data:
     """One data set alone (`facts`: further fields of `DataSet`)."""
     return Data(a_set(*columns, **facts), target=target, task=task)
+
+
+def classes_of(column: Column | None) -> tuple[tuple[str, int], ...]:
+    """The values of a column with their counts, most frequent first; empty where they are not all known."""
+    if column is None:
+        return ()
+    if column.words is not None and column.words.is_complete:
+        return tuple(pair for pair in column.words.top if pair not in column.words.missing)
+    if column.numbers is not None and column.numbers.values:
+        pairs = ((f"{value:g}", count) for value, count in column.numbers.values)
+        return tuple(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
+    return ()
+
+
+def row_of(sample: Rows, row: int, first: str = "") -> tuple[tuple[str, str], ...]:
+    """The columns of a sampled row with their values as text, one of them first; empty where it was not sampled."""
+    place = int(np.searchsorted(sample.index, row))
+    if place >= sample.count or sample.index[place] != row:
+        return ()
+    names = [*([first] if first in sample.values else ()), *(name for name in sample.values if name != first)]
+    return tuple((name, _cell(sample.values[name][place])) for name in names[:MOST_CELLS])
+
+
+def _cell(value: object) -> str:
+    if value is None or value != value:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)[:LONGEST_CELL]

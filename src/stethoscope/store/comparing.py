@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +115,31 @@ def _described(record: RunRecord) -> dict[str, dict[str, str]]:
         "hardware": _flat(record.hardware) | {"processes": str(record.world_size)},
         "environment": _flat(record.environment),
     }
+
+
+def differing(records: Sequence[RunRecord]) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """What is not the same in all runs: subject, name, and its value in each of them; long texts are shortened."""
+    described = [_described(record) for record in records]
+    for subject in described[0] if described else ():
+        if subject == "packages":
+            continue  # hundreds of them, and two runs side by side show them
+        names = dict.fromkeys(name for one in described for name in one[subject])
+        for name in names:
+            values = tuple(one[subject].get(name, "") for one in described)
+            if len(set(values)) > 1 and not any("\n" in value for value in values):
+                yield subject, name, values
+
+
+def settings_of(record: RunRecord) -> Iterator[tuple[str, str, str]]:
+    """What was set for a run: subject (`argument`, `optimizer`, `loader`, `seed`), name and value as text."""
+    for subject, value in (
+        ("argument", record.arguments),
+        ("optimizer", record.optimizers),
+        ("loader", record.loaders),
+        ("seed", record.seeds),
+    ):
+        for name, text in _flat(value).items():
+            yield subject, name, text
 
 
 def _flat(value: Any, path: tuple[str, ...] = ()) -> dict[str, str]:

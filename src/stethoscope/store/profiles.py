@@ -1,4 +1,4 @@
-"""A profile of a data set as a file: strict JSON, gzipped where the name ends in `.gz`."""
+"""The profile of a data set as a file: small JSON, saved beside a model; gzipped where the name ends in `.gz`."""
 
 from __future__ import annotations
 
@@ -7,60 +7,56 @@ import json
 import os
 from pathlib import Path
 
-from stethoscope.core.errors import BadFile
+from stethoscope.core.errors import BadFile, UsageError
 from stethoscope.facts.data import Profile
 from stethoscope.store.packing import pack, unpack
 
-MARK = "stethoscope_profile"
-"""The first key of such a file; its value is the version of the profile."""
+FORMAT = "stethoscope profile"
+ZIPPED = b"\x1f\x8b"
 
 
-def save_profile(profile: Profile, path: str | Path) -> None:
+def save_profile(profile: Profile, file: Path) -> None:
     """Write a profile; a file of that name is replaced at once, or not at all.
 
-    Raises: BadFile when it cannot be written.
+    Raises: UsageError where the file cannot be written.
     """
-    path = Path(path)
-    text = json.dumps({MARK: profile.version, "profile": pack(profile)}, allow_nan=False, separators=(",", ":"))
+    text = json.dumps({"format": FORMAT, "profile": pack(profile)}, allow_nan=False, separators=(",", ":")) + "\n"
     raw = text.encode()
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        beside.write_bytes(gzip.compress(raw, mtime=0) if path.suffix == ".gz" else raw)
-        os.replace(beside, path)
+        beside.write_bytes(gzip.compress(raw, mtime=0) if file.suffix == ".gz" else raw)
+        os.replace(beside, file)
     except OSError as error:
         beside.unlink(missing_ok=True)
-        raise BadFile(f"cannot write {path}: {error.strerror}") from error
+        raise UsageError(f"cannot write {file}: {error.strerror}") from error
 
 
-def load_profile(path: str | Path) -> Profile:
-    """The profile in a file.
-
-    Raises: BadFile.
-    """
-    path = Path(path)
+def load_profile(file: Path) -> Profile:
+    """Read a profile. Raises BadFile for a file that is none, or of another version than this one knows."""
     try:
-        raw = path.read_bytes()
-        data = json.loads(gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw)
-    except OSError as error:
-        raise BadFile(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, EOFError) as error:
-        raise BadFile(f"{path} is no profile: {error}") from error
-    if not isinstance(data, dict) or MARK not in data:
-        raise BadFile(f"{path} is no profile: it lacks {MARK!r}")
-    if data[MARK] != Profile().version:
-        raise BadFile(f"{path} is a profile of version {data[MARK]}; this program reads version {Profile().version}")
-    return unpack(Profile, data.get("profile"))
+        raw = file.read_bytes()
+        document = json.loads(gzip.decompress(raw) if raw.startswith(ZIPPED) else raw)
+    except (OSError, EOFError, ValueError) as error:
+        raise BadFile(f"{file} is not a profile that can be read: {error}") from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise BadFile(f"{file} is not a profile: `stethoscope data TRAIN --profile FILE` writes one")
+    profile = unpack(Profile, document.get("profile"))
+    if profile.version > Profile().version:
+        raise BadFile(f"{file} was written by a newer version of stethoscope (profile version {profile.version})")
+    return profile
 
 
-def is_profile(path: object) -> bool:
-    """Whether a path names a file that starts as a saved profile does."""
-    if not isinstance(path, str | os.PathLike) or not os.path.isfile(path):
+def is_profile(source: object) -> bool:
+    """Whether this is the path of a file that starts as a saved profile does."""
+    if not isinstance(source, str | os.PathLike) or not os.path.isfile(source):
         return False
-    path = Path(path)
+    file = Path(os.fsdecode(source))
     try:
-        with path.open("rb") as file:
-            start = file.read(2)
-        with gzip.open(path) if start == b"\x1f\x8b" else path.open("rb") as file:
-            return file.read(len(MARK) + 8).lstrip().startswith(f'{{"{MARK}"'.encode())
+        with file.open("rb") as opened:
+            start = opened.read(64)
+        if start.startswith(ZIPPED):
+            with gzip.open(file) as opened:
+                start = opened.read(64)
     except (OSError, EOFError):
         return False
+    return start.lstrip().startswith(b"{") and f'"{FORMAT}"'.encode() in start

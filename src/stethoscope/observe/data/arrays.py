@@ -22,6 +22,8 @@ FEW_SAMPLED = 4096
 MOST_SPIKES = 20
 SPIKE = 0.01
 """Least share of the numbers that makes a single value frequent."""
+MOST_KNOWN = 100
+"""Different values that are all kept with their counts."""
 MOST_WATCHED = 32
 """Different numbers that are each counted, where there seem to be no more."""
 WIDEST = 4096
@@ -200,12 +202,14 @@ class Tally:
             self._fold(values, counts)
             self._table[:] = 0
         mean, squares, cubes, fourths = central(self._count, self._sums)
-        spikes, distinct, is_exact = self._frequent()
+        known = self._known
+        frequent = frequent_of(self._survey, self._count, known or (self._watched, self._seen), known is not None)
         return Numbers(
             count=self._count, infinite=self._survey.infinite, least=self._survey.least,
             greatest=self._survey.greatest, mean=self._grid.centre + mean, squares=squares, cubes=cubes,
             fourths=fourths, zeros=self._zeros, negative=self._negative, whole=self._whole, grid=self._grid,
-            counts=self._counts, spikes=spikes, distinct=distinct, distinct_is_exact=is_exact,
+            counts=self._counts, spikes=frequent.spikes, values=frequent.values, distinct=frequent.distinct,
+            distinct_is_exact=frequent.is_exact,
         )  # fmt: skip
 
     def _fold(self, values: Doubles, counts: Ints) -> None:
@@ -222,16 +226,23 @@ class Tally:
         self._negative += int(counts[values < 0].sum())
         self._whole += int(counts[np.floor(values) == values].sum())
 
-    def _frequent(self) -> tuple[tuple[tuple[float, int], ...], int, bool]:
-        """Values that stand out by their count, how many different ones there are, and whether that is all of them."""
-        known = self._known
-        return frequent_of(self._survey, self._count, known or (self._watched, self._seen), known is not None)
+
+@dataclass(frozen=True)
+class Frequent:
+    """The single values of a column."""
+
+    spikes: tuple[tuple[float, int], ...]
+    """Those that stand out by their count, most frequent first."""
+    values: tuple[tuple[float, int], ...]
+    """All of them, ascending, where there are few."""
+    distinct: int
+    """How many different ones there are, at least."""
+    is_exact: bool
+    """Whether there are no more."""
 
 
-def frequent_of(
-    survey: Survey, total: int, counted: tuple[Doubles, Ints], is_all: bool
-) -> tuple[tuple[tuple[float, int], ...], int, bool]:
-    """Frequent values, how many different ones there are, and whether that is all of them.
+def frequent_of(survey: Survey, total: int, counted: tuple[Doubles, Ints], is_all: bool) -> Frequent:
+    """What is known of the single values of a column.
 
     Args:
         survey: of the column.
@@ -244,7 +255,10 @@ def frequent_of(
     distinct = int(np.count_nonzero(counts)) if is_exact else int(np.unique(survey.sampled).size)
     order = np.lexsort((values, -counts))[:MOST_SPIKES]
     least = max(2, SPIKE * total)
-    return tuple((float(values[i]), int(counts[i])) for i in order if counts[i] >= least), distinct, is_exact
+    spikes = tuple((float(values[i]), int(counts[i])) for i in order if counts[i] >= least)
+    few = is_exact and distinct <= MOST_KNOWN
+    known = sorted((float(values[i]), int(counts[i])) for i in np.flatnonzero(counts)) if few else []
+    return Frequent(spikes, tuple(known), distinct, is_exact)
 
 
 def numbers_of_sums(
@@ -263,12 +277,13 @@ def numbers_of_sums(
     every[list(counts)] = list(counts.values())
     mean, squares, cubes, fourths = central(survey.count, np.array(totals[:4], np.float64))
     seen = (np.array(list(watched), np.float64), np.array(list(watched.values()), np.int64))
-    spikes, distinct, is_exact = frequent_of(survey, survey.count, seen, False)
+    frequent = frequent_of(survey, survey.count, seen, False)
     return Numbers(
         count=survey.count, infinite=survey.infinite, least=survey.least, greatest=survey.greatest,
         mean=grid.centre + mean, squares=squares, cubes=cubes, fourths=fourths, zeros=int(totals[4]),
-        negative=int(totals[5]), whole=int(totals[6]), grid=grid, counts=every, spikes=spikes, distinct=distinct,
-        distinct_is_exact=is_exact,
+        negative=int(totals[5]), whole=int(totals[6]), grid=grid, counts=every, spikes=frequent.spikes,
+        values=frequent.values, distinct=frequent.distinct,
+        distinct_is_exact=frequent.is_exact,
     )  # fmt: skip
 
 

@@ -11,7 +11,8 @@ from stethoscope.core.errors import UsageError
 from stethoscope.facts.data import Column, Numbers, Profile, Spelling, Words
 from stethoscope.facts.grids import BINS, Grid
 from stethoscope.observe.data import spelling
-from stethoscope.observe.data.arrays import MOST_SPIKES, SPIKE, Doubles
+from stethoscope.observe.data.arrays import MOST_KNOWN, MOST_SPIKES, SPIKE, Doubles, Frequent
+from stethoscope.observe.data.profiling import kind_of_words
 from stethoscope.observe.data.tables import MOST_VALUES
 
 
@@ -55,14 +56,15 @@ def _column(one: Column, other: Column) -> Column:
     if "empty" in (one.kind, other.kind):
         full = other if one.kind == "empty" else one
         words = merge_words(one.words, other.words) if one.words and other.words else full.words
-        return replace(full, rows=rows, nulls=nulls, words=words)
+        kind = kind_of_words(words) if words and full.kind in ("category", "text") else full.kind
+        return replace(full, kind=kind, rows=rows, nulls=nulls, words=words)
     numbers = merge_numbers(one.numbers, other.numbers) if one.numbers and other.numbers else None
     words = merge_words(one.words, other.words) if one.words and other.words else None
     if numbers is None and words is None and one.kind != "nested":
         raise UsageError(f"column {one.name!r} holds {_plural(one)} in one part and {_plural(other)} in the other")
     kind = one.kind if one.kind == other.kind else ("number" if words is None else "category")
-    if kind in ("category", "text"):
-        numbers = None
+    if words is not None and kind in ("category", "text"):
+        kind, numbers = kind_of_words(words), None
     return replace(one, kind=kind, rows=rows, nulls=nulls, numbers=numbers, words=words)
 
 
@@ -77,7 +79,7 @@ def merge_numbers(one: Numbers, other: Numbers) -> Numbers:
         return replace(full, infinite=one.infinite + other.infinite)
     count = one.count + other.count
     mean, squares, cubes, fourths = _moments(one, other)
-    spikes, distinct, is_exact = _single(one, other, count)
+    single = _single(one, other, count)
     grid = one.grid if one.grid.octave >= other.grid.octave else other.grid
     return Numbers(
         count=count,
@@ -93,9 +95,10 @@ def merge_numbers(one: Numbers, other: Numbers) -> Numbers:
         whole=one.whole + other.whole,
         grid=grid,
         counts=moved(one, grid) + moved(other, grid),
-        spikes=spikes,
-        distinct=distinct,
-        distinct_is_exact=is_exact,
+        spikes=single.spikes,
+        values=single.values,
+        distinct=single.distinct,
+        distinct_is_exact=single.is_exact,
     )
 
 
@@ -128,15 +131,23 @@ def moved(numbers: Numbers, grid: Grid) -> np.ndarray[tuple[int], np.dtype[np.in
     return np.bincount(grid.bins(middles), numbers.counts, BINS).astype(np.int64)
 
 
-def _single(one: Numbers, other: Numbers, count: int) -> tuple[tuple[tuple[float, int], ...], int, bool]:
+def _single(one: Numbers, other: Numbers, count: int) -> Frequent:
     """Frequent single values of both, how many different ones there are at least, and whether that is exact."""
+    known = [_known(numbers) for numbers in (one, other)]
+    complete = all(sum(values.values()) == numbers.count for values, numbers in zip(known, (one, other), strict=True))
     counts: Counter[float] = Counter()
-    for numbers in (one, other):
-        counts.update(dict(numbers.spikes))
-    complete = all(sum(number for _, number in numbers.spikes) == numbers.count for numbers in (one, other))
+    for values in known:
+        counts.update(values)
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST_SPIKES]
     spikes = tuple(pair for pair in ordered if pair[1] >= max(2, SPIKE * count))
-    return spikes, len(counts) if complete else max(one.distinct, other.distinct), complete
+    if not complete:
+        return Frequent(spikes, (), max(one.distinct, other.distinct), False)
+    return Frequent(spikes, tuple(sorted(counts.items())) if len(counts) <= MOST_KNOWN else (), len(counts), True)
+
+
+def _known(numbers: Numbers) -> dict[float, int]:
+    """Single values with their counts: all, or those that stand out."""
+    return dict(numbers.values or numbers.spikes)
 
 
 def merge_words(one: Words, other: Words) -> Words:

@@ -83,8 +83,12 @@ def _worded(field: Field, rows: int, counted: Counted) -> Column:
         return Column(field.name, "empty", field.dtype, rows, counted.nulls, words=words)
     if counted.numbers is not None:
         return Column(field.name, counted.read_as, field.dtype, rows, counted.nulls, counted.numbers, words)
+    return Column(field.name, kind_of_words(words), field.dtype, rows, counted.nulls, words=words)
+
+
+def kind_of_words(words: Words) -> str:
+    """`text`, where most values are different and of several words; else `category`."""
+    present = [(text, count) for text, count in words.top if not spelling.is_missing(text)]
     total = sum(count for _, count in present)
-    spaces = sum(count * (text.count(" ") + 1) for text, count in present) / total
-    different = counted.distinct >= MOSTLY_DIFFERENT * counted.count
-    kind = "text" if spaces >= TEXT_WORDS and different else "category"
-    return Column(field.name, kind, field.dtype, rows, counted.nulls, words=words)
+    spaces = sum(count * (text.count(" ") + 1) for text, count in present) / max(1, total)
+    return "text" if spaces >= TEXT_WORDS and words.distinct >= MOSTLY_DIFFERENT * words.count else "category"

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.data import Data
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.columns import classes_of, named, of_words, one_set
 from stethoscope.rules.examples import falling, flat
 from stethoscope.rules.heads import heard, trained
 from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.sites import code, place_at
 
 LOSSES = ("cross_entropy", "nll_loss", "categorical", "binary_cross_entropy", "binary_cross_entropy_with_logits")
+
+
+def _classes(**counts: int) -> Data:
+    """A table whose target has so many rows of each class."""
+    return one_set(of_words("y", counts), target="y", task="classification")
 
 
 _two = {"output_shape": (64, 2), "chance": 0.2}
@@ -53,6 +60,8 @@ class ClassImbalance(Rule):
     frequent = Limit(0.8, unit="share of the most frequent class", why="four in five: five times the rest's odds")
     recognised = Limit(0.1, unit="share of rare samples that are recognised", why="a model that works finds half")
     fewest = Limit(10, unit="rare samples looked at", why="a handful may all be hard ones")
+    dominates = Limit(0.95, unit="share of the most frequent class in a data set", why="accuracy says little beyond")
+    uneven = Limit(0.1, unit="rarest / most frequent class in a data set, for a note", why="what deepchecks tells, too")
     late = Limit(0.3, unit="share of the run", why="answers from before are those of an untrained network")
     fewest_steps = Limit(100, unit="steps", why="the frequent class is learned first by every network")
 
@@ -68,6 +77,50 @@ class ClassImbalance(Rule):
         for loss in calls:
             if loss.late_steps[1] >= self.late * seen.steps and self._gives_up(loss):
                 yield self._report(loss, seen)
+
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Judge the class frequencies of the target."""
+        counts = classes_of(seen.train.profile.column(seen.target)) if seen.task == "classification" else ()
+        total = sum(count for _, count in counts)
+        if len(counts) < 2 or total < self.fewest_steps:
+            yield self.cannot_tell("there is no target with classes, or too few rows")
+            return
+        rarest, most = counts[-1], counts[0]
+        if rarest[1] < self.fewest or most[1] >= self.dominates * total:
+            yield self._unequal(seen, counts, total, Severity.WARNING)
+        elif most[1] * self.uneven >= rarest[1]:
+            yield self._unequal(seen, counts, total, Severity.NOTE)
+
+    def _unequal(self, seen: Data, counts: tuple[tuple[str, int], ...], total: int, severity: Severity) -> Finding:
+        (most, often), (rarest, seldom) = counts[0], counts[-1]
+        few = seldom < self.fewest and often < self.dominates * total
+        return self.finding(
+            f"class {named(rarest)} of {named(seen.target)} has {seldom} of {total:,} rows"
+            if few
+            else f"class {named(most)} is {often / total:.1%} of the rows, {named(rarest)} {seldom / total:.1%}",
+            severity=severity,
+            sureness=Sureness.CERTAIN,
+            place=Place(file=seen.train.name, columns=(seen.target,)),
+            evidence=[
+                Evidence(
+                    f"rows of the rarest of {len(counts)} classes, {named(rarest)}",
+                    f"{seldom:,}",
+                    f"about {total // len(counts):,}, as of a mean class",
+                ),
+                Evidence(
+                    f"accuracy of answering {named(most)} always", f"{often / total:.1%}", "far below the model's"
+                ),
+            ],
+            cause="A class of a few rows cannot be learned, nor can it be split into training and test set."
+            if few
+            else "Each sample counts alike, so that the frequent class makes the loss, and giving up the rare ones "
+            "costs little. Accuracy hides it.",
+            fixes=[
+                "Draw rare classes more often, or weigh them; split so that each set has its share; judge by the "
+                "recall of each class:\n" + code("train_test_split(inputs, labels, stratify=labels)")
+            ],
+            unless="the rare classes do not matter.",
+        )
 
     def _gives_up(self, loss: LossCall) -> bool:
         total, most = sum(loss.late_truths), max(loss.late_truths)
@@ -114,6 +167,11 @@ class ClassImbalance(Rule):
         )
 
     bad = Examples(lambda: {
+        "a frequent class": _classes(a=955, b=45),
+        "hardly a frequent class": _classes(a=947, b=53),
+        "a tenth": _classes(a=500, b=450, c=50),
+        "ten of a class": _classes(a=300, b=290, c=10),
+        "nine of a class": _classes(a=50, b=41, c=9),
         "rare samples never found": heard(
             "cross_entropy", flat(0.2), late_truths=(480, 32), late_hits=(480, 0), **_two
         ),
@@ -133,6 +191,10 @@ class ClassImbalance(Rule):
         ),
     })  # fmt: skip
     good = Examples(lambda: {
+        "even classes": _classes(a=400, b=300),
+        "not quite a tenth": _classes(a=480, b=450, c=49),
+        "ten of a small class": _classes(a=45, b=45, c=10),
+        "99 rows": _classes(a=90, b=9),
         "rare samples are found": heard(
             "cross_entropy", falling(0.3, 0.05), late_truths=(480, 32), late_hits=(476, 25), **_two
         ),

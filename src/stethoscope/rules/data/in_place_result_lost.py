@@ -37,7 +37,7 @@ class InPlaceResultLost(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for such calls whose value nobody takes."""
-        for bare in file.bare:
+        for bare in () if _is_from_a_notebook(file) else file.bare:
             call = bare.value
             if not isinstance(call, Call) or call.name not in METHODS or bare.displayed:
                 continue
@@ -48,7 +48,7 @@ class InPlaceResultLost(Rule):
             table = quoted(file, call.receiver, "the table")
             yield self.finding(
                 fitting(f"`{call.name[1:]}` leaves {table} as it is", f"the result of `{call.name[1:]}` is dropped"),
-                sureness=Sureness.POSSIBLE if _is_from_a_notebook(file) else Sureness.CERTAIN,
+                sureness=Sureness.CERTAIN,
                 place=place_in(file, call.at),
                 evidence=[Evidence(f"what takes the result on {line_of(file, call.at)}", "0 variables", "1")],
                 cause=f"Without `inplace=True`, `{call.name[1:]}` returns a new table and leaves {table} as it is.",

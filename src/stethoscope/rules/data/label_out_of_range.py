@@ -5,15 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.data import Data
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.columns import named as one_name
+from stethoscope.rules.columns import of_numbers, one_set
 from stethoscope.rules.examples import falling
 from stethoscope.rules.heads import FOLLOWS, heard, named, trained, width
 from stethoscope.rules.sites import at, code, place_at
 
 FUNCTIONS = ("cross_entropy", "nll_loss", "multi_margin_loss", "categorical_crossentropy")
+
+
+def _labels(labels: range) -> Data:
+    """A table with 30 rows of each label."""
+    return one_set(of_numbers("y", [*labels] * 30), target="y", task="classification")
 
 
 _ten = {"output_shape": (64, 10), "target_shape": (64,), "target_is_integer": True}
@@ -70,6 +78,39 @@ class LabelOutOfRange(Rule):
                 yield self._spare(loss, seen)
             elif self._counts_from_one(loss):
                 yield self._from_one(loss, seen)
+
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Judge labels that are whole numbers: where they begin, and what is left out between them."""
+        column = seen.train.profile.column(seen.target)
+        numbers = column.numbers if column is not None else None
+        if seen.task != "classification" or numbers is None or not numbers.values:
+            yield self.cannot_tell("there is no target whose classes are numbers")
+            return
+        labels = [int(value) for value, _ in numbers.values]
+        classes, rows = len(labels), numbers.count
+        if classes < 3 or rows < self.fewest * classes or labels == list(range(classes)):
+            return
+        if any(value != int(value) for value, _ in numbers.values):
+            return
+        gaps = sorted(set(range(max(0, labels[0]), labels[-1])) - set(labels))
+        yield self.finding(
+            f"labels of {one_name(seen.target)} run from {labels[0]} to {labels[-1]}, and are {classes} classes",
+            severity=Severity.NOTE,
+            sureness=Sureness.CERTAIN,
+            place=Place(file=seen.train.name, columns=(seen.target,)),
+            evidence=[
+                Evidence("smallest label", labels[0], 0),
+                Evidence("largest label", labels[-1], classes - 1),
+                *([Evidence("labels that no row has", ", ".join(map(str, gaps[:8])), "none")] if gaps else []),
+            ],
+            cause=f"A network with {classes} outputs stands for the classes 0 to {classes - 1}: a larger label stops "
+            "the training, or asks for outputs that never come.",
+            fixes=[
+                "Count the classes from 0:\n"
+                + code(f"frame[{seen.target!r}] = frame[{seen.target!r}].rank(method='dense') - 1")
+            ],
+            unless="they are amounts, and no classes, or are encoded later.",
+        )
 
     def _counts_from_one(self, loss: LossCall) -> bool:
         counts = loss.class_counts
@@ -167,6 +208,7 @@ class LabelOutOfRange(Rule):
         )
 
     bad = Examples(lambda: {
+        "labels from 1": _labels(range(1, 5)),
         "labels of 1 to 10": heard(
             "cross_entropy", [], watched=1, target_min=1.0, target_max=10.0,
             raised="IndexError: Target 10 is out of bounds.", **_ten,
@@ -187,6 +229,7 @@ class LabelOutOfRange(Rule):
     })  # fmt: skip
     good = Examples(
         lambda: {
+            "labels from 0": _labels(range(4)),
             "labels of 0 to 9": heard("cross_entropy", target_min=0.0, target_max=9.0, class_counts=(20,) * 10, **_ten),
             "spare outputs, learned not to give them": heard("cross_entropy", falling(7.6, 0.4), **_three),
             "spare outputs, too few labels to say": heard(

@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Link, Place, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.code import Code
+from stethoscope.facts.columns import targets_among_features
+from stethoscope.facts.data import Data, Tie
 from stethoscope.facts.samples import Samples
 from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.columns import named, of_numbers, one_set
 from stethoscope.rules.examples import falling, run
+from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code, place_at
 
 NO_TABLE = 3
@@ -21,6 +26,12 @@ _leaking = Samples(
     neighbours_chance=0.5, linear=1.0, linear_chance=0.5, relation=90.0, giveaway=30, giveaway_share=1.0,
     giveaway_kinds=2, second_share=0.2,
 )  # fmt: skip
+
+
+def _tied(strength: float, low: float) -> Data:
+    """A table with one column that tells the target, and another that does not."""
+    ties = Tie("b", strength, low, 500), Tie("a", 0.3, 0.2, 500)
+    return one_set(of_numbers("a", range(9)), of_numbers("b", range(9)), target="y", ties=ties)
 
 
 def _run(**facts: Any) -> History:
@@ -34,6 +45,8 @@ class TargetLeakage(Rule):
     ## What it sees
     Some hundred training rows with their targets: the feature whose values the target explains best. A feature that
     the target explains to the last digit is the target itself, on another scale.
+    In code: features and target that are cut out of one table with columns that are written out, by name or by number,
+    where the features hold the target's; both are given to `fit` or to `train_test_split`.
     ## Why it hurts
     The network reads the answer off that feature and learns nothing else. Scores look perfect until the day on which
     the answer is not known beforehand.
@@ -45,6 +58,7 @@ class TargetLeakage(Rule):
     S. Kaufman et al., "Leakage in Data Mining: Formulation, Detection, and Avoidance", ACM TKDD 2012.
     """
 
+    on_trial = True
     reads = ("losses", "samples")
 
     unexplained = Limit(
@@ -59,6 +73,9 @@ class TargetLeakage(Rule):
     )
     others = Limit(
         0.9, unit="share explained of the middle feature", why="where all features follow from the target it is no leak"
+    )
+    tells = Limit(
+        0.95, unit="share of guessing's errors that one column puts right", why="the best one of iris puts 0.9 right"
     )
     fewest_rows = Limit(100, unit="rows with a target", why="in fewer a rare feature may follow the labels by chance")
 
@@ -76,6 +93,34 @@ class TargetLeakage(Rule):
                 and samples.second_share < self.others
             ):
                 yield self._report(seen, samples)
+
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Judge the column that alone tells the target best, on rows that were held out."""
+        if not seen.train.ties:
+            yield self.cannot_tell("there is no target, or there are too few rows")
+            return
+        telling = [tie for tie in seen.train.ties if tie.low >= self.tells]
+        second = next((tie.strength for tie in seen.train.ties if tie not in telling), 0.0)
+        if telling and len(telling) <= max(1, len(seen.train.ties) // 4) and second < self.others:
+            tie = telling[0]
+            yield self.finding(
+                f"column {named(tie.column)} alone tells {named(seen.target)}, {tie.strength:.1%} right"[:72],
+                severity=Severity.WARNING,
+                sureness=Sureness.LIKELY,
+                place=Place(file=seen.train.name, columns=tuple(one.column for one in telling)),
+                evidence=[
+                    Evidence(
+                        f"share of guessing's errors that {named(one.column)} puts right, {one.rows:,} held-out rows",
+                        f"{one.strength:.1%} (at least {one.low:.1%})",
+                        "below 90 %",
+                    )
+                    for one in telling[:3]
+                ],
+                cause="What tells the answer so well is most often the answer in other words, or known only after it. "
+                "A model reads it off there, and fails on the day on which it is not known beforehand.",
+                fixes=["Leave it out, and see what is left:\n" + code(f"frame = frame.drop(columns=[{tie.column!r}])")],
+                unless="it is known beforehand, and the task is that easy.",
+            )
 
     def _report(self, seen: History, samples: Samples) -> Finding:
         loss = seen.main_loss()
@@ -118,8 +163,34 @@ class TargetLeakage(Rule):
             unless="the target is a copy of an input on purpose.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Compare the columns of features and target."""
+        for found in targets_among_features(file):
+            features, target = found.features, found.target
+            shown = f"`{found.column}`" if isinstance(found.column, str) else f"number {found.column}"
+            without = repr(found.column) if isinstance(found.column, str) else f"df.columns[{found.column}]"
+            yield self.finding(
+                fitting(f"the target, column {shown}, is among the features", "the target is among the features"),
+                severity=Severity.ERROR,
+                sureness=Sureness.CERTAIN,
+                place=place_in(file, features.at),
+                evidence=[
+                    Evidence(f"features on {line_of(file, features.at)} that are the target", 1, 0, "read in the code")
+                ],
+                cause=f"Column {shown} is the target on {line_of(file, target.at)}, and the model is given it as a "
+                "feature.",
+                fixes=["Leave it out:\n" + code(f"X = df.drop(columns={without})")],
+                chain=[
+                    Link(place_in(file, features.at), "the features"),
+                    Link(place_in(file, target.at), "the target"),
+                    Link(place_in(file, found.used.at), "both are used"),
+                ],
+            )
+
     bad = Examples(
         lambda: {
+            "a column of a file": _tied(0.999, 0.99),
+            "nearly so": _tied(0.97, 0.95),
             "the label among the features": _run(),
             "the target among the features, on another scale": _run(
                 classes=0, giveaway_share=1 - 1e-10, giveaway_kinds=400
@@ -133,6 +204,7 @@ class TargetLeakage(Rule):
     )
     good = Examples(
         lambda: {
+            "a good column": _tied(0.97, 0.94),
             "a good feature": _run(giveaway_share=0.63, giveaway_kinds=309),
             "a smooth series one step ahead": _run(classes=0, giveaway_share=1 - 1e-4),
             "just above the limit": _run(classes=0, giveaway_share=1 - 1.02e-5),
@@ -145,6 +217,54 @@ class TargetLeakage(Rule):
             "nothing known": _run(giveaway_share=float("nan")),
         }
     )
+    bad_code = {
+        "a list of columns": """
+            import pandas as pd
+            from sklearn.linear_model import LinearRegression
+
+            df = pd.read_csv("data.csv")
+            X = df[["rooms", "area", "price"]]  # bad
+            y = df["price"]
+            LinearRegression().fit(X, y)
+            """,
+        "columns by number": """
+            import pandas as pd
+            from sklearn.model_selection import train_test_split
+
+            data = pd.read_csv("data.csv")
+            X = data.iloc[:, 0:5].values  # bad
+            y = data.iloc[:, 4].values
+            X_train, X_test, y_train, y_test = train_test_split(X, y)
+            """,
+    }
+    good_code = {
+        "left out": """
+            import pandas as pd
+            from sklearn.linear_model import LinearRegression
+            from sklearn.model_selection import train_test_split
+
+            df = pd.read_csv("data.csv")
+            LinearRegression().fit(df[["rooms", "area"]], df["price"])
+            X_train, X_test, y_train, y_test = train_test_split(df.iloc[:, 0:4], df.iloc[:, 4])
+            X_train, X_test, y_train, y_test = train_test_split(df.iloc[:, :-1], df.iloc[:, -1])
+            """,
+        "rebound between": """
+            import pandas as pd
+            from sklearn.linear_model import LinearRegression
+
+            df = pd.read_csv("a.csv")
+            X = df[["rooms", "price"]]
+            df = pd.read_csv("b.csv")
+            LinearRegression().fit(X, df["price"])
+            """,
+        "a model that copies": """
+            import pandas as pd
+            from sklearn.neural_network import MLPRegressor
+
+            df = pd.read_csv("data.csv")
+            MLPRegressor().fit(df[["a", "b"]], df[["a", "b"]])
+            """,
+    }
     bug = Bug("""
         import numpy as np
         import torch

@@ -10,11 +10,14 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import StandardizeInputs
+from stethoscope.facts.data import Data
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, Inputs, Layer
+from stethoscope.rules.columns import of_numbers, one_set
 from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence, outcome
 from stethoscope.rules.sites import code, place_at
+from stethoscope.rules.tabular import unequal_scales
 
 NORMALIZING = (
     "BatchNorm", "LazyBatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm", "SyncBatchNorm",
@@ -132,6 +135,14 @@ class UnnormalizedInput(Rule):
                 # Most networks cope with such values: only an experiment shows that this one does not.
                 yield finding if is_odd else replace(finding, severity=Severity.WARNING, sureness=Sureness.POSSIBLE)
 
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Compare the spreads of the columns as they are stored."""
+        if not seen.train.profile.rows:
+            return
+        found = unequal_scales(self, seen, self.spread)
+        if found is not None:
+            yield found
+
     def _report(self, seen: History, progress: Progress, inputs: Inputs, spread: float, rms: float) -> Finding:
         first = _first(seen, inputs)
         wide = spread >= self.spread
@@ -173,6 +184,9 @@ class UnnormalizedInput(Rule):
 
     bad = Examples(
         lambda: {
+            "columns of a file": one_set(
+                of_numbers("a", range(20)), of_numbers("b", range(20)), of_numbers("c", [200 * i for i in range(20)])
+            ),
             "a raw table, and a stuck loss": replace(run(flat(0.66), chance=0.66), inputs=(_table,)),
             "a raw table beside the indices of an embedding": replace(
                 run(flat(2.3)),
@@ -198,6 +212,7 @@ class UnnormalizedInput(Rule):
     )
     good = Examples(
         lambda: {
+            "columns of one scale": one_set(of_numbers("a", range(20)), of_numbers("b", [9 * i for i in range(20)])),
             "standardized": replace(
                 run(flat(2.3)), inputs=(replace(_table, mean=0.0, std=1.0, feature_stds=np.ones(6)),)
             ),

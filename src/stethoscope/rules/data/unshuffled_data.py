@@ -10,12 +10,14 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ShuffleBatches
-from stethoscope.facts.code import Call, Code, Value
+from stethoscope.facts.code import Call, Code, Constant, Item, Value
+from stethoscope.facts.data import Data, Order
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import bases, thing_of
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.things import Thing, followed, iterated, literal
 from stethoscope.facts.training import Batches, Doubles, History, LossCall
+from stethoscope.rules.columns import of_numbers, of_words, one_set
 from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.lines import line_of, place_in
@@ -29,6 +31,7 @@ from stethoscope.rules.order import (
     resemblance_of_numbers,
 )
 from stethoscope.rules.sites import code, place_at
+from stethoscope.rules.tabular import blocks_of_labels
 
 REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 
@@ -183,6 +186,14 @@ class UnshuffledData(Rule):
     fewest_neighbours = Limit(6, unit="pairs of consecutive batches", why="fewer pairs agree by chance")
     labels_of_second_class = Limit(16, unit="labels", why="a class that was hardly seen says nothing about order")
 
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Count the stretches of equal labels along the rows as they are stored."""
+        order = seen.train.order
+        if order is None or not order.runs:
+            yield self.cannot_tell("there is no target with classes")
+        elif (found := blocks_of_labels(self, seen, order, self.mixing)) is not None:
+            yield found
+
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Compare the class mix of batches, and of neighbours, with what a shuffle gives."""
         batches = seen.batches
@@ -279,6 +290,8 @@ class UnshuffledData(Rule):
         """Look for loaders that a training loop goes over, and that are not told to shuffle."""
         told = set()
         for loop in loops_of(file):
+            if not loop.of("step"):
+                continue
             source, _ = iterated(file, file.contexts[loop.context].value)
             loader = thing_of(file, source)
             made, home = loader.made, loader.made_in
@@ -286,9 +299,9 @@ class UnshuffledData(Rule):
                 continue
             if any(made.keyword(name) is not None for name in ORDERS) or len(made.arguments) > 2:
                 continue
-            if literal(file, made.keyword("shuffle")) not in (None, False) or _has_its_own_order(
-                file, made.argument(0)
-            ):
+            if literal(file, made.keyword("shuffle")) not in (None, False) or _takes_all(file, made):
+                continue
+            if _has_its_own_order(file, made.argument(0)):
                 continue
             told.add(made.number)
             yield self.finding(
@@ -311,6 +324,7 @@ class UnshuffledData(Rule):
 
     bad = Examples(
         lambda: {
+            "a sorted file": _stored(3),
             "sorted by label": _run(_sorted(30, 32, 10)),
             "two classes, one after the other": _run(_sorted(12, 32, 2)),
             "yes and no as numbers, one after the other": _answers(_sorted(12, 32, 2)),
@@ -331,6 +345,7 @@ class UnshuffledData(Rule):
     )
     good = Examples(
         lambda: {
+            "a shuffled file": _stored(98),
             "shuffled": _run((np.arange(960) * 7919 % 961 % 10).reshape(30, 32)),
             "in turn": _run((np.arange(960) % 10).reshape(30, 32)),
             "numbers in ascending order, mixed a little more": _numbers(_slope, 0.46),
@@ -365,6 +380,21 @@ class UnshuffledData(Rule):
             """,
     }
     good_code = {
+        "gradients that are only summed": """
+            def importances(model, data):
+                for x, y in DataLoader(data, batch_size=64):
+                    model.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    for p in model.parameters():
+                        p.importance += p.grad ** 2
+            """,
+        "all rows in one batch": """
+            def train(model, optimizer, data, x):
+                for x, y in DataLoader(data, batch_size=len(x)):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
         "shuffled, and a test set in order": """
             model = nn.Linear(3, 2)
             optimizer = torch.optim.Adam(model.parameters())
@@ -447,3 +477,22 @@ def _has_its_own_order(file: Code, data: Value | None) -> bool:
         return True
     above = bases(thing)
     return any("Iterable" in name or name == "?" for name in above)
+
+
+MOST_ROWS = 10_000
+"""A batch that is told to have as many rows is meant to hold all of them."""
+
+
+def _takes_all(file: Code, made: Call) -> bool:
+    """Whether a batch holds all rows, as far as its size tells: `len(x)`, `x.shape[0]`, a very large number."""
+    size, _ = followed(file, made.argument(1, "batch_size"))
+    if isinstance(size, Constant) and isinstance(size.value, int):
+        return size.value >= MOST_ROWS
+    counts = isinstance(size, Call) and size.name in ("builtins.len", ".size", ".numel")
+    return counts or (isinstance(size, Item) and file.text(size.at).endswith(".shape[0]"))
+
+
+def _stored(runs: int) -> Data:
+    """A file of three classes whose labels lie in so many stretches; 100 are expected."""
+    columns = of_numbers("a", range(150)), of_words("y", {"x": 50, "y": 50, "z": 50})
+    return one_set(*columns, target="y", task="classification", order=Order(runs, 100.0, 6.0))

@@ -102,6 +102,8 @@ class GraphKeptAlive(Rule):
                 start = file.bindings[binding.before] if binding.before != NOWHERE else None
                 if start is None or loop.context in file.numbers_around(start.context):
                     continue  # begins anew in each round
+                if _begins_anew(file, binding, loop.context):
+                    continue
                 if is_under(file, binding.context, *NO_GRAD) or thing_of(file, start.value).kind == "tensor":
                     continue
                 yield self.finding(
@@ -160,6 +162,19 @@ class GraphKeptAlive(Rule):
             """,
     }
     good_code = {
+        "set back after each step of several batches": """
+            def train(model, loader, optimizer):
+                running = 0
+                for i, (x, y) in enumerate(loader):
+                    loss = F.cross_entropy(model(x), y)
+                    running += loss
+                    loss.backward()
+                    if i % 4 == 3:
+                        optimizer.step()
+                        optimizer.zero_grad()
+                        print(running.item())
+                        running = 0
+            """,
         "numbers": """
             def train(model, loader, optimizer):
                 total = 0
@@ -248,6 +263,18 @@ def _fix(kept: Kept, line: Site | None) -> Fix:
         else ("with torch.no_grad():", "    validate(model)")
     )
     return Fix(f"Keep numbers, and let the graphs go:\n{code(*lines)}")
+
+
+def _begins_anew(file: Code, binding: Binding, loop: int) -> bool:
+    """Whether the same loop sets the sum back, as after the few batches of one step."""
+    first, last = file.functions[file.function_at(loop)].bindings
+    return any(
+        other.name == binding.name
+        and other.how == "assign"
+        and not isinstance(other.value, Operation)
+        and loop in file.numbers_around(other.context)
+        for other in file.bindings[first:last]
+    )
 
 
 def _loss_in(file: Code, binding: Binding, losses: set[int]) -> str | None:

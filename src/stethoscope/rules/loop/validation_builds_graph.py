@@ -88,7 +88,7 @@ class ValidationBuildsGraph(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for loops that evaluate a model in eval mode, read the answers, and keep the graph of each."""
-        if not file.calls_of(".eval") and not loops_of(file):
+        if (not file.calls_of(".eval") and not loops_of(file)) or not file.says("torch", "lightning", "fastai"):
             return
         _, trained = trained_models(file)
         for found in evaluations_of(file):
@@ -98,10 +98,10 @@ class ValidationBuildsGraph(Rule):
             is_evaluation = found.is_loop and (
                 (is_switched and (found.is_read or found.is_fed)) or (is_apart and found.is_fed)
             )
-            if found.without_graph or not is_evaluation:
+            if found.without_graph or found.is_hidden or not is_evaluation:
                 continue
             around = file.functions[found.function].at if found.function else found.at
-            if file.matches(GRADIENTS, around):
+            if file.matches(GRADIENTS, around) or file.matches(FORCES):
                 continue
             quiet = file.says("no_grad", "inference_mode")
             yield self._read(file, found, Sureness.LIKELY if found.callers_known or not quiet else Sureness.POSSIBLE)
@@ -163,6 +163,59 @@ class ValidationBuildsGraph(Rule):
             """,
     }
     good_code = {
+        "a model that differentiates by itself": """
+            def infer(model, data):
+                model.eval()
+                found = []
+                for batch in data:
+                    out = model(batch).detach().cpu()
+                    found.append(out["pred_forces"].numpy())
+                return found
+            """,
+        "under a decorator of the project's own": """
+            from project import quiet
+
+            @quiet()
+            def evaluate(model, data):
+                model.eval()
+                return accuracy(model(x).argmax(1) == y for x, y in data)
+
+            @quiet()
+            def total(model, data):
+                model.eval()
+                found = 0
+                for x, y in data:
+                    found += F.mse_loss(model(x), y).item()
+                return found
+
+            total(nn.Linear(3, 2), torch.load("data"))
+            """,
+        "without a graph, of a torch that is imported in a way of its own": """
+            from project import optional
+
+            torch = optional("torch")
+
+            def total(model, data):
+                model.eval()
+                found = 0
+                with torch.no_grad():
+                    for x, y in data:
+                        found += F.mse_loss(model(x), y).item()
+                return found
+            """,
+        "in a context of its own, which is given the model": """
+            def validate(model, data, eval_mode):
+                with eval_mode(model):
+                    model.eval()
+                    return sum(F.mse_loss(model(x), y).item() for x, y in data)
+
+            def both(model, data, eval_mode):
+                total = 0
+                with eval_mode(model):
+                    for x, y in data:
+                        total += F.mse_loss(model(x), y).item()
+                return total
+            """,
         "without a graph": """
             def evaluate(model, loader):
                 model.eval()
@@ -248,6 +301,8 @@ class ValidationBuildsGraph(Rule):
 
 GRADIENTS = re.compile(r"autograd|requires_grad|\.grad\b|retain_grad|jacobian|grad_cam|set_grad_enabled|volatile|vjp")
 """Words of a function that wants gradients of its own."""
+FORCES = re.compile(r"\bforces\b|_forces?\b|\.FORCE\b|hessian|\bvirial\b", re.I)
+"""Words of a file whose models may differentiate inside of `forward`: forces are derivatives of an energy."""
 
 
 def _training(file: Code) -> set[int]:

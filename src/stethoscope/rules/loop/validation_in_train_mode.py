@@ -145,10 +145,10 @@ class ValidationInTrainMode(Rule):
             model, name = found.forward.thing, found.forward.name
             is_trained = model.made in made if model.made is not None else name in names
             # Who calls `train()` on a model that is not seen here thinks that it has modes.
-            acts = has_modes(model) or (has_modes(model) is None and name in _switched(file))
+            acts = has_modes(model) or (has_modes(model) is None and found.is_loop and name in _switched(file))
             apart = found.is_fed and found.is_read and found.function not in training
             only_looks = found.without_graph and (found.is_read or found.is_loop)
-            if is_trained and acts and name not in told and (only_looks or apart):
+            if is_trained and acts and name not in told and (only_looks or apart) and not found.is_hidden:
                 told.add(name)
                 yield self._read(file, found)
 
@@ -246,6 +246,20 @@ class ValidationInTrainMode(Rule):
             """,
     }
     good_code = {
+        "a look at the training rows, of a model that is not seen": """
+            from project import Net
+
+            model = Net()
+            model.train()
+            optimizer = torch.optim.Adam(model.parameters())
+            x, y = torch.load("data")
+            for step in range(100):
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            with torch.no_grad():
+                print((model(x).argmax(1) == y).float().mean().item())
+            """,
         "eval()": """
             model = nn.Sequential(nn.Linear(3, 9), nn.Dropout(0.5), nn.Linear(9, 2))
             optimizer = torch.optim.Adam(model.parameters())

@@ -40,7 +40,8 @@ class KlDivArguments(Rule):
             target = output_of(file, loss.target).kind
             in_logs = literal(file, loss.option("log_target")) if loss.option("log_target") is not None else False
             first = loss.output.kind in ("softmax", "sigmoid")
-            second = target == "log_softmax" and in_logs is False
+            is_known = loss.made is not None or loss.call.name.startswith("torch.")  # else made in several ways
+            second = target == "log_softmax" and in_logs is False and is_known
             if not first and not second:
                 continue
             title = "the arguments of `kl_div` are swapped" if first and second else (
@@ -91,6 +92,18 @@ class KlDivArguments(Rule):
             """,
     }
     good_code = {
+        "told so, where the version can": """
+            class Consistency(nn.Module):
+                def __init__(self, new):
+                    super().__init__()
+                    if new:
+                        self.div = nn.KLDivLoss(log_target=True)
+                    else:
+                        self.div = nn.KLDivLoss()
+
+                def forward(self, a, b):
+                    return self.div(F.log_softmax(a, dim=1), F.log_softmax(b, dim=1))
+            """,
         "as expected": """
             def distill(student, teacher):
                 return F.kl_div(F.log_softmax(student, dim=1), F.softmax(teacher, dim=1), reduction="batchmean")

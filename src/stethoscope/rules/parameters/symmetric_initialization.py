@@ -194,7 +194,7 @@ class SymmetricInitialization(Rule):
             target = call.receiver if call.receiver is not None else call.argument(0)
             weight = file.text(target.at) if target is not None else ""
             given = call.argument(0 if call.receiver is not None else 1, "val")
-            if not WEIGHT.fullmatch(weight) or not _is_for_all(file, call):
+            if not WEIGHT.fullmatch(weight) or not _is_for_all(file, call) or _is_drawn_later(file, call, weight):
                 continue
             if given is not None and not isinstance(literal(file, given), int | float):
                 continue
@@ -241,6 +241,7 @@ class SymmetricInitialization(Rule):
             "nine steps": _run(flat(2.03), 0.0, 0.0, steps=9),
         }
     )
+    on_trial = True
     bad_code = {
         "zeros for all linear layers": """
             def init(m):
@@ -258,6 +259,17 @@ class SymmetricInitialization(Rule):
             """,
     }
     good_code = {
+        "drawn right after": """
+            def init(m):
+                if isinstance(m, nn.Linear):
+                    nn.init.constant_(m.weight.data, 1.0)
+                    nn.init.kaiming_normal_(m.weight.data)
+            """,
+        "begun as copies that stretch": """
+            def init(m):
+                if isinstance(m, nn.ConvTranspose2d):
+                    nn.init.constant_(m.weight, 1.0)
+            """,
         "normalization": """
             def init(m):
                 if isinstance(m, nn.BatchNorm2d):
@@ -354,7 +366,21 @@ def _is_for_all(file: Code, call: Call) -> bool:
             kinds = value.argument(1)
             named = kinds.items if isinstance(kinds, Group) else (kinds,)
             names = [one.name.rpartition(".")[2].lower() if isinstance(one, Symbol) else "?" for one in named]
-            return all(name in LINEAR for name in names)
+            # transposed convolutions are begun as interpolation, which is a constant where they stretch
+            return all(name in LINEAR and "transpose" not in name for name in names)
         if here.kind in ("if", "else", "function"):
             return False
+    return False
+
+
+def _is_drawn_later(file: Code, call: Call, weight: str) -> bool:
+    """Whether the same branch fills the weight again, with other values."""
+    name = weight.removesuffix(".data")
+    for later in file.calls[call.number + 1 :]:
+        if later.context != call.context:
+            continue
+        target = later.receiver if later.receiver is not None else later.argument(0)
+        fills = later.name.endswith("_") and target is not None
+        if fills and target is not None and file.text(target.at).removesuffix(".data") == name:
+            return True
     return False

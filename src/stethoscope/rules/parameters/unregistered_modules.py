@@ -9,7 +9,7 @@ from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, S
 from stethoscope.core.rule import Bug, Examples, Rule
 from stethoscope.facts.code import At, Call, Code, Each, Group, Name
 from stethoscope.facts.model import Hidden, Structure
-from stethoscope.facts.module_classes import assigned, attribute_of, in_methods, made_in, modules_in
+from stethoscope.facts.module_classes import assigned, attribute_of, in_methods, made_in, modules_in, plain_tensor
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing
 from stethoscope.facts.training import History
@@ -105,7 +105,8 @@ class UnregisteredModules(Rule):
         for thing in modules_in(file):
             kept: dict[str, tuple[At, list[Call], str]] = {}
             for name, binding in assigned(file, thing):
-                layers = made_in(file, binding.value)
+                # Of `self.a, self.b = [Linear(...) for _ in range(2)]` each gets a layer, and not the list.
+                layers = [] if binding.item else made_in(file, binding.value)
                 if layers:
                     kind = binding.value.kind if isinstance(binding.value, Group | Each) else "list"
                     kept.setdefault(name, (binding.at, layers, kind))
@@ -117,6 +118,35 @@ class UnregisteredModules(Rule):
             for name, (at, layers, kind) in kept.items():
                 if thing.cls is not None and _is_left_plain(file, thing, name):
                     yield self._read(file, thing.cls.name, name, at, layers, kind, _wrapped(file, thing, name))
+            for name, binding in assigned(file, thing):
+                how = plain_tensor(file, thing, name, binding)
+                if how:
+                    yield self._tell(file, name, binding.at, how)
+
+    def _tell(self, file: Code, name: str, at: At, how: str) -> Finding:
+        cause, fix = {
+            "asks": (
+                "`nn.Module` registers `nn.Parameter` and layers, and no tensor that merely asks for gradients.",
+                f"self.{name} = nn.Parameter(...)",
+            ),
+            "derived": (
+                "What an operation makes of an `nn.Parameter` is a plain tensor: the parameter itself is kept nowhere.",
+                f"self.{name} = nn.Parameter((...).to(device))",
+            ),
+        }[how]
+        return self.finding(
+            fitting(f"`self.{name}` is a plain tensor, and no parameter", "a plain tensor is meant as a parameter"),
+            sureness=Sureness.CERTAIN if how == "asks" else Sureness.LIKELY,
+            place=place_in(file, at),
+            evidence=[Evidence(f"parameters that {line_of(file, at)} registers", 0, 1)],
+            cause=f"{cause} No optimizer that is given `parameters()` gets it, and `state_dict()` leaves it out.",
+            fixes=["Make it a parameter:\n" + code(fix)],
+            unless=(
+                "an optimizer is given the tensor itself."
+                if how == "asks"
+                else "it is moved to the device and type that it has already, which gives the parameter itself."
+            ),
+        )
 
     def _read(
         self,
@@ -206,6 +236,25 @@ class UnregisteredModules(Rule):
                         x = layer(x)
                     return x
             """,
+        "a tensor that asks for gradients": """
+            class Net(nn.Module):
+                def __init__(self, width):
+                    super().__init__()
+                    self.scale = torch.ones(width, requires_grad=True)  # bad
+
+                def forward(self, x):
+                    return x * self.scale
+            """,
+        "a parameter that was moved": """
+            class Net(nn.Module):
+                def __init__(self, width, device):
+                    super().__init__()
+                    self.scale = nn.Parameter(torch.ones(width)).to(device)  # bad
+                    self.shift = 0.1 * nn.Parameter(torch.zeros(width))  # bad
+
+                def forward(self, x):
+                    return x * self.scale + self.shift
+            """,
         "a dict": """
             class Net(nn.Module):
                 def __init__(self):
@@ -239,6 +288,47 @@ class UnregisteredModules(Rule):
 
                 def forward(self, x):
                     return self.layers(x)
+            """,
+        "tensors that are registered, or not to be trained": """
+            class Net(nn.Module):
+                def __init__(self, width, device):
+                    super().__init__()
+                    self.scale = nn.Parameter(torch.ones(width, requires_grad=True))
+                    self.shift = nn.Parameter(torch.zeros(width).to(device))
+                    self.mean = torch.zeros(width)
+                    self.gain = nn.Parameter(torch.ones(width)).requires_grad_()
+                    self.noise = torch.randn(width, requires_grad=True)
+                    self.attack = torch.optim.SGD([self.noise], lr=0.1)
+
+                def forward(self, x):
+                    return (x - self.mean) * self.scale * self.gain + self.shift + self.noise
+            """,
+        "one layer for each name": """
+            class Net(nn.Module):
+                def __init__(self, width):
+                    super().__init__()
+                    self.a, self.b = [nn.Linear(width, width) for _ in range(2)]
+
+                def forward(self, x):
+                    return self.a(self.b(x))
+            """,
+        "layers of the project without weights": """
+            class Trend(nn.Module):
+                def __init__(self, kernel):
+                    super().__init__()
+                    self.mean = nn.AvgPool1d(kernel, 1)
+
+                def forward(self, x):
+                    return self.mean(x)
+
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.trends = [Trend(kernel) for kernel in (3, 5)]
+                    self.out = nn.Linear(3, 3)
+
+                def forward(self, x):
+                    return self.out(sum(trend(x) for trend in self.trends))
             """,
         "registered by name": """
             class Net(nn.Module):

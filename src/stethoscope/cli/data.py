@@ -1,0 +1,99 @@
+"""`stethoscope data`: checks a data set, alone or beside another one."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from stethoscope.cli.runs import write_json
+from stethoscope.core.errors import UsageError
+from stethoscope.core.finding import Severity
+from stethoscope.core.settings import read_settings
+
+
+@click.command("data")
+@click.argument("train", metavar="TRAIN")
+@click.option("--test", metavar="TEST", help="Compare it with this one: test, validation, or newer data.")
+@click.option("--target", metavar="COLUMN", help="The column to be predicted; of pictures, their folder by default.")
+@click.option("--text", metavar="COLUMN", help="The column that holds the texts.  [default: found by itself]")
+@click.option("--sensitive", metavar="COLUMNS", help="Compare the groups of these columns (a, b).")
+@click.option("--predictions", metavar="COLUMN", help="The column with a model's predictions.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the findings here; - is stdout.")
+@click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write the page here.")
+@click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="Write them here for a CI; - is stdout.")
+@click.option("--suspects", type=click.Path(path_type=Path), metavar="FILE", help="Write the suspicious rows as CSV.")
+@click.option("--profile", type=click.Path(path_type=Path), metavar="FILE", help="Save the profile of TRAIN here.")
+@click.option("--fail-on", type=click.Choice(["error", "warning", "note"]), help="Exit with 1 on it.  [default: error]")
+@click.option("--only", multiple=True, metavar="RULE", help="Ask this rule or subject only (again for more).")
+@click.option("--without", multiple=True, metavar="RULE", help="Leave this rule or subject out.")
+@click.option("--quiet", is_flag=True, help="Print nothing.")
+def command(
+    train: str,
+    test: str | None,
+    target: str | None,
+    text: str | None,
+    sensitive: str | None,
+    predictions: str | None,
+    json_file: Path | None,
+    html_file: Path | None,
+    junit_file: Path | None,
+    suspects: Path | None,
+    profile: Path | None,
+    fail_on: str | None,
+    only: tuple[str, ...],
+    without: tuple[str, ...],
+    quiet: bool,
+) -> int:
+    """Check the data in TRAIN: a table, a folder of pictures, or texts; with --test beside another set.
+
+    \b
+        stethoscope data train.parquet --target price
+        stethoscope data train.csv --test test.csv --target label --sensitive sex,region
+        stethoscope data images/train --test images/test
+        stethoscope data reviews.jsonl --text body --target stars
+    """
+    from stethoscope.inspecting import inspect_data
+    from stethoscope.render.inspection import inspection_json, suspects_csv
+
+    settings = read_settings(Path.cwd())
+    settings = replace(settings, only=only or settings.only, without=without or settings.without)
+    inspection = inspect_data(
+        train,
+        test,
+        target=target,
+        text=text,
+        sensitive=[name.strip() for name in (sensitive or "").split(",") if name.strip()],
+        predictions=predictions,
+        settings=settings,
+    )
+    diagnosis = inspection.diagnosis
+    if json_file is not None:
+        write_json(inspection_json(diagnosis, inspection.data, inspection.took), json_file)
+    if html_file is not None:
+        _write(html_file, inspection.to_html())
+    if junit_file is not None:
+        from stethoscope.render.junit import to_junit
+
+        _write(junit_file, to_junit(diagnosis, inspection.data.train.name))
+    if suspects is not None:
+        _write(suspects, suspects_csv(diagnosis))
+    if profile is not None:
+        inspection.save_profile(profile)
+    if not quiet and "-" not in (str(json_file), str(junit_file), str(suspects)):
+        inspection.show(sys.stdout)
+    worst = diagnosis.worst()
+    least = Severity(fail_on or settings.fail_on or "error")
+    return int(worst is not None and worst.gravity >= least.gravity)
+
+
+def _write(file: Path, text: str) -> None:
+    if str(file) == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        file.write_text(text, "utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {file}: {error.strerror}") from error

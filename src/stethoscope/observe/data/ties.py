@@ -1,0 +1,111 @@
+"""How well each column alone tells the target: learned on one half of the sampled rows, tried on the other."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stethoscope.facts.data import Rows, Tie
+
+BINS = 24
+"""Stretches of a column of numbers, each with as many rows: enough for any threshold, few enough to be learned."""
+FEWEST_ROWS = 40
+"""Half of them are tried: fewer tell nothing."""
+LARGEST_SHARE_OF_WORDS = 0.5
+"""Columns of text with more different values than this share of the rows are names: nothing can be learned of them."""
+Z = 1.96
+"""Standard errors of a 95 % interval."""
+
+
+def ties(rows: Rows, target: str, task: str, others: tuple[str, ...] = ()) -> tuple[Tie, ...]:
+    """The ties of all columns of the sample to the target, strongest first.
+
+    Args:
+        rows: the sample.
+        target: the column to be predicted.
+        task: `classification` or `regression`.
+        others: columns that are no inputs (predictions).
+    """
+    if target not in rows.values or rows.count < FEWEST_ROWS:
+        return ()
+    truth, known = _target(rows.values[target], task)
+    if truth.size < FEWEST_ROWS or len(np.unique(truth)) < 2:
+        return ()
+    learns = np.random.default_rng(0).permutation(truth.size) % 2 == 0
+    found = []
+    for name, values in rows.values.items():
+        if name == target or name in others:
+            continue
+        cells = _cells(values[known], learns)
+        if cells is not None:
+            strength, low = _tried(cells, truth, learns, task)
+            found.append(Tie(name, strength, low, int((~learns).sum())))
+    return tuple(sorted(found, key=lambda tie: (-tie.strength, tie.column)))
+
+
+def _target(
+    values: NDArray[np.float64] | NDArray[np.object_], task: str
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The target as numbers (of its classes, for a classification) where it is known, and where that is."""
+    if values.dtype == object:
+        known = np.array([one is not None for one in values], bool)
+        _, codes = np.unique(values[known].astype(str), return_inverse=True)
+        return codes.astype(np.float64), known
+    numbers = np.asarray(values, np.float64)
+    known = np.isfinite(numbers)
+    if task == "classification":
+        _, codes = np.unique(numbers[known], return_inverse=True)
+        return codes.astype(np.float64), known
+    return numbers[known], known
+
+
+def _cells(values: NDArray[np.float64] | NDArray[np.object_], learns: NDArray[np.bool_]) -> NDArray[np.int64] | None:
+    """The cell of each row: a stretch of numbers, or a value; what is missing has a cell of its own."""
+    if values.dtype == object:
+        different, codes = np.unique(np.array(["" if one is None else str(one) for one in values]), return_inverse=True)
+        return codes.astype(np.int64) if different.size <= LARGEST_SHARE_OF_WORDS * values.size else None
+    numbers = np.asarray(values, np.float64)
+    learned = numbers[learns & np.isfinite(numbers)]
+    if not learned.size:
+        return None
+    different = np.unique(learned)
+    edges = (
+        (different[1:] + different[:-1]) / 2
+        if different.size <= BINS
+        else np.unique(np.quantile(learned, np.linspace(0, 1, BINS + 1)[1:-1]))
+    )
+    cells = np.searchsorted(edges, numbers, side="right")
+    return np.where(np.isfinite(numbers), cells, edges.size + 1)
+
+
+def _tried(
+    cells: NDArray[np.int64], truth: NDArray[np.float64], learns: NDArray[np.bool_], task: str
+) -> tuple[float, float]:  # fmt: skip
+    """Share of what guessing gets wrong that the cells put right, and the lower end of its interval."""
+    size = int(cells.max()) + 1
+    tried = ~learns
+    if task == "classification":
+        classes = int(truth.max()) + 1
+        table = np.zeros((size, classes))
+        np.add.at(table, (cells[learns], truth[learns].astype(np.int64)), 1)
+        guess = table.sum(0).argmax()
+        answers = np.where(table.sum(1) > 0, table.argmax(1), guess)
+        wrong = answers[cells[tried]] != truth[tried]
+        blind = truth[tried] != guess
+        if not blind.any():
+            return 0.0, 0.0
+        share, base, rows = wrong.mean(), blind.mean(), tried.sum()
+        worst = (share + Z**2 / (2 * rows) + Z * np.sqrt(share * (1 - share) / rows + Z**2 / (4 * rows**2))) / (
+            1 + Z**2 / rows
+        )
+        return max(0.0, float(1 - share / base)), max(0.0, float(1 - worst / base))
+    counts = np.bincount(cells[learns], minlength=size)
+    sums = np.bincount(cells[learns], weights=truth[learns], minlength=size)
+    mean = truth[learns].mean()
+    answers = np.where(counts > 0, sums / np.maximum(counts, 1), mean)
+    errors = (truth[tried] - answers[cells[tried]]) ** 2
+    spread = ((truth[tried] - mean) ** 2).mean()
+    if spread <= 0:
+        return 0.0, 0.0
+    deviation = errors.std() / np.sqrt(errors.size)
+    return max(0.0, float(1 - errors.mean() / spread)), max(0.0, float(1 - (errors.mean() + Z * deviation) / spread))

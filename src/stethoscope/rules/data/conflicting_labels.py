@@ -1,0 +1,85 @@
+"""The same input with different labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness, SuspectRow
+from stethoscope.core.rule import Examples, Limit, Rule
+from stethoscope.core.text import amount
+from stethoscope.facts.data import Data, Repeats
+from stethoscope.rules.columns import named, of_numbers, of_words, one_set, row_of
+from stethoscope.rules.sites import code
+
+
+class ConflictingLabels(Rule):
+    """Rows with equal inputs have different labels.
+
+    ## What it sees
+    Groups of rows that are equal in all columns but the target, and differ there.
+    ## Why it hurts
+    No model can be right about both. They are label errors, or something is missing among the inputs that tells the
+    two apart; their share is a floor under the error.
+    ## How to fix it
+    Look at the groups: correct labels that are wrong, or add the column in which the rows differ.
+    ## When it is not a fault
+    Outcomes that chance decides: the same case may end in either way.
+    ## Sources
+    C. Northcutt, A. Athalye, J. Mueller, "Pervasive Label Errors in Test Sets", NeurIPS 2021.
+    """
+
+    severity = Severity.WARNING
+
+    share = Limit(0.01, unit="share of the rows", why="below, an experienced labeller errs as often")
+
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Judge the conflicts of the training set."""
+        repeats = seen.train.repeats
+        if repeats is None or seen.task != "classification":
+            yield self.cannot_tell("there is no target with classes" if seen.task != "classification" else
+                                   "rows were not compared")  # fmt: skip
+            return
+        if not repeats.conflicting:
+            return
+        rows = seen.train.profile.rows
+        suspects = [
+            SuspectRow(
+                seen.train.name, row, row_of(seen.train.sample, row, seen.target), f"equal inputs: row {group[0]}"
+            )
+            for group in repeats.conflicts
+            for row in group
+        ]
+        yield self.finding(
+            f"{amount(repeats.conflicting, 'row')} with equal inputs and different {named(seen.target)}",
+            severity=Severity.WARNING if repeats.conflicting >= self.share * rows else Severity.NOTE,
+            sureness=Sureness.CERTAIN,
+            place=Place(file=seen.train.name, columns=(seen.target,)),
+            evidence=[
+                Evidence(
+                    "rows whose inputs equal another row's, and whose label does not",
+                    f"{repeats.conflicting:,} ({repeats.conflicting / rows:.1%})",
+                    "0",
+                )
+            ],
+            cause="Of two such rows one is wrong for any model: a label error, or a column that tells them apart is "
+            "missing.",
+            fixes=[
+                "Look at them, and correct the labels or leave the groups out:\n"
+                + code("stethoscope data TRAIN --target TARGET --suspects rows.csv")
+            ],
+            unless="chance decides the outcome, so that equal cases do differ.",
+            suspects=suspects,
+        )
+
+    bad = Examples(lambda: {
+        "many": _set(Repeats(conflicting=20, conflicts=((1, 2),))),
+        "a hundredth": _set(Repeats(conflicting=10)),
+        "not quite a hundredth": _set(Repeats(conflicting=96), 10000),
+        "few": _set(Repeats(conflicting=2)),
+    })  # fmt: skip
+    good = Examples(lambda: {"none": _set(Repeats())})
+
+
+def _set(repeats: Repeats, rows: int = 1000) -> Data:
+    columns = of_numbers("a", range(rows)), of_words("y", {"cat": rows // 2, "dog": rows // 2})
+    return one_set(*columns, target="y", task="classification", repeats=repeats)

@@ -1,0 +1,113 @@
+"""Rows that stand in a set more than once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness, SuspectRow
+from stethoscope.core.rule import Examples, Limit, Rule
+from stethoscope.core.text import amount
+from stethoscope.facts.data import Column, Data, Repeats
+from stethoscope.rules.columns import of_numbers, of_words, one_set, row_of
+from stethoscope.rules.sites import code
+
+
+class DuplicateSamples(Rule):
+    """The same rows stand in the training set several times.
+
+    ## What it sees
+    Rows that are equal in all columns, beside the number of equal rows that would come about by chance in columns with
+    these values, if they had nothing to do with each other.
+    ## Why it hurts
+    A repeated row weighs as much as all its copies. When the set is split, copies fall on both sides, and the score
+    is one of memory. Most often a join or an export went wrong.
+    ## How to fix it
+    Drop the copies, before the set is split.
+    ## When it is not a fault
+    Coarse columns, where different cases look the same; rows that were repeated on purpose to weigh more.
+    ## Sources
+    K. Lee et al., "Deduplicating Training Data Makes Language Models Better", ACL 2022. B. Barz and J. Denzler,
+    "Do We Train on Test Data? Purging CIFAR of Near-Duplicates", 2020.
+    """
+
+    severity = Severity.WARNING
+
+    share = Limit(0.01, unit="share of the rows", why="deepchecks tells from 5 %, and a hundredth still biases a score")
+    chance = Limit(3.0, unit="equal rows / those by chance", why="columns that go together repeat somewhat more often")
+
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Judge the repeats of the training set."""
+        repeats = seen.train.repeats
+        if repeats is None:
+            yield self.cannot_tell("rows were not compared")
+            return
+        rows = seen.train.profile.rows
+        by_chance = _by_chance(seen.train.profile.columns, rows)
+        if not repeats.exact or repeats.exact < self.chance * by_chance:
+            return
+        severity = Severity.WARNING if repeats.exact >= self.share * rows else Severity.NOTE
+        suspects = [
+            SuspectRow(seen.train.name, row, row_of(seen.train.sample, row), f"the same as row {group[0]}")
+            for group in repeats.examples
+            for row in group[1:]
+        ]
+        yield self.finding(
+            f"{amount(repeats.exact, 'row')} of {rows:,} repeat an earlier one",
+            severity=severity,
+            sureness=Sureness.CERTAIN,
+            place=Place(file=seen.train.name, rows=tuple(one.row for one in suspects[:50]) or None),
+            evidence=[
+                Evidence(
+                    "rows that are equal to an earlier one in all columns",
+                    f"{repeats.exact:,} ({repeats.exact / rows:.1%})",
+                    f"about {by_chance:.0f}, by chance in such columns" if by_chance >= 1 else "0",
+                )
+            ],
+            cause="Copies weigh a sample more than others. Split at random, they fall on both sides, and a test score "
+            "counts what was learned by heart.",
+            fixes=["Drop them before the set is split:\n" + code("frame = frame.drop_duplicates()")],
+            unless="different cases look the same in these columns, or copies weigh rows on purpose.",
+            suspects=suspects,
+        )
+
+    bad = Examples(lambda: {
+        "a tenth": _two(Repeats(exact=100, examples=((1, 7),))),
+        "a hundredth": _two(Repeats(exact=10)),
+        "not quite a hundredth": _two(Repeats(exact=96), 10000),
+        "fewer": _two(Repeats(exact=2)),
+        "far more than by chance": _coarse(Repeats(exact=60), 1000),
+        "three times chance": _coarse(Repeats(exact=36), 1000),
+    })  # fmt: skip
+    good = Examples(lambda: {
+        "none": _two(Repeats()),
+        "as by chance": _coarse(Repeats(exact=12), 1000),
+        "not three times": _coarse(Repeats(exact=35), 1000),
+    })  # fmt: skip
+
+
+def _by_chance(columns: tuple[Column, ...], rows: int) -> float:
+    """Expected rows equal to an earlier one if the columns were independent: about pairs x their chance to be equal."""
+    chance = 1.0
+    for column in columns:
+        if column.words is not None and column.words.count:
+            rest = max(0, column.words.distinct - len(column.words.top))
+            same = sum((count / rows) ** 2 for _, count in column.words.top)
+            left = max(0.0, 1 - sum(count for _, count in column.words.top) / rows)
+            chance *= same + (left**2 / rest if rest else 0.0)
+        elif column.numbers is not None and column.numbers.count:
+            if column.numbers.distinct_is_exact and column.numbers.distinct < column.numbers.count:
+                chance *= float(((column.numbers.counts / rows) ** 2).sum())
+            else:
+                chance *= sum((count / rows) ** 2 for _, count in column.numbers.spikes) + 1 / rows
+    return min(float(rows), rows * (rows - 1) / 2 * chance)
+
+
+def _two(repeats: Repeats, rows: int = 1000) -> Data:
+    return one_set(of_numbers("a", range(rows)), of_numbers("b", range(rows)), repeats=repeats)
+
+
+def _coarse(repeats: Repeats, rows: int) -> Data:
+    """Two columns of 250 and 400 values: twelve equal rows of a thousand by chance."""
+    words = {f"v{i}": rows // 250 for i in range(250)}
+    numbers = [i % 400 for i in range(rows)]
+    return one_set(of_words("a", words), of_numbers("b", numbers), repeats=repeats)

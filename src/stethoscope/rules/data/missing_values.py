@@ -1,0 +1,185 @@
+"""Values that are missing, under whatever name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness
+from stethoscope.core.rule import Examples, Limit, Rule
+from stethoscope.core.text import amount
+from stethoscope.facts.data import Column, Data, Numbers
+from stethoscope.rules.columns import named, of_numbers, of_words, one_set
+from stethoscope.rules.sites import code
+
+SENTINELS = (-1.0, -9.0, -99.0, -999.0, -9999.0, -99999.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0)
+"""Numbers that people write where they have none."""
+NAMED = 5
+"""Columns that are named in the evidence."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A column with missing values."""
+
+    column: Column
+    rows: int
+    """Without a value, sentinels among them."""
+    spellings: tuple[str, ...]
+    """How they are written: `null`, `""`, `N/A`, `-999`."""
+    sentinel: float | None = None
+
+    @property
+    def share(self) -> float:
+        """0..1."""
+        return self.rows / self.column.rows
+
+
+class MissingValues(Rule):
+    """Values are missing: null, NaN, or a word or a number that stands for nothing.
+
+    ## What it sees
+    Null and NaN; the spellings of nothing that people use ("", `N/A`, `null`, `?`); and single numbers far from all
+    others that are typical of it, such as -999, where they make up at least a hundredth of a column. A target
+    with missing values is an error, a column with many of them or with several spellings a warning, few a note.
+    ## Why it hurts
+    NaN passes through every layer: one of them in a batch makes the loss and then all weights NaN. A sentinel
+    number is worse, since nothing fails: the network takes -999 for a measurement, and a scaler for the range.
+    ## How to fix it
+    Read all spellings as missing. Then fill them in (the median of the training set, and a column that says that it was
+    missing), or drop the rows where they are few.
+    ## When it is not a fault
+    Where missing has a meaning of its own (no second phone number), and the model is told so.
+    ## Sources
+    D. Rubin, "Inference and missing data", Biometrika 1976. J. Josse et al., "On the consistency of supervised
+    learning with missing values", 2019.
+    """
+
+    severity = Severity.WARNING
+
+    much = Limit(0.05, unit="share of a column", why="beyond a twentieth, how they are filled in begins to matter")
+    sentinel = Limit(0.01, unit="share of a column that is one odd number", why="a single -999 may be a slip")
+    apart = Limit(
+        3.0,
+        unit="distance of a sentinel from the next value / range of the others",
+        why="-1 beside values of 0 to 1 may be one of them, -999 beside ages is not",
+    )
+
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Judge each column of the training set."""
+        gaps = [gap for column in seen.train.profile.columns if (gap := self._gap(column)) is not None]
+        target = next((gap for gap in gaps if gap.column.name == seen.target), None)
+        if target is not None:
+            yield self._target(seen, target)
+        gaps = sorted((gap for gap in gaps if gap is not target), key=lambda gap: (-gap.share, gap.column.name))
+        if gaps:
+            yield self._report(seen, gaps)
+
+    def _gap(self, column: Column) -> Gap | None:
+        if column.kind in ("empty", "nested") or not column.rows:
+            return None
+        spellings = ["null"] if column.nulls else []
+        rows, sentinel = column.missing, None
+        if column.words is not None:
+            spellings += [repr(text) for text, _ in column.words.missing]
+        if column.numbers is not None and column.kind == "number":
+            for value in {column.numbers.least, column.numbers.greatest} & set(SENTINELS):
+                count = int(column.numbers.counts[column.numbers.grid.bins(np.array([value]))[0]])
+                if count >= self.sentinel * column.rows and self._stands_apart(column.numbers, value):
+                    sentinel, rows = value, rows + count
+                    spellings.append(f"{value:g}")
+        return Gap(column, rows, tuple(spellings), sentinel) if rows else None
+
+    def _stands_apart(self, numbers: Numbers, value: float) -> bool:
+        """Whether the least or greatest number is beyond all others by several times their range."""
+        place = int(numbers.grid.bins(np.array([value]))[0])
+        others = numbers.counts.nonzero()[0]
+        others = others[others != place]
+        if not others.size:
+            return False
+        edges = numbers.grid.edges()
+        low = float(edges[max(0, int(others[0]) - 1)])
+        high = float(edges[min(edges.size - 1, int(others[-1]))])
+        gap = low - value if value < low else value - high
+        return gap >= self.apart * max(high - low, 1e-300)
+
+    def _target(self, seen: Data, gap: Gap) -> Finding:
+        name = named(gap.column.name)
+        return self.finding(
+            f"the target {name} is missing in {amount(gap.rows, 'row')}",
+            severity=Severity.ERROR,
+            sureness=Sureness.CERTAIN,
+            place=Place(file=seen.train.name, columns=(gap.column.name,)),
+            evidence=[Evidence(f"rows without {name} ({', '.join(gap.spellings)})", f"{gap.rows:,}", "0")],
+            cause="A row without a target cannot be learned from: its loss is NaN, or its label is a class of its own.",
+            fixes=["Leave these rows out:\n" + code(f"frame = frame.dropna(subset=[{gap.column.name!r}])")],
+            unless="these rows are meant for prediction only.",
+        )
+
+    def _report(self, seen: Data, gaps: list[Gap]) -> Finding:
+        worst = gaps[0]
+        odd = [gap for gap in gaps if gap.sentinel is not None or len(gap.spellings) > 1]
+        severity = Severity.WARNING if worst.share >= self.much or odd else Severity.NOTE
+        where = f"column {named(worst.column.name)}" if len(gaps) == 1 else f"{len(gaps)} columns"
+        title = f"{where} with missing values, up to {worst.share:.1%} of the rows"
+        if odd and odd[0].sentinel is not None:
+            title = f"column {named(odd[0].column.name)} has {odd[0].sentinel:g} where a value is missing"
+        shown = [*odd, *(gap for gap in gaps if gap not in odd)][:NAMED]
+        return self.finding(
+            title,
+            severity=severity,
+            sureness=Sureness.LIKELY if odd else Sureness.CERTAIN,
+            place=Place(file=seen.train.name, columns=tuple(gap.column.name for gap in gaps)),
+            evidence=[
+                Evidence(
+                    f"rows without {named(gap.column.name)}, written as {', '.join(gap.spellings)}",
+                    f"{gap.rows:,} ({gap.share:.1%})",
+                    "0",
+                )
+                for gap in shown
+            ],
+            cause="A NaN among the inputs makes the loss NaN, and then all weights. A number or a word that stands for "
+            "nothing is taken for a value.",
+            fixes=_fixes(shown),
+            unless="missing has a meaning of its own here, and the model is told of it.",
+        )
+
+    bad = Examples(lambda: {
+        "many nulls": one_set(of_words("a", {"x": 60, "y": 30}, nulls=10)),
+        "a twentieth": one_set(of_words("a", {"x": 60, "y": 35}, nulls=5)),
+        "not quite a twentieth": one_set(of_words("a", {"x": 500, "y": 452}, nulls=48)),
+        "few": one_set(of_words("a", {"x": 996, "y": 400}, nulls=3)),
+        "two spellings": one_set(of_words("a", {"x": 990, "N/A": 5}, nulls=5, missing=(("N/A", 5),))),
+        "minus 999": one_set(of_numbers("age", [*range(20, 80), -999, -999])),
+        "a hundredth": one_set(of_numbers("age", [*[20 + i % 50 for i in range(198)], -999, -999])),
+        "the target": one_set(of_words("y", {"a": 50, "b": 49}, nulls=1), target="y"),
+        "just apart": one_set(of_numbers("a", [*[i / 10 for i in range(318)], -99, -99, -99, -99])),
+    })  # fmt: skip
+    good = Examples(lambda: {
+        "not quite a hundredth": one_set(of_numbers("age", [*[20 + i % 50 for i in range(2030)], *[-999] * 20])),
+        "nothing missing": one_set(of_words("a", {"x": 60, "y": 40})),
+        "minus 1 among others": one_set(of_numbers("a", [*[i / 50 for i in range(100)], -1, -1, -1])),
+        "not quite apart": one_set(of_numbers("a", [*[i / 10 for i in range(336)], -99, -99, -99, -99])),
+        "one of 200": one_set(of_numbers("age", [*[20 + i % 50 for i in range(199)], -999])),
+    })  # fmt: skip
+
+
+def _fixes(gaps: list[Gap]) -> list[str]:
+    words = sorted({one for gap in gaps for one in gap.spellings if one.startswith("'")})
+    lines = [
+        f"frame[{gap.column.name!r}] = frame[{gap.column.name!r}].mask(frame[{gap.column.name!r}] == {gap.sentinel:g})"
+        for gap in gaps
+        if gap.sentinel is not None
+    ]
+    if words:
+        lines.append(f"frame = frame.mask(frame.isin([{', '.join(words)}]))")
+    said = ["Read all spellings as missing:\n" + code(*lines)] if lines else []
+    one = next((gap.column for gap in gaps if gap.column.kind == "number"), gaps[0].column)
+    fill = "median()" if one.kind == "number" else "mode()[0]"
+    filled = (
+        f"frame[{one.name + ' missing'!r}] = frame[{one.name!r}].isna()",
+        f"frame[{one.name!r}] = frame[{one.name!r}].fillna(train[{one.name!r}].{fill})",
+    )
+    return [*said, "Fill in what is usual in the training set, and say that it was missing:\n" + code(*filled)]
