@@ -117,6 +117,8 @@ def _opened(source: Any, name: str) -> Opened:
     if is_profile(source):
         return Opened(str(source), profile=load_profile(Path(source)))
     table = open_table(source, name)
+    if not table.fields() or not table.rows():
+        raise UsageError(f"{table.name} has no {'rows' if table.fields() else 'columns'}")
     return Opened(table.name, table)
 
 

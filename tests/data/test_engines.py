@@ -13,7 +13,7 @@ import pytest
 pl = pytest.importorskip("polars")
 pytest.importorskip("narwhals")
 
-from tables import ENGINES, made
+from engine_tables import ENGINES, made
 
 from stethoscope.facts.data import Column, Profile
 from stethoscope.inspecting import inspect_data

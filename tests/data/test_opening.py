@@ -230,3 +230,11 @@ def test_a_hugging_face_data_set_is_read() -> None:
     assert of(made.to_iterable_dataset()).rows == 3
     with pytest.raises(UsageError, match="holds several data sets"):
         of(datasets.DatasetDict({"train": made}))
+
+
+@pytest.mark.parametrize(("source", "said"), [
+    (pd.DataFrame(), "train has no columns"), (pl.DataFrame({"a": []}), "train has no rows"), (np.zeros((0, 3)), "no rows"),
+])  # fmt: skip
+def test_frames_without_rows_are_said_to_have_none(source: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        inspect_data(source)

@@ -100,4 +100,6 @@ def _rounded(mean: float, spread: float) -> float:
     if not (np.isfinite(mean) and np.isfinite(spread)) or spread <= 0:
         return float(mean) if np.isfinite(mean) else 0.0
     step = float(np.ldexp(1.0, int(np.frexp(spread)[1]) - 3))
-    return float(np.round(mean / step) * step)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        rounded = float(np.round(mean / step) * step)
+    return rounded if np.isfinite(rounded) else float(mean)
