@@ -19,7 +19,7 @@ def texts_of(one: Coded) -> list[str | None]:
 
 
 @pytest.mark.parametrize("different", [1, 2, 700, 3000])
-@pytest.mark.parametrize("nulls", [0.0, 0.1])
+@pytest.mark.parametrize("nulls", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("late", [False, True])
 def test_buckets_of_hashes_hold_what_was_given(different: int, nulls: float, late: bool) -> None:
     rng = np.random.default_rng(different)

@@ -233,7 +233,8 @@ def test_a_hugging_face_data_set_is_read() -> None:
 
 
 @pytest.mark.parametrize(("source", "said"), [
-    (pd.DataFrame(), "train has no columns"), (pl.DataFrame({"a": []}), "train has no rows"), (np.zeros((0, 3)), "no rows"),
+    (pd.DataFrame(), "train has no columns"), (pl.DataFrame({"a": []}), "train has no rows"),
+    (np.zeros((0, 3)), "no rows"),
 ])  # fmt: skip
 def test_frames_without_rows_are_said_to_have_none(source: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said):

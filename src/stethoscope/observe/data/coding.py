@@ -27,30 +27,25 @@ class Coded:
     """A column of text as the places of its values among the different ones."""
 
     def __init__(
-        self, codes: Codes | Bucketed, different: Sequence[str], types: Sequence[tuple[str, int]] = (),
-        counts: Ints | None = None,
-    ) -> None:  # fmt: skip
+        self, codes: Codes | Bucketed, different: Sequence[str], types: Sequence[tuple[str, int]] = ()
+    ) -> None:
         self._codes = codes
         self.different = different
         self._types = types
-        self._counts = counts
 
     @property
     def codes(self) -> Codes:
         """The place of each row's value, -1 where there is none. Shape: (rows,)."""
-        return self._codes if isinstance(self._codes, np.ndarray) else self._codes.codes()
+        return self._codes.codes() if isinstance(self._codes, Bucketed) else self._codes
 
     def counted(self, grid: Grid | None) -> Counted:
         """The values with their counts."""
-        counts, rows = self._counts, 0
-        if counts is None:
-            codes = self.codes
-            rows = codes.size
-            nulls = int(np.count_nonzero(codes < 0))
-            counts = np.bincount(codes[codes >= 0] if nulls else codes, minlength=len(self.different)).astype(np.int64)
+        if isinstance(self._codes, Bucketed):
+            counts, rows = self._codes.counts, self._codes.rows
         else:
-            assert not isinstance(self._codes, np.ndarray)
-            rows = self._codes.rows
+            codes, rows = self._codes, self._codes.size
+            present = codes[codes >= 0] if np.count_nonzero(codes < 0) else codes
+            counts = np.bincount(present, minlength=len(self.different)).astype(np.int64)
         present = np.flatnonzero(counts)  # a categorical may have values that do not occur
         all_there = present.size == len(self.different)
         values = self.different if all_there else [self.different[i] for i in present.tolist()]
@@ -61,8 +56,10 @@ class Coded:
 class Bucketed:
     """Rows in buckets by 16 bits of the hash of their text, but for those that share a bucket with another text."""
 
-    def __init__(self, buckets: NDArray[np.uint16], places: Codes, odd: Ints, odd_codes: Codes) -> None:
+    def __init__(self, buckets: NDArray[np.uint16], places: Codes, odd: Ints, odd_codes: Codes, counts: Ints) -> None:
         self.rows = buckets.size
+        self.counts = counts
+        """Rows of each different text."""
         self._buckets, self._places, self._odd, self._odd_codes = buckets, places, odd, odd_codes
 
     def codes(self) -> Codes:
@@ -112,26 +109,14 @@ def _bucketed(series: nw.Series[Any]) -> Coded | None:
     rows = np.full(BUCKETS, -1, np.int64)
     first = buckets[:BUCKETS]
     rows[first] = np.arange(first.size)  # a text that the first rows do not have is a stray
-    meant = hashes[rows]
-    meant[rows < 0] = ~hashes[rows[buckets[0]]]
-    found: list[Ints] = []
-    for start in range(0, hashes.size, BLOCK):
-        part = buckets[start : start + BLOCK].astype(np.int64)
-        other = np.flatnonzero(meant.take(part, mode="wrap") != hashes[start : start + BLOCK])
-        if other.size:
-            found.append(other + start)
-    strays = np.concatenate(found) if found else np.zeros(0, np.int64)
+    strays = _strays(hashes, buckets, rows)
     if strays.size > hashes.size // 4:
         return None
     counts = np.bincount(buckets, minlength=BUCKETS) - np.bincount(buckets[strays], minlength=BUCKETS)
     used = np.flatnonzero(counts)
-    ordered = np.argsort(hashes[strays], kind="stable")
-    sorted_hashes = hashes[strays][ordered]
-    starts = (
-        np.flatnonzero(np.concatenate([[True], sorted_hashes[1:] != sorted_hashes[:-1]])) if strays.size else strays
-    )
-    texts = native.gather(np.concatenate([rows[used], strays[ordered[starts]]])).to_list()
-    every = np.concatenate([counts[used], np.diff(np.append(starts, strays.size))]).astype(np.int64)
+    order, starts, sizes = _runs(hashes[strays])
+    texts = native.gather(np.concatenate([rows[used], strays[order[starts]]])).to_list()
+    every = np.concatenate([counts[used], sizes]).astype(np.int64)
     codes = np.arange(len(texts), dtype=np.int32)
     missing = next((place for place, text in enumerate(texts) if text is None), None)
     if missing is not None:
@@ -142,8 +127,28 @@ def _bucketed(series: nw.Series[Any]) -> Coded | None:
     places = np.full(BUCKETS, -1, np.int32)
     places[used] = codes[: used.size]
     stray_codes = np.empty(strays.size, np.int32)
-    stray_codes[ordered] = np.repeat(codes[used.size :], np.diff(np.append(starts, strays.size)))
-    return Coded(Bucketed(buckets, places, strays, stray_codes), texts, counts=every)
+    stray_codes[order] = np.repeat(codes[used.size :], sizes)
+    return Coded(Bucketed(buckets, places, strays, stray_codes, every), texts)
+
+
+def _strays(hashes: NDArray[np.uint64], buckets: NDArray[np.uint16], rows: Ints) -> Ints:
+    """Rows whose text is not that of the row which stands for their bucket (-1: none does)."""
+    meant = hashes[rows]
+    empty = np.flatnonzero(rows < 0)
+    meant[empty] = (empty ^ 1).astype(np.uint64) << np.uint64(48)  # which no hash of that bucket is
+    found: list[Ints] = [np.zeros(0, np.int64)]
+    for start in range(0, hashes.size, BLOCK):
+        part = buckets[start : start + BLOCK].astype(np.int64)
+        found.append(start + np.flatnonzero(meant.take(part, mode="wrap") != hashes[start : start + BLOCK]))
+    return np.concatenate(found)
+
+
+def _runs(hashes: NDArray[np.uint64]) -> tuple[Ints, Ints, Ints]:
+    """An order in which equal hashes are neighbours; where each run of them starts in it, and its size."""
+    order = np.argsort(hashes, kind="stable")
+    ordered = hashes[order]
+    starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: hashes.size])
+    return order, starts, np.diff(np.append(starts, hashes.size))
 
 
 def is_missing(value: object) -> bool:
