@@ -44,8 +44,8 @@ class Coded:
             counts, rows = self._codes.counts, self._codes.rows
         else:
             codes, rows = self._codes, self._codes.size
-            present = codes[codes >= 0] if np.count_nonzero(codes < 0) else codes
-            counts = np.bincount(present, minlength=len(self.different)).astype(np.int64)
+            given = codes[codes >= 0] if np.count_nonzero(codes < 0) else codes
+            counts = np.bincount(given, minlength=len(self.different)).astype(np.int64)
         present = np.flatnonzero(counts)  # a categorical may have values that do not occur
         all_there = present.size == len(self.different)
         values = self.different if all_there else [self.different[i] for i in present.tolist()]
