@@ -14,7 +14,7 @@ from stethoscope.facts.flow import Kept
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.training import History, Loop
-from stethoscope.rules.lines import line_of, place_in
+from stethoscope.rules.lines import insertion, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 _BACKWARD = Site("train.py", 20, "", "loss.backward()")
@@ -113,13 +113,21 @@ class GraphKeptAlive(Rule):
                     evidence=[
                         Evidence(
                             f"what is added to `{binding.name}` on {line_of(file, binding.at)}",
-                            f"the tensor `{kept}`",
-                            f"the number `{kept}.item()`",
+                            f"the tensor `{kept.name}`",
+                            f"the number `{kept.name}.item()`",
                         ),
                     ],
-                    cause=f"`{kept}` carries the graph that made it, and so does the sum: it grows with each step, "
-                    "and nothing of it is freed before the sum is.",
-                    fixes=[Fix(f"Add the number:\n{code(f'{binding.name} += {kept}.item()')}")],
+                    cause=f"`{kept.name}` carries the graph that made it, and so does the sum: it grows with each "
+                    "step, and nothing of it is freed before the sum is.",
+                    fixes=[
+                        Fix(f"Add the number:\n{code(f'{binding.name} += {kept.name}.item()')}"),
+                        Fix(
+                            "Or let the graph go and keep a tensor:\n"
+                            + code(f"{binding.name} += {kept.name}.detach()"),
+                            safe=True,
+                            edits=(insertion(file, kept.at.end_line, kept.at.end_column, ".detach()"),),
+                        ),
+                    ],
                 )
 
     bad = Examples(
@@ -277,12 +285,12 @@ def _begins_anew(file: Code, binding: Binding, loop: int) -> bool:
     )
 
 
-def _loss_in(file: Code, binding: Binding, losses: set[int]) -> str | None:
-    """The name of the back-propagated loss that a sum takes up as it is; None when it takes none."""
+def _loss_in(file: Code, binding: Binding, losses: set[int]) -> Name | None:
+    """The back-propagated loss that a sum takes up as it is; None when it takes none."""
     value = binding.value
     if binding.how not in ("augment", "assign") or not isinstance(value, Operation) or value.operator != "+":
         return None
     first, last = value.operands[0], value.operands[-1]
     if not isinstance(first, Name) or first.name != binding.name:
         return None
-    return last.name if isinstance(last, Name) and last.binding in losses else None
+    return last if isinstance(last, Name) and last.binding in losses else None

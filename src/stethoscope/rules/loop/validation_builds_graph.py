@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Code, Site
+from stethoscope.facts.code import NOWHERE, Code, Name, Site, Value
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.training import History, ValidationPass
-from stethoscope.rules.lines import fitting, line_of, place_in
+from stethoscope.rules.changing import Edits, imported_as
+from stethoscope.rules.lines import fitting, insertion, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
 
 
@@ -93,7 +94,9 @@ class ValidationBuildsGraph(Rule):
         _, trained = trained_models(file)
         for found in evaluations_of(file):
             mode = next((e for e in reversed(found.before) if e.kind in ("eval", "train") and not e.via), None)
-            is_switched = mode is not None and mode.kind == "eval" and mode.name == found.forward.name
+            switched = mode.name if mode is not None and mode.kind == "eval" else ""
+            # A part of it is switched with the whole.
+            is_switched = bool(switched) and f"{found.forward.name}.".startswith(f"{switched}.")
             is_apart = found.is_read and found.forward.name in trained and found.function not in _training(file)
             is_evaluation = found.is_loop and (
                 (is_switched and (found.is_read or found.is_fed)) or (is_apart and found.is_fed)
@@ -122,7 +125,12 @@ class ValidationBuildsGraph(Rule):
             ],
             cause="Answers that are only read are computed as if they were to be trained on: every activation is kept "
             "until the batch is done, which takes memory and time.",
-            fixes=["Evaluate without a graph:\n" + code("with torch.no_grad():", "    ...")],
+            fixes=[
+                Fix(
+                    "Evaluate without a graph:\n" + code("with torch.no_grad():", "    ..."),
+                    edits=_without_graph(file, found),
+                )
+            ],
             unless="a caller that is not in this file switches gradients off.",
         )
 
@@ -145,6 +153,19 @@ class ValidationBuildsGraph(Rule):
         }
     )
     bad_code = {
+        "a model of its own, behind self": """
+            class Trainer:
+                def __init__(self, build):
+                    self.model = build()
+                    self.optimizer = torch.optim.Adam(self.model.parameters())
+
+                def evaluate(self, loader):
+                    self.model.eval()
+                    right = 0
+                    for x, y in loader:
+                        right += (self.model(x).argmax(1) == y).sum().item()  # bad
+                    return right
+            """,
         "an evaluation": """
             def evaluate(model, loader):
                 model.eval()
@@ -308,3 +329,25 @@ FORCES = re.compile(r"\bforces\b|_forces?\b|\.FORCE\b|hessian|\bvirial\b", re.I)
 def _training(file: Code) -> set[int]:
     """The functions that train: a loop beside the training may prepare something for it."""
     return {loop.function for loop in loops_of(file)}
+
+
+def _without_graph(file: Code, found: Evaluation) -> Edits:
+    """The decorator, on a function that does nothing but evaluate."""
+    function = file.functions[found.function]
+    torch = imported_as(file, "torch")
+    line = file.lines[function.at.line - 1]
+    is_plain = line.lstrip().startswith("def ") and not line[: function.at.column].strip()
+    if not found.function or not torch or not is_plain or found.function in _training(file):
+        return ()
+    calls = file.calls[slice(*function.calls)]
+    if any(call.arguments and _is_handed_over(file, call.receiver, found.forward.name) for call in calls):
+        return ()  # something unknown that gets data: it may need gradients, as an attack does
+    indent = line[: len(line) - len(line.lstrip())]
+    return (insertion(file, function.at.line, function.at.column, f"@{torch}.no_grad()\n{indent}"),)
+
+
+def _is_handed_over(file: Code, value: Value | None, model: str) -> bool:
+    """Whether a method belongs to a parameter of the function that is not the model."""
+    if not isinstance(value, Name) or value.binding == NOWHERE or value.name == model:
+        return False
+    return file.bindings[value.binding].how == "argument"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Code
+from stethoscope.facts.code import Call, Code
 from stethoscope.facts.layers import output_of
-from stethoscope.facts.loss_calls import losses_of
+from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.things import literal
+from stethoscope.rules.changing import Edits, renamed, with_argument
 from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.pairing import links
 from stethoscope.rules.sites import code
@@ -62,10 +63,13 @@ class KlDivArguments(Rule):
                 cause="It computes `target * (log(target) - input)`: the input has to be logarithms of probabilities, "
                 "the target probabilities.",
                 fixes=[
-                    "Logarithms first, probabilities second:\n"
-                    + code(
-                        "log_p, q = F.log_softmax(student, dim=1), F.softmax(teacher, dim=1)",
-                        'loss = F.kl_div(log_p, q, reduction="batchmean")',
+                    Fix(
+                        "Logarithms first, probabilities second:\n"
+                        + code(
+                            "log_p, q = F.log_softmax(student, dim=1), F.softmax(teacher, dim=1)",
+                            'loss = F.kl_div(log_p, q, reduction="batchmean")',
+                        ),
+                        edits=_changed(file, loss, first, second),
                     )
                 ],
                 chain=links(file, loss),
@@ -118,3 +122,13 @@ class KlDivArguments(Rule):
                 return F.kl_div(F.softmax(student, dim=1).log(), F.softmax(teacher, dim=1), reduction="batchmean")
             """,
     }
+
+
+def _changed(file: Code, loss: LossUse, first: bool, second: bool) -> Edits:
+    """A softmax that stands in the call, with its logarithm; or the word that the target is in logarithms."""
+    if first and not second and isinstance(loss.given, Call) and loss.output.kind == "softmax":
+        return renamed(file, loss.given, "softmax", "log_softmax")
+    if second and not first and loss.code is file and loss.option("log_target") is None:
+        made = loss.made or loss.call
+        return with_argument(file, made, "log_target=True") if loss.made_in in (None, file) else ()
+    return ()

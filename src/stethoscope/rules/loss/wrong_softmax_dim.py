@@ -15,6 +15,7 @@ from stethoscope.facts.flow import Softmax
 from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.things import followed, literal
 from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.changing import with_argument
 from stethoscope.rules.heads import FOLLOWS, heard, named, trained
 from stethoscope.rules.lines import edit_of, place_in
 from stethoscope.rules.pairing import links, made_at, once
@@ -160,6 +161,7 @@ class WrongSoftmaxDim(Rule):
                     unless="there is one sample, and no batch axis.",
                     chain=links(file, loss),
                 )
+        logs = {loss.output.made for loss in losses_of(file) if loss.output.made_in is file}
         for call in file.calls_of(*IMPLICIT):
             is_layer = call.receiver is None and call.name.rpartition(".")[2][:1].isupper()
             given = call.argument(0 if is_layer else 1, "dim")
@@ -169,12 +171,18 @@ class WrongSoftmaxDim(Rule):
             right = f"nn.{name}(dim=1)" if is_layer else f"F.{name}(x, dim=1)"
             yield self.finding(
                 f"`{name}` is not told its axis, and guesses one",
-                severity=Severity.WARNING,
+                severity=Severity.NOTE,  # the guess is right for two axes and for four, which are most
                 sureness=Sureness.CERTAIN,
                 place=place_in(file, call.at),
                 evidence=[Evidence("axis that is taken of 1, 2, 3 and 4 axes", "0, 1, 0, 1", "the classes, always")],
                 cause="Without `dim` the axis depends on how many there are: with three, the batch sums to 1.",
-                fixes=["Name the axis of the classes:\n" + code(right)],
+                fixes=[
+                    Fix(
+                        "Name the axis of the classes:\n" + code(right),
+                        safe=call in logs,
+                        edits=with_argument(file, call, "dim=1") if given is None else (edit_of(file, given.at, "1"),),
+                    )
+                ],
             )
 
     bad = Examples(lambda: {

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Link, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import HoldLearningRate
 from stethoscope.facts.code import NOWHERE, Code, Site
@@ -20,7 +20,7 @@ from stethoscope.facts.training import Batches, Curve, History, Loop, Schedule
 from stethoscope.rules.examples import falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence, outcome, small_plot
 from stethoscope.rules.lines import fitting, line_of, place_in, quoted, way_to, where_event
-from stethoscope.rules.rhythm import Rhythm, wrong_rhythms
+from stethoscope.rules.rhythm import LOOPS, Rhythm, moved_after, shown, wrong_rhythms
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 LENGTHS = ("total_steps", "T_max", "total_iters")
@@ -171,7 +171,7 @@ class SchedulerBeforeOptimizer(Rule):
         name, site = receiver(schedule.site, "step", "schedule"), schedule.site
         rates, progress = seen.curve("learning rate"), progress_of(seen)
         assert rates is not None
-        settings = ", ".join(f"{k}={_short(v)}" for k, v in schedule.settings.items() if k in (*LENGTHS, *DECAY))
+        settings = ", ".join(f"{k}={shown(v)}" for k, v in schedule.settings.items() if k in (*LENGTHS, *DECAY))
         return self.finding(
             f"`{schedule.kind}` is stepped every batch: the rate is gone by step {gone:,}",
             severity=Severity.ERROR if progress.is_stuck else Severity.WARNING,
@@ -288,7 +288,12 @@ class SchedulerBeforeOptimizer(Rule):
                 )
             ],
             cause="The first step is taken with the second learning rate: the first one of the schedule is never used.",
-            fixes=["Step the schedule behind the optimizer:\n" + code("optimizer.step()", f"{name}.step()")],
+            fixes=[
+                Fix(
+                    "Step the schedule behind the optimizer:\n" + code("optimizer.step()", f"{name}.step()"),
+                    edits=moved_after(file, schedule, step),
+                )
+            ],
             chain=[*way_to(file, schedule, "steps first"), *way_to(file, step, "steps after it")],
         )
 
@@ -490,10 +495,3 @@ def _is_first(schedule: Schedule, seen: History) -> bool:
     skipped = any(optimizer.skipped_steps for optimizer in seen.optimizers)
     is_ahead = schedule.first_calls[:1] == (0,) and 0 not in schedule.first_calls[1:]
     return is_ahead and schedule.last_call < seen.steps and not skipped
-
-
-def _short(value: float | str | bool) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
-
-
-LOOPS = ("for", "while")
