@@ -106,6 +106,8 @@ class Plot:
     healthy: tuple[float | None, float | None] = (None, None)
     """Lower and upper edge of the healthy band; None where it is open."""
     log: bool = False
+    axis: str = "step"
+    """What `steps` count; empty where the label says it."""
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,14 @@ def _accounts_for(cause: Finding, each: Finding, explains: Mapping[str, Sequence
     return set(each.place.columns or ()) <= set(cause.place.columns or ())
 
 
-def _key(finding: Finding) -> tuple[int, int, bool, str, str]:
-    """Gravest first, then surest; name and title only break ties, so that the order never varies."""
-    symptom = finding.kind is Kind.SYMPTOM
-    return -finding.severity.gravity, -finding.sureness.strength, symptom, finding.rule, finding.title
+FIRST = (
+    "train-test-overlap", "target-leakage", "preprocessing-leakage", "inconsistent-preprocessing", "schema-violation",
+    "label-errors", "conflicting-labels", "distribution-shift", "label-shift", "missing-values",
+)  # fmt: skip
+"""Of findings that are as grave and as sure: those that make a score wrong come before those that make learning harder."""
+
+
+def _key(finding: Finding) -> tuple[int, bool, int, int, str, str]:
+    """Gravest first, then what spoils a score, then surest; name and title only break ties: the order never varies."""
+    symptom, place = finding.kind is Kind.SYMPTOM, FIRST.index(finding.rule) if finding.rule in FIRST else len(FIRST)
+    return -finding.severity.gravity, symptom, place, -finding.sureness.strength, finding.rule, finding.title

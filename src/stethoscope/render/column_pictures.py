@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +33,13 @@ def column_picture(first: Column, second: Column | None) -> Html:
     """The distribution of a column, of both sets where there are two; empty where nothing can be drawn."""
     if first.numbers is not None and first.numbers.count and first.kind in ("number", "date", "truth"):
         other = second.numbers if second is not None and second.numbers is not None and second.numbers.count else None
-        return _histogram(first.name, first.numbers, other)
+        return _histogram(first, first.numbers, other)
     if first.words is not None and first.words.top and first.words.top[0][1] >= TELLING * first.words.count:
         return _bars(first, second)
     return Html("")
 
 
-def _histogram(name: str, first: Numbers, second: Numbers | None) -> Html:
+def _histogram(column: Column, first: Numbers, second: Numbers | None) -> Html:
     low, high = _range([one for one in (first, second) if one is not None])
     edges = np.linspace(low, high, BARS + 1)
     shares = _shares(first, edges)
@@ -54,9 +56,17 @@ def _histogram(name: str, first: Numbers, second: Numbers | None) -> Html:
         parts.append(tag("path", class_="other", d=_steps(other, top)))
     parts.append(tag("line", class_="axis", x1=0, x2=WIDTH, y1=FLOOR, y2=FLOOR))
     for value, x, anchor in ((low, 0, "start"), (high, WIDTH, "end")):
-        parts.append(tag("text", number(float(f"{value:.4g}")), x=x, y=HEIGHT - 3, text_anchor=anchor))
-    said = f"{name}: {number(first.quantile(0.25))} to {number(first.quantile(0.75))} in the middle half"
+        parts.append(tag("text", _written(column, value), x=x, y=HEIGHT - 3, text_anchor=anchor))
+    said = f"{column.name}: {number(first.quantile(0.25))} to {number(first.quantile(0.75))} in the middle half"
     return _svg(parts, HEIGHT, said)
+
+
+def _written(column: Column, value: float) -> str:
+    """A value at the edge of the picture; a date as one."""
+    if column.kind == "date":
+        with contextlib.suppress(OverflowError, ValueError, OSError):
+            return datetime.fromtimestamp(value, UTC).date().isoformat()
+    return number(float(f"{value:.4g}"))
 
 
 def _range(sets: list[Numbers]) -> tuple[float, float]:

@@ -54,7 +54,7 @@ def plot_svg(plot: Plot) -> Html:
     """The picture as an SVG element, at most 340 by 132 pixels."""
     trace = traced(plot.steps, plot.values, COLUMNS)
     scale = Scale(trace, plot)
-    parts = [*_band(plot, scale), *_bad(trace, scale), *_line(trace, scale), *_axes(scale)]
+    parts = [*_band(plot, scale), *_bad(trace, scale), *_line(trace, scale), *_axes(scale, plot.axis)]
     finite = trace.values[np.isfinite(trace.values)].tolist()
     spread = f"from {number(min(finite))} to {number(max(finite))}" if finite else "no number"
     return tag(
@@ -103,7 +103,7 @@ def _line(trace: Trace, scale: Scale) -> list[Html]:
     return [tag("path", class_="series", d="".join(words))] if words else []
 
 
-def _axes(scale: Scale) -> list[Html]:
+def _axes(scale: Scale, axis: str) -> list[Html]:
     """Smallest and largest value on the left, first and last step below."""
     floor = HEIGHT - BOTTOM
     parts = [tag("line", class_="axis", x1=LEFT, x2=WIDTH - RIGHT, y1=floor, y2=floor)]
@@ -111,6 +111,6 @@ def _axes(scale: Scale) -> list[Html]:
         y = f"{scale.y(value) + 3.5:.1f}"
         parts.append(tag("text", number(float(f"{value:.3g}")), x=LEFT - 6, y=y, text_anchor="end"))
     for step, anchor in ((scale.first, "start"), (scale.last, "end")):
-        words = f"step {number(step)}" if anchor == "start" else number(step)
+        words = f"{axis} {number(step)}".strip() if anchor == "start" else number(step)
         parts.append(tag("text", words, x=f"{scale.x(step):.1f}", y=HEIGHT - 7, text_anchor=anchor))
     return [tag("g", joined(parts), class_="axes")]

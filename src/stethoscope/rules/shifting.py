@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stethoscope.core.finding import Evidence, Plot, SuspectRow
+from stethoscope.core.text import number
 from stethoscope.facts.comparable import comparable
 from stethoscope.facts.data import Column, Data, DataSet, Words
 from stethoscope.facts.gaps import Gap, gap_of
@@ -140,9 +141,9 @@ def what_moved(shift: Shift) -> str:
         return f"true in {percent(other.mean)}, was {percent(one.mean)}"
     was, now = one.quantile(0.5), other.quantile(0.5)
     if abs(now - was) >= 0.1 * one.std or not one.std > 0:
-        words = f"median {now:.4g}, was {was:.4g}"
+        words = f"median {number(now)}, was {number(was)}"
     else:
-        words = f"standard deviation {other.std:.4g}, was {one.std:.4g}"
+        words = f"standard deviation {number(other.std)}, was {number(one.std)}"
     far = shift.gap.wasserstein
     return f"{words}; {far:.2g} SD away" if math.isfinite(far) else words
 
@@ -154,7 +155,7 @@ def _plot(shift: Shift, tolerance: float) -> Plot | None:
     places, rises = np.asarray(gap.places, float), np.asarray(gap.rises, float)
     return Plot(
         tuple(places.tolist()), tuple(rises.tolist()), f"rows below a value of {shift.name}, share more than before",
-        (-tolerance, tolerance),
+        (-tolerance, tolerance), axis="",
     )  # fmt: skip
 
 
