@@ -96,7 +96,7 @@ FIRST = (
     "train-test-overlap", "target-leakage", "preprocessing-leakage", "inconsistent-preprocessing", "schema-violation",
     "label-errors", "conflicting-labels", "distribution-shift", "label-shift", "missing-values",
 )  # fmt: skip
-"""Of findings that are as grave and as sure: those that make a score wrong come before those that make learning harder."""
+"""Of findings as grave and as sure: those that make a score wrong come before those that make learning harder."""
 
 
 def _key(finding: Finding) -> tuple[int, bool, int, int, str, str]:
