@@ -219,6 +219,10 @@ class Suspect:
     """Its label."""
     better: str = ""
     """What the rest of the data says instead."""
+    probability: float = NAN
+    """0..1, of that, where it is a class."""
+    near: tuple[int, ...] = ()
+    """The rows most like it that have the better label."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +231,8 @@ class LabelSuspects:
 
     method: str
     """How it was found out, as a clause."""
+    why: str = ""
+    """Why nothing was judged, as a clause; empty where it was."""
     suspects: tuple[Suspect, ...] = ()
     """Most suspicious first."""
     rows: int = 0
@@ -237,6 +243,16 @@ class LabelSuspects:
     """Accuracy of answering the most frequent class."""
     noise: float = NAN
     """Estimated share of wrong labels."""
+    confident: int = 0
+    """Rows in the half whose predictions are the most confident, whatever their labels."""
+    contradicted: int = 0
+    """Those of them whose label is another one than the predicted."""
+    explained: float = NAN
+    """Of a target of numbers: share of the mean distance from its median that the predictions put right."""
+    usual: float = NAN
+    """And the distance from the prediction that 99 % of the rows stay below."""
+    relation: float = NAN
+    """How far the predictions are from knowing nothing, in standard errors."""
 
 
 @dataclass(frozen=True)
