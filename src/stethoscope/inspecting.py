@@ -54,6 +54,7 @@ def inspect_data(
     text: str | None = None,
     sensitive: Sequence[str] = (),
     predictions: str | None = None,
+    probabilities: Any = None,
     settings: Settings | None = None,
 ) -> Inspection:
     """Check a data set, alone or beside another one, and say what is wrong with it.
@@ -66,6 +67,8 @@ def inspect_data(
         text: name of the column that holds the texts; found by itself when None.
         sensitive: columns whose groups are compared.
         predictions: name of the column with a model's predictions.
+        probabilities: (rows of train, classes), of a model that was not trained on the row, the classes in the order
+            of the sorted labels; made here when None, to find wrong labels.
         settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
 
     Raises:
@@ -90,7 +93,7 @@ def inspect_data(
         sensitive=tuple(sensitive),
         predictions=predictions or "",
     )
-    data = looked_at(data)
+    data = looked_at(data, probabilities)
     diagnosis = inspect(
         data,
         rules=select(settings.only, settings.without),
@@ -100,20 +103,47 @@ def inspect_data(
     return Inspection(diagnosis, data, time.perf_counter() - began)
 
 
-def looked_at(data: Data) -> Data:
-    """With what can be seen in the sampled rows of the training set."""
+def looked_at(data: Data, probabilities: Any = None) -> Data:
+    """With what can be seen in the sampled rows of the training set.
+
+    Args:
+        data: the sets.
+        probabilities: the user's own for each row of the training set (`Any`: whatever NumPy takes), or None.
+
+    Raises:
+        UsageError: probabilities for another number of rows.
+    """
     from stethoscope.observe.data.far import far_rows
+    from stethoscope.observe.data.groups import groups, weak_segments
+    from stethoscope.observe.data.label_errors import label_suspects
     from stethoscope.observe.data.ordering import order
     from stethoscope.observe.data.ties import ties
 
     rows, others = data.train.sample, tuple(name for name in (data.target, data.predictions) if name)
+    tied = ties(rows, data.target, data.task, others) if data.target else ()
+    telling = [tie.column for tie in tied]
     train = replace(
         data.train,
-        ties=ties(rows, data.target, data.task, others) if data.target else (),
+        ties=tied,
+        labels=label_suspects(rows, data.target, data.task, telling, _of_rows(probabilities, data.train)),
+        groups=groups(rows, data.target, data.task, data.sensitive, data.predictions),
+        weak=weak_segments(rows, data.target, data.task, telling, data.predictions),
         outliers=far_rows(rows, others),
         order=order(rows, data.target, data.task),
     )
     return replace(data, train=train)
+
+
+def _of_rows(probabilities: Any, one: DataSet) -> Any:
+    """Of the sampled rows."""
+    if probabilities is None:
+        return None
+    import numpy as np
+
+    given = np.asarray(probabilities, np.float64)
+    if given.ndim != 2 or len(given) != one.profile.rows:
+        raise UsageError(f"probabilities have the shape {given.shape}; (rows, classes) with {one.profile.rows} rows needed")
+    return given[one.sample.index]
 
 
 SAMPLED = 20_000

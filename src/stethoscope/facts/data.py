@@ -263,12 +263,48 @@ class Group:
     values: tuple[str, ...]
     rows: int
     outcome: float = NAN
-    """Mean of the target (its share of the positive class), or NaN."""
+    """Mean of the target, for two classes the share of the second one in their order; else NaN."""
     error: float = NAN
     """Mean error of the predictions, or NaN."""
     outcome_interval: tuple[float, float] = (NAN, NAN)
     """95 %."""
     error_interval: tuple[float, float] = (NAN, NAN)
+    outcome_gap: tuple[float, float] = (NAN, NAN)
+    """Interval of the group's outcome less that of all other rows; 99 % for all groups together. Of a target of numbers
+    in its standard deviations."""
+    error_gap: tuple[float, float] = (NAN, NAN)
+    """The same of the error; of a target of numbers as a share of the other rows' mean error."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of the sensitive columns, and what was compared."""
+
+    groups: tuple[Group, ...] = ()
+    rows: int = 0
+    """Rows that were looked at."""
+    outcome: str = ""
+    """What `Group.outcome` is, such as `share with y = 1`; empty where outcomes are not compared."""
+    error: str = ""
+    """What `Group.error` is; empty without predictions."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Rows with certain values in one column or two, where a model's error is above that of all other rows."""
+
+    where: tuple[tuple[str, str], ...]
+    """Column and condition, such as ("age", "61 to 90")."""
+    rows: int
+    """Of the confirming half."""
+    error: float
+    """Mean error in them."""
+    others: float
+    """Mean error of all other rows of that half."""
+    gap: tuple[float, float]
+    """Interval of the difference; 99 % for all segments together that were tried."""
+    frame: str = ""
+    """The condition as a pandas expression."""
 
 
 @dataclass(frozen=True)
@@ -299,7 +335,10 @@ class DataSet:
     outliers: tuple[Suspect, ...] = ()
     """Rows far from all others, from the sample."""
     labels: LabelSuspects | None = None
-    groups: tuple[Group, ...] = ()
+    groups: Groups | None = None
+    """Of the sensitive columns."""
+    weak: tuple[Segment, ...] | None = None
+    """Where the predictions are worst, by rows that were not used to find them; None without predictions."""
     order: Order | None = None
     images: ImageSet | None = None
     texts: TextSet | None = None

@@ -1,0 +1,337 @@
+"""How targets and a model's errors differ between groups of rows: those of sensitive columns, and the worst ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stethoscope.facts.data import Group, Groups, Rows, Segment
+
+Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Truths = NDArray[np.bool_]
+
+MOST_VALUES = 20
+"""Values of a column that make a group of their own."""
+FEW_NUMBERS = 8
+"""Different numbers up to which each is a value of its own; above, the quarters are taken."""
+FEWEST = 30
+"""Rows on each side: in fewer no difference is told."""
+MOST_GROUPS = 200
+SURE = 0.01
+"""Chance that any of all intervals misses, together."""
+MOST_COLUMNS = 25
+"""Columns that are combined to look for weak segments: 300 pairs."""
+LEAST_SHARE = 0.02
+"""Of the rows, that makes a segment."""
+TRIED = 10
+"""Segments that are tried on the other half."""
+MOST_WEAK = 5
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The rows of a column, sorted into a few values."""
+
+    column: str
+    codes: Ints
+    names: tuple[str, ...]
+    frames: tuple[str, ...]
+    """Each as a pandas expression."""
+
+
+def parts(column: str, values: NDArray[np.float64] | NDArray[np.object_]) -> Parts | None:
+    """A column's rows by value, or of many numbers by quarter; None where it has one value, or only names.
+
+    Rows of rarer values than the most frequent ones are in no part: their code is -1.
+    """
+    frame = f"frame[{column!r}]"
+    if values.dtype == object:
+        texts = np.array(["" if one is None else str(one) for one in values])
+        different, codes, counts = np.unique(texts, return_inverse=True, return_counts=True)
+        if different.size < 2 or different.size > 0.5 * texts.size:
+            return None
+        chosen = np.sort(np.argsort(-counts, kind="stable")[:MOST_VALUES])
+        place = np.full(different.size, -1)
+        place[chosen] = np.arange(chosen.size)
+        names = tuple(str(different[one]) or "missing" for one in chosen)
+        frames = tuple(
+            f"({frame} == {str(different[one])!r})" if different[one] else f"{frame}.isna()" for one in chosen
+        )
+        return Parts(column, place[codes], names, frames)
+    numbers = np.asarray(values, np.float64)
+    known = np.isfinite(numbers)
+    different = np.unique(numbers[known])
+    if different.size < 2:
+        return None
+    if different.size <= FEW_NUMBERS:
+        codes = np.where(known, np.searchsorted(different, np.where(known, numbers, different[0])), -1)
+        names = tuple(f"{one:.6g}" for one in different)
+        return Parts(column, codes, names, tuple(f"({frame} == {name})" for name in names))
+    # An edge is a value that occurs, and belongs to the lower part.
+    edges = np.unique(np.quantile(numbers[known], [0.25, 0.5, 0.75], method="lower"))
+    edges = edges[edges < different[-1]]
+    codes = np.where(known, np.searchsorted(edges, np.where(known, numbers, 0.0)), -1)
+    ends = [*(f"{one:.6g}" for one in edges)]
+    names = (f"up to {ends[0]}", *(f"{a} to {b}" for a, b in zip(ends, ends[1:], strict=False)), f"above {ends[-1]}")
+    frames = (
+        f"({frame} <= {ends[0]})",
+        *(f"{frame}.between({a}, {b}, 'right')" for a, b in zip(ends, ends[1:], strict=False)),
+        f"({frame} > {ends[-1]})",
+    )
+    return Parts(column, codes, names, frames)
+
+
+def outcomes(rows: Rows, target: str, task: str) -> tuple[Doubles | None, str]:
+    """The target as a number for each row (NaN where unknown), and in words; None for more than two classes."""
+    if target not in rows.values:
+        return None, ""
+    values = rows.values[target]
+    if task == "regression":
+        return np.asarray(values, np.float64), f"mean of {target}"
+    different, codes = _classes(values)
+    if len(different) != 2:
+        return None, ""
+    return np.where(codes < 0, np.nan, codes.astype(np.float64)), f"share with {target} = {different[1]}"
+
+
+def errors(rows: Rows, target: str, task: str, predictions: str) -> tuple[Doubles | None, str]:
+    """The error of the prediction for each row (NaN where unknown), and in words; None where there are no two alike."""
+    if not predictions or target not in rows.values or predictions not in rows.values:
+        return None, ""
+    given, said = rows.values[target], rows.values[predictions]
+    if task == "regression":
+        if given.dtype == object or said.dtype == object:
+            return None, ""
+        return np.abs(np.asarray(given, np.float64) - np.asarray(said, np.float64)), "mean distance from the target"
+    if given.dtype != object and said.dtype != object:
+        numbers, guesses = np.asarray(given, np.float64), np.asarray(said, np.float64)
+        # Probabilities of the second class of two.
+        if set(np.unique(numbers[np.isfinite(numbers)])) <= {0.0, 1.0} and (guesses % 1 != 0).any():
+            guesses = np.where(np.isfinite(guesses), (guesses >= 0.5).astype(float), np.nan)
+        wrong = (numbers != guesses).astype(np.float64)
+        return np.where(np.isfinite(numbers) & np.isfinite(guesses), wrong, np.nan), "share predicted wrong"
+    texts, others = _texts(given), _texts(said)
+    known = np.array([a is not None and b is not None for a, b in zip(texts, others, strict=True)])
+    if not set(others[known]) & set(texts[known]):
+        return None, ""
+    return np.where(known, (texts != others).astype(np.float64), np.nan), "share predicted wrong"
+
+
+def _texts(values: NDArray[np.float64] | NDArray[np.object_]) -> NDArray[np.object_]:
+    if values.dtype == object:
+        return values.astype(object)
+    return np.array([None if one != one else f"{one:g}" for one in values], dtype=object)
+
+
+def _classes(values: NDArray[np.float64] | NDArray[np.object_]) -> tuple[list[str], Ints]:
+    """Different labels, sorted, and the number of each row's; -1 where there is none."""
+    texts = _texts(values)
+    if values.dtype == object:
+        different = sorted({one for one in texts if one is not None})
+    else:
+        different = [f"{one:g}" for one in np.unique(values[np.isfinite(values.astype(float))].astype(float))]
+    place = {one: code for code, one in enumerate(different)}
+    return different, np.array([place.get(one, -1) for one in texts], np.int64)
+
+
+def gap(inside: Doubles, outside: Doubles, z: float) -> tuple[float, float]:
+    """Interval of the difference of two means; of shares that of Newcombe (1998), else of Welch."""
+    if inside.size < 2 or outside.size < 2:
+        return float("nan"), float("nan")
+    difference = float(inside.mean() - outside.mean())
+    if _are_shares(inside) and _are_shares(outside):
+        low, high = wilson(float(inside.mean()), inside.size, z)
+        below, above = wilson(float(outside.mean()), outside.size, z)
+        return (
+            difference - float(np.hypot(inside.mean() - low, above - outside.mean())),
+            difference + float(np.hypot(high - inside.mean(), outside.mean() - below)),
+        )
+    error = float(np.sqrt(inside.var() / inside.size + outside.var() / outside.size))
+    return difference - z * error, difference + z * error
+
+
+def wilson(share: float, rows: int, z: float) -> tuple[float, float]:
+    """Interval of a share, of E. Wilson (1927)."""
+    middle = share + z**2 / (2 * rows)
+    half = z * float(np.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2)))
+    return (middle - half) / (1 + z**2 / rows), (middle + half) / (1 + z**2 / rows)
+
+
+def _are_shares(values: Doubles) -> bool:
+    return bool(((values == 0) | (values == 1)).all())
+
+
+def _interval(values: Doubles) -> tuple[float, float]:
+    """95 % interval of the mean."""
+    if values.size < 2:
+        return float("nan"), float("nan")
+    if _are_shares(values):
+        return wilson(float(values.mean()), values.size, 1.96)
+    half = 1.96 * float(values.std() / np.sqrt(values.size))
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def _z(intervals: int) -> float:
+    """Standard errors of intervals that hold all together."""
+    return NormalDist().inv_cdf(1 - SURE / (2 * max(1, intervals)))
+
+
+def groups(rows: Rows, target: str, task: str, sensitive: Sequence[str], predictions: str) -> Groups | None:
+    """The groups of sensitive columns, and of each two of them; None where there is no such column.
+
+    Args:
+        rows: the sample.
+        target: the column to be predicted; may be empty.
+        task: `classification`, `regression`, or empty.
+        sensitive: the columns.
+        predictions: the column with a model's predictions; may be empty.
+    """
+    sorted_out = [one for name in sensitive if name in rows.values if (one := parts(name, rows.values[name]))]
+    if not sorted_out:
+        return None
+    happened, what = outcomes(rows, target, task)
+    missed, how = errors(rows, target, task, predictions)
+    masks = [((part.column,), (name,), part.codes == code) for part in sorted_out for code, name in enumerate(part.names)]
+    masks += [
+        ((a.column, b.column), (first, second), (a.codes == i) & (b.codes == j))
+        for a, b in combinations(sorted_out, 2)
+        for i, first in enumerate(a.names)
+        for j, second in enumerate(b.names)
+    ]
+    masks = sorted(masks, key=lambda one: (len(one[0]), -int(one[2].sum())))[:MOST_GROUPS]
+    compared = (happened is not None) + (missed is not None)
+    z = _z(compared * sum(int(FEWEST <= mask.sum() <= rows.count - FEWEST) for _, _, mask in masks))
+    found = []
+    for columns, values, mask in masks:
+        outcome, outcome_interval, outcome_gap = _compared(happened, mask, z)
+        error, error_interval, error_gap = _compared(missed, mask, z)
+        if task == "regression":
+            spread = float(np.nanstd(happened)) if happened is not None else 0.0
+            others = float(np.nanmean(missed[~mask])) if missed is not None and (~mask).any() else 0.0
+            outcome_gap = _over(outcome_gap, spread)
+            error_gap = _over(error_gap, others)
+        found.append(
+            Group(columns, values, int(mask.sum()), outcome, error, outcome_interval, error_interval, outcome_gap, error_gap)
+        )
+    return Groups(tuple(found), rows.count, what, how)
+
+
+def _over(interval: tuple[float, float], scale: float) -> tuple[float, float]:
+    return (interval[0] / scale, interval[1] / scale) if scale > 0 else (float("nan"), float("nan"))
+
+
+def _compared(
+    values: Doubles | None, mask: Truths, z: float
+) -> tuple[float, tuple[float, float], tuple[float, float]]:  # fmt: skip
+    """Mean within, its interval, and that of its difference to the mean of the others."""
+    unknown = float("nan"), float("nan")
+    if values is None:
+        return float("nan"), unknown, unknown
+    inside = values[mask & np.isfinite(values)]
+    outside = values[~mask & np.isfinite(values)]
+    if not inside.size:
+        return float("nan"), unknown, unknown
+    told = gap(inside, outside, z) if min(inside.size, outside.size) >= FEWEST else unknown
+    return float(inside.mean()), _interval(inside), told
+
+
+def weak_segments(
+    rows: Rows, target: str, task: str, names: Sequence[str], predictions: str
+) -> tuple[Segment, ...] | None:
+    """Where the predictions are worst: found on one half of the rows, with the figures of the other one.
+
+    The search for the worst cells of one column or two finds some in any data; the second half did not take part.
+
+    Args:
+        rows: the sample.
+        target: the column to be predicted.
+        task: `classification` or `regression`.
+        names: the inputs, the most telling first.
+        predictions: the column with the predictions.
+
+    Returns:
+        None without predictions, or with too few rows.
+    """
+    missed, _ = errors(rows, target, task, predictions)
+    if missed is None:
+        return None
+    known = np.isfinite(missed)
+    if known.sum() < 2 * FEWEST:
+        return None
+    first = np.random.default_rng(0).permutation(rows.count) % 2 == 0
+    search, confirm = known & first, known & ~first
+    if task == "regression":  # a few wild errors must not make a segment
+        missed = np.minimum(missed, 5 * np.median(missed[search]) or missed.max())
+    columns = [part for name in names if name in rows.values if (part := parts(name, rows.values[name]))]
+    tried = _worst(columns[:MOST_COLUMNS], missed, search)
+    z = _z(len(tried))
+    found = []
+    for chosen in tried:
+        mask = _in(chosen)
+        inside, outside = missed[confirm & mask], missed[confirm & ~mask]
+        if min(inside.size, outside.size) < FEWEST:
+            continue
+        where = tuple((part.column, part.names[code]) for part, code in chosen)
+        frame = " & ".join(part.frames[code] for part, code in chosen)
+        told = gap(inside, outside, z)
+        found.append(Segment(where, inside.size, float(inside.mean()), float(outside.mean()), told, frame))
+    return tuple(sorted(found, key=lambda one: (-one.gap[0], one.where))[:MOST_WEAK])
+
+
+Cell = tuple[tuple[Parts, int], ...]
+
+
+def _in(cell: Cell) -> Truths:
+    mask = np.ones(cell[0][0].codes.size, bool)
+    for part, code in cell:
+        mask &= part.codes == code
+    return mask
+
+
+def _worst(columns: Sequence[Parts], missed: Doubles, search: Truths) -> list[Cell]:
+    """The cells whose mean error is most standard errors above the rest, each beyond what its parts say already."""
+    error, least = missed[search], max(FEWEST, LEAST_SHARE * search.sum())
+    mean, spread = float(error.mean()), float(error.std())
+    if not spread > 0:
+        return []
+    scored: list[tuple[float, int, Cell]] = []
+    single: dict[tuple[int, int], float] = {}
+    for place, part in enumerate(columns):
+        counts, z = _scores(part.codes[search], len(part.names), error, mean, spread)
+        for code in range(len(part.names)):
+            single[place, code] = z[code] if counts[code] >= least else 0.0
+            if counts[code] >= least:
+                scored.append((float(z[code]), len(scored), ((part, code),)))
+    for (i, a), (j, b) in combinations(enumerate(columns), 2):
+        size = len(b.names)
+        together = np.where((a.codes < 0) | (b.codes < 0), -1, a.codes * size + b.codes)
+        counts, z = _scores(together[search], len(a.names) * size, error, mean, spread)
+        for cell in np.flatnonzero((counts >= least) & (z > 2)):
+            one, other = divmod(int(cell), size)
+            if z[cell] > 1.2 * max(single[i, one], single[j, other]):
+                scored.append((float(z[cell]), len(scored), ((a, one), (b, other))))
+    chosen: list[tuple[Cell, Truths]] = []
+    for z, _, cell in sorted(scored, key=lambda one: (-one[0], one[1])):
+        if z <= 2 or len(chosen) == TRIED:
+            break
+        mask = _in(cell)
+        # Two cells of mostly the same rows are one segment.
+        if all((mask & other).sum() < 0.5 * min(mask.sum(), other.sum()) for _, other in chosen):
+            chosen.append((cell, mask))
+    return [cell for cell, _ in chosen]
+
+
+def _scores(codes: Ints, size: int, error: Doubles, mean: float, spread: float) -> tuple[Ints, Doubles]:
+    """Rows of each cell, and by how many standard errors their mean error is above the mean."""
+    use = codes >= 0
+    counts = np.bincount(codes[use], minlength=size)
+    sums = np.bincount(codes[use], error[use], minlength=size)
+    with np.errstate(all="ignore"):
+        z = (sums / counts - mean) / (spread / np.sqrt(counts))
+    return counts, np.where(counts > 0, z, 0.0)
