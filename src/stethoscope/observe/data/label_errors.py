@@ -116,8 +116,6 @@ def _judged(
     best, surest = told.argmax(1), told.max(1)
     half = np.argsort(-surest, kind="stable")[: codes.size // 2]
     counts = np.bincount(codes, minlength=len(classes))
-    # What a label's probability is above its mean over all labels: 0 where the predictions know nothing.
-    above = told[own, codes] - told @ (counts / codes.size)
     found = contradicted(codes, told)
     near = _agreeing(rows, names, found[:MOST_SHOWN], codes, best)
     return LabelSuspects(
@@ -135,8 +133,19 @@ def _judged(
         noise=noise_rate(codes, told),
         confident=int(half.size),
         contradicted=int((best[half] != codes[half]).sum()),
-        relation=float(above.mean() / (above.std() / np.sqrt(above.size) or np.inf)),
+        relation=max((_ranked(told[:, one], codes == one) for one in range(len(classes))), default=float("nan")),
     )  # fmt: skip
+
+
+def _ranked(told: Doubles, are: NDArray[np.bool_]) -> float:
+    """By how many standard errors rows of a class are ranked above the others (Mann and Whitney 1947); 0 by chance."""
+    inside, outside = int(are.sum()), int((~are).sum())
+    if not inside or not outside:
+        return float("nan")
+    _, places, counts = np.unique(told, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]
+    above = float(ranks[are].sum()) - inside * (told.size + 1) / 2
+    return above / float(np.sqrt(inside * outside * (told.size + 1) / 12))
 
 
 def _agreeing(rows: Rows, names: Sequence[str], found: Ints, codes: Ints, best: Ints) -> dict[int, tuple[int, ...]]:
