@@ -55,6 +55,7 @@ def inspect_data(
     sensitive: Sequence[str] = (),
     predictions: str | None = None,
     probabilities: Any = None,
+    history: Any = None,
     settings: Settings | None = None,
 ) -> Inspection:
     """Check a data set, alone or beside another one, and say what is wrong with it.
@@ -69,6 +70,8 @@ def inspect_data(
         predictions: name of the column with a model's predictions.
         probabilities: (rows of train, classes), of a model that was not trained on the row, the classes in the order
             of the sorted labels; made here when None, to find wrong labels.
+        history: (epochs, rows of train, classes), what a network answered to each row while it was trained on it,
+            logits or probabilities: wrong labels are then found by how it learned them.
         settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
 
     Raises:
@@ -93,7 +96,7 @@ def inspect_data(
         sensitive=tuple(sensitive),
         predictions=predictions or "",
     )
-    data = looked_at(data, probabilities)
+    data = looked_at(data, probabilities, history)
     diagnosis = inspect(
         data,
         rules=select(settings.only, settings.without),
@@ -103,29 +106,36 @@ def inspect_data(
     return Inspection(diagnosis, data, time.perf_counter() - began)
 
 
-def looked_at(data: Data, probabilities: Any = None) -> Data:
+def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Data:
     """With what can be seen in the sampled rows of the training set.
 
     Args:
         data: the sets.
         probabilities: the user's own for each row of the training set (`Any`: whatever NumPy takes), or None.
+        history: and those of each epoch of a training, or None.
 
     Raises:
-        UsageError: probabilities for another number of rows.
+        UsageError: probabilities, or a history, of another shape.
     """
     from stethoscope.observe.data.far import far_rows
     from stethoscope.observe.data.groups import groups, weak_segments
-    from stethoscope.observe.data.label_errors import label_suspects
+    from stethoscope.observe.data.label_errors import from_training, label_suspects
     from stethoscope.observe.data.ordering import order
     from stethoscope.observe.data.ties import ties
 
     rows, others = data.train.sample, tuple(name for name in (data.target, data.predictions) if name)
     tied = ties(rows, data.target, data.task, others) if data.target else ()
     telling = [tie.column for tie in tied]
+    learned = None
+    if history is not None and data.task == "classification":
+        labels, learned = from_training(rows, data.target, telling, _of_rows(history, data.train, 3))
+    else:
+        labels = label_suspects(rows, data.target, data.task, telling, _of_rows(probabilities, data.train, 2))
     train = replace(
         data.train,
         ties=tied,
-        labels=label_suspects(rows, data.target, data.task, telling, _of_rows(probabilities, data.train)),
+        labels=labels,
+        dynamics=learned,
         groups=groups(rows, data.target, data.task, data.sensitive, data.predictions),
         weak=weak_segments(rows, data.target, data.task, telling, data.predictions),
         outliers=far_rows(rows, others),
@@ -134,16 +144,17 @@ def looked_at(data: Data, probabilities: Any = None) -> Data:
     return replace(data, train=train)
 
 
-def _of_rows(probabilities: Any, one: DataSet) -> Any:
-    """Of the sampled rows."""
-    if probabilities is None:
+def _of_rows(outputs: Any, one: DataSet, axes: int) -> Any:
+    """Of the sampled rows; None for None. The last axis are classes, the one before rows. Raises UsageError."""
+    if outputs is None:
         return None
     import numpy as np
 
-    given = np.asarray(probabilities, np.float64)
-    if given.ndim != 2 or len(given) != one.profile.rows:
-        raise UsageError(f"probabilities have the shape {given.shape}; (rows, classes) with {one.profile.rows} rows needed")
-    return given[one.sample.index]
+    given = np.asarray(outputs, np.float64)
+    if given.ndim != axes or given.shape[-2] != one.profile.rows:
+        wanted = "(rows, classes)" if axes == 2 else "(epochs, rows, classes)"
+        raise UsageError(f"outputs have the shape {given.shape}; {wanted} of {one.profile.rows:,} rows are needed")
+    return given[..., one.sample.index, :]
 
 
 SAMPLED = 20_000

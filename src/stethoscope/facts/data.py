@@ -256,6 +256,23 @@ class LabelSuspects:
 
 
 @dataclass(frozen=True)
+class Dynamics:
+    """What a network said of each training row, from epoch to epoch, as the user recorded it."""
+
+    epochs: int = 0
+    index: Ints = field(default_factory=_no_counts)
+    """(n,): place of each row in the set, from 0; growing."""
+    margin: Doubles = field(default_factory=_no_values)
+    """(n,): the given label's logit less the greatest other one, mean of the epochs ("area under the margin")."""
+    confidence: Doubles = field(default_factory=_no_values)
+    """(n,): probability of the given label, 0..1, mean of the epochs."""
+    variability: Doubles = field(default_factory=_no_values)
+    """(n,): standard deviation of that."""
+    forgotten: Ints = field(default_factory=_no_counts)
+    """(n,): how often it was right and, an epoch later, wrong; -1 where it was never right."""
+
+
+@dataclass(frozen=True)
 class Group:
     """The rows with one value of a sensitive column, or of several."""
 
@@ -335,6 +352,7 @@ class DataSet:
     outliers: tuple[Suspect, ...] = ()
     """Rows far from all others, from the sample."""
     labels: LabelSuspects | None = None
+    dynamics: Dynamics | None = None
     groups: Groups | None = None
     """Of the sensitive columns."""
     weak: tuple[Segment, ...] | None = None

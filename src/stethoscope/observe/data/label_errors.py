@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stethoscope.core.errors import UsageError
-from stethoscope.facts.data import LabelSuspects, Rows, Suspect
+from stethoscope.facts.data import Dynamics, LabelSuspects, Rows, Suspect
 from stethoscope.observe.data.confident import contradicted, noise_rate
+from stethoscope.observe.data.dynamics import EARLY, FEWEST_EPOCHS, dynamics, early_probabilities
 from stethoscope.observe.data.features import matrix
 
 Doubles = NDArray[np.float64]
@@ -24,6 +25,8 @@ FEWEST_OF_A_CLASS = 5
 MOST_CLASSES = 100
 FAR = 3.0
 """Times the distance that 99 % of the rows stay below, from which on a number is told: 8 standard deviations."""
+WIDER = 1.5
+"""Times the range of 99 % of the targets that models are trained within."""
 AGREEING = 3
 """Rows that are shown beside a suspect."""
 MOST_SHOWN = 200
@@ -49,22 +52,72 @@ def label_suspects(
     """
     if target not in rows.values or not task:
         return None
-    values = rows.values[target]
-    known = np.array([one is not None for one in values]) if values.dtype == object else np.isfinite(values.astype(float))
-    names = [name for name in names if name in rows.values][:MOST_COLUMNS]
+    known, names = _known(rows.values[target]), [name for name in names if name in rows.values][:MOST_COLUMNS]
     try:
         if task == "regression":
-            return _of_numbers(_some(rows, np.flatnonzero(known)), target, names)
-        return _of_classes(rows, np.flatnonzero(known), target, names, given)
+            return _of_numbers(_some(rows, known), target, names)
+        return _of_classes(rows, known, target, names, given)
     except ImportError:
         return LabelSuspects("", "scikit-learn is not installed (pip install 'stethoscope[data]')")
+
+
+def from_training(
+    rows: Rows, target: str, names: Sequence[str], history: Doubles
+) -> tuple[LabelSuspects, Dynamics]:  # fmt: skip
+    """Rows whose label a network contradicted while it was trained on them, and the history of each row.
+
+    Whether labels are wrong at all is judged by early epochs; which ones, by the area under the margin in all epochs.
+
+    Args:
+        rows: the sample.
+        target: the column with the classes.
+        names: the inputs.
+        history: (epochs, sampled rows, classes), logits or probabilities, the classes in the order of the sorted labels.
+
+    Raises:
+        UsageError: a history of another shape.
+    """
+    known = _known(rows.values[target])
+    classes, codes = _labels(rows.values[target][known])
+    _check_shape(history[:1].shape[1:], rows.count, classes, target)
+    usable = np.isfinite(history[:, known]).all((0, 2))
+    part, codes, outputs = _at(rows, known[usable]), codes[usable], history[:, known[usable]]
+    if len(history) < FEWEST_EPOCHS or not part.count:
+        return LabelSuspects("", f"the history has {len(history)} epochs, and {FEWEST_EPOCHS} are needed"), Dynamics()
+    told = early_probabilities(outputs)
+    learned = dynamics(outputs, codes, part.index)
+    below = np.flatnonzero(learned.margin < 0)
+    below = below[np.argsort(learned.margin[below], kind="stable")].astype(np.int64)
+    method = f"the network's own outputs, up to epoch {min(EARLY, len(history))}"
+    with np.errstate(over="ignore"):
+        scores = 1 / (1 + np.exp(-learned.margin))
+    return _judged(part, codes, told, classes, names, method, below, scores), learned
+
+
+def _known(values: NDArray[np.float64] | NDArray[np.object_]) -> Ints:
+    """Places where there is a value."""
+    if values.dtype == object:
+        return np.flatnonzero([one is not None for one in values])
+    return np.flatnonzero(np.isfinite(values.astype(np.float64)))
+
+
+def _at(rows: Rows, chosen: Ints) -> Rows:
+    return Rows(rows.index[chosen], {name: values[chosen] for name, values in rows.values.items()})
+
+
+def _check_shape(shape: tuple[int, ...], rows: int, classes: Sequence[str], target: str) -> None:
+    if shape != (rows, len(classes)):
+        raise UsageError(
+            f"outputs are given for {shape} (rows, classes); {rows} rows and the {len(classes)} classes of {target!r} "
+            "are needed"
+        )
 
 
 def _some(rows: Rows, chosen: Ints) -> Rows:
     """At most MOST_ROWS of these, at even distances."""
     if chosen.size > MOST_ROWS:
         chosen = chosen[np.unique(np.linspace(0, chosen.size - 1, MOST_ROWS).astype(np.int64))]
-    return Rows(rows.index[chosen], {name: values[chosen] for name, values in rows.values.items()})
+    return _at(rows, chosen)
 
 
 def _labels(values: NDArray[np.float64] | NDArray[np.object_]) -> tuple[list[str], Ints]:
@@ -80,14 +133,11 @@ def _of_classes(rows: Rows, known: Ints, target: str, names: Sequence[str], give
     classes, codes = _labels(rows.values[target][known])
     if given is not None:
         given = np.asarray(given, np.float64)
-        if given.shape != (rows.count, len(classes)):
-            raise UsageError(
-                f"probabilities have the shape {given.shape}; {rows.count} rows and {len(classes)} classes of "
-                f"{target!r} need {(rows.count, len(classes))}"
-            )
+        _check_shape(given.shape, rows.count, classes, target)
         usable = np.isfinite(given[known]).all(1)
-        part = Rows(rows.index[known][usable], {name: some[known][usable] for name, some in rows.values.items()})
-        return _judged(part, codes[usable], given[known][usable], classes, names, GIVEN)
+        part = _at(rows, known[usable])
+        given = given[known[usable]]
+        return _judged(part, codes[usable], given, classes, names, GIVEN)
     counts = np.bincount(codes, minlength=len(classes))
     part = _some(rows, known[counts[codes] >= FEWEST_OF_A_CLASS])
     classes, codes = _labels(part.values[target]) if part.count else ([], codes[:0])
@@ -110,22 +160,26 @@ def _too_few(rows: int, classes: int) -> str:
 
 
 def _judged(
-    rows: Rows, codes: Ints, told: Doubles, classes: list[str], names: Sequence[str], method: str
+    rows: Rows, codes: Ints, told: Doubles, classes: list[str], names: Sequence[str], method: str,
+    found: Ints | None = None, scores: Doubles | None = None,
 ) -> LabelSuspects:
+    """What probabilities say of labels; the suspects are those of confident learning unless they are given."""
     own = np.arange(codes.size)
     best, surest = told.argmax(1), told.max(1)
     half = np.argsort(-surest, kind="stable")[: codes.size // 2]
     counts = np.bincount(codes, minlength=len(classes))
-    found = contradicted(codes, told)
+    found = contradicted(codes, told) if found is None else found
+    scores = told[own, codes] if scores is None else scores
     near = _agreeing(rows, names, found[:MOST_SHOWN], codes, best)
     return LabelSuspects(
         method,
         suspects=tuple(
             Suspect(
-                int(rows.index[row]), float(told[row, codes[row]]), classes[codes[row]], classes[best[row]],
+                int(rows.index[row]), float(scores[row]), classes[codes[row]], classes[best[row]],
                 float(surest[row]), near.get(int(row), ()),
             )
             for row in found
+            if best[row] != codes[row]
         ),
         rows=int(codes.size),
         accuracy=float((best == codes).mean()),
@@ -167,7 +221,10 @@ def _of_numbers(rows: Rows, target: str, names: Sequence[str]) -> LabelSuspects:
     values = np.asarray(rows.values[target], np.float64)
     from stethoscope.observe.data.models import amounts
 
-    told = amounts(rows, names, values)
+    # A wild value among the targets must not draw the predictions of its neighbours along.
+    low, middle, high = np.quantile(values, [0.005, 0.5, 0.995])
+    within = np.clip(values, middle - WIDER * (middle - low), middle + WIDER * (high - middle))
+    told = amounts(rows, names, within)
     blind = float(np.abs(values - np.median(values)).mean())
     if told is None or not blind > 0:
         return LabelSuspects("", "no column can be given to a model" if told is None else "the target never varies")
