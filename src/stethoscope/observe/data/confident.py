@@ -42,11 +42,11 @@ def joint_counts(labels: Ints, probabilities: Doubles) -> Ints:
 
 
 def _rounded(row: Doubles) -> Ints:
-    """Whole numbers with the same sum: the largest rests are rounded up."""
-    whole = np.floor(row).astype(np.int64)
+    """Whole numbers with the same sum: each the nearest, and those that are off the most moved by one."""
+    whole = np.round(row).astype(np.int64)
     short = round(float(row.sum())) - int(whole.sum())
-    order = np.argsort(-(row - whole), kind="stable")
-    whole[order[:short]] += 1
+    order = np.argsort(row - whole, kind="stable")
+    whole[order[::-1][:short] if short > 0 else order[: -short]] += np.sign(short)
     return whole
 
 
