@@ -10,9 +10,9 @@ model, on scaled columns). cleanlab is only used where it is installed.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import time
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,9 @@ def main() -> None:
     warnings.simplefilter("ignore")
     from sklearn import datasets
 
-    print("| data | wrong | ours says | ours P / R | cleanlab, same probabilities P / R | cleanlab alone P / R | CPU s |")
+    print(
+        "| data | wrong | ours says | ours P / R | cleanlab, same probabilities P / R | cleanlab alone P / R | CPU s |"
+    )
     print("|---|---|---|---|---|---|---|")
     for name in ("wine", "iris", "breast_cancer", "digits"):
         inputs, labels = getattr(datasets, f"load_{name}")(return_X_y=True)
@@ -59,9 +61,9 @@ def _row(name: str, inputs: NDArray[np.float64], labels: NDArray[np.int64], shar
         said.append(_verdict(found))
         figures["ours"].append(_figures(np.array([one.row for one in found.suspects], np.int64), wrong))
         told = probabilities(rows, names, given, int(labels.max()) + 1)
-        for kind, ask in (("same", lambda: _same(given, told)), ("alone", lambda: _alone(inputs, given))):
-            if (rows_found := _asked(ask)) is not None:
-                figures[kind].append(_figures(rows_found, wrong))
+        if importlib.util.find_spec("cleanlab"):
+            figures["same"].append(_figures(_same(given, told), wrong))
+            figures["alone"].append(_figures(_alone(inputs, given), wrong))
     words = ", ".join(f"{word} {said.count(word)}" for word in sorted(set(said)))
     cells = [_mean(figures[kind], share) for kind in ("ours", "same", "alone")]
     return f"| {name} | {share:.0%} | {words} | {' | '.join(cells)} | {spent / seeds:.2f} |"
@@ -94,13 +96,6 @@ def _mean(figures: list[tuple[float, float]], share: float) -> str:
         return "-"
     first, second = np.mean(figures, axis=0)
     return f"{first:.2f} / {second:.2f}" if share else f"{first:.0f} rows"
-
-
-def _asked(ask: Callable[[], NDArray[np.int64]]) -> NDArray[np.int64] | None:
-    try:
-        return ask()
-    except ImportError:
-        return None
 
 
 def _same(given: NDArray[np.int64], told: Any) -> NDArray[np.int64]:

@@ -46,7 +46,7 @@ def _rounded(row: Doubles) -> Ints:
     whole = np.round(row).astype(np.int64)
     short = round(float(row.sum())) - int(whole.sum())
     order = np.argsort(row - whole, kind="stable")
-    whole[order[::-1][:short] if short > 0 else order[: -short]] += np.sign(short)
+    whole[order[::-1][:short] if short > 0 else order[:-short]] += np.sign(short)
     return whole
 
 

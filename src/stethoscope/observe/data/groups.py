@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from statistics import NormalDist
 
 import numpy as np
@@ -78,10 +78,10 @@ def parts(column: str, values: NDArray[np.float64] | NDArray[np.object_]) -> Par
     edges = edges[edges < different[-1]]
     codes = np.where(known, np.searchsorted(edges, np.where(known, numbers, 0.0)), -1)
     ends = [*(f"{one:.6g}" for one in edges)]
-    names = (f"up to {ends[0]}", *(f"{a} to {b}" for a, b in zip(ends, ends[1:], strict=False)), f"above {ends[-1]}")
+    names = (f"up to {ends[0]}", *(f"{a} to {b}" for a, b in pairwise(ends)), f"above {ends[-1]}")
     frames = (
         f"({frame} <= {ends[0]})",
-        *(f"{frame}.between({a}, {b}, 'right')" for a, b in zip(ends, ends[1:], strict=False)),
+        *(f"{frame}.between({a}, {b}, 'right')" for a, b in pairwise(ends)),
         f"({frame} > {ends[-1]})",
     )
     return Parts(column, codes, names, frames)
@@ -197,7 +197,9 @@ def groups(rows: Rows, target: str, task: str, sensitive: Sequence[str], predict
         return None
     happened, what = outcomes(rows, target, task)
     missed, how = errors(rows, target, task, predictions)
-    masks = [((part.column,), (name,), part.codes == code) for part in sorted_out for code, name in enumerate(part.names)]
+    masks = [
+        ((part.column,), (name,), part.codes == code) for part in sorted_out for code, name in enumerate(part.names)
+    ]
     masks += [
         ((a.column, b.column), (first, second), (a.codes == i) & (b.codes == j))
         for a, b in combinations(sorted_out, 2)
@@ -217,7 +219,17 @@ def groups(rows: Rows, target: str, task: str, sensitive: Sequence[str], predict
             outcome_gap = _over(outcome_gap, spread)
             error_gap = _over(error_gap, others)
         found.append(
-            Group(columns, values, int(mask.sum()), outcome, error, outcome_interval, error_interval, outcome_gap, error_gap)
+            Group(
+                columns,
+                values,
+                int(mask.sum()),
+                outcome,
+                error,
+                outcome_interval,
+                error_interval,
+                outcome_gap,
+                error_gap,
+            )
         )
     return Groups(tuple(found), rows.count, what, how)
 

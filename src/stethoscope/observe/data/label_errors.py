@@ -72,7 +72,7 @@ def from_training(
         rows: the sample.
         target: the column with the classes.
         names: the inputs.
-        history: (epochs, sampled rows, classes), logits or probabilities, the classes in the order of the sorted labels.
+        history: (epochs, sampled rows, classes), logits or probabilities; classes in the order of the sorted labels.
 
     Raises:
         UsageError: a history of another shape.
@@ -160,8 +160,14 @@ def _too_few(rows: int, classes: int) -> str:
 
 
 def _judged(
-    rows: Rows, codes: Ints, told: Doubles, classes: list[str], names: Sequence[str], method: str,
-    found: Ints | None = None, scores: Doubles | None = None,
+    rows: Rows,
+    codes: Ints,
+    told: Doubles,
+    classes: list[str],
+    names: Sequence[str],
+    method: str,
+    found: Ints | None = None,
+    scores: Doubles | None = None,
 ) -> LabelSuspects:
     """What probabilities say of labels; the suspects are those of confident learning unless they are given."""
     own = np.arange(codes.size)
@@ -225,14 +231,14 @@ def _of_numbers(rows: Rows, target: str, names: Sequence[str]) -> LabelSuspects:
     low, middle, high = np.quantile(values, [0.005, 0.5, 0.995])
     within = np.clip(values, middle - WIDER * (middle - low), middle + WIDER * (high - middle))
     told = amounts(rows, names, within)
-    blind = float(np.abs(values - np.median(values)).mean())
+    blind = float(np.abs(within - middle).mean())
     if told is None or not blind > 0:
         return LabelSuspects("", "no column can be given to a model" if told is None else "the target never varies")
     off = np.abs(values - told)
     usual = float(np.quantile(off, 0.99))
     far = np.flatnonzero(off > FAR * usual) if usual > 0 else np.zeros(0, np.int64)
     far = far[np.argsort(-off[far], kind="stable")]
-    related = float(np.corrcoef(values, told)[0, 1]) if told.std() > 0 else 0.0
+    related = float(np.corrcoef(within, told)[0, 1]) if told.std() > 0 else 0.0
     return LabelSuspects(
         OURS,
         suspects=tuple(
@@ -240,7 +246,7 @@ def _of_numbers(rows: Rows, target: str, names: Sequence[str]) -> LabelSuspects:
             for row in far
         ),
         rows=rows.count,
-        explained=float(1 - off.mean() / blind),
+        explained=float(1 - np.abs(within - told).mean() / blind),
         usual=usual,
         relation=related * float(np.sqrt(rows.count)),
     )

@@ -80,7 +80,10 @@ class BiasedSubgroup(Rule):
             "all others, by more than chance can do. Its mean error does not show it.",
             fixes=[
                 "Give these rows more weight, or collect more of them, and measure the error of each group:\n"
-                + code(f"frame.assign(error={_error(seen)}).groupby([{listed(one.columns)}])['error'].agg(['mean', 'size'])")
+                + code(
+                    f"errors = frame.assign(error={_error(seen)})",
+                    f"errors.groupby([{listed(one.columns)}])['error'].agg(['mean', 'size'])",
+                )
             ],
             unless="what is predicted is harder to tell for this group, and that is known where it is used.",
         )  # fmt: skip
@@ -190,7 +193,12 @@ def _gap(seen: Data, what: str, group: Group, kind: str) -> Evidence:
 
 def _error(seen: Data) -> str:
     target, predictions = f"frame[{seen.target!r}]", f"frame[{seen.predictions!r}]"
-    return f"({target} - {predictions}).abs()" if seen.task == "regression" else f"{target} != {predictions}"
+    if seen.task == "regression":
+        return f"({target} - {predictions}).abs()"
+    column = seen.train.profile.column(seen.predictions)
+    if column is not None and column.numbers is not None and column.numbers.whole < column.numbers.count:
+        return f"{target} != ({predictions} >= 0.5)"
+    return f"{target} != {predictions}"
 
 
 def _has_numbers(seen: Data) -> bool:

@@ -151,7 +151,9 @@ class LabelErrors(Rule):
                     f"below {number(labels.usual)} in 99 % of {labels.rows:,} rows",
                     labels.method,
                 ),
-                Evidence("share of the distance from the median that is explained", f"{labels.explained:.2f}", "0 to 1"),
+                Evidence(
+                    "share of the distance from the median that is explained", f"{labels.explained:.2f}", "0 to 1"
+                ),
             ],
             cause="Models that did not see a row's target miss these by several times what they miss others by: a "
             "slip in the target, or in the inputs.",
