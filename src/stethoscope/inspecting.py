@@ -126,7 +126,7 @@ def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Dat
     rows, others = data.train.sample, tuple(name for name in (data.target, data.predictions) if name)
     tied = ties(rows, data.target, data.task, others) if data.target else ()
     telling = [tie.column for tie in tied]
-    learned = None
+    labels, learned = None, None
     if history is not None and data.task == "classification":
         labels, learned = from_training(rows, data.target, telling, _of_rows(history, data.train, 3))
     else:

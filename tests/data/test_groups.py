@@ -86,7 +86,7 @@ def test_the_expression_of_a_segment_selects_its_rows() -> None:
     sample = rows(0, weak=True)
     sample.values["age"][:50] = np.nan  # type: ignore[index]
     frame = pandas.DataFrame(dict(sample.values))
-    for name in ("age", "sex", "region"):
+    for name in ("age", "sex", "region", "a"):
         made = parts(name, sample.values[name])
         assert made is not None
         for code, expression in enumerate(made.frames):
@@ -103,6 +103,9 @@ def test_parts_are_values_or_quarters_or_none() -> None:
     assert few.names == ("1", "2")
     assert few.codes[2] == -1
     assert parts("n", np.ones(10)) is None
+    mostly = parts("n", np.concatenate([np.arange(9.0), np.full(91, 9.0)]))
+    assert mostly is not None
+    assert mostly.names == ("up to 8", "above 8")
     assert parts("n", np.array([f"user {i}" for i in range(10)], dtype=object)) is None
 
 

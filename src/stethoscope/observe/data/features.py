@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def _of_numbers(values: Doubles) -> list[Doubles]:
     return [scaled, (~known).astype(np.float64)] if (~known).mean() > FEW_MISSING else [scaled]
 
 
-def _of_words(values: NDArray[np.object_]) -> list[Doubles]:
+def _of_words(values: NDArray[Any]) -> list[Doubles]:  # texts and None
     different, codes, counts = np.unique(
         np.array(["" if one is None else str(one) for one in values]), return_inverse=True, return_counts=True
     )
@@ -74,7 +75,7 @@ def texts(rows: Rows, names: Sequence[str]) -> list[str]:
     return [" ".join(str(one) for one in row if one is not None) for row in zip(*columns, strict=True)]
 
 
-def _is_text(values: NDArray[np.object_]) -> bool:
+def _is_text(values: NDArray[Any]) -> bool:
     """Whether most are different, and of several words."""
     known = [str(one) for one in values if one is not None]
     if not known or len(set(known)) <= LEAST_REPEATED * len(known):

@@ -72,17 +72,18 @@ def parts(column: str, values: NDArray[np.float64] | NDArray[np.object_]) -> Par
     if different.size <= FEW_NUMBERS:
         codes = np.where(known, np.searchsorted(different, np.where(known, numbers, different[0])), -1)
         names = tuple(f"{one:.6g}" for one in different)
-        return Parts(column, codes, names, tuple(f"({frame} == {name})" for name in names))
+        return Parts(column, codes, names, tuple(f"({frame} == {float(one)!r})" for one in different))
     # An edge is a value that occurs, and belongs to the lower part.
     edges = np.unique(np.quantile(numbers[known], [0.25, 0.5, 0.75], method="lower"))
-    edges = edges[edges < different[-1]]
+    edges = edges[edges < different[-1]] if edges[0] < different[-1] else different[-2:-1]
     codes = np.where(known, np.searchsorted(edges, np.where(known, numbers, 0.0)), -1)
     ends = [*(f"{one:.6g}" for one in edges)]
     names = (f"up to {ends[0]}", *(f"{a} to {b}" for a, b in pairwise(ends)), f"above {ends[-1]}")
+    exact = [*(repr(float(one)) for one in edges)]
     frames = (
-        f"({frame} <= {ends[0]})",
-        *(f"{frame}.between({a}, {b}, 'right')" for a, b in pairwise(ends)),
-        f"({frame} > {ends[-1]})",
+        f"({frame} <= {exact[0]})",
+        *(f"{frame}.between({a}, {b}, 'right')" for a, b in pairwise(exact)),
+        f"({frame} > {exact[-1]})",
     )
     return Parts(column, codes, names, frames)
 
@@ -197,7 +198,7 @@ def groups(rows: Rows, target: str, task: str, sensitive: Sequence[str], predict
         return None
     happened, what = outcomes(rows, target, task)
     missed, how = errors(rows, target, task, predictions)
-    masks = [
+    masks: list[tuple[tuple[str, ...], tuple[str, ...], Truths]] = [
         ((part.column,), (name,), part.codes == code) for part in sorted_out for code, name in enumerate(part.names)
     ]
     masks += [
@@ -329,14 +330,14 @@ def _worst(columns: Sequence[Parts], missed: Doubles, search: Truths) -> list[Ce
             if z[cell] > 1.2 * max(single[i, one], single[j, other]):
                 scored.append((float(z[cell]), len(scored), ((a, one), (b, other))))
     chosen: list[tuple[Cell, Truths]] = []
-    for z, _, cell in sorted(scored, key=lambda one: (-one[0], one[1])):
-        if z <= 2 or len(chosen) == TRIED:
+    for score, _, candidate in sorted(scored, key=lambda one: (-one[0], one[1])):
+        if score <= 2 or len(chosen) == TRIED:
             break
-        mask = _in(cell)
+        mask = _in(candidate)
         # Two cells of mostly the same rows are one segment.
         if all((mask & other).sum() < 0.5 * min(mask.sum(), other.sum()) for _, other in chosen):
-            chosen.append((cell, mask))
-    return [cell for cell, _ in chosen]
+            chosen.append((candidate, mask))
+    return [candidate for candidate, _ in chosen]
 
 
 def _scores(codes: Ints, size: int, error: Doubles, mean: float, spread: float) -> tuple[Ints, Doubles]:

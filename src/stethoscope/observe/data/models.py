@@ -53,7 +53,8 @@ def probabilities(rows: Rows, names: Sequence[str], labels: Ints, classes: int) 
     gains = np.array([blind + np.log(np.clip(one[own, labels], SURE, 1)).mean() for one in told])
     use = gains >= LEAST_GAIN * gains.max() if gains.max() > 0 else gains == gains.max()
     mean: Doubles = np.mean([one for one, good in zip(told, use, strict=True) if good], axis=0)
-    return mean / mean.sum(1, keepdims=True)
+    whole: Doubles = mean / mean.sum(1, keepdims=True)
+    return whole
 
 
 def _classifiers(rows: Rows, names: Sequence[str], labels: Ints) -> Iterator[Doubles]:
