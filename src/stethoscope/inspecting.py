@@ -125,7 +125,8 @@ def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Dat
 
     rows, others = data.train.sample, tuple(name for name in (data.target, data.predictions) if name)
     tied = ties(rows, data.target, data.task, others) if data.target else ()
-    telling = [tie.column for tie in tied]
+    # Columns of texts have no tie, and are read by models all the same.
+    telling = list(dict.fromkeys([*(tie.column for tie in tied), *(one for one in rows.values if one not in others)]))
     labels, learned = None, None
     if history is not None and data.task == "classification":
         labels, learned = from_training(rows, data.target, telling, _of_rows(history, data.train, 3))
