@@ -16,6 +16,8 @@ FURTHEST = 5.0
 """Spreads from the middle beyond which a number counts as this far: a slip of the point must not hide all else."""
 MOST_VALUES = 30
 """Most frequent values of a column of words that get a column of their own."""
+MOST_FEATURES = 200
+"""From which on no further column is used."""
 LEAST_REPEATED = 0.5
 """Columns of words with more different values than this share of the rows are names, or texts."""
 TEXT_WORDS = 3.0
@@ -32,6 +34,8 @@ def matrix(rows: Rows, names: Sequence[str]) -> Doubles:
     """
     columns: list[Doubles] = []
     for name in names:
+        if len(columns) >= MOST_FEATURES:
+            break
         values = rows.values[name]
         columns += _of_words(values) if values.dtype == object else _of_numbers(np.asarray(values, np.float64))
     return np.stack(columns, 1) if columns else np.zeros((rows.count, 0))

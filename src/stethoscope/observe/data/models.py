@@ -66,7 +66,7 @@ def _classifiers(rows: Rows, names: Sequence[str], labels: Ints) -> Iterator[Dou
     from sklearn.pipeline import make_pipeline
 
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
-    inputs = matrix(rows, names)
+    inputs = matrix(rows, names).astype(np.float32)
     if inputs.shape[1]:
         forest = ExtraTreesClassifier(TREES, min_samples_leaf=LEAF, bootstrap=True, oob_score=True, random_state=0)
         with warnings.catch_warnings():
@@ -102,7 +102,7 @@ def amounts(rows: Rows, names: Sequence[str], target: Doubles) -> Doubles | None
     from sklearn.model_selection import KFold
     from sklearn.neighbors import KNeighborsRegressor
 
-    inputs = matrix(rows, names)
+    inputs = matrix(rows, names).astype(np.float32)
     if not inputs.shape[1]:
         return None
     folds = KFold(FOLDS, shuffle=True, random_state=0)
