@@ -127,6 +127,14 @@ def test_targets_far_from_what_the_rest_says_are_noted(seed: int) -> None:
     assert [one.severity for one in findings if isinstance(one, Finding)] == [Severity.NOTE]
 
 
+@pytest.mark.parametrize(("target", "why"), [(np.zeros(90), "hardly varies"), (np.arange(90) * 1e300, "too large")])
+def test_targets_that_are_no_use_say_why(target: NDArray[np.float64], why: str) -> None:
+    labels = label_suspects(rows(a=np.arange(90.0), y=target), "y", "regression", ["a"])
+
+    assert labels is not None
+    assert why in labels.why
+
+
 @seeds
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_a_target_that_no_column_tells_is_noted(seed: int, task: str) -> None:

@@ -32,6 +32,7 @@ LEAST_SHARE = 0.02
 TRIED = 10
 """Segments that are tried on the other half."""
 MOST_WEAK = 5
+LARGEST = 1e150
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def outcomes(rows: Rows, target: str, task: str) -> tuple[Doubles | None, str]:
         return None, ""
     values = rows.values[target]
     if task == "regression":
-        return np.asarray(values, np.float64), f"mean of {target}"
+        return _finite(np.asarray(values, np.float64)), f"mean of {target}"
     different, codes = _classes(values)
     if len(different) != 2:
         return None, ""
@@ -109,7 +110,9 @@ def errors(rows: Rows, target: str, task: str, predictions: str) -> tuple[Double
     if task == "regression":
         if given.dtype == object or said.dtype == object:
             return None, ""
-        return np.abs(np.asarray(given, np.float64) - np.asarray(said, np.float64)), "mean distance from the target"
+        with np.errstate(invalid="ignore", over="ignore"):
+            off = np.abs(np.asarray(given, np.float64) - np.asarray(said, np.float64))
+        return _finite(off), "mean distance from the target"
     if given.dtype != object and said.dtype != object:
         numbers, guesses = np.asarray(given, np.float64), np.asarray(said, np.float64)
         # Probabilities of the second class of two.
@@ -122,6 +125,11 @@ def errors(rows: Rows, target: str, task: str, predictions: str) -> tuple[Double
     if not set(others[known]) & set(texts[known]):
         return None, ""
     return np.where(known, (texts != others).astype(np.float64), np.nan), "share predicted wrong"
+
+
+def _finite(values: Doubles) -> Doubles:
+    """With NaN for what is infinite, or too large to be squared."""
+    return np.where(np.abs(values) < LARGEST, values, np.nan)
 
 
 def _texts(values: NDArray[np.float64] | NDArray[np.object_]) -> NDArray[np.object_]:
@@ -210,29 +218,24 @@ def groups(rows: Rows, target: str, task: str, sensitive: Sequence[str], predict
     masks = sorted(masks, key=lambda one: (len(one[0]), -int(one[2].sum())))[:MOST_GROUPS]
     compared = (happened is not None) + (missed is not None)
     z = _z(compared * sum(int(FEWEST <= mask.sum() <= rows.count - FEWEST) for _, _, mask in masks))
+    known = np.zeros(1) if happened is None else happened[np.isfinite(happened)]
+    spread = float(known.std()) if known.size else 0.0
     found = []
     for columns, values, mask in masks:
         outcome, outcome_interval, outcome_gap = _compared(happened, mask, z)
         error, error_interval, error_gap = _compared(missed, mask, z)
         if task == "regression":
-            spread = float(np.nanstd(happened)) if happened is not None else 0.0
-            others = float(np.nanmean(missed[~mask])) if missed is not None and (~mask).any() else 0.0
             outcome_gap = _over(outcome_gap, spread)
-            error_gap = _over(error_gap, others)
-        found.append(
-            Group(
-                columns,
-                values,
-                int(mask.sum()),
-                outcome,
-                error,
-                outcome_interval,
-                error_interval,
-                outcome_gap,
-                error_gap,
-            )
-        )
+            error_gap = _over(error_gap, _mean(missed, ~mask))
+        intervals = outcome_interval, error_interval, outcome_gap, error_gap
+        found.append(Group(columns, values, int(mask.sum()), outcome, error, *intervals))
     return Groups(tuple(found), rows.count, what, how)
+
+
+def _mean(values: Doubles | None, mask: Truths) -> float:
+    """Of these rows where it is known; 0 where it never is."""
+    known = np.zeros(0) if values is None else values[mask & np.isfinite(values)]
+    return float(known.mean()) if known.size else 0.0
 
 
 def _over(interval: tuple[float, float], scale: float) -> tuple[float, float]:

@@ -27,6 +27,7 @@ FAR = 3.0
 """Times the distance that 99 % of the rows stay below, from which on a number is told: 8 standard deviations."""
 WIDER = 1.5
 """Times the range of 99 % of the targets that models are trained within."""
+LARGEST = 1e150
 AGREEING = 3
 """Rows that are shown beside a suspect."""
 MOST_SHOWN = 50
@@ -228,12 +229,16 @@ def _of_numbers(rows: Rows, target: str, names: Sequence[str]) -> LabelSuspects:
     from stethoscope.observe.data.models import amounts
 
     # A wild value among the targets must not draw the predictions of its neighbours along.
-    low, middle, high = np.quantile(values, [0.005, 0.5, 0.995])
-    within = np.clip(values, middle - WIDER * (middle - low), middle + WIDER * (high - middle))
-    told = amounts(rows, names, within)
-    blind = float(np.abs(within - middle).mean())
-    if told is None or not blind > 0:
-        return LabelSuspects("", "no column can be given to a model" if told is None else "the target never varies")
+    with np.errstate(all="ignore"):
+        low, middle, high = np.quantile(values, [0.005, 0.5, 0.995])
+        within = np.clip(values, middle - WIDER * (middle - low), middle + WIDER * (high - middle))
+        blind = float(np.abs(within - middle).mean())
+    if not 0 < blind < LARGEST:
+        return LabelSuspects("", "the target hardly varies" if not blind > 0 else "the target's values are too large")
+    scaled = amounts(rows, names, (within - middle) / blind)
+    if scaled is None:
+        return LabelSuspects("", "no column can be given to a model")
+    told = middle + blind * scaled
     off = np.abs(values - told)
     usual = float(np.quantile(off, 0.99))
     far = np.flatnonzero(off > FAR * usual) if usual > 0 else np.zeros(0, np.int64)
