@@ -142,7 +142,14 @@ def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Dat
         outliers=far_rows(rows, others),
         order=order(rows, data.target, data.task),
     )
-    return replace(data, train=train)
+    test = data.test
+    if test is not None and data.predictions in test.sample.values:  # where a model's errors count
+        test = replace(
+            test,
+            groups=groups(test.sample, data.target, data.task, data.sensitive, data.predictions),
+            weak=weak_segments(test.sample, data.target, data.task, telling, data.predictions),
+        )
+    return replace(data, train=train, test=test)
 
 
 def _of_rows(outputs: Any, one: DataSet, axes: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -49,15 +50,17 @@ class BiasedSubgroup(Rule):
     rare = Limit(0.02, unit="share of the rows", why="a group that is larger is seen in each batch of 64 or so")
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
-        """Judge the groups of the training set."""
+        """Judge the groups of the training set; errors in the test set, where it has predictions."""
         told = seen.train.groups
         if told is None:
             why = "the sensitive columns have one value each" if seen.sensitive else "no sensitive columns were named"
             yield self.cannot_tell(why)
             return
-        worse = _widest(told, "error", self.tolerated, one_side=True)
+        judged = next((one for one in reversed(seen.sets) if one.groups is not None and one.groups.error), seen.train)
+        held = judged.groups or told
+        worse = _widest(held, "error", self.tolerated, one_side=True)
         if worse:
-            yield self._errors(seen, told, worse)
+            yield self._errors(seen, judged.name, held, worse)
         different = _widest(told, "outcome", self.tolerated, one_side=False)
         if different:
             yield self._outcomes(seen, told, different)
@@ -68,12 +71,12 @@ class BiasedSubgroup(Rule):
         if few:
             yield self._rare(seen, told, sorted(few, key=lambda one: one.rows))
 
-    def _errors(self, seen: Data, told: Groups, worse: list[Group]) -> Finding:
+    def _errors(self, seen: Data, name: str, told: Groups, worse: list[Group]) -> Finding:
         one = worse[0]
         return self.finding(
             _title("predictions are worse for", one),
             sureness=Sureness.CERTAIN,
-            place=Place(file=seen.train.name, columns=one.columns),
+            place=Place(file=name, columns=one.columns),
             evidence=[_gap(seen, told.error, group, "error") for group in worse[:NAMED]],
             cause="The model errs more often on these rows than on all others, by more than chance can do. Its mean "
             "error does not show it." if seen.task != "regression" else "The model errs more on these rows than on "
@@ -132,6 +135,7 @@ class BiasedSubgroup(Rule):
         "just surely worse": _set(Group(("sex",), ("f",), 400, error=0.3, error_gap=(0.0505, 0.2))),
         "fewer with the outcome": _set(Group(("sex",), ("f",), 400, 0.2, outcome_gap=(-0.3, -0.1))),
         "two columns": _set(Group(("sex", "region"), ("f", "east"), 400, 0.9, outcome_gap=(0.1, 0.4))),
+        "worse predictions in the test set": _tested(Group(("sex",), ("f",), 400, error=0.3, error_gap=(0.1, 0.2))),
         "rare": _set(Group(("sex",), ("x",), 12)),
         "99 rows": _set(Group(("sex",), ("x",), 99), rows=100_000),
         "just rare": _set(Group(("sex",), ("x",), 20), rows=1030),
@@ -212,3 +216,10 @@ def _set(group: Group, rows: int = 1000, task: str = "classification") -> Data:
     columns = of_words("sex", {"m": 600, "f": 400}), of_words("region", {"east": 500, "west": 500})
     target = of_numbers("y", np.arange(100) / 7) if task == "regression" else of_words("y", {"yes": 500, "no": 500})
     return one_set(*columns, target, target="y", task=task, groups=told)
+
+
+def _tested(group: Group) -> Data:
+    """Two sets, of which the second one holds the predictions."""
+    seen = _set(group)
+    told = Groups((Group(group.columns, group.values, group.rows),), 1000)
+    return replace(seen, train=replace(seen.train, groups=told), test=replace(seen.train, name="test.csv"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness
 from stethoscope.core.rule import Examples, Limit, Rule
@@ -38,19 +39,18 @@ class WeakSegment(Rule):
     times = Limit(1.5, unit="times the others' error", why="by less, a segment differs as any two do")
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
-        """Judge the segments of the training set, or of the one that holds the predictions."""
-        if seen.train.weak is None:
+        """Judge the segments of the test set, where it has predictions, or of the training set."""
+        judged = next((one for one in reversed(seen.sets) if one.weak is not None), None)
+        if judged is None or judged.weak is None:
             why = "no predictions were given" if not seen.predictions else "predictions and target cannot be compared"
             yield self.cannot_tell(why)
             return
         surely = self.tolerated if seen.task != "regression" else 0.0
-        weak = [
-            one for one in seen.train.weak if one.gap[0] > surely and one.others + one.gap[0] > self.times * one.others
-        ]
+        weak = [one for one in judged.weak if one.gap[0] > surely and one.others + one.gap[0] > self.times * one.others]
         if weak:
-            yield self._report(seen, weak)
+            yield self._report(seen, judged.name, weak)
 
-    def _report(self, seen: Data, weak: list[Segment]) -> Finding:
+    def _report(self, seen: Data, name_of_set: str, weak: list[Segment]) -> Finding:
         one = weak[0]
         is_share = seen.task != "regression"
         start, name = "predictions are weak where", _name(one).replace("`", "")
@@ -58,7 +58,7 @@ class WeakSegment(Rule):
         return self.finding(
             f"{start} `{name if len(name) <= room else name[: room - 1] + '…'}`",
             sureness=Sureness.CERTAIN,
-            place=Place(file=seen.train.name, columns=tuple(column for column, _ in one.where)),
+            place=Place(file=name_of_set, columns=tuple(column for column, _ in one.where)),
             evidence=[
                 Evidence(
                     f"{'share predicted wrong' if is_share else 'mean error'} where {_name(each)} ({each.rows:,} rows)",
@@ -80,9 +80,11 @@ class WeakSegment(Rule):
         "just enough points": _set(_segment(0.14, 0.05, 0.0505)),
         "just enough times": _set(_segment(0.4, 0.2, 0.1025)),
         "numbers": _set(_segment(4.0, 1.0, 2.0), "regression"),
+        "in the test set": _tested(_segment(0.4, 0.1, 0.2)),
     })  # fmt: skip
     good = Examples(lambda: {
         "none": one_set(of_words("a", {"x": 500, "y": 500}), target="a", task="classification", weak=()),
+        "in the training set, and not in the test set": _tested(_segment(0.3, 0.2, -0.05), _segment(0.4, 0.1, 0.2)),
         "by chance": _set(_segment(0.3, 0.2, -0.05)),
         "not quite enough points": _set(_segment(0.14, 0.05, 0.0495)),
         "not quite so many times": _set(_segment(0.4, 0.2, 0.0985)),
@@ -100,3 +102,9 @@ def _segment(error: float, others: float, surely: float) -> Segment:
 
 def _set(one: Segment, task: str = "classification") -> Data:
     return one_set(of_words("y", {"x": 500, "z": 500}), target="y", task=task, weak=(one,))
+
+
+def _tested(tested: Segment, trained: Segment | None = None) -> Data:
+    seen = _set(trained or tested)
+    seen = seen if trained else replace(seen, train=replace(seen.train, weak=None))
+    return replace(seen, test=replace(seen.train, name="test.csv", weak=(tested,)))
