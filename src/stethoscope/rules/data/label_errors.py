@@ -58,7 +58,9 @@ class LabelErrors(Rule):
         "to 20 % of wrong labels",
     )
     known = Limit(
-        0.7, unit="share of guessing's errors that the models put right", why="for a note: less is too uncertain"
+        0.8,
+        unit="share of guessing's errors that the models put right",
+        why="for a note: where they know less, some rows of which they are sure are hard ones",
     )
     sure = Limit(0.9, unit="probability of another label", why="for a note: less is an ordinary hard row")
     explained = Limit(
@@ -87,7 +89,7 @@ class LabelErrors(Rule):
             return
         sure = tuple(one for one in labels.suspects if one.probability >= self.sure)
         if sure and skill >= self.known:
-            yield self._look(seen, labels, sure)
+            yield self._look(seen, labels, sure, labels.suspects if clear else sure)
 
     def _wrong(self, seen: Data, labels: LabelSuspects) -> Finding:
         share = labels.contradicted / labels.confident
@@ -115,12 +117,14 @@ class LabelErrors(Rule):
             suspects=_rows(seen, labels.suspects),
         )
 
-    def _look(self, seen: Data, labels: LabelSuspects, sure: tuple[Suspect, ...]) -> Finding:
+    def _look(
+        self, seen: Data, labels: LabelSuspects, sure: tuple[Suspect, ...], shown: tuple[Suspect, ...]
+    ) -> Finding:
         return self.finding(
-            f"{amount(len(sure), 'label')} in {named(seen.target)} {'is' if len(sure) == 1 else 'are'} worth a look",
+            f"{amount(len(shown), 'label')} in {named(seen.target)} {'is' if len(shown) == 1 else 'are'} worth a look",
             severity=Severity.NOTE,
             sureness=Sureness.POSSIBLE,
-            place=_place(seen, sure),
+            place=_place(seen, shown),
             evidence=[
                 Evidence(
                     f"rows of which models are sure by {self.sure:.0%} that the label is another one",
@@ -134,7 +138,7 @@ class LabelErrors(Rule):
             "rare cases look the same.",
             fixes=[f"Look at them, and correct what is wrong:\n{LOOK}"],
             unless="they are rare cases, and right.",
-            suspects=_rows(seen, sure),
+            suspects=_rows(seen, shown),
         )
 
     def _numbers(self, seen: Data, labels: LabelSuspects) -> Finding:
@@ -169,7 +173,7 @@ class LabelErrors(Rule):
         "models that know as little as can do": _set(_labels(wrong=270, accuracy=0.682, chance=0.5)),
         "one to look at": _set(_labels(suspects=(_suspect(0.97),))),
         "as sure as needed": _set(_labels(suspects=(_suspect(0.91),))),
-        "a note where the models know enough": _set(_labels(accuracy=0.74, suspects=(_suspect(0.97),))),
+        "a note where the models know enough": _set(_labels(accuracy=0.83, suspects=(_suspect(0.97),))),
         "numbers": _set(_amounts(0.8)),
         "numbers that are explained just well enough": _set(_amounts(0.51)),
     })  # fmt: skip
@@ -180,7 +184,7 @@ class LabelErrors(Rule):
         "just too few": _set(_labels(wrong=26, accuracy=0.94, suspects=(), rows=3600)),
         "models that know too little": _set(_labels(wrong=280, accuracy=0.668, chance=0.5, suspects=())),
         "not sure enough": _set(_labels(suspects=(_suspect(0.87),))),
-        "not known well enough for a note": _set(_labels(accuracy=0.71, suspects=(_suspect(0.97),))),
+        "not known well enough for a note": _set(_labels(accuracy=0.81, suspects=(_suspect(0.97),))),
         "nothing was judged": _set(LabelSuspects("", "there are 500 classes")),
         "numbers of which little is explained": _set(_amounts(0.48)),
         "numbers, none of them far": _set(LabelSuspects("some models", rows=1000, explained=0.9, usual=3.0)),
