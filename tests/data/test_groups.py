@@ -75,6 +75,31 @@ def test_a_target_that_differs_by_group_is_noted(task: str, seed: int) -> None:
     assert not weak
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_errors_to_one_side_are_named(task: str, seed: int) -> None:
+    sample = rows(seed, task)
+    women = sample.values["sex"] == "f"
+    y, said = sample.values["y"].astype(float), sample.values["p"]
+    wrong = np.flatnonzero(y != said)
+    if task == "regression":
+        sample.values["p"][:] = said + 0.4 * women
+    else:  # as many errors as before: of women, ones are missed; of men, noughts
+        draws = np.random.default_rng(seed)
+        said[:] = y
+        for group, label in ((women, 1), (~women, 0)):
+            places = np.flatnonzero(group & (y == label))
+            said[draws.choice(places, len(wrong) // 2, replace=False)] = 1 - label
+    biased, _ = judged(sample, task)
+
+    told = {
+        "classification": {"too few predicted `y = 1` for `sex = f`", "too many predicted `y = 1` for `sex = m`"},
+        "regression": {"predictions are too high for `sex = f`", "predictions are too low for `sex = m`"},
+    }
+    assert len(biased) == 1
+    assert biased[0].title in told[task]
+
+
 def test_a_rare_group_is_noted() -> None:
     biased, _ = judged(rows(0, rare=True), "classification")
 

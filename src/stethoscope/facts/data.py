@@ -291,6 +291,10 @@ class Group:
     in its standard deviations."""
     error_gap: tuple[float, float] = (NAN, NAN)
     """The same of the error; of a target of numbers as a share of the other rows' mean error."""
+    lean: float = NAN
+    """Mean of prediction less target (two classes as 0 and 1): below 0 where the predictions are too low; else NaN."""
+    lean_gap: tuple[float, float] = (NAN, NAN)
+    """Interval of its difference to all other rows, as that of the error."""
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ TRIED = 10
 """Segments that are tried on the other half."""
 MOST_WEAK = 5
 LARGEST = 1e150
+WILD = 5.0
+"""Times the usual error from which on a larger one counts as this."""
 
 
 @dataclass(frozen=True)
@@ -127,9 +129,35 @@ def errors(rows: Rows, target: str, task: str, predictions: str) -> tuple[Double
     return np.where(known, (texts != others).astype(np.float64), np.nan), "share predicted wrong"
 
 
+def leanings(rows: Rows, target: str, task: str, predictions: str) -> Doubles | None:
+    """Prediction less target for each row (NaN where unknown); None for more than two classes."""
+    if not predictions or target not in rows.values or predictions not in rows.values:
+        return None
+    given, said = rows.values[target], rows.values[predictions]
+    if task == "regression":
+        if given.dtype == object or said.dtype == object:
+            return None
+        with np.errstate(invalid="ignore", over="ignore"):
+            off = _finite(np.asarray(said, np.float64) - np.asarray(given, np.float64))
+        return _tamed(off)
+    wrong, _ = errors(rows, target, task, predictions)
+    happened, _ = outcomes(rows, target, task)
+    if wrong is None or happened is None:
+        return None
+    # Of two classes, what is wrong is too high where the first one is right, else too low.
+    return wrong * (1 - 2 * happened)
+
+
 def _finite(values: Doubles) -> Doubles:
     """With NaN for what is infinite, or too large to be squared."""
     return np.where(np.abs(values) < LARGEST, values, np.nan)
+
+
+def _tamed(errors: Doubles) -> Doubles:
+    """With wild ones counted as several times the usual one: a few must not make a group."""
+    known = np.abs(errors[np.isfinite(errors)])
+    most = WILD * float(np.median(known)) if known.size else 0.0
+    return np.clip(errors, -most, most) if most > 0 else errors
 
 
 def _texts(values: NDArray[np.float64] | NDArray[np.object_]) -> NDArray[np.object_]:
@@ -161,7 +189,11 @@ def gap(inside: Doubles, outside: Doubles, z: float) -> tuple[float, float]:
             difference - float(np.hypot(inside.mean() - low, above - outside.mean())),
             difference + float(np.hypot(high - inside.mean(), outside.mean() - below)),
         )
-    error = float(np.sqrt(inside.var() / inside.size + outside.var() / outside.size))
+    # The spread of all: a group that happens to be all alike is not known any better.
+    together = np.concatenate([inside - inside.mean(), outside - outside.mean()])
+    error = float(np.sqrt(max(inside.var(), together.var()) / inside.size + outside.var() / outside.size))
+    # As Student's t: in few rows the spread itself is uncertain (first term of its expansion by Fisher and Cornish).
+    z += (z**3 + z) / (4 * (min(inside.size, outside.size) - 1))
     return difference - z * error, difference + z * error
 
 
@@ -206,6 +238,9 @@ def groups(rows: Rows, target: str, task: str, sensitive: Sequence[str], predict
         return None
     happened, what = outcomes(rows, target, task)
     missed, how = errors(rows, target, task, predictions)
+    leaning = leanings(rows, target, task, predictions)
+    if task == "regression" and missed is not None:
+        missed = _tamed(missed)
     masks: list[tuple[tuple[str, ...], tuple[str, ...], Truths]] = [
         ((part.column,), (name,), part.codes == code) for part in sorted_out for code, name in enumerate(part.names)
     ]
@@ -216,7 +251,7 @@ def groups(rows: Rows, target: str, task: str, sensitive: Sequence[str], predict
         for j, second in enumerate(b.names)
     ]
     masks = sorted(masks, key=lambda one: (len(one[0]), -int(one[2].sum())))[:MOST_GROUPS]
-    compared = (happened is not None) + (missed is not None)
+    compared = sum(one is not None for one in (happened, missed, leaning))
     z = _z(compared * sum(int(FEWEST <= mask.sum() <= rows.count - FEWEST) for _, _, mask in masks))
     known = np.zeros(1) if happened is None else happened[np.isfinite(happened)]
     spread = float(known.std()) if known.size else 0.0
@@ -224,11 +259,13 @@ def groups(rows: Rows, target: str, task: str, sensitive: Sequence[str], predict
     for columns, values, mask in masks:
         outcome, outcome_interval, outcome_gap = _compared(happened, mask, z)
         error, error_interval, error_gap = _compared(missed, mask, z)
+        lean, _, lean_gap = _compared(leaning, mask, z)
         if task == "regression":
+            lean_gap = _over(lean_gap, _mean(missed, ~mask))
             outcome_gap = _over(outcome_gap, spread)
             error_gap = _over(error_gap, _mean(missed, ~mask))
         intervals = outcome_interval, error_interval, outcome_gap, error_gap
-        found.append(Group(columns, values, int(mask.sum()), outcome, error, *intervals))
+        found.append(Group(columns, values, int(mask.sum()), outcome, error, *intervals, lean, lean_gap))
     return Groups(tuple(found), rows.count, what, how)
 
 
@@ -282,8 +319,8 @@ def weak_segments(
         return None
     first = np.random.default_rng(0).permutation(rows.count) % 2 == 0
     search, confirm = known & first, known & ~first
-    if task == "regression":  # a few wild errors must not make a segment
-        missed = np.minimum(missed, 5 * np.median(missed[search]) or missed.max())
+    if task == "regression":
+        missed = _tamed(missed)
     columns = [part for name in names if name in rows.values if (part := parts(name, rows.values[name]))]
     tried = _worst(columns[:MOST_COLUMNS], missed, search)
     z = _z(len(tried))

@@ -15,7 +15,7 @@ from stethoscope.rules.columns import listed, of_numbers, of_words, one_set
 from stethoscope.rules.sites import code
 
 NAMED = 5
-LONGEST = 30
+LONGEST = 24
 
 
 class BiasedSubgroup(Rule):
@@ -23,8 +23,8 @@ class BiasedSubgroup(Rule):
 
     ## What it sees
     For each value of the sensitive columns, and of each two of them: how many rows there are, the mean of the target
-    and of the predictions' error, and intervals of their difference to all other rows. The intervals hold for all
-    groups at once, so that many groups raise no more alarms than one.
+    and of the predictions' error, to which side they err, and intervals of their difference to all other rows. The
+    intervals hold for all groups at once, so that many groups raise no more alarms than one.
     ## Why it hurts
     A model repeats what the labels say of a group, and learns little of one that it seldom sees. Its mean error hides
     both.
@@ -61,6 +61,9 @@ class BiasedSubgroup(Rule):
         worse = _widest(held, "error", self.tolerated, one_side=True)
         if worse:
             yield self._errors(seen, judged.name, held, worse)
+        leaning = [one for one in _widest(held, "lean", self.tolerated, one_side=False) if one not in worse]
+        if leaning:
+            yield self._leans(seen, judged.name, held, leaning)
         different = _widest(told, "outcome", self.tolerated, one_side=False)
         if different:
             yield self._outcomes(seen, told, different)
@@ -90,6 +93,30 @@ class BiasedSubgroup(Rule):
             ],
             unless="what is predicted is harder to tell for this group, and that is known where it is used.",
         )  # fmt: skip
+
+    def _leans(self, seen: Data, name: str, told: Groups, leaning: list[Group]) -> Finding:
+        one = leaning[0]
+        is_low = one.lean_gap[1] < 0
+        positive = told.outcome.removeprefix("share with ")[:LONGEST].replace("`", "")
+        start = f"predictions are too {'low' if is_low else 'high'} for"
+        if seen.task != "regression":
+            start = f"too {'few' if is_low else 'many'} predicted `{positive}` for"
+        return self.finding(
+            _title(start, one),
+            sureness=Sureness.CERTAIN,
+            place=Place(file=name, columns=one.columns),
+            evidence=[_gap(seen, "mean of prediction less target", group, "lean") for group in leaning[:NAMED]],
+            cause="Errors go to one side for this group, compared with all other rows, by more than chance can do. The "
+            "size of the error does not show it.",
+            fixes=[
+                "Give these rows more weight, or collect more of them, and measure the leaning of each group:\n"
+                + code(
+                    f"leanings = frame.assign(leaning={_leaning(seen)})",
+                    f"leanings.groupby([{listed(one.columns)}])['leaning'].agg(['mean', 'size'])",
+                )
+            ],
+            unless="the target itself was measured differently for this group.",
+        )
 
     def _outcomes(self, seen: Data, told: Groups, different: list[Group]) -> Finding:
         one = different[0]
@@ -136,6 +163,10 @@ class BiasedSubgroup(Rule):
         "fewer with the outcome": _set(Group(("sex",), ("f",), 400, 0.2, outcome_gap=(-0.3, -0.1))),
         "two columns": _set(Group(("sex", "region"), ("f", "east"), 400, 0.9, outcome_gap=(0.1, 0.4))),
         "worse predictions in the test set": _tested(Group(("sex",), ("f",), 400, error=0.3, error_gap=(0.1, 0.2))),
+        "predictions too low": _set(Group(("sex",), ("f",), 400, lean=-0.2, lean_gap=(-0.3, -0.1))),
+        "numbers predicted too high": _set(
+            Group(("sex",), ("f",), 400, lean=2.0, lean_gap=(0.1, 0.3)), task="regression"
+        ),
         "rare": _set(Group(("sex",), ("x",), 12)),
         "99 rows": _set(Group(("sex",), ("x",), 99), rows=100_000),
         "just rare": _set(Group(("sex",), ("x",), 20), rows=1030),
@@ -203,6 +234,16 @@ def _error(seen: Data) -> str:
     if column is not None and column.numbers is not None and column.numbers.whole < column.numbers.count:
         return f"{target} != ({predictions} >= 0.5)"
     return f"{target} != {predictions}"
+
+
+def _leaning(seen: Data) -> str:
+    target, predictions = f"frame[{seen.target!r}]", f"frame[{seen.predictions!r}]"
+    if seen.task == "regression":
+        return f"{predictions} - {target}"
+    column = seen.train.profile.column(seen.target)
+    if column is not None and column.kind in ("number", "truth"):
+        return f"{predictions} - {target}.astype(int)"
+    return f"{predictions}.astype('category').cat.codes - {target}.astype('category').cat.codes"
 
 
 def _has_numbers(seen: Data) -> bool:
