@@ -12,6 +12,7 @@ from sklearn import datasets
 from stethoscope.core.errors import UsageError
 from stethoscope.core.finding import CannotTell, Finding, Severity
 from stethoscope.facts.data import Data, DataSet, LabelSuspects, Rows
+from stethoscope.inspecting import inspect_data
 from stethoscope.observe.data.confident import contradicted, joint_counts, noise_rate
 from stethoscope.observe.data.dynamics import dynamics, early_probabilities
 from stethoscope.observe.data.features import matrix
@@ -275,3 +276,23 @@ def test_margin_confidence_variability_and_forgetting_by_hand() -> None:
     assert dynamics(told[:1], np.array([1]), np.array([7])).forgotten.tolist() == [-1]
     assert dynamics(np.log(told) + 3, np.array([0]), np.array([7])).margin == pytest.approx(learned.margin)
     assert early_probabilities(told)[0].tolist() == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_inspecting_takes_probabilities_and_histories_of_all_rows() -> None:
+    pandas = pytest.importorskip("pandas")
+    sample, wrong, logits = history(0, 0.1)
+    frame = pandas.DataFrame(dict(sample.values))
+    learned = inspect_data(frame, target="y", history=logits)
+    given = inspect_data(frame, target="y", probabilities=early_probabilities(logits))
+
+    for inspection in (learned, given):
+        finding = next(one for one in inspection.diagnosis.findings if one.rule == "label-errors")
+        assert finding.severity is Severity.WARNING
+        assert {one.row for one in finding.suspects[:20]} <= set(wrong.tolist())
+        assert dict(finding.suspects[0].values)["y"] == frame["y"].astype(int).astype(str)[finding.suspects[0].row]
+    assert learned.data.train.dynamics is not None
+    assert learned.data.train.dynamics.epochs == len(logits)
+    with pytest.raises(UsageError, match=r"600 rows"):
+        inspect_data(frame, target="y", probabilities=logits[0, :50])
+    with pytest.raises(UsageError, match="3 classes"):
+        inspect_data(frame, target="y", history=logits[:, :, :2])
