@@ -118,9 +118,10 @@ def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Dat
         UsageError: probabilities, or a history, of another shape.
     """
     from stethoscope.observe.data.far import far_rows
-    from stethoscope.observe.data.groups import groups, weak_segments
+    from stethoscope.observe.data.groups import groups
     from stethoscope.observe.data.label_errors import from_training, label_suspects
     from stethoscope.observe.data.ordering import order
+    from stethoscope.observe.data.segments import weak_segments
     from stethoscope.observe.data.ties import ties
 
     rows, others = data.train.sample, tuple(name for name in (data.target, data.predictions) if name)

@@ -7,7 +7,8 @@ import pytest
 
 from stethoscope.core.finding import Finding
 from stethoscope.facts.data import Data, DataSet, Rows
-from stethoscope.observe.data.groups import errors, gap, groups, outcomes, parts, weak_segments, wilson
+from stethoscope.observe.data.groups import errors, gap, groups, outcomes, parts, wilson
+from stethoscope.observe.data.segments import weak_segments
 from stethoscope.rules.data.biased_subgroup import BiasedSubgroup
 from stethoscope.rules.data.weak_segment import WeakSegment
 

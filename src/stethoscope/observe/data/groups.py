@@ -1,4 +1,4 @@
-"""How targets and a model's errors differ between groups of rows: those of sensitive columns, and the worst ones."""
+"""How targets and a model's errors differ between groups of rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from stethoscope.facts.data import Group, Groups, Rows, Segment
+from stethoscope.facts.data import Group, Groups, Rows
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -25,13 +25,6 @@ FEWEST = 30
 MOST_GROUPS = 200
 SURE = 0.01
 """Chance that any of all intervals misses, together."""
-MOST_COLUMNS = 25
-"""Columns that are combined to look for weak segments: 300 pairs."""
-LEAST_SHARE = 0.02
-"""Of the rows, that makes a segment."""
-TRIED = 10
-"""Segments that are tried on the other half."""
-MOST_WEAK = 5
 LARGEST = 1e150
 WILD = 5.0
 """Times the usual error from which on a larger one counts as this."""
@@ -139,7 +132,7 @@ def leanings(rows: Rows, target: str, task: str, predictions: str) -> Doubles | 
             return None
         with np.errstate(invalid="ignore", over="ignore"):
             off = _finite(np.asarray(said, np.float64) - np.asarray(given, np.float64))
-        return _tamed(off)
+        return tamed(off)
     wrong, _ = errors(rows, target, task, predictions)
     happened, _ = outcomes(rows, target, task)
     if wrong is None or happened is None:
@@ -153,7 +146,7 @@ def _finite(values: Doubles) -> Doubles:
     return np.where(np.abs(values) < LARGEST, values, np.nan)
 
 
-def _tamed(errors: Doubles) -> Doubles:
+def tamed(errors: Doubles) -> Doubles:
     """With wild ones counted as several times the usual one: a few must not make a group."""
     known = np.abs(errors[np.isfinite(errors)])
     most = WILD * float(np.median(known)) if known.size else 0.0
@@ -218,7 +211,7 @@ def _interval(values: Doubles) -> tuple[float, float]:
     return float(values.mean()) - half, float(values.mean()) + half
 
 
-def _z(intervals: int) -> float:
+def joint_z(intervals: int) -> float:
     """Standard errors of intervals that hold all together."""
     return NormalDist().inv_cdf(1 - SURE / (2 * max(1, intervals)))
 
@@ -240,7 +233,7 @@ def groups(rows: Rows, target: str, task: str, sensitive: Sequence[str], predict
     missed, how = errors(rows, target, task, predictions)
     leaning = leanings(rows, target, task, predictions)
     if task == "regression" and missed is not None:
-        missed = _tamed(missed)
+        missed = tamed(missed)
     masks: list[tuple[tuple[str, ...], tuple[str, ...], Truths]] = [
         ((part.column,), (name,), part.codes == code) for part in sorted_out for code, name in enumerate(part.names)
     ]
@@ -252,7 +245,7 @@ def groups(rows: Rows, target: str, task: str, sensitive: Sequence[str], predict
     ]
     masks = sorted(masks, key=lambda one: (len(one[0]), -int(one[2].sum())))[:MOST_GROUPS]
     compared = sum(one is not None for one in (happened, missed, leaning))
-    z = _z(compared * sum(int(FEWEST <= mask.sum() <= rows.count - FEWEST) for _, _, mask in masks))
+    z = joint_z(compared * sum(int(FEWEST <= mask.sum() <= rows.count - FEWEST) for _, _, mask in masks))
     known = np.zeros(1) if happened is None else happened[np.isfinite(happened)]
     spread = float(known.std()) if known.size else 0.0
     found = []
@@ -292,99 +285,3 @@ def _compared(
         return float("nan"), unknown, unknown
     told = gap(inside, outside, z) if min(inside.size, outside.size) >= FEWEST else unknown
     return float(inside.mean()), _interval(inside), told
-
-
-def weak_segments(
-    rows: Rows, target: str, task: str, names: Sequence[str], predictions: str
-) -> tuple[Segment, ...] | None:
-    """Where the predictions are worst: found on one half of the rows, with the figures of the other one.
-
-    The search for the worst cells of one column or two finds some in any data; the second half did not take part.
-
-    Args:
-        rows: the sample.
-        target: the column to be predicted.
-        task: `classification` or `regression`.
-        names: the inputs, the most telling first.
-        predictions: the column with the predictions.
-
-    Returns:
-        None without predictions, or with too few rows.
-    """
-    missed, _ = errors(rows, target, task, predictions)
-    if missed is None:
-        return None
-    known = np.isfinite(missed)
-    if known.sum() < 2 * FEWEST:
-        return None
-    first = np.random.default_rng(0).permutation(rows.count) % 2 == 0
-    search, confirm = known & first, known & ~first
-    if task == "regression":
-        missed = _tamed(missed)
-    columns = [part for name in names if name in rows.values if (part := parts(name, rows.values[name]))]
-    tried = _worst(columns[:MOST_COLUMNS], missed, search)
-    z = _z(len(tried))
-    found = []
-    for chosen in tried:
-        mask = _in(chosen)
-        inside, outside = missed[confirm & mask], missed[confirm & ~mask]
-        if min(inside.size, outside.size) < FEWEST:
-            continue
-        where = tuple((part.column, part.names[code]) for part, code in chosen)
-        frame = " & ".join(part.frames[code] for part, code in chosen)
-        told = gap(inside, outside, z)
-        found.append(Segment(where, inside.size, float(inside.mean()), float(outside.mean()), told, frame))
-    return tuple(sorted(found, key=lambda one: (-one.gap[0], one.where))[:MOST_WEAK])
-
-
-Cell = tuple[tuple[Parts, int], ...]
-
-
-def _in(cell: Cell) -> Truths:
-    mask = np.ones(cell[0][0].codes.size, bool)
-    for part, code in cell:
-        mask &= part.codes == code
-    return mask
-
-
-def _worst(columns: Sequence[Parts], missed: Doubles, search: Truths) -> list[Cell]:
-    """The cells whose mean error is most standard errors above the rest, each beyond what its parts say already."""
-    error, least = missed[search], max(FEWEST, LEAST_SHARE * search.sum())
-    mean, spread = float(error.mean()), float(error.std())
-    if not spread > 0:
-        return []
-    scored: list[tuple[float, int, Cell]] = []
-    single: dict[tuple[int, int], float] = {}
-    for place, part in enumerate(columns):
-        counts, z = _scores(part.codes[search], len(part.names), error, mean, spread)
-        for code in range(len(part.names)):
-            single[place, code] = z[code] if counts[code] >= least else 0.0
-            if counts[code] >= least:
-                scored.append((float(z[code]), len(scored), ((part, code),)))
-    for (i, a), (j, b) in combinations(enumerate(columns), 2):
-        size = len(b.names)
-        together = np.where((a.codes < 0) | (b.codes < 0), -1, a.codes * size + b.codes)
-        counts, z = _scores(together[search], len(a.names) * size, error, mean, spread)
-        for cell in np.flatnonzero((counts >= least) & (z > 2)):
-            one, other = divmod(int(cell), size)
-            if z[cell] > 1.2 * max(single[i, one], single[j, other]):
-                scored.append((float(z[cell]), len(scored), ((a, one), (b, other))))
-    chosen: list[tuple[Cell, Truths]] = []
-    for score, _, candidate in sorted(scored, key=lambda one: (-one[0], one[1])):
-        if score <= 2 or len(chosen) == TRIED:
-            break
-        mask = _in(candidate)
-        # Two cells of mostly the same rows are one segment.
-        if all((mask & other).sum() < 0.5 * min(mask.sum(), other.sum()) for _, other in chosen):
-            chosen.append((candidate, mask))
-    return [candidate for candidate, _ in chosen]
-
-
-def _scores(codes: Ints, size: int, error: Doubles, mean: float, spread: float) -> tuple[Ints, Doubles]:
-    """Rows of each cell, and by how many standard errors their mean error is above the mean."""
-    use = codes >= 0
-    counts = np.bincount(codes[use], minlength=size)
-    sums = np.bincount(codes[use], error[use], minlength=size)
-    with np.errstate(all="ignore"):
-        z = (sums / counts - mean) / (spread / np.sqrt(counts))
-    return counts, np.where(counts > 0, z, 0.0)
