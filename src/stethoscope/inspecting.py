@@ -129,7 +129,7 @@ def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Dat
     # Columns of texts have no tie, and are read by models all the same.
     telling = list(dict.fromkeys([*(tie.column for tie in tied), *(one for one in rows.values if one not in others)]))
     labels, learned = None, None
-    if history is not None and data.task == "classification":
+    if history is not None and data.task == "classification" and data.target in rows.values:
         labels, learned = from_training(rows, data.target, telling, _of_rows(history, data.train, 3))
     else:
         labels = label_suspects(rows, data.target, data.task, telling, _of_rows(probabilities, data.train, 2))
