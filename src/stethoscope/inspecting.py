@@ -57,6 +57,8 @@ def inspect_data(
     text: str | None = None,
     sensitive: Sequence[str] = (),
     predictions: str | None = None,
+    probabilities: Any = None,
+    history: Any = None,
     settings: Settings | None = None,
 ) -> Inspection:
     """Check a data set, alone or beside another one, and say what is wrong with it.
@@ -69,6 +71,10 @@ def inspect_data(
         text: name of the column that holds the texts; found by itself when None.
         sensitive: columns whose groups are compared.
         predictions: name of the column with a model's predictions.
+        probabilities: (rows of train, classes), of a model that was not trained on the row, the classes in the order
+            of the sorted labels; made here when None, to find wrong labels.
+        history: (epochs, rows of train, classes), what a network answered to each row while it was trained on it,
+            logits or probabilities: wrong labels are then found by how it learned them.
         settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
 
     Raises:
@@ -97,7 +103,7 @@ def inspect_data(
         predictions=predictions or "",
         overlap=None if two is None else shared(one, two, target or "", without),
     )
-    data = looked_at(data)
+    data = looked_at(data, probabilities, history)
     data = replace(data, joint=joint_shift(data))
     diagnosis = inspect(
         data,
@@ -124,20 +130,64 @@ def _opened(source: Any, name: str) -> Opened:
     return Opened(table.name, table)
 
 
-def looked_at(data: Data) -> Data:
-    """With what can be seen in the sampled rows of the training set."""
+def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Data:
+    """With what can be seen in the sampled rows of the training set.
+
+    Args:
+        data: the sets.
+        probabilities: the user's own for each row of the training set (`Any`: whatever NumPy takes), or None.
+        history: and those of each epoch of a training, or None.
+
+    Raises:
+        UsageError: probabilities, or a history, of another shape.
+    """
     from stethoscope.observe.data.far import far_rows
+    from stethoscope.observe.data.groups import groups
+    from stethoscope.observe.data.label_errors import from_training, label_suspects
     from stethoscope.observe.data.ordering import order
+    from stethoscope.observe.data.segments import weak_segments
     from stethoscope.observe.data.ties import ties
 
     rows, others = data.train.sample, tuple(name for name in (data.target, data.predictions) if name)
+    tied = ties(rows, data.target, data.task, others) if data.target else ()
+    # Columns of texts have no tie, and are read by models all the same.
+    telling = list(dict.fromkeys([*(tie.column for tie in tied), *(one for one in rows.values if one not in others)]))
+    labels, learned = None, None
+    if history is not None and data.task == "classification" and data.target in rows.values:
+        labels, learned = from_training(rows, data.target, telling, _of_rows(history, data.train, 3))
+    else:
+        labels = label_suspects(rows, data.target, data.task, telling, _of_rows(probabilities, data.train, 2))
     train = replace(
         data.train,
-        ties=ties(rows, data.target, data.task, others) if data.target else (),
+        ties=tied,
+        labels=labels,
+        dynamics=learned,
+        groups=groups(rows, data.target, data.task, data.sensitive, data.predictions),
+        weak=weak_segments(rows, data.target, data.task, telling, data.predictions),
         outliers=far_rows(rows, others),
         order=order(rows, data.target, data.task),
     )
-    return replace(data, train=train)
+    test = data.test
+    if test is not None and data.predictions in test.sample.values:  # where a model's errors count
+        test = replace(
+            test,
+            groups=groups(test.sample, data.target, data.task, data.sensitive, data.predictions),
+            weak=weak_segments(test.sample, data.target, data.task, telling, data.predictions),
+        )
+    return replace(data, train=train, test=test)
+
+
+def _of_rows(outputs: Any, one: DataSet, axes: int) -> Any:
+    """Of the sampled rows; None for None. The last axis are classes, the one before rows. Raises UsageError."""
+    if outputs is None:
+        return None
+    import numpy as np
+
+    given = np.asarray(outputs, np.float64)
+    if given.ndim != axes or given.shape[-2] != one.profile.rows:
+        wanted = "(rows, classes)" if axes == 2 else "(epochs, rows, classes)"
+        raise UsageError(f"outputs have the shape {given.shape}; {wanted} of {one.profile.rows:,} rows are needed")
+    return given[..., one.sample.index, :]
 
 
 SAMPLED = 20_000

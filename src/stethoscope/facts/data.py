@@ -219,6 +219,10 @@ class Suspect:
     """Its label."""
     better: str = ""
     """What the rest of the data says instead."""
+    probability: float = NAN
+    """0..1, of that, where it is a class."""
+    near: tuple[int, ...] = ()
+    """The rows most like it that have the better label."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +231,8 @@ class LabelSuspects:
 
     method: str
     """How it was found out, as a clause."""
+    why: str = ""
+    """Why nothing was judged, as a clause; empty where it was."""
     suspects: tuple[Suspect, ...] = ()
     """Most suspicious first."""
     rows: int = 0
@@ -237,6 +243,33 @@ class LabelSuspects:
     """Accuracy of answering the most frequent class."""
     noise: float = NAN
     """Estimated share of wrong labels."""
+    confident: int = 0
+    """Rows in the half whose predictions are the most confident, whatever their labels."""
+    contradicted: int = 0
+    """Those of them whose label is another one than the predicted."""
+    explained: float = NAN
+    """Of a target of numbers: share of the mean distance from its median that the predictions put right."""
+    usual: float = NAN
+    """And the distance from the prediction that 99 % of the rows stay below."""
+    relation: float = NAN
+    """How far the predictions are from knowing nothing, in standard errors."""
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """What a network said of each training row, from epoch to epoch, as the user recorded it."""
+
+    epochs: int = 0
+    index: Ints = field(default_factory=_no_counts)
+    """(n,): place of each row in the set, from 0; growing."""
+    margin: Doubles = field(default_factory=_no_values)
+    """(n,): the given label's logit less the greatest other one, mean of the epochs ("area under the margin")."""
+    confidence: Doubles = field(default_factory=_no_values)
+    """(n,): probability of the given label, 0..1, mean of the epochs."""
+    variability: Doubles = field(default_factory=_no_values)
+    """(n,): standard deviation of that."""
+    forgotten: Ints = field(default_factory=_no_counts)
+    """(n,): how often it was right and, an epoch later, wrong; -1 where it was never right."""
 
 
 @dataclass(frozen=True)
@@ -247,12 +280,52 @@ class Group:
     values: tuple[str, ...]
     rows: int
     outcome: float = NAN
-    """Mean of the target (its share of the positive class), or NaN."""
+    """Mean of the target, for two classes the share of the second one in their order; else NaN."""
     error: float = NAN
     """Mean error of the predictions, or NaN."""
     outcome_interval: tuple[float, float] = (NAN, NAN)
     """95 %."""
     error_interval: tuple[float, float] = (NAN, NAN)
+    outcome_gap: tuple[float, float] = (NAN, NAN)
+    """Interval of the group's outcome less that of all other rows; 99 % for all groups together. Of a target of numbers
+    in its standard deviations."""
+    error_gap: tuple[float, float] = (NAN, NAN)
+    """The same of the error; of a target of numbers as a share of the other rows' mean error."""
+    lean: float = NAN
+    """Mean of prediction less target (two classes as 0 and 1): below 0 where the predictions are too low; else NaN."""
+    lean_gap: tuple[float, float] = (NAN, NAN)
+    """Interval of its difference to all other rows, as that of the error."""
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The groups of the sensitive columns, and what was compared."""
+
+    groups: tuple[Group, ...] = ()
+    rows: int = 0
+    """Rows that were looked at."""
+    outcome: str = ""
+    """What `Group.outcome` is, such as `share with y = 1`; empty where outcomes are not compared."""
+    error: str = ""
+    """What `Group.error` is; empty without predictions."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Rows with certain values in one column or two, where a model's error is above that of all other rows."""
+
+    where: tuple[tuple[str, str], ...]
+    """Column and condition, such as ("age", "61 to 90")."""
+    rows: int
+    """Of the confirming half."""
+    error: float
+    """Mean error in them."""
+    others: float
+    """Mean error of all other rows of that half."""
+    gap: tuple[float, float]
+    """Interval of the difference; 99 % for all segments together that were tried."""
+    frame: str = ""
+    """The condition as a pandas expression."""
 
 
 @dataclass(frozen=True)
@@ -283,7 +356,11 @@ class DataSet:
     outliers: tuple[Suspect, ...] = ()
     """Rows far from all others, from the sample."""
     labels: LabelSuspects | None = None
-    groups: tuple[Group, ...] = ()
+    dynamics: Dynamics | None = None
+    groups: Groups | None = None
+    """Of the sensitive columns."""
+    weak: tuple[Segment, ...] | None = None
+    """Where the predictions are worst, by rows that were not used to find them; None without predictions."""
     order: Order | None = None
     images: ImageSet | None = None
     texts: TextSet | None = None

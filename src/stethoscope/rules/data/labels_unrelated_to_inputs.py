@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.data import Data, LabelSuspects
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.samples import Samples
 from stethoscope.facts.training import Batches, Curve, Doubles, History, LossCall
 from stethoscope.rules.chance import guess, validation_beats_guessing
+from stethoscope.rules.columns import named, of_numbers, of_words, one_set
 from stethoscope.rules.examples import falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.sites import code, place_at
@@ -45,6 +47,13 @@ def _memorised(first: float) -> Doubles:
     return np.concatenate([flat(first, 45), falling(first, 1.0, 455)])
 
 
+def _table(relation: float, rows: int = 4000) -> Data:
+    """A table, and what models said of its labels."""
+    labels = LabelSuspects("some models", rows=rows, accuracy=0.5, chance=0.5, relation=relation)
+    columns = of_numbers("a", range(100)), of_words("y", {"cat": 50, "dog": 50})
+    return one_set(*columns, target="y", task="classification", labels=labels)
+
+
 class LabelsUnrelatedToInputs(Rule):
     """The labels do not follow from the inputs: the two have lost their pairing.
 
@@ -53,6 +62,8 @@ class LabelsUnrelatedToInputs(Rule):
     nearest neighbours, a linear model, and single features. All three do no better than with the same labels in
     random order. Beside that, the network itself: at chance in validation, or, where nothing was validated, at chance
     for the whole of its first pass through the data.
+    In a table: models that were not trained on a row do no better for its target than chance, in a thousand rows or
+    more. That is a note, since the column that tells the target may only be missing.
     ## Why it hurts
     What can be learned is the training set by heart. The training loss may fall, but nothing carries over to new
     samples.
@@ -99,6 +110,42 @@ class LabelsUnrelatedToInputs(Rule):
         unit="loss over the first pass / what guessing gives",
         why="a network that finds anything common to the samples gets below it before it meets them again",
     )
+
+    enough_rows = Limit(1000, unit="rows of a table", why="a weak but useful relation does not show in fewer")
+
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Judge what models said of rows that they were not trained on."""
+        labels = seen.train.labels
+        if labels is None or labels.why:
+            yield self.cannot_tell(labels.why if labels is not None else "there is no target")
+            return
+        if labels.rows < self.enough_rows:
+            yield self.cannot_tell(f"there are only {labels.rows} rows with a target")
+            return
+        if not labels.relation < self.relation:
+            return
+        yield self.finding(
+            f"no column tells {named(seen.target)}: models do no better than guessing",
+            severity=Severity.NOTE,
+            sureness=Sureness.POSSIBLE,
+            place=Place(file=seen.train.name, columns=(seen.target,)),
+            evidence=[
+                Evidence(
+                    "how far predictions are from knowing nothing, in standard errors",
+                    f"{labels.relation:.1f}",
+                    f"{self.relation:g} or more",
+                    f"{labels.method}, {labels.rows:,} rows",
+                )
+            ],
+            cause="Rows that resemble each other have targets as different as any two rows: the target and the other "
+            "columns were put together from rows that do not belong together, or what decides is not in the table.",
+            fixes=[
+                "Join target and inputs by a key, not by their order:\n"
+                + code(f"frame = inputs.merge(targets[['id', {seen.target!r}]], on='id', validate='one_to_one')"),
+                "Look at some rows by eye, and ask what a person would need to know to tell the target.",
+            ],
+            unless="the target follows by a rule that no simple model sees.",
+        )
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the samples first: where a simple model finds a relation, there is one."""
@@ -189,6 +236,9 @@ class LabelsUnrelatedToInputs(Rule):
             "a first pass next to the limit": _run(_memorised(2.28)),
             "41 rows of other classes": _run(flat(2.3), replace(_lost, majority=1 - 41 / 600), accuracy=0.1),
             "numbers": _run(flat(2.3, 500), replace(_lost, classes=0, neighbours=0.02, neighbours_chance=0.0)),
+            "a table": _table(0.3),
+            "a table of as few rows as can tell": _table(0.3, 1000),
+            "a table and a relation next to the limit": _table(3.4),
         }
     )
     good = Examples(
@@ -205,6 +255,8 @@ class LabelsUnrelatedToInputs(Rule):
             "a first pass just below the limit": _run(_memorised(2.17)),
             "rows that never come again": _run(flat(2.3, 500), replace(_lost, familiar=0.0)),
             "all rows in one batch": _run(flat(2.3, 500), replace(_lost, rows=32)),
+            "a table with a relation": _table(3.6),
+            "a table of 999 rows": _table(0.3, 999),
             "sequences": _run(flat(2.3, 500), replace(_lost, shape=(32, 20, 3))),
         }
     )
