@@ -15,7 +15,7 @@ from stethoscope.core.settings import Settings, read_settings
 from stethoscope.diagnose.inspect import inspect
 from stethoscope.diagnose.select import read_limits, select
 from stethoscope.diagnose.suppress import allowed_in_settings
-from stethoscope.facts.data import Data, Profile
+from stethoscope.facts.data import Data, DataSet, Profile
 
 if TYPE_CHECKING:
     from stethoscope.observe.data.sets import Opened
