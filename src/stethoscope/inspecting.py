@@ -73,10 +73,13 @@ def inspect_data(
         BadFile: a file that cannot be read.
     """
     from stethoscope.observe.data.opening import open_table
+    from stethoscope.observe.data.picture_files import is_pictures
     from stethoscope.observe.data.profiling import profile
 
     began = time.perf_counter()
     settings = settings or read_settings(Path.cwd())
+    if is_pictures(train):
+        return _inspect_pictures(train, test, target, settings, began)
     first = open_table(train, "train")
     second = None if test is None else open_table(test, "test")
     for name in (*(one for one in (target, text, predictions) if one), *sensitive):
@@ -91,13 +94,38 @@ def inspect_data(
         predictions=predictions or "",
     )
     data = looked_at(data)
-    diagnosis = inspect(
+    return Inspection(_judged(data, settings), data, time.perf_counter() - began)
+
+
+def _judged(data: Data, settings: Settings) -> Diagnosis:
+    return inspect(
         data,
         rules=select(settings.only, settings.without),
         overrides=read_limits(settings.limits),
         suppressions=allowed_in_settings(settings.allow),
     )
-    return Inspection(diagnosis, data, time.perf_counter() - began)
+
+
+def _inspect_pictures(train: Any, test: Any, target: str | None, settings: Settings, began: float) -> Inspection:
+    from stethoscope.observe.data.picture_files import is_pictures, open_pictures
+    from stethoscope.observe.data.pictures import data_of, illustrated, look
+
+    if test is not None and not is_pictures(test):
+        raise UsageError("the first set holds pictures, and the second one none; expected two folders of pictures")
+    looked = [look(open_pictures(one, name)) for one, name in ((train, "train"), (test, "test")) if one is not None]
+    data = data_of(looked)
+    if target:
+        _check_column(target, [column.name for column in data.train.profile.columns], data.train.name)
+    diagnosis = _judged(data, settings)
+    told = {name: [] for name in (one.name for one in data.sets)}
+    for finding in diagnosis.findings:
+        for row in finding.suspects[:SHOWN]:
+            told[row.data].append(row.row)
+    return Inspection(diagnosis, illustrated(data, looked, told), time.perf_counter() - began)
+
+
+SHOWN = 12
+"""Pictures of a finding that are drawn on the page."""
 
 
 def looked_at(data: Data) -> Data:

@@ -10,9 +10,11 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.data import Data
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.samples import HeldOut
 from stethoscope.facts.training import Curve, History, Inputs, ValidationPass
+from stethoscope.rules import pictures
 from stethoscope.rules.chance import validation_beats_guessing
 from stethoscope.rules.examples import falling, run, with_curve
 from stethoscope.rules.feeding import Change, change_between, in_several_batches, standardized_apart
@@ -85,6 +87,12 @@ class InconsistentPreprocessing(Rule):
         "guessing",
     )
     fewest_rows = Limit(30, unit="rows on each side", why="a spread from fewer rows is off by a fifth and more")
+
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Judge the scales of arrays of pictures."""
+        if seen.test is None:
+            yield self.cannot_tell("there is only one data set")
+        yield from pictures.scales(self, seen)
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Compare what each trained model was fed in training and outside of it."""
@@ -223,6 +231,7 @@ class InconsistentPreprocessing(Rule):
 
     bad = Examples(
         lambda: {
+            "pictures that count to 255": pictures.counted_to(1.0, 255.0),
             "divided by 255 in training only": _run(_inputs(255.0)),
             "divided by 255 in validation only": _run(_inputs(1 / 255)),
             "standardized in training only, no loss in validation": _run(_inputs(5.0), None),
@@ -242,6 +251,7 @@ class InconsistentPreprocessing(Rule):
     )
     good = Examples(
         lambda: {
+            "pictures that count alike": pictures.counted_to(255.0, 255.0),
             "the same": _run(_inputs(1.02)),
             "an augmented training set": _run(_inputs(0.75)),
             "a factor just below the limit": _run(_inputs(1.65)),

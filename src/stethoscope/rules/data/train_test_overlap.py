@@ -10,8 +10,10 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.data import Data
 from stethoscope.facts.samples import HeldOut
 from stethoscope.facts.training import Batches, History, ValidationPass
+from stethoscope.rules import pictures
 from stethoscope.rules.sites import at, code, place_at
 
 ALL = 0.98
@@ -79,6 +81,12 @@ class TrainTestOverlap(Rule):
         0.6, unit="share of the training rows that a pass goes through", why="a pass over them all is on purpose"
     )
     fewest_rows = Limit(50, unit="rows in a pass", why="a handful of training rows is shown, not measured")
+
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Judge what comparing the two sets has shown."""
+        if seen.test is None:
+            yield self.cannot_tell("there is only one data set")
+        yield from pictures.overlap(self, seen, self.share)
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the pass that most rows of training were known at."""
@@ -163,6 +171,9 @@ class TrainTestOverlap(Rule):
 
     bad = Examples(
         lambda: {
+            "the same pictures": pictures.two_folders(exact=10, near=10),
+            "one picture": pictures.two_folders(200, exact=1),
+            "pictures that look the same": pictures.two_folders(near=3),
             "a second shuffle": _run(_mixed),
             "a second shuffle, in one forward": _run(_pass((320,), (400,), 0.23)),
             "a piece of the training set, and nothing else": _run(_subset),
@@ -178,6 +189,8 @@ class TrainTestOverlap(Rule):
     )
     good = Examples(
         lambda: {
+            "other pictures": pictures.two_folders(),
+            "as alike as within a set": pictures.two_folders(near=3, alike=((1, 2),)),
             "separate sets": _run(_pass((0, 0, 0, 0), (100,) * 4, 0.0)),
             "the training score, on purpose": _run(_pass((100,) * 14, (100,) * 14, 1.0)),
             "some training rows, and a separate set": _run(_pass((100, 100, 0, 0), (100,) * 4, 0.14)),
