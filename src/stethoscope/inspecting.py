@@ -93,7 +93,9 @@ def inspect_data(
         sensitive=tuple(sensitive),
         predictions=predictions or "",
     )
-    data = looked_at(data)
+    from stethoscope.observe.data.texts import with_texts
+
+    data = with_texts(looked_at(data), text)
     return Inspection(_judged(data, settings), data, time.perf_counter() - began)
 
 

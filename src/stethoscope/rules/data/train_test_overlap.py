@@ -13,7 +13,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.data import Data
 from stethoscope.facts.samples import HeldOut
 from stethoscope.facts.training import Batches, History, ValidationPass
-from stethoscope.rules import pictures
+from stethoscope.rules import pictures, texts
 from stethoscope.rules.sites import at, code, place_at
 
 ALL = 0.98
@@ -87,6 +87,7 @@ class TrainTestOverlap(Rule):
         if seen.test is None:
             yield self.cannot_tell("there is only one data set")
         yield from pictures.overlap(self, seen, self.share)
+        yield from texts.overlap(self, seen, self.share)
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the pass that most rows of training were known at."""
@@ -172,6 +173,9 @@ class TrainTestOverlap(Rule):
     bad = Examples(
         lambda: {
             "the same pictures": pictures.two_folders(exact=10, near=10),
+            "the same texts": texts.two_texts(
+                texts.a_text_set(), texts.a_text_set(name="test.csv", known=((1, 2), (3, 4), (5, 6)))
+            ),
             "one picture": pictures.two_folders(200, exact=1),
             "pictures that look the same": pictures.two_folders(near=3),
             "a second shuffle": _run(_mixed),
