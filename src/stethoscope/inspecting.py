@@ -119,10 +119,11 @@ def _inspect_pictures(train: Any, test: Any, target: str | None, settings: Setti
     if target:
         _check_column(target, [column.name for column in data.train.profile.columns], data.train.name)
     diagnosis = _judged(data, settings)
-    told = {name: [] for name in (one.name for one in data.sets)}
+    told: dict[str, list[int]] = {one.name: [] for one in data.sets}
     for finding in diagnosis.findings:
         for row in finding.suspects[:SHOWN]:
-            told[row.data].append(row.row)
+            if row.row >= 0:
+                told[row.data].append(row.row)
     return Inspection(diagnosis, illustrated(data, looked, told), time.perf_counter() - began)
 
 

@@ -29,6 +29,8 @@ GRAY = 3
 """Largest distance of two channels of 0..255 in a gray picture: JPEG rounds each of them."""
 MOST_THUMBNAILS = 60
 """Of a page: 2 to 4 KB each."""
+MOST_SUSPECTS = 36
+"""Of them, those that a finding is about, of each set."""
 MOST_CLASSES = 8
 OF_A_CLASS = 3
 """Examples of a class."""
@@ -151,7 +153,7 @@ def illustrated(data: Data, looked: Sequence[Looked], rows: Mapping[str, Sequenc
     sets = []
     left = MOST_THUMBNAILS
     for place, (one, seen) in enumerate(zip(data.sets, looked, strict=True)):
-        wanted = list(dict.fromkeys(rows.get(one.name, ())))
+        wanted = list(dict.fromkeys(rows.get(one.name, ())))[:MOST_SUSPECTS]
         wanted += _examples(one.images) if place == 0 and one.images is not None else []
         images = seen.with_thumbnails(list(dict.fromkeys(wanted))[:left])
         left -= len(images.thumbnails)
