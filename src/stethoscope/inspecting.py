@@ -73,7 +73,7 @@ def inspect_data(
         BadFile: a file that cannot be read.
     """
     from stethoscope.observe.data.opening import open_table
-    from stethoscope.observe.data.picture_files import is_pictures
+    from stethoscope.observe.data.picture_sources import is_pictures
     from stethoscope.observe.data.profiling import profile
 
     began = time.perf_counter()
@@ -109,7 +109,7 @@ def _judged(data: Data, settings: Settings) -> Diagnosis:
 
 
 def _inspect_pictures(train: Any, test: Any, target: str | None, settings: Settings, began: float) -> Inspection:
-    from stethoscope.observe.data.picture_files import is_pictures, open_pictures
+    from stethoscope.observe.data.picture_sources import is_pictures, open_pictures
     from stethoscope.observe.data.pictures import data_of, illustrated, look
 
     if test is not None and not is_pictures(test):

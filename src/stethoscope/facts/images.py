@@ -50,7 +50,8 @@ class ImageSet:
     """Groups of files that look the same (perceptual hash), exact ones left out."""
     channel_means: tuple[float, ...] = ()
     channel_stds: tuple[float, ...] = ()
-    """Over all pixels of all pictures, 0..1: for normalization. Each picture counts alike, whatever its size."""
+    """Over all pixels of all pictures, 0..1: for normalization. Each picture counts alike, whatever its size. Empty for
+    arrays that were standardized before."""
     white: float = 0.0
     """Largest value of an array of pictures, as rounded up to 1, 255 or 65,535; 0 of files."""
     skipped: int = 0

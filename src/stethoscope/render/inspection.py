@@ -92,7 +92,7 @@ def _cell(text: str) -> str:
 def _top(diagnosis: Diagnosis, data: Data, width: int) -> Iterator[Line]:
     for one in data.sets:
         yield from entry("read", _read(one), width)
-    if data.train.images is not None:
+    if data.train.images is not None and data.train.images.channel_means:
         yield from entry("colours", _colours(data.train.images), width)
     if data.target:
         yield from entry("target", f"`{data.target}`, {data.task or 'without values'}", width)

@@ -107,8 +107,8 @@ def picture_parts(diagnosis: Diagnosis, data: Data) -> list[Html]:
     images = data.train.images
     if images is None:
         return []
-    lead = joined(["Measured over all pixels, each picture alike: ", tag("code", normalization(images)), "."])
-    parts = [tag("p", lead, class_="lead"), properties(data)]
+    lead = joined(["Over all pixels, each picture alike: ", tag("code", normalization(images)), "."])
+    parts = [tag("p", lead, class_="lead") if images.channel_means else Html(""), properties(data)]
     if data.test is not None:
         first, second = (PurePath(one.name).name for one in data.sets)
         words = (tag("span", first, class_="key-first"), " is filled, ", tag("span", second, class_="key-second"))

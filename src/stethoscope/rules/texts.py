@@ -107,7 +107,7 @@ def a_text_set(count: int = 200, name: str = "train.csv", **facts: Any) -> DataS
     for key in [key for key in facts if key in PROPERTIES]:
         given = np.atleast_1d(np.asarray(facts.pop(key), np.float64))
         values[: given.size, PROPERTIES.index(key)] = given
-    known = {"column": "body", "rows": count, "values": values, "index": np.arange(count)}
+    known: dict[str, Any] = {"column": "body", "rows": count, "values": values, "index": np.arange(count)}
     sample = Rows(np.arange(3), {"body": np.array(["One text.", "Another one.", "A third."], dtype=object)})
     return DataSet(name, Profile(count), sample, texts=replace(TextSet(), **(known | facts)))
 

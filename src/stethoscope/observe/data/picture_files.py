@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import stat
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stethoscope.core.errors import BadFile, MissingPiece, UsageError
+from stethoscope.core.errors import BadFile, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,7 +29,8 @@ ALSO = {("JPEG", "MPO"), ("PNG", "APNG")}
 TABLES = (".csv", ".tsv", ".parquet", ".json", ".jsonl", ".arrow", ".feather")
 PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
 LARGEST = 89_478_485
-"""Pixels beyond which a picture is not decoded: 256 MB as RGB, the bound from which on Pillow warns."""
+"""Pixels beyond which a picture is not decoded: 256 MB as RGB, the bound from which on Pillow warns. A JPEG may have
+twice as many, as it is decoded at a smaller size; beyond that Pillow refuses."""
 WIDE = 256
 """Pixels to which larger pictures are reduced before they are measured."""
 ORIENTATION = 0x0112
@@ -68,6 +69,8 @@ class Folder:
     closed: tuple[tuple[str, str], ...] = ()
     """Folders that could not be read, and why."""
     white: float = 0.0
+    workers: int = 2
+    """Threads that may read at once: Pillow decodes without holding the others up."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -77,90 +80,7 @@ class Folder:
         return read_file(self.paths[place], wide)
 
 
-@dataclass(frozen=True)
-class Array:
-    """Pictures in an array. Bytes count from 0 to 255, other numbers from 0 to `white`."""
-
-    name: str
-    array: Any
-    """(pictures, height, width[, channels]) or (pictures, channels, height, width): an array of any library."""
-    labels: tuple[str, ...] = ()
-    white: float = 255.0
-    skipped: int = 0
-    closed: tuple[tuple[str, str], ...] = ()
-    files: Sequence[str] = field(default_factory=tuple)
-
-    def __len__(self) -> int:
-        return len(self.array)
-
-    def read(self, place: int, wide: int = WIDE) -> Opened | str:
-        """The picture, or why it cannot be read."""
-        one = as_pixels(self.array[place])
-        if not np.isfinite(one).all():
-            return "holds NaN or infinite values"
-        scaled = np.clip(one.astype(np.float64) * (255 / self.white), 0, 255).astype(np.uint8)
-        pixels = np.repeat(scaled[:, :, :1], 3, axis=2) if scaled.shape[2] < 3 else scaled[:, :, :3]
-        step = max(1, -(-max(pixels.shape[:2]) // (2 * wide)))
-        mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(one.shape[2], f"{one.shape[2]} channels")
-        return Opened(np.ascontiguousarray(pixels[::step, ::step]), mode, (one.shape[1], one.shape[0]))
-
-
-Pictures = Folder | Array
-
-
-def as_pixels(one: Any) -> NDArray[Any]:
-    """One picture of an array as (height, width, channels)."""
-    pixels = np.asarray(one.detach().cpu() if hasattr(one, "detach") else one)
-    if pixels.ndim == 2:
-        return pixels[:, :, None]
-    if pixels.shape[2] not in (1, 3, 4) and pixels.shape[0] in (1, 3, 4):
-        return pixels.transpose(1, 2, 0)
-    return pixels
-
-
-def is_pictures(source: Any) -> bool:
-    """Whether this is a folder of pictures, or an array of them, alone or with labels."""
-    if isinstance(source, tuple) and len(source) == 2:
-        source = source[0]
-    if isinstance(source, str | bytes | os.PathLike):
-        path = os.fsdecode(source)
-        return os.path.isdir(path) and _holds_pictures(path)
-    shape = getattr(source, "shape", None)
-    if shape is None or not isinstance(shape, tuple) or not hasattr(source, "dtype"):
-        return False
-    if len(shape) == 4:
-        return shape[1] in (1, 3, 4) or shape[3] in (1, 3, 4)
-    return len(shape) == 3 and min(shape[1:]) >= 8 and str(source.dtype).endswith("uint8")
-
-
-def open_pictures(source: Any, name: str) -> Pictures:
-    """The pictures of a folder or an array (`Any`: a path, or an array of any library).
-
-    Raises:
-        UsageError: a folder that holds several sets.
-        MissingPiece: Pillow is not installed.
-        BadFile: a folder that cannot be read.
-    """
-    try:
-        import PIL.Image  # noqa: F401
-    except ImportError as missing:
-        raise MissingPiece("inspecting pictures needs Pillow: pip install 'stethoscope[data]'") from missing
-    if isinstance(source, str | bytes | os.PathLike):
-        return folder_of(os.fsdecode(source))
-    labels: tuple[str, ...] = ()
-    if isinstance(source, tuple):
-        source, given = source
-        labels = tuple(str(one) for one in np.asarray(given).ravel().tolist())
-        if len(labels) != len(source):
-            raise UsageError(f"{name} has {len(source)} pictures and {len(labels)} labels; expected as many of both")
-    greatest = float(source.max()) if len(source) else 0.0
-    white = next((one for one in (1.0, 255.0, 65535.0) if greatest <= one * 1.001), greatest)
-    if str(source.dtype).endswith("uint8"):
-        white = 255.0
-    return Array(name, source, labels, white, files=tuple(f"picture {i}" for i in range(len(source))))
-
-
-def _holds_pictures(root: str) -> bool:
+def holds_pictures(root: str) -> bool:
     pictures = seen = 0
     for path in _walk(root, []):
         ending = os.path.splitext(path)[1].lower()
@@ -235,7 +155,7 @@ def read_file(path: str, wide: int = WIDE) -> Opened | str:
         if os.path.getsize(path) == 0:
             return "is empty"
         with Image.open(path) as image:
-            if image.width * image.height > LARGEST:
+            if image.width * image.height > (2 if image.format == "JPEG" else 1) * LARGEST:
                 return f"would unpack to {image.width:,} x {image.height:,} pixels"
             return _decoded(image, path, wide)
     except UnidentifiedImageError:
@@ -245,9 +165,11 @@ def read_file(path: str, wide: int = WIDE) -> Opened | str:
     except MemoryError:
         return "does not fit into memory"
     except OSError as error:
-        return _clause(error.strerror or str(error))
+        if error.strerror:
+            return f"cannot be opened: {_words(error.strerror)}"
+        return "is cut off" if "truncated" in str(error) else f"cannot be decoded: {_words(str(error))}"
     except Exception as error:  # Pillow's readers raise whatever a broken file leads them to
-        return _clause(str(error) or type(error).__name__)
+        return f"cannot be decoded: {_words(str(error) or type(error).__name__)}"
 
 
 def _decoded(image: Image, path: str, wide: int) -> Opened:
@@ -259,7 +181,7 @@ def _decoded(image: Image, path: str, wide: int) -> Opened:
         image.draft("RGB", (wide, wide))
     image.load()
     turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
-    whole = _as_rgb(image, mode)
+    whole = as_rgb(image, mode)
     step = max(whole.size) // wide
     if step > 1:
         whole = whole.reduce(step)
@@ -268,7 +190,7 @@ def _decoded(image: Image, path: str, wide: int) -> Opened:
     )
 
 
-def _as_rgb(image: Image, mode: str) -> Image:
+def as_rgb(image: Image, mode: str) -> Image:
     """As RGB; deeper grays are brought to 0..255 by their depth, where Pillow would cut off what is above 255."""
     from PIL import Image as images
 
@@ -296,7 +218,7 @@ def _what(path: str) -> str:
     return "holds no picture that can be read"
 
 
-def _clause(text: str) -> str:
-    """A library's sentence as a clause, without paths and line ends."""
-    words = " ".join(text.split())[:100].rstrip(".")
-    return words[:1].lower() + words[1:] if words else "cannot be read"
+def _words(text: str) -> str:
+    """A library's sentence as part of a clause."""
+    words = " ".join(text.split())[:80].rstrip(".")
+    return words[:1].lower() + words[1:]

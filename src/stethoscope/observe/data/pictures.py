@@ -6,10 +6,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ from stethoscope.core.errors import BadFile
 from stethoscope.facts.data import Column, Data, DataSet, Profile, Rows, Words
 from stethoscope.facts.images import PROPERTIES, ImageSet, SharedImages
 from stethoscope.observe.data.likeness import SIDE, alike_pairs, grouped, perceptual, same_groups
-from stethoscope.observe.data.picture_files import Array, Opened, Pictures, quiet
+from stethoscope.observe.data.picture_files import Opened, quiet
+from stethoscope.observe.data.picture_sources import Pictures, Samples
 from stethoscope.observe.data.ties import ties
 
 CLASS = "class"
@@ -34,6 +35,8 @@ MOST_SUSPECTS = 36
 MOST_CLASSES = 8
 OF_A_CLASS = 3
 """Examples of a class."""
+STANDARDIZED: dict[str, Any] = {"channel_means": (), "channel_stds": ()}
+"""What is not known of pictures that were standardized before."""
 AT_ONCE = 64
 """Pictures that are read by two threads before their numbers are put down."""
 
@@ -80,7 +83,7 @@ def look(pictures: Pictures) -> Looked:
     kept: list[_Seen] = []
     broken = list(pictures.closed)
     places: list[int] = []
-    with quiet(), ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+    with quiet(), ThreadPoolExecutor(pictures.workers) as pool:
         for start in range(0, len(pictures), AT_ONCE):
             block = range(start, min(len(pictures), start + AT_ONCE))
             for place, one in zip(block, pool.map(lambda i: _seen(pictures.read(i)), block), strict=True):
@@ -114,9 +117,11 @@ def look(pictures: Pictures) -> Looked:
         animated=tuple(i for i, one in enumerate(kept) if one.opened.is_animated),
         same=same, alike=grouped(pairs),
         channel_means=tuple(means.tolist()), channel_stds=tuple(np.sqrt(np.maximum(0, squares - means**2)).tolist()),
-        white=pictures.white if isinstance(pictures, Array) else 0.0, skipped=pictures.skipped, hashes=hashes,
+        skipped=pictures.skipped, hashes=hashes,
         perceptual=tuple(bits.tolist()), telling=_telling(values, labels),
     )  # fmt: skip
+    if isinstance(pictures, Samples):
+        images = replace(images, white=pictures.white) if pictures.low == 0 else replace(images, **STANDARDIZED)
     return Looked(images, pictures, tuple(places), small)
 
 

@@ -50,14 +50,14 @@ class MixedImageModes(Rule):
                 yield self._mixed(one, images, modes)
             if images.turned:
                 yield self._told(
-                    one, images.turned, "need to be turned by their EXIF tag",
+                    one, images.turned, "needs to be turned by its EXIF tag", "need to be turned by their EXIF tag",
                     "Viewers turn them, and most loaders do not: they lie on their side, or are mirrored.",
                     "Turn them where they are read:\n" + code("image = ImageOps.exif_transpose(Image.open(path))"),
                     "the loader turns them.",
                 )  # fmt: skip
             if images.animated:
                 yield self._told(
-                    one, images.animated, "hold several frames",
+                    one, images.animated, "holds several frames", "hold several frames",
                     "A loader takes the first frame, or an array with one more axis.",
                     "Take one frame explicitly:\n" + code("image.seek(0)", 'image = image.convert("RGB")'),
                     "the first frame is meant.",
@@ -96,9 +96,11 @@ class MixedImageModes(Rule):
             suspects=rows_at(one, others),
         )
 
-    def _told(self, one: DataSet, rows: Sequence[int], what: str, cause: str, fix: str, unless: str) -> Finding:
+    def _told(
+        self, one: DataSet, rows: Sequence[int], once: str, what: str, cause: str, fix: str, unless: str
+    ) -> Finding:
         return self.finding(
-            f"{len(rows):,} of {one.profile.rows:,} pictures {what}",
+            f"{len(rows):,} of {one.profile.rows:,} pictures {once if len(rows) == 1 else what}",
             sureness=Sureness.CERTAIN,
             place=Place(file=one.name),
             evidence=[Evidence(f"pictures that {what}", f"{len(rows):,}", "0")],

@@ -111,7 +111,7 @@ class OddImages(Rule):
     def _far(self, scale: Doubles, floor: float) -> NDArray[np.bool_]:
         """Which lie above the middle by many times as much as is usual."""
         middle, edge = np.quantile(scale, [0.5, 1 - TAIL])
-        return scale - middle > self.times * max(float(edge - middle), floor)
+        return np.asarray(scale - middle > self.times * max(float(edge - middle), floor))
 
     def _blank(self, one: DataSet, images: ImageSet, rows: NDArray[np.int64]) -> Finding:
         total = len(images.files)
