@@ -9,7 +9,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 from stethoscope.core.errors import BadFile
 from stethoscope.facts.data import Column, Data, DataSet, Profile, Rows, Words
 from stethoscope.facts.images import PROPERTIES, ImageSet, SharedImages
-from stethoscope.observe.data.likeness import SIDE, alike_pairs, grouped, perceptual, same_groups
+from stethoscope.observe.data.likeness import SIDE, alike_pairs, evened, grouped, perceptual, same_groups
 from stethoscope.observe.data.picture_files import Opened, quiet
 from stethoscope.observe.data.picture_sources import Pictures, Samples
 from stethoscope.observe.data.ties import ties
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 CLASS = "class"
 """Name of the column of classes."""
@@ -178,9 +181,9 @@ def _examples(images: ImageSet) -> list[int]:
 
 def thumbnail(pixels: Bytes) -> str:
     """A picture as a `data:` address of a JPEG of at most 96 pixels. Shape: (height, width, 3)."""
-    from PIL import Image
+    from PIL import Image as images
 
-    image = Image.fromarray(pixels)
+    image = images.fromarray(pixels)
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     page = io.BytesIO()
     image.save(page, "JPEG", quality=QUALITY, optimize=True)
@@ -204,13 +207,14 @@ class _Seen:
 def _seen(opened: Opened | str) -> _Seen | str:
     if isinstance(opened, str):
         return opened
-    from PIL import Image
+    from PIL import Image as images
 
     pixels = opened.pixels
-    image = Image.fromarray(pixels)
+    image = images.fromarray(pixels)
     gray = image.convert("L")
-    small = np.asarray(gray.resize((SIDE, SIDE), Image.Resampling.BOX), np.uint8).ravel()
-    looks = perceptual(np.asarray(gray.resize((9, 8), Image.Resampling.BOX), np.float64))
+    fine = gray.convert("F")
+    small = evened(_shrunk(fine, SIDE, SIDE)).astype(np.uint8).ravel()
+    looks = perceptual(evened(_shrunk(fine, 9, 8)))
     scaled = pixels.reshape(-1, 3).astype(np.float32) / np.float32(255)
     means, squares = scaled.mean(0, dtype=np.float64), (scaled**2).mean(0, dtype=np.float64)
     high, low = pixels.max(2), pixels.min(2)
@@ -227,6 +231,13 @@ def _seen(opened: Opened | str) -> _Seen | str:
     kept = replace(opened, pixels=np.zeros((0, 0, 3), np.uint8))
     is_gray = bool((high.astype(np.int16) - low).max(initial=0) <= GRAY)
     return _Seen(kept, tuple(values[name] for name in PROPERTIES), is_gray, key, looks, small, means, squares)
+
+
+def _shrunk(fine: Image, width: int, height: int) -> Doubles:
+    """Grays of a picture of this size; not box by box, which would depend on the size that it had."""
+    from PIL.Image import Resampling
+
+    return np.asarray(fine.resize((width, height), Resampling.BILINEAR), np.float64)
 
 
 def _sharpness(grays: NDArray[np.float32]) -> float:
