@@ -13,14 +13,15 @@ from sklearn.datasets import load_digits, load_sample_images
 PHOTOS = ("china", "flower")
 
 
-def crops(root: Path, count: int = 120, seed: int = 0, size: int = 64) -> Path:
-    """Square pieces of two photos, as JPEG, each photo a class."""
+def crops(root: Path, count: int = 120, seed: int = 0, size: int = 64, part: tuple[float, float] = (0.0, 1.0)) -> Path:
+    """Square pieces of two photos, or of a part of their width, as JPEG; each photo is a class."""
     rng = np.random.default_rng(seed)
     photos = load_sample_images().images
     for place in range(count):
         photo = photos[place % 2]
         side = int(rng.integers(size, 3 * size))
-        y, x = (int(rng.integers(0, length - side)) for length in photo.shape[:2])
+        y = int(rng.integers(0, photo.shape[0] - side))
+        x = int(rng.integers(int(photo.shape[1] * part[0]), max(1, int(photo.shape[1] * part[1]) - side)))
         folder = root / PHOTOS[place % 2]
         folder.mkdir(parents=True, exist_ok=True)
         piece = Image.fromarray(photo[y : y + side, x : x + side]).resize((size, size))
