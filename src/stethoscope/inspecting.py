@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from stethoscope.core.errors import UsageError
 from stethoscope.core.finding import Diagnosis
@@ -16,6 +16,9 @@ from stethoscope.diagnose.inspect import inspect
 from stethoscope.diagnose.select import read_limits, select
 from stethoscope.diagnose.suppress import allowed_in_settings
 from stethoscope.facts.data import Data, DataSet, Profile
+
+if TYPE_CHECKING:
+    from stethoscope.observe.data.pictures import Looked
 
 
 @dataclass(frozen=True)
@@ -93,10 +96,22 @@ def inspect_data(
         sensitive=tuple(sensitive),
         predictions=predictions or "",
     )
+    from stethoscope.observe.data.pictures import with_listed
     from stethoscope.observe.data.texts import with_texts
 
-    data = with_texts(looked_at(data), text)
-    return Inspection(_judged(data, settings), data, time.perf_counter() - began)
+    data, pictures = with_listed(
+        with_texts(looked_at(data), text), [_folder(one) for one in (train, test)][: len(data.sets)]
+    )
+    diagnosis = _judged(data, settings)
+    return Inspection(diagnosis, _illustrated(data, diagnosis, pictures), time.perf_counter() - began)
+
+
+def _folder(source: Any) -> str:
+    """From which the files that a table names are counted."""
+    if isinstance(source, str | os.PathLike):
+        path = os.fspath(source)
+        return str(path) if os.path.isdir(path) else os.path.dirname(str(path))
+    return ""
 
 
 def _judged(data: Data, settings: Settings) -> Diagnosis:
@@ -110,7 +125,7 @@ def _judged(data: Data, settings: Settings) -> Diagnosis:
 
 def _inspect_pictures(train: Any, test: Any, target: str | None, settings: Settings, began: float) -> Inspection:
     from stethoscope.observe.data.picture_sources import is_pictures, open_pictures
-    from stethoscope.observe.data.pictures import data_of, illustrated, look
+    from stethoscope.observe.data.pictures import data_of, look
 
     if test is not None and not is_pictures(test):
         raise UsageError("the first set holds pictures, and the second one none; expected two folders of pictures")
@@ -119,12 +134,21 @@ def _inspect_pictures(train: Any, test: Any, target: str | None, settings: Setti
     if target:
         _check_column(target, [column.name for column in data.train.profile.columns], data.train.name)
     diagnosis = _judged(data, settings)
+    return Inspection(diagnosis, _illustrated(data, diagnosis, looked), time.perf_counter() - began)
+
+
+def _illustrated(data: Data, diagnosis: Diagnosis, looked: Sequence[Looked]) -> Data:
+    """With thumbnails of what the findings are about."""
+    if not looked:
+        return data
+    from stethoscope.observe.data.pictures import illustrated
+
     told: dict[str, list[int]] = {one.name: [] for one in data.sets}
     for finding in diagnosis.findings:
         for row in finding.suspects[:SHOWN]:
             if row.row >= 0:
                 told[row.data].append(row.row)
-    return Inspection(diagnosis, illustrated(data, looked, told), time.perf_counter() - began)
+    return illustrated(data, looked, told)
 
 
 SHOWN = 12

@@ -348,3 +348,24 @@ def test_all_equal_hashes_do_not_stop_the_search() -> None:
 
     assert alike_pairs(np.zeros(5000, np.uint64), small, range(5000)) == []
     assert time.process_time() - began < 20
+
+
+def test_pictures_that_a_table_lists_are_looked_at_with_its_rows_and_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pd = pytest.importorskip("pandas")
+    root = crops(tmp_path / "files", 100)
+    shutil.copy(root / "china" / "0010.jpg", root / "flower" / "copy.jpg")
+    names = [str(file.relative_to(tmp_path)) for file in sorted(root.rglob("*.jpg"))]
+    frame = pd.DataFrame(
+        {"file": ["files/missing.jpg", *names], "kind": ["china", *(one.split("/")[1] for one in names)]}
+    )
+    monkeypatch.chdir(tmp_path)
+    seen = inspect_data(frame, target="kind", settings=Settings())
+
+    assert dict(of(seen, "broken-files").suspects[0].values) == {"file": "files/missing.jpg"}
+    conflict = of(seen, "conflicting-labels", "pixels")
+    assert {row.row for row in conflict.suspects} == {
+        1 + names.index(one) for one in names if "copy" in one or "0010" in one
+    }
+    assert "data:image/jpeg" in seen.to_html()

@@ -28,6 +28,8 @@ class ImageSet:
 
     files: tuple[str, ...] = ()
     """Relative to the folder, those that could be read; their order is that of the rows below."""
+    index: tuple[int, ...] = ()
+    """Row of each picture in its set, of a table that lists them; empty where it is the place among `files`."""
     labels: tuple[str, ...] = ()
     """Name of the class, by folder or table; empty where there are none."""
     values: Doubles = field(default_factory=_no_values)
@@ -57,7 +59,7 @@ class ImageSet:
     skipped: int = 0
     """Files of other kinds."""
     thumbnails: tuple[tuple[int, str], ...] = ()
-    """Some pictures as `data:` addresses (JPEG, at most 96 pixels), by row."""
+    """Some pictures as `data:` addresses (JPEG, at most 96 pixels), by their place among `files`."""
     hashes: tuple[str, ...] = ()
     """Of the pixels, to compare with another set."""
     perceptual: tuple[int, ...] = ()
@@ -65,6 +67,10 @@ class ImageSet:
     telling: tuple[tuple[str, float, float, int], ...] = ()
     """How well each property alone tells the class: property, share of guessing's errors that it puts right, lower end
     of its 95 % interval, pictures held out; strongest first."""
+
+    def row(self, place: int) -> int:
+        """The row of a picture in its set."""
+        return self.index[place] if self.index else place
 
     def of(self, name: str) -> Doubles:
         """One property of all pictures. Shape: (pictures,)."""

@@ -118,13 +118,14 @@ def _read(one: DataSet) -> str:
     parts = []
     if one.images is not None:
         parts.append(amount(len(one.images.files), "picture"))
-    if one.images is not None and one.profile.columns:
+    is_folder = one.images is not None and len(one.profile.columns) <= 1
+    if is_folder and one.profile.columns:
         counted = one.profile.columns[0].words
         parts.append(amount(counted.distinct if counted is not None else 0, "class", "classes"))
-    elif one.images is None:
+    elif not is_folder:
         parts.append(f"{amount(one.profile.rows, 'row')}, {amount(len(one.profile.columns), 'column')}")
     kinds: dict[str, int] = {}
-    for column in one.profile.columns if one.images is None else ():
+    for column in () if is_folder else one.profile.columns:
         kinds[column.kind] = kinds.get(column.kind, 0) + 1
     of = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda pair: -pair[1]))
     return f"{one.name}: {'; '.join(parts)}" + (f" ({of})" if of else "")

@@ -22,10 +22,10 @@ LEAST_STRENGTH = 0.05
 def thumbnails_of(data: Data) -> dict[tuple[str, int], str]:
     """Name of the set and row, to the `data:` address of the picture."""
     return {
-        (one.name, row): address
+        (one.name, one.images.row(place)): address
         for one in data.sets
         if one.images is not None
-        for row, address in one.images.thumbnails
+        for place, address in one.images.thumbnails
     }
 
 
@@ -79,23 +79,23 @@ def galleries(diagnosis: Diagnosis, data: Data) -> Html:
         return Html("")
     why: dict[int, list[str]] = {}
     for finding in diagnosis.findings:
-        for row in finding.suspects:
-            if row.data == data.train.name and finding.rule not in why.setdefault(row.row, []):
-                why[row.row].append(finding.rule)
+        for suspect in finding.suspects:
+            if suspect.data == data.train.name and finding.rule not in why.setdefault(suspect.row, []):
+                why[suspect.row].append(finding.rule)
     parts = []
     for label, count in _classes(images) if images.labels else [("", len(images.files))]:
-        drawn = [(row, address) for row, address in images.thumbnails if not label or images.labels[row] == label]
+        drawn = [(place, address) for place, address in images.thumbnails if not label or images.labels[place] == label]
         if not drawn:
             continue
-        drawn.sort(key=lambda one: (one[0] not in why, one[0]))
+        drawn.sort(key=lambda one: (images.row(one[0]) not in why, one[0]))
         cells = [
             tag(
                 "figure",
-                shown(address, images.files[row]),
-                tag("figcaption", ", ".join(why.get(row, ()))) if row in why else "",
+                shown(address, images.files[place]),
+                tag("figcaption", ", ".join(why[row])) if (row := images.row(place)) in why else "",
                 class_="odd" if row in why else "even",
             )
-            for row, address in drawn
+            for place, address in drawn
         ]
         title = joined([tag("b", label or "all"), " ", amount(count, "picture")])
         parts.append(tag("div", tag("p", title), tag("div", *cells, class_="gallery")))

@@ -29,7 +29,7 @@ def row_at(one: DataSet, row: int, why: str = "", score: float = 0.0) -> Suspect
     values = [("file", images.files[row])]
     if images.labels:
         values.append(("class", images.labels[row]))
-    return SuspectRow(one.name, row, tuple(values), why, score)
+    return SuspectRow(one.name, images.row(row), tuple(values), why, score)
 
 
 def rows_at(one: DataSet, rows: Iterable[int], why: str = "") -> list[SuspectRow]:

@@ -8,12 +8,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stethoscope.core.errors import BadFile, UsageError
+from stethoscope.facts.data import Rows
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,6 +35,8 @@ twice as many, as it is decoded at a smaller size; beyond that Pillow refuses.""
 WIDE = 256
 """Pixels to which larger pictures are reduced before they are measured."""
 ORIENTATION = 0x0112
+PROBED = 50
+"""Values of a column by which it is known for one of files."""
 MOST_LOOKED_AT = 2000
 """Files by which a folder is known for one of pictures."""
 
@@ -68,7 +71,8 @@ class Folder:
     skipped: int = 0
     closed: tuple[tuple[str, str], ...] = ()
     """Folders that could not be read, and why."""
-    white: float = 0.0
+    rows: tuple[int, ...] = ()
+    """Row of each in a table that lists them."""
     workers: int = 2
     """Threads that may read at once: Pillow decodes without holding the others up."""
 
@@ -130,6 +134,33 @@ def folder_of(root: str) -> Folder:
         printable(root), tuple(paths), tuple(printable(one) for one in inside), labels,
         len(every) - len(paths), tuple((printable(os.path.relpath(path, root)), why) for path, why in closed),
     )  # fmt: skip
+
+
+def listed(name: str, rows: Rows, folder: str, labels: NDArray[Any] | None) -> Folder | None:
+    """The pictures that a column of a table names; None where no column does.
+
+    Args:
+        name: of the table.
+        rows: its sample.
+        folder: from which the names are counted.
+        labels: (rows,) or None.
+    """
+    for values in rows.values.values():
+        if values.dtype != object:
+            continue
+        present = [place for place, one in enumerate(values) if one is not None]
+        probed = [str(values[place]) for place in present[:PROBED]]
+        if not probed or any(os.path.splitext(one)[1].lower() not in FORMATS for one in probed):
+            continue
+        if sum(os.path.isfile(os.path.join(folder, one)) for one in probed) < len(probed) / 2:
+            continue
+        of = tuple(str(labels[place]) for place in present) if labels is not None else ()
+        names = tuple(str(values[place]) for place in present)
+        paths = tuple(os.path.join(folder, one) for one in names)
+        return Folder(
+            name, paths, tuple(printable(one) for one in names), of, rows=tuple(int(rows.index[i]) for i in present)
+        )
+    return None
 
 
 def printable(name: str) -> str:

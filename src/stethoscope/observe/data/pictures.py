@@ -18,7 +18,7 @@ from stethoscope.core.errors import BadFile
 from stethoscope.facts.data import Column, Data, DataSet, Profile, Rows, Words
 from stethoscope.facts.images import PROPERTIES, ImageSet, SharedImages
 from stethoscope.observe.data.likeness import SIDE, alike_pairs, evened, grouped, perceptual, same_groups
-from stethoscope.observe.data.picture_files import Opened, quiet
+from stethoscope.observe.data.picture_files import Opened, listed, quiet
 from stethoscope.observe.data.picture_sources import Pictures, Samples
 from stethoscope.observe.data.ties import ties
 
@@ -69,12 +69,13 @@ class Looked:
         return DataSet(self.pictures.name, Profile(rows, (column,)), sample, images=self.images)
 
     def with_thumbnails(self, rows: Iterable[int]) -> ImageSet:
-        """The facts with small pictures of these rows."""
+        """The facts with small pictures of these, by their place."""
         made = []
-        for row in dict.fromkeys(rows):
-            one = self.pictures.read(self.places[row], THUMBNAIL)
-            if isinstance(one, Opened):
-                made.append((row, thumbnail(one.pixels)))
+        with quiet():
+            for place in dict.fromkeys(rows):
+                one = self.pictures.read(self.places[place], THUMBNAIL)
+                if isinstance(one, Opened):
+                    made.append((place, thumbnail(one.pixels)))
         return replace(self.images, thumbnails=tuple(made))
 
 
@@ -156,12 +157,34 @@ def data_of(looked: Sequence[Looked]) -> Data:
     )  # fmt: skip
 
 
+def with_listed(data: Data, folders: Sequence[str]) -> tuple[Data, list[Looked]]:
+    """With the pictures that a column of a table names, of the sampled rows; the same where none does.
+
+    Args:
+        data: tables.
+        folders: from which the names are counted, of each set.
+    """
+    looked = []
+    for one, folder in zip(data.sets, folders, strict=True):
+        labels = one.sample.values.get(data.target) if data.task == "classification" else None
+        pictures = listed(one.name, one.sample, folder, labels)
+        if pictures is None:
+            return data, []
+        seen = look(pictures)
+        index = tuple(pictures.rows[i] for i in seen.places)
+        looked.append(replace(seen, images=replace(seen.images, index=index)))
+    sets = [replace(one, images=seen.images) for one, seen in zip(data.sets, looked, strict=True)]
+    both = shared(looked[0], looked[1]) if len(looked) > 1 else None
+    return replace(data, train=sets[0], test=sets[1] if len(sets) > 1 else None, shared_images=both), looked
+
+
 def illustrated(data: Data, looked: Sequence[Looked], rows: Mapping[str, Sequence[int]]) -> Data:
     """With thumbnails of these rows of each set, and of the first pictures of each class of the first one."""
     sets = []
     left = MOST_THUMBNAILS
     for place, (one, seen) in enumerate(zip(data.sets, looked, strict=True)):
-        wanted = list(dict.fromkeys(rows.get(one.name, ())))[:MOST_SUSPECTS]
+        places = {seen.images.row(i): i for i in range(len(seen.images.files))}
+        wanted = [places[row] for row in dict.fromkeys(rows.get(one.name, ())) if row in places][:MOST_SUSPECTS]
         wanted += _examples(one.images) if place == 0 and one.images is not None else []
         images = seen.with_thumbnails(list(dict.fromkeys(wanted))[:left])
         left -= len(images.thumbnails)

@@ -38,7 +38,8 @@ class ConflictingLabels(Rule):
         """Judge the conflicts of the training set."""
         if seen.train.images is not None and seen.train.images.labels:
             yield from pictures.conflicts(self, seen, self.share)
-            return
+            if seen.train.repeats is None:
+                return
         repeats = seen.train.repeats
         if repeats is None or seen.task != "classification":
             yield self.cannot_tell("there is no target with classes" if seen.task != "classification" else

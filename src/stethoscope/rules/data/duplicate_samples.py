@@ -41,7 +41,8 @@ class DuplicateSamples(Rule):
         """Judge the repeats of the training set, and copies among its pictures."""
         if seen.train.images is not None:
             yield from pictures.copies(self, seen)
-            return
+            if seen.train.repeats is None:
+                return
         yield from texts.copies(self, seen)
         repeats = seen.train.repeats
         if repeats is None:
