@@ -44,6 +44,8 @@ class ImageSet:
     """Pictures whose name ends in another format than theirs: the picture, and what it is."""
     turned: tuple[int, ...] = ()
     """Pictures that their EXIF tag says to turn or to mirror before they are shown."""
+    hidden: tuple[int, ...] = ()
+    """Pictures that are of one colour when their transparency is dropped, and are not otherwise."""
     animated: tuple[int, ...] = ()
     """Files with several pictures; the first one was looked at."""
     same: tuple[tuple[int, ...], ...] = ()

@@ -34,6 +34,7 @@ LARGEST = 89_478_485
 twice as many, as it is decoded at a smaller size; beyond that Pillow refuses."""
 WIDE = 256
 """Pixels to which larger pictures are reduced before they are measured."""
+ALPHA = ("RGBA", "LA", "PA")
 ORIENTATION = 0x0112
 PROBED = 50
 """Values of a column by which it is known for one of files."""
@@ -55,6 +56,8 @@ class Opened:
     promised: str = ""
     """The format that its name ends in, where it is another one."""
     real: str = ""
+    is_hidden: bool = False
+    """Whether all that it shows lies in its transparency: without, it is one colour."""
     is_turned: bool = False
     is_animated: bool = False
 
@@ -213,16 +216,20 @@ def _decoded(image: Image, path: str, wide: int) -> Opened:
     image.load()
     turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
     whole = as_rgb(image, mode)
+    hidden = mode in ALPHA and is_flat(image.convert("RGBA").convert("RGB")) and not is_flat(whole)
     step = max(whole.size) // wide
     if step > 1:
         whole = whole.reduce(step)
     return Opened(
-        np.asarray(whole, np.uint8), mode, size, promised if is_other else "", real, bool(turned), is_animated
+        np.asarray(whole, np.uint8), mode, size, promised if is_other else "", real, hidden, bool(turned), is_animated
     )
 
 
 def as_rgb(image: Image, mode: str) -> Image:
-    """As RGB; deeper grays are brought to 0..255 by their depth, where Pillow would cut off what is above 255."""
+    """As RGB, on white where it is transparent, as it is looked at.
+
+    Deeper grays are brought to 0..255 by their depth, where Pillow would cut off what is above 255.
+    """
     from PIL import Image as images
 
     if mode.startswith(("I", "F")):
@@ -231,9 +238,20 @@ def as_rgb(image: Image, mode: str) -> Image:
         least, greatest = (float(grays.min()), float(grays.max())) if grays.size else (0.0, 1.0)
         white = 1.0 if least >= 0 and greatest <= 1 and mode == "F" else 255.0 if greatest <= 255 else 65535.0
         return images.fromarray(np.clip(grays * (255 / max(white, greatest)), 0, 255).astype(np.uint8)).convert("RGB")
-    if mode in ("P", "PA", "LA"):
+    if mode in ALPHA or "transparency" in image.info:
         image = image.convert("RGBA")
+        for ground in ("white", "black"):
+            seen = images.alpha_composite(images.new("RGBA", image.size, ground), image).convert("RGB")
+            if not is_flat(seen):
+                break
+        return seen
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def is_flat(image: Image) -> bool:
+    """Whether all pixels of an RGB picture are equal."""
+    pixels = np.asarray(image)
+    return bool(pixels.size == 0 or (pixels == pixels[0, 0]).all())
 
 
 def _what(path: str) -> str:

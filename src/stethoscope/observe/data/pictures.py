@@ -118,6 +118,7 @@ def look(pictures: Pictures) -> Looked:
         modes=tuple(one.opened.mode for one in kept), gray=tuple(one.is_gray for one in kept), broken=tuple(broken),
         mislabelled=tuple((i, one.opened.real) for i, one in enumerate(kept) if one.opened.promised),
         turned=tuple(i for i, one in enumerate(kept) if one.opened.is_turned),
+        hidden=tuple(i for i, one in enumerate(kept) if one.opened.is_hidden),
         animated=tuple(i for i, one in enumerate(kept) if one.opened.is_animated),
         same=same, alike=grouped(pairs),
         channel_means=tuple(means.tolist()), channel_stds=tuple(np.sqrt(np.maximum(0, squares - means**2)).tolist()),

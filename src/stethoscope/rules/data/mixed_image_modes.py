@@ -23,7 +23,7 @@ class MixedImageModes(Rule):
 
     ## What it sees
     How each file is stored: gray, colours, a palette, transparency, inks for print, 16 bits; whether its EXIF tag says
-    to turn it before it is shown; and files that hold several pictures.
+    to turn it before it is shown; files that hold several pictures; and pictures that are empty but for transparency.
     ## Why it hurts
     The same loader makes arrays of one, three or four channels of them, or cuts 16 bits off at 255 and leaves a white
     picture. A palette read as it is gives numbers of colours and no colours. A picture that is not turned lies on its
@@ -54,6 +54,18 @@ class MixedImageModes(Rule):
                     "Viewers turn them, and most loaders do not: they lie on their side, or are mirrored.",
                     "Turn them where they are read:\n" + code("image = ImageOps.exif_transpose(Image.open(path))"),
                     "the loader turns them.",
+                )  # fmt: skip
+            if images.hidden:
+                yield self._told(
+                    one, images.hidden, "shows one colour without its transparency",
+                    "show one colour without their transparency",
+                    "All that they show lies in the fourth channel. `convert('RGB')` drops it, and leaves them black.",
+                    "Put them on a ground where they are read:\n"
+                    + code(
+                        'ground = Image.new("RGBA", image.size, "white")',
+                        'image = Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")',
+                    ),
+                    "the loader reads four channels.",
                 )  # fmt: skip
             if images.animated:
                 yield self._told(
@@ -113,6 +125,7 @@ class MixedImageModes(Rule):
     bad = Examples(lambda: {
         "some gray": of_pictures(modes=("RGB",) * 90 + ("L",) * 10),
         "16 bits among 8": of_pictures(modes=("L",) * 90 + ("I;16",) * 10),
+        "hidden": of_pictures(hidden=(1, 2, 3)),
         "turned": of_pictures(turned=(3, 4)),
         "an animation": of_pictures(animated=(7,)),
     })  # fmt: skip
