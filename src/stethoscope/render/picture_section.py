@@ -7,7 +7,7 @@ from pathlib import PurePath
 import numpy as np
 
 from stethoscope.core.finding import Diagnosis
-from stethoscope.core.text import amount
+from stethoscope.core.text import amount, number
 from stethoscope.facts.data import Data
 from stethoscope.facts.images import PROPERTIES, ImageSet
 from stethoscope.render.column_pictures import box_picture, column_picture
@@ -42,14 +42,17 @@ def properties(data: Data) -> Html:
     one, other = data.train.images, data.test.images if data.test is not None else None
     if one is None:
         return Html("")
-    figures = []
+    figures, constant = [], []
     for name in PROPERTIES:
         first = of_numbers(name, one.of(name))
-        if first.numbers is None or not first.numbers.count:
+        values = np.concatenate([one.of(name), other.of(name) if other is not None else np.zeros(0)])
+        if first.numbers is None or not first.numbers.count or np.ptp(values) == 0:
+            constant += [f"{name} {number(float(values[0]))}"] if values.size else []
             continue
         second = of_numbers(name, other.of(name), grid=first.numbers.grid) if other is not None else None
         figures.append(tag("figure", tag("figcaption", tag("b", name)), column_picture(first, second), class_="even"))
-    return tag("div", *figures, class_="columns")
+    rest = tag("p", f"Alike in all: {', '.join(constant)}.", class_="quiet") if constant else ""
+    return joined([tag("div", *figures, class_="columns"), rest])
 
 
 def normalization(images: ImageSet) -> str:
