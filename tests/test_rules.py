@@ -46,7 +46,7 @@ LIMITS = [
 each_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 
 
-def verdict(rule: type[Rule], facts: History | Data, **overrides: float) -> list[str]:
+def verdict(rule: type[Rule], facts: History | Data | Code, **overrides: float) -> list[str]:
     """What the rule says, without its words: how bad and how sure, or that it cannot tell."""
     return sorted(
         "cannot tell" if isinstance(said, CannotTell) else f"{said.severity.value}, {said.sureness.value}"
@@ -165,7 +165,8 @@ def test_a_limit_moved_a_little_changes_the_verdict_of_some_example(
     little = 0.05 * abs(value)
     if value >= 2 and value == int(value):  # a count: it moves by whole numbers
         little = max(1.0, little)
-    examples = {**rule.bad, **rule.good}
+    sources = {**rule.bad_code, **rule.good_code}
+    examples = {**rule.bad, **rule.good, **{name: code_of(text) for name, text in sources.items()}}
     changed = [
         example
         for example, facts in examples.items()

@@ -46,6 +46,8 @@ class Ran:
     record: RunRecord
     path: Path | None
     """The run's folder; None when none could be made."""
+    diagnosis: Diagnosis | None = None
+    """All that was said; None when that failed, and in the processes beside the first."""
 
 
 def run(
@@ -129,7 +131,8 @@ def run(
         print(f"stethoscope: the diagnosis failed because of a fault of ours ({error!r})", file=sys.stderr)
         return Ran(outcome.exit_code, outcome.interrupted, (), None, record, None)
     exit_code = outcome.exit_code or exit_code_for(diagnosis, settings.fail_on)
-    return Ran(exit_code, outcome.interrupted, diagnosis.findings, history, recording.record, recording.path)
+    told = diagnosis if recording.launch.rank == 0 else None
+    return Ran(exit_code, outcome.interrupted, diagnosis.findings, history, recording.record, recording.path, told)
 
 
 def _check(settings: Settings) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from stethoscope.core.finding import Edit, Finding
 from stethoscope.core.review import Review
 from stethoscope.core.text import amount
+from stethoscope.observe.code.notebook_rewriting import rewritten_notebook
 from stethoscope.observe.code.reading import NOTEBOOK, Unreadable, read_bytes, text_of
 from stethoscope.observe.code.rewriting import rewritten
 
@@ -46,13 +47,13 @@ def fixes_of(review: Review, *, unsafe: bool = False) -> list[Fixed]:
             changes[file].append(edits)
     fixed = []
     for name, wanted in changes.items():
-        if not wanted or name.endswith(NOTEBOOK):
+        if not wanted:
             continue
         try:
             before = read_bytes(Path(name))
         except Unreadable:
             continue
-        after, count = rewritten(before, wanted)
+        after, count = (rewritten_notebook if name.endswith(NOTEBOOK) else rewritten)(before, wanted)
         if count:
             fixed.append(Fixed(Path(name), before, after, count))
     return fixed

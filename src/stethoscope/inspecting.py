@@ -15,10 +15,11 @@ from stethoscope.core.settings import Settings, read_settings
 from stethoscope.diagnose.inspect import inspect
 from stethoscope.diagnose.select import read_limits, select
 from stethoscope.diagnose.suppress import allowed_in_settings
-from stethoscope.facts.data import Data, DataSet, Profile
+from stethoscope.facts.data import Data, Profile
 
 if TYPE_CHECKING:
     from stethoscope.observe.data.pictures import Looked
+    from stethoscope.observe.data.sets import Opened
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def inspect_data(
 
     Args:
         train: a path, a frame (pandas, Polars, PyArrow, DuckDB, Dask, PySpark, Ibis), a dict of arrays, an array, or a
-            torch data set or loader (`Any`: none of these libraries is needed here).
+            torch data set or loader, or a saved profile (`Any`: none of these libraries is needed here).
         test: what it is compared with: test, validation or newer data.
         target: name of the column to be predicted.
         text: name of the column that holds the texts; found by itself when None.
@@ -75,33 +76,36 @@ def inspect_data(
         UsageError: a column that does not exist, or a kind of data that is not known.
         BadFile: a file that cannot be read.
     """
-    from stethoscope.observe.data.opening import open_table
+    from stethoscope.observe.data.joint import joint_shift
     from stethoscope.observe.data.picture_sources import is_pictures
-    from stethoscope.observe.data.profiling import profile
+    from stethoscope.observe.data.pictures import with_listed
+    from stethoscope.observe.data.sets import count, shared
+    from stethoscope.observe.data.texts import with_texts
 
     began = time.perf_counter()
     settings = settings or read_settings(Path.cwd())
     if is_pictures(train):
         return _inspect_pictures(train, test, target, settings, began)
-    first = open_table(train, "train")
-    second = None if test is None else open_table(test, "test")
+    first = _opened(train, "train")
+    second = None if test is None else _opened(test, "test")
     for name in (*(one for one in (target, text, predictions) if one), *sensitive):
-        _check_column(name, [field.name for field in first.fields()], first.name)
-    trained = profile(first)
+        _check_column(name, first.columns, first.name)
+    without = (predictions,) if predictions else ()
+    one = count(first, None, target or "", without, SAMPLED)
+    trained = one.facts.profile
+    two = None if second is None else count(second, trained, target or "", without, SAMPLED)
     data = Data(
-        DataSet(first.name, trained, first.sample(SAMPLED)),
-        None if second is None else DataSet(second.name, profile(second, trained), second.sample(SAMPLED)),
+        one.facts,
+        None if two is None else two.facts,
         target=target or "",
         task=task_of(trained, target) if target else "",
         sensitive=tuple(sensitive),
         predictions=predictions or "",
+        overlap=None if two is None else shared(one, two, target or "", without),
     )
-    from stethoscope.observe.data.pictures import with_listed
-    from stethoscope.observe.data.texts import with_texts
-
-    data, pictures = with_listed(
-        with_texts(looked_at(data), text), [_folder(one) for one in (train, test)][: len(data.sets)]
-    )
+    data = looked_at(data)
+    data = with_texts(replace(data, joint=joint_shift(data)), text)
+    data, pictures = with_listed(data, [_folder(one) for one in (train, test)][: len(data.sets)])
     diagnosis = _judged(data, settings)
     return Inspection(diagnosis, _illustrated(data, diagnosis, pictures), time.perf_counter() - began)
 
@@ -153,6 +157,22 @@ def _illustrated(data: Data, diagnosis: Diagnosis, looked: Sequence[Looked]) -> 
 
 SHOWN = 12
 """Pictures of a finding that are drawn on the page."""
+
+
+def _opened(source: Any, name: str) -> Opened:
+    """The rows of a source, or the profile that it is."""
+    from stethoscope.observe.data.opening import open_table
+    from stethoscope.observe.data.sets import Opened
+    from stethoscope.store.profiles import is_profile, load_profile
+
+    if isinstance(source, Profile):
+        return Opened(name, profile=source)
+    if is_profile(source):
+        return Opened(str(source), profile=load_profile(Path(source)))
+    table = open_table(source, name)
+    if not table.fields() or not table.rows():
+        raise UsageError(f"{table.name} has no {'rows' if table.fields() else 'columns'}")
+    return Opened(table.name, table)
 
 
 def looked_at(data: Data) -> Data:

@@ -194,6 +194,8 @@ def _chunk(files: Sequence[Path], asked: _Asked) -> list[tuple[FileReview, Mappi
                 continue
             one, uses = _reviewed(project, path, data, asked, rules)
             done.append((one, {str(use): _content(use) for use in uses}, _hash(data)))
+        # Frees its facts while nothing looks for circles: else the collector goes through all of them first.
+        del project
     return done
 
 

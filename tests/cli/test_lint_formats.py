@@ -62,7 +62,7 @@ def test_sarif_has_what_its_schema_requires_of_every_part(folder: Path) -> None:
     for result in run["results"]:
         assert set(result) <= {
             "ruleId", "ruleIndex", "level", "message", "locations", "relatedLocations", "partialFingerprints",
-            "properties", "suppressions",
+            "properties", "suppressions", "fixes",
         }  # fmt: skip
         assert result["message"]["text"]
         assert result["level"] in ("error", "warning", "note")
@@ -75,6 +75,37 @@ def test_sarif_has_what_its_schema_requires_of_every_part(folder: Path) -> None:
     (done,) = run["invocations"]
     assert done["executionSuccessful"] is False
     assert [note["level"] for note in done["toolExecutionNotifications"]] == ["error", "warning"]
+
+
+def test_sarif_has_the_repairs_as_stretches_of_the_file(folder: Path) -> None:
+    (folder / "train.py").write_text(BAD + "model.eval\n")
+
+    unsafe, safe = (result["fixes"] for result in sarif("train.py")["results"])
+
+    def replaced(line: int, column: int, text: str) -> dict[str, Any]:
+        region = {"startLine": line, "startColumn": column, "endLine": line, "endColumn": column}
+        return {"deletedRegion": region, "insertedContent": {"text": text}}
+
+    assert safe == [
+        {
+            "description": {"text": "Call it"},
+            "artifactChanges": [
+                {
+                    "artifactLocation": {"uri": "train.py", "uriBaseId": "%SRCROOT%"},
+                    "replacements": [replaced(9, 11, "()")],
+                }
+            ],
+            "properties": {"safe": True},
+        }
+    ]
+    assert unsafe[0]["description"]["text"].endswith("(unsafe: look at what it changes)")
+    assert unsafe[0]["artifactChanges"][0]["replacements"] == [replaced(8, 21, "\n    optimizer.zero_grad()")]
+
+
+def test_sarif_has_no_repair_of_a_notebook_whose_lines_are_those_of_its_json(folder: Path) -> None:
+    (folder / "nb.ipynb").write_text(notebook(BAD))
+
+    assert "fixes" not in sarif(".")["results"][0]
 
 
 def test_sarif_names_the_cell_of_a_notebook_and_escapes_its_path(folder: Path) -> None:

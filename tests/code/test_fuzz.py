@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import io
 import random
+import tokenize
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from code_programs import IMPORTS
+from stethoscope.core.finding import Edit
 from stethoscope.diagnose.review import review
+from stethoscope.fixing import edits_of
 from stethoscope.observe.code.gather import facts_of
 from stethoscope.observe.code.reading import Unreadable, source_of
+from stethoscope.observe.code.rewriting import rewritten
 from stethoscope.rules import all_rules
 
 PROGRAMS = [
@@ -27,6 +33,20 @@ PIECES = [
 ]  # fmt: skip
 
 
+def repaired(data: bytes, edits: list[tuple[Edit, ...]]) -> None:
+    """Whatever is repaired: it parses, and its comments are those that it had."""
+    after, count = rewritten(data, edits)
+    assert (after != data) == (count > 0)
+    if count:
+        ast.parse(after)
+        assert comments(after) == comments(data)
+
+
+def comments(data: bytes) -> list[str]:
+    tokens = tokenize.tokenize(io.BytesIO(data).readline)
+    return sorted(token.string.rstrip() for token in tokens if token.type == tokenize.COMMENT)
+
+
 def judged(data: bytes, file: str = "train.py") -> None:
     try:
         code = facts_of(source_of(data, file))
@@ -34,6 +54,9 @@ def judged(data: bytes, file: str = "train.py") -> None:
         return
     done = review(code)
     assert not done.broken, done.broken
+    edits = [found for finding in done.findings if (found := edits_of(finding, unsafe=True))]
+    if edits and file.endswith(".py"):
+        repaired(data, edits)
     for finding in done.findings:
         assert finding.place.line is not None
         assert finding.place.line >= 1

@@ -17,6 +17,17 @@ READING = [
     pytest.param(rule, id=rule.name) for rule in all_rules() if "in_code" in rule.eyes() and hasattr(rule, "bug")
 ]
 UNREAD = {
+    "batch-leakage": "rows are reshaped by a number that is written out",
+    "dropout-too-strong": "0.85 is below what is never meant",
+    "frozen-batch-norm-updates": "a note, and its backbone trains before it is frozen",
+    "inconsistent-preprocessing": "rows of one tensor are scaled, others not",
+    "learning-rate-too-low": "1e-5 is a usual rate elsewhere",
+    "loss-unfit-for-task": "a softmax over one unit has a rule of its own in code",
+    "momentum-too-high": "0.999 may go with a rate to match",
+    "numerical-instability": "a square root at 0 hangs on the data",
+    "parameters-not-in-optimizer": "a part that is left out may be meant to stay",
+    "target-leakage": "columns of an array have no names",
+    "validation-trains-model": "which data is for validation is known by its use",
     "bce-without-sigmoid": "a clamp stands between the scores and the loss",
     "cross-entropy-without-softmax": "the loss is written out by hand",
     "scheduler-before-optimizer": "steps behind the optimizer, but once a batch",

@@ -29,6 +29,23 @@ def crops(root: Path, count: int = 120, seed: int = 0, size: int = 64, part: tup
     return root
 
 
+def crops_apart(train: Path, test: Path, seed: int = 0, side: int = 32) -> tuple[Path, Path]:
+    """Tiles of two photos that do not overlap, dealt to two sets at random; those of plain sky left out."""
+    rng = np.random.default_rng(seed)
+    for photo, name in zip(load_sample_images().images, PHOTOS, strict=True):
+        corners = [(y, x) for y in range(0, photo.shape[0] - side, side) for x in range(0, photo.shape[1] - side, side)]
+        for place, corner in enumerate(rng.permutation(corners).tolist()):
+            folder = (train, test)[place % 2] / name
+            folder.mkdir(parents=True, exist_ok=True)
+            y, x = corner
+            piece = photo[y : y + side, x : x + side]
+            if piece.mean(2).std() < 4:  # sky
+                continue
+            tile = Image.fromarray(piece)
+            tile.resize((64, 64)).save(folder / f"{place:04d}.jpg", quality=90)
+    return train, test
+
+
 def digits(root: Path, start: int, stop: int, seed: int = 0) -> Path:
     """Handwritten digits as gray PNG of 32 pixels, in folders by digit; shuffled before they are cut."""
     data = load_digits()

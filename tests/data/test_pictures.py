@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("PIL")
 pytest.importorskip("sklearn")
 
-from picture_sets import PHOTOS, bomb, crops, digits, photo_of
+from picture_sets import PHOTOS, bomb, crops, crops_apart, digits, photo_of
 from PIL import Image, ImageFilter
 
 from stethoscope.core.errors import BadFile, UsageError
@@ -52,11 +52,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_two_halves_of_real_pictures_raise_no_warning(tmp_path: Path, seed: int) -> None:
     for make, train, test in (
-        (
-            "crops",
-            crops(tmp_path / "a", 240, seed, part=(0.0, 0.6)),
-            crops(tmp_path / "b", 160, seed + 100, part=(0.6, 1.0)),
-        ),
+        ("photos", *crops_apart(tmp_path / "a", tmp_path / "b", seed)),
         ("digits", digits(tmp_path / "c", 0, 700, seed), digits(tmp_path / "d", 700, 1400, seed)),
     ):
         seen = inspect(train, test)
@@ -369,3 +365,35 @@ def test_pictures_that_a_table_lists_are_looked_at_with_its_rows_and_labels(
         1 + names.index(one) for one in names if "copy" in one or "0010" in one
     }
     assert "data:image/jpeg" in seen.to_html()
+
+
+def darkened(root: Path) -> Path:
+    """The same folder with half of the light."""
+    for file in root.rglob("*.jpg"):
+        Image.open(file).point(lambda value: int(value * 0.5)).save(file, quality=90)
+    return root
+
+
+def swapped(root: Path) -> Path:
+    """The same folder with red and blue exchanged."""
+    for file in root.rglob("*.jpg"):
+        Image.fromarray(np.asarray(Image.open(file))[:, :, ::-1].copy()).save(file, quality=90)
+    return root
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_darker_second_set_is_named_as_such(tmp_path: Path, seed: int) -> None:
+    train, test = crops_apart(tmp_path / "a", tmp_path / "b", seed)
+    found = of(inspect(train, darkened(test)), "distribution-shift")
+
+    assert found.place.columns is not None
+    assert "brightness" in found.place.columns
+    assert "darker" in found.cause
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_red_and_blue_that_changed_places_are_named(tmp_path: Path, seed: int) -> None:
+    train, test = crops_apart(tmp_path / "a", tmp_path / "b", seed)
+    found = inspect(train / "flower", swapped(test / "flower"))
+
+    assert "red and blue" in of(found, "inconsistent-preprocessing").title

@@ -6,8 +6,6 @@ STH1 is an error, STH2 a warning, STH3 a note; the rule's name ends the message.
 from __future__ import annotations
 
 import ast
-import io
-import tokenize
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -33,8 +31,9 @@ class Plugin:
     def run(self) -> Iterator[tuple[int, int, str, type[Plugin]]]:
         """Line, column counted from 0, message, and the plugin, as flake8 wants them."""
         from stethoscope.linting import lint_text
+        from stethoscope.observe.code.reading import bytes_of
 
-        review = lint_text(_bytes("".join(self._lines)), self._filename, settings=_settings(Path.cwd()))
+        review = lint_text(bytes_of("".join(self._lines)), self._filename, settings=_settings(Path.cwd()))
         for finding in review.findings:
             if _is_here(finding, self._filename):
                 place = finding.place
@@ -50,12 +49,3 @@ def _settings(folder: Path) -> Settings:
 def _is_here(finding: Finding, filename: str) -> bool:
     """Whether it stands in this file: one in an imported file is told there."""
     return finding.place.file == Path(filename).as_posix()
-
-
-def _bytes(text: str) -> bytes:
-    """The text as its file holds it, in the encoding that it declares."""
-    plain = text.encode("utf-8", "surrogatepass")
-    try:
-        return text.encode(tokenize.detect_encoding(io.BytesIO(plain).readline)[0])
-    except (SyntaxError, LookupError, UnicodeEncodeError):
-        return plain

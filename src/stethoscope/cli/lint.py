@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from stethoscope.core.errors import BadFile, UsageError
 from stethoscope.core.finding import Severity
 from stethoscope.core.review import Review
 from stethoscope.core.settings import Settings, read_settings
+from stethoscope.core.text import sendable
 
 CACHE = Path(".stethoscope_cache") / "lint.json"
 FORMATS = ("text", "json", "sarif", "github", "junit", "gitlab")
@@ -129,10 +131,10 @@ def _repair(paths: tuple[str, ...], settings: Settings, possible: bool, notes: b
 
     fixed = fixes_of(linting.lint(*paths, possible=possible, notes=notes, settings=settings, cache=None), unsafe=unsafe)
     if diff:
-        sys.stdout.write("".join(one.diff() for one in fixed))
+        _print("".join(one.diff() for one in fixed))
     else:
         for sentence in write(fixed):
-            print(sentence, file=sys.stderr)
+            print(sendable(sentence), file=sys.stderr)
     return bool(fixed)
 
 
@@ -158,7 +160,14 @@ def _show(review: Review, form: str, output: Path | None, json_file: Path | None
     elif form == "text":
         print_review(review, sys.stdout)
     else:
-        sys.stdout.write(_text(review, form))
+        _print(_text(review, form), is_json=form in ("json", "sarif", "gitlab"))
+
+
+def _print(text: str, *, is_json: bool = False) -> None:
+    """Write to standard output, whatever encoding it has."""
+    encoding = sys.stdout.encoding or "utf-8"
+    shown = sendable(text, encoding)
+    sys.stdout.write(json.dumps(json.loads(text), indent=2) + "\n" if is_json and shown != text else shown)
 
 
 def _text(review: Review, form: str) -> str:

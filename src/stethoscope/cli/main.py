@@ -11,8 +11,8 @@ import click
 from stethoscope.core.errors import StethoscopeError
 
 VERBS = (
-    "run", "check", "lint", "data", "runs", "tag", "compare", "rerun", "diagnose", "prove", "report", "rules",
-    "explain", "mcp",
+    "run", "check", "lint", "lsp", "data", "runs", "tag", "compare", "rerun", "diagnose", "prove", "report",
+    "rules", "explain", "mcp",
 )  # fmt: skip
 
 

@@ -38,6 +38,7 @@ class _Share(click.ParamType[float]):
 @click.option("--budget", type=_Share(), help="Share of the training time to spend.  [default: 1%]")
 @click.option("--every", type=click.IntRange(1), help="Look at every N-th step instead.")
 @click.option("--max-steps", type=click.IntRange(1), help="End the run after this many steps.")
+@click.option("--to", multiple=True, metavar="TRACKER", help="Tell tensorboard, wandb, mlflow, ... (again for more).")
 @click.option("--no-proof", is_flag=True, help="Try no cures on copies when training has ended.")
 @click.option("--no-lint", is_flag=True, help="Do not read the files that run as well.")
 @click.option("--only", multiple=True, metavar="RULE", help="Run this rule or subject only (again for more).")
@@ -57,6 +58,7 @@ def command(
     budget: float | None,
     every: int | None,
     max_steps: int | None,
+    to: tuple[str, ...],
     no_proof: bool,
     no_lint: bool,
     only: tuple[str, ...],
@@ -78,7 +80,13 @@ def command(
         only=only or settings.only,
         without=without or settings.without,
         proof=settings.proof and not no_proof,
+        to=to or settings.to,
     )
+
+    if settings.to:
+        from stethoscope.adapters.trackers import check_trackers
+
+        check_trackers(settings.to)
 
     def listen() -> int:
         from stethoscope.api import run
@@ -87,6 +95,10 @@ def command(
             script, arguments, module=module, settings=settings, json=json_file, html=html_file, junit=junit_file,
             max_steps=max_steps or 0, quiet=quiet,
         )  # fmt: skip
+        if settings.to and ran.history is not None and ran.diagnosis is not None:
+            from stethoscope.adapters.trackers import publish
+
+            publish(settings.to, ran.diagnosis, ran.record, ran.history, ran.path)
         if ran.interrupted:
             # Python prints the traceback (we have), runs its exit handlers, and dies of the signal.
             sys.excepthook = lambda *_: None

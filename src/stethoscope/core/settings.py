@@ -51,6 +51,8 @@ class Settings:
     """`error`, `warning` or `note`: the exit code is 1 when there is such a finding. Empty: the script's own code."""
     proof: bool = True
     """Whether findings are proven by experiments on copies when training has ended."""
+    to: tuple[str, ...] = ()
+    """Experiment trackers that are told of each run: `tensorboard`, `wandb`, `mlflow`, ..."""
     code: bool = True
     """Whether the files that a run executes are read as well, so that a finding has both kinds of evidence."""
     ring_mb: float = 64
@@ -66,7 +68,7 @@ class Settings:
 
 _KINDS: dict[str, type | tuple[type, ...]] = {
     "store": str, "budget": (int, float), "every": int, "only": list, "without": list, "fail_on": str,
-    "proof": bool, "code": bool, "ring_mb": (int, float),
+    "proof": bool, "code": bool, "to": list, "ring_mb": (int, float),
     "limits": dict, "allow": dict, "lint": dict,
 }  # fmt: skip
 

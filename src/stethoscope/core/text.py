@@ -111,6 +111,14 @@ def clean(text: str) -> str:
     )
 
 
+def sendable(text: str, encoding: str = "utf-8") -> str:
+    """The text as an encoding can take it: a file's name may hold bytes that are no text, and they become `\\udcff`.
+
+    In JSON that is the escape for the same character.
+    """
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
 def read(text: str, role: Role = Role.PLAIN) -> Line:
     """Text with names in backticks, as pieces. Line ends become spaces."""
     parts = re.split(r"`([^`]+)`", " ".join(clean(text).split()) if "\n" in text else clean(text))

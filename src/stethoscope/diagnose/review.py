@@ -17,7 +17,8 @@ from stethoscope.facts.loops import loops_of
 from stethoscope.rules import all_rules
 
 _TRIED_ON_PURPOSE = re.compile(r"(?:^|/)(?:tests?|testing|benchmarks?|test_[^/]*|[^/]*_test\.py|conftest\.py)(?:/|$)")
-"""Files that do odd things because they test them: there a finding is possible, at most."""
+"""Files that do odd things because they test them: there a finding is possible at most, and what is only possible
+elsewhere is not said."""
 
 
 def review(
@@ -47,7 +48,7 @@ def review(
         except Exception as error:  # a rule of ours must not take the others with it
             broken.append(CannotTell(rule.name, describe(error)))
     if _TRIED_ON_PURPOSE.search(code.file):
-        said = [replace(one, sureness=Sureness.POSSIBLE) for one in said]
+        said = [replace(one, sureness=Sureness.POSSIBLE) for one in said if one.sureness is not Sureness.POSSIBLE]
     allowed = silence(dict.fromkeys(said), code, suppressions or Suppressions())
     loops, unclear = _loops(code)
     return FileReview(

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stethoscope.facts.code import NOWHERE, At, Attribute, Call, Code, Each, Group, Item, Name, Operation, Starred
-from stethoscope.facts.events import NO_GRAD, Event, events_of, is_under
+from stethoscope.facts.code import (
+    NOWHERE,
+    At,
+    Attribute,
+    Call,
+    Code,
+    Each,
+    Group,
+    Item,
+    Name,
+    Operation,
+    Starred,
+    Symbol,
+)
+from stethoscope.facts.events import NO_GRAD, Event, events_of, is_under, name_of
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import call_sites, called
 
@@ -36,6 +49,8 @@ class Evaluation:
     """Whether an answer or a loss is looked at: an accuracy, a number that is added up."""
     before: tuple[Event, ...]
     """What its function did before it, in order."""
+    is_hidden: bool = False
+    """Whether something around it that is not known may switch modes or gradients off: a decorator, a context."""
 
 
 def evaluations_of(code: Code) -> tuple[Evaluation, ...]:
@@ -64,9 +79,10 @@ def _in_function(code: Code, index: int) -> list[Evaluation]:
         if goes_on:
             continue  # what it computes may go backward later
         quiet, known = _without_graph(code, forward.context, index)
+        hidden = _is_handed_over(code, forward) or _is_decorated(code, forward.context)
         found[context] = Evaluation(
             code, code.contexts[context].at, context, index, forward, is_loop, quiet, known,
-            is_loop and _is_fed(code, forward, context), _is_read(code, context, index), events[:position],
+            is_loop and _is_fed(code, forward, context), _is_read(code, context, index), events[:position], hidden,
         )  # fmt: skip
     return list(found.values())
 
@@ -128,6 +144,35 @@ def _without_graph(code: Code, context: int, index: int) -> tuple[bool, bool]:
         is_under(code, call.context, *NO_GRAD) or _switched_off(code, code.function_at(call.context)) for call in sites
     ]
     return all(quiet), True
+
+
+_PLAIN_DECORATORS = (
+    "builtins.", "functools.", "abc.", "typing.", "typing_extensions.", "contextlib.", "torch.",
+    "dataclasses.", "pytest.", "numba.", "tensorflow.",
+)  # fmt: skip
+
+
+def _is_decorated(code: Code, context: int) -> bool:
+    """Whether a decorator that is not known is on the functions around it: it may switch gradients off."""
+    for here in code.around(context):
+        if here.kind == "function":
+            for decorator in code.functions[here.owner].decorators:
+                name = decorator.name if isinstance(decorator, Symbol | Call | Name) else ""
+                if not name.startswith(_PLAIN_DECORATORS):
+                    return True
+    return False
+
+
+def _is_handed_over(code: Code, forward: Event) -> bool:
+    """Whether a `with` around it is given the model: what such a context does to modes and gradients is not known."""
+    for here in code.around(forward.context):
+        if here.kind == "with" and isinstance(here.value, Call) and not here.value.name.startswith("torch."):
+            given = (*here.value.arguments, *([here.value.receiver] if here.value.receiver is not None else ()))
+            if any(name_of(code, value) == forward.name for value in given):
+                return True
+        if here.kind == "function":
+            break
+    return False
 
 
 def _switched_off(code: Code, index: int) -> bool:

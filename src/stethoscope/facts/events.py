@@ -21,7 +21,8 @@ from stethoscope.facts.code import (
     Symbol,
     Value,
 )  # fmt: skip
-from stethoscope.facts.origins import called, given_to, member, thing_of
+from stethoscope.facts.model_like import is_model_attribute, is_model_like
+from stethoscope.facts.origins import called, member, thing_of
 from stethoscope.facts.things import Thing, followed
 
 DEEPEST = 3
@@ -35,7 +36,7 @@ _MODEL_NAME = re.compile(
     r"(?:^|.*[._])(?:model|net|network|\w+_(?:model|net)|(?:model|net)_\w+|encoder|decoder|classifier|\w*[Nn]et|generator|discriminator|netG|netD)$"
 )
 _FRAMEWORK_NAME = re.compile(r"(?:^|.*[._])(?:accelerator|fabric|\w*engine|deepspeed|strategy|dist_autograd|trainer)$")
-_CLEARING = re.compile(r".*(?:zero_?grad|reset_?grad|clear_?grad|zero_the_grad|grad_?zero|clean_?grad)", re.I)
+_CLEARING = re.compile(r".*(?:zero_?grad|reset_?grad|clear_?grad|zero_the_grad|grad_?zero|clean_?grad)\w*", re.I)
 
 
 class Event(NamedTuple):
@@ -88,6 +89,11 @@ def name_of(code: Code, value: Value | None) -> str:
     return code.text(value.at) if value is not None else ""
 
 
+def is_named_as_optimizer(name: str) -> bool:
+    """Whether a name is one that people give to optimizers."""
+    return bool(_OPTIMIZER_NAME.fullmatch(name)) and not _SCHEDULER_NAME.fullmatch(name)
+
+
 def is_in_loop(code: Code, event: Event, loop: int) -> bool:
     """Whether something happens in a loop, or in a function that the loop calls."""
     return loop in code.numbers_around(event.outer_context)
@@ -124,6 +130,11 @@ def _events(code: Code, index: int, depth: int) -> Iterator[Event]:
 
 
 def _is_none(value: Value | None) -> bool:
+    """Whether it is nothing, or zeros: `Variable(data.new().resize_as_(data).zero_())` in old code."""
+    if isinstance(value, Call) and value.name == "torch.autograd.Variable":
+        value = value.argument(0)
+    if isinstance(value, Call):
+        return value.name in (".zero_", "torch.zeros_like", "torch.zeros", ".new_zeros")
     return isinstance(value, Constant) and value.value in (None, 0)
 
 
@@ -192,7 +203,7 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
         return
     if callee.kind in ("module", "loss"):
         if callee.kind == "module":
-            yield _make("forward", code, call, call.receiver, callee)
+            yield _make("forward", code, call, _model_of(call), callee)
         return
     if callee.kind in ("class", "imported") and call.name == "()":
         return
@@ -204,6 +215,9 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
     ):
         yield _make("forward", code, call, call.receiver, callee, hinted=True)
         return
+    if callee.kind == "unknown" and is_model_attribute(code, call):
+        yield _make("forward", code, call, _model_of(call), callee, hinted=True)
+        return
     if call.name.startswith(".") and call.name in (".append", ".format", ".join", ".update", ".write", ".log", ".info"):
         return
     for value in (*call.arguments, *(value for _, value in call.keywords)):
@@ -213,6 +227,15 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
             if callee.kind != "class" and not call.name.startswith(("torch.optim.", "torch.")):
                 yield _make("other", code, call, value, thing)
             return
+
+
+def _model_of(call: Call) -> Value | None:
+    """The model that is called: `self.model` of `self.model(x)`, which reads as a call of a method."""
+    owner = call.receiver
+    if call.name in ("()", ".module", ".forward") or owner is None:
+        return owner
+    at = owner.at._replace(end_column=owner.at.end_column + len(call.name.encode()))
+    return Attribute(owner, call.name[1:], at)
 
 
 _STEPS = {"optimizer": "step", "scheduler": "schedule"}
@@ -321,33 +344,6 @@ def _step(code: Code, call: Call, thing: Thing, written: str) -> Event | None:
     return None
 
 
-_OF_MODELS = (".eval", ".train", ".parameters", ".named_parameters", ".load_state_dict", ".named_modules")
-
-
-def model_like(code: Code) -> set[int]:
-    """Bindings of which nothing is known but that they are used as only a model is: `model.eval()`."""
-    if "model like" not in code.memo:
-        code.memo["model like"] = {
-            call.receiver.binding
-            for call in code.calls_of(*_OF_MODELS)
-            if isinstance(call.receiver, Name) and call.receiver.binding != NOWHERE
-        }
-    found: set[int] = code.memo["model like"]
-    return found
-
-
-def is_model_like(code: Code, number: int) -> bool:
-    """Whether a variable is used as a model, here or where it is handed over."""
-    if number in model_like(code):
-        return True
-    if number == NOWHERE or code.bindings[number].how != "argument":
-        return False
-    index = code.function_at(code.bindings[number].context)
-    place = next((i for i, one in enumerate(code.functions[index].parameters) if one.binding == number), NOWHERE)
-    given = given_to(code, index, place) if place != NOWHERE else []
-    return any(isinstance(value, Name) and value.binding in model_like(home) for home, value in given)
-
-
 def closures_of(code: Code, call: Call) -> list[int]:
     """Functions that a call is given, as `optimizer.step(closure)` is."""
     found = []
@@ -361,8 +357,10 @@ def closures_of(code: Code, call: Call) -> list[int]:
 def is_under(code: Code, context: int, *names: str) -> bool:
     """Whether something happens inside of a `with` of one of these functions, or in a function that one decorates."""
     for here in code.around(context):
-        if here.kind == "with" and isinstance(here.value, Call) and here.value.name in names:
-            return True
+        if here.kind == "with" and isinstance(here.value, Call):
+            name = here.value.name  # `.no_grad` where a file imports torch in a way of its own
+            if name in names or (name.startswith(".") and any(one.endswith(name) for one in names)):
+                return True
         if here.kind == "function":
             for decorator in code.functions[here.owner].decorators:
                 name = decorator.name if isinstance(decorator, Symbol | Call) else ""

@@ -32,11 +32,12 @@ _TABLES = frozenset({
 
 def operations_of(code: Code, *operators: str) -> Iterator[Operation]:
     """The operations of these kinds, each once, in the order in which they stand."""
-    found = {one.at: one for one in _walk(code) if isinstance(one, Operation) and one.operator in operators}
+    found = {one.at: one for one in values_of(code) if isinstance(one, Operation) and one.operator in operators}
     yield from (found[at] for at in sorted(found))
 
 
-def _walk(code: Code) -> Iterator[Value]:
+def values_of(code: Code) -> Iterator[Value]:
+    """All expressions and their parts, calls left out: those are in `Code.calls`."""
     waiting: list[Value | None] = [binding.value for binding in code.bindings]
     waiting += [bare.value for bare in code.bare]
     waiting += [context.value for context in code.contexts]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from stethoscope.facts.code import NOWHERE, At, Code
+from stethoscope.facts.code import NOWHERE, At, Call, Code
 from stethoscope.facts.events import Event, events_of, is_in_loop
 from stethoscope.facts.origins import call_sites
 
@@ -42,6 +42,13 @@ def loops_of(code: Code) -> tuple[Loop, ...]:
     return found
 
 
+def is_stepped_in_loop(code: Code, made: Call) -> bool:
+    """Whether the optimizer that a call makes steps in a loop of this file; one of Keras's does in `fit`."""
+    if made.name.startswith("keras."):
+        return True
+    return any(loop.is_loop and any(step.thing.made is made for step in loop.of("step")) for loop in loops_of(code))
+
+
 def _goes_backward(code: Code) -> bool:
     return bool(
         code.calls_of(".backward", ".manual_backward", "torch.autograd.backward", "torch.distributed.autograd.backward")
@@ -61,9 +68,9 @@ def _loops(code: Code) -> Iterator[Loop]:
             if event.kind != "backward":
                 continue
             where = event.via[0][1].context if event.via else event.context
-            loop = _innermost_loop(code, where, index)
+            loop = innermost_loop(code, where, index)
             if loop != NOWHERE and not (
-                event.via and _has_own_loop(event)
+                event.via and has_own_loop(event)
             ):  # what a function does in its own loops is told there
                 candidates.setdefault(loop, [])
                 reached.update(code.function_at(call.context) for home, call in event.via[1:] if home is code)
@@ -73,7 +80,7 @@ def _loops(code: Code) -> Iterator[Loop]:
             # The loop around, too, where the step is taken there: several backward passes for one step.
             home = _loop_with_step(code, context, events, index)
             inside = tuple(event for event in events if is_in_loop(code, event, home))
-            if any(event.via and _has_own_loop(event) for event in inside if event.kind == "backward"):
+            if any(event.via and has_own_loop(event) for event in inside if event.kind == "backward"):
                 continue
             yield Loop(code, home, code.contexts[home].at, index, inside, unclear=_unclear(inside))
         if first == last:
@@ -83,7 +90,7 @@ def _loops(code: Code) -> Iterator[Loop]:
             continue
         events = events_of(code, index)
         direct = [event for event in events if event.kind == "backward" and not event.via]
-        if direct and all(_innermost_loop(code, event.context, index) == NOWHERE for event in direct):
+        if direct and all(innermost_loop(code, event.context, index) == NOWHERE for event in direct):
             is_called = bool(call_sites(code, index))
             if not is_called or not _called_from_elsewhere(code, index):
                 yield Loop(code, function.context, function.at, index, events, is_loop=False, unclear=_unclear(events))
@@ -91,16 +98,16 @@ def _loops(code: Code) -> Iterator[Loop]:
 
 def _called_from_elsewhere(code: Code, index: int) -> bool:
     """Whether the calls of a function are looked at in the functions that make them."""
-    return any(_innermost_loop(code, call.context, NOWHERE) != NOWHERE for call in call_sites(code, index))
+    return any(innermost_loop(code, call.context, NOWHERE) != NOWHERE for call in call_sites(code, index))
 
 
-def _has_own_loop(event: Event) -> bool:
+def has_own_loop(event: Event) -> bool:
     """Whether a loop stands between a call and the event that it leads to: that loop is looked at by itself."""
     ways = [*((home, call.context) for home, call in event.via[1:]), (event.code, event.context)]
-    return any(_innermost_loop(home, context, NOWHERE) != NOWHERE for home, context in ways)
+    return any(innermost_loop(home, context, NOWHERE) != NOWHERE for home, context in ways)
 
 
-def _innermost_loop(code: Code, context: int, function: int) -> int:
+def innermost_loop(code: Code, context: int, function: int) -> int:
     """The nearest loop around something in the same function, or NOWHERE. A loop over parameters is none."""
     for number in code.numbers_around(context):
         here = code.contexts[number]
@@ -117,7 +124,7 @@ def _loop_with_step(code: Code, context: int, events: tuple[Event, ...], functio
     for _ in range(3):
         if any(event.kind in ("step", "zero") and is_in_loop(code, event, loop) for event in events):
             return loop
-        outer = _innermost_loop(code, code.contexts[loop].parent, function)
+        outer = innermost_loop(code, code.contexts[loop].parent, function)
         if outer == NOWHERE:
             return loop if not any(event.kind == "step" for event in events) else context
         loop = outer

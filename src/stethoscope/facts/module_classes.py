@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.facts.code import NOWHERE, Attribute, Binding, Call, Code, Each, Group, Name, Operation, Starred, Value
 from stethoscope.facts.layers import LINEAR, chain_of, short
-from stethoscope.facts.origins import is_module, thing_of
-from stethoscope.facts.things import Thing, followed
+from stethoscope.facts.origins import bases, is_module, lineage, thing_of
+from stethoscope.facts.things import Thing, followed, literal
+from stethoscope.facts.uses import times_said
 
 _WEIGHTY = (
     "batchnorm", "syncbatchnorm", "layernorm", "groupnorm", "instancenorm", "embedding", "lstm", "gru", "rnn",
     "transformer", "multiheadattention", "rmsnorm", "prelu", "parameter", "conv", "lazy",
 )  # fmt: skip
 """How the names of layers with parameters begin, beside those of `LINEAR`."""
+_FACTORIES = {
+    "torch.randn", "torch.rand", "torch.zeros", "torch.ones", "torch.full", "torch.empty", "torch.tensor", "torch.eye",
+    "torch.normal", "torch.linspace",
+}  # fmt: skip
+_OWN_TRAINING = re.compile(
+    r"optim|autograd\.grad|\.backward\(|register_|add_module|setattr|def parameters|\b_parameters"
+)
+"""What trains a tensor in a way of its own, or registers it after all."""
+_WEIGHTLESS = ("builtins.", "torchaudio.transforms.", "torchvision.transforms.")
+_REGISTERS = {".register_parameter", ".add_module", ".register_module", "builtins.setattr"}
 
 
 def modules_in(code: Code) -> Iterator[Thing]:
@@ -24,16 +36,65 @@ def modules_in(code: Code) -> Iterator[Thing]:
             yield thing
 
 
+def is_plain_module(thing: Thing) -> bool:
+    """Whether a class inherits from `nn.Module` and from nothing else, so that the whole of it is seen."""
+    return (
+        thing.cls is not None
+        and len(thing.cls.bases) == 1
+        and bases(thing) == ["torch.nn.Module"]
+        and (len(list(lineage(thing))) == 1)
+    )
+
+
 def has_weights(thing: Thing) -> bool:
     """Whether a module certainly has parameters."""
     if thing.kind != "module":
         return False
     if thing.cls is not None:
-        return True
+        return not _is_empty(thing)
     name = short(thing.name)
     if name == "sequential":
-        return any(has_weights(layer.thing) for layer in chain_of(thing) or ())
+        layers = chain_of(thing)
+        if layers is None and thing.made is not None and thing.made.arguments:
+            return True  # of what cannot be listed: nobody makes these of activations alone
+        return any(has_weights(layer.thing) for layer in layers or ())
+    if name in ("modulelist", "moduledict") and thing.made is not None and thing.made_in is not None:
+        return bool(thing.made.arguments) and bool(made_in(thing.made_in, thing.made.arguments[0]))
+    if thing.made is not None and thing.made_in is not None:
+        affine = thing.made.keyword("elementwise_affine") or thing.made.keyword("affine")
+        if affine is not None and literal(thing.made_in, affine) is False:
+            return False
     return thing.name.startswith("torch.nn.") and (name in LINEAR or name.startswith(_WEIGHTY))
+
+
+def _is_empty(thing: Thing, depth: int = 0) -> bool:
+    """Whether nothing that a class of the project makes can have parameters."""
+    if depth > 6 or any(name != "torch.nn.Module" and not name.startswith("builtins.") for name in bases(thing)):
+        return False
+    for home, cls in lineage(thing):
+        for number in cls.methods.values():
+            first, last = home.functions[number].calls
+            if any(_may_weigh(home, call, depth) for call in home.calls[first:last]):
+                return False
+    return True
+
+
+def _may_weigh(home: Code, call: Call, depth: int) -> bool:
+    """Whether a call may give something with parameters."""
+    if call.name in _REGISTERS:
+        return True
+    made = thing_of(home, call)
+    if made.kind == "module" and made.made is call:
+        if made.cls is not None:
+            return not _is_empty(made, depth + 1)
+        return has_weights(made) or not made.name.startswith("torch.nn.") or short(made.name).startswith("module")
+    if made.name == "torch.nn.Parameter":
+        return True
+    if made.name.startswith(_WEIGHTLESS) or call.name.startswith(_WEIGHTLESS):
+        return False
+    # What is not known may be a class, by the way classes are spelled.
+    spelled = call.receiver.name if call.name == "()" and isinstance(call.receiver, Name) else call.name
+    return made.kind == "unknown" and spelled.rpartition(".")[2][:1].isupper()
 
 
 def made_in(code: Code, value: Value | None) -> list[Call]:
@@ -52,13 +113,25 @@ def made_in(code: Code, value: Value | None) -> list[Call]:
 def _constructed(code: Code, value: Value) -> list[Call]:
     if isinstance(value, Group | Each):
         return made_in(code, value)
-    return [value] if isinstance(value, Call) and _makes_layer(code, value) else []
+    made = value if isinstance(value, Call) else _made_for_it(code, value)
+    return [made] if made is not None and _makes_layer(code, made) else []
+
+
+def _made_for_it(code: Code, value: Value) -> Call | None:
+    """The call that made a local variable which no attribute is bound to: what it holds is kept nowhere else."""
+    if not isinstance(value, Name) or "." in value.name or value.binding == NOWHERE:
+        return None
+    binding = code.bindings[value.binding]
+    if binding.how != "assign" or binding.item or not isinstance(binding.value, Call):
+        return None
+    kept = any(isinstance(one.value, Name) and one.value.binding == value.binding for one in code.bindings)
+    return None if kept else binding.value
 
 
 def _makes_layer(code: Code, call: Call) -> bool:
     """Whether a call is that of a layer's class, and not one that gives a layer which is kept elsewhere."""
     thing = thing_of(code, call)
-    return thing.made is call and has_weights(thing)
+    return (thing.made is call or call.name == "copy.deepcopy") and has_weights(thing)
 
 
 def attribute_of(code: Code, value: Value | None) -> str:
@@ -103,3 +176,84 @@ def shared_layer(code: Code, value: Value | None) -> Value | None:
         if binding.how == "assign" and not inside and has_weights(thing_of(code, found.element)):
             return found.element
     return None
+
+
+def plain_tensor(code: Code, thing: Thing, name: str, binding: Binding) -> str:
+    """How an attribute that is set in `__init__` misses being a parameter: `asks` of a tensor that asks for gradients,
+    `derived` of what an operation made of an `nn.Parameter`; empty where it does not, or is trained in another way.
+    """
+    cls, value = thing.cls, binding.value
+    if cls is None or binding.item or code.function_at(binding.context) != cls.methods.get("__init__"):
+        return ""
+    how = "asks" if _asks(code, value) else "derived" if _derived(value) else ""
+    if not how or len(cls.attributes[name]) > 1 or code.matches(_OWN_TRAINING, cls.at):
+        return ""
+    # Whoever names it from outside may give it to an optimizer.
+    first = code.functions[cls.methods["__init__"]].at
+    read = times_said(code, f"self.{name}", cls.at) > times_said(code, f"self.{name}", first)
+    elsewhere = sum(len(re.findall(rf"\.{name}\b", line)) for line in code.lines)
+    return how if read and elsewhere == times_said(code, f"self.{name}", cls.at) else ""
+
+
+def _asks(code: Code, value: Value | None) -> bool:
+    if not isinstance(value, Call):
+        return False
+    if value.name == ".requires_grad_" and isinstance(value.receiver, Call):
+        return value.receiver.name in _FACTORIES and literal(code, value.argument(0, "requires_grad")) in (None, True)
+    made = value.name in (*_FACTORIES, "torch.autograd.Variable")
+    return made and literal(code, value.keyword("requires_grad")) is True
+
+
+def _derived(value: Value | None) -> bool:
+    if isinstance(value, Operation) and value.operator in ("*", "/", "+", "-"):
+        return any(isinstance(one, Call) and one.name == "torch.nn.Parameter" for one in value.operands)
+    changes = isinstance(value, Call) and value.name in (".to", ".cuda", ".half", ".double", ".clone", ".bfloat16")
+    inner = value.receiver if changes and isinstance(value, Call) else None
+    return isinstance(inner, Call) and inner.name == "torch.nn.Parameter"
+
+
+def layers_inside(thing: Thing, depth: int = 0) -> set[str] | None:
+    """The full names of the layers of torch's that a module is made of; None when not all of them are known."""
+    if thing.kind not in ("module", "loss") or depth > 6:
+        return None
+    if thing.cls is None:
+        if thing.name == "torch.nn.Sequential":
+            chain = chain_of(thing)
+            return None if chain is None else _joined([layers_inside(layer.thing, depth + 1) for layer in chain])
+        if not thing.name.startswith("torch.nn.") or "Transformer" in thing.name or "Multihead" in thing.name:
+            return None
+        return {thing.name.replace(".Lazy", ".")}
+    if is_module(Thing("class", thing.name, thing.code, thing.number)) is None:
+        return None
+    found: list[set[str] | None] = []
+    for home, cls in lineage(thing):
+        for number in cls.methods.values():
+            first, last = home.functions[number].calls
+            found += [_inside(home, call, depth) for call in home.calls[first:last]]
+    return _joined(found)
+
+
+def _inside(home: Code, call: Call, depth: int) -> set[str] | None:
+    """What a call in a module's method may add to it."""
+    made = thing_of(home, call)
+    if made.kind == "module":
+        if short(made.name) in ("sequential", "modulelist", "moduledict") and made.made is call:
+            return set()  # what they hold is made by calls of its own
+        return layers_inside(made, depth + 1) if made.made is not None else None
+    in_init = home.functions[home.function_at(call.context)].name == "__init__"
+    owner = call.name if call.receiver is None else ""
+    is_known = owner.startswith(("builtins.", "torch.", "numpy.", "math.", "copy.")) or call.name.startswith(".")
+    if not in_init or made.kind not in ("unknown", "imported") or is_known:
+        method = call.name[1:]
+        own = call.name.startswith(".") and isinstance(call.receiver, Name) and call.receiver.name == "self"
+        return None if in_init and own and method.startswith(("_make", "make", "build")) else set()
+    return None
+
+
+def _joined(found: list[set[str] | None]) -> set[str] | None:
+    whole: set[str] = set()
+    for one in found:
+        if one is None:
+            return None
+        whole |= one
+    return whole

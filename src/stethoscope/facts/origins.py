@@ -144,9 +144,7 @@ def part_of(code: Code, value: Value | None, item: tuple[int, ...], depth: int =
         return Thing("framework", "deepspeed")
     callee = called(code, found, depth + 1)
     if callee.kind == "function" and callee.code is not None and callee.function is not None:
-        inside = callee.code
-        returned = [one.value for one in callee.function.returns]
-        return _agreed([part_of(inside, one, item, depth + 1) for one in returned]) if returned else UNKNOWN
+        return _returned(callee.code, callee.number, item, depth + 1)
     whole = thing_of(code, found, depth + 1)
     return TENSOR if whole.kind == "tensor" else UNKNOWN
 
@@ -284,13 +282,20 @@ def _result(code: Code, call: Call, callee: Thing, depth: int) -> Thing:
         return TENSOR
     if callee.kind == "imported":
         return _library(code, call, callee.name, depth)
-    function = callee.function
-    if function is None or callee.code is None:
+    if callee.function is None or callee.code is None or depth > MOST_STEPS // 2:
         return UNKNOWN
-    returned = [one.value for one in function.returns]
-    if not returned or depth > MOST_STEPS // 2:
-        return UNKNOWN
-    return _agreed([thing_of(callee.code, one, depth + 2) for one in returned])
+    return _returned(callee.code, callee.number, (), depth + 2)
+
+
+def _returned(code: Code, number: int, item: tuple[int, ...], depth: int) -> Thing:
+    """What a function gives, or what stands at a position of it. Asked once: one that calls itself has no end."""
+    known: dict[tuple[int, tuple[int, ...]], Thing] = code.memo.setdefault("returned", {})
+    if (number, item) not in known:
+        known[number, item] = UNKNOWN
+        values = [one.value for one in code.functions[number].returns]
+        things = [part_of(code, one, item, depth) if item else thing_of(code, one, depth) for one in values]
+        known[number, item] = _agreed(things) if things else UNKNOWN
+    return known[number, item]
 
 
 def _library(code: Code, call: Call, name: str, depth: int) -> Thing:
@@ -341,10 +346,14 @@ def _argument(code: Code, binding: Binding, number: int, depth: int) -> Thing:
             kind = "instance" if is_module(cls) is not True else "module"
             return cls._replace(kind=kind)
     annotated = _annotated(code, function.parameters[place].annotation)
-    if annotated.kind != "unknown":
+    if annotated.kind not in ("unknown", "module", "optimizer") or annotated.cls is not None:
         return annotated
     given = [thing_of(site_code, value, depth + 1) for site_code, value in given_to(code, index, place)]
-    return _agreed(given) if given else UNKNOWN
+    found = _agreed(given) if given else UNKNOWN
+    if annotated.kind == "unknown":
+        return found
+    is_such = found.kind == annotated.kind or (found.kind, annotated.kind) == ("loss", "module")
+    return found if is_such else annotated  # what is given says more than `nn.Module`
 
 
 def _decorated(function: Function, name: str) -> bool:

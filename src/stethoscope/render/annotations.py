@@ -9,7 +9,7 @@ from typing import Any
 from stethoscope.core.finding import Finding, Severity
 from stethoscope.core.fingerprint import fingerprints
 from stethoscope.core.review import Review
-from stethoscope.core.text import clean
+from stethoscope.core.text import clean, sendable
 from stethoscope.render.sarif import relative_name, words_of
 
 COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
@@ -26,7 +26,7 @@ def to_gitlab(review: Review) -> str:
     """A code quality report: the JSON that GitLab's `artifacts:reports:codequality` reads."""
     marks = fingerprints(review.findings, relative_name)
     entries = [_entry(finding, mark) for finding, mark in zip(review.findings, marks, strict=True)]
-    return json.dumps(entries, indent=2, ensure_ascii=False) + "\n"
+    return sendable(json.dumps(entries, indent=2, ensure_ascii=False)) + "\n"
 
 
 def _commands(review: Review) -> Iterator[str]:
@@ -53,7 +53,7 @@ def _commands(review: Review) -> Iterator[str]:
 
 def _command(name: str, marks: Mapping[str, object], words: str) -> str:
     given = ",".join(f"{key}={_property(str(value))}" for key, value in marks.items())
-    return f"::{name} {given}::{_data(clean(words))}"
+    return sendable(f"::{name} {given}::{_data(clean(words))}")
 
 
 def _data(text: str) -> str:

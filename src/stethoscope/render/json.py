@@ -9,6 +9,7 @@ from importlib import metadata, resources
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Diagnosis, Finding, Place, Proof, Severity
+from stethoscope.core.text import sendable
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History, Sampling
 
@@ -29,7 +30,7 @@ def to_json(diagnosis: Diagnosis, record: RunRecord, history: History) -> dict[s
 
 def json_text(document: dict[str, Any]) -> str:
     """The document as strict JSON text (no bare NaN), indented, with a line end."""
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return sendable(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def schema() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from stethoscope.core.errors import UsageError
-from stethoscope.core.finding import Finding, Link, Place, Severity
+from stethoscope.core.finding import Edit, Finding, Fix, Link, Place, Severity
 from stethoscope.core.fingerprint import fingerprints
 from stethoscope.core.review import FileReview, Review
 from stethoscope.core.rule import HEADINGS, Rule
@@ -124,7 +124,35 @@ def _result(finding: Finding, index: int, mark: str) -> dict[str, Any]:
     }
     if finding.chain:
         result["relatedLocations"] = [_link(number, link) for number, link in enumerate(finding.chain, start=1)]
+    fixes = [_fix(fix) for fix in finding.fixes if fix.edits and not any(edit.place.cell for edit in fix.edits)]
+    if fixes:
+        result["fixes"] = fixes
     return result
+
+
+def _fix(fix: Fix) -> dict[str, Any]:
+    """What a viewer can put into the file; whether it may change what a correct program does is said with it."""
+    words = _one(fix.text.split("\n    ")[0]).rstrip(":.") + ("" if fix.safe else " (unsafe: look at what it changes)")
+    files = dict.fromkeys(edit.place.file or "" for edit in fix.edits)
+    changes = [
+        {
+            "artifactLocation": _artifact(file),
+            "replacements": [_replacement(edit) for edit in fix.edits if (edit.place.file or "") == file],
+        }
+        for file in files
+    ]
+    return {"description": {"text": words}, "artifactChanges": changes, "properties": {"safe": fix.safe}}
+
+
+def _replacement(edit: Edit) -> dict[str, Any]:
+    place = edit.place
+    region = {
+        "startLine": place.line,
+        "startColumn": place.column,
+        "endLine": place.end_line,
+        "endColumn": place.end_column,
+    }
+    return {"deletedRegion": region, "insertedContent": {"text": edit.text}}
 
 
 def _link(number: int, link: Link) -> dict[str, Any]:
@@ -161,7 +189,7 @@ def _artifact(file: str) -> dict[str, str]:
     name = relative_name(file)
     if os.path.isabs(name):
         return {"uri": Path(name).as_uri()}
-    return {"uri": quote(name), "uriBaseId": ROOT}
+    return {"uri": quote(os.fsencode(name)), "uriBaseId": ROOT}
 
 
 def _invocation(review: Review) -> dict[str, Any]:

@@ -92,6 +92,16 @@ def quoted(code: Code, value: Value | None, otherwise: str = "the value") -> str
     return f"`{text}`"
 
 
+def comment_at(code: Code, line: int) -> str:
+    """What comments say on a line and right above it."""
+    said = [_line(code, line).partition("#")[2]]
+    above = line - 1
+    while _line(code, above).lstrip().startswith("#"):
+        said.append(_line(code, above).lstrip(" \t#"))
+        above -= 1
+    return " ".join(reversed(said))
+
+
 def _line(code: Code, line: int) -> str:
     return code.lines[line - 1] if 0 < line <= len(code.lines) else ""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from stethoscope.core.finding import Evidence, Link
 from stethoscope.facts.code import Code
 from stethoscope.facts.loss_calls import LossUse
+from stethoscope.rules.changing import Edits, renamed
 from stethoscope.rules.lines import chain, line_of, where
 
 
@@ -43,3 +44,10 @@ def made_at(file: Code, loss: LossUse) -> str:
 def links(file: Code, loss: LossUse) -> tuple[Link, ...]:
     """The lines from the loss back to where its input was made."""
     return chain(file, loss.steps)
+
+
+def instead(file: Code, loss: LossUse, old: str, new: str, old_class: str, new_class: str) -> Edits:
+    """Another loss in the place of this one, where it is called, or where its module is made in this file."""
+    if loss.made is None:
+        return renamed(file, loss.call, old, new)
+    return renamed(file, loss.made, old_class, new_class) if loss.made_in is file else ()

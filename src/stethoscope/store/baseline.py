@@ -18,6 +18,7 @@ from stethoscope.core.errors import BadFile, UsageError
 from stethoscope.core.finding import Finding
 from stethoscope.core.fingerprint import line_hash
 from stethoscope.core.review import Review
+from stethoscope.core.text import sendable
 
 SCHEMA = 1
 Key = tuple[str, str, str]
@@ -31,7 +32,7 @@ def write_baseline(findings: Iterable[Finding], path: Path) -> int:
         {"file": file, "rule": rule, "line": line, "count": count}
         for (rule, file, line), count in sorted(counts.items(), key=lambda one: (one[0][1], one[0][0], one[0][2]))
     ]
-    text = json.dumps({"schema": SCHEMA, "findings": entries}, indent=1, ensure_ascii=False) + "\n"
+    text = sendable(json.dumps({"schema": SCHEMA, "findings": entries}, indent=1, ensure_ascii=False)) + "\n"
     try:
         path.write_text(text, "utf-8")
     except OSError as error:

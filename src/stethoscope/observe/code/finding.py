@@ -39,9 +39,10 @@ def find(names: Sequence[str]) -> Found:
     seen: set[tuple[int, int]] = set()
     for name in names:
         path = Path(name)
-        if path.is_dir():
+        kind = _kind(name)
+        if kind == "folder":
             _walk(path, found, seen, _Ignored.above(path))
-        elif path.exists():
+        elif kind:
             _take(path, found, seen)
         elif matches := _matching(name):
             for match in matches:
@@ -52,6 +53,14 @@ def find(names: Sequence[str]) -> Found:
         else:
             found.missing.append(name)
     return found
+
+
+def _kind(name: str) -> str:
+    """`folder`, `file`, or nothing where there is none, or none can be: a name may be empty, or too long."""
+    try:
+        return "" if not name else "folder" if Path(name).is_dir() else "file" if Path(name).exists() else ""
+    except OSError:
+        return ""
 
 
 def _matching(name: str) -> list[Path]:

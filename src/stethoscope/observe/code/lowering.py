@@ -165,6 +165,8 @@ class Lowering(Forms):
                 if base := _path(node.value):
                     # What the container held is no longer all that it holds.
                     self._bind_path(f"{base}[]", how, value, at_of(node), item)
+                elif isinstance(node.value, ast.Subscript) and (base := _path(node.value.value)):
+                    self._bind_path(f"{base}[][]", how, value, at_of(node), item)
 
     def _bind_path(self, path: str, how: str, value: Value, at: At, item: tuple[int, ...]) -> None:
         number = self.bind(path, how, value, at, item)

@@ -97,6 +97,15 @@ def text_of(data: bytes) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
+def bytes_of(text: str) -> bytes:
+    """Python source as its file holds it: in the encoding that it declares, as far as that can be."""
+    plain = text.encode("utf-8", "surrogatepass")
+    try:
+        return text.encode(tokenize.detect_encoding(io.BytesIO(plain).readline)[0])
+    except (SyntaxError, LookupError, UnicodeEncodeError):
+        return plain
+
+
 _WIDE = (
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
@@ -115,7 +124,7 @@ def why_no_python(error: Exception, source: Source) -> str:
             where = f" at cell {number}, line {line - first + 1}"
         elif line:
             where = f" at line {line}"
-        return f"does not parse{where}: {error.msg}"
+        return f"does not parse{where}: {error.msg.partition('; ')[0]}"
     if isinstance(error, RecursionError | MemoryError):
         return "is nested too deeply"
     return f"does not parse: {error}"

@@ -7,7 +7,7 @@ import io
 import re
 import tokenize
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from stethoscope.core.finding import Edit
 
@@ -29,7 +29,21 @@ def rewritten(data: bytes, changes: Iterable[Sequence[Edit]]) -> tuple[bytes, in
     if not _parses(text):
         return data, 0
     first = _END.search(text)
-    line_end = first.group() if first else "\n"
+    new, count = changed_text(text, changes, first.group() if first else "\n", _parses)
+    return new.encode(encoding), count
+
+
+def changed_text(
+    text: str, changes: Iterable[Sequence[Edit]], line_end: str, is_whole: Callable[[str], bool]
+) -> tuple[str, int]:
+    """The text with as many of the changes as can be made, and how many these are.
+
+    Args:
+        text: of a file or a cell.
+        changes: all edits of each, or none, are made.
+        line_end: of new lines.
+        is_whole: whether a text still parses.
+    """
     starts = [0, *(match.end() for match in _END.finditer(text))]
     made: list[tuple[Span, str]] = []
     count = 0
@@ -37,10 +51,10 @@ def rewritten(data: bytes, changes: Iterable[Sequence[Edit]]) -> tuple[bytes, in
         wanted = [(span, edit.text.replace("\n", line_end)) for edit in change if (span := _span(edit, starts, text))]
         if len(wanted) < len(change) or any(_touch(span, other) for span, _ in wanted for other, _ in made):
             continue
-        if _parses(_applied(text, [*made, *wanted])):
+        if is_whole(_applied(text, [*made, *wanted])):
             made += wanted
             count += 1
-    return _applied(text, made).encode(encoding), count
+    return _applied(text, made), count
 
 
 def _span(edit: Edit, starts: Sequence[int], text: str) -> Span | None:

@@ -11,11 +11,14 @@ from numpy.typing import ArrayLike
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Rectify
+from stethoscope.facts.code import Code
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.signal import SQUASHING, Chain, chain_of
+from stethoscope.facts.stacks import sigmoids_of
 from stethoscope.facts.training import LAYER_STATISTICS, PARAMETER_STATISTICS, History
 from stethoscope.rules.examples import checked, falling, flat, run
 from stethoscope.rules.learning import loss_evidence, outcome, times
+from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import code, place_at
 
 
@@ -44,6 +47,7 @@ class SaturatingActivationStack(Rule):
     ## What it sees
     Three or more weight layers in a row whose outputs go into a sigmoid or tanh, and the gradient of the loss with
     respect to the first of them beside the last layer's, at the first looks, in a run that does not learn well.
+    In code: four or more sigmoids, each behind a layer with weights, with no normalization and no bypass between.
     ## Why it hurts
     A gradient is multiplied by the slope of each function on its way back. The slope of a sigmoid is at most 1/4, so
     five of them leave at most a thousandth, whatever the learning rate.
@@ -56,6 +60,7 @@ class SaturatingActivationStack(Rule):
     X. Glorot and Y. Bengio, AISTATS 2010, sections 3.1 and 4.2. V. Nair and G. Hinton, ICML 2010 (rectified units).
     """
 
+    on_trial = True
     treatments = (Rectify(), Rectify(draws=True))
     explains = (
         "saturated-activations",
@@ -84,6 +89,8 @@ class SaturatingActivationStack(Rule):
     strongest = Limit(
         3, unit="size by which the weights multiply a signal", why="above it the weights drive units to their limits"
     )
+
+    written = Limit(4, unit="sigmoids one behind the other", why="at best 1/256 of the gradient comes through")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the deepest chain of layers, unless the run learns well."""
@@ -151,6 +158,29 @@ class SaturatingActivationStack(Rule):
             ],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Count the sigmoids that stand one behind the other."""
+        for home, sigmoids in sigmoids_of(file):
+            if len(sigmoids) < self.written:
+                continue
+            lines = sorted(sigmoids)
+            yield self.finding(
+                f"{len(sigmoids)} sigmoids stand one behind the other",
+                sureness=Sureness.LIKELY,
+                place=place_in(file, home),
+                evidence=[
+                    Evidence(
+                        f"share of the gradient that can come through those of {line_of(file, lines[0])} to "
+                        f"{line_of(file, lines[-1])}",
+                        f"{0.25 ** len(sigmoids):.1g} at most",
+                        "0.05 and more",
+                        "the slope of a sigmoid is at most 1/4",
+                    )
+                ],
+                cause="Each sigmoid multiplies the gradient by 1/4 at most, so the first layers get next to nothing.",
+                fixes=["Use rectified units between the layers:\n" + code("nn.ReLU()")],
+            )
+
     bad = Examples(
         lambda: {
             "four sigmoids": _run(flat(2.31), _five),
@@ -177,6 +207,67 @@ class SaturatingActivationStack(Rule):
             "too short to say": _run(flat(2.31, 12), _five),
         }
     )
+    bad_code = {
+        "in a row": """
+            model = nn.Sequential(  # bad
+                nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 8), nn.Sigmoid(),
+                nn.Dropout(0.1), nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 2),
+            )
+            """,
+        "in a loop over layers": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.hidden = nn.ModuleList([nn.Linear(8, 8) for _ in range(5)])
+
+                def forward(self, x):
+                    for layer in self.hidden:  # bad
+                        x = torch.sigmoid(layer(x))
+                    return x
+            """,
+        "in a forward pass": """
+            class Net(nn.Module):  # bad
+                def __init__(self):
+                    super().__init__()
+                    self.a, self.b, self.c = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+                    self.d, self.e = nn.Linear(8, 8), nn.Linear(8, 2)
+
+                def forward(self, x):
+                    x = torch.sigmoid(self.a(x))
+                    x = torch.sigmoid(self.b(x))
+                    x = F.sigmoid(self.c(x))
+                    x = self.d(x).sigmoid()
+                    return self.e(x)
+            """,
+    }
+    good_code = {
+        "three": """
+            model = nn.Sequential(
+                nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 8), nn.Sigmoid(),
+                nn.Linear(8, 2),
+            )
+            """,
+        "normalized between": """
+            model = nn.Sequential(
+                nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 8), nn.Sigmoid(), nn.LayerNorm(8), nn.Linear(8, 8),
+                nn.Sigmoid(), nn.Linear(8, 8), nn.Sigmoid(), nn.Linear(8, 2),
+            )
+            """,
+        "a loop with a bypass": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.hidden = nn.ModuleList([nn.Linear(8, 8) for _ in range(5)])
+
+                def forward(self, x):
+                    for layer in self.hidden:
+                        x = x + torch.sigmoid(layer(x))
+                    return x
+            """,
+        "rectified": """
+            model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 1), nn.Sigmoid())
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Code, Site
 from stethoscope.facts.model import Mixing
+from stethoscope.facts.shapes import exchanged_by_view
 from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
+from stethoscope.rules.lines import fitting, line_of, place_in, quoted
 from stethoscope.rules.sites import code, place_at
 
 BATCH_FIRST = (
@@ -27,6 +29,7 @@ class BatchLeakage(Rule):
     ## What it sees
     In eval mode, gradients of the output of one sample in the inputs of the others, on a batch that is cut to a prime
     number of samples, so that no axis is mistaken for another by chance.
+    In code: `x.view(x.size(1), x.size(0))`, the sizes of a tensor in another order.
     ## Why it hurts
     The answer for a sample changes with the company in which it is asked: training sees neighbours that production
     does not have, metrics change with the batch size, and what the network learns is partly about its batch.
@@ -40,6 +43,7 @@ class BatchLeakage(Rule):
     A. Karpathy, "A Recipe for Training Neural Networks" (2019): "use backprop to chart dependencies".
     """
 
+    on_trial = True
     explains = ("cannot-overfit-batch", "train-eval-mismatch", "underfitting", "no-gain-over-baseline")
 
     def before_training(self, seen: History) -> Iterator[Finding | CannotTell]:
@@ -86,6 +90,25 @@ class BatchLeakage(Rule):
             unless="samples are meant to be compared with each other.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for tensors that are reshaped to their own sizes in another order."""
+        for call, order in exchanged_by_view(file):
+            how = call.name[1:]
+            name = quoted(file, call.receiver, "the tensor")
+            yield self.finding(
+                fitting(f"`{how}` is given the sizes of {name} in another order", f"`{how}` does not exchange axes"),
+                sureness=Sureness.CERTAIN,
+                place=place_in(file, call.at),
+                evidence=[
+                    Evidence(f"order of the axes that {line_of(file, call.at)} asks for", ", ".join(map(str, order)),
+                             ", ".join(map(str, sorted(order))), "read in the code")
+                ],
+                cause=f"`{how}` cuts the same row of numbers anew and moves none: what belonged to one sample is "
+                "spread over others, where an exchange of axes was asked for.",
+                fixes=["Exchange the axes:\n" + code(f"{name.strip('`')}.transpose({min(order)}, {order[0]})"
+                       if len(order) == 2 else f"{name.strip('`')}.permute({', '.join(map(str, order))})")],
+            )  # fmt: skip
+
     bad = Examples(
         lambda: {
             "all of them": tried(mixing=_all),
@@ -102,6 +125,38 @@ class BatchLeakage(Rule):
             "not tried": tried(),
         }
     )
+    bad_code = {
+        "two axes": """
+            class Net(nn.Module):
+                def forward(self, x):
+                    x = x.view(x.size(1), x.size(0), -1)  # bad
+                    return x.reshape(x.shape[1], x.shape[0], x.shape[2])  # bad
+            """,
+        "sizes with names": """
+            class Merge(nn.Module):
+                def forward(self, x):
+                    batch, time, width = x.shape
+                    rows = x.size(0)
+                    return x.view(width, batch, time), x.reshape(time, rows)  # bad
+            """,
+    }
+    good_code = {
+        "in their order, or another tensor": """
+            def merge(x, y):
+                batch, time, width = x.size()
+                x.view(batch, time, 4, -1)
+                x.view(x.size(0), -1)
+                x.view(time, -1)
+                x = x.transpose(0, 1)
+                x.reshape(time, batch, width)
+                return y.view(x.size(1), x.size(0))
+            """,
+        "axes that are joined": """
+            def merge(x):
+                batch, time, width = x.size()
+                return x.view(batch * time, width), x.reshape(time * width, batch)
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

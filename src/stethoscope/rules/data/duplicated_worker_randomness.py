@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Call, Code, Site
 from stethoscope.facts.flow import Stream
+from stethoscope.facts.loaded import generators_of, seeded_alike
 from stethoscope.facts.training import History
 from stethoscope.facts.workers import WorkerDraws
+from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
 
 
@@ -44,6 +46,8 @@ class DuplicatedWorkerRandomness(Rule):
     The number of workers, the generator objects (`numpy.random.Generator`, `RandomState`, `random.Random`,
     `torch.Generator`) that the data set, its transforms or its module keep, whether the code that makes a sample
     draws from them, and whether `worker_init_fn` gives all workers one seed.
+    In code: a generator that a data set makes in `__init__` and draws from in `__getitem__`, with several workers; and
+    a `worker_init_fn` with a seed that is written out.
     ## Why it hurts
     Each worker is a copy of the main process, the generator's state included. All of them then draw the same crops,
     noise or samples, and begin anew with each epoch unless they persist: of the variety that was asked for, a
@@ -59,6 +63,7 @@ class DuplicatedWorkerRandomness(Rule):
     NumPy? You're making a mistake", 2021.
     """
 
+    on_trial = True
     severity = Severity.WARNING
     explains = ("overfitting",)
     reads = ("loop",)
@@ -102,6 +107,31 @@ class DuplicatedWorkerRandomness(Rule):
             unless="every worker and epoch shall draw the same numbers",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for generators and seeds that all workers share."""
+        for copied in generators_of(file):
+            if copied.workers < self.fewest_workers:
+                continue
+            name = f"self.{copied.attribute}"
+            yield self._alike(file, fitting(f"`{name}` is copied to all {copied.workers} workers of a loader",
+                              "a generator is copied to all workers"), copied.drawn, copied.loader, copied.made,
+                              "each worker gets a copy of this generator, in the same state")  # fmt: skip
+        for loader, seed in seeded_alike(file):
+            yield self._alike(file, "all workers of a loader get the same seed", seed, loader, seed,
+                              "each worker is seeded with the same number")  # fmt: skip
+
+    def _alike(self, file: Code, title: str, guilty: Call, loader: Call, made: Call, words: str) -> Finding:
+        return self.finding(
+            title,
+            sureness=Sureness.CERTAIN,
+            place=place_in(file, guilty.at),
+            evidence=[Evidence(f"seeds that the workers of {line_of(file, loader.at)} have", 1, "1 for each worker")],
+            cause=f"{words[0].upper()}{words[1:]}: all draw the same numbers, and the same again in each epoch.",
+            fixes=["Draw from the global generators, which torch seeds apart in each worker:\n"
+                   + code("torch.randn(...)  # or numpy.random.normal(...)")],
+            chain=[Link(place_in(file, made.at), words), Link(place_in(file, loader.at), "the workers are started")],
+        )  # fmt: skip
+
     bad = Examples(
         lambda: {
             "a generator of the data set": _run(),
@@ -119,6 +149,65 @@ class DuplicatedWorkerRandomness(Rule):
             "workers that draw from nothing of the kind": History(steps=200, streams=_run().streams),
         }
     )
+    bad_code = {
+        "a generator of the data set": """
+            import numpy as np
+            from torch.utils.data import DataLoader, Dataset
+
+            class Noisy(Dataset):
+                def __init__(self, rows):
+                    self.rows = rows
+                    self.rng = np.random.default_rng(0)
+
+                def __getitem__(self, index):
+                    return self.rows[index] + self.rng.normal()  # bad
+
+            def load(rows):
+                return DataLoader(Noisy(rows), batch_size=8, num_workers=2)
+            """,
+        "one seed for all": """
+            import numpy as np
+            from torch.utils.data import DataLoader
+
+            def seed(worker):
+                np.random.seed(42)  # bad
+
+            def load(data):
+                return DataLoader(data, num_workers=4, worker_init_fn=seed)
+            """,
+    }
+    good_code = {
+        "a seed for each": """
+            import numpy as np
+            import torch
+            from torch.utils.data import DataLoader
+
+            def seed(worker):
+                np.random.seed(torch.initial_seed() % 2**32)
+
+            def load(data):
+                return DataLoader(data, num_workers=4, worker_init_fn=seed)
+            """,
+        "one worker, or a generator that only orders": """
+            import numpy as np
+            from torch.utils.data import DataLoader, Dataset
+
+            class Mixed(Dataset):
+                def __init__(self, rows):
+                    self.rng = np.random.default_rng(0)
+                    self.rows = self.rng.permutation(rows)
+
+                def __getitem__(self, index):
+                    return self.rows[index]
+
+            class Noisy(Mixed):
+                def __getitem__(self, index):
+                    return self.rows[index] + self.rng.normal()
+
+            def load(rows):
+                return DataLoader(Mixed(rows), num_workers=2), DataLoader(Noisy(rows), num_workers=1)
+            """,
+    }
     bug = Bug("""
         import numpy as np
         import torch

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Call, Code, Name
+from stethoscope.facts.code import Call, Code, Constant, Item, Name
 from stethoscope.facts.expressions import is_table
-from stethoscope.rules.lines import fitting, line_of, place_in, quoted
+from stethoscope.rules.changing import Edits
+from stethoscope.rules.lines import fitting, insertion, line_of, place_in, quoted
 from stethoscope.rules.sites import code
 
 METHODS = frozenset({
@@ -37,7 +38,7 @@ class InPlaceResultLost(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for such calls whose value nobody takes."""
-        for bare in file.bare:
+        for bare in () if _is_from_a_notebook(file) else file.bare:
             call = bare.value
             if not isinstance(call, Call) or call.name not in METHODS or bare.displayed:
                 continue
@@ -48,11 +49,16 @@ class InPlaceResultLost(Rule):
             table = quoted(file, call.receiver, "the table")
             yield self.finding(
                 fitting(f"`{call.name[1:]}` leaves {table} as it is", f"the result of `{call.name[1:]}` is dropped"),
-                sureness=Sureness.POSSIBLE if _is_from_a_notebook(file) else Sureness.CERTAIN,
+                sureness=Sureness.CERTAIN,
                 place=place_in(file, call.at),
                 evidence=[Evidence(f"what takes the result on {line_of(file, call.at)}", "0 variables", "1")],
                 cause=f"Without `inplace=True`, `{call.name[1:]}` returns a new table and leaves {table} as it is.",
-                fixes=["Keep the result:\n" + code(f"{table.strip('`')} = {file.text(call.at)}")],
+                fixes=[
+                    Fix(
+                        "Keep the result:\n" + code(f"{table.strip('`')} = {file.text(call.at)}"),
+                        edits=_kept(file, call),
+                    )
+                ],
             )
 
     on_trial = True
@@ -93,3 +99,12 @@ def _is_from_a_notebook(file: Code) -> bool:
         return False
     marks = ("# In[", "#%%", "# %%", "# <codecell>", "# In [")
     return any(line.startswith(marks) for line in file.lines) or any(isinstance(bare.value, Name) for bare in file.bare)
+
+
+def _kept(file: Code, call: Call) -> Edits:
+    """The table, or the column, as what the result is given to."""
+    table = call.receiver
+    is_column = isinstance(table, Item) and isinstance(table.value, Name) and isinstance(table.key, Constant)
+    if table is None or not (isinstance(table, Name) or is_column) or table.at.line != table.at.end_line:
+        return ()
+    return (insertion(file, call.at.line, call.at.column, f"{file.text(table.at)} = "),)

@@ -1,4 +1,4 @@
-"""Validation inputs that are scaled otherwise than training inputs."""
+"""Inputs of a second set, or of validation, that are prepared otherwise than those of training."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Link, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.code import Code
 from stethoscope.facts.data import Data
+from stethoscope.facts.loaded import prepared_apart
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.samples import HeldOut
 from stethoscope.facts.training import Curve, History, Inputs, ValidationPass
-from stethoscope.rules import pictures
+from stethoscope.rules import pictures, preparing
 from stethoscope.rules.chance import validation_beats_guessing
 from stethoscope.rules.examples import falling, run, with_curve
 from stethoscope.rules.feeding import Change, change_between, in_several_batches, standardized_apart
+from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
 
 WORSE = 1.5
@@ -54,9 +57,15 @@ class InconsistentPreprocessing(Rule):
     """Training and validation inputs are prepared differently: their scales are apart.
 
     ## What it sees
-    Mean and spread of each feature (each channel, for images) of what the model was fed in training, and of what it
-    was fed in passes without gradients. Batches with mean 0 and spread 1 to the third digit were standardized by
+    Of two data sets: columns that keep their shape and not their scale (by a factor that no shift gives, by a known
+    one such as 255 or 2.54, or most columns at once), columns that have changed places, numbers, dates and missing
+    values that are written in another way, pictures whose channels are in another order or that have lost their
+    colours.
+
+    In a run: mean and spread of each feature (each channel, for images) of what the model was fed in training, and in
+    passes without gradients. Batches with mean 0 and spread 1 to the third digit were standardized by
     themselves.
+    In code: the two sides of a data set whose transforms normalize by different numbers, or of which one does not.
     ## Why it hurts
     The network is asked about numbers that it has never met. Its answers there mean nothing, however well it learned.
     ## How to fix it
@@ -68,7 +77,11 @@ class InconsistentPreprocessing(Rule):
     are prepared apart).
     """
 
-    explains = ("overfitting", "distribution-shift", "no-gain-over-baseline", "train-eval-mismatch")
+    on_trial = True
+    explains = (
+        "overfitting", "distribution-shift", "no-gain-over-baseline", "train-eval-mismatch", "out-of-range-values",
+        "embedding-shift", "new-categories",
+    )  # fmt: skip
     reads = ("losses", "batches", "validation", "samples")
 
     factor = Limit(
@@ -89,9 +102,10 @@ class InconsistentPreprocessing(Rule):
     fewest_rows = Limit(30, unit="rows on each side", why="a spread from fewer rows is off by a fifth and more")
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
-        """Judge the scales of arrays of pictures."""
+        """Compare how the columns of two sets, or their pictures, were prepared."""
         if seen.test is None:
             yield self.cannot_tell("there is only one data set")
+        yield from preparing.differences(self, seen)
         yield from pictures.scales(self, seen)
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
@@ -229,6 +243,25 @@ class InconsistentPreprocessing(Rule):
             unless="other data is measured there on purpose.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Compare the transforms of the training and the test side."""
+        for apart in prepared_apart(file):
+            train, test = (numbers or "nothing" for numbers in apart.numbers)
+            one = "one side only" if not all(apart.numbers) else "different numbers"
+            yield self.finding(
+                f"training and test data are normalized: {one}" if one != "one side only" else
+                "training and test data are prepared apart: one is normalized",
+                sureness=Sureness.CERTAIN,
+                place=place_in(file, apart.test.at),
+                evidence=[Evidence(f"what the test data is normalized by on {line_of(file, apart.test.at)}",
+                                   _short(test), _short(train), "as the training data")],
+                cause="The model learns from numbers of one scale and is asked about numbers of another.",
+                fixes=["Normalize both by the numbers of the training set:\n"
+                       + code("transforms.Normalize(mean, std)  # the same in both")],
+                chain=[Link(place_in(file, apart.train.at), "the training data is prepared"),
+                       Link(place_in(file, apart.test.at), "the test data is prepared")],
+            )  # fmt: skip
+
     bad = Examples(
         lambda: {
             "pictures that count to 255": pictures.counted_to(1.0, 255.0),
@@ -247,6 +280,7 @@ class InconsistentPreprocessing(Rule):
             "standardized as a whole, and at chance": _by_itself(batches=1),
             "inverted, and at chance": _run(_inputs(shift=1.0)),
             "a shift next to the limit": _run(_inputs(shift=0.72)),
+            **preparing.bad(),
         }
     )
     good = Examples(
@@ -269,8 +303,48 @@ class InconsistentPreprocessing(Rule):
             "shifted, and better than a guess": _run(_inputs(shift=1.0), 0.9),
             "a shift just below the limit": _run(_inputs(shift=0.68)),
             "another model": _run(replace(_inputs(255.0), model=1)),
+            **preparing.good(),
         }
     )
+    bad_code = {
+        "one of them is not normalized": """
+            from torchvision import datasets, transforms as T
+
+            train = datasets.CIFAR10(
+                "data", train=True, transform=T.Compose([T.ToTensor(), T.Normalize((0.5, 0.5, 0.5), (0.2, 0.2, 0.2))])
+            )
+            test = datasets.CIFAR10("data", train=False, transform=T.Compose([T.ToTensor()]))  # bad
+            """,
+        "by other numbers": """
+            from torch.utils.data import DataLoader
+            from torchvision import transforms
+
+            prepare = {
+                "train": transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5], [0.5])]),
+                "val": transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.1307], [0.3081])]),  # bad
+            }
+            loader = DataLoader(prepare)
+            """,
+    }
+    good_code = {
+        "augmented, and normalized alike": """
+            from torchvision import datasets, transforms as T
+
+            numbers = T.Normalize((0.5,), (0.2,))
+            mixed = T.Compose([T.RandomRotation(5), T.ToTensor(), numbers])
+            train = datasets.MNIST("data", train=True, transform=mixed)
+            test = datasets.MNIST("data", train=False, transform=T.Compose([T.ToTensor(), T.Normalize((0.5), (0.2))]))
+            """,
+        "a transform that is not seen": """
+            from torchvision import datasets, transforms as T
+
+            def load(mine):
+                normal = T.Normalize((0.5,), (0.2,))
+                train = datasets.MNIST("data", train=True, transform=T.Compose([T.ToTensor(), normal]))
+                test = datasets.MNIST("data", train=False, transform=T.Compose([T.ToTensor(), mine]))
+                return train, test
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_breast_cancer
@@ -331,3 +405,8 @@ def _is_harmed(seen: History) -> bool | None:
     if validation_beats_guessing(seen) is False:
         return True
     return last > WORSE * progress.end
+
+
+def _short(numbers: str) -> str:
+    """Numbers as evidence."""
+    return numbers if len(numbers) <= 60 else numbers[:57] + "..."

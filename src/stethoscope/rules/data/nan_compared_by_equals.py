@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Call, Code, Constant, Symbol, Value
+from stethoscope.facts.code import Call, Code, Constant, Operation, Symbol, Value
 from stethoscope.facts.expressions import operations_of
-from stethoscope.rules.lines import place_in, quoted
+from stethoscope.rules.changing import Edits, imported_as
+from stethoscope.rules.lines import edit_of, place_in, quoted
 from stethoscope.rules.sites import code
 
 NAN = frozenset({"numpy.nan", "numpy.NaN", "numpy.NAN", "math.nan", "torch.nan", "pandas.NA", "pandas.NaT"})
@@ -42,6 +43,7 @@ class NanComparedByEquals(Rule):
                 continue
             other = next(one for one in operation.operands if one is not named[0])
             value = quoted(file, other, "`x`").strip("`")
+            asked, is_safe, edits = _asked(file, operation, other)
             result = "false" if operation.operator == "==" else "true"
             yield self.finding(
                 f"a comparison with NaN is {result} for every value",
@@ -51,7 +53,9 @@ class NanComparedByEquals(Rule):
                     Evidence("values for which it is another", 0, "the missing ones", "by IEEE 754, and for `pd.NA`")
                 ],
                 cause="NaN equals nothing, itself included.",
-                fixes=["Ask whether it is missing:\n" + code(f"pd.isna({value})")],
+                fixes=[
+                    Fix("Ask whether it is missing:\n" + code(asked or f"pd.isna({value})"), safe=is_safe, edits=edits)
+                ],
             )
 
     on_trial = True
@@ -98,3 +102,21 @@ def _is_nan(value: Value) -> bool:
         value.arguments[0] if isinstance(value, Call) and value.name == "builtins.float" and value.arguments else None
     )
     return isinstance(text, Constant) and isinstance(text.value, str) and text.value.strip("+- ").lower() == "nan"
+
+
+def _asked(file: Code, operation: Operation, other: Value) -> tuple[str, bool, Edits]:
+    """The question that was meant, with what this file imports; whether it takes values of all kinds; the edit."""
+    text = file.text(other.at)
+    at = operation.at
+    if len(operation.operands) != 2 or not text or other.at.line != other.at.end_line or at.line != at.end_line:
+        return "", False, ()
+    is_equal = operation.operator == "=="
+    if pandas := imported_as(file, "pandas"):
+        asked, is_safe = f"{pandas}.{'isna' if is_equal else 'notna'}({text})", True
+    elif numpy := imported_as(file, "numpy"):
+        asked, is_safe = f"{'' if is_equal else '~'}{numpy}.isnan({text})", False  # numbers only
+    elif math := imported_as(file, "math"):
+        asked, is_safe = f"{'' if is_equal else 'not '}{math}.isnan({text})", False
+    else:
+        return "", False, ()
+    return asked, is_safe, (edit_of(file, at, asked),)

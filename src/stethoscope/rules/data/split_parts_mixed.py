@@ -37,6 +37,8 @@ class SplitPartsMixed(Rule):
                 continue
             if x.which == y.which and x.array != y.array:
                 continue
+            if x.array == y.array > 0:
+                continue  # labels of both parts: not an estimator's `fit`
             first = quoted(file, call.argument(0, "X"), "features")
             second = quoted(file, call.argument(1, "y"), "labels")
             yield self.finding(
@@ -77,6 +79,13 @@ class SplitPartsMixed(Rule):
             """,
     }
     good_code = {
+        "labels beside labels, to show their shares": """
+            from sklearn.model_selection import train_test_split
+
+            _, _, y_train, y_test = train_test_split(X, y)
+            balance = ClassBalance()
+            balance.fit(y_train, y_test)
+            """,
         "unpacked in order": """
             from sklearn.linear_model import LogisticRegression
             from sklearn.model_selection import train_test_split

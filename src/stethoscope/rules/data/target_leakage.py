@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Link, Place, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.code import Code
+from stethoscope.facts.columns import targets_among_features
 from stethoscope.facts.data import Data, Tie
 from stethoscope.facts.samples import Samples
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.columns import named, of_numbers, one_set
 from stethoscope.rules.examples import falling, run
+from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code, place_at
 
 NO_TABLE = 3
@@ -42,6 +45,8 @@ class TargetLeakage(Rule):
     ## What it sees
     Some hundred training rows with their targets: the feature whose values the target explains best. A feature that
     the target explains to the last digit is the target itself, on another scale.
+    In code: features and target that are cut out of one table with columns that are written out, by name or by number,
+    where the features hold the target's; both are given to `fit` or to `train_test_split`.
     ## Why it hurts
     The network reads the answer off that feature and learns nothing else. Scores look perfect until the day on which
     the answer is not known beforehand.
@@ -53,6 +58,7 @@ class TargetLeakage(Rule):
     S. Kaufman et al., "Leakage in Data Mining: Formulation, Detection, and Avoidance", ACM TKDD 2012.
     """
 
+    on_trial = True
     reads = ("losses", "samples")
 
     unexplained = Limit(
@@ -157,6 +163,30 @@ class TargetLeakage(Rule):
             unless="the target is a copy of an input on purpose.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Compare the columns of features and target."""
+        for found in targets_among_features(file):
+            features, target = found.features, found.target
+            shown = f"`{found.column}`" if isinstance(found.column, str) else f"number {found.column}"
+            without = repr(found.column) if isinstance(found.column, str) else f"df.columns[{found.column}]"
+            yield self.finding(
+                fitting(f"the target, column {shown}, is among the features", "the target is among the features"),
+                severity=Severity.ERROR,
+                sureness=Sureness.CERTAIN,
+                place=place_in(file, features.at),
+                evidence=[
+                    Evidence(f"features on {line_of(file, features.at)} that are the target", 1, 0, "read in the code")
+                ],
+                cause=f"Column {shown} is the target on {line_of(file, target.at)}, and the model is given it as a "
+                "feature.",
+                fixes=["Leave it out:\n" + code(f"X = df.drop(columns={without})")],
+                chain=[
+                    Link(place_in(file, features.at), "the features"),
+                    Link(place_in(file, target.at), "the target"),
+                    Link(place_in(file, found.used.at), "both are used"),
+                ],
+            )
+
     bad = Examples(
         lambda: {
             "a column of a file": _tied(0.999, 0.99),
@@ -187,6 +217,54 @@ class TargetLeakage(Rule):
             "nothing known": _run(giveaway_share=float("nan")),
         }
     )
+    bad_code = {
+        "a list of columns": """
+            import pandas as pd
+            from sklearn.linear_model import LinearRegression
+
+            df = pd.read_csv("data.csv")
+            X = df[["rooms", "area", "price"]]  # bad
+            y = df["price"]
+            LinearRegression().fit(X, y)
+            """,
+        "columns by number": """
+            import pandas as pd
+            from sklearn.model_selection import train_test_split
+
+            data = pd.read_csv("data.csv")
+            X = data.iloc[:, 0:5].values  # bad
+            y = data.iloc[:, 4].values
+            X_train, X_test, y_train, y_test = train_test_split(X, y)
+            """,
+    }
+    good_code = {
+        "left out": """
+            import pandas as pd
+            from sklearn.linear_model import LinearRegression
+            from sklearn.model_selection import train_test_split
+
+            df = pd.read_csv("data.csv")
+            LinearRegression().fit(df[["rooms", "area"]], df["price"])
+            X_train, X_test, y_train, y_test = train_test_split(df.iloc[:, 0:4], df.iloc[:, 4])
+            X_train, X_test, y_train, y_test = train_test_split(df.iloc[:, :-1], df.iloc[:, -1])
+            """,
+        "rebound between": """
+            import pandas as pd
+            from sklearn.linear_model import LinearRegression
+
+            df = pd.read_csv("a.csv")
+            X = df[["rooms", "price"]]
+            df = pd.read_csv("b.csv")
+            LinearRegression().fit(X, df["price"])
+            """,
+        "a model that copies": """
+            import pandas as pd
+            from sklearn.neural_network import MLPRegressor
+
+            df = pd.read_csv("data.csv")
+            MLPRegressor().fit(df[["a", "b"]], df[["a", "b"]])
+            """,
+    }
     bug = Bug("""
         import numpy as np
         import torch

@@ -10,7 +10,7 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ShuffleBatches
-from stethoscope.facts.code import Call, Code, Value
+from stethoscope.facts.code import Call, Code, Constant, Item, Value
 from stethoscope.facts.data import Data, Order
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import bases, thing_of
@@ -290,6 +290,8 @@ class UnshuffledData(Rule):
         """Look for loaders that a training loop goes over, and that are not told to shuffle."""
         told = set()
         for loop in loops_of(file):
+            if not loop.of("step"):
+                continue
             source, _ = iterated(file, file.contexts[loop.context].value)
             loader = thing_of(file, source)
             made, home = loader.made, loader.made_in
@@ -297,9 +299,9 @@ class UnshuffledData(Rule):
                 continue
             if any(made.keyword(name) is not None for name in ORDERS) or len(made.arguments) > 2:
                 continue
-            if literal(file, made.keyword("shuffle")) not in (None, False) or _has_its_own_order(
-                file, made.argument(0)
-            ):
+            if literal(file, made.keyword("shuffle")) not in (None, False) or _takes_all(file, made):
+                continue
+            if _has_its_own_order(file, made.argument(0)):
                 continue
             told.add(made.number)
             yield self.finding(
@@ -378,6 +380,21 @@ class UnshuffledData(Rule):
             """,
     }
     good_code = {
+        "gradients that are only summed": """
+            def importances(model, data):
+                for x, y in DataLoader(data, batch_size=64):
+                    model.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    for p in model.parameters():
+                        p.importance += p.grad ** 2
+            """,
+        "all rows in one batch": """
+            def train(model, optimizer, data, x):
+                for x, y in DataLoader(data, batch_size=len(x)):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
         "shuffled, and a test set in order": """
             model = nn.Linear(3, 2)
             optimizer = torch.optim.Adam(model.parameters())
@@ -460,6 +477,19 @@ def _has_its_own_order(file: Code, data: Value | None) -> bool:
         return True
     above = bases(thing)
     return any("Iterable" in name or name == "?" for name in above)
+
+
+MOST_ROWS = 10_000
+"""A batch that is told to have as many rows is meant to hold all of them."""
+
+
+def _takes_all(file: Code, made: Call) -> bool:
+    """Whether a batch holds all rows, as far as its size tells: `len(x)`, `x.shape[0]`, a very large number."""
+    size, _ = followed(file, made.argument(1, "batch_size"))
+    if isinstance(size, Constant) and isinstance(size.value, int):
+        return size.value >= MOST_ROWS
+    counts = isinstance(size, Call) and size.name in ("builtins.len", ".size", ".numel")
+    return counts or (isinstance(size, Item) and file.text(size.at).endswith(".shape[0]"))
 
 
 def _stored(runs: int) -> Data:

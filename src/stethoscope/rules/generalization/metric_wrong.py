@@ -8,8 +8,10 @@ from dataclasses import replace
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.code import Code
 from stethoscope.facts.training import Comparison, History, LossCall, Measure
 from stethoscope.rules.examples import falling, run
+from stethoscope.rules.measuring import measured_amiss
 from stethoscope.rules.sites import at, code, place_at
 
 CLASS_LOSSES = ("cross_entropy", "nll_loss")
@@ -50,6 +52,8 @@ class MetricWrong(Rule):
     A metric of torchmetrics that is read after each validation pass, is given one update for each forward pass, and
     holds those of all passes before. A function of `sklearn.metrics` for which it matters which side is which, and that
     is given the model's last answers where the targets belong.
+    In code, besides: scores that the loss takes for scores, cut at 0.5; and a sum over samples that is divided by a
+    number of batches, or the reverse.
     ## Why it hurts
     The number that decides which model is kept, and when to stop, says nothing about the model. Often a good network
     looks as if it knew nothing.
@@ -61,6 +65,7 @@ class MetricWrong(Rule):
     PyTorch documentation, "Broadcasting semantics".
     """
 
+    on_trial = True
     reads = ("losses", "validation")
 
     fewest_passes = Limit(
@@ -170,6 +175,10 @@ class MetricWrong(Rule):
             unless="the targets name the best sample for each class.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look at what is compared, added up, divided, and given to measures."""
+        yield from measured_amiss(self, file)
+
     bad = Examples(
         lambda: {
             "(64, 1) and (64,)": _run(_pairs, function="binary_cross_entropy_with_logits", classes=1),
@@ -194,6 +203,93 @@ class MetricWrong(Rule):
             "along the batch, where the loss knows no classes": _run(_axis, function="mse_loss"),
         }
     )
+    bad_code = {
+        "along the samples": """
+            def test(model, data):
+                loader = DataLoader(data, batch_size=64)
+                correct = 0
+                for x, y in loader:
+                    scores = model(x)
+                    _, predicted = torch.max(scores, 0)  # bad
+                    correct += (predicted == y).sum().item()
+                    correct += (scores.argmax(dim=0) == y).sum()  # bad
+                return correct / len(data)
+            """,
+        "scores cut as probabilities": """
+            def test(model, loader):
+                for x, y in loader:
+                    scores = model(x).squeeze(1)
+                    loss = F.binary_cross_entropy_with_logits(scores, y)
+                    right = ((scores > 0.5) == y).sum()  # bad
+                    right = torch.round(scores).eq(y).sum()  # bad
+            """,
+        "a column and a row": """
+            import torch
+            from sklearn.datasets import load_breast_cancer
+            from torch import nn
+
+            data = load_breast_cancer()
+            labels = torch.tensor(data.target)
+            model = nn.Sequential(nn.Linear(30, 8), nn.ReLU(), nn.Linear(8, 1))
+            said = model(torch.tensor(data.data).float()) > 0
+            print((said == labels).float().mean())  # bad
+            """,
+        "another length": """
+            loader = DataLoader(torch.load("data"), batch_size=32)
+
+            def test(model):
+                correct, total = 0, 0.0
+                for x, y in loader:
+                    scores = model(x)
+                    total += F.cross_entropy(scores, y).item()
+                    correct += (scores.argmax(1) == y).sum().item()
+                print(correct / len(loader))  # bad
+                total /= len(loader.dataset)  # bad
+            """,
+        "the other way round": """
+            from sklearn.metrics import classification_report
+            from sklearn.model_selection import train_test_split
+
+            def report(model, X, y):
+                X_train, X_test, y_train, y_test = train_test_split(X, y)
+                y_pred = model.fit(X_train, y_train).predict(X_test)
+                print(classification_report(y_pred, y_test))  # bad
+            """,
+    }
+    good_code = {
+        "as it should be": """
+            from sklearn.metrics import recall_score
+            from sklearn.model_selection import train_test_split
+
+            loader = DataLoader(torch.load("data"), batch_size=32)
+
+            def test(model, X, y):
+                correct, total, summed = 0, 0.0, 0.0
+                for x, y in loader:
+                    scores = model(x)
+                    loss = F.binary_cross_entropy_with_logits(scores, y)
+                    correct += ((torch.sigmoid(scores) > 0.5) == y).sum().item()
+                    total += loss.item()
+                    summed += F.mse_loss(scores, y, reduction="sum").item()
+                print(correct / len(loader.dataset), total / len(loader), summed / len(loader.dataset))
+                X_train, X_test, y_train, y_test = train_test_split(X, y)
+                print(recall_score(y_test, model.predict(X_test)))
+            """,
+        "one sample": """
+            def show(model, data):
+                for x, y in data:
+                    print(model(x).argmax(0) == y, model(x[None])[0].argmax(0) == y)
+            """,
+        "divided twice": """
+            loader = DataLoader(torch.load("data"), batch_size=32)
+
+            def test(model):
+                correct = 0
+                for x, y in loader:
+                    correct += (model(x).argmax(1) == y).sum().item()
+                print(correct / len(loader) / 32)
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_breast_cancer

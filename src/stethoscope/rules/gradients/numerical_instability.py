@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Call, Code, Operation, Site
+from stethoscope.facts.events import is_under
+from stethoscope.facts.layers import output_of
+from stethoscope.facts.shapes import logs_of
+from stethoscope.facts.things import literal
 from stethoscope.facts.training import Birth, Curve, History, Optimizer
 from stethoscope.facts.weights import NO_WEIGHT
+from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
 
 CURES = {
@@ -67,6 +72,7 @@ class NumericalInstability(Rule):
     The graph of the first loss that is not finite: the batch, the weights, and the operands that each
     operation kept. The first operation with finite operands and a result or slope that is not finite is the
     place.
+    In code: the logarithm of what a softmax or a sigmoid gave.
     ## Why it hurts
     From there NaN spreads to the loss, to every gradient, and with the next step to the weights.
     ## How to fix it
@@ -80,6 +86,7 @@ class NumericalInstability(Rule):
     documentation, "Numerical accuracy" and `torch.autograd.set_detect_anomaly`.
     """
 
+    on_trial = True
     explains = (
         "dying-relu",
         "exploding-gradients",
@@ -155,6 +162,41 @@ class NumericalInstability(Rule):
             fixes=fixes,
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for logarithms of probabilities that may be rounded to 0."""
+        told: set[int] = set()
+        for call, value in logs_of(file):
+            lambdas = file.functions[file.function_at(call.context)].name == "<lambda>"
+            if lambdas or call.at.line in told:
+                continue
+            if is_under(file, call.context, "torch.no_grad", "torch.inference_mode") or _is_printed(file, call):
+                continue
+            rest = isinstance(value, Operation) and value.operator == "-" and literal(file, value.operands[0]) == 1
+            output = output_of(file, value.operands[1] if rest and isinstance(value, Operation) else value)
+            if output.kind not in ("softmax", "sigmoid") or (rest and output.kind == "softmax"):
+                continue
+            told.add(call.at.line)
+            of = f"1 - {output.kind}" if rest else output.kind
+            instead = (
+                "F.logsigmoid(-scores)"
+                if rest
+                else ("F.logsigmoid(scores)" if output.kind == "sigmoid" else "F.log_softmax(scores, dim=-1)")
+            )
+            least = "17" if rest else "104 below the largest" if output.kind == "softmax" else "-89"
+            yield self.finding(
+                f"the logarithm of {'1 - a' if rest else 'a'} {output.kind} is infinite where that is 0",
+                severity=Severity.WARNING,
+                sureness=Sureness.CERTAIN,
+                place=place_in(file, call.at),
+                evidence=[
+                    Evidence(f"score from which on `{of}` on {line_of(file, call.at)} is 0 in float32",
+                             least, "none")
+                ],
+                cause="The probability is rounded to 0 there, its logarithm is minus infinity, and its slope is "
+                "infinity times 0, which is no number.",
+                fixes=["Compute both at once, which is exact everywhere:\n" + code(instead)],
+            )  # fmt: skip
+
     bad = Examples(
         lambda: {
             "logarithm of 0": _run(_born(site=Site("train.py", 18, "", "loss = -torch.log(p[y]).mean()"))),
@@ -182,6 +224,43 @@ class NumericalInstability(Rule):
             "no loss seen": History(steps=20, birth=_born()),
         }
     )
+    bad_code = {
+        "of a softmax": """
+            model = nn.Sequential(nn.Linear(3, 2), nn.Softmax(dim=1))
+            for x, y in torch.load("data"):
+                loss = -torch.log(model(x))[y].mean()  # bad
+                p = F.softmax(x, dim=1)
+                loss = loss - (p * p.log()).sum()  # bad
+            """,
+        "of a sigmoid": """
+            class Real(nn.Module):
+                def forward(self, scores):
+                    real = torch.sigmoid(scores)
+                    return -torch.log(real) - torch.log(1 - real)  # bad
+            """,
+    }
+    good_code = {
+        "something added, or cut": """
+            def loss_of(scores):
+                p = scores.softmax(dim=1)
+                return torch.log(p + 1e-8) + torch.log(p.clamp(min=1e-8)) + F.log_softmax(scores, dim=1)
+            """,
+        "a number that is looked at": """
+            @torch.no_grad()
+            def entropy(scores):
+                p = scores.softmax(dim=1)
+                return -(p * torch.log(p)).sum()
+            """,
+        "a number that is shown": """
+            def show(scores):
+                p = scores.softmax(dim=1)
+                print(torch.log(p), p.log().sum())
+            """,
+        "of a positive number": """
+            def loss_of(scores):
+                return torch.log(F.softplus(scores)) - torch.log(2 - torch.sigmoid(scores))
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits
@@ -246,3 +325,9 @@ def _cause(birth: Birth, grown: bool) -> str:
     limit = LARGEST.get(birth.number_type)
     why = f"; {birth.number_type} holds numbers up to {limit}" if limit else ""
     return f"{where} has no finite result for these operands, which were finite themselves{why}."
+
+
+def _is_printed(file: Code, call: Call) -> bool:
+    """Whether a call stands in a `print`, where numbers are looked at."""
+    prints = (one.at for one in file.calls_of("builtins.print"))
+    return any((at.line, at.column) <= call.at[:2] and call.at[2:] <= (at.end_line, at.end_column) for at in prints)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Link, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import At, Binding, Call, Code, Name, Value
 from stethoscope.facts.libraries import kind_of_library
 from stethoscope.facts.origins import thing_of
+from stethoscope.rules.changing import wrapped
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -63,7 +64,13 @@ class GeneratorExhausted(Rule):
                     )
                 ],
                 cause=f"`{name}` can be gone through once; after that it gives nothing, without an error.",
-                fixes=["Keep a list:\n" + code(f"{name} = list({file.text(value.at) or 'model.parameters()'})")],
+                fixes=[
+                    Fix(
+                        "Keep a list:\n" + code(f"{name} = list({file.text(value.at) or 'model.parameters()'})"),
+                        safe=True,
+                        edits=wrapped(file, value.at, "list(", ")"),
+                    )
+                ],
                 chain=[
                     Link(place_in(file, binding.at), "the generator is made"),
                     Link(place_in(file, uses[0][0]), "it is gone through"),

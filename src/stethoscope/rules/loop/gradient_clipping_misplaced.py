@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Code
 from stethoscope.facts.events import Event
 from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.origins import thing_of
+from stethoscope.rules.changing import moved_behind
 from stethoscope.rules.lines import line_of, place_in, way_to, where_event
 from stethoscope.rules.sites import code
 
@@ -75,12 +76,17 @@ class GradientClippingMisplaced(Rule):
             ],
             cause=cause,
             fixes=[
-                "Clip between the backward pass and the step:\n"
-                + code(
-                    "scaler.scale(loss).backward()" if scaled else "loss.backward()",
-                    *right,
-                    "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
-                    f"scaler.step({name})" if scaled else f"{name}.step()",
+                Fix(
+                    "Clip between the backward pass and the step:\n"
+                    + code(
+                        "scaler.scale(loss).backward()" if scaled else "loss.backward()",
+                        *right,
+                        "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
+                        f"scaler.step({name})" if scaled else f"{name}.step()",
+                    ),
+                    edits=moved_behind(file, clip.at, backward.at)
+                    if not scaled and clip.code is backward.code is file and clip.context == backward.context
+                    else (),
                 )
             ],
             unless="the norm is only measured.",

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import KeepGradients
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.events import Event
 from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.training import History, Optimizer
+from stethoscope.rules.changing import moved_behind
 from stethoscope.rules.lines import fitting, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
 
@@ -111,7 +112,14 @@ class GradientsClearedBeforeStep(Rule):
                 ),
             ],
             cause="What `backward()` computed is thrown away before the step, which finds no gradients.",
-            fixes=["Clear first:\n" + code(f"{name}.zero_grad()", "loss.backward()", f"{name}.step()")],
+            fixes=[
+                Fix(
+                    "Clear first:\n" + code(f"{name}.zero_grad()", "loss.backward()", f"{name}.step()"),
+                    edits=moved_behind(file, clearing.at, step.at)
+                    if clearing.code is step.code is file and clearing.context == step.context
+                    else (),
+                )
+            ],
             chain=[
                 *way_to(file, backward, "gradients are computed"),
                 *way_to(file, clearing, "and cleared"),

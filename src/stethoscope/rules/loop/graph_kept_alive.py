@@ -14,7 +14,7 @@ from stethoscope.facts.flow import Kept
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.training import History, Loop
-from stethoscope.rules.lines import line_of, place_in
+from stethoscope.rules.lines import insertion, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 _BACKWARD = Site("train.py", 20, "", "loss.backward()")
@@ -102,6 +102,8 @@ class GraphKeptAlive(Rule):
                 start = file.bindings[binding.before] if binding.before != NOWHERE else None
                 if start is None or loop.context in file.numbers_around(start.context):
                     continue  # begins anew in each round
+                if _begins_anew(file, binding, loop.context):
+                    continue
                 if is_under(file, binding.context, *NO_GRAD) or thing_of(file, start.value).kind == "tensor":
                     continue
                 yield self.finding(
@@ -111,13 +113,21 @@ class GraphKeptAlive(Rule):
                     evidence=[
                         Evidence(
                             f"what is added to `{binding.name}` on {line_of(file, binding.at)}",
-                            f"the tensor `{kept}`",
-                            f"the number `{kept}.item()`",
+                            f"the tensor `{kept.name}`",
+                            f"the number `{kept.name}.item()`",
                         ),
                     ],
-                    cause=f"`{kept}` carries the graph that made it, and so does the sum: it grows with each step, "
-                    "and nothing of it is freed before the sum is.",
-                    fixes=[Fix(f"Add the number:\n{code(f'{binding.name} += {kept}.item()')}")],
+                    cause=f"`{kept.name}` carries the graph that made it, and so does the sum: it grows with each "
+                    "step, and nothing of it is freed before the sum is.",
+                    fixes=[
+                        Fix(f"Add the number:\n{code(f'{binding.name} += {kept.name}.item()')}"),
+                        Fix(
+                            "Or let the graph go and keep a tensor:\n"
+                            + code(f"{binding.name} += {kept.name}.detach()"),
+                            safe=True,
+                            edits=(insertion(file, kept.at.end_line, kept.at.end_column, ".detach()"),),
+                        ),
+                    ],
                 )
 
     bad = Examples(
@@ -160,6 +170,19 @@ class GraphKeptAlive(Rule):
             """,
     }
     good_code = {
+        "set back after each step of several batches": """
+            def train(model, loader, optimizer):
+                running = 0
+                for i, (x, y) in enumerate(loader):
+                    loss = F.cross_entropy(model(x), y)
+                    running += loss
+                    loss.backward()
+                    if i % 4 == 3:
+                        optimizer.step()
+                        optimizer.zero_grad()
+                        print(running.item())
+                        running = 0
+            """,
         "numbers": """
             def train(model, loader, optimizer):
                 total = 0
@@ -250,12 +273,24 @@ def _fix(kept: Kept, line: Site | None) -> Fix:
     return Fix(f"Keep numbers, and let the graphs go:\n{code(*lines)}")
 
 
-def _loss_in(file: Code, binding: Binding, losses: set[int]) -> str | None:
-    """The name of the back-propagated loss that a sum takes up as it is; None when it takes none."""
+def _begins_anew(file: Code, binding: Binding, loop: int) -> bool:
+    """Whether the same loop sets the sum back, as after the few batches of one step."""
+    first, last = file.functions[file.function_at(loop)].bindings
+    return any(
+        other.name == binding.name
+        and other.how == "assign"
+        and not isinstance(other.value, Operation)
+        and loop in file.numbers_around(other.context)
+        for other in file.bindings[first:last]
+    )
+
+
+def _loss_in(file: Code, binding: Binding, losses: set[int]) -> Name | None:
+    """The back-propagated loss that a sum takes up as it is; None when it takes none."""
     value = binding.value
     if binding.how not in ("augment", "assign") or not isinstance(value, Operation) or value.operator != "+":
         return None
     first, last = value.operands[0], value.operands[-1]
     if not isinstance(first, Name) or first.name != binding.name:
         return None
-    return last.name if isinstance(last, Name) and last.binding in losses else None
+    return last if isinstance(last, Name) and last.binding in losses else None

@@ -8,9 +8,10 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ClearGradients
-from stethoscope.facts.code import Code, Site
+from stethoscope.facts.code import Call, Code, Site, Value
 from stethoscope.facts.events import Event, events_of
 from stethoscope.facts.loops import Loop, loops_of
+from stethoscope.facts.things import binding_of
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -111,8 +112,8 @@ class MissingZeroGrad(Rule):
             made = steps[0].thing.made
             if (
                 made is not None
-                and loop.context in file.numbers_around(made.context)
                 and steps[0].thing.made_in is file
+                and loop.context in file.numbers_around(made.context)
             ):
                 continue  # an optimizer for this round only: nothing is carried over
             sureness = self._how_sure(file, loop)
@@ -124,6 +125,8 @@ class MissingZeroGrad(Rule):
         known = loop.of("step")[0].thing.kind == "optimizer"
         elsewhere = file.says("zero_grad")
         if not loop.is_loop:  # its caller may clear
+            if _is_single(file, loop) or _is_helper(file, loop):
+                return None
             return None if elsewhere else Sureness.LIKELY if known else Sureness.POSSIBLE
         if elsewhere and any(
             event.kind == "zero" for event in events_of(file, loop.function)
@@ -185,6 +188,35 @@ class MissingZeroGrad(Rule):
         }
     )
     bad_code = {
+        "an optimizer that another file makes": """
+            # file: making.py
+            import torch
+            from torch import nn
+
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.first = nn.Linear(3, 3)
+                    self.second = nn.Linear(3, 2)
+
+                def optimizer(self, rate):
+                    groups = [{"params": [one for one in self.parameters() if one.dim() > 1]}]
+                    if rate > 1:
+                        for group in groups:
+                            if group:
+                                return torch.optim.SGD(groups, lr=rate)
+                    return torch.optim.SGD(groups, lr=rate)
+            # file: train.py
+            import torch
+            from torch.nn import functional as F
+            from making import Net
+
+            model = Net()
+            optimizer = model.optimizer(0.1)
+            for x, y in torch.load("data"):
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()  # bad
+            """,
         "nothing clears": """
             def train(model, loader, optimizer):
                 for x, y in loader:
@@ -230,6 +262,39 @@ class MissingZeroGrad(Rule):
             """,
     }
     good_code = {
+        "replaced by zeros": """
+            from torch.autograd import Variable
+
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in torch.load("data"):
+                F.mse_loss(model(x), y).backward()
+                optimizer.step()
+                for p in model.parameters():
+                    p.grad = Variable(p.grad.data.new().resize_as_(p.grad.data).zero_())
+            """,
+        "cleared by a library": """
+            from pyro.infer.util import zero_grads
+
+            def train(model, loader, optimizer):
+                for x, y in loader:
+                    zero_grads(model.parameters())
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+        "one step, with an optimizer of its own": """
+            def test_step(model, x):
+                optimizer = make_optimizer(model)
+                model(x).sum().backward()
+                optimizer.step()
+            """,
+        "a helper that is given the loss and the optimizer": """
+            class Scaled:
+                def __call__(self, loss, optimizer):
+                    self.scaler.scale(loss).backward()
+                    self.scaler.step(optimizer)
+                    self.scaler.update()
+            """,
         "cleared": """
             def train(model, loader, optimizer):
                 for x, y in loader:
@@ -341,3 +406,24 @@ def _cleared_behind(file: Code, step: Event) -> tuple[Edit, ...]:
     indent = line[: len(line) - len(line.lstrip())]
     end = len(line.encode("utf-8", "surrogatepass"))
     return (insertion(file, step.at.line, end, f"\n{indent}{step.name}.zero_grad()"),)
+
+
+def _is_single(file: Code, loop: Loop) -> bool:
+    """Whether the optimizer lives for this one step: the function has made it, or no function is there to be called."""
+    step = loop.of("step")[0]
+    binding = binding_of(step.code, step.subject)
+    is_local = binding is not None and binding.how != "argument" and "." not in binding.name
+    here = binding is not None and step.code is file and file.function_at(binding.context) == loop.function
+    return loop.function == 0 or (is_local and here)
+
+
+def _is_helper(file: Code, loop: Loop) -> bool:
+    """Whether it is given both the loss and the optimizer: who has them clears as well."""
+    subjects = [(event.code, event.subject) for kind in ("backward", "step") for event in loop.of(kind)[:1]]
+    bindings = [binding_of(home, _inside(value)) for home, value in subjects if home is file]
+    return len(bindings) == 2 and all(one is not None and one.how == "argument" for one in bindings)
+
+
+def _inside(value: Value | None) -> Value | None:
+    """The loss in `scaler.scale(loss)`."""
+    return value.argument(0) if isinstance(value, Call) else value

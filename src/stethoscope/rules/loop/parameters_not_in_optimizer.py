@@ -11,10 +11,11 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import OptimizeAllParameters
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Code, Site
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, Layer, Model, Optimizer, Parameter, Stray
 from stethoscope.rules.examples import falling, run
+from stethoscope.rules.owning import exchanged
 from stethoscope.rules.sites import at, code, place_at
 
 MOSTLY = 0.5
@@ -84,6 +85,7 @@ class ParametersNotInOptimizer(Rule):
     weights, a whole model none of whose parameters is held while an optimizer holds tensors that no graph reaches
     (the model was rebuilt, or copied, after the optimizer was made), and, in a run that comes half of the way only,
     layers in front whose weights are still as torch drew them.
+    In code: a model or a layer that is constructed anew between the making of its optimizer and that one's steps.
     ## Why it hurts
     These layers keep the random numbers that they started with, while everything before them is trained to
     make up for it. Nothing fails.
@@ -111,6 +113,7 @@ class ParametersNotInOptimizer(Rule):
     )
     reads = ("loop",)
     treatments = (OptimizeAllParameters(),)
+    on_trial = True
 
     unreached_share = Limit(0.9, unit="share of the optimizer's tensors", why="a few may wait for a rare branch")
     most_left_behind = Limit(
@@ -320,6 +323,10 @@ class ParametersNotInOptimizer(Rule):
             fixes=[_give_all(optimizer)],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for what takes a place in a model after the optimizer was made."""
+        yield from exchanged(self, file)
+
     bad = Examples(
         lambda: {
             "head left out": _network("+++-"),
@@ -373,6 +380,56 @@ class ParametersNotInOptimizer(Rule):
             "tied to the embedding": _changed(_network("+++-"), shared_with="net.0.weight"),
         }
     )
+    bad_code = {
+        "a layer replaced": """
+            def train(loader):
+                model = nn.Sequential(nn.Linear(8, 8))
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+                model.head = nn.Linear(8, 2)  # bad
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+        "a model constructed again": """
+            net = nn.Linear(8, 2)
+            optimizer = torch.optim.Adam([{"params": net.parameters()}], lr=0.1)
+            net = nn.Linear(8, 3)  # bad
+            for x, y in torch.load("data"):
+                optimizer.zero_grad()
+                F.cross_entropy(net(x), y).backward()
+                optimizer.step()
+            """,
+    }
+    good_code = {
+        "before": """
+            model = nn.Linear(8, 3)
+            model.head = nn.Linear(8, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            model = model.to("cpu")
+            for x, y in torch.load("data"):
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            """,
+        "another optimizer, or none that steps": """
+            model = nn.Linear(8, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in torch.load("data"):
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            model.head = nn.Linear(8, 2)
+            model = nn.Linear(8, 3)
+            optimizer = torch.optim.Adam(model.parameters())
+            optimizer.step()
+            """,
+        "a wrapper around the old one": """
+            model = nn.Sequential(nn.Linear(8, 2))
+            optimizer = torch.optim.Adam(model.parameters())
+            model.head = nn.Sequential(model.head, nn.Linear(2, 2))
+            model = nn.DataParallel(model)
+            optimizer.step()
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

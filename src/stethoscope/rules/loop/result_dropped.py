@@ -76,7 +76,7 @@ class ResultDropped(Rule):
             name = quoted(file, call.receiver, "the tensor")
             yield self.finding(
                 fitting(f"the result of `{call.name[1:]}` is dropped", "a result is dropped"),
-                sureness=Sureness.CERTAIN,
+                sureness=Sureness.POSSIBLE if _has_done_its_work(call) else Sureness.CERTAIN,
                 place=place_in(file, call.at),
                 evidence=[Evidence(f"what takes the result on {line_of(file, call.at)}", "0 variables", "1")],
                 cause=f"`{call.name[1:]}` returns a new tensor and leaves {name} as it is.",
@@ -153,3 +153,12 @@ def _is_there_to_fail(file: Code, context: int) -> bool:
         if here.kind == "function":
             return False
     return False
+
+
+CONVERSIONS = (".to", ".type", ".float", ".double", ".half", ".long", ".int", ".cuda", ".cpu")
+
+
+def _has_done_its_work(call: Call) -> bool:
+    """Whether a conversion follows a method that worked in place: `x.scatter_(...).float()` is not without effect."""
+    before = call.receiver
+    return call.name in CONVERSIONS and isinstance(before, Call) and before.name.endswith("_")

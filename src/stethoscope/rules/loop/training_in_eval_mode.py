@@ -231,6 +231,21 @@ class TrainingInEvalMode(Rule):
             """,
     }
     good_code = {
+        "a new model in each call": """
+            def fit(data):
+                model = make()
+                optimizer = torch.optim.Adam(model.parameters())
+                for epoch in range(5):
+                    for x, y in data:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+                model.eval()
+                return model(data[0][0])
+
+            for fold in torch.load("folds"):
+                print(fit(fold))
+            """,
         "train() in each epoch": """
             def fit(model, data, optimizer):
                 for epoch in range(5):
@@ -347,6 +362,10 @@ def _stuck(inside: list[Event]) -> Event | None:
 def _is_made_in(file: Code, event: Event, loop: int) -> bool:
     """Whether the model is made anew in each round: it is in train mode then."""
     subject = event.given if event.via else event.subject
+    if event.via and subject is None and isinstance(event.subject, Name) and event.subject.binding != NOWHERE:
+        made = event.code.bindings[event.subject.binding]
+        inside = event.code.function_at(made.context)
+        return made.how != "argument" and "." not in made.name and inside == event.code.function_at(event.context) != 0
     while isinstance(subject, Attribute):
         subject = subject.value
     if not isinstance(subject, Name) or subject.binding == NOWHERE:

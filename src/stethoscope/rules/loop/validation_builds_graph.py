@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Code, Site
+from stethoscope.facts.code import NOWHERE, Code, Name, Site, Value
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.training import History, ValidationPass
-from stethoscope.rules.lines import fitting, line_of, place_in
+from stethoscope.rules.changing import Edits, imported_as
+from stethoscope.rules.lines import fitting, insertion, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
 
 
@@ -88,20 +89,22 @@ class ValidationBuildsGraph(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for loops that evaluate a model in eval mode, read the answers, and keep the graph of each."""
-        if not file.calls_of(".eval") and not loops_of(file):
+        if (not file.calls_of(".eval") and not loops_of(file)) or not file.says("torch", "lightning", "fastai"):
             return
         _, trained = trained_models(file)
         for found in evaluations_of(file):
             mode = next((e for e in reversed(found.before) if e.kind in ("eval", "train") and not e.via), None)
-            is_switched = mode is not None and mode.kind == "eval" and mode.name == found.forward.name
+            switched = mode.name if mode is not None and mode.kind == "eval" else ""
+            # A part of it is switched with the whole.
+            is_switched = bool(switched) and f"{found.forward.name}.".startswith(f"{switched}.")
             is_apart = found.is_read and found.forward.name in trained and found.function not in _training(file)
             is_evaluation = found.is_loop and (
                 (is_switched and (found.is_read or found.is_fed)) or (is_apart and found.is_fed)
             )
-            if found.without_graph or not is_evaluation:
+            if found.without_graph or found.is_hidden or not is_evaluation:
                 continue
             around = file.functions[found.function].at if found.function else found.at
-            if file.matches(GRADIENTS, around):
+            if file.matches(GRADIENTS, around) or file.matches(FORCES):
                 continue
             quiet = file.says("no_grad", "inference_mode")
             yield self._read(file, found, Sureness.LIKELY if found.callers_known or not quiet else Sureness.POSSIBLE)
@@ -122,7 +125,12 @@ class ValidationBuildsGraph(Rule):
             ],
             cause="Answers that are only read are computed as if they were to be trained on: every activation is kept "
             "until the batch is done, which takes memory and time.",
-            fixes=["Evaluate without a graph:\n" + code("with torch.no_grad():", "    ...")],
+            fixes=[
+                Fix(
+                    "Evaluate without a graph:\n" + code("with torch.no_grad():", "    ..."),
+                    edits=_without_graph(file, found),
+                )
+            ],
             unless="a caller that is not in this file switches gradients off.",
         )
 
@@ -145,6 +153,19 @@ class ValidationBuildsGraph(Rule):
         }
     )
     bad_code = {
+        "a model of its own, behind self": """
+            class Trainer:
+                def __init__(self, build):
+                    self.model = build()
+                    self.optimizer = torch.optim.Adam(self.model.parameters())
+
+                def evaluate(self, loader):
+                    self.model.eval()
+                    right = 0
+                    for x, y in loader:
+                        right += (self.model(x).argmax(1) == y).sum().item()  # bad
+                    return right
+            """,
         "an evaluation": """
             def evaluate(model, loader):
                 model.eval()
@@ -163,6 +184,59 @@ class ValidationBuildsGraph(Rule):
             """,
     }
     good_code = {
+        "a model that differentiates by itself": """
+            def infer(model, data):
+                model.eval()
+                found = []
+                for batch in data:
+                    out = model(batch).detach().cpu()
+                    found.append(out["pred_forces"].numpy())
+                return found
+            """,
+        "under a decorator of the project's own": """
+            from project import quiet
+
+            @quiet()
+            def evaluate(model, data):
+                model.eval()
+                return accuracy(model(x).argmax(1) == y for x, y in data)
+
+            @quiet()
+            def total(model, data):
+                model.eval()
+                found = 0
+                for x, y in data:
+                    found += F.mse_loss(model(x), y).item()
+                return found
+
+            total(nn.Linear(3, 2), torch.load("data"))
+            """,
+        "without a graph, of a torch that is imported in a way of its own": """
+            from project import optional
+
+            torch = optional("torch")
+
+            def total(model, data):
+                model.eval()
+                found = 0
+                with torch.no_grad():
+                    for x, y in data:
+                        found += F.mse_loss(model(x), y).item()
+                return found
+            """,
+        "in a context of its own, which is given the model": """
+            def validate(model, data, eval_mode):
+                with eval_mode(model):
+                    model.eval()
+                    return sum(F.mse_loss(model(x), y).item() for x, y in data)
+
+            def both(model, data, eval_mode):
+                total = 0
+                with eval_mode(model):
+                    for x, y in data:
+                        total += F.mse_loss(model(x), y).item()
+                return total
+            """,
         "without a graph": """
             def evaluate(model, loader):
                 model.eval()
@@ -248,8 +322,32 @@ class ValidationBuildsGraph(Rule):
 
 GRADIENTS = re.compile(r"autograd|requires_grad|\.grad\b|retain_grad|jacobian|grad_cam|set_grad_enabled|volatile|vjp")
 """Words of a function that wants gradients of its own."""
+FORCES = re.compile(r"\bforces\b|_forces?\b|\.FORCE\b|hessian|\bvirial\b", re.I)
+"""Words of a file whose models may differentiate inside of `forward`: forces are derivatives of an energy."""
 
 
 def _training(file: Code) -> set[int]:
     """The functions that train: a loop beside the training may prepare something for it."""
     return {loop.function for loop in loops_of(file)}
+
+
+def _without_graph(file: Code, found: Evaluation) -> Edits:
+    """The decorator, on a function that does nothing but evaluate."""
+    function = file.functions[found.function]
+    torch = imported_as(file, "torch")
+    line = file.lines[function.at.line - 1]
+    is_plain = line.lstrip().startswith("def ") and not line[: function.at.column].strip()
+    if not found.function or not torch or not is_plain or found.function in _training(file):
+        return ()
+    calls = file.calls[slice(*function.calls)]
+    if any(call.arguments and _is_handed_over(file, call.receiver, found.forward.name) for call in calls):
+        return ()  # something unknown that gets data: it may need gradients, as an attack does
+    indent = line[: len(line) - len(line.lstrip())]
+    return (insertion(file, function.at.line, function.at.column, f"@{torch}.no_grad()\n{indent}"),)
+
+
+def _is_handed_over(file: Code, value: Value | None, model: str) -> bool:
+    """Whether a method belongs to a parameter of the function that is not the model."""
+    if not isinstance(value, Name) or value.binding == NOWHERE or value.name == model:
+        return False
+    return file.bindings[value.binding].how == "argument"

@@ -8,11 +8,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Call, Code, Site
 from stethoscope.facts.flow import Stream
+from stethoscope.facts.keras_models import compiled_in
+from stethoscope.facts.loaded import fed_by_loaders, keras_test_side, side_of, steps_a_model
 from stethoscope.facts.training import History
+from stethoscope.rules.lines import line_of, place_in, way_to
 from stethoscope.rules.sites import at, code, place_at
 
 
@@ -59,6 +62,7 @@ class ValidationTrainsModel(Rule):
     ## What it sees
     Which data set each batch came from, by the loader that yielded it, and what became of it. One that is run in eval
     mode between epochs, or that validation uses too, and on which optimizer steps are made all the same.
+    In code: a loop with steps over the test side of a data set that has two (`train=False`), and `fit` on it.
     ## Why it hurts
     The model learns the very samples that it is judged by. The score rises with them and says nothing about new data:
     overfitting cannot be seen, and the comparison with any other model is void.
@@ -72,6 +76,7 @@ class ValidationTrainsModel(Rule):
     2023, L1.
     """
 
+    on_trial = True
     explains = ("training-in-eval-mode", "train-test-overlap")
     reads = ("loop", "batches")
 
@@ -156,6 +161,41 @@ class ValidationTrainsModel(Rule):
             unless="this data is meant to be trained on as well.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look at which side of a data set the training loops, or `fit`, are given."""
+        for fed in fed_by_loaders(file):
+            side = side_of(file, fed.data)
+            if side is None or not side.is_test or not fed.loop.of("step") or not steps_a_model(file, fed.loop):
+                continue
+            yield self._trained_on(file, side.name, side.call, fed.loader, (
+                Link(place_in(file, side.call.at), "the test data is taken"),
+                *way_to(file, fed.loop.of("step")[0], "the optimizer steps"),
+            ))  # fmt: skip
+        names = {file.text(compiled.model.at) for compiled in compiled_in(file)}
+        for call in file.calls_of(".fit"):
+            if call.receiver is None or file.text(call.receiver.at) not in names:
+                continue
+            made = keras_test_side(file, call.argument(0, "x"))
+            if made is not None:
+                yield self._trained_on(file, made.name.split(".")[-2], made, call, (
+                    Link(place_in(file, made.at), "the data is loaded"),
+                    Link(place_in(file, call.at), "the model is fitted"),
+                ))  # fmt: skip
+
+    def _trained_on(self, file: Code, name: str, made: Call, used: Call, chain: tuple[Link, ...]) -> Finding:
+        return self.finding(
+            f"the model is trained on the test data of {name}",
+            sureness=Sureness.CERTAIN,
+            place=place_in(file, used.at),
+            evidence=[
+                Evidence(f"test rows, from {line_of(file, made.at)}, that are trained on", "100 %", "0 %")
+            ],
+            cause="What the model is judged by is what it learns: its score says nothing about new data.",
+            fixes=["Train on the training side:\n" + code(f"{name}(root, train=True)")],
+            chain=chain,
+            unless="the test data is needed for nothing else.",
+        )  # fmt: skip
+
     bad = Examples(
         lambda: {
             "a second loader in eval mode": _run(_TRAINED, _stream(1, _HELD_OUT, mode="eval")),
@@ -202,6 +242,63 @@ class ValidationTrainsModel(Rule):
             "trained in eval mode alone": _run(_stream(0, _epochs(0, 14, 28), mode="eval")),
         }
     )
+    bad_code = {
+        "torchvision": """
+            from torchvision import datasets
+            import torch
+            from torch import nn
+
+            test = datasets.MNIST("data", train=False)
+            loader = torch.utils.data.DataLoader(test, batch_size=64)  # bad
+            model = nn.Linear(784, 10)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for x, y in loader:
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            """,
+        "Keras": """
+            from tensorflow import keras
+
+            (x_train, y_train), (x_test, y_test) = keras.datasets.mnist.load_data()
+            x_test = x_test.astype("float32") / 255
+            model = keras.Sequential([keras.layers.Dense(10, activation="softmax")])
+            model.compile("adam", "sparse_categorical_crossentropy")
+            model.fit(x_test, y_test)  # bad
+            """,
+    }
+    good_code = {
+        "the training side, and a test": """
+            from torchvision import datasets
+            import torch
+            from torch import nn
+
+            loader = torch.utils.data.DataLoader(datasets.MNIST("data", train=True), batch_size=64)
+            test = torch.utils.data.DataLoader(datasets.MNIST("data", train=False), batch_size=64)
+            model = nn.Linear(784, 10)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for x, y in loader:
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            for x, y in test:
+                nn.functional.cross_entropy(model(x), y).item()
+            """,
+        "images that fool a model": """
+            from torchvision import datasets
+            import torch
+            from torch import nn
+
+            loader = torch.utils.data.DataLoader(datasets.MNIST("data", train=False), batch_size=1)
+
+            def attack(model):
+                for x, y in loader:
+                    noise = torch.zeros_like(x, requires_grad=True)
+                    optimizer = torch.optim.Adam([noise])
+                    nn.functional.cross_entropy(model(x + noise), y).backward()
+                    optimizer.step()
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ExchangeLoss
 from stethoscope.facts.code import Code
@@ -13,7 +13,7 @@ from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.heads import FOLLOWS, heard, maker_evidence, named, span, trained
 from stethoscope.rules.keras_heads import BINARY, raw_scores
 from stethoscope.rules.lines import place_in
-from stethoscope.rules.pairing import links, maker, once
+from stethoscope.rules.pairing import instead, links, maker, once
 from stethoscope.rules.sites import at, code, place_at
 
 FUNCTION = "binary_cross_entropy"
@@ -114,8 +114,15 @@ class BceWithoutSigmoid(Rule):
                 cause="`binary_cross_entropy` takes the logarithm of what it is given: values outside of 0 to 1 are an "
                 "error, and inside they are no probabilities.",
                 fixes=[
-                    "Use the loss that applies the sigmoid itself:\n"
-                    + code("loss = F.binary_cross_entropy_with_logits(scores, targets)")
+                    Fix(
+                        "Use the loss that applies the sigmoid itself:\n"
+                        + code("loss = F.binary_cross_entropy_with_logits(scores, targets)"),
+                        edits=instead(
+                            file, loss, loss.function, f"{loss.function}_with_logits", "BCELoss", "BCEWithLogitsLoss"
+                        )
+                        if kind == "linear"
+                        else (),
+                    )
                 ],
                 chain=links(file, loss),
             )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Code
+from stethoscope.facts.code import Call, Code
 from stethoscope.facts.layers import output_of
-from stethoscope.facts.loss_calls import losses_of
+from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.things import literal
+from stethoscope.rules.changing import Edits, renamed, with_argument
 from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.pairing import links
 from stethoscope.rules.sites import code
@@ -40,7 +41,8 @@ class KlDivArguments(Rule):
             target = output_of(file, loss.target).kind
             in_logs = literal(file, loss.option("log_target")) if loss.option("log_target") is not None else False
             first = loss.output.kind in ("softmax", "sigmoid")
-            second = target == "log_softmax" and in_logs is False
+            is_known = loss.made is not None or loss.call.name.startswith("torch.")  # else made in several ways
+            second = target == "log_softmax" and in_logs is False and is_known
             if not first and not second:
                 continue
             title = "the arguments of `kl_div` are swapped" if first and second else (
@@ -61,10 +63,13 @@ class KlDivArguments(Rule):
                 cause="It computes `target * (log(target) - input)`: the input has to be logarithms of probabilities, "
                 "the target probabilities.",
                 fixes=[
-                    "Logarithms first, probabilities second:\n"
-                    + code(
-                        "log_p, q = F.log_softmax(student, dim=1), F.softmax(teacher, dim=1)",
-                        'loss = F.kl_div(log_p, q, reduction="batchmean")',
+                    Fix(
+                        "Logarithms first, probabilities second:\n"
+                        + code(
+                            "log_p, q = F.log_softmax(student, dim=1), F.softmax(teacher, dim=1)",
+                            'loss = F.kl_div(log_p, q, reduction="batchmean")',
+                        ),
+                        edits=_changed(file, loss, first, second),
                     )
                 ],
                 chain=links(file, loss),
@@ -91,6 +96,18 @@ class KlDivArguments(Rule):
             """,
     }
     good_code = {
+        "told so, where the version can": """
+            class Consistency(nn.Module):
+                def __init__(self, new):
+                    super().__init__()
+                    if new:
+                        self.div = nn.KLDivLoss(log_target=True)
+                    else:
+                        self.div = nn.KLDivLoss()
+
+                def forward(self, a, b):
+                    return self.div(F.log_softmax(a, dim=1), F.log_softmax(b, dim=1))
+            """,
         "as expected": """
             def distill(student, teacher):
                 return F.kl_div(F.log_softmax(student, dim=1), F.softmax(teacher, dim=1), reduction="batchmean")
@@ -105,3 +122,13 @@ class KlDivArguments(Rule):
                 return F.kl_div(F.softmax(student, dim=1).log(), F.softmax(teacher, dim=1), reduction="batchmean")
             """,
     }
+
+
+def _changed(file: Code, loss: LossUse, first: bool, second: bool) -> Edits:
+    """A softmax that stands in the call, with its logarithm; or the word that the target is in logarithms."""
+    if first and not second and isinstance(loss.given, Call) and loss.output.kind == "softmax":
+        return renamed(file, loss.given, "softmax", "log_softmax")
+    if second and not first and loss.code is file and loss.option("log_target") is None:
+        made = loss.made or loss.call
+        return with_argument(file, made, "log_target=True") if loss.made_in in (None, file) else ()
+    return ()

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import FitHead
+from stethoscope.facts.code import Code
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling, flat
+from stethoscope.rules.head_reading import labels_as_numbers, misfits
 from stethoscope.rules.heads import FOLLOWS, REGRESSION, heard, maker_evidence, named, span, trained, width
 from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.sites import at, code, place_at
@@ -51,6 +53,7 @@ class LossUnfitForTask(Rule):
     out by hand. A binary loss whose targets are not 0 and 1, or that is given exclusive classes and does not learn
     them; a margin loss whose targets are not -1 and 1; negative rates of counts. A squared or absolute error on class
     indices: whole numbers from 0 on, each about equally frequent.
+    In code: the last layer of a Keras model beside its loss, and where the targets of a squared error come from.
     ## Why it hurts
     The best answer to such a loss is not the answer that was wanted: a constant has no gradient, and to a squared
     error class 7 lies between 6 and 8.
@@ -65,6 +68,7 @@ class LossUnfitForTask(Rule):
     systems", ICSE 2020 (wrong loss, wrong output layer).
     """
 
+    on_trial = True
     treatments = (FitHead("cross_entropy"), FitHead("binary_cross_entropy_with_logits"), FitHead("mse_loss"))
     explains = (
         "forward-crash",
@@ -172,6 +176,11 @@ class LossUnfitForTask(Rule):
             unless="the numbers are ordered grades, and a near miss is nearly right.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look at last layers beside their losses, and at where targets come from."""
+        yield from misfits(self, file)
+        yield from labels_as_numbers(self, file)
+
     bad = Examples(lambda: {
         "a softmax over one unit": heard("mse_loss", produced_by="softmax", softmax_axis=1, softmax_shape=(32, 1)),
         "a cross-entropy over one class": heard("cross_entropy", flat(0.0)),
@@ -251,6 +260,64 @@ class LossUnfitForTask(Rule):
         "logarithms of rates": heard("poisson_nll_loss", expects="logarithms", output_min=-2.0, output_max=2.0),
         "yes or no": heard("binary_cross_entropy", target_min=0.0, target_max=1.0, target_distinct=2),
     })  # fmt: skip
+    bad_code = {
+        "a softmax and a squared error": """
+            from tensorflow import keras
+            from tensorflow.keras import layers
+
+            model = keras.Sequential([layers.Dense(8, activation="relu"), layers.Dense(3, activation="softmax")])
+            model.compile("adam", loss="mse")  # bad
+            """,
+        "a softmax and a binary loss": """
+            from keras import Sequential
+            from keras.layers import Dense
+
+            model = Sequential([Dense(3, activation="softmax")])
+            model.compile("adam", loss="binary_crossentropy")  # bad
+            """,
+        "sigmoids and exclusive classes": """
+            from keras import Sequential
+            from keras.layers import Dense
+
+            model = Sequential([Dense(3, activation="sigmoid")])
+            model.compile("adam", loss="categorical_crossentropy")  # bad
+            """,
+        "a squared error of digits": """
+            import torch.nn.functional as F
+            from torch.utils.data import DataLoader
+            from torchvision import datasets
+
+            loader = DataLoader(datasets.MNIST("data"), batch_size=64)
+
+            def train(model):
+                for x, y in loader:
+                    y = y.float().unsqueeze(1)
+                    F.mse_loss(model(x), y).backward()  # bad
+            """,
+    }
+    good_code = {
+        "pairs that go together": """
+            from keras import Sequential
+            from keras.layers import Dense
+
+            Sequential([Dense(3, activation="softmax")]).compile("adam", loss="categorical_crossentropy")
+            Sequential([Dense(3, activation="sigmoid")]).compile("adam", loss="binary_crossentropy")
+            Sequential([Dense(2, activation="softmax")]).compile("adam", loss="binary_crossentropy")
+            Sequential([Dense(3)]).compile("adam", loss="mse")
+            """,
+        "what an autoencoder compares": """
+            import torch.nn.functional as F
+            from torch.utils.data import DataLoader
+            from torchvision import datasets
+
+            loader = DataLoader(datasets.MNIST("data"), batch_size=64)
+
+            def train(model):
+                for x, y in loader:
+                    F.mse_loss(model(x), x).backward()
+                    F.mse_loss(model(x), F.one_hot(y).float()).backward()
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_breast_cancer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ExchangeLoss
 from stethoscope.facts.code import Code
@@ -13,7 +13,7 @@ from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling
 from stethoscope.rules.heads import FOLLOWS, heard, maker_evidence, span, trained
 from stethoscope.rules.lines import place_in
-from stethoscope.rules.pairing import links, maker, once
+from stethoscope.rules.pairing import instead, links, maker, once
 from stethoscope.rules.sites import at, code, place_at
 
 FUNCTIONS = ("nll_loss", "kl_div")
@@ -105,7 +105,13 @@ class NllWithoutLogSoftmax(Rule):
                 evidence=[maker(file, loss, "`log_softmax`")],
                 cause=f"`{loss.function}` takes no logarithm itself: what it is given must be log-probabilities.",
                 fixes=[
-                    "Apply log_softmax, or use the loss that does:\n" + code("loss = F.cross_entropy(scores, targets)")
+                    Fix(
+                        "Apply log_softmax, or use the loss that does:\n"
+                        + code("loss = F.cross_entropy(scores, targets)"),
+                        edits=instead(file, loss, "nll_loss", "cross_entropy", "NLLLoss", "CrossEntropyLoss")
+                        if kind == "linear"
+                        else (),
+                    )
                     if loss.function == "nll_loss"
                     else "Give it logarithms:\n"
                     + code("loss = F.kl_div(scores.log_softmax(1), p, reduction='batchmean')")

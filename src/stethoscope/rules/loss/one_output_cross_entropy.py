@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import At, Code
+from stethoscope.facts.code import At, Call, Code
 from stethoscope.facts.keras_models import compiled_in
-from stethoscope.facts.loss_calls import losses_of
-from stethoscope.facts.things import literal
+from stethoscope.facts.loss_calls import LossUse, losses_of
+from stethoscope.facts.things import followed, literal
 from stethoscope.rules.keras_heads import CATEGORICAL, CLASSES
 from stethoscope.rules.lines import line_of, place_in, where
 from stethoscope.rules.sites import code
@@ -37,7 +38,7 @@ class OneOutputCrossEntropy(Rule):
             made, home = loss.output.made, loss.output.made_in
             if loss.function != "cross_entropy" or made is None or home is None or made.name != "torch.nn.Linear":
                 continue
-            if literal(home, made.argument(1, "out_features")) == 1:
+            if literal(home, made.argument(1, "out_features")) == 1 and not _is_reshaped(file, loss):
                 yield self._read(
                     file, loss.call.at, "cross_entropy", home, made.at, "F.binary_cross_entropy_with_logits(output, y)"
                 )
@@ -78,6 +79,30 @@ class OneOutputCrossEntropy(Rule):
             """,
     }
     good_code = {
+        "the scores of several choices, side by side": """
+            class Choices(nn.Module):
+                def __init__(self, body):
+                    super().__init__()
+                    self.body = body
+                    self.score = nn.Linear(8, 1)
+
+                def forward(self, x, labels):
+                    logits = self.score(self.body(x))
+                    reshaped = logits.view(-1, x.shape[1])
+                    return nn.CrossEntropyLoss()(reshaped, labels)
+            """,
+        "reshaped by the head": """
+            class Head(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.score = nn.Linear(8, 1)
+
+                def forward(self, x):
+                    return self.score(x).squeeze(-1)
+
+            head = Head()
+            loss = F.cross_entropy(head(torch.load("x")), torch.load("y"))
+            """,
         "two classes": """
             model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 2))
             for x, y in torch.load("data"):
@@ -91,3 +116,26 @@ class OneOutputCrossEntropy(Rule):
             model.compile("adam", loss="binary_crossentropy")
             """,
     }
+
+
+SHAPES = frozenset({
+    ".view", ".reshape", ".squeeze", ".unsqueeze", ".flatten", ".unflatten", ".permute", ".transpose", ".t", ".expand",
+    ".repeat", "torch.reshape", "torch.squeeze", "torch.flatten", "torch.cat", "torch.stack", "torch.transpose",
+    "torch.permute", "einops.rearrange",
+})  # fmt: skip
+RESHAPING = re.compile(r"\.(?:view|reshape|squeeze|unflatten|flatten|permute|transpose|expand|repeat|cat|stack)\(")
+
+
+def _is_reshaped(file: Code, loss: LossUse) -> bool:
+    """Whether the one output of several rows is put side by side before the loss, as of several choices."""
+    value, _ = followed(file, loss.given)
+    for _ in range(20):
+        if isinstance(value, Call) and value.name in SHAPES:
+            return True
+        if not isinstance(value, Call) or not value.name.startswith("."):
+            break
+        value, _ = followed(file, value.receiver)
+    files = {file.file: file} | {other.file: other for other in file.linked.values()}
+    lines = (line for step in loss.output.steps if step.file in files
+             for line in files[step.file].lines[step.at.line - 1 : step.at.end_line])  # fmt: skip
+    return any(RESHAPING.search(line) for line in lines)

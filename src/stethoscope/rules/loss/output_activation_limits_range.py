@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import RemoveOutputActivation
+from stethoscope.facts.code import Code
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.examples import falling, flat
+from stethoscope.rules.head_reading import limited
 from stethoscope.rules.heads import FOLLOWS, REGRESSION, heard, maker_evidence, named, span, trained, width
 from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.sites import at, code, place_at
@@ -43,7 +45,7 @@ class OutputActivationLimitsRange(Rule):
     for a regression the part of the targets' variance that lies outside of what a ReLU, sigmoid, tanh or softmax
     can give; for a loss that expects raw scores a tanh or a ReLU in front of it, and for one that expects the
     logarithm of a rate what is never negative; a softmax over labels that may hold together; and a last ReLU that
-    gives 0 for every sample.
+    gives 0 for every sample. In code: a ReLU or a tanh as the last thing before a loss of classes.
     ## Why it hurts
     A target of 150 cannot be reached by a sigmoid, nor a negative one by a ReLU. The error stays, the activation
     is driven to its limit, and at its limit no gradient passes any more.
@@ -57,6 +59,7 @@ class OutputActivationLimitsRange(Rule):
     """
 
     severity = Severity.ERROR
+    on_trial = True
     treatments = tuple(map(RemoveOutputActivation, ("relu", "sigmoid", "tanh", "softmax")))
     explains = (*FOLLOWS, "loss-unfit-for-task")
     reads = ("losses",)
@@ -229,6 +232,10 @@ class OutputActivationLimitsRange(Rule):
             ],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for activations in front of losses that expect scores, or probabilities."""
+        yield from limited(self, file)
+
     bad = Examples(lambda: {
         "a softmax over labels that hold together": heard(
             "binary_cross_entropy", target_rows_sum_to_one=0.48, **_labels
@@ -308,6 +315,57 @@ class OutputActivationLimitsRange(Rule):
             "only validated that way": heard("mse_loss", training_calls=0, target_unreachable=0.9, produced_by="relu"),
         }
     )
+    bad_code = {
+        "a last ReLU": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.fc = nn.Linear(8, 3)
+
+                def forward(self, x):
+                    return F.relu(self.fc(x))
+
+            model = Net()
+            for x, y in torch.load("data"):
+                F.cross_entropy(model(x), y).backward()  # bad
+            """,
+        "a last tanh": """
+            model = nn.Sequential(nn.Linear(8, 1), nn.Tanh())
+            criterion = nn.BCEWithLogitsLoss()
+            for x, y in torch.load("data"):
+                criterion(model(x), y).backward()  # bad
+            """,
+        "targets with a mean of 0": """
+            model = nn.Sequential(nn.Linear(8, 1), nn.ReLU())
+            x, y = torch.load("data")
+            y = (y - y.mean()) / y.std()
+            F.mse_loss(model(x), y).backward()  # bad
+            """,
+        "in Keras": """
+            from keras import Sequential
+            from keras.layers import Dense
+
+            model = Sequential([Dense(8, activation="relu"), Dense(1, activation="tanh")])
+            model.compile("adam", loss="binary_crossentropy")  # bad
+            """,
+    }
+    good_code = {
+        "a linear last layer": """
+            model = nn.Sequential(nn.Linear(8, 3), nn.ReLU(), nn.Linear(3, 3))
+            for x, y in torch.load("data"):
+                F.cross_entropy(model(x), y).backward()
+            """,
+        "a tanh that is scaled": """
+            model = nn.Sequential(nn.Linear(8, 3), nn.Tanh())
+            for x, y in torch.load("data"):
+                F.cross_entropy(10 * model(x), y).backward()
+            """,
+        "positive numbers": """
+            model = nn.Sequential(nn.Linear(8, 1), nn.ReLU())
+            for x, y in torch.load("data"):
+                F.mse_loss(model(x), y).backward()
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_diabetes

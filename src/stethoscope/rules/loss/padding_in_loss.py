@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Link, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Code, Site
+from stethoscope.facts.loss_calls import losses_of
+from stethoscope.facts.padding import IGNORED, next_tokens, padded_from
 from stethoscope.facts.samples import Tokens
+from stethoscope.facts.things import literal
 from stethoscope.facts.training import Curve, History
 from stethoscope.rules.examples import with_curve
+from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
 
 SAME_LOSS = 1e-3
@@ -58,6 +62,7 @@ class PaddingInLoss(Rule):
     inputs of numbers, which are all 0 there, or the same, or the last ones again. The targets there are one and the
     same class, or numbers that do not change, and the loss does not leave them out. Of a loss for each position, also
     of one written out by hand, the mean over all positions or their sum is what is backpropagated.
+    In code: targets that `pad_sequence` has filled up, in a cross-entropy that is not told what to leave out.
     ## Why it hurts
     To answer "padding" after padding is learned in a few steps. The loss then looks low, most of the gradient's
     positions say nothing, and losses of batches with rows of other lengths cannot be compared. An accuracy over all
@@ -71,6 +76,7 @@ class PaddingInLoss(Rule):
     PyTorch documentation, `torch.nn.CrossEntropyLoss`: `ignore_index`.
     """
 
+    on_trial = True
     severity = Severity.WARNING
     explains = ("collapsed-predictions",)
     reads = ("losses", "samples")
@@ -128,6 +134,32 @@ class PaddingInLoss(Rule):
             unless=f"{what} at the end of a row is something to be learned.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Follow the targets of each loss of classes back to where they were filled up."""
+        for loss in losses_of(file):
+            if loss.function not in ("cross_entropy", "nll_loss") or loss.call.is_open or len(loss.call.arguments) > 2:
+                continue
+            told = (loss.option(name) is not None for name in ("ignore_index", "weight"))
+            if any(told) or literal(file, loss.option("reduction")) == "none":
+                continue
+            padded = padded_from(file, loss.target) or next_tokens(file, loss.given, loss.target)
+            if padded is None or padded[1] == IGNORED or (loss.made is not None and loss.made.is_open):
+                continue
+            call, number = padded
+            yield self.finding(
+                f"targets are filled up with {number}, and `{loss.function}` counts them",
+                sureness=Sureness.CERTAIN,
+                place=place_in(file, loss.call.at),
+                evidence=[Evidence(f"class that rows are filled up with, by {line_of(file, call.at)}", number,
+                                   "left out, by `ignore_index`")],
+                cause="Positions that only fill up shorter rows are answers to be learned: the easiest of all, and the "
+                "most frequent.",
+                fixes=["Leave them out:\n" + code(f"F.cross_entropy(scores, targets, ignore_index={number})"),
+                       "Or fill up with what is left out anyway:\n" + code("pad_sequence(rows, padding_value=-100)")],
+                chain=[Link(place_in(file, loss.call.at), "the loss counts all positions"),
+                       Link(place_in(file, call.at), "says what fills them up")],
+            )  # fmt: skip
+
     bad = Examples(
         lambda: {
             "nearly half of the positions": _run(),
@@ -157,6 +189,70 @@ class PaddingInLoss(Rule):
             "no padding": _run(padded=0, padded_counted=0, padding_token=-1, lengths=1),
         }
     )
+    bad_code = {
+        "through a loader": """
+            from torch.nn.utils.rnn import pad_sequence
+            import torch.nn.functional as F
+            from torch.utils.data import DataLoader
+
+            def collate(rows):
+                inputs = pad_sequence([row[0] for row in rows], batch_first=True)
+                return inputs, pad_sequence([row[1] for row in rows], batch_first=True)
+
+            def train(model, data):
+                for x, y in DataLoader(data, collate_fn=collate):
+                    F.cross_entropy(model(x).flatten(0, 1), y.view(-1)).backward()  # bad
+            """,
+        "a padding index": """
+            from torch import nn
+
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.letters = nn.Embedding(28, 32, padding_idx=0)
+                    self.out = nn.Linear(32, 28)
+
+                def forward(self, x):
+                    return self.out(self.letters(x))
+
+            def train(rows):
+                model, criterion = Net(), nn.CrossEntropyLoss()
+                scores = model(rows[:, :-1])
+                criterion(scores.flatten(0, 1), rows[:, 1:].reshape(-1)).backward()  # bad
+            """,
+        "the next token": """
+            from torch.nn.utils.rnn import pad_sequence
+            from torch import nn
+
+            def train(model, rows):
+                criterion = nn.CrossEntropyLoss()
+                x = pad_sequence(rows, batch_first=True, padding_value=3)
+                criterion(model(x[:, :-1]).transpose(1, 2), x[:, 1:]).backward()  # bad
+            """,
+    }
+    good_code = {
+        "left out": """
+            from torch.nn.utils.rnn import pad_sequence
+            from torch import nn
+            import torch.nn.functional as F
+
+            def train(model, rows, mask):
+                criterion = nn.CrossEntropyLoss(ignore_index=3)
+                x = pad_sequence(rows, batch_first=True, padding_value=3)
+                criterion(model(x[:, :-1]).transpose(1, 2), x[:, 1:]).backward()
+                F.cross_entropy(model(x)[mask], x[mask]).backward()
+                y = pad_sequence(rows, batch_first=True, padding_value=-100)
+                F.cross_entropy(model(x), y).backward()
+                (F.cross_entropy(model(x), x, reduction="none") * mask).mean().backward()
+            """,
+        "one class for each row": """
+            from torch.nn.utils.rnn import pad_sequence
+            import torch.nn.functional as F
+
+            def train(model, rows, labels):
+                F.cross_entropy(model(pad_sequence(rows)), labels).backward()
+            """,
+    }
     bug = Bug("""
         import re
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Code, Constant, Symbol
 from stethoscope.facts.things import followed, literal
-from stethoscope.rules.lines import line_of, place_in
+from stethoscope.rules.lines import edit_of, line_of, place_in
 from stethoscope.rules.sites import code
 
 
@@ -32,7 +32,8 @@ class SoftmaxOnOneUnit(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for such layers."""
         for call in file.calls_of("keras.layers.Dense", "keras.layers.core.Dense"):
-            activation, _ = followed(file, call.argument(1, "activation"))
+            written = call.argument(1, "activation")
+            activation, _ = followed(file, written)
             named = isinstance(activation, Constant) and activation.value == "softmax"
             given = isinstance(activation, Symbol) and activation.name in ("keras.activations.softmax", SOFTMAX)
             if literal(file, call.argument(0, "units")) != 1 or not (named or given):
@@ -45,7 +46,10 @@ class SoftmaxOnOneUnit(Rule):
                 cause="Softmax divides each output by the sum over the units; with one unit the result is 1 for every "
                 "input, and has no gradient.",
                 fixes=[
-                    "For two classes, use a sigmoid:\n" + code('layers.Dense(1, activation="sigmoid")'),
+                    Fix(
+                        "For two classes, use a sigmoid:\n" + code('layers.Dense(1, activation="sigmoid")'),
+                        edits=(edit_of(file, written.at, '"sigmoid"'),) if written is not None else (),
+                    ),
                     "For weights over a sequence, take the softmax along it:\n"
                     + code("layers.Softmax(axis=1)(layers.Dense(1)(x))"),
                 ],

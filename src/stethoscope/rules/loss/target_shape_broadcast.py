@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
 from stethoscope.core.treatment import ReshapeTarget
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Code, Site
+from stethoscope.facts.loss_calls import losses_of
+from stethoscope.facts.shapes import column_of, one_axis
 from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.lines import fitting, line_of, place_in, quoted, where
 from stethoscope.rules.sites import code, place_at
 
 Shape = tuple[int, ...]
@@ -28,6 +31,7 @@ class TargetShapeBroadcast(Rule):
     ## What it sees
     A loss whose prediction and target have different numbers of axes and are both stretched to a shape that
     neither of them has.
+    In code: a last layer with one output, whose column meets targets that have a single axis for certain.
     ## Why it hurts
     Each prediction is compared with every target. The best answer to that is one number for every input,
     the mean of the targets, and that is what the model learns, while the loss falls at first as it should.
@@ -43,6 +47,7 @@ class TargetShapeBroadcast(Rule):
     to broadcasting".
     """
 
+    on_trial = True
     explains = (
         "forward-crash",
         "collapsed-predictions",
@@ -97,6 +102,31 @@ class TargetShapeBroadcast(Rule):
             unless="each prediction is to be compared with every target; then `expand` both sides to say so.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for columns that meet rows of targets."""
+        for loss in losses_of(file):
+            if loss.function not in ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss"):
+                continue
+            layer, home = column_of(file, loss.given), loss.output.made_in
+            if layer is None or home is None or not one_axis(file, loss.target):
+                continue
+            output, target = quoted(file, loss.given, "the prediction"), quoted(file, loss.target, "the target")
+            at = line_of(home, layer.at) if home is file else where(home, layer.at)
+            yield self.finding(
+                fitting(
+                    f"{output} has shape (N, 1) and {target} (N,): all meet all",
+                    "a column meets a row of targets in the loss",
+                ),
+                sureness=Sureness.CERTAIN,
+                place=place_in(file, loss.call.at),
+                evidence=[Evidence(f"axes of the target, where the layer on {at} gives 2", 1, 2, "read in the code")],
+                cause="Each prediction is compared with every target of the batch: the best answer is their mean.",
+                fixes=["Give the target the same shape:\n" + code(f"{target.strip('`')}.unsqueeze(1)"
+                       if target.startswith("`") else "target = target.unsqueeze(1)")],
+                chain=[Link(place_in(file, loss.call.at), "the loss"),
+                       Link(place_in(home, layer.at), "the last layer")],
+            )  # fmt: skip
+
     bad = Examples(
         lambda: {
             "(64, 1) and (64,)": _run(
@@ -118,6 +148,68 @@ class TargetShapeBroadcast(Rule):
             "a hand-written loss": History(steps=200, losses=(LossCall("backward", training_calls=9),)),
         }
     )
+    bad_code = {
+        "targets of scikit-learn": """
+            import torch
+            from sklearn.datasets import load_diabetes
+            from sklearn.model_selection import train_test_split
+            from torch import nn
+
+            data = load_diabetes()
+            X_train, X_test, y_train, y_test = train_test_split(data.data, data.target)
+            y_train = torch.tensor(y_train, dtype=torch.float32)
+            model = nn.Sequential(nn.Linear(10, 8), nn.ReLU(), nn.Linear(8, 1))
+            criterion = nn.MSELoss()
+            criterion(model(torch.tensor(X_train)), y_train).backward()  # bad
+            """,
+        "in batches": """
+            import torch
+            from sklearn.datasets import make_regression
+            from torch import nn
+
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.fc = nn.Linear(5, 1)
+
+                def forward(self, x):
+                    return self.fc(x)
+
+            X, y = make_regression(100, 5)
+            rows = torch.utils.data.TensorDataset(torch.tensor(X).float(), torch.tensor(y).float())
+            net = Net()
+            for x, t in torch.utils.data.DataLoader(rows, batch_size=8):
+                out = net(x)
+                nn.functional.mse_loss(out, t).backward()  # bad
+            """,
+    }
+    good_code = {
+        "one shape": """
+            import torch
+            from sklearn.datasets import load_diabetes
+            from torch import nn
+
+            X, y = load_diabetes(return_X_y=True)
+            X, y = torch.tensor(X).float(), torch.tensor(y).float()
+            model = nn.Sequential(nn.Linear(10, 1))
+            flat = nn.Sequential(nn.Linear(10, 1), nn.Flatten(0))
+            nn.functional.mse_loss(model(X).squeeze(1), y).backward()
+            nn.functional.mse_loss(model(X), y.unsqueeze(1)).backward()
+            nn.functional.mse_loss(model(X), y[:, None]).backward()
+            nn.functional.mse_loss(flat(X), y).backward()
+            y = y.reshape(-1, 1)
+            nn.functional.mse_loss(model(X), y).backward()
+            """,
+        "several targets": """
+            import torch
+            from sklearn.datasets import load_linnerud
+            from torch import nn
+
+            data = load_linnerud()
+            y = torch.tensor(data.target)
+            nn.functional.mse_loss(nn.Linear(3, 1)(torch.tensor(data.data)), y).backward()
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_diabetes

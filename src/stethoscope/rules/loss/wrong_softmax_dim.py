@@ -10,11 +10,12 @@ from dataclasses import replace
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SoftmaxOverClasses
-from stethoscope.facts.code import Code, Constant
+from stethoscope.facts.code import Call, Code, Constant, Item, Operation, Value
 from stethoscope.facts.flow import Softmax
 from stethoscope.facts.loss_calls import losses_of
-from stethoscope.facts.things import literal
+from stethoscope.facts.things import followed, literal
 from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.changing import with_argument
 from stethoscope.rules.heads import FOLLOWS, heard, named, trained
 from stethoscope.rules.lines import edit_of, place_in
 from stethoscope.rules.pairing import links, made_at, once
@@ -141,7 +142,7 @@ class WrongSoftmaxDim(Rule):
                 continue
             is_function = made.receiver is None and made.name.rpartition(".")[2][:1].islower()
             axis = made.argument(1 if is_function else 0, "dim")
-            if literal(home, axis) == 0:
+            if literal(home, axis) == 0 and not (is_function and _is_slice(home, made.argument(0, "input"))):
                 yield self.finding(
                     f"the softmax before `{loss.function}` runs over the batch",
                     sureness=Sureness.LIKELY,
@@ -160,6 +161,7 @@ class WrongSoftmaxDim(Rule):
                     unless="there is one sample, and no batch axis.",
                     chain=links(file, loss),
                 )
+        logs = {loss.output.made for loss in losses_of(file) if loss.output.made_in is file}
         for call in file.calls_of(*IMPLICIT):
             is_layer = call.receiver is None and call.name.rpartition(".")[2][:1].isupper()
             given = call.argument(0 if is_layer else 1, "dim")
@@ -169,12 +171,18 @@ class WrongSoftmaxDim(Rule):
             right = f"nn.{name}(dim=1)" if is_layer else f"F.{name}(x, dim=1)"
             yield self.finding(
                 f"`{name}` is not told its axis, and guesses one",
-                severity=Severity.WARNING,
+                severity=Severity.NOTE,  # the guess is right for two axes and for four, which are most
                 sureness=Sureness.CERTAIN,
                 place=place_in(file, call.at),
                 evidence=[Evidence("axis that is taken of 1, 2, 3 and 4 axes", "0, 1, 0, 1", "the classes, always")],
                 cause="Without `dim` the axis depends on how many there are: with three, the batch sums to 1.",
-                fixes=["Name the axis of the classes:\n" + code(right)],
+                fixes=[
+                    Fix(
+                        "Name the axis of the classes:\n" + code(right),
+                        safe=call in logs,
+                        edits=with_argument(file, call, "dim=1") if given is None else (edit_of(file, given.at, "1"),),
+                    )
+                ],
             )
 
     bad = Examples(lambda: {
@@ -247,6 +255,14 @@ class WrongSoftmaxDim(Rule):
             """,
     }
     good_code = {
+        "scores of some candidates": """
+            def distill(scores, teacher, segments):
+                total = 0
+                for start, end in segments:
+                    target = F.softmax(teacher[start:end].detach(), dim=0)
+                    total += F.kl_div(F.log_softmax(scores[start:end] / 2, dim=0), target, reduction="sum")
+                return total
+            """,
         "the axis is named": """
             head = nn.Sequential(nn.Linear(4, 3), nn.Softmax(dim=1))
             print(F.softmax(head(torch.ones(1, 4)), -1), torch.softmax(torch.ones(3), dim=0))
@@ -315,3 +331,16 @@ IMPLICIT = (
     "torch.nn.functional.log_softmax", "torch.nn.functional.softmin",
 )  # fmt: skip
 """Of torch, those that take an axis and do without."""
+
+
+def _is_slice(file: Code, value: Value | None) -> bool:
+    """Whether a softmax is given a part of something, which may have one axis only: the scores of some candidates."""
+    for _ in range(10):
+        value, _ = followed(file, value)
+        if isinstance(value, Operation) and value.operands:
+            value = value.operands[0]
+        elif isinstance(value, Call) and value.receiver is not None and value.name != "()":
+            value = value.receiver
+        else:
+            break
+    return isinstance(value, Item)

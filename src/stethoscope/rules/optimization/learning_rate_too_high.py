@@ -12,12 +12,16 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ScaleLearningRate
+from stethoscope.facts.code import Code
+from stethoscope.facts.loops import is_stepped_in_loop
 from stethoscope.facts.model import RangeTest
+from stethoscope.facts.optimizer_calls import ADAPTIVE, Made, optimizers_of
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.facts.weights import OPENING_LOOKS, RECURRENT, Numbers, middle, update_ratios, weights_by_depth
 from stethoscope.rules.examples import falling, flat, run, tried
 from stethoscope.rules.learning import RISEN, loss_evidence, outcome, times
+from stethoscope.rules.lines import fitting, place_in
 from stethoscope.rules.sites import code, place_at
 
 HEALTHY_PACE = 5e-3
@@ -51,7 +55,8 @@ class LearningRateTooHigh(Rule):
 
     ## What it sees
     The change that a step makes to a weight matrix as a share of its size, at the first looks of the run, together
-    with a training loss that does not fall, rises, or stops being a number.
+    with a training loss that does not fall, rises, or stops being a number. In code: a rate that is written out, that
+    no schedule changes, and that is far above any in use.
     ## Why it hurts
     A gradient is true only near the weights at which it was computed. A step of a tenth of the weights or more
     leaves that neighbourhood: it lands on the other side of the valley, higher than before, or throws units so far
@@ -68,6 +73,7 @@ class LearningRateTooHigh(Rule):
     """
 
     severity = Severity.ERROR
+    on_trial = True
     explains = (
         "collapsed-predictions",
         "dying-relu",
@@ -112,6 +118,13 @@ class LearningRateTooHigh(Rule):
         why="a run that came half of the way is suspected only, and reported when a smaller rate does far better on a "
         "copy; one that came further has little to gain",
     )
+
+    adaptive = Limit(
+        0.5,
+        unit="learning rate of Adam and its like",
+        why="each step moves each weight by about the rate; 1e-3 is usual, and linear models have been seen with 0.2",
+    )
+    plain = Limit(10, unit="learning rate of SGD", why="with clipped gradients 20 to 30 are in use, without none is")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge each optimizer's pace, unless the run learns well."""
@@ -197,6 +210,33 @@ class LearningRateTooHigh(Rule):
             unless="the loss is not meant to fall, as in adversarial or reinforcement learning.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look at the learning rates that are written out."""
+        for made in optimizers_of(file):
+            adaptive = made.kind in ADAPTIVE
+            limit = self.adaptive if adaptive else self.plain
+            if made.rate is None or made.rate <= limit or not (adaptive or made.kind == "SGD"):
+                continue
+            if not adaptive and file.says("Embedding"):
+                continue  # each row of a table meets a few samples of a batch, whose gradients are divided by all
+            if not file.says("clip_grad", "clipnorm", "clipvalue") and is_stepped_in_loop(file, made.call):
+                yield self._written(file, made, limit)
+
+    def _written(self, file: Code, made: Made, limit: float) -> Finding:
+        usual = 1e-3 if made.kind in ADAPTIVE else 0.1
+        by = "about the rate, whatever its gradient" if made.kind in ADAPTIVE else "the rate times its gradient"
+        name = "learning_rate" if made.call.name.startswith("keras") else "lr"
+        return self.finding(
+            fitting(f"a learning rate of {made.rate:g} is far too high for {made.kind}", "the rate is far too high"),
+            sureness=Sureness.LIKELY,
+            place=place_in(file, made.call.at),
+            evidence=[Evidence(f"learning rate of {made.kind}", f"{made.rate:g}", f"{usual:g}; {limit:g} at most")],
+            cause=f"A step of {made.kind} moves each weight by {by}: weights, which are mostly smaller than 0.1, are "
+            "thrown far from where the gradient was computed.",
+            fixes=["Begin with the usual one:\n" + code(f"{made.kind}(..., {name}={usual:g})")],
+            unless="a program changes the rate elsewhere.",
+        )  # fmt: skip
+
     bad = Examples(
         lambda: {
             "Adam at a rate of 1: stuck above guessing": run(flat(2.36), updates=0.18, rate=1.0, kind="Adam"),
@@ -228,6 +268,63 @@ class LearningRateTooHigh(Rule):
             ),
         }
     )
+    bad_code = {
+        "Adam": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters(), lr=1)  # bad
+            for x, y in torch.load("data"):
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            """,
+        "Adam next to the limit, in Keras": """
+            from tensorflow import keras
+
+            def train(model):
+                model.compile(keras.optimizers.Adam(learning_rate=0.52), loss="mse")  # bad
+            """,
+        "SGD": """
+            rate = 11
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=rate)  # bad
+            for x, y in torch.load("data"):
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            """,
+    }
+    good_code = {
+        "high, and in use": """
+            model = nn.Linear(3, 2)
+            first = torch.optim.Adam(model.parameters(), lr=0.5)
+            second = torch.optim.SGD(model.parameters(), 10.0)
+            third = torch.optim.Adadelta(model.parameters(), lr=100.0)
+            for x, y in torch.load("data"):
+                F.cross_entropy(model(x), y).backward()
+                first.step()
+                second.step()
+                third.step()
+            """,
+        "a factor of a schedule": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters(), lr=1.0)
+            schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.05 * min(1, step / 4000))
+            """,
+        "a table of embeddings": """
+            table = nn.Embedding(1000, 8)
+            optimizer = torch.optim.SGD(table.parameters(), lr=40.0)
+            for x, y in torch.load("data"):
+                optimizer.zero_grad()
+                F.mse_loss(table(x).sum(1), y).backward()
+                optimizer.step()
+            """,
+        "an image, and clipped gradients": """
+            def paint(image, model):
+                optimizer = torch.optim.Adam([image], lr=1.0)
+                optimizer = torch.optim.SGD(model.parameters(), lr=30.0)
+                torch.nn.utils.clip_grad_norm_(model.parameters(), 0.25)
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -11,12 +11,15 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ScaleLearningRate
+from stethoscope.facts.code import Code
 from stethoscope.facts.model import RangeTest, StepEffect
+from stethoscope.facts.optimizer_calls import optimizers_of
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, History, Optimizer
 from stethoscope.facts.weights import middle, update_ratios, weights_by_depth
 from stethoscope.rules.examples import falling, flat, run, tried, with_curve
 from stethoscope.rules.learning import loss_evidence
+from stethoscope.rules.lines import fitting, place_in
 from stethoscope.rules.sites import code, place_at
 
 HEALTHY_PACE = 1e-3
@@ -45,7 +48,8 @@ class LearningRateTooLow(Rule):
     Three things together: a loss that is still at its start; updates of less than 1/10,000 of the weights, even
     for the fastest weight; and gradients that would lower the loss if the steps were of ordinary size. The last is
     the sum over all parameters of gradient times update. A loss that falls, slowly, at less than 2/1,000 is reported
-    when a higher rate does far better on a copy.
+    when a higher rate does far better on a copy. In code: a rate that is written out, that no schedule changes, and
+    that is nearly 0.
     ## Why it hurts
     The run costs as much as a good one and learns nothing. Seen from outside it looks like a broken model.
     ## How to fix it
@@ -67,6 +71,7 @@ class LearningRateTooLow(Rule):
         "too-few-epochs",
         "no-gain-over-baseline",
     )
+    on_trial = True
     reads = ("losses", "gradients", "updates")
     treatments = (ScaleLearningRate(10), ScaleLearningRate(100), ScaleLearningRate(1000), ScaleLearningRate(10000))
 
@@ -100,6 +105,8 @@ class LearningRateTooLow(Rule):
         unit="share of the loss, promised for 1,000 steps at a pace of 1e-3",
         why="0.02 to 0.8 in runs that a higher rate cured; 1e-5 and less behind saturated outputs",
     )
+
+    written = Limit(1e-7, unit="learning rate", why="fine-tuning of large models goes down to 1e-6")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge each optimizer, when the loss has not moved."""
@@ -200,6 +207,22 @@ class LearningRateTooLow(Rule):
             unless="the network is already as good as it is meant to be.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look at the learning rates that are written out; 0 is what a program writes that sets them later."""
+        for made in optimizers_of(file):
+            if made.rate is None or not 0 < made.rate < self.written:
+                continue
+            name = "learning_rate" if made.call.name.startswith("keras") else "lr"
+            yield self.finding(
+                fitting(f"a learning rate of {made.rate:g} is nearly 0", "the learning rate is nearly 0"),
+                sureness=Sureness.LIKELY,
+                place=place_in(file, made.call.at),
+                evidence=[Evidence(f"learning rate of {made.kind}", f"{made.rate:g}", "1e-5 to 0.1")],
+                cause="A million steps at this rate do less than a hundred at a usual one.",
+                fixes=["Begin with a usual one:\n" + code(f"{made.kind}(..., {name}=1e-3)")],
+                unless="a program changes the rate elsewhere.",
+            )
+
     bad = Examples(
         lambda: {
             "SGD at 1e-5": run(flat(2.32), updates=1e-6, descent=1e-6, rate=1e-5),
@@ -241,6 +264,28 @@ class LearningRateTooLow(Rule):
             "a head start of a network trained before": run(flat(1.6), updates=1e-6, descent=1e-6, rate=1e-5),
         }
     )
+    bad_code = {
+        "next to the limit": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.98e-7, momentum=0.9)  # bad
+            """,
+        "Adam": """
+            def train(model):
+                return torch.optim.AdamW(model.parameters(), 1e-10)  # bad
+            """,
+    }
+    good_code = {
+        "at the limit, and none": """
+            model = nn.Linear(3, 2)
+            optimizers = [torch.optim.SGD(model.parameters(), lr=1e-7), torch.optim.Adam(model.parameters(), lr=0)]
+            """,
+        "set elsewhere": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=1e-9)
+            for group in optimizer.param_groups:
+                group["lr"] = 0.1
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

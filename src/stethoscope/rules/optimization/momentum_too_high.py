@@ -13,11 +13,14 @@ from numpy.typing import ArrayLike
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Plot, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import NoMomentum, UsualMomentum
+from stethoscope.facts.code import Code
+from stethoscope.facts.optimizer_calls import optimizers_of
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, Doubles, History, Optimizer
 from stethoscope.facts.weights import Numbers, middle, update_ratios, weights_by_depth
 from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence, outcome
+from stethoscope.rules.lines import fitting, place_in
 from stethoscope.rules.sites import code, place_at
 
 USUAL = 0.9
@@ -53,7 +56,7 @@ class MomentumTooHigh(Rule):
     ## What it sees
     The momentum (or the first beta of Adam), with updates that keep growing from look to look while the gradients
     stay as they are, in a run whose loss does not come down, comes down and climbs again, or stands still less than
-    half of the way down.
+    half of the way down. In code: a momentum of 1 or more that is written out.
     ## Why it hurts
     A momentum m adds up about 1 / (1 - m) gradients: 10 with 0.9, 1,000 with 0.999. Long after the minimum is passed,
     the old gradients still carry the weights on.
@@ -83,6 +86,7 @@ class MomentumTooHigh(Rule):
         "collapsed-predictions",
         "no-gain-over-baseline",
     )
+    on_trial = True
     reads = ("losses", "updates")
 
     memory = Limit(
@@ -101,6 +105,8 @@ class MomentumTooHigh(Rule):
         unit="share of the way from guessing to a loss of 0",
         why="a run that came less far is suspected, and reported when a usual momentum does far better on a copy",
     )
+
+    endless = Limit(1.0, unit="momentum that is written out", why="with 1 no gradient is ever let go")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge each optimizer with a long memory."""
@@ -158,6 +164,23 @@ class MomentumTooHigh(Rule):
             fixes=[_fix(optimizer)],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look at the momentum that is written out."""
+        for made in optimizers_of(file):
+            if made.momentum is None or made.momentum < self.endless:
+                continue
+            yield self.finding(
+                fitting(
+                    f"a momentum of {made.momentum:g} lets {made.kind} forget no gradient", "the momentum is 1 or more"
+                ),
+                sureness=Sureness.CERTAIN,
+                place=place_in(file, made.call.at),
+                evidence=[Evidence(f"momentum of {made.kind}", f"{made.momentum:g}", "0.9")],
+                cause="With a momentum of 1 the steps are the sum of all gradients so far: they never shrink, and the "
+                "weights swing through the minimum without end.",
+                fixes=["Use the usual one:\n" + code(f"{made.kind}(..., momentum=0.9)")],
+            )
+
     bad = Examples(
         lambda: {
             "0.999 with SGD": _rolling([*falling(2.3, 0.4, 60), *flat(2.6, 140)]),
@@ -187,6 +210,26 @@ class MomentumTooHigh(Rule):
             "usual betas": _rolling(flat(2.4), "0.9, 0.999", kind="Adam"),
         }
     )
+    bad_code = {
+        "one": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=1)  # bad
+            """,
+        "in Keras": """
+            from keras.optimizers import SGD
+
+            optimizer = SGD(0.01, momentum=1.0, nesterov=True)  # bad
+            """,
+    }
+    good_code = {
+        "high": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.98)
+            """,
+        "that of batch normalization": """
+            layer = nn.BatchNorm1d(8, momentum=1.0)
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

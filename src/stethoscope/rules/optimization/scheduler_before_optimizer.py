@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Link, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import HoldLearningRate
 from stethoscope.facts.code import NOWHERE, Code, Site
@@ -19,7 +19,8 @@ from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import Batches, Curve, History, Loop, Schedule
 from stethoscope.rules.examples import falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence, outcome, small_plot
-from stethoscope.rules.lines import fitting, place_in, way_to, where_event
+from stethoscope.rules.lines import fitting, line_of, place_in, quoted, way_to, where_event
+from stethoscope.rules.rhythm import LOOPS, Rhythm, moved_after, shown, wrong_rhythms
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 LENGTHS = ("total_steps", "T_max", "total_iters")
@@ -170,7 +171,7 @@ class SchedulerBeforeOptimizer(Rule):
         name, site = receiver(schedule.site, "step", "schedule"), schedule.site
         rates, progress = seen.curve("learning rate"), progress_of(seen)
         assert rates is not None
-        settings = ", ".join(f"{k}={_short(v)}" for k, v in schedule.settings.items() if k in (*LENGTHS, *DECAY))
+        settings = ", ".join(f"{k}={shown(v)}" for k, v in schedule.settings.items() if k in (*LENGTHS, *DECAY))
         return self.finding(
             f"`{schedule.kind}` is stepped every batch: the rate is gone by step {gone:,}",
             severity=Severity.ERROR if progress.is_stuck else Severity.WARNING,
@@ -211,8 +212,12 @@ class SchedulerBeforeOptimizer(Rule):
         )
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
-        """Look for loops in which the schedule comes before the optimizer's first step."""
+        """Look for loops in which the schedule comes before the optimizer's first step, or counts something else."""
         told = set()
+        for rhythm in wrong_rhythms(file) if file.says("lr_scheduler") else ():
+            if rhythm.event.code is file and rhythm.event.at not in told:
+                told.add(rhythm.event.at)
+                yield self._out_of_rhythm(file, rhythm)
         if not file.calls_of(".step"):
             return
         for index in range(len(file.functions)):
@@ -232,6 +237,42 @@ class SchedulerBeforeOptimizer(Rule):
                     told.add(event.at)
                     yield self._read(file, event, step)
 
+    def _out_of_rhythm(self, file: Code, rhythm: Rhythm) -> Finding:
+        kind, each = rhythm.made.name.rpartition(".")[2], rhythm.stepped
+        other = "epoch" if each == "batch" else "batch"
+        units = "epochs" if each == "batch" else "batches"
+        name = rhythm.event.name or "scheduler"
+        line = "for epoch in range(epochs):", "    for x, y in loader:", "        optimizer.step()"
+        return self.finding(
+            f"`{kind}` counts {units} and is stepped each {each}",
+            severity=Severity.WARNING,
+            sureness=Sureness.POSSIBLE,  # none was met in other people's code yet
+            place=place_in(file, rhythm.event.at),
+            evidence=[
+                Evidence(
+                    f"calls of the schedule that is made on {line_of(file, rhythm.made.at)}",
+                    f"1 for each {each}",
+                    f"1 for each {other}",
+                    f"its length is {quoted(file, rhythm.length, 'given')}",
+                )
+            ],
+            cause="Stepped each batch, it has gone through its course after a few epochs at most."
+            if each == "batch"
+            else "Stepped once an epoch, it gets through a small part of its course: the rate hardly changes.",
+            fixes=[
+                f"Step it once for each {other}:\n"
+                + code(*line, f"{'        ' if other == 'batch' else '    '}{name}.step()")
+            ],
+            chain=[
+                Link(
+                    place_in(file, rhythm.made.at),
+                    f"the schedule is made, in {units}",
+                ),
+                Link(place_in(file, file.contexts[rhythm.epochs].at), "the loop over epochs"),
+                *way_to(file, rhythm.event, "the schedule is stepped"),
+            ],
+        )
+
     def _read(self, file: Code, schedule: Event, step: Event) -> Finding:
         name = schedule.name or "the schedule"
         return self.finding(
@@ -247,7 +288,12 @@ class SchedulerBeforeOptimizer(Rule):
                 )
             ],
             cause="The first step is taken with the second learning rate: the first one of the schedule is never used.",
-            fixes=["Step the schedule behind the optimizer:\n" + code("optimizer.step()", f"{name}.step()")],
+            fixes=[
+                Fix(
+                    "Step the schedule behind the optimizer:\n" + code("optimizer.step()", f"{name}.step()"),
+                    edits=moved_after(file, schedule, step),
+                )
+            ],
             chain=[*way_to(file, schedule, "steps first"), *way_to(file, step, "steps after it")],
         )
 
@@ -291,6 +337,35 @@ class SchedulerBeforeOptimizer(Rule):
         }
     )
     bad_code = {
+        "batches, once an epoch": """
+            model = nn.Linear(3, 2)
+            loader = DataLoader(torch.load("data"), shuffle=True)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, epochs=30, steps_per_epoch=len(loader))
+            for epoch in range(30):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                scheduler.step()  # bad
+            """,
+        "epochs, each batch": """
+            from torch.optim.lr_scheduler import CosineAnnealingLR
+            import torch
+
+            def train(model, loader, optimizer, scheduler):
+                for x in loader:
+                    optimizer.zero_grad()
+                    model(x).sum().backward()
+                    optimizer.step()
+                    scheduler.step()  # bad
+
+            def main(model, loader, args):
+                optimizer = torch.optim.Adam(model.parameters())
+                scheduler = CosineAnnealingLR(optimizer, T_max=args.epochs)
+                for epoch in range(args.epochs):
+                    train(model, loader, optimizer, scheduler)
+            """,
         "at the top of an epoch": """
             model = nn.Linear(3, 2)
             optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -317,6 +392,24 @@ class SchedulerBeforeOptimizer(Rule):
             """,
     }
     good_code = {
+        "each in its rhythm": """
+            from torch.optim.lr_scheduler import CosineAnnealingLR, OneCycleLR
+            import torch
+
+            def main(model, loader, args):
+                optimizer = torch.optim.Adam(model.parameters())
+                slow = CosineAnnealingLR(optimizer, T_max=args.epochs)
+                fast = OneCycleLR(optimizer, 0.1, epochs=args.epochs, steps_per_epoch=len(loader))
+                cosine = CosineAnnealingLR(optimizer, args.epochs * len(loader))
+                for epoch in range(args.epochs):
+                    for x in loader:
+                        optimizer.zero_grad()
+                        model(x).sum().backward()
+                        optimizer.step()
+                        fast.step()
+                        cosine.step()
+                    slow.step()
+            """,
         "behind": """
             model = nn.Linear(3, 2)
             optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -402,10 +495,3 @@ def _is_first(schedule: Schedule, seen: History) -> bool:
     skipped = any(optimizer.skipped_steps for optimizer in seen.optimizers)
     is_ahead = schedule.first_calls[:1] == (0,) and 0 not in schedule.first_calls[1:]
     return is_ahead and schedule.last_call < seen.steps and not skipped
-
-
-def _short(value: float | str | bool) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
-
-
-LOOPS = ("for", "while")

@@ -8,13 +8,17 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.code import Code
+from stethoscope.facts.loaded import fed_by_loaders, is_dense_with_norm
 from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.progress import progress_of
+from stethoscope.facts.things import literal
 from stethoscope.facts.training import History, Layer
 from stethoscope.rules.examples import checked, falling, flat, run
 from stethoscope.rules.learning import loss_evidence, outcome
+from stethoscope.rules.lines import fitting, line_of, place_in, way_to
 from stethoscope.rules.sites import code, place_at
 
 
@@ -43,6 +47,7 @@ class BatchNormTinyBatch(Rule):
     ## What it sees
     How many values each channel's mean and variance came from in training: samples of the batch times positions of
     the output, as the median over the looks.
+    In code: the batch size of a loader that a network of dense layers with batch normalization is trained from.
     ## Why it hurts
     Of two values, one becomes +1 and the other -1, whatever they were: all but the order is lost. With four, the
     statistics change from batch to batch by half of their size, and evaluation, which uses running statistics, sees
@@ -57,6 +62,7 @@ class BatchNormTinyBatch(Rule):
     Y. Wu and K. He, "Group Normalization", ECCV 2018 (error of batch normalization by batch size, from 16 down to 2).
     """
 
+    on_trial = True
     severity = Severity.WARNING
     explains = (
         "batch-norm-statistics-unsettled",
@@ -145,6 +151,29 @@ class BatchNormTinyBatch(Rule):
             ],
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look at the batch sizes of dense networks that normalize over the batch."""
+        for fed in fed_by_loaders(file):
+            given = fed.loader.argument(1, "batch_size")
+            size = literal(file, given) if given is not None else 1
+            if type(size) is not int or not 0 < size < self.few or fed.loader.keyword("batch_sampler") is not None:
+                continue
+            forward = next((event for event in fed.loop.of("forward") if is_dense_with_norm(event.thing)), None)
+            if forward is None or fed.loader.is_open:
+                continue
+            yield self.finding(
+                fitting(f"batch normalization in batches of {size}", "batch normalization in tiny batches"),
+                sureness=Sureness.LIKELY,
+                place=place_in(file, fed.loader.at),
+                evidence=[Evidence(f"rows that each mean and variance comes from, by {line_of(file, fed.loader.at)}",
+                                   size, f"{self.few:g} or more", "dense layers give one value for each row")],
+                cause="With one row nothing is left but 0; with two or three the values are mostly those of the others "
+                "in the batch.",
+                fixes=["Use larger batches:\n" + code("DataLoader(data, batch_size=32, shuffle=True)"),
+                       "Or normalize each row by itself:\n" + code("nn.LayerNorm(width)")],
+                chain=way_to(file, forward, "the network is trained"),
+            )  # fmt: skip
+
     bad = Examples(
         lambda: {
             "batches of two": _run(falling(2.3, 1.9), 2, 2),
@@ -167,6 +196,43 @@ class BatchNormTinyBatch(Rule):
             "too short to say": _run(flat(2.3, 12), 2),
         }
     )
+    bad_code = {
+        "three rows": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.body = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU())
+                    self.out = nn.Linear(8, 2)
+
+                def forward(self, x):
+                    return self.out(self.body(x))
+
+            def train(data):
+                net = Net()
+                optimizer = torch.optim.Adam(net.parameters())
+                loader = DataLoader(data, batch_size=3)  # bad
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(net(x), y).backward()
+                    optimizer.step()
+            """,
+    }
+    good_code = {
+        "four rows": """
+            net = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+            optimizer = torch.optim.Adam(net.parameters())
+            for x, y in DataLoader(torch.load("data"), batch_size=4):
+                optimizer.zero_grad()
+                F.cross_entropy(net(x), y).backward()
+                optimizer.step()
+            """,
+        "images, and no normalization": """
+            conv = nn.Sequential(nn.Conv1d(8, 8, 3), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 2))
+            dense = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 2))
+            for x, y in DataLoader(torch.load("data"), batch_size=1):
+                F.cross_entropy(conv(x) + dense(x), y).backward()
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Call, Code, Constant
+from stethoscope.facts.code import Attribute, Call, Choice, Code, Constant, Item, Name, Operation, Value
 from stethoscope.facts.module_classes import in_methods, modules_in
 from stethoscope.facts.things import followed, literal
-from stethoscope.rules.lines import insertion, line_of, place_in
+from stethoscope.rules.lines import comment_at, insertion, line_of, place_in
 from stethoscope.rules.sites import code
 
 FUNCTIONS = tuple(
@@ -69,6 +70,13 @@ class DropoutAlwaysOn(Rule):
         )
 
     bad_code = {
+        "where the share is above 0": """
+            class Net(nn.Module):
+                def forward(self, x):
+                    if self.p is not None and self.p > 0.0:
+                        x = F.dropout(x, p=self.p)  # bad
+                    return x
+            """,
         "a function": """
             class Net(nn.Module):
                 def forward(self, x):
@@ -81,6 +89,20 @@ class DropoutAlwaysOn(Rule):
             """,
     }
     good_code = {
+        "behind a switch that is handed in": """
+            class Net(nn.Module):
+                def forward(self, inputs):
+                    x, switch = inputs
+                    if self.p > 0 and switch:
+                        x = F.dropout(x, self.p)
+                    return x
+            """,
+        "meant, as a comment says": """
+            class Prenet(nn.Module):
+                def forward(self, x):
+                    # this part stays non deterministic
+                    return F.dropout(x, 0.5)
+            """,
         "told the mode": """
             class Net(nn.Module):
                 def forward(self, x):
@@ -121,10 +143,33 @@ def _told(file: Code, call: Call) -> tuple[Edit, ...]:
 
 
 def _is_guarded(file: Code, call: Call) -> bool:
-    """Whether a call is under a condition that asks for the mode."""
+    """Whether a call is under a condition that may ask for the mode, or a comment says that it is meant."""
     for here in file.around(call.context):
-        if here.kind in ("if", "else") and here.value is not None and "train" in file.text(here.value.at):
+        asked = here.value if here.kind in ("if", "else") else None
+        if asked and ("train" in file.text(asked.at) or any(_is_switch(file, one, call) for one in _truths(asked))):
             return True
         if here.kind == "function":
-            return False
-    return isinstance(call.argument(0), Constant)
+            break
+    return isinstance(call.argument(0), Constant) or MEANT.search(comment_at(file, call.at.line)) is not None
+
+
+MEANT = re.compile(r"determinis|stochastic|random|always|inference|test.time|eval|monte|bayes|on purpose|meant", re.I)
+
+
+def _truths(condition: Value) -> Iterator[Value]:
+    """What is true or false in a condition by itself: `switch` of `p > 0 and not switch`."""
+    if isinstance(condition, Operation) and condition.operator in ("and", "or", "not"):
+        for one in condition.operands:
+            yield from _truths(one)
+    elif isinstance(condition, Choice):
+        for one in condition.options:
+            yield from _truths(one)
+    elif isinstance(condition, Name | Attribute | Item):
+        yield condition
+
+
+def _is_switch(file: Code, value: Value, call: Call) -> bool:
+    """Whether it is something else than the share that is dropped, or the layer that drops."""
+    text = file.text(value.at)
+    given = (*call.arguments, *(one for _, one in call.keywords), *([call.receiver] if call.receiver else []))
+    return all(file.text(one.at) != text for one in given)

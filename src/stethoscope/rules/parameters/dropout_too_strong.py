@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -11,13 +12,15 @@ from numpy.typing import ArrayLike
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import NoDropout
-from stethoscope.facts.code import Site
+from stethoscope.facts.code import Call, Code, Site
 from stethoscope.facts.flow import Dropped
 from stethoscope.facts.modes import accuracies_of, losses_of
 from stethoscope.facts.progress import progress_of
+from stethoscope.facts.things import literal
 from stethoscope.facts.training import Curve, History, Layer
 from stethoscope.rules.examples import falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence
+from stethoscope.rules.lines import fitting, place_in
 from stethoscope.rules.sites import at, code, place_at
 
 ENOUGH = 0.5
@@ -66,6 +69,9 @@ def _run(
     return seen
 
 
+_GRAPHS = re.compile(r"\b(?:torch_geometric|dgl|edge_index|adj)\b")
+
+
 class DropoutTooStrong(Rule):
     """Dropout removes so much that the network cannot even learn its training data.
 
@@ -73,6 +79,8 @@ class DropoutTooStrong(Rule):
     The probability of the strongest dropout layer, a training loss that stays high, and the same network in eval
     mode, where nothing is dropped: clearly better on validation data than it was on training data at that time. Above
     0.8 the first two are enough.
+    In code: a probability of 0.9 or more that is written out, unless the network is one of graphs, whose
+    sparse features are dropped like that.
     ## Why it hurts
     With p = 0.9 a step trains a tenth of the units, and the signal that is left is multiplied by ten: mostly noise.
     Regularization that keeps the training loss up has nothing left to regularize.
@@ -86,6 +94,7 @@ class DropoutTooStrong(Rule):
     section 7.3 (underfitting above p = 0.6 to 0.7 dropped). PyTorch documentation, `torch.nn.Dropout`.
     """
 
+    on_trial = True
     severity = Severity.WARNING
     treatments = (NoDropout(),)
     explains = (
@@ -114,6 +123,8 @@ class DropoutTooStrong(Rule):
     loss = Limit(
         0.15, unit="loss saved in eval mode, share", why="another set of data alone seldom makes so much difference"
     )
+
+    written = Limit(0.9, unit="probability to drop", why="so much is written where the share to keep is meant")
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the strongest dropout layer, when the training loss stays high."""
@@ -181,6 +192,25 @@ class DropoutTooStrong(Rule):
             unless="a network with less dropout is worse on new data.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look at probabilities that are written out."""
+        for call in file.calls:
+            probability = _probability(file, call)
+            if probability is None or not self.written <= probability < 1 or file.matches(_GRAPHS):
+                continue
+            kept = 1 - probability
+            name = call.name.rpartition(".")[2]
+            yield self.finding(
+                fitting(f"`{name}({probability:g})` drops {probability:.0%} of its input", "dropout drops nearly all"),
+                sureness=Sureness.LIKELY,
+                place=place_in(file, call.at),
+                evidence=[Evidence(f"share of values that `{name}` drops", f"{probability:g}", "0.1 to 0.5")],
+                cause=f"The number is the probability to drop: {kept:.2g} of the units are left, multiplied by "
+                f"{1 / kept:.3g}.",
+                fixes=[f"Where {probability:.0%} are to be kept, drop the rest:\n" + code(f"{name}({kept:.2g})")],
+                unless="so little is meant to pass.",
+            )  # fmt: skip
+
     bad = Examples(
         lambda: {
             "0.8, and far better in eval mode": _run(falling(2.31, 1.65), 0.8, 0.8, accuracy=0.79, validated=1.3),
@@ -211,6 +241,37 @@ class DropoutTooStrong(Rule):
             "too short to say": _run(flat(2.3, 12), 0.9),
         }
     )
+    bad_code = {
+        "the share to keep": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.drop = nn.Dropout(0.99)  # bad
+                    self.fc = nn.Linear(3, 2)
+
+                def forward(self, x):
+                    x = F.dropout(self.drop(x), p=0.95, training=self.training)  # bad
+                    return self.fc(x)
+            """,
+        "in Keras": """
+            from tensorflow.keras import layers
+
+            layer = layers.Dropout(rate=0.9)  # bad
+            """,
+    }
+    good_code = {
+        "strong": """
+            drop = nn.Dropout(0.89)
+            F.dropout(torch.ones(3), 0.8)
+            """,
+        "sparse features of a graph": """
+            def forward(x, edge_index, conv):
+                return conv(F.dropout(x, p=0.92), edge_index)
+            """,
+        "all of it, as a switch": """
+            drop = nn.Dropout(1.0)
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits
@@ -256,3 +317,16 @@ def _lifts(seen: History) -> list[Lift]:
         training, validation = (float(np.median(v[-3:])) for v in (losses.training, losses.validation))
         found.append(Lift("loss", training, validation, (training - validation) / max(training, 1e-12)))
     return found
+
+
+def _probability(file: Code, call: Call) -> float | None:
+    """The number that a dropout is given, where it is written out."""
+    name = call.name.rpartition(".")[2].lower()
+    if not call.name.startswith(("torch.nn.", "keras.layers.")) or not name.endswith(
+        ("dropout", "dropout2d", "dropout1d")
+    ):
+        return None
+    functional = call.name.startswith("torch.nn.functional.")
+    given = call.argument(1 if functional else 0, "rate" if call.name.startswith("keras") else "p")
+    value = literal(file, given) if given is not None else None
+    return value if isinstance(value, float) else None

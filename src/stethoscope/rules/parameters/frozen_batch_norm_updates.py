@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Link, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.code import Code
+from stethoscope.facts.freezing import frozen_in_train_mode
 from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, Layer, Parameter
 from stethoscope.rules.examples import falling, flat, run
+from stethoscope.rules.lines import fitting, line_of, place_in, way_to
 from stethoscope.rules.sites import code, place_at
 
 
@@ -39,6 +42,8 @@ class FrozenBatchNormUpdates(Rule):
     ## What it sees
     Batch normalization layers in train mode whose own parameters, and those of all layers before them, are set not
     to train, while layers behind them do; and how far their running statistics moved while that went on.
+    In code: a network with batch normalization all of whose parameters are frozen, and that a training loop puts into
+    train mode with nothing of it in eval mode; a note, since the drift is not seen.
     ## Why it hurts
     `requires_grad_(False)` stops gradients and nothing else. In train mode each batch is still normalized with its own
     statistics, and the running ones drift towards the new data: the features that were to be kept are not kept, and
@@ -52,6 +57,7 @@ class FrozenBatchNormUpdates(Rule):
     Keras documentation, "Transfer learning and fine-tuning" (batch normalization must stay in inference mode).
     """
 
+    on_trial = True
     severity = Severity.WARNING
     explains = ("batch-norm-statistics-unsettled", "batch-norm-tiny-batch", "train-eval-mismatch")
     reads = ("activations", "losses")
@@ -109,6 +115,28 @@ class FrozenBatchNormUpdates(Rule):
             unless="the statistics are meant to adapt to the new data.",
         )
 
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look for frozen networks in train mode."""
+        for frozen in frozen_in_train_mode(file):
+            yield self.finding(
+                fitting(f"`{frozen.name}` is frozen, and its batch normalization is not", "frozen, but in train mode"),
+                severity=Severity.NOTE,
+                sureness=Sureness.LIKELY,
+                place=place_in(file, frozen.at),
+                evidence=[
+                    Evidence(f"parts of `{frozen.name}` that are put into eval mode for training", 0,
+                             "its batch normalization", f"frozen on {line_of(file, frozen.at)}")
+                ],
+                cause="`requires_grad` stops gradients and nothing else: in train mode the running statistics follow "
+                "the new data.",
+                fixes=["Put the normalization into eval mode, behind each `train()`:\n"
+                       + code(f"for module in {frozen.name}.modules():",
+                              "    if isinstance(module, nn.BatchNorm2d):", "        module.eval()")],
+                unless="the statistics are meant to adapt to the new data.",
+                chain=[Link(place_in(file, frozen.at), "is frozen"),
+                       *way_to(file, frozen.train, "is put into train mode")],
+            )  # fmt: skip
+
     bad = Examples(
         lambda: {
             "drifts far": _run(falling(2.3, 0.5), 0.9),
@@ -124,6 +152,62 @@ class FrozenBatchNormUpdates(Rule):
             "a layer before it is trained": _run(flat(1.0), 0.9, trained_before=True),
         }
     )
+    bad_code = {
+        "a backbone of torchvision": """
+            import torch
+            from torch import nn
+            from torchvision import models
+
+            def train(loader):
+                model = models.resnet18(weights="DEFAULT")
+                for p in model.parameters():  # bad
+                    p.requires_grad = False
+                model.fc = nn.Linear(512, 2)
+                optimizer = torch.optim.SGD(model.fc.parameters(), lr=0.1)
+                for x, y in loader:
+                    model.train()
+                    optimizer.zero_grad()
+                    nn.functional.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+    }
+    good_code = {
+        "its normalization in eval mode": """
+            import torch
+            from torch import nn
+            from torchvision import models
+
+            def train(loader):
+                model = models.resnet18(weights="DEFAULT")
+                model.requires_grad_(False)
+                model.fc = nn.Linear(512, 2)
+                optimizer = torch.optim.SGD(model.fc.parameters(), lr=0.1)
+                for x, y in loader:
+                    model.train()
+                    for module in model.modules():
+                        if isinstance(module, nn.BatchNorm2d):
+                            module.eval()
+                    optimizer.zero_grad()
+                    nn.functional.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+        "no normalization, and nothing frozen": """
+            import torch
+            from torch import nn
+            from torchvision import models
+
+            def train(loader):
+                model, other = models.vgg16(), models.resnet18()
+                model.requires_grad_(False)
+                optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
+                for x, y in loader:
+                    model.train()
+                    other.train()
+                    optimizer.zero_grad()
+                    nn.functional.cross_entropy(other(model(x)), y).backward()
+                    optimizer.step()
+            """,
+    }
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits

@@ -110,6 +110,11 @@ class LayerMadeInForward(Rule):
                         self.out = nn.Linear(x.shape[1], 2)
                     return self.out(x)
             """,
+        "a norm without weights": """
+            class Net(nn.Module):
+                def forward(self, x):
+                    return nn.LayerNorm(x.shape[1:], elementwise_affine=False)(x)
+            """,
         "weights that are given": """
             class Net(nn.Module):
                 def forward(self, x, weights):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
-from stethoscope.facts.code import Code, Each, Name
+from stethoscope.facts.code import Call, Code, Each, Name
 from stethoscope.facts.model import Repeated, Structure
 from stethoscope.facts.module_classes import shared_layer
 from stethoscope.facts.training import History
@@ -68,7 +68,7 @@ class SharedSubmoduleUnintended(Rule):
         """Look for containers that are given one layer several times."""
         for call in file.calls_of("torch.nn.ModuleList", "torch.nn.Sequential"):
             layer = next((found for value in call.arguments if (found := shared_layer(file, value)) is not None), None)
-            if layer is None:
+            if layer is None or _is_a_choice(file, call):
                 continue
             what = quoted(file, layer, "one layer")
             is_each = any(isinstance(value, Each) for value in call.arguments)
@@ -113,6 +113,16 @@ class SharedSubmoduleUnintended(Rule):
             """,
     }
     good_code = {
+        "shared by choice": """
+            class Heads(nn.Module):
+                def __init__(self, share, depth):
+                    super().__init__()
+                    head = nn.Linear(3, 3)
+                    if share:
+                        self.heads = nn.ModuleList([head for _ in range(depth)])
+                    else:
+                        self.heads = nn.ModuleList([nn.Linear(3, 3) for _ in range(depth)])
+            """,
         "one for each place": """
             layers = nn.ModuleList([nn.Linear(3, 3) for _ in range(6)])
             """,
@@ -153,3 +163,17 @@ class SharedSubmoduleUnintended(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+def _is_a_choice(file: Code, call: Call) -> bool:
+    """Whether the other branch of the same condition binds the same name: someone chose to share."""
+    mine = next((one for one in file.bindings if one.how == "assign" and one.value is call), None)
+    if mine is None:
+        return False
+    here = next((one for one in file.around(mine.context) if one.kind in ("if", "else")), None)
+    return here is not None and any(
+        there.kind in ("if", "else") and there.kind != here.kind and there.value == here.value
+        for other in file.bindings
+        if other.name == mine.name and other.how == "assign" and other.context != mine.context
+        for there in file.around(other.context)
+    )

@@ -1,0 +1,143 @@
+"""Experiment trackers: what a recorded run tells them. Each is a file here, and an optional import.
+
+A tracker is given a run after it has ended: its settings, headline curves, findings and page. Nothing is sent while
+training goes on, so that a slow network costs the training nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stethoscope.core.errors import StethoscopeError, UsageError
+from stethoscope.core.finding import Diagnosis, Finding
+from stethoscope.facts.run import RunRecord
+from stethoscope.facts.training import LAYER_STATISTICS, PARAMETER_STATISTICS, History
+from stethoscope.store.comparing import settings_of
+
+TRACKERS = ("tensorboard", "wandb", "mlflow")
+MOST_POINTS = 2000
+"""Of a curve: trackers draw no more, and some take milliseconds a point."""
+FLAGGED_LAYERS = ("rms", "zero_share", "saturated_share", "gradient_rms")
+FLAGGED_PARAMETERS = ("weight_rms", "gradient_rms", "update_ratio")
+"""Statistics of the layers and parameters of findings that are sent as curves."""
+
+Steps = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+
+class Tracker(Protocol):
+    """Where results are kept. Raises (all methods): whatever the tracker's package raises."""
+
+    def settings(self, values: Mapping[str, str]) -> None:
+        """What was set for the run."""
+        ...
+
+    def curve(self, name: str, steps: Steps, values: Values) -> None:
+        """A series over steps, finite values only."""
+        ...
+
+    def finding(self, finding: Finding, markdown: str) -> None:
+        """A finding, most important first."""
+        ...
+
+    def page(self, file: Path) -> None:
+        """The report."""
+        ...
+
+    def close(self) -> str:
+        """Nothing more comes; where it lies, in a few words."""
+        ...
+
+
+def publish(names: Sequence[str], diagnosis: Diagnosis, record: RunRecord, history: History, run: Path | None) -> None:
+    """Tell trackers of a run. One that fails is said in a sentence on standard error, and the others are still told."""
+    for name in names:
+        try:
+            where = _tell(open_tracker(name, record), diagnosis, record, history, run)
+            print(f"stethoscope: {name} has the run ({where})", file=sys.stderr)
+        except StethoscopeError as error:
+            print(f"stethoscope: {error}", file=sys.stderr)
+        except Exception as error:  # a tracker's own failure, of whatever kind
+            print(
+                f"stethoscope: {name} could not be told of the run ({type(error).__name__}: {error})", file=sys.stderr
+            )
+
+
+def check_trackers(names: Sequence[str]) -> None:
+    """Raises: UsageError for a name that is no tracker."""
+    for name in names:
+        if name not in TRACKERS:
+            raise UsageError(f"there is no tracker {name!r}; there are {', '.join(TRACKERS)}")
+
+
+def open_tracker(name: str, record: RunRecord) -> Tracker:
+    """A tracker for one run. Raises UsageError where its package is missing, or there is no such tracker."""
+    check_trackers([name])
+    module = importlib.import_module(f"stethoscope.adapters.trackers.{name}")
+    try:
+        tracker: Tracker = module.open_for(record)
+    except ImportError as missing:
+        package = (missing.name or name).partition(".")[0]
+        raise UsageError(f"to tell {name} of a run, {package} is needed: pip install {package}") from missing
+    return tracker
+
+
+def _tell(
+    tracker: Tracker, diagnosis: Diagnosis, record: RunRecord, history: History, run: Path | None
+) -> str:  # fmt: skip
+    tracker.settings({f"{subject}.{name}".strip("."): value for subject, name, value in settings_of(record)})
+    for name, steps, values in curves_of(diagnosis, history):
+        tracker.curve(name, steps, values)
+    for finding in diagnosis.findings:
+        tracker.finding(finding, in_markdown(finding))
+    report = run / "report.html" if run is not None else None
+    if report is not None and report.exists():
+        tracker.page(report)
+    return tracker.close()
+
+
+def curves_of(diagnosis: Diagnosis, history: History) -> list[tuple[str, Steps, Values]]:
+    """The headline curves, and what was measured of the layers and parameters that findings are about."""
+    found = [(curve.name, curve.steps, curve.values) for curve in history.curves]
+    telemetry = history.telemetry
+    layers = {layer.name: place for place, layer in enumerate(history.layers)}
+    parameters = {parameter.name: place for place, parameter in enumerate(history.parameters)}
+    for name in dict.fromkeys(one.place.module for one in diagnosis.findings if one.place.module in layers):
+        for statistic in FLAGGED_LAYERS:
+            values = telemetry.layers[:, layers[name or ""], LAYER_STATISTICS.index(statistic)]
+            found.append((f"layers/{name}/{statistic}", telemetry.steps, values.astype(np.float64)))
+    for name in dict.fromkeys(one.place.parameter for one in diagnosis.findings if one.place.parameter in parameters):
+        for statistic in FLAGGED_PARAMETERS:
+            values = telemetry.parameters[:, parameters[name or ""], PARAMETER_STATISTICS.index(statistic)]
+            found.append((f"parameters/{name}/{statistic}", telemetry.steps, values.astype(np.float64)))
+    return [thinned for one in found if (thinned := _thinned(*one))[1].size]
+
+
+def _thinned(name: str, steps: Steps, values: Values) -> tuple[str, Steps, Values]:
+    """The curve without what is not finite, at most MOST_POINTS of it: of each stretch the least and the largest."""
+    keep = np.flatnonzero(np.isfinite(values))
+    if keep.size > MOST_POINTS:
+        parts = np.array_split(keep, MOST_POINTS // 2)
+        keep = np.unique(
+            [place for part in parts for place in (part[values[part].argmin()], part[values[part].argmax()])]
+        )
+    return name, steps[keep], values[keep]
+
+
+def in_markdown(finding: Finding) -> str:
+    """The finding as a text with headings that every tracker shows."""
+    lines = [f"**{finding.severity.value}: {finding.title}** ({finding.rule})", ""]
+    if finding.place.source:
+        lines += [f"`{finding.place.source}`", ""]
+    lines += [finding.cause, "", "| measured | seen | healthy |", "|---|---|---|"]
+    lines += [f"| {one.what} | {one.seen} | {one.healthy} |".replace("\n", " ") for one in finding.evidence]
+    for fix in finding.fixes:
+        lines += ["", fix.text]
+    return "\n".join(lines)

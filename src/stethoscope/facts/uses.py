@@ -1,0 +1,42 @@
+"""Where a variable is read after it was bound, and how often a text says a name."""
+
+from __future__ import annotations
+
+import re
+
+from stethoscope.facts.code import NOWHERE, At, Code, Name
+from stethoscope.facts.expressions import values_of
+from stethoscope.facts.things import MOST_STEPS
+
+
+def readings_of(code: Code, number: int) -> list[Name]:
+    """The places where a binding is read, also after paths have met, in the order in which they stand."""
+    index: dict[int, list[Name]] | None = code.memo.get("readings")
+    if index is None:
+        index = {}
+        for value in values_of(code):
+            if isinstance(value, Name) and value.binding != NOWHERE:
+                for one in _behind(code, value.binding):
+                    index.setdefault(one, []).append(value)
+        code.memo["readings"] = index
+    return sorted(index.get(number, ()), key=lambda name: name.at)
+
+
+def _behind(code: Code, number: int) -> set[int]:
+    """A binding and, of a merge, all that meet in it."""
+    found: set[int] = set()
+    waiting = [number]
+    while waiting and len(found) < MOST_STEPS:
+        number = waiting.pop()
+        if number not in found and number != NOWHERE:
+            found.add(number)
+            binding = code.bindings[number]
+            waiting += binding.options if binding.how == "merge" else ()
+    return found
+
+
+def times_said(code: Code, name: str, at: At | None = None) -> int:
+    """How often a word, or a dotted name, stands in the text or a stretch of it; comments do not count."""
+    pattern = re.compile(rf"(?<![\w.]){re.escape(name)}(?!\w)")
+    lines = code.lines if at is None else code.lines[at.line - 1 : at.end_line]
+    return sum(len(pattern.findall(line.partition("#")[0])) for line in lines)

@@ -1,0 +1,181 @@
+"""Two squashing activations in a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.rule import Rule
+from stethoscope.facts.code import At, Call, Code, Value
+from stethoscope.facts.layers import ACTIVATIONS, LINEAR, layers_in, output_of, short
+from stethoscope.facts.origins import called
+from stethoscope.facts.things import Step
+from stethoscope.rules.lines import chain, fitting, line_of, place_in
+from stethoscope.rules.sites import code
+
+_RANGES = {
+    ("relu", "sigmoid"): "0.5 to 1",
+    ("softplus", "sigmoid"): "0.5 to 1",
+    ("softmax", "sigmoid"): "0.5 to 0.73",
+    ("sigmoid", "sigmoid"): "0.5 to 0.73",
+    ("tanh", "sigmoid"): "0.27 to 0.73",
+    ("tanh", "tanh"): "-0.76 to 0.76",
+    ("sigmoid", "softmax"): "of 10 classes 0.04 to 0.23",
+    ("softmax", "softmax"): "of 10 classes 0.08 to 0.23",
+    ("sigmoid", "log_softmax"): "of 10 classes 0.04 to 0.23",
+    ("softmax", "log_softmax"): "of 10 classes 0.08 to 0.23",
+}
+"""What the second can give after the first; where it is the whole range, nothing is lost."""
+_WHOLE = {"sigmoid": "0 to 1", "tanh": "-1 to 1", "softmax": "0 to 1", "log_softmax": "0 to 1"}
+_SHOWN = {"log_softmax": "log-softmax", "relu": "ReLU"}
+
+
+class DoubleActivation(Rule):
+    """An activation squashes what another has squashed, so that part of its range is out of reach.
+
+    ## What it sees
+    A sigmoid, tanh or softmax right after a ReLU, sigmoid, tanh or softmax: as neighbours in a `Sequential`, or one
+    called with what the other gave.
+    ## Why it hurts
+    The sigmoid of a ReLU is never below 0.5, a softmax of probabilities is close to uniform. The model cannot say
+    no, or cannot be sure, and gradients shrink twice.
+    ## How to fix it
+    Keep one of the two: the last one gets the linear layer's output.
+    ## When it is not a fault
+    A range that is meant to be narrow. A leaky ReLU or a GELU before a softmax, as in graph attention, is not reported.
+    ## Sources
+    A. Nikanjam et al., "NeuraLint: Automatic Fault Detection for Deep Learning Programs", TOSEM 2021, rule 3;
+    A. Karpathy, "Most common neural net mistakes", 2018. `saturated-activations` and `vanishing-gradients` see its
+    effects in a run.
+    """
+
+    severity = Severity.WARNING
+    on_trial = True
+    explains = (
+        "loss-not-at-chance", "vanishing-gradients", "underfitting", "no-gain-over-baseline", "loss-not-decreasing",
+    )  # fmt: skip
+
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look at neighbours in chains, and at activations that are called with one's answer."""
+        if not file.says("igmoid", "oftmax", "anh"):
+            return
+        told: set[At] = set()
+        for made in file.calls_of("torch.nn.Sequential"):
+            layers = [one for one in layers_in(file, made) or () if "dropout" not in one.kind]
+            for before, layer in pairwise(layers):
+                kinds = _kind(before.thing.name), _kind(layer.thing.name)
+                if (
+                    kinds in _RANGES
+                    and layer.call is not None
+                    and layer.call.at not in told
+                    and before.call is not None
+                ):
+                    told.add(layer.call.at)
+                    step = Step(file.file, before.call.at, f"{_named(kinds[0])} comes before it")
+                    yield self._report(file, layer.call.at, kinds, (step,))
+        for call in file.calls:
+            kind, operand = _applied(file, call)
+            if not kind or operand is None:
+                continue
+            first = output_of(file, operand)
+            if (first.kind, kind) in _RANGES and first.made is not call and call.at not in told:
+                told.add(call.at)
+                yield self._report(file, call.at, (first.kind, kind), first.steps)
+
+    def _report(self, file: Code, at: At, kinds: tuple[str, str], steps: tuple[Step, ...]) -> Finding:
+        first, second = (_named(kind) for kind in kinds)
+        return self.finding(
+            fitting(f"{second} is applied to what {first} has squashed"),
+            sureness=Sureness.LIKELY,
+            place=place_in(file, at),
+            evidence=[
+                Evidence(
+                    f"what the {second} on {line_of(file, at)} can give" + (
+                        ", as probabilities" if kinds[1] == "log_softmax" else ""
+                    ),
+                    _RANGES[kinds], _WHOLE[kinds[1]], f"of what {first} gives",
+                )
+            ],
+            cause=f"{_an(first)} before {_an(second, lower=True)} leaves it a part of its range only.",
+            fixes=[f"Keep the {second}, and give it the linear layer's output:\n" + code("x = self.fc(x)")],
+            unless="the range is meant to be narrow.",
+            chain=chain(file, steps),
+        )  # fmt: skip
+
+    bad_code = {
+        "in a chain": """
+            net = nn.Sequential(
+                nn.Linear(8, 8),
+                nn.ReLU(),
+                nn.Linear(8, 1),
+                nn.ReLU(),
+                nn.Dropout(0.1),
+                nn.Sigmoid(),  # bad
+            )
+            """,
+        "by calls": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.fc = nn.Linear(8, 4)
+                    self.softmax = nn.Softmax(dim=1)
+
+                def forward(self, x):
+                    x = torch.sigmoid(self.fc(x))
+                    return self.softmax(x)  # bad
+
+            def answer(net: Net, x):
+                return F.log_softmax(F.softmax(net.fc(x), dim=1), dim=1)  # bad
+            """,
+    }
+    good_code = {
+        "one of each": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.fc = nn.Linear(8, 8)
+                    self.out = nn.Linear(8, 1)
+                    self.net = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.BatchNorm1d(8), nn.Tanh())
+
+                def forward(self, x):
+                    x = F.relu(self.fc(x))
+                    return torch.sigmoid(self.out(x))
+            """,
+        "attention over a graph": """
+            class Attention(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.a = nn.Linear(8, 1)
+
+                def forward(self, x, adjacency):
+                    scores = F.leaky_relu(self.a(x))
+                    weights = F.softmax(scores, dim=1)
+                    return torch.sigmoid(weights @ x), F.softmax(F.relu(adjacency @ adjacency.T), dim=1)
+            """,
+    }
+
+
+def _kind(name: str) -> str:
+    return ACTIVATIONS.get(short(name), "") if name.startswith("torch.nn.") and short(name) not in LINEAR else ""
+
+
+def _applied(file: Code, call: Call) -> tuple[str, Value | None]:
+    """The activation that a call applies, and to what."""
+    if call.receiver is None:
+        name = short(call.name)
+        is_function = call.name in (f"torch.{name}", f"torch.nn.functional.{name}") and name in _WHOLE
+        return (name, call.argument(0, "input")) if is_function else ("", None)
+    if call.name in (".sigmoid", ".tanh", ".softmax", ".log_softmax") and called(file, call).kind == "unknown":
+        return call.name[1:], call.receiver
+    layer = called(file, call)
+    kind = _kind(layer.name) if layer.kind == "module" and layer.cls is None else ""
+    return (kind, call.argument(0)) if kind in _WHOLE else ("", None)
+
+
+def _named(kind: str) -> str:
+    return _SHOWN.get(kind, kind)
+
+
+def _an(name: str, *, lower: bool = False) -> str:
+    return f"{'a' if lower else 'A'} {name}"

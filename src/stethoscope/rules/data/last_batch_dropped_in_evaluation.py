@@ -1,0 +1,118 @@
+"""Samples that an evaluation never sees, since the last batch is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
+from stethoscope.core.rule import Rule
+from stethoscope.facts.code import Call, Code
+from stethoscope.facts.evaluations import Evaluation, evaluations_of
+from stethoscope.facts.loops import loops_of
+from stethoscope.facts.origins import thing_of
+from stethoscope.facts.things import iterated, literal
+from stethoscope.rules.lines import line_of, place_in
+from stethoscope.rules.sites import code
+
+
+class LastBatchDroppedInEvaluation(Rule):
+    """A loader that only evaluates drops its last batch, so some samples are never scored.
+
+    ## What it sees
+    A `DataLoader` with `drop_last=True` that an evaluation goes over and no training loop does.
+    ## Why it hurts
+    Up to a batch of samples is left out of the score; where the loader does not shuffle, always the same ones, often
+    those of the last classes. A test set smaller than one batch gives no score at all.
+    ## How to fix it
+    Leave `drop_last` out for validation and test.
+    ## When it is not a fault
+    A model that takes one batch size only, or a loader that trains as well. The latter is not reported.
+    ## Sources
+    PyTorch documentation, `torch.utils.data.DataLoader`: `drop_last`.
+    """
+
+    severity = Severity.WARNING
+
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Follow the loaders of evaluations, and leave out those that train."""
+        if not file.says("drop_last"):
+            return
+        trained = {_loader(file, loop.code, loop.context) for loop in loops_of(file)}
+        told = set()
+        for evaluation in evaluations_of(file):
+            if not evaluation.is_loop or not evaluation.is_fed or not evaluation.is_read:
+                continue
+            made = _loader(file, evaluation.code, evaluation.context)
+            if made is None or made in trained or made.number in told or made.is_open:
+                continue
+            if literal(file, made.keyword("drop_last")) is True:
+                told.add(made.number)
+                yield self._read(file, made, evaluation)
+
+    def _read(self, file: Code, made: Call, evaluation: Evaluation) -> Finding:
+        return self.finding(
+            "the evaluation drops its last batch",
+            sureness=Sureness.LIKELY,
+            place=place_in(file, made.at),
+            evidence=[
+                Evidence(
+                    f"samples that the loop on {line_of(file, evaluation.at)} may leave out",
+                    "up to a batch less 1",
+                    "0",
+                )
+            ],
+            cause="With `drop_last=True` the samples that do not fill a batch are never scored.",
+            fixes=["Score all of them:\n" + code("DataLoader(test_data, batch_size=64)")],
+            unless="the model takes one batch size only.",
+            chain=[
+                Link(place_in(file, made.at), "the loader drops its last batch"),
+                Link(place_in(file, evaluation.at), "the evaluation goes over it"),
+            ],
+        )
+
+    bad_code = {
+        "a test": """
+            def test(model, data):
+                loader = DataLoader(data, batch_size=64, drop_last=True)  # bad
+                model.eval()
+                correct = 0
+                with torch.no_grad():
+                    for x, y in loader:
+                        correct += (model(x).argmax(1) == y).sum().item()
+                return correct / len(data)
+            """,
+    }
+    good_code = {
+        "in training": """
+            def run(model, data, optimizer):
+                loader = DataLoader(data, batch_size=64, drop_last=True)
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                with torch.no_grad():
+                    print(sum((model(x).argmax(1) == y).sum().item() for x, y in loader))
+                    for x, y in loader:
+                        print((model(x).argmax(1) == y).sum().item())
+            """,
+        "all of a test": """
+            def test(model, data):
+                train = DataLoader(data, batch_size=64, drop_last=True)
+                loader = DataLoader(data, batch_size=64, drop_last=False)
+                model.eval()
+                with torch.no_grad():
+                    for x, y in loader:
+                        print((model(x).argmax(1) == y).sum().item())
+                return train
+            """,
+    }
+
+
+def _loader(file: Code, home: Code, context: int) -> Call | None:
+    """The construction of the loader that a loop of this file goes over."""
+    if home is not file:
+        return None
+    source, _ = iterated(file, file.contexts[context].value)
+    loader = thing_of(file, source)
+    known = loader.kind == "loader" and loader.made_in is file
+    return loader.made if known else None

@@ -1,0 +1,218 @@
+"""A metric that gathers over all epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Sureness
+from stethoscope.core.rule import Rule
+from stethoscope.facts.code import NOWHERE, Call, Code, Name
+from stethoscope.facts.events import name_of
+from stethoscope.facts.origins import call_sites, thing_of
+from stethoscope.facts.things import followed
+from stethoscope.rules.lines import fitting, line_of, place_in
+from stethoscope.rules.sites import code
+
+_LIBRARIES = ("torchmetrics.", "torcheval.metrics.", "keras.metrics.")
+_NO_METRICS = ("torchmetrics.functional.", "torcheval.metrics.functional.", "keras.metrics.get")
+_RESETS = (".reset", ".reset_state", ".reset_states", ".reset_all")
+_READS = (".compute", ".result")
+
+
+class MetricNotReset(Rule):
+    """A metric is read in each epoch and never reset, so it averages over all epochs so far.
+
+    ## What it sees
+    A metric object of torchmetrics, torcheval or Keras that is made before a loop, and updated and read inside of it,
+    in a file that resets nothing.
+    ## Why it hurts
+    The metric keeps what it has gathered. What is printed for epoch 20 is the mean of 20 epochs: it rises late, hides
+    overfitting, and picks the wrong checkpoint.
+    ## How to fix it
+    `metric.reset()` after it is read; in Keras `metric.reset_state()`.
+    ## When it is not a fault
+    A metric that is made anew in each epoch, or logged by Lightning, which resets it. Neither is reported. In a run the
+    rule `metric-wrong` counts the updates that it holds.
+    ## Sources
+    TorchMetrics documentation, "Overview: Metrics", `Metric.reset`; Keras guide, "Writing a training loop from
+    scratch".
+    """
+
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look at the metrics that are read in a loop."""
+        if file.says("LightningModule", "Trainer("):
+            return
+        if any(_made(file, call) is None for call in file.calls_of(*_RESETS)):
+            return  # nobody knows what is reset
+        emptied = {name_of(file, call.receiver) for call in file.calls_of(*_RESETS)}
+        told = set()
+        for read in file.calls_of(*_READS):
+            made = _made(file, read)
+            if made is None or made.number in told or name_of(file, read.receiver) in emptied:
+                continue
+            loop = _epochs(file, read, made)
+            update = next((call for call in _updates(file, read) if _is_deeper(file, call, loop)), None)
+            if loop == NOWHERE or update is None:
+                continue
+            told.add(made.number)
+            yield self._read(file, read, made, update, loop)
+
+    def _read(self, file: Code, read: Call, made: Call, update: Call, loop: int) -> Finding:
+        name = name_of(file, read.receiver)
+        reset = "reset_state" if made.name.startswith("keras.") else "reset"
+        return self.finding(
+            fitting(f"`{name}` is read in each round and never reset", "a metric is never reset"),
+            sureness=Sureness.CERTAIN,
+            place=place_in(file, read.at),
+            evidence=[
+                Evidence(
+                    f"calls that empty `{name}` in the loop on {line_of(file, file.contexts[loop].at)}", 0, "1 a round"
+                )
+            ],
+            cause=f"`{name}` keeps all that it was given: what is read in a round is the mean over all rounds so far.",
+            fixes=["Empty it after it is read:\n" + code(f"{name}.{reset}()")],
+            chain=[
+                Link(place_in(file, made.at), "the metric is made, once"),
+                Link(place_in(file, update.at), "it gathers"),
+                Link(place_in(file, read.at), "it is read, in each round"),
+            ],
+        )
+
+    bad_code = {
+        "read in each epoch": """
+            import torch
+            import torchmetrics
+
+            accuracy = torchmetrics.Accuracy(task="multiclass", num_classes=10)
+
+            def main(model, loader):
+                for epoch in range(10):
+                    for x, y in loader:
+                        accuracy.update(model(x), y)
+                    print(epoch, accuracy.compute())  # bad
+            """,
+        "called, and moved": """
+            import torch
+            from torchmetrics.classification import MulticlassAccuracy
+
+            def main(model, loader, device):
+                metric = MulticlassAccuracy(num_classes=10).to(device)
+                for epoch in range(10):
+                    for x, y in loader:
+                        metric(model(x), y)
+                    print(epoch, metric.compute())  # bad
+            """,
+        "one of two": """
+            import keras
+
+            loss, accuracy = keras.metrics.Mean(), keras.metrics.Mean()
+
+            def step(x):
+                loss(x)
+                accuracy(x)
+
+            for epoch in range(10):
+                for x in loader:
+                    step(x)
+                print(loss.result(), accuracy.result())  # bad
+                loss.reset_state()
+            """,
+        "a loop of Keras": """
+            import keras
+
+            def main(model, loader):
+                mean = keras.metrics.Mean()
+                for epoch in range(10):
+                    for x, y in loader:
+                        mean.update_state(model(x))
+                    print(mean.result())  # bad
+            """,
+    }
+    good_code = {
+        "emptied": """
+            import torchmetrics
+
+            def main(model, loader):
+                metric = torchmetrics.Accuracy(task="binary")
+                for epoch in range(10):
+                    for x, y in loader:
+                        metric.update(model(x), y)
+                    print(metric.compute())
+                    metric.reset()
+            """,
+        "emptied with others": """
+            import torchmetrics
+
+            def main(model, loader):
+                metric = torchmetrics.Accuracy(task="binary")
+                metrics = [metric]
+                for epoch in range(10):
+                    for x, y in loader:
+                        metric.update(model(x), y)
+                    print(metric.compute())
+                    for one in metrics:
+                        one.reset()
+            """,
+        "made anew": """
+            import torchmetrics
+
+            def main(model, loader):
+                for epoch in range(10):
+                    metric = torchmetrics.Accuracy(task="binary")
+                    for x, y in loader:
+                        metric.update(model(x), y)
+                    print(metric.compute())
+            """,
+        "one pass, read as it goes on": """
+            import torchmetrics
+
+            def main(model, loader):
+                metric = torchmetrics.Accuracy(task="binary")
+                for x, y in loader:
+                    metric.update(model(x), y)
+                    print(metric.compute())
+                print(metric.compute())
+            """,
+    }
+
+
+def _made(file: Code, read: Call) -> Call | None:
+    """The construction of the metric that is read."""
+    made, _ = followed(file, read.receiver)
+    while isinstance(made, Call) and made.name in (".to", ".cuda"):
+        made, _ = followed(file, made.receiver)
+    if not isinstance(made, Call) or not isinstance(read.receiver, Name):
+        return None
+    thing = thing_of(file, made)
+    known = made.name.startswith(_LIBRARIES) and not made.name.startswith(_NO_METRICS)
+    return made if known and thing.cls is None and made.name.rpartition(".")[2][:1].isupper() else None
+
+
+def _epochs(file: Code, read: Call, made: Call) -> int:
+    """The innermost loop around the place where a metric is read, in which it is not made."""
+    inside = set(file.numbers_around(made.context))
+    for number in file.numbers_around(read.context):
+        kind = file.contexts[number].kind
+        if kind in ("function", "module", "class", "if", "else"):
+            return NOWHERE
+        if kind in ("for", "while"):
+            return number if number not in inside else NOWHERE
+    return NOWHERE
+
+
+def _updates(file: Code, read: Call) -> Iterator[Call]:
+    """The calls that give the same metric something."""
+    name = name_of(file, read.receiver)
+    for call in file.calls:
+        if call.name in (".update", ".update_state", "()") and name_of(file, call.receiver) == name:
+            yield call
+
+
+def _is_deeper(file: Code, call: Call, loop: int) -> bool:
+    """Whether something is in a loop inside of another: over the batches of an epoch; or in a function called there."""
+    for place in (call, *call_sites(file, file.function_at(call.context))):
+        inner = next((number for number in file.numbers_around(place.context)
+                      if file.contexts[number].kind in ("for", "while")), NOWHERE)  # fmt: skip
+        if inner != loop and loop in file.numbers_around(inner):
+            return True
+    return False

@@ -1,0 +1,193 @@
+"""An attribute that is set on a model, a parameter or an optimizer, and that torch never reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.rule import Rule
+from stethoscope.facts.attributes import attributes_set, owner_of, part_of_model
+from stethoscope.facts.code import Binding, Code, Constant, Name
+from stethoscope.facts.model_like import model_like
+from stethoscope.facts.origins import lineage
+from stethoscope.facts.things import Thing
+from stethoscope.rules.lines import fitting, line_of, place_in
+from stethoscope.rules.sites import code
+
+MISSPELLED = (
+    "require_grad", "require_grads", "requires_grads", "required_grad", "requires_gradient", "requires_gradients",
+    "requiresgrad", "require_gradient",
+)  # fmt: skip
+RATES = ("lr", "learning_rate", "weight_decay", "momentum", "betas")
+
+
+class _Case(NamedTuple):
+    words: str
+    cause: str
+    advice: str
+    line: str
+
+
+class AttributeWithoutEffect(Rule):
+    """An attribute is set that torch never reads: nothing is frozen, and no rate changes.
+
+    ## What it sees
+    `model.requires_grad = False` on a module, `parameter.require_grad = False` and its like, and `optimizer.lr = 0.01`
+    on an optimizer of torch's.
+    ## Why it hurts
+    Python makes a new attribute of that name, and there is no error. A module has no `requires_grad`, only its
+    parameters have; an optimizer reads its rate from `param_groups`. Layers that were to be frozen go on training.
+    ## How to fix it
+    `model.requires_grad_(False)`, with its underscore and a call; `group["lr"] = 0.01` for each group.
+    ## When it is not a fault
+    A class that defines the attribute itself. That is not reported. A run shows which parameters move: see
+    `frozen-parameters`.
+    ## Sources
+    PyTorch documentation, `torch.nn.Module.requires_grad_` and `torch.optim.Optimizer.param_groups`; rule TOR002 of
+    TorchFix.
+    """
+
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look at what the attributes of these names are set on."""
+        for number, binding in attributes_set(file, *MISSPELLED, *RATES, "requires_grad"):
+            path, _, last = binding.name.rpartition(".")
+            owner = owner_of(file, number)
+            thing = part_of_model(file, owner)
+            hinted = thing.kind == "unknown" and isinstance(owner, Name) and owner.binding in model_like(file)
+            case = _case(path, last, Thing("module") if hinted else thing, binding)
+            if case is None or _is_its_own(thing, last):
+                continue
+            yield self.finding(
+                fitting(f"`{binding.name}` is set, and torch never reads it", f"`.{last}` is never read by torch"),
+                severity=Severity.WARNING if thing.kind == "tensor" else Severity.ERROR,
+                sureness=Sureness.LIKELY if hinted else Sureness.CERTAIN,
+                place=place_in(file, binding.at),
+                evidence=[Evidence(f"{case.words} that {line_of(file, binding.at)} changes", 0, "all that are meant")],
+                cause=case.cause,
+                fixes=[f"{case.advice}:\n" + code(*case.line.split("\n"))],
+            )
+
+    bad_code = {
+        "of a module": """
+            from torchvision.models import resnet18
+
+            model = resnet18(weights="DEFAULT")
+            model.requires_grad = False  # bad
+            model.fc = nn.Linear(512, 2)
+
+            import torch.nn as nn
+            """,
+        "of layers, one after the other": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.body = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+
+                def freeze(self):
+                    self.body.requires_grad = False  # bad
+                    for layer in self.body.children():
+                        layer.requires_grad = False  # bad
+                    for name, layer in self.named_modules():
+                        layer.requires_grad = False  # bad
+            """,
+        "of what is used as a model": """
+            def main(make):
+                teacher = make()
+                teacher.eval()
+                teacher.requires_grad = False  # bad
+                return teacher
+            """,
+        "misspelled": """
+            model = nn.Linear(3, 2)
+            for parameter in model.parameters():
+                parameter.require_grad = False  # bad
+            """,
+        "of an optimizer": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for epoch in range(10):
+                optimizer.lr = 0.1 / (1 + epoch)  # bad
+            """,
+    }
+    good_code = {
+        "of parameters": """
+            model = nn.Linear(3, 2)
+            for parameter in model.parameters():
+                parameter.requires_grad = False
+            for name, parameter in model.named_parameters():
+                parameter.requires_grad = "bias" in name
+            model.weight.requires_grad = False
+            """,
+        "a class that reads it": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.requires_grad = False
+
+            net = Net()
+            net.requires_grad = True
+            """,
+        "an optimizer of another library": """
+            import keras
+
+            def lower(model, config):
+                model.optimizer.lr = 0.1
+                config.optimizer.lr = 0.1
+                optimizer = keras.optimizers.SGD(0.1)
+                optimizer.learning_rate = 0.01
+            """,
+        "the groups of an optimizer": """
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for group in optimizer.param_groups:
+                group["lr"] = 0.01
+            """,
+        "a tensor": """
+            image = torch.rand(3, 8, 8)
+            image.requires_grad = True
+            """,
+    }
+
+
+def _case(path: str, last: str, thing: Thing, binding: Binding) -> _Case | None:
+    """What is wrong, if anything is."""
+    value = binding.value
+    truth = isinstance(value, Constant) and isinstance(value.value, bool)
+    switch = str(value.value) if isinstance(value, Constant) and isinstance(value.value, bool) else "False"
+    if last in RATES:
+        if thing.kind != "optimizer" or not thing.name.startswith("torch.optim."):
+            return None
+        key = "lr" if last == "learning_rate" else last
+        return _Case(
+            "groups of parameters",
+            "An optimizer reads its options from `param_groups`, which this line does not touch.",
+            "Set it in each group",
+            f'for group in {path}.param_groups:\n    group["{key}"] = ...',
+        )
+    if last in MISSPELLED and truth:
+        return _Case(
+            "parameters",
+            f"The attribute is called `requires_grad`; `{last}` is a new one that nothing reads.",
+            "Write it as torch does",
+            f"{path}.requires_grad = {switch}",
+        )
+    if last in MISSPELLED or thing.kind != "module" or not truth:
+        return None
+    return _Case(
+        "parameters",
+        "A module has no `requires_grad`: only its parameters have. The line makes a new attribute that nothing reads.",
+        "Switch all of its parameters",
+        f"{path}.requires_grad_({switch})",
+    )
+
+
+def _is_its_own(thing: Thing, name: str) -> bool:
+    """Whether a class of the project has such an attribute itself."""
+    return any(name in cls.methods or any(_inside(home, cls.context, number) for number in cls.attributes.get(name, ()))
+               for home, cls in lineage(thing))  # fmt: skip
+
+
+def _inside(code: Code, context: int, number: int) -> bool:
+    """Whether a binding is made in the body of a class or in its methods."""
+    return context in code.numbers_around(code.bindings[number].context)

@@ -1,0 +1,75 @@
+"""A recurrent layer's dropout that acts between layers, of which there is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.rule import Rule
+from stethoscope.facts.code import Call, Code
+from stethoscope.facts.recurrent import RECURRENT
+from stethoscope.facts.things import literal
+from stethoscope.rules.lines import line_of, place_in
+from stethoscope.rules.sites import code
+
+
+class DropoutWithoutEffect(Rule):
+    """A recurrent layer is given dropout, and has a single layer: nothing is dropped.
+
+    ## What it sees
+    `nn.LSTM`, `nn.GRU` or `nn.RNN` with `dropout=` above 0 and `num_layers` left at 1.
+    ## Why it hurts
+    The dropout of these layers acts on the outputs of every layer but the last. With one layer there is no such output,
+    and the model trains without the regularization that its code shows.
+    ## How to fix it
+    Apply `nn.Dropout` to the input or to the outputs, or use `num_layers=2`.
+    ## When it is not a fault
+    A number of layers, or a rate, that the code does not say: that is not reported.
+    ## Sources
+    PyTorch documentation, `torch.nn.LSTM`: "introduces a Dropout layer on the outputs of each LSTM layer except the
+    last layer". PyTorch warns of it where the layer is constructed.
+    """
+
+    severity = Severity.WARNING
+    on_trial = True
+
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look at how recurrent layers are made."""
+        for call in file.calls_of(*RECURRENT):
+            rate = literal(file, call.keyword("dropout"))
+            if call.is_open or len(call.arguments) > 3 or not isinstance(rate, int | float) or not 0 < rate <= 1:
+                continue
+            layers = call.argument(2, "num_layers")
+            if layers is None or literal(file, layers) == 1:
+                yield self._report(file, call, rate)
+
+    def _report(self, file: Code, call: Call, rate: float) -> Finding:
+        kind = call.name.rpartition(".")[2]
+        return self.finding(
+            f"`dropout={rate:g}` of an `{kind}` with one layer drops nothing",
+            sureness=Sureness.CERTAIN,
+            place=place_in(file, call.at),
+            evidence=[
+                Evidence(
+                    f"layers of the `{kind}` on {line_of(file, call.at)} whose output is dropped from", 0, "1 or more"
+                )
+            ],
+            cause="It acts on the outputs of every layer except the last, and there is only one.",
+            fixes=["Drop from its outputs by a layer of its own:\n" + code(f"self.dropout = nn.Dropout({rate:g})")],
+        )
+
+    bad_code = {
+        "left at one": """
+            rnn = nn.LSTM(8, 16, batch_first=True, dropout=0.3)  # bad
+            other = nn.GRU(8, 16, 1, dropout=0.5)  # bad
+            """,
+    }
+    good_code = {
+        "several, none, or not known": """
+            def nets(layers, rate, **options):
+                return (
+                    nn.LSTM(8, 16, 2, dropout=0.3), nn.GRU(8, 16, num_layers=layers, dropout=0.3), nn.RNN(8, 16),
+                    nn.GRU(8, 16, dropout=rate), nn.LSTM(8, 16, dropout=0.0), nn.LSTM(8, 16, dropout=0.2, **options),
+                )
+            """,
+    }

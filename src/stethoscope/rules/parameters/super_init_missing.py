@@ -1,0 +1,161 @@
+"""Layers that are assigned before `nn.Module` was set up."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
+from stethoscope.core.rule import Rule
+from stethoscope.facts.code import Binding, Code
+from stethoscope.facts.module_classes import assigned, is_plain_module, modules_in
+from stethoscope.facts.origins import thing_of
+from stethoscope.facts.things import Thing
+from stethoscope.rules.lines import fitting, line_of, place_in
+from stethoscope.rules.sites import code
+
+_SETS_UP = re.compile(r"__init__\s*\(")
+
+
+class SuperInitMissing(Rule):
+    """A module assigns a layer before `super().__init__()`, which PyTorch refuses.
+
+    ## What it sees
+    `__init__` of a class that inherits from `nn.Module` alone sets an attribute to a layer or a parameter, and has not
+    called `super().__init__()` before.
+    ## Why it hurts
+    `nn.Module.__init__` makes the tables in which layers are registered. Without them the assignment raises
+    `AttributeError: cannot assign module before Module.__init__() call` as soon as the class is constructed.
+    ## How to fix it
+    Make `super().__init__()` the first line of `__init__`.
+    ## When it is not a fault
+    A class that does not assign layers by attribute may do without; that is not reported.
+    ## Sources
+    PyTorch documentation, `torch.nn.Module`: "an `__init__()` call to the parent class must be made before assignment
+    on the child". A run of the script ends there with that error.
+    """
+
+    on_trial = True
+
+    def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
+        """Look at the first layer that each `__init__` assigns."""
+        for thing in modules_in(file):
+            cls = thing.cls
+            number = cls.methods.get("__init__") if cls is not None else None
+            if cls is None or number is None or not is_plain_module(thing):
+                continue
+            first = next((one for one in _layers(file, thing, number)), None)
+            if first is None:
+                continue
+            head = file.lines[file.functions[number].at.line : first.at.line - 1]
+            if any(_SETS_UP.search(line) for line in head) or _is_called(file, number, first):
+                continue
+            yield self.finding(
+                fitting(
+                    f"`{cls.name}` sets `{first.name}` before `super().__init__()`",
+                    f"`{first.name}` is set before `super().__init__()`",
+                    "a layer is set before `super().__init__()`",
+                ),
+                sureness=Sureness.CERTAIN,
+                place=place_in(file, first.at),
+                evidence=[
+                    Evidence(
+                        f"calls of `super().__init__()` before {line_of(file, first.at)}", 0, "1, in the first line"
+                    )
+                ],
+                cause="`nn.Module` refuses layers until its own `__init__` has run, with an `AttributeError`.",
+                fixes=["Begin `__init__` with it:\n" + code("super().__init__()")],
+            )
+
+    bad_code = {
+        "left out": """
+            class Net(nn.Module):
+                def __init__(self):
+                    self.fc = nn.Linear(3, 2)  # bad
+                    self.out = nn.Linear(2, 2)
+
+                def forward(self, x):
+                    return self.out(self.fc(x))
+            """,
+        "too late, and without parentheses": """
+            class Late(nn.Module):
+                def __init__(self, width):
+                    self.width = width
+                    self.fc = nn.Linear(3, width)  # bad
+                    super().__init__()
+
+            class Bare(nn.Module):
+                def __init__(self):
+                    super(Bare, self).__init__
+                    self.gain = nn.Parameter(torch.ones(3))  # bad
+            """,
+    }
+    good_code = {
+        "called first": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.fc = nn.Linear(3, 2)
+
+            class Old(nn.Module):
+                def __init__(self):
+                    nn.Module.__init__(self)
+                    self.fc = nn.Linear(3, 2)
+            """,
+        "no constructor, or plain attributes before": """
+            class Net(nn.Module):
+                def __init__(self, width):
+                    self.width = width
+                    super().__init__()
+                    self.fc = nn.Linear(3, width)
+
+            class Plain(nn.Module):
+                def forward(self, x):
+                    return x
+            """,
+        "no module": """
+            class Holder:
+                def __init__(self):
+                    self.fc = nn.Linear(3, 2)
+            """,
+        "by a base of the project": """
+            class Base(nn.Module):
+                def __init__(self):
+                    super().__init__()
+
+            class Net(Base):
+                def __init__(self):
+                    self.setup()
+                    self.fc = nn.Linear(3, 2)
+
+                def setup(self):
+                    Base.__init__(self)
+            """,
+    }
+
+
+def _layers(file: Code, thing: Thing, number: int) -> list[Binding]:
+    """What `__init__` sets to a layer or a parameter, in order."""
+    found = [
+        binding
+        for _, binding in assigned(file, thing)
+        if file.function_at(binding.context) == number and not binding.item and _is_registered(file, binding)
+    ]
+    return sorted(found, key=lambda binding: binding.at)
+
+
+def _is_registered(file: Code, binding: Binding) -> bool:
+    made = thing_of(file, binding.value)
+    return made.made is binding.value and (
+        made.name == "torch.nn.Parameter"
+        or (made.kind == "module" and (made.cls is not None or "torch.nn." in made.name))
+    )
+
+
+def _is_called(file: Code, number: int, until: Binding) -> bool:
+    """Whether `__init__` calls something of its own before, which may set the module up."""
+    first, last = file.functions[number].calls
+    return any(
+        call.name.startswith(".") and call.at < until.at and file.text(call.at).startswith(("self.", "cls."))
+        for call in file.calls[first:last]
+    )
