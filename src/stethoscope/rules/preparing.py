@@ -313,17 +313,18 @@ def _is_exchanged(one: ImageSet, other: ImageSet, apart: float) -> bool:
 def _fits_exchanged(one: ImageSet, other: ImageSet) -> bool:
     """Whether red and blue have both shifted, each lies as the other did, and green is where it was."""
 
-    def moved(mine: str, theirs: str) -> Shift:
-        values = (one.values[:, PROPERTIES.index(mine)], other.values[:, PROPERTIES.index(theirs)])
-        first = of_numbers("share", values[0])
+    def moved(mine: str, theirs: str) -> tuple[Shift, ...]:
+        first = of_numbers("share", one.values[:, PROPERTIES.index(mine)])
         grid = first.numbers.grid if first.numbers is not None else None
-        return judged([(first, of_numbers("share", values[1], grid=grid))], SHARES["inconsistent-preprocessing"])[0]
+        second = of_numbers("share", other.values[:, PROPERTIES.index(theirs)], grid=grid)
+        return judged([(first, second)], SHARES["inconsistent-preprocessing"])
 
-    as_they_are = [moved("red", "red"), moved("blue", "blue")]
-    exchanged = [moved("red", "blue"), moved("blue", "red"), moved("green", "green")]
+    as_they_are = (*moved("red", "red"), *moved("blue", "blue"))
+    exchanged = (*moved("red", "blue"), *moved("blue", "red"), *moved("green", "green"))
+    if len(as_they_are) < 2 or any(shift.verdict != "shift" for shift in as_they_are):
+        return False
     least = min(shift.gap.size for shift in as_they_are)
-    have_moved = all(shift.verdict == "shift" for shift in as_they_are)
-    return have_moved and all(shift.verdict != "shift" and shift.gap.size < 0.5 * least for shift in exchanged)
+    return all(shift.verdict != "shift" and shift.gap.size < 0.5 * least for shift in exchanged)
 
 
 def _red_over_blue(images: ImageSet) -> tuple[float, float]:
