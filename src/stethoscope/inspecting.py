@@ -18,6 +18,7 @@ from stethoscope.diagnose.suppress import allowed_in_settings
 from stethoscope.facts.data import Data, DataSet, Profile
 
 if TYPE_CHECKING:
+    from stethoscope.observe.data.pictures import Looked
     from stethoscope.observe.data.sets import Opened
 
 
@@ -82,10 +83,15 @@ def inspect_data(
         BadFile: a file that cannot be read.
     """
     from stethoscope.observe.data.joint import joint_shift
+    from stethoscope.observe.data.picture_sources import is_pictures
+    from stethoscope.observe.data.pictures import with_listed
     from stethoscope.observe.data.sets import count, shared
+    from stethoscope.observe.data.texts import with_texts
 
     began = time.perf_counter()
     settings = settings or read_settings(Path.cwd())
+    if is_pictures(train):
+        return _inspect_pictures(train, test, target, settings, began)
     first = _opened(train, "train")
     second = None if test is None else _opened(test, "test")
     for name in (*(one for one in (target, text, predictions) if one), *sensitive):
@@ -104,14 +110,59 @@ def inspect_data(
         overlap=None if two is None else shared(one, two, target or "", without),
     )
     data = looked_at(data, probabilities, history)
-    data = replace(data, joint=joint_shift(data))
-    diagnosis = inspect(
+    data = with_texts(replace(data, joint=joint_shift(data)), text)
+    data, pictures = with_listed(data, [_folder(one) for one in (train, test)][: len(data.sets)])
+    diagnosis = _judged(data, settings)
+    return Inspection(diagnosis, _illustrated(data, diagnosis, pictures), time.perf_counter() - began)
+
+
+def _folder(source: Any) -> str:
+    """From which the files that a table names are counted."""
+    if isinstance(source, str | os.PathLike):
+        path = os.fspath(source)
+        return str(path) if os.path.isdir(path) else os.path.dirname(str(path))
+    return ""
+
+
+def _judged(data: Data, settings: Settings) -> Diagnosis:
+    return inspect(
         data,
         rules=select(settings.only, settings.without),
         overrides=read_limits(settings.limits),
         suppressions=allowed_in_settings(settings.allow),
     )
-    return Inspection(diagnosis, data, time.perf_counter() - began)
+
+
+def _inspect_pictures(train: Any, test: Any, target: str | None, settings: Settings, began: float) -> Inspection:
+    from stethoscope.observe.data.picture_sources import is_pictures, open_pictures
+    from stethoscope.observe.data.pictures import data_of, look
+
+    if test is not None and not is_pictures(test):
+        raise UsageError("the first set holds pictures, and the second one none; expected two folders of pictures")
+    looked = [look(open_pictures(one, name)) for one, name in ((train, "train"), (test, "test")) if one is not None]
+    data = data_of(looked)
+    if target:
+        _check_column(target, [column.name for column in data.train.profile.columns], data.train.name)
+    diagnosis = _judged(data, settings)
+    return Inspection(diagnosis, _illustrated(data, diagnosis, looked), time.perf_counter() - began)
+
+
+def _illustrated(data: Data, diagnosis: Diagnosis, looked: Sequence[Looked]) -> Data:
+    """With thumbnails of what the findings are about."""
+    if not looked:
+        return data
+    from stethoscope.observe.data.pictures import illustrated
+
+    told: dict[str, list[int]] = {one.name: [] for one in data.sets}
+    for finding in diagnosis.findings:
+        for row in finding.suspects[:SHOWN]:
+            if row.row >= 0:
+                told[row.data].append(row.row)
+    return illustrated(data, looked, told)
+
+
+SHOWN = 12
+"""Pictures of a finding that are drawn on the page."""
 
 
 def _opened(source: Any, name: str) -> Opened:

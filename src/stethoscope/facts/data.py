@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stethoscope.facts.grids import Grid
-from stethoscope.facts.images import ImageSet
+from stethoscope.facts.images import ImageSet, SharedImages
 from stethoscope.facts.texts import TextSet
 
 Doubles = NDArray[np.float64]
@@ -412,6 +412,7 @@ class Data:
     """Name of the column with a model's predictions."""
     overlap: Overlap | None = None
     joint: JointShift | None = None
+    shared_images: SharedImages | None = None
 
     @property
     def sets(self) -> tuple[DataSet, ...]:

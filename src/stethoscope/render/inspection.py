@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from stethoscope.core.finding import CannotTell, Diagnosis, Severity, SuspectRow
 from stethoscope.core.text import Line, Piece, Role, amount, clean, wrapped
 from stethoscope.facts.data import Column, Data, DataSet
+from stethoscope.facts.images import ImageSet
 from stethoscope.render.account import reasons, summary
 from stethoscope.render.document import MARGIN, WIDTH, layout, message_of
 from stethoscope.render.json import finding_json, strict, tool_version
@@ -91,6 +92,8 @@ def _cell(text: str) -> str:
 def _top(diagnosis: Diagnosis, data: Data, width: int) -> Iterator[Line]:
     for one in data.sets:
         yield from entry("read", _read(one), width)
+    if data.train.images is not None and data.train.images.channel_means:
+        yield from entry("colours", _colours(data.train.images), width)
     if data.target:
         yield from entry("target", f"`{data.target}`, {data.task or 'without values'}", width)
     unsure = sorted(reasons(diagnosis.not_checked).items(), key=lambda one: (-len(one[1]), one[0]))
@@ -106,14 +109,23 @@ def _top(diagnosis: Diagnosis, data: Data, width: int) -> Iterator[Line]:
         yield from entry("note", sentence, width)
 
 
+def _colours(images: ImageSet) -> str:
+    mean, std = (", ".join(f"{one:.3f}" for one in some) for some in (images.channel_means, images.channel_stds))
+    return f"mean {mean}; standard deviation {std} (of 0..1, for normalization)"
+
+
 def _read(one: DataSet) -> str:
     parts = []
     if one.images is not None:
         parts.append(amount(len(one.images.files), "picture"))
-    if one.profile.columns or one.images is None:
+    is_folder = one.images is not None and len(one.profile.columns) <= 1
+    if is_folder and one.profile.columns:
+        counted = one.profile.columns[0].words
+        parts.append(amount(counted.distinct if counted is not None else 0, "class", "classes"))
+    elif not is_folder:
         parts.append(f"{amount(one.profile.rows, 'row')}, {amount(len(one.profile.columns), 'column')}")
     kinds: dict[str, int] = {}
-    for column in one.profile.columns:
+    for column in () if is_folder else one.profile.columns:
         kinds[column.kind] = kinds.get(column.kind, 0) + 1
     of = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda pair: -pair[1]))
     return f"{one.name}: {'; '.join(parts)}" + (f" ({of})" if of else "")
@@ -124,7 +136,8 @@ def _rows(rows: tuple[SuspectRow, ...], width: int) -> Iterator[Line]:
     label = "rows"
     for row in rows[:FEW_ROWS]:
         values = ", ".join(f"{clean(name)} {_short(clean(value))}" for name, value in row.values[:6])
-        text = f"{row.row} of {clean(row.data)}" + (f": {values}" if values else "")
+        where = f"{row.row} of {clean(row.data)}" if row.row >= 0 else clean(row.data)
+        text = where + (f": {values}" if values else "")
         text += f" ({clean(row.why)})" if row.why else ""
         yield from _labelled(label, text, width)
         label = ""
@@ -152,6 +165,12 @@ def _set_json(one: DataSet) -> dict[str, Any]:
         "rows": one.profile.rows,
         "columns": [_column_json(column) for column in one.profile.columns],
         "images": None if one.images is None else len(one.images.files),
+        "channels": None
+        if one.images is None
+        else {
+            "means": list(one.images.channel_means),
+            "stds": list(one.images.channel_stds),
+        },
     }
 
 

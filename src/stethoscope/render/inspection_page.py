@@ -17,6 +17,7 @@ from stethoscope.render.html import asset, headline, policy, section, sentence
 from stethoscope.render.inspection import suspects_csv
 from stethoscope.render.json import tool_version
 from stethoscope.render.markup import Html, joined, tag
+from stethoscope.render.picture_section import picture_parts, shown, thumbnails_of
 
 STYLES = ("page.css", "pictures.css", "inspection.css")
 MOST_ROWS = 20
@@ -93,14 +94,18 @@ def _figures(data: Data) -> list[tuple[str, str]]:
 
 
 def _sections(diagnosis: Diagnosis, data: Data) -> list[Html]:
+    drawn = thumbnails_of(data)
     cards = [
-        joined([card(finding, place), _suspects(finding)]) for place, finding in enumerate(diagnosis.findings, start=1)
+        joined([card(finding, place), _suspects(finding, drawn)])
+        for place, finding in enumerate(diagnosis.findings, start=1)
     ]
     nothing = tag("p", "No check that could be made found anything wrong.", class_="lead")
     parts = [section("findings", "Findings", *_download(diagnosis), *(cards or [nothing]))]
     if telling := _telling(data):
         lead = "Columns that tell most about the target by themselves, on rows that were held out."
         parts.append(section("telling", f"What tells {data.target}", tag("p", lead, class_="lead"), telling))
+    if pictures := picture_parts(diagnosis, data):
+        parts.append(section("pictures", "Pictures", *pictures))
     if data.train.profile.columns:
         parts.append(section("columns", "Columns", _columns_lead(data), _columns(diagnosis, data)))
     parts.append(section("checks", "What was checked", _checks(diagnosis)))
@@ -116,15 +121,17 @@ def _download(diagnosis: Diagnosis) -> list[Html]:
     return [tag("p", tag("a", words, href=address, download="suspects.csv"), class_="lead")]
 
 
-def _suspects(finding: Finding) -> Html:
+def _suspects(finding: Finding, drawn: dict[tuple[str, int], str]) -> Html:
     """The first rows of a finding as a table."""
     if not finding.suspects:
         return Html("")
     rows = finding.suspects[:MOST_ROWS]
     names = list(dict.fromkeys(name for row in rows for name, _ in row.values))[:MOST_CELLS]
     has_words = any(row.why for row in rows)
-    head = tag("tr", *(tag("th", word, scope="col") for word in ("row", *(["why"] if has_words else []), *names)))
-    body = [_suspect(row, names, has_words) for row in rows]
+    has_pictures = any((row.data, row.row) in drawn for row in rows)
+    heads = ("row", *(["picture"] if has_pictures else []), *(["why"] if has_words else []), *names)
+    head = tag("tr", *(tag("th", word, scope="col") for word in heads))
+    body = [_suspect(row, names, has_words, drawn if has_pictures else None) for row in rows]
     more = len(finding.suspects) - len(rows)
     count = amount(len(finding.suspects), "row")
     table = tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="wide", tabindex=0)
@@ -134,20 +141,14 @@ def _suspects(finding: Finding) -> Html:
     )
 
 
-def _suspect(row: SuspectRow, names: list[str], has_words: bool) -> Html:
+def _suspect(row: SuspectRow, names: list[str], has_words: bool, drawn: dict[tuple[str, int], str] | None) -> Html:
     values = dict(row.values)
-    cells = [tag("td", row.why)] if has_words else []
+    cells = [] if drawn is None else [tag("td", shown(drawn.get((row.data, row.row), "")))]
+    cells += [tag("td", row.why)] if has_words else []
     for name in names:
         text = values.get(name, "")
-        if text.startswith("data:image/jpeg;base64,"):
-            cells.append(tag("td", Html(f'<img alt="" src="{text}">') if _is_base64(text) else ""))
-        else:
-            cells.append(tag("td", text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"))
-    return tag("tr", tag("th", f"{row.row:,}", scope="row"), *cells)
-
-
-def _is_base64(text: str) -> bool:
-    return text.partition(",")[2].replace("+", "").replace("/", "").replace("=", "").isalnum()
+        cells.append(tag("td", text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"))
+    return tag("tr", tag("th", f"{row.row:,}" if row.row >= 0 else "", scope="row"), *cells)
 
 
 def _telling(data: Data) -> Html:

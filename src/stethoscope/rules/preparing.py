@@ -15,7 +15,7 @@ from stethoscope.facts.data import Column, Data, Rows, Spelling
 from stethoscope.facts.images import PROPERTIES, ImageSet
 from stethoscope.facts.statistics import all_in_one_chance, chosen, effective
 from stethoscope.rules.budget import SHARES
-from stethoscope.rules.columns import listed, named
+from stethoscope.rules.columns import listed, named, of_numbers
 from stethoscope.rules.scaling import LARGE, MOST, Rescaling, rescaled
 from stethoscope.rules.shifting import Shift, judged, percent
 from stethoscope.rules.sites import code
@@ -282,7 +282,8 @@ def _colours(rule: Rule, seen: Data) -> Iterator[Finding]:
     sides = [_red_over_blue(each) for each in (one, other)]
     (first, error), (second, error_other) = sides
     mirrored = first * second < 0 and min(abs(first) / error, abs(second) / error_other) >= SURE
-    if mirrored and abs(first + second) < 0.5 * min(abs(first), abs(second)):
+    mirrored = mirrored and abs(first + second) < 0.5 * min(abs(first), abs(second))
+    if (mirrored and _is_exchanged(one, other, abs(first))) or _fits_exchanged(one, other):
         yield rule.finding(
             "red and blue have changed places in the pictures of the second set",
             severity=Severity.ERROR,
@@ -297,6 +298,33 @@ def _colours(rule: Rule, seen: Data) -> Iterator[Finding]:
             fixes=[Fix("Turn what OpenCV reads:\n" + code("image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)"))],
             unless="the two sets show other things.",
         )  # fmt: skip
+
+
+def _is_exchanged(one: ImageSet, other: ImageSet, apart: float) -> bool:
+    """Whether red is like the other set's blue, blue like its red, and green like green, as far as can be told."""
+    for mine, theirs in (("red", "blue"), ("blue", "red"), ("green", "green")):
+        a, b = one.values[:, PROPERTIES.index(mine)], other.values[:, PROPERTIES.index(theirs)]
+        error = float(np.sqrt(a.var() / a.size + b.var() / b.size))
+        if abs(float(a.mean() - b.mean())) > max(0.5 * apart, 3 * error):
+            return False
+    return True
+
+
+def _fits_exchanged(one: ImageSet, other: ImageSet) -> bool:
+    """Whether red and blue have both shifted, each lies as the other did, and green is where it was."""
+
+    def moved(mine: str, theirs: str) -> tuple[Shift, ...]:
+        first = of_numbers("share", one.values[:, PROPERTIES.index(mine)])
+        grid = first.numbers.grid if first.numbers is not None else None
+        second = of_numbers("share", other.values[:, PROPERTIES.index(theirs)], grid=grid)
+        return judged([(first, second)], SHARES["inconsistent-preprocessing"])
+
+    as_they_are = (*moved("red", "red"), *moved("blue", "blue"))
+    exchanged = (*moved("red", "blue"), *moved("blue", "red"), *moved("green", "green"))
+    if len(as_they_are) < 2 or any(shift.verdict != "shift" for shift in as_they_are):
+        return False
+    least = min(shift.gap.size for shift in as_they_are)
+    return all(shift.verdict != "shift" and shift.gap.size < 0.5 * least for shift in exchanged)
 
 
 def _red_over_blue(images: ImageSet) -> tuple[float, float]:

@@ -31,7 +31,7 @@ FORMS: tuple[tuple[str, str], ...] = (
     ("truth", r"true|false|yes|no|y|n|t|f"),
 )
 _FORMS = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in FORMS)
-_DAMAGED = re.compile("\ufffd|Ã[\x80-\xbf©¨¤¶¼±³]|â€[™œ\x9d“”¦]|Â[\xa0-\xbf]")
+DAMAGED = re.compile("\ufffd|Ã[\x80-\xbf©¨¤¶¼±³]|â€[™œ\x9d“”¦]|Â[\xa0-\xbf]")
 
 
 def is_missing(text: str) -> bool:
@@ -73,4 +73,4 @@ def variants(values: Iterable[tuple[str, int]]) -> tuple[tuple[str, ...], ...]:
 
 def is_damaged(text: str) -> bool:
     """Whether a text shows traces of being read in a wrong encoding."""
-    return _DAMAGED.search(text) is not None
+    return DAMAGED.search(text) is not None

@@ -62,8 +62,9 @@ def _target(
 def _cells(values: NDArray[np.float64] | NDArray[np.object_], learns: NDArray[np.bool_]) -> NDArray[np.int64] | None:
     """The cell of each row: a stretch of numbers, or a value; what is missing has a cell of its own."""
     if values.dtype == object:
-        different, codes = np.unique(np.array(["" if one is None else str(one) for one in values]), return_inverse=True)
-        return codes.astype(np.int64) if different.size <= LARGEST_SHARE_OF_WORDS * values.size else None
+        number: dict[str, int] = {}  # an array of texts would take the room of the longest one for each
+        codes = [number.setdefault("" if one is None else str(one), len(number)) for one in values]
+        return np.array(codes, np.int64) if len(number) <= LARGEST_SHARE_OF_WORDS * values.size else None
     numbers = np.asarray(values, np.float64)
     learned = numbers[learns & np.isfinite(numbers)]
     if not learned.size:

@@ -8,6 +8,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Sever
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.core.text import amount
 from stethoscope.facts.data import Data, Repeats
+from stethoscope.rules import pictures
 from stethoscope.rules.columns import named, of_numbers, of_words, one_set, row_of
 from stethoscope.rules.sites import code
 
@@ -16,7 +17,8 @@ class ConflictingLabels(Rule):
     """Rows with equal inputs have different labels.
 
     ## What it sees
-    Groups of rows that are equal in all columns but the target, and differ there.
+    Groups of rows that are equal in all columns but the target, and differ there. Of pictures: the same pixels in
+    several classes.
     ## Why it hurts
     No model can be right about both. They are label errors, or something is missing among the inputs that tells the
     two apart; their share is a floor under the error.
@@ -34,6 +36,10 @@ class ConflictingLabels(Rule):
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
         """Judge the conflicts of the training set."""
+        if seen.train.images is not None and seen.train.images.labels:
+            yield from pictures.conflicts(self, seen, self.share)
+            if seen.train.repeats is None:
+                return
         repeats = seen.train.repeats
         if repeats is None or seen.task != "classification":
             yield self.cannot_tell("there is no target with classes" if seen.task != "classification" else
@@ -76,8 +82,12 @@ class ConflictingLabels(Rule):
         "a hundredth": _set(Repeats(conflicting=10)),
         "not quite a hundredth": _set(Repeats(conflicting=96), 10000),
         "few": _set(Repeats(conflicting=2)),
+        "a picture in two classes": pictures.of_pictures(labels=("cat", "dog") * 50, same=((2, 7),)),
     })  # fmt: skip
-    good = Examples(lambda: {"none": _set(Repeats())})
+    good = Examples(lambda: {
+        "none": _set(Repeats()),
+        "a copy in its class": pictures.of_pictures(labels=("cat", "dog") * 50, same=((2, 8),)),
+    })  # fmt: skip
 
 
 def _set(repeats: Repeats, rows: int = 1000) -> Data:

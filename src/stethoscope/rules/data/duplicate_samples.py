@@ -8,6 +8,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Sever
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.core.text import amount
 from stethoscope.facts.data import Column, Data, Repeats
+from stethoscope.rules import pictures, texts
 from stethoscope.rules.columns import of_numbers, of_words, one_set, row_of
 from stethoscope.rules.sites import code
 
@@ -17,7 +18,8 @@ class DuplicateSamples(Rule):
 
     ## What it sees
     Rows that are equal in all columns, beside the number of equal rows that would come about by chance in columns with
-    these values, if they had nothing to do with each other.
+    these values, if they had nothing to do with each other. Of pictures: files with the same pixels, and pictures that
+    look the same in another size or quality. Of texts: those that are equal but for case and spacing.
     ## Why it hurts
     A repeated row weighs as much as all its copies. When the set is split, copies fall on both sides, and the score
     is one of memory. Most often a join or an export went wrong.
@@ -36,7 +38,12 @@ class DuplicateSamples(Rule):
     chance = Limit(3.0, unit="equal rows / those by chance", why="columns that go together repeat somewhat more often")
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
-        """Judge the repeats of the training set."""
+        """Judge the repeats of the training set, and copies among its pictures."""
+        if seen.train.images is not None:
+            yield from pictures.copies(self, seen)
+            if seen.train.repeats is None:
+                return
+        yield from texts.copies(self, seen)
         repeats = seen.train.repeats
         if repeats is None:
             yield self.cannot_tell("rows were not compared")
@@ -76,10 +83,16 @@ class DuplicateSamples(Rule):
         "not quite a hundredth": _two(Repeats(exact=96), 10000),
         "fewer": _two(Repeats(exact=2)),
         "far more than by chance": _coarse(Repeats(exact=60), 1000),
+        "copies of pictures": pictures.of_pictures(same=((1, 7), (3, 4, 5))),
+        "a copy of a picture": pictures.of_pictures(200, same=((1, 7),)),
+        "pictures that look the same": pictures.of_pictures(alike=((1, 7),)),
+        "copies of texts": texts.of_texts(same=((1, 7), (3, 4))),
+        "a copy of a text": texts.of_texts(same=((1, 7),)),
         "three times chance": _coarse(Repeats(exact=36), 1000),
     })  # fmt: skip
     good = Examples(lambda: {
         "none": _two(Repeats()),
+        "pictures": pictures.of_pictures(),
         "as by chance": _coarse(Repeats(exact=12), 1000),
         "not three times": _coarse(Repeats(exact=35), 1000),
     })  # fmt: skip

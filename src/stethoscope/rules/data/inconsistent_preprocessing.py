@@ -16,7 +16,7 @@ from stethoscope.facts.loaded import prepared_apart
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.samples import HeldOut
 from stethoscope.facts.training import Curve, History, Inputs, ValidationPass
-from stethoscope.rules import preparing
+from stethoscope.rules import pictures, preparing
 from stethoscope.rules.chance import validation_beats_guessing
 from stethoscope.rules.examples import falling, run, with_curve
 from stethoscope.rules.feeding import Change, change_between, in_several_batches, standardized_apart
@@ -106,6 +106,7 @@ class InconsistentPreprocessing(Rule):
         if seen.test is None:
             yield self.cannot_tell("there is only one data set")
         yield from preparing.differences(self, seen)
+        yield from pictures.scales(self, seen)
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Compare what each trained model was fed in training and outside of it."""
@@ -263,6 +264,7 @@ class InconsistentPreprocessing(Rule):
 
     bad = Examples(
         lambda: {
+            "pictures that count to 255": pictures.counted_to(1.0, 255.0),
             "divided by 255 in training only": _run(_inputs(255.0)),
             "divided by 255 in validation only": _run(_inputs(1 / 255)),
             "standardized in training only, no loss in validation": _run(_inputs(5.0), None),
@@ -283,6 +285,7 @@ class InconsistentPreprocessing(Rule):
     )
     good = Examples(
         lambda: {
+            "pictures that count alike": pictures.counted_to(255.0, 255.0),
             "the same": _run(_inputs(1.02)),
             "an augmented training set": _run(_inputs(0.75)),
             "a factor just below the limit": _run(_inputs(1.65)),

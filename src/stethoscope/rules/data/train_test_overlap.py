@@ -13,7 +13,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.data import Data
 from stethoscope.facts.samples import HeldOut
 from stethoscope.facts.training import Batches, History, ValidationPass
-from stethoscope.rules import overlapping
+from stethoscope.rules import overlapping, pictures, texts
 from stethoscope.rules.sites import at, code, place_at
 
 ALL = 0.98
@@ -90,9 +90,11 @@ class TrainTestOverlap(Rule):
         """Judge what comparing the rows of two sets has shown."""
         if seen.test is None:
             yield self.cannot_tell("there is only one data set")
-        elif seen.overlap is None:
+        elif seen.overlap is None and seen.shared_images is None:
             yield self.cannot_tell("the rows of the two sets were not compared")
         yield from overlapping.overlaps(self, seen, self.share)
+        yield from pictures.overlap(self, seen, self.share)
+        yield from texts.overlap(self, seen, self.share)
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the pass that most rows of training were known at."""
@@ -177,6 +179,12 @@ class TrainTestOverlap(Rule):
 
     bad = Examples(
         lambda: {
+            "the same pictures": pictures.two_folders(exact=10, near=10),
+            "the same texts": texts.two_texts(
+                texts.a_text_set(), texts.a_text_set(name="test.csv", known=((1, 2), (3, 4), (5, 6)))
+            ),
+            "one picture": pictures.two_folders(200, exact=1),
+            "pictures that look the same": pictures.two_folders(near=3),
             "a second shuffle": _run(_mixed),
             "a second shuffle, in one forward": _run(_pass((320,), (400,), 0.23)),
             "a piece of the training set, and nothing else": _run(_subset),
@@ -193,6 +201,8 @@ class TrainTestOverlap(Rule):
     )
     good = Examples(
         lambda: {
+            "other pictures": pictures.two_folders(),
+            "as alike as within a set": pictures.two_folders(near=3, alike=((1, 2),)),
             "separate sets": _run(_pass((0, 0, 0, 0), (100,) * 4, 0.0)),
             "the training score, on purpose": _run(_pass((100,) * 14, (100,) * 14, 1.0)),
             "some training rows, and a separate set": _run(_pass((100, 100, 0, 0), (100,) * 4, 0.14)),
