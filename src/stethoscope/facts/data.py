@@ -78,6 +78,10 @@ class Numbers:
         """The value below which this share (0..1) lies, to within a bin."""
         if not self.count:
             return NAN
+        if self.values:  # exactly, where all are known
+            below = np.cumsum([count for _, count in self.values])
+            place = min(int(np.searchsorted(below, share * self.count)), len(self.values) - 1)
+            return self.values[place][0]
         cumulated = np.cumsum(self.counts)
         edges = np.clip(np.concatenate([[self.least], self.grid.edges(), [self.greatest]]), self.least, self.greatest)
         place = int(np.searchsorted(cumulated, share * self.count))
