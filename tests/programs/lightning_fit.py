@@ -3,16 +3,15 @@
 import logging
 import warnings
 
-warnings.filterwarnings("ignore")
-for name in ("lightning.pytorch", "lightning.fabric"):
-    logging.getLogger(name).setLevel(logging.ERROR)
-
 import lightning as L
 import torch
 from fingerprint import print_fingerprints
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+warnings.filterwarnings("ignore")
+for name in ("lightning.pytorch", "lightning.fabric"):
+    logging.getLogger(name).setLevel(logging.ERROR)
 L.seed_everything(1, verbose=False)
 x = torch.randn(300, 10)
 y = (x[:, 0] + x[:, 1] > 0).long()

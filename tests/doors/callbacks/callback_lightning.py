@@ -25,4 +25,4 @@ trainer = L.Trainer(
     callbacks=[callback],
 )  # fmt: skip
 trainer.fit(Line(), torch.utils.data.DataLoader(data, batch_size=16, shuffle=True))
-print("steps heard:", callback.heard.history.steps, "errors:", sum(one.severity == "error" for one in callback.findings))
+print("steps heard:", callback.heard.history.steps, "findings:", [one.rule for one in callback.findings])

@@ -11,4 +11,4 @@ net = NeuralNetRegressor(
 )  # fmt: skip
 net.fit(x, x.sum(1, keepdims=True))
 callback = dict(net.callbacks_)["stethoscope"]
-print("steps heard:", callback.heard.history.steps, "errors:", sum(one.severity == "error" for one in callback.findings))
+print("steps heard:", callback.heard.history.steps, "findings:", [one.rule for one in callback.findings])

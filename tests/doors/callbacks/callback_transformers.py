@@ -13,4 +13,4 @@ arguments = TrainingArguments(
     save_strategy="no", use_cpu=True, disable_tqdm=True,
 )  # fmt: skip
 Trainer(model, arguments, train_dataset=rows, callbacks=[callback]).train()
-print("steps heard:", callback.heard.history.steps, "errors:", sum(one.severity == "error" for one in callback.findings))
+print("steps heard:", callback.heard.history.steps, "findings:", [one.rule for one in callback.findings])
