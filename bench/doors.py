@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "doors.md"
 sys.path.insert(0, str(ROOT / "tests" / "doors"))
 
-from doors import NAMES, Door, door, hear  # noqa: E402
+from doors import NAMES, Door, Heard, door, hear  # noqa: E402
 
 BEGIN, END = "<!-- doors: begin -->", "<!-- doors: end -->"
 PACKAGES = {"ignite": "pytorch-ignite"}
@@ -30,9 +30,15 @@ def row_of(one: Door) -> str:
     """A line of the table, from four real runs."""
     with tempfile.TemporaryDirectory() as folder:
         heard = {rule: hear(one, Path(folder) / (rule or "healthy"), rule) for rule in ("", *one.faults)}
-    healthy = heard.pop("")
+    return as_row(one, heard)
+
+
+def as_row(one: Door, heard: dict[str, Heard]) -> str:
+    """Its runs by the rule whose fault was planted, empty for the healthy one, as a line of the table."""
+    faults = dict(heard)
+    healthy = faults.pop("")
     found = []
-    for rule, run in heard.items():
+    for rule, run in faults.items():
         name = f"`{rule}`"
         if not run.names(rule):
             said = ", ".join(f"`{alarm['rule']}`" for alarm in run.alarms) or "nothing"
@@ -43,7 +49,7 @@ def row_of(one: Door) -> str:
         found.append(f"{name}: {'first' if first else 'yes'}, {place['file']}:{place['line']}")
     versions = ", ".join(f"{name} {importlib.metadata.version(PACKAGES.get(name, name))}" for name in one.needs)
     silent = "yes" if not healthy.alarms else "no: " + ", ".join(f"`{alarm['rule']}`" for alarm in healthy.alarms)
-    observed = "yes" if healthy.observed and all(run.observed for run in heard.values()) else "no"
+    observed = "yes" if healthy.observed and all(run.observed for run in faults.values()) else "no"
     return f"| {one.name} | {observed} | {silent} | {'<br>'.join(found)} | {versions or 'torch alone'} |"
 
 
@@ -58,15 +64,19 @@ def main() -> int:
             continue
         row = row_of(one)
         print(row, flush=True)
-        text = PAGE.read_text("utf-8")
-        before, _, rest = text.partition(BEGIN)
-        table, _, after = rest.partition(END)
-        rows = {line.split("|")[1].strip(): line for line in table.splitlines() if re.match(r"\| \w+_\w+ \|", line)}
-        rows[one.name] = row
-        head = "| door | observed | healthy silent | faults found | packages |\n| --- | --- | --- | --- | --- |"
-        lines = "\n".join(rows[name] for name in sorted(rows))
-        PAGE.write_text(f"{before}{BEGIN}\n{head}\n{lines}\n{END}{after}", "utf-8")
+        put(one.name, row)
     return 0
+
+
+def put(name: str, row: str) -> None:
+    """Put a door's line into the page's table; the others stay."""
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    table, _, after = rest.partition(END)
+    rows = {line.split("|")[1].strip(): line for line in table.splitlines() if re.match(r"\| \w+_\w+ \|", line)}
+    rows[name] = row
+    head = "| door | observed | healthy silent | faults found | packages |\n| --- | --- | --- | --- | --- |"
+    lines = "\n".join(rows[known] for known in sorted(rows))
+    PAGE.write_text(f"{before}{BEGIN}\n{head}\n{lines}\n{END}{after}", "utf-8")
 
 
 if __name__ == "__main__":
