@@ -256,9 +256,10 @@ class Watch:
         atexit.unregister(self._at_exit)
 
     def report(self) -> None:
-        """Print the diagnosis as it stands."""
+        """Print the diagnosis as it stands; the processes beside the first of a distributed run stay silent."""
         self._told = True
-        _tell(self._recording, self.diagnosis, self.history)
+        if self._recording.launch.rank == 0:
+            _tell(self._recording, self.diagnosis, self.history)
 
     def html(self) -> str:
         """The report as one HTML page."""

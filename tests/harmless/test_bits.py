@@ -23,13 +23,17 @@ KINDS = (
     "saving",
     "functional",
     "keras_fit",
+    "lightning_fit",
+    "transformers_fit",
 )
+PACKAGES = ("keras", "lightning", "transformers")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_training_run_is_the_same_to_the_last_bit(kind: str, pair: Pair, programs: Path) -> None:
-    if kind.startswith("keras") and find_spec("keras") is None:
-        pytest.skip("Keras is not installed; `make test` installs it")
+    for package in PACKAGES:
+        if kind.startswith(package) and find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
     _, listened = pair.both(programs / f"{kind}.py", options=("--every", "1"))
     assert b"weights: " in listened.stdout
     assert "heard" in listened.stderr

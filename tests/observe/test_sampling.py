@@ -63,3 +63,31 @@ def test_rows_of_feature_maps_have_a_column_for_each_channel() -> None:
 
 def test_rows_of_a_sequence_have_a_column_for_each_feature() -> None:
     assert sampled_rows(torch.randn(4, 7, 5), 10_000).shape == (28, 5)
+
+
+class Spread(torch.Tensor):
+    """Stands for a tensor that is spread over processes: it has no memory of its own."""
+
+    _local_tensor: torch.Tensor
+
+    @staticmethod
+    def __new__(cls, local: torch.Tensor | None) -> Spread:
+        made = torch.Tensor._make_wrapper_subclass(cls, (64, 64))
+        if local is not None:
+            made._local_tensor = local
+        return made
+
+    def __tensor_flatten__(self) -> tuple[list[str], None]:
+        return ["_local_tensor"], None
+
+    @classmethod
+    def __torch_dispatch__(cls, *_: object) -> None:
+        raise AssertionError("an operation on it would wait for the other processes")
+
+
+def test_of_a_tensor_spread_over_processes_its_own_part_is_read() -> None:
+    here = Spread(torch.arange(6.0).reshape(2, 3))
+
+    assert sampled(here, 64).tolist() == [0, 1, 2, 3, 4, 5]
+    assert sampled_rows(here, 64).tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert sampled(Spread(None), 64).size == 0

@@ -102,6 +102,10 @@ class Stream:
     """(batches,): the step at which each was used; at validation, the steps done by then."""
     fingerprints: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
     """(batches,): checksums as in `facts.training.Batches`."""
+    drawn: int = 0
+    """Times that a distributed sampler drew an order for training, as far as was attended to; 0 without one."""
+    orders: int = 0
+    """Different orders among them, by the sampler's seed and epoch."""
 
 
 @dataclass(frozen=True)

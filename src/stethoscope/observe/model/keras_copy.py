@@ -84,7 +84,7 @@ class KerasCopy(nn.Module):  # type: ignore[misc]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the model gives with these weights; its running statistics and random states move on."""
-        from keras import StatelessScope  # type: ignore[import-untyped]
+        from keras import StatelessScope
 
         model = self._lent.thing
         kwargs.pop("training", None)
@@ -132,7 +132,7 @@ class KerasCopy(nn.Module):  # type: ignore[misc]
 
         The script's own initializer of a kernel or a bias may be what is wrong.
         """
-        from keras.initializers import GlorotUniform, Zeros  # type: ignore[import-untyped]
+        from keras.initializers import GlorotUniform, Zeros
 
         model = self._lent.thing
         of = {id(variable): weight for variable, weight in zip(model.trainable_variables, self.weights, strict=True)}

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from stethoscope.facts.training import Floats
-from stethoscope.observe.training.sampling import Array, coprime_stride, sampled
+from stethoscope.observe.training.sampling import Array, coprime_stride, lies_here, sampled
 
 
 class Gather:
@@ -33,6 +33,9 @@ class Gather:
     def add(self, slot: int, tensor: Tensor) -> None:
         """Copy at most `cap` values of a dense tensor, with a stride coprime with its element count."""
         if tensor.device.type != "cpu":
+            tensor = lies_here(tensor)
+            if tensor is None:
+                return
             stride = coprime_stride(tensor.numel(), self._cap)
             self._remote.append((slot, tensor.detach().reshape(-1)[::stride].clone()))
             return

@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from stethoscope.facts.training import Layer, Model, Parameter
 from stethoscope.observe.training import keras_layers
+from stethoscope.observe.training.shards import shards_of
 from stethoscope.observe.training.sites import Spot, site_of
 from stethoscope.observe.training.symmetry import DRAWN, looks_drawn
 
@@ -225,11 +226,13 @@ class ModelBook:
             entry.layers.append(layer.index)
         seen: dict[int, ParameterEntry] = {}
         owners = dict(module.named_modules(remove_duplicate=False))
+        shards = shards_of(module)
         for path, parameter in module.named_parameters(remove_duplicate=False):
             if id(parameter) in seen:
                 seen[id(parameter)].shared_with = prefix + path
                 continue
             owner = owners[path.rpartition(".")[0]]
+            parameter = shards.get((owner, path.rpartition(".")[2]), parameter)
             added = self.add_parameter(parameter, prefix + path)
             if added is None:
                 continue

@@ -32,12 +32,28 @@ def coprime_stride(count: int, cap: int) -> int:
     return stride
 
 
+def lies_here(tensor: Any) -> Any:
+    """The part of a tensor whose values lie in this process's memory; None where there is no such part.
+
+    A tensor that is spread over processes has its own shard here, and reading anything else of it would wait for the
+    other processes. Other wrappers of tensors hold no memory, and their address means nothing.
+    """
+    kind = type(tensor)
+    if kind is torch.Tensor or kind is torch.nn.Parameter:
+        return tensor
+    local = getattr(tensor, "_local_tensor", None)
+    if type(local) is torch.Tensor:
+        return local
+    return None if hasattr(kind, "__tensor_flatten__") else tensor
+
+
 def as_array(tensor: Any) -> Array:
     """A CPU tensor's values as a numpy array that shares its memory; empty when the memory was given back.
 
     Through DLPack: `Tensor.numpy()` would forbid the user to resize the tensor's storage from then on.
     """
-    if not tensor.data_ptr():
+    tensor = lies_here(tensor)
+    if tensor is None or not tensor.data_ptr():
         return np.zeros(0, np.float32)
     array: Array = np.from_dlpack(_Exported(tensor.detach()))
     return array
@@ -64,7 +80,8 @@ def sampled(tensor: Any, cap: int) -> Array:
     The tensor is any dense CPU tensor; bfloat16 and float16 come back as float32. Other devices copy only the
     sampled values.
     """
-    if not tensor.data_ptr():
+    tensor = lies_here(tensor)
+    if tensor is None or not tensor.data_ptr():
         return np.zeros(0, np.float32)
     stride = coprime_stride(tensor.numel(), cap)
     if tensor.is_cpu and tensor.dtype in _AS_THEY_ARE:
@@ -84,7 +101,10 @@ def sampled_rows(tensor: Any, cap: int) -> Array:
     Units are the last axis of an output with two or three axes (batch, [positions,] features) and axis 1 of one
     with more (batch, channels, height, width); every other axis gives rows.
     """
-    values = tensor.detach()
+    values = lies_here(tensor)
+    if values is None:
+        return np.zeros((0, 0), np.float32)
+    values = values.detach()
     if values.dim() > 3:
         values = values.movedim(1, -1)
     units = values.shape[-1]

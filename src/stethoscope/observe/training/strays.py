@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from stethoscope.facts.training import Stray
 from stethoscope.observe.training.models import ModelBook
+from stethoscope.observe.training.shards import shards_of
 
 MOST_STRAYS = 16
 """Places that are told apart."""
@@ -55,9 +56,11 @@ class StrayBook:
             if root is None:
                 continue
             prefix = "" if model.index == 0 else f"{model.name}."
+            shards = shards_of(root)  # the whole of one is no stray
             for path, module in root.named_modules():
                 whole = f"{prefix}{path}".rstrip(".")
-                late = [tensor for tensor in module._parameters.values() if id(tensor) in unknown]
+                own = [tensor for name, tensor in module._parameters.items() if (module, name) not in shards]
+                late = [tensor for tensor in own if id(tensor) in unknown]
                 self._note(whole, StrayEntry(model.index, "", 1), late)
                 for name, container in vars(module).items():
                     parts = _parts(container) if name not in TORCHS_OWN else []

@@ -54,6 +54,10 @@ class Source:
     shuffled: bool | None
     """None for an order of the user's own."""
     beginnings: int = 0
+    orders: list[tuple[int, int]] = field(default_factory=list)
+    """Seed and epoch of its distributed sampler, each time that it began and a step was made."""
+    order: tuple[int, int] | None = None
+    """Of the beginning under way, until a step is made."""
 
 
 class StreamBook:
@@ -72,12 +76,15 @@ class StreamBook:
         """Number of the data set that the batch in use comes from; -1 when no loader yielded it."""
         return self._now
 
-    def begins(self, data: Any, place: Spot | None, shuffled: bool | None) -> bool:
+    def begins(
+        self, data: Any, place: Spot | None, shuffled: bool | None, order: tuple[int, int] | None = None
+    ) -> bool:
         """A loader begins to read a data set; says whether that is worth attending to."""
         self._now = number = self._number(data, place, shuffled)
         if number < 0:
             return False
         self._sources[number].beginnings += 1
+        self._sources[number].order = order
         return self._sources[number].beginnings <= BEGINNINGS_ATTENDED
 
     def yielded(self, data: Any) -> None:
@@ -123,6 +130,9 @@ class StreamBook:
             stream = self._stream(source, "training", mode)
             stream.forward_from, stream.backward_from = place, self._backward_from
             stream.add(step, [mark])
+            if source >= 0 and (begun := self._sources[source]).order is not None and len(begun.orders) < MOST_BATCHES:
+                begun.orders.append(begun.order)
+                begun.order = None
         self._waiting = self._backward_from = None
 
     def validated(self, ended: PassEntry) -> None:
@@ -152,6 +162,8 @@ class StreamBook:
                 site_of(stream.backward_from),
                 np.array(stream.steps, np.int64),
                 np.array(stream.prints, np.int64),
+                len(self._sources[stream.source].orders) if stream.source >= 0 else 0,
+                len(set(self._sources[stream.source].orders)) if stream.source >= 0 else 0,
             )
             for stream in self._streams.values()
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
 from stethoscope.facts.training import History
 from stethoscope.observe.training.session import Session
@@ -81,8 +81,16 @@ def _shuffles(loader: Any) -> bool | None:
 
 def _begins(state: State, loader: Any) -> None:
     """A loader begins: what becomes of its first batches is worth a look."""
-    if state.streams.begins(loader.dataset, spot(3), _shuffles(loader)):
+    if state.streams.begins(loader.dataset, spot(3), _shuffles(loader), _order(loader)):
         state.attend()
+
+
+def _order(loader: Any) -> tuple[int, int] | None:
+    """Seed and epoch from which a distributed sampler draws its order; None where no such one does."""
+    sampler = loader.sampler
+    if not isinstance(sampler, DistributedSampler) or not sampler.shuffle:
+        return None
+    return sampler.seed, sampler.epoch
 
 
 def _workers(state: State, known: weakref.WeakSet[Any], loader: Any) -> None:

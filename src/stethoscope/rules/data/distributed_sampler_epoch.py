@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
-from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Call, Code
+from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.code import Call, Code, Site
+from stethoscope.facts.flow import Stream
 from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.origins import call_sites, thing_of
 from stethoscope.facts.things import followed, iterated, literal
+from stethoscope.facts.training import History
 from stethoscope.rules.lines import line_of, place_in
-from stethoscope.rules.sites import code
+from stethoscope.rules.sites import code, place_at
 
 SAMPLER = "torch.utils.data.DistributedSampler"
+_TELL_IT = "Tell it at the begin of each epoch:\n" + code("for epoch in range(epochs):", "    sampler.set_epoch(epoch)")
+
+
+def _drawn(times: int, orders: int, use: str = "training") -> History:
+    """A run whose sampler drew so many times, so many different orders."""
+    stream = Stream(0, use, samples=1400, loader_site=Site("train.py", 20), drawn=times, orders=orders)
+    return History(steps=200, streams=(stream,))
 
 
 class DistributedSamplerEpoch(Rule):
@@ -21,7 +30,7 @@ class DistributedSamplerEpoch(Rule):
 
     ## What it sees
     A training loop inside of another, over a loader with a `DistributedSampler` that shuffles, and no `set_epoch` in
-    this file nor in those that it imports.
+    this file nor in those that it imports. In a run: a loader whose sampler draws the same order each time it begins.
     ## Why it hurts
     The sampler seeds its shuffling with the epoch's number, which stays 0: all epochs go through the same batches in
     the same order, on the same workers.
@@ -36,6 +45,33 @@ class DistributedSamplerEpoch(Rule):
 
     on_trial = True
     severity = Severity.WARNING
+    reads = ("loop",)
+
+    fewest = Limit(3, unit="passes over the data", why="a run may be tried on twice the same order")
+
+    def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Count the orders that were drawn."""
+        drawn = [stream for stream in seen.streams if stream.use == "training" and stream.drawn]
+        if not drawn:
+            yield self.cannot_tell("no distributed sampler that shuffles was seen")
+        for stream in drawn:
+            if stream.drawn < self.fewest or stream.orders > 1:
+                continue
+            yield self.finding(
+                f"the distributed sampler gave the same order in {stream.drawn} epochs",
+                sureness=Sureness.CERTAIN,
+                place=place_at(stream.loader_site),
+                evidence=[
+                    Evidence(
+                        "different orders of the training data",
+                        f"{stream.orders} in {stream.drawn} epochs",
+                        "one for each epoch",
+                        "the seed and the epoch that it draws from",
+                    )
+                ],
+                cause="It shuffles by the epoch's number, which it was never told: every epoch has the same order.",
+                fixes=[_TELL_IT],
+            )
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Follow the loader of each training loop to its sampler."""
@@ -53,16 +89,49 @@ class DistributedSamplerEpoch(Rule):
                 place=place_in(file, sampler.at),
                 evidence=[Evidence(f"calls of `set_epoch` for the loop on {line_of(file, loop.at)}", 0, "1 an epoch")],
                 cause="It shuffles by the epoch's number, which stays 0: every epoch has the same order.",
-                fixes=[
-                    "Tell it at the begin of each epoch:\n"
-                    + code("for epoch in range(epochs):", "    sampler.set_epoch(epoch)")
-                ],
+                fixes=[_TELL_IT],
                 chain=[
                     Link(place_in(file, sampler.at), "the sampler is made"),
                     Link(place_in(file, loop.at), "the loop goes over its loader, again in each epoch"),
                 ],
             )
 
+    bad = Examples(lambda: {"three epochs of one order": _drawn(3, 1), "told nothing in ten": _drawn(10, 1)})
+    good = Examples(
+        lambda: {
+            "told": _drawn(10, 10),
+            "told now and then": _drawn(10, 2),
+            "twice the same": _drawn(2, 1),
+            "no such sampler": _drawn(0, 0),
+            "validated only": _drawn(10, 1, use="validation"),
+        }
+    )
+    bug = Bug(
+        """
+        import torch
+        from sklearn.datasets import load_digits
+        from torch import nn
+        from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
+        torch.manual_seed(SEED)
+        raw = load_digits()
+        x = torch.tensor(raw.data / 16, dtype=torch.float32)
+        y = torch.tensor(raw.target)
+        data = TensorDataset(x[:1400], y[:1400])
+        sampler = DistributedSampler(data, num_replicas=1, rank=0, seed=SEED)
+        loader = DataLoader(data, batch_size=32, sampler=sampler)
+        model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for epoch in range(8):
+            # add: sampler.set_epoch(epoch)
+            for images, labels in loader:
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(model(images), labels).backward()
+                optimizer.step()
+        with torch.no_grad():
+            print((model(x[1400:]).argmax(1) == y[1400:]).float().mean())
+        """
+    )
     bad_code = {
         "never told": """
             from torch.utils.data import DataLoader

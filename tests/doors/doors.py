@@ -1,0 +1,113 @@
+"""The doors: one healthy program for each way people train, and the faults that its own lines can plant in it.
+
+A line `# plant RULE: code` stands above the line that it replaces in the program with that fault.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PROGRAMS = Path(__file__).parent / "programs"
+NAMES = tuple(sorted(path.stem for path in PROGRAMS.glob("*.py")))
+_PLANT = re.compile(r"^(?P<indent> *)# plant (?P<rule>[a-z-]+): (?P<code>.*)$")
+
+
+@dataclass(frozen=True)
+class Door:
+    """One way to train."""
+
+    name: str
+    text: str
+    """The healthy program with the lines that plant faults."""
+    needs: tuple[str, ...] = ()
+    """Packages, by the name under which they are imported."""
+    ranks: int = 1
+    """Processes that torchrun starts; 1 for a program run by itself."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """The rules whose faults can be planted, in the program's order."""
+        found = (_PLANT.match(line) for line in self.text.splitlines())
+        return tuple(dict.fromkeys(match["rule"] for match in found if match))
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What it needs and is not installed."""
+        return tuple(name for name in self.needs if importlib.util.find_spec(name) is None)
+
+    def planted(self, rule: str = "") -> tuple[str, tuple[int, ...]]:
+        """The program with this fault, or healthy; and the numbers of the lines that hold the fault."""
+        lines: list[str] = []
+        guilty: list[int] = []
+        instead = ""
+        for line in self.text.splitlines():
+            match = _PLANT.match(line)
+            if match:
+                instead = match["indent"] + match["code"] if match["rule"] == rule else instead
+                continue
+            if instead:
+                guilty.append(len(lines) + 1)
+            lines.append(instead or line)
+            instead = ""
+        return "\n".join(lines) + "\n", tuple(guilty)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a run of a door's program came to."""
+
+    exit_code: int
+    seconds: float
+    report: dict[str, Any] = field(default_factory=dict)
+    """The findings as JSON; empty when none was written."""
+    printed: str = ""
+
+    @property
+    def observed(self) -> bool:
+        """Whether training was heard at all."""
+        return bool(self.report) and self.report["run"].get("steps", 0) > 0
+
+    @property
+    def alarms(self) -> tuple[dict[str, Any], ...]:
+        """Errors and warnings, the first first."""
+        found = self.report.get("findings", ())
+        return tuple(one for one in found if one["severity"] in ("error", "warning"))
+
+    def names(self, rule: str) -> bool:
+        """Whether the rule is among the first three alarms."""
+        return any(one["rule"] == rule for one in self.alarms[:3])
+
+
+def door(name: str) -> Door:
+    """The door of this name."""
+    text = (PROGRAMS / f"{name}.py").read_text("utf-8")
+    needs = re.search(r"^# needs: (.*)$", text, re.M)
+    launch = re.search(r"^# launch: (\d+)$", text, re.M)
+    return Door(name, text, tuple(needs[1].split(", ")) if needs else (), int(launch[1]) if launch else 1)
+
+
+def hear(door: Door, folder: Path, rule: str = "", seed: int = 0, timeout_s: float = 300.0) -> Heard:
+    """Run the door's program, healthy or with a fault, under `stethoscope run`, unmodified otherwise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    script, told = folder / "train.py", folder / "told.json"
+    script.write_text(door.planted(rule)[0], "utf-8")
+    (folder / "pyproject.toml").write_text("[tool.stethoscope]\ncode = false\n", "utf-8")  # heard, and not read
+    listening = ["stethoscope", "run", "--json", str(told), "train.py"]
+    launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={door.ranks}", "-m"]
+    command = [sys.executable, "-m", *(launcher if door.ranks > 1 else ()), *listening]
+    environment = {**os.environ, "SEED": str(seed), "OMP_NUM_THREADS": "1"}
+    began = time.perf_counter()
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+    )
+    report = json.loads(told.read_text("utf-8")) if told.exists() else {}
+    return Heard(done.returncode, time.perf_counter() - began, report, done.stdout + done.stderr)
