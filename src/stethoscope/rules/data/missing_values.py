@@ -69,7 +69,7 @@ class MissingValues(Rule):
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
         """Judge each column of the training set."""
-        gaps = [gap for column in seen.train.profile.columns if (gap := self._gap(column)) is not None]
+        gaps = [gap for column in seen.train.profile.columns if (gap := self.gap(column)) is not None]
         target = next((gap for gap in gaps if gap.column.name == seen.target), None)
         if target is not None:
             yield self._target(seen, target)
@@ -77,7 +77,8 @@ class MissingValues(Rule):
         if gaps:
             yield self._report(seen, gaps)
 
-    def _gap(self, column: Column) -> Gap | None:
+    def gap(self, column: Column) -> Gap | None:
+        """What a column lacks; None where it lacks nothing."""
         if column.kind in ("empty", "nested") or not column.rows:
             return None
         spellings = ["null"] if column.nulls else []

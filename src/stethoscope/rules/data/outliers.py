@@ -78,13 +78,14 @@ class Outliers(Rule):
         if seen.train.profile.rows < self.fewest_rows:
             yield self.cannot_tell(f"there are only {seen.train.profile.rows} rows")
             return
-        found = [one for column in seen.inputs(seen.train) for one in self._isolated(column)]
+        found = [one for column in seen.inputs(seen.train) for one in self.isolated(column)]
         if found:
             yield self._values(seen, sorted(found, key=lambda one: one.column))
         if seen.train.outliers:
             yield self._rows(seen)
 
-    def _isolated(self, column: Column) -> Iterator[Isolated]:
+    def isolated(self, column: Column) -> Iterator[Isolated]:
+        """What lies beyond a gap at either end of a column."""
         numbers = column.numbers
         if numbers is None or column.kind != "number" or numbers.count < self.fewest_rows:
             return
