@@ -12,6 +12,7 @@ from stethoscope.cli.runs import write_json
 from stethoscope.core.errors import UsageError
 from stethoscope.core.finding import Severity
 from stethoscope.core.settings import read_settings
+from stethoscope.core.text import sendable
 
 
 @click.command("data")
@@ -93,7 +94,7 @@ def command(
                 progress=progress,
             )
     if suggest is not None:
-        sys.stdout.write(inspection.suggest(suggest))
+        sys.stdout.write(sendable(inspection.suggest(suggest)))
         quiet = True
     diagnosis = inspection.diagnosis
     if json_file is not None:
@@ -123,9 +124,9 @@ def command(
 
 def _write(file: Path, text: str) -> None:
     if str(file) == "-":
-        sys.stdout.write(text)
+        sys.stdout.write(sendable(text))
         return
     try:
-        file.write_text(text, "utf-8")
+        file.write_text(sendable(text), "utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror}") from error
