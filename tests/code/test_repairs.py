@@ -198,7 +198,7 @@ def _plain(line: str) -> str:
 
 def fixed(folder: Path, text: str) -> str:
     (folder / "a.py").write_bytes(text.encode())
-    write(fixes_of(lint("a.py", settings=Settings(), possible=True), unsafe=True))
+    write(fixes_of(lint("a.py", settings=Settings(), possible=True, notes=True), unsafe=True))
     return (folder / "a.py").read_bytes().decode()
 
 
@@ -222,4 +222,4 @@ def test_what_no_edit_repairs_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     text = inspect.cleandoc(text)
 
     assert fixed(tmp_path, text) == text
-    assert lint("a.py", settings=Settings(), possible=True).findings
+    assert lint("a.py", settings=Settings(), possible=True, notes=True).findings

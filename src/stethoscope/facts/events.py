@@ -21,7 +21,8 @@ from stethoscope.facts.code import (
     Symbol,
     Value,
 )  # fmt: skip
-from stethoscope.facts.origins import called, given_to, member, thing_of
+from stethoscope.facts.model_like import is_model_attribute, is_model_like
+from stethoscope.facts.origins import called, member, thing_of
 from stethoscope.facts.things import Thing, followed
 
 DEEPEST = 3
@@ -86,6 +87,11 @@ def name_of(code: Code, value: Value | None) -> str:
     if isinstance(value, Name):
         return value.name
     return code.text(value.at) if value is not None else ""
+
+
+def is_named_as_optimizer(name: str) -> bool:
+    """Whether a name is one that people give to optimizers."""
+    return bool(_OPTIMIZER_NAME.fullmatch(name)) and not _SCHEDULER_NAME.fullmatch(name)
 
 
 def is_in_loop(code: Code, event: Event, loop: int) -> bool:
@@ -197,7 +203,7 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
         return
     if callee.kind in ("module", "loss"):
         if callee.kind == "module":
-            yield _make("forward", code, call, _called_value(call), callee)
+            yield _make("forward", code, call, _model_of(call), callee)
         return
     if callee.kind in ("class", "imported") and call.name == "()":
         return
@@ -208,6 +214,9 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
         and (is_model_like(code, call.receiver.binding))
     ):
         yield _make("forward", code, call, call.receiver, callee, hinted=True)
+        return
+    if callee.kind == "unknown" and is_model_attribute(code, call):
+        yield _make("forward", code, call, _model_of(call), callee, hinted=True)
         return
     if call.name.startswith(".") and call.name in (".append", ".format", ".join", ".update", ".write", ".log", ".info"):
         return
@@ -220,12 +229,12 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
             return
 
 
-def _called_value(call: Call) -> Value | None:
-    """What a call calls: `self.net` of `self.net(x)`."""
+def _model_of(call: Call) -> Value | None:
+    """The model that is called: `self.model` of `self.model(x)`, which reads as a call of a method."""
     owner = call.receiver
-    if owner is None or call.name == "()":
+    if call.name in ("()", ".module", ".forward") or owner is None:
         return owner
-    at = owner.at._replace(end_column=owner.at.end_column + len(call.name))
+    at = owner.at._replace(end_column=owner.at.end_column + len(call.name.encode()))
     return Attribute(owner, call.name[1:], at)
 
 
@@ -333,33 +342,6 @@ def _step(code: Code, call: Call, thing: Thing, written: str) -> Event | None:
     if not call.arguments and not call.keywords:
         return _make("unknown step", code, call, call.receiver, thing, hinted=True)
     return None
-
-
-_OF_MODELS = (".eval", ".train", ".parameters", ".named_parameters", ".load_state_dict", ".named_modules")
-
-
-def model_like(code: Code) -> set[int]:
-    """Bindings of which nothing is known but that they are used as only a model is: `model.eval()`."""
-    if "model like" not in code.memo:
-        code.memo["model like"] = {
-            call.receiver.binding
-            for call in code.calls_of(*_OF_MODELS)
-            if isinstance(call.receiver, Name) and call.receiver.binding != NOWHERE
-        }
-    found: set[int] = code.memo["model like"]
-    return found
-
-
-def is_model_like(code: Code, number: int) -> bool:
-    """Whether a variable is used as a model, here or where it is handed over."""
-    if number in model_like(code):
-        return True
-    if number == NOWHERE or code.bindings[number].how != "argument":
-        return False
-    index = code.function_at(code.bindings[number].context)
-    place = next((i for i, one in enumerate(code.functions[index].parameters) if one.binding == number), NOWHERE)
-    given = given_to(code, index, place) if place != NOWHERE else []
-    return any(isinstance(value, Name) and value.binding in model_like(home) for home, value in given)
 
 
 def closures_of(code: Code, call: Call) -> list[int]:

@@ -54,7 +54,12 @@ def has_weights(thing: Thing) -> bool:
         return not _is_empty(thing)
     name = short(thing.name)
     if name == "sequential":
-        return any(has_weights(layer.thing) for layer in chain_of(thing) or ())
+        layers = chain_of(thing)
+        if layers is None and thing.made is not None and thing.made.arguments:
+            return True  # of what cannot be listed: nobody makes these of activations alone
+        return any(has_weights(layer.thing) for layer in layers or ())
+    if name in ("modulelist", "moduledict") and thing.made is not None and thing.made_in is not None:
+        return bool(thing.made.arguments) and bool(made_in(thing.made_in, thing.made.arguments[0]))
     if thing.made is not None and thing.made_in is not None:
         affine = thing.made.keyword("elementwise_affine") or thing.made.keyword("affine")
         if affine is not None and literal(thing.made_in, affine) is False:
@@ -108,13 +113,25 @@ def made_in(code: Code, value: Value | None) -> list[Call]:
 def _constructed(code: Code, value: Value) -> list[Call]:
     if isinstance(value, Group | Each):
         return made_in(code, value)
-    return [value] if isinstance(value, Call) and _makes_layer(code, value) else []
+    made = value if isinstance(value, Call) else _made_for_it(code, value)
+    return [made] if made is not None and _makes_layer(code, made) else []
+
+
+def _made_for_it(code: Code, value: Value) -> Call | None:
+    """The call that made a local variable which no attribute is bound to: what it holds is kept nowhere else."""
+    if not isinstance(value, Name) or "." in value.name or value.binding == NOWHERE:
+        return None
+    binding = code.bindings[value.binding]
+    if binding.how != "assign" or binding.item or not isinstance(binding.value, Call):
+        return None
+    kept = any(isinstance(one.value, Name) and one.value.binding == value.binding for one in code.bindings)
+    return None if kept else binding.value
 
 
 def _makes_layer(code: Code, call: Call) -> bool:
     """Whether a call is that of a layer's class, and not one that gives a layer which is kept elsewhere."""
     thing = thing_of(code, call)
-    return thing.made is call and has_weights(thing)
+    return (thing.made is call or call.name == "copy.deepcopy") and has_weights(thing)
 
 
 def attribute_of(code: Code, value: Value | None) -> str:

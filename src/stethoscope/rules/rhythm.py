@@ -9,6 +9,7 @@ from stethoscope.facts.code import NOWHERE, Call, Code, Constant, Name, Operatio
 from stethoscope.facts.events import Event, events_of
 from stethoscope.facts.loops import has_own_loop, innermost_loop
 from stethoscope.facts.things import followed, iterated
+from stethoscope.rules.changing import Edits, moved_behind
 
 _SCHEDULES = "torch.optim.lr_scheduler."
 _LENGTHS = {
@@ -102,3 +103,21 @@ def _counts(file: Code, loop: int, length: Value) -> bool:
         return rounds.binding == length.binding != NOWHERE
     text = file.text(rounds.at)
     return text == file.text(length.at) and "(" not in text and "." in text
+
+
+LOOPS = ("for", "while")
+
+
+def moved_after(file: Code, schedule: Event, step: Event) -> Edits:
+    """The schedule's line behind the step; where that is deeper, at the end of the schedule's own loop."""
+    home = file.contexts[schedule.context]
+    if schedule.via or home.kind not in LOOPS:
+        return ()
+    if step.code is file and not step.via and step.context == schedule.context:
+        return moved_behind(file, schedule.at, step.at)
+    return moved_behind(file, schedule.at, home.at, to_end=True)
+
+
+def shown(value: float | str | bool) -> str:
+    """A setting of a schedule as it is written."""
+    return value if isinstance(value, str) else f"{value:g}"

@@ -22,7 +22,7 @@ _IMPORT = re.compile(
 )
 _ASKS = (
     ".backward(", "zero_grad", ".step(", "optim.", "Loss(", "cross_entropy", "nll_loss", "kl_div", ".eval(",
-    "DataLoader",
+    "DataLoader", "nn.",
 )  # fmt: skip
 """Words in a file for which it matters what others define: it trains, evaluates, or computes a loss."""
 

@@ -9,14 +9,14 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Call, Code, Constant, Site, Value
+from stethoscope.facts.code import Call, Code, Site, Value
+from stethoscope.facts.cuts import NUMBERS, cut_by, decision_of, holds_an_answer, is_made_anew
 from stethoscope.facts.events import Event
 from stethoscope.facts.flow import Backward
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.loss_calls import losses_of
-from stethoscope.facts.origins import called
 from stethoscope.facts.progress import progress_of
-from stethoscope.facts.things import followed, literal
+from stethoscope.facts.things import followed
 from stethoscope.facts.training import History, Layer, Loop, Optimizer, Parameter
 from stethoscope.rules import lines
 from stethoscope.rules.cutting import cause_of, fixes_for, line_of, where_it_ends, words_for
@@ -221,12 +221,14 @@ class LossDetached(Rule):
         for loop in loops_of(file):
             for event in loop.of("backward"):
                 made, _ = followed(event.code, event.subject)
-                if event.code is file and isinstance(made, Call) and _is_made_anew(file, made):
+                if event.code is file and isinstance(made, Call) and is_made_anew(file, made):
                     yield self._read_anew(file, event, made)
+                elif event.code is file and made is not None and (how := cut_by(file, event, made)):
+                    yield self._read_detached(file, event, made, how)
         for loss in losses_of(file):
             made, _ = followed(file, loss.given)
-            decision = _decision(file, made)
-            if isinstance(made, Call) and _is_made_anew(file, made) and _holds_an_answer(file, made.argument(0)):
+            decision = decision_of(file, made)
+            if isinstance(made, Call) and is_made_anew(file, made) and holds_an_answer(file, made.argument(0)):
                 yield self._read_cut(file, loss.call, made)
             if decision and loops_of(file):
                 yield self._read_decision(file, loss.call, loss.function, decision)
@@ -248,6 +250,26 @@ class LossDetached(Rule):
             fixes=["Go backward from the loss itself:\n" + code("loss = criterion(output, target)", "loss.backward()")],
             chain=lines.way_to(file, event, "goes backward from it"),
         )  # fmt: skip
+
+    def _read_detached(self, file: Code, event: Event, made: Value, how: str) -> Finding:
+        name = event.name if len(event.name) < 20 else "the loss"
+        is_number = how in NUMBERS
+        return self.finding(
+            lines.fitting(f"`{name}` is cut off by `{how}` before it goes backward", f"`{how}` before `backward()`"),
+            sureness=Sureness.CERTAIN,
+            place=lines.place_in(file, made.at),
+            evidence=[
+                Evidence(
+                    f"what `backward()` on {lines.line_of(file, event.at)} starts from",
+                    f"what `{how}` gives: {'a number' if is_number else 'a tensor without a graph'}",
+                    "what the loss function returned",
+                )
+            ],
+            cause=f"`{how}` ends the graph, so no parameter gets a gradient: `backward()` "
+            + ("is not there at all." if is_number else "has nowhere to go."),
+            fixes=[f"Go backward from the loss itself, and use `{how}` only where it is printed or added up."],
+            chain=lines.way_to(file, event, "goes backward from it"),
+        )
 
     def _read_cut(self, file: Code, call: Call, made: Call) -> Finding:
         return self.finding(
@@ -330,6 +352,14 @@ class LossDetached(Rule):
         }
     )
     bad_code = {
+        "detached": """
+            def train(model, data, optimizer):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    loss = F.mse_loss(model(x), y).detach()  # bad
+                    loss.backward()
+                    optimizer.step()
+            """,
         "a new tensor": """
             def train(model, data, optimizer):
                 for x, y in data:
@@ -360,6 +390,22 @@ class LossDetached(Rule):
             """,
     }
     good_code = {
+        "detached, and asked for gradients": """
+            def train(model, data, optimizer):
+                for x, y in data:
+                    loss = F.mse_loss(model(x), y).detach()
+                    loss.requires_grad = True
+                    loss.backward()
+            """,
+        "a number after it went backward": """
+            def train(model, data, optimizer):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    loss = F.mse_loss(model(x), y)
+                    loss.backward()
+                    optimizer.step()
+                    loss = loss.item()
+            """,
         "the loss itself": """
             def train(model, data, optimizer):
                 for x, y in data:
@@ -424,40 +470,3 @@ def _is_lost(index: int, parameter: Parameter, seen: History) -> bool:
         return True
     gradients = seen.telemetry.parameter("gradient_rms")[:, index]
     return not bool(np.any(gradients[np.isfinite(gradients)] > 0))
-
-
-_NEW = ("torch.tensor", "torch.autograd.Variable", "torch.FloatTensor", "torch.as_tensor")
-_DECISIONS = ("argmax", "round", "floor", "ceil", "sign")
-
-
-def _is_made_anew(file: Code, call: Call) -> bool:
-    """Whether a call makes a tensor without a past that asks for gradients."""
-    asks = literal(file, call.keyword("requires_grad")) is True
-    return call.name in _NEW and asks and not isinstance(call.argument(0), Constant)
-
-
-def _holds_an_answer(file: Code, value: Value | None) -> bool:
-    """Whether a value comes from what a model gave, through calls of its methods."""
-    for _ in range(6):
-        value, _way = followed(file, value)
-        if not isinstance(value, Call):
-            return False
-        if called(file, value).kind == "module":
-            return True
-        value = value.receiver if value.name != "()" else None
-    return False
-
-
-def _decision(file: Code, value: Value | None, depth: int = 0) -> str:
-    """The name of the operation without a gradient that made a value, through casts; or empty."""
-    value, _ = followed(file, value)
-    if not isinstance(value, Call) or depth > 4:
-        return ""
-    name = value.name.rpartition(".")[2]
-    if name in _DECISIONS and (value.name.startswith(("torch.", "."))):
-        return name
-    return (
-        _decision(file, value.receiver, depth + 1)
-        if value.name in (".float", ".to", ".double", ".view", ".squeeze")
-        else ""
-    )

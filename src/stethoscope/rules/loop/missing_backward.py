@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Backpropagate
-from stethoscope.facts.code import NOWHERE, Code, Site
-from stethoscope.facts.events import events_of
-from stethoscope.facts.loss_calls import losses_of
+from stethoscope.facts.answers import is_answer
+from stethoscope.facts.code import NOWHERE, Call, Code, Name, Operation, Site, Value
+from stethoscope.facts.events import Event, events_of, is_named_as_optimizer, name_of
+from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -85,38 +87,41 @@ class MissingBackward(Rule):
         )
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
-        """Look for a loop that computes a loss and steps, in files that never say `backward`."""
+        """Look for a loop that computes a loss and steps, and where nothing goes backward."""
         if not file.calls_of(".step"):
             return
-        if any(one.says("backward", "autograd") for one in (file, *file.linked.values())):
-            return
         losses = losses_of(file)
+        told = set()
         for index in range(len(file.functions)):
             for event in events_of(file, index):
-                if event.kind != "step" or event.thing.kind != "optimizer" or event.via or event.code is not file:
+                if event.kind != "step" or event.via or event.code is not file or event.at in told:
                     continue
-                loop = next((n for n in file.numbers_around(event.context) if file.contexts[n].kind in LOOPS), NOWHERE)
-                loss = next((one for one in losses if loop in file.numbers_around(one.call.context)), None)
+                if event.thing.kind != "optimizer" and not is_named_as_optimizer(event.name):
+                    continue
+                home = _home(file, index, event)
+                loss = _loss_in(file, index, home, losses) if home != NOWHERE else None
                 given = event.call is not None and bool(event.call.arguments)
-                if loop == NOWHERE or loss is None or given:
+                if loss is None or given or _goes_backward(file, index, home, loss):
                     continue
-                yield self.finding(
-                    fitting(
-                        f"`{event.name}` steps, and nothing goes backward", "an optimizer steps, nothing goes backward"
-                    ),
-                    sureness=Sureness.CERTAIN,
-                    place=place_in(file, event.at),
-                    evidence=[
-                        Evidence(
-                            f"calls of `backward()` for the loss on {line_of(file, loss.call.at)}",
-                            0,
-                            "1 for each step",
-                            "read in this file and those that it imports",
-                        )
-                    ],
-                    cause="The loss is computed and no gradient of it: the optimizer finds none and changes nothing.",
-                    fixes=["Go backward before the step:\n" + code("loss.backward()", f"{event.name}.step()")],
+                told.add(event.at)
+                yield self._read(file, event, loss)
+
+    def _read(self, file: Code, event: Event, loss: Call) -> Finding:
+        return self.finding(
+            fitting(f"`{event.name}` steps, and nothing goes backward", "an optimizer steps, nothing goes backward"),
+            sureness=Sureness.CERTAIN if event.thing.kind == "optimizer" else Sureness.LIKELY,
+            place=place_in(file, event.at),
+            evidence=[
+                Evidence(
+                    f"calls of `backward()` for the loss on {line_of(file, loss.at)}",
+                    0,
+                    "1 for each step",
+                    "read in the code, through what it calls",
                 )
+            ],
+            cause="The loss is computed and no gradient of it: the optimizer finds none and changes nothing.",
+            fixes=["Go backward before the step:\n" + code("loss.backward()", f"{event.name}.step()")],
+        )
 
     bad = Examples(
         lambda: {
@@ -146,6 +151,16 @@ class MissingBackward(Rule):
         }
     )
     bad_code = {
+        "a loss of one's own": """
+            def train(model, loader, optimizer, criterion):
+                model.train()
+                total = 0
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss = criterion(model(x), y)
+                    optimizer.step()  # bad
+                    total += loss.item()
+            """,
         "no backward": """
             model = nn.Linear(3, 2)
             optimizer = torch.optim.Adam(model.parameters())
@@ -156,6 +171,29 @@ class MissingBackward(Rule):
             """,
     }
     good_code = {
+        "in what the loss is given to": """
+            def fit(model, data, optimizer, accelerate):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(x), y)
+                    accelerate(loss)
+                    optimizer.step()
+            """,
+        "in another method": """
+            class Trainer:
+                def __init__(self, model):
+                    self.model = model
+                    self.optimizer = torch.optim.Adam(model.parameters())
+
+                def run(self, loss):
+                    loss.backward()
+
+                def fit(self, data):
+                    for x, y in data:
+                        self.optimizer.zero_grad()
+                        self.run(F.cross_entropy(self.model(x), y))
+                        self.optimizer.step()
+            """,
         "backward": """
             model = nn.Linear(3, 2)
             optimizer = torch.optim.Adam(model.parameters())
@@ -202,3 +240,70 @@ class MissingBackward(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+_OWN_GRADIENTS = re.compile(r"\.grad\b|autograd|backward|\.apply_grad|\bgrads?\b(?!_)", re.I)
+_TAKES_NOTHING = (".append", ".update", ".add_scalar", ".format", ".write", ".log", ".add", ".info", ".debug", ".item",
+                  ".set_postfix", ".set_description", ".extend")  # fmt: skip
+_HARMLESS = ("builtins.", "torch.", "numpy.", "math.", "tqdm.")
+
+
+def _home(file: Code, index: int, step: Event) -> int:
+    """The loop around a step; or the function, where it clears and steps, so that it is one round of a training."""
+    loop = next(
+        (n for n in file.numbers_around(step.context) if file.contexts[n].kind in (*LOOPS, "function")), NOWHERE
+    )
+    if loop == NOWHERE or file.contexts[loop].kind in LOOPS:
+        return loop
+    cleared = any(event.kind == "zero" and event.name == step.name for event in events_of(file, index))
+    return loop if cleared and index else NOWHERE
+
+
+def _loss_in(file: Code, index: int, home: int, losses: tuple[LossUse, ...]) -> Call | None:
+    """A loss that is computed there: of torch, or a number of a model's answer and something else."""
+    known = next((one.call for one in losses if home in file.numbers_around(one.call.context)), None)
+    if known is not None:
+        return known
+    function = file.functions[index]
+    first, last = function.calls
+    for binding in file.bindings[slice(*function.bindings)]:
+        call = binding.value
+        if not isinstance(call, Call) or binding.how != "assign" or binding.item or len(call.arguments) < 2:
+            continue
+        if home not in file.numbers_around(binding.context) or not is_answer(file, call.arguments[0]):
+            continue
+        names = {binding.name}
+        if any(one.name == ".item" and name_of(file, one.receiver) in names for one in file.calls[first:last]):
+            return call
+    return None
+
+
+def _goes_backward(file: Code, index: int, home: int, loss: Call) -> bool:
+    """Whether anything around a step may compute gradients: here, in what is called, or in what is given the loss."""
+    function = file.functions[index]
+    if index and file.matches(_OWN_GRADIENTS, function.at):
+        return True
+    loops = {number for number in file.numbers_around(home) if file.contexts[number].kind in LOOPS} | {home}
+    if any(file.matches(_OWN_GRADIENTS, file.contexts[number].at) for number in loops):
+        return True
+    if any(event.kind in ("backward", "grad", "other") and set(file.numbers_around(event.outer_context)) & loops
+           for event in events_of(file, index)):  # fmt: skip
+        return True
+    names = {binding.name for binding in file.bindings if _holds(binding.value, loss)}
+    first, last = function.calls
+    for call in file.calls[first:last]:
+        if call.name in _TAKES_NOTHING or call.name.startswith(_HARMLESS) or not loops & set(
+            file.numbers_around(call.context)
+        ):  # fmt: skip
+            continue
+        values = (*call.arguments, *(value for _, value in call.keywords))
+        if any((isinstance(value, Name) and value.name in names) or value is loss for value in values):
+            return True
+    return False
+
+
+def _holds(value: Value | None, call: Call) -> bool:
+    """Whether a value is what a call gives, alone or in a sum."""
+    if isinstance(value, Operation):
+        return any(_holds(one, call) for one in value.operands)
+    return value is call

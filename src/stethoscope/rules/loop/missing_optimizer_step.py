@@ -10,6 +10,8 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TakeSteps
 from stethoscope.facts.code import Code, Name, Site
+from stethoscope.facts.events import Event, events_of, is_in_loop, is_named_as_optimizer, name_of
+from stethoscope.facts.loops import Loop as Repeated
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.training import History, Loop, Optimizer
@@ -96,33 +98,39 @@ class MissingOptimizerStep(Rule):
         )
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
-        """Look for a loop that goes backward, in files that make an optimizer and never step."""
-        if not loops_of(file) or any(one.matches(STEPPING) for one in (file, *file.linked.values())):
+        """Look for a loop that goes backward for an optimizer, and never steps it."""
+        for loop in loops_of(file):
+            if loop.unclear or not loop.is_loop or loop.of("step", "unknown step"):
+                continue
+            cleared = next((event for event in loop.of("zero") if _is_left_there(file, loop, event)), None)
+            if cleared is not None:
+                sureness = Sureness.CERTAIN if cleared.thing.kind == "optimizer" else Sureness.LIKELY
+                yield self._read(file, loop, cleared.name, f"calls of `{cleared.name}.step()` in the loop", sureness)
+        if not loops_of(file) or any(_steps(one) for one in (file, *file.linked.values())):
             return
         made = [call for call in file.calls if call.receiver is None and thing_of(file, call).kind == "optimizer"]
         given = {id(value) for call in file.calls for value in call.arguments}
         for loop in loops_of(file):
-            backward = loop.of("backward")[0]
             if loop.unclear or not loop.is_loop or len(made) != 1 or id(made[0]) in given:
                 continue
+            if any(_is_left_there(file, loop, event) for event in loop.of("zero")):
+                continue  # told above
             name = next((b.name for b in file.bindings if b.value is made[0]), "optimizer")
-            if _is_handed_on(file, name):
-                continue
-            yield self.finding(
-                fitting(f"`{name}` is made, and never steps", "an optimizer is made, and never steps"),
-                sureness=Sureness.CERTAIN,
-                place=place_in(backward.code, backward.at),
-                evidence=[
-                    Evidence(
-                        f"steps of the optimizer that is made on {line_of(file, made[0].at)}",
-                        0,
-                        "1 for each backward pass",
-                        "read in this file and those that it imports",
-                    )
-                ],
-                cause="Gradients are computed and nothing applies them: the weights stay as they were drawn.",
-                fixes=["Step after the backward pass:\n" + code("loss.backward()", f"{name}.step()")],
-            )
+            if not _is_handed_on(file, name):
+                what = f"steps of the optimizer that is made on {line_of(file, made[0].at)}"
+                yield self._read(file, loop, name, what, Sureness.CERTAIN)
+
+    def _read(self, file: Code, loop: Repeated, name: str, what: str, sureness: Sureness) -> Finding:
+        backward = loop.of("backward")[0]
+        return self.finding(
+            fitting(f"`{name}` has gradients, and never steps", "an optimizer has gradients, and never steps"),
+            sureness=sureness,
+            place=place_in(backward.code, backward.at),
+            evidence=[Evidence(what, 0, "1 for each backward pass", "read in this file and those that it imports")],
+            cause="Gradients are computed and nothing applies them: the weights stay as they were drawn.",
+            fixes=["Step after the backward pass:\n" + code("loss.backward()", f"{name}.step()")],
+            unless="the gradients themselves are what the script is after.",
+        )
 
     bad = Examples(
         lambda: {
@@ -154,6 +162,19 @@ class MissingOptimizerStep(Rule):
         }
     )
     bad_code = {
+        "two models, one of them without a step": """
+            def fit(first, second, data, first_optimizer, second_optimizer):
+                for step, (x, y) in enumerate(data):
+                    first_optimizer.zero_grad()
+                    loss = F.cross_entropy(first(x), y)
+                    loss.backward()
+                    first_optimizer.step()
+                for step, (x, y) in enumerate(data):
+                    second_optimizer.zero_grad()
+                    loss = F.cross_entropy(second(x), y)
+                    loss.backward()  # bad
+                    print(f"step {step}")
+            """,
         "no step": """
             model = nn.Linear(3, 2)
             optimizer = torch.optim.Adam(model.parameters())
@@ -163,6 +184,28 @@ class MissingOptimizerStep(Rule):
             """,
     }
     good_code = {
+        "several backward passes for a step": """
+            def fit(model, data, optimizer):
+                for batches in data:
+                    optimizer.zero_grad()
+                    for x, y in batches:
+                        F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+        "a step of one's own": """
+            def fit(model, data, optimizer, take_step):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    take_step(model)
+            """,
+        "the gradients are wanted": """
+            def fisher(model, data, optimizer):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    print(model.weight.grad)
+            """,
         "a step": """
             model = nn.Linear(3, 2)
             optimizer = torch.optim.Adam(model.parameters())
@@ -214,7 +257,61 @@ class MissingOptimizerStep(Rule):
         """)
 
 
-STEPPING = re.compile(r"step\b|\.prepare\(|\.setup\(|\bfit\b")
+_STEPPING = re.compile(r".*(?:step|optimi[sz]e|update_param|apply_grad)(?!s?_?(?:size|per|lr|count)).*", re.I)
+"""Names of functions that may step an optimizer."""
+_ITS_GRADIENTS = re.compile(r"\.grad\b|autograd|requires_grad")
+
+
+def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
+    """Whether the optimizer that a loop clears is used for nothing else there: it is cleared, and does not step."""
+    home = loop.at if loop.is_loop else file.functions[loop.function].at
+    is_optimizer = cleared.thing.kind == "optimizer" or (
+        cleared.thing.kind in ("unknown", "instance") and is_named_as_optimizer(cleared.name)
+    )
+    if not is_optimizer or cleared.via or cleared.code is not file or file.matches(_ITS_GRADIENTS, home):
+        return False
+    outer = _outermost(file, loop.context)
+    for event in events_of(file, loop.function):
+        if event.kind in ("step", "unknown step", "other") and is_in_loop(file, event, outer):
+            return False
+    first, last = file.functions[loop.function].calls
+    for call in file.calls[first:last]:
+        if outer not in file.numbers_around(call.context) or thing_of(file, call.receiver).kind == "scheduler":
+            continue
+        values = (*call.arguments, *(value for _, value in call.keywords))
+        if any(isinstance(value, Name) and value.name == cleared.name for value in values):
+            return False
+        name = call.name if call.name != "()" else name_of(file, call.receiver)
+        is_its_own = name_of(file, call.receiver) == cleared.name and call.name not in _HARMLESS
+        is_scheduler = bool(_SCHEDULES.search(name_of(file, call.receiver)))
+        if is_its_own or (_STEPPING.fullmatch(name.rpartition(".")[2]) and not is_scheduler):
+            return False
+    return True
+
+
+_HARMLESS = frozenset({".zero_grad", ".state_dict", ".load_state_dict", ".add_param_group"})
+_SCHEDULES = re.compile(r"sched|lr_|warmup", re.I)
+
+
+def _outermost(file: Code, context: int) -> int:
+    """The outermost loop around something, in its function: a step may be taken there after several passes."""
+    found = context
+    for number in file.numbers_around(context):
+        kind = file.contexts[number].kind
+        if kind in ("for", "while"):
+            found = number
+        elif kind in ("function", "class", "module"):
+            break
+    return found
+
+
+def _steps(file: Code) -> bool:
+    """Whether a file calls anything that may step an optimizer, or that trains."""
+    return any(
+        _STEPPING.fullmatch(call.name.rpartition(".")[2]) or call.name in (".prepare", ".setup", ".fit")
+        or (call.name == "()" and _STEPPING.fullmatch(name_of(file, call.receiver)))
+        for call in file.calls
+    )  # fmt: skip
 
 
 def _is_handed_on(file: Code, name: str) -> bool:

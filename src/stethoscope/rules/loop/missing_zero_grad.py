@@ -112,8 +112,8 @@ class MissingZeroGrad(Rule):
             made = steps[0].thing.made
             if (
                 made is not None
-                and loop.context in file.numbers_around(made.context)
                 and steps[0].thing.made_in is file
+                and loop.context in file.numbers_around(made.context)
             ):
                 continue  # an optimizer for this round only: nothing is carried over
             sureness = self._how_sure(file, loop)
@@ -188,6 +188,35 @@ class MissingZeroGrad(Rule):
         }
     )
     bad_code = {
+        "an optimizer that another file makes": """
+            # file: making.py
+            import torch
+            from torch import nn
+
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.first = nn.Linear(3, 3)
+                    self.second = nn.Linear(3, 2)
+
+                def optimizer(self, rate):
+                    groups = [{"params": [one for one in self.parameters() if one.dim() > 1]}]
+                    if rate > 1:
+                        for group in groups:
+                            if group:
+                                return torch.optim.SGD(groups, lr=rate)
+                    return torch.optim.SGD(groups, lr=rate)
+            # file: train.py
+            import torch
+            from torch.nn import functional as F
+            from making import Net
+
+            model = Net()
+            optimizer = model.optimizer(0.1)
+            for x, y in torch.load("data"):
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()  # bad
+            """,
         "nothing clears": """
             def train(model, loader, optimizer):
                 for x, y in loader:

@@ -94,7 +94,9 @@ class ValidationBuildsGraph(Rule):
         _, trained = trained_models(file)
         for found in evaluations_of(file):
             mode = next((e for e in reversed(found.before) if e.kind in ("eval", "train") and not e.via), None)
-            is_switched = mode is not None and mode.kind == "eval" and mode.name == found.forward.name
+            switched = mode.name if mode is not None and mode.kind == "eval" else ""
+            # A part of it is switched with the whole.
+            is_switched = bool(switched) and f"{found.forward.name}.".startswith(f"{switched}.")
             is_apart = found.is_read and found.forward.name in trained and found.function not in _training(file)
             is_evaluation = found.is_loop and (
                 (is_switched and (found.is_read or found.is_fed)) or (is_apart and found.is_fed)
@@ -151,6 +153,19 @@ class ValidationBuildsGraph(Rule):
         }
     )
     bad_code = {
+        "a model of its own, behind self": """
+            class Trainer:
+                def __init__(self, build):
+                    self.model = build()
+                    self.optimizer = torch.optim.Adam(self.model.parameters())
+
+                def evaluate(self, loader):
+                    self.model.eval()
+                    right = 0
+                    for x, y in loader:
+                        right += (self.model(x).argmax(1) == y).sum().item()  # bad
+                    return right
+            """,
         "an evaluation": """
             def evaluate(model, loader):
                 model.eval()

@@ -14,6 +14,7 @@ from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_mo
 from stethoscope.facts.events import events_of, name_of
 from stethoscope.facts.layers import has_modes
 from stethoscope.facts.loops import loops_of
+from stethoscope.facts.things import iterated
 from stethoscope.facts.training import History, Model, ValidationPass
 from stethoscope.rules.lines import fitting, place_in
 from stethoscope.rules.sites import code, place_at, receiver
@@ -143,10 +144,11 @@ class ValidationInTrainMode(Rule):
         training = {loop.function for loop in loops_of(file)}
         for found in evaluations_of(file):
             model, name = found.forward.thing, found.forward.name
-            is_trained = model.made in made if model.made is not None else name in names
+            is_trained = model.made in made or name in names
             # Who calls `train()` on a model that is not seen here thinks that it has modes.
             acts = has_modes(model) or (has_modes(model) is None and found.is_loop and name in _switched(file))
             apart = found.is_fed and found.is_read and found.function not in training
+            apart = apart or (model.made in made and has_modes(model) is True and _goes_over_another(file, found))
             only_looks = found.without_graph and (found.is_read or found.is_loop)
             if is_trained and acts and name not in told and (only_looks or apart) and not found.is_hidden:
                 told.add(name)
@@ -208,6 +210,20 @@ class ValidationInTrainMode(Rule):
         }
     )
     bad_code = {
+        "in the function that trains, over other data": """
+            def fit(train_data, test_data):
+                model = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Dropout(0.5), nn.Linear(9, 2))
+                optimizer = torch.optim.Adam(model.parameters())
+                for epoch in range(5):
+                    for x, y in train_data:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+                    right = 0
+                    for x, y in test_data:
+                        right += (model(x).argmax(1) == y).sum().item()  # bad
+                    print(right)
+            """,
         "dropout, and no eval()": """
             model = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Dropout(0.5), nn.Linear(9, 2))
             optimizer = torch.optim.Adam(model.parameters())
@@ -259,6 +275,18 @@ class ValidationInTrainMode(Rule):
                 optimizer.step()
             with torch.no_grad():
                 print((model(x).argmax(1) == y).float().mean().item())
+            """,
+        "the training's own accuracy": """
+            def fit(train_data):
+                model = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Dropout(0.5), nn.Linear(9, 2))
+                optimizer = torch.optim.Adam(model.parameters())
+                for epoch in range(5):
+                    for x, y in train_data:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+                    for x, y in train_data:
+                        print((model(x).argmax(1) == y).sum().item())
             """,
         "eval()": """
             model = nn.Sequential(nn.Linear(3, 9), nn.Dropout(0.5), nn.Linear(9, 2))
@@ -336,8 +364,20 @@ class ValidationInTrainMode(Rule):
 
 
 SWITCHING = re.compile(
-    r"\.eval\(|\.train\(\s*[^)\s]|\.train\(mode|\.training\s*=|model\.eval\b|train_mode|[Mm]onte|mc_dropout"
+    r"\.eval\(|\.train\(\s*[^)\s]|\.train\(mode|\.training\s*=|model\.eval\b|train_mode\b|[Mm]onte|mc_dropout"
 )
+
+
+def _goes_over_another(file: Code, found: Evaluation) -> bool:
+    """Whether a loop beside the training reads the model's answers to other data than the training goes over."""
+    trained_on = {_source(file, loop.context) for loop in loops_of(file) if loop.is_loop}
+    return found.is_fed and found.is_read and bool(trained_on) and _source(file, found.context) not in trained_on | {""}
+
+
+def _source(file: Code, loop: int) -> str:
+    """What a loop goes over, as it is written."""
+    value, _ = iterated(file, file.contexts[loop].value)
+    return file.text(value.at) if value is not None else ""
 
 
 def _switched(file: Code) -> set[str]:

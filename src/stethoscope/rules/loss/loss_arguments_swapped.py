@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SwapLossArguments
-from stethoscope.facts.code import Call, Code, Name, Site, Value
-from stethoscope.facts.events import model_like
-from stethoscope.facts.loss_calls import losses_of
-from stethoscope.facts.origins import called
-from stethoscope.facts.things import binding_of, followed
+from stethoscope.facts.answers import comes_with_data, is_answer, is_fed
+from stethoscope.facts.code import Code, Site
+from stethoscope.facts.events import events_of
+from stethoscope.facts.layers import output_of
+from stethoscope.facts.loss_calls import LossUse, losses_of
+from stethoscope.facts.things import binding_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.changing import exchanged
 from stethoscope.rules.examples import falling
@@ -107,7 +108,7 @@ class LossArgumentsSwapped(Rule):
         for loss in losses_of(file):
             if loss.function not in ORDERED or loss.given is None or loss.target is None:
                 continue
-            if not _is_answer(file, loss.target) or not _comes_with_the_data(file, loss.given):
+            if not is_answer(file, loss.target) or not _is_target(file, loss):
                 continue
             prediction, target = quoted(file, loss.target, "prediction"), quoted(file, loss.given, "target")
             yield self.finding(
@@ -155,6 +156,27 @@ class LossArgumentsSwapped(Rule):
         }
     )
     bad_code = {
+        "parts of one batch, in a method": """
+            class Trainer:
+                def __init__(self, model):
+                    self.model = model
+                    self.optimizer = torch.optim.Adam(self.model.parameters())
+
+                def training_step(self, batch):
+                    x, y = batch
+                    scores = self.model(x)
+                    return F.cross_entropy(y, scores)  # bad
+            """,
+        "raw scores as the target": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.out = nn.Linear(3, 2)
+
+                def forward(self, x, labels):
+                    scores = self.out(x)
+                    return F.cross_entropy(labels.view(-1), scores)  # bad
+            """,
         "the target first": """
             model = nn.Sequential(nn.Linear(3, 1), nn.Sigmoid())
             criterion = nn.BCELoss()
@@ -175,6 +197,18 @@ class LossArgumentsSwapped(Rule):
             model = nn.Linear(3, 1)
             for x, y in torch.load("data"):
                 loss = F.mse_loss(y, model(x))
+            """,
+        "a teacher, and scores that are handed over": """
+            def distil(scores, teacher, x):
+                teacher.eval()
+                return F.cross_entropy(scores, teacher(x))
+            """,
+        "scores of a loop over answers": """
+            def distil(student, teacher, data):
+                teacher.eval()
+                answers = [student(x) for x in data]
+                for scores, x in zip(answers, data):
+                    F.cross_entropy(scores, teacher(x)).backward()
             """,
         "a teacher": """
             def distil(student, teacher, data):
@@ -210,39 +244,19 @@ class LossArgumentsSwapped(Rule):
 
 
 ORDERED = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
-_KEEPING = (
-    ".to",
-    ".cuda",
-    ".float",
-    ".long",
-    ".view",
-    ".squeeze",
-    ".unsqueeze",
-    ".reshape",
-    ".cpu",
-    ".type",
-    ".flatten",
-)
 
 
-def _stripped(file: Code, value: Value) -> Value | None:
-    """What stands behind a variable, and behind calls that only move, cast or reshape."""
-    found, _ = followed(file, value)
-    while isinstance(found, Call) and found.name in _KEEPING:
-        found, _ = followed(file, found.receiver)
-    return found
-
-
-def _is_answer(file: Code, value: Value) -> bool:
-    """Whether a value is what a model gives."""
-    found = _stripped(file, value)
-    if not isinstance(found, Call):
-        return False
-    is_like = isinstance(found.receiver, Name) and found.receiver.binding in model_like(file)
-    return called(file, found).kind == "module" or (found.name == "()" and is_like)
-
-
-def _comes_with_the_data(file: Code, value: Value) -> bool:
-    """Whether a value is a part of what a loop goes over."""
-    binding = binding_of(file, _stripped(file, value))
-    return binding is not None and binding.how == "for"
+def _is_target(file: Code, loss: LossUse) -> bool:
+    """Whether the first argument is no prediction: it comes with the data, or is handed to where the model trains."""
+    if comes_with_data(file, loss.given):
+        return True
+    index = file.function_at(loss.call.context)
+    for parameter in file.functions[index].parameters:
+        # Of one batch that the function is given, one part is asked and another is the answer that is wanted.
+        if comes_with_data(file, loss.given, given=parameter.binding) and (
+            is_fed(file, loss.target, parameter.binding) or output_of(file, loss.target).kind == "linear"
+        ):  # raw scores are nobody's target
+            return True
+    binding = binding_of(file, loss.given)
+    is_argument = binding is not None and binding.how == "argument"
+    return is_argument and any(event.kind == "backward" and not event.via for event in events_of(file, index))

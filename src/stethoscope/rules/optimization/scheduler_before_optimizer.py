@@ -17,11 +17,10 @@ from stethoscope.facts.code import NOWHERE, Code, Site
 from stethoscope.facts.events import Event, events_of, is_in_loop
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import Batches, Curve, History, Loop, Schedule
-from stethoscope.rules.changing import Edits, moved_behind
 from stethoscope.rules.examples import falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence, outcome, small_plot
 from stethoscope.rules.lines import fitting, line_of, place_in, quoted, way_to, where_event
-from stethoscope.rules.rhythm import Rhythm, wrong_rhythms
+from stethoscope.rules.rhythm import LOOPS, Rhythm, moved_after, shown, wrong_rhythms
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 LENGTHS = ("total_steps", "T_max", "total_iters")
@@ -172,7 +171,7 @@ class SchedulerBeforeOptimizer(Rule):
         name, site = receiver(schedule.site, "step", "schedule"), schedule.site
         rates, progress = seen.curve("learning rate"), progress_of(seen)
         assert rates is not None
-        settings = ", ".join(f"{k}={_short(v)}" for k, v in schedule.settings.items() if k in (*LENGTHS, *DECAY))
+        settings = ", ".join(f"{k}={shown(v)}" for k, v in schedule.settings.items() if k in (*LENGTHS, *DECAY))
         return self.finding(
             f"`{schedule.kind}` is stepped every batch: the rate is gone by step {gone:,}",
             severity=Severity.ERROR if progress.is_stuck else Severity.WARNING,
@@ -292,7 +291,7 @@ class SchedulerBeforeOptimizer(Rule):
             fixes=[
                 Fix(
                     "Step the schedule behind the optimizer:\n" + code("optimizer.step()", f"{name}.step()"),
-                    edits=_behind(file, schedule, step),
+                    edits=moved_after(file, schedule, step),
                 )
             ],
             chain=[*way_to(file, schedule, "steps first"), *way_to(file, step, "steps after it")],
@@ -496,20 +495,3 @@ def _is_first(schedule: Schedule, seen: History) -> bool:
     skipped = any(optimizer.skipped_steps for optimizer in seen.optimizers)
     is_ahead = schedule.first_calls[:1] == (0,) and 0 not in schedule.first_calls[1:]
     return is_ahead and schedule.last_call < seen.steps and not skipped
-
-
-def _short(value: float | str | bool) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
-
-
-LOOPS = ("for", "while")
-
-
-def _behind(file: Code, schedule: Event, step: Event) -> Edits:
-    """The schedule's line behind the step; where that is deeper, at the end of the schedule's own loop."""
-    home = file.contexts[schedule.context]
-    if schedule.via or home.kind not in LOOPS:
-        return ()
-    if step.code is file and not step.via and step.context == schedule.context:
-        return moved_behind(file, schedule.at, step.at)
-    return moved_behind(file, schedule.at, home.at, to_end=True)

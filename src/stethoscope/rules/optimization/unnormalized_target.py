@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.core.text import number
 from stethoscope.core.treatment import StandardizeTargets
+from stethoscope.facts.data import Data
 from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import History, LossCall
+from stethoscope.rules.columns import named as one_name
+from stethoscope.rules.columns import of_numbers, one_set
 from stethoscope.rules.examples import checked, falling, flat, run
 from stethoscope.rules.learning import loss_evidence, outcome, times
 from stethoscope.rules.sites import code, place_at
@@ -40,12 +44,18 @@ def _regression(loss: ArrayLike, mean: float = 152.0, variance: float = 5900.0, 
     return replace(made, losses=(LossCall(**({"function": "mse_loss"} | usual | facts)),))
 
 
+def _stored(values: list[float]) -> Data:
+    """A table with this target."""
+    return one_set(of_numbers("y", values), target="y", task="regression")
+
+
 class UnnormalizedTarget(Rule):
     """The regression target is on a scale that the network can hardly reach.
 
     ## What it sees
     Mean and spread of the target, in a run with a regression loss that ends above what the mean of the target alone
-    would give, or that is no longer a number. Of several numbers to predict for a sample, the spread of each.
+    would give, or that is no longer a number; or, as a note, of the column to be predicted of a file. Of several
+    numbers to predict for a sample, the spread of each.
     ## Why it hurts
     The output of a new network lies near 0 and is about 1 wide. A target in the hundreds makes the loss, and with it
     every gradient, tens of thousands of times larger than learning rates are made for: steps by gradient size blow
@@ -93,6 +103,12 @@ class UnnormalizedTarget(Rule):
         unit="root mean square of the target",
         why="an output near 0 is off by some 0.01 from step to step at usual rates",
     )
+    large = Limit(
+        50.0, unit="root mean square of a target in a file", why="temperatures and percentages reach some tens"
+    )
+    narrow = Limit(
+        0.005, unit="spread of a target in a file", why="shares of a few percent are learned, of some thousandths not"
+    )
     left = Limit(
         0.1,
         unit="loss at the end / loss of guessing the mean",
@@ -103,6 +119,37 @@ class UnnormalizedTarget(Rule):
         unit="widest / narrowest of the numbers to predict",
         why="a squared error then has ten thousandth parts left for the narrowest",
     )
+
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Judge the target's size."""
+        column = seen.train.profile.column(seen.target)
+        numbers = column.numbers if column is not None else None
+        if seen.task != "regression" or numbers is None or not numbers.std > 0:
+            yield self.cannot_tell("there is no target that is a number")
+            return
+        size = (numbers.mean**2 + numbers.std**2) ** 0.5
+        if size < self.large and numbers.std >= self.narrow:
+            return
+        log = numbers.least > 0 and numbers.skewness > 1
+        name = seen.target
+        yield self.finding(
+            f"the target {one_name(name)} has a mean of {number(numbers.mean)}, a spread of {number(numbers.std)}"[:72],
+            severity=Severity.NOTE,
+            sureness=Sureness.CERTAIN,
+            place=Place(file=seen.train.name, columns=(name,)),
+            evidence=[
+                Evidence(f"mean of {one_name(name)}", number(numbers.mean), "about 0, as a network gets it"),
+                Evidence(f"spread of {one_name(name)}", number(numbers.std), "about 1"),
+            ],
+            cause="A fresh network answers numbers of about unit size; the loss and its gradient grow with the square "
+            "of the target's size.",
+            fixes=[
+                "Scale it with the training set's mean and spread, and undo that on the answers:\n"
+                + code(f"y = numpy.log(frame[{name!r}])" if log else
+                       f"y = (frame[{name!r}] - {numbers.mean:.4g}) / {numbers.std:.4g}")
+            ],
+            unless="it is scaled later, or the model does not learn by gradients.",
+        )  # fmt: skip
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the target of the main loss."""
@@ -209,6 +256,9 @@ class UnnormalizedTarget(Rule):
 
     bad = Examples(
         lambda: {
+            "prices in a file": _stored([1000 * 1.02**i for i in range(99)]),
+            "fifty in a file": _stored([45, 55.2]),
+            "thousandths in a file": _stored([0.5, 0.5097]),
             "Adam on its way to 152": _regression(flat(25000.0)),
             "152, before training": checked(_regression(flat(25000.0, 5))),
             "no number after the first steps": _regression([29000.0, 5e9, *[np.nan] * 100]),
@@ -226,6 +276,9 @@ class UnnormalizedTarget(Rule):
     )
     good = Examples(
         lambda: {
+            "unit size in a file": _stored([-1.5, 0.5, 1.0]),
+            "below fifty in a file": _stored([44, 54.2]),
+            "not so narrow in a file": _stored([0.5, 0.5103]),
             "a scaled target, before training": checked(_regression(flat(1.0, 5), mean=0.0, variance=1.0)),
             "a scaled target": _regression(flat(1.0), mean=0.0, variance=1.0),
             "learns all the same": _regression(falling(29000.0, 580.0)),

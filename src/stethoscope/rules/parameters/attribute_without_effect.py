@@ -9,7 +9,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Su
 from stethoscope.core.rule import Rule
 from stethoscope.facts.attributes import attributes_set, owner_of, part_of_model
 from stethoscope.facts.code import Binding, Code, Constant, Name
-from stethoscope.facts.events import model_like
+from stethoscope.facts.model_like import model_like
 from stethoscope.facts.origins import lineage
 from stethoscope.facts.things import Thing
 from stethoscope.rules.lines import fitting, line_of, place_in

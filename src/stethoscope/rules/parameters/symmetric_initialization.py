@@ -11,7 +11,7 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Reinitialize
-from stethoscope.facts.code import Call, Code, Group, Symbol
+from stethoscope.facts.code import Call, Choice, Code, Constant, Group, Operation, Symbol, Value
 from stethoscope.facts.layers import LINEAR
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.things import literal
@@ -251,6 +251,18 @@ class SymmetricInitialization(Rule):
 
             model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2)).apply(init)
             """,
+        "by the name of the class": """
+            def init(m):
+                classname = m.__class__.__name__
+                if classname.find("Conv") != -1:
+                    nn.init.constant_(m.weight, 0.02)  # bad
+            """,
+        "a constant under one more condition": """
+            def init(m, scheme):
+                if isinstance(m, (nn.Conv2d, nn.Linear)):
+                    if scheme == "constant":
+                        nn.init.constant_(m.weight, 0.01)  # bad
+            """,
         "a constant in a loop over modules": """
             def init(model):
                 for layer in model.modules():
@@ -269,6 +281,17 @@ class SymmetricInitialization(Rule):
             def init(m):
                 if isinstance(m, nn.ConvTranspose2d):
                     nn.init.constant_(m.weight, 1.0)
+            """,
+        "zeros for the last layer only": """
+            def init(m, name):
+                if isinstance(m, nn.Linear):
+                    if name.startswith("head"):
+                        nn.init.zeros_(m.weight)
+            """,
+        "normalization, by the name of the class": """
+            def init(m):
+                if m.__class__.__name__.find("BatchNorm") != -1:
+                    nn.init.constant_(m.weight, 0.5)
             """,
         "normalization": """
             def init(m):
@@ -360,15 +383,18 @@ WEIGHT = re.compile(r"\w+\.weight(?:\.data)?")
 
 def _is_for_all(file: Code, call: Call) -> bool:
     """Whether a line is for every linear layer or convolution, and for no other kind: under such an `isinstance`."""
+    given = literal(file, call.argument(0 if call.receiver is not None else 1, "val"))
+    # Some layers are to begin with 0 or 1; other constants are nobody's method, whatever else is asked.
+    is_odd = isinstance(given, int | float) and given not in (0, 1)
     for here in file.around(call.context):
-        value = here.value
-        if here.kind == "if" and isinstance(value, Call) and value.name == "builtins.isinstance":
-            kinds = value.argument(1)
-            named = kinds.items if isinstance(kinds, Group) else (kinds,)
-            names = [one.name.rpartition(".")[2].lower() if isinstance(one, Symbol) else "?" for one in named]
-            # transposed convolutions are begun as interpolation, which is a constant where they stretch
-            return all(name in LINEAR and "transpose" not in name for name in names)
-        if here.kind in ("if", "else", "function"):
+        if here.kind == "if":
+            names = _kinds_asked(here.value)
+            if names:
+                # transposed convolutions are begun as interpolation, which is a constant where they stretch
+                return all(name in LINEAR and "transpose" not in name for name in names)
+            if not is_odd and not _asks_for_none(here.value):
+                return False
+        elif here.kind == "function" or (here.kind == "else" and not is_odd):
             return False
     return False
 
@@ -384,3 +410,24 @@ def _is_drawn_later(file: Code, call: Call, weight: str) -> bool:
         if fills and target is not None and file.text(target.at).removesuffix(".data") == name:
             return True
     return False
+
+
+def _asks_for_none(value: Value | None) -> bool:
+    """Whether a condition only asks whether there is a weight."""
+    parts = value.operands if isinstance(value, Operation) and value.operator in ("is not", "is") else ()
+    return any(isinstance(one, Constant) and one.value is None for one in parts)
+
+
+def _kinds_asked(value: Value | None) -> list[str]:
+    """The kinds of layers that a condition asks for, in lower case: by `isinstance`, or by the name of the class."""
+    if isinstance(value, Choice):
+        return [name for option in value.options for name in _kinds_asked(option) or ["?"]]
+    if isinstance(value, Call) and value.name == "builtins.isinstance":
+        kinds = value.argument(1)
+        named = kinds.items if isinstance(kinds, Group) else (kinds,)
+        return [one.name.rpartition(".")[2].lower() if isinstance(one, Symbol) else "?" for one in named]
+    if isinstance(value, Operation) and value.operator == "!=" and isinstance(value.operands[0], Call):
+        asked, word = value.operands[0], value.operands[0].argument(0)
+        if asked.name == ".find" and isinstance(word, Constant) and isinstance(word.value, str):
+            return [{"conv": "conv2d"}.get(word.value.lower(), word.value.lower())]
+    return []

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
-from stethoscope.facts.code import At, Call, Code, Each, Group, Name
+from stethoscope.facts.code import At, Call, Code, Each, Group
 from stethoscope.facts.model import Hidden, Structure
 from stethoscope.facts.module_classes import assigned, attribute_of, in_methods, made_in, modules_in, plain_tensor
-from stethoscope.facts.origins import thing_of
-from stethoscope.facts.things import Thing
 from stethoscope.facts.training import History
+from stethoscope.rules.containers import is_left_plain, is_plain_list, wrapped_in_module_list
 from stethoscope.rules.examples import tried
-from stethoscope.rules.lines import fitting, insertion, line_of, place_in
+from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code, place_at
 
 REGISTERS = {"list": "nn.ModuleList(%s)", "tuple": "nn.ModuleList(%s)", "set": "nn.ModuleList(%s)",
              "dict": "nn.ModuleDict(%s)", "tensor": "nn.Parameter(%s)"}  # fmt: skip
-
-
-REGISTERING = re.compile(
-    r"add_module|register_module|setattr\(|__setattr__|ParameterList|_modules\b|def parameters|def named_param"
-)
-"""What registers layers in another way, or gives them to whoever asks for parameters."""
 
 
 def _run(*hidden: Hidden) -> History:
@@ -105,7 +97,7 @@ class UnregisteredModules(Rule):
         for thing in modules_in(file):
             kept: dict[str, tuple[At, list[Call], str]] = {}
             for name, binding in assigned(file, thing):
-                # Of `self.a, self.b = [Linear(...) for _ in range(2)]` each gets a layer, and not the list.
+                # Of `self.a, self.b = [Linear(...), Linear(...)]` each gets a layer, and not the list.
                 layers = [] if binding.item else made_in(file, binding.value)
                 if layers:
                     kind = binding.value.kind if isinstance(binding.value, Group | Each) else "list"
@@ -113,11 +105,13 @@ class UnregisteredModules(Rule):
             for _, call in in_methods(file, thing):
                 name = attribute_of(file, call.receiver) if call.name == ".append" else ""
                 layers = made_in(file, Group("list", call.arguments, (), call.at)) if name else []
-                if layers and _is_plain_list(file, thing, name):
+                if layers and is_plain_list(file, thing, name):
                     kept.setdefault(name, (call.at, layers, "list"))
             for name, (at, layers, kind) in kept.items():
-                if thing.cls is not None and _is_left_plain(file, thing, name):
-                    yield self._read(file, thing.cls.name, name, at, layers, kind, _wrapped(file, thing, name))
+                if thing.cls is not None and is_left_plain(file, thing, name):
+                    yield self._read(
+                        file, thing.cls.name, name, at, layers, kind, wrapped_in_module_list(file, thing, name)
+                    )
             for name, binding in assigned(file, thing):
                 how = plain_tensor(file, thing, name, binding)
                 if how:
@@ -255,6 +249,22 @@ class UnregisteredModules(Rule):
                 def forward(self, x):
                     return x * self.scale + self.shift
             """,
+        "in one of two branches": """
+            class Net(nn.Module):
+                def __init__(self, each):
+                    super().__init__()
+                    self.each = each
+                    if each:
+                        self.out = []
+                        for _ in range(3):
+                            layer = nn.Linear(3, 3)
+                            self.out.append(layer)  # bad
+                    else:
+                        self.out = nn.Linear(3, 3)
+
+                def forward(self, x):
+                    return self.out[0](x) if self.each else self.out(x)
+            """,
         "a dict": """
             class Net(nn.Module):
                 def __init__(self):
@@ -266,6 +276,29 @@ class UnregisteredModules(Rule):
             """,
     }
     good_code = {
+        "unpacked": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.first, self.second = [nn.Linear(3, 3) for _ in range(2)]
+
+                def forward(self, x):
+                    return self.second(self.first(x))
+            """,
+        "registered as single layers, too": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    first = nn.Linear(3, 3)
+                    self.first = first
+                    self.layers = []
+                    self.layers.append(first)
+
+                def forward(self, x):
+                    for layer in self.layers:
+                        x = layer(x)
+                    return x
+            """,
         "registered": """
             class Net(nn.Module):
                 def __init__(self):
@@ -404,50 +437,3 @@ class UnregisteredModules(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
-
-
-def _is_plain_list(file: Code, thing: Thing, name: str) -> bool:
-    """Whether an attribute starts as an empty list."""
-    values = [binding.value for one, binding in assigned(file, thing) if one == name]
-    return bool(values) and all(isinstance(value, Group) and value.kind == "list" for value in values)
-
-
-def _wrapped(file: Code, thing: Thing, name: str) -> tuple[Edit, ...]:
-    """What makes a plain list of layers a `ModuleList`, where nothing is done with it that one cannot do."""
-    values = [binding.value for one, binding in assigned(file, thing) if one == name]
-    prefix = "nn" if file.names.get("nn") == "torch.nn" else "torch.nn" if file.names.get("torch") == "torch" else ""
-    if len(values) != 1 or not prefix or file.matches(re.compile(rf"\bself\.{name}\.(?!append\(|extend\()")):
-        return ()
-    (value,) = values
-    is_plain = isinstance(value, Group) and value.kind == "list" and all(isinstance(it, Call) for it in value.items)
-    is_made = isinstance(value, Each) and value.kind == "list" and isinstance(value.element, Call)
-    if value is None or not (is_plain or is_made):
-        return ()
-    at = value.at
-    return (
-        insertion(file, at.line, at.column, f"{prefix}.ModuleList("),
-        insertion(file, at.end_line, at.end_column, ")"),
-    )
-
-
-def _is_left_plain(file: Code, thing: Thing, name: str) -> bool:
-    """Whether nothing in the class registers the list later, and something uses it."""
-    if any(thing_of(file, binding.value).kind == "module" for one, binding in assigned(file, thing) if one == name):
-        return False
-    values = [binding.value for one, binding in assigned(file, thing) if one == name]
-    local = [re.escape(value.name) for value in values if isinstance(value, Name)]
-    cls = thing.cls
-    if (
-        cls is not None
-        and local
-        and file.matches(re.compile(rf"(?:Sequential|Module\w+)\(\**(?:{'|'.join(local)})\b"), cls.at)
-    ):
-        return False
-    lines = file.lines[cls.at.line - 1 : cls.at.end_line] if cls is not None else ()
-    if any(
-        REGISTERING.search(line) or f"(self.{name}" in line or f"*self.{name}" in line
-        for line in lines
-        if "enumerate(" not in line and "zip(" not in line and "len(" not in line and "range(" not in line
-    ):
-        return False
-    return sum(f"self.{name}" in line for line in lines) > 1

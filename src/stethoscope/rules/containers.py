@@ -1,0 +1,88 @@
+"""Layers that a module keeps in lists: whether something registers them, and what would."""
+
+from __future__ import annotations
+
+import re
+
+from stethoscope.core.finding import Edit
+from stethoscope.facts.code import Binding, Call, Code, Constant, Each, Group, Name
+from stethoscope.facts.module_classes import assigned
+from stethoscope.facts.origins import thing_of
+from stethoscope.facts.things import Thing
+from stethoscope.rules.lines import insertion
+
+REGISTERING = re.compile(
+    r"add_module|register_module|setattr\(|__setattr__|ParameterList|_modules\b|def parameters|def named_param"
+)
+"""What registers layers in another way, or gives them to whoever asks for parameters."""
+
+
+def is_plain_list(file: Code, thing: Thing, name: str) -> bool:
+    """Whether an attribute starts as an empty list."""
+    every = [binding for one, binding in assigned(file, thing) if one == name]
+    lists = [one for one in every if isinstance(one.value, Group) and one.value.kind == "list"]
+    others = [one for one in every if one not in lists and not _is_none(one)]
+    return bool(lists) and all(_part_ways(file, lists[0], other) for other in others)
+
+
+def _is_none(binding: Binding) -> bool:
+    return isinstance(binding.value, Constant) and binding.value.value is None
+
+
+def wrapped_in_module_list(file: Code, thing: Thing, name: str) -> tuple[Edit, ...]:
+    """What makes a plain list of layers a `ModuleList`, where nothing is done with it that one cannot do."""
+    values = [binding.value for one, binding in assigned(file, thing) if one == name]
+    prefix = "nn" if file.names.get("nn") == "torch.nn" else "torch.nn" if file.names.get("torch") == "torch" else ""
+    if len(values) != 1 or not prefix or file.matches(re.compile(rf"\bself\.{name}\.(?!append\(|extend\()")):
+        return ()
+    (value,) = values
+    is_plain = isinstance(value, Group) and value.kind == "list" and all(isinstance(it, Call) for it in value.items)
+    is_made = isinstance(value, Each) and value.kind == "list" and isinstance(value.element, Call)
+    if value is None or not (is_plain or is_made):
+        return ()
+    at = value.at
+    return (
+        insertion(file, at.line, at.column, f"{prefix}.ModuleList("),
+        insertion(file, at.end_line, at.end_column, ")"),
+    )
+
+
+def registers(file: Code, thing: Thing, binding: Binding) -> bool:
+    """Whether an attribute gets a module, and not in another branch than all lists that it may get."""
+    if thing_of(file, binding.value).kind != "module":
+        return False
+    return not any(
+        other.name == binding.name and isinstance(other.value, Group | Each) and _part_ways(file, other, binding)
+        for _, other in assigned(file, thing)
+    )
+
+
+def _part_ways(file: Code, first: Binding, second: Binding) -> bool:
+    """Whether two bindings stand in two branches of one condition."""
+    one, other = set(file.numbers_around(first.context)), set(file.numbers_around(second.context))
+    kinds = [{file.contexts[number].kind for number in side} for side in (one - other, other - one)]
+    return all(side & {"if", "else"} for side in kinds)
+
+
+def is_left_plain(file: Code, thing: Thing, name: str) -> bool:
+    """Whether nothing in the class registers the list later, and something uses it."""
+    if any(registers(file, thing, binding) for one, binding in assigned(file, thing) if one == name):
+        return False
+    values = [binding.value for one, binding in assigned(file, thing) if one == name]
+    local = [re.escape(value.name) for value in values if isinstance(value, Name)]
+    cls = thing.cls
+    if (
+        cls is not None
+        and local
+        and file.matches(re.compile(rf"(?:Sequential|Module\w+)\(\**(?:{'|'.join(local)})\b"), cls.at)
+    ):
+        return False
+    lines = file.lines[cls.at.line - 1 : cls.at.end_line] if cls is not None else ()
+    handed = re.compile(rf"[(*]self\.{re.escape(name)}(?![\w\[])")
+    if any(
+        REGISTERING.search(line) or handed.search(line)
+        for line in lines
+        if "enumerate(" not in line and "zip(" not in line and "len(" not in line and "range(" not in line
+    ):
+        return False
+    return sum(f"self.{name}" in line for line in lines) > 1
