@@ -173,6 +173,14 @@ def test_day_or_month_first_is_read_off_values_that_leave_no_doubt() -> None:
     assert repaired["day"][13].month == 2
 
 
+def test_spellings_become_the_commonest_without_blanks_round_it() -> None:
+    shops = ["Lidl "] * 300 + ["LIDL"] * 200 + ["Spar"] * 100
+    inspection = inspect_data(healthy().assign(shop=shops), target="y")
+    [repaired] = _run(inspection, "pandas", healthy().assign(shop=shops))
+
+    assert set(repaired["shop"]) == {"Lidl", "Spar"}
+
+
 def test_what_needs_a_person_is_left_to_one() -> None:
     frame = healthy()
     inspection = inspect_data(frame.assign(answer=frame["y"] * 3.0 + 1), target="y")

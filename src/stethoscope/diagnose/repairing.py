@@ -125,8 +125,14 @@ def _formats(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
             if strangers and name != data.target:
                 yield FillIn(finding.rule, name, "median")
         elif words.variants:
-            into = ((text, group[0]) for group in words.variants for text in group[1:])
-            yield OneSpelling(finding.rule, name, tuple(into))
+            yield OneSpelling(finding.rule, name, tuple(_merged(words)))
+
+
+def _merged(words: Words) -> Iterator[tuple[str, str]]:
+    """Each spelling with the commonest of its group, that without blanks around it."""
+    for group in words.variants:
+        best = group[0].strip()
+        yield from ((text, best) for text in group if text != best)
 
 
 def _date(rule: str, name: str, words: Words) -> AsDate:

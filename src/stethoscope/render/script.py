@@ -95,7 +95,7 @@ def to_script(repairs: Repairs, library: str = "pandas") -> str:
         parts.append(_function("finish(frame, learned)", what, _written(usual, write)))
     parts.append(_repair(bool(rows), bool(usual)))
     parts.append(_run(repairs.files, library))
-    return "\n".join(["\n".join(parts).rstrip(), *left]) + "\n"
+    return "\n".join(["\n".join(parts).strip(), *left]) + "\n"
 
 
 def _imports(repairs: Repairs, library: str) -> str:
