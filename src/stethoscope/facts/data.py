@@ -335,6 +335,8 @@ class Data:
     """Name of the column with a model's predictions."""
     overlap: Overlap | None = None
     joint: JointShift | None = None
+    is_fed: bool = False
+    """Whether these are rows that a training was fed: columns are then called `feature 0`, `feature 1`, ..."""
 
     @property
     def sets(self) -> tuple[DataSet, ...]:

@@ -23,6 +23,11 @@ def named(name: str) -> str:
     return f"`{short.replace('`', '')}`"
 
 
+def taken(seen: Data, name: str) -> str:
+    """The values of a column in code: of a frame, or of the inputs that a network is fed."""
+    return f"inputs[:, {name.removeprefix('feature ')}]" if seen.is_fed else f"frame[{name!r}]"
+
+
 def listed(names: Iterable[str]) -> str:
     """Names as the items of a Python list."""
     return ", ".join(repr(name) for name in names)

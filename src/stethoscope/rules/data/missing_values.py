@@ -58,6 +58,7 @@ class MissingValues(Rule):
     """
 
     severity = Severity.WARNING
+    in_batches = True
 
     much = Limit(0.05, unit="share of a column", why="beyond a twentieth, how they are filled in begins to matter")
     sentinel = Limit(0.01, unit="share of a column that is one odd number", why="a single -999 may be a slip")
@@ -143,7 +144,7 @@ class MissingValues(Rule):
             ],
             cause="A NaN among the inputs makes the loss NaN, and then all weights. A number or a word that stands for "
             "nothing is taken for a value.",
-            fixes=_fixes(shown),
+            fixes=_fixes_of_inputs(shown) if seen.is_fed else _fixes(shown),
             unless="missing has a meaning of its own here, and the model is told of it.",
         )
 
@@ -165,6 +166,15 @@ class MissingValues(Rule):
         "not quite apart": one_set(of_numbers("a", [*[i / 10 for i in range(336)], -99, -99, -99, -99])),
         "one of 200": one_set(of_numbers("age", [*[20 + i % 50 for i in range(199)], -999])),
     })  # fmt: skip
+
+
+def _fixes_of_inputs(gaps: list[Gap]) -> list[str]:
+    """Where the inputs of a network are known and no frame is."""
+    place = gaps[0].column.name.removeprefix("feature ")
+    gone = f"inputs[:, {place}]"
+    found = f"({gone}.isnan())" if gaps[0].sentinel is None else f"({gone} == {gaps[0].sentinel:g})"
+    lines = (f"missing = {found}", f"{gone} = torch.where(missing, {gone}[~missing].median(), {gone})")
+    return ["Fill in what is usual, where the data is prepared:\n" + code(*lines)]
 
 
 def _fixes(gaps: list[Gap]) -> list[str]:

@@ -13,7 +13,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Sever
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.core.text import amount, number
 from stethoscope.facts.data import Column, Data, Numbers, Suspect
-from stethoscope.rules.columns import named, of_numbers, one_set, row_of
+from stethoscope.rules.columns import named, of_numbers, one_set, row_of, taken
 from stethoscope.rules.data.missing_values import SENTINELS
 from stethoscope.rules.sites import code
 
@@ -59,6 +59,7 @@ class Outliers(Rule):
     """
 
     severity = Severity.WARNING
+    in_batches = True
 
     chance = Limit(
         1e-5,
@@ -122,6 +123,7 @@ class Outliers(Rule):
             for row in _rows_with(seen, each)
         )
         names = tuple(dict.fromkeys(each.column for each in found))
+        values = taken(seen, one.column)
         where = f"column {named(one.column)}" if len(names) == 1 else f"{len(names)} columns, {named(one.column)} first"
         return self.finding(
             f"{amount(sum(each.rows for each in found), 'value')} far beyond all others in {where}"[:72],
@@ -139,7 +141,7 @@ class Outliers(Rule):
             "often a slip, a unit, or an error code. They set the scale for a scaler, and the loss by themselves.",
             fixes=[
                 "Look at these rows; where the values are wrong, correct them or take them for missing, else clip:\n"
-                + code(f"frame[{one.column!r}] = frame[{one.column!r}].clip({one.usual[0]:.6g}, {one.usual[1]:.6g})")
+                + code(f"{values} = {values}.clip({one.usual[0]:.6g}, {one.usual[1]:.6g})")
             ],
             unless="the rare and large values are what it is all about.",
             suspects=rows,
