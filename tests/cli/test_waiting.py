@@ -40,9 +40,14 @@ def test_short_work_shows_nothing() -> None:
 
 def test_work_that_fails_leaves_no_bar() -> None:
     stream = Terminal()
-    with pytest.raises(ValueError, match="broken"), shown_progress(stream=stream, patience=0.0):
-        time.sleep(0.1)
-        raise ValueError("broken")
+
+    def fail() -> None:
+        with shown_progress(stream=stream, patience=0.0):
+            time.sleep(0.1)
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        fail()
     written = len(stream.getvalue())
     time.sleep(0.2)
 
