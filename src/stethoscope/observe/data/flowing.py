@@ -32,7 +32,7 @@ def fed_of(steps: Iterable[Any]) -> Data | None:
     Args:
         steps: with passes, each with `args` and `target` (`Any`: tensors, read as NumPy reads them).
     """
-    parts = []
+    parts: list[Doubles] = []
     rows = 0
     for step in steps:
         for each in step.passes:
