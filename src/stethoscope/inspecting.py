@@ -141,7 +141,7 @@ def enforce(
     """Hold new data against a schema: for a service, before its model answers.
 
     Args:
-        new: anything that `inspect_data` takes; rows are told apart in the first 100,000 at most.
+        new: anything that `inspect_data` takes; rows are told apart in 100,000 of them at most.
         schema: as `Inspection.schema` gives it, its file, or what is in that.
         settings: allowed rules; those of the nearest `pyproject.toml` when None.
 

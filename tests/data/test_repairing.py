@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,11 @@ pl = pytest.importorskip("polars")
 
 from stethoscope.core.finding import Diagnosis, Severity  # noqa: E402
 from stethoscope.core.repair import DropColumns, FillIn, Repairs  # noqa: E402
+from stethoscope.diagnose.inspect import inspect  # noqa: E402
+from stethoscope.diagnose.repairing import repairs  # noqa: E402
 from stethoscope.inspecting import Inspection, inspect_data  # noqa: E402
 from stethoscope.render.script import to_script  # noqa: E402
+from stethoscope.rules.columns import of_numbers, of_words, one_set  # noqa: E402
 
 ROWS = 600
 MAKES: dict[str, Callable[[Any], Any]] = {"pandas": lambda frame: frame, "polars": pl.from_pandas}
@@ -187,6 +191,23 @@ def test_what_needs_a_person_is_left_to_one() -> None:
 
     assert "# target-leakage: " in inspection.suggest()
     assert "answer" not in inspection.suggest().split("# Left to you")[0]
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_numbers_that_are_written_as_texts_are_read_before_they_are_filled_in(library: str) -> None:
+    texts = ["12.5", "13.5", "N/A", "14.5"] * 25
+    numbers = of_numbers("price", [float(text) if text != "N/A" else float("nan") for text in texts])
+    words = of_words("price", {"12.5": 25, "13.5": 25, "14.5": 25, "N/A": 25}, missing=(("N/A", 25),))
+    data = one_set(
+        replace(numbers, dtype="str", nulls=0, words=words.words), of_numbers("wide", range(0, 10**7, 10**5))
+    )
+    space: dict[str, Any] = {"__name__": "repairing"}
+    exec(to_script(repairs(inspect(data), data), library), space)
+    [repaired] = space["repair"](MAKES[library](pd.DataFrame({"price": texts, "wide": wide})))
+
+    values = np.asarray(repaired["price"], np.float64)
+    assert np.isfinite(values).all()
+    assert np.median(values) == values[2]
 
 
 def test_nothing_to_repair_is_said() -> None:

@@ -61,6 +61,8 @@ def repairs(diagnosis: Diagnosis, data: Data, limits: Limits | None = None) -> R
         steps |= dict.fromkeys(own)
         if not own:
             left.append((finding.rule, finding.title))
+    for read in _read_first(list(steps), data):
+        steps.setdefault(read)
     dropped = {name for step in steps if isinstance(step, DropColumns) for name in step.columns}
     kept = [step for step in steps if isinstance(step, DropColumns) or getattr(step, "column", None) not in dropped]
     made = tuple(step.column for step in kept if isinstance(step, AsNumber) and step.column != data.target)
@@ -72,6 +74,42 @@ def repairs(diagnosis: Diagnosis, data: Data, limits: Limits | None = None) -> R
     kept.sort(key=lambda step: ORDER.index(type(step)))
     files = tuple(one.name for one in data.sets) if all("." in one.name for one in data.sets) else ()
     return Repairs(tuple(kept), tuple(left), files)
+
+
+def _read_first(steps: list[Repair], data: Data) -> Iterator[Repair]:
+    """What makes numbers and dates of columns that are written as texts, where a step needs them so."""
+    known = {step.column for step in steps if isinstance(step, AsNumber | AsDate)}
+    for step in steps:
+        if isinstance(step, FillIn) and step.how == "word":
+            continue
+        names = (
+            step.columns
+            if isinstance(step, Scale)
+            else (step.column,)
+            if isinstance(step, FillIn | Clip | Compress)
+            else ()
+        )
+        for name in names:
+            column = data.train.profile.column(name)
+            if name in known or column is None or column.words is None:
+                continue
+            known.add(name)
+            if column.kind == "number":
+                yield AsNumber(step.rule, name)
+            elif column.kind == "date":
+                yield _date(step.rule, name, column.words)
+
+
+def _numeric(step: Repair) -> tuple[str, ...]:
+    """Columns that a step takes for numbers or dates."""
+    match step:
+        case Scale(columns=columns):
+            return columns
+        case FillIn(how="word"):
+            return ()
+        case FillIn(column=name) | Clip(column=name) | Compress(column=name):
+            return (name,)
+    return ()
 
 
 def _scaled(step: Repair, dropped: set[str], made: tuple[str, ...]) -> Repair:

@@ -145,7 +145,7 @@ def _repair(rows: bool, usual: bool) -> str:
 def _run(files: tuple[str, ...], library: str) -> str:
     names = ("train", "test")[: len(files)]
     short = "pd" if library == "pandas" else "pl"
-    if not files or any(PurePath(file).suffix not in _READ for file in files):
+    if not files or any(PurePath(file).suffix not in _READ or set(file) & set("*?[") for file in files):
         return "\n# train, test = repair(train, test)\n"
     reads = ", ".join(f"{short}.{_READ[PurePath(file).suffix][library]}".format(repr(file)) for file in files)
     wrote = [
