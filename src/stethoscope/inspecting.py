@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from stethoscope.core.errors import UsageError
 from stethoscope.core.finding import Diagnosis
@@ -17,6 +17,9 @@ from stethoscope.diagnose.select import read_limits, select
 from stethoscope.diagnose.suppress import allowed_in_settings
 from stethoscope.facts.data import Data, DataSet, Profile
 from stethoscope.facts.schema import Schema, learn
+
+if TYPE_CHECKING:
+    from stethoscope.observe.data.sets import Opened
 
 Progress = Callable[[str, float], None]
 """Told what is being done, and the share of all of it (0..1) that is done."""
@@ -86,7 +89,7 @@ def inspect_data(
 
     Args:
         train: a path, a frame (pandas, Polars, PyArrow, DuckDB, Dask, PySpark, Ibis), a dict of arrays, an array, or a
-            torch data set or loader (`Any`: none of these libraries is needed here).
+            torch data set or loader, or a saved profile (`Any`: none of these libraries is needed here).
         test: what it is compared with: test, validation or newer data.
         target: name of the column to be predicted.
         text: name of the column that holds the texts; found by itself when None.
@@ -99,31 +102,35 @@ def inspect_data(
         UsageError: a column that does not exist, or a kind of data that is not known.
         BadFile: a file that cannot be read.
     """
-    from stethoscope.observe.data.opening import open_table
-    from stethoscope.observe.data.profiling import profile
+    from stethoscope.observe.data.joint import joint_shift
+    from stethoscope.observe.data.sets import count, shared
 
     began = time.perf_counter()
     settings = settings or read_settings(Path.cwd())
-    first = open_table(train, "train")
-    second = None if test is None else open_table(test, "test")
+    first = _opened(train, "train")
+    second = None if test is None else _opened(test, "test")
     for name in (*(one for one in (target, text, predictions) if one), *sensitive):
-        _check_column(name, [field.name for field in first.fields()], first.name)
+        _check_column(name, first.columns, first.name)
     tell = progress or _silent
     tell(f"count {os.path.basename(first.name)}", 0.05)
-    trained = profile(first)
-    one = DataSet(first.name, trained, first.sample(SAMPLED))
+    without = (predictions,) if predictions else ()
+    one = count(first, None, target or "", without, SAMPLED)
+    trained = one.facts.profile
     if second is not None:
         tell(f"count {os.path.basename(second.name)}", 0.35)
+    two = None if second is None else count(second, trained, target or "", without, SAMPLED)
     data = Data(
-        one,
-        None if second is None else DataSet(second.name, profile(second, trained), second.sample(SAMPLED)),
+        one.facts,
+        None if two is None else two.facts,
         target=target or "",
         task=task_of(trained, target) if target else "",
         sensitive=tuple(sensitive),
         predictions=predictions or "",
+        overlap=None if two is None else shared(one, two, target or "", without),
     )
     tell("look at single rows", 0.65)
     data = looked_at(data)
+    data = replace(data, joint=joint_shift(data))
     tell("judge", 0.95)
     limits = read_limits(settings.limits)
     diagnosis = inspect(
@@ -151,7 +158,7 @@ def enforce(
     """
     from stethoscope.diagnose.enforcing import enforce as judge
     from stethoscope.observe.data.opening import open_table
-    from stethoscope.observe.data.profiling import profile
+    from stethoscope.observe.data.profiling import profile, sampled
     from stethoscope.store.schemas import from_document, load_schema
 
     began = time.perf_counter()
@@ -161,9 +168,26 @@ def enforce(
     elif not isinstance(schema, Schema):
         schema = from_document(schema)
     table = open_table(new, "new data")
-    data = DataSet(table.name, profile(table), table.sample(ENFORCED))
+    counted = profile(table)
+    data = DataSet(table.name, counted, sampled(table, counted, ENFORCED))
     diagnosis = judge(schema, data, allowed_in_settings(settings.allow))
     return Inspection(diagnosis, Data(data, target=schema.target), time.perf_counter() - began)
+
+
+def _opened(source: Any, name: str) -> Opened:
+    """The rows of a source, or the profile that it is."""
+    from stethoscope.observe.data.opening import open_table
+    from stethoscope.observe.data.sets import Opened
+    from stethoscope.store.profiles import is_profile, load_profile
+
+    if isinstance(source, Profile):
+        return Opened(name, profile=source)
+    if is_profile(source):
+        return Opened(str(source), profile=load_profile(Path(source)))
+    table = open_table(source, name)
+    if not table.fields() or not table.rows():
+        raise UsageError(f"{table.name} has no {'rows' if table.fields() else 'columns'}")
+    return Opened(table.name, table)
 
 
 def looked_at(data: Data) -> Data:

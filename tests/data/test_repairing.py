@@ -198,9 +198,8 @@ def test_numbers_that_are_written_as_texts_are_read_before_they_are_filled_in(li
     texts = ["12.5", "13.5", "N/A", "14.5"] * 25
     numbers = of_numbers("price", [float(text) if text != "N/A" else float("nan") for text in texts])
     words = of_words("price", {"12.5": 25, "13.5": 25, "14.5": 25, "N/A": 25}, missing=(("N/A", 25),))
-    data = one_set(
-        replace(numbers, dtype="str", nulls=0, words=words.words), of_numbers("wide", range(0, 10**7, 10**5))
-    )
+    wide = range(0, 10**7, 10**5)
+    data = one_set(replace(numbers, dtype="str", nulls=0, words=words.words), of_numbers("wide", wide))
     space: dict[str, Any] = {"__name__": "repairing"}
     exec(to_script(repairs(inspect(data), data), library), space)
     [repaired] = space["repair"](MAKES[library](pd.DataFrame({"price": texts, "wide": wide})))

@@ -57,7 +57,8 @@ def inspect(
         if findings or not doubts:
             checked.append(rule.name)
     stay, silenced = suppress(said, allowed)
-    ordered = sorted(stay, key=_key)
+    explains = {rule.name: rule.explains for rule in chosen}
+    ordered = _folded(sorted(stay, key=_key), explains)
     return Diagnosis(
         findings=tuple(replace(finding, rank=place) for place, finding in enumerate(ordered, start=1)),
         checked=tuple(checked),
@@ -66,6 +67,29 @@ def inspect(
         broken=tuple(broken),
         notices=allowed.notices,
     )
+
+
+def _folded(ordered: Sequence[Finding], explains: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """The findings without those that follow from another one about the same columns, which are put under it."""
+    leaders: list[Finding] = []
+    follow = {i for i, each in enumerate(ordered) if any(_accounts_for(one, each, explains) for one in ordered)}
+    for i, each in enumerate(ordered):
+        if i not in follow:
+            leaders.append(each)
+    for i in sorted(follow):
+        place = next((n for n, one in enumerate(leaders) if _accounts_for(one, ordered[i], explains)), None)
+        if place is None:
+            leaders.append(ordered[i])
+        else:
+            leaders[place] = leaders[place].folded(ordered[i])
+    return leaders
+
+
+def _accounts_for(cause: Finding, each: Finding, explains: Mapping[str, Sequence[str]]) -> bool:
+    """Whether one finding follows from another: its columns are all among the other's, or it is about no columns."""
+    if each.rule not in explains.get(cause.rule, ()) or cause.severity.gravity < each.severity.gravity:
+        return False
+    return set(each.place.columns or ()) <= set(cause.place.columns or ())
 
 
 def _key(finding: Finding) -> tuple[int, int, bool, str, str]:

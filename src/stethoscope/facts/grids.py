@@ -13,6 +13,7 @@ share the grid of the first one; then their cumulative counts at the edges are e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,17 +58,26 @@ class Grid:
     def counts(self, values: Doubles) -> Counts:
         """How many finite values lie in each bin. Shape: (n,) to (BINS,)."""
         total = np.zeros(BINS, np.int64)
-        for start in range(0, values.size, 1 << 16):
-            total += np.bincount(self.bins(values[start : start + (1 << 16)]), minlength=BINS)
+        for start in range(0, values.size, 1 << 15):
+            total += np.bincount(self.bins(values[start : start + (1 << 15)]), minlength=BINS)
         return total
 
     def bins(self, values: Doubles) -> Counts:
         """The bin of each finite value, 0 to BINS - 1, growing with the value. Shape: (n,) to (n,)."""
         distance = values - self.centre
         bits = distance.view(np.int64)
-        level = ((bits & 0x7FFF_FFFF_FFFF_FFFF) >> MANTISSA) - ((self.octave + 1023) << BITS)
-        np.clip(level, 0, SIDE - 1, out=level)
-        return np.where(bits < 0, SIDE - 1 - level, SIDE + level)
+        first = (bits & 0x7FFF_FFFF_FFFF_FFFF) >> MANTISSA
+        level = np.clip(first - ((self.octave + 1023) << BITS), 0, SIDE - 1)
+        bins: Counts = np.where((bits < 0) & (first > 0), SIDE - 1 - level, SIDE + level)  # -0 is 0
+        return bins
+
+    def places(self) -> Counts:
+        """The bin for each value of sign, exponent and first bits of the mantissa of the distance from the centre.
+
+        Looking bins up is four times as fast as computing them. Shape: (2 ** (12 + BITS),).
+        """
+        places: Counts = _places(self.octave)
+        return places
 
     def edges(self) -> Doubles:
         """The upper edge of each bin but the last. Shape: (BINS - 1,)."""
@@ -77,9 +87,19 @@ class Grid:
         return np.concatenate([self.centre - distances[::-1], [self.centre], self.centre + distances])
 
 
+@lru_cache(maxsize=16)
+def _places(octave: int) -> Counts:
+    level = np.clip(np.arange(1 << (11 + BITS)) - ((octave + 1023) << BITS), 0, SIDE - 1)
+    places = np.concatenate([SIDE + level, SIDE - 1 - level])
+    places[1 << (11 + BITS)] = SIDE  # -0 is 0
+    return places
+
+
 def _rounded(mean: float, spread: float) -> float:
     """The mean with no more digits than the spread makes sense of: a quarter of it, as a power of two."""
     if not (np.isfinite(mean) and np.isfinite(spread)) or spread <= 0:
         return float(mean) if np.isfinite(mean) else 0.0
     step = float(np.ldexp(1.0, int(np.frexp(spread)[1]) - 3))
-    return float(np.round(mean / step) * step)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        rounded = float(np.round(mean / step) * step)
+    return rounded if np.isfinite(rounded) else float(mean)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import numpy as np
 
-from stethoscope.facts.data import Column, Numbers, Profile, Words
+from stethoscope.facts.data import Column, Numbers, Profile, Rows, Words
 from stethoscope.facts.grids import Grid
 from stethoscope.observe.data import spelling
+from stethoscope.observe.data.parsing import reading_of
 from stethoscope.observe.data.tables import Counted, Field, Table
 
 TEXT_WORDS = 3.0
@@ -26,7 +27,7 @@ def profile(table: Table, like: Profile | None = None) -> Profile:
     numeric = [field.name for field in fields if field.kind in ("number", "truth", "date")]
     numbers = table.numbers(numeric, grids) if numeric else {}
     worded = [field.name for field in fields if field.kind == "words"]
-    words = table.words(worded) if worded else {}
+    words = table.words(worded, grids) if worded else {}
     rows = table.rows()
     columns = []
     for field in fields:
@@ -37,6 +38,20 @@ def profile(table: Table, like: Profile | None = None) -> Profile:
         else:
             columns.append(Column(field.name, "nested", field.dtype, rows))
     return Profile(rows, tuple(columns))
+
+
+def sampled(table: Table, profile: Profile, most: int) -> Rows:
+    """Some rows, evenly; texts that are numbers or dates as doubles, as the profile has them."""
+    rows = table.sample(most)
+    values = dict(rows.values)
+    for column in profile.columns:
+        texts = values.get(column.name)
+        if column.words is None or column.numbers is None or texts is None or texts.dtype != object:
+            continue
+        reading = reading_of([pair for pair in column.words.top if not spelling.is_missing(pair[0])])
+        if reading is not None:
+            values[column.name] = np.array([np.nan if text is None else reading.parse(text) for text in texts])
+    return Rows(rows.index, values)
 
 
 def _grids(like: Profile | None) -> dict[str, Grid]:
@@ -66,8 +81,14 @@ def _worded(field: Field, rows: int, counted: Counted) -> Column:
     )
     if not present:
         return Column(field.name, "empty", field.dtype, rows, counted.nulls, words=words)
+    if counted.numbers is not None:
+        return Column(field.name, counted.read_as, field.dtype, rows, counted.nulls, counted.numbers, words)
+    return Column(field.name, kind_of_words(words), field.dtype, rows, counted.nulls, words=words)
+
+
+def kind_of_words(words: Words) -> str:
+    """`text`, where most values are different and of several words; else `category`."""
+    present = [(text, count) for text, count in words.top if not spelling.is_missing(text)]
     total = sum(count for _, count in present)
-    spaces = sum(count * (text.count(" ") + 1) for text, count in present) / total
-    different = counted.distinct >= MOSTLY_DIFFERENT * counted.count
-    column = Column(field.name, "category", field.dtype, rows, counted.nulls, words=words)
-    return replace(column, kind="text") if spaces >= TEXT_WORDS and different else column
+    spaces = sum(count * (text.count(" ") + 1) for text, count in present) / max(1, total)
+    return "text" if spaces >= TEXT_WORDS and words.distinct >= MOSTLY_DIFFERENT * words.count else "category"

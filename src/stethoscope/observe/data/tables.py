@@ -6,11 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stethoscope.facts.data import Numbers, Rows
 from stethoscope.facts.grids import Grid
 
 MOST_VALUES = 1000
 """Most frequent values of a column of text that are kept with their counts."""
+MOST_KEYED = 50_000_000
+"""Rows whose keys are held in memory: 400 MB."""
+
+Keys = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,10 @@ class Counted:
     lengths: Numbers = field(default_factory=Numbers)
     types: tuple[tuple[str, int], ...] = ()
     """Of values that are no texts (a column of Python objects): name of the class, rows."""
+    read_as: str = ""
+    """`number` or `date`, where that is what nearly all of the texts are; else empty."""
+    numbers: Numbers | None = None
+    """Of what the texts say, where they are numbers or dates."""
 
 
 class Table(Protocol):
@@ -65,10 +76,18 @@ class Table(Protocol):
         """
         ...
 
-    def words(self, names: Sequence[str]) -> dict[str, Counted]:
-        """Values of columns of text with their counts."""
+    def words(self, names: Sequence[str], grids: Mapping[str, Grid]) -> dict[str, Counted]:
+        """Values of columns of text with their counts; `grids` for those whose texts are numbers or dates."""
         ...
 
     def sample(self, most: int) -> Rows:
         """At most this many rows, evenly from all of the set, or all of them; the same ones each time."""
+        ...
+
+    def keys(self, names: Sequence[str]) -> Keys | None:
+        """64 bits for each row, equal where the values of these columns are; None where there are too many rows.
+
+        They are sums of one key for each column (see `keys.py`), the same in every engine within one process, so that
+        rows of different sets can be compared. Shape: (rows,).
+        """
         ...

@@ -1,4 +1,4 @@
-"""Validation inputs that come from another distribution than training inputs, in some of their features."""
+"""Inputs of a second set, or of validation, that come from another distribution than those of training."""
 
 from __future__ import annotations
 
@@ -9,18 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.data import Data, JointShift
 from stethoscope.facts.modes import accuracies_of, losses_of
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.samples import HeldOut, Samples
 from stethoscope.facts.training import Curve, Doubles, History, Inputs, ValidationPass
+from stethoscope.rules.budget import SHARES
+from stethoscope.rules.columns import listed, named
 from stethoscope.rules.examples import falling, run, with_curve
 from stethoscope.rules.feeding import change_between
+from stethoscope.rules.reweighing import by_labels
+from stethoscope.rules.scaling import rescaled
+from stethoscope.rules.shifting import Shift as Moved
+from stethoscope.rules.shifting import evidence_of, judged, pairs_of, percent, unjudged
 from stethoscope.rules.sites import at, code, place_at
+from stethoscope.rules.two_sets import bell, two_sets, yes_no
 
 MOST_NAMED = 3
 """Features that are named one by one."""
+MOST_PLOTTED = 5
+"""Columns that have evidence of their own."""
 OTHER_UNITS = 1.7
 """Where most spreads are apart by this factor the inputs were prepared differently."""
 
@@ -80,12 +90,23 @@ def _run(
 _three = (2.0, 0.1, 0.0)
 
 
+def _apart_by(low: float) -> JointShift:
+    return JointShift(low + 0.03, low, 2000, (("a", 0.8),))
+
+
 class DistributionShift(Rule):
-    """Some features of the validation inputs lie elsewhere than those of the training inputs.
+    """Some inputs of the validation or test set lie elsewhere than those of the training set.
 
     ## What it sees
-    The mean and spread of each feature of what the model was fed in training, and of what it was fed in passes
-    without gradients, for inputs with two axes (rows, features). Some features lie clearly apart, beyond what the
+    Of two data sets: how many rows of each column lie elsewhere, as the largest difference in the share of rows below
+    a value (or in a group of categories), with the band that chance allows, for all columns together. What is within
+    the tolerance is no shift, however many rows show it, and of a set that is too small nothing is said. Pictures and
+    texts are compared by their properties. A classifier that tells the rows of the two sets apart shows a shift that
+    no column shows alone. What is gone once the classes have the same shares follows from the labels. Columns that
+    count or name the rows, and dates, are left out.
+
+    In a run: the mean and spread of each feature of what the model was fed in training, and in passes without
+    gradients, for inputs with two axes (rows, features). Some features lie clearly apart, beyond what the
     number of rows allows, and others do not. It is a warning where validation was also worse than training at every
     time, its best pass included.
     ## Why it hurts
@@ -98,10 +119,12 @@ class DistributionShift(Rule):
     Splits by time or by group, made to measure how far the network carries. Then the score answers that question.
     ## Sources
     J. Quionero-Candela et al., "Dataset Shift in Machine Learning", MIT Press 2009, chapter 1 (covariate shift).
+    F. Wei and R. M. Dudley, "Two-sample Dvoretzky-Kiefer-Wolfowitz inequalities", 2012 (the band).
+    D. Lopez-Paz and M. Oquab, "Revisiting classifier two-sample tests", ICLR 2017 (the joint shift).
     """
 
     severity = Severity.WARNING
-    explains = ("overfitting", "no-gain-over-baseline", "train-eval-mismatch")
+    explains = ("overfitting", "no-gain-over-baseline", "train-eval-mismatch", "out-of-range-values", "embedding-shift")
     reads = ("losses", "batches", "validation", "samples")
 
     size = Limit(
@@ -121,6 +144,94 @@ class DistributionShift(Rule):
     fewest_rows = Limit(
         30, unit="different rows on each side", why="a mean of fewer rows is off by a fifth of a spread"
     )
+    tolerance = Limit(
+        0.05, unit="share of the rows that lie elsewhere", why="an eighth of a standard deviation, which costs little"
+    )
+    clear = Limit(
+        0.08, unit="the same share, for a warning", why="a fifth of a standard deviation: a small effect by custom"
+    )
+    told_apart = Limit(
+        0.05, unit="AUC above 0.5 of a classifier of the sets", why="the tolerance of one column, for all together"
+    )
+
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Compare all input columns, those whose units have changed left out, and then the rows as a whole."""
+        if seen.test is None:
+            yield self.cannot_tell("there is only one data set")
+            return
+        rate = SHARES[self.name]
+        in_other_units = rescaled(seen)
+        pairs = [(one, other) for one, other in pairs_of(seen) if one.name not in in_other_units]
+        shifts = judged(pairs, rate, self.tolerance)
+        found = [shift for shift in shifts if shift.verdict == "shift"]
+        joint = seen.joint
+        if joint is None or joint.low < 0.5 + self.told_apart or in_other_units:
+            joint = None
+        if found:
+            yield self._moved(seen, found, len(shifts), joint)
+        elif joint is not None:
+            yield self._told_apart(seen, joint)
+        if why := unjudged(shifts, rate, self.tolerance):
+            yield self.cannot_tell(why)
+
+    def _moved(self, seen: Data, found: list[Moved], of: int, joint: JointShift | None) -> Finding:
+        assert seen.test is not None
+        names = [shift.name for shift in found]
+        worst = f"{named(names[0])} ({percent(found[0].gap.size)} of rows)"
+        is_clear = found[0].effect >= self.clear
+        evidence = [evidence_of(shift, self.tolerance) for shift in found[:MOST_PLOTTED]]
+        evidence.append(Evidence("columns that shifted", f"{len(found):,} of {of:,}", 0))
+        if joint is not None:
+            evidence.append(_apart(joint, self.told_apart))
+        if (labels := by_labels(seen, found)) is not None:
+            evidence.append(labels)
+        return self.finding(
+            f"{len(found)} columns shifted, first {worst}" if len(found) > 1 else f"{worst} has shifted",
+            severity=Severity.WARNING if is_clear and labels is None else Severity.NOTE,
+            place=Place(file=seen.test.name, columns=tuple(names)),
+            evidence=evidence,
+            cause=f"Rows of {seen.test.name} are another kind of rows than those of {seen.train.name}: they lie "
+            f"elsewhere in {', '.join(named(name) for name in names[:5])}{', ...' if len(names) > 5 else ''}, by more "
+            "than the tolerance and chance allow. Sets cut from a sorted table give this, and so does another time, "
+            "place or instrument."
+            + _light(found)
+            + (" Here it follows from the labels, whose shares differ." if labels else ""),
+            fixes=[
+                Fix(
+                    "Where the sets were cut from one table, shuffle it first:\n"
+                    + code("train, test = train_test_split(frame, shuffle=True, random_state=0)")
+                ),
+                Fix(
+                    "Look at what has moved:\n"
+                    + code(
+                        f"columns = [{listed(names[:5])}]",
+                        "print(train[columns].describe())",
+                        "print(test[columns].describe())",
+                    )
+                ),
+                "Where the difference is real, train on rows of both kinds, weight them, or leave the column out.",
+            ],
+            unless="the second set is of a later time or of another group on purpose.",
+        )  # fmt: skip
+
+    def _told_apart(self, seen: Data, joint: JointShift) -> Finding:
+        assert seen.test is not None
+        names = [name for name, _ in joint.columns[:5]]
+        return self.finding(
+            f"a classifier tells the sets apart (AUC {joint.auc:.2f}), no column alone does",
+            place=Place(file=seen.test.name, columns=tuple(name for name, _ in joint.columns)),
+            evidence=[_apart(joint, self.told_apart)],
+            cause="Each column by itself is as it was, but they go together in another way: how they depend on each "
+            "other has changed. A join on another key, rows that were sorted in one column, and a change of units in "
+            "a part of the rows give this.",
+            fixes=[
+                Fix(
+                    "Compare how the columns depend on each other:\n"
+                    + code(f"columns = [{listed(names)}]", "print(train[columns].corr() - test[columns].corr())")
+                )
+            ],
+            unless="the second set is of another kind on purpose.",
+        )
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Compare the means, feature by feature."""
@@ -233,6 +344,14 @@ class DistributionShift(Rule):
             "sure next to the limit": _run(0.6, 0.0, 0.0, rows=95),
             "three of four features": _run(2.0, 2.0, 2.0, 0.1),
             "15 of 19 features": _run(*[2.0] * 15, *[0.1] * 4),
+            "half a standard deviation": two_sets({"a": (bell(), bell(mean=0.5)), "b": (bell(), bell())}),
+            "wider": two_sets({"a": (bell(3000), bell(3000, spread=1.6))}),
+            "a category": two_sets({"a": ({"x": 500, "y": 500}, {"x": 300, "y": 700})}),
+            "next to the tolerance": two_sets({"a": (yes_no(0.5), yes_no(0.5515))}),
+            "next to a clear shift": two_sets({"a": (yes_no(0.5), yes_no(0.582))}),
+            "next to no clear shift": two_sets({"a": (yes_no(0.5), yes_no(0.578))}),
+            "together only": two_sets({"a": (bell(), bell())}, joint=_apart_by(0.551)),
+            "alone and together": two_sets({"a": (bell(), bell(mean=0.5))}, joint=_apart_by(0.7)),
         }
     )
     good = Examples(
@@ -247,6 +366,12 @@ class DistributionShift(Rule):
             "in other units": _run(*_three, feature_stds=np.full(3, 5.0)),
             "images": _run(*_three, feature_means=np.zeros(0), feature_stds=np.zeros(0)),
             "another model": _run(*_three, model=1),
+            "the same rows": two_sets({"a": (bell(), bell()), "b": (yes_no(0.3), yes_no(0.3))}),
+            "just within the tolerance": two_sets({"a": (yes_no(0.5), yes_no(0.5485))}),
+            "too few rows": two_sets({"a": (bell(100), bell(100, mean=0.5))}),
+            "the number of the row": two_sets({"a": (range(1000), range(1000, 1500))}),
+            "times a hundred": two_sets({"a": (bell(mean=4), bell(mean=400, spread=100))}),
+            "hardly told apart": two_sets({"a": (bell(), bell())}, joint=_apart_by(0.549)),
         }
     )
     bug = Bug("""
@@ -280,6 +405,27 @@ class DistributionShift(Rule):
                 score = nn.functional.mse_loss(model(x[held_out]), y[held_out]).item()
         print(f"loss {score:.4f}")
         """)
+
+
+def _light(found: list[Moved]) -> str:
+    """That the pictures are darker or lighter, where they are."""
+    for shift in found:
+        if shift.name == "brightness" and shift.one.numbers and shift.other.numbers:
+            darker = shift.other.numbers.mean < shift.one.numbers.mean
+            return f" Its pictures are {'darker, as by night' if darker else 'lighter, as by day'}."
+    return ""
+
+
+def _apart(joint: JointShift, tolerance: float) -> Evidence:
+    """How well a classifier tells the sets apart, and by what."""
+    return Evidence(
+        "AUC of a classifier that is asked which set a row is from",
+        f"{joint.auc:.2f} ({joint.low:.2f} at least)",
+        f"0.5, at most {0.5 + tolerance:.2f}",
+        "by " + ", ".join(f"{named(name)} ({percent(share)})" for name, share in joint.columns[:3])
+        if joint.columns
+        else f"{joint.rows:,} rows held out",
+    )
 
 
 def _scored(seen: History, other: Inputs) -> bool:

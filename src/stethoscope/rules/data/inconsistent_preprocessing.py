@@ -1,4 +1,4 @@
-"""Validation inputs that are scaled otherwise than training inputs."""
+"""Inputs of a second set, or of validation, that are prepared otherwise than those of training."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Link, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Code
+from stethoscope.facts.data import Data
 from stethoscope.facts.loaded import prepared_apart
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.samples import HeldOut
 from stethoscope.facts.training import Curve, History, Inputs, ValidationPass
+from stethoscope.rules import preparing
 from stethoscope.rules.chance import validation_beats_guessing
 from stethoscope.rules.examples import falling, run, with_curve
 from stethoscope.rules.feeding import Change, change_between, in_several_batches, standardized_apart
@@ -55,8 +57,13 @@ class InconsistentPreprocessing(Rule):
     """Training and validation inputs are prepared differently: their scales are apart.
 
     ## What it sees
-    Mean and spread of each feature (each channel, for images) of what the model was fed in training, and of what it
-    was fed in passes without gradients. Batches with mean 0 and spread 1 to the third digit were standardized by
+    Of two data sets: columns that keep their shape and not their scale (by a factor that no shift gives, by a known
+    one such as 255 or 2.54, or most columns at once), columns that have changed places, numbers, dates and missing
+    values that are written in another way, pictures whose channels are in another order or that have lost their
+    colours.
+
+    In a run: mean and spread of each feature (each channel, for images) of what the model was fed in training, and in
+    passes without gradients. Batches with mean 0 and spread 1 to the third digit were standardized by
     themselves.
     In code: the two sides of a data set whose transforms normalize by different numbers, or of which one does not.
     ## Why it hurts
@@ -71,7 +78,10 @@ class InconsistentPreprocessing(Rule):
     """
 
     on_trial = True
-    explains = ("overfitting", "distribution-shift", "no-gain-over-baseline", "train-eval-mismatch")
+    explains = (
+        "overfitting", "distribution-shift", "no-gain-over-baseline", "train-eval-mismatch", "out-of-range-values",
+        "embedding-shift", "new-categories",
+    )  # fmt: skip
     reads = ("losses", "batches", "validation", "samples")
 
     factor = Limit(
@@ -90,6 +100,12 @@ class InconsistentPreprocessing(Rule):
         "guessing",
     )
     fewest_rows = Limit(30, unit="rows on each side", why="a spread from fewer rows is off by a fifth and more")
+
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Compare how the columns of two sets, or their pictures, were prepared."""
+        if seen.test is None:
+            yield self.cannot_tell("there is only one data set")
+        yield from preparing.differences(self, seen)
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Compare what each trained model was fed in training and outside of it."""
@@ -262,6 +278,7 @@ class InconsistentPreprocessing(Rule):
             "standardized as a whole, and at chance": _by_itself(batches=1),
             "inverted, and at chance": _run(_inputs(shift=1.0)),
             "a shift next to the limit": _run(_inputs(shift=0.72)),
+            **preparing.bad(),
         }
     )
     good = Examples(
@@ -283,6 +300,7 @@ class InconsistentPreprocessing(Rule):
             "shifted, and better than a guess": _run(_inputs(shift=1.0), 0.9),
             "a shift just below the limit": _run(_inputs(shift=0.68)),
             "another model": _run(replace(_inputs(255.0), model=1)),
+            **preparing.good(),
         }
     )
     bad_code = {

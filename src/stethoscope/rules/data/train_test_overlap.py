@@ -1,4 +1,4 @@
-"""The same samples in training and in validation."""
+"""The same samples in training and in validation or test."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.data import Data
 from stethoscope.facts.samples import HeldOut
 from stethoscope.facts.training import Batches, History, ValidationPass
+from stethoscope.rules import overlapping
 from stethoscope.rules.sites import at, code, place_at
 
 ALL = 0.98
@@ -45,8 +47,12 @@ class TrainTestOverlap(Rule):
     """Samples on which the network is validated are also among those that it is trained on.
 
     ## What it sees
-    A checksum of each input row, in training and in passes without gradients, and which rows of a pass were trained
-    on before it. How often two different samples are equal by nature is counted, and allowed for.
+    Of two data sets: rows of the second that are in the first, equal in all columns or in all inputs, and nearly equal
+    ones; entities (patients, users) that both have; a second set that lies before the first in time, or among it. Rows
+    of few and coarse columns are equal by nature, which is allowed for.
+
+    In a run: a checksum of each input row, in training and in passes without gradients, and which rows of a pass were
+    trained on before it. How often two different samples are equal by nature is counted, and allowed for.
     ## Why it hurts
     The network is graded on answers that it has seen. The validation score rises as it memorizes and says little
     about new samples; the best checkpoint chosen by it is the one that memorized most.
@@ -79,6 +85,14 @@ class TrainTestOverlap(Rule):
         0.6, unit="share of the training rows that a pass goes through", why="a pass over them all is on purpose"
     )
     fewest_rows = Limit(50, unit="rows in a pass", why="a handful of training rows is shown, not measured")
+
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Judge what comparing the rows of two sets has shown."""
+        if seen.test is None:
+            yield self.cannot_tell("there is only one data set")
+        elif seen.overlap is None:
+            yield self.cannot_tell("the rows of the two sets were not compared")
+        yield from overlapping.overlaps(self, seen, self.share)
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the pass that most rows of training were known at."""
@@ -174,6 +188,7 @@ class TrainTestOverlap(Rule):
             "half of the training rows are known": _run(_pass((120,), (400,), 0.23, familiar=0.51)),
             "a pass next to the limit": _run(_pass((320,), (400,), 0.59)),
             "a little uneven": _run(_pass((87, 73, 86, 74), (100,) * 4, 0.23)),
+            **overlapping.bad(),
         }
     )
     good = Examples(
@@ -191,6 +206,7 @@ class TrainTestOverlap(Rule):
             "a pass just above the limit": _run(_pass((320,), (400,), 0.61)),
             "too uneven": _run(_pass((88, 72, 87, 73), (100,) * 4, 0.23)),
             "not all of it was seen": _run(replace(_mixed, whole=False)),
+            **overlapping.good(),
         }
     )
     bug = Bug("""

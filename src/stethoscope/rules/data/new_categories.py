@@ -1,0 +1,223 @@
+"""Categories of a second set that the training set does not have."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, Severity, Sureness, SuspectRow
+from stethoscope.core.rule import Examples, Limit, Rule
+from stethoscope.facts.comparable import comparable
+from stethoscope.facts.data import Data, DataSet, Words
+from stethoscope.facts.statistics import all_in_one_chance, at_least_chance, chosen, share_interval
+from stethoscope.rules.budget import SHARES
+from stethoscope.rules.columns import named
+from stethoscope.rules.shifting import percent, rows_of
+from stethoscope.rules.sites import code
+from stethoscope.rules.two_sets import two_sets
+
+MOST_NAMED = 5
+SHORT = 3
+"""Letters below which punctuation tells values apart, as in A+ and A-."""
+
+
+@dataclass(frozen=True)
+class New:
+    """The categories of a column that the first set lacks."""
+
+    name: str
+    values: tuple[tuple[str, int], ...]
+    """With their rows, most frequent first."""
+    known: dict[str, str]
+    """New spelling to a value of the first set that differs by case, spacing or punctuation only."""
+    rows: int
+    """Of the second set, without missing ones."""
+    expected: float
+    """Values that only the second set would have if the rows were dealt out at random."""
+    chance: float
+
+    @property
+    def share(self) -> float:
+        """Of the rows of the second set."""
+        return sum(count for _, count in self.values) / self.rows
+
+    def spellings(self) -> New:
+        """The same with new spellings of known values only: those are worth a word also where chance gives others."""
+        return replace(self, values=tuple(each for each in self.values if each[0] in self.known))
+
+
+class NewCategories(Rule):
+    """The second set has categories that are not in the training set.
+
+    ## What it sees
+    The values of each column of categories in both sets. Rare values are in one set only by nature: how many, and how
+    often, is what dealing the rows out at random would give, and only more than that is reported. A value that differs
+    from a known one by case, spacing or punctuation is named as another spelling of it.
+    ## Why it hurts
+    An encoder raises an error, or turns what it does not know into zeros, or into the number of another category: the
+    model answers as if it knew nothing.
+    ## How to fix it
+    Bring spellings together. Keep a place for unknown values, and train with some rows in it.
+    ## When it is not a fault
+    New customers, shops or words that are expected, with a place kept for them.
+    ## Sources
+    N. Polyzotis et al., "Data Validation for Machine Learning", MLSys 2019.
+    I. J. Good, "The population frequencies of species", Biometrika 40, 1953 (what is met for the first time).
+    """
+
+    severity = Severity.WARNING
+
+    share = Limit(
+        0.01, unit="share of the rows with a new category, at least, for a warning", why="fewer rows cost little"
+    )
+
+    def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
+        """Look for values of the second set that chance does not explain, column by column."""
+        if seen.test is None:
+            yield self.cannot_tell("there is only one data set")
+            return
+        columns = [
+            _new(one.name, one.words, other.words)
+            for one, other in comparable(seen)
+            if one.words is not None and other.words is not None and one.numbers is None
+        ]
+        known = [each for each in columns if each is not None]
+        sure = chosen([each.chance for each in known], SHARES[self.name])
+        found = [
+            each if is_sure else each.spellings()
+            for each, is_sure in zip(known, sure, strict=True)
+            if each.values and (is_sure or each.known)
+        ]
+        if found:
+            certain = {each.name for each, is_sure in zip(known, sure, strict=True) if is_sure}
+            found.sort(key=lambda each: (each.name not in certain, -each.share))
+            yield self._report(seen.test, found, certain)
+        if not known and any(one.words and not one.words.is_complete for one, _ in comparable(seen)):
+            yield self.cannot_tell("the columns of words have more values than were counted")
+
+    def _report(self, one: DataSet, found: list[New], certain: set[str]) -> Finding:
+        where = one.name
+        worst = found[0]
+        many = worst.name in certain and share_interval(worst.share * worst.rows, worst.rows)[0] >= self.share
+        spellings = [(each.name, new, old) for each in found for new, old in each.known.items()]
+        what = "1 new category" if len(worst.values) == 1 else f"{len(worst.values):,} new categories"
+        title = f"{named(worst.name)} has {what} in {percent(worst.share)} of the second set"
+        if worst.known and len(worst.known) == len(worst.values):
+            title = f"{named(worst.name)} has new spellings in {percent(worst.share)} of the second set"
+        evidence = [
+            Evidence(
+                f"rows of {named(each.name)} with a new value, such as {_quoted(each.values[0][0])}",
+                f"{percent(each.share)}, {len(each.values):,} values",
+                f"about {each.expected:.2g} values" if each.expected >= 0.5 else "0",
+                "what dealing the rows out at random would give",
+            )
+            for each in found[:MOST_NAMED]
+        ]
+        evidence += [
+            Evidence(f"spelling in {named(name)}", _quoted(new), _quoted(old), "of the training set")
+            for name, new, old in spellings[:MOST_NAMED]
+        ]
+        fixes = []
+        if spellings:
+            name = spellings[0][0]
+            fixes.append(
+                Fix(
+                    "Bring the spellings together, in both sets:\n"
+                    + code(f"frame[{name!r}] = frame[{name!r}].str.strip().str.lower()")
+                )
+            )
+        fixes.append(
+            Fix(
+                "Keep a place for what is unknown:\n"
+                + code('encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=10)')
+            )
+        )
+        return self.finding(
+            title,
+            severity=Severity.WARNING if many else Severity.NOTE,
+            sureness=Sureness.CERTAIN if many else Sureness.LIKELY,
+            place=Place(file=where, columns=tuple(each.name for each in found)),
+            evidence=evidence,
+            cause=f"The set `{where}` has values that the training set has in no row"
+            + (", more of them than chance leaves to one set. " if certain else ". ")
+            + "A model was taught nothing about them.",
+            fixes=fixes,
+            unless="they are expected, and a place is kept for them.",
+            suspects=[row for each in found[:MOST_NAMED] for row in _suspects(one, each)],
+        )
+
+    bad = Examples(lambda: {
+        "one": two_sets({"a": ({"x": 500, "y": 500}, {"x": 450, "y": 450, "z": 100})}),
+        "next to a warning": two_sets({"a": ({"x": 9000, "y": 1000}, {"x": 9000, "y": 879, "z": 121})}),
+        "next to no warning": two_sets({"a": ({"x": 9000, "y": 1000}, {"x": 9000, "y": 882, "z": 118})}),
+        "another spelling": two_sets({"a": ({"New York": 500, "Oslo": 500}, {"new york": 400, "Oslo": 600})}),
+        "one row in another spelling": two_sets({"a": ({"male": 500, "female": 500}, {"male ": 1, "female": 499})}),
+    })  # fmt: skip
+    good = Examples(lambda: {
+        "the same": two_sets({"a": ({"x": 500, "y": 500}, {"x": 480, "y": 520})}),
+        "rare ones": two_sets({
+            "a": ({"x": 900} | {f"a{i}": 1 for i in range(100)}, {"x": 900} | {f"b{i}": 1 for i in range(100)})
+        }),
+        "one row": two_sets({"a": ({"x": 500, "y": 500}, {"x": 499, "y": 500, "z": 1})}),
+        "spellings that the training set has, too": two_sets({
+            "a": ({"Oslo": 500, "oslo": 5, "x": 495}, {"Oslo": 500, "OSLO": 1, "x": 499})
+        }),
+    })  # fmt: skip
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= 24 else text[:23] + "…")
+
+
+def _suspects(one: DataSet, new: New) -> list[SuspectRow]:
+    values = one.sample.values.get(new.name)
+    if values is None or values.dtype != object:
+        return []
+    names = {text for text, _ in new.values}
+    return rows_of(one, new.name, np.array([value in names for value in values]), "not in the first set")
+
+
+def _new(name: str, one: Words, other: Words) -> New | None:
+    """The new values of a column; None where not all values of the first set were counted."""
+    if not one.is_complete or not other.count or not one.count:
+        return None
+    before = dict(one.top)
+    missing = {text for text, _ in other.missing}
+    values = tuple((text, count) for text, count in other.top if count and text not in before and text not in missing)
+    pooled = Counter(before)
+    pooled.update(dict(other.top))
+    sizes = Counter(count for count in pooled.values() if count)
+    dealt = {size: all_in_one_chance(size, one.count, other.count) for size in sizes}
+    expected = sum(dealt[size] * number for size, number in sizes.items())
+    chance = 1.0
+    if values:
+        largest = values[0][1]
+        rivals = sum(number for size, number in sizes.items() if size >= largest)
+        frequent = rivals * all_in_one_chance(largest, one.count, other.count)
+        many = at_least_chance(len(values), expected) if other.is_complete else 1.0
+        chance = min(1.0, 2 * min(frequent, many))
+    return New(name, values, _spelled(before, values, one), other.count, expected, chance)
+
+
+def _spelled(before: dict[str, int], values: tuple[tuple[str, int], ...], one: Words) -> dict[str, str]:
+    """New spellings of known values; those of which the first set has several are usual there."""
+    several = {_bare(group[0]) for group in one.variants} if one.variants else _repeated(before)
+    known = {bare: text for text in reversed(before) if (bare := _bare(text)) and bare not in several}
+    return {text: known[_bare(text)] for text, _ in values if _bare(text) in known}
+
+
+def _repeated(before: dict[str, int]) -> set[str]:
+    counted = Counter(_bare(text) for text in before)
+    return {bare for bare, count in counted.items() if count > 1}
+
+
+def _bare(text: str) -> str:
+    """A text without case, spacing and punctuation; empty for a number, of which those are a part."""
+    bare = re.sub(r"[\W_]+", "", text).casefold()
+    if len(bare) < SHORT:
+        return text.strip().casefold()
+    return "" if bare.isdigit() else bare
