@@ -171,7 +171,7 @@ def enforce(
     counted = profile(table)
     data = DataSet(table.name, counted, sampled(table, counted, ENFORCED))
     diagnosis = judge(schema, data, allowed_in_settings(settings.allow))
-    return Inspection(diagnosis, Data(data, target=schema.target), time.perf_counter() - began)
+    return Inspection(diagnosis, Data(data), time.perf_counter() - began)
 
 
 def _opened(source: Any, name: str) -> Opened:

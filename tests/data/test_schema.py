@@ -124,6 +124,15 @@ def test_values_out_of_range_are_named_with_their_rows(schema: Schema) -> None:
     assert found.place.columns == ("age",)
 
 
+def test_dates_are_shown_as_dates(schema: Schema) -> None:
+    frame = table(1)
+    frame.loc[5, "joined"] = pd.Timestamp("2044-02-03")
+    found = said(frame, schema)["out-of-range-values"]
+
+    assert dict(found.suspects[0].values)["joined"] == "2044-02-03"
+    assert found.evidence[0].seen.endswith("2044-02-03 00:00:00")
+
+
 def test_a_value_a_little_beyond_is_a_note(schema: Schema) -> None:
     frame = table(1)
     frame.loc[5, "age"] = 110

@@ -170,6 +170,8 @@ class Rows:
     """(n,): place of each row in the set, from 0; growing."""
     values: Mapping[str, NDArray[np.float64] | NDArray[np.object_]] = field(default_factory=dict)
     """Column to (n,) doubles (numbers, truths, dates; NaN where missing) or (n,) texts (None where missing)."""
+    dates: tuple[str, ...] = ()
+    """Columns whose doubles are seconds since 1970 (UTC)."""
 
     @property
     def count(self) -> int:
