@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -16,10 +16,14 @@ from stethoscope.diagnose.inspect import inspect
 from stethoscope.diagnose.select import read_limits, select
 from stethoscope.diagnose.suppress import allowed_in_settings
 from stethoscope.facts.data import Data, DataSet, Profile
+from stethoscope.facts.schema import Schema, learn
 
 if TYPE_CHECKING:
     from stethoscope.observe.data.pictures import Looked
     from stethoscope.observe.data.sets import Opened
+
+Progress = Callable[[str, float], None]
+"""Told what is being done, and the share of all of it (0..1) that is done."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,33 @@ class Inspection:
     data: Data
     took: float = 0.0
     """Seconds."""
+    limits: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Those that the user changed."""
+
+    def suggest(self, library: str = "pandas") -> str:
+        """A script for `pandas` or `polars` that repairs what can be repaired. Raises UsageError for another one."""
+        from stethoscope.diagnose.repairing import repairs
+        from stethoscope.render.script import LIBRARIES, to_script
+
+        if library not in LIBRARIES:
+            raise UsageError(f"no lines for {library!r}: choose {' or '.join(LIBRARIES)}")
+        return to_script(repairs(self.diagnosis, self.data, self.limits), library)
 
     def to_html(self) -> str:
         """The page, one file that needs nothing else."""
         from stethoscope.render.inspection_page import to_html
 
         return to_html(self.diagnosis, self.data)
+
+    def schema(self) -> Schema:
+        """What new data has to keep to, as the training set has it."""
+        return learn(self.data.train.profile, self.data.target)
+
+    def save_schema(self, file: Path) -> None:
+        """Save the schema of the training set as JSON. Raises UsageError."""
+        from stethoscope.store.schemas import save_schema
+
+        save_schema(self.schema(), file)
 
     def save_profile(self, file: Path) -> None:
         """Save the profile of the training set, to be compared with later. Raises UsageError."""
@@ -61,6 +86,7 @@ def inspect_data(
     probabilities: Any = None,
     history: Any = None,
     settings: Settings | None = None,
+    progress: Progress | None = None,
 ) -> Inspection:
     """Check a data set, alone or beside another one, and say what is wrong with it.
 
@@ -77,6 +103,7 @@ def inspect_data(
         history: (epochs, rows of train, classes), what a network answered to each row while it was trained on it,
             logits or probabilities: wrong labels are then found by how it learned them.
         settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
+        progress: told what is being done, and the share of all of it (0..1) that is done.
 
     Raises:
         UsageError: a column that does not exist, or a kind of data that is not known.
@@ -96,9 +123,13 @@ def inspect_data(
     second = None if test is None else _opened(test, "test")
     for name in (*(one for one in (target, text, predictions) if one), *sensitive):
         _check_column(name, first.columns, first.name)
+    tell = progress or _silent
+    tell(f"count {os.path.basename(first.name)}", 0.05)
     without = (predictions,) if predictions else ()
     one = count(first, None, target or "", without, SAMPLED)
     trained = one.facts.profile
+    if second is not None:
+        tell(f"count {os.path.basename(second.name)}", 0.35)
     two = None if second is None else count(second, trained, target or "", without, SAMPLED)
     data = Data(
         one.facts,
@@ -109,11 +140,14 @@ def inspect_data(
         predictions=predictions or "",
         overlap=None if two is None else shared(one, two, target or "", without),
     )
+    tell("look at single rows", 0.65)
     data = looked_at(data, probabilities, history)
     data = with_texts(replace(data, joint=joint_shift(data)), text)
     data, pictures = with_listed(data, [_folder(one) for one in (train, test)][: len(data.sets)])
+    tell("judge", 0.95)
     diagnosis = _judged(data, settings)
-    return Inspection(diagnosis, _illustrated(data, diagnosis, pictures), time.perf_counter() - began)
+    took = time.perf_counter() - began
+    return Inspection(diagnosis, _illustrated(data, diagnosis, pictures), took, read_limits(settings.limits))
 
 
 def _folder(source: Any) -> str:
@@ -163,6 +197,38 @@ def _illustrated(data: Data, diagnosis: Diagnosis, looked: Sequence[Looked]) -> 
 
 SHOWN = 12
 """Pictures of a finding that are drawn on the page."""
+
+
+def enforce(
+    new: Any, schema: Schema | Mapping[str, Any] | str | Path, *, settings: Settings | None = None
+) -> Inspection:
+    """Hold new data against a schema: for a service, before its model answers.
+
+    Args:
+        new: anything that `inspect_data` takes; rows are told apart in 100,000 of them at most.
+        schema: as `Inspection.schema` gives it, its file, or what is in that.
+        settings: allowed rules; those of the nearest `pyproject.toml` when None.
+
+    Raises:
+        UsageError: a kind of data that is not known.
+        BadFile: a file that cannot be read.
+    """
+    from stethoscope.diagnose.enforcing import enforce as judge
+    from stethoscope.observe.data.opening import open_table
+    from stethoscope.observe.data.profiling import profile, sampled
+    from stethoscope.store.schemas import from_document, load_schema
+
+    began = time.perf_counter()
+    settings = settings or read_settings(Path.cwd())
+    if isinstance(schema, str | Path):
+        schema = load_schema(Path(schema))
+    elif not isinstance(schema, Schema):
+        schema = from_document(schema)
+    table = open_table(new, "new data")
+    counted = profile(table)
+    data = DataSet(table.name, counted, sampled(table, counted, ENFORCED))
+    diagnosis = judge(schema, data, allowed_in_settings(settings.allow))
+    return Inspection(diagnosis, Data(data), time.perf_counter() - began)
 
 
 def _opened(source: Any, name: str) -> Opened:
@@ -243,6 +309,8 @@ def _of_rows(outputs: Any, one: DataSet, axes: int) -> Any:
 
 SAMPLED = 20_000
 """Rows that are looked at one by one: neighbours, single-column models and classifiers take seconds for more."""
+ENFORCED = 100_000
+"""Rows that are told apart where a schema is enforced."""
 MOST_CLASSES = 50
 """Whole numbers with more different values than this are taken for amounts."""
 
@@ -257,6 +325,10 @@ def task_of(profile: Profile, target: str) -> str:
         few = numbers.distinct_is_exact and numbers.distinct <= MOST_CLASSES
         return "classification" if few and numbers.whole == numbers.count else "regression"
     return "classification"
+
+
+def _silent(what: str, done: float) -> None:
+    """For those who do not ask."""
 
 
 def _check_column(name: str, names: Sequence[str], where: str) -> None:

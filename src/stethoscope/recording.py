@@ -21,6 +21,7 @@ from stethoscope.diagnose.run import diagnose
 from stethoscope.diagnose.select import needed_parts, read_limits, select
 from stethoscope.diagnose.suppress import Suppressions, allowed_in_settings
 from stethoscope.experiments import Checks, has_trained, keep_ring, lab_for, preflight_for
+from stethoscope.facts.data import Data
 from stethoscope.facts.model import Crash, Preflight
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History, RankSummary
@@ -268,7 +269,7 @@ class Recording:
         began = time.perf_counter()
         self.stop()
         history = self.history(finished=not ended_by, ended_by=ended_by)
-        history = replace(history, preflight=preflight_for(self, history, self._checks, ended_by))
+        history = replace(history, preflight=preflight_for(self, history, self._checks, ended_by), fed=self._fed())
         self.record = self._final_record(history, exit_code, ended_by)
         if self.writer is not None:
             if self.session is not None:
@@ -286,6 +287,18 @@ class Recording:
         self.took = time.perf_counter() - began
         self._finished = (diagnosis, history)
         return self._finished
+
+    def _fed(self) -> Data | None:
+        """The rows that were copied for experiments, as a data set; None where they are none."""
+        capture = self.session.state.capture if self.session is not None else None
+        if capture is None:
+            return None
+        try:
+            from stethoscope.observe.data.flowing import fed_of
+
+            return fed_of(capture.steps)
+        except Exception:  # what was heard is worth more than a further look at the rows
+            return None
 
     def _read_code(self) -> tuple[Finding, ...]:
         """What is found by reading the script, and the files of its project that it has imported."""

@@ -12,6 +12,7 @@ from stethoscope.cli.runs import write_json
 from stethoscope.core.errors import UsageError
 from stethoscope.core.finding import Severity
 from stethoscope.core.settings import read_settings
+from stethoscope.core.text import sendable
 
 
 @click.command("data")
@@ -26,6 +27,16 @@ from stethoscope.core.settings import read_settings
 @click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="Write them here for a CI; - is stdout.")
 @click.option("--suspects", type=click.Path(path_type=Path), metavar="FILE", help="Write the suspicious rows as CSV.")
 @click.option("--profile", type=click.Path(path_type=Path), metavar="FILE", help="Save the profile of TRAIN here.")
+@click.option(
+    "--suggest",
+    metavar="LIBRARY",
+    is_flag=False,
+    flag_value="pandas",
+    help="Print the lines of pandas (or polars) that repair it.",
+)
+@click.option("--schema", type=click.Path(path_type=Path), metavar="FILE", help="Save what new data has to keep to.")
+@click.option("--pandera", type=click.Path(path_type=Path), metavar="FILE", help="The same as a schema for pandera.")
+@click.option("--against", type=click.Path(path_type=Path), metavar="SCHEMA", help="Hold TRAIN against a saved schema.")
 @click.option("--fail-on", type=click.Choice(["error", "warning", "note"]), help="Exit with 1 on it.  [default: error]")
 @click.option("--only", multiple=True, metavar="RULE", help="Ask this rule or subject only (again for more).")
 @click.option("--without", multiple=True, metavar="RULE", help="Leave this rule or subject out.")
@@ -42,6 +53,10 @@ def command(
     junit_file: Path | None,
     suspects: Path | None,
     profile: Path | None,
+    suggest: str | None,
+    schema: Path | None,
+    pandera: Path | None,
+    against: Path | None,
     fail_on: str | None,
     only: tuple[str, ...],
     without: tuple[str, ...],
@@ -54,21 +69,33 @@ def command(
         stethoscope data train.csv --test test.csv --target label --sensitive sex,region
         stethoscope data images/train --test images/test
         stethoscope data reviews.jsonl --text body --target stars
+        stethoscope data train.csv --target label --suggest polars > repair.py
+        stethoscope data train.csv --target label --schema schema.json
+        stethoscope data today.csv --against schema.json
     """
-    from stethoscope.inspecting import inspect_data
+    from stethoscope.cli.waiting import shown_progress
+    from stethoscope.inspecting import enforce, inspect_data
     from stethoscope.render.inspection import inspection_json, suspects_csv
 
     settings = read_settings(Path.cwd())
     settings = replace(settings, only=only or settings.only, without=without or settings.without)
-    inspection = inspect_data(
-        train,
-        test,
-        target=target,
-        text=text,
-        sensitive=[name.strip() for name in (sensitive or "").split(",") if name.strip()],
-        predictions=predictions,
-        settings=settings,
-    )
+    if against is not None:
+        inspection = enforce(train, against, settings=settings)
+    else:
+        with shown_progress(quiet) as progress:
+            inspection = inspect_data(
+                train,
+                test,
+                target=target,
+                text=text,
+                sensitive=[name.strip() for name in (sensitive or "").split(",") if name.strip()],
+                predictions=predictions,
+                settings=settings,
+                progress=progress,
+            )
+    if suggest is not None:
+        sys.stdout.write(sendable(inspection.suggest(suggest)))
+        quiet = True
     diagnosis = inspection.diagnosis
     if json_file is not None:
         write_json(inspection_json(diagnosis, inspection.data, inspection.took), json_file)
@@ -82,6 +109,12 @@ def command(
         _write(suspects, suspects_csv(diagnosis))
     if profile is not None:
         inspection.save_profile(profile)
+    if schema is not None:
+        inspection.save_schema(schema)
+    if pandera is not None:
+        from stethoscope.render.pandera import to_pandera
+
+        _write(pandera, to_pandera(inspection.schema()))
     if not quiet and "-" not in (str(json_file), str(junit_file), str(suspects)):
         inspection.show(sys.stdout)
     worst = diagnosis.worst()
@@ -91,9 +124,9 @@ def command(
 
 def _write(file: Path, text: str) -> None:
     if str(file) == "-":
-        sys.stdout.write(text)
+        sys.stdout.write(sendable(text))
         return
     try:
-        file.write_text(text, "utf-8")
+        file.write_text(sendable(text), "utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {file}: {error.strerror}") from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from stethoscope.core.finding import (
@@ -120,6 +120,8 @@ class Rule:
     """Whether it judges a run by where it ends: not asked of one that a check has ended after its first steps."""
     on_trial: ClassVar[bool] = False
     """Whether too few of its findings in other people's code were read yet: what it reads in code is only possible."""
+    in_batches: ClassVar[bool] = False
+    """Whether its eye for data looks at what training was fed as well."""
     treatments: ClassVar[tuple[Treatment, ...]] = ()
     """What is tried on a copy of the run to prove a finding, one after the other until something cures."""
     bad: ClassVar[Examples] = Examples(dict)
@@ -199,6 +201,9 @@ class Rule:
             yield from self.in_training(seen)
         if "before_training" in self.eyes() and seen.preflight.made:
             yield from self.before_training(seen)
+        if self.in_batches and seen.fed is not None:
+            for said in self.in_data(seen.fed):
+                yield replace(said, place=replace(said.place, file=None)) if isinstance(said, Finding) else said
 
     def finding(
         self,

@@ -57,7 +57,7 @@ def diagnose(
     unsure: list[CannotTell] = []
     broken: list[CannotTell] = []
     for rule in chosen:
-        if "in_training" not in rule.eyes() and not ("before_training" in rule.eyes() and history.preflight.made):
+        if not _has_something(rule, history):
             continue  # it has nothing to look at, and is no check that was left out
         try:
             findings, doubts = _ask(rule(limits.get(rule.name)), history)
@@ -94,6 +94,13 @@ def diagnose(
         broken=tuple(broken),
         notices=notices,
     )
+
+
+def _has_something(rule: type[Rule], history: History) -> bool:
+    """Whether there is anything that it looks at."""
+    eyes = rule.eyes()
+    early = "before_training" in eyes and history.preflight.made
+    return "in_training" in eyes or early or (rule.in_batches and history.fed is not None)
 
 
 def _numbered(findings: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -174,6 +174,8 @@ class Rows:
     """(n,): place of each row in the set, from 0; growing."""
     values: Mapping[str, NDArray[np.float64] | NDArray[np.object_]] = field(default_factory=dict)
     """Column to (n,) doubles (numbers, truths, dates; NaN where missing) or (n,) texts (None where missing)."""
+    dates: tuple[str, ...] = ()
+    """Columns whose doubles are seconds since 1970 (UTC)."""
 
     @property
     def count(self) -> int:
@@ -417,6 +419,8 @@ class Data:
     overlap: Overlap | None = None
     joint: JointShift | None = None
     shared_images: SharedImages | None = None
+    is_fed: bool = False
+    """Whether these are rows that a training was fed: columns are then called `feature 0`, `feature 1`, ..."""
 
     @property
     def sets(self) -> tuple[DataSet, ...]:

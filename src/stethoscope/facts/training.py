@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from stethoscope.facts.birth import Birth as Birth
 from stethoscope.facts.code import Site
+from stethoscope.facts.data import Data
 from stethoscope.facts.feed import Batches as Batches
 from stethoscope.facts.feed import Inputs as Inputs
 from stethoscope.facts.fit import FitCall as FitCall
@@ -442,6 +443,8 @@ class History:
     """Calls of Keras's `fit`, the first 50."""
     preflight: Preflight = field(default_factory=Preflight)
     """What experiments on copies of the untrained model have shown."""
+    fed: Data | None = None
+    """The rows of the steps that were copied, where they are rows of numbers with a target each."""
 
     def curve(self, kind: str, phase: str = "training") -> Curve | None:
         """The first curve of a kind (`loss`, `accuracy`, `norm`, ...) and phase, or None.

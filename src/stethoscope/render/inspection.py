@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Iterator
+from importlib import resources
 from typing import Any, TextIO
 
 from stethoscope.core.finding import CannotTell, Diagnosis, Severity, SuspectRow
-from stethoscope.core.text import Line, Piece, Role, amount, clean, wrapped
+from stethoscope.core.text import Line, Piece, Role, amount, clean, sendable, wrapped
 from stethoscope.facts.data import Column, Data, DataSet
 from stethoscope.facts.images import ImageSet
 from stethoscope.render.account import reasons, summary
@@ -64,6 +66,13 @@ def inspection_json(diagnosis: Diagnosis, data: Data, took: float = 0.0) -> dict
     }
 
 
+def inspection_schema() -> dict[str, Any]:
+    """The published JSON Schema (draft 2020-12) of `inspection_json`."""
+    text = resources.files("stethoscope.render").joinpath("inspection.schema.json").read_text("utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
 def suspects_csv(diagnosis: Diagnosis) -> str:
     """The suspicious rows of all findings, one a line. Cells that a spreadsheet would run are quoted with `'`."""
     names = dict.fromkeys(name for one in diagnosis.findings for row in one.suspects for name, _ in row.values)
@@ -75,7 +84,7 @@ def suspects_csv(diagnosis: Diagnosis) -> str:
             values = dict(row.values)
             cells = (finding.rule, row.data, str(row.row), f"{row.score:.4g}", row.why)
             writer.writerow([_cell(one) for one in (*cells, *(values.get(name, "") for name in names))])
-    return page.getvalue()
+    return sendable(page.getvalue())
 
 
 def _cell(text: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import PurePath
 import numpy as np
 
 from stethoscope.core.finding import Diagnosis, Finding, SuspectRow
-from stethoscope.core.text import amount, number, read
+from stethoscope.core.text import amount, number, read, sendable
 from stethoscope.facts.data import Column, Data, DataSet
 from stethoscope.render.account import judged, reasons, summary
 from stethoscope.render.cards import card, inline
@@ -55,7 +55,7 @@ def to_html(diagnosis: Diagnosis, data: Data) -> str:
         tag("main", *_sections(diagnosis, data)),
         tag("footer", tag("p", f"{version}. This file is complete: it loads nothing and sends nothing.")),
     )
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+    return sendable(f"<!doctype html>\n{tag('html', head, body, lang='en')}\n")
 
 
 def _verdict(diagnosis: Diagnosis, data: Data) -> Html:

@@ -13,6 +13,8 @@ from stethoscope.facts.grids import Grid
 
 LONGEST_NAME = 24
 LONGEST_CELL = 200
+LAST_DATE = 1e11
+"""Seconds since 1970 of the year 5138; what is beyond is no date that anyone wrote."""
 MOST_CELLS = 12
 """Columns of a row that are shown."""
 
@@ -21,6 +23,11 @@ def named(name: str) -> str:
     """The name of a column in a sentence, not too long for a title."""
     short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
     return f"`{short.replace('`', '')}`"
+
+
+def taken(seen: Data, name: str) -> str:
+    """The values of a column in code: of a frame, or of the inputs that a network is fed."""
+    return f"inputs[:, {name.removeprefix('feature ')}]" if seen.is_fed else f"frame[{name!r}]"
 
 
 def listed(names: Iterable[str]) -> str:
@@ -92,10 +99,12 @@ def row_of(sample: Rows, row: int, first: str = "") -> tuple[tuple[str, str], ..
     if place >= sample.count or sample.index[place] != row:
         return ()
     names = [*([first] if first in sample.values else ()), *(name for name in sample.values if name != first)]
-    return tuple((name, _cell(sample.values[name][place])) for name in names[:MOST_CELLS])
+    return tuple((name, _cell(sample.values[name][place], name in sample.dates)) for name in names[:MOST_CELLS])
 
 
-def _cell(value: object) -> str:
+def _cell(value: object, is_date: bool = False) -> str:
     if value is None or value != value:
         return ""
+    if is_date and isinstance(value, float) and abs(value) < LAST_DATE:
+        return str(np.datetime64(round(value), "s")).replace("T", " ").removesuffix(" 00:00:00")
     return f"{value:.6g}" if isinstance(value, float) else str(value)[:LONGEST_CELL]

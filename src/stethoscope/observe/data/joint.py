@@ -50,6 +50,11 @@ def joint_shift(data: Data) -> JointShift | None:
     table = _table(samples, names, rows)
     side = np.repeat([0, 1], rows)
     fold = _folds(table)
+    # A column without any number in a half of the rows cannot be binned.
+    filled = np.all([np.isfinite(table[fold == place]).any(axis=0) for place in range(FOLDS)], axis=0)
+    names, table = [name for name, is_filled in zip(names, filled, strict=True) if is_filled], table[:, filled]
+    if len(names) < 2:
+        return None
     scores, models = np.zeros(side.size), []
     for place in range(FOLDS):
         inside = fold == place

@@ -51,7 +51,7 @@ def sampled(table: Table, profile: Profile, most: int) -> Rows:
         reading = reading_of([pair for pair in column.words.top if not spelling.is_missing(pair[0])])
         if reading is not None:
             values[column.name] = np.array([np.nan if text is None else reading.parse(text) for text in texts])
-    return Rows(rows.index, values)
+    return Rows(rows.index, values, tuple(column.name for column in profile.columns if column.kind == "date"))
 
 
 def _grids(like: Profile | None) -> dict[str, Grid]:

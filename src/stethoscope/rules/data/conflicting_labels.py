@@ -31,6 +31,7 @@ class ConflictingLabels(Rule):
     """
 
     severity = Severity.WARNING
+    in_batches = True
 
     share = Limit(0.01, unit="share of the rows", why="below, an experienced labeller errs as often")
 

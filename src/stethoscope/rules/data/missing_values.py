@@ -58,6 +58,7 @@ class MissingValues(Rule):
     """
 
     severity = Severity.WARNING
+    in_batches = True
 
     much = Limit(0.05, unit="share of a column", why="beyond a twentieth, how they are filled in begins to matter")
     sentinel = Limit(0.01, unit="share of a column that is one odd number", why="a single -999 may be a slip")
@@ -69,7 +70,7 @@ class MissingValues(Rule):
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
         """Judge each column of the training set."""
-        gaps = [gap for column in seen.train.profile.columns if (gap := self._gap(column)) is not None]
+        gaps = [gap for column in seen.train.profile.columns if (gap := self.gap(column)) is not None]
         target = next((gap for gap in gaps if gap.column.name == seen.target), None)
         if target is not None:
             yield self._target(seen, target)
@@ -77,7 +78,8 @@ class MissingValues(Rule):
         if gaps:
             yield self._report(seen, gaps)
 
-    def _gap(self, column: Column) -> Gap | None:
+    def gap(self, column: Column) -> Gap | None:
+        """What a column lacks; None where it lacks nothing."""
         if column.kind in ("empty", "nested") or not column.rows:
             return None
         spellings = ["null"] if column.nulls else []
@@ -142,7 +144,7 @@ class MissingValues(Rule):
             ],
             cause="A NaN among the inputs makes the loss NaN, and then all weights. A number or a word that stands for "
             "nothing is taken for a value.",
-            fixes=_fixes(shown),
+            fixes=_fixes_of_inputs(shown) if seen.is_fed else _fixes(shown),
             unless="missing has a meaning of its own here, and the model is told of it.",
         )
 
@@ -164,6 +166,15 @@ class MissingValues(Rule):
         "not quite apart": one_set(of_numbers("a", [*[i / 10 for i in range(336)], -99, -99, -99, -99])),
         "one of 200": one_set(of_numbers("age", [*[20 + i % 50 for i in range(199)], -999])),
     })  # fmt: skip
+
+
+def _fixes_of_inputs(gaps: list[Gap]) -> list[str]:
+    """Where the inputs of a network are known and no frame is."""
+    place = gaps[0].column.name.removeprefix("feature ")
+    gone = f"inputs[:, {place}]"
+    found = f"({gone}.isnan())" if gaps[0].sentinel is None else f"({gone} == {gaps[0].sentinel:g})"
+    lines = (f"missing = {found}", f"{gone} = torch.where(missing, {gone}[~missing].median(), {gone})")
+    return ["Fill in what is usual, where the data is prepared:\n" + code(*lines)]
 
 
 def _fixes(gaps: list[Gap]) -> list[str]:

@@ -47,13 +47,13 @@ class MixedFormats(Rule):
             words = column.words
             if words.damaged:
                 yield self._damaged(seen, column, words)
-            forms = self._forms(words)
+            forms = self.forms(words)
             if forms:
                 yield self._mixed(seen, column, forms)
             elif words.variants:
                 yield self._variants(seen, column, words)
 
-    def _forms(self, words: Words) -> list[Spelling]:
+    def forms(self, words: Words) -> list[Spelling]:
         """The forms that do not go together, most frequent first; empty where all do."""
         rows = sum(form.rows for form in words.spellings)
         present = [form for form in words.spellings if form.rows >= max(2, self.rare * rows)]

@@ -13,7 +13,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Sever
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.core.text import amount, number
 from stethoscope.facts.data import Column, Data, Numbers, Suspect
-from stethoscope.rules.columns import named, of_numbers, one_set, row_of
+from stethoscope.rules.columns import named, of_numbers, one_set, row_of, taken
 from stethoscope.rules.data.missing_values import SENTINELS
 from stethoscope.rules.sites import code
 
@@ -59,6 +59,7 @@ class Outliers(Rule):
     """
 
     severity = Severity.WARNING
+    in_batches = True
 
     chance = Limit(
         1e-5,
@@ -78,13 +79,14 @@ class Outliers(Rule):
         if seen.train.profile.rows < self.fewest_rows:
             yield self.cannot_tell(f"there are only {seen.train.profile.rows} rows")
             return
-        found = [one for column in seen.inputs(seen.train) for one in self._isolated(column)]
+        found = [one for column in seen.inputs(seen.train) for one in self.isolated(column)]
         if found:
             yield self._values(seen, sorted(found, key=lambda one: one.column))
         if seen.train.outliers:
             yield self._rows(seen)
 
-    def _isolated(self, column: Column) -> Iterator[Isolated]:
+    def isolated(self, column: Column) -> Iterator[Isolated]:
+        """What lies beyond a gap at either end of a column."""
         numbers = column.numbers
         if numbers is None or column.kind != "number" or numbers.count < self.fewest_rows:
             return
@@ -123,6 +125,7 @@ class Outliers(Rule):
             for row in _rows_with(seen, each)
         )
         names = tuple(dict.fromkeys(each.column for each in found))
+        values = taken(seen, one.column)
         where = f"column {named(one.column)}" if len(names) == 1 else f"{len(names)} columns, {named(one.column)} first"
         return self.finding(
             f"{amount(sum(each.rows for each in found), 'value')} far beyond all others in {where}"[:72],
@@ -140,7 +143,7 @@ class Outliers(Rule):
             "often a slip, a unit, or an error code. They set the scale for a scaler, and the loss by themselves.",
             fixes=[
                 "Look at these rows; where the values are wrong, correct them or take them for missing, else clip:\n"
-                + code(f"frame[{one.column!r}] = frame[{one.column!r}].clip({one.usual[0]:.6g}, {one.usual[1]:.6g})")
+                + code(f"{values} = {values}.clip({one.usual[0]:.6g}, {one.usual[1]:.6g})")
             ],
             unless="the rare and large values are what it is all about.",
             suspects=rows,
