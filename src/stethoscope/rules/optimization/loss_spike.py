@@ -58,6 +58,7 @@ class LossSpike(Rule):
     kind = Kind.SYMPTOM
     severity = Severity.WARNING
     reads = ("losses",)
+    from_curves = True
 
     jump = Limit(
         10,
