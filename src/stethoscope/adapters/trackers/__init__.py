@@ -6,6 +6,7 @@ training goes on, so that a slow network costs the training nothing.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -62,7 +63,8 @@ def publish(names: Sequence[str], diagnosis: Diagnosis, record: RunRecord, histo
     """Tell trackers of a run. One that fails is said in a sentence on standard error, and the others are still told."""
     for name in names:
         try:
-            where = _tell(open_tracker(name, record), diagnosis, record, history, run)
+            with contextlib.redirect_stdout(sys.stderr):  # some trackers talk, and standard output is the script's
+                where = _tell(open_tracker(name, record), diagnosis, record, history, run)
             print(f"stethoscope: {name} has the run ({where})", file=sys.stderr)
         except StethoscopeError as error:
             print(f"stethoscope: {error}", file=sys.stderr)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,11 +23,10 @@ class Trackio:
 
     def settings(self, values: Mapping[str, str]) -> None:
         """Its configuration, which it wants when a run begins."""
-        with contextlib.redirect_stdout(io.StringIO()):  # it talks, and standard output is the script's
-            self._run = self._package.init(
-                project=self._project, name=self._name, config=dict(values), embed=False, auto_log_gpu=False,
-                auto_log_cpu=False,
-            )  # fmt: skip
+        self._run = self._package.init(
+            project=self._project, name=self._name, config=dict(values), embed=False, auto_log_gpu=False,
+            auto_log_cpu=False,
+        )  # fmt: skip
 
     def curve(self, name: str, steps: Steps, values: Values) -> None:
         """As metrics."""
@@ -38,9 +35,8 @@ class Trackio:
 
     def finding(self, finding: Finding, markdown: str) -> None:
         """As an alert."""
-        with contextlib.redirect_stdout(io.StringIO()):
-            level = getattr(self._package.AlertLevel, LEVELS[finding.severity])
-            self._run.alert(title=finding.title, text=markdown, level=level)
+        level = getattr(self._package.AlertLevel, LEVELS[finding.severity])
+        self._run.alert(title=finding.title, text=markdown, level=level)
 
     def page(self, file: Path) -> None:
         """It shows no pages: only where it lies."""
@@ -48,8 +44,7 @@ class Trackio:
 
     def close(self) -> str:
         """The end of the run."""
-        with contextlib.redirect_stdout(io.StringIO()):
-            self._run.finish()
+        self._run.finish()
         return f"trackio show --project {self._project}"
 
 
