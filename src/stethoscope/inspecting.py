@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from stethoscope import displaying as displaying
+from stethoscope.core.display import Shown
 from stethoscope.core.errors import UsageError
 from stethoscope.core.finding import Diagnosis
 from stethoscope.core.settings import Settings, read_settings
@@ -19,7 +21,7 @@ from stethoscope.facts.data import Data, DataSet, Profile
 
 
 @dataclass(frozen=True)
-class Inspection:
+class Inspection(Shown):
     """What came of inspecting data sets."""
 
     diagnosis: Diagnosis

@@ -48,7 +48,7 @@ def history_of(logged: Logged, tool: str) -> History:
         notices.append("rewards were logged: losses of learning from rewards are not meant to fall, and are not judged")
     elif losses and ("loss", "training") not in names:
         some = ", ".join(f"`{name}`" for name in losses[:4])
-        notices.append(f"which curve is the training loss is not clear from the names ({some}), so none is judged as it")
+        notices.append(f"which curve is the training loss is not clear from the names ({some}), so none is judged")
     curves = [_named(kind, phase, *series[name]) for (kind, phase), name in names.items()]
     curves, moved = _on_one_axis(curves)
     if moved:

@@ -24,9 +24,7 @@ def read(place: Path) -> list[Logged]:
 
 def _runs(connection: sqlite3.Connection, file: Path) -> list[Logged]:
     runs: dict[str, Logged] = {}
-    query = (
-        "SELECT run_uuid, name, start_time, end_time FROM runs WHERE lifecycle_stage = 'active' ORDER BY start_time"
-    )
+    query = "SELECT run_uuid, name, start_time, end_time FROM runs WHERE lifecycle_stage = 'active' ORDER BY start_time"
     for key, name, started, ended in connection.execute(query):
         source = f"{file.absolute()} ({key})"
         runs[key] = Logged(name or key, source, started=(started or 0) / 1000, ended=(ended or 0) / 1000)

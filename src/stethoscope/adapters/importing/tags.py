@@ -1,7 +1,7 @@
 """What a logged curve is, by the words of its name: a loss, an accuracy, a rate; in training or in validation.
 
-Names are all that a log holds of it. Where they leave open which of several losses is the one that is minimized, none is
-taken.
+Names are all that a log holds of it. Where they leave open which of several losses is the one that is minimized, none
+is taken.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ PLAIN = PHASES | BY_STEP | BY_EPOCH | {
     "overall", "all", "global", "the", "curve", "curves", "trainer", "history",
 }  # fmt: skip
 """Words that say nothing of which loss it is."""
-OTHER_MEANING = {"scale", "scaler", "weight", "weights", "grad", "norm", "ratio", "lambda", "coef", "time", "best", "min"}
+OTHER_MEANING = {
+    "scale", "scaler", "weight", "weights", "grad", "norm", "ratio", "lambda", "coef", "time", "best", "min",
+}  # fmt: skip
 """With one of these it is no loss: `loss_scale`, `best_loss`."""
 REWARDS = {"reward", "rewards", "episode", "rollout", "rew", "ep"}
 """Learning from rewards: its losses are not meant to fall."""

@@ -1,7 +1,8 @@
 """Offline runs of Weights & Biases, read without its package.
 
 A `.wandb` file is a log of LevelDB behind 7 bytes of its own: blocks of 32 KiB, in them pieces (checksum, length, kind,
-bytes) of records, each a message of protocol buffers. Sources: LevelDB's doc/log_format.md; wandb/proto/wandb_internal.proto.
+bytes) of records, each a message of protocol buffers. Sources: LevelDB's doc/log_format.md, and the file
+wandb/proto/wandb_internal.proto of its package.
 """
 
 from __future__ import annotations

@@ -23,7 +23,10 @@ from stethoscope.facts.training import LAYER_STATISTICS, PARAMETER_STATISTICS, H
 from stethoscope.store.comparing import settings_of
 
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio", "comet", "aim", "opentelemetry")
-PACKAGES = {"comet": "comet-ml", "comet_ml": "comet-ml", "opentelemetry": "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"}
+PACKAGES = {
+    "comet_ml": "comet-ml",
+    "opentelemetry": "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http",
+}
 """What to install where that is not named like what is imported."""
 MOST_POINTS = 2000
 """Of a curve: trackers draw no more, and some take milliseconds a point."""
@@ -89,7 +92,9 @@ def open_tracker(name: str, record: RunRecord) -> Tracker:
         tracker: Tracker = module.open_for(record)
     except ImportError as missing:
         package = (missing.name or name).partition(".")[0]
-        raise UsageError(f"to tell {name} of a run, {package} is needed: pip install {PACKAGES.get(package, package)}") from missing
+        raise UsageError(
+            f"to tell {name} of a run, {package} is needed: pip install {PACKAGES.get(package, package)}"
+        ) from missing
     return tracker
 
 

@@ -79,9 +79,13 @@ class Events:
 
         self._logger.emit(
             LogRecord(
-                timestamp=int(time.time() * NANOSECONDS), severity_number=SeverityNumber[level], severity_text=level,
-                body=body, attributes=dict(attributes), event_name=name,
-            )  # fmt: skip
+                timestamp=int(time.time() * NANOSECONDS),
+                severity_number=SeverityNumber[level],
+                severity_text=level,
+                body=body,
+                attributes=dict(attributes),
+                event_name=name,
+            )
         )
 
 
