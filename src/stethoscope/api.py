@@ -283,6 +283,7 @@ class Watch(Shown):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._recording.explain(error)
         self._recording.finish(exit_code=None, ended_by=kind.__name__ if kind else "")
         atexit.unregister(self._at_exit)
 

@@ -38,7 +38,8 @@ def listen(shell: Any, line: str, cell: str) -> Watch | None:
     """Run a cell and give what was heard of it, which the notebook then shows; None when nothing could be heard."""
     try:
         options = _options(line)
-        _name_cells(shell)
+        before, current = set(_cells(shell)), max(len(shell.history_manager.input_hist_raw) - 1, 0)
+        _name_cells(shell, before, current)
         watching = api.watch(**options)
     except StethoscopeError as error:
         print(f"stethoscope: {error}", file=sys.stderr)
@@ -56,6 +57,7 @@ def listen(shell: Any, line: str, cell: str) -> Watch | None:
     finally:
         watching.__exit__(type(error) if error is not None else None, error, None)
         status.clear()
+        _bodies.update((path, current) for path in set(_cells(shell)) - before)
     return watching
 
 
@@ -75,16 +77,25 @@ def _options(line: str) -> dict[str, Any]:
     return options
 
 
-def _name_cells(shell: Any) -> None:
-    """Lines of cells are named as the notebook counts them: `In[3]:5`, and not by the file of the moment."""
+_bodies: dict[str, int] = {}
+"""File of the moment to number of the cell, for what ran below `%%stethoscope`: the shell counts it as the next one."""
+
+
+def _name_cells(shell: Any, before: set[str], current: int) -> None:
+    """Lines of cells are named as the notebook counts them: `In[3]:5`, and not by the file of the moment.
+
+    Args:
+        shell: that counts them.
+        before: files of the cells until now.
+        current: number of the cell that is to run.
+    """
     from stethoscope.observe.training import sites
 
-    current = shell.execution_count
-
     def name(path: str) -> str | None:
-        if path in _cells(shell):
-            return f"In[{_cells(shell)[path]}]"
-        return f"In[{current}]" if "ipykernel_" in path or path.startswith("<ipython-input-") else None
+        cells = _cells(shell)
+        if path not in cells:
+            return None
+        return f"In[{_bodies.get(path, cells[path]) if path in before else current}]"
 
     sites.name_with(name)
 
