@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shlex
 import sys
 from pathlib import Path
@@ -41,8 +42,8 @@ def listen(shell: Any, line: str, cell: str) -> Watch | None:
         before, current = set(_cells(shell)), max(len(shell.history_manager.input_hist_raw) - 1, 0)
         _name_cells(shell, before, current)
         watching = api.watch(**options)
-    except StethoscopeError as error:
-        print(f"stethoscope: {error}", file=sys.stderr)
+    except StethoscopeError as wrong:
+        print(f"stethoscope: {wrong}", file=sys.stderr)
         return None
     status = _Status()
     watching.follow(status.update)
@@ -114,8 +115,7 @@ class _Status:
 
     def update(self, history: History, diagnosis: Diagnosis) -> None:
         """Say how far it is."""
-        from IPython.display import display
-
+        display = importlib.import_module("IPython.display").display
         shown = {"text/plain": _in_a_line(history, diagnosis)}
         if self._handle is None:
             self._handle = display(shown, raw=True, display_id=True)

@@ -39,7 +39,11 @@ def bundle(thing: object) -> Bundle:
         return {"text/plain": text_of(thing), "text/markdown": _markdown([thing], ""), "text/html": _html([thing], ())}
     diagnosis = thing if isinstance(thing, Diagnosis) else getattr(thing, "diagnosis", None)
     findings: Sequence[Finding] = getattr(thing, "findings", ()) or (diagnosis.findings if diagnosis else ())
-    head: Line = summary(diagnosis, "in the report") if isinstance(diagnosis, Diagnosis) else _read(thing)
+    head: Line = (
+        summary(diagnosis, "in the report" if getattr(thing, "path", None) else "in not_checked")
+        if isinstance(diagnosis, Diagnosis)
+        else _read(thing)
+    )
     notices = diagnosis.notices if isinstance(diagnosis, Diagnosis) else ()
     path = getattr(thing, "path", None)
     foot = f"The report: {path / 'report.html'}" if path is not None else ""

@@ -28,7 +28,9 @@ class Events:
         from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
         from opentelemetry.sdk.resources import Resource
 
-        self._exporter, self._record, self._last = exporter, record, {}
+        self._exporter, self._record = exporter, record
+        self._settings: dict[str, object] = {}
+        self._last: dict[str, object] = {}
         self._kept = InMemoryLogRecordExporter()
         name = os.environ.get("OTEL_SERVICE_NAME") or Path(record.script).stem or "training"
         provider = LoggerProvider(resource=Resource.create({"service.name": name, "stethoscope.run": record.id}))
