@@ -97,7 +97,7 @@ def test_a_run_a_review_and_an_inspection_show_themselves(tmp_path: Path) -> Non
     assert "missing-zero-grad" in shown(lint(tmp_path / "train.py", possible=True))["text/markdown"]
 
     rng = np.random.default_rng(0)
-    inspected = stethoscope.inspect_data({"a": rng.normal(size=60), "b": np.full(60, 5.0)})
+    inspected = stethoscope.inspect_data(np.stack([rng.normal(size=60), np.full(60, 5.0)], axis=1))
     assert "constant" in shown(inspected)["text/plain"]
 
 
