@@ -83,7 +83,7 @@ def test_names_from_a_program_are_escaped() -> None:
     assert "&lt;script&gt;" in bundle["text/html"]
 
 
-def test_a_run_a_review_and_an_inspection_show_themselves(tmp_path: Path) -> None:
+def test_a_run_and_a_review_show_themselves(tmp_path: Path) -> None:
     ran = Ran(0, False, found().findings, run(flat(2.31)), RunRecord(), tmp_path, found())
     assert str(tmp_path / "report.html") in shown(ran)["text/html"]
     shown(Ran(1, False, (), None, RunRecord(), None))
@@ -96,8 +96,12 @@ def test_a_run_a_review_and_an_inspection_show_themselves(tmp_path: Path) -> Non
     )
     assert "missing-zero-grad" in shown(lint(tmp_path / "train.py", possible=True))["text/markdown"]
 
+
+def test_an_inspection_shows_itself() -> None:
+    pytest.importorskip("narwhals")
+    pandas = pytest.importorskip("pandas")
     rng = np.random.default_rng(0)
-    inspected = stethoscope.inspect_data(np.stack([rng.normal(size=60), np.full(60, 5.0)], axis=1))
+    inspected = stethoscope.inspect_data(pandas.DataFrame({"a": rng.normal(size=60), "b": np.full(60, 5.0)}))
     assert "constant" in shown(inspected)["text/plain"]
 
 
