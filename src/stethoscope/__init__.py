@@ -30,6 +30,8 @@ _WHERE = {
     "run": "stethoscope.api",
     "watch": "stethoscope.api",
     "StethoscopeError": "stethoscope.core.errors",
+    "load_ipython_extension": "stethoscope.adapters.notebook",
+    "unload_ipython_extension": "stethoscope.adapters.notebook",
 }
 
 

@@ -9,10 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TextIO
 
 # Only what needs no numpy: a script must find the process as Python would have started it, and the threads of numerical
 # libraries are fixed when they are first imported. The rest is imported when the script has imported torch, or ended.
+from stethoscope import displaying as displaying
+from stethoscope.core.display import Shown
 from stethoscope.core.errors import MissingPiece
 from stethoscope.core.settings import Settings, read_settings
 from stethoscope.facts.run import RunRecord
@@ -33,7 +35,7 @@ __all__ = ["Ran", "Watch", "compare", "diagnose", "load_run", "run", "watch"]
 
 
 @dataclass(frozen=True)
-class Ran:
+class Ran(Shown):
     """What came of running a script."""
 
     exit_code: int
@@ -215,7 +217,7 @@ def exit_code_for(diagnosis: Diagnosis, fail_on: str) -> int:
     return int(worst is not None and worst.gravity >= Severity(fail_on).gravity)
 
 
-class Watch:
+class Watch(Shown):
     """Listens to models and optimizers from inside a program or a notebook.
 
     Example:
@@ -250,6 +252,10 @@ class Watch:
         """The run's folder; None without a store."""
         return self._recording.path
 
+    def follow(self, follower: Callable[[History, Diagnosis], None]) -> None:
+        """Let this be told, now and then while it trains, of what is known so far."""
+        self._recording.follower = follower
+
     def stop(self) -> None:
         """Stop listening; what was heard stays."""
         self._recording.finish(exit_code=None)
@@ -267,16 +273,18 @@ class Watch:
 
         return to_html(self.diagnosis, self._recording.record, self.history)
 
-    def _repr_html_(self) -> str:
-        import html
+    def show(self, stream: TextIO) -> None:
+        """Print the diagnosis there, as it stands."""
+        from stethoscope.render.terminal import print_diagnosis
 
-        style = "width:100%;height:720px;border:0"
-        return f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{html.escape(self.html())}"></iframe>'
+        self._told = True
+        print_diagnosis(self.diagnosis, self.history, stream=stream, run=self.path)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._recording.explain(error)
         self._recording.finish(exit_code=None, ended_by=kind.__name__ if kind else "")
         atexit.unregister(self._at_exit)
 

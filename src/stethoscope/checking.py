@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from stethoscope import displaying as displaying
+from stethoscope.core.display import Shown
 from stethoscope.core.errors import MissingPiece, UsageError
 from stethoscope.core.settings import Settings, read_settings
 from stethoscope.facts.run import RunRecord
@@ -31,7 +33,7 @@ SECONDS = {"quick": 1.0, "default": 5.0, "thorough": 30.0}
 
 
 @dataclass(frozen=True)
-class Checked:
+class Checked(Shown):
     """What a check found."""
 
     diagnosis: Diagnosis
@@ -77,12 +79,6 @@ class Checked:
         from stethoscope.render.json import to_json
 
         return to_json(self.diagnosis, self.record, self.history)
-
-    def _repr_html_(self) -> str:
-        import html
-
-        style = "width:100%;height:720px;border:0"
-        return f'<iframe sandbox="allow-scripts" style="{style}" srcdoc="{html.escape(self.html())}"></iframe>'
 
 
 def check(

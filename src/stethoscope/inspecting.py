@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from stethoscope import displaying as displaying
+from stethoscope.core.display import Shown
 from stethoscope.core.errors import UsageError
 from stethoscope.core.finding import Diagnosis
 from stethoscope.core.settings import Settings, read_settings
@@ -27,7 +29,7 @@ Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class Inspection:
+class Inspection(Shown):
     """What came of inspecting data sets."""
 
     diagnosis: Diagnosis

@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stethoscope import displaying as displaying
 from stethoscope.core.errors import UsageError
 from stethoscope.core.finding import Finding
 from stethoscope.core.review import FileReview, Level, Review

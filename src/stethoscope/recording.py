@@ -106,6 +106,8 @@ class Recording:
         self.code: tuple[Finding, ...] = ()
         """What was found by reading the files that ran."""
         self.took = 0.0
+        self.follower: Callable[[History, Diagnosis], None] | None = None
+        """Told now and then, while it trains, of what is known so far."""
         self.crash: Crash | None = None
         """What the model or its loss failed on."""
         self.preflight: Preflight | None = None
@@ -218,8 +220,11 @@ class Recording:
     def _announce(self, history: History) -> None:
         """Say what is sure by now, a line for each finding."""
         if self._live is not None and self.is_mine:
-            for one in self._live.news(self.judge(history), history.steps):
+            diagnosis = self.judge(history)
+            for one in self._live.news(diagnosis, history.steps):
                 print(in_a_line(one), file=sys.stderr, flush=True)
+            if self.follower is not None:
+                self.follower(history, diagnosis)
 
     def judge(self, history: History, lab: Lab | None = None) -> Diagnosis:
         """What the rules say, and what the lab can prove of it; nothing, and why, when nothing trained."""

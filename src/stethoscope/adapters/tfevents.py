@@ -172,7 +172,7 @@ def _records(file: Path) -> Iterator[bytes]:
             yield data
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
+def fields_of(data: bytes) -> Iterator[tuple[int, int, int | bytes]]:
     """Number, kind and value of each field of a message."""
     place = 0
     while place < len(data):
@@ -212,13 +212,13 @@ def _read_varint(data: bytes, place: int) -> tuple[int, int]:
 
 def _read_event(record: bytes, prefix: str, events: Events) -> None:
     step, when, values = 0, 0.0, []
-    for number, _, value in _fields(record):
+    for number, _, value in fields_of(record):
         if number == 1 and isinstance(value, bytes):
             when = float(struct.unpack("<d", value)[0])
         elif number == 2 and isinstance(value, int):
             step = value - (1 << 64) if value >> 63 else value
         elif number == 5 and isinstance(value, bytes):
-            values += [inner for place, _, inner in _fields(value) if place == 1 and isinstance(inner, bytes)]
+            values += [inner for place, _, inner in fields_of(value) if place == 1 and isinstance(inner, bytes)]
     events.first = min(events.first or when, when)
     events.last = max(events.last, when)
     for one in values:
@@ -227,7 +227,7 @@ def _read_event(record: bytes, prefix: str, events: Events) -> None:
 
 def _read_value(data: bytes, step: int, prefix: str, events: Events) -> None:
     tag, plugin = "", ""
-    for number, _, value in _fields(data):
+    for number, _, value in fields_of(data):
         if number == 1 and isinstance(value, bytes):
             tag = prefix + value.decode("utf-8", "replace")
         elif number == 9 and isinstance(value, bytes):
@@ -235,7 +235,7 @@ def _read_value(data: bytes, step: int, prefix: str, events: Events) -> None:
         elif number == 2 and isinstance(value, bytes):
             events.scalars[tag].append((step, float(struct.unpack("<f", value)[0])))
         elif number == 5 and isinstance(value, bytes):
-            parts = {place: inner for place, _, inner in _fields(value) if isinstance(inner, bytes)}
+            parts = {place: inner for place, _, inner in fields_of(value) if isinstance(inner, bytes)}
             edges, counts = (np.frombuffer(parts.get(place, b""), "<f8") for place in (6, 7))
             if edges.size == counts.size:
                 events.histograms[tag].append((step, edges, counts))
@@ -246,9 +246,9 @@ def _read_value(data: bytes, step: int, prefix: str, events: Events) -> None:
 
 
 def _plugin(metadata: bytes) -> str:
-    for number, _, value in _fields(metadata):
+    for number, _, value in fields_of(metadata):
         if number == 1 and isinstance(value, bytes):
-            for place, _, inner in _fields(value):
+            for place, _, inner in fields_of(value):
                 if place == 1 and isinstance(inner, bytes):
                     return inner.decode("utf-8", "replace")
     return ""
@@ -257,7 +257,7 @@ def _plugin(metadata: bytes) -> str:
 def _scalar_tensor(tensor: bytes) -> float | None:
     """The number of a tensor that holds one: as its content, or as a list of floats or doubles."""
     kind, found = 0, None
-    for number, _, value in _fields(tensor):
+    for number, _, value in fields_of(tensor):
         if number == 1 and isinstance(value, int):
             kind = value
         elif number in (4, 5, 6) and isinstance(value, bytes):

@@ -11,9 +11,11 @@ import click
 from stethoscope.core.errors import StethoscopeError
 
 VERBS = (
-    "run", "check", "lint", "lsp", "data", "runs", "tag", "compare", "rerun", "diagnose", "prove", "report",
+    "run", "check", "lint", "lsp", "data", "runs", "tag", "compare", "rerun", "diagnose", "prove", "report", "import",
     "rules", "explain", "mcp",
 )  # fmt: skip
+FILES = {"import": "importing"}
+"""Verbs whose file cannot be named like them."""
 
 
 class _Verbs(click.Group):
@@ -25,7 +27,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module: Any = importlib.import_module(f"stethoscope.cli.{cmd_name}")
+        module: Any = importlib.import_module(f"stethoscope.cli.{FILES.get(cmd_name, cmd_name)}")
         command: click.Command = module.command
         return command
 

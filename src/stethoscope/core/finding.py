@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from stethoscope.core.display import Shown
+
 
 class Severity(Enum):
     """How bad it is."""
@@ -185,7 +187,7 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Finding(Shown):
     """One thing that is wrong, with its evidence. Made by a rule, finished by the engine."""
 
     rule: str
@@ -244,7 +246,7 @@ class Announcement:
 
 
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Shown):
     """All that the rules said about one set of facts."""
 
     findings: tuple[Finding, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stethoscope.core.display import Shown
 from stethoscope.core.finding import CannotTell, Finding, Severity, Sureness
 
 
@@ -55,7 +56,7 @@ class FileReview:
 
 
 @dataclass(frozen=True)
-class Review:
+class Review(Shown):
     """What came of reading all files."""
 
     files: tuple[FileReview, ...]

@@ -118,6 +118,8 @@ class Rule:
     """Parts of the history that it needs (`stethoscope.facts.training.PARTS`); the collector gathers no more."""
     to_the_end: ClassVar[bool] = False
     """Whether it judges a run by where it ends: not asked of one that a check has ended after its first steps."""
+    from_curves: ClassVar[bool] = False
+    """Whether the curves that another tool has logged let it judge: nothing else is known of an imported run."""
     on_trial: ClassVar[bool] = False
     """Whether too few of its findings in other people's code were read yet: what it reads in code is only possible."""
     in_batches: ClassVar[bool] = False

@@ -81,7 +81,7 @@ def diagnose(
     else:
         stay = said_at_once
     silent = [name for name in checked if not any(finding.rule == name for finding in said)]
-    doubtful = [one.rule for one in unsure]
+    doubtful = [] if history.imported else [one.rule for one in unsure]  # of a log that is nearly all of them
     read, read_silenced = suppress(code, allowed)
     joined = join(stay, read, silent, history)
     alone = [rule_out(finding, explains, silent, doubtful) for finding in explain(joined.seen, explains, history)]
@@ -109,7 +109,10 @@ def _numbered(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 def _ask(rule: Rule, history: History) -> tuple[list[Finding], list[CannotTell]]:
     missing = [part for part in rule.reads if part not in history.parts]
-    if missing:
+    if history.imported:
+        if not rule.from_curves:
+            return [], [rule.cannot_tell(f"a log of {history.imported} holds curves only")]
+    elif missing:
         return [], [rule.cannot_tell(f"the run was recorded without its {' and '.join(missing)}")]
     with np.errstate(all="ignore"):
         said = list(rule.judge(history))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,8 @@ FEWEST_STEPS = 20
 """Shorter runs say nothing about progress: start and end would overlap in noise."""
 SAME_LOSS = 0.01
 """A curve whose first value is within 1 % of what a loss function returned is the curve of that loss alone."""
+SAME_ACCURACY = 0.1
+"""An accuracy within 10 % of one in so many is that of guessing among them, if the loss is too."""
 JUMP = 3.0
 """A loss that trebles within five steps rose; where it began is its first value."""
 
@@ -104,7 +106,22 @@ def _progress_of(history: History) -> Progress:
     curve = history.curve("loss")
     if curve is None:
         return Progress(known=False)
-    return progress_on(curve, _chance(curve, history.main_loss()))
+    if not history.imported:
+        return progress_on(curve, _chance(curve, history.main_loss()))
+    progress = progress_on(curve)
+    # A log has a point for many steps, or for an epoch: the first five of them are no longer the beginning.
+    start = float(np.fmax(progress.start, curve.values[0]))
+    return replace(progress, start=start, chance=_guessing(history, progress.end))
+
+
+def _guessing(history: History, end: float) -> float:
+    """The loss of a guess among equally frequent classes, where a log shows that the network does no better; or NaN."""
+    for curve in (history.curve("accuracy", "validation"), history.curve("accuracy")):
+        late = float(np.median(curve.values[curve.values.size // 2 :])) if curve is not None else 0.0
+        classes = round(1 / late) if late > 0 else 0
+        if classes > 1 and abs(late * classes - 1) < SAME_ACCURACY and abs(end / np.log(classes) - 1) < SAME_LOSS:
+            return float(np.log(classes))
+    return float("nan")
 
 
 def _chance(curve: Curve, loss: LossCall | None) -> float:

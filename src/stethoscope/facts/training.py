@@ -441,6 +441,8 @@ class History:
     """`keras` when Keras's own loop and optimizers train, on its torch backend."""
     fits: tuple[FitCall, ...] = ()
     """Calls of Keras's `fit`, the first 50."""
+    imported: str = ""
+    """The tool whose log this was read from: then there are curves only. Empty for a run that was listened to."""
     preflight: Preflight = field(default_factory=Preflight)
     """What experiments on copies of the untrained model have shown."""
     fed: Data | None = None

@@ -49,6 +49,8 @@ def listening(history: History) -> str:
     """How the run was listened to, and what that cost."""
     sampling = history.sampling
     steps = max(history.steps, sampling.steps)
+    if history.imported:
+        return f"{amount(len(history.curves), 'curve')} of {amount(steps, 'step')}, from a log of {history.imported}"
     if not sampling.looks:
         return f"{amount(steps, 'step')}; layers and parameters were not measured"
     often = f"every {amount(sampling.every, 'step')}" if sampling.every > 1 else "every step"

@@ -25,7 +25,7 @@ def print_review(review: Review, stream: TextIO) -> None:
         lines += [*layout(message_of(finding), width), ()]
     for row in _account(review):
         lines += wrapped(row, width)
-    lines += wrapped(_summary(review), width)
+    lines += wrapped(summary_of(review), width)
     write_lines(lines, stream)
 
 
@@ -54,7 +54,7 @@ def _entry(label: str, text: str) -> Line:
     return (Piece(f"{label}: ", Role.LABEL), *read(clean(text)))
 
 
-def _summary(review: Review) -> Line:
+def summary_of(review: Review) -> Line:
     """`1 error, 2 warnings in 14 files; 12 loops checked, 3 not understood; 2 more findings with --all`."""
     found: Line = ()
     for severity in sorted(Severity, key=lambda severity: -severity.gravity):

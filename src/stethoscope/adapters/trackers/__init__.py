@@ -6,6 +6,7 @@ training goes on, so that a slow network costs the training nothing.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,12 @@ from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import LAYER_STATISTICS, PARAMETER_STATISTICS, History
 from stethoscope.store.comparing import settings_of
 
-TRACKERS = ("tensorboard", "wandb", "mlflow")
+TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio", "comet", "aim", "opentelemetry")
+PACKAGES = {
+    "comet_ml": "comet-ml",
+    "opentelemetry": "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http",
+}
+"""What to install where that is not named like what is imported."""
 MOST_POINTS = 2000
 """Of a curve: trackers draw no more, and some take milliseconds a point."""
 FLAGGED_LAYERS = ("rms", "zero_share", "saturated_share", "gradient_rms")
@@ -60,7 +66,8 @@ def publish(names: Sequence[str], diagnosis: Diagnosis, record: RunRecord, histo
     """Tell trackers of a run. One that fails is said in a sentence on standard error, and the others are still told."""
     for name in names:
         try:
-            where = _tell(open_tracker(name, record), diagnosis, record, history, run)
+            with contextlib.redirect_stdout(sys.stderr):  # some trackers talk, and standard output is the script's
+                where = _tell(open_tracker(name, record), diagnosis, record, history, run)
             print(f"stethoscope: {name} has the run ({where})", file=sys.stderr)
         except StethoscopeError as error:
             print(f"stethoscope: {error}", file=sys.stderr)
@@ -85,7 +92,9 @@ def open_tracker(name: str, record: RunRecord) -> Tracker:
         tracker: Tracker = module.open_for(record)
     except ImportError as missing:
         package = (missing.name or name).partition(".")[0]
-        raise UsageError(f"to tell {name} of a run, {package} is needed: pip install {package}") from missing
+        raise UsageError(
+            f"to tell {name} of a run, {package} is needed: pip install {PACKAGES.get(package, package)}"
+        ) from missing
     return tracker
 
 

@@ -7,11 +7,10 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
-from stethoscope.facts.training import History
+from stethoscope.facts.results import results_of as results_of
 from stethoscope.observe.training.session import Session
 from stethoscope.observe.training.sites import called_from_keras, spot
 from stethoscope.observe.training.state import State
@@ -127,17 +126,3 @@ def torch_seed() -> int | None:
     """The seed that the script gave torch, or None."""
     seed = torch.initial_seed()
     return None if seed == UNSET_SEED else seed
-
-
-def results_of(history: History) -> dict[str, float]:
-    """Final and best value of each loss and accuracy curve; training curves end in a median of the last tenth."""
-    results: dict[str, float] = {}
-    for curve in history.curves:
-        if curve.kind not in ("loss", "accuracy") or not curve.values.size:
-            continue
-        tail = max(1, curve.values.size // 10) if curve.phase == "training" else 1
-        results[f"final {curve.name}"] = float(np.median(curve.values[-tail:]))
-        finite = curve.values[np.isfinite(curve.values)]
-        if finite.size:
-            results[f"best {curve.name}"] = float(finite.min() if curve.kind == "loss" else finite.max())
-    return results

@@ -91,6 +91,7 @@ class Overfitting(Rule):
     kind = Kind.SYMPTOM
     severity = Severity.WARNING
     reads = ("losses", "validation")
+    from_curves = True
     to_the_end = True
 
     rise = Limit(

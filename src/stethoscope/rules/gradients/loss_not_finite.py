@@ -39,6 +39,7 @@ class LossNotFinite(Rule):
 
     kind = Kind.SYMPTOM
     reads = ("losses",)
+    from_curves = True
 
     lasting = Limit(0.5, unit="share of the losses from the first on", why="fewer than that passed by themselves")
 

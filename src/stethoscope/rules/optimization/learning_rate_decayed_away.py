@@ -93,6 +93,7 @@ class LearningRateDecayedAway(Rule):
         "no-gain-over-baseline",
     )
     reads = ("losses",)
+    from_curves = True
     to_the_end = True
 
     nothing = Limit(

@@ -14,7 +14,7 @@ from stethoscope.facts.progress import Progress, progress_of
 from stethoscope.facts.training import Curve, History, Loop, Optimizer
 from stethoscope.facts.weights import middle, update_ratios, weights_by_depth
 from stethoscope.rules.examples import falling, flat, run, with_curve
-from stethoscope.rules.learning import small_plot
+from stethoscope.rules.learning import RISEN, small_plot
 from stethoscope.rules.sites import code, place_at
 
 TINY_PACE = 1e-4
@@ -23,6 +23,9 @@ HUGE_PACE = 0.1
 """Updates above this share of the weights undo each other (see learning-rate-too-high)."""
 KNOWN_LEVEL = 0.8
 """A loss that begins below this share of guessing belongs to a network that was trained before."""
+
+FELL_A_LITTLE = 0.02
+"""A loss of unknown meaning that came down by more than this share moved: whether that is much, nobody can say."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class LossNotDecreasing(Rule):
     kind = Kind.SYMPTOM
     severity = Severity.WARNING
     reads = ("losses", "gradients", "updates")
+    from_curves = True
     to_the_end = True
 
     fewest_steps = Limit(50, unit="steps", why="sound runs need 20 to 40 steps before the loss leaves guessing")
@@ -101,7 +105,7 @@ class LossNotDecreasing(Rule):
         title = f"the loss does not fall: {progress.start:.3g} at first, {progress.end:.3g} after {steps:,} steps"
         if came_down:
             title = f"the loss came down to guessing and no further: {progress.end:.3g} after {steps:,} steps"
-        is_sure = is_known and not came_down
+        is_sure = (is_known and not came_down) or (bool(seen.imported) and progress.gain < RISEN)
         return self.finding(
             title if len(title) <= 72 else f"the loss does not fall in {steps:,} steps",
             severity=Severity.WARNING if is_sure else Severity.NOTE,
@@ -182,6 +186,9 @@ def _excuse(seen: History, progress: Progress, curve: Curve) -> str:
         return "several losses are backpropagated from different lines, and may work against each other"
     if np.nanmin(curve.values, initial=np.inf) < 0:
         return "the loss goes below 0, as rewards and likelihoods do, so there is no level that it should reach"
+    is_level_known = np.isfinite(progress.chance) or not seen.imported
+    if not is_level_known and FELL_A_LITTLE * progress.start < progress.start - progress.end:
+        return "the loss came down a little, and what guessing would reach is not known"
     if progress.start < KNOWN_LEVEL * progress.chance:
         return "the network was trained before: its loss began well below guessing"
     rates = seen.curve("learning rate")

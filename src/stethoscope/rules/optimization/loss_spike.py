@@ -58,6 +58,7 @@ class LossSpike(Rule):
     kind = Kind.SYMPTOM
     severity = Severity.WARNING
     reads = ("losses",)
+    from_curves = True
 
     jump = Limit(
         10,
@@ -99,9 +100,10 @@ class LossSpike(Rule):
         named = ", ".join(f"{each:,}" for each in curve.steps[spikes[:MOST_NAMED]])
         more = f" and {spikes.size - MOST_NAMED:,} more" if spikes.size > MOST_NAMED else ""
         often = f"; {spikes.size} such steps" if spikes.size > 1 else ""
+        level = f"{times(value / before)} times its level" if before > 0 else "from 0"
         cause, fixes = _account(before, _pace(seen))
         return self.finding(
-            f"the loss jumps to {value:.3g} at step {step:,}, {times(value / before)} times its level{often}",
+            f"the loss jumps to {value:.3g} at step {step:,}, {level}{often}",
             severity=Severity.WARNING if spikes.size >= self.repeated else Severity.NOTE,
             place=place_at(curve.site, steps=(int(curve.steps[spikes[0]]), int(curve.steps[spikes[-1]]))),
             evidence=[

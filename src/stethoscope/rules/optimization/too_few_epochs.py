@@ -93,6 +93,7 @@ class TooFewEpochs(Rule):
         "no-gain-over-baseline",
     )
     reads = ("losses", "updates")
+    from_curves = True
     to_the_end = True
 
     fewest_steps = Limit(30, unit="steps", why="thirds of fewer than ten values are too noisy to lay side by side")
