@@ -37,8 +37,8 @@ def weights_by_depth(history: History, optimizer: int | None = None) -> list[int
 def update_ratios(history: History, weights: list[int]) -> Numbers:
     """(looks, weights): size of each update as a share of the weight's size; NaN where it was not measured."""
     telemetry = history.telemetry
-    if not telemetry.steps.size or not weights:
-        return np.full((0, len(weights)), np.nan)
+    if not telemetry.steps.size or not weights or max(weights) >= telemetry.parameters.shape[1]:
+        return np.full((0, len(weights)), np.nan)  # parameters that were found after the last look were not measured
     ratios = telemetry.parameter("update_ratio")[:, weights].astype(np.float64)
     sizes = telemetry.parameter("weight_rms")[:, weights]
     return np.where(sizes > NO_WEIGHT, ratios, np.nan)
