@@ -237,6 +237,19 @@ class ValidationBuildsGraph(Rule):
                         total += F.mse_loss(model(x), y).item()
                 return total
             """,
+        "without a graph, by another name": """
+            from project import lazily
+
+            def predict(model, loader):
+                model.eval()
+                found = []
+                without = lazily("torch.no_grad")
+                torchNoGrad = without
+                with torchNoGrad():
+                    for x in loader:
+                        found.append(model(x).detach())
+                return found
+            """,
         "without a graph": """
             def evaluate(model, loader):
                 model.eval()
