@@ -50,7 +50,7 @@ RIGHT = ("right", "waste")
 WRONG = ("harmless", "false")
 SUFFIXES = (".py", ".ipynb")
 HALVES = ("develop", "held out")
-PARTS = (*HALVES, "later", "last")
+PARTS = (*HALVES, "later", "last", "fifth")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,12 @@ def _commit(package: Package, clones: Path | None) -> bytes:
         raise ValueError("no folder of clones was given")
     name = package.folder
     clone = next(
-        (path for path in (clones / name / "repo", clones / name, clones / f"{name}.git") if path.exists()), None
+        (
+            path
+            for path in (clones / name / "repo/.git", clones / name / "repo", clones / name, clones / f"{name}.git")
+            if path.exists()
+        ),
+        None,
     )
     if clone is None:
         raise ValueError(f"there is no {clones / name}")
