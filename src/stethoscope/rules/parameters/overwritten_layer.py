@@ -34,7 +34,6 @@ class OverwrittenLayer(Rule):
     """
 
     severity = Severity.WARNING
-    on_trial = True
     explains = ("underfitting", "no-gain-over-baseline")
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
