@@ -31,6 +31,7 @@ from pathlib import Path
 
 import injections
 import injections_models
+import injections_parts
 from injecting import MODAL, Kind, Mutant, Script, changed
 
 from stethoscope.core.finding import Finding
@@ -43,7 +44,7 @@ from stethoscope.observe.code.project import Project
 from stethoscope.observe.code.reading import Source, Unreadable, read_source
 from stethoscope.rules import all_rules
 
-KINDS: tuple[Kind, ...] = (*injections.KINDS, *injections_models.KINDS)
+KINDS: tuple[Kind, ...] = (*injections.KINDS, *injections_models.KINDS, *injections_parts.KINDS)
 MOST_OF_A_FILE = 3
 """Faults of one kind that a file gives."""
 LARGEST = 300_000

@@ -20,6 +20,7 @@ from stethoscope.facts.code import (
 from stethoscope.facts.model_like import is_model_attribute, is_model_like
 from stethoscope.facts.origins import called, given_to
 from stethoscope.facts.things import iterated
+from stethoscope.facts.uses import readings_of
 
 _KEEPING = frozenset({
     ".to", ".cuda", ".float", ".long", ".view", ".squeeze", ".unsqueeze", ".reshape", ".cpu", ".type", ".flatten",
@@ -99,6 +100,22 @@ def is_fed(code: Code, value: Value | None, given: int, depth: int = 0) -> bool:
         return is_fed(code, inner, given, depth + 1)
     return any(comes_with_data(code, one, depth + 1, given) or is_fed(code, one, given, depth + 1)
                for one in value.arguments)  # fmt: skip
+
+
+def is_made_of(code: Code, value: Value | None, number: int, depth: int = 0) -> bool:
+    """Whether the call that gave a value read this binding among its arguments, in whatever form."""
+    if depth > DEEPEST or value is None or number == NOWHERE:
+        return False
+    if isinstance(value, Name) and value.binding != NOWHERE:
+        binding = code.bindings[value.binding]
+        return binding.how == "assign" and is_made_of(code, binding.value, number, depth + 1)
+    if not isinstance(value, Call):
+        return False
+    inner = _kept(value)
+    if inner is not None:
+        return is_made_of(code, inner, number, depth + 1)
+    read = [name.at for name in readings_of(code, number)]
+    return any(value.at[:2] <= at[:2] and at[2:] <= value.at[2:] for at in read)
 
 
 def _made_of_data(code: Code, call: Call, depth: int, given: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from stethoscope.facts.code import (
@@ -133,7 +134,7 @@ def _loops_inside(code: Code, call: Call) -> bool:
 
 def _without_graph(code: Code, context: int, index: int) -> tuple[bool, bool]:
     """Whether no graph is built, as far as this file tells, and whether the callers are known."""
-    if is_under(code, context, *NO_GRAD) or _switched_off(code, index):
+    if is_under(code, context, *NO_GRAD) or _switched_off(code, index) or _is_under_another_name(code, context):
         return True, True
     if index == 0:
         return False, True
@@ -146,6 +147,15 @@ def _without_graph(code: Code, context: int, index: int) -> tuple[bool, bool]:
     return all(quiet), True
 
 
+def _is_under_another_name(code: Code, context: int) -> bool:
+    """Whether a `with` around it is told by its own words to switch gradients off: `no_grad = get("torch.no_grad")`."""
+    return any(
+        here.kind == "with" and here.value is not None and _NO_GRAD_SAID.search(code.text(here.value.at))
+        for here in code.around(context)
+    )
+
+
+_NO_GRAD_SAID = re.compile(r"no_?grad|inference_?mode", re.IGNORECASE)
 _PLAIN_DECORATORS = (
     "builtins.", "functools.", "abc.", "typing.", "typing_extensions.", "contextlib.", "torch.",
     "dataclasses.", "pytest.", "numba.", "tensorflow.",

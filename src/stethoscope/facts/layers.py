@@ -15,6 +15,7 @@ from stethoscope.facts.code import (
     Binding,
     Call,
     Choice,
+    Class,
     Code,
     Constant,
     Group,
@@ -365,19 +366,52 @@ def has_modes(thing: Thing, depth: int = 0) -> bool | None:
     for home, cls in lineage(thing):
         if home.matches(_READS_MODE, cls.at):
             return True
+        asked = _switched_by_argument(home, cls)
         for index in cls.methods.values():
             first, last = home.functions[index].calls
             for call in home.calls[first:last]:
+                if call.number in asked:
+                    continue
                 if "dropout" in call.name.lower() or "BatchNorm" in call.name:
                     return True
                 if call.name.startswith("torch.nn.") and call.name.rpartition(".")[2][:1].isupper():
                     answers.append(has_modes(thing_of(home, call), depth + 1))
     if is_module(Thing("class", thing.name, thing.code, thing.number)) is None:
         answers.append(None)
+    own = _switched_by_argument(thing.code, thing.cls) if thing.code is not None else set()
     for _, part in parts_of(thing):
+        if part.made is not None and part.made_in is thing.code and part.made.number in own:
+            continue
         if part.kind in ("module", "unknown", "imported"):
             answers.append(has_modes(part, depth + 1) if part.kind == "module" else None)
     return _any_known(answers)
+
+
+def _switched_by_argument(code: Code, cls: Class) -> set[int]:
+    """The calls of a class that make or run a dropout which runs nowhere but under an argument of `forward`, as in
+    `if is_training: x = self.dropout(x)`: no mode decides on that one.
+    """
+    if "forward" not in cls.methods:
+        return set()
+    first, last = code.functions[cls.methods["forward"]].calls
+    runs: dict[str, list[Call]] = {}
+    for call in code.calls[first:last]:
+        if isinstance(call.receiver, Name) and call.receiver.name == "self" and "dropout" in call.name.lower():
+            runs.setdefault(f"self.{call.name[1:]}", []).append(call)
+    found: set[int] = set()
+    for name, calls in runs.items():
+        made = [code.bindings[number].value for number in cls.attributes.get(name.partition(".")[2], ())]
+        if all(_is_under_argument(code, call) for call in calls):
+            found.update(call.number for call in (*calls, *made) if isinstance(call, Call))
+    return found
+
+
+def _is_under_argument(code: Code, call: Call) -> bool:
+    return any(
+        here.kind == "if" and isinstance(here.value, Name) and here.value.binding != NOWHERE
+        and code.bindings[here.value.binding].how == "argument"
+        for here in code.around(call.context)
+    )  # fmt: skip
 
 
 def _any_known(answers: list[bool | None]) -> bool | None:

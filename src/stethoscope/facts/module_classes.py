@@ -5,7 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stethoscope.facts.code import NOWHERE, Attribute, Binding, Call, Code, Each, Group, Name, Operation, Starred, Value
+from stethoscope.facts.code import (
+    NOWHERE,
+    Attribute,
+    Binding,
+    Call,
+    Code,
+    Constant,
+    Each,
+    Group,
+    Name,
+    Operation,
+    Starred,
+    Value,
+)  # fmt: skip
 from stethoscope.facts.layers import LINEAR, chain_of, short
 from stethoscope.facts.origins import bases, is_module, lineage, thing_of
 from stethoscope.facts.things import Thing, followed, literal
@@ -185,7 +198,7 @@ def plain_tensor(code: Code, thing: Thing, name: str, binding: Binding) -> str:
     cls, value = thing.cls, binding.value
     if cls is None or binding.item or code.function_at(binding.context) != cls.methods.get("__init__"):
         return ""
-    how = "asks" if _asks(code, value) else "derived" if _derived(value) else ""
+    how = "asks" if _asks(code, value) else "derived" if _derived(value) and not _has_no_value(value) else ""
     if not how or len(cls.attributes[name]) > 1 or code.matches(_OWN_TRAINING, cls.at):
         return ""
     # Whoever names it from outside may give it to an optimizer.
@@ -210,6 +223,15 @@ def _derived(value: Value | None) -> bool:
     changes = isinstance(value, Call) and value.name in (".to", ".cuda", ".half", ".double", ".clone", ".bfloat16")
     inner = value.receiver if changes and isinstance(value, Call) else None
     return isinstance(inner, Call) and inner.name == "torch.nn.Parameter"
+
+
+def _has_no_value(value: Value | None) -> bool:
+    """Whether a parameter has no value: it only tells the device, or the type."""
+    inner = value.receiver if isinstance(value, Call) else None
+    data = inner.argument(0) if isinstance(inner, Call) else None
+    made = isinstance(data, Call) and data.name in ("torch.empty", "torch.zeros", "torch.tensor") and data.arguments
+    first = data.arguments[0] if made and isinstance(data, Call) else None
+    return (isinstance(first, Constant) and first.value == 0) or (isinstance(first, Group) and not first.items)
 
 
 def layers_inside(thing: Thing, depth: int = 0) -> set[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from stethoscope.core.finding import Edit
 from stethoscope.facts.code import Binding, Call, Code, Constant, Each, Group, Name
@@ -78,6 +79,8 @@ def is_left_plain(file: Code, thing: Thing, name: str) -> bool:
     ):
         return False
     lines = file.lines[cls.at.line - 1 : cls.at.end_line] if cls is not None else ()
+    if _goes_on_in_another(lines, name):
+        return False
     handed = re.compile(rf"[(*]self\.{re.escape(name)}(?![\w\[])")
     if any(
         REGISTERING.search(line) or handed.search(line)
@@ -86,3 +89,19 @@ def is_left_plain(file: Code, thing: Thing, name: str) -> bool:
     ):
         return False
     return sum(f"self.{name}" in line for line in lines) > 1
+
+
+_REGISTERED = re.compile(r"(?:Sequential|Module\w+)\(\**(\w+)")
+
+
+def _goes_on_in_another(lines: Sequence[str], name: str) -> bool:
+    """Whether a loop over a list, at its beginning, fills another one that a container is made of."""
+    others = {found.group(1) for line in lines for found in _REGISTERED.finditer(line)}
+    over = re.compile(rf"for (.+) in .*\bself\.{re.escape(name)}\b.*:")
+    for number, line in enumerate(lines):
+        found = over.search(line)
+        for variable in re.findall(r"\w+", found.group(1)) if found else ():
+            taken = re.compile(rf"(\w+)\.append\({variable}\)")
+            if any(one.group(1) in others for later in lines[number : number + 8] for one in taken.finditer(later)):
+                return True
+    return False

@@ -51,7 +51,6 @@ class DoubleActivation(Rule):
     """
 
     severity = Severity.WARNING
-    on_trial = True
     explains = (
         "loss-not-at-chance", "vanishing-gradients", "underfitting", "no-gain-over-baseline", "loss-not-decreasing",
     )  # fmt: skip
@@ -87,7 +86,8 @@ class DoubleActivation(Rule):
         first, second = (_named(kind) for kind in kinds)
         return self.finding(
             fitting(f"{second} is applied to what {first} has squashed"),
-            sureness=Sureness.LIKELY,
+            # A gate that stays above a half may be meant.
+            sureness=Sureness.POSSIBLE if kinds[0] == "relu" else Sureness.LIKELY,
             place=place_in(file, at),
             evidence=[
                 Evidence(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
@@ -111,6 +112,17 @@ class InputChangedInPlace(Rule):
             """,
     }
     good_code = {
+        "its size": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.features = nn.Conv2d(3, 3, 3)
+
+                def forward(self, x):
+                    features = self.features(x)
+                    out = F.relu(features, inplace=True)
+                    return out.view(features.size(0), -1)
+            """,
         "of a tensor that is not read again": """
             class Block(nn.Module):
                 def __init__(self):
@@ -208,6 +220,9 @@ def _same(file: Code, number: int) -> list[int]:
     return [first, *known.get(first, ())]
 
 
+_SIZES = re.compile(r"\.(?:size|shape|dim|ndim|device|dtype|numel)\b")
+
+
 def _is_later(file: Code, call: Call, number: int, name: Name) -> bool:
     """Whether a name is read after the call, in the same function, and not in a branch that excludes it."""
     function = file.functions[file.function_at(call.context)]
@@ -215,6 +230,8 @@ def _is_later(file: Code, call: Call, number: int, name: Name) -> bool:
         return False
     # A variable that another path has bound anew meanwhile holds what that path gave.
     if name.binding != number or _is_inside(name.at, call.at):
+        return False
+    if _SIZES.match(file.lines[name.at.line - 1].encode()[name.at.end_column :].decode()):
         return False
     branches = [here for here in file.around(call.context) if here.kind in ("if", "else", "try", "except")]
     return not any(_is_inside(name.at, here.at) for here in branches if here.at.line > function.at.line)

@@ -151,6 +151,12 @@ class BatchLeakage(Rule):
                 x.reshape(time, batch, width)
                 return y.view(x.size(1), x.size(0))
             """,
+        "scores that are skewed, for relative positions": """
+            def skew(scores):
+                padded = F.pad(scores, (1, 0))
+                batch, heads, rows, columns = padded.shape
+                return padded.reshape(batch, heads, columns, rows)[:, :, 1:]
+            """,
         "axes that are joined": """
             def merge(x):
                 batch, time, width = x.size()

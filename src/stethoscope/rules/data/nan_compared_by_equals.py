@@ -58,7 +58,6 @@ class NanComparedByEquals(Rule):
                 ],
             )
 
-    on_trial = True
     bad_code = {
         "rows without an age": """
             import numpy as np

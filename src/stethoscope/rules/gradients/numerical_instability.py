@@ -86,7 +86,6 @@ class NumericalInstability(Rule):
     documentation, "Numerical accuracy" and `torch.autograd.set_detect_anomaly`.
     """
 
-    on_trial = True
     explains = (
         "dying-relu",
         "exploding-gradients",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import NOWHERE, Binding, Call, Code, Name, Operation, Value
+from stethoscope.facts.code import NOWHERE, At, Binding, Call, Code, Name, Operation, Value
 from stethoscope.facts.events import events_of, is_in_loop, name_of
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
@@ -42,6 +43,8 @@ class CheckpointAliased(Rule):
             if kept is None or call.arguments or call.receiver is None:
                 continue
             binding = file.bindings[kept]
+            if _is_filled_anew(file, binding):
+                continue
             use = _used_by_class(file, binding, call) if "." in binding.name else _used_behind(file, kept, call)
             if use is not None:
                 yield self._read(file, call, binding.name, use)
@@ -171,6 +174,18 @@ class CheckpointAliased(Rule):
                 state = model.state_dict()
                 torch.save(state, "last.pt")
             """,
+        "copied one by one": """
+            class Best:
+                def __call__(self, loss, model):
+                    if loss < self.least:
+                        self.least = loss
+                        self.state = model.state_dict()
+                        for key in self.state:
+                            self.state[key] = self.state[key].to("cpu")
+
+                def restore(self, model):
+                    model.load_state_dict(self.state)
+            """,
         "weights for another model, at once": """
             class Agent:
                 def synchronize(self, loss):
@@ -191,6 +206,14 @@ def _kept(file: Code, call: Call) -> int | None:
             if state is not None:
                 numbers[state.number] = number
     return numbers.get(call.number)
+
+
+def _is_filled_anew(file: Code, binding: Binding) -> bool:
+    """Whether the tensors of a table are replaced after it was taken: `state[key] = state[key].cpu()`."""
+    function = file.functions[file.function_at(binding.context)]
+    end = function.at.end_line if function.owner != NOWHERE or function.context else len(file.lines)
+    behind = At(binding.at.line, 0, end, 0)
+    return file.matches(re.compile(rf"(?<![\w.]){re.escape(binding.name)}\[[^\]]+\]\s*=(?!=)"), behind)
 
 
 def _state(value: Value | None) -> Call | None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import At, Call, Code, Name
+from stethoscope.facts.code import At, Call, Code, Name, Value
+from stethoscope.facts.events import name_of
 from stethoscope.facts.origins import thing_of
 from stethoscope.rules.lines import edit_of, fitting, line_of, place_in, quoted
 from stethoscope.rules.sites import code
@@ -36,7 +37,6 @@ class ForwardCalledDirectly(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for calls of `forward` of something that is certainly a module."""
-        needed = file.matches(_NEEDS_CALL)
         for call in file.calls_of(".forward"):
             owner = call.receiver
             is_own = isinstance(owner, Name) and owner.name in ("self", "cls")
@@ -44,7 +44,7 @@ class ForwardCalledDirectly(Rule):
                 continue
             if owner is None or thing_of(file, owner).kind != "module":
                 continue
-            yield self._report(file, call, Severity.WARNING if needed else Severity.NOTE)
+            yield self._report(file, call, Severity.WARNING if _needs_call(file, owner) else Severity.NOTE)
 
     def _report(self, file: Code, call: Call, severity: Severity) -> Finding:
         owner = call.receiver
@@ -90,11 +90,30 @@ class ForwardCalledDirectly(Rule):
             model = Net(3, 2)
             y = model(torch.zeros(1, 3))
             """,
+        "what hands its inputs on, and hooks another": """
+            class Wrapper:
+                def __init__(self):
+                    self.parts = nn.ModuleList([nn.Linear(3, 3)])
+                    for part in self.parts:
+                        part.register_forward_hook(print)
+
+                def run(self, x):
+                    return self.parts(x)
+            """,
         "no module": """
             def solve(chain, x):
                 return chain.forward(x)
             """,
     }
+
+
+def _needs_call(file: Code, owner: Value) -> bool:
+    """Whether a line hooks this very model, or wraps it, by its name."""
+    name = name_of(file, owner)
+    return any(
+        _NEEDS_CALL.search(call.name) and name in (name_of(file, call.receiver), name_of(file, call.argument(0)))
+        for call in file.calls
+    )
 
 
 def _edits(file: Code, call: Call) -> tuple[Edit, ...]:

@@ -9,11 +9,11 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TakeSteps
-from stethoscope.facts.code import Code, Name, Site
+from stethoscope.facts.code import Code, Constant, Name, Site
 from stethoscope.facts.events import Event, events_of, is_in_loop, is_named_as_optimizer, name_of
 from stethoscope.facts.loops import Loop as Repeated
 from stethoscope.facts.loops import loops_of
-from stethoscope.facts.origins import thing_of
+from stethoscope.facts.origins import called, thing_of
 from stethoscope.facts.training import History, Loop, Optimizer
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
@@ -206,6 +206,33 @@ class MissingOptimizerStep(Rule):
                     F.cross_entropy(model(x), y).backward()
                     print(model.weight.grad)
             """,
+        "the gradients are wanted by a method": """
+            class Projecting:
+                def gather(self, losses):
+                    found = []
+                    for loss in losses:
+                        self.optimizer.zero_grad()
+                        loss.backward(retain_graph=True)
+                        found.append(self.read())
+                    return found
+
+                def read(self):
+                    return [p.grad.clone() for group in self.optimizer.param_groups for p in group["params"]]
+            """,
+        "how much fits the memory": """
+            def probe(model, batch, state):
+                size = 64
+                while True:
+                    try:
+                        for loss in model.losses(batch[:size]):
+                            loss.backward()
+                        for optimizer in state.optimizers:
+                            optimizer.zero_grad()
+                    except RuntimeError:
+                        size //= 2
+                        continue
+                    return size
+            """,
         "a step": """
             model = nn.Linear(3, 2)
             optimizer = torch.optim.Adam(model.parameters())
@@ -271,6 +298,9 @@ def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
     if not is_optimizer or cleared.via or cleared.code is not file or file.matches(_ITS_GRADIENTS, home):
         return False
     outer = _outermost(file, loop.context)
+    asked = file.contexts[outer].value if file.contexts[outer].kind == "while" else None
+    if isinstance(asked, Constant) and all(one.at.line < cleared.at.line for one in loop.of("backward")):
+        return False  # tried until it succeeds, and thrown away
     for event in events_of(file, loop.function):
         if event.kind in ("step", "unknown step", "other") and is_in_loop(file, event, outer):
             return False
@@ -279,6 +309,9 @@ def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
         if outer not in file.numbers_around(call.context) or thing_of(file, call.receiver).kind == "scheduler":
             continue
         values = (*call.arguments, *(value for _, value in call.keywords))
+        reads = called(file, call).function if call.receiver is not None else None
+        if reads is not None and file.matches(_ITS_GRADIENTS, reads.at):
+            return False
         if any(isinstance(value, Name) and value.name == cleared.name for value in values):
             return False
         name = call.name if call.name != "()" else name_of(file, call.receiver)

@@ -91,6 +91,8 @@ class ValidationBuildsGraph(Rule):
         """Look for loops that evaluate a model in eval mode, read the answers, and keep the graph of each."""
         if (not file.calls_of(".eval") and not loops_of(file)) or not file.says("torch", "lightning", "fastai"):
             return
+        if file.says("volatile=True"):
+            return  # of a torch in which such inputs built no graph
         _, trained = trained_models(file)
         for found in evaluations_of(file):
             mode = next((e for e in reversed(found.before) if e.kind in ("eval", "train") and not e.via), None)
@@ -236,6 +238,30 @@ class ValidationBuildsGraph(Rule):
                     for x, y in data:
                         total += F.mse_loss(model(x), y).item()
                 return total
+            """,
+        "without a graph, by another name": """
+            from project import lazily
+
+            def predict(model, loader):
+                model.eval()
+                found = []
+                without = lazily("torch.no_grad")
+                torchNoGrad = without
+                with torchNoGrad():
+                    for x in loader:
+                        found.append(model(x).detach())
+                return found
+            """,
+        "of a torch that knew volatile inputs": """
+            from torch.autograd import Variable
+
+            def generate(model, hidden, words):
+                model.eval()
+                x = Variable(torch.rand(1, 1), volatile=True)
+                for i in range(words):
+                    output, hidden = model(x, hidden)
+                    x.data.fill_(output.data.argmax().item())
+                    print(output.data.max().item())
             """,
         "without a graph": """
             def evaluate(model, loader):

@@ -276,6 +276,31 @@ class ValidationInTrainMode(Rule):
             with torch.no_grad():
                 print((model(x).argmax(1) == y).float().mean().item())
             """,
+        "dropout that an argument switches on": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.first, self.second = nn.Linear(3, 9), nn.Linear(9, 2)
+                    self.dropout = nn.Dropout(0.5)
+
+                def forward(self, x, is_training=False):
+                    x = self.first(x).relu()
+                    if is_training:
+                        x = self.dropout(x)
+                    return self.second(x)
+
+            model = Net()
+            optimizer = torch.optim.Adam(model.parameters())
+            train_data, test_data = torch.load("data")
+            for epoch in range(5):
+                for x, y in train_data:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x, is_training=True), y).backward()
+                    optimizer.step()
+            right = 0
+            for x, y in test_data:
+                right += (model(x).argmax(1) == y).sum().item()
+            """,
         "the training's own accuracy": """
             def fit(train_data):
                 model = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Dropout(0.5), nn.Linear(9, 2))

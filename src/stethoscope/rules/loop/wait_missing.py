@@ -47,7 +47,7 @@ class WaitMissing(Rule):
                 continue
             name = call.name.removeprefix(_PREFIX)
             asked = name in _ASKED and literal(file, call.keyword("async_op")) is True
-            if name not in _ALWAYS and not asked:
+            if (name not in _ALWAYS and not asked) or (asked and _is_barred(file, call)):
                 continue
             waits = name[1:] if name in _ALWAYS else name
             line = f"dist.{waits}(...)"
@@ -90,5 +90,20 @@ class WaitMissing(Rule):
                 dist.all_reduce(x)
                 handles = [dist.all_reduce(x, async_op=True)]
                 return handles
+
+            def gather(rank, size, parts):
+                for source in range(size):
+                    dist.broadcast(parts[source], src=source, async_op=True)
+                dist.barrier()
+                return parts
             """,
     }
+
+
+def _is_barred(file: Code, call: Call) -> bool:
+    """Whether a barrier follows in the same function: one of the same group waits for what was begun before it."""
+    index = file.function_at(call.context)
+    return any(
+        other.number > call.number and file.function_at(other.context) == index
+        for other in file.calls_of(_PREFIX + "barrier")
+    )

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SwapLossArguments
-from stethoscope.facts.answers import comes_with_data, is_answer, is_fed
-from stethoscope.facts.code import Code, Site
+from stethoscope.facts.answers import comes_with_data, is_answer, is_fed, is_made_of
+from stethoscope.facts.code import Code, Name, Site
 from stethoscope.facts.events import events_of
 from stethoscope.facts.layers import output_of
 from stethoscope.facts.loss_calls import LossUse, losses_of
@@ -198,6 +198,21 @@ class LossArgumentsSwapped(Rule):
             for x, y in torch.load("data"):
                 loss = F.mse_loss(y, model(x))
             """,
+        "targets that are assigned by the scores": """
+            class Assigner(nn.Module):
+                def forward(self, scores, labels):
+                    return labels * scores.max(1, keepdim=True).values
+
+            class Detection:
+                def __init__(self, model):
+                    self.assign = Assigner()
+                    self.bce = nn.BCEWithLogitsLoss()
+
+                def __call__(self, preds, batch):
+                    boxes, scores = (preds["boxes"].contiguous(), preds["scores"].contiguous())
+                    goals = self.assign(scores.detach().sigmoid(), batch["labels"])
+                    return self.bce(scores, goals.to(scores.dtype))
+            """,
         "a teacher, and scores that are handed over": """
             def distil(scores, teacher, x):
                 teacher.eval()
@@ -251,6 +266,8 @@ def _is_target(file: Code, loss: LossUse) -> bool:
     if comes_with_data(file, loss.given):
         return True
     index = file.function_at(loss.call.context)
+    if isinstance(loss.given, Name) and is_made_of(file, loss.target, loss.given.binding):
+        return False  # what is wanted was made by help of the scores
     for parameter in file.functions[index].parameters:
         # Of one batch that the function is given, one part is asked and another is the answer that is wanted.
         if comes_with_data(file, loss.given, given=parameter.binding) and (

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.attributes import attributes_set, owner_of, part_of_model
-from stethoscope.facts.code import Binding, Code, Constant, Name
+from stethoscope.facts.code import Binding, Call, Code, Constant, Name
 from stethoscope.facts.model_like import model_like
 from stethoscope.facts.origins import lineage
 from stethoscope.facts.things import Thing
@@ -55,6 +55,8 @@ class AttributeWithoutEffect(Rule):
             owner = owner_of(file, number)
             thing = part_of_model(file, owner)
             hinted = thing.kind == "unknown" and isinstance(owner, Name) and owner.binding in model_like(file)
+            if hinted and _is_told_apart(file, binding, path):
+                continue
             case = _case(path, last, Thing("module") if hinted else thing, binding)
             if case is None or _is_its_own(thing, last):
                 continue
@@ -118,6 +120,15 @@ class AttributeWithoutEffect(Rule):
             for name, parameter in model.named_parameters():
                 parameter.requires_grad = "bias" in name
             model.weight.requires_grad = False
+            """,
+        "what is a parameter or a module, as asked": """
+            def unlock(parts):
+                for part in parts:
+                    if isinstance(part, nn.Parameter):
+                        part.requires_grad = True
+                    else:
+                        for parameter in part.parameters():
+                            parameter.requires_grad = True
             """,
         "a class that reads it": """
             class Net(nn.Module):
@@ -191,3 +202,13 @@ def _is_its_own(thing: Thing, name: str) -> bool:
 def _inside(code: Code, context: int, number: int) -> bool:
     """Whether a binding is made in the body of a class or in its methods."""
     return context in code.numbers_around(code.bindings[number].context)
+
+
+def _is_told_apart(file: Code, binding: Binding, name: str) -> bool:
+    """Whether a line stands under a question for the class of a variable: it need not be a module there."""
+    asked = (here.value for here in file.around(binding.context) if here.kind in ("if", "else"))
+    return any(
+        isinstance(value, Call) and value.name == "builtins.isinstance" and isinstance(value.argument(0), Name)
+        and file.text(value.arguments[0].at) == name
+        for value in asked
+    )  # fmt: skip

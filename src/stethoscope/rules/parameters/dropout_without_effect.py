@@ -31,7 +31,6 @@ class DropoutWithoutEffect(Rule):
     """
 
     severity = Severity.WARNING
-    on_trial = True
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look at how recurrent layers are made."""

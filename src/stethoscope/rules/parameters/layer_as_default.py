@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Call, Code, Parameter
+from stethoscope.facts.layers import parts_of
 from stethoscope.facts.module_classes import has_weights
 from stethoscope.facts.origins import thing_of
+from stethoscope.facts.things import Thing
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -42,7 +44,7 @@ class LayerAsDefault(Rule):
                 if not isinstance(default, Call):
                     continue
                 made = thing_of(file, default)
-                if made.made is default and (has_weights(made) or made.name == "torch.nn.Parameter"):
+                if made.made is default and (_weighs(made) or made.name == "torch.nn.Parameter"):
                     yield self._report(file, parameter, default)
 
     def _report(self, file: Code, parameter: Parameter, made: Call) -> Finding:
@@ -78,6 +80,17 @@ class LayerAsDefault(Rule):
                     super().__init__()
                     self.fc = nn.Sequential(nn.Linear(width, width), norm(width), activation, drop)
             """,
+        "a loss of one's own, whose base is not seen": """
+            from losses import Base
+
+            class Absolute(Base):
+                def __init__(self, weight=None):
+                    super().__init__()
+                    self.weight = weight
+
+            def train(model, loss=Absolute()):
+                return model, loss
+            """,
         "made inside": """
             class Block(nn.Module):
                 def __init__(self, width, norm=None):
@@ -85,3 +98,10 @@ class LayerAsDefault(Rule):
                     self.norm = nn.LayerNorm(width) if norm is None else norm
             """,
     }
+
+
+def _weighs(made: Thing, depth: int = 0) -> bool:
+    """Whether a layer has weights for certain: one of the project's is known to hold a layer of torch's that has."""
+    if made.cls is None or depth > 3:
+        return made.cls is None and has_weights(made)
+    return any(part.kind == "module" and _weighs(part, depth + 1) for _, part in parts_of(made))

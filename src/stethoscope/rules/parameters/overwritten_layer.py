@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import NOWHERE, Binding, Code
+from stethoscope.facts.code import NOWHERE, Binding, Call, Code, Name, Starred, Value
 from stethoscope.facts.module_classes import assigned, has_weights, modules_in
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing
@@ -34,7 +34,6 @@ class OverwrittenLayer(Rule):
     """
 
     severity = Severity.WARNING
-    on_trial = True
     explains = ("underfitting", "no-gain-over-baseline")
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
@@ -129,6 +128,15 @@ class OverwrittenLayer(Rule):
                     else:
                         self.fc = nn.Linear(3, 3)
             """,
+        "a container that grows": """
+            class Net(nn.Module):
+                def __init__(self, depth):
+                    super().__init__()
+                    layers = []
+                    for index in range(depth):
+                        layers.append(nn.Linear(3, 3))
+                        self.body = nn.Sequential(*layers)
+            """,
         "kept under other names in a loop": """
             class Net(nn.Module):
                 def __init__(self, depth):
@@ -175,12 +183,21 @@ def _is_lost(file: Code, thing: Thing, name: str, first: Binding, second: Bindin
     )
 
 
+def _grows(value: Value | None) -> bool:
+    """Whether a container is made of a list anew, which may have grown meanwhile."""
+    return (
+        isinstance(value, Call)
+        and any(isinstance(one, Starred | Name) for one in value.arguments)
+        and (value.name.rpartition(".")[2] in ("Sequential", "ModuleList"))
+    )
+
+
 def _is_in_loop(file: Code, thing: Thing, name: str, binding: Binding) -> bool:
     """Whether each round of a loop gives the attribute a layer, of which only the last stays."""
     here = file.contexts[binding.context]
     if here.kind != "for" or thing.cls is None:
         return False
-    if "setattr" in "\n".join(file.lines[here.at.line - 1 : here.at.end_line]):
+    if "setattr" in "\n".join(file.lines[here.at.line - 1 : here.at.end_line]) or _grows(binding.value):
         return False
     return not _reads(file, name, here.at.line, here.at.end_line, but=1)
 

@@ -9,7 +9,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Call, Code, Constant, Starred, Value
 from stethoscope.facts.module_classes import assigned, is_plain_module, modules_in
-from stethoscope.facts.things import Thing, followed
+from stethoscope.facts.things import Thing, followed, literal
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -81,6 +81,29 @@ class ParameterUninitialized(Rule):
             """,
     }
     good_code = {
+        "drawn, in a call of several lines": """
+            class Layer(nn.Module):
+                def __init__(self, width):
+                    super().__init__()
+                    self.weight = nn.Parameter(
+                        torch.empty(width, width)
+                    )
+                    nn.init.normal_(
+                        self.weight, std=0.1
+                    )
+
+                def forward(self, x):
+                    return x @ self.weight
+            """,
+        "not trained": """
+            class Inference(nn.Module):
+                def __init__(self, width):
+                    super().__init__()
+                    self.weight = nn.Parameter(torch.empty(width, width), requires_grad=False)
+
+                def forward(self, x):
+                    return x @ self.weight
+            """,
         "initialized": """
             class Net(nn.Module):
                 def __init__(self, width):
@@ -123,6 +146,8 @@ def _empty(file: Code, value: Value | None) -> Call | None:
     """The call that reserves a parameter's memory."""
     if not isinstance(value, Call) or value.name != "torch.nn.Parameter":
         return None
+    if literal(file, value.keyword("requires_grad")) is False:
+        return None  # not trained: it waits for what is loaded
     inner = value.argument(0, "data")
     found, way = followed(file, inner)
     if not isinstance(found, Call) or way:
@@ -141,7 +166,7 @@ def _is_set(file: Code, thing: Thing, name: str) -> bool:
     """Whether a line sets the values: an initializer, an in-place method, or an assignment."""
     said = re.compile(
         rf"(?:init\w*\.|_\(|init\w*\().*\b{name}\b|\b{name}\b.*(?:_\(|\.data\b|\]\s*[-+*]?=|init)|\bin\b.*\b{name}\b"
-        rf"|[\[(,]\s*self\.{name}\b\s*[\]),]"
+        rf"|(?:[\[(,]|^)\s*self\.{name}\b\s*[\]),]"
     )
     number = sum(1 for line in file.lines if re.search(rf"\b{name}\b", line))
     return number < 2 or any(said.search(line.partition("#")[0]) for line in file.lines if "Parameter(" not in line)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
-from stethoscope.facts.code import Call, Code, Each, Name
+from stethoscope.facts.code import Call, Code, Each, Name, Value
 from stethoscope.facts.model import Repeated, Structure
 from stethoscope.facts.module_classes import shared_layer
 from stethoscope.facts.training import History
@@ -68,7 +68,7 @@ class SharedSubmoduleUnintended(Rule):
         """Look for containers that are given one layer several times."""
         for call in file.calls_of("torch.nn.ModuleList", "torch.nn.Sequential"):
             layer = next((found for value in call.arguments if (found := shared_layer(file, value)) is not None), None)
-            if layer is None or _is_a_choice(file, call):
+            if layer is None or _is_a_choice(file, call) or _takes_its_place(file, call, layer):
                 continue
             what = quoted(file, layer, "one layer")
             is_each = any(isinstance(value, Each) for value in call.arguments)
@@ -113,6 +113,17 @@ class SharedSubmoduleUnintended(Rule):
             """,
     }
     good_code = {
+        "one head for all, in its own place": """
+            class Detector(nn.Module):
+                def __init__(self, width, depth):
+                    super().__init__()
+                    self.head = nn.Linear(width, 4)
+                    nn.init.zeros_(self.head.bias)
+                    self.head = nn.ModuleList([self.head for _ in range(depth)])
+
+                def forward(self, x):
+                    return [head(x) for head in self.head]
+            """,
         "shared by choice": """
             class Heads(nn.Module):
                 def __init__(self, share, depth):
@@ -177,3 +188,9 @@ def _is_a_choice(file: Code, call: Call) -> bool:
         if other.name == mine.name and other.how == "assign" and other.context != mine.context
         for there in file.around(other.context)
     )
+
+
+def _takes_its_place(file: Code, call: Call, layer: Value) -> bool:
+    """Whether a layer with an attribute of its own is replaced by a container of it: one for all places is meant."""
+    name = file.text(layer.at)
+    return name.startswith("self.") and any(binding.value is call and binding.name == name for binding in file.bindings)

@@ -35,8 +35,6 @@ class SuperInitMissing(Rule):
     on the child". A run of the script ends there with that error.
     """
 
-    on_trial = True
-
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look at the first layer that each `__init__` assigns."""
         for thing in modules_in(file):

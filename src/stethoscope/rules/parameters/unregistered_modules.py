@@ -276,6 +276,33 @@ class UnregisteredModules(Rule):
             """,
     }
     good_code = {
+        "handed on through another list": """
+            class Net(nn.Module):
+                def __init__(self, sizes, functions):
+                    super().__init__()
+                    self.layers = []
+                    for i in range(len(sizes) - 1):
+                        self.layers.append(nn.Linear(sizes[i], sizes[i + 1]))
+                    every = []
+                    for layer, function in zip(self.layers[:-1], functions):
+                        every.append(layer)
+                        every.append(function())
+                    every.append(self.layers[-1])
+                    self.model = nn.Sequential(*every)
+
+                def forward(self, x):
+                    return self.model(x)
+            """,
+        "what tells the device": """
+            class Net(nn.Module):
+                def __init__(self, device):
+                    super().__init__()
+                    self.body = nn.Linear(3, 2)
+                    self.empty = nn.Parameter(torch.empty(0)).to(device)
+
+                def forward(self, x):
+                    return self.body(x.to(self.empty))
+            """,
         "unpacked": """
             class Net(nn.Module):
                 def __init__(self):

@@ -1,0 +1,102 @@
+"""Faults of layers, of initialization and of tests for NaN, made by an edit of correct code; see `injections`."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+from injecting import Change, Kind, Mutant, Script, keyword, name_of
+
+_LAYER = re.compile(r"(?:torch\.)?nn\.(?:Linear|Conv[123]d|BatchNorm[123]d|LayerNorm|Embedding|LSTM|GRU)")
+
+
+def dropout_of_one_layer(script: Script) -> Iterator[Mutant]:
+    """Dropout that a recurrent layer is given, which has one layer and so nothing between layers."""
+    for call in script.nodes(ast.Call):
+        assert isinstance(call, ast.Call)
+        recurrent = re.fullmatch(r"(?:torch\.)?nn\.(?:LSTM|GRU|RNN)", ast.unparse(call.func))
+        known = all(one.arg for one in call.keywords) and not any(isinstance(one, ast.Starred) for one in call.args)
+        given = keyword(call, "num_layers") or keyword(call, "dropout")
+        if recurrent and known and len(call.args) == 2 and given is None:
+            end = script.span(call)[1]
+            yield script.mutant(call, _inserted(script, end - 1, ", dropout=0.3"))
+
+
+def nan_by_equals(script: Script) -> Iterator[Mutant]:
+    """A test for NaN that nothing passes."""
+    for call in script.calls("isnan"):
+        module = ast.unparse(call.func).partition(".")[0]
+        if module in ("np", "numpy", "math") and len(call.args) == 1 and not call.keywords:
+            text = f"({script.source(call.args[0])} == {module}.nan)"
+            yield script.mutant(call, script.replaced(call, text))
+
+
+def activation_twice(script: Script) -> Iterator[Mutant]:
+    """A probability that is squashed once more."""
+    for call in script.calls("softmax", "sigmoid"):
+        written = ast.unparse(call.func)
+        parent = script.parents.get(call)
+        if not re.fullmatch(r"(?:torch|F|nn\.functional|torch\.nn\.functional)\.(?:softmax|sigmoid)", written):
+            continue
+        if len(call.args) < 1 or not isinstance(parent, ast.Assign | ast.Return):
+            continue
+        rest = [script.source(one) for one in call.args[1:]]
+        rest += [f"{one.arg}={script.source(one.value)}" for one in call.keywords if one.arg]
+        text = f"{script.source(call.func)}({', '.join([script.source(call), *rest])})"
+        yield script.mutant(call, script.replaced(call, text))
+
+
+def padding_row_drawn(script: Script) -> Iterator[Mutant]:
+    """An embedding with a padding row, filled as a whole."""
+    for node in script.nodes(ast.Assign):
+        assert isinstance(node, ast.Assign)
+        call, name = node.value, name_of(node.targets[0])
+        if not isinstance(call, ast.Call) or not name.startswith("self.") or len(node.targets) != 1:
+            continue
+        padding = keyword(call, "padding_idx")
+        if not re.fullmatch(r"(?:torch\.)?nn\.Embedding", ast.unparse(call.func)) or padding is None:
+            continue
+        if f"{name}.weight" in script.text or not isinstance(padding.value, ast.Constant | ast.Name):
+            continue
+        prefix = ast.unparse(call.func).rpartition(".")[0]
+        if isinstance(padding.value, ast.Name) or padding.value.value is not None:
+            end = script.span(node)[1]
+            yield script.mutant(node, _inserted(script, end, f"; {prefix}.init.normal_({name}.weight)"))
+
+
+def layer_named_twice(script: Script) -> Iterator[Mutant]:
+    """A layer that gets the name of the one before it."""
+    for cls in script.nodes(ast.ClassDef):
+        assert isinstance(cls, ast.ClassDef)
+        made = next((one for one in cls.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
+        body = made.body if made is not None else []
+        for first, second in pairwise(body):
+            one, other = _layer_at(first), _layer_at(second)
+            if one is not None and other is not None and name_of(one) != name_of(other):
+                yield script.mutant(other, script.replaced(other, name_of(one)))
+
+
+def _layer_at(statement: ast.stmt) -> ast.expr | None:
+    """The attribute that gets a layer in a statement."""
+    if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Call):
+        return None
+    target = statement.targets[0]
+    is_layer = _LAYER.fullmatch(ast.unparse(statement.value.func))
+    return target if is_layer and name_of(target).startswith("self.") else None
+
+
+def _inserted(script: Script, place: int, text: str) -> Change:
+    """A text that is put in between; a comma that ends the arguments stays one."""
+    trailing = text.startswith(",") and script.text[:place].rstrip().endswith(",")
+    return Change(place, place, text[1:] if trailing else text)
+
+
+KINDS = (
+    Kind("dropout of one recurrent layer", ("dropout-without-effect",), dropout_of_one_layer),
+    Kind("NaN by equals", ("nan-compared-by-equals",), nan_by_equals),
+    Kind("activation twice", ("double-activation",), activation_twice),
+    Kind("padding row drawn", ("padding-row-overwritten",), padding_row_drawn),
+    Kind("layer named twice", ("overwritten-layer",), layer_named_twice),
+)
