@@ -72,13 +72,13 @@ def command(
     if json_file is not None:
         write_json(inspection_json(diagnosis, inspection.data, inspection.took), json_file)
     if html_file is not None:
-        write_text(html_file, inspection.to_html())
+        write_text(inspection.to_html(), html_file)
     if junit_file is not None:
         from stethoscope.render.junit import to_junit
 
-        write_text(junit_file, to_junit(diagnosis, inspection.data.train.name))
+        write_text(to_junit(diagnosis, inspection.data.train.name), junit_file)
     if suspects is not None:
-        write_text(suspects, suspects_csv(diagnosis))
+        write_text(suspects_csv(diagnosis), suspects)
     if profile is not None:
         inspection.save_profile(profile)
     if not quiet and "-" not in (str(json_file), str(junit_file), str(suspects)):
