@@ -68,6 +68,7 @@ class MissingValues(Rule):
     severity = Severity.WARNING
 
     much = Limit(0.05, unit="share of a column", why="beyond a twentieth, how they are filled in begins to matter")
+    fewest = Limit(20, unit="rows of a column", why="of 200 rows in which 3 % are missing, 10 may be so by chance")
     optional = Limit(
         0.5,
         unit="share of a column",
@@ -105,6 +106,9 @@ class MissingValues(Rule):
                     spellings.append(f"{value:g}")
         return Gap(column, rows, tuple(spellings), sentinel) if rows else None
 
+    def _are_many(self, gap: Gap) -> bool:
+        return self.much <= gap.share < self.optional and gap.rows >= self.fewest
+
     def _stands_apart(self, numbers: Numbers, value: float) -> bool:
         """Whether the least or greatest number is beyond all others by several times their range."""
         place = int(numbers.grid.bins(np.array([value]))[0])
@@ -133,7 +137,7 @@ class MissingValues(Rule):
 
     def _report(self, seen: Data, gaps: list[Gap]) -> Finding:
         odd = [gap for gap in gaps if gap.sentinel is not None or gap.is_mixed]
-        many = [gap for gap in gaps if self.much <= gap.share < self.optional and gap not in odd]
+        many = [gap for gap in gaps if self._are_many(gap) and gap not in odd]
         severity = Severity.WARNING if many or odd else Severity.NOTE
         worst = (many or gaps)[0]
         title = f"{worst.share:.1%} of column {named(worst.column.name)} is missing"
@@ -163,9 +167,11 @@ class MissingValues(Rule):
 
     bad = Examples(lambda: {
         "many nulls": one_set(of_words("a", {"x": 60, "y": 30}, nulls=10)),
-        "a twentieth": one_set(of_words("a", {"x": 60, "y": 35}, nulls=5)),
-        "not quite half": one_set(of_words("a", {"x": 30, "y": 21}, nulls=49)),
-        "half": one_set(of_words("a", {"x": 30, "y": 20}, nulls=50)),
+        "twenty rows": one_set(of_words("a", {"x": 100, "y": 80}, nulls=20)),
+        "nineteen rows": one_set(of_words("a", {"x": 100, "y": 81}, nulls=19)),
+        "a twentieth": one_set(of_words("a", {"x": 600, "y": 350}, nulls=50)),
+        "not quite half": one_set(of_words("a", {"x": 300, "y": 210}, nulls=490)),
+        "half": one_set(of_words("a", {"x": 300, "y": 200}, nulls=500)),
         "by design": one_set(of_words("a", {"x": 30, "y": 20}, nulls=450)),
         "no hair": one_set(of_words("hair", {"red": 95, "none": 4}, nulls=1, missing=(("none", 4),))),
         "not quite a twentieth": one_set(of_words("a", {"x": 500, "y": 452}, nulls=48)),
