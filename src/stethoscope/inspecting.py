@@ -315,6 +315,10 @@ ENFORCED = 100_000
 """Rows that are told apart where a schema is enforced."""
 MOST_CLASSES = 50
 """Whole numbers with more different values than this are taken for amounts."""
+FEWEST_OF_A_CLASS = 3
+"""Rows of a class, on average: where nearly every row has a value of its own, it is an amount."""
+MOST_CODES = 10
+"""The same of those that do not start at 0 or 1 (or -1), as numbers of classes do: heights in inches are amounts."""
 
 
 def task_of(profile: Profile, target: str) -> str:
@@ -324,7 +328,9 @@ def task_of(profile: Profile, target: str) -> str:
         return ""
     numbers = column.numbers
     if column.kind in ("number", "date") and numbers is not None:
-        few = numbers.distinct_is_exact and numbers.distinct <= MOST_CLASSES
+        most = MOST_CLASSES if numbers.least in (-1, 0, 1) else MOST_CODES
+        most = min(most, max(MOST_CODES, numbers.count // FEWEST_OF_A_CLASS))
+        few = numbers.distinct_is_exact and numbers.distinct <= most
         return "classification" if few and numbers.whole == numbers.count else "regression"
     return "classification"
 

@@ -133,3 +133,18 @@ def test_minus_zero_is_zero() -> None:
     _, found = numbers_of(np.array([-0.0, 0.0, -0.0]))
     assert (found.zeros, found.negative, found.distinct) == (3, 0, 1)
     assert str(found.least) in ("0.0", "-0.0")
+
+
+def test_equal_numbers_as_small_as_doubles_get_lie_where_their_grid_has_them() -> None:
+    values = np.full(113, -5.798100818991727e-305)  # whose mean is off by its last digit: a distance that is subnormal
+    _, found = numbers_of(values)
+    assert (found.counts == np.bincount(found.grid.bins(values), minlength=BINS)).all()
+
+
+def test_a_quantile_is_a_value_where_values_are_known_or_frequent() -> None:
+    rng = np.random.default_rng(0)
+    _, counts = numbers_of(rng.poisson(0.1, 5000).astype(float))
+    assert [counts.quantile(share) for share in (0.01, 0.5, 0.95)] == [0, 0, 1]
+    _, mostly = numbers_of(np.where(rng.random(50_000) < 0.8, 0.0, rng.lognormal(3, 1, 50_000)))
+    assert mostly.values == ()
+    assert mostly.quantile(0.5) == 0

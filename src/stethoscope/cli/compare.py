@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from stethoscope.cli.runs import write_json
+from stethoscope.cli.writing import write_json
 from stethoscope.core.errors import UsageError
 from stethoscope.core.settings import read_settings
 from stethoscope.facts.run import RunRecord

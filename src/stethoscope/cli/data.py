@@ -8,8 +8,7 @@ from pathlib import Path
 
 import click
 
-from stethoscope.cli.runs import write_json
-from stethoscope.core.errors import UsageError
+from stethoscope.cli.writing import write_json, write_text
 from stethoscope.core.finding import Severity
 from stethoscope.core.settings import read_settings
 from stethoscope.core.text import sendable
@@ -100,13 +99,13 @@ def command(
     if json_file is not None:
         write_json(inspection_json(diagnosis, inspection.data, inspection.took), json_file)
     if html_file is not None:
-        _write(html_file, inspection.to_html())
+        write_text(inspection.to_html(), html_file)
     if junit_file is not None:
         from stethoscope.render.junit import to_junit
 
-        _write(junit_file, to_junit(diagnosis, inspection.data.train.name))
+        write_text(to_junit(diagnosis, inspection.data.train.name), junit_file)
     if suspects is not None:
-        _write(suspects, suspects_csv(diagnosis))
+        write_text(suspects_csv(diagnosis), suspects)
     if profile is not None:
         inspection.save_profile(profile)
     if schema is not None:
@@ -114,19 +113,9 @@ def command(
     if pandera is not None:
         from stethoscope.render.pandera import to_pandera
 
-        _write(pandera, to_pandera(inspection.schema()))
+        write_text(to_pandera(inspection.schema()), pandera)
     if not quiet and "-" not in (str(json_file), str(junit_file), str(suspects)):
         inspection.show(sys.stdout)
     worst = diagnosis.worst()
     least = Severity(fail_on or settings.fail_on or "error")
     return int(worst is not None and worst.gravity >= least.gravity)
-
-
-def _write(file: Path, text: str) -> None:
-    if str(file) == "-":
-        sys.stdout.write(sendable(text))
-        return
-    try:
-        file.write_text(sendable(text), "utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror}") from error

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from stethoscope.cli.runs import write_json
 from stethoscope.cli.watching import changes
+from stethoscope.cli.writing import write_json
 from stethoscope.core.errors import BadFile, UsageError
 from stethoscope.core.finding import Severity
 from stethoscope.core.review import Review

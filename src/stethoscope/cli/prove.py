@@ -36,7 +36,7 @@ def command(run: str, rule: str, store: Path | None, seconds: float, json_file: 
     target = json_file if json_file is None or str(json_file) == "-" else json_file.absolute()
 
     def experiment() -> int:
-        from stethoscope.cli.runs import write_json
+        from stethoscope.cli.writing import write_json
         from stethoscope.diagnose.verdict import CURED, HELPED
         from stethoscope.proving import prove
         from stethoscope.render.json import proof_json

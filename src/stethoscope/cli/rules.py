@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from stethoscope.cli.runs import write_json
+from stethoscope.cli.writing import write_json
 from stethoscope.core.rule import Rule
 from stethoscope.render.rule_page import seen_by, summary
 from stethoscope.render.tables import Column, print_table

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from stethoscope.cli.writing import write_json, write_text
 from stethoscope.core.errors import BadFile, UsageError
 from stethoscope.core.settings import read_settings
 from stethoscope.render.tables import Column, print_line, print_table, shown
 from stethoscope.store.filtering import Condition, Value, values_of
 from stethoscope.store.labels import Labels, read_labels
 from stethoscope.store.listing import Listed, list_runs
-from stethoscope.store.packing import pack
 
 COLUMNS = (
     Column("run", whole=True),
@@ -86,21 +85,6 @@ def command(
     return 0
 
 
-def write_json(document: dict[str, Any], file: Path) -> None:
-    """Write strict JSON into a file, or to standard output for `-`. Raises UsageError."""
-    _write_text(json.dumps(pack(document), indent=2, allow_nan=False) + "\n", file)
-
-
-def _write_text(text: str, file: Path) -> None:
-    if str(file) == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        file.write_text(text, "utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {file}: {error.strerror}") from error
-
-
 def _fitting(listed: list[Listed], known: dict[str, dict[str, Value]], condition: str | None) -> list[Listed]:
     """The runs that fit a condition. Raises UsageError where no run has what it names."""
     if condition is None:
@@ -142,7 +126,7 @@ def _write_csv(values: list[dict[str, Value]], file: Path) -> None:
     writer = csv.writer(page, lineterminator="\n")
     writer.writerow(names)
     writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
-    _write_text(page.getvalue(), file)
+    write_text(page.getvalue(), file)
 
 
 def _write_parquet(values: list[dict[str, Value]], file: Path) -> None:

@@ -21,6 +21,8 @@ Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 NAN = float("nan")
+MOSTLY_ONE = 0.9
+"""Share of a bin that single values make up, from which on a quantile inside it is such a value."""
 
 
 def _no_counts() -> Ints:
@@ -75,19 +77,23 @@ class Numbers:
         return float(self.fourths / self.count / self.std**4 - 3) if self.count and self.std > 0 else NAN
 
     def quantile(self, share: float) -> float:
-        """The value below which this share (0..1) lies, to within a bin."""
+        """The value below which this share (0..1) lies: exact where all values are known, else to within a bin."""
         if not self.count:
             return NAN
-        if self.values:  # exactly, where all are known
-            below = np.cumsum([count for _, count in self.values])
-            place = min(int(np.searchsorted(below, share * self.count)), len(self.values) - 1)
-            return self.values[place][0]
+        if self.values:
+            reached = np.cumsum([count for _, count in self.values])
+            return self.values[min(int(np.searchsorted(reached, share * self.count)), len(self.values) - 1)][0]
         cumulated = np.cumsum(self.counts)
         edges = np.clip(np.concatenate([[self.least], self.grid.edges(), [self.greatest]]), self.least, self.greatest)
         place = int(np.searchsorted(cumulated, share * self.count))
         place = min(place, len(self.counts) - 1)
         before = cumulated[place - 1] if place else 0
         inside = self.counts[place]
+        if self.spikes:
+            values, counts = zip(*self.spikes, strict=True)
+            same = self.grid.bins(np.array(values)) == place
+            if np.array(counts)[same].sum() >= MOSTLY_ONE * inside:
+                return float(values[int(np.argmax(same))])
         part = (share * self.count - before) / inside if inside else 0.0
         return float(edges[place] + part * (edges[place + 1] - edges[place]))
 
@@ -189,8 +195,8 @@ class Repeats:
 
     exact: int = 0
     """Rows that repeat an earlier one, target included."""
-    conflicting: int = 0
-    """Rows whose inputs equal another row's and whose target does not."""
+    conflicting: int | None = 0
+    """Rows whose inputs equal another row's and whose target does not; None where the engine cannot tell."""
     near: int = 0
     """Rows very near to another one, exact ones left out; from the sample."""
     examples: tuple[tuple[int, ...], ...] = ()

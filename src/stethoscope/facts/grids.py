@@ -26,6 +26,8 @@ SIDE = OCTAVES << BITS
 """Bins on a side."""
 BINS = 2 * SIDE
 MANTISSA = 52 - BITS
+LOWEST = -1022
+"""The least octave: what is smaller is subnormal, and has no exponent of its own."""
 
 Doubles = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -53,7 +55,7 @@ class Grid:
         lowest = int(np.frexp(reach)[1]) - OCTAVES
         if spread > 0:
             lowest = min(lowest, int(np.frexp(spread)[1]) - 12)
-        return Grid(centre, lowest)
+        return Grid(centre, max(lowest, LOWEST))
 
     def counts(self, values: Doubles) -> Counts:
         """How many finite values lie in each bin. Shape: (n,) to (BINS,)."""

@@ -15,6 +15,10 @@ LONGEST_NAME = 24
 LONGEST_CELL = 200
 LAST_DATE = 1e11
 """Seconds since 1970 of the year 5138; what is beyond is no date that anyone wrote."""
+FEWEST_AGREEING = 10
+"""Repeated rows with one label, from which on it is known how often labels of equal rows differ."""
+AS_BY_CHANCE = 0.5
+"""Share of the labels that differ between any two rows, from which on those of equal rows differ as by chance."""
 MOST_CELLS = 12
 """Columns of a row that are shown."""
 
@@ -91,6 +95,20 @@ def classes_of(column: Column | None) -> tuple[tuple[str, int], ...]:
         pairs = ((f"{value:g}", count) for value, count in column.numbers.values)
         return tuple(sorted(pairs, key=lambda pair: (-pair[1], pair[0])))
     return ()
+
+
+def decided_by_chance(seen: Data) -> bool:
+    """Whether rows with equal inputs have different labels about as often as any two rows do.
+
+    Then they are different cases that look the same in these columns, and no copies: copies have one label.
+    """
+    repeats = seen.train.repeats
+    counts = [count for _, count in classes_of(seen.train.profile.column(seen.target))]
+    if repeats is None or not repeats.conflicting or repeats.exact < FEWEST_AGREEING or len(counts) < 2:
+        return False
+    total = sum(counts)
+    chance = 1 - sum((count / total) ** 2 for count in counts)
+    return repeats.conflicting / (repeats.exact + repeats.conflicting) >= AS_BY_CHANCE * chance
 
 
 def row_of(sample: Rows, row: int, first: str = "") -> tuple[tuple[str, str], ...]:

@@ -12,7 +12,7 @@ import numpy as np
 from stethoscope.core.finding import Evidence, Finding, Fix, Place, Severity, Sureness, SuspectRow
 from stethoscope.core.rule import Rule
 from stethoscope.facts.data import Column, Data, Overlap, Repeats, Rows
-from stethoscope.rules.columns import named
+from stethoscope.rules.columns import decided_by_chance, named
 from stethoscope.rules.shifting import percent
 from stethoscope.rules.sites import code
 from stethoscope.rules.two_sets import bell, two_sets, yes_no
@@ -72,7 +72,7 @@ def _is_natural(seen: Data, count: int) -> bool:
     repeats = seen.train.repeats
     if repeats is None:
         return True
-    within = (repeats.exact + repeats.conflicting) / max(seen.train.profile.rows, 1)
+    within = (repeats.exact + (repeats.conflicting or 0)) / max(seen.train.profile.rows, 1)
     return count <= UNSEEN + AS_MANY * within * seen.test.profile.rows
 
 
@@ -115,9 +115,10 @@ def _rows(rule: Rule, seen: Data, found: Overlap, part: float, share: float) -> 
     if found.near:
         evidence.append(Evidence("rows that are nearly equal to one", f"{found.near:,}", "0", "among those sampled"))
     small = Severity.WARNING if part >= FEW else Severity.NOTE
+    large = Severity.ERROR if part >= share else small
     return rule.finding(
         f"{count:,} of {rows:,} rows of the second set are also in the first",
-        severity=Severity.ERROR if part >= share else small,
+        severity=Severity.NOTE if decided_by_chance(seen) else large,
         sureness=Sureness.CERTAIN,
         place=Place(file=seen.test.name, rows=tuple(row for _, row in found.examples[:MOST_SHOWN]) or None),
         evidence=evidence,

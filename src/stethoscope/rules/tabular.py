@@ -8,7 +8,7 @@ from stethoscope.core.finding import Evidence, Finding, Place, Severity, Surenes
 from stethoscope.core.rule import Rule
 from stethoscope.core.text import number
 from stethoscope.facts.data import Column, Data, Numbers, Order
-from stethoscope.rules.columns import named
+from stethoscope.rules.columns import classes_of, named
 from stethoscope.rules.sites import code
 
 
@@ -59,8 +59,10 @@ def blocks_of_labels(rule: Rule, seen: Data, order: Order, share: float) -> Find
     """Labels that lie in blocks, in the order in which the rows are stored."""
     if not order.runs or not order.expected_runs > 0 or order.runs >= share * order.expected_runs:
         return None
+    few = len(classes_of(seen.train.profile.column(seen.target)))
+    lie = "are sorted" if order.runs <= 2 * few else "lie in blocks"
     return rule.finding(
-        f"rows are sorted by {named(seen.target)}: {order.runs:,} stretches of equal labels",
+        f"rows {lie} by {named(seen.target)}: {order.runs:,} stretches of equal labels",
         severity=Severity.NOTE,
         sureness=Sureness.CERTAIN,
         place=Place(file=seen.train.name, columns=(seen.target,)),

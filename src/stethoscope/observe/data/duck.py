@@ -62,15 +62,22 @@ class DuckTable:
         """Nulls and statistics of each."""
         if self.rows() > COLUMN:
             return {name: self._streamed(name, grids.get(name)) for name in names}
-        column = np.empty(self.rows())
         found = {}
-        for name in names:
+        for group in self._together(names):
+            columns = np.empty((len(group), self.rows()))
             start = 0
-            for (part,) in self._parts([self._double(name)]):
-                column[start : start + part.size] = part
-                start += part.size
-            found[name] = numbers_of(column[:start], grids.get(name))
+            for parts in self._parts([self._double(name) for name in group]):
+                for column, part in zip(columns, parts, strict=True):
+                    column[start : start + part.size] = part
+                start += parts[0].size
+            for column, name in zip(columns, group, strict=True):
+                found[name] = numbers_of(column[:start], grids.get(name))
         return found
+
+    def _together(self, names: Sequence[str]) -> list[Sequence[str]]:
+        """Columns that are fetched at once: as many as memory is granted for, since each query has its price."""
+        many = max(1, COLUMN // max(1, self.rows()))
+        return [names[start : start + many] for start in range(0, len(names), many)]
 
     def _streamed(self, name: str, grid: Grid | None) -> tuple[int, Numbers]:
         """Statistics of a long column: what the grid depends on is asked first."""
@@ -143,31 +150,41 @@ class DuckTable:
             return None
         total = np.zeros(self.rows(), np.uint64)
         kinds = {field.name: field for field in self._fields}
-        for name in names:
-            field = kinds[name]
-            whole = field.dtype in ("BIGINT", "UBIGINT") and self._is_beyond_doubles(name)
-            if field.kind in ("words", "nested"):
-                select = _text(name)
-            else:
-                select = f"CAST({quoted(name)} AS {field.dtype})" if whole else self._double(name)
-            start = 0
-            for (part,) in self._parts([select], encode=True):
-                inside = total[start : start + (part[0].size if isinstance(part, tuple) else part.size)]
-                if isinstance(part, tuple):
-                    keys.add_words(inside, name, *part)
-                elif whole:
-                    keys.add_integers(inside, name, part)
+        large = self._beyond_doubles([name for name in names if kinds[name].dtype in ("BIGINT", "UBIGINT")])
+        for group in self._together(names):
+            selects = []
+            for name in group:
+                if kinds[name].kind in ("words", "nested"):
+                    selects.append(_text(name))
                 else:
-                    keys.add_numbers(inside, name, part)
-                start += inside.size
+                    whole = f"CAST({quoted(name)} AS {kinds[name].dtype})"
+                    selects.append(whole if name in large else self._double(name))
+            start = 0
+            for parts in self._parts(selects, encode=True):
+                size = parts[0][0].size if isinstance(parts[0], tuple) else parts[0].size
+                inside = total[start : start + size]
+                for name, part in zip(group, parts, strict=True):
+                    if isinstance(part, tuple):
+                        keys.add_words(inside, name, *part)
+                    elif name in large:
+                        keys.add_integers(inside, name, part)
+                    else:
+                        keys.add_numbers(inside, name, part)
+                start += size
         return total
 
-    def _is_beyond_doubles(self, name: str) -> bool:
-        column = quoted(name)
-        least, greatest, nulls = self._fetch(
-            f"SELECT min({column}), max({column}), count(*) - count({column}) FROM seen"
-        )[0]
-        return not nulls and least is not None and max(-least, greatest) > EXACT
+    def _beyond_doubles(self, names: Sequence[str]) -> set[str]:
+        """Those of these columns of whole numbers that have no nulls and hold some that doubles do not tell apart."""
+        if not names:
+            return set()
+        asked = ", ".join(f"min({one}), max({one}), count(*) - count({one})" for one in map(quoted, names))
+        answer = self._fetch(f"SELECT {asked} FROM seen")[0]
+        found = set()
+        for place, name in enumerate(names):
+            least, greatest, nulls = answer[3 * place : 3 * place + 3]
+            if not nulls and least is not None and max(-least, greatest) > EXACT:
+                found.add(name)
+        return found
 
     def _double(self, name: str) -> str:
         """A column as doubles, in SQL."""
@@ -201,11 +218,10 @@ class DuckTable:
                 parts: list[Any] = []
                 for column in batch.columns:
                     if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
-                        parts.append(column.to_numpy(zero_copy_only=False))
+                        parts.append(_plain_arrow(column))
                     elif encode:
                         coded = column.dictionary_encode()
-                        codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-                        parts.append((codes, coded.dictionary.to_pylist()))
+                        parts.append((_plain_arrow(coded.indices.fill_null(-1)), coded.dictionary.to_pylist()))
                     else:
                         parts.append(np.array(column.to_pylist(), dtype=object))
                 yield parts
@@ -247,6 +263,16 @@ def _kind(dtype: str) -> str:
     if bare in NUMBERS:
         return "number"
     return "date" if bare == "DATE" or bare.startswith("TIMESTAMP") else "words"
+
+
+def _plain_arrow(column: Any) -> Any:
+    """An Arrow array as NumPy's: without a copy where it can be, which also spares the import of pandas."""
+    if column.null_count == 0:
+        try:
+            return np.from_dlpack(column)
+        except (TypeError, ValueError, AttributeError):  # truths, times
+            pass
+    return column.to_numpy(zero_copy_only=False)
 
 
 def _plain(column: Any, encode: bool) -> Any:

@@ -33,6 +33,9 @@ FIRST_ROWS = 100_000
 IN_MEMORY = 100 << 20
 """Size of a file of text up to which DuckDB holds its rows in memory; larger ones go to a file of its own first, since
 reading text is slower than all that follows."""
+KINDS = "['BIGINT', 'DOUBLE', 'TIME', 'DATE', 'TIMESTAMP', 'TIMESTAMPTZ', 'VARCHAR']"
+"""Kinds that columns of text are read as. Truths are not among them: DuckDB takes yes and no for them, too, which
+people know by these names."""
 MEMORY = "160MB"
 """What DuckDB may hold: more is spilled to a folder that is deleted afterwards."""
 
@@ -255,7 +258,7 @@ def _in_duckdb(duckdb: Any, source: Source, delimiter: str, header: bool) -> Tab
                 connection.execute(f"CREATE TABLE {where} AS SELECT * FROM {ways[0]}")
             except duckdb.Error:  # a later row is of another kind than the first ones
                 connection.execute(f"CREATE OR REPLACE TABLE {where} AS SELECT * FROM {ways[-1]}")
-            relation = connection.sql(f"SELECT * FROM {where}")
+            relation = connection.sql(f"SELECT * {_with_truths(connection, where)} FROM {where}")
         table = DuckTable(relation, source.name)
         rows = table.rows()
     except (duckdb.Error, UnicodeError) as error:
@@ -275,9 +278,23 @@ def _ways(source: Source, paths: str, delimiter: str, header: bool) -> list[str]
     parted = f", delim={_literal(delimiter)}" if delimiter else ""
     return [
         f"read_csv({paths}, header={str(header).lower()}, sample_size={rows}, skip=0, null_padding=false, "
-        f"quote='\"', escape='\"', comment=''{parted}, union_by_name=true)"
+        f"quote='\"', escape='\"', comment=''{parted}, union_by_name=true, auto_type_candidates={KINDS})"
         for rows in (FIRST_ROWS, -1)
     ]
+
+
+def _with_truths(connection: Any, table: str) -> str:
+    """What SELECT has to say so that columns of `true` and `false` are truths."""
+    from stethoscope.observe.data.duck import quoted
+
+    names = [name for name, kind, *_ in connection.execute(f"DESCRIBE {table}").fetchall() if kind == "VARCHAR"]
+    for rows in (f"(SELECT * FROM {table} LIMIT 1000)", table):  # few are asked of all their rows
+        if names:
+            asked = ", ".join(f"bool_and(lower({quoted(name)}) IN ('true', 'false'))" for name in names)
+            answers = connection.execute(f"SELECT {asked} FROM {rows}").fetchall()
+            names = [name for name, answer in zip(names, answers[0], strict=True) if answer]
+    casts = ", ".join(f"CAST({quoted(name)} AS BOOLEAN) AS {quoted(name)}" for name in names)
+    return f"REPLACE ({casts})" if casts else ""
 
 
 def reason_of(message: str, shorten: Any) -> str:

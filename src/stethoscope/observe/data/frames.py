@@ -61,7 +61,10 @@ class FrameTable:
         part = self._frame[index.tolist()] if rows else self._frame
         values: dict[str, NDArray[np.float64] | NDArray[np.object_]] = {}
         for field in self.fields():
-            if field.kind == "words":
+            if field.name in self._coded:
+                made = self._coded[field.name]
+                values[field.name] = np.array([*made.different, None], object)[made.codes[index]]  # -1 is the last one
+            elif field.kind == "words":
                 values[field.name] = _texts(part[field.name])
             elif field.kind != "nested":
                 values[field.name] = doubles(part[field.name])

@@ -38,14 +38,14 @@ def joint_shift(data: Data) -> JointShift | None:
     """
     if data.test is None:
         return None
-    try:
-        from sklearn.ensemble import HistGradientBoostingClassifier
-    except ImportError:
-        return None
     samples = data.train.sample.values, data.test.sample.values
     names = [one.name for one, _ in comparable(data) if all(one.name in each for each in samples)][:MOST_COLUMNS]
     rows = min(data.train.sample.count, data.test.sample.count, MOST_ROWS)
     if len(names) < 2 or rows < FEWEST_ROWS:
+        return None
+    try:
+        from sklearn.ensemble import HistGradientBoostingClassifier  # a second of imports, where there is enough to ask
+    except ImportError:
         return None
     table = _table(samples, names, rows)
     side = np.repeat([0, 1], rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ NAN = float("nan")
 NEARLY_ALL = 0.9
 """Share of the texts that must be numbers, or dates, for the column to be one of them."""
 LOOKED_AT = 1000
+YEAR_FIRST = re.compile(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(.*)")
 
 
 class DayMonth(NamedTuple):
@@ -61,7 +63,7 @@ def reading_of(values: Sequence[tuple[str, int]]) -> Reading | None:
 
 
 NUMBERS = frozenset(("number 1", "number 1.5", "number 1,5", "number 1,500", "number 1.500,0"))
-DATES = frozenset(("date 1999-12-31", "date 31/12/1999", "date 31.12.1999"))
+DATES = frozenset(("date 1999-12-31", "date 1999/12/31", "date 31/12/1999", "date 31.12.1999"))
 
 
 def _with_point(text: str) -> float:
@@ -98,6 +100,9 @@ def _places(slashed: Sequence[str]) -> DayMonth | None:
 def _date(text: str, places: DayMonth) -> float:
     text = text.strip()
     try:
+        if (parted := YEAR_FIRST.fullmatch(text)) is not None:
+            year_first, middle, last, time = parted.groups()
+            return _seconds(datetime.fromisoformat(f"{year_first}-{middle:0>2}-{last:0>2}{time}"))
         if "/" in text or text.count(".") == 2:
             parts = [int(part) for part in text.split(" ")[0].replace("/", ".").split(".")]
             day, month = (parts[places.day], parts[places.month]) if "/" in text else (parts[0], parts[1])

@@ -19,9 +19,12 @@ MOST_IN_GROUP = 5
 FEWEST_ENTITIES = 10
 """Different values of a column from which on it may name entities."""
 ENTITY = re.compile(
-    r"(?:^|[_\W])(?i:id|uuid|guid|key|patient|subject|user|customer|client|session|account|email|device|household)s?(?:$|[_\W])"
+    r"(?:^|[_\W])(?i:id|uuid|guid|key|patient|subject|user|customer|client|session|account|email|device|household)(?:$|[_\W])"
     r"|(?<=[a-z])(?:Id|ID|Key|Uuid|Guid)$"
 )
+
+AMOUNT = re.compile(r"^(?:num|number|n|nr|no|count|total|sum|mean|avg|average|max|min)[_\W]", re.IGNORECASE)
+"""Names of amounts, such as `num_account`."""
 
 Ints = NDArray[np.int64]
 
@@ -72,7 +75,8 @@ def repeats_of(table: Table, rows: Keyed | None) -> Repeats | None:
     if rows is None:
         if not isinstance(table, LazyTable):
             return None
-        return Repeats(exact=table.repeated([field.name for field in table.fields() if field.kind != "nested"]))
+        names = [field.name for field in table.fields() if field.kind != "nested"]
+        return Repeats(exact=table.repeated(names), conflicting=None)
     again = _repeated(rows.every)
     exact = rows.every.size - different(rows.every).size if again.size else 0
     groups = _groups(rows.every, again[:MOST_GROUPS])
@@ -217,7 +221,7 @@ def _entities(
     """Columns whose values name things, with how many things of the second table the first one has as well."""
     found = []
     for name in names:
-        if not ENTITY.search(name) or not all(_may_name(profile, name) for profile in profiles):
+        if AMOUNT.search(name) or not ENTITY.search(name) or not all(_may_name(profile, name) for profile in profiles):
             continue
         here, there = first.keys([name]), second.keys([name])
         if here is not None and there is not None:

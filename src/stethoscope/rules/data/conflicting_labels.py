@@ -9,7 +9,7 @@ from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.core.text import amount
 from stethoscope.facts.data import Data, Repeats
 from stethoscope.rules import pictures
-from stethoscope.rules.columns import named, of_numbers, of_words, one_set, row_of
+from stethoscope.rules.columns import decided_by_chance, named, of_numbers, of_words, one_set, row_of
 from stethoscope.rules.sites import code
 
 
@@ -25,7 +25,8 @@ class ConflictingLabels(Rule):
     ## How to fix it
     Look at the groups: correct labels that are wrong, or add the column in which the rows differ.
     ## When it is not a fault
-    Outcomes that chance decides: the same case may end in either way.
+    Outcomes that chance decides: the same case may end in either way. Where labels of equal rows differ as often as
+    those of any two rows, it is a note.
     ## Sources
     C. Northcutt, A. Athalye, J. Mueller, "Pervasive Label Errors in Test Sets", NeurIPS 2021.
     """
@@ -46,8 +47,12 @@ class ConflictingLabels(Rule):
             yield self.cannot_tell("there is no target with classes" if seen.task != "classification" else
                                    "rows were not compared")  # fmt: skip
             return
+        if repeats.conflicting is None:
+            yield self.cannot_tell("this engine compares whole rows only; take a part of them into memory")
+            return
         if not repeats.conflicting:
             return
+        by_chance = decided_by_chance(seen)
         rows = seen.train.profile.rows
         suspects = [
             SuspectRow(
@@ -58,7 +63,7 @@ class ConflictingLabels(Rule):
         ]
         yield self.finding(
             f"{amount(repeats.conflicting, 'row')} with equal inputs and different {named(seen.target)}",
-            severity=Severity.WARNING if repeats.conflicting >= self.share * rows else Severity.NOTE,
+            severity=Severity.NOTE if by_chance or repeats.conflicting < self.share * rows else Severity.WARNING,
             sureness=Sureness.CERTAIN,
             place=Place(file=seen.train.name, columns=(seen.target,)),
             evidence=[
@@ -68,7 +73,10 @@ class ConflictingLabels(Rule):
                     "0",
                 )
             ],
-            cause="Of two such rows one is wrong for any model: a label error, or a column that tells them apart is "
+            cause="Equal rows differ in their labels about as often as any two rows do: in these columns different "
+            "cases look the same. No model can be right about both, so their share is a floor under its error."
+            if by_chance
+            else "Of two such rows one is wrong for any model: a label error, or a column that tells them apart is "
             "missing.",
             fixes=[
                 "Look at them, and correct the labels or leave the groups out:\n"
@@ -82,11 +90,14 @@ class ConflictingLabels(Rule):
         "many": _set(Repeats(conflicting=20, conflicts=((1, 2),))),
         "a hundredth": _set(Repeats(conflicting=10)),
         "not quite a hundredth": _set(Repeats(conflicting=96), 10000),
+        "as by chance": _set(Repeats(exact=80, conflicting=80)),
+        "one of which is not known": _set(Repeats(exact=9, conflicting=20)),
         "few": _set(Repeats(conflicting=2)),
         "a picture in two classes": pictures.of_pictures(labels=("cat", "dog") * 50, same=((2, 7),)),
     })  # fmt: skip
     good = Examples(lambda: {
         "none": _set(Repeats()),
+        "not counted": _set(Repeats(exact=9, conflicting=None)),
         "a copy in its class": pictures.of_pictures(labels=("cat", "dog") * 50, same=((2, 8),)),
     })  # fmt: skip
 

@@ -31,13 +31,20 @@ class ConstantFeature(Rule):
     severity = Severity.WARNING
 
     fewest_rows = Limit(10, unit="rows", why="a handful of rows may be equal by chance")
+    blank = Limit(
+        0.01, unit="share of the rows without a value", why="to be filled in or not is then a value of its own: a mark"
+    )
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
         """Count the values of each column of the training set."""
         if seen.train.profile.rows < self.fewest_rows:
             yield self.cannot_tell(f"there are only {seen.train.profile.rows} rows")
             return
-        found = [column for column in seen.inputs(seen.train) if _value(column) is not None]
+        found = [
+            column
+            for column in seen.inputs(seen.train)
+            if _value(column) is not None and (column.kind == "empty" or column.missing < self.blank * column.rows)
+        ]
         if found:
             yield self._report(seen, found)
 
@@ -62,10 +69,12 @@ class ConstantFeature(Rule):
         "one number": one_set(of_numbers("a", [3.0] * 12), of_numbers("b", range(12))),
         "one word": one_set(of_words("a", {"x": 12}), of_words("b", {"x": 6, "y": 6})),
         "ten rows": one_set(of_numbers("a", [3.0] * 10)),
+        "hardly a gap": one_set(of_numbers("a", [3.0] * 100 + [float("nan")])),
         "empty": one_set(of_words("a", {}, nulls=12), of_numbers("b", range(12))),
     })  # fmt: skip
     good = Examples(lambda: {
         "it varies": one_set(of_numbers("a", [3.0] * 11 + [4.0])),
+        "a mark": one_set(of_numbers("a", [3.0] * 98 + [float("nan")])),
         "nine rows": one_set(of_numbers("a", [3.0] * 9)),
     })  # fmt: skip
 

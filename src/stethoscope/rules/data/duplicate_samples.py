@@ -9,7 +9,7 @@ from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.core.text import amount
 from stethoscope.facts.data import Column, Data, Repeats
 from stethoscope.rules import pictures, texts
-from stethoscope.rules.columns import of_numbers, of_words, one_set, row_of
+from stethoscope.rules.columns import decided_by_chance, of_numbers, of_words, one_set, row_of
 from stethoscope.rules.sites import code
 
 
@@ -35,6 +35,7 @@ class DuplicateSamples(Rule):
     severity = Severity.WARNING
 
     share = Limit(0.01, unit="share of the rows", why="deepchecks tells from 5 %, and a hundredth still biases a score")
+    fewest = Limit(10, unit="repeated rows", why="of a small and coarse table a few rows are equal by nature")
     chance = Limit(3.0, unit="equal rows / those by chance", why="columns that go together repeat somewhat more often")
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
@@ -52,7 +53,8 @@ class DuplicateSamples(Rule):
         by_chance = _by_chance(seen.train.profile.columns, rows)
         if not repeats.exact or repeats.exact < self.chance * by_chance:
             return
-        severity = Severity.WARNING if repeats.exact >= self.share * rows else Severity.NOTE
+        is_many = repeats.exact >= max(self.fewest, self.share * rows) and not decided_by_chance(seen)
+        severity = Severity.WARNING if is_many else Severity.NOTE
         suspects = [
             SuspectRow(seen.train.name, row, row_of(seen.train.sample, row), f"the same as row {group[0]}")
             for group in repeats.examples
@@ -81,6 +83,12 @@ class DuplicateSamples(Rule):
         "a tenth": _two(Repeats(exact=100, examples=((1, 7),))),
         "a hundredth": _two(Repeats(exact=10)),
         "not quite a hundredth": _two(Repeats(exact=96), 10000),
+        "nine of a hundred": _two(Repeats(exact=9), 100),
+        "ten of a hundred": _two(Repeats(exact=10), 100),
+        "equal cases": one_set(
+            of_numbers("a", range(1000)), of_numbers("b", range(1000)), of_words("y", {"no": 500, "yes": 500}),
+            target="y", task="classification", repeats=Repeats(exact=100, conflicting=100),
+        ),
         "fewer": _two(Repeats(exact=2)),
         "far more than by chance": _coarse(Repeats(exact=60), 1000),
         "copies of pictures": pictures.of_pictures(same=((1, 7), (3, 4, 5))),

@@ -16,8 +16,8 @@ class IdentifierFeature(Rule):
 
     ## What it sees
     Whole numbers that fill a range without a gap, each of them once; texts of one word that are different in every
-    row. Where such a column, or a date, tells the target by itself, it is a warning: the rows were collected or sorted
-    by what is to be predicted.
+    row. Where such a column tells the target by itself, it is a warning: the rows were collected or sorted by what is
+    to be predicted. Where a date does, it is a note: most often a trend or a season.
     ## Why it hurts
     A number of a row says nothing about new rows. Where it does tell the target, the model learns the order of the
     file, and fails on the next one.
@@ -58,9 +58,10 @@ class IdentifierFeature(Rule):
             yield self._report(seen, silent)
 
     def _telling(self, seen: Data, column: Column, tie: Tie) -> Finding:
-        what = "date" if column.kind == "date" else "number of a row"
+        if column.kind == "date":
+            return self._dated(seen, column, tie)
         return self.finding(
-            f"{named(column.name)}, a {what}, tells the target by itself",
+            f"{named(column.name)}, a number of a row, tells the target by itself",
             sureness=Sureness.LIKELY,
             place=Place(file=seen.train.name, columns=(column.name,)),
             evidence=[
@@ -74,6 +75,31 @@ class IdentifierFeature(Rule):
             "the order of this file, which the next one does not have.",
             fixes=["Leave it out, and shuffle the rows:\n" + code(f"frame = frame.drop(columns=[{column.name!r}])")],
             unless="the column says when or where, and the target truly changes with it.",
+        )
+
+    def _dated(self, seen: Data, column: Column, tie: Tie) -> Finding:
+        return self.finding(
+            f"the date {named(column.name)} tells {named(seen.target)}: a trend, a season, or a leak",
+            severity=Severity.NOTE,
+            sureness=Sureness.LIKELY,
+            place=Place(file=seen.train.name, columns=(column.name,)),
+            evidence=[
+                Evidence(
+                    f"share of guessing's errors that {named(column.name)} puts right, {tie.rows:,} held-out rows",
+                    f"{tie.strength:.0%}",
+                    "about 0 %, where time does not matter",
+                )
+            ],
+            cause="Rows that are near in time have similar targets. Split at random, each test row has neighbours "
+            "among the training rows, and the score is better than that of a forecast.",
+            fixes=[
+                "Test on what is later than all that is trained on:\n"
+                + code(
+                    f"frame = frame.sort_values({column.name!r})",
+                    "train, test = frame.iloc[:n_train], frame.iloc[n_train:]",
+                )
+            ],
+            unless="new rows will lie between these in time.",
         )
 
     def _report(self, seen: Data, columns: list[Column]) -> Finding:

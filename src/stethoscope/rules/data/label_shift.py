@@ -56,7 +56,7 @@ class LabelShift(Rule):
         assert seen.test is not None
         of_classes = shift.one.numbers is None
         yield self.finding(
-            f"labels differ between the sets in {percent(shift.gap.size)} of the rows",
+            f"the labels have shifted: {percent(shift.gap.size)} of them lie elsewhere",
             severity=Severity.WARNING if shift.effect >= self.clear else Severity.NOTE,
             place=Place(file=seen.test.name, columns=(seen.target,)),
             evidence=[evidence_of(shift, self.tolerance)],

@@ -16,6 +16,8 @@ from stethoscope.rules.sites import code
 
 SENTINELS = (-1.0, -9.0, -99.0, -999.0, -9999.0, -99999.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0)
 """Numbers that people write where they have none."""
+ANSWERS = ("none", "unknown", "missing")
+"""Spellings of nothing that are words: as often they are one of the values."""
 NAMED = 5
 """Columns that are named in the evidence."""
 
@@ -36,6 +38,11 @@ class Gap:
         """0..1."""
         return self.rows / self.column.rows
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether nothing is written in several ways; words that may be answers (no hair, an unknown cause) aside."""
+        return sum(one.strip("'").strip().lower() not in ANSWERS for one in self.spellings) > 1
+
 
 class MissingValues(Rule):
     """Values are missing: null, NaN, or a word or a number that stands for nothing.
@@ -43,7 +50,8 @@ class MissingValues(Rule):
     ## What it sees
     Null and NaN; the spellings of nothing that people use ("", `N/A`, `null`, `?`); and single numbers far from all
     others that are typical of it, such as -999, where they make up at least a hundredth of a column. A target
-    with missing values is an error, a column with many of them or with several spellings a warning, few a note.
+    with missing values is an error, a column with many of them or with several spellings a warning, few a note; so is a
+    column that is empty in most rows, which most often is meant to be.
     ## Why it hurts
     NaN passes through every layer: one of them in a batch makes the loss and then all weights NaN. A sentinel
     number is worse, since nothing fails: the network takes -999 for a measurement, and a scaler for the range.
@@ -61,6 +69,12 @@ class MissingValues(Rule):
     in_batches = True
 
     much = Limit(0.05, unit="share of a column", why="beyond a twentieth, how they are filled in begins to matter")
+    fewest = Limit(20, unit="rows of a column", why="of 200 rows in which 3 % are missing, 10 may be so by chance")
+    optional = Limit(
+        0.5,
+        unit="share of a column",
+        why="what is filled in for a minority is most often optional by design, as a second phone number is",
+    )
     sentinel = Limit(0.01, unit="share of a column that is one odd number", why="a single -999 may be a slip")
     apart = Limit(
         3.0,
@@ -94,6 +108,9 @@ class MissingValues(Rule):
                     spellings.append(f"{value:g}")
         return Gap(column, rows, tuple(spellings), sentinel) if rows else None
 
+    def _are_many(self, gap: Gap) -> bool:
+        return self.much <= gap.share < self.optional and gap.rows >= self.fewest
+
     def _stands_apart(self, numbers: Numbers, value: float) -> bool:
         """Whether the least or greatest number is beyond all others by several times their range."""
         place = int(numbers.grid.bins(np.array([value]))[0])
@@ -121,14 +138,16 @@ class MissingValues(Rule):
         )
 
     def _report(self, seen: Data, gaps: list[Gap]) -> Finding:
-        worst = gaps[0]
-        odd = [gap for gap in gaps if gap.sentinel is not None or len(gap.spellings) > 1]
-        severity = Severity.WARNING if worst.share >= self.much or odd else Severity.NOTE
-        where = f"column {named(worst.column.name)}" if len(gaps) == 1 else f"{len(gaps)} columns"
-        title = f"{where} with missing values, up to {worst.share:.1%} of the rows"
+        odd = [gap for gap in gaps if gap.sentinel is not None or gap.is_mixed]
+        many = [gap for gap in gaps if self._are_many(gap) and gap not in odd]
+        severity = Severity.WARNING if many or odd else Severity.NOTE
+        worst = (many or gaps)[0]
+        title = f"{worst.share:.1%} of column {named(worst.column.name)} is missing"
+        if len(gaps) > 1:
+            title = f"values are missing in {len(gaps)} columns, {worst.share:.1%} of {named(worst.column.name)}"
         if odd and odd[0].sentinel is not None:
             title = f"column {named(odd[0].column.name)} has {odd[0].sentinel:g} where a value is missing"
-        shown = [*odd, *(gap for gap in gaps if gap not in odd)][:NAMED]
+        shown = [*odd, *many, *(gap for gap in gaps if gap not in odd and gap not in many)][:NAMED]
         return self.finding(
             title,
             severity=severity,
@@ -150,7 +169,13 @@ class MissingValues(Rule):
 
     bad = Examples(lambda: {
         "many nulls": one_set(of_words("a", {"x": 60, "y": 30}, nulls=10)),
-        "a twentieth": one_set(of_words("a", {"x": 60, "y": 35}, nulls=5)),
+        "twenty rows": one_set(of_words("a", {"x": 100, "y": 80}, nulls=20)),
+        "nineteen rows": one_set(of_words("a", {"x": 100, "y": 81}, nulls=19)),
+        "a twentieth": one_set(of_words("a", {"x": 600, "y": 350}, nulls=50)),
+        "not quite half": one_set(of_words("a", {"x": 300, "y": 210}, nulls=490)),
+        "half": one_set(of_words("a", {"x": 300, "y": 200}, nulls=500)),
+        "by design": one_set(of_words("a", {"x": 30, "y": 20}, nulls=450)),
+        "no hair": one_set(of_words("hair", {"red": 95, "none": 4}, nulls=1, missing=(("none", 4),))),
         "not quite a twentieth": one_set(of_words("a", {"x": 500, "y": 452}, nulls=48)),
         "few": one_set(of_words("a", {"x": 996, "y": 400}, nulls=3)),
         "two spellings": one_set(of_words("a", {"x": 990, "N/A": 5}, nulls=5, missing=(("N/A", 5),))),
@@ -178,7 +203,7 @@ def _fixes_of_inputs(gaps: list[Gap]) -> list[str]:
 
 
 def _fixes(gaps: list[Gap]) -> list[str]:
-    words = sorted({one for gap in gaps for one in gap.spellings if one.startswith("'")})
+    words = sorted({one for gap in gaps for one in gap.spellings if one[0] == "'" and one[1:-1].lower() not in ANSWERS})
     lines = [
         f"frame[{gap.column.name!r}] = frame[{gap.column.name!r}].mask(frame[{gap.column.name!r}] == {gap.sentinel:g})"
         for gap in gaps

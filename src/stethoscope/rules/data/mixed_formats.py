@@ -39,6 +39,9 @@ class MixedFormats(Rule):
     rare = Limit(0.001, unit="share of a column in a second form", why="a single odd cell is a slip and no second form")
     mostly = Limit(0.8, unit="share of a column that are numbers or dates", why="below, it is a column of words")
 
+    fewest_amounts = Limit(10, unit="different values", why="fewer numbers with a unit are names of categories")
+    category = Limit(2.0, unit="rows of a category, on average", why="below, the column names the rows")
+
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
         """Judge the columns of text."""
         for column in seen.train.profile.columns:
@@ -66,6 +69,9 @@ class MixedFormats(Rule):
             return []
         others = [form for form in numbers if form.kind not in PLAIN]
         plain = [form for form in numbers if form.kind in PLAIN]
+        units = sum(form.rows for form in others if form.kind == "number with unit")
+        if units >= self.mostly * rows and len(words.top) < self.fewest_amounts:
+            return []  # such as 1Fam and 2Fam: names that begin with a digit
         strangers = [form for form in words.spellings if not form.kind.startswith(("number", "date"))]
         if len(others) > 1 or (others and plain):
             return numbers
@@ -102,6 +108,7 @@ class MixedFormats(Rule):
         return self.finding(
             f"{len(words.variants)} categor{'y' if len(words.variants) == 1 else 'ies'} of {named(column.name)} "
             "in several spellings",
+            severity=Severity.WARNING if words.count >= self.category * words.distinct else Severity.NOTE,
             sureness=Sureness.LIKELY,
             place=Place(file=seen.train.name, columns=(column.name,)),
             evidence=[
@@ -141,6 +148,13 @@ class MixedFormats(Rule):
         "spellings of one city": one_set(
             of_words("city", {"Paris": 50, "paris ": 40, "Rome": 10}, variants=(("Paris", "paris "),))
         ),
+        "names that are written in two ways": one_set(
+            of_words("name", {"CJ": 2, "C.J.": 1, **{f"n{i}": 2 for i in range(18)}}, variants=(("CJ", "C.J."),))
+        ),
+        "just categories": one_set(
+            of_words("name", {"CJ": 2, "C.J.": 2, **{f"n{i}": 2 for i in range(18)}}, variants=(("CJ", "C.J."),))
+        ),
+        "amounts with a unit": one_set(_amounts(6)),
         "damaged letters": one_set(of_words("name", {"RenÃ©": 50, "Ann": 40}, damaged=50)),
     })  # fmt: skip
     good = Examples(lambda: {
@@ -148,9 +162,17 @@ class MixedFormats(Rule):
         "rarer than that": one_set(_column(("number 1.5", 19881), ("number 1,5", 19))),
         "words with some numbers": one_set(_column(("word", 80), ("number 1", 20))),
         "fewer than four in five": one_set(_column(("number 1.5", 69), ("number 1,5", 10), ("word", 21))),
+        "nine kinds of houses": one_set(_amounts(5)),
         "numbers": one_set(of_numbers("a", range(20))),
         "cities": one_set(of_words("city", {"Paris": 50, "Rome": 40})),
     })  # fmt: skip
+
+
+def _amounts(different: int) -> Column:
+    """So many numbers with a unit, and four words."""
+    values = {f"{i}Fam": 90 for i in range(different)} | {f"Twin{i}": 5 for i in range(4)}
+    spellings = (Spelling("number with unit", 90 * different, ("1Fam",)), Spelling("word", 20, ("Twin",)))
+    return of_words("a", values, spellings=spellings)
 
 
 def _column(*forms: tuple[str, int]) -> Column:

@@ -72,6 +72,11 @@ class Outliers(Rule):
         why="a Pareto column of index 2.2 leaves such a gap once in 5,000 times; in small sets no tail is known better",
     )
     few = Limit(0.005, unit="share of the rows", why="more than that are a group of their own")
+    fewest_others = Limit(
+        10,
+        unit="rows apart from the median, on its side",
+        why="where nearly all rows hold one value, a few others are a rare case and no slip",
+    )
     fewest_rows = Limit(50, unit="rows", why="in fewer the range of the others is not known")
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
@@ -103,9 +108,13 @@ class Outliers(Rule):
         if not numbers.quantile(0.75) > numbers.quantile(0.25):
             return None  # nearly all are one value: of a column of rare events every event is far from it
         counts, near, far = _distances(numbers, median, side)
+        if numbers.whole == numbers.count:
+            far = np.maximum(far, 1.0)  # between counts of things, one is the least step and no gap
         beyond = counts[::-1].cumsum()[::-1]
         for place in range(counts.size - 1, 0, -1):
             if beyond[place] > max(1, self.few * numbers.count):
+                return None
+            if counts[1:place].sum() < self.fewest_others:
                 return None
             start = abs(extreme - median) if beyond[place] == 1 else near[place]
             slope = _tail(counts[:place], far[:place], numbers.count)
@@ -171,6 +180,7 @@ class Outliers(Rule):
     bad = Examples(lambda: {
         "a slip of the point": one_set(of_numbers("height", [*(1.5 + i / 200 for i in range(100)), 178.0])),
         "below": one_set(of_numbers("a", [*(i / 10 for i in range(100)), -5000.0])),
+        "ten others": one_set(of_numbers("pool", [*[0] * 989, *range(1, 11), 9000])),
         "beyond its tail": one_set(of_numbers("a", [*range(1001), 2682.0])),
         "fifty times as far": one_set(of_numbers("a", [*range(50), 1280.0])),
         "five of a thousand": one_set(of_numbers("a", [*range(995), *[9000.0 + i for i in range(5)]])),
@@ -179,6 +189,8 @@ class Outliers(Rule):
     })  # fmt: skip
     good = Examples(lambda: {
         "none": one_set(of_numbers("a", range(100))),
+        "no others": one_set(of_numbers("pool", [*[0] * 990, *range(1, 10), 9000])),
+        "seldom two": one_set(of_numbers("a", [*[0] * 900, *[1] * 97, 2, 3, 5])),
         "a long smooth tail": one_set(of_numbers("a", [1.05**i for i in range(300)])),
         "not quite beyond its tail": one_set(of_numbers("a", [*range(1001), 2672.0])),
         "not quite as far": one_set(of_numbers("a", [*range(50), 1220.0])),
