@@ -16,6 +16,9 @@ from doors import NAMES, Door, door, hear
 
 CALLBACKS = sorted((Path(__file__).parent / "callbacks").glob("*.py"))
 
+AT_EVERY_DOOR = "softmax-before-cross-entropy"
+"""The fault that each program has; the others are told in the table of docs/doors.md."""
+
 
 @pytest.fixture(params=NAMES)
 def way(request: pytest.FixtureRequest) -> Door:
@@ -34,10 +37,10 @@ def test_a_healthy_program_is_heard_and_nothing_is_said_of_it(way: Door, tmp_pat
 
 
 def test_a_fault_is_named_first_and_at_a_line_of_the_users(way: Door, tmp_path: Path) -> None:
-    heard = hear(way, tmp_path, way.faults[0])
+    heard = hear(way, tmp_path, AT_EVERY_DOOR)
 
     assert heard.exit_code == 0, heard.printed
-    assert [one["rule"] for one in heard.alarms[:1]] == [way.faults[0]]
+    assert [one["rule"] for one in heard.alarms[:1]] == [AT_EVERY_DOOR]
     assert heard.alarms[0]["place"]["file"] == "train.py"
 
 
@@ -45,6 +48,7 @@ def test_every_door_has_three_faults_each_of_which_changes_its_program() -> None
     for one in map(door, NAMES):
         healthy, nothing = one.planted()
         assert len(one.faults) >= 3
+        assert AT_EVERY_DOOR in one.faults
         assert nothing == ()
         for rule in one.faults:
             faulty, lines = one.planted(rule)
