@@ -120,7 +120,8 @@ def _ask(rule: Rule, history: History) -> tuple[list[Finding], list[CannotTell]]
     if history.framework == "keras":
         findings = [in_keras_words(each, history) for each in findings]
     # A rule that found something in one place has judged, whatever it could not see elsewhere.
-    return findings, [] if findings else [each for each in said if isinstance(each, CannotTell)]
+    doubts = [each for each in said if isinstance(each, CannotTell)]
+    return findings, [] if findings else list(dict.fromkeys(doubts))  # its eyes may say the same
 
 
 def _merged(findings: list[Finding]) -> list[Finding]:
