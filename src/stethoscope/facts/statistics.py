@@ -140,6 +140,13 @@ def share_interval(count: float, rows: float, chance: float = 0.05) -> tuple[flo
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def mean_ranks(values: Doubles) -> Doubles:
+    """Ranks from 1, equal values sharing their mean rank. Shape: (n,) to (n,)."""
+    _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[codes], np.float64)
+
+
 def rise_interval(first: tuple[float, float], second: tuple[float, float], chance: float = 0.05) -> tuple[float, float]:
     """Of the share of the second less that of the first; each is a count and its rows.
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stethoscope.facts.run import RunRecord
+from stethoscope.facts.statistics import mean_ranks
 from stethoscope.store.comparing import differing
 
 Doubles = NDArray[np.float64]
@@ -83,9 +84,9 @@ def _relation(subject: str, name: str, values: tuple[str, ...], result: Doubles)
     numbers, rng = _numbers(texts), np.random.default_rng(0)
     shuffles = [rng.permutation(result) for _ in range(TRIALS)]
     if numbers.size:
-        ranks, seen = _ranks(numbers), abs(_correlation(_ranks(numbers), _ranks(result)))
-        others = [abs(_correlation(ranks, _ranks(one))) for one in shuffles]
-        strength = _correlation(ranks, _ranks(result))
+        ranks, seen = mean_ranks(numbers), abs(_correlation(mean_ranks(numbers), mean_ranks(result)))
+        others = [abs(_correlation(ranks, mean_ranks(one))) for one in shuffles]
+        strength = _correlation(ranks, mean_ranks(result))
     else:
         strength = seen = _between(texts, result)
         others = [_between(texts, one) for one in shuffles]
@@ -99,12 +100,6 @@ def _numbers(texts: NDArray[np.str_]) -> Doubles:
         return np.array([float(text) for text in texts])
     except ValueError:
         return np.zeros(0)
-
-
-def _ranks(values: Doubles) -> Doubles:
-    _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[codes])
 
 
 def _correlation(a: Doubles, b: Doubles) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stethoscope.facts.data import Order, Rows
+from stethoscope.facts.statistics import mean_ranks
 
 FEWEST_ROWS = 40
 MOST_CLASSES = 100
@@ -51,16 +52,9 @@ def _drifting(rows: Rows, target: str) -> list[tuple[str, float]]:
         known = np.isfinite(numbers)
         if known.sum() < FEWEST_ROWS:
             continue
-        ranks = _ranks(numbers[known])
+        ranks = mean_ranks(numbers[known])
         if ranks.std() > 0:
             related = float(np.corrcoef(ranks, place[known])[0, 1])
             if abs(related) >= DRIFTING:
                 found.append((name, related))
     return found
-
-
-def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks, equal values sharing their mean rank."""
-    _, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2)[codes]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stethoscope.facts.data import Rows, Tie
+from stethoscope.facts.statistics import share_interval
 
 BINS = 24
 """Stretches of a column of numbers, each with as many rows: enough for any threshold, few enough to be learned."""
@@ -95,10 +96,8 @@ def _tried(
         blind = truth[tried] != guess
         if not blind.any():
             return 0.0, 0.0
-        share, base, rows = wrong.mean(), blind.mean(), tried.sum()
-        worst = (share + Z**2 / (2 * rows) + Z * np.sqrt(share * (1 - share) / rows + Z**2 / (4 * rows**2))) / (
-            1 + Z**2 / rows
-        )
+        share, base = wrong.mean(), blind.mean()
+        worst = share_interval(float(wrong.sum()), float(wrong.size))[1]
         return max(0.0, float(1 - share / base)), max(0.0, float(1 - worst / base))
     counts = np.bincount(cells[learns], minlength=size)
     sums = np.bincount(cells[learns], weights=truth[learns], minlength=size)
