@@ -7,6 +7,7 @@ import textwrap
 from dataclasses import replace
 
 from stethoscope.facts.code import Code
+from stethoscope.facts.linked import Linked
 from stethoscope.observe.code.gather import facts_of
 from stethoscope.observe.code.reading import Source
 
@@ -25,7 +26,7 @@ def code_of(text: str, file: str = "train.py") -> Code:
     if not codes:
         return _one(parts[0] + "\n", file)
     *_, last = codes
-    linked = {module: code for module, code in codes.items() if module != last}
+    linked = Linked.of({module: code for module, code in codes.items() if module != last})
     return replace(codes[last], linked=linked, memo={})
 
 

@@ -47,6 +47,8 @@ class _Asked:
     without: tuple[str, ...]
     limits: Overrides
     suppressions: Suppressions
+    remembers: bool = False
+    """Whether what comes of it is kept for the next time, with the content of all files that it hangs on."""
 
     def rules(self) -> tuple[type[Rule], ...]:
         return tuple(rule for rule in select(self.only, self.without) if "in_code" in rule.eyes())
@@ -81,6 +83,7 @@ def lint(
     files = [path for path in found.files if not scopes.excludes(path)]
     kept = KeptReviews(cache, _question(asked)) if cache is not None else None
     reviews, left = _remembered(files, kept)
+    asked = replace(asked, remembers=kept is not None)
     done = _all(left, asked, os.cpu_count() or 1 if processes is None else processes)
     for path, (one, uses, content) in done.items():
         reviews[path] = one
@@ -194,7 +197,10 @@ def _chunk(files: Sequence[Path], asked: _Asked) -> list[tuple[FileReview, Mappi
                 done.append((FileReview(_name(path), str(why)), {}, ""))
                 continue
             one, uses = _reviewed(project, path, data, asked, rules)
-            done.append((one, {str(use): _content(use) for use in uses}, _hash(data)))
+            if asked.remembers:
+                done.append((one, {use: _content(Path(use)) for use in uses}, _hash(data)))
+            else:
+                done.append((one, {}, ""))
         # Frees its facts while nothing looks for circles: else the collector goes through all of them first.
         del project
     return done
@@ -214,7 +220,7 @@ def _without_collecting() -> Iterator[None]:
 
 def _reviewed(
     project: Project, path: Path, data: bytes, asked: _Asked, rules: Sequence[type[Rule]], name: str = ""
-) -> tuple[FileReview, list[Path]]:
+) -> tuple[FileReview, Iterable[str]]:
     """What came of one file; a bug of ours in it is a line about this file, and never the end of all."""
     name = name or _name(path)
     if not is_relevant(data):
@@ -224,7 +230,7 @@ def _reviewed(
         code = project.linked(source, path)
         one = review(code, rules=rules, overrides=asked.limits, suppressions=asked.suppressions)
         code.memo.clear()  # answers refer back to the file: without them nothing goes round in circles
-        return one, project.imported_files(source, path)
+        return one, project.imported_files(code, path).values()
     except Unreadable as why:
         return FileReview(name, str(why)), []
     except Exception as error:

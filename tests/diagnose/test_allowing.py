@@ -11,6 +11,7 @@ from stethoscope.core.finding import Finding, Place
 from stethoscope.diagnose.allow import allowances, silence
 from stethoscope.diagnose.suppress import Suppressions
 from stethoscope.facts.code import Code
+from stethoscope.facts.linked import Linked
 
 NAME = "missing-zero-grad"
 ALLOW = f"# stethoscope: allow {NAME} -- summed"
@@ -84,7 +85,7 @@ def test_a_comment_for_a_rule_that_is_not_told_says_nothing() -> None:
 
 def test_a_finding_in_an_imported_file_obeys_the_comments_there() -> None:
     steps = Code("steps.py", lines=("import torch", f"o.step()  {ALLOW}"))
-    here = code("import steps\nx = 1\n", linked={"steps": steps})
+    here = code("import steps\nx = 1\n", linked=Linked.of({"steps": steps}))
     there = replace(told(2), place=Place(file="steps.py", line=2))
 
     assert not silence([there], here, Suppressions()).stay

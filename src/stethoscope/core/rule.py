@@ -6,6 +6,7 @@ twice: see `stethoscope/rules/loop/missing_zero_grad.py` for a whole one.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -183,6 +184,7 @@ class Rule:
         raise NotImplementedError
 
     @classmethod
+    @functools.cache
     def eyes(cls) -> tuple[str, ...]:
         """Names of the eyes that it has."""
         return tuple(eye for eye in EYES if getattr(cls, eye) is not getattr(Rule, eye))

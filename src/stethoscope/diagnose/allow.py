@@ -67,7 +67,7 @@ class _Statement:
 
 def silence(findings: Iterable[Finding], code: Code, settings: Suppressions) -> Silenced:
     """Leave out what the settings or comments allow; a finding in an imported file obeys the comments there."""
-    files = {code.file: code} | {other.file: other for other in code.linked.values()}
+    files = {code.file: code} | {other.file: other for other in code.linked.already_read()}
     read: dict[str, list[Allowance]] = {}
     notices = list(settings.notices)
     _read(code, read, notices)

@@ -18,6 +18,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from stethoscope.facts.linked import Linked, uncommented
+
 NOWHERE = -1
 """The number of a binding, function or class that is not known."""
 
@@ -314,10 +316,12 @@ class Code:
     """What is bound at module level in the end: number of the binding, or full name of what was imported."""
     stars: tuple[str, ...] = ()
     """Modules of which everything was imported by `*`."""
+    imports: tuple[tuple[str, int, tuple[str, ...]], ...] = ()
+    """What it imports, in its order: a dotted name, the dots before it, and the names that are taken from it."""
     confusing: tuple[str, ...] = ()
     """Why parts of it were not understood, a clause each."""
-    linked: Mapping[str, Code] = field(default_factory=dict, compare=False, repr=False)
-    """Files of the same project that it imports, by module name; one level deep."""
+    linked: Linked = field(default_factory=Linked, compare=False, repr=False)
+    """Files of the same project that it imports."""
     memo: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
     """Answers to questions that were asked before; no fact."""
 
@@ -325,7 +329,7 @@ class Code:
         return {name: value for name, value in vars(self).items() if name not in ("memo", "linked")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, memo={}, linked={})
+        vars(self).update(state, memo={}, linked=Linked())
 
     def around(self, context: int) -> Iterator[Context]:
         """The contexts around something, innermost first."""
@@ -368,20 +372,24 @@ class Code:
 
     def says(self, *words: str) -> bool:
         """Whether any of these words stands anywhere in the text, outside of comments."""
-        whole = self._uncommented()
+        whole = self.uncommented()
         return any(word in whole for word in words)
+
+    def and_linked_say(self, *words: str) -> bool:
+        """The same of this text and of those of the project's files that it imports."""
+        return self.says(*words) or self.linked.say(*words)
 
     def matches(self, pattern: re.Pattern[str], at: At | None = None) -> bool:
         """Whether a pattern is found anywhere in the text, or in the lines of a stretch; comments do not count."""
         if at is not None:
             return any(pattern.search(line.partition("#")[0]) for line in self.lines[at.line - 1 : at.end_line])
-        return pattern.search(self._uncommented()) is not None
+        return pattern.search(self.uncommented()) is not None
 
-    def _uncommented(self) -> str:
+    def uncommented(self) -> str:
         """The text without comments, and without what stands behind a `#` in a string."""
         whole: str | None = self.memo.get("text")
         if whole is None:
-            whole = self.memo["text"] = "\n".join(line.partition("#")[0] for line in self.lines)
+            whole = self.memo["text"] = uncommented(self.lines)
         return whole
 
     def text(self, at: At) -> str:

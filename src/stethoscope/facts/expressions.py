@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from stethoscope.facts.code import (
     NOWHERE,
+    At,
     Attribute,
     Call,
     Choice,
@@ -32,7 +33,13 @@ _TABLES = frozenset({
 
 def operations_of(code: Code, *operators: str) -> Iterator[Operation]:
     """The operations of these kinds, each once, in the order in which they stand."""
-    found = {one.at: one for one in values_of(code) if isinstance(one, Operation) and one.operator in operators}
+    index: dict[str, dict[At, Operation]] | None = code.memo.get("operations")
+    if index is None:
+        index = code.memo["operations"] = {}
+        for value in values_of(code):
+            if type(value) is Operation:
+                index.setdefault(value.operator, {})[value.at] = value
+    found = {at: one for operator in operators for at, one in index.get(operator, {}).items()}
     yield from (found[at] for at in sorted(found))
 
 

@@ -49,6 +49,10 @@ def is_stepped_in_loop(code: Code, made: Call) -> bool:
     return any(loop.is_loop and any(step.thing.made is made for step in loop.of("step")) for loop in loops_of(code))
 
 
+_GOING_BACKWARD = (".backward(", "manual_backward(")
+"""What stands in a text with one of these calls."""
+
+
 def _goes_backward(code: Code) -> bool:
     return bool(
         code.calls_of(".backward", ".manual_backward", "torch.autograd.backward", "torch.distributed.autograd.backward")
@@ -56,7 +60,7 @@ def _goes_backward(code: Code) -> bool:
 
 
 def _loops(code: Code) -> Iterator[Loop]:
-    if not _goes_backward(code) and not any(_goes_backward(other) for other in code.linked.values()):
+    if not _goes_backward(code) and not any(_goes_backward(other) for other in code.linked.saying(*_GOING_BACKWARD)):
         return
     reached: set[int] = set()
     """Functions whose backward passes belong to a loop."""

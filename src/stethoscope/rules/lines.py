@@ -57,7 +57,7 @@ def line_of(code: Code, at: At) -> str:
 
 def chain(code: Code, steps: Iterable[Step]) -> tuple[Link, ...]:
     """The lines that a value came through; two steps of one line are one."""
-    files = {code.file: code} | {other.file: other for other in code.linked.values()}
+    files = {code.file: code} | {other.file: other for other in code.linked.already_read()}
     links: list[Link] = []
     for step in steps:
         home = files.get(step.file)

@@ -36,6 +36,9 @@ _OPERATORS: dict[type[ast.AST], str] = {
     ast.IsNot: "is not", ast.In: "in", ast.NotIn: "not in", ast.And: "and", ast.Or: "or",
 }  # fmt: skip
 
+_made = tuple.__new__
+"""Makes a named tuple without the call in between: there are millions of them, and it is half of what one takes."""
+
 
 class Forms:
     """Turns expressions into forms, and keeps the tables that they refer to."""
@@ -101,14 +104,19 @@ class Forms:
     def meaning(self, name: str, at: At) -> Value:
         """The form of a plain name."""
         found = self.scope.find(name, self.merge)
-        if found is None:
-            if self.stars and name not in BUILTINS and (full := from_star(name, self.stars)):
-                return Symbol(full, at)
-            return Symbol(f"builtins.{name}", at) if name in BUILTINS else Name(name, NOWHERE, at)
-        return Symbol(found, at) if isinstance(found, str) else Name(name, found, at)
+        if type(found) is int:
+            return _made(Name, (name, found, at))
+        full = found if found is not None else self._unbound(name)
+        return _made(Symbol, (full, at)) if full else _made(Name, (name, NOWHERE, at))
+
+    def _unbound(self, name: str) -> str:
+        """The full name of what nothing in the file defines; empty where nobody knows it."""
+        if name in BUILTINS:
+            return f"builtins.{name}"
+        return from_star(name, self.stars) if self.stars else ""
 
     def _constant(self, node: ast.Constant) -> Value:
-        return Constant(node.value, at_of(node))
+        return _made(Constant, (node.value, at_of(node)))
 
     def _name(self, node: ast.Name) -> Value:
         return self.meaning(node.id, at_of(node))
@@ -126,13 +134,15 @@ class Forms:
                 if isinstance(found, int):
                     return Name(path, found, at_of(node))
             else:
-                root = self.meaning(base.id, at_of(base))
-                if type(root) is Symbol:
-                    return Symbol(canonical(".".join([root.name, *reversed(names)])), at_of(node))
+                known = self.scope.find(base.id, self.merge)
+                full = self._unbound(base.id) if known is None else known
+                if full and type(full) is str:
+                    names.append(full)
+                    return _made(Symbol, (canonical(".".join(reversed(names))), at_of(node)))
         value = self.value(node.value)
         if type(value) is Symbol:
             return Symbol(canonical(f"{value.name}.{node.attr}"), at_of(node))
-        return Attribute(value, node.attr, at_of(node))
+        return _made(Attribute, (value, node.attr, at_of(node)))
 
     def _call(self, node: ast.Call) -> Value:
         target = self.value(node.func)
@@ -145,7 +155,7 @@ class Forms:
             receiver = target
         arguments = tuple([self.value(argument) for argument in node.args])
         keywords = tuple([(keyword.arg or "", self.value(keyword.value)) for keyword in node.keywords])
-        call = Call(name, receiver, arguments, keywords, at_of(node), self.context, len(self.calls))
+        call = _made(Call, (name, receiver, arguments, keywords, at_of(node), self.context, len(self.calls)))
         self.calls.append(call)
         return call
 
@@ -279,4 +289,4 @@ _FORMS: dict[type[ast.AST], Callable[[Forms, Any], Value]] = {
 
 def at_of(node: Any) -> At:
     """Where a node stands. `Any`: not every kind of node has a place, those that come here do."""
-    return At(node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)
+    return _made(At, (node.lineno, node.col_offset, node.end_lineno, node.end_col_offset))

@@ -43,6 +43,7 @@ class Lowering(Forms):
         self.functions: list[FunctionDraft] = []
         self.classes: list[ClassDraft] = []
         self.bare: list[Bare] = []
+        self.imports: list[tuple[str, int, tuple[str, ...]]] = []
         self.confusing: list[str] = []
         self.waiting: deque[tuple[ast.Lambda | ast.FunctionDef | ast.AsyncFunctionDef, int, Scope]] = deque()
         self.inside = 0
@@ -81,6 +82,7 @@ class Lowering(Forms):
             bare=tuple(self.bare),
             names=dict(self.scope.names),
             stars=self.stars,
+            imports=tuple(self.imports),
             confusing=tuple(self.confusing),
         )
 
@@ -185,6 +187,7 @@ class Lowering(Forms):
 
     def _import(self, node: ast.Import) -> None:
         for alias in node.names:
+            self.imports.append((alias.name, 0, ()))
             if alias.asname:
                 self.scope.bind(alias.asname, canonical(alias.name))
             else:
@@ -193,6 +196,7 @@ class Lowering(Forms):
 
     def _import_from(self, node: ast.ImportFrom) -> None:
         module = absolute(node.module, node.level, self.package)
+        self.imports.append((node.module or "", node.level, tuple(alias.name for alias in node.names)))
         for alias in node.names:
             if alias.name == "*":
                 self.stars = (*self.stars, canonical(module))

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
+import os
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from stethoscope.facts.code import Code
+from stethoscope.facts.linked import Linked, uncommented
 from stethoscope.observe.code.gather import facts_of
 from stethoscope.observe.code.names import absolute
-from stethoscope.observe.code.reading import MOST_BYTES, NOTEBOOK, Source, Unreadable, read_source
+from stethoscope.observe.code.reading import MOST_BYTES, NOTEBOOK, Source, Unreadable, read_source, source_of
 from stethoscope.observe.code.relevant import is_relevant
 
-KEPT = 300
+KEPT = 500
 """Files whose facts stay in memory, as those that others import from."""
-_IMPORT = re.compile(
-    r"^[ \t]*(?:from[ \t]+(?P<source>[.\w]+)[ \t]+import[ \t]*(?P<names>[^#\n]*)|import[ \t]+(?P<modules>[^#\n]+))",
-    re.M,
-)
 _ASKS = (
     ".backward(", "zero_grad", ".step(", "optim.", "Loss(", "cross_entropy", "nll_loss", "kl_div", ".eval(",
     "DataLoader", "nn.",
@@ -33,8 +30,10 @@ class Project:
     def __init__(self, *, keeps: bool = True) -> None:
         """`keeps` is False where a text is not that of its file, as in an editor."""
         self.keeps = keeps
-        self._kept: OrderedDict[Path, Code | None] = OrderedDict()
-        self._tops: dict[Path, Path] = {}
+        self._kept: OrderedDict[str, Code | None] = OrderedDict()
+        self._texts: OrderedDict[str, str] = OrderedDict()
+        self._tops: dict[str, str] = {}
+        self._is_file: dict[str, bool] = {}
 
     def read(self, path: Path, file: str) -> Code:
         """The facts of a file, linked to those of the project's files that it imports.
@@ -48,116 +47,123 @@ class Project:
 
         Raises: Unreadable, with the reason.
         """
-        code = self._kept.get(path)
+        place = str(path)
+        code = self._kept.get(place)
         if code is None or code.file != source.file or len(code.lines) != source.text.count("\n") + 1:
-            code = self._facts(source, path)
+            code = self._facts(source, place)
             if self.keeps:
-                self._kept[path] = code
-                self._forget()
-        return replace(code, linked=self._imports(source, path), memo={})
+                self._keep(place, code)
+        code = replace(code, memo={})
+        places = self.imported_files(code, path)
+        linked = Linked(places, lambda module: self._known(places[module]), lambda module: self._text(places[module]))
+        return replace(code, linked=linked, memo=code.memo)
 
-    def imported_files(self, source: Source, path: Path) -> list[Path]:
-        """The files of the project that a text imports."""
-        return list(self._places(source, path).values()) if _asks(source) else []
+    def imported_files(self, code: Code, path: Path) -> dict[str, str]:
+        """The files of the project that a file imports, by module; none where it does not matter what they define."""
+        found: dict[str, str] = {}
+        if not code.says(*_ASKS):
+            return found
+        own = str(path)
+        module, is_package = self._module(own)
+        package = module if is_package else module.rpartition(".")[0]
+        for imported, dots, names in code.imports:
+            name = absolute(imported, dots, package)
+            self._place(name, own, found, relative=bool(dots))
+            if dots or name not in found:
+                for inner in names:
+                    self._place(f"{name}.{inner}" if name else inner, own, found, relative=bool(dots))
+        return found
 
-    def _facts(self, source: Source, path: Path) -> Code:
-        module, is_package = self._module(path)
+    def _facts(self, source: Source, place: str) -> Code:
+        module, is_package = self._module(place)
         return facts_of(source, module, is_package=is_package)
 
-    def _imports(self, source: Source, path: Path) -> Mapping[str, Code]:
-        linked: dict[str, Code] = {}
-        if not _asks(source):
-            return linked
-        for module, place in self._places(source, path).items():
-            code = self._known(place)
-            if code is not None:
-                linked[module] = code
-        return linked
-
-    def _known(self, path: Path) -> Code | None:
+    def _known(self, place: str) -> Code | None:
         """The facts of a file that others import from; None where nothing is to be learnt from it."""
-        if path in self._kept:
-            self._kept.move_to_end(path)
-            return self._kept[path]
+        if place in self._kept:
+            self._kept.move_to_end(place)
+            return self._kept[place]
         code: Code | None = None
-        try:
-            data = path.read_bytes() if path.stat().st_size <= MOST_BYTES else b""
+        with contextlib.suppress(OSError, Unreadable):
+            data = _bytes(place)
             if is_relevant(data):
-                code = self._facts(read_source(path, _shown(path)), path)
-        except (OSError, Unreadable):
-            code = None
-        self._kept[path] = code
-        self._forget()
+                code = self._facts(source_of(data, _shown(place)), place)
+        self._keep(place, code)
         return code
 
-    def _forget(self) -> None:
+    def _text(self, place: str) -> str:
+        """The text of a file that others import from, without comments; nothing where nothing is to be learnt."""
+        known = self._kept.get(place)
+        if known is not None:
+            return known.uncommented()
+        if place not in self._texts:
+            text = ""
+            with contextlib.suppress(OSError, Unreadable):
+                data = _bytes(place)
+                text = uncommented(source_of(data, place).text.split("\n")) if is_relevant(data) else ""
+            self._texts[place] = text
+            if len(self._texts) > KEPT:
+                self._texts.popitem(last=False)
+        return self._texts[place]
+
+    def _keep(self, place: str, code: Code | None) -> None:
+        self._kept[place] = code
         while len(self._kept) > KEPT:
             _, old = self._kept.popitem(last=False)
             if old is not None:
                 old.memo.clear()
 
-    def _module(self, path: Path) -> tuple[str, bool]:
+    def _module(self, place: str) -> tuple[str, bool]:
         """The dotted name of a file from the top of its project, and whether it is a package's own file."""
-        if path.suffix == NOTEBOOK:
+        stem, suffix = os.path.splitext(place)
+        if suffix == NOTEBOOK:
             return "", False
-        top = self._top(path.parent)
-        parts = [*path.parent.relative_to(top).parts, path.stem]
-        if path.name == "__init__.py":
+        top = self._top(os.path.dirname(place))
+        parts = [part for part in stem.removeprefix(top).split(os.sep) if part]
+        if parts[-1] == "__init__":
             return ".".join(parts[:-1]), True
         return ".".join(parts), False
 
-    def _top(self, folder: Path) -> Path:
+    def _top(self, folder: str) -> str:
         """The first folder above that is no package."""
         if folder not in self._tops:
             above = folder
-            while (above / "__init__.py").is_file() and above.parent != above:
-                above = above.parent
+            while os.path.isfile(os.path.join(above, "__init__.py")) and os.path.dirname(above) != above:
+                above = os.path.dirname(above)
             self._tops[folder] = above
         return self._tops[folder]
 
-    def _places(self, source: Source, path: Path) -> dict[str, Path]:
-        """Module names that the text imports, and their files in the project."""
-        module, is_package = self._module(path)
-        package = module if is_package else module.rpartition(".")[0]
-        places: dict[str, Path] = {}
-        for match in _IMPORT.finditer(source.text):
-            if match["modules"]:
-                for part in match["modules"].split(","):
-                    self._place(part.split(" as ")[0].strip(), path, places)
-                continue
-            dots = len(match["source"]) - len(match["source"].lstrip("."))
-            name = absolute(match["source"].lstrip("."), dots, package)
-            if dots and not name:
-                name = package
-            self._place(name, path, places, relative=bool(dots))
-            if dots or not places.get(name):
-                for part in match["names"].strip("( )").split(","):
-                    inner = part.split(" as ")[0].strip(" ()")
-                    if inner.isidentifier():
-                        self._place(f"{name}.{inner}" if name else inner, path, places, relative=bool(dots))
-        return places
-
-    def _place(self, module: str, path: Path, places: dict[str, Path], *, relative: bool = False) -> None:
+    def _place(self, module: str, own: str, places: dict[str, str], *, relative: bool = False) -> None:
         if not module or module in places:
             return
-        parts = module.split(".")
-        top = self._top(path.parent)
+        below = module.replace(".", os.sep)
+        folder = os.path.dirname(own)
+        top = self._top(folder)
         # A script's own folder comes first, as in `sys.path`; then the top of its package, and the folder above it.
-        roots = dict.fromkeys((top,) if relative else (path.parent, top, top.parent))
+        roots = dict.fromkeys((top,) if relative else (folder, top, os.path.dirname(top)))
         for root in roots:
-            base = root.joinpath(*parts)
-            for candidate in (base.with_name(base.name + ".py"), base / "__init__.py"):
-                if candidate.is_file() and candidate != path:
+            base = os.path.join(root, below)
+            for candidate in (base + ".py", os.path.join(base, "__init__.py")):
+                if self._exists(candidate) and candidate != own:
                     places[module] = candidate
                     return
 
+    def _exists(self, file: str) -> bool:
+        known = self._is_file.get(file)
+        if known is None:
+            known = self._is_file[file] = os.path.isfile(file)
+        return known
 
-def _asks(source: Source) -> bool:
-    return any(word in source.text for word in _ASKS)
+
+def _bytes(place: str) -> bytes:
+    """What a file of the project holds; one that is too large holds nothing that is to be learnt."""
+    with open(place, "rb") as file:
+        return file.read() if os.fstat(file.fileno()).st_size <= MOST_BYTES else b""
 
 
-def _shown(path: Path) -> str:
+def _shown(place: str) -> str:
     """A path as a person would give it: from the working directory, where it lies below it."""
+    path = Path(place)
     try:
         return path.resolve().relative_to(Path.cwd()).as_posix()
     except ValueError:

@@ -75,7 +75,7 @@ class DistributedSamplerEpoch(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Follow the loader of each training loop to its sampler."""
-        if not file.says("DistributedSampler") or any(one.says("set_epoch") for one in (file, *file.linked.values())):
+        if not file.says("DistributedSampler") or file.and_linked_say("set_epoch"):
             return
         told = set()
         for loop in loops_of(file):

@@ -47,7 +47,7 @@ class PartialSeed(Rule):
         """Compare what is seeded with what is drawn."""
         seeds = file.calls_of(*_TORCH)
         trains = seeds and any(loop.of("step") for loop in loops_of(file))
-        if not trains or any(_seeds_more(one) for one in (file, *file.linked.values())):
+        if not trains or any(_seeds_more(one) for one in (file, *file.linked.saying("seed", "SEED", "Seed"))):
             return
         for library, (prefix, names, line) in _LIBRARIES.items():
             drawn = next(

@@ -168,4 +168,4 @@ def _is_scaled(step: Event) -> bool:
 
 def _is_unscaled(file: Code, loop: Loop) -> bool:
     """Whether anything may divide the gradients before they are clipped."""
-    return bool(loop.of("unscale")) or any(one.says("unscale_") for one in (file, *file.linked.values()))
+    return bool(loop.of("unscale")) or file.and_linked_say("unscale_")

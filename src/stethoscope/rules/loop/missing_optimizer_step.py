@@ -106,12 +106,14 @@ class MissingOptimizerStep(Rule):
             if cleared is not None:
                 sureness = Sureness.CERTAIN if cleared.thing.kind == "optimizer" else Sureness.LIKELY
                 yield self._read(file, loop, cleared.name, f"calls of `{cleared.name}.step()` in the loop", sureness)
-        if not loops_of(file) or any(_steps(one) for one in (file, *file.linked.values())):
+        if not loops_of(file):
             return
         made = [call for call in file.calls if call.receiver is None and thing_of(file, call).kind == "optimizer"]
+        if len(made) != 1 or any(_steps(one) for one in (file, *file.linked.values())):
+            return
         given = {id(value) for call in file.calls for value in call.arguments}
         for loop in loops_of(file):
-            if loop.unclear or not loop.is_loop or len(made) != 1 or id(made[0]) in given:
+            if loop.unclear or not loop.is_loop or id(made[0]) in given:
                 continue
             if any(_is_left_there(file, loop, event) for event in loop.of("zero")):
                 continue  # told above

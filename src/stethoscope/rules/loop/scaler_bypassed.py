@@ -41,11 +41,10 @@ class ScalerBypassed(Rule):
             if loop.unclear or not steps or not backwards or not all(_is_scaled(event) for event in backwards):
                 continue
             by_scaler = [event for event in steps if _by_scaler(event)]
-            said = (file, *file.linked.values())
-            touched = loop.of("unscale", "mode") or any(one.says("unscale_", ".get_scale(", ".grad.") for one in said)
+            touched = loop.of("unscale", "mode") or file.and_linked_say("unscale_", ".get_scale(", ".grad.")
             if not by_scaler and not touched and not any(event.via for event in steps):
                 yield self._bypassed(file, loop, steps[0])
-            elif by_scaler and loop.is_loop and not any(one.says(".update(") for one in said):
+            elif by_scaler and loop.is_loop and not file.and_linked_say(".update("):
                 yield self._never_updated(file, loop, by_scaler[0])
 
     def _bypassed(self, file: Code, loop: Loop, step: Event) -> Finding:

@@ -38,10 +38,10 @@ class SeedSetInLoop(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for seeds in training loops."""
         seeds = [call for call in file.calls_of(*_SEEDS) if call.arguments]
-        if not any(one.says(*_DRAWING) for one in (file, *file.linked.values())):
+        if not seeds or not file.and_linked_say(*_DRAWING):
             return
         told = set()
-        for loop in loops_of(file) if seeds else ():
+        for loop in loops_of(file):
             if not loop.is_loop or not loop.of("step"):
                 continue
             for call in seeds:

@@ -135,7 +135,7 @@ def _is_reshaped(file: Code, loss: LossUse) -> bool:
         if not isinstance(value, Call) or not value.name.startswith("."):
             break
         value, _ = followed(file, value.receiver)
-    files = {file.file: file} | {other.file: other for other in file.linked.values()}
+    files = {file.file: file} | {other.file: other for other in file.linked.already_read()}
     lines = (line for step in loss.output.steps if step.file in files
              for line in files[step.file].lines[step.at.line - 1 : step.at.end_line])  # fmt: skip
     return any(RESHAPING.search(line) for line in lines)

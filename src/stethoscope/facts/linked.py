@@ -1,0 +1,89 @@
+"""The files of a project that one file imports: each is read when somebody first asks for what it defines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stethoscope.facts.code import Code
+
+
+class Linked(Mapping[str, "Code"]):
+    """Files of the same project by module name, one level deep.
+
+    To parse what a file imports takes longer than to parse the file, and most of it is never asked for: whether a word
+    stands in it is answered from its text.
+    """
+
+    def __init__(
+        self,
+        modules: Iterable[str] = (),
+        read: Callable[[str], Code | None] = lambda module: None,
+        text: Callable[[str], str] = lambda module: "",
+    ) -> None:
+        """`read` makes the facts of a module, None where it has none; `text` its text without comments."""
+        self._modules = dict.fromkeys(modules)
+        self._read_module, self._text_of = read, text
+        self._read: dict[str, Code] = {}
+
+    @classmethod
+    def of(cls, codes: Mapping[str, Code]) -> Linked:
+        """Files that are read already."""
+        linked = cls(codes, codes.get, lambda module: codes[module].uncommented())
+        linked._read.update(codes)
+        return linked
+
+    def __getitem__(self, module: str) -> Code:
+        if module in self._read:
+            return self._read[module]
+        if module not in self._modules:
+            raise KeyError(module)
+        code = self._read_module(module)
+        if code is None:
+            del self._modules[module]
+            raise KeyError(module)
+        self._read[module] = code
+        return code
+
+    def get(self, module: str, default: Code | None = None) -> Code | None:  # type: ignore[override]
+        """The facts of a module, where it is one of these: asked for each part of each name, so it raises nothing."""
+        return self[module] if module in self._modules and module in self else default
+
+    def __contains__(self, module: object) -> bool:
+        try:
+            self[str(module)]
+        except KeyError:
+            return False
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return (module for module in list(self._modules) if module in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def already_read(self) -> Iterator[Code]:
+        """Those that were asked for: whatever is told of another file comes from one of them."""
+        return iter(self._read.values())
+
+    def saying(self, *words: str) -> Iterator[Code]:
+        """Those in which any of these words stands, outside of comments."""
+        for module in list(self._modules):
+            text = self._text_of(module)
+            if any(word in text for word in words) and module in self:
+                yield self._read[module]
+
+    def say(self, *words: str) -> bool:
+        """Whether any of these words stands in any of them, outside of comments."""
+        return any(word in text for text in map(self._text_of, self._modules) for word in words)
+
+    def match(self, pattern: re.Pattern[str]) -> bool:
+        """Whether a pattern is found in any of them, outside of comments."""
+        return any(pattern.search(text) for text in map(self._text_of, self._modules))
+
+
+def uncommented(lines: Iterable[str]) -> str:
+    """The text without comments, and without what stands behind a `#` in a string."""
+    return "\n".join([line.partition("#")[0] for line in lines])
