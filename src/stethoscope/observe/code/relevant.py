@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 
 WORDS = (
-    b".backward(", b"zero_grad", b".step(", b".eval(", b"optim.", b"DataLoader(", b"Sequential(", b"ModuleList(", b"Loss(", b"cross_entropy", b"oftmax(", b"ropout(", b"nll_loss", b"kl_div",
-    b"init.zeros_", b"init.ones_", b"init.constant_", b".weight.data", b"LightningModule",
-    b"sklearn", b"keras", b"imblearn", b"xgboost", b"lightgbm", b"fastai",
-    b"nn.LSTM(", b"nn.GRU(", b"nn.RNN(", b"scaled_dot_product_attention", b"torch.Tensor(",
+    b".backward(", b"zero_grad", b".step(", b".eval(", b"optim.", b"DataLoader(", b"Sequential(", b"ModuleList(",
+    b"Loss(", b"cross_entropy", b"oftmax(", b"ropout(", b"nll_loss", b"kl_div", b"init.zeros_", b"init.ones_",
+    b"init.constant_", b".weight.data", b"LightningModule", b"sklearn", b"keras", b"imblearn", b"xgboost",
+    b"lightgbm", b"fastai", b"nn.LSTM(", b"nn.GRU(", b"nn.RNN(", b"scaled_dot_product_attention", b"torch.Tensor(",
     b"import pandas", b"== np.nan", b"!= np.nan", b"== math.nan", b"!= math.nan", b"= float(\"nan", b"= float('nan",
-    b"torchvision", b"pickle.load", b"joblib.load", b"torchmetrics", b"require_grad", b"state_dict",
-    b"isend(", b"irecv(", b"async_op", b"torch.load", b"no_grad(", b"autocast(", b"random_split",
+    b"torchvision", b"pickle.load", b"joblib.load", b"torchmetrics", b"require_grad", b"state_dict", b"isend(",
+    b"irecv(", b"async_op", b"torch.load", b"no_grad(", b"autocast(", b"random_split",
 )  # fmt: skip
 
 PATTERNS = (
