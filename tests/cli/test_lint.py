@@ -62,7 +62,7 @@ def test_a_path_that_does_not_exist_is_told_and_the_rest_is_done(folder: Path) -
 
 
 def test_a_file_that_cannot_be_read_costs_the_others_nothing(folder: Path) -> None:
-    (folder / "a.py").write_text("import torch.nn as nn\nclass A(nn.Module)\n")
+    (folder / "a.py").write_text("import torch.nn as nn\nclass A(nn.Module:\n")
     (folder / "b.py").write_bytes(b"zero_grad \0")
     (folder / "c.py").write_text(BAD)
 

@@ -20,7 +20,7 @@ from stethoscope.observe.code.reading import MOST_BYTES
 RAW = BAD.encode()
 HERE = "import torch.optim\nloss.backward()\n"
 NOT_ANALYSED = {
-    "syntax.py": (HERE + "class A(nn.Module)\n", r"does not parse at line 3"),
+    "syntax.py": (HERE + "class A(nn.Module:\n", r"does not parse at line 3"),
     "py2.py": (HERE + "print 'x'\n", r"is Python 2"),
     "py2_raise.py": (HERE + "raise ValueError, 'x'\n", r"is Python 2"),
     "tabs.py": (HERE + "if x:\n\ty\n        z\n", r"inconsistent use of tabs"),

@@ -50,7 +50,7 @@ def test_sarif_has_the_place_the_rule_and_its_page(folder: Path) -> None:
 def test_sarif_has_what_its_schema_requires_of_every_part(folder: Path) -> None:
     (folder / "train.py").write_text(BAD)
     (folder / "nb.ipynb").write_text(notebook(BAD))
-    (folder / "broken.py").write_text("import torch.nn as nn\nclass A(nn.Module)\n")
+    (folder / "broken.py").write_text("import torch.nn as nn\nclass A(nn.Module:\n")
 
     run = sarif(".", "nowhere")
 
@@ -172,7 +172,7 @@ def test_gitlab_gets_an_empty_list_where_nothing_is_wrong(folder: Path) -> None:
 def test_junit_has_a_failure_for_a_finding_and_a_passed_case_for_a_clean_file(folder: Path) -> None:
     (folder / "train.py").write_text(BAD)
     (folder / "good.py").write_text(BAD + "    optimizer.zero_grad()\n")
-    (folder / "broken.py").write_text("import torch.nn as nn\nclass A(nn.Module)\n")
+    (folder / "broken.py").write_text("import torch.nn as nn\nclass A(nn.Module:\n")
 
     suite = ElementTree.fromstring(lint(".", "--format", "junit")[1])
 

@@ -19,7 +19,7 @@ WORDS = (
 )  # fmt: skip
 
 PATTERNS = (
-    (b"Module", re.compile(rb"class\s+\w+\s*\([^()]*Module\s*[,)]")),
+    (b"Module", re.compile(rb"class\s+\w+\s*\([^()]*Module\b")),
     (b"requires_grad", re.compile(rb"\.requires_grad(?:_\(|\s*=[^=])")),
 )
 """The same of words that many files have which only pass such a thing on: looked for where the word stands."""
