@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
@@ -10,7 +11,7 @@ from stethoscope.facts.code import Call, Code
 from stethoscope.facts.evaluations import Evaluation, evaluations_of
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import thing_of
-from stethoscope.facts.things import iterated, literal
+from stethoscope.facts.things import followed, iterated, literal
 from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -45,6 +46,8 @@ class LastBatchDroppedInEvaluation(Rule):
             made = _loader(file, evaluation.code, evaluation.context)
             if made is None or made in trained or made.number in told or made.is_open:
                 continue
+            if file.matches(CUT, evaluation.at) or _is_even(file, made):
+                continue  # the last batch is not reached, or it is full
             if literal(file, made.keyword("drop_last")) is True:
                 told.add(made.number)
                 yield self._read(file, made, evaluation)
@@ -95,6 +98,27 @@ class LastBatchDroppedInEvaluation(Rule):
                     for x, y in loader:
                         print((model(x).argmax(1) == y).sum().item())
             """,
+        "a few batches": """
+            def score(model, data):
+                loader = DataLoader(data, batch_size=32, drop_last=True)
+                model.eval()
+                with torch.no_grad():
+                    for number, (x, y) in enumerate(loader):
+                        if number >= 100:
+                            break
+                        print((model(x).argmax(1) == y).sum().item())
+            """,
+        "batches that fill the set": """
+            from torchvision import datasets
+
+            model = nn.Linear(784, 10)
+            test = datasets.MNIST("data", train=False)
+            loader = DataLoader(test, batch_size=100, drop_last=True)
+            model.eval()
+            with torch.no_grad():
+                for x, y in loader:
+                    print((model(x).argmax(1) == y).sum().item())
+            """,
         "all of a test": """
             def test(model, data):
                 train = DataLoader(data, batch_size=64, drop_last=True)
@@ -106,6 +130,19 @@ class LastBatchDroppedInEvaluation(Rule):
                 return train
             """,
     }
+
+
+CUT = re.compile(r"\bbreak\b")
+ROUND = re.compile(r"torchvision\.datasets\.(?:\w+\.)?(?:MNIST|FashionMNIST|KMNIST|CIFAR100?)")
+"""Sets whose parts all have a multiple of 10,000 samples."""
+
+
+def _is_even(file: Code, made: Call) -> bool:
+    """Whether the batches of a loader fill a set of known size."""
+    data, _ = followed(file, made.argument(0, "dataset"))
+    size = literal(file, made.argument(1, "batch_size"))
+    is_known = isinstance(data, Call) and ROUND.fullmatch(data.name) is not None
+    return is_known and isinstance(size, int) and size > 0 and 10_000 % size == 0
 
 
 def _loader(file: Code, home: Code, context: int) -> Call | None:

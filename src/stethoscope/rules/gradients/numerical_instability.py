@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,12 +13,12 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Su
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Call, Code, Operation, Site
 from stethoscope.facts.events import is_under
-from stethoscope.facts.layers import output_of
+from stethoscope.facts.layers import Output, output_of
 from stethoscope.facts.shapes import logs_of
-from stethoscope.facts.things import literal
+from stethoscope.facts.things import followed, literal
 from stethoscope.facts.training import Birth, Curve, History, Optimizer
 from stethoscope.facts.weights import NO_WEIGHT
-from stethoscope.rules.lines import line_of, place_in
+from stethoscope.rules.lines import comment_at, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
 
 CURES = {
@@ -168,11 +169,15 @@ class NumericalInstability(Rule):
             lambdas = file.functions[file.function_at(call.context)].name == "<lambda>"
             if lambdas or call.at.line in told:
                 continue
-            if is_under(file, call.context, "torch.no_grad", "torch.inference_mode") or _is_printed(file, call):
+            if is_under(file, call.context, "torch.no_grad", "torch.inference_mode") or _is_shown(file, call):
                 continue
+            if any(KNOWN.search(comment_at(file, line)) for line in range(call.at.line, call.at.line + 3)):
+                continue  # who wrote it knows
             rest = isinstance(value, Operation) and value.operator == "-" and literal(file, value.operands[0]) == 1
             output = output_of(file, value.operands[1] if rest and isinstance(value, Operation) else value)
             if output.kind not in ("softmax", "sigmoid") or (rest and output.kind == "softmax"):
+                continue
+            if _is_by_hand(file, output):
                 continue
             told.add(call.at.line)
             of = f"1 - {output.kind}" if rest else output.kind
@@ -250,10 +255,36 @@ class NumericalInstability(Rule):
                 p = scores.softmax(dim=1)
                 return -(p * torch.log(p)).sum()
             """,
+        "a line that keeps nothing": """
+            x = torch.tensor([0.0, 104.0])
+            softmax = nn.Softmax(dim=0)
+            torch.log(softmax(x))
+            """,
+        "written so on purpose, as a comment says": """
+            for x, y in torch.load("data"):
+                scores = nn.Linear(3, 2)(x)
+                probabilities = F.softmax(scores, dim=1)
+                loss = F.nll_loss(torch.log(probabilities), y)
+                # or better (numerically stable):
+                # loss = F.cross_entropy(scores, y)
+                loss.backward()
+            """,
         "a number that is shown": """
             def show(scores):
                 p = scores.softmax(dim=1)
                 print(torch.log(p), p.log().sum())
+            """,
+        "a formula that is shown on numbers of its own": """
+            x = torch.tensor([[1.0, 2.0], [2.0, 3.0], [3.0, 1.0]])
+            y = torch.tensor([[0.0], [0.0], [1.0]])
+            weight = torch.zeros((2, 1), requires_grad=True)
+            optimizer = torch.optim.SGD([weight], lr=0.05)
+            for epoch in range(1000):
+                p = torch.sigmoid(x.matmul(weight))
+                cost = -(y * torch.log(p) + (1 - y) * torch.log(1 - p)).mean()
+                optimizer.zero_grad()
+                cost.backward()
+                optimizer.step()
             """,
         "of a positive number": """
             def loss_of(scores):
@@ -326,7 +357,30 @@ def _cause(birth: Birth, grown: bool) -> str:
     return f"{where} has no finite result for these operands, which were finite themselves{why}."
 
 
-def _is_printed(file: Code, call: Call) -> bool:
-    """Whether a call stands in a `print`, where numbers are looked at."""
-    prints = (one.at for one in file.calls_of("builtins.print"))
-    return any((at.line, at.column) <= call.at[:2] and call.at[2:] <= (at.end_line, at.end_column) for at in prints)
+KNOWN = re.compile(
+    r"\bstab(?:le|ility|ly)\b|unstable|\bunderflow|\binf(?:inite|inity)?\b|log_?softmax|logsigmoid", re.I
+)
+"""What a comment beside a logarithm says that is meant as it is."""
+
+
+def _is_shown(file: Code, call: Call) -> bool:
+    """Whether a call stands in a `print`, or in a line that keeps nothing: there numbers are looked at."""
+    shown = [one.at for one in file.calls_of("builtins.print")]
+    shown += [one.value.at for one in file.bare if not isinstance(one.value, Call) or one.value is call]
+    return any((at.line, at.column) <= call.at[:2] and call.at[2:] <= (at.end_line, at.end_column) for at in shown)
+
+
+def _is_by_hand(file: Code, output: Output) -> bool:
+    """Whether the probability is computed in the open, outside of every function and layer, of a product of tensors:
+    a formula that is shown on numbers of its own.
+    """
+    made = output.made
+    if made is None or output.made_in is not file or file.function_at(made.context) or made.name not in OPEN:
+        return False
+    scores, _ = followed(file, made.argument(0, "input") or made.receiver)
+    return isinstance(scores, Operation) or (isinstance(scores, Call) and scores.name in PRODUCTS)
+
+
+OPEN = frozenset({"torch.sigmoid", "torch.softmax", ".sigmoid", ".softmax", "torch.nn.functional.softmax",
+                  "torch.nn.functional.sigmoid"})  # fmt: skip
+PRODUCTS = frozenset({".matmul", ".mm", ".mv", "torch.matmul", "torch.mm", "torch.mv"})
