@@ -165,14 +165,17 @@ class NumericalInstability(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for logarithms of probabilities that may be rounded to 0."""
         told: set[int] = set()
-        for call, value in logs_of(file):
+        logs = list(logs_of(file))
+        if any(
+            KNOWN.search(comment_at(file, line)) for call, _ in logs for line in range(call.at.line, call.at.line + 3)
+        ):
+            return  # who wrote it knows
+        for call, value in logs:
             lambdas = file.functions[file.function_at(call.context)].name == "<lambda>"
             if lambdas or call.at.line in told:
                 continue
             if is_under(file, call.context, "torch.no_grad", "torch.inference_mode") or _is_shown(file, call):
                 continue
-            if any(KNOWN.search(comment_at(file, line)) for line in range(call.at.line, call.at.line + 3)):
-                continue  # who wrote it knows
             rest = isinstance(value, Operation) and value.operator == "-" and literal(file, value.operands[0]) == 1
             output = output_of(file, value.operands[1] if rest and isinstance(value, Operation) else value)
             if output.kind not in ("softmax", "sigmoid") or (rest and output.kind == "softmax"):
