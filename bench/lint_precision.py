@@ -53,7 +53,7 @@ RIGHT = ("right", "waste")
 WRONG = ("harmless", "false")
 SUFFIXES = (".py", ".ipynb")
 HALVES = ("develop", "held out")
-PARTS = (*HALVES, "later", "last", "fifth", "sixth", "seventh")
+PARTS = (*HALVES, "later", "last", "fifth", "sixth", "seventh", "eighth")
 
 
 @dataclass(frozen=True)

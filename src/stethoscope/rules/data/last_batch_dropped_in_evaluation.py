@@ -50,12 +50,15 @@ class LastBatchDroppedInEvaluation(Rule):
                 continue  # the last batch is not reached, or it is full
             if literal(file, made.keyword("drop_last")) is True:
                 told.add(made.number)
-                yield self._read(file, made, evaluation)
+                size = literal(file, made.argument(1, "batch_size"))
+                # A setting that is not seen is often 1 for an evaluation.
+                sureness = Sureness.LIKELY if isinstance(size, int) else Sureness.POSSIBLE
+                yield self._read(file, made, evaluation, sureness)
 
-    def _read(self, file: Code, made: Call, evaluation: Evaluation) -> Finding:
+    def _read(self, file: Code, made: Call, evaluation: Evaluation, sureness: Sureness) -> Finding:
         return self.finding(
             "the evaluation drops its last batch",
-            sureness=Sureness.LIKELY,
+            sureness=sureness,
             place=place_in(file, made.at),
             evidence=[
                 Evidence(
@@ -108,6 +111,24 @@ class LastBatchDroppedInEvaluation(Rule):
                             break
                         print((model(x).argmax(1) == y).sum().item())
             """,
+        "batches of one": """
+            def score(model, data):
+                loader = DataLoader(data, batch_size=1, drop_last=True)
+                model.eval()
+                with torch.no_grad():
+                    for x, y in loader:
+                        print((model(x).argmax(1) == y).sum().item())
+            """,
+        "as many samples as were asked for": """
+            from project import Sequences
+
+            def score(model):
+                loader = DataLoader(Sequences("data", limit=100), batch_size=4, drop_last=True)
+                model.eval()
+                with torch.no_grad():
+                    for x, y in loader:
+                        print((model(x).argmax(1) == y).sum().item())
+            """,
         "batches that fill the set": """
             from torchvision import datasets
 
@@ -138,11 +159,17 @@ ROUND = re.compile(r"torchvision\.datasets\.(?:\w+\.)?(?:MNIST|FashionMNIST|KMNI
 
 
 def _is_even(file: Code, made: Call) -> bool:
-    """Whether the batches of a loader fill a set of known size."""
+    """Whether the batches of a loader fill its set: batches of one sample, or a set of a size that is known."""
+    given = made.argument(1, "batch_size")
+    size = 1 if given is None else literal(file, given)
+    if not isinstance(size, int) or size < 1:
+        return False
     data, _ = followed(file, made.argument(0, "dataset"))
-    size = literal(file, made.argument(1, "batch_size"))
-    is_known = isinstance(data, Call) and ROUND.fullmatch(data.name) is not None
-    return is_known and isinstance(size, int) and size > 0 and 10_000 % size == 0
+    if size == 1 or not isinstance(data, Call):
+        return size == 1
+    said = [literal(file, one) for one in (*data.arguments, *(value for _, value in data.keywords))]
+    counts = [one for one in said if isinstance(one, int) and not isinstance(one, bool) and one >= 2 * size]
+    return any(one % size == 0 for one in (*counts, *([10_000] if ROUND.fullmatch(data.name) else [])))
 
 
 def _loader(file: Code, home: Code, context: int) -> Call | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Call, Code, Operation, Site
+from stethoscope.facts.code import Call, Code, Constant, Operation, Site, Value
 from stethoscope.facts.events import is_under
 from stethoscope.facts.layers import Output, output_of
 from stethoscope.facts.shapes import logs_of
@@ -289,6 +289,13 @@ class NumericalInstability(Rule):
                 cost.backward()
                 optimizer.step()
             """,
+        "a formula in a function, shown on random numbers": """
+            def sample():
+                z = torch.randn(3, 5, requires_grad=True)
+                p = F.softmax(z, dim=1)
+                cost = -torch.log(p).sum(dim=1).mean()
+                return cost
+            """,
         "of a positive number": """
             def loss_of(scores):
                 return torch.log(F.softplus(scores)) - torch.log(2 - torch.sigmoid(scores))
@@ -374,16 +381,31 @@ def _is_shown(file: Code, call: Call) -> bool:
 
 
 def _is_by_hand(file: Code, output: Output) -> bool:
-    """Whether the probability is computed in the open, outside of every function and layer, of a product of tensors:
-    a formula that is shown on numbers of its own.
+    """Whether all that the scores are made of was written down or drawn at random in the same function: a formula that
+    is shown on numbers of its own.
     """
     made = output.made
-    if made is None or output.made_in is not file or file.function_at(made.context) or made.name not in OPEN:
+    if made is None or output.made_in is not file or made.name == "()":
         return False
-    scores, _ = followed(file, made.argument(0, "input") or made.receiver)
-    return isinstance(scores, Operation) or (isinstance(scores, Call) and scores.name in PRODUCTS)
+    scores = made.argument(0, "input") if made.name.startswith("torch.") else made.receiver
+    return scores is not None and _is_made_up(file, scores)
 
 
-OPEN = frozenset({"torch.sigmoid", "torch.softmax", ".sigmoid", ".softmax", "torch.nn.functional.softmax",
-                  "torch.nn.functional.sigmoid"})  # fmt: skip
+def _is_made_up(file: Code, value: Value, depth: int = 0) -> bool:
+    found, _ = followed(file, value)
+    if isinstance(found, Constant):
+        return True
+    if isinstance(found, Operation):
+        return depth < DEEP and all(_is_made_up(file, one, depth + 1) for one in found.operands)
+    if not isinstance(found, Call) or depth >= DEEP:
+        return False
+    if found.name in MADE:
+        return True
+    operands = found.arguments if found.name.startswith("torch.") else (found.receiver, *found.arguments)
+    return found.name in PRODUCTS and all(one is not None and _is_made_up(file, one, depth + 1) for one in operands)
+
+
+DEEP = 6
+MADE = frozenset({"torch.zeros", "torch.ones", "torch.rand", "torch.randn", "torch.tensor", "torch.FloatTensor",
+                  "torch.full", "torch.arange", "torch.linspace", "torch.Tensor", "torch.randint"})  # fmt: skip
 PRODUCTS = frozenset({".matmul", ".mm", ".mv", "torch.matmul", "torch.mm", "torch.mv"})

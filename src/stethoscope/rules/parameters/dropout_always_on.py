@@ -40,6 +40,8 @@ class DropoutAlwaysOn(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for dropout in `forward` that no mode reaches."""
         for thing in modules_in(file):
+            if any(other.name == thing.name for other in file.classes[thing.number + 1 :]):
+                continue  # a draft, which the notebook or file replaces further down
             for method, call in in_methods(file, thing):
                 if method == "__init__" or _is_guarded(file, call):
                     continue
@@ -122,6 +124,24 @@ class DropoutAlwaysOn(Rule):
                 def forward(self, x):
                     return F.dropout(x, 0.3, self.training) + F.dropout(x, training=self.training)
             """,
+        "drawn in eval mode, too": """
+            class Net(nn.Module):
+                def forward(self, x):
+                    if self.training:
+                        return self.layer(F.dropout(x, p=0.2))
+                    return torch.stack([self.layer(F.dropout(x, p=0.2)) for _ in range(10)]).mean(0)
+            """,
+        "a draft": """
+            class Net(nn.Module):
+                def forward(self, x):
+                    return F.dropout(x)
+
+            print(Net())
+
+            class Net(nn.Module):
+                def forward(self, x):
+                    return F.dropout(x, training=self.training)
+            """,
         "under a condition": """
             class Net(nn.Module):
                 def forward(self, x):
@@ -174,6 +194,13 @@ def _is_off(file: Code, thing: Thing, share: Value | None) -> bool:
 
 def _is_guarded(file: Code, call: Call) -> bool:
     """Whether a call is under a condition that may ask for the mode, or a comment says that it is meant."""
+    function = file.functions[file.function_at(call.context)]
+    if any(
+        here.kind == "if" and here.value is not None and "self.training" in file.text(here.value.at)
+        for here in file.contexts[function.context :]
+        if here.at.line >= function.at.line and here.at.end_line <= function.at.end_line
+    ):
+        return True  # both modes are thought of
     for here in file.around(call.context):
         asked = here.value if here.kind in ("if", "else") else None
         if asked and ("train" in file.text(asked.at) or any(_is_switch(file, one, call) for one in _truths(asked))):
