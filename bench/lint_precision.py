@@ -53,7 +53,7 @@ RIGHT = ("right", "waste")
 WRONG = ("harmless", "false")
 SUFFIXES = (".py", ".ipynb")
 HALVES = ("develop", "held out")
-PARTS = (*HALVES, "later", "last", "fifth", "sixth", "seventh", "eighth")
+PARTS = (*HALVES, "later", "last", "fifth", "sixth", "seventh", "eighth", "ninth")
 
 
 @dataclass(frozen=True)
