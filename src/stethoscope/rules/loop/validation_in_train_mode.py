@@ -262,6 +262,35 @@ class ValidationInTrainMode(Rule):
             """,
     }
     good_code = {
+        "one recurrent layer, which drops nothing": """
+            class Net(nn.Module):
+                def __init__(self, width=1, layers=1):
+                    super().__init__()
+                    self.rnn = nn.RNN(1, width, dropout=(0 if layers == 1 else 0.05), num_layers=layers)
+                    self.head = nn.Linear(width, 1)
+
+                def forward(self, x):
+                    return self.head(self.rnn(x)[0][-1])
+
+            def train(model, loader, optimizer):
+                model.train()
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.mse_loss(model(x), y).backward()
+                    optimizer.step()
+
+            def predict(model, start, steps):
+                found = []
+                for step in range(steps):
+                    with torch.no_grad():
+                        start = model(start)
+                        found.append(start.item())
+                return found
+
+            model = Net(width=20)
+            train(model, torch.load("data"), torch.optim.Adam(model.parameters()))
+            print(predict(model, torch.zeros(3, 1, 1), 100))
+            """,
         "a look at the training rows, of a model that is not seen": """
             from project import Net
 
