@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Call, Code, Name
+from stethoscope.facts.code import Call, Code
 from stethoscope.facts.evaluations import Evaluation, evaluations_of
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import thing_of
@@ -27,7 +27,8 @@ class LastBatchDroppedInEvaluation(Rule):
     ## How to fix it
     Leave `drop_last` out for validation and test.
     ## When it is not a fault
-    A model that takes one batch size only, or a loader that trains as well. The latter is not reported.
+    A model that takes one batch size only, batches of one sample, a set that the batches fill, or a loader that trains
+    as well. As far as the code shows them the last three are not reported, and the rule speaks with `--all` only.
     ## Sources
     PyTorch documentation, `torch.utils.data.DataLoader`: `drop_last`.
     """
@@ -50,16 +51,12 @@ class LastBatchDroppedInEvaluation(Rule):
                 continue  # the last batch is not reached, or it is full
             if literal(file, made.keyword("drop_last")) is True:
                 told.add(made.number)
-                size = literal(file, made.argument(1, "batch_size"))
-                # A setting that is not seen is often 1 for an evaluation.
-                is_fixed = not isinstance(size, int) or _is_asked_for(file, made)
-                sureness = Sureness.POSSIBLE if is_fixed else Sureness.LIKELY
-                yield self._read(file, made, evaluation, sureness)
+                yield self._read(file, made, evaluation)
 
-    def _read(self, file: Code, made: Call, evaluation: Evaluation, sureness: Sureness) -> Finding:
+    def _read(self, file: Code, made: Call, evaluation: Evaluation) -> Finding:
         return self.finding(
             "the evaluation drops its last batch",
-            sureness=sureness,
+            sureness=Sureness.POSSIBLE,  # a batch is often full, or has to be, and the code does not show it
             place=place_in(file, made.at),
             evidence=[
                 Evidence(
@@ -78,24 +75,6 @@ class LastBatchDroppedInEvaluation(Rule):
         )
 
     bad_code = {
-        "a model that is told the batch size, with `--all` only": """
-            class Net(nn.Module):
-                def __init__(self, batch_size):
-                    super().__init__()
-                    self.batch_size = batch_size
-                    self.rnn = nn.GRU(3, 4)
-
-                def forward(self, x):
-                    return self.rnn(x, torch.zeros(1, self.batch_size, 4))[0]
-
-            batch_size = 64
-            model = Net(batch_size)
-            loader = DataLoader(torch.load("data"), batch_size=batch_size, drop_last=True)  # bad
-            model.eval()
-            with torch.no_grad():
-                for x, y in loader:
-                    print((model(x).argmax(1) == y).sum().item())
-            """,
         "a test": """
             def test(model, data):
                 loader = DataLoader(data, batch_size=64, drop_last=True)  # bad
@@ -170,19 +149,6 @@ class LastBatchDroppedInEvaluation(Rule):
                 return train
             """,
     }
-
-
-def _is_asked_for(file: Code, made: Call) -> bool:
-    """Whether a model is told the batch size as well: it may take full batches only."""
-    size = made.argument(1, "batch_size")
-    if not isinstance(size, Name):
-        return False
-    return any(
-        isinstance(value, Name) and value.name == size.name and thing_of(file, call).kind == "module"
-        for call in file.calls
-        if call is not made
-        for value in (*call.arguments, *(one for _, one in call.keywords))
-    )
 
 
 CUT = re.compile(r"\bbreak\b")
