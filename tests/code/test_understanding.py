@@ -210,3 +210,27 @@ def test_a_loop_that_leaves_in_its_first_round_is_none() -> None:
         """)
     )
     assert not found.is_loop
+
+
+def test_what_an_object_of_another_file_steps_is_looked_up_there() -> None:
+    (loop,) = loops_of(
+        code_of("""
+        # file: trainer.py
+        import torch
+
+        class Trainer:
+            def update(self, model, x):
+                first, second, third, fourth = x
+                self.loss = model(first).sum() + model(second).sum() + model(third).sum() + model(fourth).sum()
+                self.optimizer = torch.optim.Adam(model.parameters())
+                self.loss.backward()
+                self.optimizer.step()
+        # file: train.py
+        from trainer import Trainer
+
+        for _ in range(9):
+            Trainer().update(None, None)
+        """)
+    )
+    assert kinds(loop) == ["backward", "step"]
+    assert loop.of("step")[0].thing.name == "torch.optim.Adam"

@@ -189,7 +189,8 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
             for event in events_of(callee.code, callee.number, depth + 1):
                 if len(event.via) < DEEPEST:
                     given = _given(call, callee, event)
-                    thing = thing_of(code, given)
+                    is_own = given is not None and given is (event.given if event.via else event.subject)
+                    thing = thing_of(callee.code if is_own else code, given)  # `self.optimizer` is of its own file
                     known = thing.kind != "unknown"
                     kind = _STEPS.get(thing.kind, event.kind) if event.kind == "unknown step" else event.kind
                     yield event._replace(

@@ -346,6 +346,17 @@ def parts_of(thing: Thing) -> Iterator[tuple[str, Thing]]:
                     yield name, thing_of(home, Name(name, number, home.bindings[number].at))
 
 
+def _is_one_recurrent_layer(thing: Thing) -> bool:
+    """Whether a recurrent layer has one layer, or as many as a parameter says that is 1 by default: no dropout then."""
+    where, made = thing.made_in or thing.code, thing.made
+    if where is None or made is None or thing.name not in ("torch.nn.RNN", "torch.nn.LSTM", "torch.nn.GRU"):
+        return False
+    count, _ = followed(where, made.argument(2, "num_layers"))
+    if isinstance(count, Name) and count.binding != NOWHERE and where.bindings[count.binding].how == "argument":
+        count = where.bindings[count.binding].value
+    return count is None or (isinstance(count, Constant) and count.value == 1)
+
+
 def has_modes(thing: Thing, depth: int = 0) -> bool | None:
     """Whether a module behaves differently in train and in eval mode: it holds dropout or batch normalization, or reads
     `self.training`. None when that is not known.
@@ -359,7 +370,7 @@ def has_modes(thing: Thing, depth: int = 0) -> bool | None:
         if layers is not None:
             return _any_known([has_modes(layer.thing, depth + 1) for layer in layers])
         if thing.made is not None and thing.made.keyword("dropout") is not None:
-            return True
+            return not _is_one_recurrent_layer(thing)
         known = _MODELESS.fullmatch(thing.name) and short(thing.name) not in ("sequential", "modulelist", "moduledict")
         return False if known else None
     answers: list[bool | None] = []

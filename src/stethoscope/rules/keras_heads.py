@@ -8,6 +8,7 @@ from stethoscope.core.finding import Evidence, Finding, Link, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Code
 from stethoscope.facts.keras_models import Compiled, Head, compiled_in
+from stethoscope.facts.things import literal
 from stethoscope.rules.lines import fitting, line_of, place_in, where
 from stethoscope.rules.sites import code
 
@@ -22,6 +23,8 @@ CLASSES = {
 
 def raw_scores(rule: Rule, file: Code, losses: Collection[str], right: str) -> Iterator[Finding]:
     """Losses that expect probabilities, behind a last layer without an activation."""
+    if any(literal(file, fit.argument(0, "x")) is ... for fit in file.calls_of(".fit")):
+        return  # a sketch, without data
     for compiled, head in _compiled(file, losses, from_logits=False):
         if head.activation != "linear":
             continue

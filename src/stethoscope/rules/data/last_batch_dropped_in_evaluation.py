@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
@@ -10,7 +11,7 @@ from stethoscope.facts.code import Call, Code
 from stethoscope.facts.evaluations import Evaluation, evaluations_of
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import thing_of
-from stethoscope.facts.things import iterated, literal
+from stethoscope.facts.things import followed, iterated, literal
 from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -26,7 +27,8 @@ class LastBatchDroppedInEvaluation(Rule):
     ## How to fix it
     Leave `drop_last` out for validation and test.
     ## When it is not a fault
-    A model that takes one batch size only, or a loader that trains as well. The latter is not reported.
+    A model that takes one batch size only, batches of one sample, a set that the batches fill, or a loader that trains
+    as well. As far as the code shows them the last three are not reported, and the rule speaks with `--all` only.
     ## Sources
     PyTorch documentation, `torch.utils.data.DataLoader`: `drop_last`.
     """
@@ -45,6 +47,8 @@ class LastBatchDroppedInEvaluation(Rule):
             made = _loader(file, evaluation.code, evaluation.context)
             if made is None or made in trained or made.number in told or made.is_open:
                 continue
+            if file.matches(CUT, evaluation.at) or _is_even(file, made):
+                continue  # the last batch is not reached, or it is full
             if literal(file, made.keyword("drop_last")) is True:
                 told.add(made.number)
                 yield self._read(file, made, evaluation)
@@ -52,7 +56,7 @@ class LastBatchDroppedInEvaluation(Rule):
     def _read(self, file: Code, made: Call, evaluation: Evaluation) -> Finding:
         return self.finding(
             "the evaluation drops its last batch",
-            sureness=Sureness.LIKELY,
+            sureness=Sureness.POSSIBLE,  # a batch is often full, or has to be, and the code does not show it
             place=place_in(file, made.at),
             evidence=[
                 Evidence(
@@ -95,6 +99,45 @@ class LastBatchDroppedInEvaluation(Rule):
                     for x, y in loader:
                         print((model(x).argmax(1) == y).sum().item())
             """,
+        "a few batches": """
+            def score(model, data):
+                loader = DataLoader(data, batch_size=32, drop_last=True)
+                model.eval()
+                with torch.no_grad():
+                    for number, (x, y) in enumerate(loader):
+                        if number >= 100:
+                            break
+                        print((model(x).argmax(1) == y).sum().item())
+            """,
+        "batches of one": """
+            def score(model, data):
+                loader = DataLoader(data, batch_size=1, drop_last=True)
+                model.eval()
+                with torch.no_grad():
+                    for x, y in loader:
+                        print((model(x).argmax(1) == y).sum().item())
+            """,
+        "as many samples as were asked for": """
+            from project import Sequences
+
+            def score(model):
+                loader = DataLoader(Sequences("data", limit=100), batch_size=4, drop_last=True)
+                model.eval()
+                with torch.no_grad():
+                    for x, y in loader:
+                        print((model(x).argmax(1) == y).sum().item())
+            """,
+        "batches that fill the set": """
+            from torchvision import datasets
+
+            model = nn.Linear(784, 10)
+            test = datasets.MNIST("data", train=False)
+            loader = DataLoader(test, batch_size=100, drop_last=True)
+            model.eval()
+            with torch.no_grad():
+                for x, y in loader:
+                    print((model(x).argmax(1) == y).sum().item())
+            """,
         "all of a test": """
             def test(model, data):
                 train = DataLoader(data, batch_size=64, drop_last=True)
@@ -106,6 +149,25 @@ class LastBatchDroppedInEvaluation(Rule):
                 return train
             """,
     }
+
+
+CUT = re.compile(r"\bbreak\b")
+ROUND = re.compile(r"torchvision\.datasets\.(?:\w+\.)?(?:MNIST|FashionMNIST|KMNIST|CIFAR100?)")
+"""Sets whose parts all have a multiple of 10,000 samples."""
+
+
+def _is_even(file: Code, made: Call) -> bool:
+    """Whether the batches of a loader fill its set: batches of one sample, or a set of a size that is known."""
+    given = made.argument(1, "batch_size")
+    size = 1 if given is None else literal(file, given)
+    if not isinstance(size, int) or size < 1:
+        return False
+    data, _ = followed(file, made.argument(0, "dataset"))
+    if size == 1 or not isinstance(data, Call):
+        return size == 1
+    said = [literal(file, one) for one in (*data.arguments, *(value for _, value in data.keywords))]
+    counts = [one for one in said if isinstance(one, int) and not isinstance(one, bool) and one >= 2 * size]
+    return any(one % size == 0 for one in (*counts, *([10_000] if ROUND.fullmatch(data.name) else [])))
 
 
 def _loader(file: Code, home: Code, context: int) -> Call | None:

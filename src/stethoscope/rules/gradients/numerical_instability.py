@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -10,14 +11,14 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Call, Code, Operation, Site
+from stethoscope.facts.code import Call, Code, Constant, Operation, Site, Value
 from stethoscope.facts.events import is_under
-from stethoscope.facts.layers import output_of
+from stethoscope.facts.layers import Output, output_of
 from stethoscope.facts.shapes import logs_of
-from stethoscope.facts.things import literal
+from stethoscope.facts.things import followed, literal
 from stethoscope.facts.training import Birth, Curve, History, Optimizer
 from stethoscope.facts.weights import NO_WEIGHT
-from stethoscope.rules.lines import line_of, place_in
+from stethoscope.rules.lines import comment_at, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
 
 CURES = {
@@ -164,15 +165,22 @@ class NumericalInstability(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for logarithms of probabilities that may be rounded to 0."""
         told: set[int] = set()
-        for call, value in logs_of(file):
+        logs = list(logs_of(file))
+        if any(
+            KNOWN.search(comment_at(file, line)) for call, _ in logs for line in range(call.at.line, call.at.line + 3)
+        ):
+            return  # who wrote it knows
+        for call, value in logs:
             lambdas = file.functions[file.function_at(call.context)].name == "<lambda>"
             if lambdas or call.at.line in told:
                 continue
-            if is_under(file, call.context, "torch.no_grad", "torch.inference_mode") or _is_printed(file, call):
+            if is_under(file, call.context, "torch.no_grad", "torch.inference_mode") or _is_shown(file, call):
                 continue
             rest = isinstance(value, Operation) and value.operator == "-" and literal(file, value.operands[0]) == 1
             output = output_of(file, value.operands[1] if rest and isinstance(value, Operation) else value)
             if output.kind not in ("softmax", "sigmoid") or (rest and output.kind == "softmax"):
+                continue
+            if _is_by_hand(file, output):
                 continue
             told.add(call.at.line)
             of = f"1 - {output.kind}" if rest else output.kind
@@ -250,10 +258,43 @@ class NumericalInstability(Rule):
                 p = scores.softmax(dim=1)
                 return -(p * torch.log(p)).sum()
             """,
+        "a line that keeps nothing": """
+            x = torch.tensor([0.0, 104.0])
+            softmax = nn.Softmax(dim=0)
+            torch.log(softmax(x))
+            """,
+        "written so on purpose, as a comment says": """
+            for x, y in torch.load("data"):
+                scores = nn.Linear(3, 2)(x)
+                probabilities = F.softmax(scores, dim=1)
+                loss = F.nll_loss(torch.log(probabilities), y)
+                # or better (numerically stable):
+                # loss = F.cross_entropy(scores, y)
+                loss.backward()
+            """,
         "a number that is shown": """
             def show(scores):
                 p = scores.softmax(dim=1)
                 print(torch.log(p), p.log().sum())
+            """,
+        "a formula that is shown on numbers of its own": """
+            x = torch.tensor([[1.0, 2.0], [2.0, 3.0], [3.0, 1.0]])
+            y = torch.tensor([[0.0], [0.0], [1.0]])
+            weight = torch.zeros((2, 1), requires_grad=True)
+            optimizer = torch.optim.SGD([weight], lr=0.05)
+            for epoch in range(1000):
+                p = torch.sigmoid(x.matmul(weight))
+                cost = -(y * torch.log(p) + (1 - y) * torch.log(1 - p)).mean()
+                optimizer.zero_grad()
+                cost.backward()
+                optimizer.step()
+            """,
+        "a formula in a function, shown on random numbers": """
+            def sample():
+                z = torch.randn(3, 5, requires_grad=True)
+                p = F.softmax(z, dim=1)
+                cost = -torch.log(p).sum(dim=1).mean()
+                return cost
             """,
         "of a positive number": """
             def loss_of(scores):
@@ -326,7 +367,45 @@ def _cause(birth: Birth, grown: bool) -> str:
     return f"{where} has no finite result for these operands, which were finite themselves{why}."
 
 
-def _is_printed(file: Code, call: Call) -> bool:
-    """Whether a call stands in a `print`, where numbers are looked at."""
-    prints = (one.at for one in file.calls_of("builtins.print"))
-    return any((at.line, at.column) <= call.at[:2] and call.at[2:] <= (at.end_line, at.end_column) for at in prints)
+KNOWN = re.compile(
+    r"\bstab(?:le|ility|ly)\b|unstable|\bunderflow|\binf(?:inite|inity)?\b|log_?softmax|logsigmoid", re.I
+)
+"""What a comment beside a logarithm says that is meant as it is."""
+
+
+def _is_shown(file: Code, call: Call) -> bool:
+    """Whether a call stands in a `print`, or in a line that keeps nothing: there numbers are looked at."""
+    shown = [one.at for one in file.calls_of("builtins.print")]
+    shown += [one.value.at for one in file.bare if not isinstance(one.value, Call) or one.value is call]
+    return any((at.line, at.column) <= call.at[:2] and call.at[2:] <= (at.end_line, at.end_column) for at in shown)
+
+
+def _is_by_hand(file: Code, output: Output) -> bool:
+    """Whether all that the scores are made of was written down or drawn at random in the same function: a formula that
+    is shown on numbers of its own.
+    """
+    made = output.made
+    if made is None or output.made_in is not file or made.name == "()":
+        return False
+    scores = made.argument(0, "input") if made.name.startswith("torch.") else made.receiver
+    return scores is not None and _is_made_up(file, scores)
+
+
+def _is_made_up(file: Code, value: Value, depth: int = 0) -> bool:
+    found, _ = followed(file, value)
+    if isinstance(found, Constant):
+        return True
+    if isinstance(found, Operation):
+        return depth < DEEP and all(_is_made_up(file, one, depth + 1) for one in found.operands)
+    if not isinstance(found, Call) or depth >= DEEP:
+        return False
+    if found.name in MADE:
+        return True
+    operands = found.arguments if found.name.startswith("torch.") else (found.receiver, *found.arguments)
+    return found.name in PRODUCTS and all(one is not None and _is_made_up(file, one, depth + 1) for one in operands)
+
+
+DEEP = 6
+MADE = frozenset({"torch.zeros", "torch.ones", "torch.rand", "torch.randn", "torch.tensor", "torch.FloatTensor",
+                  "torch.full", "torch.arange", "torch.linspace", "torch.Tensor", "torch.randint"})  # fmt: skip
+PRODUCTS = frozenset({".matmul", ".mm", ".mv", "torch.matmul", "torch.mm", "torch.mv"})

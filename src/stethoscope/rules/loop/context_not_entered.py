@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Call, Code
+from stethoscope.facts.things import literal
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -40,6 +41,9 @@ class ContextNotEntered(Rule):
             call = bare.value
             if not isinstance(call, Call) or call.name not in _CONTEXTS or bare.displayed:
                 continue
+            first = call.argument(0) if call.name.endswith(("profile", "autocast", "anomaly")) else None
+            if False in (literal(file, call.keyword("enabled")), literal(file, first)):
+                continue  # asked to be off, which it is
             if any(
                 here.kind in ("try", "with") and _is_there_to_fail(here.value) for here in file.around(bare.context)
             ):
@@ -68,6 +72,10 @@ class ContextNotEntered(Rule):
             """,
     }
     good_code = {
+        "asked to be off": """
+            torch.autograd.profiler.profile(False)
+            torch.autocast("cuda", enabled=False)
+            """,
         "entered": """
             def evaluate(model, loader):
                 torch.set_grad_enabled(False)

@@ -13,7 +13,7 @@ from stethoscope.facts.origins import thing_of
 from stethoscope.rules.lines import edit_of, fitting, line_of, place_in, quoted
 from stethoscope.rules.sites import code
 
-_NEEDS_CALL = re.compile(r"register_(?:full_)?(?:forward|backward)\w*hook|DataParallel|FullyShardedDataParallel")
+_NEEDS_CALL = re.compile(r"register_(?:full_)?(?:forward|backward)\w*hook|FullyShardedDataParallel")
 
 
 class ForwardCalledDirectly(Rule):

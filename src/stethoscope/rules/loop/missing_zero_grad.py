@@ -11,7 +11,7 @@ from stethoscope.core.treatment import ClearGradients
 from stethoscope.facts.code import Call, Code, Site, Value
 from stethoscope.facts.events import Event, events_of
 from stethoscope.facts.loops import Loop, loops_of
-from stethoscope.facts.things import binding_of
+from stethoscope.facts.things import binding_of, followed
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -116,6 +116,8 @@ class MissingZeroGrad(Rule):
                 and loop.context in file.numbers_around(made.context)
             ):
                 continue  # an optimizer for this round only: nothing is carried over
+            if _is_of_another_kind(file, loop) or _is_of_nothing(loop):
+                continue
             sureness = self._how_sure(file, loop)
             if sureness is not None:
                 yield self._read(file, loop, sureness)
@@ -302,6 +304,17 @@ class MissingZeroGrad(Rule):
                     F.cross_entropy(model(x), y).backward()
                     optimizer.step()
             """,
+        "a parameter that is stepped to draw a schedule": """
+            weight = torch.nn.Parameter(torch.zeros(1))
+            optimizer = torch.optim.SGD([weight], lr=5)
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 100)
+            rates = []
+            for step in range(100):
+                weight.sum().backward()
+                optimizer.step()
+                rates.append(optimizer.param_groups[0]["lr"])
+                scheduler.step()
+            """,
         "cleared by a helper of the file": """
             def clear(things):
                 for parameter in things:
@@ -406,6 +419,22 @@ def _cleared_behind(file: Code, step: Event) -> tuple[Edit, ...]:
     indent = line[: len(line) - len(line.lstrip())]
     end = len(line.encode("utf-8", "surrogatepass"))
     return (insertion(file, step.at.line, end, f"\n{indent}{step.name}.zero_grad()"),)
+
+
+def _is_of_another_kind(file: Code, loop: Loop) -> bool:
+    """Whether what steps is none of torch's optimizers, as far as can be seen, in a file that does not know torch."""
+    return loop.of("step")[0].thing.kind != "optimizer" and not file.says("torch", "lightning", "accelerate", "fabric")
+
+
+def _is_of_nothing(loop: Loop) -> bool:
+    """Whether each backward pass begins at a parameter that was made for it: a schedule is drawn, nothing learns."""
+    for event in loop.of("backward"):
+        subject, _ = followed(event.code, event.subject)
+        if isinstance(subject, Call) and subject.name in (".sum", ".mean"):
+            subject, _ = followed(event.code, subject.receiver)
+        if not isinstance(subject, Call) or subject.name != "torch.nn.Parameter":
+            return False
+    return True
 
 
 def _is_single(file: Code, loop: Loop) -> bool:

@@ -10,9 +10,10 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import NOWHERE, Code, Name, Site, Value
+from stethoscope.facts.code import NOWHERE, Attribute, Code, Item, Name, Site, Value
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
 from stethoscope.facts.loops import loops_of
+from stethoscope.facts.origins import thing_of
 from stethoscope.facts.training import History, ValidationPass
 from stethoscope.rules.changing import Edits, imported_as
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in
@@ -91,7 +92,7 @@ class ValidationBuildsGraph(Rule):
         """Look for loops that evaluate a model in eval mode, read the answers, and keep the graph of each."""
         if (not file.calls_of(".eval") and not loops_of(file)) or not file.says("torch", "lightning", "fastai"):
             return
-        if file.says("volatile=True"):
+        if file.matches(VOLATILE):
             return  # of a torch in which such inputs built no graph
         _, trained = trained_models(file)
         for found in evaluations_of(file):
@@ -105,6 +106,8 @@ class ValidationBuildsGraph(Rule):
             )
             if found.without_graph or found.is_hidden or not is_evaluation:
                 continue
+            if _acts(file, found):
+                continue  # one observation at a time: its graph costs next to nothing
             around = file.functions[found.function].at if found.function else found.at
             if file.matches(GRADIENTS, around) or file.matches(FORCES):
                 continue
@@ -263,6 +266,29 @@ class ValidationBuildsGraph(Rule):
                     x.data.fill_(output.data.argmax().item())
                     print(output.data.max().item())
             """,
+        "of a torch that knew volatile inputs, by a switch": """
+            from torch.autograd import Variable
+
+            def prepared(x, switch=False):
+                return Variable(torch.tensor(x), volatile=switch)
+
+            def evaluate(model, rows):
+                model.eval()
+                found = []
+                for row in rows:
+                    found.append(model(prepared(row, True)).cpu().data.numpy())
+                return found
+            """,
+        "actions, one after the other": """
+            def play(model, environment):
+                model.eval()
+                seen, rewards = environment.reset(), []
+                while len(rewards) < 100:
+                    action = model(torch.tensor(seen)).argmax(dim=1).cpu().numpy()
+                    seen, reward, ended, _ = environment.step(action)
+                    rewards.append(reward)
+                return rewards
+            """,
         "without a graph": """
             def evaluate(model, loader):
                 model.eval()
@@ -348,8 +374,19 @@ class ValidationBuildsGraph(Rule):
 
 GRADIENTS = re.compile(r"autograd|requires_grad|\.grad\b|retain_grad|jacobian|grad_cam|set_grad_enabled|volatile|vjp")
 """Words of a function that wants gradients of its own."""
+VOLATILE = re.compile(r"\bvolatile\s*=")
 FORCES = re.compile(r"\bforces\b|_forces?\b|\.FORCE\b|hessian|\bvirial\b", re.I)
 """Words of a file whose models may differentiate inside of `forward`: forces are derivatives of an energy."""
+
+
+def _acts(file: Code, found: Evaluation) -> bool:
+    """Whether its answers are actions: something else than an optimizer or a scheduler makes a step with them."""
+    return any(
+        call.arguments
+        and found.context in file.numbers_around(call.context)
+        and thing_of(file, call.receiver).kind not in ("optimizer", "scheduler")
+        for call in file.calls_of(".step")
+    )
 
 
 def _training(file: Code) -> set[int]:
@@ -366,14 +403,18 @@ def _without_graph(file: Code, found: Evaluation) -> Edits:
     if not found.function or not torch or not is_plain or found.function in _training(file):
         return ()
     calls = file.calls[slice(*function.calls)]
-    if any(call.arguments and _is_handed_over(file, call.receiver, found.forward.name) for call in calls):
+    if any(
+        (call.arguments or call.keywords) and _is_handed_over(file, call.receiver, found.forward.name) for call in calls
+    ):
         return ()  # something unknown that gets data: it may need gradients, as an attack does
     indent = line[: len(line) - len(line.lstrip())]
     return (insertion(file, function.at.line, function.at.column, f"@{torch}.no_grad()\n{indent}"),)
 
 
 def _is_handed_over(file: Code, value: Value | None, model: str) -> bool:
-    """Whether a method belongs to a parameter of the function that is not the model."""
+    """Whether a method belongs to a parameter of the function that is not the model, or to something in one."""
+    while isinstance(value, Item | Attribute):
+        value = value.value
     if not isinstance(value, Name) or value.binding == NOWHERE or value.name == model:
         return False
     return file.bindings[value.binding].how == "argument"

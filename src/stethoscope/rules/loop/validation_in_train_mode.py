@@ -14,6 +14,7 @@ from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_mo
 from stethoscope.facts.events import events_of, name_of
 from stethoscope.facts.layers import has_modes
 from stethoscope.facts.loops import loops_of
+from stethoscope.facts.module_classes import modules_in
 from stethoscope.facts.things import iterated
 from stethoscope.facts.training import History, Model, ValidationPass
 from stethoscope.rules.lines import fitting, place_in
@@ -146,7 +147,9 @@ class ValidationInTrainMode(Rule):
             model, name = found.forward.thing, found.forward.name
             is_trained = model.made in made or name in names
             # Who calls `train()` on a model that is not seen here thinks that it has modes.
-            acts = has_modes(model) or (has_modes(model) is None and found.is_loop and name in _switched(file))
+            acts = has_modes(model) or (
+                has_modes(model) is None and found.is_loop and name in _switched(file) and not _is_all_modeless(file)
+            )
             apart = found.is_fed and found.is_read and found.function not in training
             apart = apart or (model.made in made and has_modes(model) is True and _goes_over_another(file, found))
             only_looks = found.without_graph and (found.is_read or found.is_loop)
@@ -262,6 +265,36 @@ class ValidationInTrainMode(Rule):
             """,
     }
     good_code = {
+        "one recurrent layer, which drops nothing": """
+            class Net(nn.Module):
+                def __init__(self, width=1, layers=1):
+                    super().__init__()
+                    self.rnn = nn.RNN(1, width, dropout=(0 if layers == 1 else 0.05), num_layers=layers)
+                    self.head = nn.Linear(width, 1)
+
+                def forward(self, x):
+                    return self.head(self.rnn(x)[0][-1])
+
+            def train(model, loader, optimizer):
+                model.train()
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.mse_loss(model(x), y).backward()
+                    optimizer.step()
+
+            def predict(model, start, steps):
+                found = []
+                for step in range(steps):
+                    with torch.no_grad():
+                        start = model(start)
+                        found.append(start.item())
+                return found
+
+            def main(device, loader):
+                model = Net(width=20).float().to(device)
+                train(model, loader, torch.optim.Adam(model.parameters()))
+                print(predict(model, torch.zeros(3, 1, 1), 100))
+            """,
         "a look at the training rows, of a model that is not seen": """
             from project import Net
 
@@ -403,6 +436,12 @@ def _source(file: Code, loop: int) -> str:
     """What a loop goes over, as it is written."""
     value, _ = iterated(file, file.contexts[loop].value)
     return file.text(value.at) if value is not None else ""
+
+
+def _is_all_modeless(file: Code) -> bool:
+    """Whether a file has models of its own, and none of them has modes: what it evaluates is one of them."""
+    own = [has_modes(thing._replace(kind="module")) for thing in modules_in(file)]
+    return bool(own) and all(one is False for one in own)
 
 
 def _switched(file: Code) -> set[str]:

@@ -229,6 +229,16 @@ class CrossEntropyWithoutSoftmax(Rule):
             """,
     }
     good_code = {
+        "a sketch, without data": """
+            import keras
+            from keras import layers
+
+            def example():
+                rows = ...
+                model = keras.Sequential([layers.Dense(32, activation="relu"), layers.Dense(10)])
+                model.compile("adam", loss="sparse_categorical_crossentropy")
+                model.fit(rows)
+            """,
         "scores, and a loss that knows": """
             from tensorflow import keras
             from tensorflow.keras import layers

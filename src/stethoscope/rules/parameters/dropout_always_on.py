@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Attribute, Call, Choice, Code, Constant, Item, Name, Operation, Value
-from stethoscope.facts.module_classes import in_methods, modules_in
-from stethoscope.facts.things import followed, literal
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Constant, Item, Name, Operation, Value
+from stethoscope.facts.module_classes import assigned, in_methods, modules_in
+from stethoscope.facts.things import Thing, followed, literal
 from stethoscope.rules.lines import comment_at, insertion, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -40,24 +40,30 @@ class DropoutAlwaysOn(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for dropout in `forward` that no mode reaches."""
         for thing in modules_in(file):
+            if any(other.name == thing.name for other in file.classes[thing.number + 1 :]):
+                continue  # a draft, which the notebook or file replaces further down
             for method, call in in_methods(file, thing):
                 if method == "__init__" or _is_guarded(file, call):
                     continue
                 if call.name in FUNCTIONS and not call.is_open and call.argument(2, "training") is None:
-                    if literal(file, call.argument(1, "p")) not in (0, 0.0):
+                    share = call.argument(1, "p")
+                    if literal(file, share) not in (0, 0.0):
                         right = f"F.{call.name.rpartition('.')[2]}(x, p, training=self.training)"
-                        yield self._read(file, call, right, _told(file, call))
+                        sureness = Sureness.POSSIBLE if _is_off(file, thing, share) else Sureness.CERTAIN
+                        yield self._read(file, call, right, _told(file, call), sureness)
                 elif call.name == "()" and method == "forward":
                     made, way = followed(file, call.receiver)
                     is_fresh = isinstance(made, Call) and made.name.startswith("torch.nn.Dropout")
                     if isinstance(made, Call) and is_fresh and not any("." in binding.name for binding in way):
                         yield self._read(file, made, "self.dropout = nn.Dropout(p)   # in __init__")
 
-    def _read(self, file: Code, call: Call, right: str, edits: tuple[Edit, ...] = ()) -> Finding:
+    def _read(
+        self, file: Code, call: Call, right: str, edits: tuple[Edit, ...] = (), sureness: Sureness = Sureness.CERTAIN
+    ) -> Finding:
         name = call.name.rpartition(".")[2]
         return self.finding(
             f"`{name}` stays on in eval mode",
-            sureness=Sureness.CERTAIN,
+            sureness=sureness,
             place=place_in(file, call.at),
             evidence=[
                 Evidence(
@@ -76,6 +82,16 @@ class DropoutAlwaysOn(Rule):
                     if self.p is not None and self.p > 0.0:
                         x = F.dropout(x, p=self.p)  # bad
                     return x
+            """,
+        "a share that is 0 unless someone says otherwise, with `--all` only": """
+            class Net(nn.Module):
+                def __init__(self, width, dropout=0.0):
+                    super().__init__()
+                    self.layer = nn.Linear(width, width)
+                    self.dropout = dropout
+
+                def forward(self, x):
+                    return F.dropout(self.layer(x), p=self.dropout)  # bad
             """,
         "a function": """
             class Net(nn.Module):
@@ -107,6 +123,24 @@ class DropoutAlwaysOn(Rule):
             class Net(nn.Module):
                 def forward(self, x):
                     return F.dropout(x, 0.3, self.training) + F.dropout(x, training=self.training)
+            """,
+        "drawn in eval mode, too": """
+            class Net(nn.Module):
+                def forward(self, x):
+                    if self.training:
+                        return self.layer(F.dropout(x, p=0.2))
+                    return torch.stack([self.layer(F.dropout(x, p=0.2)) for _ in range(10)]).mean(0)
+            """,
+        "a draft": """
+            class Net(nn.Module):
+                def forward(self, x):
+                    return F.dropout(x)
+
+            print(Net())
+
+            class Net(nn.Module):
+                def forward(self, x):
+                    return F.dropout(x, training=self.training)
             """,
         "under a condition": """
             class Net(nn.Module):
@@ -142,8 +176,31 @@ def _told(file: Code, call: Call) -> tuple[Edit, ...]:
     return (insertion(file, call.at.end_line, call.at.end_column - 1, f"{comma}training=self.training"),)
 
 
+def _is_off(file: Code, thing: Thing, share: Value | None) -> bool:
+    """Whether the share that is dropped is a parameter that is 0 unless someone says otherwise."""
+    if share is None:
+        return False
+    name = file.text(share.at).removeprefix("self.")
+    given = [binding.value for attribute, binding in assigned(file, thing) if attribute == name] or [share]
+    found = [followed(file, one)[0] for one in given]
+    return all(
+        isinstance(one, Name)
+        and one.binding != NOWHERE
+        and file.bindings[one.binding].how == "argument"
+        and literal(file, file.bindings[one.binding].value) in (0, 0.0)
+        for one in found
+    )
+
+
 def _is_guarded(file: Code, call: Call) -> bool:
     """Whether a call is under a condition that may ask for the mode, or a comment says that it is meant."""
+    function = file.functions[file.function_at(call.context)]
+    if any(
+        here.kind == "if" and here.value is not None and "self.training" in file.text(here.value.at)
+        for here in file.contexts[function.context :]
+        if here.at.line >= function.at.line and here.at.end_line <= function.at.end_line
+    ):
+        return True  # both modes are thought of
     for here in file.around(call.context):
         asked = here.value if here.kind in ("if", "else") else None
         if asked and ("train" in file.text(asked.at) or any(_is_switch(file, one, call) for one in _truths(asked))):
