@@ -1,4 +1,4 @@
-"""The action for GitHub: its steps, run as a job there would run them, and its file against the published schema's shape.
+"""The action for GitHub: its steps, run as a job there would run them, and what its file says.
 
 GitHub itself is not here: what it gives a step (variables, a workspace, a file for outputs) is made up.
 """
@@ -92,7 +92,7 @@ def test_each_line_is_checked_and_the_job_fails_with_the_worst(job: Path) -> Non
     assert done.returncode == 1, done.stderr
     assert "NameError" not in done.stderr
     assert done.stdout.count("::group::stethoscope check ") == 2
-    assert [line for line in done.stdout.splitlines() if line.startswith("::error")][0].startswith(AT_LINE_12)
+    assert next(line for line in done.stdout.splitlines() if line.startswith("::error")).startswith(AT_LINE_12)
     assert "stethoscope check train.py --epochs 3: exit code 1" in done.stdout
     reports = job / "temp" / "stethoscope"
     assert (job / "outputs").read_text() == f"reports={reports}\n"

@@ -24,7 +24,7 @@ if watched:
 
     listening = watch(accelerator, every=1, proof=False)
 with listening:
-    for epoch in range(4):
+    for _ in range(4):
         model.train()
         for inputs, targets in loader:
             with accelerator.accumulate(model):

@@ -22,7 +22,7 @@ model = nn.Sequential(nn.Linear(10, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropo
 model, optimizer = fabric.setup(model, torch.optim.AdamW(model.parameters(), lr=1e-2))
 loader = fabric.setup_dataloaders(DataLoader(TensorDataset(x[:240], y[:240]), batch_size=16, shuffle=True))
 losses = []
-for epoch in range(4):
+for _ in range(4):
     model.train()
     for inputs, targets in loader:
         optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""PEFT: LoRA adapters with dropout on a GPT-2 from its configuration, trained by Hugging Face's Trainer, then merged."""
+"""PEFT: LoRA adapters with dropout on a GPT-2 from its configuration in Hugging Face's Trainer, then merged."""
 
 import tempfile
 
