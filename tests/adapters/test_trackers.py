@@ -211,7 +211,7 @@ def test_aim(recorded: Run, capsys: pytest.CaptureFixture[str]) -> None:
     (metric,) = (one for one in held.metrics() if one.name == "training loss")
     assert len(metric.values.sparse_list()[0]) == 40
     assert any(RULE in tag for tag in held.props.tags)
-    shape = held.get_distribution(OUTPUT, Context({}))
+    shape = held.get_distribution_sequence(OUTPUT, Context({}))
     assert shape is not None
     assert len(shape.values.sparse_list()[0]) == len(recorded.history.octaves)
     assert held["report"].endswith("report.html")
