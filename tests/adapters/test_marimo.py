@@ -68,7 +68,7 @@ def test_a_cell_shows_the_report_and_its_own_line(tmp_path: Path) -> None:
 
 def test_marimo_is_given_one_text_and_never_a_bundle() -> None:
     formatting = pytest.importorskip("marimo._output.formatting")
-    import stethoscope.api  # appoints who renders
+    import stethoscope.api  # noqa: F401 -- appoints who renders
     from stethoscope.core.finding import Diagnosis
 
     nothing = Diagnosis((), (), ())

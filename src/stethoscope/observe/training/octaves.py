@@ -66,11 +66,11 @@ def _counted(
     rows: list[NDArray[np.int64]] = []
     values: list[NDArray[np.float32]] = []
     for first, got in zip(look.first_rows, gathered, strict=True):
-        ends = [*got.starts[1:], got.values.size] if got.slots else []
-        for slot, start, end in zip(got.slots, got.starts, ends, strict=True):
-            if slot // SLOTS == place:
-                rows.append(np.full(end - start, first + slot % SLOTS))
-                values.append(got.values[start:end])
+        if got.slots:
+            slots, counts = np.array(got.slots), np.diff([*got.starts, got.values.size])
+            mine = slots // SLOTS == place
+            rows.append(np.repeat(first + slots[mine] % SLOTS, counts[mine]))
+            values.append(got.values[np.repeat(mine, counts)])
     if not rows:
         return look
     found = np.bincount(np.concatenate(rows) * BINS + octaves(np.concatenate(values)))
