@@ -35,6 +35,8 @@ from overhead import keep_freed_memory
 import stethoscope
 
 WARM_UP = 30
+FEWEST_STEPS = 150
+"""Of a block: looks are tens of steps apart."""
 LONGEST_OPENING = 1000
 OPENING_OF_RANKS = 300
 """The same in all processes, which wait for each other."""
@@ -80,7 +82,7 @@ def row_of(name: str, found: dict[str, list[float]]) -> str:
 def measure(name: str, rounds: int, seconds: float) -> dict[str, list[float]]:
     """Ratios of each round, and seconds of a bare step."""
     trial = run(name, 50, lambda number: number >= WARM_UP)
-    steps = max(20, int(seconds / trial.cpu))
+    steps = max(FEWEST_STEPS, int(seconds / trial.cpu))
     if name in TWO_RANKS:
         steps = agreed(steps)
     found: dict[str, list[float]] = {"bare": [], "ratio": [], "floor": [], "wall": [], "own": []}
