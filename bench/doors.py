@@ -2,6 +2,7 @@
 
 python bench/doors.py                      all doors, one program after the other (about a quarter of an hour)
 python bench/doors.py ddp_two_ranks        these doors; the others keep their rows
+python bench/doors.py --overhead           instead: what listening costs at each door (bench/door_overhead.py)
 
 Findings come from listening alone: reading the script's code is switched off.
 """
@@ -18,6 +19,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "doors.md"
 sys.path.insert(0, str(ROOT / "tests" / "doors"))
+
+import door_overhead  # noqa: E402
+from door_loops import LOOPS  # noqa: E402
 
 from doors import NAMES, Door, Heard, door, hear  # noqa: E402
 
@@ -56,8 +60,18 @@ def as_row(one: Door, heard: dict[str, Heard]) -> str:
 def main() -> int:
     """Run the doors that are asked for, and put their rows into the page."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("doors", nargs="*", choices=[*NAMES, []], help="all of them when none is named")
-    asked = parser.parse_args().doors or NAMES
+    parser.add_argument("doors", nargs="*", help="all of them when none is named")
+    parser.add_argument("--overhead", action="store_true", help="measure what listening costs instead")
+    parser.add_argument("--rounds", type=int, default=5, help="with --overhead")
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of a block, with --overhead")
+    options = parser.parse_args()
+    known = tuple(LOOPS) if options.overhead else NAMES
+    if strange := [name for name in options.doors if name not in known]:
+        parser.error(f"there is no door {strange[0]}; there are {', '.join(known)}")
+    asked = options.doors or known
+    if options.overhead:
+        door_overhead.main(asked, options.rounds, options.seconds)
+        return 0
     for one in map(door, asked):
         if one.missing:
             print(f"{one.name}: left out, {', '.join(one.missing)} not installed", flush=True)

@@ -61,6 +61,7 @@ def run(
     json: Path | None = None,
     html: Path | None = None,
     junit: Path | None = None,
+    github: Path | None = None,
     max_steps: int = 0,
     checks: Checks | None = None,
     quiet: bool = False,
@@ -78,6 +79,7 @@ def run(
         json: also write the findings there as JSON; `-` is standard output.
         html: also write the report there.
         junit: also write the findings there as JUnit's XML; `-` is standard output.
+        github: also write them there as commands that GitHub shows beside the lines.
         max_steps: end the run after this many optimizer steps when above 0.
         checks: experiments to make on the untrained model; the quickest ones when None.
         quiet: print nothing.
@@ -113,7 +115,9 @@ def run(
         recordings.append(recording)
         return recording
 
-    json, html, junit = (p if p is None or str(p) == "-" else directory / p for p in (json, html, junit))
+    json, html, junit, github = (
+        p if p is None or str(p) == "-" else directory / p for p in (json, html, junit, github)
+    )
     owner = os.getpid()
     arguments.put_on()
     arrival = Arrival("torch", lambda: _begin_listening(begin))
@@ -126,7 +130,7 @@ def run(
         recording = recordings[0] if recordings else begin()
         recording.explain(outcome.error)
         diagnosis, history = recording.finish(exit_code=outcome.exit_code, ended_by=outcome.ended_by)
-        write_also(diagnosis, recording.record, history, json, html, junit)
+        write_also(diagnosis, recording.record, history, json, html, junit, github)
         if not quiet and recording.launch.rank == 0:
             _tell(recording, diagnosis, history)
     except Exception as error:  # the script has run: its exit code stays its own
@@ -184,6 +188,7 @@ def write_also(
     json: Path | None,
     html: Path | None,
     junit: Path | None = None,
+    github: Path | None = None,
 ) -> None:
     """Write the findings to other files as well; what cannot be written is said."""
     from stethoscope.render.html import to_html
@@ -198,6 +203,10 @@ def write_also(
         from stethoscope.render.junit import to_junit
 
         wanted.append((junit, to_junit(diagnosis, Path(record.script).name or "stethoscope")))
+    if github is not None:
+        from stethoscope.render.annotations import diagnosis_github
+
+        wanted.append((github, diagnosis_github(diagnosis, Path(record.directory))))
     for path, text in wanted:
         if str(path) == "-":
             sys.stdout.write(text)

@@ -186,6 +186,7 @@ def check_script(
     json: Path | None = None,
     html: Path | None = None,
     junit: Path | None = None,
+    github: Path | None = None,
     quiet: bool = False,
 ) -> Ran:
     """Run a script for its first steps, and experiment on copies of what it trains.
@@ -198,8 +199,8 @@ def check_script(
     with told(quiet) as progress:
         checks = Checks(profile, SECONDS[profile], progress, simplify)
         return run(
-            target, args, module=module, settings=settings, json=json, html=html, junit=junit, max_steps=STEPS,
-            checks=checks, quiet=quiet,
+            target, args, module=module, settings=settings, json=json, html=html, junit=junit, github=github,
+            max_steps=STEPS, checks=checks, quiet=quiet,
         )  # fmt: skip
 
 

@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stethoscope import api
@@ -17,6 +19,8 @@ from stethoscope.adapters import trackers
 from stethoscope.adapters.importing import read
 from stethoscope.adapters.trackers import TRACKERS, publish
 from stethoscope.core.errors import UsageError
+from stethoscope.core.finding import Diagnosis
+from stethoscope.facts.octaves import BROKEN, edges, histograms_of
 from stethoscope.store.reader import Run
 
 FAULTY = """
@@ -35,6 +39,9 @@ print("trained")
 raise SystemExit(3)
 """
 RULE = "missing-zero-grad"
+LAYER = "0"
+"""Of the model, that the finding is taken to be about, so that its curves and histograms are sent."""
+OUTPUT, GRADIENT = f"layers/{LAYER}/output", f"parameters/{LAYER}.weight/gradient"
 NO_SECRETS = ("WANDB_API_KEY", "COMET_API_KEY", "MLFLOW_EXPERIMENT_NAME", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
@@ -56,8 +63,6 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Com
 @pytest.fixture
 def recorded(done: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """That run, told from an empty folder."""
-    from dataclasses import replace
-
     monkeypatch.chdir(tmp_path)
     for name in NO_SECRETS:
         monkeypatch.delenv(name, raising=False)
@@ -65,9 +70,16 @@ def recorded(done: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyP
     return replace(run, record=replace(run.record, directory=str(tmp_path)))
 
 
+def judged(run: Run) -> Diagnosis:
+    """Its diagnosis, with a layer in the finding's place."""
+    diagnosis = api.diagnose(run)
+    findings = tuple(replace(one, place=replace(one.place, module=LAYER)) for one in diagnosis.findings)
+    return replace(diagnosis, findings=findings)
+
+
 def told(run: Run, name: str, capsys: pytest.CaptureFixture[str]) -> str:
     """Where the tracker says that it has it."""
-    publish([name], api.diagnose(run), run.record, run.history, run.path)
+    publish([name], judged(run), run.record, run.history, run.path)
     heard = capsys.readouterr()
     assert heard.out == ""
     last = heard.err.splitlines()[-1]
@@ -88,6 +100,27 @@ def test_the_configuration_names_trackers_and_the_exit_code_stays(done: tuple[Pa
     assert f"findings/01 {RULE}/text_summary" in read_back.Tags()["tensors"]
 
 
+def test_tensorboard_reads_curves_histograms_findings_and_where_the_report_lies(
+    recorded: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    told(recorded, "tensorboard", capsys)
+    (file,) = Path("tensorboard").rglob("*tfevents*")
+    held = accumulator.EventAccumulator(str(file.parent), size_guidance={"histograms": 0}).Reload()
+
+    assert {OUTPUT, f"layers/{LAYER}/output_gradient", GRADIENT} <= set(held.Tags()["histograms"])
+    looks = {look.step: look for look in recorded.history.octaves}
+    shown = held.Histograms(OUTPUT)
+    assert [one.step for one in shown] == sorted(looks)
+    for one in shown:
+        value = one.histogram_value
+        assert 256 <= value.num == sum(value.bucket) <= 512  # sampled values
+        assert value.min <= value.sum / value.num <= value.max
+        assert sorted(value.bucket_limit) == list(value.bucket_limit)
+    assert f"layers/{LAYER}/rms" in held.Tags()["scalars"]
+    assert b"report.html" in held.Tensors("stethoscope/report/text_summary")[0].tensor_proto.string_val[0]
+
+
 def test_wandb_offline(recorded: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -98,7 +131,11 @@ def test_wandb_offline(recorded: Run, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert [step for step, _ in logged.series["training loss"]] == list(range(40))
     assert any("lr" in name for name in logged.settings)
     (file,) = where.glob("*.wandb")
-    assert RULE.encode() in file.read_bytes()
+    data = file.read_bytes()
+    assert RULE.encode() in data
+    assert OUTPUT.encode() in data
+    assert b'"histogram"' in data
+    assert list((where / "files" / "media" / "html").glob("report*.html"))
 
 
 def test_mlflow_in_sqlite(recorded: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,6 +148,10 @@ def test_mlflow_in_sqlite(recorded: Run, monkeypatch: pytest.MonkeyPatch, capsys
     client = mlflow.MlflowClient(address)
     assert f"stethoscope.{RULE}" in client.get_run(run).data.tags
     assert len(client.get_metric_history(run, "training loss")) == 40
+    assert {one.path for one in client.list_artifacts(run)} == {"report.html", "findings.md", "histograms.json"}
+    shown = json.loads(Path(client.download_artifacts(run, "histograms.json")).read_text())
+    assert {OUTPUT, GRADIENT} <= {one["name"] for one in shown}
+    assert all(len(one["edges"]) == len(one["counts"]) + 1 for one in shown)
     (logged,) = read("mlflow", Path("mlflow.db"))
     assert len(logged.series["training loss"]) == 40
 
@@ -121,7 +162,9 @@ def test_trackio(recorded: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     program = (
         "import sys; from stethoscope import api; from stethoscope.adapters.trackers import publish; "
         "run = api.load_run(sys.argv[1]); "
-        "publish(['trackio'], api.diagnose(run), run.record, run.history, run.path)"
+        "from dataclasses import replace; diagnosis = api.diagnose(run); "
+        "findings = tuple(replace(f, place=replace(f.place, module='0')) for f in diagnosis.findings); "
+        "publish(['trackio'], replace(diagnosis, findings=findings), run.record, run.history, run.path)"
     )
     done = subprocess.run(  # it settles where it keeps its files when it is imported
         [sys.executable, "-c", program, str(recorded.path)], capture_output=True, text=True, timeout=300
@@ -136,6 +179,8 @@ def test_trackio(recorded: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     connection.close()
     assert [step for step, row in rows if "training loss" in json.loads(row)] == list(range(40))
     assert len(alerts) == 1
+    assert any("histogram" in json.dumps(json.loads(row).get(OUTPUT)) for _, row in rows)
+    assert any("report.html" in json.dumps(json.loads(row)) for _, row in rows)
 
 
 def test_comet_writes_an_archive(recorded: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,6 +192,8 @@ def test_comet_writes_an_archive(recorded: Run, capsys: pytest.CaptureFixture[st
         names = packed.namelist()
     assert messages.count('"training loss"') == 40
     assert RULE in messages
+    assert OUTPUT in messages
+    assert any("histogram" in name for name in names) or "histogram" in messages
     assert any("report" in name for name in names) or "report.html" in messages
 
 
@@ -155,6 +202,7 @@ def test_aim(recorded: Run, capsys: pytest.CaptureFixture[str]) -> None:
     told(recorded, "aim", capsys)
 
     from aim.sdk.index_manager import RepoIndexManager
+    from aim.storage.context import Context
 
     repository = aim.Repo(str(Path.cwd()))
     (run,) = repository.list_all_runs()
@@ -163,6 +211,10 @@ def test_aim(recorded: Run, capsys: pytest.CaptureFixture[str]) -> None:
     (metric,) = (one for one in held.metrics() if one.name == "training loss")
     assert len(metric.values.sparse_list()[0]) == 40
     assert any(RULE in tag for tag in held.props.tags)
+    shape = held.get_distribution_sequence(OUTPUT, Context({}))
+    assert shape is not None
+    assert len(shape.values.sparse_list()[0]) == len(recorded.history.octaves)
+    assert held["report"].endswith("report.html")
 
 
 def test_opentelemetry_gets_findings_as_events(
@@ -181,6 +233,22 @@ def test_opentelemetry_gets_findings_as_events(
     assert finding.attributes["code.line.number"] > 0
     assert end.attributes["stethoscope.steps"] == 40
     assert end.attributes["final.training loss"] > 0
+    assert end.attributes["stethoscope.report"].endswith("report.html")
+
+
+def test_histograms_are_of_the_values_that_were_sampled(recorded: Run) -> None:
+    (weight,) = (n for n, one in enumerate(recorded.history.parameters) if one.name == "0.weight")
+    rms = recorded.history.telemetry.parameter("weight_rms")[0, weight]
+    first = recorded.history.octaves[0]
+    counts, limits = first.of("weight", weight)[:BROKEN], edges()
+
+    assert counts.sum() == 32
+    squares = np.sort([limits[:-1] ** 2, limits[1:] ** 2], axis=0)  # least and largest of each bin
+    assert counts @ squares[0] <= 32 * rms**2 <= counts @ squares[1]
+    assert {name for name, *_ in histograms_of(recorded.history, ["0"], [])} == {
+        OUTPUT, "layers/0/output_gradient", GRADIENT, "parameters/0.weight/weight", "parameters/0.bias/gradient",
+        "parameters/0.bias/weight",
+    }  # fmt: skip
 
 
 def test_a_missing_package_is_a_sentence(recorded: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,25 +22,49 @@ KINDS = (
     "augmentation",
     "saving",
     "functional",
+    "accelerate_fit",
+    "fabric_fit",
+    "ignite_fit",
     "keras_fit",
     "lightning_fit",
+    "peft_fit",
+    "skorch_fit",
     "transformers_fit",
 )
-PACKAGES = ("keras", "lightning", "transformers")
+PACKAGES = {"fabric": "lightning"}
+"""What a program needs, where that is not named like the beginning of its own name."""
+WITH_A_CALLBACK = ("accelerate", "ignite", "keras", "lightning", "skorch", "transformers")
+
+
+def skip_without(kind: str) -> None:
+    """Skip where a framework's program has no framework."""
+    framework, _, fit = kind.partition("_")
+    package = PACKAGES.get(framework, framework)
+    if fit == "fit" and find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_training_run_is_the_same_to_the_last_bit(kind: str, pair: Pair, programs: Path) -> None:
-    for package in PACKAGES:
-        if kind.startswith(package) and find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
+    skip_without(kind)
     _, listened = pair.both(programs / f"{kind}.py", options=("--every", "1"))
     assert b"weights: " in listened.stdout
     assert "heard" in listened.stderr
 
 
+@pytest.mark.parametrize("framework", WITH_A_CALLBACK)
+def test_a_fit_with_our_callback_is_the_same_to_the_last_bit(framework: str, pair: Pair, programs: Path) -> None:
+    skip_without(f"{framework}_fit")
+    program = programs / f"{framework}_fit.py"
+    plain, watched = pair.plainly(program), pair.plainly(program, "watched")
+    assert plain.exit_code == watched.exit_code == 0, watched.stderr
+    assert b"weights: " in plain.stdout
+    assert watched.stdout == plain.stdout
+
+
 def test_every_program_that_prints_checksums_is_compared(programs: Path) -> None:
-    assert {path.stem for path in programs.glob("*.py")} == {*KINDS, "fingerprint"}
+    helpers = {"callbacks_of", "fingerprint", "of_two_ranks"}
+    assert {path.stem for path in programs.glob("*.py")} == {*KINDS, *helpers}
 
 
 @pytest.mark.parametrize(

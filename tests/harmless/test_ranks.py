@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from pairs import Ended, Pair
 
 from stethoscope import load_run
@@ -57,3 +58,17 @@ def test_each_rank_is_recorded_rank_0_reports_and_the_weights_are_the_same(pair:
     assert [(r.rank, r.steps, r.state) for r in run.history.ranks] == [(1, 60, "finished")]
     assert run.history.models[0].wrapper == "DistributedDataParallel"
     assert json.loads((listened.runs[-1] / "findings.json").read_text())["summary"]["errors"] == 0
+
+
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_both_ranks_compute_the_same_bits_looked_at_in_every_step(kind: str, pair: Pair, programs: Path) -> None:
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    program = programs / "of_two_ranks.py"
+
+    plain = _launched(pair, *launch, program, kind)
+    listened = _launched(pair, *launch, "-m", "stethoscope", "run", "--every", "1", program, kind)
+
+    assert plain.exit_code == listened.exit_code == 0, listened.stderr
+    assert plain.stdout.count(b"weights: ") == 2
+    assert sorted(listened.stdout.splitlines()) == sorted(plain.stdout.splitlines())
+    assert "heard" in listened.stderr

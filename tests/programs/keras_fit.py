@@ -6,6 +6,7 @@ os.environ["KERAS_BACKEND"] = "torch"
 
 import keras
 import numpy as np
+from callbacks_of import quietly, watched
 from fingerprint import print_fingerprints
 from keras import layers
 
@@ -22,7 +23,12 @@ model = keras.Sequential(
 )
 model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
 reduce = keras.callbacks.ReduceLROnPlateau(patience=1)
-log = model.fit(x, y, epochs=4, batch_size=16, validation_split=0.2, callbacks=[reduce], verbose=0)
+callbacks = [reduce]
+if watched:
+    from stethoscope.adapters.keras import Callback
+
+    callbacks.append(Callback(**quietly))
+log = model.fit(x, y, epochs=4, batch_size=16, validation_split=0.2, callbacks=callbacks, verbose=0)
 losses = [value for values in log.history.values() for value in map(float, values)]
 for start in range(0, 90, 30):
     losses.append(float(model.train_on_batch(x[start : start + 30], y[start : start + 30])[0]))

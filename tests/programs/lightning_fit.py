@@ -5,6 +5,7 @@ import warnings
 
 import lightning as L
 import torch
+from callbacks_of import quietly, watched
 from fingerprint import print_fingerprints
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -40,9 +41,14 @@ class Classifier(L.LightningModule):
         return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 2)]
 
 
+callbacks = []
+if watched:
+    from stethoscope.adapters.lightning import Callback
+
+    callbacks = [Callback(**quietly)]
 trainer = L.Trainer(
     max_epochs=4, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-    enable_model_summary=False, gradient_clip_val=1.0, accumulate_grad_batches=2,
+    enable_model_summary=False, gradient_clip_val=1.0, accumulate_grad_batches=2, callbacks=callbacks,
 )  # fmt: skip
 model = Classifier()
 loader = DataLoader(TensorDataset(x[:240], y[:240]), batch_size=16, shuffle=True)

@@ -3,6 +3,7 @@
 import tempfile
 
 import torch
+from callbacks_of import quietly, watched
 from fingerprint import print_fingerprints
 from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments, set_seed
 
@@ -14,7 +15,12 @@ arguments = TrainingArguments(
     learning_rate=1e-2, warmup_steps=5, max_grad_norm=0.5, eval_strategy="epoch", save_strategy="no", report_to=[],
     use_cpu=True, disable_tqdm=True, logging_steps=1,
 )  # fmt: skip
-trainer = Trainer(model, arguments, train_dataset=rows[:160], eval_dataset=rows[160:])
+callbacks = []
+if watched:
+    from stethoscope.adapters.transformers import Callback
+
+    callbacks = [Callback(**quietly)]
+trainer = Trainer(model, arguments, train_dataset=rows[:160], eval_dataset=rows[160:], callbacks=callbacks)
 trainer.log = lambda logs, *rest: trainer.state.log_history.append(dict(logs))  # prints no times
 trainer.train()
 losses = [float(log[name]) for log in trainer.state.log_history for name in ("loss", "eval_loss") if name in log]

@@ -31,6 +31,7 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert not any(name.startswith("on") for name, _ in attrs)
+        assert not any(name in ("src", "srcset", "action", "data") for name, _ in attrs)  # nothing is fetched
         self.names.add(tag)
         if tag not in ("br", "meta"):
             self.open.append(tag)
@@ -53,6 +54,9 @@ def shown(thing: object) -> dict[str, str]:
     tags = Tags(bundle["text/html"])
     assert not tags.open
     assert not tags.names & {"script", "style", "link", "iframe", "img"}
+    kind, content = thing._mime_()  # type: ignore[attr-defined]
+    assert (kind, content) == ("text/html", bundle["text/html"])
+    assert type(content) is str
     return bundle
 
 

@@ -74,7 +74,7 @@ class EventWriter:
         edges, heights = np.asarray(limits, np.float64), np.asarray(counts, np.float64)
         middles = np.concatenate([edges[:1], (edges[1:] + edges[:-1]) / 2])
         filled = np.flatnonzero(heights)
-        low, high = (edges[filled[0]], edges[filled[-1]]) if filled.size else (0.0, 0.0)
+        low, high = (edges[max(filled[0] - 1, 0)], edges[filled[-1]]) if filled.size else (0.0, 0.0)
         packed = (
             _double(1, low) + _double(2, high) + _double(3, heights.sum()) + _double(4, float(heights @ middles))
             + _double(5, float(heights @ middles**2)) + _bytes(6, edges.tobytes()) + _bytes(7, heights.tobytes())

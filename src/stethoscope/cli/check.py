@@ -21,6 +21,7 @@ from stethoscope.core.settings import read_settings
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the findings here; - is stdout.")
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write the report here, too.")
 @click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="Write them here for a CI; - is stdout.")
+@click.option("--github", "github_file", type=click.Path(path_type=Path), help="Write them here as GitHub's commands.")
 @click.option("--fail-on", type=click.Choice(["error", "warning", "note"]), help="Exit with 1 on it.  [default: error]")
 @click.option("--no-lint", is_flag=True, help="Do not read the files that run as well.")
 @click.option("--only", multiple=True, metavar="RULE", help="Ask this rule or subject only (again for more).")
@@ -38,6 +39,7 @@ def command(
     json_file: Path | None,
     html_file: Path | None,
     junit_file: Path | None,
+    github_file: Path | None,
     fail_on: str | None,
     no_lint: bool,
     only: tuple[str, ...],
@@ -69,11 +71,12 @@ def command(
             )
             if not quiet:
                 checked.show(sys.stderr)
-            write_also(checked.diagnosis, checked.record, checked.history, json_file, html_file, junit_file)
+            files = (json_file, html_file, junit_file, github_file)
+            write_also(checked.diagnosis, checked.record, checked.history, *files)
             return exit_code_for(checked.diagnosis, settings.fail_on)
         ran = check_script(
             target, arguments, module=module, settings=settings, profile=profile or "default", simplify=simplify,
-            json=json_file, html=html_file, junit=junit_file, quiet=quiet,
+            json=json_file, html=html_file, junit=junit_file, github=github_file, quiet=quiet,
         )  # fmt: skip
         if ran.interrupted:
             sys.excepthook = lambda *_: None

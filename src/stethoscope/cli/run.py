@@ -34,6 +34,7 @@ class _Share(click.ParamType[float]):
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the findings here; - is stdout.")
 @click.option("--html", "html_file", type=click.Path(path_type=Path), help="Write the report here, too.")
 @click.option("--junit", "junit_file", type=click.Path(path_type=Path), help="Write them here for a CI; - is stdout.")
+@click.option("--github", "github_file", type=click.Path(path_type=Path), help="Write them here as GitHub's commands.")
 @click.option("--fail-on", type=click.Choice(["error", "warning", "note"]), help="Exit with 1 on such a finding.")
 @click.option("--budget", type=_Share(), help="Share of the training time to spend.  [default: 1%]")
 @click.option("--every", type=click.IntRange(1), help="Look at every N-th step instead.")
@@ -54,6 +55,7 @@ def command(
     json_file: Path | None,
     html_file: Path | None,
     junit_file: Path | None,
+    github_file: Path | None,
     fail_on: str | None,
     budget: float | None,
     every: int | None,
@@ -93,7 +95,7 @@ def command(
 
         ran = run(
             script, arguments, module=module, settings=settings, json=json_file, html=html_file, junit=junit_file,
-            max_steps=max_steps or 0, quiet=quiet,
+            github=github_file, max_steps=max_steps or 0, quiet=quiet,
         )  # fmt: skip
         if settings.to and ran.history is not None and ran.diagnosis is not None:
             from stethoscope.adapters.trackers import publish

@@ -21,3 +21,9 @@ class Shown:
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> Bundle | None:
         """What notebooks ask for; None lets them use the `repr`."""
         return _renderers[0](self) if _renderers else None
+
+    def _mime_(self) -> tuple[str, str]:
+        """What marimo asks for before all else: a kind and its content. Of a bundle it shows nothing where it edits."""
+        bundle = self._repr_mimebundle_() or {"text/plain": repr(self)}
+        kind = "text/html" if "text/html" in bundle else "text/plain"
+        return kind, str(bundle[kind])

@@ -25,6 +25,7 @@ from stethoscope.facts.metrics import Comparison as Comparison
 from stethoscope.facts.metrics import Measure as Measure
 from stethoscope.facts.model import Preflight as Preflight
 from stethoscope.facts.norms import BatchNorm
+from stethoscope.facts.octaves import OctaveLook
 from stethoscope.facts.overlap import Overlap as Overlap
 from stethoscope.facts.ranks import RankSummary as RankSummary
 from stethoscope.facts.samples import HeldOut, Samples, Tokens
@@ -432,6 +433,8 @@ class History:
     norms: tuple[BatchNorm, ...] = ()
     """Batch normalization layers that were seen in train mode."""
     telemetry: Telemetry = field(default_factory=Telemetry)
+    octaves: tuple[OctaveLook, ...] = ()
+    """Histograms of sampled values, at some of the looks."""
     birth: Birth | None = None
     sampling: Sampling = field(default_factory=Sampling)
     process_group: int = 0

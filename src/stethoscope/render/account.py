@@ -9,6 +9,9 @@ from stethoscope.core.text import Line, Piece, Role, amount, clean, number
 from stethoscope.facts.training import History, Sampling
 from stethoscope.render.document import ROLE_OF
 
+SHORTEST_STEP_S = 1e-6
+"""Below it no ordinary step was timed: what is left of the looks is no more than their noise."""
+
 
 def summary(diagnosis: Diagnosis, reasons_are: str = "above") -> Line:
     """`1 error, 2 notes in 16 checks (3 more not possible: no validation data passed)`."""
@@ -66,7 +69,9 @@ def cost(sampling: Sampling) -> str:
     """The tool's own estimate of what listening cost, in words; empty where nothing was measured."""
     if not sampling.looks:
         return ""
-    times = f"a step {milliseconds(sampling.step_seconds)}, a look {milliseconds(sampling.look_seconds)} more"
+    times = f"a look {milliseconds(sampling.look_seconds)}"
+    if sampling.step_seconds > SHORTEST_STEP_S:
+        times = f"a step {milliseconds(sampling.step_seconds)}, {times} more"
     opening = f"the opening looks and the first verdicts took {number(float(f'{sampling.opening_seconds:.2g}'))} s"
     if sampling.looks <= sampling.burst_looks:
         return f"{opening}, and there were no others ({times})"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from stethoscope.core.finding import Finding, Severity
+from stethoscope.core.finding import Diagnosis, Finding, Place, Severity
 from stethoscope.core.fingerprint import fingerprints
 from stethoscope.core.review import Review
 from stethoscope.core.text import clean, sendable
@@ -22,6 +24,21 @@ def to_github(review: Review) -> str:
     return "".join(f"{line}\n" for line in _commands(review))
 
 
+def diagnosis_github(diagnosis: Diagnosis, directory: Path) -> str:
+    """The same of a run or a check; a finding without a line is shown at the head of the job.
+
+    Args:
+        diagnosis: what was found.
+        directory: where it ran, since GitHub names files from `GITHUB_WORKSPACE`.
+    """
+    lines = []
+    for finding in diagnosis.findings:
+        file = _from_workspace(finding.place.file, directory) if finding.place.file else ""
+        marks = {**(_marks(finding.place, file) if file else {}), "title": _title(finding)}
+        lines.append(_command(COMMANDS[finding.severity], marks, words_of(finding)))
+    return "".join(f"{line}\n" for line in lines)
+
+
 def to_gitlab(review: Review) -> str:
     """A code quality report: the JSON that GitLab's `artifacts:reports:codequality` reads."""
     marks = fingerprints(review.findings, relative_name)
@@ -33,22 +50,45 @@ def _commands(review: Review) -> Iterator[str]:
     for name in review.missing:
         yield _command("error", {"title": "stethoscope"}, f"there is no file or folder {name!r}")
     for finding in review.findings:
-        place = finding.place
-        marks: dict[str, object] = {"file": relative_name(place.file or "")}
-        if place.cell:
-            marks["line"] = 1  # of the notebook's JSON; the message names the cell
-        else:
-            marks["line"] = place.line or 1
-            if place.end_line:
-                marks["endLine"] = place.end_line
-            if place.column and place.end_line in (None, place.line):  # GitHub takes columns within one line only
-                marks["col"] = place.column
-                if place.end_column:
-                    marks["endColumn"] = place.end_column
-        marks["title"] = f"stethoscope: {finding.rule}"
-        yield _command(COMMANDS[finding.severity], marks, words_of(finding))
+        marks = _marks(finding.place, _shown(finding.place.file or ""))
+        yield _command(COMMANDS[finding.severity], {**marks, "title": _title(finding)}, words_of(finding))
     for file in review.not_analysed:
-        yield _command("notice", {"file": relative_name(file.file), "title": "stethoscope: not analysed"}, file.why_not)
+        yield _command("notice", {"file": _shown(file.file), "title": "stethoscope: not analysed"}, file.why_not)
+
+
+def _marks(place: Place, file: str) -> dict[str, object]:
+    """Where GitHub shows it."""
+    marks: dict[str, object] = {"file": file}
+    if place.cell:
+        return {**marks, "line": 1}  # of the notebook's JSON; the message names the cell
+    marks["line"] = place.line or 1
+    if place.end_line:
+        marks["endLine"] = place.end_line
+    if place.column and place.end_line in (None, place.line):  # GitHub takes columns within one line only
+        marks["col"] = place.column
+        if place.end_column:
+            marks["endColumn"] = place.end_column
+    return marks
+
+
+def _title(finding: Finding) -> str:
+    return f"stethoscope: {finding.rule}"
+
+
+def _shown(file: str) -> str:
+    """A reviewed file, from the workspace where it lies in it."""
+    return _from_workspace(file, Path.cwd()) or relative_name(file)
+
+
+def _from_workspace(file: str, directory: Path) -> str:
+    """A file's path from the workspace of the job, or from where it ran; "" where it lies elsewhere."""
+    whole = os.path.join(directory, file)
+    root = os.environ.get("GITHUB_WORKSPACE") or str(directory)
+    try:
+        inside = os.path.relpath(os.path.realpath(whole), os.path.realpath(root))
+    except ValueError:  # another drive
+        return ""
+    return "" if inside.startswith(os.pardir) else inside.replace(os.sep, "/")
 
 
 def _command(name: str, marks: Mapping[str, object], words: str) -> str:

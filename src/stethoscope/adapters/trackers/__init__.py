@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from stethoscope.core.errors import StethoscopeError, UsageError
 from stethoscope.core.finding import Diagnosis, Finding
+from stethoscope.facts.octaves import histograms_of
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import LAYER_STATISTICS, PARAMETER_STATISTICS, History
 from stethoscope.store.comparing import settings_of
@@ -47,6 +48,13 @@ class Tracker(Protocol):
 
     def curve(self, name: str, steps: Steps, values: Values) -> None:
         """A series over steps, finite values only."""
+        ...
+
+    def histogram(self, name: str, step: int, edges: Values, counts: Steps) -> None:
+        """How many sampled values lay between the edges, which are powers of two of either sign and zero's neighbours.
+
+        Nothing where the tracker has no histograms.
+        """
         ...
 
     def finding(self, finding: Finding, markdown: str) -> None:
@@ -104,6 +112,8 @@ def _tell(
     tracker.settings({f"{subject}.{name}".strip("."): value for subject, name, value in settings_of(record)})
     for name, steps, values in curves_of(diagnosis, history):
         tracker.curve(name, steps, values)
+    for name, step, edges, counts in histograms_of(history, *_flagged(diagnosis)):
+        tracker.histogram(name, step, edges, counts)
     for finding in diagnosis.findings:
         tracker.finding(finding, in_markdown(finding))
     report = run / "report.html" if run is not None else None
@@ -118,15 +128,23 @@ def curves_of(diagnosis: Diagnosis, history: History) -> list[tuple[str, Steps, 
     telemetry = history.telemetry
     layers = {layer.name: place for place, layer in enumerate(history.layers)}
     parameters = {parameter.name: place for place, parameter in enumerate(history.parameters)}
-    for name in dict.fromkeys(one.place.module for one in diagnosis.findings if one.place.module in layers):
+    modules, held = _flagged(diagnosis)
+    for name in (one for one in modules if one in layers):
         for statistic in FLAGGED_LAYERS:
-            values = telemetry.layers[:, layers[name or ""], LAYER_STATISTICS.index(statistic)]
+            values = telemetry.layers[:, layers[name], LAYER_STATISTICS.index(statistic)]
             found.append((f"layers/{name}/{statistic}", telemetry.steps, values.astype(np.float64)))
-    for name in dict.fromkeys(one.place.parameter for one in diagnosis.findings if one.place.parameter in parameters):
+    for name in (one for one in held if one in parameters):
         for statistic in FLAGGED_PARAMETERS:
-            values = telemetry.parameters[:, parameters[name or ""], PARAMETER_STATISTICS.index(statistic)]
+            values = telemetry.parameters[:, parameters[name], PARAMETER_STATISTICS.index(statistic)]
             found.append((f"parameters/{name}/{statistic}", telemetry.steps, values.astype(np.float64)))
     return [thinned for one in found if (thinned := _thinned(*one))[1].size]
+
+
+def _flagged(diagnosis: Diagnosis) -> tuple[list[str], list[str]]:
+    """Modules and parameters that findings are about."""
+    places = [one.place for one in diagnosis.findings]
+    modules = dict.fromkeys(place.module for place in places if place.module)
+    return list(modules), list(dict.fromkeys(place.parameter for place in places if place.parameter))
 
 
 def _thinned(name: str, steps: Steps, values: Values) -> tuple[str, Steps, Values]:

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stethoscope.adapters.trackers import Steps, Values
 from stethoscope.core.finding import Finding
+from stethoscope.facts.octaves import middles
 from stethoscope.facts.run import RunRecord
 
 
@@ -27,6 +30,11 @@ class Aim:
         """As a metric."""
         for step, value in zip(steps.tolist(), values.tolist(), strict=True):
             self._run.track(value, name=name, step=step)
+
+    def histogram(self, name: str, step: int, edges: Values, counts: Steps) -> None:
+        """As a distribution of its own bins, from the middles of ours."""
+        shape = self._package.Distribution(np.repeat(middles(edges), counts))
+        self._run.track(shape, name=name, step=step)
 
     def finding(self, finding: Finding, markdown: str) -> None:
         """As a text, in order of rank, and a tag by its rule."""

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from stethoscope.adapters.trackers import Steps, Values
 from stethoscope.core.finding import Finding
+from stethoscope.facts.octaves import middles
 from stethoscope.facts.run import RunRecord
 
 FOLDER = "comet"
@@ -28,6 +31,10 @@ class Comet:
         """As metrics."""
         for step, value in zip(steps.tolist(), values.tolist(), strict=True):
             self._experiment.log_metric(name, value, step=step)
+
+    def histogram(self, name: str, step: int, edges: Values, counts: Steps) -> None:
+        """As a histogram of its own bins, from the middles of ours."""
+        self._experiment.log_histogram_3d(np.repeat(middles(edges), counts), name=name, step=step)
 
     def finding(self, finding: Finding, markdown: str) -> None:
         """As a tag by its rule, and a text."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ class MLflow:
     def __init__(self, package: Any, client: Any, run: str) -> None:
         self._package, self._client, self._run = package, client, run
         self._findings: list[str] = []
+        self._histograms: list[dict[str, object]] = []
 
     def settings(self, values: Mapping[str, str]) -> None:
         """As parameters."""
@@ -40,6 +42,10 @@ class MLflow:
         for start in range(0, len(points), MOST_AT_ONCE):
             self._client.log_batch(self._run, metrics=points[start : start + MOST_AT_ONCE])
 
+    def histogram(self, name: str, step: int, edges: Values, counts: Steps) -> None:
+        """It has none: they go into one file."""
+        self._histograms.append({"name": name, "step": step, "edges": edges.tolist(), "counts": counts.tolist()})
+
     def finding(self, finding: Finding, markdown: str) -> None:
         """As a tag by its rule, and a text for all of them."""
         self._client.set_tag(self._run, f"stethoscope.{finding.rule}", f"{finding.severity.value}: {finding.title}")
@@ -50,9 +56,11 @@ class MLflow:
         self._client.log_artifact(self._run, str(file))
 
     def close(self) -> str:
-        """The findings as a file, and the end of the run."""
+        """The findings and histograms as files, and the end of the run."""
         if self._findings:
             self._client.log_text(self._run, "\n\n---\n\n".join(self._findings) + "\n", "findings.md")
+        if self._histograms:
+            self._client.log_text(self._run, json.dumps(self._histograms), "histograms.json")
         self._client.set_terminated(self._run)
         return f"run {self._run}"
 

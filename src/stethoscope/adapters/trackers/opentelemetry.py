@@ -45,6 +45,9 @@ class Events:
         """Logs hold no curves: only where each ended."""
         self._last[f"final.{name}"] = float(values[-1])
 
+    def histogram(self, name: str, step: int, edges: Values, counts: Steps) -> None:
+        """Logs hold no histograms."""
+
     def finding(self, finding: Finding, markdown: str) -> None:
         """An event."""
         place = finding.place

@@ -33,6 +33,10 @@ class TensorBoard:
         for step, value in zip(steps.tolist(), values.tolist(), strict=True):
             self._writer.scalar(tag, step, value)
 
+    def histogram(self, name: str, step: int, edges: Values, counts: Steps) -> None:
+        """As a histogram; its first bucket is the empty one below the lowest edge."""
+        self._writer.histogram(name, step, edges.tolist(), [0, *counts.tolist()])
+
     def finding(self, finding: Finding, markdown: str) -> None:
         """As a text, numbered by rank."""
         self._findings += 1

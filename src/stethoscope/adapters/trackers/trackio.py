@@ -33,6 +33,11 @@ class Trackio:
         for step, value in zip(steps.tolist(), values.tolist(), strict=True):
             self._run.log({name: value}, step=step)
 
+    def histogram(self, name: str, step: int, edges: Values, counts: Steps) -> None:
+        """As a histogram."""
+        bars = self._package.Histogram(np_histogram=(counts.tolist(), edges.tolist()))
+        self._run.log({name: bars}, step=step)
+
     def finding(self, finding: Finding, markdown: str) -> None:
         """As an alert."""
         level = getattr(self._package.AlertLevel, LEVELS[finding.severity])

@@ -17,6 +17,7 @@ class WandB:
     def __init__(self, package: Any, run: Any) -> None:
         self._package, self._run = package, run
         self._findings: list[list[str]] = []
+        self._histograms: set[str] = set()
 
     def settings(self, values: Mapping[str, str]) -> None:
         """Its configuration."""
@@ -29,6 +30,16 @@ class WandB:
         self._run.define_metric(name, step_metric=axis)
         for step, value in zip(steps.tolist(), values.tolist(), strict=True):
             self._run.log({axis: step, name: value})
+
+    def histogram(self, name: str, step: int, edges: Values, counts: Steps) -> None:
+        """As a histogram, over a step of its own."""
+        axis = f"{name} step"
+        if name not in self._histograms:
+            self._histograms.add(name)
+            self._run.define_metric(axis, hidden=True)
+            self._run.define_metric(name, step_metric=axis)
+        bars = self._package.Histogram(np_histogram=(counts.tolist(), edges.tolist()))
+        self._run.log({axis: step, name: bars})
 
     def finding(self, finding: Finding, markdown: str) -> None:
         """A row of the table of findings; the first one in the summary."""

@@ -65,6 +65,7 @@ def history_of(
         tokens=state.tokens.facts(),
         units=state.looker.unit_facts(max(0, state.steps - 1)),
         norms=state.looker.norms.facts(),
+        octaves=state.looker.octaves.fact(),
         birth=state.birth,
         sampling=_sampling(state),
         process_group=state.process_group,

@@ -29,6 +29,7 @@ from stethoscope.observe.training.models import (
     first_tensor,
 )
 from stethoscope.observe.training.norms import NORMS, KerasNorm, NormBook
+from stethoscope.observe.training.octaves import OctaveLog
 from stethoscope.observe.training.reduction import SLOTS, Look, layer_table, parameter_table
 from stethoscope.observe.training.sampling import as_array, coprime_stride, sampled_rows
 from stethoscope.observe.training.symmetry import follow_units
@@ -110,6 +111,7 @@ class Looker:
         self._views: dict[int, tuple[Any, int, Any]] = {}
         self.units: dict[int, UnitCount] = {}
         self.norms = NormBook()
+        self.octaves = OctaveLog()
         self.step = 0
         """The step that runs."""
 
@@ -274,16 +276,12 @@ class Looker:
         if not steps:
             return []
         below = len(steps) * SLOTS
-        layers = layer_table(
-            self._book.layers, self._outputs.take(below), self._output_gradients.take(below), len(steps)
-        )
-        parameters = parameter_table(
-            self._book.parameters,
-            self._before.take(below),
-            self._after.take(below),
-            self._gradients.take(below),
-            len(steps),
-        )
+        outputs, output_gradients = self._outputs.take(below), self._output_gradients.take(below)
+        before, after, gradients = self._before.take(below), self._after.take(below), self._gradients.take(below)
+        layers = layer_table(self._book.layers, outputs, output_gradients, len(steps))
+        parameters = parameter_table(self._book.parameters, before, after, gradients, len(steps))
+        counts = len(self._book.layers), len(self._book.parameters)
+        self.octaves.see(steps, *counts, (outputs, output_gradients, before, gradients))
         self._taken.clear()
         return [Look(step, layers[n], parameters[n]) for n, step in enumerate(steps)]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Callable
@@ -99,11 +101,27 @@ def name_with(namer: Callable[[str], str | None]) -> None:
     site_of.cache_clear()
 
 
+_MARIMO = re.compile(r"__marimo__cell_(\w+?)_\.py$")
+"""The file of the moment that marimo runs a cell from, with the cell's id."""
+_marimo_cells: dict[str, int] = {}
+
+
+def _place_in_marimo(cell: str) -> int | str:
+    """The how-manieth cell of the notebook it is; its id where marimo does not say."""
+    if cell not in _marimo_cells and "marimo._runtime.context" in sys.modules:
+        with contextlib.suppress(Exception):  # of a package that promises nothing about this
+            context = sys.modules["marimo._runtime.context"].get_context()
+            _marimo_cells.update({name: place for place, name in enumerate(context.graph.cells, 1)})
+    return _marimo_cells.get(cell, cell)
+
+
 def shorten(path: str) -> str:
     """The path relative to the working directory where it lies below it; a notebook's cell by its name."""
     for namer in _namers:
         if named := namer(path):
             return named
+    if cell := _MARIMO.search(path):
+        return f"cell {_place_in_marimo(cell[1])}"
     try:
         relative = os.path.relpath(path)
     except (ValueError, OSError):
