@@ -178,10 +178,13 @@ class Reader:
             step += 1
             more = np.empty(rows.size, np.uint64)
             self._read(words, places[rows] + step, shifts[rows], np.minimum(sizes[rows] - 8 * step, 8), more)
-            more *= np.uint64((2 * step + 1) * int(MIX) % 2**64)  # each word its own factor: their order counts
-            more ^= more >> np.uint64(32)
-            more *= MIX
-            made[rows] += more
+            some = made[rows]
+            some ^= some >> np.uint64(32)  # what was read is mixed before more is added: sums alone would meet
+            some *= SIZE
+            some += more
+            some ^= some >> np.uint64(29)
+            some *= MIX
+            made[rows] = some
             rows = rows[sizes[rows] > 8 * (step + 1)]
 
     def _read(self, words: Hashes, places: Ints, shifts: Hashes, sizes: Ints, into: Hashes) -> None:
