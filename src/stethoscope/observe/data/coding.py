@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stethoscope.facts.grids import Grid
-from stethoscope.observe.data.hashing import BLOCK, Buckets, Hashes, Ints, Numbers, Room, hashes_of
+from stethoscope.observe.data.hashing import BLOCK, Buckets, Hashes, Ints, Places, Room, hashes_of
 from stethoscope.observe.data.tables import Counted
 from stethoscope.observe.data.words import counted
 
@@ -25,7 +25,7 @@ class Coded:
 
     def __init__(
         self,
-        numbers: Numbers,
+        numbers: Places,
         different: Sequence[str],
         types: Sequence[tuple[str, int]] = (),
         counts: Ints | None = None,

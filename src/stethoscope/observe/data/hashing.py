@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
 Ints = NDArray[np.int64]
-Numbers = NDArray[np.uint16] | NDArray[np.int32]
+Places = NDArray[np.uint16] | NDArray[np.int32]
 
 BUCKETS = 1 << 16
 BLOCK = 1 << 15
@@ -81,7 +81,8 @@ class Buckets:
         self._counts += np.bincount(code, minlength=self._counts.size)
         self._numbers[self._done : self._done + rows] = code
         self._done += rows
-        return self._counts.size <= max(FEW, self._done // 2) and self._astray <= self._done // 4
+        most = min(max(FEW, self._done // 2), BUCKETS - 1)
+        return self._counts.size <= most and self._astray <= self._done // 4
 
     def _learned(self, hashes: Hashes, bucket: Ints, other: Ints) -> Ints:
         """Number the buckets that were empty; which of these rows are strays."""
@@ -95,9 +96,9 @@ class Buckets:
             self._counts = np.append(self._counts, np.zeros(chosen.size, np.int64))
         return other[self._meant[self._known[bucket[other]]] != hashes[other]]
 
-    def told(self) -> tuple[Numbers, Ints, Ints]:
+    def told(self) -> tuple[Places, Ints, Ints]:
         """The number of each row, from 1, and of each number: how often it occurs, and a row in which it does."""
-        numbers: Numbers = self._numbers
+        numbers: Places = self._numbers
         counts, firsts = self._counts[1:], self._firsts[1:]
         if not self._astray:
             return numbers, counts, firsts
