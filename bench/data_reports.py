@@ -123,7 +123,7 @@ def skewed(rows: int, random: np.random.Generator) -> pl.DataFrame:
     for place in range(3):
         made |= {
             f"zero_inflated_{place}": random.lognormal(2, 1, rows) * (random.random(rows) < 0.3),
-            f"rare_flag_{place}": (random.random(rows) < 0.01 * (place + 1)).astype(np.int64),
+            f"rare_flag_{place}": (random.random(rows) < 0.05 * (place + 1)).astype(np.int64),
             f"flag_{place}": random.random(rows) < 0.4,
             f"count_{place}": random.geometric(0.3, rows) - 1,
             f"price_{place}": np.round(random.lognormal(3, 0.8, rows), 2),

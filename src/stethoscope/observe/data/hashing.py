@@ -94,7 +94,8 @@ class Buckets:
             self._meant = np.append(self._meant, hashes[chosen])
             self._firsts = np.append(self._firsts, chosen + self._done)
             self._counts = np.append(self._counts, np.zeros(chosen.size, np.int64))
-        return other[self._meant[self._known[bucket[other]]] != hashes[other]]
+        strays: Ints = other[self._meant[self._known[bucket[other]]] != hashes[other]]
+        return strays
 
     def told(self) -> tuple[Places, Ints, Ints]:
         """The number of each row, from 1, and of each number: how often it occurs, and a row in which it does."""
