@@ -126,10 +126,10 @@ def by_hash(
     if None in told:
         missing = told.index(None)
         counts = np.delete(counts, missing)
-        places = np.arange(len(told) + 1, dtype=numbers.dtype)
-        places[missing + 1 :] -= 1
-        places[missing + 1] = 0
-        numbers = places[numbers]
+        moved = np.arange(len(told) + 1)
+        moved[missing + 1 :] -= 1
+        moved[missing + 1] = 0
+        numbers = moved.astype(np.uint16)[numbers] if numbers.dtype == np.uint16 else moved.astype(np.int32)[numbers]
     return Coded(numbers, [text for text in told if text is not None], counts=counts)
 
 
