@@ -9,7 +9,8 @@ Two sets of 1,000,000 rows of 20 numeric and 10 text columns (5 to 1,000 values)
 process of its own; each round runs all of them one after another, so that a busy machine slows all alike. Only ratios
 within a round mean anything: their median and range are printed. `counting` is what cannot be left out: each numeric
 column into 4,096 bins, and each text column, as codes that cost nothing (`counting`) or from the texts (`counting from
-texts`), counted by value. Other tools are run by the Python of an environment that has them, and skipped without one.
+texts`), counted by value. Libraries are imported before, but for Parquet. Other tools are run by the Python of an
+environment that has them, and skipped without one.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ warmed(frames, False); began = seconds(); judged(frames, False); done(began)
 import pandas as pd
 from stethoscope.inspecting import inspect_data
 frames = [pd.read_parquet(path) for path in (one, two)]
-inspect_data(frames[0][:50], frames[1][:50], target="y")
+inspect_data(frames[0][:200], frames[1][:200], target="y")
 began = seconds(); inspect_data(*frames, target="y"); done(began)
 ''',
     "evidently": '''

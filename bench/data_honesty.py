@@ -2,7 +2,7 @@
 
     python bench/data_honesty.py                    all of it, about ten minutes
     python bench/data_honesty.py --share 0.1        a tenth of the draws
-    python bench/data_honesty.py --peers /path/to/python    and evidently itself, installed there
+    python bench/data_honesty.py --only packages --evidently ENV/bin/python --deepchecks OTHER/bin/python
 
 Columns are drawn from known distributions, twice from the same one for false alarms. A report has 30 columns: 20 of
 numbers (normal, log-normal, Pareto with tail 2.2, Poisson, uniform) and 10 of 5 to 1,000 categories (Zipf). Ours is
@@ -11,7 +11,8 @@ restated as arithmetic: evidently (up to 1,000 rows Kolmogorov-Smirnov or chi-sq
 SD or Jensen-Shannon distance >= 0.1), deepchecks (Kolmogorov-Smirnov distance or bias-corrected Cramer's V > 0.2), and
 nannyml (Jensen-Shannon distance to the reference above the mean + 3 SD of ten chunks of the reference, chunks of the
 second set judged one by one). The restated chi-square is kinder than evidently's own, which takes the shares of the
-first set as exact: with `--peers` the package itself answers.
+first set as exact. Where the Python of an environment with a package is given, the package itself answers, by its
+defaults. What whole reports say, every rule with it, and of other data than this, is in `data_reports.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -302,49 +303,93 @@ def _named(data: Data) -> bool:
     return any("shifted" in (each.place.columns or ()) for each in alarms(data))
 
 
-PEER_PROGRAM = """
-import sys, json, warnings
+PEER = """
+import os, sys, json, warnings
 warnings.filterwarnings("ignore")
-import pandas as pd
-from evidently import Report
-from evidently.presets import DataDriftPreset
+os.environ["NML_DISABLE_USAGE_LOGGING"] = "1"
+import numpy as np, pandas as pd
+"""
+LOOP = """
 for line in sys.stdin:
     first, second = (pd.read_parquet(path) for path in line.split())
-    said = Report([DataDriftPreset()]).run(second, first).dict()
-    text = json.dumps(said, default=str)
-    counted = [m["value"]["count"] for m in said["metrics"] if "DriftedColumnsCount" in str(m)]
-    print(int(counted[0]), flush=True)
+    stdout, sys.stdout = sys.stdout, open(os.devnull, "w")
+    count = flagged(first, second)
+    sys.stdout = stdout
+    print(int(count), flush=True)
 """
+PACKAGES = {
+    "evidently": (
+        "columns that DataDriftPreset calls drifted",
+        """
+from evidently import Report
+from evidently.presets import DataDriftPreset
+def flagged(first, second):
+    said = Report([DataDriftPreset()]).run(second, first).dict()
+    return [m["value"]["count"] for m in said["metrics"] if "DriftedColumnsCount" in str(m)][0]
+""",
+    ),
+    "deepchecks": (
+        "conditions of train_test_validation that are not met",
+        """
+from deepchecks.tabular import Dataset
+from deepchecks.tabular.suites import train_test_validation
+def flagged(first, second):
+    sets = [Dataset(each, cat_features=[name for name in each if name[0] == "c"]) for each in (first, second)]
+    return len(train_test_validation().run(*sets, with_display=False).get_not_passed_checks())
+""",
+    ),
+    "nannyml": (
+        "columns with an alert in any chunk",
+        """
+import nannyml
+def flagged(first, second):
+    names = list(first)
+    known = nannyml.UnivariateDriftCalculator(
+        column_names=names, treat_as_categorical=[name for name in names if name[0] == "c"]
+    ).fit(first)
+    told = known.calculate(second).filter(period="analysis").to_df()
+    return sum(bool(told[column].any()) for column in told.columns if column[-1] == "alert")
+""",
+    ),
+}
+ASKED = {200: 20, 1_000: 20, 10_000: 10}
+"""Reports that the packages themselves are asked for."""
 
 
-def evidently_itself(python: str, share: float, random: np.random.Generator) -> Iterator[str]:
-    """The real package on unchanged reports."""
-    yield "| rows of each set | reports | with a flag | flagged columns, mean |"
-    yield "| --- | --- | --- | --- |"
-    with tempfile.TemporaryDirectory() as folder:
-        child = subprocess.Popen(
-            [python, "-c", PEER_PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert child.stdin is not None
-        assert child.stdout is not None
-        for rows in (200, 1_000, 10_000):
-            flags = []
-            for _ in range(max(2, int(share * 15))):
-                paths = [Path(folder) / f"{side}.parquet" for side in "ab"]
-                for path in paths:
-                    table([draw(kind, rows, random) for kind in REPORT]).write_parquet(path)
-                child.stdin.write(f"{paths[0]} {paths[1]}\n")
-                child.stdin.flush()
-                answer = child.stdout.readline().strip()
-                if not answer:
-                    yield "evidently gave no answer."
-                    return
-                flags.append(int(float(answer)))
-            alarmed = np.mean(np.array(flags) > 0)
-            yield f"| {rows:,} | {len(flags)} | {alarmed:.0%} | {np.mean(flags):.1f} |"
-        child.stdin.close()
-        child.wait(timeout=60)
+def packages(pythons: Mapping[str, str], share: float, seed: int) -> Iterator[str]:
+    """The real packages on unchanged reports."""
+    yield "| package | what is counted | rows of each set | reports | with any | mean |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for name, python in pythons.items():
+        what, program = PACKAGES[name]
+        with tempfile.TemporaryDirectory() as folder, _asked(python, PEER + program + LOOP) as child:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            paths = [Path(folder) / f"{side}.parquet" for side in "ab"]
+            for rows, reports in ASKED.items():
+                random, flags = np.random.default_rng([seed, rows]), []
+                for _ in range(max(2, int(share * reports))):
+                    for path in paths:
+                        table([draw(kind, rows, random) for kind in REPORT]).write_parquet(path)
+                    child.stdin.write(f"{paths[0]} {paths[1]}\n")
+                    child.stdin.flush()
+                    answer = child.stdout.readline().strip()
+                    if not answer:
+                        break
+                    flags.append(int(answer))
+                if not flags:
+                    yield f"| {name} | gave no answer | {rows:,} | | | |"
+                    break
+                alarmed = np.mean(np.array(flags) > 0)
+                yield f"| {name} | {what} | {rows:,} | {len(flags)} | {alarmed:.0%} | {np.mean(flags):.1f} |"
+            child.stdin.close()
+
+
+def _asked(python: str, program: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [python, "-W", "ignore", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -352,8 +397,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--share", type=float, default=1.0, help="of the draws")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=("columns", "reports", "power", "peers"))
-    parser.add_argument("--peers", help="a Python that has evidently installed")
+    parser.add_argument("--only", choices=("columns", "reports", "power", "packages"))
+    for name in PACKAGES:
+        parser.add_argument(f"--{name}", metavar="PYTHON", help=f"Python of an environment with {name}")
     arguments = parser.parse_args()
     parts: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
         "reports": (
@@ -369,10 +415,11 @@ def main() -> None:
             lambda: power_table(arguments.share, np.random.default_rng(arguments.seed + 2)),
         ),
     }
-    if arguments.peers:
-        parts["peers"] = (
-            "evidently itself, nothing changed",
-            lambda: evidently_itself(arguments.peers, arguments.share, np.random.default_rng(arguments.seed + 3)),
+    pythons = {name: getattr(arguments, name) for name in PACKAGES if getattr(arguments, name)}
+    if pythons:
+        parts["packages"] = (
+            "The packages themselves, nothing changed",
+            lambda: packages(pythons, arguments.share, arguments.seed + 3),
         )
     for name, (title, lines) in parts.items():
         if arguments.only in (None, name):

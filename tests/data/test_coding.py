@@ -1,16 +1,27 @@
-"""Texts as codes: the fast way of Polars against Python's own dict."""
+"""Texts as codes: the fast ways of Polars and Arrow against Python's own dict."""
 
 # ruff: noqa: E402 (what a test needs may not be installed)
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
 nw = pytest.importorskip("narwhals")
+pa = pytest.importorskip("pyarrow")
 pl = pytest.importorskip("polars")
 
-from stethoscope.observe.data.coding import FEW, Bucketed, Coded, coded, coded_objects
+from stethoscope.observe.data.coding import FEW, Coded, coded, coded_objects
+from stethoscope.observe.data.hashing import BUCKETS, Buckets, Room, hashes_of
+
+ENGINES: dict[str, Callable[[list[str | None]], Any]] = {
+    "polars": lambda values: pl.Series("a", values),
+    "arrow": lambda values: pa.chunked_array([pa.array(values[:999]), pa.array(values)[999:]]),
+    "large": lambda values: pa.chunked_array([pa.array(values, pa.large_string())]),
+}
 
 
 def texts_of(one: Coded) -> list[str | None]:
@@ -21,20 +32,80 @@ def texts_of(one: Coded) -> list[str | None]:
 @pytest.mark.parametrize("different", [1, 2, 700, 3000])
 @pytest.mark.parametrize("nulls", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("late", [False, True])
-def test_buckets_of_hashes_hold_what_was_given(different: int, nulls: float, late: bool) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_buckets_of_hashes_hold_what_was_given(engine: str, different: int, nulls: float, late: bool) -> None:
     rng = np.random.default_rng(different)
     chosen = rng.integers(0, different, 100_000)
     texts = [f"text {one}" for one in (np.sort(chosen) if late else chosen)]
     values = [None if nulls and rng.random() < nulls else text for text in texts]
-    fast = coded(nw.from_native(pl.Series("a", values), series_only=True))
+    fast = coded(nw.from_native(ENGINES[engine](values), series_only=True))
     plain = coded_objects(values)
     assert texts_of(fast) == values
     for part in ("nulls", "count", "distinct", "top"):
         assert getattr(fast.counted(None), part) == getattr(plain.counted(None), part)
 
 
-def test_buckets_are_used_where_they_are_faster() -> None:
-    few = pl.Series("a", ["x", "y", None] * FEW)
-    many = pl.Series("a", [f"{place}" for place in range(3 * FEW)])
-    assert isinstance(coded(nw.from_native(few, series_only=True))._codes, Bucketed)
-    assert not isinstance(coded(nw.from_native(many, series_only=True))._codes, Bucketed)
+ODD = ["", "a", "a\0", "\0", "\0\0", "12345678", "123456789", "12345678\0", "ä", "ää", "µ" * 9, "x" * 8 + "y" * 8,
+       "y" * 8 + "x" * 8, "z" * 300, "z" * 299 + "y", None]  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_odd_texts_are_told_apart(engine: str) -> None:
+    rng = np.random.default_rng(0)
+    values = [ODD[place] if place < len(ODD) else "ab" for place in rng.integers(0, 400, 70_000)]
+    fast = coded(nw.from_native(ENGINES[engine](values), series_only=True))
+    assert texts_of(fast) == values
+    assert sorted(fast.different) == sorted({one for one in values if one is not None})
+
+
+def test_a_slice_of_a_column_is_read_from_where_it_starts() -> None:
+    column = pa.array([f"{place % 7}{'-' * (place % 11)}" for place in range(50_000)])
+    part = coded(nw.from_native(pa.chunked_array([column[3:20_003]]), series_only=True))
+    assert texts_of(part) == column[3:20_003].to_pylist()
+
+
+def test_equal_texts_have_equal_hashes_in_every_block_and_others_have_others() -> None:
+    texts = [f"{place % 20_000}" * (1 + place % 4) + f"-{place // 30_000}" * 2 for place in range(100_000)]
+    made: dict[str, int] = {}
+    blocks = hashes_of(pa.chunked_array([pa.array(texts)]), Room())
+    assert blocks is not None
+    for text, number in zip(texts, np.concatenate([one.copy() for one in blocks]).tolist(), strict=True):
+        assert made.setdefault(text, number) == number
+    assert len(set(made.values())) == len(made)
+
+
+def test_rows_that_share_a_bucket_are_numbered_too() -> None:
+    shares = [0.9, 0.07, 0.03]
+    chosen = np.random.default_rng(0).choice(3, 20_000, p=shares).astype(np.uint64)
+    buckets = Buckets(chosen.size, Room())
+    assert buckets.add(chosen + np.uint64(5 << 48))
+    numbers, counts, firsts = buckets.told()
+    assert sorted(counts.tolist()) == sorted(np.bincount(chosen.astype(np.int64)).tolist())
+    assert all(len(set(chosen[numbers == one].tolist())) == 1 for one in (1, 2, 3))
+    assert [int(numbers[row]) for row in firsts] == [1, 2, 3]
+
+
+def test_hashing_is_given_up_where_most_texts_are_different() -> None:
+    every = np.random.default_rng(0).integers(0, 2**63, 30_000).astype(np.uint64)
+    assert not Buckets(every.size, Room()).add(every)
+    assert hashes_of(pa.chunked_array([pa.array(["long " * 10] * 10)]), Room()) is None
+
+
+def test_more_different_texts_than_buckets_are_numbered() -> None:
+    rng = np.random.default_rng(0)
+    every = rng.integers(0, 2**63, BUCKETS + 5000).astype(np.uint64) * np.uint64(2)
+    buckets = Buckets(every.size * 6, Room())
+    given = []
+    for _ in range(6):
+        for start in range(0, every.size, 1 << 15):
+            buckets.add(every[start : start + (1 << 15)])
+        given.append(every)
+    numbers, counts, firsts = buckets.told()
+    assert counts.tolist() == [6] * every.size
+    assert np.array_equal(np.concatenate(given)[firsts][numbers.astype(np.int64) - 1], np.concatenate(given))
+
+
+def test_most_different_texts_are_grouped_by_their_library() -> None:
+    many = [f"{place}" for place in range(3 * FEW)]
+    for engine in ENGINES.values():
+        assert texts_of(coded(nw.from_native(engine([*many]), series_only=True))) == many

@@ -82,11 +82,19 @@ class Grid:
         return places
 
     def edges(self) -> Doubles:
-        """The upper edge of each bin but the last. Shape: (BINS - 1,)."""
-        levels = np.arange(1, SIDE)
-        fraction = 1 + (levels & ((1 << BITS) - 1)) / (1 << BITS)
-        distances = np.ldexp(fraction, self.octave + (levels >> BITS))
-        return np.concatenate([self.centre - distances[::-1], [self.centre], self.centre + distances])
+        """The upper edge of each bin but the last. Shape: (BINS - 1,), not to be written to."""
+        edges: Doubles = _edges(self)
+        return edges
+
+
+@lru_cache(maxsize=256)
+def _edges(grid: Grid) -> Doubles:
+    levels = np.arange(1, SIDE)
+    fraction = 1 + (levels & ((1 << BITS) - 1)) / (1 << BITS)
+    distances = np.ldexp(fraction, grid.octave + (levels >> BITS))
+    edges = np.concatenate([grid.centre - distances[::-1], [grid.centre], grid.centre + distances])
+    edges.flags.writeable = False
+    return edges
 
 
 @lru_cache(maxsize=16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,14 +100,15 @@ def survey_of(values: Doubles) -> tuple[Survey, Doubles]:
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, values.size, BLOCK):
             block = values[start : start + BLOCK]
-            summed = float(block.sum())
-            if not np.isfinite(summed):
+            summed = float(np.add.reduce(block))
+            if not isfinite(summed):
                 finite = block[np.isfinite(block)]
                 missing = int(np.count_nonzero(np.isnan(block)))
                 nans, infinite = nans + missing, infinite + block.size - finite.size - missing
                 block, summed = finite, float(finite.sum())
             if block.size:
-                least, greatest = min(least, float(block.min())), max(greatest, float(block.max()))
+                least = min(least, float(np.minimum.reduce(block)))
+                greatest = max(greatest, float(np.maximum.reduce(block)))
                 total, squared = total + summed, squared + float(block.dot(block))
         finite = values[np.isfinite(values)] if nans or infinite else values
         count = finite.size
@@ -134,6 +136,7 @@ class Tally:
     def __init__(self, survey: Survey, grid: Grid | None = None, *, weighed: bool = False) -> None:
         self._survey = survey
         self._grid = grid if grid is not None else survey.grid()
+        self._places = self._grid.places()
         self._counts = np.zeros(BINS, np.int64)
         self._sums = np.zeros(4)
         self._zeros = self._negative = self._whole = self._count = 0
@@ -174,10 +177,14 @@ class Tally:
         self._whole += whole
         np.subtract(block, self._grid.centre, out=distance)
         np.right_shift(distance.view(np.uint64), MANTISSA, out=keys.view(np.uint64))
-        np.take(self._grid.places(), keys, out=bins, mode="wrap")
+        self._places.take(keys, out=bins, mode="wrap")
         self._counts += np.bincount(bins, minlength=BINS)
         np.multiply(distance, distance, out=squared)
-        self._sums += (distance.sum(), squared.sum(), distance.dot(squared), squared.dot(squared))
+        sums = self._sums
+        sums[0] += np.add.reduce(distance)
+        sums[1] += distance.dot(distance)
+        sums[2] += distance.dot(squared)
+        sums[3] += squared.dot(squared)
         if self._survey.least <= 0 <= self._survey.greatest:
             self._zeros += int(np.count_nonzero(block == 0))
         if self._survey.least < 0:

@@ -63,5 +63,5 @@ def _to_neighbour(table: NDArray[np.float64]) -> NDArray[np.float64]:
     for start in range(0, len(table), BLOCK):
         block = table[start : start + BLOCK]
         between = squares[start : start + BLOCK, None] + squares - 2 * block @ table.T
-        found[start : start + BLOCK] = np.partition(between, NEIGHBOURS, axis=1)[:, NEIGHBOURS]
+        found[start : start + BLOCK] = np.partition(between.astype(np.float32), NEIGHBOURS, axis=1)[:, NEIGHBOURS]
     return np.sqrt(np.maximum(found, 0))

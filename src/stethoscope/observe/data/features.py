@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,20 +26,43 @@ TEXT_WORDS = 3.0
 FEW_MISSING = 0.01
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs of some rows in the two forms that models take."""
+
+    wide: Doubles
+    """(rows, features): numbers in spreads from their middle, words as columns of 0 and 1, missing values as such."""
+    narrow: Doubles
+    """(rows, features): words as one column, by their rank among the most frequent ones; trees need no more."""
+
+
 def matrix(rows: Rows, names: Sequence[str]) -> Doubles:
-    """(rows, features): numbers in spreads from their middle, words as columns of 0 and 1, missing values as such.
+    """(rows, features): the wide form."""
+    return inputs_of(rows, names).wide
+
+
+def inputs_of(rows: Rows, names: Sequence[str]) -> Inputs:
+    """The columns as numbers.
 
     Args:
         rows: the sample.
         names: the columns to use; those of names and texts give no feature.
     """
-    columns: list[Doubles] = []
+    wide: list[Doubles] = []
+    narrow: list[Doubles] = []
     for name in names:
-        if len(columns) >= MOST_FEATURES:
+        if len(wide) >= MOST_FEATURES:
             break
         values = rows.values[name]
-        columns += _of_words(values) if values.dtype == object else _of_numbers(np.asarray(values, np.float64))
-    return np.stack(columns, 1) if columns else np.zeros((rows.count, 0))
+        if values.dtype == object:
+            columns, ranks = _of_words(values)
+        else:
+            columns = ranks = _of_numbers(np.asarray(values, np.float64))
+        wide += columns
+        narrow += ranks
+    if not wide:
+        return Inputs(np.zeros((rows.count, 0)), np.zeros((rows.count, 0)))
+    return Inputs(np.stack(wide, 1), np.stack(narrow, 1))
 
 
 def _of_numbers(values: Doubles) -> list[Doubles]:
@@ -53,16 +77,17 @@ def _of_numbers(values: Doubles) -> list[Doubles]:
     return [scaled, (~known).astype(np.float64)] if (~known).mean() > FEW_MISSING else [scaled]
 
 
-def _of_words(values: NDArray[Any]) -> list[Doubles]:  # texts and None
+def _of_words(values: NDArray[Any]) -> tuple[list[Doubles], list[Doubles]]:  # texts and None
     different, codes, counts = np.unique(
         np.array(["" if one is None else str(one) for one in values]), return_inverse=True, return_counts=True
     )
     if different.size < 2 or different.size > LEAST_REPEATED * values.size:
-        return []
-    chosen = np.argsort(-counts, kind="stable")[:MOST_VALUES]
-    if different.size == 2:
-        chosen = chosen[1:]
-    return [(codes == one).astype(np.float64) for one in chosen]
+        return [], []
+    order = np.argsort(-counts, kind="stable")
+    ranks = np.empty(different.size)
+    ranks[order] = np.arange(different.size)
+    chosen = order[1:] if different.size == 2 else order[:MOST_VALUES]
+    return [(codes == one).astype(np.float64) for one in chosen], [ranks[codes]]
 
 
 def texts(rows: Rows, names: Sequence[str]) -> list[str]:

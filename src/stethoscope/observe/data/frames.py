@@ -14,6 +14,7 @@ from stethoscope.facts.grids import Grid
 from stethoscope.observe.data import keys
 from stethoscope.observe.data.arrays import numbers_of
 from stethoscope.observe.data.coding import Coded, coded, holds_things, is_missing
+from stethoscope.observe.data.hashing import Room
 from stethoscope.observe.data.tables import MOST_KEYED, Counted, Field, Keys
 
 Doubles = NDArray[np.float64]
@@ -52,7 +53,8 @@ class FrameTable:
 
     def words(self, names: Sequence[str], grids: Mapping[str, Grid]) -> dict[str, Counted]:
         """Values with their counts."""
-        return {name: self._code(name).counted(grids.get(name)) for name in names}
+        room = Room()
+        return {name: self._code(name, room).counted(grids.get(name)) for name in names}
 
     def sample(self, most: int) -> Rows:
         """Rows at even distances."""
@@ -97,10 +99,10 @@ class FrameTable:
         else:
             keys.add_numbers(total, name, values)
 
-    def _code(self, name: str) -> Coded:
+    def _code(self, name: str, room: Room | None = None) -> Coded:
         if name in self._coded:
             return self._coded[name]
-        made = coded(self._frame[name])
+        made = coded(self._frame[name], room)
         if self.rows() <= REMEMBERED:
             self._coded[name] = made
         return made
@@ -136,6 +138,9 @@ def doubles(series: nw.Series[Any]) -> Doubles:
         return stamps
     if dtype == nw.Boolean or dtype.is_decimal():
         series = series.cast(nw.Float64)
+    if series.implementation.is_polars():  # its own memory for the whole is given back, and paid for again each time
+        parts = [np.asarray(part.to_numpy(), np.float64) for part in series.to_native().get_chunks()]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
     return np.ascontiguousarray(series.to_numpy(), np.float64)
 
 

@@ -214,10 +214,12 @@ def _agreeing(rows: Rows, names: Sequence[str], found: Ints, codes: Ints, best: 
     inputs = matrix(rows, names)
     if not inputs.shape[1]:
         return {}
+    squares = (inputs**2).sum(1)
+    between = squares[found, None] + squares - 2 * inputs[found] @ inputs.T
     agreeing = {}
-    for row in found:
+    for place, row in enumerate(found):
         others = np.flatnonzero(codes == best[row])
-        order = np.argsort(((inputs[others] - inputs[row]) ** 2).sum(1), kind="stable")[:AGREEING]
+        order = np.argsort(between[place, others].round(9), kind="stable")[:AGREEING]  # equal rows in their order
         agreeing[int(row)] = tuple(int(rows.index[one]) for one in others[order])
     return agreeing
 

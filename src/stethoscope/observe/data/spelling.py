@@ -31,7 +31,7 @@ FORMS: tuple[tuple[str, str], ...] = (
     ("address of a page", r"https?://\S+"),
     ("truth", r"true|false|yes|no|y|n|t|f"),
 )
-_FORMS = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in FORMS)
+_FORMS = re.compile("|".join(f"({pattern})" for _, pattern in FORMS), re.IGNORECASE)
 DAMAGED = re.compile("\ufffd|Ã[\x80-\xbf©¨¤¶¼±³]|â€[™œ\x9d“”¦]|Â[\xa0-\xbf]")
 
 
@@ -43,9 +43,9 @@ def is_missing(text: str) -> bool:
 def form_of(text: str) -> str:
     """The way in which a text is written: `number 1.5`, `date 31/12/1999`, `word`, `text`."""
     text = text.strip()
-    for name, pattern in _FORMS:
-        if pattern.fullmatch(text):
-            return name
+    found = _FORMS.fullmatch(text)
+    if found is not None and found.lastindex is not None:
+        return FORMS[found.lastindex - 1][0]
     return "text" if " " in text else "word"
 
 

@@ -188,18 +188,18 @@ def _new(name: str, one: Words, other: Words) -> New | None:
     before = dict(one.top)
     missing = {text for text, _ in other.missing}
     values = tuple((text, count) for text, count in other.top if count and text not in before and text not in missing)
+    if not values:
+        return New(name, (), {}, other.count, 0.0, 1.0)
     pooled = Counter(before)
     pooled.update(dict(other.top))
     sizes = Counter(count for count in pooled.values() if count)
     dealt = {size: all_in_one_chance(size, one.count, other.count) for size in sizes}
     expected = sum(dealt[size] * number for size, number in sizes.items())
-    chance = 1.0
-    if values:
-        largest = values[0][1]
-        rivals = sum(number for size, number in sizes.items() if size >= largest)
-        frequent = rivals * all_in_one_chance(largest, one.count, other.count)
-        many = at_least_chance(len(values), expected) if other.is_complete else 1.0
-        chance = min(1.0, 2 * min(frequent, many))
+    largest = values[0][1]
+    rivals = sum(number for size, number in sizes.items() if size >= largest)
+    frequent = rivals * all_in_one_chance(largest, one.count, other.count)
+    many = at_least_chance(len(values), expected) if other.is_complete else 1.0
+    chance = min(1.0, 2 * min(frequent, many))
     return New(name, values, _spelled(before, values, one), other.count, expected, chance)
 
 

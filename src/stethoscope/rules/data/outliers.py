@@ -115,9 +115,9 @@ class Outliers(Rule):
             if counts[1:place].sum() < self.fewest_others:
                 return None
             start = abs(extreme - median) if beyond[place] == 1 else near[place]
-            slope = _tail(counts[:place], far[:place], numbers.count)
             if far[place - 1] <= 0 or start <= 2 * far[place - 1]:
                 continue
+            slope = _tail(counts[:place], far[:place], numbers.count)
             times = start / far[place - 1]
             if times >= self.far or slope * beyond[place] * log(times) >= -log(self.chance):
                 usual = numbers.quantile(0.01), numbers.quantile(0.99)
