@@ -183,6 +183,9 @@ class Model:
     """Watched training forwards from `first_step_in_eval` on, in whatever mode."""
     eval_call_site: Site | None = None
     """The last call of `.eval()` (or `.train(False)`) on it."""
+    library_modules: tuple[str, ...] = ()
+    """Paths of its modules with parts whose class is an installed package's, such as a `BertModel`, and containers of
+    torch's in them; empty text for the model itself."""
 
 
 @dataclass(frozen=True)

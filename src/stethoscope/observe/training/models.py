@@ -6,6 +6,7 @@ Nothing of the user's is kept alive: modules and tensors are held by weak refere
 from __future__ import annotations
 
 import math
+import sys
 import weakref
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from torch.nn.parameter import is_lazy
 from stethoscope.facts.training import Layer, Model, Parameter
 from stethoscope.observe.training import keras_layers
 from stethoscope.observe.training.shards import shards_of
-from stethoscope.observe.training.sites import Spot, site_of
+from stethoscope.observe.training.sites import Spot, is_users_file, site_of
 from stethoscope.observe.training.symmetry import DRAWN, looks_drawn
 
 MOST_LAYERS = 1000
@@ -103,6 +104,7 @@ class ModelEntry:
     training_forwards_since_eval: int = 0
     has_dropout: bool = False
     has_batch_norm: bool = False
+    of_libraries: tuple[str, ...] = ()
 
     def look_at_regularizers(self) -> None:
         """Note dropout and batch normalization; done again at looks, since layers may be switched."""
@@ -210,6 +212,7 @@ class ModelBook:
 
     def _add_parts(self, entry: ModelEntry, module: nn.Module) -> None:
         prefix = "" if entry.index == 0 else f"{entry.name}."
+        entry.of_libraries = tuple((prefix + path).rstrip(".") for path in made_by_libraries(module))
         for path, part in module.named_modules():
             own = part._parameters
             if next(part.children(), None) is not None and not own:
@@ -306,6 +309,7 @@ class ModelBook:
                     first_step_in_eval=entry.first_step_in_eval,
                     training_forwards_since_eval=entry.training_forwards_since_eval,
                     eval_call_site=site_of(entry.eval_called_from),
+                    library_modules=entry.of_libraries,
                 )
             )
         return tuple(facts)
@@ -331,6 +335,19 @@ def _is_part(inner: nn.Module, whole: nn.Module) -> bool:
     theirs = {id(layer) for layer in keras_layers.all_layers(whole)}
     mine = [part.layer for part in keras_layers.parts_of(inner)]
     return id(inner) in theirs or (bool(mine) and all(id(layer) in theirs for layer in mine))
+
+
+def made_by_libraries(model: nn.Module) -> list[str]:
+    """Paths of the modules that hold others and whose class, or that of what holds these containers, is a package's."""
+    found: dict[str, bool] = {}
+    for path, part in model.named_modules():
+        if next(part.children(), None) is None:
+            continue
+        of_torch = type(part).__module__.partition(".")[0] == "torch"
+        file = getattr(sys.modules.get(type(part).__module__), "__file__", None)
+        above = found.get(path.rpartition(".")[0], False) if path else False
+        found[path] = above if of_torch else isinstance(file, str) and not is_users_file(file)
+    return [path for path, is_theirs in found.items() if is_theirs]
 
 
 def has_lazy(module: nn.Module) -> bool:

@@ -13,6 +13,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, S
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TrainAllParameters
 from stethoscope.facts.progress import progress_of
+from stethoscope.facts.spare import spare_of_libraries
 from stethoscope.facts.training import PARAMETER_STATISTICS, History, Optimizer, Parameter
 from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence, outcome
@@ -102,7 +103,10 @@ class FrozenParameters(Rule):
             if progress.gain < self.gain and self._is_untrained(seen, unheld, of_models):
                 yield self._report(seen, unheld, of_models, NOT_TRAINABLE)
             return
-        lost = [seen.parameters[i] for i in idle if not _has_gradient(seen, i) and _is_called(seen, i)]
+        spare = spare_of_libraries(seen)  # waste, and no reason to be stuck
+        lost = [
+            seen.parameters[i] for i in idle if not _has_gradient(seen, i) and _is_called(seen, i) and i not in spare
+        ]
         if lost and _count(lost) >= self.idle_share * _count(held):
             yield self._report(seen, lost, held, NO_GRADIENT)
         elif held and unheld and _count(unheld) >= self.frozen_share * _count(of_models):
