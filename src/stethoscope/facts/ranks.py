@@ -45,10 +45,10 @@ class RankSummary:
 
 
 def copy_of(history: History) -> Copy:
-    """The parameters that an optimizer holds and that trained, as this process saw them."""
+    """The whole parameters that an optimizer holds and that trained, as this process saw them."""
     table = history.telemetry
-    inside = range(min(len(history.parameters), table.parameters.shape[1]))
-    held = [n for n in inside if history.parameters[n].optimizer >= 0 and history.parameters[n].trainable]
+    inside = [(n, history.parameters[n]) for n in range(min(len(history.parameters), table.parameters.shape[1]))]
+    held = [n for n, p in inside if p.optimizer >= 0 and p.trainable and not p.sharded]
     return Copy(
         tuple(history.parameters[n].name for n in held),
         tuple(history.parameters[n].shape for n in held),

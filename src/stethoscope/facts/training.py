@@ -133,6 +133,8 @@ class Parameter:
     """Of the weight of a linear layer or convolution that needed no gradient when its model was met: whether its values
     lie, at the start and at the end, as torch draws them for a new layer. Also of the trainable weight of such a layer,
     of a recurrent one or of an embedding that no optimizer held when its gradient was first on its way."""
+    sharded: bool = False
+    """Whether it is spread over processes: then numbers of it are those of this process's part."""
 
     @property
     def count(self) -> int:

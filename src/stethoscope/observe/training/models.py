@@ -74,13 +74,14 @@ class ParameterEntry:
     unit_spread_start: float = math.nan
     unit_spread: float = math.nan
     as_drawn: bool = False
+    sharded: bool = False
 
     def fact(self) -> Parameter:
         """The frozen form."""
         return Parameter(
             self.name, self.shape, self.trainable, self.layer, self.optimizer, self.in_graph,
             self.received_gradient, self.shared_with, self.unit_spread_start, self.unit_spread,
-            self.as_drawn,
+            self.as_drawn, self.sharded,
         )  # fmt: skip
 
 
@@ -260,7 +261,7 @@ class ModelBook:
         self.version += 1
         entry = ParameterEntry(
             weakref.ref(tensor), len(self.parameters), name, tuple(tensor.shape), tensor.requires_grad,
-            count=tensor.numel(),
+            count=tensor.numel(), sharded=hasattr(tensor, "_local_tensor"),
         )  # fmt: skip
         self.parameters.append(entry)
         self._parameter_of[id(tensor)] = entry
