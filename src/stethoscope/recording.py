@@ -137,6 +137,11 @@ class Recording:
         return self.proves or (self._checks is not None and self.launch.world_size == 1)
 
     @property
+    def listens(self) -> bool:
+        """Whether it hears what trains in this process now."""
+        return self.session is not None and self._finished is None and self.is_mine
+
+    @property
     def path(self) -> Path | None:
         """The run's folder; None when there is none."""
         return self.writer.path if self.writer is not None else None
