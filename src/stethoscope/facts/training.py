@@ -27,6 +27,7 @@ from stethoscope.facts.model import Preflight as Preflight
 from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.overlap import Overlap as Overlap
 from stethoscope.facts.ranks import RankSummary as RankSummary
+from stethoscope.facts.ranks import StepTimes as StepTimes
 from stethoscope.facts.samples import HeldOut, Samples, Tokens
 from stethoscope.facts.workers import WorkerDraws
 
@@ -442,6 +443,7 @@ class History:
     process_group: int = 0
     """Processes in torch.distributed's group, of which this is one; 0 when it was not set up."""
     ranks: tuple[RankSummary, ...] = ()
+    times: StepTimes = field(default_factory=StepTimes)
     framework: str = "torch"
     """`keras` when Keras's own loop and optimizers train, on its torch backend."""
     fits: tuple[FitCall, ...] = ()

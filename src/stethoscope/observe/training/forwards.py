@@ -149,6 +149,7 @@ class ForwardEar:
             return
         self.state.active = module
         if torch.is_grad_enabled():
+            self.state.clock.forward_begins()
             if self.state.passes.current is not None or not module.training:
                 self._perhaps_validation(entry, module, args, kwargs)
             if self.state.attentive:
