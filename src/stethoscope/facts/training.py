@@ -450,6 +450,8 @@ class History:
     """Calls of Keras's `fit`, the first 50."""
     imported: str = ""
     """The tool whose log this was read from: then there are curves only. Empty for a run that was listened to."""
+    unit: str = "step"
+    """What the steps of its curves count: `epoch` in a log that has a point for each epoch."""
     preflight: Preflight = field(default_factory=Preflight)
     """What experiments on copies of the untrained model have shown."""
     fed: Data | None = None

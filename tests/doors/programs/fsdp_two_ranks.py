@@ -55,7 +55,9 @@ def main():
         with torch.no_grad():
             correct = sum((model(x).argmax(1) == y).sum().item() for x, y in val)
         if dist.get_rank() == 0:
-            print(f"epoch {epoch} loss {loss.item():.4f} accuracy {correct / 397:.4f} {time.perf_counter() - began:.0f} s")
+            print(
+                f"epoch {epoch} loss {loss.item():.4f} accuracy {correct / 397:.4f} {time.perf_counter() - began:.0f} s"
+            )
     dist.destroy_process_group()
 
 
