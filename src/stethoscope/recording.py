@@ -270,7 +270,7 @@ class Recording:
         if error is not None and self.session is not None:
             from stethoscope.observe.preflight.crash import crash_of
 
-            self.crash = crash_of(error, always=always)
+            self.crash = crash_of(error, always=always, book=self.session.state.book)
 
     def finish(self, *, exit_code: int | None = 0, ended_by: str = "") -> tuple[Diagnosis, History]:
         """Stop, judge, and write everything that the run folder still lacks. The second call gives the same."""

@@ -17,11 +17,12 @@ from torch.nn.parameter import is_lazy
 from stethoscope.facts.training import Layer, Model, Parameter
 from stethoscope.observe.training import keras_layers
 from stethoscope.observe.training.shards import shards_of
-from stethoscope.observe.training.sites import Spot, is_users_file, site_of
+from stethoscope.observe.training.sites import Spot, is_users, is_users_file, site_of
 from stethoscope.observe.training.symmetry import DRAWN, looks_drawn
 
 MOST_LAYERS = 1000
 MOST_PARAMETERS = 2000
+MOST_CALLERS = 3
 _BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 _DROPOUTS = (nn.modules.dropout._DropoutNd,)
 _LOSSES = (nn.modules.loss._Loss,)
@@ -106,6 +107,13 @@ class ModelEntry:
     has_dropout: bool = False
     has_batch_norm: bool = False
     of_libraries: tuple[str, ...] = ()
+    path: str = ""
+    """Where it stands in the module whose method called it, such as a `training_step`; empty when no module did."""
+
+    @property
+    def prefix(self) -> str:
+        """Of the names of its layers and parameters."""
+        return f"{self.path}." if self.path else "" if self.index == 0 else f"{self.name}."
 
     def look_at_regularizers(self) -> None:
         """Note dropout and batch normalization; done again at looks, since layers may be switched."""
@@ -168,7 +176,7 @@ class ModelBook:
         alike = sum(1 for entry in self.models if entry.kind == kind)
         entry = ModelEntry(
             weakref.ref(inner), len(self.models), kind if not alike else f"{kind}{alike + 1}", kind, wrapper,
-            called_from=place,
+            called_from=place, path="" if keras_layers.is_keras(inner) else path_in_caller(called),
         )  # fmt: skip
         self.models.append(entry)
         self._roots[called] = self._roots[inner] = entry
@@ -187,7 +195,7 @@ class ModelBook:
                 self._add_keras_parts(entry, model)
 
     def _add_keras_parts(self, entry: ModelEntry, model: nn.Module) -> None:
-        prefix = "" if entry.index == 0 else f"{entry.name}."
+        prefix = entry.prefix
         for part in keras_layers.parts_of(model):
             layer = self._layer_of.get(part.layer)
             if layer is None:
@@ -212,7 +220,7 @@ class ModelBook:
                     entry.parameters.append(added.index)
 
     def _add_parts(self, entry: ModelEntry, module: nn.Module) -> None:
-        prefix = "" if entry.index == 0 else f"{entry.name}."
+        prefix = entry.prefix
         entry.of_libraries = tuple((prefix + path).rstrip(".") for path in made_by_libraries(module))
         for path, part in module.named_modules():
             own = part._parameters
@@ -336,6 +344,21 @@ def _is_part(inner: nn.Module, whole: nn.Module) -> bool:
     theirs = {id(layer) for layer in keras_layers.all_layers(whole)}
     mine = [part.layer for part in keras_layers.parts_of(inner)]
     return id(inner) in theirs or (bool(mine) and all(id(layer) in theirs for layer in mine))
+
+
+def path_in_caller(called: nn.Module) -> str:
+    """Where a module stands in the one whose method of the user's calls it; empty where a script calls it."""
+    frame = sys._getframe(1)
+    users = 0
+    while frame is not None and users < MOST_CALLERS:
+        code = frame.f_code
+        if code.co_argcount and code.co_varnames[0] == "self" and is_users(code):
+            whole = frame.f_locals["self"]
+            if isinstance(whole, nn.Module) and whole is not called:
+                return next((path for path, part in whole.named_modules() if part is called), "")
+        users += is_users(code)
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
 
 
 def made_by_libraries(model: nn.Module) -> list[str]:
