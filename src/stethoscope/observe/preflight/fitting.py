@@ -152,13 +152,15 @@ def of_samples(frames: Sequence[FrameType], message: str) -> tuple[str, Shapes, 
         return None
     if not any(str(frame.f_globals.get("__name__")).startswith("torch.utils.data") for frame in frames):
         return None
-    owners = [frame.f_locals.get("self") for frame in frames]
-    sets = [getattr(owner, "dataset", None) or getattr(owner, "_dataset", None) for owner in owners]
-    kind = next((type(one).__name__ for one in reversed(sets) if one is not None), "DataLoader")
+    owners = [frame.f_locals.get("self") for frame in reversed(frames)]
+    sets = [getattr(owner, name, None) for owner in owners for name in ("dataset", "_dataset")]
+    kind = next((type(one).__name__ for one in sets if one is not None), "DataLoader")
     if stacked is None:
         assert found is not None
-        return kind, Remedy(
-            "", f"A sample holds a `{found[1]}`, of which no batch can be made: give tensors or numbers."
+        return (
+            kind,
+            (),
+            Remedy("", f"A sample holds a `{found[1]}`, of which no batch can be made: give tensors or numbers."),
         )
     one, other = (tuple(map(int, re.findall(r"\d+", text))) for text in (stacked[1], stacked[3]))
     why = f"Samples {stacked[2]} and {stacked[4]} of a batch are {one} and {other}, and cannot be stacked."
