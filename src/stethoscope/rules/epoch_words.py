@@ -23,8 +23,13 @@ def in_epochs(finding: Finding) -> Finding:
 
 
 def _of_epochs(evidence: Evidence) -> Evidence:
-    words = {name: getattr(evidence, name) for name in ("what", "seen", "healthy", "source")}
-    return replace(evidence, **{name: _named(text) for name, text in words.items() if isinstance(text, str)})
+    return replace(
+        evidence,
+        what=_named(evidence.what),
+        seen=_named(evidence.seen) if isinstance(evidence.seen, str) else evidence.seen,
+        healthy=_named(evidence.healthy) if isinstance(evidence.healthy, str) else evidence.healthy,
+        source=_named(evidence.source),
+    )
 
 
 def _named(text: str) -> str:
