@@ -1,5 +1,5 @@
 # needs: transformers, peft, trl, datasets
-"""TRL: supervised fine-tuning of LoRA adapters on a small GPT-2 from its configuration, on sentences that are made up."""
+"""TRL: supervised fine-tuning of LoRA adapters on a small GPT-2 from its configuration."""
 
 import os
 import tempfile
@@ -22,7 +22,7 @@ tokenizer = PreTrainedTokenizerFast(
 starts, strides = torch.randint(50, (1500,)), torch.randint(1, 4, (1500,))
 texts = [
     " ".join(str((start + stride * place) % 50) for place in range(12))
-    for start, stride in zip(starts.tolist(), strides.tolist())
+    for start, stride in zip(starts.tolist(), strides.tolist(), strict=True)
 ]
 
 

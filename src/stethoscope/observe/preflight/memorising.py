@@ -87,8 +87,8 @@ def _stands_still(optimizer: Any) -> bool:
 
 
 def _frozen_share(model: nn.Module) -> float:
-    values = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    return sum(count for count, trains in values if not trains) / max(1, sum(count for count, _ in values))
+    values = sum(p.numel() for p in model.parameters())
+    return sum(p.numel() for p in model.parameters() if not p.requires_grad) / max(1, values)
 
 
 def _is_sparse(model: nn.Module) -> bool:
