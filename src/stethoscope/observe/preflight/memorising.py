@@ -87,8 +87,9 @@ def _stands_still(optimizer: Any) -> bool:
 
 
 def _frozen_share(model: nn.Module) -> float:
-    values = sum(p.numel() for p in model.parameters())
-    return sum(p.numel() for p in model.parameters() if not p.requires_grad) / max(1, values)
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    share: float = frozen / max(1, sum(p.numel() for p in model.parameters()))
+    return share
 
 
 def _is_sparse(model: nn.Module) -> bool:
