@@ -113,6 +113,7 @@ def run(
         )
         recording.open_store()
         recordings.append(recording)
+        _of_run[:] = [Overheard(recording)]
         return recording
 
     json, html, junit, github = (
@@ -124,6 +125,7 @@ def run(
     arrival.wait()
     outcome = scripts.run(script)
     arrival.forget()
+    _of_run.clear()
     if os.getpid() != owner:  # a forked child that returned from the script has nothing to report
         return Ran(outcome.exit_code, outcome.interrupted, (), None, record, None)
     try:
@@ -305,6 +307,38 @@ class Watch(Shown):
                 self.report()
 
 
+class Overheard(Watch):
+    """What `stethoscope run` hears in this process, for a program that asks to be watched as well.
+
+    It is ended and reported by that run alone.
+    """
+
+    def stop(self) -> None:
+        """The run goes on."""
+
+    def report(self) -> None:
+        """The run reports at its end."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        """The run goes on."""
+
+
+_of_run: list[Overheard] = []
+"""What `run` hears in this process, while it runs a script."""
+
+
+def _overheard() -> Overheard | None:
+    """What `run` hears here; None where nothing listens. Said once."""
+    heard = next((each for each in _of_run if each._recording.listens), None)
+    if heard is not None and not heard._told:
+        heard._told = True
+        print(
+            "stethoscope: `stethoscope run` listens to this program already; its own call of stethoscope stands back",
+            file=sys.stderr,
+        )
+    return heard
+
+
 def watch(
     *things: object,
     every: int = 0,
@@ -315,7 +349,8 @@ def watch(
 ) -> Watch:
     """Listen to models and optimizers from here on.
 
-    One line is enough: the diagnosis is printed when the program ends, or whenever `report()` is called.
+    One line is enough: the diagnosis is printed when the program ends, or whenever `report()` is called. Under
+    `stethoscope run`, which hears them already, this gives what the run hears and leaves the report to it.
 
     Args:
         things: models and optimizers; with no model among them, every model that is called is listened to.
@@ -335,6 +370,8 @@ def watch(
     except ImportError as error:
         raise MissingPiece("watching needs PyTorch; install it with `pip install torch`") from error
     models, optimizers = sorted_things(things)
+    if (overheard := _overheard()) is not None:
+        return overheard
     directory = Path.cwd()
     settings = settings or read_settings(directory)
     settings = replace(

@@ -137,6 +137,11 @@ class Recording:
         return self.proves or (self._checks is not None and self.launch.world_size == 1)
 
     @property
+    def listens(self) -> bool:
+        """Whether it hears what trains in this process now."""
+        return self.session is not None and self._finished is None and self.is_mine
+
+    @property
     def path(self) -> Path | None:
         """The run's folder; None when there is none."""
         return self.writer.path if self.writer is not None else None
@@ -265,7 +270,7 @@ class Recording:
         if error is not None and self.session is not None:
             from stethoscope.observe.preflight.crash import crash_of
 
-            self.crash = crash_of(error, always=always)
+            self.crash = crash_of(error, always=always, book=self.session.state.book)
 
     def finish(self, *, exit_code: int | None = 0, ended_by: str = "") -> tuple[Diagnosis, History]:
         """Stop, judge, and write everything that the run folder still lacks. The second call gives the same."""

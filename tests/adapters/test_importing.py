@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
@@ -248,3 +249,39 @@ def test_a_log_without_a_loss_names_what_it_has(tmp_path: Path) -> None:
     logged(tmp_path, {"memory": ([0], [1.0])})
     with pytest.raises(BadFile, match="no curve of a loss or an accuracy; it has memory"):
         read("tfevents", tmp_path)
+
+
+BY_EPOCHS = {
+    "validation has the same": {"train/loss": (EPOCHS, EPOCHS), "val/accuracy": (EPOCHS, EPOCHS)},
+    "by its name": {"epoch_loss": (EPOCHS + 1, EPOCHS)},
+    "a counter": {"loss": (EPOCHS, EPOCHS), "epoch": (EPOCHS, EPOCHS + 1)},
+}
+BY_STEPS = {
+    "a point now and then": {"train/loss_epoch": (STEPS, STEPS), "val/loss": (STEPS, STEPS)},
+    "validation by passes": {"train/loss": (np.arange(600), np.arange(600)), "val/loss": (EPOCHS, EPOCHS)},
+    "training alone": {"loss": (EPOCHS, EPOCHS)},
+    "a counter that stands": {"loss": (EPOCHS, EPOCHS), "epoch": (EPOCHS, EPOCHS // 10)},
+}
+
+
+@pytest.mark.parametrize(
+    ("curves", "unit"),
+    [*((curves, "epoch") for curves in BY_EPOCHS.values()), *((curves, "step") for curves in BY_STEPS.values())],
+    ids=[*BY_EPOCHS, *BY_STEPS],
+)
+def test_what_the_points_of_a_log_count(curves: Curves, unit: str) -> None:
+    series = {
+        name: list(zip(np.asarray(steps).tolist(), np.asarray(values, float).tolist(), strict=True))
+        for name, (steps, values) in curves.items()
+    }
+    assert history_of(Logged("run", "here", series), "TensorBoard").unit == unit
+
+
+def test_a_log_of_epochs_is_told_in_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    logged(tmp_path / "logs", FAULTY["overfitting"][1])
+    told = " ".join(imported("tfevents", "logs").stderr.split())
+    assert "2 curves of 60 epochs" in told
+    assert "since epoch" in told
+    assert re.search(r"epochs \d+-59 overfitting", told)
+    assert not re.search(r"\bsteps?\b", told)

@@ -77,3 +77,25 @@ def test_a_callback_listens_to_a_fit_and_reports_at_its_end(program: Path, tmp_p
     assert done.stderr.count("── stethoscope ─") == 1
     assert int(done.stdout.split("steps heard: ")[1].split()[0]) >= 80
     assert "findings: []" in done.stdout
+
+
+@pytest.mark.parametrize("program", CALLBACKS, ids=lambda path: path.stem)
+def test_a_callback_stands_back_where_a_run_listens(program: Path, tmp_path: Path) -> None:
+    package = program.stem.removeprefix("callback_")
+    pytest.importorskip(package)
+
+    done = subprocess.run(
+        [sys.executable, "-m", "stethoscope", "run", str(program)],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("stands back") == 1
+    assert done.stderr.count("── stethoscope ─") == 1
+    assert int(done.stdout.split("steps heard: ")[1].split()[0]) >= 80
+    assert "findings: []" in done.stdout

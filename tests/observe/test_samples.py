@@ -151,3 +151,22 @@ def test_targets_of_all_positions_but_the_last_are_laid_beside_them() -> None:
     book.release()
     book.see_loss("nll_loss", None, torch.zeros(15, 10), rows[:, 1:].flatten(), -100)
     assert len(book.facts()) == 1
+
+
+def test_labels_that_a_model_is_given_for_its_loss_are_no_input() -> None:
+    rows, labels, module = torch.randn(40, 3), torch.randint(4, (40,)), nn.Linear(3, 4)
+    book = SampleBook()
+    for step in range(4):
+        part = slice(10 * step, 10 * step + 10)
+        book.see_training(step, 0, module, inputs_of((), {"labels": labels[part], "x": rows[part]}))
+        book.see_target(labels[part], True)
+    assert book.facts(1, judged=False)[0].features == 3
+    assert book.facts(1, judged=False)[0].shape == (10, 3)
+
+
+def test_another_number_for_each_sample_is_an_input() -> None:
+    rows, ages, labels, module = torch.randn(10, 3), torch.arange(10), torch.randint(4, (10,)), nn.Linear(3, 4)
+    book = SampleBook()
+    book.see_training(0, 0, module, inputs_of((rows, ages), {}))
+    book.see_target(labels, True)
+    assert book.facts(1, judged=False)[0].features == 4

@@ -103,6 +103,25 @@ def test_a_random_model_and_an_unknown_loss_are_not_judged() -> None:
         memorise(subject(loss=lambda out, y: out.square().mean()), 2, SOON)
 
 
+def test_what_was_not_tried_for_long_enough_is_not_held_against_the_model() -> None:
+    softmax = subject(net(nn.Softmax(dim=1)), lr=1e-9)
+    with pytest.raises(CannotMake, match="there was time for"):
+        memorise(softmax, 2, time.perf_counter() + 0.02)
+    assert not memorise(softmax, 2, SOON).learned
+
+
+def test_a_rate_that_is_still_0_takes_no_time_from_other_optimizers() -> None:
+    assert memorise(subject(lr=0.0), 2, SOON).by == "Adam, lr=0.001"
+    assert memorise(subject(net(nn.Softmax(dim=1)), lr=0.0), 2, SOON).by.startswith("Adam")
+
+
+def test_a_model_that_is_frozen_for_the_most_part_is_not_judged_by_what_is_left() -> None:
+    model = net(nn.Softmax(dim=1))
+    model[0].requires_grad_(False)
+    with pytest.raises(CannotMake, match="frozen"):
+        memorise(subject(model), 2, SOON)
+
+
 def test_the_range_test_finds_where_the_loss_falls_and_where_it_rises() -> None:
     test = range_test(subject(net(width=1), F.mse_loss, (X @ CENTRES[0])[:, None] / 10, lr=0.01), SOON)
     assert test.present == 0.01

@@ -74,6 +74,8 @@ class Place:
     parameter: str | None = None
     steps: tuple[int, int] | None = None
     """First and last training step, both included, counted from 0."""
+    unit: str = "step"
+    """What `steps` counts: `epoch` in a log that has a point for each epoch."""
     rows: tuple[int, ...] | None = None
     columns: tuple[str, ...] | None = None
     window: tuple[str, str] | None = None

@@ -8,12 +8,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from stethoscope.facts.feed import Batches
+
 if TYPE_CHECKING:
     from stethoscope.facts.training import History
 
 
 def _no_table() -> NDArray[np.float32]:
     return np.zeros((0, 0), np.float32)
+
+
+def _no_seconds() -> NDArray[np.float64]:
+    return np.zeros(0, np.float64)
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """When in a step what happened, in seconds from the end of the step before; at steps that were looked at."""
+
+    steps: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(looks,)"""
+    fed: NDArray[np.float64] = field(default_factory=_no_seconds)
+    """(looks,): the first forward pass began, with its batch."""
+    backward: NDArray[np.float64] = field(default_factory=_no_seconds)
+    """(looks,): the first backward pass began."""
+    whole: NDArray[np.float64] = field(default_factory=_no_seconds)
+    """(looks,): the step ended."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +62,16 @@ class RankSummary:
     state: str = "finished"
     copy: Copy = field(default_factory=Copy, compare=False, repr=False)
     """Its parameters, to be compared with those of process 0."""
+    times: StepTimes = field(default_factory=StepTimes, compare=False, repr=False)
+    batches: Batches = field(default_factory=Batches, compare=False, repr=False)
+    """Of its training."""
 
 
 def copy_of(history: History) -> Copy:
-    """The parameters that an optimizer holds and that trained, as this process saw them."""
+    """The whole parameters that an optimizer holds and that trained, as this process saw them."""
     table = history.telemetry
-    inside = range(min(len(history.parameters), table.parameters.shape[1]))
-    held = [n for n in inside if history.parameters[n].optimizer >= 0 and history.parameters[n].trainable]
+    inside = [(n, history.parameters[n]) for n in range(min(len(history.parameters), table.parameters.shape[1]))]
+    held = [n for n, p in inside if p.optimizer >= 0 and p.trainable and not p.sharded]
     return Copy(
         tuple(history.parameters[n].name for n in held),
         tuple(history.parameters[n].shape for n in held),

@@ -28,6 +28,7 @@ from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.octaves import OctaveLook
 from stethoscope.facts.overlap import Overlap as Overlap
 from stethoscope.facts.ranks import RankSummary as RankSummary
+from stethoscope.facts.ranks import StepTimes as StepTimes
 from stethoscope.facts.samples import HeldOut, Samples, Tokens
 from stethoscope.facts.workers import WorkerDraws
 
@@ -134,6 +135,8 @@ class Parameter:
     """Of the weight of a linear layer or convolution that needed no gradient when its model was met: whether its values
     lie, at the start and at the end, as torch draws them for a new layer. Also of the trainable weight of such a layer,
     of a recurrent one or of an embedding that no optimizer held when its gradient was first on its way."""
+    sharded: bool = False
+    """Whether it is spread over processes: then numbers of it are those of this process's part."""
 
     @property
     def count(self) -> int:
@@ -184,6 +187,9 @@ class Model:
     """Watched training forwards from `first_step_in_eval` on, in whatever mode."""
     eval_call_site: Site | None = None
     """The last call of `.eval()` (or `.train(False)`) on it."""
+    library_modules: tuple[str, ...] = ()
+    """Paths of its modules with parts whose class is an installed package's, such as a `BertModel`, and containers of
+    torch's in them; empty text for the model itself."""
 
 
 @dataclass(frozen=True)
@@ -440,12 +446,15 @@ class History:
     process_group: int = 0
     """Processes in torch.distributed's group, of which this is one; 0 when it was not set up."""
     ranks: tuple[RankSummary, ...] = ()
+    times: StepTimes = field(default_factory=StepTimes)
     framework: str = "torch"
     """`keras` when Keras's own loop and optimizers train, on its torch backend."""
     fits: tuple[FitCall, ...] = ()
     """Calls of Keras's `fit`, the first 50."""
     imported: str = ""
     """The tool whose log this was read from: then there are curves only. Empty for a run that was listened to."""
+    unit: str = "step"
+    """What the steps of its curves count: `epoch` in a log that has a point for each epoch."""
     preflight: Preflight = field(default_factory=Preflight)
     """What experiments on copies of the untrained model have shown."""
     fed: Data | None = None

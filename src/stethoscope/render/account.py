@@ -53,7 +53,9 @@ def listening(history: History) -> str:
     sampling = history.sampling
     steps = max(history.steps, sampling.steps)
     if history.imported:
-        return f"{amount(len(history.curves), 'curve')} of {amount(steps, 'step')}, from a log of {history.imported}"
+        return (
+            f"{amount(len(history.curves), 'curve')} of {amount(steps, history.unit)}, from a log of {history.imported}"
+        )
     if not sampling.looks:
         return f"{amount(steps, 'step')}; layers and parameters were not measured"
     often = f"every {amount(sampling.every, 'step')}" if sampling.every > 1 else "every step"

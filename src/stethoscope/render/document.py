@@ -120,7 +120,7 @@ def text_of(finding: Finding, width: int = WIDTH) -> str:
 def _extents(place: Place) -> Iterator[str]:
     if place.steps:
         first, last = place.steps
-        yield f"step {first:,}" if first == last else f"steps {first:,}-{last:,}"
+        yield f"{place.unit} {first:,}" if first == last else f"{place.unit}s {first:,}-{last:,}"
     if place.rows:
         yield f"row{'s'[: len(place.rows) - 1]} {_some([str(row) for row in place.rows])}"
     if place.columns:

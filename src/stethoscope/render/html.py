@@ -135,7 +135,7 @@ def _figures(diagnosis: Diagnosis, record: RunRecord, history: History) -> list[
     """The few numbers that say how the run went."""
     not_possible = len(diagnosis.not_checked)
     checks = f"{len(diagnosis.checked)}" + (f" of {len(diagnosis.checked) + not_possible}" if not_possible else "")
-    rows = [("steps", f"{max(history.steps, record.steps):,}")]
+    rows = [(f"{history.unit}s", f"{max(history.steps, record.steps):,}")]
     rows += [("time", _duration(record))] if _duration(record) else []
     for kind, name in (("loss", "training loss"), ("accuracy", "training accuracy")):
         for phase in ("training", "validation"):

@@ -136,7 +136,7 @@ def ranks_in(folder: Path) -> tuple[int, ...]:
 
 
 def _summary(folder: Path, rank: int) -> RankSummary:
-    """What another process did, in three numbers, a word, and the size of its parameters."""
+    """What another process did, and what of it is compared with process 0."""
     heard = read_process(folder, rank)
     history = heard.history
     state = "finished" if history.finished else "running"
@@ -146,7 +146,7 @@ def _summary(folder: Path, rank: int) -> RankSummary:
         state = "lost"
     loss = history.curve("loss")
     last = float(loss.values[-1]) if loss is not None and loss.values.size else float("nan")
-    return RankSummary(rank, history.steps, last, state, copy_of(history))
+    return RankSummary(rank, history.steps, last, state, copy_of(history), history.times, history.batches)
 
 
 def _read_code(file: Path, damage: list[str]) -> tuple[Finding, ...]:

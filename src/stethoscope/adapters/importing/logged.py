@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stethoscope.adapters.importing.tags import PHASES, learns_from_rewards, main_names, meaning, words_of
+from stethoscope.adapters.importing.tags import BY_EPOCH, PHASES, learns_from_rewards, main_names, meaning, words_of
 from stethoscope.facts.training import Curve, Doubles, History, Integers, Sampling
 
 MOST_CURVES = 200
@@ -64,6 +64,7 @@ def history_of(logged: Logged, tool: str) -> History:
         curves=tuple(curves),
         sampling=Sampling(budget=0.0, steps=steps, blind=tuple(notices)),
         imported=tool,
+        unit="epoch" if _counts_epochs(series, names) else "step",
     )
 
 
@@ -75,6 +76,23 @@ def is_curve_of_training(logged: Logged) -> bool:
 def is_phase(name: str) -> bool:
     """Whether a folder's name says which part of a run it holds: `train`, `validation`."""
     return bool(words_of(name) & PHASES)
+
+
+def _counts_epochs(series: Mapping[str, Series], names: Mapping[tuple[str, str], str]) -> bool:
+    """Whether training has one point for each epoch: by its name, by a counter, or since validation has the same."""
+    training = next((names[kind, "training"] for kind in ("loss", "accuracy") if (kind, "training") in names), None)
+    if training is None:
+        return False
+    steps = series[training][0]
+    if steps.size < 2 or steps[0] > 1 or (np.diff(steps) != 1).any():
+        return False
+    if words_of(training) & BY_EPOCH:
+        return True
+    held_out = [name for (_, phase), name in names.items() if phase == "validation"]
+    counters = [values for name, (_, values) in series.items() if words_of(name) <= BY_EPOCH]
+    return any(np.array_equal(series[name][0], steps) for name in held_out) or any(
+        values.size == steps.size and np.array_equal(values - values[0], steps - steps[0]) for values in counters
+    )
 
 
 def _tidy(points: list[tuple[int, float]]) -> Series:

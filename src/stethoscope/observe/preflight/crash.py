@@ -11,7 +11,7 @@ import linecache
 import re
 from dataclasses import dataclass, replace
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,12 @@ from torch import Tensor, nn
 from stethoscope.facts.code import Site
 from stethoscope.facts.model import Crash
 from stethoscope.observe.model.ingredients import tensors_in
+from stethoscope.observe.preflight.fitting import NO_MEMORY, last_before, of_library, of_line, of_memory, of_samples
 from stethoscope.observe.preflight.remedies import Remedy, of_layer, of_loss
 from stethoscope.observe.training.sites import is_users, site_of
+
+if TYPE_CHECKING:
+    from stethoscope.observe.training.models import ModelBook
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 """Of a terminal, which Keras writes into its messages."""
@@ -49,26 +53,47 @@ class _Where:
     """Whether the part was called by a container, so that no line of the user's stands before it."""
 
 
-def crash_of(error: BaseException | None, *, always: bool = False) -> Crash | None:
-    """Where and on what a forward pass, a loss or a backward pass failed.
+def crash_of(error: BaseException | None, *, always: bool = False, book: ModelBook | None = None) -> Crash | None:
+    """Where and on what a forward pass, a loss or a backward pass failed, or a loader could make no batch.
 
     Args:
         error: with its traceback.
+        book: the layers that were heard before.
         always: whether it is known to come from the model, its loss or its optimizer; else None is given for an
             exception that came from elsewhere.
     """
     if error is None:
         return None
     frames = _frames(error)
-    message = " ".join(COLOURS.sub("", str(error)).split())[:MOST_MESSAGE]
+    whole = " ".join(COLOURS.sub("", str(error)).split())
+    message = whole.partition(" Hint: ")[0]
+    message = message if len(message) <= MOST_MESSAGE else message[: MOST_MESSAGE - 1] + "…"
     users = [frame for frame in frames if is_users(frame.f_code)]
     where = _where(frames)
-    if where is None and not always:
+    samples = of_samples(frames, whole) if where is None else None
+    if where is None and samples is None and not always:
         return None
     plain = Crash(type(error).__name__, message, site=_site(users[-1]) if users else None, during="training")
+    if samples is not None:
+        kind, shapes, remedy = samples
+        crash = _with(replace(plain, during="data", kind=kind), [], remedy)
+        return replace(crash, input_shapes=shapes, input_dtypes=("",) * len(shapes))
     if where is None:
         return plain
-    return _explained(plain, where, users[-1] if users else None, error, raised_by=frames[-1])
+    crash = _explained(plain, where, users[-1] if users else None, error, raised_by=frames[-1])
+    if crash.during == "layer" and not crash.why:
+        crash = replace(crash, why=_source(book, where))
+    return crash
+
+
+def _source(book: ModelBook | None, where: _Where) -> str:
+    """A sentence that says which layer put out what another was given; empty where that is not sure."""
+    last = last_before(book, where.part, _given(where))
+    module = last.module() if last is not None else None
+    if last is None or module is None:
+        return ""
+    name = _path(where.roots, module) or last.name
+    return f"What arrives comes from `{name}` ({last.kind}), which gave {last.output_shape}."
 
 
 def _frames(error: BaseException) -> list[FrameType]:
@@ -125,8 +150,8 @@ def _explained(
         kind=kind,
         module=_path(where.roots, part) if inside or where.during == "call" else "",
     )
-    if isinstance(error, torch.OutOfMemoryError) or "not enough memory" in message:
-        return replace(crash, during="memory", why="The memory is too small for this batch.")
+    if isinstance(error, torch.OutOfMemoryError) or any(words in message for words in NO_MEMORY):
+        return _with(replace(crash, during="memory"), _given(where), of_memory(message, _given(where)))
     if any(words in message for words in MISSING_DEVICE):
         why = "It asks for a device that this machine, or this build of torch, does not have."
         return replace(crash, during="device", why=why, fix='device = "cuda" if torch.cuda.is_available() else "cpu"')
@@ -134,9 +159,7 @@ def _explained(
         return _called(crash, part, error)
     if where.during == "backward":
         return replace(crash, kind="", why=_of_backward(message))
-    given = [tensor for _, tensor in tensors_in(tuple(_arguments(where.frame)))]
-    if isinstance(part, nn.RNNBase | nn.MultiheadAttention):
-        given = given[:1]  # the others are made of it
+    given = _given(where)
     if where.during == "loss":
         first, second = _pair(where.frame)
         names = (_name(first, user, "output"), _name(second, user, "target"))
@@ -146,14 +169,34 @@ def _explained(
     if is_users(where.frame.f_code):
         return _on_a_line(crash, given, raised_by, error)
     name = _name(given[0], user, "x") if given else "x"
-    return _with(crash, given, of_layer(part, given, name, message, in_list=where.is_in_list))
+    remedy = of_library(where.roots, part, given)
+    if not remedy.why:
+        remedy = of_layer(part, given, name, message, in_list=where.is_in_list)
+    if not remedy.expected and not remedy.why:
+        remedy = _in_library(where.frame)
+    return _with(crash, given, remedy)
+
+
+def _given(where: _Where) -> list[Tensor]:
+    """The tensors that it was given."""
+    given = [tensor for _, tensor in tensors_in(tuple(_arguments(where.frame)))]
+    return given[:1] if isinstance(where.part, nn.RNNBase | nn.MultiheadAttention) else given  # others are made of it
+
+
+def _in_library(frame: FrameType) -> Remedy:
+    """A line of a library's module that names tensors of which it can make nothing."""
+    shown = _tensors_on_line(frame)
+    if type(_self(frame)).__module__.startswith("torch.") or len(shown) < 2:
+        return Remedy()
+    file = f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
+    return Remedy("", f"At {file} {_listed(shown)}, and an operation cannot take these.")
 
 
 def _with(crash: Crash, given: list[Tensor], remedy: Remedy) -> Crash:
     return replace(
         crash,
         input_shapes=tuple(tuple(t.shape) for t in given[:MOST_SHOWN]),
-        input_dtypes=tuple(str(t.dtype).removeprefix("torch.") for t in given[:MOST_SHOWN]),
+        input_dtypes=tuple(_short(t) for t in given[:MOST_SHOWN]),
         expected=remedy.expected,
         why=remedy.why,
         fix=remedy.fix,
@@ -179,13 +222,15 @@ def _on_a_line(crash: Crash, given: list[Tensor], raised_by: FrameType, error: B
         type(error) is RuntimeError or not is_users(raised_by.f_code) or _calls_torch(raised_by, error)
     )
     shown = _tensors_on_line(raised_by) if is_users(raised_by.f_code) else {}
-    named = " and ".join(f"`{name}` is {tuple(t.shape)} {_short(t)}" for name, t in shown.items())
-    why = ""
+    why, fits = "", Remedy()
     if by_operation and len(shown) > 1:
-        why = f"On this line {named}, and an operation cannot take these."
+        fits = of_line(shown, str(error))
+        why = f"On this line {_listed(shown)}" + (
+            f". {fits.why}" if fits.why else ", and an operation cannot take these."
+        )
     elif by_operation:
         why = "An operation on this line cannot take what it is given."
-    crash = replace(crash, during="code", why=why)
+    crash = replace(crash, during="code", why=why, fix=fits.fix)
     return replace(
         crash,
         input_shapes=tuple(tuple(t.shape) for t in given[:MOST_SHOWN]),
@@ -201,7 +246,13 @@ def _calls_torch(frame: FrameType, error: BaseException) -> bool:
 
 
 def _short(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+    """Its type, and where it lies when that is not the main memory."""
+    where = "" if tensor.device.type == "cpu" else f" on {tensor.device}"
+    return str(tensor.dtype).removeprefix("torch.") + where
+
+
+def _listed(shown: dict[str, Tensor]) -> str:
+    return " and ".join(f"`{name}` is {tuple(t.shape)} {_short(t)}" for name, t in shown.items())
 
 
 def _tensors_on_line(frame: FrameType) -> dict[str, Tensor]:

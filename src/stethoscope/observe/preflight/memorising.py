@@ -29,6 +29,8 @@ FEWEST_STEPS = 100
 """A copy that had time for fewer and does not know its samples shows nothing."""
 OTHERS = ((torch.optim.Adam, 1e-3), (torch.optim.Adam, 1e-2))
 """Tried when the script's own optimizer does not get there: a fault of its settings is not one of the model's."""
+MOST_FROZEN = 0.5
+"""Share of a model's values that do not train above which a failure to learn says nothing: adapters, a head alone."""
 LEARNED = 0.05
 """Share of what the loss could fall that may be left."""
 SURE = 0.2
@@ -55,20 +57,39 @@ def memorise(subject: Subject, count: int, until: float) -> Memory:
     one = recipe.steps[0].passes[0]
     floor = _floor(one, subject)
     best: Memory | None = None
+    hurried = False
     others = () if _is_sparse(subject.model) else OTHERS
-    for kind, rate in (*(() if needs_closure(subject.optimizer) else ((None, 0.0),)), *others):
+    own = () if needs_closure(subject.optimizer) or _stands_still(subject.optimizer) else ((None, 0.0),)
+    for kind, rate in (*own, *others):
+        if time.perf_counter() > until and best is not None:
+            hurried = True
+            break
         model, optimizer = _beginner(subject, kind, rate)
         by = "the script's optimizer" if kind is None else f"{kind.__name__}, lr={rate:g}"
         memory = _train(subject, recipe, one, model, optimizer, count, floor, by, until)
         if best is None or memory.learned or math.isnan(best.end) or memory.end < best.end:
             best = memory
-        if memory.learned or time.perf_counter() > until:
-            break
-    if best is None or (not others and not best.learned):
+        if memory.learned:
+            return memory
+        hurried |= memory.steps < FEWEST_STEPS and math.isfinite(memory.end) and time.perf_counter() > until
+    if best is None or not others:
         raise CannotMake("its gradients are sparse, and no other optimizer could be tried")
-    if not best.learned and math.isfinite(best.end) and best.steps < FEWEST_STEPS and time.perf_counter() > until:
+    if hurried and math.isfinite(best.end):  # what was not tried might have learned it
         raise CannotMake(f"there was time for {best.steps} steps only")
+    if _frozen_share(subject.model) > MOST_FROZEN:
+        raise CannotMake("most of the model is frozen, and what is left need not suffice")
     return best
+
+
+def _stands_still(optimizer: Any) -> bool:
+    """Whether each group has a rate of 0, as at the start of a warm-up."""
+    return all(group.get("lr") == 0 for group in optimizer.param_groups)
+
+
+def _frozen_share(model: nn.Module) -> float:
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    share: float = frozen / max(1, sum(p.numel() for p in model.parameters()))
+    return share
 
 
 def _is_sparse(model: nn.Module) -> bool:

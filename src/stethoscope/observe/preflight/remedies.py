@@ -57,7 +57,11 @@ def of_layer(part: nn.Module, given: list[Tensor], name: str, message: str, *, i
         return _of_embedding(part, first, name, expected)
     weight = next((p for p in part.parameters(recurse=False)), None)
     if weight is not None and (weight.is_meta or first.is_meta):
-        return Remedy(expected, "Its weights, or its input, are on the device `meta`, and hold no values.")
+        expected = f"{expected} on {'cpu' if weight.is_meta else weight.device}".strip()
+        if first.is_meta:
+            return Remedy(expected, f"`{name}` is on the device `meta`, and holds no values.")
+        why = "Its weights are on the device `meta`, and hold no values: it was made there and never given any."
+        return Remedy(expected, why, f"model.to_empty(device='{first.device}')  # and then load or draw its weights")
     if "more than 1 value per channel" in message:
         return Remedy(
             "more than one value a channel",

@@ -55,6 +55,7 @@ class BackwardEar:
 
     def backward_begins(self, tensors: Any) -> None:
         """`backward()` was called on one or more tensors, at a step that is attended to or looked at."""
+        self.state.clock.backward_begins()
         self.state.backward_calls += 1
         loss = tensors if isinstance(tensors, Tensor) else (tensors[0] if tensors else None)
         place = spot(3)

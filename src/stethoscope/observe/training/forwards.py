@@ -102,6 +102,13 @@ class ForwardEar:
             if not (self.state.hears_keras and is_symbolic(args)):
                 begins(entry, module, args, kwargs or {})
 
+        def arrives(module: nn.Module, args: Any) -> None:
+            if not _is_compiling() and _transform() is None and self.state.active is None and torch.is_grad_enabled():
+                self.state.clock.forward_begins()
+
+        if hasattr(module, "_get_fsdp_state"):  # its own hook, which stands before ours, waits for other processes
+            hook = ModuleHook(self.state.guard("forward passes")(arrives))
+            self._handles.append(module.register_forward_pre_hook(hook, prepend=True))
         ended = ModuleHook(self.state.guard("forward passes")(self._forward_ended))
         self._handles += [
             module.register_forward_pre_hook(ModuleHook(before), with_kwargs=True),
@@ -149,6 +156,7 @@ class ForwardEar:
             return
         self.state.active = module
         if torch.is_grad_enabled():
+            self.state.clock.forward_begins()
             if self.state.passes.current is not None or not module.training:
                 self._perhaps_validation(entry, module, args, kwargs)
             if self.state.attentive:

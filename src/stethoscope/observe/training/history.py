@@ -69,6 +69,7 @@ def history_of(
         birth=state.birth,
         sampling=_sampling(state),
         process_group=state.process_group,
+        times=state.clock.facts(),
         framework=state.framework,
         fits=tuple(state.fits),
     )

@@ -31,7 +31,7 @@ from stethoscope.observe.training.models import (
 from stethoscope.observe.training.norms import NORMS, KerasNorm, NormBook
 from stethoscope.observe.training.octaves import OctaveLog
 from stethoscope.observe.training.reduction import SLOTS, Look, layer_table, parameter_table
-from stethoscope.observe.training.sampling import as_array, coprime_stride, sampled_rows
+from stethoscope.observe.training.sampling import as_array, coprime_stride, lies_here, sampled_rows
 from stethoscope.observe.training.symmetry import follow_units
 
 VALUES_PER_LAYER = 512
@@ -224,21 +224,24 @@ class Looker:
 
     def _add_weights(self, gather: Gather, entry: ParameterEntry, tensor: Tensor) -> None:
         """Through a view that is made once: parameters do not move in memory (checked by address)."""
-        if tensor.device.type != "cpu" or tensor.dtype.itemsize < 4 or not tensor.is_contiguous():
-            gather.add(self._base + entry.index, tensor)
+        here = lies_here(tensor)  # of a parameter that is spread over processes, the shard
+        if here is None:
+            return
+        if here.device.type != "cpu" or here.dtype.itemsize < 4 or not here.is_contiguous():
+            gather.add(self._base + entry.index, here)
             return
         known = self._views.get(entry.index)
-        address = tensor.data_ptr()
+        address = here.data_ptr()
         if not address:  # its memory was given back
             return
         if known is None or known[1] != address or known[0]() is not tensor:
             # The view is of an alias: it must not keep the parameter itself alive.
-            stride = coprime_stride(tensor.numel(), VALUES_PER_PARAMETER)
+            stride = coprime_stride(here.numel(), VALUES_PER_PARAMETER)
             index, views = entry.index, self._views
             known = (
                 weakref.ref(tensor, lambda _: views.pop(index, None)),
                 address,
-                as_array(tensor).reshape(-1)[::stride],
+                as_array(here).reshape(-1)[::stride],
             )
             self._views[entry.index] = known
         gather.add_values(self._base + entry.index, known[2])

@@ -6,6 +6,7 @@ Nothing of the user's is kept alive: modules and tensors are held by weak refere
 from __future__ import annotations
 
 import math
+import sys
 import weakref
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,11 +17,12 @@ from torch.nn.parameter import is_lazy
 from stethoscope.facts.training import Layer, Model, Parameter
 from stethoscope.observe.training import keras_layers
 from stethoscope.observe.training.shards import shards_of
-from stethoscope.observe.training.sites import Spot, site_of
+from stethoscope.observe.training.sites import Spot, is_users, is_users_file, site_of
 from stethoscope.observe.training.symmetry import DRAWN, looks_drawn
 
 MOST_LAYERS = 1000
 MOST_PARAMETERS = 2000
+MOST_CALLERS = 3
 _BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 _DROPOUTS = (nn.modules.dropout._DropoutNd,)
 _LOSSES = (nn.modules.loss._Loss,)
@@ -73,13 +75,14 @@ class ParameterEntry:
     unit_spread_start: float = math.nan
     unit_spread: float = math.nan
     as_drawn: bool = False
+    sharded: bool = False
 
     def fact(self) -> Parameter:
         """The frozen form."""
         return Parameter(
             self.name, self.shape, self.trainable, self.layer, self.optimizer, self.in_graph,
             self.received_gradient, self.shared_with, self.unit_spread_start, self.unit_spread,
-            self.as_drawn,
+            self.as_drawn, self.sharded,
         )  # fmt: skip
 
 
@@ -103,6 +106,14 @@ class ModelEntry:
     training_forwards_since_eval: int = 0
     has_dropout: bool = False
     has_batch_norm: bool = False
+    of_libraries: tuple[str, ...] = ()
+    path: str = ""
+    """Where it stands in the module whose method called it, such as a `training_step`; empty when no module did."""
+
+    @property
+    def prefix(self) -> str:
+        """Of the names of its layers and parameters."""
+        return f"{self.path}." if self.path else "" if self.index == 0 else f"{self.name}."
 
     def look_at_regularizers(self) -> None:
         """Note dropout and batch normalization; done again at looks, since layers may be switched."""
@@ -165,7 +176,7 @@ class ModelBook:
         alike = sum(1 for entry in self.models if entry.kind == kind)
         entry = ModelEntry(
             weakref.ref(inner), len(self.models), kind if not alike else f"{kind}{alike + 1}", kind, wrapper,
-            called_from=place,
+            called_from=place, path="" if keras_layers.is_keras(inner) else path_in_caller(called),
         )  # fmt: skip
         self.models.append(entry)
         self._roots[called] = self._roots[inner] = entry
@@ -184,7 +195,7 @@ class ModelBook:
                 self._add_keras_parts(entry, model)
 
     def _add_keras_parts(self, entry: ModelEntry, model: nn.Module) -> None:
-        prefix = "" if entry.index == 0 else f"{entry.name}."
+        prefix = entry.prefix
         for part in keras_layers.parts_of(model):
             layer = self._layer_of.get(part.layer)
             if layer is None:
@@ -209,7 +220,8 @@ class ModelBook:
                     entry.parameters.append(added.index)
 
     def _add_parts(self, entry: ModelEntry, module: nn.Module) -> None:
-        prefix = "" if entry.index == 0 else f"{entry.name}."
+        prefix = entry.prefix
+        entry.of_libraries = tuple((prefix + path).rstrip(".") for path in made_by_libraries(module))
         for path, part in module.named_modules():
             own = part._parameters
             if next(part.children(), None) is not None and not own:
@@ -257,7 +269,7 @@ class ModelBook:
         self.version += 1
         entry = ParameterEntry(
             weakref.ref(tensor), len(self.parameters), name, tuple(tensor.shape), tensor.requires_grad,
-            count=tensor.numel(),
+            count=tensor.numel(), sharded=hasattr(tensor, "_local_tensor"),
         )  # fmt: skip
         self.parameters.append(entry)
         self._parameter_of[id(tensor)] = entry
@@ -306,6 +318,7 @@ class ModelBook:
                     first_step_in_eval=entry.first_step_in_eval,
                     training_forwards_since_eval=entry.training_forwards_since_eval,
                     eval_call_site=site_of(entry.eval_called_from),
+                    library_modules=entry.of_libraries,
                 )
             )
         return tuple(facts)
@@ -331,6 +344,34 @@ def _is_part(inner: nn.Module, whole: nn.Module) -> bool:
     theirs = {id(layer) for layer in keras_layers.all_layers(whole)}
     mine = [part.layer for part in keras_layers.parts_of(inner)]
     return id(inner) in theirs or (bool(mine) and all(id(layer) in theirs for layer in mine))
+
+
+def path_in_caller(called: nn.Module) -> str:
+    """Where a module stands in the one whose method of the user's calls it; empty where a script calls it."""
+    frame = sys._getframe(1)
+    users = 0
+    while frame is not None and users < MOST_CALLERS:
+        code = frame.f_code
+        if code.co_argcount and code.co_varnames[0] == "self" and is_users(code):
+            whole = frame.f_locals["self"]
+            if isinstance(whole, nn.Module) and whole is not called:
+                return next((path for path, part in whole.named_modules() if part is called), "")
+        users += is_users(code)
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""
+
+
+def made_by_libraries(model: nn.Module) -> list[str]:
+    """Paths of the modules that hold others and whose class, or that of what holds these containers, is a package's."""
+    found: dict[str, bool] = {}
+    for path, part in model.named_modules():
+        if next(part.children(), None) is None:
+            continue
+        of_torch = type(part).__module__.partition(".")[0] == "torch"
+        file = getattr(sys.modules.get(type(part).__module__), "__file__", None)
+        above = found.get(path.rpartition(".")[0], False) if path else False
+        found[path] = above if of_torch else isinstance(file, str) and not is_users_file(file)
+    return [path for path, is_theirs in found.items() if is_theirs]
 
 
 def has_lazy(module: nn.Module) -> bool:

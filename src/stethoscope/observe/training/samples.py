@@ -69,7 +69,7 @@ def inputs_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
             waiting = [*value[:4], *waiting]
         elif isinstance(value, dict):
             waiting = [*value.values(), *waiting]
-    return found
+    return sorted(found, key=lambda tensor: tensor.dim() < 2)  # a trainer may name the labels first
 
 
 def rows_of(tensor: Tensor, most_rows: int, most_values: int) -> Any:
@@ -91,6 +91,11 @@ def checksums(tensors: list[Tensor]) -> list[int]:
     return numbers
 
 
+def _is(values: Any, answers: Any) -> bool:
+    """Whether an argument of the model is the targets themselves, given to it for its loss."""
+    return bool(values.shape[1] == 1 and np.array_equal(values[:, 0], answers.astype(np.float32)))
+
+
 @dataclass(eq=False)
 class TrainingRows:
     """What one model was trained on, as far as it was looked at."""
@@ -107,7 +112,7 @@ class TrainingRows:
     of_first: int = 0
     """Columns of the kept rows that belong to the first input."""
     waiting: Any = None
-    """Rows of the last batch that are new, with their places in it, until their targets are seen."""
+    """Places of the rows of the last batch that are new, and these rows of each input, until their targets are seen."""
     kept: list[Any] = field(default_factory=list)
     targets: list[Any] = field(default_factory=list)
     count: int = 0
@@ -133,8 +138,7 @@ class TrainingRows:
             new = [place for place, number in enumerate(self.batch) if number not in before][: MOST_KEPT - self.count]
             if new:
                 rows = [rows_of(tensor, MOST_ROWS, FEATURES_KEPT // len(tensors)) for tensor in tensors]
-                self.of_first = rows[0].shape[1]
-                self.waiting = new, np.hstack(rows)[new]
+                self.waiting = new, [each[new] for each in rows]
         if len(self.known) < MOST_KNOWN:
             self.known |= distinct
 
@@ -143,10 +147,12 @@ class TrainingRows:
         waiting, self.waiting = self.waiting, None
         if waiting is None or target.numel() != self.shape[0] or target.is_complex():
             return
-        places, rows = waiting
+        places, parts = waiting
+        answers = as_array(target.detach().reshape(-1)[:MOST_ROWS].double().cpu())[places]
+        rows = np.hstack([parts[0], *(part for part in parts[1:] if not _is(part, answers))])
         if self.kept and (self.kept[0].shape[1] != rows.shape[1] or self.classes != classes):
             return
-        answers = as_array(target.detach().reshape(-1)[:MOST_ROWS].double().cpu())[places]
+        self.of_first = parts[0].shape[1]
         self.kept.append(rows)
         self.targets.append(answers)
         self.count += len(answers)

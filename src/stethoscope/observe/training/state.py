@@ -26,6 +26,7 @@ from stethoscope.observe.training.losses import LossBook
 from stethoscope.observe.training.metrics import MetricEar
 from stethoscope.observe.training.models import ModelBook, ModelEntry
 from stethoscope.observe.training.overlaps import OverlapBook
+from stethoscope.observe.training.pace import StepClock
 from stethoscope.observe.training.protocol import CycleLog, OptimizerEntry
 from stethoscope.observe.training.reach import ReachBook
 from stethoscope.observe.training.samples import SampleBook
@@ -92,6 +93,7 @@ class State:
         """By name; losses that are backpropagated by the number of the line that does so."""
         self.birth: Birth | None = None
         self.process_group = 0
+        self.clock = StepClock()
         self.framework = "torch"
         self.hears_keras = False
         """Whether Keras is loaded, and tapped."""

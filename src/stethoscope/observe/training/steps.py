@@ -280,6 +280,7 @@ class StepEar:
             self._arriving = False
             self.finish_looks()
         if self.state.awake:
+            self.state.clock.step_ended(step, self._step_began, now)
             self._close_awake_step(step, now)
         else:
             self._ordinary_steps.append(now - self._step_began)

@@ -55,7 +55,7 @@ class StrayBook:
             root = model.module()
             if root is None:
                 continue
-            prefix = "" if model.index == 0 else f"{model.name}."
+            prefix = model.prefix
             shards = shards_of(root)  # the whole of one is no stray
             for path, module in root.named_modules():
                 whole = f"{prefix}{path}".rstrip(".")

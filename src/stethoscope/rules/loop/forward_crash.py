@@ -68,12 +68,13 @@ class ForwardCrash(Rule):
             "backward": f"the backward pass raises {_a(crash.error)}",
             "device": f"{where} asks for a device that is not there",
             "memory": f"{where} runs out of memory",
+            "data": f"{where} gives samples of which no batch can be made",
             "training": f"training raises {_a(crash.error)}",
         }[crash.during]
         if len(title) > LONGEST_TITLE:
             title = title.replace(where, "a layer", 1)
         shapes = " and ".join(
-            f"{shape} {dtype}" for shape, dtype in zip(crash.input_shapes, crash.input_dtypes, strict=True)
+            f"{shape} {dtype}".strip() for shape, dtype in zip(crash.input_shapes, crash.input_dtypes, strict=True)
         )
         evidence = [Evidence("exceptions", f"1, {crash.error}: {crash.message}", "0")]
         if shapes and crash.expected:
@@ -83,9 +84,9 @@ class ForwardCrash(Rule):
         elif shapes:
             evidence.insert(0, Evidence("given, shape and type", shapes, "what its code is written for"))
         fixes = [f"What fits:\n{code(*crash.fix.splitlines())}"] if crash.fix else []
-        if crash.during in ("layer", "code"):
+        if crash.during in ("layer", "code") and not crash.fix:
             fixes.append("Print what arrives, right before that line:\n" + code("print(x.shape, x.dtype, x.device)"))
-        elif crash.during == "loss":
+        elif crash.during == "loss" and not crash.fix:
             shown = code("print(output.shape, output.dtype, target.shape, target.dtype)")
             fixes.append("Print what is compared, right before that line:\n" + shown)
         elif not fixes:

@@ -11,13 +11,15 @@ from numpy.typing import ArrayLike
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.progress import progress_of
-from stethoscope.facts.training import History, Parameter
+from stethoscope.facts.spare import is_unreached, spare_of_libraries
+from stethoscope.facts.training import History, Model, Parameter
 from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence, outcome
 from stethoscope.rules.sites import code, place_at
 
-CUT, UNUSED, ASIDE = "cut", "unused", "aside"
-"""Ways to be unreached: everything up to some layer, never called, or called beside the way to the loss."""
+CUT, UNUSED, ASIDE, SPARE = "cut", "unused", "aside", "spare"
+"""Ways to be unreached: everything up to some layer, never called, called beside the way to the loss, or one of the
+two in a part that a library's class makes for those who need it."""
 
 
 def _run(loss: ArrayLike, reached: str, **changes: Any) -> History:
@@ -32,6 +34,11 @@ def _run(loss: ArrayLike, reached: str, **changes: Any) -> History:
         for p, mark in zip(seen.parameters, reached, strict=True)
     )
     return replace(seen, layers=layers, parameters=parameters)
+
+
+def _of_library(seen: History) -> History:
+    """The same, of a model that a package's class makes."""
+    return replace(seen, models=(Model("BertModel", library_modules=("",)),))
 
 
 class DisconnectedParameters(Rule):
@@ -50,6 +57,7 @@ class DisconnectedParameters(Rule):
     ## When it is not a fault
     A frozen part: `requires_grad_(False)` says so, and keeps it out of the optimizer. Spare heads, experts that are
     called rarely, and other layers that the network does without are at most a note as long as the run learns well.
+    A part that a library's own class makes and the loss does not use, such as a pooler, is never more than a note.
     ## Sources
     PyTorch documentation, "Autograd mechanics" (a cut graph) and `torch.optim` (parameters whose `grad` is None are
     skipped).
@@ -75,6 +83,7 @@ class DisconnectedParameters(Rule):
         if seen.steps < self.fewest_steps or not any(p.in_graph for p in seen.parameters):
             yield self.cannot_tell(f"fewer than {self.fewest_steps:g} steps, or no graph of a training loss was read")
             return
+        spare = {id(seen.parameters[index]) for index in spare_of_libraries(seen)}
         models = sorted({layer.model for layer in seen.layers})
         for model in models:
             held = [
@@ -82,15 +91,17 @@ class DisconnectedParameters(Rule):
                 for p in seen.parameters
                 if p.trainable and p.optimizer >= 0 and p.layer >= 0 and seen.layers[p.layer].model == model
             ]
-            lost = [p for p in held if _is_unreached(p)]
+            lost = [p for p in held if is_unreached(p)]
+            missed = [p for p in lost if id(p) not in spare]
+            lost = missed or lost
             if not lost or len(lost) == len(held) or _count(lost) < self.share * _count(held):
                 continue
-            yield self._report(seen, held, lost)
+            way = _way(seen, held, lost)
+            yield self._report(seen, held, lost, SPARE if way in (UNUSED, ASIDE) and not missed else way)
 
-    def _report(self, seen: History, held: Sequence[Parameter], lost: Sequence[Parameter]) -> Finding:
+    def _report(self, seen: History, held: Sequence[Parameter], lost: Sequence[Parameter], way: str) -> Finding:
         progress = progress_of(seen)
-        way = _way(seen, held, lost)
-        severity = Severity.NOTE if progress.learns_well else Severity.WARNING
+        severity = Severity.NOTE if progress.learns_well or way == SPARE else Severity.WARNING
         if way == CUT:  # a layer that is left out may be missed or not; a cut is one
             severity = Severity.ERROR if progress.is_stuck else Severity.WARNING
         first = min(lost, key=lambda p: seen.layers[p.layer].order)
@@ -99,7 +110,8 @@ class DisconnectedParameters(Rule):
         count = _count(lost)
         what = f"`{layer.name}`" if layers == 1 else f"{layers} layers"
         title = f"no gradient reaches {what}: {count:,} trainable values stay as they are"
-        state = f" The loss {outcome(progress)}." if progress.known and not progress.learns_well else ""
+        judged = progress.known and not progress.learns_well and way != SPARE
+        state = f" The loss {outcome(progress)}." if judged else ""
         return self.finding(
             title if len(title) <= 72 else f"no gradient reaches {count:,} trainable values",
             severity=severity,
@@ -117,7 +129,7 @@ class DisconnectedParameters(Rule):
                     sum(1 for p in lost if seen.layers[p.layer].order >= 0),
                     "0",
                 ),
-                *([loss_evidence(seen, progress)] if progress.known else []),
+                *([loss_evidence(seen, progress)] if progress.known and way != SPARE else []),
             ],
             cause=_cause(seen, way, held, lost) + state,
             fixes=_fixes(way, layer.name),
@@ -129,6 +141,7 @@ class DisconnectedParameters(Rule):
     bad = Examples(
         lambda: {
             "an encoder cut off": _run(flat(2.2), "--++"),
+            "a spare head of a library's, in a run that is stuck": _of_library(_run(flat(2.3), "++-+")),
             "cut off, and the head learns well without it": _run(falling(2.3, 0.3), "--++"),
             "a layer that forward never calls": _run(falling(2.3, 1.9), "++.+"),
             "a spare head, in a run that learns well": _run(falling(2.3, 0.2), "+++."),
@@ -188,17 +201,13 @@ class DisconnectedParameters(Rule):
         """)
 
 
-def _is_unreached(parameter: Parameter) -> bool:
-    return parameter.in_graph is False and not parameter.received_gradient and not parameter.shared_with
-
-
 def _count(parameters: Sequence[Parameter]) -> int:
     return sum(p.count for p in parameters)
 
 
 def _way(seen: History, held: Sequence[Parameter], lost: Sequence[Parameter]) -> str:
     """How they came to be unreached."""
-    called = sorted((seen.layers[p.layer].order, _is_unreached(p)) for p in held if seen.layers[p.layer].order >= 0)
+    called = sorted((seen.layers[p.layer].order, is_unreached(p)) for p in held if seen.layers[p.layer].order >= 0)
     unreached = [is_lost for _, is_lost in called]
     cut = sum(unreached)
     if cut and all(unreached[:cut]):
@@ -208,10 +217,15 @@ def _way(seen: History, held: Sequence[Parameter], lost: Sequence[Parameter]) ->
 
 def _cause(seen: History, way: str, held: Sequence[Parameter], lost: Sequence[Parameter]) -> str:
     if way == CUT:
-        reached = [p for p in held if not _is_unreached(p) and seen.layers[p.layer].order >= 0]
+        reached = [p for p in held if not is_unreached(p) and seen.layers[p.layer].order >= 0]
         behind = min(reached, key=lambda p: seen.layers[p.layer].order, default=None)
         before = f" before `{seen.layers[behind.layer].name}`" if behind else ""
         return f"The graph of the loss ends{before}: everything that runs earlier is cut off from it."
+    if way == SPARE:
+        return (
+            "The class that makes them belongs to an installed package, and the loss does not use them: they are "
+            "saved and moved for nothing, and are no reason for what else is wrong."
+        )
     if way == UNUSED:
         return "No training step called these layers, so they take no part in the network."
     return "These layers run, but what they put out does not reach the loss."
@@ -223,5 +237,7 @@ def _fixes(way: str, name: str) -> list[Fix]:
             Fix("Let the gradient through: take out what cuts the graph, such as\n" + code("codes = codes.detach()")),
             Fix(f"Or, if that part is meant to stay as it is, say so:\n{code(f'model.{name}.requires_grad_(False)')}"),
         ]
+    if way == SPARE:
+        return [Fix(f"Leave them be, or say that they do not train:\n{code(f'model.{name}.requires_grad_(False)')}")]
     call = code(f"x = self.{name}(x)   # in forward")
     return [Fix(f"Use the layer on the way to the loss, or delete it:\n{call}")]

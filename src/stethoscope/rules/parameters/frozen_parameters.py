@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Kind, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TrainAllParameters
+from stethoscope.facts.adapters import has_adapters
 from stethoscope.facts.progress import progress_of
+from stethoscope.facts.spare import spare_of_libraries
 from stethoscope.facts.training import PARAMETER_STATISTICS, History, Optimizer, Parameter
 from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence, outcome
@@ -37,6 +39,14 @@ def _run(loss: ArrayLike, moves: str, looks: int = 12, **changes: Any) -> Histor
     return replace(seen, parameters=parameters, telemetry=telemetry)
 
 
+def _adapted() -> History:
+    """A stuck run of a frozen layer with two trained matrices of low rank beside it."""
+    seen = _run(flat(2.3), "-++", trainable=False, optimizer=-1)
+    names, shapes = ("fc.base.weight", "fc.down.weight", "fc.up.weight"), ((64, 32), (4, 32), (64, 4))
+    parts = zip(seen.parameters, names, shapes, strict=True)
+    return replace(seen, parameters=tuple(replace(p, name=name, shape=shape) for p, name, shape in parts))
+
+
 class FrozenParameters(Rule):
     """Parameters of the network never change although training runs.
 
@@ -51,7 +61,7 @@ class FrozenParameters(Rule):
     ## When it is not a fault
     A pretrained backbone in front of a new head is frozen on purpose: as long as the run learns, frozen parameters
     are not reported, unless they are still as torch drew them and the loss has come half of the way only.
-    A rate of 0 at the first steps of a warm-up is none either.
+    A rate of 0 at the first steps of a warm-up is none either, nor what stands behind adapters such as LoRA's.
     ## Sources
     PyTorch documentation, `torch.optim`, "Per-parameter options", and "Autograd mechanics", "Setting requires_grad".
     """
@@ -98,11 +108,16 @@ class FrozenParameters(Rule):
             return
         of_models = [p for p in seen.parameters if p.layer >= 0 and seen.layers[p.layer].order >= 0]
         unheld = [p for p in of_models if not p.trainable or p.optimizer < 0]
+        if has_adapters(seen):  # what they stand beside is frozen on purpose
+            unheld = [p for p in unheld if p.trainable]
         if not progress.is_stuck:
             if progress.gain < self.gain and self._is_untrained(seen, unheld, of_models):
                 yield self._report(seen, unheld, of_models, NOT_TRAINABLE)
             return
-        lost = [seen.parameters[i] for i in idle if not _has_gradient(seen, i) and _is_called(seen, i)]
+        spare = spare_of_libraries(seen)  # waste, and no reason to be stuck
+        lost = [
+            seen.parameters[i] for i in idle if not _has_gradient(seen, i) and _is_called(seen, i) and i not in spare
+        ]
         if lost and _count(lost) >= self.idle_share * _count(held):
             yield self._report(seen, lost, held, NO_GRADIENT)
         elif held and unheld and _count(unheld) >= self.frozen_share * _count(of_models):
@@ -196,6 +211,7 @@ class FrozenParameters(Rule):
             "a frozen share just below the limit": _run(
                 flat(2.3), "-+++", trainable=False, optimizer=-1, shape=(64, 191)
             ),
+            "frozen behind adapters": _adapted(),
             "too short to say": _run(flat(2.3, 12), "00++"),
         }
     )
