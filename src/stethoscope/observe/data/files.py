@@ -301,7 +301,7 @@ def _ways(source: Source, paths: str, delimiter: str, header: bool) -> list[str]
 
 
 def _with_truths(connection: Any, table: str) -> str:
-    """What SELECT has to say so that columns of `true` and `false` are truths, and those that begin with inf numbers."""
+    """What SELECT has to say so that columns of `true` and `false` are truths, and others, numbers."""
     from stethoscope.observe.data.duck import quoted
 
     names = [name for name, kind, *_ in connection.execute(f"DESCRIBE {table}").fetchall() if kind == "VARCHAR"]
