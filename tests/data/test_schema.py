@@ -276,7 +276,9 @@ def test_a_number_that_stands_for_nothing_is_no_part_of_a_range() -> None:
     frame.loc[frame.index[:100], "age"] = -999
     learned = {column.name: column for column in inspect_data(frame, target="y").schema().columns}["age"]
 
-    assert learned.least is not None and learned.least >= 0
-    assert learned.greatest is not None and learned.greatest < 120
+    assert learned.least is not None
+    assert learned.least >= 0
+    assert learned.greatest is not None
+    assert learned.greatest < 120
     assert learned.nullable
     assert learned.most_missing == pytest.approx(0.1)

@@ -48,9 +48,9 @@ class MissingValues(Rule):
 
     ## What it sees
     Null and NaN; the spellings of nothing that people use ("", `N/A`, `null`, `?`); and single numbers far from all
-    others that are typical of it, such as -999, where they make up at least a hundredth of a column; infinite numbers. A target
-    with missing values is an error, a column with many of them or with several spellings a warning, few a note; so is a
-    column that is empty in most rows, which most often is meant to be.
+    others that are typical of it, such as -999, where they make up at least a hundredth of a column; infinite numbers.
+    A target with missing values is an error, a column with many of them or with several spellings a warning, few a
+    note; so is a column that is empty in most rows, which most often is meant to be.
     ## Why it hurts
     NaN passes through every layer: one of them in a batch makes the loss and then all weights NaN. A sentinel
     number is worse, since nothing fails: the network takes -999 for a measurement, and a scaler for the range.
@@ -138,6 +138,7 @@ class MissingValues(Rule):
             title = f"column {named(odd[0].column.name)} has {odd[0].sentinel:g} where a value is missing"
         elif odd and odd[0].infinite:
             title = f"column {named(odd[0].column.name)} is infinite in {amount(odd[0].infinite, 'row')}"
+        any_infinite = any(gap.infinite for gap in gaps)
         shown = [*odd, *many, *(gap for gap in gaps if gap not in odd and gap not in many)][:NAMED]
         return self.finding(
             title,
@@ -153,11 +154,7 @@ class MissingValues(Rule):
                 for gap in shown
             ],
             cause="A NaN among the inputs makes the loss NaN, and then all weights"
-            + (
-                ", and so does an infinite number, which a division by zero leaves"
-                if any(g.infinite for g in gaps)
-                else ""
-            )
+            + (", and so does an infinite number, which a division by zero leaves" if any_infinite else "")
             + ". A number or a word that stands for nothing is taken for a value.",
             fixes=_fixes_of_inputs(shown) if seen.is_fed else _fixes(shown),
             unless="missing has a meaning of its own here, and the model is told of it.",
