@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stethoscope.core.errors import BadFile
-from stethoscope.facts.data import Column, Data, DataSet, Profile, Rows, Words
+from stethoscope.facts.data import Column, Data, DataSet, LabelSuspects, Profile, Rows, Words
 from stethoscope.facts.images import PROPERTIES, ImageSet, SharedImages
 from stethoscope.observe.data.likeness import SIDE, alike_pairs, evened, grouped, perceptual, same_groups
 from stethoscope.observe.data.picture_files import Opened, listed, quiet
 from stethoscope.observe.data.picture_sources import Pictures, Samples
+from stethoscope.observe.data.picture_labels import CELLS, look_of, picture_suspects
+from stethoscope.observe.data.picture_labels import SIDE as EDGED
 from stethoscope.observe.data.ties import ties
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class Looked:
     places: tuple[int, ...]
     """Of the readable ones among `pictures`."""
     small: Bytes
+    looks: Bytes
+    """What models of the class are told of each."""
 
     def as_set(self) -> DataSet:
         """As a data set whose only column is the class."""
@@ -127,7 +131,7 @@ def look(pictures: Pictures) -> Looked:
     )  # fmt: skip
     if isinstance(pictures, Samples):
         images = replace(images, white=pictures.white) if pictures.low == 0 else replace(images, **STANDARDIZED)
-    return Looked(images, pictures, tuple(places), small)
+    return Looked(images, pictures, tuple(places), small, np.stack([one.look for one in kept]))
 
 
 def shared(one: Looked, other: Looked) -> SharedImages:
@@ -151,6 +155,8 @@ def data_of(looked: Sequence[Looked]) -> Data:
     """One set of pictures, or two, to be judged; the class by folder is the target."""
     sets = [one.as_set() for one in looked]
     is_labelled = bool(looked[0].images.labels)
+    if is_labelled:
+        sets[0] = replace(sets[0], labels=picture_suspects(looked[0].images.labels, looked[0].looks))
     return Data(
         sets[0], sets[1] if len(sets) > 1 else None, target=CLASS if is_labelled else "",
         task="classification" if is_labelled else "",
@@ -175,8 +181,21 @@ def with_listed(data: Data, folders: Sequence[str]) -> tuple[Data, list[Looked]]
         index = tuple(pictures.rows[i] for i in seen.places)
         looked.append(replace(seen, images=replace(seen.images, index=index)))
     sets = [replace(one, images=seen.images) for one, seen in zip(data.sets, looked, strict=True)]
+    sets[0] = replace(sets[0], labels=_better(sets[0].labels, looked[0]))
     both = shared(looked[0], looked[1]) if len(looked) > 1 else None
     return replace(data, train=sets[0], test=sets[1] if len(sets) > 1 else None, shared_images=both), looked
+
+
+def _better(told: LabelSuspects | None, seen: Looked) -> LabelSuspects | None:
+    """What the pictures say of the labels, where they know them better than the columns beside them do."""
+    if not seen.images.labels:
+        return told
+    found = picture_suspects(seen.images.labels, seen.looks)
+    if told is not None and not told.why and not found.accuracy > told.accuracy:
+        return told
+    row = seen.images.row
+    suspects = (replace(one, row=row(one.row), near=tuple(map(row, one.near))) for one in found.suspects)
+    return replace(found, suspects=tuple(suspects))
 
 
 def illustrated(data: Data, looked: Sequence[Looked], rows: Mapping[str, Sequence[int]]) -> Data:
@@ -224,6 +243,7 @@ class _Seen:
     pixels: str
     looks: int
     small: Bytes
+    look: Bytes
     means: Doubles
     squares: Doubles
 
@@ -232,6 +252,7 @@ def _seen(opened: Opened | str) -> _Seen | str:
     if isinstance(opened, str):
         return opened
     from PIL import Image as images
+    from PIL.Image import Resampling
 
     pixels = opened.pixels
     image = images.fromarray(pixels)
@@ -239,6 +260,8 @@ def _seen(opened: Opened | str) -> _Seen | str:
     fine = gray.convert("F")
     small = evened(_shrunk(fine, SIDE, SIDE)).astype(np.uint8).ravel()
     looks = perceptual(evened(_shrunk(fine, 9, 8)))
+    edged = _shrunk(fine, EDGED, EDGED)
+    look = look_of(edged, np.asarray(image.resize((CELLS, CELLS), Resampling.BOX), np.float64))
     scaled = pixels.reshape(-1, 3).astype(np.float32) / np.float32(255)
     means, squares = scaled.mean(0, dtype=np.float64), (scaled**2).mean(0, dtype=np.float64)
     high, low = pixels.max(2), pixels.min(2)
@@ -254,7 +277,7 @@ def _seen(opened: Opened | str) -> _Seen | str:
     key = hashlib.blake2b(pixels.tobytes(), digest_size=12, person=f"{width}x{height}".encode()[:16]).hexdigest()
     kept = replace(opened, pixels=np.zeros((0, 0, 3), np.uint8))
     is_gray = bool((high.astype(np.int16) - low).max(initial=0) <= GRAY)
-    return _Seen(kept, tuple(values[name] for name in PROPERTIES), is_gray, key, looks, small, means, squares)
+    return _Seen(kept, tuple(values[name] for name in PROPERTIES), is_gray, key, looks, small, look, means, squares)
 
 
 def _shrunk(fine: Image, width: int, height: int) -> Doubles:
