@@ -70,11 +70,11 @@ class Inspection(Shown):
 
         save_profile(self.data.train.profile, file)
 
-    def show(self, stream: TextIO) -> None:
-        """Print it."""
+    def show(self, stream: TextIO, *, verbose: bool = False) -> None:
+        """Print it; `verbose` with each check that was not possible, and why."""
         from stethoscope.render.inspection import print_inspection
 
-        print_inspection(self.diagnosis, self.data, stream=stream, took=self.took)
+        print_inspection(self.diagnosis, self.data, stream=stream, took=self.took, verbose=verbose)
 
 
 def inspect_data(
