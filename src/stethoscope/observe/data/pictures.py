@@ -19,9 +19,9 @@ from stethoscope.facts.data import Column, Data, DataSet, LabelSuspects, Profile
 from stethoscope.facts.images import PROPERTIES, ImageSet, SharedImages
 from stethoscope.observe.data.likeness import SIDE, alike_pairs, evened, grouped, perceptual, same_groups
 from stethoscope.observe.data.picture_files import Opened, listed, quiet
-from stethoscope.observe.data.picture_sources import Pictures, Samples
 from stethoscope.observe.data.picture_labels import CELLS, look_of, picture_suspects
 from stethoscope.observe.data.picture_labels import SIDE as EDGED
+from stethoscope.observe.data.picture_sources import Pictures, Samples
 from stethoscope.observe.data.ties import ties
 
 if TYPE_CHECKING:
