@@ -179,7 +179,9 @@ def _colours(images: ImageSet) -> str:
 def _read(one: DataSet) -> str:
     parts = []
     if one.images is not None:
-        parts.append(amount(len(one.images.files), "picture"))
+        whole = len(one.images.files) + len(one.images.broken) + one.images.left
+        of = f" of {whole:,}, at even distances" if one.images.left else ""
+        parts.append(amount(len(one.images.files), "picture") + of)
     is_folder = one.images is not None and len(one.profile.columns) <= 1
     if is_folder and one.profile.columns:
         counted = one.profile.columns[0].words

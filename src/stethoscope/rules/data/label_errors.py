@@ -52,7 +52,6 @@ class LabelErrors(Rule):
 
     severity = Severity.WARNING
     reads = ("losses", "samples", "validation")
-    to_the_end = True
 
     wrong = Limit(
         0.01,

@@ -211,6 +211,12 @@ def _fixes(gaps: list[Gap]) -> list[str]:
     if words:
         lines.append(f"frame = frame.mask(frame.isin([{', '.join(words)}]))")
     said = ["Read all spellings as missing:\n" + code(*lines)] if lines else []
+    if all(gap.column.kind == "text" for gap in gaps):
+        names = ", ".join(repr(gap.column.name) for gap in gaps)
+        return [
+            *said,
+            "Leave these rows out; a text cannot be filled in:\n" + code(f"frame = frame.dropna(subset=[{names}])"),
+        ]
     one = next((gap.column for gap in gaps if gap.column.kind == "number"), gaps[0].column)
     fill = "median()" if one.kind == "number" else "mode()[0]"
     filled = (
