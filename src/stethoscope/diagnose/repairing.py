@@ -128,7 +128,7 @@ def _missing(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
         if column is None or gap is None:
             continue
         words = tuple(text for text, _ in column.words.missing) if column.words is not None else ()
-        numbers = () if gap.sentinel is None else (gap.sentinel,)
+        numbers: tuple[float, ...] = () if gap.sentinel is None else (gap.sentinel,)
         numbers += (float("inf"), float("-inf")) if gap.infinite else ()
         if words or numbers:
             yield AsMissing(finding.rule, name, words, numbers)

@@ -26,6 +26,11 @@ SMOOTHED = code("loss_function = nn.CrossEntropyLoss(label_smoothing=0.1)")
 LAST = 3
 """Validation losses at the end, of which the middle one counts."""
 
+_tested = Samples(
+    rows=1400, tested=600, classes=10, majority=0.11, neighbours=0.8, linear=0.75, named=0.81, surest=300,
+    contradicted=46, relation=90.0, shape=(32, 64),
+)  # fmt: skip
+
 
 class LabelErrors(Rule):
     """Labels contradict what the rest of the data says of them.
@@ -380,12 +385,6 @@ def _labels(
 ) -> LabelSuspects:
     """What was said of some labels."""
     return LabelSuspects("some models", "", suspects, rows, accuracy, chance, 0.1, rows // 2, wrong)
-
-
-_tested = Samples(
-    rows=1400, tested=600, classes=10, majority=0.11, neighbours=0.8, linear=0.75, named=0.81, surest=300,
-    contradicted=46, relation=90.0, shape=(32, 64),
-)  # fmt: skip
 
 
 def _run(samples: Samples, *validation: float) -> History:
