@@ -204,7 +204,7 @@ def _fixes(gaps: list[Gap]) -> list[str]:
         if gap.sentinel is not None
     ]
     lines += [
-        f"frame[{gap.column.name!r}] = frame[{gap.column.name!r}].replace([np.inf, -np.inf], np.nan)"
+        f"frame[{gap.column.name!r}] = frame[{gap.column.name!r}].mask(frame[{gap.column.name!r}].abs() == float('inf'))"
         for gap in gaps
         if gap.infinite
     ]
