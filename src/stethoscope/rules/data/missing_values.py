@@ -204,9 +204,8 @@ def _fixes(gaps: list[Gap]) -> list[str]:
         if gap.sentinel is not None
     ]
     lines += [
-        f"frame[{gap.column.name!r}] = frame[{gap.column.name!r}].mask(frame[{gap.column.name!r}].abs() == float('inf'))"
-        for gap in gaps
-        if gap.infinite
+        f"{column} = {column}.mask({column}.abs() == float('inf'))"
+        for column in (f"frame[{gap.column.name!r}]" for gap in gaps if gap.infinite)
     ]
     if words:
         lines.append(f"frame = frame.mask(frame.isin([{', '.join(words)}]))")
