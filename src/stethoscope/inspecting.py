@@ -14,6 +14,7 @@ from stethoscope.core.display import Shown
 from stethoscope.core.errors import UsageError
 from stethoscope.core.finding import Diagnosis
 from stethoscope.core.settings import Settings, read_settings
+from stethoscope.core.text import amount
 from stethoscope.diagnose.inspect import inspect
 from stethoscope.diagnose.select import read_limits, select
 from stethoscope.diagnose.suppress import allowed_in_settings
@@ -70,11 +71,11 @@ class Inspection(Shown):
 
         save_profile(self.data.train.profile, file)
 
-    def show(self, stream: TextIO) -> None:
-        """Print it."""
+    def show(self, stream: TextIO, *, verbose: bool = False) -> None:
+        """Print it; `verbose` with each check that was not possible, and why."""
         from stethoscope.render.inspection import print_inspection
 
-        print_inspection(self.diagnosis, self.data, stream=stream, took=self.took)
+        print_inspection(self.diagnosis, self.data, stream=stream, took=self.took, verbose=verbose)
 
 
 def inspect_data(
@@ -120,7 +121,7 @@ def inspect_data(
     began = time.perf_counter()
     settings = settings or read_settings(Path.cwd())
     if is_pictures(train):
-        return _inspect_pictures(train, test, target, settings, began)
+        return _inspect_pictures(train, test, target, settings, began, progress or _silent)
     first = _opened(train, "train")
     second = None if test is None else _opened(test, "test")
     for name in (*(one for one in (target, text, predictions) if one), *sensitive):
@@ -169,13 +170,24 @@ def _judged(data: Data, settings: Settings) -> Diagnosis:
     )
 
 
-def _inspect_pictures(train: Any, test: Any, target: str | None, settings: Settings, began: float) -> Inspection:
+def _inspect_pictures(
+    train: Any, test: Any, target: str | None, settings: Settings, began: float, tell: Progress
+) -> Inspection:
     from stethoscope.observe.data.picture_sources import is_pictures, open_pictures
     from stethoscope.observe.data.pictures import data_of, look
 
     if test is not None and not is_pictures(test):
         raise UsageError("the first set holds pictures, and the second one none; expected two folders of pictures")
-    looked = [look(open_pictures(one, name)) for one, name in ((train, "train"), (test, "test")) if one is not None]
+    looked = []
+    given = [(one, name) for one, name in ((train, "train"), (test, "test")) if one is not None]
+    for place, (one, name) in enumerate(given):
+        pictures = open_pictures(one, name)
+
+        def told(part: float, place: int = place, what: str = f"look at {amount(len(pictures), 'picture')}") -> None:
+            tell(what, 0.02 + 0.8 * (place + part) / len(given))
+
+        looked.append(look(pictures, told))
+    tell("ask what tells the class", 0.85)
     data = data_of(looked)
     if target:
         _check_column(target, [column.name for column in data.train.profile.columns], data.train.name)
@@ -197,7 +209,7 @@ def _illustrated(data: Data, diagnosis: Diagnosis, looked: Sequence[Looked]) -> 
     return illustrated(data, looked, told)
 
 
-SHOWN = 12
+SHOWN = 24
 """Pictures of a finding that are drawn on the page."""
 
 

@@ -245,3 +245,22 @@ def test_a_late_row_of_another_kind_makes_a_column_text(tmp_path: Path, monkeypa
     text = "a,b\n" + "1,2\n" * 5000 + "N/A,2\n" + "1,2\n" * 5000
     column = profile(open_table(written(tmp_path, "rows.csv", text), "")).columns[0]
     assert (column.kind, column.missing, column.numbers.count) == ("number", 1, 10_000)
+
+
+def test_a_line_longer_than_what_is_looked_at_first(tmp_path: Path) -> None:
+    names = ",".join(f"a long name of column {i}" for i in range(4000))
+    path = written(tmp_path, "wide.csv", f"{names}\n" + f"{','.join(['1.5'] * 4000)}\n" * 3)
+
+    assert open_table(path, "train").rows() == 3
+    assert len(columns(path)) == 4000
+
+
+def test_a_quote_that_is_never_closed(tmp_path: Path) -> None:
+    assert "quote" in complaint(written(tmp_path, "open.csv", "a,b\n" + '1,"open\n' * 50))
+
+
+@pytest.mark.parametrize("first", ["inf", "-inf", "nan", "Infinity"])
+def test_numbers_that_begin_with_an_infinite_one_are_numbers(tmp_path: Path, first: str) -> None:
+    path = written(tmp_path, "first.csv", f"a,b\n{first},x\n1.5,y\n,x\n")
+
+    assert columns(path)["a"][0] == "number"

@@ -269,3 +269,16 @@ def test_lines_for_an_unknown_library_are_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(command, [str(tmp_path / "train.csv"), "--suggest", "dplyr"], standalone_mode=False)
 
     assert "choose pandas or polars" in str(done.exception)
+
+
+def test_a_number_that_stands_for_nothing_is_no_part_of_a_range() -> None:
+    frame = table()
+    frame.loc[frame.index[:100], "age"] = -999
+    learned = {column.name: column for column in inspect_data(frame, target="y").schema().columns}["age"]
+
+    assert learned.least is not None
+    assert learned.least >= 0
+    assert learned.greatest is not None
+    assert learned.greatest < 120
+    assert learned.nullable
+    assert learned.most_missing == pytest.approx(0.1)

@@ -44,6 +44,21 @@ def test_true_targets_are_told_from_shuffled_ones(load: object) -> None:
     assert paired(rows, shuffled, classes, rows.shape[1]).relation < 3.5
 
 
+def test_wrong_labels_contradict_where_simple_models_are_surest() -> None:
+    rows, labels = load_digits(return_X_y=True)
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(labels))[:1000]
+    rows, labels = rows[order], labels[order]
+    wrong = rng.random(1000) < 0.1
+    given = np.where(wrong, (labels + rng.integers(1, 10, 1000)) % 10, labels)
+    clean, damaged = paired(rows, labels, True, rows.shape[1]), paired(rows, given, True, rows.shape[1])
+
+    assert clean.surest == damaged.surest == 300
+    assert clean.contradicted <= 1
+    assert 0.07 <= damaged.contradicted / damaged.surest <= 0.15
+    assert damaged.named < clean.named
+
+
 def test_a_column_that_is_the_label_is_found_by_its_index() -> None:
     data = load_breast_cancer()
     rows = np.insert(data.data, 7, data.target, axis=1).astype(np.float32)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -113,3 +114,36 @@ def test_a_name_steers_neither_terminal_nor_page_nor_spreadsheet(name: str) -> N
     assert len(rows) == 1 + len(one.diagnosis.findings)
     assert not any(cell.startswith(("=", "-r", "+", "@")) for row in rows for cell in row)
     exec(one.suggest(), {"__name__": "repairing"})
+
+
+def printed(seen: Inspection, *, verbose: bool = False) -> str:
+    page = io.StringIO()
+    seen.show(page, verbose=verbose)
+    return " ".join(page.getvalue().split())
+
+
+def test_what_was_not_given_is_said_in_a_line_and_in_full_when_asked() -> None:
+    alone = inspect_data(table())
+    short, whole = printed(alone), printed(alone, verbose=True)
+
+    assert "without --test" in short
+    assert "without --target" in short
+    assert "there is only one data set" not in short
+    assert "there is only one data set" in whole
+    assert "--verbose" not in whole
+    assert "without --test" not in printed(inspect_data(table(), table(1), target="y"))
+
+
+def test_too_few_rows_are_said_whatever_is_missing_else() -> None:
+    assert "there are only 1 rows" in printed(inspect_data(table().iloc[:1], target="y"))
+
+
+def test_commands_carry_the_names_of_the_call(tmp_path: Path) -> None:
+    frame = table()
+    frame = pd.concat([frame, frame.iloc[:30].assign(y=1 - frame["y"].iloc[:30])])
+    file = tmp_path / "a table.csv"
+    frame.to_csv(file, index=False)
+    texts = [fix.text for one in inspect_data(str(file), target="y").diagnosis.findings for fix in one.fixes]
+
+    assert f"    stethoscope data '{file}' --target y --suspects rows.csv" in "\n".join(texts).splitlines()
+    assert not any("data TRAIN" in text for text in texts)

@@ -39,6 +39,7 @@ from stethoscope.core.text import sendable
 @click.option("--fail-on", type=click.Choice(["error", "warning", "note"]), help="Exit with 1 on it.  [default: error]")
 @click.option("--only", multiple=True, metavar="RULE", help="Ask this rule or subject only (again for more).")
 @click.option("--without", multiple=True, metavar="RULE", help="Leave this rule or subject out.")
+@click.option("--verbose", is_flag=True, help="Print each check that was not possible, and why.")
 @click.option("--quiet", is_flag=True, help="Print nothing.")
 def command(
     train: str,
@@ -59,6 +60,7 @@ def command(
     fail_on: str | None,
     only: tuple[str, ...],
     without: tuple[str, ...],
+    verbose: bool,
     quiet: bool,
 ) -> int:
     """Check the data in TRAIN: a table, a folder of pictures, or texts; with --test beside another set.
@@ -115,7 +117,7 @@ def command(
 
         write_text(to_pandera(inspection.schema()), pandera)
     if not quiet and "-" not in (str(json_file), str(junit_file), str(suspects)):
-        inspection.show(sys.stdout)
+        inspection.show(sys.stdout, verbose=verbose)
     worst = diagnosis.worst()
     least = Severity(fail_on or settings.fail_on or "error")
     return int(worst is not None and worst.gravity >= least.gravity)

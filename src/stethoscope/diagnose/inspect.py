@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -50,7 +52,7 @@ def inspect(
         except Exception as error:  # a rule of ours must not take the others with it
             broken.append(CannotTell(rule.name, describe(error)))
             continue
-        findings = [one for one in words if isinstance(one, Finding)]
+        findings = [_named(one, data) for one in words if isinstance(one, Finding)]
         doubts = [one for one in words if isinstance(one, CannotTell)]
         said += findings
         unsure += doubts
@@ -67,6 +69,24 @@ def inspect(
         broken=tuple(broken),
         notices=allowed.notices,
     )
+
+
+CALL = re.compile(r"stethoscope data TRAIN( --test TEST)?( --target TARGET)?")
+"""How rules write the call that led to them."""
+
+
+def _named(finding: Finding, data: Data) -> Finding:
+    """With the names of this call in the commands that it says to run, so that they can be pasted."""
+    if not any("data TRAIN" in fix.text for fix in finding.fixes) or data.train.name == "train":  # a frame has no name
+        return finding
+    call = ["stethoscope data", shlex.quote(data.train.name)]
+    if data.test is not None:
+        call.append(f"--test {shlex.quote(data.test.name)}")
+    if data.target and data.train.images is None:
+        call.append(f"--target {shlex.quote(data.target)}")
+    words = " ".join(call)
+    fixes = (replace(fix, text=CALL.sub(lambda _: words, fix.text)) for fix in finding.fixes)
+    return replace(finding, fixes=tuple(fixes))
 
 
 def _folded(ordered: Sequence[Finding], explains: Mapping[str, Sequence[str]]) -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from math import isfinite
 
 from stethoscope.core.finding import Diagnosis, Finding
 from stethoscope.core.repair import (
@@ -67,7 +68,7 @@ def repairs(diagnosis: Diagnosis, data: Data, limits: Limits | None = None) -> R
     kept = [step for step in steps if isinstance(step, DropColumns) or getattr(step, "column", None) not in dropped]
     made = tuple(step.column for step in kept if isinstance(step, AsNumber) and step.column != data.target)
     kept = [_scaled(step, dropped, made) for step in kept]
-    sentinels = {step.column for step in kept if isinstance(step, AsMissing) and step.numbers}
+    sentinels = {step.column for step in kept if isinstance(step, AsMissing) and any(map(isfinite, step.numbers))}
     kept = [
         step for step in kept if not (isinstance(step, Compress) and step.column in sentinels)
     ]  # they were the tail
@@ -127,7 +128,8 @@ def _missing(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
         if column is None or gap is None:
             continue
         words = tuple(text for text, _ in column.words.missing) if column.words is not None else ()
-        numbers = () if gap.sentinel is None else (gap.sentinel,)
+        numbers: tuple[float, ...] = () if gap.sentinel is None else (gap.sentinel,)
+        numbers += (float("inf"), float("-inf")) if gap.infinite else ()
         if words or numbers:
             yield AsMissing(finding.rule, name, words, numbers)
         if name == data.target:

@@ -56,5 +56,6 @@ def _grows(name: str, rows: Rows) -> bool:
     values = rows.values.get(name)
     if values is None or values.dtype == object or values.size < FEWEST:
         return False
-    steps = np.diff(values.astype(np.float64))
+    with np.errstate(invalid="ignore"):  # infinite numbers
+        steps = np.diff(values.astype(np.float64))
     return bool((steps > 0).all() or (steps < 0).all())

@@ -60,6 +60,8 @@ class ImageSet:
     """Largest value of an array of pictures, as rounded up to 1, 255 or 65,535; 0 of files."""
     skipped: int = 0
     """Files of other kinds."""
+    left: int = 0
+    """Pictures that were not looked at, where there are too many: those that were lie at even distances."""
     thumbnails: tuple[tuple[int, str], ...] = ()
     """Some pictures as `data:` addresses (JPEG, at most 96 pixels), by their place among `files`."""
     hashes: tuple[str, ...] = ()

@@ -50,6 +50,12 @@ class Samples:
     linear: float = float("nan")
     """Share that a linear model of all other rows names rightly (for numbers: correlation with the target)."""
     linear_chance: float = float("nan")
+    named: float = float("nan")
+    """Share of the classes that both together name rightly; nan for numbers."""
+    surest: int = 0
+    """Rows in the half of which both together are the surest."""
+    contradicted: int = 0
+    """Those of them whose class is another one."""
     relation: float = float("nan")
     """Standard deviations by which the best of three tests (neighbours, linear, single features) is above chance."""
     giveaway: int = -1

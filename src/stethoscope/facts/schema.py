@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stethoscope.facts.data import Column, Profile
+from stethoscope.facts.sentinels import sentinel_of
 
 VERSION = 1
 TOLERANCE = 0.25
@@ -67,16 +68,21 @@ def _column(column: Column, target: str) -> ColumnSchema:
     required = column.name != target
     if kind == "any":
         return ColumnSchema(column.name, kind, required)
-    share = column.missing / column.rows if column.rows else 0.0
-    most = min(1.0, round(share + MISSING_TOLERANCE, 4)) if column.missing else None
+    stands_for_nothing = sentinel_of(column)  # -999 is no age: what it stands for is missing
+    missing = column.missing + (stands_for_nothing.rows if stands_for_nothing is not None else 0)
+    share = missing / column.rows if column.rows else 0.0
+    most = min(1.0, round(share + MISSING_TOLERANCE, 4)) if missing else None
     least = greatest = None
     numbers = column.numbers
     if numbers is not None and numbers.count and kind != "truth":
-        room = TOLERANCE * (numbers.greatest - numbers.least)
-        least, greatest = numbers.least - room, numbers.greatest + room
-        least = max(least, 0.0) if numbers.least >= 0 else least  # what was never negative stays so
+        low, high = numbers.least, numbers.greatest
+        if stands_for_nothing is not None:
+            low, high = stands_for_nothing.least, stands_for_nothing.greatest
+        room = TOLERANCE * (high - low)
+        least, greatest = low - room, high + room
+        least = max(least, 0.0) if low >= 0 else least  # what was never negative stays so
     return ColumnSchema(
-        column.name, kind, required, nullable=column.missing > 0, most_missing=most, least=least, greatest=greatest,
+        column.name, kind, required, nullable=missing > 0, most_missing=most, least=least, greatest=greatest,
         whole=numbers is not None and kind == "number" and 0 < numbers.count == numbers.whole,
         categories=_categories(column), unique=_is_unique(column),
     )  # fmt: skip

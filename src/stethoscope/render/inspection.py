@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from typing import Any, TextIO
 
@@ -21,15 +21,34 @@ from stethoscope.render.terminal import entry, page_width, ruled, write_lines
 SCHEMA = 1
 FEW_ROWS = 5
 """Suspicious rows of a finding that are printed; all of them are in the CSV."""
-FEW_REASONS = 6
+FEW_REASONS = 3
+WANTED = (
+    (("only one data set", "two sets"), "--test"),
+    (("no target",), "--target"),
+    (("prediction",), "--predictions"),
+    (("sensitive",), "--sensitive"),
+)
+"""Words of reasons for which a check was not possible, and the option that makes it so."""
+ELSEWHERE = ("no picture", "no column of texts", "two sets with a column of texts", "no target", "no vectors")
+"""Words of reasons that come of what the data are, where all is given."""
 RISKY = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make a spreadsheet take a cell for a formula."""
 
 
-def print_inspection(diagnosis: Diagnosis, data: Data, *, stream: TextIO, took: float | None = None) -> None:
-    """Print what was read, what could not be judged, and all findings, the gravest last."""
+def print_inspection(
+    diagnosis: Diagnosis, data: Data, *, stream: TextIO, took: float | None = None, verbose: bool = False
+) -> None:
+    """Print what was read, what could not be judged, and all findings, the gravest last.
+
+    Args:
+        diagnosis: the findings.
+        data: what they were found in.
+        stream: where to.
+        took: seconds.
+        verbose: with each check that was not possible, and why.
+    """
     width = page_width(stream)
-    lines: list[Line] = [(), ruled(width, "data"), *_top(diagnosis, data, width), ()]
+    lines: list[Line] = [(), ruled(width, "data"), *_top(diagnosis, data, width, verbose), ()]
     for finding in reversed(diagnosis.findings):
         lines += [*layout(message_of(finding), width), *_rows(finding.suspects, width), ()]
     lines += wrapped(summary(diagnosis, "above"), width)
@@ -98,24 +117,58 @@ def _cell(text: str) -> str:
     return text
 
 
-def _top(diagnosis: Diagnosis, data: Data, width: int) -> Iterator[Line]:
+def _top(diagnosis: Diagnosis, data: Data, width: int, verbose: bool) -> Iterator[Line]:
     for one in data.sets:
         yield from entry("read", _read(one), width)
     if data.train.images is not None and data.train.images.channel_means:
         yield from entry("colours", _colours(data.train.images), width)
     if data.target:
         yield from entry("target", f"`{data.target}`, {data.task or 'without values'}", width)
-    unsure = sorted(reasons(diagnosis.not_checked).items(), key=lambda one: (-len(one[1]), one[0]))
-    label = "not possible"
-    for why, rules in unsure[:FEW_REASONS]:
-        yield from entry(label, f"{', '.join(sorted(rules))}: {why}", width)
-        label = ""
-    if len(unsure) > FEW_REASONS:
-        yield from entry("", f"{len(unsure) - FEW_REASONS} more, each with its reason, in the JSON", width)
+    yield from _not_possible(diagnosis, data, width, verbose)
     for cannot in diagnosis.broken:
         yield from entry("failed", f"{cannot.rule}: {cannot.why} (our fault, please report it)", width)
     for sentence in diagnosis.notices:
         yield from entry("note", sentence, width)
+
+
+def _not_possible(diagnosis: Diagnosis, data: Data, width: int, verbose: bool) -> Iterator[Line]:
+    """The checks that could not be made: what more of them need, in a line, and then the reasons that are left."""
+    unsure = sorted(reasons(diagnosis.not_checked).items(), key=lambda one: (-len(one[1]), one[0]))
+    left, label = unsure, "not possible"
+    if not verbose:
+        wanted, elsewhere, left = _sorted_out(unsure, data)
+        parts = [f"{count} without {what}" for what, count in wanted.items()]
+        parts += [f"{elsewhere} on data of this kind"] if elsewhere else []
+        if parts:
+            yield from entry(label, f"{', '.join(parts)}; --verbose lists them", width)
+            label = ""
+    for why, rules in left if verbose else left[:FEW_REASONS]:
+        yield from entry(label, f"{', '.join(sorted(rules))}: {why}", width)
+        label = ""
+    if not verbose and len(left) > FEW_REASONS:
+        yield from entry("", f"{len(left) - FEW_REASONS} more, each with its reason, with --verbose", width)
+
+
+def _sorted_out(
+    unsure: Iterable[tuple[str, list[str]]], data: Data
+) -> tuple[dict[str, int], int, list[tuple[str, list[str]]]]:
+    """How many checks need what was not given, how many are for data of another kind, and all other reasons."""
+    given = (data.test is not None, bool(data.target), bool(data.predictions), bool(data.sensitive))
+    counts = [0] * len(WANTED)
+    elsewhere, left = 0, []
+    for why, rules in unsure:
+        place = next(
+            (i for i, (words, _) in enumerate(WANTED) if not given[i] and any(word in why for word in words)), None
+        )
+        if any(word in why for word in ELSEWHERE[:2]):
+            elsewhere += len(rules)
+        elif place is not None:
+            counts[place] += len(rules)
+        elif any(word in why for word in ELSEWHERE) and "too few" not in why:
+            elsewhere += len(rules)
+        else:
+            left.append((why, rules))
+    return {what: count for (_, what), count in zip(WANTED, counts, strict=True) if count}, elsewhere, left
 
 
 def _colours(images: ImageSet) -> str:
@@ -126,7 +179,9 @@ def _colours(images: ImageSet) -> str:
 def _read(one: DataSet) -> str:
     parts = []
     if one.images is not None:
-        parts.append(amount(len(one.images.files), "picture"))
+        whole = len(one.images.files) + len(one.images.broken) + one.images.left
+        of = f" of {whole:,}, at even distances" if one.images.left else ""
+        parts.append(amount(len(one.images.files), "picture") + of)
     is_folder = one.images is not None and len(one.profile.columns) <= 1
     if is_folder and one.profile.columns:
         counted = one.profile.columns[0].words

@@ -83,7 +83,7 @@ def _figures(data: Data) -> list[tuple[str, str]]:
             rows.append((f"pictures {name}".strip(), f"{len(one.images.files):,}"))
         else:
             rows.append((f"rows {name}".strip(), f"{one.profile.rows:,}"))
-    if data.train.profile.columns:
+    if data.train.profile.columns and not (data.train.images is not None and len(data.train.profile.columns) == 1):
         rows.append(("columns", f"{len(data.train.profile.columns):,}"))
         cells = sum(column.rows for column in data.train.profile.columns)
         missing = sum(column.missing for column in data.train.profile.columns)
@@ -242,12 +242,12 @@ def _checks(diagnosis: Diagnosis) -> Html:
     found = {finding.rule for finding in diagnosis.findings}
     chips = [tag("li", name, class_="chip found" if name in found else "chip") for name in diagnosis.checked]
     rows = [
-        tag("div", tag("dt", ", ".join(sorted(rules))), tag("dd", why))
+        tag("div", tag("dt", why), tag("dd", ", ".join(sorted(rules))))
         for why, rules in sorted(reasons(diagnosis.not_checked).items(), key=lambda one: (-len(one[1]), one[0]))
     ][:MOST_REASONS]
     parts = [tag("ul", *chips, class_="chips")]
     if rows:
-        parts += [tag("h3", "Not possible"), tag("dl", *rows)]
+        parts += [tag("h3", "Not possible"), tag("dl", *rows, class_="reasons")]
     if diagnosis.silenced:
         parts.append(tag("p", f"{amount(len(diagnosis.silenced), 'finding')} silenced.", class_="quiet"))
     return joined(parts)

@@ -15,8 +15,9 @@ from stethoscope.render.markup import Html, joined, tag
 from stethoscope.rules.columns import of_numbers
 
 MOST_BOXES = 4
-MOST_CLASSES = 8
+MOST_CLASSES = 12
 LEAST_STRENGTH = 0.05
+COLOURS = ("red", "green", "blue", "saturation")
 
 
 def thumbnails_of(data: Data) -> dict[tuple[str, int], str]:
@@ -43,7 +44,7 @@ def properties(data: Data) -> Html:
     if one is None:
         return Html("")
     figures, constant = [], []
-    for name in PROPERTIES:
+    for name in _looked_at(one):
         first = of_numbers(name, one.of(name))
         values = np.concatenate([one.of(name), other.of(name) if other is not None else np.zeros(0)])
         if first.numbers is None or not first.numbers.count or np.ptp(values) == 0:
@@ -66,7 +67,8 @@ def telling(images: ImageSet) -> Html:
     figures = []
     names = np.array(images.labels, dtype=object)
     frequent = [name for name, _ in _classes(images)]
-    for name, strength, _, _ in images.telling[:MOST_BOXES]:
+    told = [one for one in images.telling if one[0] in _looked_at(images)]
+    for name, strength, _, _ in told[:MOST_BOXES]:
         if strength < LEAST_STRENGTH:
             continue
         groups = [(label, images.of(name)[names == label]) for label in frequent]
@@ -83,8 +85,11 @@ def galleries(diagnosis: Diagnosis, data: Data) -> Html:
     why: dict[int, list[str]] = {}
     for finding in diagnosis.findings:
         for suspect in finding.suspects:
-            if suspect.data == data.train.name and finding.rule not in why.setdefault(suspect.row, []):
-                why[suspect.row].append(finding.rule)
+            # Beside its class: what else it seems to be, and else the name of the finding.
+            better = suspect.why.partition(", like")[0].partition("predicted ")[2]
+            said = f"predicted {better}" if finding.rule == "label-errors" and better else finding.rule
+            if suspect.data == data.train.name and said not in why.setdefault(suspect.row, []):
+                why[suspect.row].append(said)
     parts = []
     for label, count in _classes(images) if images.labels else [("", len(images.files))]:
         drawn = [(place, address) for place, address in images.thumbnails if not label or images.labels[place] == label]
@@ -121,6 +126,13 @@ def picture_parts(diagnosis: Diagnosis, data: Data) -> list[Html]:
     if drawn := galleries(diagnosis, data):
         parts += [tag("h3", "Pictures to look at, and others of the class"), drawn]
     return parts
+
+
+def _looked_at(images: ImageSet) -> tuple[str, ...]:
+    """The properties that are drawn: without those of colours where there are none."""
+    if images.gray and all(images.gray):
+        return tuple(name for name in PROPERTIES if name not in COLOURS)
+    return PROPERTIES
 
 
 def _classes(images: ImageSet) -> list[tuple[str, int]]:

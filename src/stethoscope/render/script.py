@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import PurePath
 
@@ -177,7 +178,7 @@ def _pandas(step: Repair) -> list[str]:
         case Decode(column=name):
             return [f"{_at(name)} = {_at(name)}.map(decoded)"]
         case AsMissing(column=name, words=words, numbers=numbers):
-            some = [*map(repr, words), *(f"{number:g}" for number in numbers)]
+            some = [*map(repr, words), *map(_number, numbers)]
             return [f"{_at(name)} = {_at(name)}.astype(object).mask({_at(name)}.isin([{', '.join(some)}]))"
                     if words else f"{_at(name)} = {_at(name)}.mask({_at(name)}.isin([{', '.join(some)}]))"]  # fmt: skip
         case AsNumber(column=name):
@@ -225,7 +226,7 @@ def _polars(step: Repair) -> list[str]:
             return [_with(f"{_col(name)}.map_elements(decoded, return_dtype=pl.String)")]
         case AsMissing(column=name, words=words, numbers=numbers):
             column = f"{_col(name)}.cast(pl.String)" if words else _col(name)
-            some = ", ".join([*map(repr, words), *(f"{number:g}" for number in numbers)])
+            some = ", ".join([*map(repr, words), *map(_number, numbers)])
             return [_with(f"pl.when({column}.is_in([{some}])).then(None).otherwise({column}).alias({name!r})")]
         case AsNumber(column=name):
             made = f"{_col(name)}.cast(pl.String).map_elements(as_number, return_dtype=pl.Float64)"
@@ -262,6 +263,11 @@ def _polars(step: Repair) -> list[str]:
                 "    usual = learned.setdefault(f'scale of {name}', (frame[name].mean(), frame[name].std()))",
                 "    frame = frame.with_columns((pl.col(name) - usual[0]) / usual[1])",
             ]
+
+
+def _number(value: float) -> str:
+    """In code."""
+    return f"{value:g}" if math.isfinite(value) else f"float('{value}')"
 
 
 def _at(name: str) -> str:

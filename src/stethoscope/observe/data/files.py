@@ -27,7 +27,9 @@ FORMATS = {
 }  # fmt: skip
 KNOWN = "CSV, TSV, Parquet and JSON lines (also gzipped: .csv.gz)"
 HEAD = 1 << 16
-"""Bytes of a file of text that are looked at before it is read."""
+"""Bytes of a file of text that are looked at before it is read; more where they hold few lines."""
+FEWEST_LINES = 20
+LARGEST_HEAD = 1 << 24
 FIRST_ROWS = 100_000
 """Rows of a file of text from which kinds of columns are told; where a later row is of another kind, from all rows."""
 IN_MEMORY = 100 << 20
@@ -36,8 +38,12 @@ reading text is slower than all that follows."""
 KINDS = "['BIGINT', 'DOUBLE', 'TIME', 'DATE', 'TIMESTAMP', 'TIMESTAMPTZ', 'VARCHAR']"
 """Kinds that columns of text are read as. Truths are not among them: DuckDB takes yes and no for them, too, which
 people know by these names."""
-MEMORY = "160MB"
-"""What DuckDB may hold: more is spilled to a folder that is deleted afterwards."""
+UNREAD = ("inf", "-inf", "+inf", "infinity", "-infinity", "nan")
+"""Numbers that DuckDB does not expect in a first row."""
+MEMORY = 160
+"""Megabytes that DuckDB may hold: more is spilled to a folder that is deleted afterwards."""
+OF_A_COLUMN = 0.4
+"""Megabytes that it needs for a column, however few rows there are."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +161,8 @@ def head(path: str, name: str) -> str:
     try:
         with opened(path, "rb") as file:
             raw: bytes = file.read(HEAD)
+            while raw.count(b"\n") < FEWEST_LINES and len(raw) < LARGEST_HEAD and (more := file.read(HEAD)):
+                raw += more
     except (OSError, EOFError) as error:
         raise BadFile(f"{_shown(path)} cannot be read: {error}") from error
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in raw:
@@ -241,19 +249,22 @@ def _in_duckdb(duckdb: Any, source: Source, delimiter: str, header: bool) -> Tab
     from stethoscope.observe.data.duck import DuckTable, first_sentence
 
     folder = tempfile.mkdtemp(prefix="stethoscope-")
-    connection = duckdb.connect(config={"memory_limit": MEMORY, "temp_directory": folder, "threads": _threads()})
+    connection = duckdb.connect(config={"memory_limit": f"{MEMORY}MB", "temp_directory": folder, "threads": _threads()})
     with contextlib.suppress(duckdb.Error):  # an older version has no such cache
         connection.execute("SET enable_external_file_cache = false; SET enable_progress_bar = false")
     paths = "[" + ", ".join(_literal(_plain_name(path, folder, place)) for place, path in enumerate(source.paths)) + "]"
     try:
         if source.format == "parquet":
             relation = connection.sql(f"SELECT * FROM read_parquet({paths}, union_by_name=true)")
+            _make_room(connection, len(relation.columns))
         else:
             where = "rows_of_text"
             if sum(os.path.getsize(path) for path in source.paths) > IN_MEMORY:
                 connection.execute(f"ATTACH {_literal(os.path.join(folder, 'rows.duckdb'))} AS on_disk")
                 where = "on_disk.rows_of_text"
             ways = _ways(source, paths, delimiter, header)
+            if delimiter:
+                _make_room(connection, head(source.paths[0], source.name).partition("\n")[0].count(delimiter) + 1)
             try:
                 connection.execute(f"CREATE TABLE {where} AS SELECT * FROM {ways[0]}")
             except duckdb.Error:  # a later row is of another kind than the first ones
@@ -271,6 +282,12 @@ def _in_duckdb(duckdb: Any, source: Source, delimiter: str, header: bool) -> Tab
     return table
 
 
+def _make_room(connection: Any, columns: int) -> None:
+    """Let it hold more where there are hundreds of columns."""
+    if columns * OF_A_COLUMN > MEMORY:
+        connection.execute(f"SET memory_limit = '{columns * OF_A_COLUMN:.0f}MB'")
+
+
 def _ways(source: Source, paths: str, delimiter: str, header: bool) -> list[str]:
     """Calls that read files of text: with the kinds of columns as the first rows have them, and as all rows do."""
     if source.format == "json":
@@ -284,17 +301,36 @@ def _ways(source: Source, paths: str, delimiter: str, header: bool) -> list[str]
 
 
 def _with_truths(connection: Any, table: str) -> str:
-    """What SELECT has to say so that columns of `true` and `false` are truths."""
+    """What SELECT has to say so that columns of `true` and `false` are truths, and others, numbers."""
     from stethoscope.observe.data.duck import quoted
 
     names = [name for name, kind, *_ in connection.execute(f"DESCRIBE {table}").fetchall() if kind == "VARCHAR"]
+    truths = _where_all(connection, table, names, "lower({0}) IN ('true', 'false')")
+    # DuckDB takes a column for text when its first row is `inf` or `nan`.
+    first = connection.execute(f"SELECT {', '.join(map(quoted, names)) or 1} FROM {table} LIMIT 1").fetchall()
+    odd = [name for name, one in zip(names, first[0] if first else (), strict=False) if str(one).lower() in UNREAD]
+    numbers = _where_all(connection, table, odd, "TRY_CAST({0} AS DOUBLE) IS NOT NULL")
+    casts = ", ".join(
+        f"CAST({quoted(name)} AS {kind}) AS {quoted(name)}"
+        for kind, some in (("BOOLEAN", truths), ("DOUBLE", numbers))
+        for name in some
+    )
+    return f"REPLACE ({casts})" if casts else ""
+
+
+def _where_all(connection: Any, table: str, names: list[str], test: str) -> list[str]:
+    """The columns whose values all pass a test, those that are null aside."""
+    from stethoscope.observe.data.duck import quoted
+
     for rows in (f"(SELECT * FROM {table} LIMIT 1000)", table):  # few are asked of all their rows
         if names:
-            asked = ", ".join(f"bool_and(lower({quoted(name)}) IN ('true', 'false'))" for name in names)
+            asked = ", ".join(
+                f"bool_and(CASE WHEN {quoted(name)} IS NULL THEN NULL ELSE {test.format(quoted(name))} END)"
+                for name in names
+            )
             answers = connection.execute(f"SELECT {asked} FROM {rows}").fetchall()
             names = [name for name, answer in zip(names, answers[0], strict=True) if answer]
-    casts = ", ".join(f"CAST({quoted(name)} AS BOOLEAN) AS {quoted(name)}" for name in names)
-    return f"REPLACE ({casts})" if casts else ""
+    return names
 
 
 def reason_of(message: str, shorten: Any) -> str:
@@ -304,6 +340,8 @@ def reason_of(message: str, shorten: Any) -> str:
     ragged = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
     if ragged:
         return f"{where} has {ragged[2]} columns, the lines before it {ragged[1]}"
+    if "when sniffing file" in message:
+        return 'no way of parting its columns fits its lines; look for a quote (") that is opened and not closed'
     if re.search(r"nvalid unicode|utf-?8", message, re.IGNORECASE):
         return f"{where} is no text in UTF-8"
     return str(shorten(message))

@@ -32,6 +32,7 @@ AGREEING = 3
 """Rows that are shown beside a suspect."""
 MOST_SHOWN = 50
 """Suspects beside which rows are shown."""
+TARGET = "label"
 OURS = "a forest, a linear model and nearest neighbours that were not trained on the row"
 GIVEN = "the probabilities that were given"
 
@@ -95,6 +96,20 @@ def from_training(
     return _judged(part, codes, told, classes, names, method, below, scores), learned
 
 
+def of_classes(labels: Sequence[str], inputs: Doubles, method: str) -> LabelSuspects:
+    """Rows whose label the others contradict, where the inputs are a matrix of numbers.
+
+    Args:
+        labels: (rows,).
+        inputs: (rows, features).
+        method: what is said of the models, as a clause.
+    """
+    names = [f"feature {place}" for place in range(inputs.shape[1])]
+    columns: dict[str, NDArray[np.float64] | NDArray[np.object_]] = dict(zip(names, inputs.T, strict=True))
+    rows = Rows(np.arange(len(labels)), {TARGET: np.array(labels, dtype=object), **columns})
+    return _of_classes(rows, np.arange(rows.count), TARGET, names, None, method)
+
+
 def _known(values: NDArray[np.float64] | NDArray[np.object_]) -> Ints:
     """Places where there is a value."""
     if values.dtype == object:
@@ -130,7 +145,9 @@ def _labels(values: NDArray[np.float64] | NDArray[np.object_]) -> tuple[list[str
     return [f"{one:g}" for one in numbers], codes.astype(np.int64)
 
 
-def _of_classes(rows: Rows, known: Ints, target: str, names: Sequence[str], given: Doubles | None) -> LabelSuspects:
+def _of_classes(
+    rows: Rows, known: Ints, target: str, names: Sequence[str], given: Doubles | None, method: str = OURS
+) -> LabelSuspects:
     classes, codes = _labels(rows.values[target][known])
     if given is not None:
         given = np.asarray(given, np.float64)
@@ -151,7 +168,7 @@ def _of_classes(rows: Rows, known: Ints, target: str, names: Sequence[str], give
     told = probabilities(part, names, codes, len(classes))
     if told is None:
         return LabelSuspects("", "no column can be given to a model")
-    return _judged(part, codes, told, classes, names, OURS)
+    return _judged(part, codes, told, classes, names, method)
 
 
 def _too_few(rows: int, classes: int) -> str:

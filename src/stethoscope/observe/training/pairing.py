@@ -35,6 +35,15 @@ class Score:
     deviations: float
 
 
+@dataclass(frozen=True)
+class Sure:
+    """What neighbours and the linear model say of classes together."""
+
+    named: float = math.nan
+    rows: int = 0
+    contradicted: int = 0
+
+
 def paired(rows: Any, targets: Any, classes: bool, of_first: int) -> Samples:
     """The fields of `Samples` that say how targets follow from rows; `tested` is 0 when nothing can be said.
 
@@ -65,6 +74,7 @@ def paired(rows: Any, targets: Any, classes: bool, of_first: int) -> Samples:
     neighbours = _score(lambda truth: truth[nearest].mean(axis=1), wanted, orders, classes)
     weights = _left_out(products)
     linear = _score(lambda truth: weights @ truth, wanted, orders, classes)
+    sure = _together(wanted, nearest, weights) if classes else Sure()
     shares = _explained(scaled[:, varying < of_first], wanted, classes)
     single_features = _with_summaries(scaled, features)
     by_chance = [float(_explained(single_features, wanted[order], classes).max()) for order in orders]
@@ -79,12 +89,25 @@ def paired(rows: Any, targets: Any, classes: bool, of_first: int) -> Samples:
         neighbours_chance=neighbours.chance,
         linear=linear.seen,
         linear_chance=linear.chance,
+        named=sure.named,
+        surest=sure.rows,
+        contradicted=sure.contradicted,
         relation=max(neighbours.deviations, linear.deviations, single),
         giveaway=column,
         giveaway_share=float(shares.max()) if shares.size else math.nan,
         giveaway_kinds=len(np.unique(features[:, column])) if shares.size else 0,
         second_share=float(np.median(shares)) if shares.size else math.nan,
     )
+
+
+def _together(wanted: Numbers, nearest: Integers, weights: Numbers) -> Sure:
+    """How many of the rows of which both are the surest have another class than they say."""
+    prior = wanted.mean(axis=0)
+    lines = np.clip(prior + weights @ (wanted - prior), 0, 1)
+    told = wanted[nearest].mean(axis=1) + lines / np.maximum(lines.sum(axis=1, keepdims=True), 1e-9)
+    right = told.argmax(axis=1) == wanted.argmax(axis=1)
+    half = np.argsort(-told.max(axis=1), kind="stable")[: len(wanted) // 2]
+    return Sure(float(right.mean()), len(half), int((~right[half]).sum()))
 
 
 def _standard(values: Numbers) -> Numbers:

@@ -10,6 +10,9 @@ from stethoscope.facts.data import Column, Data
 from stethoscope.rules.columns import listed, named, of_numbers, of_words, one_set
 from stethoscope.rules.sites import code
 
+EXACT = 2.0**53
+"""Numbers from here on are not told from their neighbours: a column of identifiers would look like one value."""
+
 
 class ConstantFeature(Rule):
     """A column holds the same value in every row.
@@ -75,6 +78,7 @@ class ConstantFeature(Rule):
     good = Examples(lambda: {
         "it varies": one_set(of_numbers("a", [3.0] * 11 + [4.0])),
         "a mark": one_set(of_numbers("a", [3.0] * 98 + [float("nan")])),
+        "large identifiers": one_set(of_numbers("a", [1e19 + i for i in range(12)])),
         "nine rows": one_set(of_numbers("a", [3.0] * 9)),
     })  # fmt: skip
 
@@ -83,8 +87,9 @@ def _value(column: Column) -> str | None:
     """The only value of a column, in words; None where there are several."""
     if column.kind == "empty":
         return "missing"
-    if column.numbers is not None and column.numbers.least == column.numbers.greatest and not column.numbers.infinite:
-        return f"{column.numbers.least:g}"
+    numbers = column.numbers
+    if numbers is not None and numbers.least == numbers.greatest and not numbers.infinite:
+        return f"{numbers.least:g}" if abs(numbers.least) < EXACT else None
     if column.words is not None and column.words.is_complete and column.words.distinct == 1:
         return repr(column.words.top[0][0])
     return None

@@ -185,8 +185,37 @@ class DistributionShift(Rule):
             evidence.append(_apart(joint, self.told_apart))
         if (labels := by_labels(seen, found)) is not None:
             evidence.append(labels)
+        has_pictures = seen.train.images is not None
+        light = _light(found) if has_pictures else ""
+        pictures = has_pictures and len(seen.train.profile.columns) <= 1
+        title = f"{len(found)} columns shifted, first {worst}" if len(found) > 1 else f"{worst} has shifted"
+        if pictures:
+            title = f"the pictures have changed, most in {worst}"
+        if light:
+            title = f"the pictures of the second set are {'darker' if 'darker' in light else 'lighter'}"
+        fixes: list[Fix | str] = [
+            Fix(
+                "Where the sets were cut from one table, shuffle it first:\n"
+                + code("train, test = train_test_split(frame, shuffle=True, random_state=0)")
+            ),
+            Fix(
+                "Look at what has moved:\n"
+                + code(
+                    f"columns = [{listed(names[:5])}]",
+                    "print(train[columns].describe())",
+                    "print(test[columns].describe())",
+                )
+            ),
+            "Where the difference is real, train on rows of both kinds, weight them, or leave the column out.",
+        ]
+        if pictures:
+            fixes = [
+                "Where the sets were cut from one folder, shuffle the files before they are cut.",
+                "Where the difference is real, train on pictures of both kinds, or vary them as much:\n"
+                + code("transforms.ColorJitter(brightness=0.6, contrast=0.4)  # GaussianBlur, RandomResizedCrop, ..."),
+            ]
         return self.finding(
-            f"{len(found)} columns shifted, first {worst}" if len(found) > 1 else f"{worst} has shifted",
+            title,
             severity=Severity.WARNING if is_clear and labels is None else Severity.NOTE,
             place=Place(file=seen.test.name, columns=tuple(names)),
             evidence=evidence,
@@ -194,23 +223,9 @@ class DistributionShift(Rule):
             f"elsewhere in {', '.join(named(name) for name in names[:5])}{', ...' if len(names) > 5 else ''}, by more "
             "than the tolerance and chance allow. Sets cut from a sorted table give this, and so does another time, "
             "place or instrument."
-            + _light(found)
+            + light
             + (" Here it follows from the labels, whose shares differ." if labels else ""),
-            fixes=[
-                Fix(
-                    "Where the sets were cut from one table, shuffle it first:\n"
-                    + code("train, test = train_test_split(frame, shuffle=True, random_state=0)")
-                ),
-                Fix(
-                    "Look at what has moved:\n"
-                    + code(
-                        f"columns = [{listed(names[:5])}]",
-                        "print(train[columns].describe())",
-                        "print(test[columns].describe())",
-                    )
-                ),
-                "Where the difference is real, train on rows of both kinds, weight them, or leave the column out.",
-            ],
+            fixes=fixes,
             unless="the second set is of a later time or of another group on purpose.",
         )  # fmt: skip
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.core.text import amount
-from stethoscope.facts.data import Column, Data, Numbers
+from stethoscope.facts.data import Column, Data
+from stethoscope.facts.sentinels import sentinel_of
 from stethoscope.rules.columns import named, of_numbers, of_words, one_set
 from stethoscope.rules.sites import code
 
-SENTINELS = (-1.0, -9.0, -99.0, -999.0, -9999.0, -99999.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0)
-"""Numbers that people write where they have none."""
 ANSWERS = ("none", "unknown", "missing")
 """Spellings of nothing that are words: as often they are one of the values."""
 NAMED = 5
@@ -30,8 +27,10 @@ class Gap:
     rows: int
     """Without a value, sentinels among them."""
     spellings: tuple[str, ...]
-    """How they are written: `null`, `""`, `N/A`, `-999`."""
+    """How they are written: `null`, `""`, `N/A`, `-999`, `infinite`."""
     sentinel: float | None = None
+    infinite: int = 0
+    """Rows whose number is infinite, which a division by zero leaves; they are among `rows`."""
 
     @property
     def share(self) -> float:
@@ -49,9 +48,9 @@ class MissingValues(Rule):
 
     ## What it sees
     Null and NaN; the spellings of nothing that people use ("", `N/A`, `null`, `?`); and single numbers far from all
-    others that are typical of it, such as -999, where they make up at least a hundredth of a column. A target
-    with missing values is an error, a column with many of them or with several spellings a warning, few a note; so is a
-    column that is empty in most rows, which most often is meant to be.
+    others that are typical of it, such as -999, where they make up at least a hundredth of a column; infinite numbers.
+    A target with missing values is an error, a column with many of them or with several spellings a warning, few a
+    note; so is a column that is empty in most rows, which most often is meant to be.
     ## Why it hurts
     NaN passes through every layer: one of them in a batch makes the loss and then all weights NaN. A sentinel
     number is worse, since nothing fails: the network takes -999 for a measurement, and a scaler for the range.
@@ -96,33 +95,23 @@ class MissingValues(Rule):
         """What a column lacks; None where it lacks nothing."""
         if column.kind in ("empty", "nested") or not column.rows:
             return None
+        infinite = 0
         spellings = ["null"] if column.nulls else []
         rows, sentinel = column.missing, None
         if column.words is not None:
             spellings += [repr(text) for text, _ in column.words.missing]
         if column.numbers is not None and column.kind == "number":
-            for value in {column.numbers.least, column.numbers.greatest} & set(SENTINELS):
-                count = int(column.numbers.counts[column.numbers.grid.bins(np.array([value]))[0]])
-                if count >= self.sentinel * column.rows and self._stands_apart(column.numbers, value):
-                    sentinel, rows = value, rows + count
-                    spellings.append(f"{value:g}")
-        return Gap(column, rows, tuple(spellings), sentinel) if rows else None
+            found = sentinel_of(column, self.sentinel, self.apart)
+            if found is not None:
+                sentinel, rows = found.value, rows + found.rows
+                spellings.append(f"{found.value:g}")
+            if infinite := column.numbers.infinite:
+                rows += infinite
+                spellings.append("infinite")
+        return Gap(column, rows, tuple(spellings), sentinel, infinite) if rows else None
 
     def _are_many(self, gap: Gap) -> bool:
         return self.much <= gap.share < self.optional and gap.rows >= self.fewest
-
-    def _stands_apart(self, numbers: Numbers, value: float) -> bool:
-        """Whether the least or greatest number is beyond all others by several times their range."""
-        place = int(numbers.grid.bins(np.array([value]))[0])
-        others = numbers.counts.nonzero()[0]
-        others = others[others != place]
-        if not others.size:
-            return False
-        edges = numbers.grid.edges()
-        low = float(edges[max(0, int(others[0]) - 1)])
-        high = float(edges[min(edges.size - 1, int(others[-1]))])
-        gap = low - value if value < low else value - high
-        return gap >= self.apart * max(high - low, 1e-300)
 
     def _target(self, seen: Data, gap: Gap) -> Finding:
         name = named(gap.column.name)
@@ -138,7 +127,7 @@ class MissingValues(Rule):
         )
 
     def _report(self, seen: Data, gaps: list[Gap]) -> Finding:
-        odd = [gap for gap in gaps if gap.sentinel is not None or gap.is_mixed]
+        odd = [gap for gap in gaps if gap.sentinel is not None or gap.is_mixed or gap.infinite]
         many = [gap for gap in gaps if self._are_many(gap) and gap not in odd]
         severity = Severity.WARNING if many or odd else Severity.NOTE
         worst = (many or gaps)[0]
@@ -147,6 +136,9 @@ class MissingValues(Rule):
             title = f"values are missing in {len(gaps)} columns, {worst.share:.1%} of {named(worst.column.name)}"
         if odd and odd[0].sentinel is not None:
             title = f"column {named(odd[0].column.name)} has {odd[0].sentinel:g} where a value is missing"
+        elif odd and odd[0].infinite:
+            title = f"column {named(odd[0].column.name)} is infinite in {amount(odd[0].infinite, 'row')}"
+        any_infinite = any(gap.infinite for gap in gaps)
         shown = [*odd, *many, *(gap for gap in gaps if gap not in odd and gap not in many)][:NAMED]
         return self.finding(
             title,
@@ -161,8 +153,9 @@ class MissingValues(Rule):
                 )
                 for gap in shown
             ],
-            cause="A NaN among the inputs makes the loss NaN, and then all weights. A number or a word that stands for "
-            "nothing is taken for a value.",
+            cause="A NaN among the inputs makes the loss NaN, and then all weights"
+            + (", and so does an infinite number, which a division by zero leaves" if any_infinite else "")
+            + ". A number or a word that stands for nothing is taken for a value.",
             fixes=_fixes_of_inputs(shown) if seen.is_fed else _fixes(shown),
             unless="missing has a meaning of its own here, and the model is told of it.",
         )
@@ -182,6 +175,7 @@ class MissingValues(Rule):
         "minus 999": one_set(of_numbers("age", [*range(20, 80), -999, -999])),
         "a hundredth": one_set(of_numbers("age", [*[20 + i % 50 for i in range(198)], -999, -999])),
         "the target": one_set(of_words("y", {"a": 50, "b": 49}, nulls=1), target="y"),
+        "one infinite": one_set(of_numbers("a", [*range(99), float("inf")])),
         "just apart": one_set(of_numbers("a", [*[i / 10 for i in range(318)], -99, -99, -99, -99])),
     })  # fmt: skip
     good = Examples(lambda: {
@@ -197,7 +191,7 @@ def _fixes_of_inputs(gaps: list[Gap]) -> list[str]:
     """Where the inputs of a network are known and no frame is."""
     place = gaps[0].column.name.removeprefix("feature ")
     gone = f"inputs[:, {place}]"
-    found = f"({gone}.isnan())" if gaps[0].sentinel is None else f"({gone} == {gaps[0].sentinel:g})"
+    found = f"(~{gone}.isfinite())" if gaps[0].sentinel is None else f"({gone} == {gaps[0].sentinel:g})"
     lines = (f"missing = {found}", f"{gone} = torch.where(missing, {gone}[~missing].median(), {gone})")
     return ["Fill in what is usual, where the data is prepared:\n" + code(*lines)]
 
@@ -209,9 +203,19 @@ def _fixes(gaps: list[Gap]) -> list[str]:
         for gap in gaps
         if gap.sentinel is not None
     ]
+    lines += [
+        f"{column} = {column}.mask({column}.abs() == float('inf'))"
+        for column in (f"frame[{gap.column.name!r}]" for gap in gaps if gap.infinite)
+    ]
     if words:
         lines.append(f"frame = frame.mask(frame.isin([{', '.join(words)}]))")
     said = ["Read all spellings as missing:\n" + code(*lines)] if lines else []
+    if all(gap.column.kind == "text" for gap in gaps):
+        names = ", ".join(repr(gap.column.name) for gap in gaps)
+        return [
+            *said,
+            "Leave these rows out; a text cannot be filled in:\n" + code(f"frame = frame.dropna(subset=[{names}])"),
+        ]
     one = next((gap.column for gap in gaps if gap.column.kind == "number"), gaps[0].column)
     fill = "median()" if one.kind == "number" else "mode()[0]"
     filled = (

@@ -12,7 +12,7 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, Severity, Sureness, SuspectRow
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.facts.comparable import comparable
-from stethoscope.facts.data import Data, DataSet, Words
+from stethoscope.facts.data import Column, Data, DataSet, Words
 from stethoscope.facts.statistics import all_in_one_chance, at_least_chance, chosen, share_interval
 from stethoscope.rules.budget import SHARES
 from stethoscope.rules.columns import named
@@ -50,6 +50,14 @@ class New:
         return replace(self, values=tuple(each for each in self.values if each[0] in self.known))
 
 
+def _classes(seen: Data) -> list[tuple[Column, Column]]:
+    """The target of both sets, where it has classes: none was taught what only the second set has."""
+    if seen.test is None or seen.task != "classification":
+        return []
+    one, other = seen.train.profile.column(seen.target), seen.test.profile.column(seen.target)
+    return [(one, other)] if one is not None and other is not None and one.kind == other.kind else []
+
+
 class NewCategories(Rule):
     """The second set has categories that are not in the training set.
 
@@ -82,7 +90,7 @@ class NewCategories(Rule):
             return
         columns = [
             _new(one.name, one.words, other.words)
-            for one, other in comparable(seen)
+            for one, other in (*comparable(seen), *_classes(seen))
             if one.words is not None and other.words is not None and one.numbers is None
         ]
         known = [each for each in columns if each is not None]
@@ -95,11 +103,11 @@ class NewCategories(Rule):
         if found:
             certain = {each.name for each, is_sure in zip(known, sure, strict=True) if is_sure}
             found.sort(key=lambda each: (each.name not in certain, -each.share))
-            yield self._report(seen.test, found, certain)
+            yield self._report(seen.test, found, certain, seen.target)
         if not known and any(one.words and not one.words.is_complete for one, _ in comparable(seen)):
             yield self.cannot_tell("the columns of words have more values than were counted")
 
-    def _report(self, one: DataSet, found: list[New], certain: set[str]) -> Finding:
+    def _report(self, one: DataSet, found: list[New], certain: set[str], target: str) -> Finding:
         where = one.name
         worst = found[0]
         many = worst.name in certain and share_interval(worst.share * worst.rows, worst.rows)[0] >= self.share
@@ -130,12 +138,20 @@ class NewCategories(Rule):
                     + code(f"frame[{name!r}] = frame[{name!r}].str.strip().str.lower()")
                 )
             )
-        fixes.append(
-            Fix(
-                "Keep a place for what is unknown:\n"
-                + code('encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=10)')
+        if worst.name == target:
+            fixes.append(
+                Fix(
+                    "Deal the rows of each class to both sets:\n"
+                    + code(f"train, test = train_test_split(frame, stratify=frame[{target!r}])")
+                )
             )
-        )
+        else:
+            fixes.append(
+                Fix(
+                    "Keep a place for what is unknown:\n"
+                    + code('encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=10)')
+                )
+            )
         return self.finding(
             title,
             severity=Severity.WARNING if many else Severity.NOTE,

@@ -13,8 +13,8 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Sever
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.core.text import amount, number
 from stethoscope.facts.data import Column, Data, Numbers, Suspect
+from stethoscope.facts.sentinels import SENTINELS
 from stethoscope.rules.columns import named, of_numbers, one_set, row_of, taken
-from stethoscope.rules.data.missing_values import SENTINELS
 from stethoscope.rules.sites import code
 
 NAMED = 5
