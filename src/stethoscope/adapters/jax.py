@@ -1,0 +1,149 @@
+"""For JAX: `train_step = stethoscope.watch_jax(train_step)`, and the loop stays as it is."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stethoscope.api import Watch
+from stethoscope.core.errors import MissingPiece, UsageError
+from stethoscope.core.settings import Settings, read_settings
+from stethoscope.facts.run import RunRecord
+from stethoscope.observe.environment import describe_environment
+from stethoscope.recording import Recording
+
+try:
+    import jax
+
+    from stethoscope.observe.arrays.jax_steps import JaxSteps
+    from stethoscope.observe.arrays.probe import Unreadable
+    from stethoscope.observe.arrays.session import ArraySession
+    from stethoscope.observe.training.sites import spot
+except ImportError as error:
+    raise MissingPiece(
+        "watching JAX needs JAX, and PyTorch on the CPU for its arithmetic; install them with `pip install jax torch`"
+    ) from error
+
+
+class WatchedStep(Watch):
+    """A step function that is listened to: called as before, it returns what it returned before.
+
+    Example:
+        >>> train_step = stethoscope.watch_jax(train_step)
+        >>> for batch in batches:
+        ...     loss = train_step(model, optimizer, batch)
+        >>> train_step.report()
+    """
+
+    def __init__(self, step: Callable[..., Any], recording: Recording, session: ArraySession) -> None:
+        super().__init__(recording)
+        functools.update_wrapper(self, step)
+        self._step = step
+        self._session = session
+        self._steps: JaxSteps | None = JaxSteps(step, session)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the step."""
+        steps = self._steps
+        if steps is None or _is_traced(args, kwargs):
+            return self._step(*args, **kwargs)
+        place = spot(2)
+        began = self._session.begin_own()
+        if self._session.wants:
+            self._careful(steps.begins, args, kwargs, place)
+        self._session.end_own(began)
+        result = self._step(*args, **kwargs)
+        began = self._session.begin_own()
+        self._careful(steps.ended, result, place)
+        self._session.end_own(began)
+        return result
+
+    def stop(self) -> None:
+        """Stop listening; what was heard stays."""
+        self._steps = None
+        super().stop()
+
+    def __exit__(self, *error: Any) -> None:
+        self._steps = None
+        super().__exit__(*error)
+
+    def _careful(self, ear: Callable[..., None], *args: Any) -> None:
+        """Our own code: should it fail, looking ends, once, with a word about it; training goes on."""
+        state = self._session.state
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                ear(*args)
+        except Unreadable as why:
+            state.off.add("looks")
+            state.blind["jax"] = f"only the losses that the step returns were heard, since {why}"
+        except Exception as error:
+            if "looks" in state.off:
+                self._steps = None
+            state.give_up("looks", error)
+
+
+def watch_jax(
+    step: Callable[..., Any],
+    *,
+    every: int = 0,
+    budget: float | None = None,
+    store: str | Path | None = None,
+    settings: Settings | None = None,
+) -> WatchedStep:
+    """Listen to a training step of JAX: plain pytrees with Optax, Flax's train state, or Flax NNX.
+
+    The step runs as it is, and computes the same bits. At a few steps, the first fifty and ever more seldom after
+    them, a copy of it computes what is to be seen (gradients, outputs of layers, what the loss is given). Beside the
+    parameters, the loss should be among what the step returns: otherwise it is known at those few steps only.
+
+    Args:
+        step: takes parameters (or a model of NNX) and a batch, and returns the new ones (or changes the model).
+        every: look at every N-th step instead of keeping a budget, when above 0.
+        budget: share of the training time that listening may take, 0..1; 0.01 when None.
+        store: folder to keep the run in; None keeps it in memory only.
+        settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
+
+    Raises:
+        UsageError: it is no function.
+        MissingPiece: JAX or torch is not installed.
+    """
+    if not callable(step):
+        raise UsageError(f"watch_jax() takes the function that makes a step, and got {type(step).__name__}")
+    recording, session = begun(every, budget, store, settings)
+    watched = WatchedStep(step, recording, session)
+    atexit.register(watched._at_exit)
+    return watched
+
+
+def begun(
+    every: int, budget: float | None, store: str | Path | None, settings: Settings | None = None
+) -> tuple[Recording, ArraySession]:
+    """A recording of what is told to it."""
+    directory = Path.cwd()
+    settings = settings or read_settings(directory)
+    # Cures are tried on copies of torch's modules: there are none here.
+    settings = replace(
+        settings,
+        every=every or settings.every,
+        budget=settings.budget if budget is None else budget,
+        proof=False,
+    )
+    record = RunRecord(command=tuple(sys.argv), directory=str(directory))
+    if store is not None:
+        record = replace(describe_environment(directory), command=tuple(sys.argv), directory=str(directory))
+    recording = Recording(settings, record, store=None if store is None else Path(store))
+    recording.open_store()
+    session = recording.listen_to_arrays()
+    return recording, session
+
+
+def _is_traced(args: Any, kwargs: Any) -> bool:
+    """Whether another transformation is going through it: then there are no values."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree_util.tree_leaves((args, kwargs)))
