@@ -199,7 +199,7 @@ class Recording:
                 file=sys.stderr,
             )
 
-    def listen_to_arrays(self) -> ArraySession:
+    def listen_to_arrays(self, framework: str) -> ArraySession:
         """Listen to what somebody tells, who stands in a loop of another framework's."""
         from stethoscope.observe.arrays.session import ArraySession
 
@@ -209,6 +209,7 @@ class Recording:
             parts=needed_parts(self.rules),
             sink=self.writer,
             verdict=self._announce if self._live is not None else None,
+            framework=framework,
         )
         self.session = session
         all_rules()

@@ -64,6 +64,10 @@ class WatchedStep(Watch):
         self._session.end_own(began)
         return result
 
+    def evaluated(self, loss: Any, accuracy: Any = float("nan")) -> None:
+        """Say what a pass over the validation data gave, so that overfitting and the like can be judged."""
+        self._session.validated(float(loss), float(accuracy))
+
     def stop(self) -> None:
         """Stop listening; what was heard stays."""
         self._steps = None
@@ -140,8 +144,7 @@ def begun(
         record = replace(describe_environment(directory), command=tuple(sys.argv), directory=str(directory))
     recording = Recording(settings, record, store=None if store is None else Path(store))
     recording.open_store()
-    session = recording.listen_to_arrays()
-    return recording, session
+    return recording, recording.listen_to_arrays("jax")
 
 
 def _is_traced(args: Any, kwargs: Any) -> bool:

@@ -20,6 +20,7 @@ from stethoscope.diagnose.select import check_limits
 from stethoscope.diagnose.suppress import Suppressions, suppress
 from stethoscope.facts.training import History
 from stethoscope.rules import all_rules
+from stethoscope.rules.jax_words import in_jax_words
 from stethoscope.rules.keras_words import in_keras_words
 
 
@@ -119,6 +120,8 @@ def _ask(rule: Rule, history: History) -> tuple[list[Finding], list[CannotTell]]
     findings = _merged([each for each in said if isinstance(each, Finding)])
     if history.framework == "keras":
         findings = [in_keras_words(each, history) for each in findings]
+    elif history.framework == "jax":
+        findings = [in_jax_words(each, history) for each in findings]
     # A rule that found something in one place has judged, whatever it could not see elsewhere.
     doubts = [each for each in said if isinstance(each, CannotTell)]
     return findings, [] if findings else list(dict.fromkeys(doubts))  # its eyes may say the same

@@ -438,7 +438,7 @@ class History:
     """Processes in torch.distributed's group, of which this is one; 0 when it was not set up."""
     ranks: tuple[RankSummary, ...] = ()
     framework: str = "torch"
-    """`keras` when Keras's own loop and optimizers train, on its torch backend."""
+    """`keras` when Keras's own loop and optimizers train, on any of its backends; `jax` for a step of JAX."""
     fits: tuple[FitCall, ...] = ()
     """Calls of Keras's `fit`, the first 50."""
     imported: str = ""

@@ -137,7 +137,7 @@ class JaxSteps:
         kinds = set(taken.kinds.values())
         name = type(taken.modules[0]).__name__ if taken.modules else "model"
         self.session.describe(
-            name, layers, parts, place, has_dropout=probe.has_random, has_batch_norm="BatchNorm" in kinds
+            name, layers, parts, place, has_dropout=probe.has_random, has_batch_norm="BatchNorm" in kinds or any("batch_stats" in each for each in taken.names)
         )
         notes = probe.notes
         kind = notes.optimizer or "step"
@@ -157,16 +157,17 @@ class JaxSteps:
 
     def _loss_of(self, result: Any, seen: Seen | None) -> Any:
         """The loss among what the step returned; or as it was seen."""
-        if self._loss_at is None and seen is not None:
-            self._loss_at = self._find_loss(result, seen)
+        if self._loss_at is None and (seen is not None or not self.session.state.steps):
+            self._loss_at = self._find_loss(result, None if seen is None else seen.loss)
         if self._loss_at is not None:
             return pytrees.reach(result, self._loss_at)
         return seen.loss if seen is not None else None
 
-    def _find_loss(self, result: Any, seen: Seen) -> tuple[Any, ...] | None:
+    def _find_loss(self, result: Any, loss: Any) -> tuple[Any, ...] | None:
+        """Where the loss is among the numbers returned: by its value where that was seen, else by its name."""
         numbers = pytrees.scalars_in(result)
-        known = None if seen.loss is None else float(np.asarray(seen.loss).reshape(-1)[0])
-        if known is not None:
+        if loss is not None:
+            known = float(np.asarray(loss).reshape(-1)[0])
             same = [path for path, value in numbers if math.isclose(float(value), known, rel_tol=SAME, abs_tol=1e-9)]
             return same[0] if same else None
         named = [path for path, _ in numbers if "loss" in pytrees.path_of(path[-1:]).lower()]

@@ -7,6 +7,7 @@ and JAX keeps such traces apart from the user's: what the user runs is traced wi
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -28,7 +29,8 @@ LOSSES = {
     "huber_loss": "huber_loss",
 }
 """Functions of Optax and what torch calls them."""
-_ours = jax.make_user_context(default_value=False)
+_ours = jax.make_user_context(default_value=0)
+_traces = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Notes:
 def path_of(keys: Any) -> str:
     """A dotted path from the keys of a pytree."""
     parts = [str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in keys]
+    if parts and hasattr(keys[0], "idx"):
+        parts[0] = f"[{parts[0]}]"
     return ".".join(part for part in parts if part not in ("value", "raw_value"))
 
 
@@ -74,7 +78,7 @@ def marking(notes: Notes) -> Iterator[None]:
         for name in ("value_and_grad", "grad"):
             original = getattr(jax, name)
             _replace(original, _marked_transform(original, name, notes), undo, ("jax",))
-        with _ours(True):
+        with _ours(next(_traces)):  # nothing that was traced before is taken from a cache
             yield
     finally:
         for each in reversed(undo):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
+from jax.extend.core import Literal
 
 MARK = "stethoscope:"
 """Values are marked under such names while a step is traced (`jax.ad_checkpoint.checkpoint_name`)."""
@@ -175,9 +175,15 @@ class Program:
             if use.name == "add" and bias:
                 layer.out, layer.bias = use.outputs[0], bias[0]
             break
-        fed = [a for a in self.activations if self.origin(a.given) == layer.out or a.given == layer.out]
-        layer.feeds = next((a.name for a in fed), "")
+        layer.feeds = self.fed_to(layer.out)
         return layer
+
+    def fed_to(self, value: int) -> str:
+        """The activation that a value goes into; empty when none is known, or when it is what a loss is given."""
+        ends = {self.origin(mark) for name, mark in self.marks.items() if name.endswith(":output")}
+        if self.origin(value) in ends:
+            return ""
+        return next((a.name for a in self.activations if value in (a.given, self.origin(a.given))), "")
 
     def made_by(self, atom: Atom) -> str:
         """The activation whose result a value is: `softmax`, `sigmoid`, ...; empty for any other."""
@@ -222,7 +228,22 @@ class Program:
         if power != 2 and made.name != "square" and not twice:
             return None
         less = self.maker(self.origin(made.inputs[0]))
-        return (less.inputs[0], less.inputs[1]) if less is not None and less.name == "sub" else None
+        if less is None or less.name != "sub":
+            return None
+        return self._before_broadcast(less.inputs[0]), self._before_broadcast(less.inputs[1])
+
+    def _before_broadcast(self, atom: Atom) -> Atom:
+        """A side of a difference as it was before it was stretched to the shape of the other one."""
+        made = self.maker(atom)
+        if made is None or made.name != "broadcast_in_dim" or isinstance(made.inputs[0], Constant):
+            return atom
+        given = made.inputs[0]
+        widened = self.maker(given)
+        if widened is not None and widened.name in ("broadcast_in_dim", "reshape"):
+            inner = widened.inputs[0]
+            if not isinstance(inner, Constant) and len(self.shapes[inner]) < len(self.shapes[given]):
+                return inner
+        return given
 
 
 def _is_zero(atom: Atom) -> bool:
@@ -252,7 +273,7 @@ def read(closed: Any) -> Program:
         known.update(zip(jaxpr.constvars, (Constant(value) for value in constants), strict=True))
 
         def atom(variable: Any) -> Atom:
-            return Constant(variable.val) if isinstance(variable, jax.extend.core.Literal) else known[variable]
+            return Constant(variable.val) if isinstance(variable, Literal) else known[variable]
 
         for equation in jaxpr.eqns:
             name = equation.primitive.name
@@ -287,8 +308,10 @@ def values_of(program: Program, wanted: Sequence[int], operations: Sequence[Oper
     known: dict[int, Any] = dict(enumerate(given))
     for operation in operations:
         taken = [atom.value if isinstance(atom, Constant) else known[atom] for atom in operation.inputs]
-        functions, parameters = operation.equation.primitive.get_bind_params(operation.equation.params)
-        made = operation.equation.primitive.bind(*functions, *taken, **parameters)
+        parameters = operation.equation.primitive.get_bind_params(operation.equation.params)
+        functions, parameters = parameters if isinstance(parameters, tuple) else ((), parameters)  # before JAX 0.10
+        with operation.equation.ctx.manager:
+            made = operation.equation.primitive.bind(*functions, *taken, **parameters)
         many = operation.equation.primitive.multiple_results
         known.update(zip(operation.outputs, made if many else (made,), strict=True))
     return [known[value] for value in wanted]

@@ -84,6 +84,7 @@ def _take_nnx(nnx: Any, whole: tuple[Any, ...], state: Any, begin: int, taken: T
         width = len(jax.tree_util.tree_leaves(variable))
         name = path_of(path)
         owner, _, inside = name.partition(".")
+        owner = owner.strip("[]")
         if isinstance(variable, nnx.Param) and width == 1 and int(owner) in models:
             taken.weights[inside if len(models) == 1 else f"{type(whole[int(owner)]).__name__}.{inside}"] = number
         number += width

@@ -118,6 +118,7 @@ class ArraySession:
         parts: what to gather.
         sink: where to send what is heard.
         verdict: called with the history so far, now and then; None for silence until the end.
+        framework: `jax` or `keras`, for the words of findings.
     """
 
     def __init__(
@@ -128,8 +129,10 @@ class ArraySession:
         parts: Iterable[str] = PARTS,
         sink: Sink | None = None,
         verdict: Callable[[History], None] | None = None,
+        framework: str = "jax",
     ) -> None:
         self.state = State(Budget(budget, every), parts)
+        self.state.framework = framework
         self.state.sink = sink
         self.state.looker.count_units(True)
         self._kept: list[Any] = []
@@ -240,7 +243,10 @@ class ArraySession:
         state.steps += 1
         state.backward_calls += 1
         if self._optimizer is not None:
-            self._optimizer.steps += 1
+            if self._optimizer.have_moved is False:
+                self._optimizer.backwards_since_step += 1
+            else:
+                self._optimizer.steps += 1
         now = _clock()
         own = self._own + now - began
         budget = state.budget
@@ -275,8 +281,9 @@ class ArraySession:
         self.state.main_curve = curve
         return curve
 
-    def validated(self, step: int, loss: float, accuracy_seen: float = math.nan) -> None:
+    def validated(self, loss: float, accuracy_seen: float = math.nan) -> None:
         """A pass over the validation data gave this."""
+        step = self.state.steps
         self.state.curve("validation loss", "loss", "validation").add(step, loss)
         if math.isfinite(accuracy_seen):
             self.state.curve("validation accuracy", "accuracy", "validation").add(step, accuracy_seen)
@@ -333,11 +340,12 @@ class ArraySession:
             if not self._first_inputs:
                 self._first_inputs = {index: np.array(values) for index, values in look.before.items()}
                 self._unmoved = 1
-            elif self._optimizer.have_moved is None:
+            elif not self._optimizer.have_moved:
                 same = all(np.array_equal(values, look.before.get(i)) for i, values in self._first_inputs.items())
                 self._unmoved += same
                 if not same:
                     self._optimizer.have_moved = True
+                    self._optimizer.steps, self._optimizer.backwards_since_step = self.state.steps, 0
             gradients = [values for values in look.gradients.values() if values.size]
             self._optimizer.watched += 1
             self._optimizer.backward_with_gradient += 1
