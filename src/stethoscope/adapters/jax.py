@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import atexit
 import functools
-import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from stethoscope.adapters.telling import begun
 from stethoscope.api import Watch
 from stethoscope.core.errors import MissingPiece, UsageError
-from stethoscope.core.settings import Settings, read_settings
-from stethoscope.facts.run import RunRecord
-from stethoscope.observe.environment import describe_environment
+from stethoscope.core.settings import Settings
 from stethoscope.recording import Recording
 
 try:
@@ -120,31 +117,10 @@ def watch_jax(
     """
     if not callable(step):
         raise UsageError(f"watch_jax() takes the function that makes a step, and got {type(step).__name__}")
-    recording, session = begun(every, budget, store, settings)
+    recording, session = begun("jax", every, budget, store, settings)
     watched = WatchedStep(step, recording, session)
     atexit.register(watched._at_exit)
     return watched
-
-
-def begun(
-    every: int, budget: float | None, store: str | Path | None, settings: Settings | None = None
-) -> tuple[Recording, ArraySession]:
-    """A recording of what is told to it."""
-    directory = Path.cwd()
-    settings = settings or read_settings(directory)
-    # Cures are tried on copies of torch's modules: there are none here.
-    settings = replace(
-        settings,
-        every=every or settings.every,
-        budget=settings.budget if budget is None else budget,
-        proof=False,
-    )
-    record = RunRecord(command=tuple(sys.argv), directory=str(directory))
-    if store is not None:
-        record = replace(describe_environment(directory), command=tuple(sys.argv), directory=str(directory))
-    recording = Recording(settings, record, store=None if store is None else Path(store))
-    recording.open_store()
-    return recording, recording.listen_to_arrays("jax")
 
 
 def _is_traced(args: Any, kwargs: Any) -> bool:
