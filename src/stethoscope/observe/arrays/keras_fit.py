@@ -109,10 +109,18 @@ class KerasFit:
             return logs, after
         batch = next(iterator)
         looks: list[Look] = []
-        self._careful(lambda: looks.append(self._look(batch, state[0], state[1])))
+        self._careful(lambda: looks.append(self._look(batch, state[0], state[1], self._rate_in(state[2]))))
         logs, after = original(state, _Replayed(batch, iterator))
         self._careful(lambda: self._stepped(logs, looks, after[0]))
         return logs, after
+
+    def _rate_in(self, variables: list[Any]) -> float | None:
+        """The learning rate among the optimizer's variables; None where a schedule sets it."""
+        optimizer = self._model.optimizer
+        for variable, value in zip(optimizer.variables, variables, strict=False):
+            if variable is optimizer._learning_rate:
+                return float(f"{float(value):.6g}")
+        return None
 
     def _on_tensorflow(self, iterator: Any) -> Any:
         import tensorflow as tf
@@ -130,7 +138,7 @@ class KerasFit:
         again = iter(tf.data.Dataset.from_generator(lambda: iter([batch]), output_signature=spec))
         looks: list[Look] = []
         fixed = [variable.value for variable in self._model.non_trainable_variables]
-        self._careful(lambda: looks.append(self._look(batch, [v.value for v in self._variables], fixed)))
+        self._careful(lambda: looks.append(self._look(batch, [v.value for v in self._variables], fixed, self._shown.rate())))
         logs = original(again)
         self._careful(lambda: self._stepped(logs, looks, [v.value for v in self._variables]))
         return logs
@@ -154,7 +162,7 @@ class KerasFit:
 
     # What is seen
 
-    def _look(self, batch: Any, trained: list[Any], fixed: list[Any]) -> Look:
+    def _look(self, batch: Any, trained: list[Any], fixed: list[Any], rate: float | None) -> Look:
         x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
         for index, value in enumerate(trained):
             if self._session.wants_units(index):
@@ -173,7 +181,6 @@ class KerasFit:
         one = self._comparison(y, answer, weight)
         if one is not None:
             look.comparisons.append(one)
-        rate = self._shown.rate()
         if rate is not None:
             curve = self._session.state.curve("learning rate", "learning rate", "training")
             if not curve.values or curve.values[-1] != rate:
