@@ -342,9 +342,8 @@ def watch(
     recording = Recording(settings, record, store=None if store is None else Path(store), only=models or None)
     recording.open_store()
     recording.listen_to_torch()
-    if recording.session is not None:
-        for optimizer in optimizers:
-            recording.session.steps.optimizer_made(optimizer, None)
+    for optimizer in optimizers if recording.session is not None else ():
+        recording.session.steps.optimizer_made(optimizer, None)  # type: ignore[union-attr]
     handle = Watch(recording)
     atexit.register(handle._at_exit)
     return handle

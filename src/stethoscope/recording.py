@@ -262,7 +262,15 @@ class Recording:
         """One sentence for a script that trains nothing here."""
         keras = sys.modules.get("keras")
         if keras is not None and keras.backend.backend() != "torch":
-            return f"Keras runs on {keras.backend.backend()} here; it is listened to on its torch backend only"
+            return (
+                f"Keras runs on {keras.backend.backend()} here; on other backends than torch, give "
+                "`stethoscope.adapters.keras.Callback()` to `fit`, which listens there"
+            )
+        if "jax" in sys.modules and not history.models and not history.ended_by:
+            return (
+                "nothing of torch trained here; a step of JAX is listened to through "
+                "`train_step = stethoscope.watch_jax(train_step)`"
+            )
         if self.session is None and not history.ended_by:
             return (
                 "the script imported no torch, so there was no training to listen to; what runs in other processes "

@@ -19,9 +19,7 @@ def in_jax_words(finding: Finding, seen: History) -> Finding:
     if finding.rule == "missing-optimizer-step":
         title = f"{seen.steps:,} steps began from the same weights: no update is kept"
         weights = len(seen.parameters)
-        evidence = (
-            Evidence("weights that differ between what the first step and a later one were given", 0, weights),
-        )
+        evidence = (Evidence("weights that differ between what the first step and a later one were given", 0, weights),)
     write = FIXES.get(finding.rule)
     return replace(
         finding,
@@ -58,7 +56,7 @@ def _with_sigmoid_scores(finding: Finding, seen: History) -> list[Fix]:
 
 def _kept(finding: Finding, seen: History) -> list[Fix]:
     return [
-        Fix("Carry on with what the step returns:\n" + code("params, opt_state, loss = train_step(params, opt_state, batch)")),
+        Fix("Carry on with what the step returns:\n" + code("params, state, loss = train_step(params, state, batch)")),
         Fix("With Flax NNX, apply the gradients inside of the step:\n" + code("optimizer.update(model, grads)")),
     ]  # fmt: skip
 

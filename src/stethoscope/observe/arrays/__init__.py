@@ -1,1 +1,1 @@
-"""Listening where torch does not train: arrays of other frameworks, told to the books that torch's tensors are told to."""
+"""Listening where torch does not train: arrays of other frameworks, told to the books that hear of tensors."""

@@ -12,7 +12,15 @@ from torch import Tensor
 
 from stethoscope.observe.arrays import pytrees
 from stethoscope.observe.arrays.marks import LOSSES
-from stethoscope.observe.arrays.probe import LayerPart, Probe, Seen, Unreadable, sampled_weights, trace
+from stethoscope.observe.arrays.probe import (
+    Found,
+    LayerPart,
+    Probe,
+    Seen,
+    Unreadable,
+    sampled_weights,
+    trace,
+)
 from stethoscope.observe.arrays.session import (
     ArraySession,
     Comparison,
@@ -52,7 +60,6 @@ class JaxSteps:
         self._seen: Seen | None = None
         self._before: list[Any] = []
         self._loss_at: tuple[Any, ...] | None = None
-        self._returns_weights = True
         self._place: Spot | None = None
 
     def begins(self, args: tuple[Any, ...], kwargs: dict[str, Any], place: Spot | None) -> None:
@@ -86,18 +93,21 @@ class JaxSteps:
 
     # What there is
 
-    def _find_weights(self, args: Any, kwargs: Any, taken: pytrees.Taken, result: Any) -> dict[str, int]:
+    def _find_weights(self, args: Any, kwargs: Any, taken: pytrees.Taken, result: Any) -> Found:
         if taken.weights:
-            return taken.weights
+            return Found(taken.weights, {})
         numbers = {id(array): number for number, array in enumerate(taken.arrays)}
+        leaves = {id(leaf): number for number, leaf in enumerate(jax.tree_util.tree_leaves(result))}
         for tree in pytrees.candidates(args, kwargs):
             structure, shapes = jax.tree_util.tree_structure(tree), pytrees.shapes_of(tree)
-            if pytrees.again_in(result, structure, shapes) is None:
+            again = pytrees.again_in(result, structure, shapes)
+            if again is None:
                 continue
             self._structure, self._shapes = structure, shapes
             named = pytrees.named_leaves(tree)
             self._numbers = {name: numbers[id(leaf)] for name, leaf in named.items() if id(leaf) in numbers}
-            return self._numbers
+            places = {name: leaves.get(id(leaf)) for name, leaf in pytrees.named_leaves(again).items()}
+            return Found(self._numbers, {name: place for name, place in places.items() if place is not None})
         raise Unreadable("no parameters were found among what it is given and returns")
 
     def _weights_given(self, args: Any, kwargs: Any) -> dict[str, Any]:
@@ -137,7 +147,12 @@ class JaxSteps:
         kinds = set(taken.kinds.values())
         name = type(taken.modules[0]).__name__ if taken.modules else "model"
         self.session.describe(
-            name, layers, parts, place, has_dropout=probe.has_random, has_batch_norm="BatchNorm" in kinds or any("batch_stats" in each for each in taken.names)
+            name,
+            layers,
+            parts,
+            place,
+            has_dropout=probe.has_random,
+            has_batch_norm="BatchNorm" in kinds or any("batch_stats" in each for each in taken.names),
         )
         notes = probe.notes
         kind = notes.optimizer or "step"
@@ -180,12 +195,10 @@ class JaxSteps:
             index[name]: np.asarray(values, np.float32) for name, values in seen.gradients.items() if name in index
         }
         after: dict[int, Any] = {}
-        returned = self._weights_returned(result) if self._returns_weights else {}
+        returned = self._weights_returned(result) if probe.returns_weights else {}
         if returned and all(name in returned for name in self._names):
             few = sampled_weights([returned[name] for name in self._names])
             after = {number: np.asarray(values) for number, values in enumerate(few)}
-        if after and gradients and all(np.array_equal(after[n], values) for n, values in gradients.items()):
-            self._returns_weights, after = False, {}  # what it returns are the gradients
         return Look(
             inputs=None if seen.inputs is None else as_tensor(seen.inputs),
             comparisons=[one for number in probe.compared if (one := _comparison(probe, seen, number)) is not None],

@@ -138,7 +138,9 @@ class KerasFit:
         again = iter(tf.data.Dataset.from_generator(lambda: iter([batch]), output_signature=spec))
         looks: list[Look] = []
         fixed = [variable.value for variable in self._model.non_trainable_variables]
-        self._careful(lambda: looks.append(self._look(batch, [v.value for v in self._variables], fixed, self._shown.rate())))
+        self._careful(
+            lambda: looks.append(self._look(batch, [v.value for v in self._variables], fixed, self._shown.rate()))
+        )
         logs = original(again)
         self._careful(lambda: self._stepped(logs, looks, [v.value for v in self._variables]))
         return logs
@@ -198,8 +200,7 @@ class KerasFit:
         if seen is None:
             return None
         value = float(np.asarray(loss(y, answer))) if weight is None else math.nan
-        last = next((layer for layer in reversed(self._layers) if keras_layers.activation_of(layer, type(layer).__name__)
-                     or getattr(layer, "weights", None)), None)  # fmt: skip
+        last = next((layer for layer in reversed(self._layers) if _activation(layer) or layer.weights), None)
         return Comparison(
             function=seen.function,
             called=seen.called,
@@ -210,7 +211,7 @@ class KerasFit:
             result=value,
             reduction=seen.reduction,
             weighted=weight is not None,
-            maker="" if last is None else keras_layers.activation_of(last, type(last).__name__),
+            maker="" if last is None else _activation(last),
         )
 
     def _stepped(self, logs: Any, looks: list[Look], after: list[Any]) -> None:
@@ -270,6 +271,10 @@ class _Replayed:
 
     def __next__(self) -> Any:
         return self._first.pop() if self._first else next(self._rest)
+
+
+def _activation(layer: Any) -> str:
+    return keras_layers.activation_of(layer, type(layer).__name__)
 
 
 def _shape_of(layer: Any) -> tuple[int, ...]:
@@ -349,5 +354,3 @@ def _rows(output: Any) -> Any:
 def _few(value: Any) -> Any:
     array = np.asarray(value).reshape(-1)
     return array[:: coprime_stride(array.size, VALUES_PER_PARAMETER)].astype(np.float32)
-
-

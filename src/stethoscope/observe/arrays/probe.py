@@ -32,6 +32,16 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True)
+class Found:
+    """Where the parameters are."""
+
+    given: dict[str, int]
+    """Path to the number of the array."""
+    returned: dict[str, int]
+    """Path to the number of the leaf that is returned; empty where the step changes a model."""
+
+
+@dataclass(frozen=True)
 class LayerPart:
     """A layer as the program shows it."""
 
@@ -68,8 +78,8 @@ class Probe:
     """Parameters that the loss depends on."""
     knows_reach: bool
     has_random: bool
-    result: Any
-    """The shapes of what the step returns."""
+    returns_weights: bool
+    """Whether what it returns in the shape of the parameters are new parameters, and not gradients."""
     gradients: list[str] = field(default_factory=list)
 
     def see(self, taken: Taken) -> Seen:
@@ -87,13 +97,13 @@ class Probe:
         )
 
 
-def trace(step: Callable[..., Any], taken: Taken, weights: Callable[[Any], dict[str, int]]) -> Probe:
+def trace(step: Callable[..., Any], taken: Taken, weights: Callable[[Any], Found]) -> Probe:
     """Read a step.
 
     Args:
         step: the user's.
         taken: the arguments of a call of it.
-        weights: given the shapes of the result, says which of the arrays are parameters, by path.
+        weights: given the shapes of the result, says where the parameters are.
 
     Raises:
         Unreadable: the step does something besides computing, or cannot be traced.
@@ -113,10 +123,11 @@ def trace(step: Callable[..., Any], taken: Taken, weights: Callable[[Any], dict[
         raise Unreadable(f"tracing it gave {type(error).__name__}: {words[0][:100] if words else ''}") from error
     if closed.effects:
         raise Unreadable("it prints or calls back while it computes, and a look would do so again")
-    return _probe(program, notes, weights(result), result, taken)
+    return _probe(program, notes, weights(result), taken)
 
 
-def _probe(program: Program, notes: Notes, weights: dict[str, int], result: Any, taken: Taken) -> Probe:
+def _probe(program: Program, notes: Notes, found: Found, taken: Taken) -> Probe:
+    weights = found.given
     names = {number: name for name, number in weights.items()}
     read_layers = program.layers(list(names))[:MOST_LAYERS]
     wanted: dict[str, Atom] = {}
@@ -146,8 +157,11 @@ def _probe(program: Program, notes: Notes, weights: dict[str, int], result: Any,
     ends = [marks["loss"]] if "loss" in marks else [wanted[f"{n}:output"] for n in compared]
     reached = {names[n] for end in ends for n in program.depends_on(end) if n in names}
     random = any("random" in operation.name or "threefry" in operation.name for operation in program.operations)
+    outputs = program.outputs
+    kept = [program.is_new_value_of(outputs[number], weights[name]) for name, number in found.returned.items()]
+    returns = not found.returned or any(kept)
     return Probe(
-        _compiled(program, wanted), notes, layers, makers, compared, reached, bool(ends), random, result, gradients
+        _compiled(program, wanted), notes, layers, makers, compared, reached, bool(ends), random, returns, gradients
     )
 
 
@@ -238,5 +252,3 @@ def sampled_weights(weights: list[Any]) -> list[Any]:
 def here(value: Any) -> Any:
     """An array's values as a numpy array of one's own."""
     return np.array(value)
-
-

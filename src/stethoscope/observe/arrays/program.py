@@ -15,8 +15,10 @@ from jax.extend.core import Literal
 
 MARK = "stethoscope:"
 """Values are marked under such names while a step is traced (`jax.ad_checkpoint.checkpoint_name`)."""
-_CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
-          "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr", "checkpoint": "jaxpr", "remat2": "jaxpr"}  # fmt: skip
+_CALLS = {
+    "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr",
+    "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr", "checkpoint": "jaxpr", "remat2": "jaxpr",
+}  # fmt: skip
 """Primitives that only call something, and where that is."""
 _PASSING = frozenset(
     ("reshape", "convert_element_type", "broadcast_in_dim", "transpose", "copy", "stop_gradient", "name", "squeeze",
@@ -29,6 +31,9 @@ _NAMED = {"relu": "relu", "sigmoid": "sigmoid", "softmax": "softmax", "_softmax"
 _PRIMITIVES = {"tanh": "tanh", "logistic": "sigmoid"}
 _PRODUCTS = ("dot_general", "conv_general_dilated")
 _SCALING = ("div", "mul")
+_ELEMENTWISE = ("add", "sub", "mul", "div", "select_n", "add_any")
+_LOOPS = ("scan", "while", "cond", "shard_map")
+MOST_FOLLOWED = 64
 MOST_OPERATIONS = 200_000
 
 
@@ -116,7 +121,8 @@ class Program:
     def origin(self, atom: Atom) -> Atom:
         """The value that was handed on to become this one."""
         while (made := self.maker(atom)) is not None and made.name in _PASSING:
-            atom = made.inputs[made.outputs.index(atom)] if made.name == "optimization_barrier" else made.inputs[0]  # type: ignore[arg-type]
+            place = made.outputs.index(atom) if isinstance(atom, int) and len(made.outputs) > 1 else 0
+            atom = made.inputs[place]
         return atom
 
     def uses(self, value: int) -> Iterable[Operation]:
@@ -199,6 +205,19 @@ class Program:
         if made.name == "sub" and (log := self.maker(self.origin(made.inputs[1]))) is not None and log.name == "log":
             return "log_softmax" if self._sums("exp", log.inputs[0]) else ""
         return ""
+
+    def is_new_value_of(self, atom: Atom, number: int) -> bool:
+        """Whether a value is one of the program's inputs with something added, as a weight is after its update."""
+        waiting, seen = [atom], 0
+        while waiting and seen < MOST_FOLLOWED:
+            seen += 1
+            source = self.origin(waiting.pop(0))
+            if source == number:
+                return True
+            made = self.maker(source)
+            if made is not None and (made.name in _ELEMENTWISE or made.name in _LOOPS):
+                waiting.extend(made.inputs)
+        return False
 
     def _is(self, name: str, atom: Atom) -> bool:
         made = self.maker(self.origin(atom))

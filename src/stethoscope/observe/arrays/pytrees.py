@@ -209,9 +209,7 @@ def named_leaves(tree: Any) -> dict[str, Any]:
 def scalars_in(result: Any) -> list[tuple[tuple[Any, ...], Any]]:
     """Path and value of each number that a step returned."""
     flat = jax.tree_util.tree_flatten_with_path(result)[0]
-    return [
-        (path, leaf) for path, leaf in flat if hasattr(leaf, "dtype") and np.shape(leaf) == () and _is_float(leaf)
-    ]
+    return [(path, leaf) for path, leaf in flat if hasattr(leaf, "dtype") and np.shape(leaf) == () and _is_float(leaf)]
 
 
 def reach(result: Any, path: tuple[Any, ...]) -> Any:

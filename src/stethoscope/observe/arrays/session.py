@@ -180,9 +180,15 @@ class ArraySession:
             tensor = self._keep(torch.empty(part.shape, device="meta", requires_grad=part.trainable))
             book.parameters.append(
                 ParameterEntry(
-                    weakref.ref(tensor), number, part.name, part.shape, part.trainable, layer_of.get(part.name, -1),
-                    in_graph=part.reached, count=math.prod(part.shape),
-                )  # fmt: skip
+                    weakref.ref(tensor),
+                    number,
+                    part.name,
+                    part.shape,
+                    part.trainable,
+                    layer_of.get(part.name, -1),
+                    in_graph=part.reached,
+                    count=math.prod(part.shape),
+                )
             )
             model.parameters.append(number)
         if any(part.reached is not None for part in weights):
