@@ -1,4 +1,4 @@
-"""For JAX: `train_step = stethoscope.watch_jax(train_step)`, and the loop stays as it is."""
+"""For JAX: `train_step = stethoscope.watch_jax(train_step)`, and the loop stays as it is. Here it is called `watch`."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class WatchedStep(Watch):
             state.give_up("looks", error)
 
 
-def watch_jax(
+def watch(
     step: Callable[..., Any],
     *,
     every: int = 0,
@@ -98,23 +98,7 @@ def watch_jax(
     store: str | Path | None = None,
     settings: Settings | None = None,
 ) -> WatchedStep:
-    """Listen to a training step of JAX: plain pytrees with Optax, Flax's train state, or Flax NNX.
-
-    The step runs as it is, and computes the same bits. At a few steps, the first fifty and ever more seldom after
-    them, a copy of it computes what is to be seen (gradients, outputs of layers, what the loss is given). Beside the
-    parameters, the loss should be among what the step returns: otherwise it is known at those few steps only.
-
-    Args:
-        step: takes parameters (or a model of NNX) and a batch, and returns the new ones (or changes the model).
-        every: look at every N-th step instead of keeping a budget, when above 0.
-        budget: share of the training time that listening may take, 0..1; 0.01 when None.
-        store: folder to keep the run in; None keeps it in memory only.
-        settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
-
-    Raises:
-        UsageError: it is no function.
-        MissingPiece: JAX or torch is not installed.
-    """
+    """Listen to a training step; `stethoscope.watch_jax` says how."""
     if not callable(step):
         raise UsageError(f"watch_jax() takes the function that makes a step, and got {type(step).__name__}")
     recording, session = begun("jax", every, budget, store, settings)

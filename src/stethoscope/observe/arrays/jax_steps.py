@@ -107,7 +107,8 @@ class JaxSteps:
             named = pytrees.named_leaves(tree)
             self._numbers = {name: numbers[id(leaf)] for name, leaf in named.items() if id(leaf) in numbers}
             places = {name: leaves.get(id(leaf)) for name, leaf in pytrees.named_leaves(again).items()}
-            return Found(self._numbers, {name: place for name, place in places.items() if place is not None})
+            known = {name: place for name, place in places.items() if place is not None and name in self._numbers}
+            return Found(self._numbers, known)
         raise Unreadable("no parameters were found among what it is given and returns")
 
     def _weights_given(self, args: Any, kwargs: Any) -> dict[str, Any]:
