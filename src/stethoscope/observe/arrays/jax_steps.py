@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from stethoscope.observe.arrays import pytrees
-from stethoscope.observe.arrays.marks import LOSSES
+from stethoscope.observe.arrays.marks import LOSSES, path_of
 from stethoscope.observe.arrays.probe import (
     Found,
     LayerPart,
@@ -136,9 +136,9 @@ class JaxSteps:
             if name not in names:
                 others.setdefault(name.rpartition(".")[0] or name, []).append(name)
         known = {layer.name for layer in layers}
-        for holder, parts in others.items():
+        for holder, held in others.items():
             kind = taken.kinds.get(holder, "parameters")
-            layers.append(Layer(holder if holder not in known else parts[0], kind, parameters=tuple(parts)))
+            layers.append(Layer(holder if holder not in known else held[0], kind, parameters=tuple(held)))
         reached = probe.reached if probe.knows_reach else None
         parts = [
             Weights(name, shape if len(shape) < 2 else (shape[-1], *reversed(shape[:-1])), True,
@@ -186,7 +186,7 @@ class JaxSteps:
             known = float(np.asarray(loss).reshape(-1)[0])
             same = [path for path, value in numbers if math.isclose(float(value), known, rel_tol=SAME, abs_tol=1e-9)]
             return same[0] if same else None
-        named = [path for path, _ in numbers if "loss" in pytrees.path_of(path[-1:]).lower()]
+        named = [path for path, _ in numbers if "loss" in path_of(path[-1:]).lower()]
         return named[0] if named else numbers[0][0] if numbers else None
 
     def _look(self, seen: Seen, probe: Probe, result: Any) -> Look:

@@ -191,7 +191,7 @@ class KerasFit:
 
     def _comparison(self, y: Any, answer: Any, weight: Any) -> Comparison | None:
         """The one loss of a model with one output."""
-        losses = getattr(self._model._compile_loss, "_flat_losses", None) or ()
+        losses: Any = getattr(self._model._compile_loss, "_flat_losses", None) or ()
         if len(losses) != 1 or isinstance(answer, dict | list | tuple) or y is None:
             return None
         loss = losses[0].loss
@@ -330,12 +330,13 @@ def _seeing(model: Any, features: tuple[Any, list[int]] | None) -> Callable[...,
         return on_jax
     import tensorflow as tf
 
-    @tf.function(reduce_retracing=True)
-    def on_tensorflow(trained: Any, fixed: Any, x: Any, y: Any, weight: Any) -> Any:
+    def differentiate(trained: Any, fixed: Any, x: Any, y: Any, weight: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(trained)
             loss, (answer, rows) = answers(trained, fixed, x, y, weight)
         return answer, rows, tape.gradient(loss, trained)
+
+    on_tensorflow = tf.function(differentiate, reduce_retracing=True)
 
     def as_tensors(trained: Any, fixed: Any, *batch: Any) -> Any:
         return on_tensorflow([tf.identity(v) for v in trained], [tf.identity(v) for v in fixed], *batch)

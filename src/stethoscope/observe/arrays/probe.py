@@ -214,13 +214,13 @@ def _compiled(program: Program, wanted: dict[str, Atom]) -> Callable[[list[Any]]
     needed = list(dict.fromkeys(values.values()))
     _, operations = program.needed_for(needed)
 
-    @jax.jit
     def see(arrays: list[Any]) -> dict[str, Any]:
         found = dict(zip(needed, values_of(program, needed, operations, arrays), strict=True))
         got = {name: found[atom] for name, atom in values.items()} | constants
         return {name: _reduced(name, jnp.asarray(value)) for name, value in got.items()}
 
-    return see
+    compiled: Callable[[list[Any]], dict[str, Any]] = jax.jit(see)
+    return compiled
 
 
 def _reduced(name: str, value: Any) -> Any:
@@ -243,12 +243,9 @@ def few_of(value: Any, most: int) -> Any:
     return value.reshape(-1)[:: coprime_stride(math.prod(value.shape), most)]
 
 
-@jax.jit
-def sampled_weights(weights: list[Any]) -> list[Any]:
-    """A few values of each weight."""
+def _few_of_each(weights: list[Any]) -> list[Any]:
     return [few_of(weight, VALUES_PER_PARAMETER).astype(jnp.float32) for weight in weights]
 
 
-def here(value: Any) -> Any:
-    """An array's values as a numpy array of one's own."""
-    return np.array(value)
+sampled_weights: Callable[[list[Any]], list[Any]] = jax.jit(_few_of_each)
+"""A few values of each weight."""

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from stethoscope.facts.training import PARTS, History
-from stethoscope.observe.training.answers import accuracy
+from stethoscope.observe.training.answers import BINARY, accuracy
 from stethoscope.observe.training.budget import DEFAULT_BUDGET, WATCHED_STEPS, Budget
 from stethoscope.observe.training.curves import GrowingCurve, SpikeGuard
 from stethoscope.observe.training.graph import RANGES
 from stethoscope.observe.training.history import history_of
-from stethoscope.observe.training.losses import BINARY, CROSS_ENTROPIES
+from stethoscope.observe.training.losses import CROSS_ENTROPIES
 from stethoscope.observe.training.models import LayerEntry, ModelEntry, ParameterEntry
 from stethoscope.observe.training.protocol import OptimizerEntry
 from stethoscope.observe.training.reduction import gradient_norm
@@ -40,7 +40,7 @@ SNAPSHOT_SECONDS = 0.9
 _clock = time.perf_counter
 
 
-class _Holder(nn.Module):
+class _Holder(nn.Module):  # type: ignore[misc]
     """Stands for a model or a layer that is none of torch's: the books hold modules by weak reference."""
 
 
@@ -347,7 +347,7 @@ class ArraySession:
                 self._first_inputs = {index: np.array(values) for index, values in look.before.items()}
                 self._unmoved = 1
             elif not self._optimizer.have_moved:
-                same = all(np.array_equal(values, look.before.get(i)) for i, values in self._first_inputs.items())
+                same = all(np.array_equal(self._first_inputs[i], values) for i, values in look.before.items())
                 self._unmoved += same
                 if not same:
                     self._optimizer.have_moved = True
