@@ -336,7 +336,7 @@ def _seeing(model: Any, features: tuple[Any, list[int]] | None) -> Callable[...,
             loss, (answer, rows) = answers(trained, fixed, x, y, weight)
         return answer, rows, tape.gradient(loss, trained)
 
-    on_tensorflow = tf.function(differentiate, reduce_retracing=True)
+    on_tensorflow = tf.function(differentiate, reduce_retracing=True, autograph=False)
 
     def as_tensors(trained: Any, fixed: Any, *batch: Any) -> Any:
         return on_tensorflow([tf.identity(v) for v in trained], [tf.identity(v) for v in fixed], *batch)

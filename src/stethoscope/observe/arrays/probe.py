@@ -13,7 +13,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from stethoscope.observe.arrays.marks import Compared, Notes, marking
 from stethoscope.observe.arrays.program import Atom, Constant, Program, read, values_of
