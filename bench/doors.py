@@ -46,7 +46,8 @@ def as_row(one: Door, heard: dict[str, Heard]) -> str:
             continue
         first = run.alarms[0]["rule"] == rule
         place = next(alarm["place"] for alarm in run.alarms if alarm["rule"] == rule)
-        found.append(f"{name}: {'first' if first else 'yes'}, {place['file']}:{place['line']}")
+        where = f"{place['file']}:{place['line']}" if place["file"] else f"`{place['module']}`"
+        found.append(f"{name}: {'first' if first else 'yes'}, {where}")
     versions = ", ".join(f"{name} {_version(name)}" for name in one.needs)
     silent = "yes" if not healthy.alarms else "no: " + ", ".join(f"`{alarm['rule']}`" for alarm in healthy.alarms)
     observed = "yes" if healthy.observed and all(run.observed for run in faults.values()) else "no"
