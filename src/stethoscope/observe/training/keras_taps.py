@@ -60,7 +60,8 @@ class KerasTaps:
         backend = keras_layers.keras_backend()
         if backend != "torch":
             state.blind["keras"] = (
-                f"Keras runs on {backend} here; there `stethoscope.adapters.keras.Callback()`, given to `fit`, listens"
+                f"Keras runs on {backend} here and not on torch; `stethoscope.adapters.keras.Callback()`, given to "
+                "`fit`, listens there"
             )
             return
         try:
