@@ -50,11 +50,21 @@ def as_row(one: Door, heard: dict[str, Heard]) -> str:
             continue
         first = run.alarms[0]["rule"] == rule
         place = next(alarm["place"] for alarm in run.alarms if alarm["rule"] == rule)
-        found.append(f"{name}: {'first' if first else 'yes'}, {place['file']}:{place['line']}")
-    versions = ", ".join(f"{name} {importlib.metadata.version(PACKAGES.get(name, name))}" for name in one.needs)
+        where = f"{place['file']}:{place['line']}" if place["file"] else f"`{place['module']}`"
+        found.append(f"{name}: {'first' if first else 'yes'}, {where}")
+    versions = ", ".join(f"{name} {_version(name)}" for name in one.needs)
     silent = "yes" if not healthy.alarms else "no: " + ", ".join(f"`{alarm['rule']}`" for alarm in healthy.alarms)
     observed = "yes" if healthy.observed and all(run.observed for run in faults.values()) else "no"
     return f"| {one.name} | {observed} | {silent} | {'<br>'.join(found)} | {versions or 'torch alone'} |"
+
+
+def _version(name: str) -> str:
+    for package in (PACKAGES.get(name, name), f"{name}-cpu"):
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "of unknown version"
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ import stethoscope
 
 PUBLIC = [
     "StethoscopeError", "__version__", "check", "compare", "diagnose", "inspect_data", "lint", "load_run", "run",
-    "watch",
+    "watch", "watch_jax",
 ]  # fmt: skip
 MOST_SECONDS = 0.3
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stethoscope.api import compare, diagnose, load_run, run, watch
+    from stethoscope.api import compare, diagnose, load_run, run, watch, watch_jax
     from stethoscope.checking import check
     from stethoscope.core.errors import StethoscopeError
     from stethoscope.inspecting import inspect_data
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "StethoscopeError", "__version__", "check", "compare", "diagnose", "inspect_data", "lint", "load_run", "run",
-    "watch",
+    "watch", "watch_jax",
 ]  # fmt: skip
 
 _WHERE = {
@@ -29,6 +29,7 @@ _WHERE = {
     "load_run": "stethoscope.api",
     "run": "stethoscope.api",
     "watch": "stethoscope.api",
+    "watch_jax": "stethoscope.api",
     "StethoscopeError": "stethoscope.core.errors",
     "load_ipython_extension": "stethoscope.adapters.notebook",
     "unload_ipython_extension": "stethoscope.adapters.notebook",

@@ -139,7 +139,7 @@ def keep_ring(recording: Recording, history: History) -> str:
     if not recording.settings.ring_mb:
         return "`ring-mb` is 0"
     try:
-        return _write(recording, recording.writer, recording.session, history)
+        return _write(recording, recording.writer, recording.session, history)  # type: ignore[arg-type]
     except Exception as error:  # whatever it is, the run has ended well
         return f"they could not be written down ({type(error).__name__}: {str(error)[:100]})"
 

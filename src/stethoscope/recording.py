@@ -35,6 +35,7 @@ from stethoscope.store.packing import pack
 from stethoscope.store.writer import RunWriter
 
 if TYPE_CHECKING:
+    from stethoscope.observe.arrays.session import ArraySession
     from stethoscope.observe.training.session import Session
 
 RANKS_WAIT_S = 5.0
@@ -96,7 +97,7 @@ class Recording:
         self.limits = read_limits(settings.limits)
         self.suppressions = allowed_in_settings(settings.allow) | (suppressions or Suppressions())
         self.launch = Launch.of_environment()
-        self.session: Session | None = None
+        self.session: Session | ArraySession | None = None
         self.record = replace(
             record,
             started=datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -203,6 +204,22 @@ class Recording:
                 file=sys.stderr,
             )
 
+    def listen_to_arrays(self, framework: str) -> ArraySession:
+        """Listen to what somebody tells, who stands in a loop of another framework's."""
+        from stethoscope.observe.arrays.session import ArraySession
+
+        session = ArraySession(
+            budget=self.settings.budget,
+            every=self.settings.every,
+            parts=needed_parts(self.rules),
+            sink=self.writer,
+            verdict=self._announce if self._live is not None else None,
+            framework=framework,
+        )
+        self.session = session
+        all_rules()
+        return session
+
     def _leave_child(self) -> None:
         """A forked child (a loader's worker) is not listened to."""
         if self._taps is not None:
@@ -215,6 +232,8 @@ class Recording:
         if self._taps is not None:
             self._taps.take_off()
             self._loaders.take_off()
+        elif self.session is not None:
+            self.session.end()
 
     def history(self, *, finished: bool = True, ended_by: str = "") -> History:
         """Everything heard so far."""
@@ -248,7 +267,15 @@ class Recording:
         """One sentence for a script that trains nothing here."""
         keras = sys.modules.get("keras")
         if keras is not None and keras.backend.backend() != "torch":
-            return f"Keras runs on {keras.backend.backend()} here; it is listened to on its torch backend only"
+            return (
+                f"Keras runs on {keras.backend.backend()} here; on other backends than torch, give "
+                "`stethoscope.adapters.keras.Callback()` to `fit`, which listens there"
+            )
+        if "jax" in sys.modules and not history.models and not history.ended_by:
+            return (
+                "nothing of torch trained here; a step of JAX is listened to through "
+                "`train_step = stethoscope.watch_jax(train_step)`"
+            )
         if self.session is None and not history.ended_by:
             return (
                 "the script imported no torch, so there was no training to listen to; what runs in other processes "
@@ -367,7 +394,7 @@ class Recording:
             seeds={**record.seeds, **({"torch": seed} if seed is not None else {})},
             models=tracking.models_of(self.session),
             optimizers=tracking.optimizers_of(self.session),
-            loaders=tuple(self._loaders.loaders),
+            loaders=tuple(self.loaders),
             data_fingerprint=f"{self.session.state.batches.checksum:08x}" if history.batches.steps.size else "",
             results=tracking.results_of(history),
         )

@@ -19,6 +19,14 @@ from typing import Any
 PROGRAMS = Path(__file__).parent / "programs"
 NAMES = tuple(sorted(path.stem for path in PROGRAMS.glob("*.py")))
 _PLANT = re.compile(r"^(?P<indent> *)# plant (?P<rule>[a-z-]+): (?P<code>.*)$")
+TOLD = """
+from stethoscope.render.json import json_text, to_json
+
+HANDLE.stop()
+with open("told.json", "w") as file:
+    file.write(json_text(to_json(HANDLE.diagnosis, HANDLE._recording.record, HANDLE.history)))
+"""
+"""Behind the last line of a program that listens by itself."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,8 @@ class Door:
     """Packages, by the name under which they are imported."""
     ranks: int = 1
     """Processes that torchrun starts; 1 for a program run by itself."""
+    handle: str = ""
+    """What the program listens with by itself, as it names it; then it runs without `stethoscope run`."""
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -92,18 +102,25 @@ def door(name: str) -> Door:
     text = (PROGRAMS / f"{name}.py").read_text("utf-8")
     needs = re.search(r"^# needs: (.*)$", text, re.M)
     launch = re.search(r"^# launch: (\d+)$", text, re.M)
-    return Door(name, text, tuple(needs[1].split(", ")) if needs else (), int(launch[1]) if launch else 1)
+    handle = re.search(r"^# heard through: (.*)$", text, re.M)
+    packages = tuple(needs[1].split(", ")) if needs else ()
+    return Door(name, text, packages, int(launch[1]) if launch else 1, handle[1] if handle else "")
 
 
 def hear(door: Door, folder: Path, rule: str = "", seed: int = 0, timeout_s: float = 300.0) -> Heard:
-    """Run the door's program, healthy or with a fault, under `stethoscope run`, unmodified otherwise."""
+    """Run the door's program, healthy or with a fault, under `stethoscope run`, unmodified otherwise.
+
+    One that listens by itself is run as it is, and what it heard is written down behind its last line.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     script, told = folder / "train.py", folder / "told.json"
-    script.write_text(door.planted(rule)[0], "utf-8")
+    script.write_text(door.planted(rule)[0] + (TOLD.replace("HANDLE", door.handle) if door.handle else ""), "utf-8")
     (folder / "pyproject.toml").write_text("[tool.stethoscope]\ncode = false\n", "utf-8")  # heard, and not read
     listening = ["stethoscope", "run", "--json", str(told), "train.py"]
     launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={door.ranks}", "-m"]
     command = [sys.executable, "-m", *(launcher if door.ranks > 1 else ()), *listening]
+    if door.handle:
+        command = [sys.executable, "train.py"]
     environment = {**os.environ, "SEED": str(seed), "OMP_NUM_THREADS": "1"}
     began = time.perf_counter()
     done = subprocess.run(

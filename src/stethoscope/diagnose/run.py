@@ -21,6 +21,7 @@ from stethoscope.diagnose.suppress import Suppressions, suppress
 from stethoscope.facts.training import History
 from stethoscope.rules import all_rules
 from stethoscope.rules.epoch_words import in_epochs
+from stethoscope.rules.jax_words import in_jax_words
 from stethoscope.rules.keras_words import in_keras_words
 
 
@@ -120,6 +121,8 @@ def _ask(rule: Rule, history: History) -> tuple[list[Finding], list[CannotTell]]
     findings = _merged([each for each in said if isinstance(each, Finding)])
     if history.framework == "keras":
         findings = [in_keras_words(each, history) for each in findings]
+    elif history.framework == "jax":
+        findings = [in_jax_words(each, history) for each in findings]
     if history.unit == "epoch":
         findings = [in_epochs(each) for each in findings]
     # A rule that found something in one place has judged, whatever it could not see elsewhere.

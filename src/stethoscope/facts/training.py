@@ -448,7 +448,7 @@ class History:
     ranks: tuple[RankSummary, ...] = ()
     times: StepTimes = field(default_factory=StepTimes)
     framework: str = "torch"
-    """`keras` when Keras's own loop and optimizers train, on its torch backend."""
+    """`keras` when Keras's own loop and optimizers train, on any of its backends; `jax` for a step of JAX."""
     fits: tuple[FitCall, ...] = ()
     """Calls of Keras's `fit`, the first 50."""
     imported: str = ""

@@ -20,12 +20,12 @@ LONGEST_TITLE = 72
 def in_keras_words(finding: Finding, seen: History) -> Finding:
     """The finding with the losses' Keras names and, where the table has them, fixes for Keras."""
     write = FIXES.get(finding.rule)
-    title = _named(finding.title, seen)
+    title = named(finding.title, seen)
     finding = replace(
         finding,
         title=title if len(title) <= LONGEST_TITLE else finding.title,
-        cause=_named(CAUSES.get(finding.rule, finding.cause), seen),
-        evidence=tuple(replace(each, what=_named(each.what, seen)) for each in finding.evidence),
+        cause=named(CAUSES.get(finding.rule, finding.cause), seen),
+        evidence=tuple(replace(each, what=named(each.what, seen)) for each in finding.evidence),
     )
     unshuffled = next((fit for fit in seen.fits if not fit.shuffle and fit.site is not None), None)
     if finding.rule == "unshuffled-data" and unshuffled is not None:
@@ -35,7 +35,7 @@ def in_keras_words(finding: Finding, seen: History) -> Finding:
     return finding if write is None else replace(finding, fixes=tuple(write(finding, seen)))
 
 
-def _named(text: str, seen: History) -> str:
+def named(text: str, seen: History) -> str:
     """Loss functions by the names that the script has for them."""
     for loss in seen.losses:
         if loss.called:

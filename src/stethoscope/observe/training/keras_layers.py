@@ -104,7 +104,7 @@ def parts_of(model: Any) -> Iterator[Part]:
         name = path if layer.name in taken else layer.name
         taken.add(layer.name)
         weights = tuple((f"{name}.{v.name}", v.value, _outputs_first(v.name, tuple(v.shape))) for v in own)
-        yield Part(name, layer, kind, _activation_of(layer, kind), weights)
+        yield Part(name, layer, kind, activation_of(layer, kind), weights)
 
 
 def layers_of(model: Any) -> Iterator[tuple[str, Any, str]]:
@@ -154,7 +154,7 @@ def is_recurrent(layer: Any) -> bool:
     return any(base.__name__ in _SELF_CONTAINED for base in type(layer).__mro__)
 
 
-def _activation_of(layer: Any, kind: str) -> str:
+def activation_of(layer: Any, kind: str) -> str:
     if is_recurrent(layer):
         return ""
     name = getattr(getattr(layer, "activation", None), "__name__", "")

@@ -56,7 +56,7 @@ def compared(loss: Any, y_true: Any, y_pred: Any, weighted: bool) -> Compared | 
     target = _tensor(y_true)
     if called in CATEGORICAL:
         axis = _setting(loss, function, "axis", -1)
-        indices = None if target is None else _class_indices(called, target, output, axis)
+        indices = None if target is None else class_indices(called, target, output, axis)
         name = "cross_entropy" if from_logits else "categorical_crossentropy"
         by_class = output.movedim(axis, 1) if output.dim() > 2 else output
         return Compared(name, called, "logits" if from_logits else "probabilities", by_class, indices, reduction)
@@ -89,7 +89,7 @@ def _tensor(value: Any) -> Tensor | None:
         return None
 
 
-def _class_indices(called: str, target: Tensor, output: Tensor, axis: int) -> Tensor:
+def class_indices(called: str, target: Tensor, output: Tensor, axis: int) -> Tensor:
     """Class indices of the targets; one-hot rows are turned into them, softer ones are left as they are."""
     if called.startswith("sparse"):
         if target.dim() == output.dim() and target.shape[-1] == 1:

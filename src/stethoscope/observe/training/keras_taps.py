@@ -59,7 +59,10 @@ class KerasTaps:
         state = self._state
         backend = keras_layers.keras_backend()
         if backend != "torch":
-            state.blind["keras"] = f"Keras runs on {backend} here; it is listened to on its torch backend only"
+            state.blind["keras"] = (
+                f"Keras runs on {backend} here and not on torch; `stethoscope.adapters.keras.Callback()`, given to "
+                "`fit`, listens there"
+            )
             return
         try:
             self._put_on()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,7 @@ from stethoscope.observe.training.models import (
 from stethoscope.observe.training.norms import NORMS, KerasNorm, NormBook
 from stethoscope.observe.training.octaves import OctaveLog
 from stethoscope.observe.training.reduction import SLOTS, Look, layer_table, parameter_table
-from stethoscope.observe.training.sampling import as_array, coprime_stride, lies_here, sampled_rows
+from stethoscope.observe.training.sampling import Array, as_array, coprime_stride, lies_here, sampled_rows
 from stethoscope.observe.training.symmetry import follow_units
 
 VALUES_PER_LAYER = 512
@@ -254,6 +254,25 @@ class Looker:
             elif gradient.layout is strided:
                 entry.received_gradient = True
                 self._gradients.add(self._base + entry.index, gradient)
+
+    # Values that were taken elsewhere
+
+    def take(
+        self,
+        outputs: Mapping[int, Tensor],
+        before: Mapping[int, Array],
+        after: Mapping[int, Array],
+        gradients: Mapping[int, Array],
+    ) -> None:
+        """A look at arrays of another framework: rows of each layer's output, a few values of each parameter."""
+        for index, rows in outputs.items():
+            layer = self._book.layers[index]
+            self._outputs.add(self._base + index, rows)
+            if self.counts_units and (layer.applies or layer.feeds or layer.kind) in RECTIFIERS and rows.dim() > 1:
+                self._count_units(index, rows)
+        for gather, values in ((self._before, before), (self._after, after), (self._gradients, gradients)):
+            for index, few in values.items():
+                gather.add_values(self._base + index, few)
 
     # The result
 

@@ -78,8 +78,12 @@ def unit_spread(tensor: Any) -> float:
     if not _is_plain(tensor):
         return math.nan
     few = tensor.detach()[:: max(1, tensor.shape[0] // ROWS)][:ROWS].flatten(1)
-    few = few[:, :: coprime_stride(few.shape[1], COLUMNS)]
-    values = as_array(few.float().cpu()).astype(np.float64)
+    return spread_of(as_array(few[:, :: coprime_stride(few.shape[1], COLUMNS)].float().cpu()))
+
+
+def spread_of(rows: NDArray[Any]) -> float:
+    """The same of a few rows that were chosen already."""
+    values = rows.astype(np.float64)
     size = math.sqrt(float(np.mean(values * values)))
     if not math.isfinite(size):
         return math.nan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
@@ -15,6 +15,9 @@ from stethoscope.observe.training.session import Session
 from stethoscope.observe.training.sites import called_from_keras, spot
 from stethoscope.observe.training.state import State
 from stethoscope.observe.training.workers import draws_of
+
+if TYPE_CHECKING:
+    from stethoscope.observe.arrays.session import ArraySession
 
 UNSET_SEED = 67280421310721
 """The seed that torch starts with when nobody sets one (`default_rng_seed_val` in ATen)."""
@@ -99,7 +102,7 @@ def _workers(state: State, known: weakref.WeakSet[Any], loader: Any) -> None:
         state.worker_draws += draws_of(loader, state.streams.now, spot(3))
 
 
-def models_of(session: Session) -> tuple[dict[str, Any], ...]:
+def models_of(session: Session | ArraySession) -> tuple[dict[str, Any], ...]:
     """Name, structure and parameter counts of each model; the structure is the module's own text."""
     described = []
     for entry, fact in zip(session.state.book.models, session.state.book.model_facts(), strict=True):
@@ -115,7 +118,7 @@ def models_of(session: Session) -> tuple[dict[str, Any], ...]:
     return tuple(described)
 
 
-def optimizers_of(session: Session) -> tuple[dict[str, Any], ...]:
+def optimizers_of(session: Session | ArraySession) -> tuple[dict[str, Any], ...]:
     """Class and settings of each optimizer."""
     return tuple(
         {"kind": entry.kind, "groups": [dict(group) for group in entry.groups]} for entry in session.state.optimizers

@@ -89,6 +89,7 @@ class LabelsUnrelatedToInputs(Rule):
         "collapsed-predictions",
         "train-eval-mismatch",
         "loss-oscillating",
+        "too-few-epochs",
     )
     reads = ("losses", "batches", "validation", "samples")
     to_the_end = True

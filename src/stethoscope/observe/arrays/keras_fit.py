@@ -1,0 +1,357 @@
+"""A fit of Keras on JAX or TensorFlow: what is seen of its steps between two lines of its own loop.
+
+Keras's compiled step runs as it is. At a few steps its batch is looked at before it is handed on, and the model is
+called on it once more, on copies of its state: the layers' outputs, what the loss is given, the gradients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from stethoscope.observe.arrays.session import (
+    ArraySession,
+    Comparison,
+    Layer,
+    Look,
+    Weights,
+    as_tensor,
+    few_units,
+)
+from stethoscope.observe.training import keras_layers
+from stethoscope.observe.training.keras_losses import compared
+from stethoscope.observe.training.keras_optimizers import KerasOptimizer, clipping_of
+from stethoscope.observe.training.looks import VALUES_FOR_UNITS, VALUES_PER_PARAMETER
+from stethoscope.observe.training.sampling import coprime_stride
+from stethoscope.observe.training.sites import Spot
+
+MOST_LAYERS = 64
+
+
+class KerasFit:
+    """Follows one fit.
+
+    Args:
+        model: compiled, and about to be fitted.
+        session: is told what is seen.
+        place: the line that fits it.
+    """
+
+    def __init__(self, model: Any, session: ArraySession, place: Spot | None) -> None:
+        self._model = model
+        self._session = session
+        self._place = place
+        self._variables = list(model.trainable_variables)
+        self._layers: list[Any] = []
+        self._original: Any = None
+        self._last_mean = math.nan
+        self._steps_of_epoch = 0
+        own = type(model).train_step
+        self._is_mean = own.__module__.startswith("keras.")
+        """Keras's own step gives the mean loss of the epoch so far, and not that of the step."""
+        self._see: Callable[..., Any] | None = None
+        self._describe()
+
+    def _describe(self) -> None:
+        model = self._model
+        names = keras_layers.weights_of(model)
+        known = [names[id(variable)] for variable in self._variables]
+        layers = []
+        for order, part in enumerate(keras_layers.parts_of(model)):
+            own = tuple(name for name, _, _ in part.weights if name in known)
+            shape = _shape_of(part.layer)
+            layers.append(
+                Layer(part.name, part.kind, "", part.feeds, shape, own, keras_layers.dropout_of(part.layer), order == 0,
+                      order)
+            )  # fmt: skip
+            self._layers.append(part.layer)
+        weights = []
+        for name, variable in zip(known, self._variables, strict=True):
+            shape = tuple(variable.shape)
+            turned = name.endswith("kernel") and len(shape) > 1
+            weights.append(Weights(name, (shape[-1], *reversed(shape[:-1])) if turned else shape))
+        self._session.describe(
+            type(model).__name__, layers, weights, self._place,
+            has_dropout=keras_layers.has_dropout(model), has_batch_norm=keras_layers.has_batch_norm(model),
+        )  # fmt: skip
+        shown = KerasOptimizer(model.optimizer, self._variables)
+        settings = {key: value for key, value in shown.param_groups[0].items() if key != "params"}
+        settings = {key: value for key, value in settings.items() if isinstance(value, bool | int | float | str)}
+        self._shown = shown
+        self._session.optimizer_is(shown.kind, settings, self._place, self._place)
+        clipping = clipping_of(model.optimizer)
+        if clipping is not None:
+            self._session.state.clip = (self._place, *clipping)
+
+    # Keras's function that makes a step
+
+    def listen(self) -> None:
+        """Stand before the function that Keras calls for each step."""
+        self._original = self._model.train_function
+        on_jax = keras.backend.backend() == "jax"
+        self._model.train_function = self._on_jax if on_jax else self._on_tensorflow
+
+    def leave(self) -> None:
+        """Put Keras's function back."""
+        if self._original is not None:
+            self._model.train_function = self._original
+            self._original = None
+
+    def _on_jax(self, state: Any, iterator: Any) -> Any:
+        original = self._original
+        if not self._wants:
+            logs, after = original(state, iterator)
+            self._careful(lambda: self._session.stepped(self._loss_of(logs), self._place, None))
+            return logs, after
+        batch = next(iterator)
+        looks: list[Look] = []
+        self._careful(lambda: looks.append(self._look(batch, state[0], state[1], self._rate_in(state[2]))))
+        logs, after = original(state, _Replayed(batch, iterator))
+        self._careful(lambda: self._stepped(logs, looks, after[0]))
+        return logs, after
+
+    def _rate_in(self, variables: list[Any]) -> float | None:
+        """The learning rate among the optimizer's variables; None where a schedule sets it."""
+        optimizer = self._model.optimizer
+        for variable, value in zip(optimizer.variables, variables, strict=False):
+            if variable is optimizer._learning_rate:
+                return float(f"{float(value):.6g}")
+        return None
+
+    def _on_tensorflow(self, iterator: Any) -> Any:
+        import tensorflow as tf
+
+        original = self._original
+        if not self._wants or not hasattr(iterator, "element_spec"):
+            logs = original(iterator)
+            self._careful(lambda: self._session.stepped(self._loss_of(logs), self._place, None))
+            return logs
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return original(iterator)  # it says so in its own way
+        spec = iterator.element_spec
+        again = iter(tf.data.Dataset.from_generator(lambda: iter([batch]), output_signature=spec))
+        looks: list[Look] = []
+        fixed = [variable.value for variable in self._model.non_trainable_variables]
+        self._careful(
+            lambda: looks.append(self._look(batch, [v.value for v in self._variables], fixed, self._shown.rate()))
+        )
+        logs = original(again)
+        self._careful(lambda: self._stepped(logs, looks, [v.value for v in self._variables]))
+        return logs
+
+    @property
+    def _wants(self) -> bool:
+        return self._session.wants and self._model.steps_per_execution == 1
+
+    def _careful(self, ear: Callable[[], None]) -> None:
+        """Our own code: should it fail, looking ends, once, with a word about it; training goes on."""
+        state = self._session.state
+        if "steps" in state.off:
+            return
+        began = self._session.begin_own()
+        try:
+            ear()
+        except Exception as error:
+            part = "looks" if "looks" not in state.off else "steps"
+            state.give_up(part, error)
+        self._session.end_own(began)
+
+    # What is seen
+
+    def _look(self, batch: Any, trained: list[Any], fixed: list[Any], rate: float | None) -> Look:
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+        for index, value in enumerate(trained):
+            if self._session.wants_units(index):
+                self._session.units_are(index, few_units(value, -1))
+        before = {index: _few(value) for index, value in enumerate(trained)}
+        if self._see is None:
+            self._see = _seeing(self._model, _features(self._model, self._layers))
+        answer, rows, gradients = self._see(trained, fixed, x, y, weight)
+        first = x if not isinstance(x, dict | list | tuple) else next(iter(keras.tree.flatten(x)), None)
+        look = Look(
+            inputs=None if first is None else as_tensor(first),
+            layers={index: as_tensor(values) for index, values in rows.items()},
+            before=before,
+            gradients={index: _few(values) for index, values in enumerate(gradients) if values is not None},
+        )
+        one = self._comparison(y, answer, weight)
+        if one is not None:
+            look.comparisons.append(one)
+        if rate is not None:
+            curve = self._session.state.curve("learning rate", "learning rate", "training")
+            if not curve.values or curve.values[-1] != rate:
+                curve.add(self._session.state.steps, rate)
+        return look
+
+    def _comparison(self, y: Any, answer: Any, weight: Any) -> Comparison | None:
+        """The one loss of a model with one output."""
+        losses: Any = getattr(self._model._compile_loss, "_flat_losses", None) or ()
+        if len(losses) != 1 or isinstance(answer, dict | list | tuple) or y is None:
+            return None
+        loss = losses[0].loss
+        target = as_tensor(y)
+        seen = compared(loss, target, as_tensor(answer), weight is not None)
+        if seen is None:
+            return None
+        value = float(np.asarray(loss(y, answer))) if weight is None else math.nan
+        last = next((layer for layer in reversed(self._layers) if _activation(layer) or layer.weights), None)
+        return Comparison(
+            function=seen.function,
+            called=seen.called,
+            expects=seen.expects,
+            place=self._place,
+            output=seen.output,
+            target=seen.target,
+            result=value,
+            reduction=seen.reduction,
+            weighted=weight is not None,
+            maker="" if last is None else _activation(last),
+        )
+
+    def _stepped(self, logs: Any, looks: list[Look], after: list[Any]) -> None:
+        if looks:
+            looks[0].after = {index: _few(value) for index, value in enumerate(after)}
+        self._session.stepped(self._loss_of(logs), self._place, looks[0] if looks else None)
+
+    def _loss_of(self, logs: Any) -> Any:
+        if not isinstance(logs, dict) or "loss" not in logs:
+            return None
+        self._steps_of_epoch += 1
+        if not self._is_mean:
+            return logs["loss"]
+        return OfMeans(logs["loss"], self)
+
+    def value_of(self, mean: float, number: int) -> float:
+        """The loss of a step, from the means up to it and up to the one before."""
+        before, self._last_mean = self._last_mean, mean
+        return mean if number == 1 or not math.isfinite(before) else mean * number - before * (number - 1)
+
+    def epoch_begins(self) -> None:
+        """Means begin anew."""
+        self._steps_of_epoch = 0
+
+    def epoch_ended(self, logs: Any) -> None:
+        """Validation, if there was any."""
+        logs = logs or {}
+        if "val_loss" in logs:
+            right = next((v for name, v in logs.items() if name.startswith("val_") and name.endswith("acc")), math.nan)
+            right = next((v for name, v in logs.items() if name.startswith("val_") and "accuracy" in name), right)
+            self._session.validated(float(logs["val_loss"]), float(right))
+
+
+class OfMeans:
+    """The loss of a step, read when it is wanted: from the mean of its epoch up to it."""
+
+    size = 1
+
+    def __init__(self, mean: Any, fit: KerasFit) -> None:
+        self._mean = mean
+        self._fit = fit
+        self._number = fit._steps_of_epoch
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.array(self._fit.value_of(float(np.asarray(self._mean)), self._number))
+
+
+class _Replayed:
+    """An iterator whose next element was taken already."""
+
+    def __init__(self, first: Any, rest: Any) -> None:
+        self._first = [first]
+        self._rest = rest
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        return self._first.pop() if self._first else next(self._rest)
+
+
+def _activation(layer: Any) -> str:
+    return keras_layers.activation_of(layer, type(layer).__name__)
+
+
+def _shape_of(layer: Any) -> tuple[int, ...]:
+    try:
+        return tuple(size or -1 for size in layer.output.shape)
+    except (AttributeError, ValueError):
+        return ()
+
+
+def _features(model: Any, layers: list[Any]) -> tuple[Any, list[int]] | None:
+    """A model of the same layers that gives all their outputs; None where the model is no graph of layers."""
+    if type(model).__name__ not in ("Functional", "Sequential") and not hasattr(model, "_functional"):
+        return None
+    found, numbers = [], []
+    for number, layer in enumerate(layers[:MOST_LAYERS]):
+        try:
+            found.append(layer.output)
+        except (AttributeError, ValueError):
+            continue
+        numbers.append(number)
+    try:
+        return keras.Model(model.inputs, [model.outputs, found]), numbers
+    except (TypeError, ValueError, AttributeError):
+        return None
+
+
+def _seeing(model: Any, features: tuple[Any, list[int]] | None) -> Callable[..., Any]:
+    """(trained, fixed, x, y, weight) to answers, rows of the layers' outputs and gradients; compiled once."""
+
+    def answers(trained: Any, fixed: Any, x: Any, y: Any, weight: Any) -> Any:
+        values = [*zip(model.trainable_variables, trained, strict=True),
+                  *zip(model.non_trainable_variables, fixed, strict=True)]  # fmt: skip
+        with keras.StatelessScope(state_mapping=values):
+            rows: dict[int, Any] = {}
+            if features is None:
+                answer = model(x, training=True)
+            else:
+                answer, outputs = features[0](x, training=True)
+                answer = answer[0] if len(answer) == 1 else answer
+                rows = {number: _rows(output) for number, output in zip(features[1], outputs, strict=True)}
+            loss = model.compute_loss(x=x, y=y, y_pred=answer, sample_weight=weight, training=True)
+        return loss, (answer, rows)
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        differentiated = jax.jit(jax.value_and_grad(answers, has_aux=True))
+
+        def on_jax(trained: Any, fixed: Any, x: Any, y: Any, weight: Any) -> Any:
+            (_, (answer, rows)), gradients = differentiated(trained, fixed, x, y, weight)
+            return answer, rows, gradients
+
+        return on_jax
+    import tensorflow as tf
+
+    def differentiate(trained: Any, fixed: Any, x: Any, y: Any, weight: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(trained)
+            loss, (answer, rows) = answers(trained, fixed, x, y, weight)
+        return answer, rows, tape.gradient(loss, trained)
+
+    on_tensorflow = tf.function(differentiate, reduce_retracing=True, autograph=False)
+
+    def as_tensors(trained: Any, fixed: Any, *batch: Any) -> Any:
+        return on_tensorflow([tf.identity(v) for v in trained], [tf.identity(v) for v in fixed], *batch)
+
+    return as_tensors
+
+
+def _rows(output: Any) -> Any:
+    """Whole rows of a layer's output."""
+    width = output.shape[-1]
+    rows = keras.ops.reshape(output, (-1, width or 1))
+    most = max(1, VALUES_FOR_UNITS // max(1, width or 1))
+    return rows[:most]
+
+
+def _few(value: Any) -> Any:
+    array = np.asarray(value).reshape(-1)
+    return array[:: coprime_stride(array.size, VALUES_PER_PARAMETER)].astype(np.float32)

@@ -1,0 +1,70 @@
+"""Keras on JAX and on TensorFlow: the same bits with the callback as without it, and its steps are seen."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("keras")
+
+PROGRAM = """
+import hashlib, json, sys
+import keras
+import numpy as np
+from stethoscope.adapters.keras import Callback
+
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(250, 6)).astype("float32")
+y = (x.sum(1) > 0).astype("int32")
+layers = [keras.layers.Dense(8, activation="relu"), keras.layers.Dropout(0.2), keras.layers.BatchNormalization()]
+model = keras.Sequential([keras.Input((6,)), *layers, keras.layers.Dense(2, activation="softmax")])
+model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+callback = Callback(report=False)
+watched = sys.argv[1] == "watched"
+model.fit(x, y, batch_size=16, epochs=4, validation_split=0.2, verbose=0, callbacks=[callback] if watched else [])
+told = {"bits": hashlib.md5(b"".join(w.tobytes() for w in model.get_weights())).hexdigest()}
+if watched:
+    seen = callback.heard.history
+    told["steps"] = seen.steps
+    told["blind"] = seen.sampling.blind
+    told["layers"] = [(layer.name, layer.feeds) for layer in seen.layers]
+    told["loss"] = [seen.losses[0].function, seen.losses[0].produced_by, seen.losses[0].watched]
+    told["curves"] = sorted(curve.name for curve in seen.curves)
+    told["gradients"] = bool(np.isfinite(seen.telemetry.parameter("gradient_rms")).all())
+    told["updates"] = bool(np.isfinite(seen.telemetry.parameter("update_ratio")).all())
+print(json.dumps(told))
+"""
+
+
+def told(backend: str, mode: str, folder: Path) -> Any:
+    environment = {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, mode],
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_a_fit_is_seen_and_computes_the_same_bits(backend: str, tmp_path: Path) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} not installed")
+
+    alone, beside = told(backend, "alone", tmp_path), told(backend, "watched", tmp_path)
+
+    assert alone["bits"] == beside["bits"]
+    assert beside["steps"] == 52
+    assert beside["blind"] == []
+    assert ["dense", "relu"] in beside["layers"]
+    assert beside["loss"] == ["categorical_crossentropy", "softmax", 50]
+    assert {"training loss", "validation loss", "validation accuracy"} <= set(beside["curves"])
+    assert beside["gradients"]
+    assert beside["updates"]
