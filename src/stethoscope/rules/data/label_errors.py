@@ -76,7 +76,7 @@ class LabelErrors(Rule):
     )
     hard_pictures = Limit(
         0.08,
-        unit="share of guessing's errors that the models make besides, of pictures",
+        unit="share of guessing's errors that the models make besides of pictures, and its standard error",
         why="0.12 among crops of night skies, which no one could tell apart; 0 to 0.064 in digits and faces with up to "
         "20 % of wrong labels",
     )
@@ -304,7 +304,7 @@ class LabelErrors(Rule):
         "as few as can be told": _set(_labels(wrong=27, accuracy=0.94, rows=3600)),
         "models that know as little as can do": _set(_labels(wrong=270, accuracy=0.682, chance=0.5)),
         "one to look at": _set(_labels(suspects=(_suspect(0.97),))),
-        "pictures, just easy enough": _pictures(accuracy=0.832),
+        "pictures, just easy enough": _pictures(accuracy=0.8415),
         "as sure as needed": _set(_labels(suspects=(_suspect(0.91),))),
         "a note where the models know enough": _set(_labels(accuracy=0.83, suspects=(_suspect(0.97),))),
         "numbers": _set(_amounts(0.8)),
@@ -319,7 +319,7 @@ class LabelErrors(Rule):
         "clean": _set(_labels(wrong=2, accuracy=0.97)),
         "hard data": _set(_labels(wrong=50, accuracy=0.7, suspects=(_suspect(0.89),))),
         "just too hard": _set(_labels(wrong=88, accuracy=0.7735, suspects=())),
-        "pictures, just too hard": _pictures(accuracy=0.8285),
+        "pictures, just too hard": _pictures(accuracy=0.838),
         "just too few": _set(_labels(wrong=26, accuracy=0.94, suspects=(), rows=3600)),
         "models that know too little": _set(_labels(wrong=280, accuracy=0.668, chance=0.5, suspects=())),
         "not sure enough": _set(_labels(suspects=(_suspect(0.87),))),
