@@ -153,7 +153,7 @@ def loss_detached(script: Script) -> Iterator[Mutant]:
 
 
 def item_removed(script: Script) -> Iterator[Mutant]:
-    """`.item()` of a running total of the training's loss."""
+    """`.item()` of a running total of the training's loss, which the training does not set back itself."""
     for training, home, _ in _training_parts(script):
         lost = {
             ast.unparse(call.func.value)
@@ -163,6 +163,8 @@ def item_removed(script: Script) -> Iterator[Mutant]:
         for node in inside(training):
             if not isinstance(node, ast.AugAssign) or not isinstance(node.op, ast.Add) or isinstance(home, ast.Module):
                 continue
+            if any(isinstance(one, ast.Assign) and _binds(one, ast.unparse(node.target)) for one in inside(training)):
+                continue  # the graphs of a few steps, and not of all
             for call in within(node.value):
                 if (
                     isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)

@@ -7,18 +7,15 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SwapLossArguments
-from stethoscope.facts.answers import comes_with_data, is_answer, is_fed, is_made_of
-from stethoscope.facts.code import Code, Name, Site
-from stethoscope.facts.events import events_of
-from stethoscope.facts.layers import output_of
-from stethoscope.facts.loss_calls import LossUse, losses_of
-from stethoscope.facts.things import binding_of
+from stethoscope.facts.code import Code, Site
+from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.changing import exchanged
 from stethoscope.rules.examples import falling
 from stethoscope.rules.heads import FOLLOWS, heard, named, span, trained
 from stethoscope.rules.lines import line_of, place_in, quoted
 from stethoscope.rules.sites import at, code, place_at
+from stethoscope.rules.swapping import ORDERED, seen_as_target
 
 POISSON = "poisson_nll_loss"
 ONE_WAY = (
@@ -108,7 +105,8 @@ class LossArgumentsSwapped(Rule):
         for loss in losses_of(file):
             if loss.function not in ORDERED or loss.given is None or loss.target is None:
                 continue
-            if not is_answer(file, loss.target) or not _is_target(file, loss):
+            what = seen_as_target(file, loss)
+            if what is None:
                 continue
             prediction, target = quoted(file, loss.target, "prediction"), quoted(file, loss.given, "target")
             yield self.finding(
@@ -117,9 +115,9 @@ class LossArgumentsSwapped(Rule):
                 place=place_in(file, loss.call.at),
                 evidence=[
                     Evidence(
-                        f"first argument on {line_of(file, loss.call.at)}", f"{target}, from the data", "the prediction"
+                        f"first argument on {line_of(file, loss.call.at)}", f"{target}, {what[0]}", "the prediction"
                     ),
-                    Evidence("second argument", f"{prediction}, from the model", "the target"),
+                    Evidence("second argument", f"{prediction}{what[1]}", "the target"),
                 ],
                 cause=f"`{loss.function}` takes the logarithm of its first argument only: with the target there its "
                 "lowest point is no right answer.",
@@ -256,24 +254,3 @@ class LossArgumentsSwapped(Rule):
                 optimizer.step()
         print(f"loss {criterion(model(rows), labels).item():.4f}")
         """)
-
-
-ORDERED = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
-
-
-def _is_target(file: Code, loss: LossUse) -> bool:
-    """Whether the first argument is no prediction: it comes with the data, or is handed to where the model trains."""
-    if comes_with_data(file, loss.given):
-        return True
-    index = file.function_at(loss.call.context)
-    if isinstance(loss.given, Name) and is_made_of(file, loss.target, loss.given.binding):
-        return False  # what is wanted was made by help of the scores
-    for parameter in file.functions[index].parameters:
-        # Of one batch that the function is given, one part is asked and another is the answer that is wanted.
-        if comes_with_data(file, loss.given, given=parameter.binding) and (
-            is_fed(file, loss.target, parameter.binding) or output_of(file, loss.target).kind == "linear"
-        ):  # raw scores are nobody's target
-            return True
-    binding = binding_of(file, loss.given)
-    is_argument = binding is not None and binding.how == "argument"
-    return is_argument and any(event.kind == "backward" and not event.via for event in events_of(file, index))
