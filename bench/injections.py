@@ -372,16 +372,28 @@ def set_epoch_removed(script: Script) -> Iterator[Mutant]:
 
 
 def shuffle_removed(script: Script) -> Iterator[Mutant]:
-    """`shuffle=True` of a loader that a training goes over."""
-    sources = {ast.unparse(node.iter) for node in trainings(script) if isinstance(node, ast.For)}
+    """`shuffle=True` of a loader that a training goes over: the last of its name before that loop."""
     for call in script.calls("DataLoader"):
         parent = script.parents[call]
         name = name_of(parent.targets[0]) if isinstance(parent, ast.Assign) else ""
-        if name and any(re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", source) for source in sources):
+        if name and any(_goes_over(script, loop, name, call) for loop in trainings(script)):
             change = without(script, call, "shuffle")
             given = next((one.value for one in call.keywords if one.arg == "shuffle"), None)
             if change is not None and isinstance(given, ast.Constant) and given.value is True:
                 yield script.mutant(call, change)
+
+
+def _goes_over(script: Script, loop: ast.AST, name: str, made: ast.Call) -> bool:
+    """Whether a loop goes over what a call made: the nearest of its name above, or the only one of the file."""
+    if not isinstance(loop, ast.For) or not re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", ast.unparse(loop.iter)):
+        return False
+    every = [
+        node for node in script.nodes(ast.Assign)
+        if isinstance(node, ast.Assign) and any(_binds(node, name) or name_of(one) == name for one in node.targets)
+    ]  # fmt: skip
+    near = [node for node in every if script.function(node) is script.function(loop) and node.lineno < loop.lineno]
+    asked = near[-1:] if near else every
+    return len(asked) == 1 and asked[0].value is made
 
 
 KINDS = (

@@ -201,8 +201,30 @@ def softmax_over_batch(script: Script) -> Iterator[Mutant]:
             yield script.mutant(call, script.replaced(axis, "0"))
 
 
+_WEIGHTY = re.compile(r"nn\.(?!Dropout|MaxPool|AvgPool|Identity|Adaptive|ReLU|Unfold|Module)[A-Z]")
+
+
+def _weighty_classes(script: Script) -> set[str]:
+    """Classes of the file with layers or parameters: their own, or those of other such classes."""
+    texts = {one.name: script.source(one) for one in script.nodes(ast.ClassDef) if isinstance(one, ast.ClassDef)}
+    inherits = {
+        one.name for one in script.nodes(ast.ClassDef)
+        if isinstance(one, ast.ClassDef) and any(not ast.unparse(base).endswith("Module") for base in one.bases)
+    }  # fmt: skip
+    found = {name for name, text in texts.items() if _WEIGHTY.search(text)} | inherits
+    while True:
+        more = {
+            name for name, text in texts.items()
+            if name not in found and any(re.search(rf"\b{one}\(", text) for one in found)
+        }  # fmt: skip
+        if not more:
+            return found
+        found |= more
+
+
 def module_list_removed(script: Script) -> Iterator[Mutant]:
-    """A plain list in place of a `ModuleList`."""
+    """A plain list in place of a `ModuleList` of layers with weights."""
+    own = _weighty_classes(script)
     for call in script.calls("ModuleList"):
         parent, cls = script.parents[call], script.class_(call)
         if cls is None or not isinstance(parent, ast.Assign) or not name_of(parent.targets[0]).startswith("self."):
@@ -214,9 +236,7 @@ def module_list_removed(script: Script) -> Iterator[Mutant]:
             given = f"[{given[1:-1]}]" if isinstance(call.args[0], ast.GeneratorExp) else f"list({given})"
         name = name_of(parent.targets[0])
         grows = [one for one in script.calls("append", "extend") if name_of(one.func).startswith(f"{name}.")]
-        weighty = r"nn\.(?!Dropout|MaxPool|AvgPool|Identity|Adaptive|ReLU|Unfold)[A-Z]"
-        layered = re.search(weighty, given) or any(re.search(weighty, script.source(one)) for one in grows)
-        own = {one.name for one in script.nodes(ast.ClassDef) if isinstance(one, ast.ClassDef)}
+        layered = _WEIGHTY.search(given) or any(_WEIGHTY.search(script.source(one)) for one in grows)
         built = layered or any(re.search(rf"\b{one}\(", given) for one in own)
         if built:
             yield script.mutant(call, script.replaced(call, given), region=_region(script, cls))
@@ -280,7 +300,9 @@ def layer_shared(script: Script) -> Iterator[Mutant]:
         if "torch" not in script.text[:3000] or script.class_(node) is None:
             continue
         if ranged and isinstance(source, ast.Call) and not uses and (is_layer or name_of(element.func) in own):
-            text = f"[{script.source(element)}] * {script.source(source.args[0])}"
+            times = script.source(source.args[0])
+            plain = isinstance(source.args[0], ast.Constant | ast.Name | ast.Attribute)
+            text = f"[{script.source(element)}] * {times if plain else f'({times})'}"
             yield script.mutant(node, script.replaced(node, text))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
-from stethoscope.facts.code import At, Call, Code, Each, Group
+from stethoscope.facts.code import At, Call, Code, Each, Group, Item
 from stethoscope.facts.model import Hidden, Structure
 from stethoscope.facts.module_classes import assigned, attribute_of, in_methods, made_in, modules_in, plain_tensor
 from stethoscope.facts.training import History
@@ -103,7 +103,8 @@ class UnregisteredModules(Rule):
                     kind = binding.value.kind if isinstance(binding.value, Group | Each) else "list"
                     kept.setdefault(name, (binding.at, layers, kind))
             for _, call in in_methods(file, thing):
-                name = attribute_of(file, call.receiver) if call.name == ".append" else ""
+                filled = call.receiver.value if isinstance(call.receiver, Item) else call.receiver  # a list of lists
+                name = attribute_of(file, filled) if call.name == ".append" else ""
                 layers = made_in(file, Group("list", call.arguments, (), call.at)) if name else []
                 if layers and is_plain_list(file, thing, name):
                     kept.setdefault(name, (call.at, layers, "list"))
