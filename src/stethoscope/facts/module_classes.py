@@ -190,7 +190,7 @@ def assigned(code: Code, thing: Thing) -> Iterator[tuple[str, Binding]]:
 
 
 def shared_layer(code: Code, value: Value | None, depth: int = 0) -> Value | None:
-    """The one layer that a list, or a part of it, holds several times: of `[layer] * 3`, `[layer for _ in range(3)]`."""
+    """The one layer that a list, or a part of it, holds several times: `[layer] * 3`, `[layer for _ in range(3)]`."""
     found, _ = followed(code, value)
     if isinstance(found, Starred):
         found, _ = followed(code, found.value)
