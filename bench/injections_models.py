@@ -326,7 +326,13 @@ def constant_weights(script: Script) -> Iterator[Mutant]:
 
 
 def scaled_before_split(script: Script) -> Iterator[Mutant]:
-    """A scaler that is fitted before the split, and not on the training part."""
+    """A scaler that is fitted before the first split of its data, and not on the training part."""
+    parts = {
+        name_of(one)
+        for call in script.calls("train_test_split")
+        if isinstance(parent := script.parents[call], ast.Assign) and isinstance(parent.targets[0], ast.Tuple)
+        for one in parent.targets[0].elts
+    }
     for call in script.calls("train_test_split"):
         node = script.parents[call]
         if not isinstance(node, ast.Assign) or not call.args or not isinstance(call.args[0], ast.Name):
@@ -335,6 +341,8 @@ def scaled_before_split(script: Script) -> Iterator[Mutant]:
         if not isinstance(target, ast.Tuple) or len(target.elts) < 2:
             continue
         train, name = name_of(target.elts[0]), call.args[0].id
+        if name in parts:
+            continue
         block = script.block(node)
         after = block[block.index(node) + 1 :]
         if not isinstance(script.parents[node], ast.Module) and after is block:
@@ -346,11 +354,24 @@ def scaled_before_split(script: Script) -> Iterator[Mutant]:
             if made is None or not fit.args or name_of(fit.args[0]) != train or statement not in block:
                 continue
             text = f"{name} = {script.source(made)}.fit_transform({name})"
+            late = _imported_below(script, node, name_of(made.func).partition(".")[0])
+            if late is not None:
+                text = f"{script.source(late)}\n{' ' * node.col_offset}{text}"
             if isinstance(statement, ast.Assign):
                 yield script.mutant(
                     node, script.led(node, text), script.replaced(fit, train), region=_wide(script, node)
                 )
                 break
+
+
+def _imported_below(script: Script, place: ast.stmt, name: str) -> ast.stmt | None:
+    """The import of a name that stands below a place, as in the later cells of a notebook."""
+    imports = [
+        node for node in script.nodes((ast.Import, ast.ImportFrom))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and any((one.asname or one.name).partition(".")[0] == name for one in node.names)
+    ]  # fmt: skip
+    return imports[0] if imports and all(one.lineno > place.lineno for one in imports) else None
 
 
 def _wide(script: Script, node: ast.stmt) -> tuple[int, int]:

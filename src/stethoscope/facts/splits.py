@@ -24,6 +24,7 @@ from stethoscope.facts.code import (
     Symbol,
     Value,
 )
+from stethoscope.facts.expressions import values_of
 from stethoscope.facts.things import MOST_STEPS, followed
 
 SPLITTERS = frozenset({
@@ -296,10 +297,31 @@ def is_some_rows(code: Code, value: Value | None) -> bool:
     return not (isinstance(found, Constant | Group | Each) or columns or listed)
 
 
+def _is_one_of_several(code: Code, value: Value | None) -> bool:
+    """Whether other rows of the same are taken as well: of `X[50:]` alone, those before are left out of everything."""
+    if not isinstance(value, Item):
+        return True
+    taken: dict[str, set[str]] | None = code.memo.get("rows taken")
+    if taken is None:
+        taken = code.memo["rows taken"] = {}
+        for one in values_of(code):
+            if isinstance(one, Item) and is_some_rows(code, one):
+                taken.setdefault(code.text(one.value.at), set()).add(_rows(code, one))
+    key = value.key
+    sliced = key.items[0] if isinstance(key, Group) and key.items else key
+    is_slice = isinstance(sliced, Operation) and sliced.operator == ":"
+    return not is_slice or len(taken.get(code.text(value.value.at), ())) > 1
+
+
+def _rows(code: Code, value: Item) -> str:
+    key = value.key
+    return code.text(key.items[0].at if isinstance(key, Group) and key.items else key.at)
+
+
 def holds_all_rows(code: Code, value: Value | None) -> bool:
     """Whether data is, as far as is seen, neither part of a split nor some rows by slice or index."""
     for _ in range(MOST_STEPS):
-        if is_some_rows(code, value):
+        if is_some_rows(code, value) and _is_one_of_several(code, value):
             return False
         if isinstance(value, Name) and value.binding != NOWHERE:
             binding = code.bindings[value.binding]
@@ -327,6 +349,38 @@ def fitted_again(code: Code, names: Collection[str]) -> Iterator[tuple[Fit, Fit]
             if inner.which == "test" and first is not None and first.call.number < again.call.number:
                 yield first, again
                 break
+
+
+def fitted_for_scores(code: Code, names: Collection[str]) -> Iterator[tuple[Fit, Fit]]:
+    """What of these classes learned from rows that a model is only judged by, each with what it learned before from the
+    rows that the model learned from: as `model.fit(first)` and `model.score(again)` tell.
+    """
+    known = [fit for fit in fits_of(code) if fit.name in names and fit.call.name == ".fit_transform"]
+    for first in known:
+        for again in known:
+            if again.made is not first.made or again.call.number <= first.call.number:
+                continue
+            one, other = _used(code, first.call), _used(code, again.call)
+            if one[".fit"] & (other[".score"] | other[".predict"]) and not other[".fit"]:
+                yield first, again
+
+
+def _used(code: Code, made: Call) -> dict[str, set[int]]:
+    """The models, by their bindings, that fit, score and predict the result of a call, as it is."""
+    found: dict[str, set[int]] = {".fit": set(), ".score": set(), ".predict": set()}
+    for call in code.calls_of(".fit", ".fit_transform", ".fit_predict", ".score", ".predict", ".predict_proba"):
+        kind = ".fit" if call.name.startswith(".fit") else ".predict" if "predict" in call.name else ".score"
+        if any(followed(code, one)[0] is made for one in call.arguments):
+            found[kind].add(_model_of(code, call))
+    return found
+
+
+def _model_of(code: Code, call: Call) -> int:
+    """The call that made the model of `model.fit(X)`, also of `model = Model().fit(X)`."""
+    model, _ = followed(code, call.receiver)
+    while isinstance(model, Call) and model.name == ".fit":
+        model, _ = followed(code, model.receiver)
+    return model.number if isinstance(model, Call) else NOWHERE
 
 
 def _parts_around(code: Code, part: Part | None) -> Iterator[Part]:

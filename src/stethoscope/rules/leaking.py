@@ -13,6 +13,7 @@ from stethoscope.facts.splits import (
     SELECTING,
     Fit,
     fitted_again,
+    fitted_for_scores,
     fitted_in,
     holds_all_rows,
     splits_of,
@@ -88,7 +89,11 @@ def chosen_before(rule: Rule, file: Code) -> Iterator[Finding]:
 
 def scaled_again(rule: Rule, file: Code) -> Iterator[Finding]:
     """What learned from the training part, and once more from the test part."""
-    for first, again in fitted_again(file, SCALING | SELECTING):
+    told = set()
+    for first, again in (*fitted_again(file, SCALING | SELECTING), *fitted_for_scores(file, SCALING | SELECTING)):
+        if again.call.number in told:
+            continue
+        told.add(again.call.number)
         data = quoted(file, again.data, "test rows")
         yield rule.finding(
             fitting(f"`{again.name}` learns from the test part {data} again", f"`{again.name}` fits test rows"),
