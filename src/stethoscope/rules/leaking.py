@@ -9,6 +9,7 @@ from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Call, Code
 from stethoscope.facts.splits import (
     ENCODING,
+    LISTING,
     SCALING,
     SELECTING,
     Fit,
@@ -20,6 +21,8 @@ from stethoscope.facts.splits import (
 )
 from stethoscope.rules.lines import fitting, line_of, place_in, quoted
 from stethoscope.rules.sites import code
+
+LEARNING = SCALING | SELECTING | LISTING
 
 
 def before_splits(file: Code, names: Collection[str]) -> Iterator[tuple[Fit, Call]]:
@@ -90,7 +93,7 @@ def chosen_before(rule: Rule, file: Code) -> Iterator[Finding]:
 def scaled_again(rule: Rule, file: Code) -> Iterator[Finding]:
     """What learned from the training part, and once more from the test part."""
     told = set()
-    for first, again in (*fitted_again(file, SCALING | SELECTING), *fitted_for_scores(file, SCALING | SELECTING)):
+    for first, again in (*fitted_again(file, LEARNING), *fitted_for_scores(file, LEARNING)):
         if again.call.number in told:
             continue
         told.add(again.call.number)

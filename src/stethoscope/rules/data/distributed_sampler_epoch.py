@@ -210,8 +210,7 @@ class DistributedSamplerEpoch(Rule):
 
 def _sampler(file: Code, loop: Loop) -> Call | None:
     """The distributed sampler of what a loop goes over, where it shuffles."""
-    source, _ = iterated(file, file.contexts[loop.context].value)
-    for loader in _calls_behind(file, source):
+    for loader in _loaders(file, loop):
         if thing_of(file, loader).kind != "loader":
             return None
         for sampler in _calls_behind(file, loader.keyword("sampler")):
@@ -219,6 +218,35 @@ def _sampler(file: Code, loop: Loop) -> Call | None:
                 shuffles = sampler.argument(3, "shuffle")
                 return sampler if shuffles is None or literal(file, shuffles) is True else None
     return None
+
+
+def _loaders(file: Code, loop: Loop) -> list[Call]:
+    """The calls that made what a loop takes its batches from."""
+    source, _ = iterated(file, file.contexts[loop.context].value)
+    found = _calls_behind(file, source)
+    if any(thing_of(file, one).kind == "loader" for one in found):
+        return found
+    begun = _begun_anew(file, loop)
+    if begun:
+        return [made for one in begun for made in _calls_behind(file, one.argument(0))]
+    # Through something of the project's own that is given the one loader that the function has.
+    handed = [
+        made
+        for one in file.functions[loop.function].parameters
+        if (made := _calls_behind(file, Name(one.name, one.binding, loop.at)))
+        and all(thing_of(file, it).kind == "loader" for it in made)
+    ]
+    return handed[0] if len(handed) == 1 else []
+
+
+def _begun_anew(file: Code, loop: Loop) -> list[Call]:
+    """The calls of `iter` whose batches a loop takes by `next`, where one of them is in the loop itself."""
+    for call in file.calls_of("builtins.next"):
+        if loop.context in file.numbers_around(call.context):
+            begun = [one for one in _calls_behind(file, call.argument(0)) if one.name == "builtins.iter"]
+            if any(loop.context in file.numbers_around(one.context) for one in begun):
+                return begun
+    return []
 
 
 def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Call]:
@@ -247,8 +275,8 @@ def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Call]
 
 
 def _is_repeated(file: Code, loop: Loop) -> bool:
-    """Whether a loop stands in another, or its function is called in one."""
-    return _is_in_loop(file, file.contexts[loop.context].parent, loop.function)
+    """Whether a loop stands in another, or its function is called in one, or it begins its data anew."""
+    return bool(_begun_anew(file, loop)) or _is_in_loop(file, file.contexts[loop.context].parent, loop.function)
 
 
 def _is_in_loop(file: Code, context: int, function: int, depth: int = 0) -> bool:
