@@ -421,15 +421,56 @@ def from_logits_dropped(script: Script) -> Iterator[Mutant]:
 
 
 def activations_removed(script: Script) -> Iterator[Mutant]:
-    """The ReLU between two linear layers of a `Sequential`."""
+    """The ReLU between two linear layers of a `Sequential` that are no factorized matrix without it: the width between
+    them is certainly not less than both of the widths around.
+    """
     for made in script.calls("Sequential"):
         layers = made.args
         for first, middle, second in zip(layers, layers[1:], layers[2:], strict=False):
             names = [name_of(one.func) if isinstance(one, ast.Call) else "" for one in (first, middle, second)]
             linear = names[0].endswith("nn.Linear") and names[2].endswith("nn.Linear")
             if linear and names[1].endswith(("nn.ReLU", "nn.Tanh", "nn.GELU")):
-                yield script.mutant(made, Change(script.span(first)[1], script.span(middle)[1], ""))
+                if isinstance(first, ast.Call) and isinstance(second, ast.Call) and _is_wide(script, first, second):
+                    yield script.mutant(made, Change(script.span(first)[1], script.span(middle)[1], ""))
                 break
+
+
+def _is_wide(script: Script, first: ast.Call, second: ast.Call) -> bool:
+    """Whether the width between two layers is certainly that of one side at least: by numbers, or as it is written."""
+    outer = [_width(first, 0, "in_features"), _width(second, 1, "out_features")]
+    inner = _width(first, 1, "out_features")
+    number = _number(script, inner)
+    for one in outer:
+        other = _number(script, one)
+        if one is None or inner is None:
+            continue
+        if ast.unparse(one) == ast.unparse(inner) or (number is not None and other is not None and number >= other):
+            return True
+    return False
+
+
+def _width(layer: ast.Call, place: int, name: str) -> ast.expr | None:
+    given = keyword(layer, name)
+    return given.value if given is not None else layer.args[place] if len(layer.args) > place else None
+
+
+def _number(script: Script, node: ast.expr | None) -> int | None:
+    """A width as a number: written out, computed of such, or a name that the file binds once, to a number."""
+    if isinstance(node, ast.Constant):
+        return node.value if type(node.value) is int else None
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        left, right = _number(script, node.left), _number(script, node.right)
+        return left * right if left is not None and right is not None else None
+    if isinstance(node, ast.Name):
+        bound = [one for one in ast.walk(script.tree) if _binds_name(one, node.id)]
+        only = script.parents[bound[0]] if len(bound) == 1 else None
+        return _number(script, only.value) if isinstance(only, ast.Assign) and only.targets[0] is bound[0] else None
+    return None
+
+
+def _binds_name(node: ast.AST, name: str) -> bool:
+    stored = isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
+    return stored or (isinstance(node, ast.arg) and node.arg == name)
 
 
 KINDS = (
