@@ -339,10 +339,15 @@ def _rows(code: Code, value: Item) -> str:
     return code.text(key.items[0].at if isinstance(key, Group) and key.items else key.at)
 
 
-def holds_all_rows(code: Code, value: Value | None) -> bool:
-    """Whether data is, as far as is seen, neither part of a split nor some rows by slice or index."""
+def holds_all_rows(code: Code, fit: Fit) -> bool:
+    """Whether what something learned from is, as far as is seen, neither part of a split nor some rows of many.
+
+    Rows of which no others are taken are all that there are, where they themselves are transformed.
+    """
+    value: Value | None = fit.data
+    transformed = fit.call.name == ".fit_transform"
     for _ in range(MOST_STEPS):
-        if is_some_rows(code, value) and _is_one_of_several(code, value):
+        if is_some_rows(code, value) and not (transformed and not _is_one_of_several(code, value)):
             return False
         if isinstance(value, Name) and value.binding != NOWHERE:
             binding = code.bindings[value.binding]

@@ -31,7 +31,7 @@ def before_splits(file: Code, names: Collection[str]) -> Iterator[tuple[Fit, Cal
     for split in splits_of(file):
         for data in split.call.arguments:
             for fit in fitted_in(file, data, split.call.number):
-                if fit.name in names and fit.call.number not in told and holds_all_rows(file, fit.data):
+                if fit.name in names and fit.call.number not in told and holds_all_rows(file, fit):
                     told.add(fit.call.number)
                     yield fit, split.call
 

@@ -148,6 +148,25 @@ class DistributedSamplerEpoch(Rule):
                         F.cross_entropy(model(x), y).backward()
                         optimizer.step()
             """,
+        "an iterator that begins anew": """
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer, steps):
+                sampler = DistributedSampler(data)  # bad
+                loader = DataLoader(data, batch_size=32, sampler=sampler)
+                batches = iter(loader)
+                for step in range(steps):
+                    try:
+                        x, y = next(batches)
+                    except StopIteration:
+                        batches = iter(loader)
+                        x, y = next(batches)
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
         "one of two samplers, and a function that trains": """
             from torch.utils.data import DataLoader, RandomSampler
             from torch.utils.data.distributed import DistributedSampler

@@ -32,7 +32,8 @@ class LossArgumentsSwapped(Rule):
     """The loss is given the target first and the prediction second.
 
     ## What it sees
-    Gradients flow into the second argument of a loss function and not into the first.
+    Gradients flow into the second argument of a loss function and not into the first. In code: the first comes with the
+    data, holds whole numbers, or has one axis where the second has several; the second comes from a model.
     ## Why it hurts
     Cross-entropies take the logarithm of their first argument only, and the likelihood of counts its exponential.
     With the target there, the loss becomes a straight line in the prediction: it falls for ever in one direction, and
@@ -165,6 +166,25 @@ class LossArgumentsSwapped(Rule):
                     scores = self.model(x)
                     return F.cross_entropy(y, scores)  # bad
             """,
+        "class numbers first, whatever gives the scores": """
+            def losses(batches, score):
+                targets = [batch[1].cuda().long() for batch in batches]
+                for i, batch in enumerate(batches):
+                    yield F.cross_entropy(targets[i], score(batch[0]))  # bad
+            """,
+        "one axis first, two axes second": """
+            def loss_of(logits, labels, classes):
+                loss_fn = nn.CrossEntropyLoss()
+                return loss_fn(labels.view(-1), logits.view(-1, classes))  # bad
+            """,
+        "the data first, to train whatever is handed over": """
+            def train(net, batches, optimizer):
+                for x, y in batches:
+                    loss = F.cross_entropy(y, net(x))  # bad
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+            """,
         "raw scores as the target": """
             class Net(nn.Module):
                 def __init__(self):
@@ -190,6 +210,21 @@ class LossArgumentsSwapped(Rule):
             criterion = nn.BCELoss()
             for x, y in torch.load("data"):
                 loss = criterion(model(x).squeeze(1), y)
+            """,
+        "where the largest of two scores stands is no class number": """
+            def loss_of(first, second, target):
+                return F.cross_entropy(torch.max(first, second)[1], target)
+            """,
+        "two rows of scores, both with one axis": """
+            def ranked(model, x, wanted):
+                return F.cross_entropy(model(x).view(-1), F.softmax(wanted.view(-1), dim=0))
+            """,
+        "scores that are data, and targets that are made of it": """
+            def loss_of(pairs, smooth):
+                total = 0
+                for scores, y in pairs:
+                    total += F.cross_entropy(scores, smooth(y))
+                return total
             """,
         "an error that has no order": """
             model = nn.Linear(3, 1)
