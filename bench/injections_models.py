@@ -236,8 +236,8 @@ def module_list_removed(script: Script) -> Iterator[Mutant]:
             given = f"[{given[1:-1]}]" if isinstance(call.args[0], ast.GeneratorExp) else f"list({given})"
         name = name_of(parent.targets[0])
         grows = [one for one in script.calls("append", "extend") if name_of(one.func).startswith(f"{name}.")]
-        layered = _WEIGHTY.search(given) or any(_WEIGHTY.search(script.source(one)) for one in grows)
-        built = layered or any(re.search(rf"\b{one}\(", given) for one in own)
+        put = " ".join((given, *(script.source(one) for one in grows)))
+        built = _WEIGHTY.search(put) or any(re.search(rf"\b{one}\(", put) for one in own)
         if built:
             yield script.mutant(call, script.replaced(call, given), region=_region(script, cls))
 

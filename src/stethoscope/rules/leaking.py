@@ -104,7 +104,7 @@ def scaled_again(rule: Rule, file: Code) -> Iterator[Finding]:
             place=place_in(file, again.call.at),
             evidence=[_fits(again)],
             cause=f"What was learned on {line_of(file, first.call.at)} is not what the test rows are transformed "
-            "with, so the model meets them on another scale.",
+            "with, so the model meets other numbers, or other columns, than those it learned from.",
             fixes=["Apply what the training part has taught:\n" + code(f"transformer.transform({data.strip('`')})")],
             chain=first_and_then(file, first.call, "learns from the training part", again.call, "learns again"),
         )
