@@ -21,7 +21,7 @@ from stethoscope.facts.code import (
     Value,
 )  # fmt: skip
 from stethoscope.facts.layers import LINEAR, chain_of, short
-from stethoscope.facts.origins import bases, is_module, lineage, thing_of
+from stethoscope.facts.origins import bases, called, is_module, lineage, thing_of
 from stethoscope.facts.things import Thing, followed, literal
 from stethoscope.facts.uses import times_said
 
@@ -159,7 +159,15 @@ def _makes_layer(code: Code, call: Call) -> bool:
     """Whether a call is that of a layer's class, and not one that gives a layer which is kept elsewhere."""
     thing = thing_of(code, call)
     is_made = thing.made is call or call.name == "copy.deepcopy"
-    return (is_made and has_weights(thing)) or _is_either(code, call)
+    return (is_made and has_weights(thing)) or _is_either(code, call) or _wraps_layer(code, call)
+
+
+def _wraps_layer(code: Code, call: Call) -> bool:
+    """Whether a class, or a function of torch's, is given a layer with parameters that is made on the spot."""
+    callee = called(code, call)
+    wraps = callee.kind == "class" or call.name.startswith(("torch.nn.utils.", "torch.nn.SyncBatchNorm."))
+    given = (*call.arguments, *(value for _, value in call.keywords)) if wraps else ()
+    return any(isinstance(one, Call) and _makes_layer(code, one) for one in given)
 
 
 def attribute_of(code: Code, value: Value | None) -> str:

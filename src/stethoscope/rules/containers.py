@@ -34,7 +34,7 @@ def _is_filled_elsewhere(file: Code, thing: Thing, binding: Binding) -> bool:
     """Whether all that is added to an attribute is added in another branch than this one, which makes it no list."""
     fillings = [
         call for _, call in in_methods(file, thing)
-        if call.name == ".append" and f"self.{attribute_of(file, call.receiver)}" == binding.name
+        if call.name in (".append", ".extend") and f"self.{attribute_of(file, call.receiver)}" == binding.name
     ]  # fmt: skip
     return bool(fillings) and all(_part_ways(file, call.context, binding.context) for call in fillings)
 
@@ -100,12 +100,13 @@ def is_left_plain(file: Code, thing: Thing, name: str) -> bool:
     if any(
         REGISTERING.search(line) or handed.search(line)
         for line in lines
-        if "enumerate(" not in line and "zip(" not in line and "len(" not in line and "range(" not in line
+        if not any(word in line for word in _ONLY_READING)
     ):
         return False
     return sum(f"self.{name}" in line for line in lines) > 1
 
 
+_ONLY_READING = ("enumerate(", "zip(", "len(", "range(", "reversed(", "isinstance(", "print(")
 _REGISTERED = re.compile(r"(?:Sequential|Module\w+)\(\**(\w+)")
 
 

@@ -104,8 +104,9 @@ class UnregisteredModules(Rule):
                     kept.setdefault(name, (binding.at, layers, kind))
             for _, call in in_methods(file, thing):
                 filled = call.receiver.value if isinstance(call.receiver, Item) else call.receiver  # a list of lists
-                name = attribute_of(file, filled) if call.name == ".append" else ""
-                layers = made_in(file, Group("list", call.arguments, (), call.at)) if name else []
+                name = attribute_of(file, filled) if call.name in (".append", ".extend") else ""
+                added = call.argument(0) if call.name == ".extend" else Group("list", call.arguments, (), call.at)
+                layers = made_in(file, added) if name else []
                 if layers and is_plain_list(file, thing, name):
                     kept.setdefault(name, (call.at, layers, "list"))
             for name, (at, layers, kind) in kept.items():
@@ -191,6 +192,40 @@ class UnregisteredModules(Rule):
         }
     )
     bad_code = {
+        "lists of lists, and a list that is extended": """
+            class Net(nn.Module):
+                def __init__(self, width, depth):
+                    super().__init__()
+                    self.encode_modules, self.rows = [], []
+                    self.encode_modules.extend([nn.Linear(width, width) for _ in range(depth)])  # bad
+                    for _ in range(depth):
+                        self.rows.append(nn.ModuleList())
+                        self.rows[-1].append(nn.Linear(width, width))  # bad
+
+                def forward(self, x):
+                    for layer, row in zip(self.encode_modules, reversed(self.rows)):
+                        x = row[0](layer(x))
+                    return x
+            """,
+        "layers that are wrapped": """
+            class Residual(nn.Module):
+                def __init__(self, inner):
+                    super().__init__()
+                    self.inner = inner
+
+                def forward(self, x):
+                    return x + self.inner(x)
+
+            class Net(nn.Module):
+                def __init__(self, width, depth):
+                    super().__init__()
+                    self.layers = [Residual(nn.Linear(width, width)) for _ in range(depth)]  # bad
+
+                def forward(self, x):
+                    for layer in self.layers:
+                        x = layer(x)
+                    return x
+            """,
         "a list": """
             class Net(nn.Module):
                 def __init__(self, width):
