@@ -44,7 +44,6 @@ class DistributedSamplerEpoch(Rule):
     always used".
     """
 
-    on_trial = True
     severity = Severity.WARNING
     reads = ("loop",)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TypeGuard
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
@@ -221,8 +220,9 @@ class SharedSubmoduleUnintended(Rule):
 def _repeated_elsewhere(file: Code) -> Iterator[tuple[Value, At]]:
     """Repeated lists that are unpacked into names, or given to a module of the project."""
     for binding in file.bindings:
-        if binding.how == "assign" and binding.item == (0,) and _is_repeated(file, binding.value):
-            yield binding.value, binding.at
+        value = binding.value
+        if value is not None and binding.how == "assign" and binding.item == (0,) and _is_repeated(file, value):
+            yield value, binding.at
     for call in file.calls:
         repeated = [one for one in (*call.arguments, *(one for _, one in call.keywords)) if _is_repeated(file, one)]
         made = thing_of(file, call) if repeated else None
@@ -230,7 +230,7 @@ def _repeated_elsewhere(file: Code) -> Iterator[tuple[Value, At]]:
             yield repeated[0], call.at
 
 
-def _is_repeated(file: Code, value: Value | None) -> TypeGuard[Operation]:
+def _is_repeated(file: Code, value: Value) -> bool:
     """Whether a value is written as a list, times a number that is not 1."""
     return (
         isinstance(value, Operation)
