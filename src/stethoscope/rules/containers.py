@@ -13,7 +13,7 @@ from stethoscope.facts.things import Thing
 from stethoscope.rules.lines import insertion
 
 REGISTERING = re.compile(
-    r"add_module|register_module|setattr\((?!.*,\s*(?:torch\.)?nn\.[A-Z]\w*\()|__setattr__|ParameterList"
+    r"add_module|register_module|setattr\((?!.*,\s*(?:torch\.)?nn\.[A-Z]\w*\()|__setattr__"
     r"|(?<!\w)_modules\b|def parameters|def named_param"
 )
 """What registers layers in another way, or gives them to whoever asks for parameters."""
@@ -95,6 +95,9 @@ def is_left_plain(file: Code, thing: Thing, name: str) -> bool:
         return False
     lines = file.lines[cls.at.line - 1 : cls.at.end_line] if cls is not None else ()
     if _goes_on_in_another(lines, name):
+        return False
+    kept = re.compile(rf"ParameterList\(.*(?:parameters\(\)|self\.{re.escape(name)}\b)")
+    if any(kept.search(line) for line in lines):
         return False
     handed = re.compile(rf"[(*]self\.{re.escape(name)}(?![\w\[(])")
     if any(

@@ -147,6 +147,34 @@ class DistributedSamplerEpoch(Rule):
                         F.cross_entropy(model(x), y).backward()
                         optimizer.step()
             """,
+        "a function that makes the loader, a class that trains": """
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            class Trainer:
+                def __init__(self, model, loader, optimizer):
+                    self.model, self.loader, self.optimizer = model, loader, optimizer
+
+                def step(self, x, y):
+                    self.optimizer.zero_grad()
+                    F.cross_entropy(self.model(x), y).backward()
+                    self.optimizer.step()
+
+                def epoch(self):
+                    for x, y in self.loader:
+                        self.step(x, y)
+
+                def train(self, epochs):
+                    for epoch in range(epochs):
+                        self.epoch()
+
+            def loader_of(data):
+                return DataLoader(data, batch_size=32, sampler=DistributedSampler(data))  # bad
+
+            def main(model, data, optimizer):
+                Trainer(model, loader_of(data), optimizer).train(10)
+            """,
         "an iterator that begins anew": """
             from torch.utils.data import DataLoader
             from torch.utils.data.distributed import DistributedSampler
@@ -273,7 +301,9 @@ def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Call]
     if depth > DEEPEST or found is None:
         return []
     if isinstance(found, Call):
-        return [found]
+        made = thing_of(file, found)  # what a function of the project gives was made in that function
+        is_inside = made.kind == "loader" and made.made is not None and made.made_in is file
+        return [made.made] if is_inside and made.made is not None else [found]
     options: list[Value] = list(found.options) if isinstance(found, Choice) else []
     if isinstance(found, Attribute):
         made = thing_of(file, found)
