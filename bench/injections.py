@@ -153,7 +153,7 @@ def loss_detached(script: Script) -> Iterator[Mutant]:
 
 
 def item_removed(script: Script) -> Iterator[Mutant]:
-    """`.item()` of a running total of the training's loss."""
+    """`.item()` of a running total of the training's loss, which the training does not set back itself."""
     for training, home, _ in _training_parts(script):
         lost = {
             ast.unparse(call.func.value)
@@ -163,6 +163,8 @@ def item_removed(script: Script) -> Iterator[Mutant]:
         for node in inside(training):
             if not isinstance(node, ast.AugAssign) or not isinstance(node.op, ast.Add) or isinstance(home, ast.Module):
                 continue
+            if any(isinstance(one, ast.Assign) and _binds(one, ast.unparse(node.target)) for one in inside(training)):
+                continue  # the graphs of a few steps, and not of all
             for call in within(node.value):
                 if (
                     isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
@@ -370,16 +372,28 @@ def set_epoch_removed(script: Script) -> Iterator[Mutant]:
 
 
 def shuffle_removed(script: Script) -> Iterator[Mutant]:
-    """`shuffle=True` of a loader that a training goes over."""
-    sources = {ast.unparse(node.iter) for node in trainings(script) if isinstance(node, ast.For)}
+    """`shuffle=True` of a loader that a training goes over: the last of its name before that loop."""
     for call in script.calls("DataLoader"):
         parent = script.parents[call]
         name = name_of(parent.targets[0]) if isinstance(parent, ast.Assign) else ""
-        if name and any(re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", source) for source in sources):
+        if name and any(_goes_over(script, loop, name, call) for loop in trainings(script)):
             change = without(script, call, "shuffle")
             given = next((one.value for one in call.keywords if one.arg == "shuffle"), None)
             if change is not None and isinstance(given, ast.Constant) and given.value is True:
                 yield script.mutant(call, change)
+
+
+def _goes_over(script: Script, loop: ast.AST, name: str, made: ast.Call) -> bool:
+    """Whether a loop goes over what a call made: the nearest of its name above, or the only one of the file."""
+    if not isinstance(loop, ast.For) or not re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", ast.unparse(loop.iter)):
+        return False
+    every = [
+        node for node in script.nodes(ast.Assign)
+        if isinstance(node, ast.Assign) and any(_binds(node, name) or name_of(one) == name for one in node.targets)
+    ]  # fmt: skip
+    near = [node for node in every if script.function(node) is script.function(loop) and node.lineno < loop.lineno]
+    asked = near[-1:] if near else every
+    return len(asked) == 1 and asked[0].value is made
 
 
 KINDS = (

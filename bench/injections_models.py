@@ -201,8 +201,30 @@ def softmax_over_batch(script: Script) -> Iterator[Mutant]:
             yield script.mutant(call, script.replaced(axis, "0"))
 
 
+_WEIGHTY = re.compile(r"nn\.(?!Dropout|MaxPool|AvgPool|Identity|Adaptive|ReLU|Unfold|Module)[A-Z]")
+
+
+def _weighty_classes(script: Script) -> set[str]:
+    """Classes of the file with layers or parameters: their own, or those of other such classes."""
+    texts = {one.name: script.source(one) for one in script.nodes(ast.ClassDef) if isinstance(one, ast.ClassDef)}
+    inherits = {
+        one.name for one in script.nodes(ast.ClassDef)
+        if isinstance(one, ast.ClassDef) and any(not ast.unparse(base).endswith("Module") for base in one.bases)
+    }  # fmt: skip
+    found = {name for name, text in texts.items() if _WEIGHTY.search(text)} | inherits
+    while True:
+        more = {
+            name for name, text in texts.items()
+            if name not in found and any(re.search(rf"\b{one}\(", text) for one in found)
+        }  # fmt: skip
+        if not more:
+            return found
+        found |= more
+
+
 def module_list_removed(script: Script) -> Iterator[Mutant]:
-    """A plain list in place of a `ModuleList`."""
+    """A plain list in place of a `ModuleList` of layers with weights."""
+    own = _weighty_classes(script)
     for call in script.calls("ModuleList"):
         parent, cls = script.parents[call], script.class_(call)
         if cls is None or not isinstance(parent, ast.Assign) or not name_of(parent.targets[0]).startswith("self."):
@@ -214,10 +236,8 @@ def module_list_removed(script: Script) -> Iterator[Mutant]:
             given = f"[{given[1:-1]}]" if isinstance(call.args[0], ast.GeneratorExp) else f"list({given})"
         name = name_of(parent.targets[0])
         grows = [one for one in script.calls("append", "extend") if name_of(one.func).startswith(f"{name}.")]
-        weighty = r"nn\.(?!Dropout|MaxPool|AvgPool|Identity|Adaptive|ReLU|Unfold)[A-Z]"
-        layered = re.search(weighty, given) or any(re.search(weighty, script.source(one)) for one in grows)
-        own = {one.name for one in script.nodes(ast.ClassDef) if isinstance(one, ast.ClassDef)}
-        built = layered or any(re.search(rf"\b{one}\(", given) for one in own)
+        put = " ".join((given, *(script.source(one) for one in grows)))
+        built = _WEIGHTY.search(put) or any(re.search(rf"\b{one}\(", put) for one in own)
         if built:
             yield script.mutant(call, script.replaced(call, given), region=_region(script, cls))
 
@@ -280,7 +300,9 @@ def layer_shared(script: Script) -> Iterator[Mutant]:
         if "torch" not in script.text[:3000] or script.class_(node) is None:
             continue
         if ranged and isinstance(source, ast.Call) and not uses and (is_layer or name_of(element.func) in own):
-            text = f"[{script.source(element)}] * {script.source(source.args[0])}"
+            times = script.source(source.args[0])
+            plain = isinstance(source.args[0], ast.Constant | ast.Name | ast.Attribute)
+            text = f"[{script.source(element)}] * {times if plain else f'({times})'}"
             yield script.mutant(node, script.replaced(node, text))
 
 
@@ -304,7 +326,13 @@ def constant_weights(script: Script) -> Iterator[Mutant]:
 
 
 def scaled_before_split(script: Script) -> Iterator[Mutant]:
-    """A scaler that is fitted before the split, and not on the training part."""
+    """A scaler that is fitted before the first split of its data, and not on the training part."""
+    parts = {
+        name_of(one)
+        for call in script.calls("train_test_split")
+        if isinstance(parent := script.parents[call], ast.Assign) and isinstance(parent.targets[0], ast.Tuple)
+        for one in parent.targets[0].elts
+    }
     for call in script.calls("train_test_split"):
         node = script.parents[call]
         if not isinstance(node, ast.Assign) or not call.args or not isinstance(call.args[0], ast.Name):
@@ -313,6 +341,8 @@ def scaled_before_split(script: Script) -> Iterator[Mutant]:
         if not isinstance(target, ast.Tuple) or len(target.elts) < 2:
             continue
         train, name = name_of(target.elts[0]), call.args[0].id
+        if name in parts:
+            continue
         block = script.block(node)
         after = block[block.index(node) + 1 :]
         if not isinstance(script.parents[node], ast.Module) and after is block:
@@ -324,11 +354,24 @@ def scaled_before_split(script: Script) -> Iterator[Mutant]:
             if made is None or not fit.args or name_of(fit.args[0]) != train or statement not in block:
                 continue
             text = f"{name} = {script.source(made)}.fit_transform({name})"
+            late = _imported_below(script, node, name_of(made.func).partition(".")[0])
+            if late is not None:
+                text = f"{script.source(late)}\n{' ' * node.col_offset}{text}"
             if isinstance(statement, ast.Assign):
                 yield script.mutant(
                     node, script.led(node, text), script.replaced(fit, train), region=_wide(script, node)
                 )
                 break
+
+
+def _imported_below(script: Script, place: ast.stmt, name: str) -> ast.stmt | None:
+    """The import of a name that stands below a place, as in the later cells of a notebook."""
+    imports = [
+        node for node in script.nodes((ast.Import, ast.ImportFrom))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        and any((one.asname or one.name).partition(".")[0] == name for one in node.names)
+    ]  # fmt: skip
+    return imports[0] if imports and all(one.lineno > place.lineno for one in imports) else None
 
 
 def _wide(script: Script, node: ast.stmt) -> tuple[int, int]:
@@ -378,15 +421,56 @@ def from_logits_dropped(script: Script) -> Iterator[Mutant]:
 
 
 def activations_removed(script: Script) -> Iterator[Mutant]:
-    """The ReLU between two linear layers of a `Sequential`."""
+    """The ReLU between two linear layers of a `Sequential` that are no factorized matrix without it: the width between
+    them is certainly not less than both of the widths around.
+    """
     for made in script.calls("Sequential"):
         layers = made.args
         for first, middle, second in zip(layers, layers[1:], layers[2:], strict=False):
             names = [name_of(one.func) if isinstance(one, ast.Call) else "" for one in (first, middle, second)]
             linear = names[0].endswith("nn.Linear") and names[2].endswith("nn.Linear")
             if linear and names[1].endswith(("nn.ReLU", "nn.Tanh", "nn.GELU")):
-                yield script.mutant(made, Change(script.span(first)[1], script.span(middle)[1], ""))
+                if isinstance(first, ast.Call) and isinstance(second, ast.Call) and _is_wide(script, first, second):
+                    yield script.mutant(made, Change(script.span(first)[1], script.span(middle)[1], ""))
                 break
+
+
+def _is_wide(script: Script, first: ast.Call, second: ast.Call) -> bool:
+    """Whether the width between two layers is certainly that of one side at least: by numbers, or as it is written."""
+    outer = [_width(first, 0, "in_features"), _width(second, 1, "out_features")]
+    inner = _width(first, 1, "out_features")
+    number = _number(script, inner)
+    for one in outer:
+        other = _number(script, one)
+        if one is None or inner is None:
+            continue
+        if ast.unparse(one) == ast.unparse(inner) or (number is not None and other is not None and number >= other):
+            return True
+    return False
+
+
+def _width(layer: ast.Call, place: int, name: str) -> ast.expr | None:
+    given = keyword(layer, name)
+    return given.value if given is not None else layer.args[place] if len(layer.args) > place else None
+
+
+def _number(script: Script, node: ast.expr | None) -> int | None:
+    """A width as a number: written out, computed of such, or a name that the file binds once, to a number."""
+    if isinstance(node, ast.Constant):
+        return node.value if type(node.value) is int else None
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        left, right = _number(script, node.left), _number(script, node.right)
+        return left * right if left is not None and right is not None else None
+    if isinstance(node, ast.Name):
+        bound = [one for one in ast.walk(script.tree) if _binds_name(one, node.id)]
+        only = script.parents[bound[0]] if len(bound) == 1 else None
+        return _number(script, only.value) if isinstance(only, ast.Assign) and only.targets[0] is bound[0] else None
+    return None
+
+
+def _binds_name(node: ast.AST, name: str) -> bool:
+    stored = isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
+    return stored or (isinstance(node, ast.arg) and node.arg == name)
 
 
 KINDS = (

@@ -10,6 +10,7 @@ from stethoscope.facts.code import (
     Attribute,
     Binding,
     Call,
+    Choice,
     Code,
     Constant,
     Each,
@@ -20,7 +21,7 @@ from stethoscope.facts.code import (
     Value,
 )  # fmt: skip
 from stethoscope.facts.layers import LINEAR, chain_of, short
-from stethoscope.facts.origins import bases, is_module, lineage, thing_of
+from stethoscope.facts.origins import bases, called, is_module, lineage, thing_of
 from stethoscope.facts.things import Thing, followed, literal
 from stethoscope.facts.uses import times_said
 
@@ -33,6 +34,7 @@ _FACTORIES = {
     "torch.randn", "torch.rand", "torch.zeros", "torch.ones", "torch.full", "torch.empty", "torch.tensor", "torch.eye",
     "torch.normal", "torch.linspace",
 }  # fmt: skip
+DEEPEST = 12
 _OWN_TRAINING = re.compile(
     r"optim|autograd\.grad|\.backward\(|register_|add_module|setattr|def parameters|\b_parameters"
 )
@@ -70,7 +72,10 @@ def has_weights(thing: Thing) -> bool:
         layers = chain_of(thing)
         if layers is None and thing.made is not None and thing.made.arguments:
             return True  # of what cannot be listed: nobody makes these of activations alone
-        return any(has_weights(layer.thing) for layer in layers or ())
+        return any(
+            has_weights(layer.thing) or (layer.call is not None and _is_either(layer.code, layer.call))
+            for layer in layers or ()
+        )
     if name in ("modulelist", "moduledict") and thing.made is not None and thing.made_in is not None:
         return bool(thing.made.arguments) and bool(made_in(thing.made_in, thing.made.arguments[0]))
     if thing.made is not None and thing.made_in is not None:
@@ -78,6 +83,15 @@ def has_weights(thing: Thing) -> bool:
         if affine is not None and literal(thing.made_in, affine) is False:
             return False
     return thing.name.startswith("torch.nn.") and (name in LINEAR or name.startswith(_WEIGHTY))
+
+
+def _is_either(code: Code, call: Call) -> bool:
+    """Whether a call makes a module of one of two classes of the project, both with parameters."""
+    chosen, _ = followed(code, call.receiver) if call.name == "()" else (None, [])
+    if not isinstance(chosen, Choice):
+        return False
+    classes = [thing_of(code, one) for one in chosen.options]
+    return all(one.kind == "class" and one.cls is not None and is_module(one) and not _is_empty(one) for one in classes)
 
 
 def _is_empty(thing: Thing, depth: int = 0) -> bool:
@@ -144,7 +158,16 @@ def _made_for_it(code: Code, value: Value) -> Call | None:
 def _makes_layer(code: Code, call: Call) -> bool:
     """Whether a call is that of a layer's class, and not one that gives a layer which is kept elsewhere."""
     thing = thing_of(code, call)
-    return (thing.made is call or call.name == "copy.deepcopy") and has_weights(thing)
+    is_made = thing.made is call or call.name == "copy.deepcopy"
+    return (is_made and has_weights(thing)) or _is_either(code, call) or _wraps_layer(code, call)
+
+
+def _wraps_layer(code: Code, call: Call) -> bool:
+    """Whether a class, or a function of torch's, is given a layer with parameters that is made on the spot."""
+    callee = called(code, call)
+    wraps = callee.kind == "class" or call.name.startswith(("torch.nn.utils.", "torch.nn.SyncBatchNorm."))
+    given = (*call.arguments, *(value for _, value in call.keywords)) if wraps else ()
+    return any(isinstance(one, Call) and _makes_layer(code, one) for one in given)
 
 
 def attribute_of(code: Code, value: Value | None) -> str:
@@ -174,15 +197,20 @@ def assigned(code: Code, thing: Thing) -> Iterator[tuple[str, Binding]]:
                 yield name, code.bindings[number]
 
 
-def shared_layer(code: Code, value: Value | None) -> Value | None:
-    """The one layer that a list holds several times: of `[layer] * 3`, and of `[layer for _ in range(3)]`."""
+def shared_layer(code: Code, value: Value | None, depth: int = 0) -> Value | None:
+    """The one layer that a list, or a part of it, holds several times: `[layer] * 3`, `[layer for _ in range(3)]`."""
     found, _ = followed(code, value)
     if isinstance(found, Starred):
         found, _ = followed(code, found.value)
+    if isinstance(found, Name) and found.binding != NOWHERE and code.bindings[found.binding].how == "augment":
+        found = code.bindings[found.binding].value
     if isinstance(found, Operation) and found.operator == "*":
         for one in found.operands:
             if isinstance(one, Group) and one.kind == "list" and len(one.items) == 1:
                 return one.items[0] if has_weights(thing_of(code, one.items[0])) else None
+    if isinstance(found, Operation) and found.operator == "+" and depth < DEEPEST:
+        parts = (shared_layer(code, one, depth + 1) for one in found.operands)
+        return next((one for one in parts if one is not None), None)
     if isinstance(found, Each) and isinstance(found.element, Name) and found.element.binding != NOWHERE:
         binding = code.bindings[found.element.binding]
         inside = any(here.kind == "comprehension" for here in code.around(binding.context))

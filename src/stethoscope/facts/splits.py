@@ -24,7 +24,8 @@ from stethoscope.facts.code import (
     Symbol,
     Value,
 )
-from stethoscope.facts.things import MOST_STEPS, followed
+from stethoscope.facts.expressions import values_of
+from stethoscope.facts.things import MOST_STEPS, followed, iterated
 
 SPLITTERS = frozenset({
     "sklearn.model_selection.train_test_split", "sklearn.cross_validation.train_test_split",
@@ -47,6 +48,8 @@ SELECTING = frozenset({
 """Learn from the labels as well."""
 ENCODING = frozenset({"LabelEncoder", "OrdinalEncoder", "OneHotEncoder", "LabelBinarizer", "MultiLabelBinarizer"})
 """Give numbers to categories, in the order in which they are met."""
+LISTING = frozenset({"CountVectorizer", "DictVectorizer"})
+"""List what they meet as columns: other rows have other columns. What they list before a split does no harm."""
 _JOINED = frozenset({"Pipeline", "make_pipeline", "ColumnTransformer", "make_column_transformer", "FeatureUnion",
                      "make_union"})  # fmt: skip
 _LIBRARIES = ("sklearn.", "category_encoders.", "boruta.", "imblearn.", "cuml.", "sklearn_pandas.")
@@ -90,7 +93,7 @@ class Part(NamedTuple):
     which: str
     """train or test."""
     array: int
-    """Of which argument."""
+    """Of which argument; of a fold a negative number, by what is indexed."""
 
 
 def splits_of(code: Code) -> tuple[Split, ...]:
@@ -256,8 +259,8 @@ def _earlier_fit(code: Code, call: Call) -> Fit | None:
     return None
 
 
-def part_of_split(code: Code, value: Value | None) -> Part | None:
-    """Which part of a split a value holds rows of, where it is certain."""
+def part_of_split(code: Code, value: Value | None, *, folds: bool = False) -> Part | None:
+    """Which part of a split, or of one of the `folds`, a value holds rows of, where it is certain."""
     for _ in range(MOST_STEPS):
         if isinstance(value, Name) and value.binding != NOWHERE:
             binding = code.bindings[value.binding]
@@ -271,6 +274,9 @@ def part_of_split(code: Code, value: Value | None) -> Part | None:
                 return None
             value = whole
         elif isinstance(value, Item) or (isinstance(value, Attribute) and value.name in ("values", "iloc", "loc")):
+            fold = _part_of_fold(code, value) if folds and isinstance(value, Item) else None
+            if fold is not None:
+                return fold
             value = value.value
         elif isinstance(value, Call) and value.name in _KEEPING:
             value = value.receiver
@@ -279,6 +285,20 @@ def part_of_split(code: Code, value: Value | None) -> Part | None:
         else:
             return None
     return None
+
+
+def _part_of_fold(code: Code, value: Item) -> Part | None:
+    """The part of a fold that rows are: `X[train]` in `for train, test in folds.split(X)`."""
+    key = value.key.items[0] if isinstance(value.key, Group) and value.key.items else value.key
+    base = value.value.value if isinstance(value.value, Attribute) else value.value
+    if not (isinstance(key, Name) and isinstance(base, Name) and NOWHERE not in (key.binding, base.binding)):
+        return None
+    binding = code.bindings[key.binding]
+    source, place = iterated(code, binding.value, binding.item) if binding.how == "for" else (None, ())
+    is_fold = isinstance(source, Call) and source.name == ".split" and place in ((0,), (1,))
+    if not is_fold or not isinstance(source, Call) or constructed(code, source.receiver) is None:
+        return None
+    return Part(source, "test" if place[0] else "train", -2 - base.binding)
 
 
 def is_some_rows(code: Code, value: Value | None) -> bool:
@@ -293,13 +313,41 @@ def is_some_rows(code: Code, value: Value | None) -> bool:
     found, _ = followed(code, key)
     columns = isinstance(found, Attribute) and found.name == "columns"
     listed = isinstance(found, Call) and found.name in (".tolist", "builtins.list", ".difference", ".drop")
+    if isinstance(found, Operation) and found.operator == "+":
+        listed = any(isinstance(followed(code, one)[0], Group | Each) for one in found.operands)
     return not (isinstance(found, Constant | Group | Each) or columns or listed)
 
 
-def holds_all_rows(code: Code, value: Value | None) -> bool:
-    """Whether data is, as far as is seen, neither part of a split nor some rows by slice or index."""
+def _is_one_of_several(code: Code, value: Value | None) -> bool:
+    """Whether other rows of the same are taken as well: of `X[50:]` alone, those before are left out of everything."""
+    if not isinstance(value, Item):
+        return True
+    taken: dict[str, set[str]] | None = code.memo.get("rows taken")
+    if taken is None:
+        taken = code.memo["rows taken"] = {}
+        for one in values_of(code):
+            if isinstance(one, Item) and is_some_rows(code, one):
+                taken.setdefault(code.text(one.value.at), set()).add(_rows(code, one))
+    key = value.key
+    sliced = key.items[0] if isinstance(key, Group) and key.items else key
+    is_slice = isinstance(sliced, Operation) and sliced.operator == ":"
+    return not is_slice or len(taken.get(code.text(value.value.at), ())) > 1
+
+
+def _rows(code: Code, value: Item) -> str:
+    key = value.key
+    return code.text(key.items[0].at if isinstance(key, Group) and key.items else key.at)
+
+
+def holds_all_rows(code: Code, fit: Fit) -> bool:
+    """Whether what something learned from is, as far as is seen, neither part of a split nor some rows of many.
+
+    Rows of which no others are taken are all that there are, where they themselves are transformed.
+    """
+    value: Value | None = fit.data
+    transformed = fit.call.name == ".fit_transform"
     for _ in range(MOST_STEPS):
-        if is_some_rows(code, value):
+        if is_some_rows(code, value) and not (transformed and not _is_one_of_several(code, value)):
             return False
         if isinstance(value, Name) and value.binding != NOWHERE:
             binding = code.bindings[value.binding]
@@ -319,7 +367,7 @@ def holds_all_rows(code: Code, value: Value | None) -> bool:
 
 def fitted_again(code: Code, names: Collection[str]) -> Iterator[tuple[Fit, Fit]]:
     """What of these classes learned from the test part of a split, each with that from the training part."""
-    known = [(fit, part_of_split(code, fit.data)) for fit in fits_of(code) if fit.name in names]
+    known = [(fit, part_of_split(code, fit.data, folds=True)) for fit in fits_of(code) if fit.name in names]
     for again, part in known:
         for inner in _parts_around(code, part):
             twin = Part(inner.split, "train", inner.array)
@@ -329,10 +377,61 @@ def fitted_again(code: Code, names: Collection[str]) -> Iterator[tuple[Fit, Fit]
                 break
 
 
+def fitted_for_scores(code: Code, names: Collection[str]) -> Iterator[tuple[Fit, Fit]]:
+    """What of these classes learned from rows that a model is only judged by, each with what it learned before from the
+    rows that the model learned from: as `model.fit(first)` and `model.score(again)` tell.
+    """
+    known = [fit for fit in fits_of(code) if fit.name in names]
+    for first in known:
+        for again in known:
+            if again.made is not first.made or again.call.number <= first.call.number:
+                continue
+            one = _used(code, *_results(code, first, again.call.number))
+            other = _used(code, *_results(code, again, len(code.calls)))
+            if one[".fit"] & (other[".score"] | other[".predict"]) and not other[".fit"]:
+                yield first, again
+
+
+def _results(code: Code, fit: Fit, end: int) -> list[Call]:
+    """The calls that give what something has learned from, transformed, before another call."""
+    if fit.call.name == ".fit_transform":
+        return [fit.call]
+    data = code.text(fit.data.at)
+    return [
+        call for call in code.calls_of(".transform")
+        if fit.call.number < call.number < end and constructed(code, call.receiver) is fit.made
+        and call.arguments and code.text(call.arguments[0].at) == data
+    ]  # fmt: skip
+
+
+def _used(code: Code, *made: Call) -> dict[str, set[int]]:
+    """The models, by the calls that made them, that fit, score and predict the result of a call, as it is."""
+    found: dict[str, set[int]] = {".fit": set(), ".score": set(), ".predict": set()}
+    for call in code.calls_of(".fit", ".fit_transform", ".fit_predict", ".score", ".predict", ".predict_proba"):
+        kind = ".fit" if call.name.startswith(".fit") else ".predict" if "predict" in call.name else ".score"
+        if any(followed(code, one)[0] in made for one in call.arguments):
+            model = _model_of(code, call)
+            found[kind] |= {model} if model != NOWHERE or kind == ".fit" else set()
+    return found
+
+
+def _model_of(code: Code, call: Call) -> int:
+    """The call that made the model of `model.fit(X)`, also of `model = Model().fit(X)`, and of the best of a search."""
+    model, _ = followed(code, call.receiver)
+    for _ in range(MOST_STEPS):
+        if isinstance(model, Call) and model.name == ".fit":
+            model, _ = followed(code, model.receiver)
+        elif isinstance(model, Attribute) and model.name == "best_estimator_":
+            model, _ = followed(code, model.value)
+        else:
+            break
+    return model.number if isinstance(model, Call) else NOWHERE
+
+
 def _parts_around(code: Code, part: Part | None) -> Iterator[Part]:
     """A part of a split, and the part that was split to make it: a test part may be halved for validation."""
     for _ in range(3):
         if part is None:
             return
         yield part
-        part = part_of_split(code, part.split.argument(part.array))
+        part = part_of_split(code, part.split.argument(part.array)) if part.array >= 0 else None

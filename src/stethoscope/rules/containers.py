@@ -7,23 +7,36 @@ from collections.abc import Sequence
 
 from stethoscope.core.finding import Edit
 from stethoscope.facts.code import Binding, Call, Code, Constant, Each, Group, Name
-from stethoscope.facts.module_classes import assigned
+from stethoscope.facts.module_classes import assigned, attribute_of, in_methods
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing
 from stethoscope.rules.lines import insertion
 
 REGISTERING = re.compile(
-    r"add_module|register_module|setattr\(|__setattr__|ParameterList|_modules\b|def parameters|def named_param"
+    r"add_module|register_module|setattr\((?!.*,\s*(?:torch\.)?nn\.[A-Z]\w*\()|__setattr__"
+    r"|(?<!\w)_modules\b|def parameters|def named_param"
 )
 """What registers layers in another way, or gives them to whoever asks for parameters."""
 
 
 def is_plain_list(file: Code, thing: Thing, name: str) -> bool:
-    """Whether an attribute starts as an empty list."""
+    """Whether an attribute starts as an empty list, and is one wherever something is added to it."""
     every = [binding for one, binding in assigned(file, thing) if one == name]
     lists = [one for one in every if isinstance(one.value, Group) and one.value.kind == "list"]
     others = [one for one in every if one not in lists and not _is_none(one)]
-    return bool(lists) and all(_part_ways(file, lists[0], other) for other in others)
+    return bool(lists) and all(
+        _part_ways(file, lists[0].context, other.context) or _is_filled_elsewhere(file, thing, other)
+        for other in others
+    )
+
+
+def _is_filled_elsewhere(file: Code, thing: Thing, binding: Binding) -> bool:
+    """Whether all that is added to an attribute is added in another branch than this one, which makes it no list."""
+    fillings = [
+        call for _, call in in_methods(file, thing)
+        if call.name in (".append", ".extend") and f"self.{attribute_of(file, call.receiver)}" == binding.name
+    ]  # fmt: skip
+    return bool(fillings) and all(_part_ways(file, call.context, binding.context) for call in fillings)
 
 
 def _is_none(binding: Binding) -> bool:
@@ -52,15 +65,17 @@ def registers(file: Code, thing: Thing, binding: Binding) -> bool:
     """Whether an attribute gets a module, and not in another branch than all lists that it may get."""
     if thing_of(file, binding.value).kind != "module":
         return False
-    return not any(
-        other.name == binding.name and isinstance(other.value, Group | Each) and _part_ways(file, other, binding)
+    return not _is_filled_elsewhere(file, thing, binding) and not any(
+        other.name == binding.name
+        and isinstance(other.value, Group | Each)
+        and _part_ways(file, other.context, binding.context)
         for _, other in assigned(file, thing)
     )
 
 
-def _part_ways(file: Code, first: Binding, second: Binding) -> bool:
-    """Whether two bindings stand in two branches of one condition."""
-    one, other = set(file.numbers_around(first.context)), set(file.numbers_around(second.context))
+def _part_ways(file: Code, first: int, second: int) -> bool:
+    """Whether two contexts are two branches of one condition."""
+    one, other = set(file.numbers_around(first)), set(file.numbers_around(second))
     kinds = [{file.contexts[number].kind for number in side} for side in (one - other, other - one)]
     return all(side & {"if", "else"} for side in kinds)
 
@@ -81,16 +96,20 @@ def is_left_plain(file: Code, thing: Thing, name: str) -> bool:
     lines = file.lines[cls.at.line - 1 : cls.at.end_line] if cls is not None else ()
     if _goes_on_in_another(lines, name):
         return False
-    handed = re.compile(rf"[(*]self\.{re.escape(name)}(?![\w\[])")
+    kept = re.compile(rf"ParameterList\(.*(?:parameters\(\)|self\.{re.escape(name)}\b)")
+    if any(kept.search(line) for line in lines):
+        return False
+    handed = re.compile(rf"[(*]self\.{re.escape(name)}(?![\w\[(])")
     if any(
         REGISTERING.search(line) or handed.search(line)
         for line in lines
-        if "enumerate(" not in line and "zip(" not in line and "len(" not in line and "range(" not in line
+        if not any(word in line for word in _ONLY_READING)
     ):
         return False
     return sum(f"self.{name}" in line for line in lines) > 1
 
 
+_ONLY_READING = ("enumerate(", "zip(", "len(", "range(", "reversed(", "isinstance(", "print(")
 _REGISTERED = re.compile(r"(?:Sequential|Module\w+)\(\**(\w+)")
 
 

@@ -9,16 +9,20 @@ from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Call, Code
 from stethoscope.facts.splits import (
     ENCODING,
+    LISTING,
     SCALING,
     SELECTING,
     Fit,
     fitted_again,
+    fitted_for_scores,
     fitted_in,
     holds_all_rows,
     splits_of,
 )
 from stethoscope.rules.lines import fitting, line_of, place_in, quoted
 from stethoscope.rules.sites import code
+
+LEARNING = SCALING | SELECTING | LISTING
 
 
 def before_splits(file: Code, names: Collection[str]) -> Iterator[tuple[Fit, Call]]:
@@ -27,7 +31,7 @@ def before_splits(file: Code, names: Collection[str]) -> Iterator[tuple[Fit, Cal
     for split in splits_of(file):
         for data in split.call.arguments:
             for fit in fitted_in(file, data, split.call.number):
-                if fit.name in names and fit.call.number not in told and holds_all_rows(file, fit.data):
+                if fit.name in names and fit.call.number not in told and holds_all_rows(file, fit):
                     told.add(fit.call.number)
                     yield fit, split.call
 
@@ -88,7 +92,11 @@ def chosen_before(rule: Rule, file: Code) -> Iterator[Finding]:
 
 def scaled_again(rule: Rule, file: Code) -> Iterator[Finding]:
     """What learned from the training part, and once more from the test part."""
-    for first, again in fitted_again(file, SCALING | SELECTING):
+    told = set()
+    for first, again in (*fitted_again(file, LEARNING), *fitted_for_scores(file, LEARNING)):
+        if again.call.number in told:
+            continue
+        told.add(again.call.number)
         data = quoted(file, again.data, "test rows")
         yield rule.finding(
             fitting(f"`{again.name}` learns from the test part {data} again", f"`{again.name}` fits test rows"),
@@ -96,7 +104,7 @@ def scaled_again(rule: Rule, file: Code) -> Iterator[Finding]:
             place=place_in(file, again.call.at),
             evidence=[_fits(again)],
             cause=f"What was learned on {line_of(file, first.call.at)} is not what the test rows are transformed "
-            "with, so the model meets them on another scale.",
+            "with, so the model meets other numbers, or other columns, than those it learned from.",
             fixes=["Apply what the training part has taught:\n" + code(f"transformer.transform({data.strip('`')})")],
             chain=first_and_then(file, first.call, "learns from the training part", again.call, "learns again"),
         )

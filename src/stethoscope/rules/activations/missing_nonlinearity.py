@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from math import prod
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
-from stethoscope.facts.code import At, Call, Code, Name, Value
+from stethoscope.facts.code import At, Call, Code, Name, Operation, Value
 from stethoscope.facts.layers import chain_of
 from stethoscope.facts.model import Link, Structure
 from stethoscope.facts.module_classes import in_methods, modules_in
@@ -275,6 +276,16 @@ def _mentions(value: Value, number: int) -> bool:
     return isinstance(value, Name) and value.binding == number
 
 
+def _number(file: Code, value: Value) -> int | None:
+    """A width that is written out, or computed of such."""
+    found, _ = followed(file, value)
+    if isinstance(found, Operation) and found.operator == "*":
+        parts = [_number(file, one) for one in found.operands]
+        return None if None in parts else prod(part for part in parts if part is not None)
+    number = literal(file, value)
+    return number if type(number) is int else None
+
+
 def _is_no_bottleneck(file: Code, first: Call | None, second: Call | None) -> bool:
     """Whether the width between two layers is certainly as large as that before or behind them."""
     if first is None or second is None:
@@ -283,12 +294,12 @@ def _is_no_bottleneck(file: Code, first: Call | None, second: Call | None) -> bo
     inner = first.argument(1, "out_features")
     if inner is None:
         return False
-    width = literal(file, inner)
+    width = _number(file, inner)
     for one in outer:
         if one is None:
             continue
-        other = literal(file, one)
-        if isinstance(width, int) and isinstance(other, int):
+        other = _number(file, one)
+        if width is not None and other is not None:
             if width >= other:
                 return True
         elif file.text(one.at) == file.text(inner.at) and file.text(inner.at):

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Call, Code, Site
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Name, Site, Value
 from stethoscope.facts.flow import Stream
 from stethoscope.facts.loops import Loop, loops_of
-from stethoscope.facts.origins import call_sites, thing_of
+from stethoscope.facts.origins import call_sites, given_to, part_of, thing_of
 from stethoscope.facts.things import followed, iterated, literal
 from stethoscope.facts.training import History
 from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import code, place_at
 
+DEEPEST = 8
 SAMPLER = "torch.utils.data.DistributedSampler"
 _TELL_IT = "Tell it at the begin of each epoch:\n" + code("for epoch in range(epochs):", "    sampler.set_epoch(epoch)")
 
@@ -43,7 +44,6 @@ class DistributedSamplerEpoch(Rule):
     always used".
     """
 
-    on_trial = True
     severity = Severity.WARNING
     reads = ("loop",)
 
@@ -147,6 +147,73 @@ class DistributedSamplerEpoch(Rule):
                         F.cross_entropy(model(x), y).backward()
                         optimizer.step()
             """,
+        "a function that makes the loader, a class that trains": """
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            class Trainer:
+                def __init__(self, model, loader, optimizer):
+                    self.model, self.loader, self.optimizer = model, loader, optimizer
+
+                def step(self, x, y):
+                    self.optimizer.zero_grad()
+                    F.cross_entropy(self.model(x), y).backward()
+                    self.optimizer.step()
+
+                def epoch(self):
+                    for x, y in self.loader:
+                        self.step(x, y)
+
+                def train(self, epochs):
+                    for epoch in range(epochs):
+                        self.epoch()
+
+            def loader_of(data):
+                return DataLoader(data, batch_size=32, sampler=DistributedSampler(data))  # bad
+
+            def main(model, data, optimizer):
+                Trainer(model, loader_of(data), optimizer).train(10)
+            """,
+        "an iterator that begins anew": """
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer, steps):
+                sampler = DistributedSampler(data)  # bad
+                loader = DataLoader(data, batch_size=32, sampler=sampler)
+                batches = iter(loader)
+                for step in range(steps):
+                    try:
+                        x, y = next(batches)
+                    except StopIteration:
+                        batches = iter(loader)
+                        x, y = next(batches)
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+        "one of two samplers, and a function that trains": """
+            from torch.utils.data import DataLoader, RandomSampler
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def train(loader, model, optimizer):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+
+            def main(args, model, data, optimizer):
+                if args.distributed:
+                    sampler = DistributedSampler(data)  # bad
+                else:
+                    sampler = None
+                loader = DataLoader(data, batch_size=32, shuffle=sampler is None, sampler=sampler)
+                for epoch in range(args.epochs):
+                    train(loader, model, optimizer)
+            """,
     }
     good_code = {
         "told": """
@@ -189,21 +256,85 @@ class DistributedSamplerEpoch(Rule):
 
 def _sampler(file: Code, loop: Loop) -> Call | None:
     """The distributed sampler of what a loop goes over, where it shuffles."""
+    for loader in _loaders(file, loop):
+        if thing_of(file, loader).kind != "loader":
+            return None
+        for sampler in _calls_behind(file, loader.keyword("sampler")):
+            if sampler.name == SAMPLER and not sampler.is_open:
+                shuffles = sampler.argument(3, "shuffle")
+                return sampler if shuffles is None or literal(file, shuffles) is True else None
+    return None
+
+
+def _loaders(file: Code, loop: Loop) -> list[Call]:
+    """The calls that made what a loop takes its batches from."""
     source, _ = iterated(file, file.contexts[loop.context].value)
-    loader = thing_of(file, source)
-    if loader.kind != "loader" or loader.made is None or loader.made_in is not file:
-        return None
-    sampler, _ = followed(file, loader.made.keyword("sampler"))
-    if not isinstance(sampler, Call) or sampler.name != SAMPLER or sampler.is_open:
-        return None
-    shuffles = sampler.argument(3, "shuffle")
-    return sampler if shuffles is None or literal(file, shuffles) is True else None
+    found = _calls_behind(file, source)
+    if any(thing_of(file, one).kind == "loader" for one in found):
+        return found
+    begun = _begun_anew(file, loop)
+    if begun:
+        return [made for one in begun for made in _calls_behind(file, one.argument(0))]
+    # Through something of the project's own that is given the one loader that the function has.
+    handed = [
+        made
+        for one in file.functions[loop.function].parameters
+        if (made := _calls_behind(file, Name(one.name, one.binding, loop.at)))
+        and all(thing_of(file, it).kind == "loader" for it in made)
+    ]
+    return handed[0] if len(handed) == 1 else []
+
+
+def _begun_anew(file: Code, loop: Loop) -> list[Call]:
+    """The calls of `iter` whose batches a loop takes by `next`, where one of them is in the loop itself."""
+    for call in file.calls_of("builtins.next"):
+        if loop.context in file.numbers_around(call.context):
+            begun = [one for one in _calls_behind(file, call.argument(0)) if one.name == "builtins.iter"]
+            if any(loop.context in file.numbers_around(one.context) for one in begun):
+                return begun
+    return []
+
+
+def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Call]:
+    """The calls that may have made a value: one on each of the ways that meet in it, or that hand it over."""
+    found, _ = followed(file, value)
+    if depth > DEEPEST or found is None:
+        return []
+    if isinstance(found, Call):
+        made = thing_of(file, found)  # what a function of the project gives was made in that function
+        is_inside = made.kind == "loader" and made.made is not None and made.made_in is file
+        return [made.made] if is_inside and made.made is not None else [found]
+    options: list[Value] = list(found.options) if isinstance(found, Choice) else []
+    if isinstance(found, Attribute):
+        made = thing_of(file, found)
+        return [made.made] if made.made is not None and made.made_in is file else []
+    if isinstance(found, Name) and found.binding != NOWHERE:
+        binding = file.bindings[found.binding]
+        if binding.how == "argument":
+            index = file.function_at(binding.context)
+            parameters = file.functions[index].parameters
+            place = next((i for i, one in enumerate(parameters) if one.binding == found.binding), NOWHERE)
+            options = [one for home, one in given_to(file, index, place) if home is file] if place != NOWHERE else []
+        elif binding.how == "assign" and len(binding.item) == 1:
+            made_in_function = part_of(file, binding.value, binding.item)
+            return [made_in_function.made] if made_in_function.made_in is file and made_in_function.made else []
+        options += [Name(found.name, one, found.at) for one in binding.options]
+    return [call for one in options for call in _calls_behind(file, one, depth + 1)]
 
 
 def _is_repeated(file: Code, loop: Loop) -> bool:
-    """Whether a loop stands in another, or its function is called in one."""
-    homes = [file.contexts[loop.context].parent, *(call.context for call in call_sites(file, loop.function))]
-    return any(_in_loop(file, home) for home in homes)
+    """Whether a loop stands in another, or its function is called in one, or it begins its data anew."""
+    return bool(_begun_anew(file, loop)) or _is_in_loop(file, file.contexts[loop.context].parent, loop.function)
+
+
+def _is_in_loop(file: Code, context: int, function: int, depth: int = 0) -> bool:
+    """Whether something stands in a loop, or in a function that is called in one."""
+    if _in_loop(file, context) or depth > 3:
+        return depth <= 3
+    return any(
+        _is_in_loop(file, call.context, file.function_at(call.context), depth + 1)
+        for call in call_sites(file, function)
+    )
 
 
 def _in_loop(file: Code, context: int) -> bool:

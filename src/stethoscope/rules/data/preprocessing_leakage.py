@@ -212,6 +212,39 @@ class PreprocessingLeakage(Rule):
                 X_test = sc.fit_transform(X_test)  # bad
                 return X_train, X_test
             """,
+        "words listed twice": """
+            from sklearn.model_selection import KFold
+            from sklearn.feature_extraction.text import CountVectorizer
+
+            def folds(texts):
+                for train, test in KFold(5).split(texts):
+                    vectorizer = CountVectorizer()
+                    yield vectorizer.fit_transform(texts[train]), vectorizer.fit_transform(texts[test])  # bad
+            """,
+        "rows that a model is only judged by": """
+            import numpy as np
+            from sklearn.linear_model import LogisticRegression
+            from sklearn.preprocessing import StandardScaler
+
+            def judge(folder):
+                train, test = np.load(folder + "/a.npz"), np.load(folder + "/b.npz")
+                scaler = StandardScaler()
+                scaler.fit(train["x"])
+                x, x_test = scaler.transform(train["x"]), scaler.fit_transform(test["x"])  # bad
+                model = LogisticRegression().fit(x, train["y"])
+                return model.score(x_test, test["y"])
+            """,
+        "of some rows, all that are split": """
+            from sklearn.datasets import load_iris
+            from sklearn.model_selection import train_test_split
+            from sklearn.preprocessing import StandardScaler
+
+            def prepare():
+                iris = load_iris()
+                X, y = iris.data[50:, [1, 2]], iris.target[50:]
+                X = StandardScaler().fit_transform(X)  # bad
+                return train_test_split(X, y)
+            """,
         "two scalers": """
             from sklearn.model_selection import train_test_split
             from sklearn.preprocessing import MinMaxScaler
@@ -264,6 +297,34 @@ class PreprocessingLeakage(Rule):
                 X = Normalizer().fit_transform(X)
                 y = LabelEncoder().fit_transform(y)
                 return train_test_split(X, y)
+            """,
+        "learned from the first rows only, and transformed all": """
+            from sklearn.model_selection import train_test_split
+            from sklearn.preprocessing import StandardScaler
+
+            def prepare(X, y):
+                scaler = StandardScaler()
+                scaler.fit(X[:800])
+                return train_test_split(scaler.transform(X), y)
+            """,
+        "scaled twice, and each model learns from its own": """
+            from sklearn.linear_model import LogisticRegression
+            from sklearn.preprocessing import StandardScaler
+
+            def compare(first, second, y):
+                scaler, model = StandardScaler(), LogisticRegression()
+                one, other = scaler.fit_transform(first), scaler.fit_transform(second)
+                a = model.fit(one, y).score(one, y)
+                return a, model.fit(other, y).score(other, y)
+            """,
+        "learned in each fold": """
+            from sklearn.model_selection import KFold
+            from sklearn.feature_extraction.text import CountVectorizer
+
+            def folds(texts):
+                for train, test in KFold(5).split(texts):
+                    vectorizer = CountVectorizer()
+                    yield vectorizer.fit_transform(texts[train]), vectorizer.transform(texts[test])
             """,
         "learned from the first rows only": """
             from sklearn.model_selection import train_test_split

@@ -8,7 +8,7 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import NOWHERE, Binding, Code, Name, Operation, Site
+from stethoscope.facts.code import NOWHERE, Binding, Call, Code, Name, Operation, Site, Value
 from stethoscope.facts.events import NO_GRAD, is_under
 from stethoscope.facts.flow import Kept
 from stethoscope.facts.loops import loops_of
@@ -92,7 +92,7 @@ class GraphKeptAlive(Rule):
             event.name for loop in loops_of(file) for event in loop.of("backward") if event.subject is not None
         }  # fmt: skip
         for loop in loops_of(file):
-            losses = {event.subject.binding for event in loop.of("backward") if isinstance(event.subject, Name)}
+            losses = {number for event in loop.of("backward") for number in _behind(file, event.subject)}
             if not loop.is_loop:
                 continue
             for binding in file.bindings[slice(*file.functions[loop.function].bindings)]:
@@ -120,10 +120,9 @@ class GraphKeptAlive(Rule):
                     cause=f"`{kept.name}` carries the graph that made it, and so does the sum: it grows with each "
                     "step, and nothing of it is freed before the sum is.",
                     fixes=[
-                        Fix(f"Add the number:\n{code(f'{binding.name} += {kept.name}.item()')}"),
+                        Fix(f"Add the number:\n{code(_added(file, binding, kept, '.item()'))}"),
                         Fix(
-                            "Or let the graph go and keep a tensor:\n"
-                            + code(f"{binding.name} += {kept.name}.detach()"),
+                            "Or let the graph go and keep a tensor:\n" + code(_added(file, binding, kept, ".detach()")),
                             safe=True,
                             edits=(insertion(file, kept.at.end_line, kept.at.end_column, ".detach()"),),
                         ),
@@ -156,6 +155,19 @@ class GraphKeptAlive(Rule):
                     optimizer.step()
                     total += loss  # bad
                 return total / len(loader)
+            """,
+        "times the number of samples, scaled, divided": """
+            def train(model, loader, optimizer, scaler, parts):
+                total, seen = 0.0, 0
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(x), y)
+                    total += loss * x.size(0)  # bad
+                    loss = loss / parts
+                    scaler.scale(loss).backward()
+                    scaler.step(optimizer)
+                    scaler.update()
+                return total
             """,
         "a sum written out": """
             def train(model, loader, optimizer):
@@ -285,12 +297,47 @@ def _begins_anew(file: Code, binding: Binding, loop: int) -> bool:
     )
 
 
+def _behind(file: Code, value: Value | None, depth: int = 0) -> set[int]:
+    """The bindings of the loss that goes backward: also of what was scaled, or divided by the number of steps."""
+    if depth > 8 or value is None:
+        return set()
+    if isinstance(value, Call) and value.name == ".scale":
+        return _behind(file, value.argument(0), depth + 1)
+    if isinstance(value, Operation) and value.operator in ("/", "*"):
+        return {number for one in value.operands for number in _behind(file, one, depth + 1)}
+    if not isinstance(value, Name) or value.binding == NOWHERE:
+        return set()
+    binding, found = file.bindings[value.binding], {value.binding}
+    if binding.how == "merge":
+        found.update(*(_behind(file, Name(value.name, one, value.at), depth + 1) for one in binding.options))
+    elif binding.how in ("assign", "augment") and not binding.item and isinstance(binding.value, Name | Operation):
+        found |= _behind(file, binding.value, depth + 1)
+    return found
+
+
 def _loss_in(file: Code, binding: Binding, losses: set[int]) -> Name | None:
-    """The back-propagated loss that a sum takes up as it is; None when it takes none."""
+    """The back-propagated loss that a sum takes up as it is, or times a number; None when it takes none."""
     value = binding.value
     if binding.how not in ("augment", "assign") or not isinstance(value, Operation) or value.operator != "+":
         return None
     first, last = value.operands[0], value.operands[-1]
     if not isinstance(first, Name) or first.name != binding.name:
         return None
-    return last if isinstance(last, Name) and last.binding in losses else None
+    parts = last.operands if isinstance(last, Operation) and last.operator in ("*", "/") else (last,)
+    return next((one for one in parts if isinstance(one, Name) and _is_lost(file, one.binding, losses)), None)
+
+
+def _is_lost(file: Code, number: int, losses: set[int]) -> bool:
+    """Whether a variable is a loss that goes backward, on each of the ways that meet in it."""
+    options = file.bindings[number].options if number != NOWHERE else ()
+    return number in losses or (bool(options) and losses.issuperset(options))
+
+
+def _added(file: Code, binding: Binding, kept: Name, how: str) -> str:
+    """The line that adds up, with the loss let go of."""
+    value = binding.value
+    last = value.operands[-1] if isinstance(value, Operation) else kept
+    text = file.text(last.at)
+    place = kept.at.end_column - last.at.column
+    one_line = last.at.line == last.at.end_line and text.isascii()
+    return f"{binding.name} += " + (text[:place] + how + text[place:] if one_line else f"{kept.name}{how}")

@@ -7,18 +7,15 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SwapLossArguments
-from stethoscope.facts.answers import comes_with_data, is_answer, is_fed, is_made_of
-from stethoscope.facts.code import Code, Name, Site
-from stethoscope.facts.events import events_of
-from stethoscope.facts.layers import output_of
-from stethoscope.facts.loss_calls import LossUse, losses_of
-from stethoscope.facts.things import binding_of
+from stethoscope.facts.code import Code, Site
+from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.changing import exchanged
 from stethoscope.rules.examples import falling
 from stethoscope.rules.heads import FOLLOWS, heard, named, span, trained
 from stethoscope.rules.lines import line_of, place_in, quoted
 from stethoscope.rules.sites import at, code, place_at
+from stethoscope.rules.swapping import ORDERED, seen_as_target
 
 POISSON = "poisson_nll_loss"
 ONE_WAY = (
@@ -35,7 +32,8 @@ class LossArgumentsSwapped(Rule):
     """The loss is given the target first and the prediction second.
 
     ## What it sees
-    Gradients flow into the second argument of a loss function and not into the first.
+    Gradients flow into the second argument of a loss function and not into the first. In code: the first comes with the
+    data, holds whole numbers, or has one axis where the second has several; the second comes from a model.
     ## Why it hurts
     Cross-entropies take the logarithm of their first argument only, and the likelihood of counts its exponential.
     With the target there, the loss becomes a straight line in the prediction: it falls for ever in one direction, and
@@ -108,7 +106,8 @@ class LossArgumentsSwapped(Rule):
         for loss in losses_of(file):
             if loss.function not in ORDERED or loss.given is None or loss.target is None:
                 continue
-            if not is_answer(file, loss.target) or not _is_target(file, loss):
+            what = seen_as_target(file, loss)
+            if what is None:
                 continue
             prediction, target = quoted(file, loss.target, "prediction"), quoted(file, loss.given, "target")
             yield self.finding(
@@ -117,9 +116,9 @@ class LossArgumentsSwapped(Rule):
                 place=place_in(file, loss.call.at),
                 evidence=[
                     Evidence(
-                        f"first argument on {line_of(file, loss.call.at)}", f"{target}, from the data", "the prediction"
+                        f"first argument on {line_of(file, loss.call.at)}", f"{target}, {what[0]}", "the prediction"
                     ),
-                    Evidence("second argument", f"{prediction}, from the model", "the target"),
+                    Evidence("second argument", f"{prediction}{what[1]}", "the target"),
                 ],
                 cause=f"`{loss.function}` takes the logarithm of its first argument only: with the target there its "
                 "lowest point is no right answer.",
@@ -167,6 +166,25 @@ class LossArgumentsSwapped(Rule):
                     scores = self.model(x)
                     return F.cross_entropy(y, scores)  # bad
             """,
+        "class numbers first, whatever gives the scores": """
+            def losses(batches, score):
+                targets = [batch[1].cuda().long() for batch in batches]
+                for i, batch in enumerate(batches):
+                    yield F.cross_entropy(targets[i], score(batch[0]))  # bad
+            """,
+        "one axis first, two axes second": """
+            def loss_of(logits, labels, classes):
+                loss_fn = nn.CrossEntropyLoss()
+                return loss_fn(labels.view(-1), logits.view(-1, classes))  # bad
+            """,
+        "the data first, to train whatever is handed over": """
+            def train(net, batches, optimizer):
+                for x, y in batches:
+                    loss = F.cross_entropy(y, net(x))  # bad
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+            """,
         "raw scores as the target": """
             class Net(nn.Module):
                 def __init__(self):
@@ -192,6 +210,21 @@ class LossArgumentsSwapped(Rule):
             criterion = nn.BCELoss()
             for x, y in torch.load("data"):
                 loss = criterion(model(x).squeeze(1), y)
+            """,
+        "where the largest of two scores stands is no class number": """
+            def loss_of(first, second, target):
+                return F.cross_entropy(torch.max(first, second)[1], target)
+            """,
+        "two rows of scores, both with one axis": """
+            def ranked(model, x, wanted):
+                return F.cross_entropy(model(x).view(-1), F.softmax(wanted.view(-1), dim=0))
+            """,
+        "scores that are data, and targets that are made of it": """
+            def loss_of(pairs, smooth):
+                total = 0
+                for scores, y in pairs:
+                    total += F.cross_entropy(scores, smooth(y))
+                return total
             """,
         "an error that has no order": """
             model = nn.Linear(3, 1)
@@ -256,24 +289,3 @@ class LossArgumentsSwapped(Rule):
                 optimizer.step()
         print(f"loss {criterion(model(rows), labels).item():.4f}")
         """)
-
-
-ORDERED = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
-
-
-def _is_target(file: Code, loss: LossUse) -> bool:
-    """Whether the first argument is no prediction: it comes with the data, or is handed to where the model trains."""
-    if comes_with_data(file, loss.given):
-        return True
-    index = file.function_at(loss.call.context)
-    if isinstance(loss.given, Name) and is_made_of(file, loss.target, loss.given.binding):
-        return False  # what is wanted was made by help of the scores
-    for parameter in file.functions[index].parameters:
-        # Of one batch that the function is given, one part is asked and another is the answer that is wanted.
-        if comes_with_data(file, loss.given, given=parameter.binding) and (
-            is_fed(file, loss.target, parameter.binding) or output_of(file, loss.target).kind == "linear"
-        ):  # raw scores are nobody's target
-            return True
-    binding = binding_of(file, loss.given)
-    is_argument = binding is not None and binding.how == "argument"
-    return is_argument and any(event.kind == "backward" and not event.via for event in events_of(file, index))

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
-from stethoscope.facts.code import Call, Code, Each, Name, Value
+from stethoscope.facts.code import At, Call, Code, Each, Group, Name, Operation, Value
 from stethoscope.facts.model import Repeated, Structure
 from stethoscope.facts.module_classes import shared_layer
+from stethoscope.facts.origins import thing_of
+from stethoscope.facts.things import literal
 from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
 from stethoscope.rules.lines import fitting, line_of, place_in, quoted
@@ -70,22 +72,27 @@ class SharedSubmoduleUnintended(Rule):
             layer = next((found for value in call.arguments if (found := shared_layer(file, value)) is not None), None)
             if layer is None or _is_a_choice(file, call) or _takes_its_place(file, call, layer):
                 continue
-            what = quoted(file, layer, "one layer")
+            # A layer that has a name was kept apart for a reason more often.
             is_each = any(isinstance(value, Each) for value in call.arguments)
-            yield self.finding(
-                fitting(
-                    f"{what} stands several times in one container", "one layer stands several times in one container"
-                ),
-                # A layer that has a name was kept apart for a reason more often.
-                sureness=Sureness.POSSIBLE if isinstance(layer, Name) and not is_each else Sureness.CERTAIN,
-                place=place_in(file, call.at),
-                evidence=[
-                    Evidence(f"layers made for the container on {line_of(file, call.at)}", 1, "one for each place")
-                ],
-                cause="Repeating a list repeats the references in it: every place holds the same layer and weights.",
-                fixes=["Make one for each place:\n" + code("nn.ModuleList([nn.Linear(...) for _ in range(n)])")],
-                unless="the places are meant to share their weights.",
-            )
+            is_named = isinstance(layer, Name) and not is_each
+            yield self._read(file, call, layer, Sureness.POSSIBLE if is_named else Sureness.CERTAIN)
+        for value, at in _repeated_elsewhere(file):
+            layer = shared_layer(file, value)
+            if isinstance(layer, Call):
+                yield self._read(file, value, layer, Sureness.CERTAIN, at)
+
+    def _read(self, file: Code, value: Value, layer: Value, sureness: Sureness, at: At | None = None) -> Finding:
+        where = "in one container" if at is None else "in one list"
+        what = quoted(file, layer, "one layer")
+        return self.finding(
+            fitting(f"{what} stands several times {where}", f"one layer stands several times {where}"),
+            sureness=sureness,
+            place=place_in(file, at or value.at),
+            evidence=[Evidence(f"layers made for the list on {line_of(file, value.at)}", 1, "one for each place")],
+            cause="Repeating a list repeats the references in it: every place holds the same layer and weights.",
+            fixes=["Make one for each place:\n" + code("[nn.Linear(...) for _ in range(n)]")],
+            unless="the places are meant to share their weights.",
+        )
 
     bad = Examples(
         lambda: {
@@ -103,6 +110,32 @@ class SharedSubmoduleUnintended(Rule):
                 def __init__(self, depth):
                     super().__init__()
                     self.layers = nn.ModuleList([nn.Linear(3, 3)] * depth)  # bad
+            """,
+        "part of a longer list": """
+            class Net(nn.Module):
+                def __init__(self, depth):
+                    super().__init__()
+                    layers = [nn.Linear(8, 3)]
+                    layers += [nn.Linear(3, 3)] * depth
+                    layers += [nn.Linear(3, 1)]
+                    self.net = nn.Sequential(*layers)  # bad
+            """,
+        "given to a module of the project": """
+            class Encoder(nn.Module):
+                def __init__(self, layers):
+                    super().__init__()
+                    self.layers = nn.ModuleList(layers)
+
+            class Net(nn.Module):
+                def __init__(self, depth):
+                    super().__init__()
+                    self.encoder = Encoder([nn.Linear(3, 3)] * depth)  # bad
+            """,
+        "a name for each": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.first, self.second = [nn.Linear(3, 3)] * 2  # bad
             """,
         "spread out": """
             net = nn.Sequential(*[nn.Sequential(nn.Linear(3, 3), nn.ReLU())] * 4)  # bad
@@ -136,6 +169,14 @@ class SharedSubmoduleUnintended(Rule):
             """,
         "one for each place": """
             layers = nn.ModuleList([nn.Linear(3, 3) for _ in range(6)])
+            """,
+        "a list of one": """
+            class Encoder(nn.Module):
+                def __init__(self, layers):
+                    super().__init__()
+                    self.layers = nn.ModuleList(layers)
+
+            encoder = Encoder([nn.Linear(3, 3)] * 1)
             """,
         "copies": """
             import copy
@@ -174,6 +215,29 @@ class SharedSubmoduleUnintended(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+def _repeated_elsewhere(file: Code) -> Iterator[tuple[Value, At]]:
+    """Repeated lists that are unpacked into names, or given to a module of the project."""
+    for binding in file.bindings:
+        value = binding.value
+        if value is not None and binding.how == "assign" and binding.item == (0,) and _is_repeated(file, value):
+            yield value, binding.at
+    for call in file.calls:
+        repeated = [one for one in (*call.arguments, *(one for _, one in call.keywords)) if _is_repeated(file, one)]
+        made = thing_of(file, call) if repeated else None
+        if made is not None and made.kind == "module" and made.cls is not None and made.made is call:
+            yield repeated[0], call.at
+
+
+def _is_repeated(file: Code, value: Value) -> bool:
+    """Whether a value is written as a list, times a number that is not 1."""
+    return (
+        isinstance(value, Operation)
+        and value.operator == "*"
+        and any(isinstance(one, Group) for one in value.operands)
+        and all(literal(file, one) != 1 for one in value.operands)
+    )
 
 
 def _is_a_choice(file: Code, call: Call) -> bool:

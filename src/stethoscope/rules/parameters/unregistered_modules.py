@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
-from stethoscope.facts.code import At, Call, Code, Each, Group
+from stethoscope.facts.code import At, Call, Code, Each, Group, Item
 from stethoscope.facts.model import Hidden, Structure
 from stethoscope.facts.module_classes import assigned, attribute_of, in_methods, made_in, modules_in, plain_tensor
 from stethoscope.facts.training import History
@@ -103,8 +103,10 @@ class UnregisteredModules(Rule):
                     kind = binding.value.kind if isinstance(binding.value, Group | Each) else "list"
                     kept.setdefault(name, (binding.at, layers, kind))
             for _, call in in_methods(file, thing):
-                name = attribute_of(file, call.receiver) if call.name == ".append" else ""
-                layers = made_in(file, Group("list", call.arguments, (), call.at)) if name else []
+                filled = call.receiver.value if isinstance(call.receiver, Item) else call.receiver  # a list of lists
+                name = attribute_of(file, filled) if call.name in (".append", ".extend") else ""
+                added = call.argument(0) if call.name == ".extend" else Group("list", call.arguments, (), call.at)
+                layers = made_in(file, added) if name else []
                 if layers and is_plain_list(file, thing, name):
                     kept.setdefault(name, (call.at, layers, "list"))
             for name, (at, layers, kind) in kept.items():
@@ -190,6 +192,38 @@ class UnregisteredModules(Rule):
         }
     )
     bad_code = {
+        "lists of lists, and a list that is extended": """
+            class Net(nn.Module):
+                def __init__(self, width, depth):
+                    super().__init__()
+                    self.encode_modules, self.rows = [], []
+                    self.encode_modules.extend([nn.Linear(width, width) for _ in range(depth)])  # bad
+                    for _ in range(depth):
+                        self.rows.append(nn.ModuleList())
+                        self.rows[-1].append(nn.Linear(width, width))  # bad
+
+                def forward(self, x):
+                    for layer, row in zip(self.encode_modules, reversed(self.rows)):
+                        x = row[0](layer(x))
+                    return x
+            """,
+        "layers that are wrapped": """
+            class Residual(nn.Module):
+                def __init__(self, inner):
+                    super().__init__()
+                    self.inner = inner
+
+            class Net(nn.Module):
+                def __init__(self, width, depth):
+                    super().__init__()
+                    self.shifts = nn.ParameterList([nn.Parameter(torch.zeros(width))])
+                    self.layers = [Residual(nn.Linear(width, width)) for _ in range(depth)]  # bad
+
+                def forward(self, x):
+                    for layer in self.layers:
+                        x = layer(x)
+                    return x
+            """,
         "a list": """
             class Net(nn.Module):
                 def __init__(self, width):
