@@ -31,7 +31,7 @@ MOST_EVENTS = 400
 _OPTIMIZER_NAME = re.compile(
     r"(?:^|.*[._])(?:\w*optim(?:izer)?s?(?:_?\w+)?|opt(?:_\w+|[A-Z]\w*|\d)?|\w+_opt|solver)(?:\[\])?$"
 )
-_SCHEDULER_NAME = re.compile(r".*(?:sched|lr_|warmup|annealer|decay).*", re.I)
+_SCHEDULER_NAME = re.compile(r".*(?:sched|lr_|warmup|annealer|decay).*|(?:.*[._])?sch", re.I)
 _MODEL_NAME = re.compile(
     r"(?:^|.*[._])(?:model|net|network|\w+_(?:model|net)|(?:model|net)_\w+|encoder|decoder|classifier|\w*[Nn]et|generator|discriminator|netG|netD)$"
 )
@@ -92,6 +92,11 @@ def name_of(code: Code, value: Value | None) -> str:
 def is_named_as_optimizer(name: str) -> bool:
     """Whether a name is one that people give to optimizers."""
     return bool(_OPTIMIZER_NAME.fullmatch(name)) and not _SCHEDULER_NAME.fullmatch(name)
+
+
+def is_named_as_schedule(name: str) -> bool:
+    """Whether a name is one that people give to schedules."""
+    return bool(_SCHEDULER_NAME.fullmatch(name))
 
 
 def is_in_loop(code: Code, event: Event, loop: int) -> bool:

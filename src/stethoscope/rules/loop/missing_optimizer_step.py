@@ -9,8 +9,10 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TakeSteps
-from stethoscope.facts.code import Code, Constant, Name, Site
-from stethoscope.facts.events import Event, events_of, is_in_loop, is_named_as_optimizer, name_of
+from stethoscope.facts.code import Binding, Call, Code, Constant, Site
+from stethoscope.facts.events import Event, events_of, is_in_loop, is_named_as_optimizer, is_named_as_schedule, name_of
+from stethoscope.facts.gradient_words import says_gradients
+from stethoscope.facts.idle import is_idle, leaves_alone
 from stethoscope.facts.loops import Loop as Repeated
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import called, thing_of
@@ -99,26 +101,23 @@ class MissingOptimizerStep(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for a loop that goes backward for an optimizer, and never steps it."""
+        told: set[str] = set()
         for loop in loops_of(file):
-            if loop.unclear or not loop.is_loop or loop.of("step", "unknown step"):
+            if loop.unclear or loop.of("step", "unknown step"):
                 continue
             cleared = next((event for event in loop.of("zero") if _is_left_there(file, loop, event)), None)
-            if cleared is not None:
-                sureness = Sureness.CERTAIN if cleared.thing.kind == "optimizer" else Sureness.LIKELY
-                yield self._read(file, loop, cleared.name, f"calls of `{cleared.name}.step()` in the loop", sureness)
-        if not loops_of(file) or any(_steps(one) for one in (file, *file.linked.values())):
-            return
-        made = [call for call in file.calls if call.receiver is None and thing_of(file, call).kind == "optimizer"]
-        given = {id(value) for call in file.calls for value in call.arguments}
-        for loop in loops_of(file):
-            if loop.unclear or not loop.is_loop or len(made) != 1 or id(made[0]) in given:
+            if cleared is not None and (loop.is_loop or _is_round(loop)):
+                is_known = cleared.thing.kind == "optimizer" and loop.is_loop
+                told.add(cleared.name)
+                what = f"calls of `{cleared.name}.step()` in the {'loop' if loop.is_loop else 'function'}"
+                yield self._read(file, loop, cleared.name, what, Sureness.CERTAIN if is_known else Sureness.LIKELY)
                 continue
-            if any(_is_left_there(file, loop, event) for event in loop.of("zero")):
-                continue  # told above
-            name = next((b.name for b in file.bindings if b.value is made[0]), "optimizer")
-            if not _is_handed_on(file, name):
-                what = f"steps of the optimizer that is made on {line_of(file, made[0].at)}"
-                yield self._read(file, loop, name, what, Sureness.CERTAIN)
+            for made in _unused(file, loop):
+                if made.name not in told:
+                    told.add(made.name)
+                    what = f"steps of the optimizer that is made on {line_of(file, made.at)}"
+                    sureness = Sureness.CERTAIN if loop.is_loop else Sureness.LIKELY
+                    yield self._read(file, loop, made.name, what, sureness)
 
     def _read(self, file: Code, loop: Repeated, name: str, what: str, sureness: Sureness) -> Finding:
         backward = loop.of("backward")[0]
@@ -284,9 +283,9 @@ class MissingOptimizerStep(Rule):
         """)
 
 
-_STEPPING = re.compile(r".*(?:step|optimi[sz]e|update_param|apply_grad)(?!s?_?(?:size|per|lr|count)).*", re.I)
+_STEPPING = re.compile(r"(?!on_).*(?:step|optimi[sz]e|update_param|apply_grad)(?!s?_?(?:size|per|lr|count)).*", re.I)
 """Names of functions that may step an optimizer."""
-_ITS_GRADIENTS = re.compile(r"\.grad\b|autograd|requires_grad")
+_ITS_GRADIENTS = re.compile(r"(?<!autograd)\.grad\b")
 
 
 def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
@@ -295,35 +294,30 @@ def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
     is_optimizer = cleared.thing.kind == "optimizer" or (
         cleared.thing.kind in ("unknown", "instance") and is_named_as_optimizer(cleared.name)
     )
-    if not is_optimizer or cleared.via or cleared.code is not file or file.matches(_ITS_GRADIENTS, home):
+    if not is_optimizer or cleared.via or cleared.code is not file or says_gradients(file, _ITS_GRADIENTS, home):
         return False
     outer = _outermost(file, loop.context)
     asked = file.contexts[outer].value if file.contexts[outer].kind == "while" else None
     if isinstance(asked, Constant) and all(one.at.line < cleared.at.line for one in loop.of("backward")):
         return False  # tried until it succeeds, and thrown away
-    for event in events_of(file, loop.function):
-        if event.kind in ("step", "unknown step", "other") and is_in_loop(file, event, outer):
-            return False
-    first, last = file.functions[loop.function].calls
-    for call in file.calls[first:last]:
+    if _may_step(file, loop):
+        return False
+    for call in file.calls[slice(*file.functions[loop.function].calls)]:
         if outer not in file.numbers_around(call.context) or thing_of(file, call.receiver).kind == "scheduler":
             continue
         values = (*call.arguments, *(value for _, value in call.keywords))
         reads = called(file, call).function if call.receiver is not None else None
         if reads is not None and file.matches(_ITS_GRADIENTS, reads.at):
             return False
-        if any(isinstance(value, Name) and value.name == cleared.name for value in values):
+        if any(name_of(file, value) == cleared.name and not leaves_alone(file, call, value) for value in values):
             return False
-        name = call.name if call.name != "()" else name_of(file, call.receiver)
-        is_its_own = name_of(file, call.receiver) == cleared.name and call.name not in _HARMLESS
-        is_scheduler = bool(_SCHEDULES.search(name_of(file, call.receiver)))
-        if is_its_own or (_STEPPING.fullmatch(name.rpartition(".")[2]) and not is_scheduler):
+        if name_of(file, call.receiver) == cleared.name and call.name not in _HARMLESS and not _RATES.search(call.name):
             return False
     return True
 
 
 _HARMLESS = frozenset({".zero_grad", ".state_dict", ".load_state_dict", ".add_param_group"})
-_SCHEDULES = re.compile(r"sched|lr_|warmup", re.I)
+_RATES = re.compile(r"learning_?rate|_lr|lr_")
 
 
 def _outermost(file: Code, context: int) -> int:
@@ -338,16 +332,58 @@ def _outermost(file: Code, context: int) -> int:
     return found
 
 
-def _steps(file: Code) -> bool:
-    """Whether a file calls anything that may step an optimizer, or that trains."""
+def _is_round(loop: Repeated) -> bool:
+    """Whether a function is one round of a training: it clears, goes backward, and advances a schedule after that."""
+    backward = loop.of("backward")[0]
     return any(
-        _STEPPING.fullmatch(call.name.rpartition(".")[2]) or call.name in (".prepare", ".setup", ".fit")
-        or (call.name == "()" and _STEPPING.fullmatch(name_of(file, call.receiver)))
-        for call in file.calls
+        not event.via and event.code is loop.code and event.at.line > backward.at.line for event in loop.of("schedule")
+    )
+
+
+def _unused(file: Code, loop: Repeated) -> Iterator[Binding]:
+    """The optimizers that are made for a loop, or kept in the class whose method it is, and that nothing ever steps."""
+    home = loop.at if loop.is_loop else file.functions[loop.function].at
+    cleared = {event.name for event in loop.of("zero")}
+    if _may_step(file, loop) or (says_gradients(file, _ITS_GRADIENTS, home) and not _fills_gradients(file, loop)):
+        return
+    for binding in file.bindings:
+        if binding.how != "assign" or binding.item:
+            continue
+        kind = thing_of(file, binding.value).kind
+        is_optimizer = kind == "optimizer" or (kind == "unknown" and is_named_as_optimizer(binding.name))
+        is_owned = is_optimizer and binding.name.startswith("self.") and binding.name in cleared
+        is_local = kind == "optimizer" and loop.is_loop and file.function_at(binding.context) == loop.function
+        if (is_owned or (is_local and "." not in binding.name)) and is_idle(file, binding):
+            yield binding
+
+
+def _fills_gradients(file: Code, loop: Repeated) -> bool:
+    """Whether gradients are computed by hand there, which only an optimizer has a use for."""
+    return any(
+        one.name.endswith(".grad") and isinstance(one.value, Call) and one.value.name not in _ZEROS
+        and loop.context in file.numbers_around(one.context)
+        for one in file.bindings
     )  # fmt: skip
 
 
-def _is_handed_on(file: Code, name: str) -> bool:
-    """Whether an optimizer is given to something that may step it."""
-    values = (value for call in file.calls for value in (*call.arguments, *(v for _, v in call.keywords)))
-    return any(isinstance(value, Name) and value.name.rpartition(".")[2] == name.rpartition(".")[2] for value in values)
+_ZEROS = (".zero_", "torch.zeros_like", "torch.zeros", ".new_zeros", ".clone")
+
+
+def _may_step(file: Code, loop: Repeated) -> bool:
+    """Whether anything around a loop may step an optimizer: by what is known of it, or by its name."""
+    outer = _outermost(file, loop.context)
+    kinds = ("step", "unknown step", "other")
+    if any(event.kind in kinds and is_in_loop(file, event, outer) for event in events_of(file, loop.function)):
+        return True
+    calls = file.calls[slice(*file.functions[loop.function].calls)]
+    return any(outer in file.numbers_around(call.context) and _is_stepping(file, call) for call in calls)
+
+
+def _is_stepping(file: Code, call: Call) -> bool:
+    """Whether a call is named as one that steps; one that gives several things, as `env.step(action)`, is none."""
+    name = call.name if call.name != "()" else name_of(file, call.receiver)
+    if not _STEPPING.fullmatch(name.rpartition(".")[2]) or is_named_as_schedule(name_of(file, call.receiver)):
+        return False
+    if thing_of(file, call.receiver).kind == "scheduler":
+        return False
+    return not (call.arguments and any(one.value is call and one.item for one in file.bindings))
