@@ -9,10 +9,13 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Backpropagate
-from stethoscope.facts.answers import is_answer
 from stethoscope.facts.code import NOWHERE, Call, Code, Name, Operation, Site, Value
-from stethoscope.facts.events import Event, events_of, is_named_as_optimizer, name_of
+from stethoscope.facts.events import NO_GRAD, Event, events_of, is_branched, is_named_as_optimizer, is_under, name_of
+from stethoscope.facts.gradient_words import says_gradients
 from stethoscope.facts.loss_calls import LossUse, losses_of
+from stethoscope.facts.model_like import is_model_like
+from stethoscope.facts.model_values import calls_in, comes_of_model, is_model_call, is_read_as_number
+from stethoscope.facts.origins import called
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -100,16 +103,17 @@ class MissingBackward(Rule):
                     continue
                 home = _home(file, index, event)
                 loss = _loss_in(file, index, home, losses) if home != NOWHERE else None
-                given = event.call is not None and bool(event.call.arguments)
+                given = event.call is not None and event.call.receiver is event.subject and bool(event.call.arguments)
                 if loss is None or given or _goes_backward(file, index, home, loss):
                     continue
                 told.add(event.at)
-                yield self._read(file, event, loss)
+                is_known = event.thing.kind == "optimizer" and any(one.call is loss for one in losses)
+                yield self._read(file, event, loss, Sureness.CERTAIN if is_known else Sureness.LIKELY)
 
-    def _read(self, file: Code, event: Event, loss: Call) -> Finding:
+    def _read(self, file: Code, event: Event, loss: Call, sureness: Sureness) -> Finding:
         return self.finding(
             fitting(f"`{event.name}` steps, and nothing goes backward", "an optimizer steps, nothing goes backward"),
-            sureness=Sureness.CERTAIN if event.thing.kind == "optimizer" else Sureness.LIKELY,
+            sureness=sureness,
             place=place_in(file, event.at),
             evidence=[
                 Evidence(
@@ -242,10 +246,15 @@ class MissingBackward(Rule):
         """)
 
 
-_OWN_GRADIENTS = re.compile(r"\.grad\b|autograd|backward|\.apply_grad|\bgrads?\b(?!_)", re.I)
+_OWN_GRADIENTS = re.compile(
+    r"\.grad\b|autograd(?!\.Variable| import Variable)|backward|\.apply_grad|\bgrads?\b(?!_)", re.I
+)
 _TAKES_NOTHING = (".append", ".update", ".add_scalar", ".format", ".write", ".log", ".add", ".info", ".debug", ".item",
                   ".set_postfix", ".set_description", ".extend")  # fmt: skip
 _HARMLESS = ("builtins.", "torch.", "numpy.", "math.", "tqdm.")
+_CLIPS = re.compile(r"clip|learning_?rate|_lr|lr_", re.I)
+"""Names of functions that are given an optimizer or a model and only bound its gradients, or set rates."""
+_DEEPEST = 2
 
 
 def _home(file: Code, index: int, step: Event) -> int:
@@ -260,44 +269,127 @@ def _home(file: Code, index: int, step: Event) -> int:
 
 
 def _loss_in(file: Code, index: int, home: int, losses: tuple[LossUse, ...]) -> Call | None:
-    """A loss that is computed there: of torch, or a number of a model's answer and something else."""
+    """A loss that is computed there: of torch; or what a model's answer went into, where it is read as a number, or
+    where gradients are cleared.
+    """
     known = next((one.call for one in losses if home in file.numbers_around(one.call.context)), None)
     if known is not None:
         return known
-    function = file.functions[index]
-    first, last = function.calls
-    for binding in file.bindings[slice(*function.bindings)]:
-        call = binding.value
-        if not isinstance(call, Call) or binding.how != "assign" or binding.item or len(call.arguments) < 2:
+    cleared = any(
+        event.kind == "zero" and set(file.numbers_around(event.outer_context)) & _loops(file, home)
+        for event in events_of(file, index)
+    )
+    for binding in file.bindings[slice(*file.functions[index].bindings)]:
+        if home not in file.numbers_around(binding.context) or binding.how not in ("assign", "augment"):
             continue
-        if home not in file.numbers_around(binding.context) or not is_answer(file, call.arguments[0]):
+        if is_under(file, binding.context, *NO_GRAD) or not comes_of_model(file, binding.value):
             continue
-        names = {binding.name}
-        if any(one.name == ".item" and name_of(file, one.receiver) in names for one in file.calls[first:last]):
-            return call
+        made = next((one for one in calls_in(binding.value) if comes_of_model(file, one)), None)
+        if made is None and isinstance(binding.value, Operation):
+            made = _first_call(file, binding.value)
+        if made is None or not _is_known_to_compute(file, made):
+            continue
+        is_function_of_it = not is_model_call(file, made) and _judges(file, made)
+        if is_read_as_number(file, index, binding) or (cleared and is_function_of_it):
+            return made
     return None
+
+
+def _first_call(file: Code, sum_: Operation) -> Call | None:
+    """The call that gave the first part of a sum of variables."""
+    for one in sum_.operands:
+        binding = file.bindings[one.binding] if isinstance(one, Name) and one.binding != NOWHERE else None
+        if binding is not None and isinstance(binding.value, Call) and comes_of_model(file, binding.value):
+            return binding.value
+    return None
+
+
+def _is_known_to_compute(file: Code, call: Call) -> bool:
+    """Whether a function is not one of a library that is not known, or says that it is a loss."""
+    return called(file, call).kind != "imported" or call.name.startswith("torch.") or bool(_LOSS.search(call.name))
+
+
+_LOSS = re.compile(r"loss|criterion|entropy|_error", re.I)
+
+
+def _judges(file: Code, call: Call) -> bool:
+    """Whether a call compares a model's answer with something else, by a function that is no library's: one of the
+    project, a value, an attribute of `self`, or a method of the model.
+    """
+    owner = call.receiver
+    of_model = isinstance(owner, Name) and (owner.name == "self" or is_model_like(file, owner.binding))
+    is_named = owner is None and not call.name.startswith("torch.")
+    plain = is_named or call.name == "()" or of_model or called(file, call).kind == "function"
+    return plain and len(call.arguments) + len(call.keywords) > 1
+
+
+def _loops(file: Code, home: int) -> set[int]:
+    return {number for number in file.numbers_around(home) if file.contexts[number].kind in LOOPS} | {home}
 
 
 def _goes_backward(file: Code, index: int, home: int, loss: Call) -> bool:
     """Whether anything around a step may compute gradients: here, in what is called, or in what is given the loss."""
     function = file.functions[index]
-    if index and file.matches(_OWN_GRADIENTS, function.at):
+    if index and says_gradients(file, _OWN_GRADIENTS, function.at):
         return True
-    loops = {number for number in file.numbers_around(home) if file.contexts[number].kind in LOOPS} | {home}
-    if any(file.matches(_OWN_GRADIENTS, file.contexts[number].at) for number in loops):
+    loops = _loops(file, home)
+    if any(says_gradients(file, _OWN_GRADIENTS, file.contexts[number].at) for number in loops):
         return True
-    if any(event.kind in ("backward", "grad", "other") and set(file.numbers_around(event.outer_context)) & loops
-           for event in events_of(file, index)):  # fmt: skip
-        return True
+    for event in events_of(file, index):
+        is_there = bool(set(file.numbers_around(event.outer_context)) & loops)
+        clips = event.kind == "other" and event.call is not None and _CLIPS.search(event.code.text(event.call.at))
+        if is_there and event.kind in ("backward", "grad", "other") and not clips:
+            return True
     names = {binding.name for binding in file.bindings if _holds(binding.value, loss)}
+    models = {event.name for event in events_of(file, index) if event.kind == "forward" and not event.via}
     first, last = function.calls
+    dropped = {id(one.value) for one in file.bare}
     for call in file.calls[first:last]:
-        if call.name in _TAKES_NOTHING or call.name.startswith(_HARMLESS) or not loops & set(
-            file.numbers_around(call.context)
-        ):  # fmt: skip
+        around = set(file.numbers_around(call.context))
+        if call is loss or call.name in _TAKES_NOTHING or call.name.startswith(_HARMLESS) or not around & loops:
             continue
-        values = (*call.arguments, *(value for _, value in call.keywords))
-        if any((isinstance(value, Name) and value.name in names) or value is loss for value in values):
+        if _may_with(file, call, loss, names):
+            return True
+        each_time = home in around and not is_branched(file, call.context)
+        if each_time and _may(file, call, models, id(call) in dropped):
+            return True
+    return False
+
+
+def _may_with(file: Code, call: Call, loss: Call, names: set[str]) -> bool:
+    """Whether a call is given the loss, and may go backward for it."""
+    values = (*call.arguments, *(value for _, value in call.keywords))
+    given = any((isinstance(value, Name) and value.name in names) or value is loss for value in values)
+    callee = called(file, call)
+    if callee.function is not None and callee.code is not None:
+        return given and _computes(callee.code, callee.number, 0)
+    return given
+
+
+def _may(file: Code, call: Call, models: set[str], is_dropped: bool) -> bool:
+    """Whether a call may go backward by itself: one that is not known, and is given the model, or gives nothing."""
+    callee = called(file, call)
+    if callee.kind in ("module", "loss", "function") or is_model_call(file, call) or _CLIPS.search(file.text(call.at)):
+        return False
+    values = (*call.arguments, *(value for _, value in call.keywords))
+    if any(name_of(file, value) in models for value in values):
+        return True
+    is_open = call.name == "()" or name_of(file, call.receiver) == "self"
+    return is_dropped and is_open and callee.kind == "unknown"
+
+
+def _computes(file: Code, index: int, depth: int) -> bool:
+    """Whether a function may compute gradients: by its words, or by calling something that is not known."""
+    function = file.functions[index]
+    if depth > _DEEPEST or says_gradients(file, _OWN_GRADIENTS, function.at):
+        return True
+    parameters = {one.name for one in function.parameters}
+    for call in file.calls[slice(*function.calls)]:
+        callee = called(file, call)
+        if callee.function is not None and callee.code is not None:
+            if callee.number != index and _computes(callee.code, callee.number, depth + 1):
+                return True
+        elif call.name == "()" and callee.kind == "unknown" and name_of(file, call.receiver) in parameters:
             return True
     return False
 

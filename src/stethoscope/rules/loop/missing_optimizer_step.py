@@ -360,13 +360,10 @@ def _unused(file: Code, loop: Repeated) -> Iterator[Binding]:
 def _fills_gradients(file: Code, loop: Repeated) -> bool:
     """Whether gradients are computed by hand there, which only an optimizer has a use for."""
     return any(
-        one.name.endswith(".grad") and isinstance(one.value, Call) and one.value.name not in _ZEROS
+        one.name.endswith(".grad") and isinstance(one.value, Call) and "zero" not in file.text(one.value.at)
         and loop.context in file.numbers_around(one.context)
         for one in file.bindings
     )  # fmt: skip
-
-
-_ZEROS = (".zero_", "torch.zeros_like", "torch.zeros", ".new_zeros", ".clone")
 
 
 def _may_step(file: Code, loop: Repeated) -> bool:
