@@ -188,6 +188,9 @@ def _event(code: Code, call: Call, depth: int) -> Iterator[Event]:
 def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
     """What a function of the project does that is called here."""
     callee = called(code, call)
+    if call.name == ".forward" and _is_model(code, call.receiver):
+        yield _make("forward", code, call, call.receiver, thing_of(code, call.receiver), hinted=True)
+        return
     if callee.kind == "function" and callee.code is not None and callee.number != NOWHERE:
         if depth < DEEPEST:
             in_branch = is_branched(code, call.context)
@@ -232,6 +235,13 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
             if callee.kind != "class" and not call.name.startswith(("torch.optim.", "torch.")):
                 yield _make("other", code, call, value, thing)
             return
+
+
+def _is_model(code: Code, value: Value | None) -> bool:
+    """Whether a value is a module, or a variable that is used as one; `super()` and classes are not."""
+    if thing_of(code, value).kind == "module":
+        return not isinstance(value, Name) or value.name != "self"
+    return isinstance(value, Name) and is_model_like(code, value.binding)
 
 
 def _model_of(call: Call) -> Value | None:

@@ -9,11 +9,12 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Code, Site
+from stethoscope.facts.code import Call, Code, Site
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
 from stethoscope.facts.events import events_of, name_of
 from stethoscope.facts.layers import has_modes
 from stethoscope.facts.loops import loops_of
+from stethoscope.facts.origins import called
 from stethoscope.facts.things import iterated
 from stethoscope.facts.training import History, Model, ValidationPass
 from stethoscope.rules.lines import fitting, place_in
@@ -135,7 +136,11 @@ class ValidationInTrainMode(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for a model with dropout or batch normalization that a file trains, evaluates, and never switches."""
-        if not loops_of(file) or file.matches(SWITCHING):
+        if (
+            not loops_of(file)
+            or file.matches(SWITCHING)
+            or any(_sets_mode(file, one) for one in file.calls_of(".train"))
+        ):
             return
         if any(event.kind == "eval" for index in range(len(file.functions)) for event in events_of(file, index)):
             return  # in a file that it imports
@@ -388,15 +393,44 @@ class ValidationInTrainMode(Rule):
         """)
 
 
-SWITCHING = re.compile(
-    r"\.eval\(|\.train\(\s*[^)\s]|\.train\(mode|\.training\s*=|model\.eval\b|train_mode\b|[Mm]onte|mc_dropout"
-)
+SWITCHING = re.compile(r"\.eval\(|\.training\s*=(?!=)|model\.eval\b|train_mode\b|[Mm]onte|mc_dropout")
+
+
+def _sets_mode(file: Code, call: Call) -> bool:
+    """Whether a `.train(...)` is given the mode: not where it is a method of the project's, which trains."""
+    if (not call.arguments and not call.keywords) or called(file, call).kind == "function":
+        return False
+    return len(call.arguments) + len(call.keywords) == 1 and all(name in ("mode", "") for name, _ in call.keywords)
 
 
 def _goes_over_another(file: Code, found: Evaluation) -> bool:
-    """Whether a loop beside the training reads the model's answers to other data than the training goes over."""
-    trained_on = {_source(file, loop.context) for loop in loops_of(file) if loop.is_loop}
-    return found.is_fed and found.is_read and bool(trained_on) and _source(file, found.context) not in trained_on | {""}
+    """Whether a loop beside the training reads the model's answers to other data than the training goes over, or to the
+    same when all training is done.
+    """
+    loops = [loop for loop in loops_of(file) if loop.is_loop]
+    trained_on = {_source(file, loop.context) for loop in loops}
+    source = _source(file, found.context)
+    is_after = all(found.at.line > file.contexts[_outermost(file, loop.context)].at.end_line for loop in loops)
+    is_another = bool(source) and (source not in trained_on or (is_after and not _is_inside_loop(file, found.context)))
+    return found.is_fed and found.is_read and bool(trained_on) and is_another
+
+
+def _outermost(file: Code, context: int) -> int:
+    return next((n for n in reversed(_around(file, context)) if file.contexts[n].kind in ("for", "while")), context)
+
+
+def _is_inside_loop(file: Code, context: int) -> bool:
+    return any(file.contexts[n].kind in ("for", "while") for n in _around(file, file.contexts[context].parent))
+
+
+def _around(file: Code, context: int) -> list[int]:
+    """What is around something, innermost first, up to its function."""
+    found = []
+    for number in file.numbers_around(context):
+        if file.contexts[number].kind == "function":
+            break
+        found.append(number)
+    return found
 
 
 def _source(file: Code, loop: int) -> str:
