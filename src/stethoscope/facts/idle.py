@@ -47,18 +47,31 @@ def _is_idle(code: Code, name: str, index: int, depth: int) -> bool:
 
 
 def _lines(code: Code, name: str, index: int) -> set[int]:
-    """The lines in which a name stands for this variable: without functions that have one of their own."""
+    """The lines in which a name stands for this variable: without functions, or classes, that have one of their own."""
     whole = code.functions[index].at if index and "." not in name else None
     first = _below_head(code, whole) if whole else 1
     inside = set(range(first, whole.end_line + 1 if whole else len(code.lines) + 1))
-    if "." not in name:
-        for binding in code.bindings:
-            home = code.function_at(binding.context)
-            if binding.name == name and home not in (0, index) and binding.how != "merge":
-                at = code.functions[home].at
-                if whole is None or (whole.line <= at.line and at.end_line <= whole.end_line):
-                    inside -= set(range(at.line, at.end_line + 1))
+    for binding in code.bindings:
+        home = code.function_at(binding.context)
+        if binding.name != name or home in (0, index) or binding.how == "merge":
+            continue
+        at = code.functions[home].at
+        if "." in name:
+            other = code.class_of(home)
+            if other != NOWHERE and not _are_related(code, other, code.class_of(index)):
+                at = code.classes[other].at
+                inside -= set(range(at.line, at.end_line + 1))
+        elif whole is None or (whole.line <= at.line and at.end_line <= whole.end_line):
+            inside -= set(range(at.line, at.end_line + 1))
     return inside
+
+
+def _are_related(code: Code, one: int, other: int) -> bool:
+    """Whether two classes are the same, or may inherit from each other or from a third."""
+    if one == other or other == NOWHERE:
+        return True
+    things = [thing_of(code, base) for number in (one, other) for base in code.classes[number].bases]
+    return any(thing.code is not None for thing in things)
 
 
 def _below_head(code: Code, function: At) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TakeSteps
-from stethoscope.facts.code import Binding, Call, Code, Constant, Site
+from stethoscope.facts.code import NOWHERE, At, Binding, Call, Code, Constant, Site
 from stethoscope.facts.events import Event, events_of, is_in_loop, is_named_as_optimizer, is_named_as_schedule, name_of
 from stethoscope.facts.gradient_words import says_gradients
 from stethoscope.facts.idle import is_idle, leaves_alone
@@ -101,26 +101,33 @@ class MissingOptimizerStep(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for a loop that goes backward for an optimizer, and never steps it."""
-        told: set[str] = set()
+        told: set[At] = set()
         for loop in loops_of(file):
             if loop.unclear or loop.of("step", "unknown step"):
                 continue
+            backward = loop.of("backward")[0]
             cleared = next((event for event in loop.of("zero") if _is_left_there(file, loop, event)), None)
+            where = "loop" if loop.is_loop else "function"
             if cleared is not None and (loop.is_loop or _is_round(loop)):
                 is_known = cleared.thing.kind == "optimizer" and loop.is_loop
-                told.add(cleared.name)
-                what = f"calls of `{cleared.name}.step()` in the {'loop' if loop.is_loop else 'function'}"
-                yield self._read(file, loop, cleared.name, what, Sureness.CERTAIN if is_known else Sureness.LIKELY)
+                told.add(backward.at)
+                what = f"calls of `{cleared.name}.step()` in the {where}"
+                sureness = Sureness.CERTAIN if is_known else Sureness.LIKELY
+                yield self._read(file, backward, cleared.name, what, sureness)
                 continue
             for made in _unused(file, loop):
-                if made.name not in told:
-                    told.add(made.name)
-                    what = f"steps of the optimizer that is made on {line_of(file, made.at)}"
-                    sureness = Sureness.CERTAIN if loop.is_loop else Sureness.LIKELY
-                    yield self._read(file, loop, made.name, what, sureness)
+                told.add(backward.at)
+                what = f"steps of the optimizer that is made on {line_of(file, made.at)}"
+                yield self._read(file, backward, made.name, what, Sureness.CERTAIN)
+                break
+        for index, function in enumerate(file.functions):
+            kept = _kept(file, index) if function.owner != NOWHERE else None
+            backward_of = [event for event in events_of(file, index) if event.kind == "backward" and not event.via]
+            if kept is not None and backward_of and backward_of[0].at not in told:
+                what = f"steps of the optimizer that is kept on {line_of(file, kept.at)}"
+                yield self._read(file, backward_of[0], kept.name, what, Sureness.LIKELY)
 
-    def _read(self, file: Code, loop: Repeated, name: str, what: str, sureness: Sureness) -> Finding:
-        backward = loop.of("backward")[0]
+    def _read(self, file: Code, backward: Event, name: str, what: str, sureness: Sureness) -> Finding:
         return self.finding(
             fitting(f"`{name}` has gradients, and never steps", "an optimizer has gradients, and never steps"),
             sureness=sureness,
@@ -294,7 +301,7 @@ def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
     is_optimizer = cleared.thing.kind == "optimizer" or (
         cleared.thing.kind in ("unknown", "instance") and is_named_as_optimizer(cleared.name)
     )
-    if not is_optimizer or cleared.via or cleared.code is not file or says_gradients(file, _ITS_GRADIENTS, home):
+    if not is_optimizer or cleared.via or cleared.code is not file or _are_wanted(file, home):
         return False
     outer = _outermost(file, loop.context)
     asked = file.contexts[outer].value if file.contexts[outer].kind == "while" else None
@@ -310,6 +317,8 @@ def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
         if reads is not None and file.matches(_ITS_GRADIENTS, reads.at):
             return False
         if any(name_of(file, value) == cleared.name and not leaves_alone(file, call, value) for value in values):
+            if _sets_rates(file, call):
+                continue
             return False
         if name_of(file, call.receiver) == cleared.name and call.name not in _HARMLESS and not _RATES.search(call.name):
             return False
@@ -341,39 +350,75 @@ def _is_round(loop: Repeated) -> bool:
 
 
 def _unused(file: Code, loop: Repeated) -> Iterator[Binding]:
-    """The optimizers that are made for a loop, or kept in the class whose method it is, and that nothing ever steps."""
-    home = loop.at if loop.is_loop else file.functions[loop.function].at
-    cleared = {event.name for event in loop.of("zero")}
-    if _may_step(file, loop) or (says_gradients(file, _ITS_GRADIENTS, home) and not _fills_gradients(file, loop)):
+    """The optimizers that are made beside a loop that goes backward, and that nothing steps anywhere."""
+    if not loop.is_loop or _may_step(file, loop) or _are_wanted(file, loop.at):
         return
     for binding in file.bindings:
-        if binding.how != "assign" or binding.item:
-            continue
-        kind = thing_of(file, binding.value).kind
-        is_optimizer = kind == "optimizer" or (kind == "unknown" and is_named_as_optimizer(binding.name))
-        is_owned = is_optimizer and binding.name.startswith("self.") and binding.name in cleared
-        is_local = kind == "optimizer" and loop.is_loop and file.function_at(binding.context) == loop.function
-        if (is_owned or (is_local and "." not in binding.name)) and is_idle(file, binding):
+        is_beside = file.function_at(binding.context) == loop.function and "." not in binding.name
+        if is_beside and _is_made(file, binding) and is_idle(file, binding):
             yield binding
 
 
-def _fills_gradients(file: Code, loop: Repeated) -> bool:
-    """Whether gradients are computed by hand there, which only an optimizer has a use for."""
-    return any(
-        one.name.endswith(".grad") and isinstance(one.value, Call) and "zero" not in file.text(one.value.at)
-        and loop.context in file.numbers_around(one.context)
-        for one in file.bindings
-    )  # fmt: skip
+def _is_made(file: Code, binding: Binding) -> bool:
+    return binding.how == "assign" and not binding.item and thing_of(file, binding.value).kind == "optimizer"
+
+
+def _kept(file: Code, index: int) -> Binding | None:
+    """An optimizer that an object keeps, and that nothing steps, where this method of its class goes backward: one that
+    is made there, or one that is handed over and that the method clears.
+    """
+    events = [event for event in events_of(file, index) if not event.via]
+    if not any(event.kind == "backward" for event in events) or _are_wanted(file, file.functions[index].at):
+        return None
+    if any(event.kind in ("step", "unknown step", "other") for event in events_of(file, index)):
+        return None
+    calls = file.calls[slice(*file.functions[index].calls)]
+    if any(_is_stepping(file, call) for call in calls):
+        return None
+    cleared = {event.name for event in events if event.kind == "zero"}
+    for binding in file.bindings:
+        if not binding.name.startswith("self.") or file.class_of(file.function_at(binding.context)) != file.class_of(
+            index
+        ):
+            continue
+        is_cleared = binding.name in cleared and is_named_as_optimizer(binding.name) and binding.how == "assign"
+        is_handed = is_cleared and thing_of(file, binding.value).kind == "unknown"
+        if (is_handed or (cleared and _is_made(file, binding))) and is_idle(file, binding):
+            return binding
+    return None
+
+
+def _are_wanted(file: Code, home: At) -> bool:
+    """Whether the gradients themselves are read there, and not only cleared, or changed for an optimizer."""
+    if not says_gradients(file, _ITS_GRADIENTS, home) or file.matches(_CHANGED, home):
+        return False
+    inside = [one for one in file.bindings if one.name.endswith(".grad") and home.line <= one.at.line <= home.end_line]
+    if any(isinstance(one.value, Call) and "zero" not in file.text(one.value.at) for one in inside):
+        return False  # they are computed by hand, which only an optimizer has a use for
+    return not inside or file.matches(_BY_HAND, home)
+
+
+_CHANGED = re.compile(r"\.grad(?:\.data)?\.(?:mul|div|clamp|copy|normal)\w*_\(")
+_BY_HAND = re.compile(r"[-+]=|\.(?:add|sub|copy|addcdiv|add_scaled)_\(|\blr\b|learning_rate")
+_SETS_RATES = re.compile(r"clip|learning_?rate|_lr|lr_")
+"""Names of functions that are given an optimizer and bound its gradients, or set its rates."""
 
 
 def _may_step(file: Code, loop: Repeated) -> bool:
     """Whether anything around a loop may step an optimizer: by what is known of it, or by its name."""
     outer = _outermost(file, loop.context)
     kinds = ("step", "unknown step", "other")
-    if any(event.kind in kinds and is_in_loop(file, event, outer) for event in events_of(file, loop.function)):
-        return True
+    for event in events_of(file, loop.function):
+        is_known = event.kind == "other" and event.call is not None and _sets_rates(event.code, event.call)
+        if event.kind in kinds and is_in_loop(file, event, outer) and not is_known:
+            return True
     calls = file.calls[slice(*file.functions[loop.function].calls)]
     return any(outer in file.numbers_around(call.context) and _is_stepping(file, call) for call in calls)
+
+
+def _sets_rates(file: Code, call: Call) -> bool:
+    name = name_of(file, call.receiver) if call.name == "()" else call.name
+    return bool(_SETS_RATES.search(name.rpartition(".")[2]))
 
 
 def _is_stepping(file: Code, call: Call) -> bool:
