@@ -118,11 +118,18 @@ def calls_in(value: Value | None, depth: int = 0) -> Iterator[Call]:
 def is_read_as_number(code: Code, index: int, binding: Binding) -> bool:
     """Whether a function reads a variable as one number: `loss.item()`, `loss.data[0]`, `float(loss)`."""
     for call in code.calls[slice(*code.functions[index].calls)]:
-        if call.name == ".item" and binding.name in (name_of(code, call.receiver), _of_data(code, call.receiver)):
+        if call.name in (".item", ".tolist") and binding.name in (
+            name_of(code, call.receiver),
+            _of_data(code, call.receiver),
+        ):
             return True
         if call.name in _NUMBERS and name_of(code, call.argument(0)) == binding.name:
             return True
-    return f"{binding.name}.data[0]" in "\n".join(code.lines)
+    return f"{binding.name}.data[0]" in "\n".join(code.lines) or any(
+        one.how == "augment" and isinstance(one.value, Operation)
+        and any(_of_data(code, part) == binding.name for part in one.value.operands)
+        for one in code.bindings[slice(*code.functions[index].bindings)]
+    )  # fmt: skip
 
 
 def _of_data(code: Code, value: Value | None) -> str:

@@ -9,13 +9,13 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Backpropagate
-from stethoscope.facts.code import NOWHERE, Call, Code, Name, Operation, Site, Value
+from stethoscope.facts.code import NOWHERE, At, Call, Code, Name, Operation, Site, Value
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_branched, is_named_as_optimizer, is_under, name_of
 from stethoscope.facts.gradient_words import says_gradients
 from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.model_like import is_model_like
 from stethoscope.facts.model_values import calls_in, comes_of_model, is_model_call, is_read_as_number
-from stethoscope.facts.origins import called
+from stethoscope.facts.origins import called, thing_of
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -101,6 +101,11 @@ class MissingBackward(Rule):
                     continue
                 if event.thing.kind != "optimizer" and not is_named_as_optimizer(event.name):
                     continue
+                cleared = _cleared_right_before(file, index, event)
+                if cleared is not None:
+                    told.add(event.at)
+                    yield self._straight(file, event, cleared)
+                    continue
                 home = _home(file, index, event)
                 loss = _loss_in(file, index, home, losses) if home != NOWHERE else None
                 given = event.call is not None and event.call.receiver is event.subject and bool(event.call.arguments)
@@ -109,6 +114,23 @@ class MissingBackward(Rule):
                 told.add(event.at)
                 is_known = event.thing.kind == "optimizer" and any(one.call is loss for one in losses)
                 yield self._read(file, event, loss, Sureness.CERTAIN if is_known else Sureness.LIKELY)
+
+    def _straight(self, file: Code, event: Event, cleared: Event) -> Finding:
+        return self.finding(
+            fitting(f"`{event.name}` steps right after gradients are cleared", "an optimizer steps without gradients"),
+            sureness=Sureness.CERTAIN if event.thing.kind == "optimizer" else Sureness.LIKELY,
+            place=place_in(file, event.at),
+            evidence=[
+                Evidence(
+                    f"calls of `backward()` between {line_of(file, cleared.at)}, which clears gradients, and the step",
+                    0,
+                    "1 or more",
+                    "read in the code, through what it calls",
+                )
+            ],
+            cause="The gradients are cleared and none are computed: the optimizer finds none and changes nothing.",
+            fixes=["Go backward before the step:\n" + code("loss.backward()", f"{event.name}.step()")],
+        )
 
     def _read(self, file: Code, event: Event, loss: Call, sureness: Sureness) -> Finding:
         return self.finding(
@@ -264,8 +286,48 @@ def _home(file: Code, index: int, step: Event) -> int:
     )
     if loop == NOWHERE or file.contexts[loop].kind in LOOPS:
         return loop
-    cleared = any(event.kind == "zero" and event.name == step.name for event in events_of(file, index))
+    cleared = any(event.kind == "zero" and not event.via for event in events_of(file, index))
     return loop if cleared and index else NOWHERE
+
+
+def _cleared_right_before(file: Code, index: int, step: Event) -> Event | None:
+    """The clearing of gradients before a step, with nothing between them that could compute any; where a training goes
+    on around it: in a loop, or in a function that calls a model.
+    """
+    events = events_of(file, index)
+    around = list(file.numbers_around(step.context))
+    trains = any(event.kind == "forward" for event in events) or any(file.contexts[n].kind in LOOPS for n in around)
+    if step.call is None or not trains or (step.call.receiver is step.subject and step.call.arguments):
+        return None
+    if isinstance(step.subject, Name) and step.subject.binding != NOWHERE:
+        if file.bindings[step.subject.binding].how == "for":
+            return None  # each of several: to make their states
+    before = [one for one in events if one.kind == "zero" and not one.via and one.call and one.context in around]
+    cleared = next((one for one in reversed(before) if one.call and one.call.number < step.call.number), None)
+    if cleared is None or cleared.call is None or any(one.kind in ("backward", "grad") for one in events):
+        return None
+    between = file.calls[cleared.call.number + 1 : step.call.number]
+    stretch = At(cleared.at.line, 0, step.at.line, 0)
+    if says_gradients(file, _OWN_GRADIENTS, stretch) or not all(_is_quiet(file, call) for call in between):
+        return None
+    return cleared
+
+
+def _is_quiet(file: Code, call: Call) -> bool:
+    """Whether a call computes no gradients: of a library, of a model, or of a function of the project that is read."""
+    if call.name in _TAKES_NOTHING or call.name.startswith(_HARMLESS) or _CLIPS.search(file.text(call.at)):
+        return True
+    callee = called(file, call)
+    if callee.function is not None and callee.code is not None:
+        return not _computes(callee.code, callee.number, 0)
+    if callee.kind in ("module", "loss") or is_model_call(file, call):
+        return True
+    return call.name in _OF_TENSORS or thing_of(file, call.receiver).kind in ("scheduler", "optimizer", "tensor")
+
+
+_OF_TENSORS = frozenset({".to", ".cuda", ".cpu", ".item", ".mean", ".sum", ".view", ".detach", ".size", ".pow", ".max",
+                         ".parameters", ".zero_grad", ".float", ".long", ".train", ".numpy", ".time",
+                         ".tolist"})  # fmt: skip
 
 
 def _loss_in(file: Code, index: int, home: int, losses: tuple[LossUse, ...]) -> Call | None:
@@ -282,7 +344,12 @@ def _loss_in(file: Code, index: int, home: int, losses: tuple[LossUse, ...]) -> 
     for binding in file.bindings[slice(*file.functions[index].bindings)]:
         if home not in file.numbers_around(binding.context) or binding.how not in ("assign", "augment"):
             continue
-        if is_under(file, binding.context, *NO_GRAD) or not comes_of_model(file, binding.value):
+        if is_under(file, binding.context, *NO_GRAD):
+            continue
+        named = next((one for one in calls_in(binding.value) if _is_named_as_loss(file, one)), None)
+        if named is not None and (cleared or is_read_as_number(file, index, binding)):
+            return named
+        if not comes_of_model(file, binding.value):
             continue
         made = next((one for one in calls_in(binding.value) if comes_of_model(file, one)), None)
         if made is None and isinstance(binding.value, Operation):
@@ -302,6 +369,13 @@ def _first_call(file: Code, sum_: Operation) -> Call | None:
         if binding is not None and isinstance(binding.value, Call) and comes_of_model(file, binding.value):
             return binding.value
     return None
+
+
+def _is_named_as_loss(file: Code, call: Call) -> bool:
+    """Whether a call is of something that its text calls a loss, and that compares things."""
+    name = name_of(file, call.receiver) if call.name == "()" else call.name
+    is_loss = bool(_LOSS.search(name.rpartition(".")[2])) and not call.name.startswith(_HARMLESS)
+    return is_loss and len(call.arguments) + len(call.keywords) > 1
 
 
 def _is_known_to_compute(file: Code, call: Call) -> bool:

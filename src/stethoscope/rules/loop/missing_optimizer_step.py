@@ -399,7 +399,7 @@ def _are_wanted(file: Code, home: At) -> bool:
 
 
 _CHANGED = re.compile(r"\.grad(?:\.data)?\.(?:mul|div|clamp|copy|normal)\w*_\(")
-_BY_HAND = re.compile(r"[-+]=|\.(?:add|sub|copy|addcdiv|add_scaled)_\(|\blr\b|learning_rate")
+_BY_HAND = re.compile(r"\.data\s*[-+]=|[-+]=.*\.grad\b|\.grad\b.*\blr\b|\.(?:add|sub|addcdiv)_\(")
 _SETS_RATES = re.compile(r"clip|learning_?rate|_lr|lr_")
 """Names of functions that are given an optimizer and bound its gradients, or set its rates."""
 
