@@ -226,8 +226,6 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
     if callee.kind == "unknown" and is_model_attribute(code, call):
         yield _make("forward", code, call, _model_of(call), callee, hinted=True)
         return
-    if call.name.startswith("apex.amp.") and not call.name.endswith(".initialize"):
-        return
     if call.name.startswith(".") and call.name in (".append", ".format", ".join", ".update", ".write", ".log", ".info"):
         return
     for value in (*call.arguments, *(value for _, value in call.keywords)):

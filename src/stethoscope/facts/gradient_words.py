@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import At, Code
+from stethoscope.facts.code import At, Call, Code
 
 _PLOTTED = re.compile(r"\s*(?:[\w.\[\]]+\.)?(?:add_(?:histogram|scalar)s?|hist\w*_summary|scalar_summary)\(")
 
+_GRADIENT = re.compile(r"(?<!autograd)\.grad\b")
 _TEXT = re.compile(r"""(["'])[^"']*\1""")
 
 
@@ -17,3 +18,22 @@ def says_gradients(code: Code, pattern: re.Pattern[str], at: At) -> bool:
         pattern.search(_TEXT.sub("", text)) and not _PLOTTED.match(text)
         for text in (line.partition("#")[0] for line in code.lines[at.line - 1 : at.end_line])
     )
+
+
+def reads_gradients(code: Code, at: At) -> bool:
+    """Whether a stretch names the gradient of anything, and be it for a plot."""
+    return code.matches(_GRADIENT, at)
+
+
+def are_gradients_wanted(code: Code, home: At) -> bool:
+    """Whether the gradients themselves are read there, and not only cleared, or changed for an optimizer."""
+    if not says_gradients(code, _GRADIENT, home) or code.matches(_CHANGED, home):
+        return False
+    inside = [one for one in code.bindings if one.name.endswith(".grad") and home.line <= one.at.line <= home.end_line]
+    if any(isinstance(one.value, Call) and "zero" not in code.text(one.value.at) for one in inside):
+        return False  # they are computed by hand, which only an optimizer has a use for
+    return not inside or code.matches(_BY_HAND, home)
+
+
+_CHANGED = re.compile(r"\.grad(?:\.data)?\.(?:mul|div|clamp|copy|normal)\w*_\(")
+_BY_HAND = re.compile(r"\.data\s*[-+]=|[-+]=.*\.grad\b|\.grad\b.*\blr\b|\.(?:add|sub|addcdiv)_\(")

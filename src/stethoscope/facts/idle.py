@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stethoscope.facts.code import NOWHERE, At, Binding, Call, Code, Value
 from stethoscope.facts.events import name_of
-from stethoscope.facts.origins import called, thing_of
+from stethoscope.facts.origins import bases, called, thing_of
 
 _HARMLESS = frozenset({".zero_grad", ".state_dict", ".load_state_dict", ".add_param_group"})
 _SHOWING = frozenset({"builtins.print", "builtins.len", "builtins.type", "builtins.isinstance", "builtins.str"})
@@ -15,6 +15,7 @@ _READ = re.compile(r"\s*(?:\.(?:param_groups|defaults)\b(?!\s*\()|is (?:not )?No
 """What follows a name that is bound, compared with None, or whose rates are read or set."""
 _RATES = re.compile(r"\.\w*(?:learning_?rate|_lr|lr_)\w*")
 """Methods of wrapped optimizers that set rates."""
+_SCHEDULE = re.compile(r"torch\.optim\.lr_scheduler\._?LRScheduler")
 _DEEPEST = 2
 """Functions inside of functions that an optimizer is handed to."""
 
@@ -104,7 +105,8 @@ def _harmless(code: Code, name: str, depth: int) -> Iterator[tuple[int, int]]:
 
 def leaves_alone(code: Code, call: Call, value: Value, depth: int = 0) -> bool:
     """Whether a call that is given an optimizer cannot step it: a schedule, or a function that reads or sets rates."""
-    if call.name in _SHOWING or thing_of(code, call).kind == "scheduler":
+    made = thing_of(code, call)
+    if call.name in _SHOWING or made.kind == "scheduler" or any(_SCHEDULE.fullmatch(one) for one in bases(made)):
         return True
     callee = called(code, call)
     function, home = callee.function, callee.code

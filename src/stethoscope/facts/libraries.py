@@ -12,7 +12,7 @@ _OPTIMIZERS = re.compile(
     r"|timm\.optim(?:\.\w+)*\.(?:create_optimizer\w*|[A-Z]\w*)"
 )
 _SCHEDULERS = re.compile(
-    r"torch\.optim\.(?:lr_scheduler|swa_utils)\.(?!AveragedModel)_?[A-Z]\w*"
+    r"torch\.optim\.(?:lr_scheduler|swa_utils)\.(?!AveragedModel)[A-Z]\w*"
     r"|(?:transformers|transformers\.optimization|diffusers\.optimization)\.get_(?:\w+_)?sched\w*"
 )
 _LOADERS = re.compile(r"torch\.utils\.data\.DataLoader|torch_geometric\.(?:loader|data)\.\w*Loader")

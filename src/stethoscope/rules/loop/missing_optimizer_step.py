@@ -11,7 +11,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TakeSteps
 from stethoscope.facts.code import NOWHERE, At, Binding, Call, Code, Constant, Site
 from stethoscope.facts.events import Event, events_of, is_in_loop, is_named_as_optimizer, is_named_as_schedule, name_of
-from stethoscope.facts.gradient_words import says_gradients
+from stethoscope.facts.gradient_words import are_gradients_wanted, reads_gradients
 from stethoscope.facts.idle import is_idle, leaves_alone
 from stethoscope.facts.loops import Loop as Repeated
 from stethoscope.facts.loops import loops_of
@@ -168,6 +168,45 @@ class MissingOptimizerStep(Rule):
         }
     )
     bad_code = {
+        "rates are set, gradients are plotted": """
+            def set_rate(optimizer, rate):
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+
+            def fit(model, data, writer):
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+                for epoch in range(9):
+                    set_rate(optimizer, 0.1 / (1 + epoch))
+                    for x, y in data:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()  # bad
+                        writer.add_histogram("gradient", model.weight.grad, epoch)
+            """,
+        "an agent that keeps its optimizer": """
+            class Agent:
+                def __init__(self, net):
+                    self.net = net
+                    self.optimizer = torch.optim.Adam(net.parameters())
+
+                def learn(self, states, gains):
+                    self.net.zero_grad()
+                    F.mse_loss(self.net(states), gains).backward()  # bad
+
+            agent = Agent(nn.Linear(4, 2))
+            for episode in range(100):
+                state, done = env.reset(), False
+                while not done:
+                    state, gain, done = env.step(agent.net(state).argmax())
+                    agent.learn(state, gain)
+            """,
+        "a round that ends with its schedule": """
+            def update(model, batch, opt, sch):
+                x, y = batch
+                opt.zero_grad()
+                F.cross_entropy(model(x), y).backward()  # bad
+                if sch:
+                    sch.step()
+            """,
         "two models, one of them without a step": """
             def fit(first, second, data, first_optimizer, second_optimizer):
                 for step, (x, y) in enumerate(data):
@@ -190,6 +229,36 @@ class MissingOptimizerStep(Rule):
             """,
     }
     good_code = {
+        "gradients are applied by hand": """
+            def fit(model, data):
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+                for x, y in data:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    for p in model.parameters():
+                        p.data -= 0.1 * p.grad
+            """,
+        "kept for who steps": """
+            class Agent:
+                def __init__(self, net):
+                    self.net = net
+                    self.optimizer = torch.optim.Adam(net.parameters())
+
+                def learn(self, states, gains):
+                    self.optimizer.zero_grad()
+                    F.mse_loss(self.net(states), gains).backward()
+
+            def fit(agent, data):
+                for states, gains in data:
+                    agent.learn(states, gains)
+                    agent.optimizer.step()
+            """,
+        "a function that computes gradients": """
+            def gradients(model, batch, optimizer):
+                x, y = batch
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+            """,
         "several backward passes for a step": """
             def fit(model, data, optimizer):
                 for batches in data:
@@ -292,7 +361,6 @@ class MissingOptimizerStep(Rule):
 
 _STEPPING = re.compile(r"(?!on_).*(?:step|optimi[sz]e|update_param|apply_grad)(?!s?_?(?:size|per|lr|count)).*", re.I)
 """Names of functions that may step an optimizer."""
-_ITS_GRADIENTS = re.compile(r"(?<!autograd)\.grad\b")
 
 
 def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
@@ -301,7 +369,7 @@ def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
     is_optimizer = cleared.thing.kind == "optimizer" or (
         cleared.thing.kind in ("unknown", "instance") and is_named_as_optimizer(cleared.name)
     )
-    if not is_optimizer or cleared.via or cleared.code is not file or _are_wanted(file, home):
+    if not is_optimizer or cleared.via or cleared.code is not file or are_gradients_wanted(file, home):
         return False
     outer = _outermost(file, loop.context)
     asked = file.contexts[outer].value if file.contexts[outer].kind == "while" else None
@@ -314,7 +382,7 @@ def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
             continue
         values = (*call.arguments, *(value for _, value in call.keywords))
         reads = called(file, call).function if call.receiver is not None else None
-        if reads is not None and file.matches(_ITS_GRADIENTS, reads.at):
+        if reads is not None and reads_gradients(file, reads.at):
             return False
         if any(name_of(file, value) == cleared.name and not leaves_alone(file, call, value) for value in values):
             if _sets_rates(file, call):
@@ -351,7 +419,7 @@ def _is_round(loop: Repeated) -> bool:
 
 def _unused(file: Code, loop: Repeated) -> Iterator[Binding]:
     """The optimizers that are made beside a loop that goes backward, and that nothing steps anywhere."""
-    if not loop.is_loop or _may_step(file, loop) or _are_wanted(file, loop.at):
+    if not loop.is_loop or _may_step(file, loop) or are_gradients_wanted(file, loop.at):
         return
     for binding in file.bindings:
         is_beside = file.function_at(binding.context) == loop.function and "." not in binding.name
@@ -368,7 +436,7 @@ def _kept(file: Code, index: int) -> Binding | None:
     is made there, or one that is handed over and that the method clears.
     """
     events = [event for event in events_of(file, index) if not event.via]
-    if not any(event.kind == "backward" for event in events) or _are_wanted(file, file.functions[index].at):
+    if not any(event.kind == "backward" for event in events) or are_gradients_wanted(file, file.functions[index].at):
         return None
     if any(event.kind in ("step", "unknown step", "other") for event in events_of(file, index)):
         return None
@@ -388,19 +456,7 @@ def _kept(file: Code, index: int) -> Binding | None:
     return None
 
 
-def _are_wanted(file: Code, home: At) -> bool:
-    """Whether the gradients themselves are read there, and not only cleared, or changed for an optimizer."""
-    if not says_gradients(file, _ITS_GRADIENTS, home) or file.matches(_CHANGED, home):
-        return False
-    inside = [one for one in file.bindings if one.name.endswith(".grad") and home.line <= one.at.line <= home.end_line]
-    if any(isinstance(one.value, Call) and "zero" not in file.text(one.value.at) for one in inside):
-        return False  # they are computed by hand, which only an optimizer has a use for
-    return not inside or file.matches(_BY_HAND, home)
-
-
-_CHANGED = re.compile(r"\.grad(?:\.data)?\.(?:mul|div|clamp|copy|normal)\w*_\(")
-_BY_HAND = re.compile(r"\.data\s*[-+]=|[-+]=.*\.grad\b|\.grad\b.*\blr\b|\.(?:add|sub|addcdiv)_\(")
-_SETS_RATES = re.compile(r"clip|learning_?rate|_lr|lr_")
+_SETS_RATES = re.compile(r"clip|learning_?rate|_lr|lr_|scale_loss|master_params")
 """Names of functions that are given an optimizer and bound its gradients, or set its rates."""
 
 

@@ -8,12 +8,12 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TrainMode
-from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Group, Name, Operation, Site, Value
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name, Site, Value
 from stethoscope.facts.events import Event, events_of, is_in_loop
 from stethoscope.facts.layers import has_modes
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import called
-from stethoscope.facts.things import followed
+from stethoscope.facts.switches import switched_for_good
 from stethoscope.facts.training import History, Model
 from stethoscope.rules.lines import fitting, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -137,7 +137,7 @@ class TrainingInEvalMode(Rule):
                 if file.contexts[loop].kind not in ("for", "while") or file.function_at(loop) != index:
                     continue
                 inside = [event for event in events if is_in_loop(file, event, loop)]
-                found = _stuck(file, inside, loop)
+                found = switched_for_good(file, inside, loop)
                 if found is not None and has_modes(found.thing) is not False and not _is_made_in(file, found, loop):
                     yield self._read(file, found, [event for event in events if event.kind == "train"], inside)
 
@@ -216,6 +216,68 @@ class TrainingInEvalMode(Rule):
                 with torch.no_grad():
                     print(model(data[0][0]))
             """,
+        "every hundred steps": """
+            def fit(model, data, test, optimizer):
+                model.train()
+                for step, (x, y) in enumerate(data):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                    if step % 100 == 99:
+                        model.eval()  # bad
+                        with torch.no_grad():
+                            print([model(x).argmax(1) for x, _ in test])
+            """,
+        "phases, one of which switches": """
+            def fit(model, loaders, optimizer):
+                for epoch in range(5):
+                    for phase in ["train", "test"]:
+                        if phase == "test":
+                            model.eval()  # bad
+                        for x, y in loaders[phase]:
+                            optimizer.zero_grad()
+                            loss = F.cross_entropy(model(x), y)
+                            if phase == "train":
+                                loss.backward()
+                                optimizer.step()
+            """,
+        "evaluation first": """
+            def evaluate(model, data):
+                model.eval()  # bad
+                with torch.no_grad():
+                    return [model(x) for x, _ in data]
+
+            def train(model, data, optimizer):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+
+            def fit(model, data):
+                optimizer = torch.optim.Adam(model.parameters())
+                for epoch in range(5):
+                    print(evaluate(model, data))
+                    train(model, data, optimizer)
+            """,
+        "a model that comes back": """
+            def evaluate(model, data):
+                model.eval()  # bad
+                with torch.no_grad():
+                    return [model(x) for x, _ in data]
+
+            def train(model, data, optimizer):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                return model
+
+            model = torch.load("model")
+            optimizer = torch.optim.Adam(model.parameters())
+            for epoch in range(5):
+                model = train(model, torch.load("data"), optimizer)
+                evaluate(model, torch.load("test"))
+            """,
         "in a function that evaluates": """
             def evaluate(model, data):
                 model.eval()  # bad
@@ -233,6 +295,31 @@ class TrainingInEvalMode(Rule):
             """,
     }
     good_code = {
+        "a last look, every so often, that ends the training": """
+            def fit(model, data, optimizer):
+                for step, (x, y) in enumerate(data):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                    if step % 100 == 99 and converged(model):
+                        model.eval()
+                        break
+            """,
+        "phases with both modes": """
+            def fit(model, loaders, optimizer):
+                for epoch in range(5):
+                    for phase in ["train", "test"]:
+                        if phase == "train":
+                            model.train()
+                        else:
+                            model.eval()
+                        for x, y in loaders[phase]:
+                            optimizer.zero_grad()
+                            loss = F.cross_entropy(model(x), y)
+                            if phase == "train":
+                                loss.backward()
+                                optimizer.step()
+            """,
         "a new model in each call": """
             def fit(data):
                 model = make()
@@ -339,59 +426,6 @@ class TrainingInEvalMode(Rule):
                 optimizer.step()
             print(f"epoch {epoch}: loss {loss.item():.3f}, accuracy {accuracy(test):.3f}")
         """)
-
-
-def _stuck(file: Code, inside: list[Event], loop: int) -> Event | None:
-    """The switch to eval mode in a loop that trains, and never switches back."""
-    trains = [place for place, event in enumerate(inside) if event.kind == "backward"]
-    switches = [place for place, event in enumerate(inside) if event.kind == "eval"]
-    if not trains or not switches or any(event.kind in ("train", "mode") for event in inside):
-        return None
-    event = inside[switches[0]]
-    if event.thing.kind not in ("module", "unknown"):
-        return None
-    if event.in_branch:
-        return event if _is_phase(file, event, inside[trains[0]], loop) and _trains(event, inside) else None
-    if switches[0] < trains[0]:
-        return event if _evaluates_first(event, inside[: trains[0]], inside[trains[0]]) else None
-    return event if _trains(event, inside[: switches[0]]) else None
-
-
-def _trains(event: Event, before: list[Event]) -> bool:
-    """Whether the model that is switched is one that is called where it trains."""
-    return _name(event) in {_name(one) for one in before if one.kind == "forward"}
-
-
-def _name(event: Event) -> str:
-    return event.outer_name or event.name
-
-
-def _evaluates_first(event: Event, before: list[Event], backward: Event) -> bool:
-    """Whether each round evaluates a model in a function of its own, and then trains it."""
-    if not event.via or event.via[0] == (backward.via or (None,))[0]:
-        return False
-    forwards = [one for one in before if one.kind == "forward" and _name(one) == _name(event)]
-    asked = any(one.via and one.via[0] == event.via[0] for one in forwards)
-    return asked and any((one.via or (None,))[0] == (backward.via or (None,))[0] for one in forwards)
-
-
-def _is_phase(file: Code, event: Event, backward: Event, loop: int) -> bool:
-    """Whether each round of a loop goes through phases that are written out, one of which switches, another trains."""
-    switched, trained = _phase(file, event, loop), _phase(file, backward, loop)
-    return switched != NOWHERE and switched == trained
-
-
-def _phase(file: Code, event: Event, loop: int) -> int:
-    """The loop over a list of phases, within another, whose variable decides whether something happens."""
-    if event.via:
-        return NOWHERE
-    asked = next((one for one in file.around(event.context) if one.kind in ("if", "else")), None)
-    operands = asked.value.operands if asked is not None and isinstance(asked.value, Operation) else ()
-    named = next((one for one in operands if isinstance(one, Name) and one.binding != NOWHERE), None)
-    binding = file.bindings[named.binding] if named is not None else None
-    if binding is None or binding.how != "for" or not isinstance(followed(file, binding.value)[0], Group):
-        return NOWHERE
-    return binding.context if loop in file.numbers_around(file.contexts[binding.context].parent) else NOWHERE
 
 
 def _gives_back(file: Code, value: Value | None) -> bool:

@@ -215,6 +215,38 @@ class ValidationInTrainMode(Rule):
         }
     )
     bad_code = {
+        "accuracy when all training is done": """
+            model = nn.Sequential(nn.Linear(3, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 2))
+            optimizer = torch.optim.Adam(model.parameters())
+            data = torch.load("data")
+            model.train()
+            for epoch in range(5):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            right = 0
+            for x, y in data:
+                right += (model(x).argmax(1) == y).sum().item()  # bad
+            """,
+        "in a class that has a train of its own": """
+            class Trainer:
+                def train(self, data, optimizer):
+                    self.model.train()
+                    for x, y in data:
+                        optimizer.zero_grad()
+                        F.cross_entropy(self.model(x), y).backward()
+                        optimizer.step()
+
+                def evaluate(self, data):
+                    with torch.no_grad():
+                        for x, _ in data:
+                            print(self.model(x).argmax(1).tolist())  # bad
+
+                def run(self, data):
+                    self.train(data, torch.optim.Adam(self.model.parameters()))
+                    return self.evaluate(data)
+            """,
         "in the function that trains, over other data": """
             def fit(train_data, test_data):
                 model = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Dropout(0.5), nn.Linear(9, 2))
