@@ -27,7 +27,8 @@ def reads_gradients(code: Code, at: At) -> bool:
 
 def are_gradients_wanted(code: Code, home: At) -> bool:
     """Whether the gradients themselves are read there, and not only cleared, or changed for an optimizer."""
-    if not says_gradients(code, _GRADIENT, home) or code.matches(_CHANGED, home):
+    is_changed = code.matches(_CHANGED, home) and not code.matches(_BY_HAND, home)
+    if is_changed or not says_gradients(code, _GRADIENT, home):
         return False
     inside = [one for one in code.bindings if one.name.endswith(".grad") and home.line <= one.at.line <= home.end_line]
     if any(isinstance(one.value, Call) and "zero" not in code.text(one.value.at) for one in inside):
