@@ -41,6 +41,8 @@ def cleared_right_before(file: Code, index: int, step: Event) -> Event | None:
     on around it: in a loop, or in a function that calls a model.
     """
     events = events_of(file, index)
+    if any(one.kind in ("backward", "grad") for one in events):
+        return None
     around = list(file.numbers_around(step.context))
     trains = any(event.kind == "forward" for event in events) or any(file.contexts[n].kind in LOOPS for n in around)
     if step.call is None or not trains or (step.call.receiver is step.subject and step.call.arguments):
@@ -50,7 +52,7 @@ def cleared_right_before(file: Code, index: int, step: Event) -> Event | None:
         return None  # each of several: to make their states
     before = [one for one in events if one.kind == "zero" and not one.via and one.call and one.context in around]
     cleared = next((one for one in reversed(before) if one.call and one.call.number < step.call.number), None)
-    if cleared is None or cleared.call is None or any(one.kind in ("backward", "grad") for one in events):
+    if cleared is None or cleared.call is None:
         return None
     between = file.calls[cleared.call.number + 1 : step.call.number]
     stretch = At(cleared.at.line, 0, step.at.line, 0)
@@ -61,7 +63,8 @@ def cleared_right_before(file: Code, index: int, step: Event) -> Event | None:
 
 def _is_quiet(file: Code, call: Call) -> bool:
     """Whether a call computes no gradients: of a library, of a model, or of a function of the project that is read."""
-    if call.name in _TAKES_NOTHING or call.name.startswith(_HARMLESS) or _CLIPS.search(file.text(call.at)):
+    says_so = call.name in _TAKES_NOTHING and call.name not in (".update", ".add", ".log")
+    if says_so or call.name.startswith(_HARMLESS) or _CLIPS.search(file.text(call.at)):
         return True
     callee = called(file, call)
     if callee.function is not None and callee.code is not None:
@@ -147,19 +150,23 @@ def _loops(file: Code, home: int) -> set[int]:
     return {number for number in file.numbers_around(home) if file.contexts[number].kind in LOOPS} | {home}
 
 
-def may_go_backward(file: Code, index: int, home: int, loss: Call) -> bool:
-    """Whether anything around a step may compute gradients: here, in what is called, or in what is given the loss."""
+def has_gradients(file: Code, index: int, home: int) -> bool:
+    """Whether something around a step goes backward or says gradients, so far as it can be seen."""
     function = file.functions[index]
-    if index and says_gradients(file, _OWN_GRADIENTS, function.at):
-        return True
     loops = _loops(file, home)
-    if any(says_gradients(file, _OWN_GRADIENTS, file.contexts[number].at) for number in loops):
-        return True
     for event in events_of(file, index):
         is_there = bool(set(file.numbers_around(event.outer_context)) & loops)
         clips = event.kind == "other" and event.call is not None and _CLIPS.search(event.code.text(event.call.at))
         if is_there and event.kind in ("backward", "grad", "other") and not clips:
             return True
+    if index and says_gradients(file, _OWN_GRADIENTS, function.at):
+        return True
+    return any(says_gradients(file, _OWN_GRADIENTS, file.contexts[number].at) for number in loops)
+
+
+def may_go_backward(file: Code, index: int, home: int, loss: Call) -> bool:
+    """Whether anything around a step may compute gradients: in what is called, or in what is given the loss."""
+    function, loops = file.functions[index], _loops(file, home)
     names = {binding.name for binding in file.bindings if _holds(binding.value, loss)}
     models = {event.name for event in events_of(file, index) if event.kind == "forward" and not event.via}
     first, last = function.calls

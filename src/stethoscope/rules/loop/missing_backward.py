@@ -10,7 +10,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Backpropagate
 from stethoscope.facts.code import NOWHERE, Call, Code, Site
 from stethoscope.facts.events import Event, events_of, is_named_as_optimizer
-from stethoscope.facts.hidden_backward import cleared_right_before, loss_in, may_go_backward, round_of
+from stethoscope.facts.hidden_backward import cleared_right_before, has_gradients, loss_in, may_go_backward, round_of
 from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
 from stethoscope.rules.lines import fitting, line_of, place_in
@@ -100,7 +100,9 @@ class MissingBackward(Rule):
                     yield self._straight(file, event, cleared)
                     continue
                 home = round_of(file, index, event)
-                loss = loss_in(file, index, home, losses) if home != NOWHERE else None
+                if home == NOWHERE or has_gradients(file, index, home):
+                    continue
+                loss = loss_in(file, index, home, losses)
                 given = event.call is not None and event.call.receiver is event.subject and bool(event.call.arguments)
                 if loss is None or given or may_go_backward(file, index, home, loss):
                     continue
