@@ -9,6 +9,7 @@ from stethoscope.facts.code import At, Call, Code
 _PLOTTED = re.compile(r"\s*(?:[\w.\[\]]+\.)?(?:add_(?:histogram|scalar)s?|hist\w*_summary|scalar_summary)\(")
 
 _GRADIENT = re.compile(r"(?<!autograd)\.grad\b")
+_CLEARED = re.compile(r"\.grad(?:\.data)?\.(?:zero_|detach_)\(|\.grad is (?:not )?None|\.grad\s*=\s*None")
 _TEXT = re.compile(r"""(["'])[^"']*\1""")
 
 
@@ -27,6 +28,10 @@ def reads_gradients(code: Code, at: At) -> bool:
 
 def are_gradients_wanted(code: Code, home: At) -> bool:
     """Whether the gradients themselves are read there, and not only cleared, or changed for an optimizer."""
+    if not any(
+        _GRADIENT.search(_CLEARED.sub("", line.partition("#")[0])) for line in code.lines[home.line - 1 : home.end_line]
+    ):
+        return False
     is_changed = code.matches(_CHANGED, home) and not code.matches(_BY_HAND, home)
     if is_changed or not says_gradients(code, _GRADIENT, home):
         return False

@@ -9,7 +9,7 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TakeSteps
-from stethoscope.facts.code import NOWHERE, At, Binding, Call, Code, Constant, Site
+from stethoscope.facts.code import At, Binding, Call, Code, Constant, Site, Value
 from stethoscope.facts.events import Event, events_of, is_in_loop, is_named_as_optimizer, is_named_as_schedule, name_of
 from stethoscope.facts.gradient_words import are_gradients_wanted, reads_gradients
 from stethoscope.facts.idle import is_idle, leaves_alone
@@ -121,7 +121,7 @@ class MissingOptimizerStep(Rule):
                 yield self._read(file, backward, made.name, what, Sureness.CERTAIN)
                 break
         for index, function in enumerate(file.functions):
-            kept = _kept(file, index) if function.owner != NOWHERE else None
+            kept = _kept(file, index) if index and function.name != "<lambda>" else None
             backward_of = [event for event in events_of(file, index) if event.kind == "backward" and not event.via]
             if kept is not None and backward_of and backward_of[0].at not in told:
                 what = f"steps of the optimizer that is kept on {line_of(file, kept.at)}"
@@ -308,14 +308,6 @@ class MissingOptimizerStep(Rule):
                         continue
                     return size
             """,
-        "a step": """
-            model = nn.Linear(3, 2)
-            optimizer = torch.optim.Adam(model.parameters())
-            for x, y in torch.load("data"):
-                optimizer.zero_grad()
-                F.cross_entropy(model(x), y).backward()
-                optimizer.step()
-            """,
         "handed on": """
             from elsewhere import train
             import torch
@@ -369,7 +361,8 @@ def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
     is_optimizer = cleared.thing.kind == "optimizer" or (
         cleared.thing.kind in ("unknown", "instance") and is_named_as_optimizer(cleared.name)
     )
-    if not is_optimizer or cleared.via or cleared.code is not file or are_gradients_wanted(file, home):
+    name = cleared.outer_name
+    if not is_optimizer or not name or cleared.code is not file or are_gradients_wanted(file, home):
         return False
     outer = _outermost(file, loop.context)
     asked = file.contexts[outer].value if file.contexts[outer].kind == "while" else None
@@ -380,15 +373,17 @@ def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
     for call in file.calls[slice(*file.functions[loop.function].calls)]:
         if outer not in file.numbers_around(call.context) or thing_of(file, call.receiver).kind == "scheduler":
             continue
+        if any(here.kind == "if" and _says_none(file, here.value, name) for here in file.around(call.context)):
+            continue  # what is done where there is no optimizer
         values = (*call.arguments, *(value for _, value in call.keywords))
         reads = called(file, call).function if call.receiver is not None else None
         if reads is not None and reads_gradients(file, reads.at):
             return False
-        if any(name_of(file, value) == cleared.name and not leaves_alone(file, call, value) for value in values):
+        if any(name_of(file, value) == name and not leaves_alone(file, call, value) for value in values):
             if _sets_rates(file, call):
                 continue
             return False
-        if name_of(file, call.receiver) == cleared.name and call.name not in _HARMLESS and not _RATES.search(call.name):
+        if name_of(file, call.receiver) == name and call.name not in _HARMLESS and not _RATES.search(call.name):
             return False
     return True
 
@@ -409,6 +404,10 @@ def _outermost(file: Code, context: int) -> int:
     return found
 
 
+def _says_none(file: Code, asked: Value | None, name: str) -> bool:
+    return asked is not None and file.text(asked.at) in (f"{name} is None", f"not {name}")
+
+
 def _is_round(loop: Repeated) -> bool:
     """Whether a function is one round of a training: it clears, goes backward, and advances a schedule after that."""
     backward = loop.of("backward")[0]
@@ -427,13 +426,18 @@ def _unused(file: Code, loop: Repeated) -> Iterator[Binding]:
             yield binding
 
 
+def _is_own(file: Code, index: int, name: str) -> bool:
+    """Whether a function has a variable of that name itself."""
+    return any(one.name == name and one.how != "merge" for one in file.bindings[slice(*file.functions[index].bindings)])
+
+
 def _is_made(file: Code, binding: Binding) -> bool:
     return binding.how == "assign" and not binding.item and thing_of(file, binding.value).kind == "optimizer"
 
 
 def _kept(file: Code, index: int) -> Binding | None:
-    """An optimizer that an object keeps, and that nothing steps, where this method of its class goes backward: one that
-    is made there, or one that is handed over and that the method clears.
+    """An optimizer that an object or the module keeps, and that nothing steps, where this method of its class, or a
+    function that clears it, goes backward: one that is made there, or one that is handed over and that it clears.
     """
     events = [event for event in events_of(file, index) if not event.via]
     if not any(event.kind == "backward" for event in events) or are_gradients_wanted(file, file.functions[index].at):
@@ -445,9 +449,13 @@ def _kept(file: Code, index: int) -> Binding | None:
         return None
     cleared = {event.name for event in events if event.kind == "zero"}
     for binding in file.bindings:
-        if not binding.name.startswith("self.") or file.class_of(file.function_at(binding.context)) != file.class_of(
-            index
-        ):
+        home = file.function_at(binding.context)
+        if not binding.name.startswith("self."):
+            is_global = home == 0 and binding.name in cleared and _is_made(file, binding)
+            if is_global and not _is_own(file, index, binding.name) and is_idle(file, binding):
+                return binding
+            continue
+        if file.class_of(home) != file.class_of(index):
             continue
         is_cleared = binding.name in cleared and is_named_as_optimizer(binding.name) and binding.how == "assign"
         is_handed = is_cleared and thing_of(file, binding.value).kind == "unknown"
@@ -457,7 +465,6 @@ def _kept(file: Code, index: int) -> Binding | None:
 
 
 _SETS_RATES = re.compile(r"clip|learning_?rate|_lr|lr_|scale_loss|master_params")
-"""Names of functions that are given an optimizer and bound its gradients, or set its rates."""
 
 
 def _may_step(file: Code, loop: Repeated) -> bool:
