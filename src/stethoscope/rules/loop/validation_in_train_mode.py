@@ -152,7 +152,7 @@ class ValidationInTrainMode(Rule):
             is_trained = model.made in made or name in names
             # Who calls `train()` on a model that is not seen here thinks that it has modes.
             acts = has_modes(model) or (has_modes(model) is None and found.is_loop and name in _switched(file))
-            apart = found.is_fed and found.is_read and found.function not in training
+            apart = found.is_fed and (found.is_read or _sums_up(file, found)) and found.function not in training
             apart = apart or (model.made in made and has_modes(model) is True and _goes_over_another(file, found))
             only_looks = found.without_graph and (found.is_read or found.is_loop)
             if is_trained and acts and name not in told and (only_looks or apart) and not found.is_hidden:
@@ -426,6 +426,15 @@ class ValidationInTrainMode(Rule):
 
 
 SWITCHING = re.compile(r"\.eval\(|\.training\s*=(?!=)|model\.eval\b|train_mode\b|[Mm]onte|mc_dropout")
+
+
+def _sums_up(file: Code, found: Evaluation) -> bool:
+    """Whether numbers are added up there without their graph: `total += loss.data`."""
+    return any(
+        one.how == "augment" and one.value is not None and found.context in file.numbers_around(one.context)
+        and ".data" in file.text(one.value.at)
+        for one in file.bindings[slice(*file.functions[found.function].bindings)]
+    )  # fmt: skip
 
 
 def _sets_mode(file: Code, call: Call) -> bool:
