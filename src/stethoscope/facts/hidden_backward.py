@@ -51,7 +51,9 @@ def cleared_right_before(file: Code, index: int, step: Event) -> Event | None:
     if bound is not None and bound.how == "for":
         return None  # each of several: to make their states
     before = [one for one in events if one.kind == "zero" and not one.via and one.call and one.context in around]
-    cleared = next((one for one in reversed(before) if one.call and one.call.number < step.call.number), None)
+    cleared: Event | None = next(
+        (one for one in reversed(before) if one.call and one.call.number < step.call.number), None
+    )
     if cleared is None or cleared.call is None:
         return None
     between = file.calls[cleared.call.number + 1 : step.call.number]
