@@ -65,22 +65,37 @@ def zero_grad_between(script: Script) -> Iterator[Mutant]:
 
 
 def step_removed(script: Script) -> Iterator[Mutant]:
-    """The optimizer's step, where a training has one optimizer."""
+    """The optimizer's step, where a training has one optimizer, and the text names it elsewhere, too: a loop that goes
+    backward beside no optimizer computes gradients.
+    """
     for training, home, _ in _training_parts(script):
         stepped = steps(training)
         statement = alone(stepped[0], script)
-        if len({ast.unparse(call) for call in stepped}) == 1 and len(steps(home)) == 1 and statement is not None:
+        name = owner(stepped[0]) if not stepped[0].args else ast.unparse(stepped[0].args[0])
+        is_named = len(re.findall(rf"(?<![\w.]){re.escape(name)}(?!\w)", re.sub(r"#.*", "", script.text))) > 1
+        one_step = len({ast.unparse(call) for call in stepped}) == 1 and len(steps(home)) == 1
+        if one_step and is_named and statement is not None:
             backward = methods(training, "backward")[0]
             yield script.mutant(backward, script.gone(statement))
 
 
 def backward_removed(script: Script) -> Iterator[Mutant]:
-    """The backward pass, where a training has one."""
+    """The backward pass, where a training has one, and where no gradient is written by hand: `parameter.grad = ...`."""
     for training, home, _ in _training_parts(script):
         backward = methods(training, "backward")
         statement = alone(backward[0], script)
-        if len(methods(home, "backward")) == 1 and statement is not None:
+        if len(methods(home, "backward")) == 1 and statement is not None and not _writes_gradients(home):
             yield script.mutant(steps(training)[0], script.gone(statement))
+
+
+def _writes_gradients(home: ast.AST) -> bool:
+    """Whether a function gives a `.grad` a value that is not None."""
+    return any(
+        isinstance(target, ast.Attribute) and target.attr == "grad"
+        for one in inside(home)
+        if isinstance(one, ast.Assign) and not (isinstance(one.value, ast.Constant) and one.value.value is None)
+        for target in one.targets
+    )
 
 
 def scheduler_first(script: Script) -> Iterator[Mutant]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stethoscope.api import compare, diagnose, load_run, run, watch, watch_jax
+    from stethoscope.adapters.jax import watch_jax
+    from stethoscope.api import compare, diagnose, load_run, run, watch
     from stethoscope.checking import check
     from stethoscope.core.errors import StethoscopeError
     from stethoscope.inspecting import inspect_data
@@ -29,7 +30,7 @@ _WHERE = {
     "load_run": "stethoscope.api",
     "run": "stethoscope.api",
     "watch": "stethoscope.api",
-    "watch_jax": "stethoscope.api",
+    "watch_jax": "stethoscope.adapters.jax",
     "StethoscopeError": "stethoscope.core.errors",
     "load_ipython_extension": "stethoscope.adapters.notebook",
     "unload_ipython_extension": "stethoscope.adapters.notebook",

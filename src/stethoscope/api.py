@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 # Only what needs no numpy: a script must find the process as Python would have started it, and the threads of numerical
 # libraries are fixed when they are first imported. The rest is imported when the script has imported torch, or ended.
@@ -24,7 +24,6 @@ from stethoscope.observe.arrival import Arrival
 from stethoscope.observe.environment import describe_environment
 
 if TYPE_CHECKING:
-    from stethoscope.adapters.jax import WatchedStep
     from stethoscope.core.finding import Diagnosis, Finding
     from stethoscope.experiments import Checks
     from stethoscope.facts.training import History
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from stethoscope.store.comparing import Comparison
     from stethoscope.store.reader import Run
 
-__all__ = ["Ran", "Watch", "compare", "diagnose", "load_run", "run", "watch", "watch_jax"]
+__all__ = ["Ran", "Watch", "compare", "diagnose", "load_run", "run", "watch"]
 
 
 @dataclass(frozen=True)
@@ -394,37 +393,6 @@ def watch(
     handle = Watch(recording)
     atexit.register(handle._at_exit)
     return handle
-
-
-def watch_jax(
-    step: Callable[..., Any],
-    *,
-    every: int = 0,
-    budget: float | None = None,
-    store: str | Path | None = None,
-    settings: Settings | None = None,
-) -> WatchedStep:
-    """Listen to a training step of JAX: plain pytrees with Optax, Flax's train state, or Flax NNX.
-
-    What is given back is called as the step was, and the loop stays as it is. The step runs as it is, and computes the
-    same bits. At a few steps, the first fifty and ever more seldom after them, a copy of it computes what is to be seen
-    (gradients, outputs of layers, what the loss is given). Beside the parameters, the loss should be among what the
-    step returns: otherwise it is known at those few steps only.
-
-    Args:
-        step: takes parameters (or a model of NNX) and a batch, and returns the new ones (or changes the model).
-        every: look at every N-th step instead of keeping a budget, when above 0.
-        budget: share of the training time that listening may take, 0..1; 0.01 when None.
-        store: folder to keep the run in; None keeps it in memory only.
-        settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
-
-    Raises:
-        UsageError: it is no function.
-        MissingPiece: JAX or torch is not installed.
-    """
-    from stethoscope.adapters.jax import watch as watch_step
-
-    return watch_step(step, every=every, budget=budget, store=store, settings=settings)
 
 
 def load_run(path: str | Path) -> Run:

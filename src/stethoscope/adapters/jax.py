@@ -1,96 +1,21 @@
-"""For JAX: `train_step = stethoscope.watch_jax(train_step)`, and the loop stays as it is. Here it is called `watch`."""
+"""For JAX: `train_step = stethoscope.watch_jax(train_step)`, and the loop stays as it is."""
 
 from __future__ import annotations
 
 import atexit
-import functools
-import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stethoscope.adapters.telling import begun
-from stethoscope.api import Watch
-from stethoscope.core.errors import MissingPiece, UsageError
+from stethoscope.core.errors import UsageError
 from stethoscope.core.settings import Settings
-from stethoscope.recording import Recording
 
-try:
-    import jax
-
-    from stethoscope.observe.arrays.jax_steps import JaxSteps
-    from stethoscope.observe.arrays.probe import Unreadable
-    from stethoscope.observe.arrays.session import ArraySession
-    from stethoscope.observe.training.sites import spot
-except ImportError as error:
-    raise MissingPiece(
-        "watching JAX needs JAX, and PyTorch on the CPU for its arithmetic; install them with `pip install jax torch`"
-    ) from error
+if TYPE_CHECKING:
+    from stethoscope.adapters.jax_step import WatchedStep
 
 
-class WatchedStep(Watch):
-    """A step function that is listened to: called as before, it returns what it returned before.
-
-    Example:
-        >>> train_step = stethoscope.watch_jax(train_step)
-        >>> for batch in batches:
-        ...     loss = train_step(model, optimizer, batch)
-        >>> train_step.report()
-    """
-
-    def __init__(self, step: Callable[..., Any], recording: Recording, session: ArraySession) -> None:
-        super().__init__(recording)
-        functools.update_wrapper(self, step)
-        self._step = step
-        self._session = session
-        self._steps: JaxSteps | None = JaxSteps(step, session)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the step."""
-        steps = self._steps
-        if steps is None or _is_traced(args, kwargs):
-            return self._step(*args, **kwargs)
-        place = spot(2)
-        began = self._session.begin_own()
-        if self._session.wants:
-            self._careful(steps.begins, args, kwargs, place)
-        self._session.end_own(began)
-        result = self._step(*args, **kwargs)
-        began = self._session.begin_own()
-        self._careful(steps.ended, result, place)
-        self._session.end_own(began)
-        return result
-
-    def evaluated(self, loss: Any, accuracy: Any = float("nan")) -> None:
-        """Say what a pass over the validation data gave, so that overfitting and the like can be judged."""
-        self._session.validated(float(loss), float(accuracy))
-
-    def stop(self) -> None:
-        """Stop listening; what was heard stays."""
-        self._steps = None
-        super().stop()
-
-    def __exit__(self, *error: Any) -> None:
-        self._steps = None
-        super().__exit__(*error)
-
-    def _careful(self, ear: Callable[..., None], *args: Any) -> None:
-        """Our own code: should it fail, looking ends, once, with a word about it; training goes on."""
-        state = self._session.state
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                ear(*args)
-        except Unreadable as why:
-            state.off.add("looks")
-            state.blind["jax"] = f"only the losses that the step returns were heard, since {why}"
-        except Exception as error:
-            if "looks" in state.off:
-                self._steps = None
-            state.give_up("looks", error)
-
-
-def watch(
+def watch_jax(
     step: Callable[..., Any],
     *,
     every: int = 0,
@@ -98,15 +23,29 @@ def watch(
     store: str | Path | None = None,
     settings: Settings | None = None,
 ) -> WatchedStep:
-    """Listen to a training step; `stethoscope.watch_jax` says how."""
+    """Listen to a training step of JAX: plain pytrees with Optax, Flax's train state, or Flax NNX.
+
+    What is given back is called as the step was, and the loop stays as it is. The step runs as it is, and computes the
+    same bits. At a few steps, the first fifty and ever more seldom after them, a copy of it computes what is to be seen
+    (gradients, outputs of layers, what the loss is given). Beside the parameters, the loss should be among what the
+    step returns: otherwise it is known at those few steps only.
+
+    Args:
+        step: takes parameters (or a model of NNX) and a batch, and returns the new ones (or changes the model).
+        every: look at every N-th step instead of keeping a budget, when above 0.
+        budget: share of the training time that listening may take, 0..1; 0.01 when None.
+        store: folder to keep the run in; None keeps it in memory only.
+        settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
+
+    Raises:
+        UsageError: it is no function.
+        MissingPiece: JAX or torch is not installed.
+    """
     if not callable(step):
         raise UsageError(f"watch_jax() takes the function that makes a step, and got {type(step).__name__}")
+    from stethoscope.adapters.jax_step import WatchedStep
+
     recording, session = begun("jax", every, budget, store, settings)
     watched = WatchedStep(step, recording, session)
     atexit.register(watched._at_exit)
     return watched
-
-
-def _is_traced(args: Any, kwargs: Any) -> bool:
-    """Whether another transformation is going through it: then there are no values."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree_util.tree_leaves((args, kwargs)))

@@ -31,7 +31,7 @@ MOST_EVENTS = 400
 _OPTIMIZER_NAME = re.compile(
     r"(?:^|.*[._])(?:\w*optim(?:izer)?s?(?:_?\w+)?|opt(?:_\w+|[A-Z]\w*|\d)?|\w+_opt|solver)(?:\[\])?$"
 )
-_SCHEDULER_NAME = re.compile(r".*(?:sched|lr_|warmup|annealer|decay).*", re.I)
+_SCHEDULER_NAME = re.compile(r".*(?:sched|lr_|warmup|annealer|decay).*|(?:.*[._])?sch", re.I)
 _MODEL_NAME = re.compile(
     r"(?:^|.*[._])(?:model|net|network|\w+_(?:model|net)|(?:model|net)_\w+|encoder|decoder|classifier|\w*[Nn]et|generator|discriminator|netG|netD)$"
 )
@@ -92,6 +92,11 @@ def name_of(code: Code, value: Value | None) -> str:
 def is_named_as_optimizer(name: str) -> bool:
     """Whether a name is one that people give to optimizers."""
     return bool(_OPTIMIZER_NAME.fullmatch(name)) and not _SCHEDULER_NAME.fullmatch(name)
+
+
+def is_named_as_schedule(name: str) -> bool:
+    """Whether a name is one that people give to schedules."""
+    return bool(_SCHEDULER_NAME.fullmatch(name))
 
 
 def is_in_loop(code: Code, event: Event, loop: int) -> bool:
@@ -183,6 +188,9 @@ def _event(code: Code, call: Call, depth: int) -> Iterator[Event]:
 def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
     """What a function of the project does that is called here."""
     callee = called(code, call)
+    if call.name == ".forward" and _is_model(code, call.receiver):
+        yield _make("forward", code, call, call.receiver, thing_of(code, call.receiver), hinted=True)
+        return
     if callee.kind == "function" and callee.code is not None and callee.number != NOWHERE:
         if depth < DEEPEST:
             in_branch = is_branched(code, call.context)
@@ -228,6 +236,13 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
             if callee.kind != "class" and not call.name.startswith(("torch.optim.", "torch.")):
                 yield _make("other", code, call, value, thing)
             return
+
+
+def _is_model(code: Code, value: Value | None) -> bool:
+    """Whether a value is a module, or a variable that is used as one; `super()` and classes are not."""
+    if thing_of(code, value).kind == "module":
+        return not isinstance(value, Name) or value.name != "self"
+    return isinstance(value, Name) and is_model_like(code, value.binding)
 
 
 def _model_of(call: Call) -> Value | None:

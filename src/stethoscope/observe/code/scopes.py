@@ -69,8 +69,10 @@ class Scope:
             return every[0]
         numbers = tuple(meaning for meaning in every if isinstance(meaning, int))
         if not numbers or len(numbers) < len(every):
-            # Imported in one place and defined in another, as behind `except ImportError`: the import is meant.
-            return next(meaning for meaning in every if isinstance(meaning, str))
+            # Imported in one place and defined in another, as behind `except ImportError`: the import is meant, unless
+            # the name is bound to something else in the end on every path, as by `model = model.Net()`.
+            last = self.names.get(name)
+            return last if isinstance(last, int) else next(meaning for meaning in every if isinstance(meaning, str))
         merged = merge(name, numbers)
         self.every[name] = [merged]
         return merged

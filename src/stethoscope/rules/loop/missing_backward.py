@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Backpropagate
-from stethoscope.facts.answers import is_answer
-from stethoscope.facts.code import NOWHERE, Call, Code, Name, Operation, Site, Value
-from stethoscope.facts.events import Event, events_of, is_named_as_optimizer, name_of
-from stethoscope.facts.loss_calls import LossUse, losses_of
+from stethoscope.facts.code import NOWHERE, Call, Code, Site
+from stethoscope.facts.events import Event, events_of, is_named_as_optimizer
+from stethoscope.facts.hidden_backward import cleared_right_before, has_gradients, loss_in, may_go_backward, round_of
+from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -20,9 +19,6 @@ from stethoscope.rules.sites import at, code, place_at, receiver
 
 def _run(backward_calls: int = 0, **facts: Any) -> History:
     return History(steps=200, optimizers=(Optimizer("SGD", **facts),), loop=Loop(backward_calls=backward_calls))
-
-
-LOOPS = ("for", "while")
 
 
 class MissingBackward(Rule):
@@ -98,18 +94,43 @@ class MissingBackward(Rule):
                     continue
                 if event.thing.kind != "optimizer" and not is_named_as_optimizer(event.name):
                     continue
-                home = _home(file, index, event)
-                loss = _loss_in(file, index, home, losses) if home != NOWHERE else None
-                given = event.call is not None and bool(event.call.arguments)
-                if loss is None or given or _goes_backward(file, index, home, loss):
+                cleared = cleared_right_before(file, index, event)
+                if cleared is not None:
+                    told.add(event.at)
+                    yield self._straight(file, event, cleared)
+                    continue
+                home = round_of(file, index, event)
+                if home == NOWHERE or has_gradients(file, index, home):
+                    continue
+                loss = loss_in(file, index, home, losses)
+                given = event.call is not None and event.call.receiver is event.subject and bool(event.call.arguments)
+                if loss is None or given or may_go_backward(file, index, home, loss):
                     continue
                 told.add(event.at)
-                yield self._read(file, event, loss)
+                is_known = event.thing.kind == "optimizer" and any(one.call is loss for one in losses)
+                yield self._read(file, event, loss, Sureness.CERTAIN if is_known else Sureness.LIKELY)
 
-    def _read(self, file: Code, event: Event, loss: Call) -> Finding:
+    def _straight(self, file: Code, event: Event, cleared: Event) -> Finding:
+        return self.finding(
+            fitting(f"`{event.name}` steps right after gradients are cleared", "an optimizer steps without gradients"),
+            sureness=Sureness.CERTAIN if event.thing.kind == "optimizer" else Sureness.LIKELY,
+            place=place_in(file, event.at),
+            evidence=[
+                Evidence(
+                    f"calls of `backward()` between {line_of(file, cleared.at)}, which clears gradients, and the step",
+                    0,
+                    "1 or more",
+                    "read in the code, through what it calls",
+                )
+            ],
+            cause="The gradients are cleared and none are computed: the optimizer finds none and changes nothing.",
+            fixes=["Go backward before the step:\n" + code("loss.backward()", f"{event.name}.step()")],
+        )
+
+    def _read(self, file: Code, event: Event, loss: Call, sureness: Sureness) -> Finding:
         return self.finding(
             fitting(f"`{event.name}` steps, and nothing goes backward", "an optimizer steps, nothing goes backward"),
-            sureness=Sureness.CERTAIN if event.thing.kind == "optimizer" else Sureness.LIKELY,
+            sureness=sureness,
             place=place_in(file, event.at),
             evidence=[
                 Evidence(
@@ -161,6 +182,36 @@ class MissingBackward(Rule):
                     optimizer.step()  # bad
                     total += loss.item()
             """,
+        "cleared, and stepped": """
+            class Agent(nn.Module):
+                def learn(self):
+                    for state, action, gain in self.memory:
+                        gains = self.net(state).log_softmax(1)[:, action] * gain
+                        self.optimizer.zero_grad()
+                        nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+                        self.optimizer.step()  # bad
+            """,
+        "a model that gives its losses": """
+            def fit(model, data, optimizer):
+                model.train()
+                for x, y in data:
+                    first, second = model(x, y)
+                    loss = first + 0.1 * second
+                    optimizer.step()  # bad
+                    optimizer.zero_grad()
+                    print(loss.item())
+            """,
+        "gradients are plotted": """
+            def fit(model, data, optimizer, criterion, writer):
+                model.train()
+                for step, (x, y) in enumerate(data):
+                    model.zero_grad()
+                    loss = criterion(model(x), y) / 2
+                    for name, parameter in model.named_parameters():
+                        writer.add_histogram(name, parameter.grad, step)
+                    optimizer.step()  # bad
+                    print(loss.item())
+            """,
         "no backward": """
             model = nn.Linear(3, 2)
             optimizer = torch.optim.Adam(model.parameters())
@@ -171,6 +222,27 @@ class MissingBackward(Rule):
             """,
     }
     good_code = {
+        "states are made, for each optimizer": """
+            def prepare(optimizers, model):
+                print(model(torch.ones(1, 3)))
+                for optimizer in optimizers:
+                    optimizer.zero_grad()
+                    optimizer.step()
+            """,
+        "an agent that learns by itself": """
+            def fit(agent, env, optimizer):
+                for episode in range(100):
+                    optimizer.zero_grad()
+                    agent.learn(env)
+                    optimizer.step()
+            """,
+        "in a loss that does all of it": """
+            def fit(model, data, optimizer, compute):
+                for x, y in data:
+                    model.zero_grad()
+                    compute(model(x), y)
+                    optimizer.step()
+            """,
         "in what the loss is given to": """
             def fit(model, data, optimizer, accelerate):
                 for x, y in data:
@@ -240,70 +312,3 @@ class MissingBackward(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
-
-
-_OWN_GRADIENTS = re.compile(r"\.grad\b|autograd|backward|\.apply_grad|\bgrads?\b(?!_)", re.I)
-_TAKES_NOTHING = (".append", ".update", ".add_scalar", ".format", ".write", ".log", ".add", ".info", ".debug", ".item",
-                  ".set_postfix", ".set_description", ".extend")  # fmt: skip
-_HARMLESS = ("builtins.", "torch.", "numpy.", "math.", "tqdm.")
-
-
-def _home(file: Code, index: int, step: Event) -> int:
-    """The loop around a step; or the function, where it clears and steps, so that it is one round of a training."""
-    loop = next(
-        (n for n in file.numbers_around(step.context) if file.contexts[n].kind in (*LOOPS, "function")), NOWHERE
-    )
-    if loop == NOWHERE or file.contexts[loop].kind in LOOPS:
-        return loop
-    cleared = any(event.kind == "zero" and event.name == step.name for event in events_of(file, index))
-    return loop if cleared and index else NOWHERE
-
-
-def _loss_in(file: Code, index: int, home: int, losses: tuple[LossUse, ...]) -> Call | None:
-    """A loss that is computed there: of torch, or a number of a model's answer and something else."""
-    known = next((one.call for one in losses if home in file.numbers_around(one.call.context)), None)
-    if known is not None:
-        return known
-    function = file.functions[index]
-    first, last = function.calls
-    for binding in file.bindings[slice(*function.bindings)]:
-        call = binding.value
-        if not isinstance(call, Call) or binding.how != "assign" or binding.item or len(call.arguments) < 2:
-            continue
-        if home not in file.numbers_around(binding.context) or not is_answer(file, call.arguments[0]):
-            continue
-        names = {binding.name}
-        if any(one.name == ".item" and name_of(file, one.receiver) in names for one in file.calls[first:last]):
-            return call
-    return None
-
-
-def _goes_backward(file: Code, index: int, home: int, loss: Call) -> bool:
-    """Whether anything around a step may compute gradients: here, in what is called, or in what is given the loss."""
-    function = file.functions[index]
-    if index and file.matches(_OWN_GRADIENTS, function.at):
-        return True
-    loops = {number for number in file.numbers_around(home) if file.contexts[number].kind in LOOPS} | {home}
-    if any(file.matches(_OWN_GRADIENTS, file.contexts[number].at) for number in loops):
-        return True
-    if any(event.kind in ("backward", "grad", "other") and set(file.numbers_around(event.outer_context)) & loops
-           for event in events_of(file, index)):  # fmt: skip
-        return True
-    names = {binding.name for binding in file.bindings if _holds(binding.value, loss)}
-    first, last = function.calls
-    for call in file.calls[first:last]:
-        if call.name in _TAKES_NOTHING or call.name.startswith(_HARMLESS) or not loops & set(
-            file.numbers_around(call.context)
-        ):  # fmt: skip
-            continue
-        values = (*call.arguments, *(value for _, value in call.keywords))
-        if any((isinstance(value, Name) and value.name in names) or value is loss for value in values):
-            return True
-    return False
-
-
-def _holds(value: Value | None, call: Call) -> bool:
-    """Whether a value is what a call gives, alone or in a sum."""
-    if isinstance(value, Operation):
-        return any(_holds(one, call) for one in value.operands)
-    return value is call

@@ -9,8 +9,10 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TakeSteps
-from stethoscope.facts.code import Code, Constant, Name, Site
-from stethoscope.facts.events import Event, events_of, is_in_loop, is_named_as_optimizer, name_of
+from stethoscope.facts.code import At, Binding, Call, Code, Constant, Site, Value
+from stethoscope.facts.events import Event, events_of, is_in_loop, is_named_as_optimizer, is_named_as_schedule, name_of
+from stethoscope.facts.gradient_words import are_gradients_wanted, reads_gradients
+from stethoscope.facts.idle import is_idle, leaves_alone
 from stethoscope.facts.loops import Loop as Repeated
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import called, thing_of
@@ -99,31 +101,33 @@ class MissingOptimizerStep(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for a loop that goes backward for an optimizer, and never steps it."""
+        told: set[At] = set()
         for loop in loops_of(file):
-            if loop.unclear or not loop.is_loop or loop.of("step", "unknown step"):
+            if loop.unclear or loop.of("step", "unknown step"):
                 continue
+            backward = loop.of("backward")[0]
             cleared = next((event for event in loop.of("zero") if _is_left_there(file, loop, event)), None)
-            if cleared is not None:
-                sureness = Sureness.CERTAIN if cleared.thing.kind == "optimizer" else Sureness.LIKELY
-                yield self._read(file, loop, cleared.name, f"calls of `{cleared.name}.step()` in the loop", sureness)
-        if not loops_of(file):
-            return
-        made = [call for call in file.calls if call.receiver is None and thing_of(file, call).kind == "optimizer"]
-        if len(made) != 1 or any(_steps(one) for one in (file, *file.linked.values())):
-            return
-        given = {id(value) for call in file.calls for value in call.arguments}
-        for loop in loops_of(file):
-            if loop.unclear or not loop.is_loop or id(made[0]) in given:
+            where = "loop" if loop.is_loop else "function"
+            if cleared is not None and (loop.is_loop or _is_round(loop)):
+                is_known = cleared.thing.kind == "optimizer" and loop.is_loop
+                told.add(backward.at)
+                what = f"calls of `{cleared.name}.step()` in the {where}"
+                sureness = Sureness.CERTAIN if is_known else Sureness.LIKELY
+                yield self._read(file, backward, cleared.name, what, sureness)
                 continue
-            if any(_is_left_there(file, loop, event) for event in loop.of("zero")):
-                continue  # told above
-            name = next((b.name for b in file.bindings if b.value is made[0]), "optimizer")
-            if not _is_handed_on(file, name):
-                what = f"steps of the optimizer that is made on {line_of(file, made[0].at)}"
-                yield self._read(file, loop, name, what, Sureness.CERTAIN)
+            for made in _unused(file, loop):
+                told.add(backward.at)
+                what = f"steps of the optimizer that is made on {line_of(file, made.at)}"
+                yield self._read(file, backward, made.name, what, Sureness.CERTAIN)
+                break
+        for index, function in enumerate(file.functions):
+            kept = _kept(file, index) if index and function.name != "<lambda>" else None
+            backward_of = [event for event in events_of(file, index) if event.kind == "backward" and not event.via]
+            if kept is not None and backward_of and backward_of[0].at not in told:
+                what = f"steps of the optimizer that is kept on {line_of(file, kept.at)}"
+                yield self._read(file, backward_of[0], kept.name, what, Sureness.LIKELY)
 
-    def _read(self, file: Code, loop: Repeated, name: str, what: str, sureness: Sureness) -> Finding:
-        backward = loop.of("backward")[0]
+    def _read(self, file: Code, backward: Event, name: str, what: str, sureness: Sureness) -> Finding:
         return self.finding(
             fitting(f"`{name}` has gradients, and never steps", "an optimizer has gradients, and never steps"),
             sureness=sureness,
@@ -164,6 +168,45 @@ class MissingOptimizerStep(Rule):
         }
     )
     bad_code = {
+        "rates are set, gradients are plotted": """
+            def set_rate(optimizer, rate):
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+
+            def fit(model, data, writer):
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+                for epoch in range(9):
+                    set_rate(optimizer, 0.1 / (1 + epoch))
+                    for x, y in data:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()  # bad
+                        writer.add_histogram("gradient", model.weight.grad, epoch)
+            """,
+        "an agent that keeps its optimizer": """
+            class Agent:
+                def __init__(self, net):
+                    self.net = net
+                    self.optimizer = torch.optim.Adam(net.parameters())
+
+                def learn(self, states, gains):
+                    self.net.zero_grad()
+                    F.mse_loss(self.net(states), gains).backward()  # bad
+
+            agent = Agent(nn.Linear(4, 2))
+            for episode in range(100):
+                state, done = env.reset(), False
+                while not done:
+                    state, gain, done = env.step(agent.net(state).argmax())
+                    agent.learn(state, gain)
+            """,
+        "a round that ends with its schedule": """
+            def update(model, batch, opt, sch):
+                x, y = batch
+                opt.zero_grad()
+                F.cross_entropy(model(x), y).backward()  # bad
+                if sch:
+                    sch.step()
+            """,
         "two models, one of them without a step": """
             def fit(first, second, data, first_optimizer, second_optimizer):
                 for step, (x, y) in enumerate(data):
@@ -186,6 +229,36 @@ class MissingOptimizerStep(Rule):
             """,
     }
     good_code = {
+        "gradients are applied by hand": """
+            def fit(model, data):
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+                for x, y in data:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    for p in model.parameters():
+                        p.data -= 0.1 * p.grad
+            """,
+        "kept for who steps": """
+            class Agent:
+                def __init__(self, net):
+                    self.net = net
+                    self.optimizer = torch.optim.Adam(net.parameters())
+
+                def learn(self, states, gains):
+                    self.optimizer.zero_grad()
+                    F.mse_loss(self.net(states), gains).backward()
+
+            def fit(agent, data):
+                for states, gains in data:
+                    agent.learn(states, gains)
+                    agent.optimizer.step()
+            """,
+        "a function that computes gradients": """
+            def gradients(model, batch, optimizer):
+                x, y = batch
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+            """,
         "several backward passes for a step": """
             def fit(model, data, optimizer):
                 for batches in data:
@@ -235,14 +308,6 @@ class MissingOptimizerStep(Rule):
                         continue
                     return size
             """,
-        "a step": """
-            model = nn.Linear(3, 2)
-            optimizer = torch.optim.Adam(model.parameters())
-            for x, y in torch.load("data"):
-                optimizer.zero_grad()
-                F.cross_entropy(model(x), y).backward()
-                optimizer.step()
-            """,
         "handed on": """
             from elsewhere import train
             import torch
@@ -286,9 +351,8 @@ class MissingOptimizerStep(Rule):
         """)
 
 
-_STEPPING = re.compile(r".*(?:step|optimi[sz]e|update_param|apply_grad)(?!s?_?(?:size|per|lr|count)).*", re.I)
+_STEPPING = re.compile(r"(?!on_).*(?:step|optimi[sz]e|update_param|apply_grad)(?!s?_?(?:size|per|lr|count)).*", re.I)
 """Names of functions that may step an optimizer."""
-_ITS_GRADIENTS = re.compile(r"\.grad\b|autograd|requires_grad")
 
 
 def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
@@ -297,35 +361,35 @@ def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
     is_optimizer = cleared.thing.kind == "optimizer" or (
         cleared.thing.kind in ("unknown", "instance") and is_named_as_optimizer(cleared.name)
     )
-    if not is_optimizer or cleared.via or cleared.code is not file or file.matches(_ITS_GRADIENTS, home):
+    name = cleared.outer_name
+    if not is_optimizer or not name or cleared.code is not file or are_gradients_wanted(file, home):
         return False
     outer = _outermost(file, loop.context)
     asked = file.contexts[outer].value if file.contexts[outer].kind == "while" else None
     if isinstance(asked, Constant) and all(one.at.line < cleared.at.line for one in loop.of("backward")):
         return False  # tried until it succeeds, and thrown away
-    for event in events_of(file, loop.function):
-        if event.kind in ("step", "unknown step", "other") and is_in_loop(file, event, outer):
-            return False
-    first, last = file.functions[loop.function].calls
-    for call in file.calls[first:last]:
+    if _may_step(file, loop):
+        return False
+    for call in file.calls[slice(*file.functions[loop.function].calls)]:
         if outer not in file.numbers_around(call.context) or thing_of(file, call.receiver).kind == "scheduler":
             continue
+        if any(here.kind == "if" and _says_none(file, here.value, name) for here in file.around(call.context)):
+            continue  # what is done where there is no optimizer
         values = (*call.arguments, *(value for _, value in call.keywords))
         reads = called(file, call).function if call.receiver is not None else None
-        if reads is not None and file.matches(_ITS_GRADIENTS, reads.at):
+        if reads is not None and reads_gradients(file, reads.at):
             return False
-        if any(isinstance(value, Name) and value.name == cleared.name for value in values):
+        if any(name_of(file, value) == name and not leaves_alone(file, call, value) for value in values):
+            if _sets_rates(file, call):
+                continue
             return False
-        name = call.name if call.name != "()" else name_of(file, call.receiver)
-        is_its_own = name_of(file, call.receiver) == cleared.name and call.name not in _HARMLESS
-        is_scheduler = bool(_SCHEDULES.search(name_of(file, call.receiver)))
-        if is_its_own or (_STEPPING.fullmatch(name.rpartition(".")[2]) and not is_scheduler):
+        if name_of(file, call.receiver) == name and call.name not in _HARMLESS and not _RATES.search(call.name):
             return False
     return True
 
 
 _HARMLESS = frozenset({".zero_grad", ".state_dict", ".load_state_dict", ".add_param_group"})
-_SCHEDULES = re.compile(r"sched|lr_|warmup", re.I)
+_RATES = re.compile(r"learning_?rate|_lr|lr_")
 
 
 def _outermost(file: Code, context: int) -> int:
@@ -340,16 +404,91 @@ def _outermost(file: Code, context: int) -> int:
     return found
 
 
-def _steps(file: Code) -> bool:
-    """Whether a file calls anything that may step an optimizer, or that trains."""
+def _says_none(file: Code, asked: Value | None, name: str) -> bool:
+    return asked is not None and file.text(asked.at) in (f"{name} is None", f"not {name}")
+
+
+def _is_round(loop: Repeated) -> bool:
+    """Whether a function is one round of a training: it clears, goes backward, and advances a schedule after that."""
+    backward = loop.of("backward")[0]
     return any(
-        _STEPPING.fullmatch(call.name.rpartition(".")[2]) or call.name in (".prepare", ".setup", ".fit")
-        or (call.name == "()" and _STEPPING.fullmatch(name_of(file, call.receiver)))
-        for call in file.calls
-    )  # fmt: skip
+        not event.via and event.code is loop.code and event.at.line > backward.at.line for event in loop.of("schedule")
+    )
 
 
-def _is_handed_on(file: Code, name: str) -> bool:
-    """Whether an optimizer is given to something that may step it."""
-    values = (value for call in file.calls for value in (*call.arguments, *(v for _, v in call.keywords)))
-    return any(isinstance(value, Name) and value.name.rpartition(".")[2] == name.rpartition(".")[2] for value in values)
+def _unused(file: Code, loop: Repeated) -> Iterator[Binding]:
+    """The optimizers that are made beside a loop that goes backward, and that nothing steps anywhere."""
+    if not loop.is_loop or _may_step(file, loop) or are_gradients_wanted(file, loop.at):
+        return
+    for binding in file.bindings:
+        is_beside = file.function_at(binding.context) == loop.function and "." not in binding.name
+        if is_beside and _is_made(file, binding) and is_idle(file, binding):
+            yield binding
+
+
+def _is_own(file: Code, index: int, name: str) -> bool:
+    """Whether a function has a variable of that name itself."""
+    return any(one.name == name and one.how != "merge" for one in file.bindings[slice(*file.functions[index].bindings)])
+
+
+def _is_made(file: Code, binding: Binding) -> bool:
+    return binding.how == "assign" and not binding.item and thing_of(file, binding.value).kind == "optimizer"
+
+
+def _kept(file: Code, index: int) -> Binding | None:
+    """An optimizer that an object or the module keeps, and that nothing steps, where this method of its class, or a
+    function that clears it, goes backward: one that is made there, or one that is handed over and that it clears.
+    """
+    events = [event for event in events_of(file, index) if not event.via]
+    if not any(event.kind == "backward" for event in events) or are_gradients_wanted(file, file.functions[index].at):
+        return None
+    if any(event.kind in ("step", "unknown step", "other") for event in events_of(file, index)):
+        return None
+    calls = file.calls[slice(*file.functions[index].calls)]
+    if any(_is_stepping(file, call) for call in calls):
+        return None
+    cleared = {event.name for event in events if event.kind == "zero"}
+    for binding in file.bindings:
+        home = file.function_at(binding.context)
+        if not binding.name.startswith("self."):
+            is_global = home == 0 and binding.name in cleared and _is_made(file, binding)
+            if is_global and not _is_own(file, index, binding.name) and is_idle(file, binding):
+                return binding
+            continue
+        if file.class_of(home) != file.class_of(index):
+            continue
+        is_cleared = binding.name in cleared and is_named_as_optimizer(binding.name) and binding.how == "assign"
+        is_handed = is_cleared and thing_of(file, binding.value).kind == "unknown"
+        if (is_handed or (cleared and _is_made(file, binding))) and is_idle(file, binding):
+            return binding
+    return None
+
+
+_SETS_RATES = re.compile(r"clip|learning_?rate|_lr|lr_|scale_loss|master_params")
+
+
+def _may_step(file: Code, loop: Repeated) -> bool:
+    """Whether anything around a loop may step an optimizer: by what is known of it, or by its name."""
+    outer = _outermost(file, loop.context)
+    kinds = ("step", "unknown step", "other")
+    for event in events_of(file, loop.function):
+        is_known = event.kind == "other" and event.call is not None and _sets_rates(event.code, event.call)
+        if event.kind in kinds and is_in_loop(file, event, outer) and not is_known:
+            return True
+    calls = file.calls[slice(*file.functions[loop.function].calls)]
+    return any(outer in file.numbers_around(call.context) and _is_stepping(file, call) for call in calls)
+
+
+def _sets_rates(file: Code, call: Call) -> bool:
+    name = name_of(file, call.receiver) if call.name == "()" else call.name
+    return bool(_SETS_RATES.search(name.rpartition(".")[2]))
+
+
+def _is_stepping(file: Code, call: Call) -> bool:
+    """Whether a call is named as one that steps; one that gives several things, as `env.step(action)`, is none."""
+    name = call.name if call.name != "()" else name_of(file, call.receiver)
+    if not _STEPPING.fullmatch(name.rpartition(".")[2]) or is_named_as_schedule(name_of(file, call.receiver)):
+        return False
+    if thing_of(file, call.receiver).kind == "scheduler":
+        return False
+    return not (call.arguments and any(one.value is call and one.item for one in file.bindings))

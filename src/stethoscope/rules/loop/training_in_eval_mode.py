@@ -8,10 +8,12 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TrainMode
-from stethoscope.facts.code import NOWHERE, Attribute, Code, Name, Site
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name, Site, Value
 from stethoscope.facts.events import Event, events_of, is_in_loop
 from stethoscope.facts.layers import has_modes
 from stethoscope.facts.loops import loops_of
+from stethoscope.facts.origins import called
+from stethoscope.facts.switches import switched_for_good
 from stethoscope.facts.training import History, Model
 from stethoscope.rules.lines import fitting, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -135,7 +137,7 @@ class TrainingInEvalMode(Rule):
                 if file.contexts[loop].kind not in ("for", "while") or file.function_at(loop) != index:
                     continue
                 inside = [event for event in events if is_in_loop(file, event, loop)]
-                found = _stuck(inside)
+                found = switched_for_good(file, inside, loop)
                 if found is not None and has_modes(found.thing) is not False and not _is_made_in(file, found, loop):
                     yield self._read(file, found, [event for event in events if event.kind == "train"], inside)
 
@@ -214,6 +216,68 @@ class TrainingInEvalMode(Rule):
                 with torch.no_grad():
                     print(model(data[0][0]))
             """,
+        "every hundred steps": """
+            def fit(model, data, test, optimizer):
+                model.train()
+                for step, (x, y) in enumerate(data):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                    if step % 100 == 99:
+                        model.eval()  # bad
+                        with torch.no_grad():
+                            print([model(x).argmax(1) for x, _ in test])
+            """,
+        "phases, one of which switches": """
+            def fit(model, loaders, optimizer):
+                for epoch in range(5):
+                    for phase in ["train", "test"]:
+                        if phase == "test":
+                            model.eval()  # bad
+                        for x, y in loaders[phase]:
+                            optimizer.zero_grad()
+                            loss = F.cross_entropy(model(x), y)
+                            if phase == "train":
+                                loss.backward()
+                                optimizer.step()
+            """,
+        "evaluation first": """
+            def evaluate(model, data):
+                model.eval()  # bad
+                with torch.no_grad():
+                    return [model(x) for x, _ in data]
+
+            def train(model, data, optimizer):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+
+            def fit(model, data):
+                optimizer = torch.optim.Adam(model.parameters())
+                for epoch in range(5):
+                    print(evaluate(model, data))
+                    train(model, data, optimizer)
+            """,
+        "a model that comes back": """
+            def evaluate(model, data):
+                model.eval()  # bad
+                with torch.no_grad():
+                    return [model(x) for x, _ in data]
+
+            def train(model, data, optimizer):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                return model
+
+            model = torch.load("model")
+            optimizer = torch.optim.Adam(model.parameters())
+            for epoch in range(5):
+                model = train(model, torch.load("data"), optimizer)
+                evaluate(model, torch.load("test"))
+            """,
         "in a function that evaluates": """
             def evaluate(model, data):
                 model.eval()  # bad
@@ -231,6 +295,31 @@ class TrainingInEvalMode(Rule):
             """,
     }
     good_code = {
+        "a last look, every so often, that ends the training": """
+            def fit(model, data, optimizer):
+                for step, (x, y) in enumerate(data):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                    if step % 100 == 99 and converged(model):
+                        model.eval()
+                        break
+            """,
+        "phases with both modes": """
+            def fit(model, loaders, optimizer):
+                for epoch in range(5):
+                    for phase in ["train", "test"]:
+                        if phase == "train":
+                            model.train()
+                        else:
+                            model.eval()
+                        for x, y in loaders[phase]:
+                            optimizer.zero_grad()
+                            loss = F.cross_entropy(model(x), y)
+                            if phase == "train":
+                                loss.backward()
+                                optimizer.step()
+            """,
         "a new model in each call": """
             def fit(data):
                 model = make()
@@ -339,24 +428,12 @@ class TrainingInEvalMode(Rule):
         """)
 
 
-def _stuck(inside: list[Event]) -> Event | None:
-    """The switch to eval mode in a loop that trains before it, and never switches back."""
-    trains = [place for place, event in enumerate(inside) if event.kind == "backward"]
-    switches = [place for place, event in enumerate(inside) if event.kind == "eval"]
-    if (
-        not trains
-        or not switches
-        or switches[0] < trains[0]
-        or any(event.kind in ("train", "mode") for event in inside)
-    ):
-        return None
-    event = inside[switches[0]]
-    if event.in_branch or event.thing.kind not in ("module", "unknown"):
-        return None
-    trained = {one.outer_name or one.name for one in inside[: switches[0]] if one.kind == "forward"}
-    if (event.outer_name or event.name) not in trained:
-        return None
-    return event
+def _gives_back(file: Code, value: Value | None) -> bool:
+    """Whether a call gives the model that it was given: `model = train(model, data)`."""
+    function = called(file, value).function if isinstance(value, Call) else None
+    parameters = {one.binding for one in function.parameters} if function is not None else set()
+    returned = [one.value for one in function.returns] if function is not None else []
+    return bool(returned) and all(isinstance(one, Name) and one.binding in parameters for one in returned)
 
 
 def _is_made_in(file: Code, event: Event, loop: int) -> bool:
@@ -370,4 +447,5 @@ def _is_made_in(file: Code, event: Event, loop: int) -> bool:
         subject = subject.value
     if not isinstance(subject, Name) or subject.binding == NOWHERE:
         return False
-    return loop in file.numbers_around(file.bindings[subject.binding].context)
+    bound = file.bindings[subject.binding]
+    return loop in file.numbers_around(bound.context) and not _gives_back(file, bound.value)

@@ -9,12 +9,13 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Code, Site
+from stethoscope.facts.code import Call, Code, Site
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
 from stethoscope.facts.events import events_of, name_of
 from stethoscope.facts.layers import has_modes
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.module_classes import modules_in
+from stethoscope.facts.origins import called
 from stethoscope.facts.things import iterated
 from stethoscope.facts.training import History, Model, ValidationPass
 from stethoscope.rules.lines import fitting, place_in
@@ -136,7 +137,11 @@ class ValidationInTrainMode(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for a model with dropout or batch normalization that a file trains, evaluates, and never switches."""
-        if not loops_of(file) or file.matches(SWITCHING):
+        if (
+            not loops_of(file)
+            or file.matches(SWITCHING)
+            or any(_sets_mode(file, one) for one in file.calls_of(".train"))
+        ):
             return
         if any(event.kind == "eval" for index in range(len(file.functions)) for event in events_of(file, index)):
             return  # in a file that it imports
@@ -150,7 +155,7 @@ class ValidationInTrainMode(Rule):
             acts = has_modes(model) or (
                 has_modes(model) is None and found.is_loop and name in _switched(file) and not _is_all_modeless(file)
             )
-            apart = found.is_fed and found.is_read and found.function not in training
+            apart = found.is_fed and (found.is_read or _sums_up(file, found)) and found.function not in training
             apart = apart or (model.made in made and has_modes(model) is True and _goes_over_another(file, found))
             only_looks = found.without_graph and (found.is_read or found.is_loop)
             if is_trained and acts and name not in told and (only_looks or apart) and not found.is_hidden:
@@ -213,6 +218,38 @@ class ValidationInTrainMode(Rule):
         }
     )
     bad_code = {
+        "accuracy when all training is done": """
+            model = nn.Sequential(nn.Linear(3, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 2))
+            optimizer = torch.optim.Adam(model.parameters())
+            data = torch.load("data")
+            model.train()
+            for epoch in range(5):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            right = 0
+            for x, y in data:
+                right += (model(x).argmax(1) == y).sum().item()  # bad
+            """,
+        "in a class that has a train of its own": """
+            class Trainer:
+                def train(self, data, optimizer):
+                    self.model.train()
+                    for x, y in data:
+                        optimizer.zero_grad()
+                        F.cross_entropy(self.model(x), y).backward()
+                        optimizer.step()
+
+                def evaluate(self, data):
+                    with torch.no_grad():
+                        for x, _ in data:
+                            print(self.model(x).argmax(1).tolist())  # bad
+
+                def run(self, data):
+                    self.train(data, torch.optim.Adam(self.model.parameters()))
+                    return self.evaluate(data)
+            """,
         "in the function that trains, over other data": """
             def fit(train_data, test_data):
                 model = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Dropout(0.5), nn.Linear(9, 2))
@@ -421,15 +458,53 @@ class ValidationInTrainMode(Rule):
         """)
 
 
-SWITCHING = re.compile(
-    r"\.eval\(|\.train\(\s*[^)\s]|\.train\(mode|\.training\s*=|model\.eval\b|train_mode\b|[Mm]onte|mc_dropout"
-)
+SWITCHING = re.compile(r"\.eval\(|\.training\s*=(?!=)|model\.eval\b|train_mode\b|[Mm]onte|mc_dropout")
+
+
+def _sums_up(file: Code, found: Evaluation) -> bool:
+    """Whether numbers are added up there without their graph: `total += loss.data`."""
+    return any(
+        one.how == "augment" and one.value is not None and found.context in file.numbers_around(one.context)
+        and ".data" in file.text(one.value.at)
+        for one in file.bindings[slice(*file.functions[found.function].bindings)]
+    )  # fmt: skip
+
+
+def _sets_mode(file: Code, call: Call) -> bool:
+    """Whether a `.train(...)` is given the mode: not where it is a method of the project's, which trains."""
+    if (not call.arguments and not call.keywords) or called(file, call).kind == "function":
+        return False
+    return len(call.arguments) + len(call.keywords) == 1 and all(name in ("mode", "") for name, _ in call.keywords)
 
 
 def _goes_over_another(file: Code, found: Evaluation) -> bool:
-    """Whether a loop beside the training reads the model's answers to other data than the training goes over."""
-    trained_on = {_source(file, loop.context) for loop in loops_of(file) if loop.is_loop}
-    return found.is_fed and found.is_read and bool(trained_on) and _source(file, found.context) not in trained_on | {""}
+    """Whether a loop beside the training reads the model's answers to other data than the training goes over, or to the
+    same when all training is done.
+    """
+    loops = [loop for loop in loops_of(file) if loop.is_loop]
+    trained_on = {_source(file, loop.context) for loop in loops}
+    source = _source(file, found.context)
+    is_after = all(found.at.line > file.contexts[_outermost(file, loop.context)].at.end_line for loop in loops)
+    is_another = bool(source) and (source not in trained_on or (is_after and not _is_inside_loop(file, found.context)))
+    return found.is_fed and found.is_read and bool(trained_on) and is_another
+
+
+def _outermost(file: Code, context: int) -> int:
+    return next((n for n in reversed(_around(file, context)) if file.contexts[n].kind in ("for", "while")), context)
+
+
+def _is_inside_loop(file: Code, context: int) -> bool:
+    return any(file.contexts[n].kind in ("for", "while") for n in _around(file, file.contexts[context].parent))
+
+
+def _around(file: Code, context: int) -> list[int]:
+    """What is around something, innermost first, up to its function."""
+    found = []
+    for number in file.numbers_around(context):
+        if file.contexts[number].kind == "function":
+            break
+        found.append(number)
+    return found
 
 
 def _source(file: Code, loop: int) -> str:

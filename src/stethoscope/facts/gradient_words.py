@@ -1,0 +1,45 @@
+"""Lines of source code that have to do with gradients themselves, and not only with how they look in a plot."""
+
+from __future__ import annotations
+
+import re
+
+from stethoscope.facts.code import At, Call, Code
+
+_PLOTTED = re.compile(r"\s*(?:[\w.\[\]]+\.)?(?:add_(?:histogram|scalar)s?|hist\w*_summary|scalar_summary)\(")
+
+_GRADIENT = re.compile(r"(?<!autograd)\.grad\b")
+_CLEARED = re.compile(r"\.grad(?:\.data)?\.(?:zero_|detach_)\(|\.grad is (?:not )?None|\.grad\s*=\s*None")
+_TEXT = re.compile(r"""(["'])[^"']*\1""")
+
+
+def says_gradients(code: Code, pattern: re.Pattern[str], at: At) -> bool:
+    """Whether a stretch has words of a pattern, in lines that do more than hand a gradient to a plot."""
+    return any(
+        pattern.search(_TEXT.sub("", text)) and not _PLOTTED.match(text)
+        for text in (line.partition("#")[0] for line in code.lines[at.line - 1 : at.end_line])
+    )
+
+
+def reads_gradients(code: Code, at: At) -> bool:
+    """Whether a stretch names the gradient of anything, and be it for a plot."""
+    return code.matches(_GRADIENT, at)
+
+
+def are_gradients_wanted(code: Code, home: At) -> bool:
+    """Whether the gradients themselves are read there, and not only cleared, or changed for an optimizer."""
+    if not any(
+        _GRADIENT.search(_CLEARED.sub("", line.partition("#")[0])) for line in code.lines[home.line - 1 : home.end_line]
+    ):
+        return False
+    is_changed = code.matches(_CHANGED, home) and not code.matches(_BY_HAND, home)
+    if is_changed or not says_gradients(code, _GRADIENT, home):
+        return False
+    inside = [one for one in code.bindings if one.name.endswith(".grad") and home.line <= one.at.line <= home.end_line]
+    if any(isinstance(one.value, Call) and "zero" not in code.text(one.value.at) for one in inside):
+        return False  # they are computed by hand, which only an optimizer has a use for
+    return not inside or code.matches(_BY_HAND, home)
+
+
+_CHANGED = re.compile(r"\.grad(?:\.data)?\.(?:mul|div|clamp|copy|normal)\w*_\(")
+_BY_HAND = re.compile(r"\.data\s*[-+]=|[-+]=.*\.grad\b|\.grad\b.*\blr\b|\.(?:add|sub|addcdiv)_\(")

@@ -1,0 +1,230 @@
+"""Whether anything around an optimizer's step may go backward, by whatever name, and which loss it would be for."""
+
+from __future__ import annotations
+
+import re
+
+from stethoscope.facts.code import NOWHERE, At, Call, Code, Name, Operation, Value
+from stethoscope.facts.events import NO_GRAD, Event, events_of, is_branched, is_under, name_of
+from stethoscope.facts.gradient_words import says_gradients
+from stethoscope.facts.loss_calls import LossUse
+from stethoscope.facts.model_like import is_model_like
+from stethoscope.facts.model_values import calls_in, comes_of_model, is_model_call, is_read_as_number
+from stethoscope.facts.origins import called, thing_of
+from stethoscope.facts.things import binding_of
+
+LOOPS = ("for", "while")
+_OWN_GRADIENTS = re.compile(
+    r"\.grad\b|autograd(?!\.Variable| import Variable)|backward|\.apply_grad|\bgrads?\b(?!_)", re.I
+)
+_TAKES_NOTHING = (".append", ".update", ".add_scalar", ".format", ".write", ".log", ".add", ".info", ".debug", ".item",
+                  ".set_postfix", ".set_description", ".extend")  # fmt: skip
+_HARMLESS = ("builtins.", "torch.", "numpy.", "math.", "tqdm.")
+_CLIPS = re.compile(r"clip|learning_?rate|_lr|lr_", re.I)
+"""Names of functions that are given an optimizer or a model and only bound its gradients, or set rates."""
+_DEEPEST = 2
+
+
+def round_of(file: Code, index: int, step: Event) -> int:
+    """The loop around a step; or the function, where it clears and steps, so that it is one round of a training."""
+    loop = next(
+        (n for n in file.numbers_around(step.context) if file.contexts[n].kind in (*LOOPS, "function")), NOWHERE
+    )
+    if loop == NOWHERE or file.contexts[loop].kind in LOOPS:
+        return loop
+    cleared = any(event.kind == "zero" and not event.via for event in events_of(file, index))
+    return loop if cleared and index else NOWHERE
+
+
+def cleared_right_before(file: Code, index: int, step: Event) -> Event | None:
+    """The clearing of gradients before a step, with nothing between them that could compute any; where a training goes
+    on around it: in a loop, or in a function that calls a model.
+    """
+    events = events_of(file, index)
+    if any(one.kind in ("backward", "grad") for one in events):
+        return None
+    around = list(file.numbers_around(step.context))
+    trains = any(event.kind == "forward" for event in events) or any(file.contexts[n].kind in LOOPS for n in around)
+    if step.call is None or not trains or (step.call.receiver is step.subject and step.call.arguments):
+        return None
+    bound = binding_of(file, step.subject)
+    if bound is not None and bound.how == "for":
+        return None  # each of several: to make their states
+    before = [one for one in events if one.kind == "zero" and not one.via and one.call and one.context in around]
+    cleared: Event | None = next(
+        (one for one in reversed(before) if one.call and one.call.number < step.call.number), None
+    )
+    if cleared is None or cleared.call is None:
+        return None
+    between = file.calls[cleared.call.number + 1 : step.call.number]
+    stretch = At(cleared.at.line, 0, step.at.line, 0)
+    if says_gradients(file, _OWN_GRADIENTS, stretch) or not all(_is_quiet(file, call) for call in between):
+        return None
+    return cleared
+
+
+def _is_quiet(file: Code, call: Call) -> bool:
+    """Whether a call computes no gradients: of a library, of a model, or of a function of the project that is read."""
+    says_so = call.name in _TAKES_NOTHING and call.name not in (".update", ".add", ".log")
+    if says_so or call.name.startswith(_HARMLESS) or _CLIPS.search(file.text(call.at)):
+        return True
+    callee = called(file, call)
+    if callee.function is not None and callee.code is not None:
+        return not _computes(callee.code, callee.number, 0)
+    if callee.kind in ("module", "loss") or is_model_call(file, call):
+        return True
+    return call.name in _OF_TENSORS or thing_of(file, call.receiver).kind in ("scheduler", "optimizer", "tensor")
+
+
+_OF_TENSORS = frozenset({".to", ".cuda", ".cpu", ".item", ".mean", ".sum", ".view", ".detach", ".size", ".pow", ".max",
+                         ".parameters", ".zero_grad", ".float", ".long", ".train", ".numpy", ".time",
+                         ".tolist"})  # fmt: skip
+
+
+def loss_in(file: Code, index: int, home: int, losses: tuple[LossUse, ...]) -> Call | None:
+    """A loss that is computed there: of torch; or what a model's answer went into, where it is read as a number, or
+    where gradients are cleared.
+    """
+    known = next((one.call for one in losses if home in file.numbers_around(one.call.context)), None)
+    if known is not None:
+        return known
+    cleared = any(
+        event.kind == "zero" and set(file.numbers_around(event.outer_context)) & _loops(file, home)
+        for event in events_of(file, index)
+    )
+    for binding in file.bindings[slice(*file.functions[index].bindings)]:
+        if home not in file.numbers_around(binding.context) or binding.how not in ("assign", "augment"):
+            continue
+        if is_under(file, binding.context, *NO_GRAD):
+            continue
+        named = next((one for one in calls_in(binding.value) if _is_named_as_loss(file, one)), None)
+        if named is not None and (cleared or is_read_as_number(file, index, binding)):
+            return named
+        if not comes_of_model(file, binding.value):
+            continue
+        made = next((one for one in calls_in(binding.value) if comes_of_model(file, one)), None)
+        if made is None and isinstance(binding.value, Operation):
+            made = _first_call(file, binding.value)
+        if made is None or not _is_known_to_compute(file, made):
+            continue
+        is_function_of_it = not is_model_call(file, made) and _judges(file, made)
+        if is_read_as_number(file, index, binding) or (cleared and is_function_of_it):
+            return made
+    return None
+
+
+def _first_call(file: Code, sum_: Operation) -> Call | None:
+    """The call that gave the first part of a sum of variables."""
+    for one in sum_.operands:
+        binding = file.bindings[one.binding] if isinstance(one, Name) and one.binding != NOWHERE else None
+        if binding is not None and isinstance(binding.value, Call) and comes_of_model(file, binding.value):
+            return binding.value
+    return None
+
+
+def _is_named_as_loss(file: Code, call: Call) -> bool:
+    """Whether a call is of something that its text calls a loss, and that compares things."""
+    name = name_of(file, call.receiver) if call.name == "()" else call.name
+    is_loss = bool(_LOSS.search(name.rpartition(".")[2])) and not call.name.startswith(_HARMLESS)
+    return is_loss and len(call.arguments) + len(call.keywords) > 1
+
+
+def _is_known_to_compute(file: Code, call: Call) -> bool:
+    """Whether a function is not one of a library that is not known, or says that it is a loss."""
+    return called(file, call).kind != "imported" or call.name.startswith("torch.") or bool(_LOSS.search(call.name))
+
+
+_LOSS = re.compile(r"loss|criterion|entropy|_error", re.I)
+
+
+def _judges(file: Code, call: Call) -> bool:
+    """Whether a call compares a model's answer with something else, by a function that is no library's: one of the
+    project, a value, an attribute of `self`, or a method of the model.
+    """
+    owner = call.receiver
+    of_model = isinstance(owner, Name) and (owner.name == "self" or is_model_like(file, owner.binding))
+    is_named = owner is None and not call.name.startswith("torch.")
+    plain = is_named or call.name == "()" or of_model or called(file, call).kind == "function"
+    return plain and len(call.arguments) + len(call.keywords) > 1
+
+
+def _loops(file: Code, home: int) -> set[int]:
+    return {number for number in file.numbers_around(home) if file.contexts[number].kind in LOOPS} | {home}
+
+
+def has_gradients(file: Code, index: int, home: int) -> bool:
+    """Whether something around a step goes backward or says gradients, so far as it can be seen."""
+    function = file.functions[index]
+    loops = _loops(file, home)
+    for event in events_of(file, index):
+        is_there = bool(set(file.numbers_around(event.outer_context)) & loops)
+        clips = event.kind == "other" and event.call is not None and _CLIPS.search(event.code.text(event.call.at))
+        if is_there and event.kind in ("backward", "grad", "other") and not clips:
+            return True
+    if index and says_gradients(file, _OWN_GRADIENTS, function.at):
+        return True
+    return any(says_gradients(file, _OWN_GRADIENTS, file.contexts[number].at) for number in loops)
+
+
+def may_go_backward(file: Code, index: int, home: int, loss: Call) -> bool:
+    """Whether anything around a step may compute gradients: in what is called, or in what is given the loss."""
+    function, loops = file.functions[index], _loops(file, home)
+    names = {binding.name for binding in file.bindings if _holds(binding.value, loss)}
+    models = {event.name for event in events_of(file, index) if event.kind == "forward" and not event.via}
+    first, last = function.calls
+    dropped = {id(one.value) for one in file.bare}
+    for call in file.calls[first:last]:
+        around = set(file.numbers_around(call.context))
+        if call is loss or call.name in _TAKES_NOTHING or call.name.startswith(_HARMLESS) or not around & loops:
+            continue
+        if _may_with(file, call, loss, names):
+            return True
+        each_time = home in around and not is_branched(file, call.context)
+        if each_time and _may(file, call, models, id(call) in dropped):
+            return True
+    return False
+
+
+def _may_with(file: Code, call: Call, loss: Call, names: set[str]) -> bool:
+    """Whether a call is given the loss, and may go backward for it."""
+    values = (*call.arguments, *(value for _, value in call.keywords))
+    given = any((isinstance(value, Name) and value.name in names) or value is loss for value in values)
+    callee = called(file, call)
+    if callee.function is not None and callee.code is not None:
+        return given and _computes(callee.code, callee.number, 0)
+    return given
+
+
+def _may(file: Code, call: Call, models: set[str], is_dropped: bool) -> bool:
+    """Whether a call may go backward by itself: one that is not known, and is given the model, or gives nothing."""
+    callee = called(file, call)
+    if callee.kind in ("module", "loss", "function") or is_model_call(file, call) or _CLIPS.search(file.text(call.at)):
+        return False
+    values = (*call.arguments, *(value for _, value in call.keywords))
+    if any(name_of(file, value) in models for value in values):
+        return True
+    is_open = call.name == "()" or name_of(file, call.receiver) == "self"
+    return is_dropped and is_open and callee.kind == "unknown"
+
+
+def _computes(file: Code, index: int, depth: int) -> bool:
+    """Whether a function may compute gradients: by its words, or by calling something that is not known."""
+    function = file.functions[index]
+    if depth > _DEEPEST or says_gradients(file, _OWN_GRADIENTS, function.at):
+        return True
+    parameters = {one.name for one in function.parameters}
+    for call in file.calls[slice(*function.calls)]:
+        callee = called(file, call)
+        if callee.function is not None and callee.code is not None:
+            if callee.number != index and _computes(callee.code, callee.number, depth + 1):
+                return True
+        elif call.name == "()" and callee.kind == "unknown" and name_of(file, call.receiver) in parameters:
+            return True
+    return False
+
+
+def _holds(value: Value | None, call: Call) -> bool:
+    """Whether a value is what a call gives, alone or in a sum."""
+    if isinstance(value, Operation):
+        return any(_holds(one, call) for one in value.operands)
+    return value is call
