@@ -22,6 +22,7 @@ UNREAD = {
     "frozen-batch-norm-updates": "a note, and its backbone trains before it is frozen",
     "inconsistent-preprocessing": "rows of one tensor are scaled, others not",
     "learning-rate-too-low": "1e-5 is a usual rate elsewhere",
+    "missing-distributed-sampler": "a sampler that is None by a variable says that it was thought of",
     "loss-unfit-for-task": "a softmax over one unit has a rule of its own in code",
     "momentum-too-high": "0.999 may go with a rate to match",
     "numerical-instability": "a square root at 0 hangs on the data",

@@ -16,7 +16,7 @@ from stethoscope.facts.layers import has_modes
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.module_classes import modules_in
 from stethoscope.facts.origins import called
-from stethoscope.facts.things import iterated
+from stethoscope.facts.other_data import goes_over_another
 from stethoscope.facts.training import History, Model, ValidationPass
 from stethoscope.rules.lines import fitting, place_in
 from stethoscope.rules.sites import code, place_at, receiver
@@ -156,7 +156,7 @@ class ValidationInTrainMode(Rule):
                 has_modes(model) is None and found.is_loop and name in _switched(file) and not _is_all_modeless(file)
             )
             apart = found.is_fed and (found.is_read or _sums_up(file, found)) and found.function not in training
-            apart = apart or (model.made in made and has_modes(model) is True and _goes_over_another(file, found))
+            apart = apart or (model.made in made and has_modes(model) is True and goes_over_another(file, found))
             only_looks = found.without_graph and (found.is_read or found.is_loop)
             if is_trained and acts and name not in told and (only_looks or apart) and not found.is_hidden:
                 told.add(name)
@@ -475,42 +475,6 @@ def _sets_mode(file: Code, call: Call) -> bool:
     if (not call.arguments and not call.keywords) or called(file, call).kind == "function":
         return False
     return len(call.arguments) + len(call.keywords) == 1 and all(name in ("mode", "") for name, _ in call.keywords)
-
-
-def _goes_over_another(file: Code, found: Evaluation) -> bool:
-    """Whether a loop beside the training reads the model's answers to other data than the training goes over, or to the
-    same when all training is done.
-    """
-    loops = [loop for loop in loops_of(file) if loop.is_loop]
-    trained_on = {_source(file, loop.context) for loop in loops}
-    source = _source(file, found.context)
-    is_after = all(found.at.line > file.contexts[_outermost(file, loop.context)].at.end_line for loop in loops)
-    is_another = bool(source) and (source not in trained_on or (is_after and not _is_inside_loop(file, found.context)))
-    return found.is_fed and found.is_read and bool(trained_on) and is_another
-
-
-def _outermost(file: Code, context: int) -> int:
-    return next((n for n in reversed(_around(file, context)) if file.contexts[n].kind in ("for", "while")), context)
-
-
-def _is_inside_loop(file: Code, context: int) -> bool:
-    return any(file.contexts[n].kind in ("for", "while") for n in _around(file, file.contexts[context].parent))
-
-
-def _around(file: Code, context: int) -> list[int]:
-    """What is around something, innermost first, up to its function."""
-    found = []
-    for number in file.numbers_around(context):
-        if file.contexts[number].kind == "function":
-            break
-        found.append(number)
-    return found
-
-
-def _source(file: Code, loop: int) -> str:
-    """What a loop goes over, as it is written."""
-    value, _ = iterated(file, file.contexts[loop].value)
-    return file.text(value.at) if value is not None else ""
 
 
 def _is_all_modeless(file: Code) -> bool:
