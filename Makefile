@@ -7,7 +7,7 @@ READY := .venv/.ready
 # The networks here are small: one thread each is fastest, and leaves two cores for two tests at a time.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint types pytest bench zoo docs format clean
+.PHONY: demo test lint types pytest bench zoo doors docs format clean
 
 demo: $(READY)
 	@echo "== A digit classifier, trained with a fault that people really make"
@@ -31,6 +31,11 @@ pytest: $(READY)
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench]'
 	$(BIN)/python bench/overhead.py
+
+# Their tests are skipped without the packages.
+doors: $(READY)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[doors]'
+	$(BIN)/python -m pytest -q -n 2 tests/doors tests/harmless
 
 zoo: $(READY)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[zoo]'
