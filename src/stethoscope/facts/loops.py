@@ -53,14 +53,15 @@ _GOING_BACKWARD = (".backward(", "manual_backward(")
 """What stands in a text with one of these calls."""
 
 
-def _goes_backward(code: Code) -> bool:
-    return bool(
-        code.calls_of(".backward", ".manual_backward", "torch.autograd.backward", "torch.distributed.autograd.backward")
+def backward_calls(code: Code) -> tuple[Call, ...]:
+    """The calls of a text that go backward."""
+    return code.calls_of(
+        ".backward", ".manual_backward", "torch.autograd.backward", "torch.distributed.autograd.backward"
     )
 
 
 def _loops(code: Code) -> Iterator[Loop]:
-    if not _goes_backward(code) and not any(_goes_backward(other) for other in code.linked.saying(*_GOING_BACKWARD)):
+    if not backward_calls(code) and not any(backward_calls(other) for other in code.linked.saying(*_GOING_BACKWARD)):
         return
     reached: set[int] = set()
     """Functions whose backward passes belong to a loop."""

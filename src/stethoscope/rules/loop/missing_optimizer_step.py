@@ -14,7 +14,7 @@ from stethoscope.facts.events import Event, events_of, is_in_loop, is_named_as_o
 from stethoscope.facts.gradient_words import are_gradients_wanted, reads_gradients
 from stethoscope.facts.idle import is_idle, leaves_alone
 from stethoscope.facts.loops import Loop as Repeated
-from stethoscope.facts.loops import loops_of
+from stethoscope.facts.loops import backward_calls, loops_of
 from stethoscope.facts.origins import called, thing_of
 from stethoscope.facts.training import History, Loop, Optimizer
 from stethoscope.rules.lines import fitting, line_of, place_in
@@ -120,8 +120,8 @@ class MissingOptimizerStep(Rule):
                 what = f"steps of the optimizer that is made on {line_of(file, made.at)}"
                 yield self._read(file, backward, made.name, what, Sureness.CERTAIN)
                 break
-        for index, function in enumerate(file.functions):
-            kept = _kept(file, index) if index and function.name != "<lambda>" else None
+        for index in sorted({file.function_at(call.context) for call in backward_calls(file)}):
+            kept = _kept(file, index) if index and file.functions[index].name != "<lambda>" else None
             backward_of = [event for event in events_of(file, index) if event.kind == "backward" and not event.via]
             if kept is not None and backward_of and backward_of[0].at not in told:
                 what = f"steps of the optimizer that is kept on {line_of(file, kept.at)}"
