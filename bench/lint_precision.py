@@ -53,7 +53,7 @@ RIGHT = ("right", "waste")
 WRONG = ("harmless", "false")
 SUFFIXES = (".py", ".ipynb")
 HALVES = ("develop", "held out")
-PARTS = (*HALVES, "later", "last", "fifth", "sixth", "seventh", "eighth", "ninth")
+PARTS = (*HALVES, "later", "last", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 
 @dataclass(frozen=True)

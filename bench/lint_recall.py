@@ -116,15 +116,17 @@ def _inject(
     if not isinstance(tree, ast.Module) or len(source.text) > LARGEST:
         return
     project = Project(keeps=False)
-    script = Script(source.text, tree, _around(project, source, path))
+    try:
+        original = project.linked(source, path)
+    except Unreadable:
+        return
+    script = Script(source.text, tree, _around(project, original, path))
     before: dict[str, bool] = {}
     """Whether a rule speaks of the file as it is."""
-    original: Code | None = None
     for kind in kinds:
         mutants = _taken(kind, script, seen)
         if not mutants:
             continue
-        original = original or project.linked(source, path)
         if kind.name not in before:
             before[kind.name] = bool(_said(original, kind))
         tally = tallies[kind.name]
@@ -230,11 +232,11 @@ def _added(text: str, mutant: Mutant, first: int) -> int:
     )
 
 
-def _around(project: Project, source: Source, path: Path) -> str:
+def _around(project: Project, code: Code, path: Path) -> str:
     texts = []
-    for other in project.imported_files(source, path):
+    for other in project.imported_files(code, path).values():
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            texts.append("\n".join(MODAL.findall(other.read_text())))
+            texts.append("\n".join(MODAL.findall(Path(other).read_text())))
     return "\n".join(texts)
 
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stethoscope.facts.code import NOWHERE, At, Call, Code, Constant, Name, Value
+from stethoscope.facts.code import NOWHERE, At, Call, Code, Constant, Function, Name, Value
 from stethoscope.facts.events import Event, events_of
 from stethoscope.facts.loaded import everything_in
 from stethoscope.facts.loops import loops_of
-from stethoscope.facts.origins import thing_of
+from stethoscope.facts.origins import lineage, thing_of
 from stethoscope.facts.things import Thing, literal
 
 _NORMALIZED = re.compile(
@@ -49,6 +49,41 @@ def frozen_in_train_mode(code: Code) -> Iterator[Frozen]:
             if same and trains and loop.of("step"):
                 yield Frozen(model.name, at, trains[0])
                 break
+
+
+def is_made_frozen(thing: Thing) -> bool:
+    """Whether a network of the project switches all of its parameters off in its constructor."""
+    for home, cls in lineage(thing):
+        if "__init__" in cls.methods:
+            return _freezes_itself(home, home.functions[cls.methods["__init__"]], thing.made)
+    return False
+
+
+def _freezes_itself(code: Code, constructor: Function, made: Call | None) -> bool:
+    itself = constructor.parameters[0].name if constructor.parameters else ""
+    for binding in code.bindings[slice(*constructor.bindings)]:
+        here = code.contexts[binding.context]
+        source = here.value
+        if (
+            binding.name.endswith(".requires_grad")
+            and here.kind == "for"
+            and here.parent == constructor.context
+            and isinstance(source, Call)
+            and source.name == ".parameters"
+            and isinstance(source.receiver, Name)
+            and source.receiver.name == itself
+        ):
+            return _is_off(constructor, binding.value, made)
+    return False
+
+
+def _is_off(constructor: Function, value: Value | None, made: Call | None) -> bool:
+    """Whether a value is false: as it stands, or as the constructor is called."""
+    for place, parameter in enumerate(constructor.parameters):
+        if isinstance(value, Name) and value.binding == parameter.binding and made is not None:
+            given = made.argument(place - 1, parameter.name)
+            value = parameter.default if given is None and not made.is_open else given
+    return isinstance(value, Constant) and value.value is False
 
 
 def _normalizes(thing: Thing) -> bool:

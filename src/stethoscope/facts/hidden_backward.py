@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import NOWHERE, At, Call, Code, Name, Operation, Value
+from stethoscope.facts.code import NOWHERE, At, Attribute, Call, Code, Name, Operation, Value
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_branched, is_under, name_of
 from stethoscope.facts.gradient_words import says_gradients
 from stethoscope.facts.loss_calls import LossUse
@@ -47,6 +47,8 @@ def cleared_right_before(file: Code, index: int, step: Event) -> Event | None:
     trains = any(event.kind == "forward" for event in events) or any(file.contexts[n].kind in LOOPS for n in around)
     if step.call is None or not trains or (step.call.receiver is step.subject and step.call.arguments):
         return None
+    if _only_schedules(file, step):
+        return None
     bound = binding_of(file, step.subject)
     if bound is not None and bound.how == "for":
         return None  # each of several: to make their states
@@ -61,6 +63,32 @@ def cleared_right_before(file: Code, index: int, step: Event) -> Event | None:
     if says_gradients(file, _OWN_GRADIENTS, stretch) or not all(_is_quiet(file, call) for call in between):
         return None
     return cleared
+
+
+def _only_schedules(file: Code, step: Event) -> bool:
+    """Whether a loop does nothing but step optimizers and schedules and tell their rates: a schedule is drawn."""
+    loop = next((n for n in file.numbers_around(step.context) if file.contexts[n].kind in LOOPS), NOWHERE)
+    if loop == NOWHERE:
+        return False
+    function = file.functions[file.function_at(step.context)]
+    inside = [call for call in file.calls[slice(*function.calls)] if loop in file.numbers_around(call.context)]
+    return any(_is_scheduling(file, call, "scheduler") for call in inside) and all(
+        call.name.startswith("builtins.")
+        or call.name in _TAKES_NOTHING
+        or _is_scheduling(file, call, "scheduler", "optimizer")
+        for call in inside
+    )
+
+
+def _is_scheduling(file: Code, call: Call, *kinds: str) -> bool:
+    """Whether a call is of an optimizer or a schedule, or of a function that is given nothing else."""
+    values = (*call.arguments, *(value for _, value in call.keywords))
+    if thing_of(file, call.receiver).kind in kinds:
+        return True
+    bound = binding_of(file, call.receiver)
+    if call.name == ".step" and bound is not None and isinstance(bound.value, Call):
+        return any(thing_of(file, value).kind == "optimizer" for value in bound.value.arguments)  # made for it
+    return bool(values) and all(thing_of(file, value).kind in kinds for value in values)
 
 
 def _is_quiet(file: Code, call: Call) -> bool:
@@ -98,7 +126,9 @@ def loss_in(file: Code, index: int, home: int, losses: tuple[LossUse, ...]) -> C
         if is_under(file, binding.context, *NO_GRAD):
             continue
         named = next((one for one in calls_in(binding.value) if _is_named_as_loss(file, one)), None)
-        if named is not None and (cleared or is_read_as_number(file, index, binding)):
+        if named is not None and (
+            (cleared and not _is_of_unknown(file, named)) or is_read_as_number(file, index, binding)
+        ):
             return named
         if not comes_of_model(file, binding.value):
             continue
@@ -127,6 +157,13 @@ def _is_named_as_loss(file: Code, call: Call) -> bool:
     name = name_of(file, call.receiver) if call.name == "()" else call.name
     is_loss = bool(_LOSS.search(name.rpartition(".")[2])) and not call.name.startswith(_HARMLESS)
     return is_loss and len(call.arguments) + len(call.keywords) > 1
+
+
+def _is_of_unknown(file: Code, call: Call) -> bool:
+    """Whether a call is of a method of something that is kept in an attribute and not known: it may do anything."""
+    return (
+        isinstance(call.receiver, Attribute) and call.name != "()" and thing_of(file, call.receiver).kind == "unknown"
+    )
 
 
 def _is_known_to_compute(file: Code, call: Call) -> bool:

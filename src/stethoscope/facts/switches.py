@@ -20,7 +20,8 @@ def switched_for_good(file: Code, inside: list[Event], loop: int) -> Event | Non
         return None
     if event.in_branch:
         again = _is_phase(file, event, inside[trains[0]], loop) or _is_periodic(file, event, loop)
-        return event if again and _trains(event, inside) else None
+        elsewhere = [one for one in inside if not _is_beside(file, one, event)]
+        return event if again and _trains(event, elsewhere) else None
     if switches[0] < trains[0]:
         return event if _evaluates_first(event, inside[: trains[0]], inside[trains[0]]) else None
     return event if _trains(event, inside[: switches[0]]) else None
@@ -29,6 +30,13 @@ def switched_for_good(file: Code, inside: list[Event], loop: int) -> Event | Non
 def _trains(event: Event, before: list[Event]) -> bool:
     """Whether the model that is switched is one that is called where it trains."""
     return _name(event) in {_name(one) for one in before if one.kind == "forward"}
+
+
+def _is_beside(file: Code, event: Event, switched: Event) -> bool:
+    """Whether something happens in the branch in which a model is switched: there it is evaluated."""
+    around = file.numbers_around(switched.outer_context)
+    branch = next((number for number in around if file.contexts[number].kind in ("if", "else")), NOWHERE)
+    return branch != NOWHERE and branch in file.numbers_around(event.outer_context)
 
 
 def _name(event: Event) -> str:

@@ -236,6 +236,31 @@ class MissingBackward(Rule):
                     agent.learn(env)
                     optimizer.step()
             """,
+        "a schedule is drawn": """
+            def rate_of(optimizer):
+                return optimizer.param_groups[0]["lr"]
+
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters())
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+            for epoch in range(100):
+                optimizer.zero_grad()
+                optimizer.step()
+                scheduler.step()
+                print(epoch, rate_of(optimizer))
+            """,
+        "in a method that computes losses piece by piece": """
+            class Trainer:
+                def __init__(self, model, losses, optimizer):
+                    self.model, self.losses, self.optimizer = model, losses, optimizer
+
+                def fit(self, data):
+                    for x, y in data:
+                        self.model.zero_grad()
+                        found = self.losses.compute_losses(self.model(x), y)
+                        self.optimizer.step()
+                        self.seen.update(found)
+            """,
         "in a loss that does all of it": """
             def fit(model, data, optimizer, compute):
                 for x, y in data:

@@ -361,6 +361,18 @@ class TrainingInEvalMode(Rule):
                         optimizer.step()
                     evaluate(model, data)
             """,
+        "an average of the weights, looked at every so often": """
+            def fit(model, average, data, optimizer, mix):
+                for step, (x, y) in enumerate(data):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                    mix(average, model)
+                    if step % 100 == 0:
+                        with torch.no_grad():
+                            average.eval()
+                            print(average(x).argmax(1))
+            """,
         "another model": """
             def fit(student, teacher, data, optimizer):
                 student.train()

@@ -12,7 +12,9 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severit
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import NOWHERE, Attribute, Code, Item, Name, Site, Value
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
+from stethoscope.facts.freezing import is_made_frozen
 from stethoscope.facts.loops import loops_of
+from stethoscope.facts.old_torch import knows_volatile
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.training import History, ValidationPass
 from stethoscope.rules.changing import Edits, imported_as
@@ -92,7 +94,7 @@ class ValidationBuildsGraph(Rule):
         """Look for loops that evaluate a model in eval mode, read the answers, and keep the graph of each."""
         if (not file.calls_of(".eval") and not loops_of(file)) or not file.says("torch", "lightning", "fastai"):
             return
-        if file.matches(VOLATILE):
+        if knows_volatile(file):
             return  # of a torch in which such inputs built no graph
         _, trained = trained_models(file)
         for found in evaluations_of(file):
@@ -108,6 +110,8 @@ class ValidationBuildsGraph(Rule):
                 continue
             if _acts(file, found):
                 continue  # one observation at a time: its graph costs next to nothing
+            if is_made_frozen(found.forward.thing):
+                continue  # no graph is built where nothing wants a gradient
             around = file.functions[found.function].at if found.function else found.at
             if file.matches(GRADIENTS, around) or file.matches(FORCES):
                 continue
@@ -179,6 +183,28 @@ class ValidationBuildsGraph(Rule):
                     scores = model(x)  # bad
                     right += (scores.argmax(1) == y).sum().item()
                 return right
+            """,
+        "a network whose parameters are switched off where it is asked": """
+            class Features(nn.Module):
+                def __init__(self, body, requires_grad=False):
+                    super().__init__()
+                    self.body = body
+                    for parameter in self.parameters():
+                        parameter.requires_grad = requires_grad
+
+                def forward(self, x):
+                    return self.body(x)
+
+            def features_of(model, loader):
+                model.eval()
+                found = []
+                for x in loader:
+                    found.append(model(x).cpu().data.numpy())  # bad
+                return found
+
+            def main(body, loader):
+                model = Features(body, requires_grad=True)
+                print(features_of(model, loader))
             """,
         "at module level": """
             model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5), nn.Linear(3, 2))
@@ -279,6 +305,28 @@ class ValidationBuildsGraph(Rule):
                     found.append(model(prepared(row, True)).cpu().data.numpy())
                 return found
             """,
+        "a network that switches its parameters off as it is made": """
+            class Features(nn.Module):
+                def __init__(self, body, requires_grad=False):
+                    super().__init__()
+                    self.body = body
+                    for parameter in self.parameters():
+                        parameter.requires_grad = requires_grad
+
+                def forward(self, x):
+                    return self.body(x)
+
+            def features_of(model, loader):
+                model.eval()
+                found = []
+                for x in loader:
+                    found.append(model(x).cpu().data.numpy())
+                return found
+
+            def main(body, loader):
+                model = Features(body)
+                print(features_of(model, loader))
+            """,
         "actions, one after the other": """
             def play(model, environment):
                 model.eval()
@@ -374,7 +422,6 @@ class ValidationBuildsGraph(Rule):
 
 GRADIENTS = re.compile(r"autograd|requires_grad|\.grad\b|retain_grad|jacobian|grad_cam|set_grad_enabled|volatile|vjp")
 """Words of a function that wants gradients of its own."""
-VOLATILE = re.compile(r"\bvolatile\s*=")
 FORCES = re.compile(r"\bforces\b|_forces?\b|\.FORCE\b|hessian|\bvirial\b", re.I)
 """Words of a file whose models may differentiate inside of `forward`: forces are derivatives of an energy."""
 

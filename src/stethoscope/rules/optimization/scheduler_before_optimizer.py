@@ -15,6 +15,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import HoldLearningRate
 from stethoscope.facts.code import NOWHERE, Code, Site
 from stethoscope.facts.events import Event, events_of, is_in_loop
+from stethoscope.facts.old_torch import schedules_step_first
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import Batches, Curve, History, Loop, Schedule
 from stethoscope.rules.examples import falling, flat, run, with_curve
@@ -218,7 +219,7 @@ class SchedulerBeforeOptimizer(Rule):
             if rhythm.event.code is file and rhythm.event.at not in told:
                 told.add(rhythm.event.at)
                 yield self._out_of_rhythm(file, rhythm)
-        if not file.calls_of(".step"):
+        if not file.calls_of(".step") or schedules_step_first(file):
             return
         for index in range(len(file.functions)):
             events = events_of(file, index)
@@ -421,28 +422,30 @@ class SchedulerBeforeOptimizer(Rule):
                     optimizer.step()
                 scheduler.step()
             """,
-        "told which epoch it is": """
+        "of a torch in which schedules stepped first": """
             model = nn.Linear(3, 2)
             optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
             scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
-            for epoch in range(30):
-                scheduler.step(epoch)
-                for x, y in torch.load("data"):
-                    optimizer.zero_grad()
-                    F.cross_entropy(model(x), y).backward()
-                    optimizer.step()
+            for x, y in torch.load("data"):
+                scheduler.step()
+                loss = F.cross_entropy(model(x), y)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                print(loss.data[0])
             """,
-        "from the second epoch on": """
+        "told which epoch it is, and from the second epoch on": """
             model = nn.Linear(3, 2)
             optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+            told = torch.optim.lr_scheduler.StepLR(optimizer, 10)
+            later = torch.optim.lr_scheduler.StepLR(optimizer, 10)
             for epoch in range(30):
+                told.step(epoch)
                 if epoch > 0:
-                    scheduler.step()
-                for x, y in torch.load("data"):
-                    optimizer.zero_grad()
-                    F.cross_entropy(model(x), y).backward()
-                    optimizer.step()
+                    later.step()
+                optimizer.zero_grad()
+                model(torch.load("data")).sum().backward()
+                optimizer.step()
             """,
     }
     bug = Bug("""

@@ -58,7 +58,7 @@ class AttributeWithoutEffect(Rule):
             if hinted and _is_told_apart(file, binding, path):
                 continue
             case = _case(path, last, Thing("module") if hinted else thing, binding)
-            if case is None or _is_its_own(thing, last):
+            if case is None or _is_its_own(thing, last) or _is_in_handler(file, binding):
                 continue
             yield self.finding(
                 fitting(f"`{binding.name}` is set, and torch never reads it", f"`.{last}` is never read by torch"),
@@ -129,6 +129,21 @@ class AttributeWithoutEffect(Rule):
                     else:
                         for parameter in part.parameters():
                             parameter.requires_grad = True
+            """,
+        "what has no parameters, and raised": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.body = nn.Linear(3, 3)
+                    self.token = nn.Parameter(torch.zeros(3))
+
+                def freeze(self):
+                    for part in [self.body, self.token]:
+                        try:
+                            for parameter in part.parameters():
+                                parameter.requires_grad = False
+                        except AttributeError:
+                            part.requires_grad = False
             """,
         "a class that reads it": """
             class Net(nn.Module):
@@ -202,6 +217,11 @@ def _is_its_own(thing: Thing, name: str) -> bool:
 def _inside(code: Code, context: int, number: int) -> bool:
     """Whether a binding is made in the body of a class or in its methods."""
     return context in code.numbers_around(code.bindings[number].context)
+
+
+def _is_in_handler(file: Code, binding: Binding) -> bool:
+    """Whether a line is only reached where something raised: what raised may be no module."""
+    return any(here.kind == "except" for here in file.around(binding.context))
 
 
 def _is_told_apart(file: Code, binding: Binding, name: str) -> bool:

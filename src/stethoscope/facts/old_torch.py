@@ -1,0 +1,26 @@
+"""Code that was written for a torch of long ago, in which other lines were right."""
+
+from __future__ import annotations
+
+import re
+
+from stethoscope.facts.code import Code
+from stethoscope.facts.events import name_of
+
+_VOLATILE = re.compile(r"\bvolatile\s*=")
+
+
+def knows_volatile(code: Code) -> bool:
+    """Whether its inputs may be volatile, as before torch 0.4: these built no graph."""
+    return code.matches(_VOLATILE)
+
+
+def schedules_step_first(code: Code) -> bool:
+    """Whether it only runs in a torch in which a schedule was stepped before the optimizer, as it was before 1.1.
+
+    The number of a loss was read as `loss.data[0]`, which raises since 0.5.
+    """
+    losses = {name_of(code, call.receiver) for call in code.calls_of(".backward")} - {""}
+    return knows_volatile(code) or any(
+        code.matches(re.compile(rf"(?<![\w.]){re.escape(name)}\.data\[0\]")) for name in losses
+    )
