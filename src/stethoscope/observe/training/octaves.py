@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stethoscope.facts.octaves import BINS, OctaveLook, octaves
 from stethoscope.observe.training.gathering import Gathered
@@ -14,6 +14,9 @@ from stethoscope.observe.training.reduction import SLOTS
 MOST_LOOKS = 24
 MOST_BYTES = 2 << 20
 """For all of them; the histograms of one look at ten layers take 5 kB."""
+
+AT_ONCE = 128
+"""Tensors that are counted in one go: what stands beside the user's model meanwhile stays below 2 MB."""
 
 
 class OctaveLog:
@@ -63,16 +66,19 @@ def _counted(
     step: int, place: int, layers: int, parameters: int, gathered: Sequence[Gathered]
 ) -> OctaveLook:  # fmt: skip
     look = OctaveLook(step, layers, parameters, np.zeros(0, np.uint32), np.zeros(0, np.uint16))
-    rows: list[NDArray[np.int64]] = []
-    values: list[NDArray[np.float32]] = []
+    cells, counts = [look.cells], [look.counts]
     for first, got in zip(look.first_rows, gathered, strict=True):
-        if got.slots:
-            slots, counts = np.array(got.slots), np.diff([*got.starts, got.values.size])
-            mine = slots // SLOTS == place
-            rows.append(np.repeat(first + slots[mine] % SLOTS, counts[mine]))
-            values.append(got.values[np.repeat(mine, counts)])
-    if not rows:
-        return look
-    found = np.bincount(np.concatenate(rows) * BINS + octaves(np.concatenate(values)))
-    cells = np.flatnonzero(found)
-    return OctaveLook(step, layers, parameters, cells.astype(np.uint32), found[cells].astype(np.uint16))
+        slots, ends = np.array(got.slots, np.int64), np.array([*got.starts, got.values.size], np.int64)
+        mine = np.flatnonzero(slots // SLOTS == place)
+        for start in range(0, mine.size, AT_ONCE):
+            part = mine[start : start + AT_ONCE]
+            rows = first + slots[part] % SLOTS
+            values = np.concatenate([got.values[ends[one] : ends[one + 1]] for one in part])
+            lowest = int(rows.min())
+            found = np.bincount(np.repeat(rows - lowest, ends[part + 1] - ends[part]) * BINS + octaves(values))
+            filled = np.flatnonzero(found)
+            cells.append((filled + lowest * BINS).astype(np.uint32))
+            counts.append(found[filled].astype(np.uint16))
+    every = np.concatenate(cells)
+    order = np.argsort(every)
+    return replace(look, cells=every[order], counts=np.concatenate(counts)[order])
