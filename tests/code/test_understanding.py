@@ -198,6 +198,22 @@ def test_what_goes_backward_after_its_loop_is_no_evaluation() -> None:
     )
 
 
+def test_a_loop_that_makes_its_model_goes_over_models() -> None:
+    (found,) = evaluations_of(
+        code_of("""
+        for name in ("small", "large"):
+            model = nn.Linear(3, 1)
+            model.load_state_dict(torch.load(name))
+            model.eval()
+            print(model(torch.ones(1, 3)).item())
+            for limit in range(3):
+                for x in torch.load("test"):
+                    print(model(x).sum().item() > limit)
+        """)
+    )
+    assert (found.at.line, found.is_loop, found.is_fed) == (10, True, True)
+
+
 def test_a_loop_that_leaves_in_its_first_round_is_none() -> None:
     (found,) = evaluations_of(
         code_of("""

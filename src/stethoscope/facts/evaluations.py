@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from stethoscope.facts.code import (
@@ -89,10 +90,16 @@ def _in_function(code: Code, index: int) -> list[Evaluation]:
 
 
 def _region(code: Code, forward: Event, backwards: list[Event], index: int) -> tuple[int, bool]:
-    """The outermost loop around a call of a model in which nothing goes backward; or the `no_grad` around it."""
+    """The outermost loop around a call of a model in which nothing goes backward; or the `no_grad` around it.
+
+    A loop that makes the model anew each time goes over models, and not over data.
+    """
     best, is_loop = NOWHERE, False
+    making = set(_rounds_of_making(code, forward))
     for number in code.numbers_around(forward.context):
         here = code.contexts[number]
+        if number in making:
+            break
         if here.kind in ("function", "class", "module"):
             break
         if any(number in code.numbers_around(event.outer_context) for event in backwards):
@@ -106,6 +113,18 @@ def _region(code: Code, forward: Event, backwards: list[Event], index: int) -> t
     if best == NOWHERE and is_under(code, forward.context, *NO_GRAD) and not backwards and index:
         best = code.functions[index].context
     return best, is_loop
+
+
+def _rounds_of_making(code: Code, forward: Event) -> Iterator[int]:
+    """The loops in which the model is made that is called here, in the same file and function."""
+    made = forward.thing.made
+    if made is None or forward.thing.made_in is not code:
+        return
+    for number in code.numbers_around(made.context):
+        if code.contexts[number].kind == "function":
+            return
+        if code.contexts[number].kind in ("for", "while"):
+            yield number
 
 
 def _is_level(code: Code, event: Event, region: int) -> bool:

@@ -6,12 +6,16 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stethoscope.facts.code import NOWHERE, At, Call, Code, Constant, Function, Name, Value
+from stethoscope.facts.code import NOWHERE, At, Attribute, Binding, Call, Code, Constant, Function, Name, Value
 from stethoscope.facts.events import Event, events_of
+from stethoscope.facts.libraries import SAME, SAME_METHODS
 from stethoscope.facts.loaded import everything_in
 from stethoscope.facts.loops import loops_of
-from stethoscope.facts.origins import lineage, thing_of
+from stethoscope.facts.origins import called, given_to, lineage, thing_of
 from stethoscope.facts.things import Thing, literal
+
+DEEPEST = 12
+"""Names, calls and parameters that a network is followed through to where it is made, at most."""
 
 _NORMALIZED = re.compile(
     r"torchvision\.models(?:\.\w+)*\."
@@ -51,6 +55,116 @@ def frozen_in_train_mode(code: Code) -> Iterator[Frozen]:
                 break
 
 
+def builds_no_graph(code: Code, model: Value | None, depth: int = 0) -> bool:
+    """Whether all parameters of a network are switched off, or may be, where it is made: nothing wants a gradient."""
+    if model is None or depth > DEEPEST:
+        return False
+    if isinstance(model, Name) and model.binding != NOWHERE:
+        return _is_bound_frozen(code, model.binding, depth + 1)
+    if isinstance(model, Attribute):
+        for home, cls in lineage(thing_of(code, model.value)):
+            if model.name in cls.attributes:
+                return all(_is_bound_frozen(home, number, depth + 1) for number in cls.attributes[model.name])
+    if not isinstance(model, Call):
+        return False
+    if model.name == ".requires_grad_" and literal(code, model.argument(0)) is False:
+        return True
+    if model.name in SAME_METHODS or model.name in SAME:
+        inner = model.receiver if model.name in SAME_METHODS else model.argument(0)
+        return builds_no_graph(code, inner, depth + 1)
+    return is_made_frozen(thing_of(code, model)) or _is_given_frozen(code, model)
+
+
+def _is_bound_frozen(code: Code, number: int, depth: int) -> bool:
+    """Whether what a variable got is a network without gradients."""
+    binding = code.bindings[number]
+    if binding.how == "merge":
+        return all(_is_bound_frozen(code, option, depth + 1) for option in binding.options if depth <= DEEPEST)
+    if binding.how == "argument":
+        index = code.function_at(binding.context)
+        places = [i for i, one in enumerate(code.functions[index].parameters) if one.binding == number]
+        given = given_to(code, index, places[0]) if places else []
+        return bool(given) and all(builds_no_graph(home, value, depth + 1) for home, value in given)
+    if binding.how != "assign" or binding.item:
+        return False
+    return _is_switched_off(code, binding) or builds_no_graph(code, binding.value, depth + 1)
+
+
+def _is_given_frozen(code: Code, call: Call) -> bool:
+    """Whether a function of the project switches all parameters of the network off that it gives."""
+    callee = called(code, call)
+    if callee.function is None or callee.code is None or not callee.function.returns:
+        return False
+    given = [one.value for one in callee.function.returns]
+    return all(
+        isinstance(one, Name)
+        and one.binding != NOWHERE
+        and _is_switched_off(callee.code, callee.code.bindings[one.binding], call)
+        for one in given
+    )
+
+
+class _Switch(NamedTuple):
+    """That all parameters of a network are switched off."""
+
+    name: str
+    """The network, as it is written."""
+    context: int
+    order: int
+
+
+def _is_switched_off(code: Code, network: Binding, made: Call | None = None) -> bool:
+    """Whether all parameters of what a variable got are switched off in its function, and no layers are new since.
+
+    What stands under a condition counts, but for one that the call of the function makes false.
+    """
+    index = code.function_at(network.context)
+    function = code.functions[index]
+    for switch in _switches(code, index):
+        later = [one for one in code.bindings[slice(*function.bindings)] if one.order >= switch.order]
+        is_changed = any(one.name.startswith(f"{network.name}.") and isinstance(one.value, Call) for one in later)
+        if switch.name == network.name and not is_changed and not _switches_on(code):
+            tests = [here.value for here in code.around(switch.context) if here.kind == "if"]
+            return not any(_is_off(function, test, made) for test in tests)
+    return False
+
+
+def _switches(code: Code, index: int) -> Iterator[_Switch]:
+    """Where a function switches all parameters of a network off: a loop over them, or a call."""
+    function = code.functions[index]
+    for binding in code.bindings[slice(*function.bindings)]:
+        whole = _gone_over(code, binding.context)
+        off = isinstance(binding.value, Constant) and binding.value.value is False
+        if whole and off and binding.name.endswith(".requires_grad"):
+            yield _Switch(whole, binding.context, binding.order)
+    for call in code.calls[slice(*function.calls)]:
+        off = call.name == ".detach_" or (call.name == ".requires_grad_" and literal(code, call.argument(0)) is False)
+        whole = _gone_over(code, call.context) if isinstance(call.receiver, Name) else ""
+        if off and whole:
+            yield _Switch(whole, call.context, call.number)
+        elif off and call.name == ".requires_grad_" and isinstance(call.receiver, Name):
+            yield _Switch(call.receiver.name, call.context, call.number)
+
+
+def _gone_over(code: Code, context: int) -> str:
+    """The network over all of whose parameters a loop goes, as it is written."""
+    here = code.contexts[context]
+    source = here.value
+    is_whole = here.kind == "for" and isinstance(source, Call) and source.name in (".parameters", ".named_parameters")
+    if not is_whole or not isinstance(source, Call) or source.arguments:
+        return ""
+    return code.text(source.receiver.at) if isinstance(source.receiver, Name | Attribute) else ""
+
+
+def _switches_on(code: Code) -> bool:
+    """Whether a file switches parameters on, of any network."""
+    by_value = any(
+        one.name.endswith(".requires_grad") and isinstance(one.value, Constant) and one.value.value is True
+        for one in code.bindings
+    )
+    return by_value or any(literal(code, one.argument(0)) is not False for one in code.calls_of(".requires_grad_"))
+
+
 def is_made_frozen(thing: Thing) -> bool:
     """Whether a network of the project switches all of its parameters off in its constructor."""
     for home, cls in lineage(thing):
@@ -77,11 +191,12 @@ def _freezes_itself(code: Code, constructor: Function, made: Call | None) -> boo
     return False
 
 
-def _is_off(constructor: Function, value: Value | None, made: Call | None) -> bool:
-    """Whether a value is false: as it stands, or as the constructor is called."""
-    for place, parameter in enumerate(constructor.parameters):
+def _is_off(function: Function, value: Value | None, made: Call | None) -> bool:
+    """Whether a value is false: as it stands, or as the function is called."""
+    own = 1 if function.owner != NOWHERE else 0
+    for place, parameter in enumerate(function.parameters):
         if isinstance(value, Name) and value.binding == parameter.binding and made is not None:
-            given = made.argument(place - 1, parameter.name)
+            given = made.argument(place - own, parameter.name)
             value = parameter.default if given is None and not made.is_open else given
     return isinstance(value, Constant) and value.value is False
 

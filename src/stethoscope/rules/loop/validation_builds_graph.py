@@ -12,7 +12,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severit
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import NOWHERE, Attribute, Code, Item, Name, Site, Value
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
-from stethoscope.facts.freezing import is_made_frozen
+from stethoscope.facts.freezing import builds_no_graph, is_made_frozen
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.old_torch import knows_volatile
 from stethoscope.facts.origins import thing_of
@@ -110,7 +110,7 @@ class ValidationBuildsGraph(Rule):
                 continue
             if _acts(file, found):
                 continue  # one observation at a time: its graph costs next to nothing
-            if is_made_frozen(found.forward.thing):
+            if is_made_frozen(found.forward.thing) or builds_no_graph(file, found.forward.subject):
                 continue  # no graph is built where nothing wants a gradient
             around = file.functions[found.function].at if found.function else found.at
             if file.matches(GRADIENTS, around) or file.matches(FORCES):
@@ -326,6 +326,30 @@ class ValidationBuildsGraph(Rule):
             def main(body, loader):
                 model = Features(body)
                 print(features_of(model, loader))
+            """,
+        "an averaged copy, switched off by what makes it": """
+            def build(classes, averaged=False):
+                model = nn.Sequential(nn.Linear(3, 9), nn.Dropout(), nn.Linear(9, classes))
+                if averaged:
+                    for parameter in model.parameters():
+                        parameter.detach_()
+                return model
+
+            def right(model, loader):
+                model.eval()
+                for x, y in loader:
+                    print((model(x).argmax(1) == y).sum().item())
+
+            def main(loader):
+                teacher = nn.DataParallel(build(2, averaged=True)).cuda()
+                print(right(teacher, loader))
+            """,
+        "one answer of each of several models": """
+            for name in ("small", "large"):
+                model = nn.Linear(3, 2)
+                model.load_state_dict(torch.load(name))
+                model.eval()
+                print(model(torch.ones(1, 3)).detach().numpy())
             """,
         "actions, one after the other": """
             def play(model, environment):
