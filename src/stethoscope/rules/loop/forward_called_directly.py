@@ -34,6 +34,7 @@ class ForwardCalledDirectly(Rule):
     """
 
     severity = Severity.NOTE
+    on_trial = True
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for calls of `forward` of something that is certainly a module."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
@@ -14,6 +15,7 @@ from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
 _FITS = (".fit", ".fit_generator")
+_SWITCHED_OFF = re.compile(r"\btrainable\s*=(?!=)\s*(?!True\b)|\.freeze\(")
 
 
 class TrainableAfterCompile(Rule):
@@ -51,8 +53,8 @@ class TrainableAfterCompile(Rule):
                 is_before = bool(same) and same[-1].number < binding.order
                 if not is_before or not _is_part(file, owner_of(file, number), fit.receiver) or fit.number in told:
                     continue
-                if _is_branched(file, binding) or any(one.number > binding.order for one in compiles
-                                                      if one.number < fit.number):  # fmt: skip
+                again = any(binding.order < one.number < fit.number for one in compiles)
+                if again or _is_branched(file, binding) or _stays_on(file, binding):
                     continue
                 told.add(fit.number)
                 yield self._read(file, binding, same[-1], fit)
@@ -122,6 +124,15 @@ class TrainableAfterCompile(Rule):
                 gan.compile("adam", "binary_crossentropy")
                 gan.fit(x, y)
             """,
+        "switched on, as it was made": """
+            import keras
+
+            def train(x, y):
+                model = keras.Sequential([keras.applications.Xception(include_top=False), keras.layers.Dense(1)])
+                model.compile("adam", "mse")
+                model.layers[0].trainable = True
+                model.fit(x, y)
+            """,
         "another model": """
             import keras
 
@@ -131,6 +142,12 @@ class TrainableAfterCompile(Rule):
                 model.fit(x, y)
             """,
     }
+
+
+def _stays_on(file: Code, binding: Binding) -> bool:
+    """Whether something is switched on in a file that switches nothing off: layers are on as they are made."""
+    on = isinstance(binding.value, Constant) and binding.value.value is True
+    return on and not file.matches(_SWITCHED_OFF)
 
 
 def _is_same(first: Value | None, second: Value | None) -> bool:
