@@ -128,9 +128,10 @@ class TrainableAfterCompile(Rule):
             import keras
 
             def train(x, y):
-                model = keras.Sequential([keras.applications.Xception(include_top=False), keras.layers.Dense(1)])
+                base = keras.applications.Xception(include_top=False)
+                model = keras.Sequential([base, keras.layers.Dense(1)])
                 model.compile("adam", "mse")
-                model.layers[0].trainable = True
+                base.trainable = True
                 model.fit(x, y)
             """,
         "another model": """
