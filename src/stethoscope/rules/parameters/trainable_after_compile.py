@@ -15,7 +15,7 @@ from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
 _FITS = (".fit", ".fit_generator")
-_SWITCHED_OFF = re.compile(r"\btrainable\s*=(?!=)\s*(?!True\b)|\.freeze\(")
+_SWITCHED_OFF = re.compile(r"\btrainable\s*=(?!=|\s*True\b)|\.freeze\(")
 
 
 class TrainableAfterCompile(Rule):
