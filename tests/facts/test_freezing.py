@@ -81,6 +81,47 @@ def test_some_parameters_stay_on(freeze: str) -> None:
     assert is_quiet(_script(freeze)) == [False]
 
 
+FREEZE = """
+    def freeze(model, really=True):
+        if really:
+            for parameter in model.parameters():
+                parameter.requires_grad = False
+
+    class Net(nn.Linear):
+        def freeze(self):
+            for parameter in self.parameters():
+                parameter.requires_grad = False
+
+    net = Net(3, 2)
+    {}
+    net.eval()
+    for x, y in torch.load("data"):
+        print(net(x).argmax(1).eq(y).sum().item())
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "is_frozen"),
+    [
+        ("freeze(net)", True),
+        ("freeze(model=net)", True),
+        ("net.freeze()", True),
+        ("freeze(net, False)", False),
+        ("freeze(nn.Linear(3, 2))", False),
+        ("print(net)", False),
+    ],
+)
+def test_a_function_or_a_method_that_freezes(call: str, is_frozen: bool) -> None:
+    assert is_quiet(FREEZE.format(call)) == [is_frozen]
+
+
+def test_a_method_that_thaws_as_well() -> None:
+    text = FREEZE.replace(
+        "    net = Net", "        def thaw(self):\n            self.weight.requires_grad = True\n\n    net = Net"
+    )
+    assert is_quiet(text.format("net.freeze()")) == [False]
+
+
 def test_a_network_behind_self() -> None:
     text = """
         class Distiller:

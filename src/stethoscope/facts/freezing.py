@@ -57,7 +57,7 @@ def frozen_in_train_mode(code: Code) -> Iterator[Frozen]:
 
 def builds_no_graph(code: Code, model: Value | None, depth: int = 0) -> bool:
     """Whether all parameters of a network are switched off, or may be, where it is made: nothing wants a gradient."""
-    if model is None or depth > DEEPEST:
+    if model is None or depth > DEEPEST or not code.and_linked_say("requires_grad", "detach_"):
         return False
     if isinstance(model, Name) and model.binding != NOWHERE:
         return _is_bound_frozen(code, model.binding, depth + 1)
@@ -129,8 +129,10 @@ def _is_switched_off(code: Code, network: Binding, made: Call | None = None) -> 
     return False
 
 
-def _switches(code: Code, index: int) -> Iterator[_Switch]:
-    """Where a function switches all parameters of a network off: a loop over them, or a call."""
+def _switches(code: Code, index: int, is_inner: bool = False) -> Iterator[_Switch]:
+    """Where a function switches all parameters of a network off: in a loop over them, by a call, or by a function that
+    does so.
+    """
     function = code.functions[index]
     for binding in code.bindings[slice(*function.bindings)]:
         whole = _gone_over(code, binding.context)
@@ -144,6 +146,26 @@ def _switches(code: Code, index: int) -> Iterator[_Switch]:
             yield _Switch(whole, call.context, call.number)
         elif off and call.name == ".requires_grad_" and isinstance(call.receiver, Name):
             yield _Switch(call.receiver.name, call.context, call.number)
+        elif not is_inner:
+            yield from (_Switch(name, call.context, call.number) for name in _handed_over(code, call))
+
+
+def _handed_over(code: Code, call: Call) -> Iterator[str]:
+    """The networks that a function or a method of the project switches off: `freeze(teacher)`, `teacher.freeze()`."""
+    given = [one for one in (call.receiver, *call.arguments) if isinstance(one, Name) and one.binding != NOWHERE]
+    callee = called(code, call) if given else None
+    if callee is None or callee.function is None or callee.code is None or _switches_on(callee.code):
+        return
+    function = callee.function
+    own = 1 if function.owner != NOWHERE else 0
+    for switch in _switches(callee.code, callee.number, is_inner=True):
+        tests = [here.value for here in callee.code.around(switch.context) if here.kind == "if"]
+        for place, parameter in enumerate(function.parameters):
+            network = call.receiver if own and not place else call.argument(place - own, parameter.name)
+            if parameter.name != switch.name or not isinstance(network, Name):
+                continue
+            if not any(_is_off(function, test, call) for test in tests):
+                yield network.name
 
 
 def _gone_over(code: Code, context: int) -> str:
