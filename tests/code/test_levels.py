@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from code_programs import code_of
-from stethoscope.core.finding import Finding, Severity, Sureness
+from stethoscope.core.finding import Finding, Severity
 from stethoscope.core.review import Level
 from stethoscope.core.rule import Rule
 from stethoscope.diagnose.review import review
 from stethoscope.rules.loop.forward_called_directly import ForwardCalledDirectly
-from stethoscope.rules.loop.missing_backward import MissingBackward
-
-
-@pytest.mark.parametrize("name", list(MissingBackward.bad_code))
-def test_a_missing_backward_pass_is_certain_where_optimizer_and_loss_are_known(name: str) -> None:
-    (found,) = _told(MissingBackward, MissingBackward.bad_code[name])
-    assert found.sureness is (Sureness.CERTAIN if name == "no backward" else Sureness.POSSIBLE)
-    assert Level().shows(found) == (name == "no backward")
 
 
 def test_a_method_forward_that_is_called_is_on_trial() -> None:

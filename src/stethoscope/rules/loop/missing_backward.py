@@ -33,9 +33,7 @@ class MissingBackward(Rule):
     Call `loss.backward()` between computing the loss and `optimizer.step()`.
     ## When it is not a fault
     Gradients that are written by hand or by `torch.autograd.grad` change, so steps that use them are not
-    counted. A single step before training, as some schedules ask for, is not reported. In code, it is possible at
-    most where the optimizer or the loss is known by its name or place only: a loss may go backward by itself, and a
-    script that draws a schedule steps without any.
+    counted. A single step before training, as some schedules ask for, is not reported.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """
@@ -96,27 +94,26 @@ class MissingBackward(Rule):
                     continue
                 if event.thing.kind != "optimizer" and not is_named_as_optimizer(event.name):
                     continue
-                home = round_of(file, index, event)
-                loss = loss_in(file, index, home, losses) if home != NOWHERE else None
-                is_known = event.thing.kind == "optimizer" and any(one.call is loss for one in losses)
-                sureness = Sureness.CERTAIN if is_known else Sureness.POSSIBLE
                 cleared = cleared_right_before(file, index, event)
                 if cleared is not None:
                     told.add(event.at)
-                    yield self._straight(file, event, cleared, sureness)
+                    yield self._straight(file, event, cleared)
                     continue
-                if loss is None or has_gradients(file, index, home):
+                home = round_of(file, index, event)
+                if home == NOWHERE or has_gradients(file, index, home):
                     continue
+                loss = loss_in(file, index, home, losses)
                 given = event.call is not None and event.call.receiver is event.subject and bool(event.call.arguments)
-                if given or may_go_backward(file, index, home, loss):
+                if loss is None or given or may_go_backward(file, index, home, loss):
                     continue
                 told.add(event.at)
-                yield self._read(file, event, loss, sureness)
+                is_known = event.thing.kind == "optimizer" and any(one.call is loss for one in losses)
+                yield self._read(file, event, loss, Sureness.CERTAIN if is_known else Sureness.LIKELY)
 
-    def _straight(self, file: Code, event: Event, cleared: Event, sureness: Sureness) -> Finding:
+    def _straight(self, file: Code, event: Event, cleared: Event) -> Finding:
         return self.finding(
             fitting(f"`{event.name}` steps right after gradients are cleared", "an optimizer steps without gradients"),
-            sureness=sureness,
+            sureness=Sureness.CERTAIN if event.thing.kind == "optimizer" else Sureness.LIKELY,
             place=place_in(file, event.at),
             evidence=[
                 Evidence(
