@@ -8,7 +8,6 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -177,6 +176,8 @@ def _all(
 ) -> dict[Path, tuple[FileReview, Mapping[str, str], str]]:  # fmt: skip
     """Each file's review, the project's files that it imports with their content, and its own content."""
     if processes > 1 and len(files) > FEW:
+        from concurrent.futures import ProcessPoolExecutor  # what few files have no use for
+
         chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
         with contextlib.suppress(OSError, RuntimeError), ProcessPoolExecutor(min(processes, len(chunks))) as pool:
             parts = pool.map(_chunk, chunks, [asked] * len(chunks))

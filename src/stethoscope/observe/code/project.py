@@ -14,7 +14,7 @@ from stethoscope.facts.linked import Linked, uncommented
 from stethoscope.observe.code.gather import facts_of
 from stethoscope.observe.code.names import absolute
 from stethoscope.observe.code.reading import MOST_BYTES, NOTEBOOK, Source, Unreadable, read_source, source_of
-from stethoscope.observe.code.relevant import is_relevant
+from stethoscope.observe.code.relevant import may_matter
 
 KEPT = 500
 """Files whose facts stay in memory, as those that others import from."""
@@ -88,7 +88,7 @@ class Project:
         code: Code | None = None
         with contextlib.suppress(OSError, Unreadable):
             data = _bytes(place)
-            if is_relevant(data):
+            if may_matter(data):
                 code = self._facts(source_of(data, _shown(place)), place)
         self._keep(place, code)
         return code
@@ -102,7 +102,7 @@ class Project:
             text = ""
             with contextlib.suppress(OSError, Unreadable):
                 data = _bytes(place)
-                text = uncommented(source_of(data, place).text.split("\n")) if is_relevant(data) else ""
+                text = uncommented(source_of(data, place).text.split("\n")) if may_matter(data) else ""
             self._texts[place] = text
             if len(self._texts) > KEPT:
                 self._texts.popitem(last=False)
