@@ -202,8 +202,7 @@ def _chunk(files: Sequence[Path], asked: _Asked) -> list[tuple[FileReview, Mappi
                 done.append((one, {use: _content(Path(use)) for use in uses}, _hash(data)))
             else:
                 done.append((one, {}, ""))
-        # Frees its facts while nothing looks for circles: else the collector goes through all of them first.
-        del project
+        project.forget()  # while nothing looks for circles: else the collector goes through all of its facts first
     return done
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 
 from stethoscope.facts.code import NOWHERE, At, Code, Name
 from stethoscope.facts.expressions import values_of
@@ -46,14 +45,15 @@ def times_said(code: Code, name: str, at: At | None = None) -> int:
     stretch = (0, len(code.lines)) if at is None else (at.line - 1, at.end_line)
     known: dict[tuple[int, int], Counter[str]] = code.memo.setdefault("times said", {})
     if stretch not in known:
-        known[stretch] = Counter(_said(uncommented(code.lines[slice(*stretch)])))
+        known[stretch] = _counted(uncommented(code.lines[slice(*stretch)]))
     return known[stretch][name]
 
 
-def _said(text: str) -> Iterator[str]:
-    """The names in a text: of `self.fc.weight` also `self.fc` and `self`."""
-    for name in _NAME.findall(text):
-        yield name
-        while "." in name:
+def _counted(text: str) -> Counter[str]:
+    """How often a text says each name: `self.fc.weight` says `self.fc` and `self`, too."""
+    said: Counter[str] = Counter()
+    for name, times in Counter(_NAME.findall(text)).items():
+        while name:
+            said[name] += times
             name = name.rpartition(".")[0]
-            yield name
+    return said

@@ -76,6 +76,13 @@ class Project:
                     self._place(f"{name}.{inner}" if name else inner, own, found, relative=bool(dots))
         return found
 
+    def forget(self) -> None:
+        """Let go of all that was read; answers refer back to their files, and without them nothing goes in circles."""
+        for code in self._kept.values():
+            if code is not None:
+                code.memo.clear()
+        self._kept.clear()
+
     def _facts(self, source: Source, place: str) -> Code:
         module, is_package = self._module(place)
         return facts_of(source, module, is_package=is_package)
