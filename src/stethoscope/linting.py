@@ -8,7 +8,6 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -177,6 +176,8 @@ def _all(
 ) -> dict[Path, tuple[FileReview, Mapping[str, str], str]]:  # fmt: skip
     """Each file's review, the project's files that it imports with their content, and its own content."""
     if processes > 1 and len(files) > FEW:
+        from concurrent.futures import ProcessPoolExecutor  # what few files have no use for
+
         chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
         with contextlib.suppress(OSError, RuntimeError), ProcessPoolExecutor(min(processes, len(chunks))) as pool:
             parts = pool.map(_chunk, chunks, [asked] * len(chunks))
@@ -201,8 +202,7 @@ def _chunk(files: Sequence[Path], asked: _Asked) -> list[tuple[FileReview, Mappi
                 done.append((one, {use: _content(Path(use)) for use in uses}, _hash(data)))
             else:
                 done.append((one, {}, ""))
-        # Frees its facts while nothing looks for circles: else the collector goes through all of them first.
-        del project
+        project.forget()  # while nothing looks for circles: else the collector goes through all of its facts first
     return done
 
 
@@ -230,7 +230,7 @@ def _reviewed(
         code = project.linked(source, path)
         one = review(code, rules=rules, overrides=asked.limits, suppressions=asked.suppressions)
         code.memo.clear()  # answers refer back to the file: without them nothing goes round in circles
-        return one, project.imported_files(code, path).values()
+        return one, project.imported_files(code, path).values() if asked.remembers else ()
     except Unreadable as why:
         return FileReview(name, str(why)), []
     except Exception as error:

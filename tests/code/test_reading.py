@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from stethoscope.observe.code.gather import facts_of
+from stethoscope.observe.code.project import Project
 from stethoscope.observe.code.reading import MOST_BYTES, Source, Unreadable, source_of, text_of
-from stethoscope.observe.code.relevant import is_relevant
+from stethoscope.observe.code.relevant import is_relevant, may_matter
 from stethoscope.rules import all_rules
 
 
@@ -131,3 +133,25 @@ def test_no_example_of_a_rule_is_passed_over_before_it_is_parsed() -> None:
         if not is_relevant(text.encode())
     ]
     assert not missed
+
+
+PASSING_ON = {
+    "a flag that is off": "def send(x, async_op=False):\n    return group.send(x, async_op = False)\n",
+    "states of another kind": "def merge(state_dict):\n    return {**state_dict}\n",
+    "a file of one's own": "import pickle\n\nwith open('words') as file:\n    words = pickle.load(file)\n",
+}
+
+
+@pytest.mark.parametrize("text", PASSING_ON.values(), ids=PASSING_ON)
+def test_what_only_passes_such_things_on_is_not_parsed_but_known_to_those_who_import_it(text: str) -> None:
+    assert not is_relevant(text.encode())
+    assert may_matter(text.encode())
+
+
+def test_a_file_that_imports_learns_from_one_that_only_passes_things_on(tmp_path: Path) -> None:
+    (tmp_path / "kept.py").write_text("def state(state_dict):\n    return state_dict\n")
+    (tmp_path / "train.py").write_text("import kept\n\nloss.backward()\n")
+
+    code = Project().read(tmp_path / "train.py", "train.py")
+
+    assert [function.name for function in code.linked["kept"].functions] == ["<module>", "state"]

@@ -346,10 +346,13 @@ class Code:
 
     def function_at(self, context: int) -> int:
         """Index of the function around something."""
-        for here in self.around(context):
-            if here.kind in ("function", "module"):
-                return here.owner
-        return 0
+        homes: list[int] | None = self.memo.get("functions by context")
+        if homes is None:
+            homes = self.memo["functions by context"] = []
+            for here in self.contexts:  # what encloses it comes first
+                is_one = here.kind in ("function", "module")
+                homes.append(here.owner if is_one else homes[here.parent] if here.parent != NOWHERE else 0)
+        return homes[context] if context != NOWHERE else 0
 
     def class_of(self, function: int) -> int:
         """Index of the class whose method a function is, also from functions inside of that method."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from stethoscope.facts.code import (
     NOWHERE,
@@ -11,12 +12,16 @@ from stethoscope.facts.code import (
     Call,
     Choice,
     Code,
+    Constant,
+    Defined,
     Each,
     Group,
     Item,
     Name,
     Operation,
     Starred,
+    Symbol,
+    Unknown,
     Value,
 )  # fmt: skip
 
@@ -36,7 +41,7 @@ def operations_of(code: Code, *operators: str) -> Iterator[Operation]:
     index: dict[str, dict[At, Operation]] | None = code.memo.get("operations")
     if index is None:
         index = code.memo["operations"] = {}
-        for value in values_of(code):
+        for value in _walked(code, _PARTS):
             if type(value) is Operation:
                 index.setdefault(value.operator, {})[value.at] = value
     found = {at: one for operator in operators for at, one in index.get(operator, {}).items()}
@@ -45,6 +50,24 @@ def operations_of(code: Code, *operators: str) -> Iterator[Operation]:
 
 def values_of(code: Code) -> Iterator[Value]:
     """All expressions and their parts, calls left out: those are in `Code.calls`."""
+    return _walked(code, _PARTS | _WITHOUT_PARTS)
+
+
+_Parts = dict[type, Callable[[Any], tuple[Value | None, ...]]]  # `Any`: each takes the form that it is entered for
+_PARTS: _Parts = {
+    Operation: lambda value: value.operands,
+    Item: lambda value: (value.value, value.key),
+    Attribute: lambda value: (value.value,),
+    Starred: lambda value: (value.value,),
+    Group: lambda value: (*value.items, *value.keys),
+    Each: lambda value: (value.element, value.source),
+    Choice: lambda value: (value.condition, *value.options),
+}
+_WITHOUT_PARTS: _Parts = dict.fromkeys((Name, Symbol, Constant, Defined, Unknown), lambda value: ())
+
+
+def _walked(code: Code, forms: _Parts) -> Iterator[Value]:
+    """The expressions of these forms and their parts; those of calls are in the list of the calls."""
     waiting: list[Value | None] = [binding.value for binding in code.bindings]
     waiting += [bare.value for bare in code.bare]
     waiting += [context.value for context in code.contexts]
@@ -52,30 +75,14 @@ def values_of(code: Code) -> Iterator[Value]:
     waiting += [argument for call in code.calls for argument in call.arguments]
     waiting += [value for call in code.calls for _, value in call.keywords]
     waiting += [call.receiver for call in code.calls]
-    seen = set()
+    seen: set[int] = set()
     while waiting:
         value = waiting.pop()
-        if value is None or isinstance(value, Call) or id(value) in seen:  # the parts of calls are all in the list
-            continue
-        seen.add(id(value))
-        yield value
-        waiting += _parts(value)
-
-
-def _parts(value: Value) -> tuple[Value | None, ...]:
-    if isinstance(value, Operation):
-        return value.operands
-    if isinstance(value, Item):
-        return value.value, value.key
-    if isinstance(value, Attribute | Starred):
-        return (value.value,)
-    if isinstance(value, Group):
-        return (*value.items, *value.keys)
-    if isinstance(value, Each):
-        return value.element, value.source
-    if isinstance(value, Choice):
-        return (value.condition, *value.options)
-    return ()
+        parts = forms.get(type(value))
+        if parts is not None and value is not None and id(value) not in seen:
+            seen.add(id(value))
+            yield value
+            waiting += parts(value)
 
 
 def is_table(code: Code, value: Value | None, depth: int = 0) -> bool:

@@ -43,12 +43,13 @@ _WEIGHTLESS = ("builtins.", "torchaudio.transforms.", "torchvision.transforms.")
 _REGISTERS = {".register_parameter", ".add_module", ".register_module", "builtins.setattr"}
 
 
-def modules_in(code: Code) -> Iterator[Thing]:
+def modules_in(code: Code) -> tuple[Thing, ...]:
     """The classes of a file that are certainly modules."""
-    for number, cls in enumerate(code.classes):
-        thing = Thing("class", cls.name, code, number)
-        if is_module(thing):
-            yield thing
+    if "modules" not in code.memo:
+        things = (Thing("class", cls.name, code, number) for number, cls in enumerate(code.classes))
+        code.memo["modules"] = tuple(thing for thing in things if is_module(thing))
+    found: tuple[Thing, ...] = code.memo["modules"]
+    return found
 
 
 def is_plain_module(thing: Thing) -> bool:
@@ -56,7 +57,7 @@ def is_plain_module(thing: Thing) -> bool:
     return (
         thing.cls is not None
         and len(thing.cls.bases) == 1
-        and bases(thing) == ["torch.nn.Module"]
+        and bases(thing) == ("torch.nn.Module",)
         and (len(list(lineage(thing))) == 1)
     )
 

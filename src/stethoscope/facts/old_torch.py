@@ -12,7 +12,7 @@ _VOLATILE = re.compile(r"\bvolatile\s*=")
 
 def knows_volatile(code: Code) -> bool:
     """Whether its inputs may be volatile, as before torch 0.4: these built no graph."""
-    return code.matches(_VOLATILE)
+    return code.says("volatile") and code.matches(_VOLATILE)
 
 
 def schedules_step_first(code: Code) -> bool:
@@ -20,7 +20,9 @@ def schedules_step_first(code: Code) -> bool:
 
     The number of a loss was read as `loss.data[0]`, which raises since 0.5.
     """
+    if knows_volatile(code):
+        return True
     losses = {name_of(code, call.receiver) for call in code.calls_of(".backward")} - {""}
-    return knows_volatile(code) or any(
+    return code.says(".data[0]") and any(
         code.matches(re.compile(rf"(?<![\w.]){re.escape(name)}\.data\[0\]")) for name in losses
     )

@@ -30,8 +30,15 @@ class Made(NamedTuple):
     momentum_at: Value | None
 
 
-def optimizers_of(code: Code) -> Iterator[Made]:
+def optimizers_of(code: Code) -> tuple[Made, ...]:
     """The optimizers of torch's and Keras's that a file makes for models."""
+    if "optimizers" not in code.memo:
+        code.memo["optimizers"] = tuple(_optimizers(code))
+    found: tuple[Made, ...] = code.memo["optimizers"]
+    return found
+
+
+def _optimizers(code: Code) -> Iterator[Made]:
     for call in code.calls:
         if call.receiver is not None:
             continue

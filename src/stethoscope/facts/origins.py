@@ -150,14 +150,15 @@ def part_of(code: Code, value: Value | None, item: tuple[int, ...], depth: int =
 
 
 def _symbol(code: Code, name: str) -> Thing:
-    """What an imported name is."""
-    linked = find_linked(code, name)
-    if linked is not None:
-        return linked
-    return Thing("imported", name)
+    """What an imported name is. Asked once: a file says the same few names again and again."""
+    known: dict[str, Thing] = code.memo.setdefault("symbols", {})
+    found = known.get(name)
+    if found is None:
+        found = known[name] = _linked(code, name) or Thing("imported", name)
+    return found
 
 
-def find_linked(code: Code, name: str) -> Thing | None:
+def _linked(code: Code, name: str) -> Thing | None:
     """A function, class or variable of another file of the project."""
     module, _, rest = name.rpartition(".")
     while module:
@@ -215,17 +216,24 @@ def lineage(thing: Thing, depth: int = 0) -> Iterator[tuple[Code, Class]]:
             yield from lineage(above, depth + 1)
 
 
-def bases(thing: Thing) -> list[str]:
+def bases(thing: Thing) -> tuple[str, ...]:
     """Full names of the imported classes that a class of the project inherits from."""
-    names = []
+    if thing.code is None or thing.cls is None:
+        return ()
+    known: dict[int, tuple[str, ...]] = thing.code.memo.setdefault("bases", {})
+    if thing.number not in known:
+        known[thing.number] = tuple(_bases(thing))
+    return known[thing.number]
+
+
+def _bases(thing: Thing) -> Iterator[str]:
     for home, cls in lineage(thing):
         for base in cls.bases:
             above = thing_of(home, base, MOST_STEPS - 8)
             if above.kind == "imported":
-                names.append(above.name)
+                yield above.name
             elif above.kind == "unknown":
-                names.append("?")
-    return names
+                yield "?"
 
 
 def is_module(thing: Thing) -> bool | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from stethoscope.facts.code import NOWHERE, At, Code, Name
 from stethoscope.facts.expressions import values_of
+from stethoscope.facts.linked import uncommented
 from stethoscope.facts.things import MOST_STEPS
 
 
@@ -35,8 +37,23 @@ def _behind(code: Code, number: int) -> set[int]:
     return found
 
 
+_NAME = re.compile(r"(?<![\w.])[^\W\d]\w*(?:\.\w+)*")
+
+
 def times_said(code: Code, name: str, at: At | None = None) -> int:
     """How often a word, or a dotted name, stands in the text or a stretch of it; comments do not count."""
-    pattern = re.compile(rf"(?<![\w.]){re.escape(name)}(?!\w)")
-    lines = code.lines if at is None else code.lines[at.line - 1 : at.end_line]
-    return sum(len(pattern.findall(line.partition("#")[0])) for line in lines)
+    stretch = (0, len(code.lines)) if at is None else (at.line - 1, at.end_line)
+    known: dict[tuple[int, int], Counter[str]] = code.memo.setdefault("times said", {})
+    if stretch not in known:
+        known[stretch] = _counted(uncommented(code.lines[slice(*stretch)]))
+    return known[stretch][name]
+
+
+def _counted(text: str) -> Counter[str]:
+    """How often a text says each name: `self.fc.weight` says `self.fc` and `self`, too."""
+    said: Counter[str] = Counter()
+    for name, times in Counter(_NAME.findall(text)).items():
+        while name:
+            said[name] += times
+            name = name.rpartition(".")[0]
+    return said

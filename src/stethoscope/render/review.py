@@ -10,7 +10,6 @@ from stethoscope.core.review import Review
 from stethoscope.core.text import Line, Piece, Role, amount, clean, read, wrapped
 from stethoscope.render.document import ROLE_OF, layout, message_of, one_line
 from stethoscope.render.json import finding_json, tool_version
-from stethoscope.render.terminal import page_width, write_lines
 
 SCHEMA = 1
 FEW = 5
@@ -19,6 +18,8 @@ FEW = 5
 
 def print_review(review: Review, stream: TextIO) -> None:
     """Print all findings by file and line, then what could not be read, and how much was looked at."""
+    from stethoscope.render.terminal import page_width, write_lines  # the other formats have no use for a terminal
+
     width = page_width(stream)
     lines: list[Line] = []
     for finding in review.findings:

@@ -56,7 +56,7 @@ class Forms:
     def enter(self, kind: str, at: At, value: Value | None = None, owner: int = NOWHERE) -> int:
         """A new context inside of this one; returns the one to go back to."""
         before = self.context
-        self.contexts.append(Context(kind, before if self.contexts else NOWHERE, at, value, owner))
+        self.contexts.append(_made(Context, (kind, before if self.contexts else NOWHERE, at, value, owner)))
         self.context = len(self.contexts) - 1
         return before
 
@@ -64,14 +64,10 @@ class Forms:
         self, name: str, how: str, value: Value | None, at: At, item: tuple[int, ...] = ()
     ) -> int:  # fmt: skip
         """A new binding, in force from here on."""
-        before = self.scope.names.get(name)
+        known = self.scope.names.get(name)
+        before = known if type(known) is int else NOWHERE
         number = len(self.bindings)
-        self.bindings.append(
-            Binding(
-                name, how, value, item, (), at, self.context, len(self.calls),
-                before if isinstance(before, int) else NOWHERE,
-            )
-        )  # fmt: skip
+        self.bindings.append(_made(Binding, (name, how, value, item, (), at, self.context, len(self.calls), before)))
         self.scope.bind(name, number)
         return number
 
@@ -93,9 +89,7 @@ class Forms:
     def value(self, node: ast.AST) -> Value:
         """The form of an expression."""
         lower = _FORMS.get(type(node))
-        if lower is None:
-            return Unknown(type(node).__name__.lower(), at_of(node))
-        return lower(self, node)
+        return Unknown(type(node).__name__.lower(), at_of(node)) if lower is None else lower(self, node)
 
     def optional(self, node: ast.AST | None) -> Value | None:
         """The form of an expression that may be left out."""
@@ -132,7 +126,7 @@ class Forms:
                 path = ".".join([base.id, *reversed(names)])
                 found = self.scope.names.get(path)
                 if isinstance(found, int):
-                    return Name(path, found, at_of(node))
+                    return _made(Name, (path, found, at_of(node)))
             else:
                 known = self.scope.find(base.id, self.merge)
                 full = self._unbound(base.id) if known is None else known
@@ -141,7 +135,7 @@ class Forms:
                     return _made(Symbol, (canonical(".".join(reversed(names))), at_of(node)))
         value = self.value(node.value)
         if type(value) is Symbol:
-            return Symbol(canonical(f"{value.name}.{node.attr}"), at_of(node))
+            return _made(Symbol, (canonical(f"{value.name}.{node.attr}"), at_of(node)))
         return _made(Attribute, (value, node.attr, at_of(node)))
 
     def _call(self, node: ast.Call) -> Value:
@@ -160,37 +154,39 @@ class Forms:
         return call
 
     def _subscript(self, node: ast.Subscript) -> Value:
-        return Item(self.value(node.value), self.value(node.slice), at_of(node))
+        return _made(Item, (self.value(node.value), self.value(node.slice), at_of(node)))
 
     def _binary(self, node: ast.BinOp) -> Value:
-        return Operation(_OPERATORS[type(node.op)], (self.value(node.left), self.value(node.right)), at_of(node))
+        operands = self.value(node.left), self.value(node.right)
+        return _made(Operation, (_OPERATORS[type(node.op)], operands, at_of(node)))
 
     def _unary(self, node: ast.UnaryOp) -> Value:
         operand = self.value(node.operand)
         if type(operand) is Constant and type(node.op) is ast.USub and isinstance(operand.value, int | float):
-            return Constant(-operand.value, at_of(node))
-        return Operation(_OPERATORS[type(node.op)], (operand,), at_of(node))
+            return _made(Constant, (-operand.value, at_of(node)))
+        return _made(Operation, (_OPERATORS[type(node.op)], (operand,), at_of(node)))
 
     def _compare(self, node: ast.Compare) -> Value:
         operator = _OPERATORS[type(node.ops[0])] if len(node.ops) == 1 else "chain"
-        return Operation(operator, tuple([self.value(one) for one in (node.left, *node.comparators)]), at_of(node))
+        operands = tuple([self.value(one) for one in (node.left, *node.comparators)])
+        return _made(Operation, (operator, operands, at_of(node)))
 
     def _boolean(self, node: ast.BoolOp) -> Value:
         values = tuple([self.value(one) for one in node.values])
         if type(node.op) is ast.Or:
             return Choice(None, values, at_of(node))
-        return Operation("and", values, at_of(node))
+        return _made(Operation, ("and", values, at_of(node)))
 
     def _choice(self, node: ast.IfExp) -> Value:
         return Choice(self.value(node.test), (self.value(node.body), self.value(node.orelse)), at_of(node))
 
     def _group(self, node: ast.Tuple | ast.List | ast.Set) -> Value:
         kind = type(node).__name__.lower()
-        return Group(kind, tuple([self.value(item) for item in node.elts]), (), at_of(node))
+        return _made(Group, (kind, tuple([self.value(item) for item in node.elts]), (), at_of(node)))
 
     def _dict(self, node: ast.Dict) -> Value:
         keys = tuple([self.optional(key) for key in node.keys])
-        return Group("dict", tuple([self.value(item) for item in node.values]), keys, at_of(node))
+        return _made(Group, ("dict", tuple([self.value(item) for item in node.values]), keys, at_of(node)))
 
     def _slice(self, node: ast.Slice) -> Value:
         at = at_of(node)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from stethoscope.facts.code import (
@@ -138,7 +139,10 @@ class Lowering(Forms):
 
     def targets(self, node: ast.AST, value: Value, how: str, item: tuple[int, ...] = ()) -> None:
         """Binds the names of an assignment's target."""
-        if isinstance(node, ast.Tuple | ast.List):
+        path = _path(node)
+        if path:
+            self._bind_path(path, how, value, at_of(node), item)
+        elif isinstance(node, ast.Tuple | ast.List):
             star = next((i for i, one in enumerate(node.elts) if isinstance(one, ast.Starred)), len(node.elts))
             direct = (
                 how == "assign" and isinstance(value, Group) and len(value.items) == len(node.elts) == star
@@ -153,13 +157,8 @@ class Lowering(Forms):
                     self.targets(one, value, how, item)  # everything between
                 else:
                     self.targets(one, value, how, (*item, index - len(node.elts)))
-            return
-        if isinstance(node, ast.Starred):
+        elif isinstance(node, ast.Starred):
             self.targets(node.value, Unknown("unpacked", at_of(node)), "assign")
-            return
-        path = _path(node)
-        if path:
-            self._bind_path(path, how, value, at_of(node), item)
         elif isinstance(node, ast.Subscript | ast.Attribute):
             self.value(node.value)
             if isinstance(node, ast.Subscript):
@@ -367,22 +366,17 @@ class Lowering(Forms):
     def _annotation(self, node: ast.AST | None) -> str:
         """The full name of a type; of `Optional[X]` and `X | None` that of X."""
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 80:
-            try:
-                node = ast.parse(node.value, mode="eval").body
-            except (SyntaxError, ValueError):
-                return ""
+            node = _quoted(node.value)
         if isinstance(node, ast.BinOp):
             return self._annotation(node.left)
         if isinstance(node, ast.Subscript):
             if isinstance(node.value, ast.Name) and node.value.id == "Optional":
                 return self._annotation(node.slice)
             node = node.value
-        if not isinstance(node, ast.Name | ast.Attribute):
+        if node is None or type(node) not in (ast.Name, ast.Attribute):
             return ""
         value = self.value(node)
-        if isinstance(value, Symbol):
-            return value.name
-        return value.name if isinstance(value, Name) else ""
+        return value.name if isinstance(value, (Symbol, Name)) else ""
 
     def _body(
         self, node: ast.Lambda | ast.FunctionDef | ast.AsyncFunctionDef, index: int, parent: Scope
@@ -426,15 +420,24 @@ class Lowering(Forms):
         return False
 
 
+@lru_cache(maxsize=2_000)
+def _quoted(annotation: str) -> ast.expr | None:
+    """The expression of a type in quotation marks, of which a file has the same few; None where it is none."""
+    try:
+        return ast.parse(annotation, mode="eval").body
+    except (SyntaxError, ValueError):
+        return None
+
+
 def _path(node: ast.AST) -> str:
     """`self.hidden.weight` as text; empty for anything else."""
     names = []
-    while isinstance(node, ast.Attribute):
+    while type(node) is ast.Attribute:
         names.append(node.attr)
         node = node.value
-    if not isinstance(node, ast.Name):
+    if type(node) is not ast.Name:
         return ""
-    return ".".join([node.id, *reversed(names)])
+    return ".".join([node.id, *reversed(names)]) if names else node.id
 
 
 def _is_main(test: ast.AST) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from stethoscope.facts.linked import Linked, uncommented
 from stethoscope.observe.code.gather import facts_of
 from stethoscope.observe.code.names import absolute
 from stethoscope.observe.code.reading import MOST_BYTES, NOTEBOOK, Source, Unreadable, read_source, source_of
-from stethoscope.observe.code.relevant import is_relevant
+from stethoscope.observe.code.relevant import may_matter
 
 KEPT = 500
 """Files whose facts stay in memory, as those that others import from."""
@@ -33,7 +34,8 @@ class Project:
         self._kept: OrderedDict[str, Code | None] = OrderedDict()
         self._texts: OrderedDict[str, str] = OrderedDict()
         self._tops: dict[str, str] = {}
-        self._is_file: dict[str, bool] = {}
+        self._placed: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._names: dict[str, frozenset[str]] = {}
 
     def read(self, path: Path, file: str) -> Code:
         """The facts of a file, linked to those of the project's files that it imports.
@@ -74,6 +76,13 @@ class Project:
                     self._place(f"{name}.{inner}" if name else inner, own, found, relative=bool(dots))
         return found
 
+    def forget(self) -> None:
+        """Let go of all that was read; answers refer back to their files, and without them nothing goes in circles."""
+        for code in self._kept.values():
+            if code is not None:
+                code.memo.clear()
+        self._kept.clear()
+
     def _facts(self, source: Source, place: str) -> Code:
         module, is_package = self._module(place)
         return facts_of(source, module, is_package=is_package)
@@ -86,7 +95,7 @@ class Project:
         code: Code | None = None
         with contextlib.suppress(OSError, Unreadable):
             data = _bytes(place)
-            if is_relevant(data):
+            if may_matter(data):
                 code = self._facts(source_of(data, _shown(place)), place)
         self._keep(place, code)
         return code
@@ -100,7 +109,7 @@ class Project:
             text = ""
             with contextlib.suppress(OSError, Unreadable):
                 data = _bytes(place)
-                text = uncommented(source_of(data, place).text.split("\n")) if is_relevant(data) else ""
+                text = uncommented(source_of(data, place).text.split("\n")) if may_matter(data) else ""
             self._texts[place] = text
             if len(self._texts) > KEPT:
                 self._texts.popitem(last=False)
@@ -136,23 +145,43 @@ class Project:
     def _place(self, module: str, own: str, places: dict[str, str], *, relative: bool = False) -> None:
         if not module or module in places:
             return
-        below = module.replace(".", os.sep)
         folder = os.path.dirname(own)
         top = self._top(folder)
         # A script's own folder comes first, as in `sys.path`; then the top of its package, and the folder above it.
-        roots = dict.fromkeys((top,) if relative else (folder, top, os.path.dirname(top)))
-        for root in roots:
-            base = os.path.join(root, below)
-            for candidate in (base + ".py", os.path.join(base, "__init__.py")):
-                if self._exists(candidate) and candidate != own:
-                    places[module] = candidate
+        for root in (top,) if relative else dict.fromkeys((folder, top, os.path.dirname(top))):
+            for place in self._files_of(root, module):
+                if place != own:
+                    places[module] = place
                     return
 
-    def _exists(self, file: str) -> bool:
-        known = self._is_file.get(file)
+    def _files_of(self, root: str, module: str) -> tuple[str, ...]:
+        """The files that a module below a folder can be, the first that Python takes first."""
+        known = self._placed.get((root, module))
         if known is None:
-            known = self._is_file[file] = os.path.isfile(file)
+            known = self._placed[root, module] = tuple(self._candidates(root, module))
         return known
+
+    def _candidates(self, root: str, module: str) -> Iterator[str]:
+        *folders, last = module.split(".")
+        for folder in folders:
+            if folder not in self._listed(root):
+                return
+            root = os.path.join(root, folder)
+        names = self._listed(root)
+        if f"{last}.py" in names and os.path.isfile(place := os.path.join(root, f"{last}.py")):
+            yield place
+        if last in names and os.path.isfile(place := os.path.join(root, last, "__init__.py")):
+            yield place
+
+    def _listed(self, folder: str) -> frozenset[str]:
+        """What a folder holds: most of what a file imports is not of its project, and need not be looked for."""
+        names = self._names.get(folder)
+        if names is None:
+            names = frozenset()
+            with contextlib.suppress(OSError):
+                names = frozenset(os.listdir(folder or "."))
+            self._names[folder] = names
+        return names
 
 
 def _bytes(place: str) -> bytes:

@@ -38,7 +38,7 @@ class InPlaceResultLost(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for such calls whose value nobody takes."""
-        for bare in () if _is_from_a_notebook(file) else file.bare:
+        for bare in file.bare:
             call = bare.value
             if not isinstance(call, Call) or call.name not in METHODS or bare.displayed:
                 continue
@@ -46,6 +46,8 @@ class InPlaceResultLost(Rule):
                 continue
             if any(here.kind in ("try", "with") for here in file.around(bare.context)):
                 continue
+            if _is_from_a_notebook(file):
+                return
             table = quoted(file, call.receiver, "the table")
             yield self.finding(
                 fitting(f"`{call.name[1:]}` leaves {table} as it is", f"the result of `{call.name[1:]}` is dropped"),

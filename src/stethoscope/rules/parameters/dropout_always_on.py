@@ -43,9 +43,11 @@ class DropoutAlwaysOn(Rule):
             if any(other.name == thing.name for other in file.classes[thing.number + 1 :]):
                 continue  # a draft, which the notebook or file replaces further down
             for method, call in in_methods(file, thing):
-                if method == "__init__" or _is_guarded(file, call):
+                if method == "__init__" or not (call.name in FUNCTIONS or call.name == "()"):
                     continue
                 if call.name in FUNCTIONS and not call.is_open and call.argument(2, "training") is None:
+                    if _is_guarded(file, call):
+                        continue
                     share = call.argument(1, "p")
                     if literal(file, share) not in (0, 0.0):
                         right = f"F.{call.name.rpartition('.')[2]}(x, p, training=self.training)"
@@ -54,7 +56,8 @@ class DropoutAlwaysOn(Rule):
                 elif call.name == "()" and method == "forward":
                     made, way = followed(file, call.receiver)
                     is_fresh = isinstance(made, Call) and made.name.startswith("torch.nn.Dropout")
-                    if isinstance(made, Call) and is_fresh and not any("." in binding.name for binding in way):
+                    is_kept = any("." in binding.name for binding in way)
+                    if isinstance(made, Call) and is_fresh and not is_kept and not _is_guarded(file, call):
                         yield self._read(file, made, "self.dropout = nn.Dropout(p)   # in __init__")
 
     def _read(

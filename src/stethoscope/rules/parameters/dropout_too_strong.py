@@ -321,10 +321,9 @@ def _lifts(seen: History) -> list[Lift]:
 
 def _probability(file: Code, call: Call) -> float | None:
     """The number that a dropout is given, where it is written out."""
-    name = call.name.rpartition(".")[2].lower()
-    if not call.name.startswith(("torch.nn.", "keras.layers.")) or not name.endswith(
-        ("dropout", "dropout2d", "dropout1d")
-    ):
+    if not call.name.startswith(("torch.nn.", "keras.layers.")):
+        return None
+    if not call.name.lower().endswith(("dropout", "dropout2d", "dropout1d")):
         return None
     functional = call.name.startswith("torch.nn.functional.")
     given = call.argument(1 if functional else 0, "rate" if call.name.startswith("keras") else "p")

@@ -40,9 +40,11 @@ class OverwrittenLayer(Rule):
         """Look for layers that are replaced in the same block."""
         for thing in modules_in(file):
             for name, binding in assigned(file, thing):
+                before = file.bindings[binding.before] if binding.before != NOWHERE else None
+                if before is None and file.contexts[binding.context].kind != "for":
+                    continue
                 if not name.isidentifier() or not _is_made_in_init(file, thing, binding):
                     continue
-                before = file.bindings[binding.before] if binding.before != NOWHERE else None
                 if before is not None and _is_lost(file, thing, name, before, binding):
                     yield self._report(file, name, before, f"the one made on {line_of(file, binding.at)} replaces it")
                 elif _is_in_loop(file, thing, name, binding):

@@ -44,14 +44,16 @@ class ParameterUninitialized(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for parameters of which no line of the class sets the values."""
-        if file.matches(_ALL):
-            return
         for thing in modules_in(file):
             if not is_plain_module(thing):
                 continue
             for name, binding in assigned(file, thing):
                 empty = _empty(file, binding.value)
-                if empty is not None and not binding.item and not _is_set(file, thing, name):
+                if empty is None or binding.item:
+                    continue
+                if file.matches(_ALL):
+                    return
+                if not _is_set(file, thing, name):
                     yield self._report(file, name, empty)
 
     def _report(self, file: Code, name: str, empty: Call) -> Finding:

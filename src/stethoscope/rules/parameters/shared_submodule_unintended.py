@@ -224,7 +224,8 @@ def _repeated_elsewhere(file: Code) -> Iterator[tuple[Value, At]]:
         if value is not None and binding.how == "assign" and binding.item == (0,) and _is_repeated(file, value):
             yield value, binding.at
     for call in file.calls:
-        repeated = [one for one in (*call.arguments, *(one for _, one in call.keywords)) if _is_repeated(file, one)]
+        given = (*call.arguments, *[one for _, one in call.keywords]) if call.keywords else call.arguments
+        repeated = [one for one in given if type(one) is Operation and _is_repeated(file, one)]
         made = thing_of(file, call) if repeated else None
         if made is not None and made.kind == "module" and made.cls is not None and made.made is call:
             yield repeated[0], call.at

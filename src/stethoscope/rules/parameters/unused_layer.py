@@ -42,8 +42,6 @@ class UnusedLayer(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for attributes that are named once."""
-        if file.matches(_REACHES_ALL):
-            return
         for thing in modules_in(file):
             cls = thing.cls
             if cls is None or not is_plain_module(thing) or not _computes(file, cls):
@@ -54,6 +52,8 @@ class UnusedLayer(Rule):
             for name, binding in made:
                 is_alias = sum(other.value is binding.value for _, other in made) > 1
                 if not is_alias and not _is_named(file, cls, name):
+                    if file.matches(_REACHES_ALL):
+                        return
                     yield self._report(file, cls, name, binding)
 
     def _report(self, file: Code, cls: Class, name: str, binding: Binding) -> Finding:
