@@ -178,7 +178,7 @@ def item_removed(script: Script) -> Iterator[Mutant]:
         for node in inside(training):
             if not isinstance(node, ast.AugAssign) or not isinstance(node.op, ast.Add) or isinstance(home, ast.Module):
                 continue
-            if any(isinstance(one, ast.Assign) and _binds(one, ast.unparse(node.target)) for one in inside(training)):
+            if any(isinstance(one, ast.Assign) and _sets(one, node.target) for one in inside(training)):
                 continue  # the graphs of a few steps, and not of all
             for call in within(node.value):
                 if (
@@ -187,6 +187,11 @@ def item_removed(script: Script) -> Iterator[Mutant]:
                     and script.parents[call] in (node, node.value) and not _is_called(script, call)
                 ):  # fmt: skip
                     yield script.mutant(node, script.replaced(call, script.source(call.func.value)))
+
+
+def _sets(statement: ast.Assign, target: ast.expr) -> bool:
+    """Whether an assignment gives a variable, an attribute or a place of a dict a value."""
+    return _binds(statement, ast.unparse(target)) or ast.unparse(target) in map(ast.unparse, statement.targets)
 
 
 def _is_called(script: Script, call: ast.Call) -> bool:

@@ -8,17 +8,33 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import NOWHERE, Binding, Call, Code, Name, Operation, Site, Value
+from stethoscope.facts.code import (
+    NOWHERE,
+    Attribute,
+    Binding,
+    Call,
+    Code,
+    Each,
+    Group,
+    Item,
+    Name,
+    Operation,
+    Site,
+    Value,
+)
 from stethoscope.facts.events import NO_GRAD, is_under
 from stethoscope.facts.flow import Kept
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import thing_of
+from stethoscope.facts.things import binding_of
 from stethoscope.facts.training import History, Loop
-from stethoscope.rules.lines import insertion, line_of, place_in
+from stethoscope.rules.lines import fitting, insertion, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 _BACKWARD = Site("train.py", 20, "", "loss.backward()")
 _KEEPS = Site("train.py", 22, "", "total += loss")
+MOST_WAYS = 8
+"""Assignments that a sum's part is followed through."""
 
 
 def _run(what: str = "training loss", **facts: Any) -> History:
@@ -92,42 +108,47 @@ class GraphKeptAlive(Rule):
             event.name for loop in loops_of(file) for event in loop.of("backward") if event.subject is not None
         }  # fmt: skip
         for loop in loops_of(file):
-            losses = {number for event in loop.of("backward") for number in _behind(file, event.subject)}
+            subjects = [event.subject for event in loop.of("backward")]
+            losses = {number for subject in subjects for number in _behind(file, subject)}
             if not loop.is_loop:
                 continue
             for binding in file.bindings[slice(*file.functions[loop.function].bindings)]:
-                kept = _loss_in(file, binding, losses)
-                if kept is None or loop.context not in file.numbers_around(binding.context) or binding.name in backed:
+                if loop.context not in file.numbers_around(binding.context) or binding.name in backed:
                     continue
-                start = file.bindings[binding.before] if binding.before != NOWHERE else None
-                if start is None or loop.context in file.numbers_around(start.context):
+                kept = _loss_in(file, binding, losses, subjects)
+                start = _start(file, binding) if kept is not None else None
+                if kept is None or start is None or loop.context in file.numbers_around(start.context):
                     continue  # begins anew in each round
                 if _begins_anew(file, binding, loop.context):
                     continue
                 if is_under(file, binding.context, *NO_GRAD) or thing_of(file, start.value).kind == "tensor":
                     continue
-                yield self.finding(
-                    f"`{binding.name}` keeps the graph of every loss"[:72],
-                    sureness=Sureness.CERTAIN,
-                    place=place_in(file, binding.at),
-                    evidence=[
-                        Evidence(
-                            f"what is added to `{binding.name}` on {line_of(file, binding.at)}",
-                            f"the tensor `{kept.name}`",
-                            f"the number `{kept.name}.item()`",
-                        ),
-                    ],
-                    cause=f"`{kept.name}` carries the graph that made it, and so does the sum: it grows with each "
-                    "step, and nothing of it is freed before the sum is.",
-                    fixes=[
-                        Fix(f"Add the number:\n{code(_added(file, binding, kept, '.item()'))}"),
-                        Fix(
-                            "Or let the graph go and keep a tensor:\n" + code(_added(file, binding, kept, ".detach()")),
-                            safe=True,
-                            edits=(insertion(file, kept.at.end_line, kept.at.end_column, ".detach()"),),
-                        ),
-                    ],
-                )
+                yield self._read(file, binding, kept)
+
+    def _read(self, file: Code, binding: Binding, kept: Value) -> Finding:
+        total, loss = _total(file, binding), file.text(kept.at)
+        return self.finding(
+            fitting(f"`{total}` keeps the graph of every loss", "a sum keeps the graph of every loss"),
+            sureness=Sureness.CERTAIN,
+            place=place_in(file, binding.at),
+            evidence=[
+                Evidence(
+                    f"what is added to `{total}` on {line_of(file, binding.at)}",
+                    f"the tensor `{loss}`",
+                    f"the number `{loss}.item()`",
+                ),
+            ],
+            cause=f"`{loss}` carries the graph that made it, and so does the sum: it grows with each "
+            "step, and nothing of it is freed before the sum is.",
+            fixes=[
+                Fix(f"Add the number:\n{code(_added(file, binding, kept, '.item()'))}"),
+                Fix(
+                    "Or let the graph go and keep a tensor:\n" + code(_added(file, binding, kept, ".detach()")),
+                    safe=True,
+                    edits=(insertion(file, kept.at.end_line, kept.at.end_column, ".detach()"),),
+                ),
+            ],
+        )
 
     bad = Examples(
         lambda: {
@@ -180,8 +201,88 @@ class GraphKeptAlive(Rule):
                     running_loss = running_loss + loss  # bad
                 print(running_loss)
             """,
+        "places of a list and of a dict": """
+            def train(model, loader, optimizer, epochs):
+                losses, seen = [0.0] * epochs, {"loss": 0.0}
+                for epoch in range(epochs):
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        loss = F.cross_entropy(model(x), y)
+                        loss.backward()
+                        optimizer.step()
+                        losses[epoch] += loss * len(y)  # bad
+                        seen["loss"] += loss  # bad
+                return losses, seen
+            """,
+        "the loss of a model's answer": """
+            def train(model, loader, optimizer):
+                total = 0
+                for batch in loader:
+                    outputs = model(**batch)
+                    outputs.loss.backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    total += outputs.loss  # bad
+                return total / len(loader)
+            """,
+        "a mean over processes": """
+            def train(model, loader, optimizer, num_processes):
+                total = 0
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(x), y)
+                    loss.backward()
+                    optimizer.step()
+                    if num_processes > 1:
+                        torch.distributed.all_reduce(loss)
+                        loss = loss / num_processes
+                    total += loss  # bad
+                return total / len(loader)
+            """,
     }
     good_code = {
+        "an array of numbers": """
+            import numpy as np
+
+            def train(model, loader, optimizer, epochs):
+                losses = np.zeros(epochs)
+                for epoch in range(epochs):
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        loss = F.cross_entropy(model(x), y)
+                        loss.backward()
+                        optimizer.step()
+                        losses[epoch] += loss
+                return losses
+            """,
+        "a dict of each round, and one that is set back": """
+            def train(model, loader, optimizer):
+                seen = {"loss": 0.0}
+                for i, (x, y) in enumerate(loader):
+                    optimizer.zero_grad()
+                    here = {"loss": 0.0}
+                    loss = F.cross_entropy(model(x), y)
+                    loss.backward()
+                    optimizer.step()
+                    here["loss"] += loss
+                    seen["loss"] += loss
+                    if i % 10 == 9:
+                        print(here, seen["loss"].item() / 10)
+                        seen["loss"] = 0.0
+            """,
+        "another answer's loss": """
+            def train(model, teacher, loader, optimizer):
+                total = 0
+                for batch in loader:
+                    with torch.no_grad():
+                        outputs = teacher(**batch)
+                    answers = model(**batch)
+                    answers.loss.backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    total += outputs.loss
+                return total / len(loader)
+            """,
         "set back after each step of several batches": """
             def train(model, loader, optimizer):
                 running = 0
@@ -315,29 +416,79 @@ def _behind(file: Code, value: Value | None, depth: int = 0) -> set[int]:
     return found
 
 
-def _loss_in(file: Code, binding: Binding, losses: set[int]) -> Name | None:
+def _total(file: Code, binding: Binding) -> str:
+    """A sum as it is written."""
+    return file.text(binding.at) if binding.name.endswith("[]") else binding.name
+
+
+def _start(file: Code, binding: Binding) -> Binding | None:
+    """What a sum was before; of a place in a list or dict, where that was made."""
+    if not binding.name.endswith("[]"):
+        return file.bindings[binding.before] if binding.before != NOWHERE else None
+    summed = binding.value.operands[0] if isinstance(binding.value, Operation) else None
+    made = binding_of(file, summed.value) if isinstance(summed, Item) else None
+    return made if made is not None and _is_list_or_dict(made.value) else None
+
+
+def _is_list_or_dict(value: Value | None) -> bool:
+    """Whether a value is a list or a dict that is written out, or one of so many zeros; an array would not take it."""
+    if isinstance(value, Operation) and value.operator == "*":
+        return any(isinstance(one, Group) for one in value.operands)
+    is_counted = isinstance(value, Call) and value.name in ("builtins.dict", "collections.defaultdict")
+    return is_counted or isinstance(value, Group) or (isinstance(value, Each) and value.kind in ("list", "dict"))
+
+
+def _loss_in(file: Code, binding: Binding, losses: set[int], subjects: list[Value | None]) -> Value | None:
     """The back-propagated loss that a sum takes up as it is, or times a number; None when it takes none."""
     value = binding.value
     if binding.how not in ("augment", "assign") or not isinstance(value, Operation) or value.operator != "+":
         return None
     first, last = value.operands[0], value.operands[-1]
-    if not isinstance(first, Name) or first.name != binding.name:
+    is_place = binding.how == "augment" and isinstance(first, Item)
+    if not is_place and (not isinstance(first, Name) or first.name != binding.name):
         return None
     parts = last.operands if isinstance(last, Operation) and last.operator in ("*", "/") else (last,)
-    return next((one for one in parts if isinstance(one, Name) and _is_lost(file, one.binding, losses)), None)
+    for one in parts:
+        if isinstance(one, Name) and _is_lost(file, one.binding, losses):
+            return one
+        if isinstance(one, Attribute) and any(_is_same(file, one, subject) for subject in subjects):
+            return one
+    return None
 
 
-def _is_lost(file: Code, number: int, losses: set[int]) -> bool:
-    """Whether a variable is a loss that goes backward, on each of the ways that meet in it."""
-    options = file.bindings[number].options if number != NOWHERE else ()
-    return number in losses or (bool(options) and losses.issuperset(options))
+def _is_same(file: Code, one: Attribute, subject: Value | None) -> bool:
+    """Whether an attribute, as `outputs.loss`, is of the same value as the one that goes backward."""
+    if not isinstance(subject, Attribute) or not isinstance(one.value, Name) or not isinstance(subject.value, Name):
+        return False
+    return one.name == subject.name and NOWHERE != one.value.binding == subject.value.binding
 
 
-def _added(file: Code, binding: Binding, kept: Name, how: str) -> str:
-    """The line that adds up, with the loss let go of."""
+_ARITHMETIC = ("+", "-", "*", "/")
+
+
+def _is_lost(file: Code, number: int, losses: set[int], depth: int = 0) -> bool:
+    """Whether a variable is a loss that goes backward, on each of the ways that meet in it; or what one was made by
+    arithmetic: `loss = loss / num_processes`.
+    """
+    if number == NOWHERE or depth > MOST_WAYS:
+        return False
+    if number in losses:
+        return True
+    binding = file.bindings[number]
+    if binding.how == "merge":
+        return bool(binding.options) and all(_is_lost(file, one, losses, depth + 1) for one in binding.options)
     value = binding.value
+    if binding.how not in ("assign", "augment") or binding.item or not isinstance(value, Operation):
+        return False
+    lost = [one for one in value.operands if isinstance(one, Name) and _is_lost(file, one.binding, losses, depth + 1)]
+    return value.operator in _ARITHMETIC and bool(lost)
+
+
+def _added(file: Code, binding: Binding, kept: Value, how: str) -> str:
+    """The line that adds up, with the loss let go of."""
+    value, total = binding.value, _total(file, binding)
     last = value.operands[-1] if isinstance(value, Operation) else kept
     text = file.text(last.at)
     place = kept.at.end_column - last.at.column
     one_line = last.at.line == last.at.end_line and text.isascii()
-    return f"{binding.name} += " + (text[:place] + how + text[place:] if one_line else f"{kept.name}{how}")
+    return f"{total} += " + (text[:place] + how + text[place:] if one_line else f"{file.text(kept.at)}{how}")
