@@ -381,13 +381,14 @@ def _unwrapped(script: Script, node: ast.With) -> Iterator[Change]:
 
 
 def set_epoch_removed(script: Script) -> Iterator[Mutant]:
-    """`sampler.set_epoch(epoch)`."""
+    """`sampler.set_epoch(epoch)`, of one of the samplers of the file."""
     calls = list(script.calls("set_epoch"))
     bare = [alone(call, script) for call in calls]
     made = list(script.calls("DistributedSampler"))
     if calls and made and None not in bare and any(True for _ in trainings(script)):
-        home = script.function(made[0])
-        lines = _lines(home) if isinstance(home, ast.stmt) else (1, len(script.lines))
+        homes = [script.function(one) for one in made]
+        ends = [_lines(home) if isinstance(home, ast.stmt) else (1, len(script.lines)) for home in homes]
+        lines = min(first for first, _ in ends), max(end for _, end in ends)
         yield script.mutant(calls[0], *(script.gone(one) for one in bare if one is not None), region=lines)
 
 

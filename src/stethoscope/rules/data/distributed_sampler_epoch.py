@@ -194,6 +194,42 @@ class DistributedSamplerEpoch(Rule):
                     F.cross_entropy(model(x), y).backward()
                     optimizer.step()
             """,
+        "an iterator of each epoch": """
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer):
+                loader = DataLoader(data, batch_size=32, sampler=DistributedSampler(data))  # bad
+                for epoch in range(10):
+                    batches = iter(loader)
+                    for step in range(len(loader)):
+                        x, y = next(batches)
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+            """,
+        "a class that says what it is given": """
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            class Trainer:
+                def __init__(self, model, loader: DataLoader, optimizer: torch.optim.Optimizer):
+                    self.model, self.loader, self.optimizer = model, loader, optimizer
+
+                def train(self, epochs):
+                    for epoch in range(epochs):
+                        for x, y in self.loader:
+                            self.optimizer.zero_grad()
+                            F.cross_entropy(self.model(x), y).backward()
+                            self.optimizer.step()
+
+            def main(model, data, optimizer):
+                sampler = DistributedSampler(data)  # bad
+                loader = DataLoader(data, batch_size=32, sampler=sampler)
+                Trainer(model, loader, optimizer).train(10)
+            """,
         "one of two samplers, and a function that trains": """
             from torch.utils.data import DataLoader, RandomSampler
             from torch.utils.data.distributed import DistributedSampler
@@ -230,6 +266,20 @@ class DistributedSamplerEpoch(Rule):
                         optimizer.zero_grad()
                         F.cross_entropy(model(x), y).backward()
                         optimizer.step()
+            """,
+        "an iterator of one epoch": """
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer):
+                loader = DataLoader(data, batch_size=32, sampler=DistributedSampler(data))
+                batches = iter(loader)
+                for step in range(len(loader)):
+                    x, y = next(batches)
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
             """,
         "one epoch, or no shuffling": """
             from torch.utils.data import DataLoader
@@ -286,11 +336,14 @@ def _loaders(file: Code, loop: Loop) -> list[Call]:
 
 
 def _begun_anew(file: Code, loop: Loop) -> list[Call]:
-    """The calls of `iter` whose batches a loop takes by `next`, where one of them is in the loop itself."""
+    """The calls of `iter` whose batches a loop takes by `next`, where one of them is in the loop itself, or in one
+    around it.
+    """
+    outer = {number for number in file.numbers_around(loop.context) if file.contexts[number].kind in ("for", "while")}
     for call in file.calls_of("builtins.next"):
         if loop.context in file.numbers_around(call.context):
             begun = [one for one in _calls_behind(file, call.argument(0)) if one.name == "builtins.iter"]
-            if any(loop.context in file.numbers_around(one.context) for one in begun):
+            if any(outer & set(file.numbers_around(one.context)) for one in begun):
                 return begun
     return []
 
