@@ -66,6 +66,7 @@ _WRAPPING = frozenset({
 })  # fmt: skip
 """Calls that give the rows that they were given."""
 _HANDED_ON = frozenset({"numpy.array", "numpy.asarray", "pandas.DataFrame", ".transform", ".fit_transform"})
+_RENAMED = frozenset({"numpy.array", "numpy.asarray", "pandas.DataFrame", "numpy.nan_to_num"})
 _STORES = ("[]", ".loc[]", ".iloc[]")
 
 
@@ -409,9 +410,24 @@ def _used(code: Code, *made: Call) -> dict[str, set[int]]:
     found: dict[str, set[int]] = {".fit": set(), ".score": set(), ".predict": set()}
     for call in code.calls_of(".fit", ".fit_transform", ".fit_predict", ".score", ".predict", ".predict_proba"):
         kind = ".fit" if call.name.startswith(".fit") else ".predict" if "predict" in call.name else ".score"
-        if any(followed(code, one)[0] in made for one in call.arguments):
+        if any(_made_of(code, one) in made for one in call.arguments):
             model = _model_of(code, call)
             found[kind] |= {model} if model != NOWHERE or kind == ".fit" else set()
+    return found
+
+
+def _made_of(code: Code, value: Value) -> Value | None:
+    """What gave the rows that a value holds, before they were only wrapped: in a table, with names of columns."""
+    found, _ = followed(code, value)
+    for _ in range(MOST_STEPS):
+        if isinstance(found, Call) and found.name in _RENAMED:
+            found, _ = followed(code, found.argument(0))
+        elif isinstance(found, Call) and found.name in _KEEPING:
+            found, _ = followed(code, found.receiver)
+        elif isinstance(found, Attribute) and found.name == "values":
+            found, _ = followed(code, found.value)
+        else:
+            break
     return found
 
 

@@ -234,6 +234,18 @@ class PreprocessingLeakage(Rule):
                 model = LogisticRegression().fit(x, train["y"])
                 return model.score(x_test, test["y"])
             """,
+        "named columns again, and probabilities": """
+            import pandas as pd
+            from sklearn.linear_model import LogisticRegression
+            from sklearn.preprocessing import StandardScaler
+
+            def submit(first, second, y):
+                scaler, model = StandardScaler(), LogisticRegression()
+                first = pd.DataFrame(scaler.fit_transform(first), columns=first.columns)
+                second = pd.DataFrame(scaler.fit_transform(second), columns=second.columns)  # bad
+                model.fit(first, y)
+                return model.predict_proba(second)
+            """,
         "of some rows, all that are split": """
             from sklearn.datasets import load_iris
             from sklearn.model_selection import train_test_split
