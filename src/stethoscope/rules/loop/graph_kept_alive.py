@@ -8,33 +8,15 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import (
-    NOWHERE,
-    Attribute,
-    Binding,
-    Call,
-    Code,
-    Each,
-    Group,
-    Item,
-    Name,
-    Operation,
-    Site,
-    Value,
-)
-from stethoscope.facts.events import NO_GRAD, is_under
+from stethoscope.facts.code import Binding, Code, Operation, Site, Value
 from stethoscope.facts.flow import Kept
-from stethoscope.facts.loops import loops_of
-from stethoscope.facts.origins import thing_of
-from stethoscope.facts.things import binding_of
+from stethoscope.facts.kept_losses import kept_losses
 from stethoscope.facts.training import History, Loop
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 _BACKWARD = Site("train.py", 20, "", "loss.backward()")
 _KEEPS = Site("train.py", 22, "", "total += loss")
-MOST_WAYS = 8
-"""Assignments that a sum's part is followed through."""
 
 
 def _run(what: str = "training loss", **facts: Any) -> History:
@@ -104,26 +86,8 @@ class GraphKeptAlive(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for losses that go backward and are added up, or listed, with their graph."""
-        backed = {
-            event.name for loop in loops_of(file) for event in loop.of("backward") if event.subject is not None
-        }  # fmt: skip
-        for loop in loops_of(file):
-            subjects = [event.subject for event in loop.of("backward")]
-            losses = {number for subject in subjects for number in _behind(file, subject)}
-            if not loop.is_loop:
-                continue
-            for binding in file.bindings[slice(*file.functions[loop.function].bindings)]:
-                if loop.context not in file.numbers_around(binding.context) or binding.name in backed:
-                    continue
-                kept = _loss_in(file, binding, losses, subjects)
-                start = _start(file, binding) if kept is not None else None
-                if kept is None or start is None or loop.context in file.numbers_around(start.context):
-                    continue  # begins anew in each round
-                if _begins_anew(file, binding, loop.context):
-                    continue
-                if is_under(file, binding.context, *NO_GRAD) or thing_of(file, start.value).kind == "tensor":
-                    continue
-                yield self._read(file, binding, kept)
+        for binding, kept in kept_losses(file):
+            yield self._read(file, binding, kept)
 
     def _read(self, file: Code, binding: Binding, kept: Value) -> Finding:
         total, loss = _total(file, binding), file.text(kept.at)
@@ -214,6 +178,25 @@ class GraphKeptAlive(Rule):
                         seen["loss"] += loss  # bad
                 return losses, seen
             """,
+        "a number that an object keeps": """
+            class Trainer:
+                def __init__(self, model, optimizer):
+                    self.model, self.optimizer = model, optimizer
+                    self.total = 0.0
+
+                def step(self, x, y):
+                    self.optimizer.zero_grad()
+                    loss = F.cross_entropy(self.model(x), y)
+                    loss.backward()
+                    self.optimizer.step()
+                    self.total += loss  # bad
+
+                def train(self, loader, epochs):
+                    for epoch in range(epochs):
+                        self.total = 0.0
+                        for x, y in loader:
+                            self.step(x, y)
+            """,
         "the loss of a model's answer": """
             def train(model, loader, optimizer):
                 total = 0
@@ -254,6 +237,29 @@ class GraphKeptAlive(Rule):
                         optimizer.step()
                         losses[epoch] += loss
                 return losses
+            """,
+        "a number that is set back after each few steps": """
+            class Trainer:
+                def __init__(self, model, optimizer):
+                    self.model, self.optimizer = model, optimizer
+                    self.total = 0.0
+
+                def step(self, x, y):
+                    self.optimizer.zero_grad()
+                    loss = F.cross_entropy(self.model(x), y)
+                    loss.backward()
+                    self.optimizer.step()
+                    self.total += loss
+
+                def tell(self):
+                    print(float(self.total))
+                    self.total = 0.0
+
+                def train(self, loader):
+                    for i, (x, y) in enumerate(loader):
+                        self.step(x, y)
+                        if i % 10 == 9:
+                            self.tell()
             """,
         "a dict of each round, and one that is set back": """
             def train(model, loader, optimizer):
@@ -386,102 +392,9 @@ def _fix(kept: Kept, line: Site | None) -> Fix:
     return Fix(f"Keep numbers, and let the graphs go:\n{code(*lines)}")
 
 
-def _begins_anew(file: Code, binding: Binding, loop: int) -> bool:
-    """Whether the same loop sets the sum back, as after the few batches of one step."""
-    first, last = file.functions[file.function_at(loop)].bindings
-    return any(
-        other.name == binding.name
-        and other.how == "assign"
-        and not isinstance(other.value, Operation)
-        and loop in file.numbers_around(other.context)
-        for other in file.bindings[first:last]
-    )
-
-
-def _behind(file: Code, value: Value | None, depth: int = 0) -> set[int]:
-    """The bindings of the loss that goes backward: also of what was scaled, or divided by the number of steps."""
-    if depth > 8 or value is None:
-        return set()
-    if isinstance(value, Call) and value.name == ".scale":
-        return _behind(file, value.argument(0), depth + 1)
-    if isinstance(value, Operation) and value.operator in ("/", "*"):
-        return {number for one in value.operands for number in _behind(file, one, depth + 1)}
-    if not isinstance(value, Name) or value.binding == NOWHERE:
-        return set()
-    binding, found = file.bindings[value.binding], {value.binding}
-    if binding.how == "merge":
-        found.update(*(_behind(file, Name(value.name, one, value.at), depth + 1) for one in binding.options))
-    elif binding.how in ("assign", "augment") and not binding.item and isinstance(binding.value, Name | Operation):
-        found |= _behind(file, binding.value, depth + 1)
-    return found
-
-
 def _total(file: Code, binding: Binding) -> str:
     """A sum as it is written."""
     return file.text(binding.at) if binding.name.endswith("[]") else binding.name
-
-
-def _start(file: Code, binding: Binding) -> Binding | None:
-    """What a sum was before; of a place in a list or dict, where that was made."""
-    if not binding.name.endswith("[]"):
-        return file.bindings[binding.before] if binding.before != NOWHERE else None
-    summed = binding.value.operands[0] if isinstance(binding.value, Operation) else None
-    made = binding_of(file, summed.value) if isinstance(summed, Item) else None
-    return made if made is not None and _is_list_or_dict(made.value) else None
-
-
-def _is_list_or_dict(value: Value | None) -> bool:
-    """Whether a value is a list or a dict that is written out, or one of so many zeros; an array would not take it."""
-    if isinstance(value, Operation) and value.operator == "*":
-        return any(isinstance(one, Group) for one in value.operands)
-    is_counted = isinstance(value, Call) and value.name in ("builtins.dict", "collections.defaultdict")
-    return is_counted or isinstance(value, Group) or (isinstance(value, Each) and value.kind in ("list", "dict"))
-
-
-def _loss_in(file: Code, binding: Binding, losses: set[int], subjects: list[Value | None]) -> Value | None:
-    """The back-propagated loss that a sum takes up as it is, or times a number; None when it takes none."""
-    value = binding.value
-    if binding.how not in ("augment", "assign") or not isinstance(value, Operation) or value.operator != "+":
-        return None
-    first, last = value.operands[0], value.operands[-1]
-    is_place = binding.how == "augment" and isinstance(first, Item)
-    if not is_place and (not isinstance(first, Name) or first.name != binding.name):
-        return None
-    parts = last.operands if isinstance(last, Operation) and last.operator in ("*", "/") else (last,)
-    for one in parts:
-        if isinstance(one, Name) and _is_lost(file, one.binding, losses):
-            return one
-        if isinstance(one, Attribute) and any(_is_same(file, one, subject) for subject in subjects):
-            return one
-    return None
-
-
-def _is_same(file: Code, one: Attribute, subject: Value | None) -> bool:
-    """Whether an attribute, as `outputs.loss`, is of the same value as the one that goes backward."""
-    if not isinstance(subject, Attribute) or not isinstance(one.value, Name) or not isinstance(subject.value, Name):
-        return False
-    return one.name == subject.name and NOWHERE != one.value.binding == subject.value.binding
-
-
-_ARITHMETIC = ("+", "-", "*", "/")
-
-
-def _is_lost(file: Code, number: int, losses: set[int], depth: int = 0) -> bool:
-    """Whether a variable is a loss that goes backward, on each of the ways that meet in it; or what one was made by
-    arithmetic: `loss = loss / num_processes`.
-    """
-    if number == NOWHERE or depth > MOST_WAYS:
-        return False
-    if number in losses:
-        return True
-    binding = file.bindings[number]
-    if binding.how == "merge":
-        return bool(binding.options) and all(_is_lost(file, one, losses, depth + 1) for one in binding.options)
-    value = binding.value
-    if binding.how not in ("assign", "augment") or binding.item or not isinstance(value, Operation):
-        return False
-    lost = [one for one in value.operands if isinstance(one, Name) and _is_lost(file, one.binding, losses, depth + 1)]
-    return value.operator in _ARITHMETIC and bool(lost)
 
 
 def _added(file: Code, binding: Binding, kept: Value, how: str) -> str:
