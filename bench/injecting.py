@@ -41,6 +41,8 @@ class Mutant:
     changes: tuple[Change, ...]
     identity: str = ""
     """Text of what surrounds it: of two alike, one is a copy."""
+    others: tuple[tuple[int, int], ...] = ()
+    """Where else the same fault was made: a finding may name a line of these instead."""
 
 
 @dataclass

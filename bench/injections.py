@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from injecting import (
     MODAL,
@@ -260,7 +261,9 @@ def eval_removed(script: Script) -> Iterator[Mutant]:
             region = script.region(call)
             if isinstance(home, ast.Module):
                 region = call.lineno - 3, (loops[0].end_lineno or loops[0].lineno) + 3
-            yield script.mutant(call, *(script.gone(one) for one in bare if one is not None), region=region)
+            fault = script.mutant(call, *(script.gone(one) for one in bare if one is not None), region=region)
+            homes = [one for one in map(script.function, calls) if isinstance(one, ast.FunctionDef) and one is not home]
+            yield replace(fault, others=tuple(_lines(one) for one in homes))
             return
 
 
