@@ -16,7 +16,7 @@ Statements = list[ast.stmt]
 SCHEDULER = re.compile(r"sched|lr_|warmup|annealer", re.I)
 OPTIMIZER = re.compile(r"(?:^|[._])(?:\w*optim\w*|opt|opt_\w+|\w+_opt|solver)(?:\[[^\]]*\])?$", re.I)
 MODAL = re.compile(
-    r"[dD]ropout|BatchNorm|torchvision\.models|\bmodels\.(?!\w*Model)[a-z]\w*\(|from_pretrained|timm\.create"
+    r"[dD]ropout|BatchNorm(?!\.convert)|torchvision\.models|\bmodels\.(?!\w*Model)[a-z]\w*\(|from_pretrained|timm\.create"
 )
 """Text of a file whose models act differently in train and eval mode."""
 
@@ -41,6 +41,8 @@ class Mutant:
     changes: tuple[Change, ...]
     identity: str = ""
     """Text of what surrounds it: of two alike, one is a copy."""
+    others: tuple[tuple[int, int], ...] = ()
+    """Where else the same fault was made: a finding may name a line of these instead."""
 
 
 @dataclass

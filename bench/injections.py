@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from injecting import (
     MODAL,
@@ -178,7 +179,7 @@ def item_removed(script: Script) -> Iterator[Mutant]:
         for node in inside(training):
             if not isinstance(node, ast.AugAssign) or not isinstance(node.op, ast.Add) or isinstance(home, ast.Module):
                 continue
-            if any(isinstance(one, ast.Assign) and _binds(one, ast.unparse(node.target)) for one in inside(training)):
+            if any(isinstance(one, ast.Assign) and _sets(one, node.target) for one in inside(training)):
                 continue  # the graphs of a few steps, and not of all
             for call in within(node.value):
                 if (
@@ -187,6 +188,11 @@ def item_removed(script: Script) -> Iterator[Mutant]:
                     and script.parents[call] in (node, node.value) and not _is_called(script, call)
                 ):  # fmt: skip
                     yield script.mutant(node, script.replaced(call, script.source(call.func.value)))
+
+
+def _sets(statement: ast.Assign, target: ast.expr) -> bool:
+    """Whether an assignment gives a variable, an attribute or a place of a dict a value."""
+    return _binds(statement, ast.unparse(target)) or ast.unparse(target) in map(ast.unparse, statement.targets)
 
 
 def _is_called(script: Script, call: ast.Call) -> bool:
@@ -255,7 +261,9 @@ def eval_removed(script: Script) -> Iterator[Mutant]:
             region = script.region(call)
             if isinstance(home, ast.Module):
                 region = call.lineno - 3, (loops[0].end_lineno or loops[0].lineno) + 3
-            yield script.mutant(call, *(script.gone(one) for one in bare if one is not None), region=region)
+            fault = script.mutant(call, *(script.gone(one) for one in bare if one is not None), region=region)
+            homes = [one for one in map(script.function, calls) if isinstance(one, ast.FunctionDef) and one is not home]
+            yield replace(fault, others=tuple(_lines(one) for one in homes))
             return
 
 
@@ -376,13 +384,14 @@ def _unwrapped(script: Script, node: ast.With) -> Iterator[Change]:
 
 
 def set_epoch_removed(script: Script) -> Iterator[Mutant]:
-    """`sampler.set_epoch(epoch)`."""
+    """`sampler.set_epoch(epoch)`, of one of the samplers of the file."""
     calls = list(script.calls("set_epoch"))
     bare = [alone(call, script) for call in calls]
     made = list(script.calls("DistributedSampler"))
     if calls and made and None not in bare and any(True for _ in trainings(script)):
-        home = script.function(made[0])
-        lines = _lines(home) if isinstance(home, ast.stmt) else (1, len(script.lines))
+        homes = [script.function(one) for one in made]
+        ends = [_lines(home) if isinstance(home, ast.stmt) else (1, len(script.lines)) for home in homes]
+        lines = min(first for first, _ in ends), max(end for _, end in ends)
         yield script.mutant(calls[0], *(script.gone(one) for one in bare if one is not None), region=lines)
 
 

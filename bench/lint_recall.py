@@ -184,13 +184,13 @@ def _said(code: Code, kind: Kind) -> list[Finding]:
 
 def _names(finding: Finding, code: Code, mutant: Mutant) -> bool:
     """Whether a finding, or the way that it shows, has a line of what was edited."""
-    first, end = mutant.region
+    regions = (mutant.region, *mutant.others)
     places = [finding.place, *(link.place for link in finding.chain)]
     for place in places:
         if place.file != code.file or place.line is None:
             continue
         start = next((line for number, line in code.cells if number == place.cell), 1) if code.cells else 1
-        if first - 1 <= place.line + start - 1 <= end + 3:
+        if any(first - 1 <= place.line + start - 1 <= end + 3 for first, end in regions):
             return True
     return False
 

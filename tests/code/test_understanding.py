@@ -184,6 +184,28 @@ def test_an_evaluation_is_a_loop_that_calls_a_model_and_never_goes_backward() ->
     assert (found.is_loop, found.without_graph, found.is_read, found.is_fed) == (True, True, True, True)
 
 
+def test_a_parameter_is_a_model_where_others_of_its_name_in_the_file_are() -> None:
+    (found,) = evaluations_of(
+        code_of("""
+        def train(model, loader, optimizer):
+            model.train()
+            for x in loader:
+                model(x).sum().backward()
+                optimizer.step()
+
+        def evaluate(model, loader):
+            with torch.no_grad():
+                for x in loader:
+                    print(model(x).sum().item())
+
+        def convert(vocabulary, words):
+            for word in words:
+                print(vocabulary(word).item())
+        """)
+    )
+    assert (found.forward.name, found.is_fed, found.is_read) == ("model", True, True)
+
+
 def test_what_goes_backward_after_its_loop_is_no_evaluation() -> None:
     assert not evaluations_of(
         code_of("""

@@ -11,6 +11,7 @@ from stethoscope.facts.code import (
     At,
     Attribute,
     Call,
+    Choice,
     Code,
     Each,
     Group,
@@ -19,6 +20,7 @@ from stethoscope.facts.code import (
     Operation,
     Starred,
     Symbol,
+    Value,
 )
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_under, name_of
 from stethoscope.facts.loops import loops_of
@@ -224,6 +226,7 @@ def _is_fed(code: Code, forward: Event, loop: int) -> bool:
                 return True
             if binding.how == "assign" and binding.value is not None:
                 waiting.append(binding.value)
+            waiting += [Name(value.name, one, value.at) for one in binding.options]
         elif isinstance(value, Call):
             waiting += [*value.arguments, *([value.receiver] if value.receiver is not None else ())]
         elif isinstance(value, Attribute | Item | Starred):
@@ -242,8 +245,39 @@ def _is_read(code: Code, context: int, index: int) -> bool:
     return any(call.name in READING and context in code.numbers_around(call.context) for call in code.calls[first:last])
 
 
+MOST_NAMES = 16
+"""Variables that may be one model, at most."""
+
+
+def called_models(found: Evaluation) -> list[Value]:
+    """What the model of an evaluation may be, by the variables that it goes through: itself, and `model` of
+    `shown = average if use_average else model`; what a wrapper holds stands for the wrapper.
+    """
+    code, waiting, seen = found.code, [found.forward.subject], list[Value]()
+    while waiting and len(seen) < MOST_NAMES:
+        value = waiting.pop()
+        while isinstance(value, Attribute) and value.name == "module":
+            value = value.value
+        if value is None or value in seen:
+            continue
+        seen.append(value)
+        if isinstance(value, Choice):
+            waiting += value.options
+        elif isinstance(value, Name) and value.binding != NOWHERE:
+            binding = code.bindings[value.binding]
+            is_same = (
+                binding.how == "assign" and not binding.item and isinstance(binding.value, Name | Attribute | Choice)
+            )
+            waiting += [binding.value] if is_same else [Name(value.name, one, value.at) for one in binding.options]
+    return seen
+
+
 def trained_models(code: Code) -> tuple[set[Call], set[str]]:
     """The models that the loops of a file train: the calls that made them, and their names."""
-    forwards = [event for loop in loops_of(code) for event in loop.of("forward")]
-    made = {event.thing.made for event in forwards if event.thing.made is not None}
-    return made, {event.outer_name or event.name for event in forwards} | {event.name for event in forwards}
+    if "trained models" not in code.memo:
+        forwards = [event for loop in loops_of(code) for event in loop.of("forward")]
+        made = {event.thing.made for event in forwards if event.thing.made is not None}
+        names = {event.outer_name or event.name for event in forwards} | {event.name for event in forwards}
+        code.memo["trained models"] = made, names
+    found: tuple[set[Call], set[str]] = code.memo["trained models"]
+    return found

@@ -11,6 +11,10 @@ from stethoscope.facts.origins import bases, called, thing_of
 
 _HARMLESS = frozenset({".zero_grad", ".state_dict", ".load_state_dict", ".add_param_group"})
 _SHOWING = frozenset({"builtins.print", "builtins.len", "builtins.type", "builtins.isinstance", "builtins.str"})
+_LEAVING = frozenset({".unscale_"})
+"""Methods of a gradient scaler that are given an optimizer, and leave its step to another."""
+_STORING = ("torch.distributed.checkpoint.",)
+"""Functions that read or write an optimizer's state begin with it."""
 _READ = re.compile(r"\s*(?:\.(?:param_groups|defaults)\b(?!\s*\()|is (?:not )?None\b|:\s*\w[\w.\[\], ]*=(?!=)|=(?!=))")
 """What follows a name that is bound, compared with None, or whose rates are read or set."""
 _RATES = re.compile(r"\.\w*(?:learning_?rate|_lr|lr_)\w*")
@@ -106,6 +110,8 @@ def _harmless(code: Code, name: str, depth: int) -> Iterator[tuple[int, int]]:
 def leaves_alone(code: Code, call: Call, value: Value, depth: int = 0) -> bool:
     """Whether a call that is given an optimizer cannot step it: a schedule, or a function that reads or sets rates."""
     made = thing_of(code, call)
+    if call.name in _LEAVING or call.name.startswith(_STORING):
+        return True
     if call.name in _SHOWING or made.kind == "scheduler" or any(_SCHEDULE.fullmatch(one) for one in bases(made)):
         return True
     callee = called(code, call)

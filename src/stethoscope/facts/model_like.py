@@ -40,7 +40,18 @@ def is_model_like(code: Code, number: int, depth: int = 0) -> bool:
     index = code.function_at(code.bindings[number].context)
     place = next((i for i, one in enumerate(code.functions[index].parameters) if one.binding == number), NOWHERE)
     given = given_to(code, index, place) if place != NOWHERE else []
+    if place != NOWHERE and not given:
+        return code.bindings[number].name in _argument_names(code)
     return any(_is_like(home, value, depth + 1) for home, value in given)
+
+
+def _argument_names(code: Code) -> set[str]:
+    """The names of the parameters that are used as only a model is: in one file they say the same in each function."""
+    if "model arguments" not in code.memo:
+        bindings = (code.bindings[number] for number in model_like(code))
+        code.memo["model arguments"] = {one.name for one in bindings if one.how == "argument"}
+    found: set[str] = code.memo["model arguments"]
+    return found
 
 
 def is_model_attribute(code: Code, call: Call) -> bool:

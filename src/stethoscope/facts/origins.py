@@ -354,14 +354,14 @@ def _argument(code: Code, binding: Binding, number: int, depth: int) -> Thing:
             kind = "instance" if is_module(cls) is not True else "module"
             return cls._replace(kind=kind)
     annotated = _annotated(code, function.parameters[place].annotation)
-    if annotated.kind not in ("unknown", "module", "optimizer") or annotated.cls is not None:
+    if annotated.kind not in ("unknown", "module", "optimizer", "loader") or annotated.cls is not None:
         return annotated
     given = [thing_of(site_code, value, depth + 1) for site_code, value in given_to(code, index, place)]
     found = _agreed(given) if given else UNKNOWN
     if annotated.kind == "unknown":
         return found
     is_such = found.kind == annotated.kind or (found.kind, annotated.kind) == ("loss", "module")
-    return found if is_such else annotated  # what is given says more than `nn.Module`
+    return found if is_such else annotated  # what is given says more than `nn.Module` or `DataLoader`
 
 
 def _decorated(function: Function, name: str) -> bool:

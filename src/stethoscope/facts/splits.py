@@ -7,7 +7,7 @@ part_of_split(code, value)                            the training or the test p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from stethoscope.facts.code import (
@@ -53,7 +53,7 @@ LISTING = frozenset({"CountVectorizer", "DictVectorizer"})
 _JOINED = frozenset({"Pipeline", "make_pipeline", "ColumnTransformer", "make_column_transformer", "FeatureUnion",
                      "make_union"})  # fmt: skip
 _LIBRARIES = ("sklearn.", "category_encoders.", "boruta.", "imblearn.", "cuml.", "sklearn_pandas.")
-_KEEPING = frozenset({
+KEEPING = frozenset({
     ".copy", ".astype", ".to_numpy", ".reshape", ".toarray", ".todense", ".fillna", ".drop", ".reset_index", ".rename",
     ".as_matrix", ".ravel", ".flatten", ".round", ".to_frame", ".clip", ".apply", ".join", ".merge", ".assign",
 })  # fmt: skip
@@ -190,7 +190,7 @@ def fitted_in(code: Code, value: Value | None, number: int) -> Iterator[Fit]:
                 fit = _earlier_fit(code, one)
                 if fit is not None:
                     yield fit
-            elif one.name in _KEEPING:
+            elif one.name in KEEPING:
                 waiting.append((one.receiver, before))
             elif one.name in _WRAPPING:
                 waiting += [(argument, before) for argument in one.arguments]
@@ -218,7 +218,7 @@ def resampled_in(code: Code, value: Value | None) -> Iterator[tuple[Call, str]]:
                 yield one, made.name.rpartition(".")[2]
             elif one.name == "sklearn.utils.resample" and copies:
                 yield one, "resample"
-            elif one.name in _KEEPING:
+            elif one.name in KEEPING:
                 waiting.append(one.receiver)
             elif one.name in _WRAPPING:
                 waiting += one.arguments
@@ -278,7 +278,7 @@ def part_of_split(code: Code, value: Value | None, *, folds: bool = False) -> Pa
             if fold is not None:
                 return fold
             value = value.value
-        elif isinstance(value, Call) and value.name in _KEEPING:
+        elif isinstance(value, Call) and value.name in KEEPING:
             value = value.receiver
         elif isinstance(value, Call) and value.name in _HANDED_ON:
             value = value.argument(0)
@@ -358,80 +358,8 @@ def holds_all_rows(code: Code, fit: Fit) -> bool:
             value = binding.value
         elif isinstance(value, Attribute | Item):
             value = value.value
-        elif isinstance(value, Call) and value.name in _KEEPING:
+        elif isinstance(value, Call) and value.name in KEEPING:
             value = value.receiver
         else:
             return isinstance(value, Name | Call | Group)
     return False
-
-
-def fitted_again(code: Code, names: Collection[str]) -> Iterator[tuple[Fit, Fit]]:
-    """What of these classes learned from the test part of a split, each with that from the training part."""
-    known = [(fit, part_of_split(code, fit.data, folds=True)) for fit in fits_of(code) if fit.name in names]
-    for again, part in known:
-        for inner in _parts_around(code, part):
-            twin = Part(inner.split, "train", inner.array)
-            first = next((fit for fit, other in known if other == twin and fit.name == again.name), None)
-            if inner.which == "test" and first is not None and first.call.number < again.call.number:
-                yield first, again
-                break
-
-
-def fitted_for_scores(code: Code, names: Collection[str]) -> Iterator[tuple[Fit, Fit]]:
-    """What of these classes learned from rows that a model is only judged by, each with what it learned before from the
-    rows that the model learned from: as `model.fit(first)` and `model.score(again)` tell.
-    """
-    known = [fit for fit in fits_of(code) if fit.name in names]
-    for first in known:
-        for again in known:
-            if again.made is not first.made or again.call.number <= first.call.number:
-                continue
-            one = _used(code, *_results(code, first, again.call.number))
-            other = _used(code, *_results(code, again, len(code.calls)))
-            if one[".fit"] & (other[".score"] | other[".predict"]) and not other[".fit"]:
-                yield first, again
-
-
-def _results(code: Code, fit: Fit, end: int) -> list[Call]:
-    """The calls that give what something has learned from, transformed, before another call."""
-    if fit.call.name == ".fit_transform":
-        return [fit.call]
-    data = code.text(fit.data.at)
-    return [
-        call for call in code.calls_of(".transform")
-        if fit.call.number < call.number < end and constructed(code, call.receiver) is fit.made
-        and call.arguments and code.text(call.arguments[0].at) == data
-    ]  # fmt: skip
-
-
-def _used(code: Code, *made: Call) -> dict[str, set[int]]:
-    """The models, by the calls that made them, that fit, score and predict the result of a call, as it is."""
-    found: dict[str, set[int]] = {".fit": set(), ".score": set(), ".predict": set()}
-    for call in code.calls_of(".fit", ".fit_transform", ".fit_predict", ".score", ".predict", ".predict_proba"):
-        kind = ".fit" if call.name.startswith(".fit") else ".predict" if "predict" in call.name else ".score"
-        if any(followed(code, one)[0] in made for one in call.arguments):
-            model = _model_of(code, call)
-            found[kind] |= {model} if model != NOWHERE or kind == ".fit" else set()
-    return found
-
-
-def _model_of(code: Code, call: Call) -> int:
-    """The call that made the model of `model.fit(X)`, also of `model = Model().fit(X)`, and of the best of a search."""
-    model, _ = followed(code, call.receiver)
-    for _ in range(MOST_STEPS):
-        if isinstance(model, Call) and model.name == ".fit":
-            model, _ = followed(code, model.receiver)
-        elif isinstance(model, Attribute) and model.name == "best_estimator_":
-            model, _ = followed(code, model.value)
-        else:
-            break
-    return model.number if isinstance(model, Call) else NOWHERE
-
-
-def _parts_around(code: Code, part: Part | None) -> Iterator[Part]:
-    """A part of a split, and the part that was split to make it: a test part may be halved for validation."""
-    for _ in range(3):
-        if part is None:
-            return
-        yield part
-        part = part_of_split(code, part.split.argument(part.array)) if part.array >= 0 else None

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stethoscope.facts.code import NOWHERE, At, Binding, Call, Class, Code, Constant, Function, Name, Value
+from stethoscope.facts.code import (
+    NOWHERE,
+    At,
+    Attribute,
+    Binding,
+    Call,
+    Choice,
+    Class,
+    Code,
+    Constant,
+    Function,
+    Name,
+    Value,
+)
 from stethoscope.facts.libraries import ITERATING
 
 MOST_STEPS = 40
 """Names, calls and returns that are followed from one value, at most."""
+MOST_BARS = 2
+"""Ways in which one thing is iterated, one in the other: a variable in a loop may lead back to itself."""
 
 
 class Step(NamedTuple):
@@ -79,10 +94,20 @@ def literal(code: Code, value: Value | None) -> object:
     return found.value if isinstance(found, Constant) else found
 
 
-def iterated(code: Code, value: Value | None, item: tuple[int, ...] = ()) -> tuple[Value | None, tuple[int, ...]]:
-    """What a loop really goes over, and where in it a variable stands: through `enumerate`, `tqdm` and `zip`."""
+def iterated(
+    code: Code, value: Value | None, item: tuple[int, ...] = (), depth: int = 0
+) -> tuple[Value | None, tuple[int, ...]]:
+    """What a loop really goes over, and where in it a variable stands: through `enumerate`, `tqdm` and `zip`, and where
+    only a bar of progress makes the difference: `tqdm(loader) if verbose else loader`.
+    """
     found, _ = followed(code, value)
     for _ in range(4):
+        options = _ways(code, found) if depth < MOST_BARS else ()
+        if options:
+            ends = [iterated(code, one, item, depth + 1) for one in options]
+            first, _ = ends[0]
+            is_one = all(_is_same(code, first, one) and place == ends[0][1] for one, place in ends)
+            return ends[0] if is_one else (found, item)
         if not isinstance(found, Call):
             break
         inner = found.argument(0)
@@ -100,3 +125,24 @@ def iterated(code: Code, value: Value | None, item: tuple[int, ...] = ()) -> tup
             break
         found, _ = followed(code, inner)
     return found, item
+
+
+def _ways(code: Code, value: Value | None) -> tuple[Value, ...]:
+    """What a value is on each of two ways, one of which may only wrap what the other is."""
+    if isinstance(value, Choice):
+        return value.options if len(value.options) == 2 else ()
+    binding = binding_of(code, value)
+    if not isinstance(value, Name) or binding is None or binding.how != "merge" or len(binding.options) != 2:
+        return ()
+    ways = tuple(Name(value.name, one, value.at) for one in binding.options)
+    # A merge at the head of a loop may lead back to itself.
+    return ways if all(code.bindings[one].how in ("assign", "argument") for one in binding.options) else ()
+
+
+def _is_same(code: Code, one: Value | None, other: Value | None) -> bool:
+    """Whether two expressions stand for the same value: the same variable, or the same text of one."""
+    if isinstance(one, Name) and isinstance(other, Name):
+        return one.name == other.name and one.binding == other.binding
+    if one is None or other is None or isinstance(one, Choice) or isinstance(other, Choice):
+        return False
+    return one is other or (isinstance(one, Attribute) and code.text(one.at) == code.text(other.at))

@@ -7,14 +7,13 @@ from collections.abc import Collection, Iterator
 from stethoscope.core.finding import Evidence, Finding, Link, Severity, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Call, Code
+from stethoscope.facts.fitted_twice import fitted_again, fitted_by_name, fitted_for_scores
 from stethoscope.facts.splits import (
     ENCODING,
     LISTING,
     SCALING,
     SELECTING,
     Fit,
-    fitted_again,
-    fitted_for_scores,
     fitted_in,
     holds_all_rows,
     splits_of,
@@ -93,14 +92,15 @@ def chosen_before(rule: Rule, file: Code) -> Iterator[Finding]:
 def scaled_again(rule: Rule, file: Code) -> Iterator[Finding]:
     """What learned from the training part, and once more from the test part."""
     told = set()
-    for first, again in (*fitted_again(file, LEARNING), *fitted_for_scores(file, LEARNING)):
+    sure = (*fitted_again(file, LEARNING), *fitted_for_scores(file, LEARNING))
+    for place, (first, again) in enumerate((*sure, *fitted_by_name(file, LEARNING))):
         if again.call.number in told:
             continue
         told.add(again.call.number)
         data = quoted(file, again.data, "test rows")
         yield rule.finding(
             fitting(f"`{again.name}` learns from the test part {data} again", f"`{again.name}` fits test rows"),
-            sureness=Sureness.CERTAIN,
+            sureness=Sureness.CERTAIN if place < len(sure) else Sureness.LIKELY,
             place=place_in(file, again.call.at),
             evidence=[_fits(again)],
             cause=f"What was learned on {line_of(file, first.call.at)} is not what the test rows are transformed "

@@ -134,6 +134,8 @@ class Lowering(Forms):
         before = self.value(node.target)
         value = Operation(_OPERATORS[type(node.op)], (before, self.value(node.value)), at)
         path = _path(node.target)
+        if not path and isinstance(node.target, ast.Subscript) and (base := _path(node.target.value)):
+            path = f"{base}[]"
         if path:
             self._bind_path(path, "augment", value, at_of(node.target), ())
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Name, Site, Value
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Group, Name, Site, Value
 from stethoscope.facts.flow import Stream
 from stethoscope.facts.loops import Loop, loops_of
-from stethoscope.facts.origins import call_sites, given_to, part_of, thing_of
+from stethoscope.facts.origins import call_sites, called, given_to, part_of, thing_of
 from stethoscope.facts.things import followed, iterated, literal
 from stethoscope.facts.training import History
 from stethoscope.rules.lines import line_of, place_in
@@ -194,6 +194,68 @@ class DistributedSamplerEpoch(Rule):
                     F.cross_entropy(model(x), y).backward()
                     optimizer.step()
             """,
+        "an iterator of each epoch": """
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer):
+                loader = DataLoader(data, batch_size=32, sampler=DistributedSampler(data))  # bad
+                for epoch in range(10):
+                    batches = iter(loader)
+                    for step in range(len(loader)):
+                        x, y = next(batches)
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+            """,
+        "a class that says what it is given": """
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            class Trainer:
+                def __init__(self, model, loader: DataLoader, optimizer: torch.optim.Optimizer):
+                    self.model, self.loader, self.optimizer = model, loader, optimizer
+
+                def train(self, epochs):
+                    for epoch in range(epochs):
+                        for x, y in self.loader:
+                            self.optimizer.zero_grad()
+                            F.cross_entropy(self.model(x), y).backward()
+                            self.optimizer.step()
+
+            def main(model, data, optimizer):
+                sampler = DistributedSampler(data)  # bad
+                loader = DataLoader(data, batch_size=32, sampler=sampler)
+                Trainer(model, loader, optimizer).train(10)
+            """,
+        "a bar of progress, and functions that make samplers and loaders": """
+            from torch.utils.data import DataLoader, WeightedRandomSampler
+            from torch.utils.data.distributed import DistributedSampler
+            from tqdm import tqdm
+            import torch.nn.functional as F
+
+            def samplers(args, data, held_out, weights):
+                if args.distributed:
+                    first, second = DistributedSampler(data), DistributedSampler(held_out)  # bad
+                else:
+                    first, second = WeightedRandomSampler(weights, len(data)), None
+                return first, second
+
+            def loaders(data, held_out, first, second):
+                return DataLoader(data, sampler=first), DataLoader(held_out, sampler=second)
+
+            def main(args, model, data, held_out, weights, optimizer):
+                first, second = samplers(args, data, held_out, weights)
+                loader, other = loaders(data, held_out, first, second)
+                for epoch in range(args.epochs):
+                    batches = tqdm(enumerate(loader)) if args.verbose else enumerate(loader)
+                    for step, (x, y) in batches:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+            """,
         "one of two samplers, and a function that trains": """
             from torch.utils.data import DataLoader, RandomSampler
             from torch.utils.data.distributed import DistributedSampler
@@ -230,6 +292,20 @@ class DistributedSamplerEpoch(Rule):
                         optimizer.zero_grad()
                         F.cross_entropy(model(x), y).backward()
                         optimizer.step()
+            """,
+        "an iterator of one epoch": """
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer):
+                loader = DataLoader(data, batch_size=32, sampler=DistributedSampler(data))
+                batches = iter(loader)
+                for step in range(len(loader)):
+                    x, y = next(batches)
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
             """,
         "one epoch, or no shuffling": """
             from torch.utils.data import DataLoader
@@ -286,11 +362,14 @@ def _loaders(file: Code, loop: Loop) -> list[Call]:
 
 
 def _begun_anew(file: Code, loop: Loop) -> list[Call]:
-    """The calls of `iter` whose batches a loop takes by `next`, where one of them is in the loop itself."""
+    """The calls of `iter` whose batches a loop takes by `next`, where one of them is in the loop itself, or in one
+    around it.
+    """
+    outer = {number for number in file.numbers_around(loop.context) if file.contexts[number].kind in ("for", "while")}
     for call in file.calls_of("builtins.next"):
         if loop.context in file.numbers_around(call.context):
             begun = [one for one in _calls_behind(file, call.argument(0)) if one.name == "builtins.iter"]
-            if any(loop.context in file.numbers_around(one.context) for one in begun):
+            if any(outer & set(file.numbers_around(one.context)) for one in begun):
                 return begun
     return []
 
@@ -317,9 +396,20 @@ def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Call]
             options = [one for home, one in given_to(file, index, place) if home is file] if place != NOWHERE else []
         elif binding.how == "assign" and len(binding.item) == 1:
             made_in_function = part_of(file, binding.value, binding.item)
-            return [made_in_function.made] if made_in_function.made_in is file and made_in_function.made else []
+            if made_in_function.made_in is file and made_in_function.made:
+                return [made_in_function.made]
+            options = _returned(file, binding.value, binding.item[0])
         options += [Name(found.name, one, found.at) for one in binding.options]
     return [call for one in options for call in _calls_behind(file, one, depth + 1)]
+
+
+def _returned(file: Code, value: Value | None, place: int) -> list[Value]:
+    """What stands at a place of each tuple that a function of this file gives, where a value is a call of one."""
+    callee = called(file, value) if isinstance(value, Call) else None
+    if callee is None or callee.function is None or callee.code is not file:
+        return []
+    groups = [one.value for one in callee.function.returns if isinstance(one.value, Group)]
+    return [group.items[place] for group in groups if 0 <= place < len(group.items)]
 
 
 def _is_repeated(file: Code, loop: Loop) -> bool:

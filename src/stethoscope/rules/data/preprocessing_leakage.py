@@ -234,6 +234,26 @@ class PreprocessingLeakage(Rule):
                 model = LogisticRegression().fit(x, train["y"])
                 return model.score(x_test, test["y"])
             """,
+        "named columns again, and probabilities": """
+            import pandas as pd
+            from sklearn.linear_model import LogisticRegression
+            from sklearn.preprocessing import StandardScaler
+
+            def submit(first, second, y):
+                scaler, model = StandardScaler(), LogisticRegression()
+                first = pd.DataFrame(scaler.fit_transform(first), columns=first.columns)
+                second = pd.DataFrame(scaler.fit_transform(second), columns=second.columns)  # bad
+                model.fit(first, y)
+                return model.predict_proba(second)
+            """,
+        "parts that only their names tell": """
+            from sklearn.feature_extraction.text import TfidfVectorizer
+
+            def features(reviews, clean, learn):
+                train_texts, test_texts = clean(reviews[:9000]), clean(reviews[9000:])
+                vectorizer = TfidfVectorizer()
+                learn(vectorizer.fit_transform(train_texts), vectorizer.fit_transform(test_texts))  # bad
+            """,
         "of some rows, all that are split": """
             from sklearn.datasets import load_iris
             from sklearn.model_selection import train_test_split
@@ -316,6 +336,14 @@ class PreprocessingLeakage(Rule):
                 one, other = scaler.fit_transform(first), scaler.fit_transform(second)
                 a = model.fit(one, y).score(one, y)
                 return a, model.fit(other, y).score(other, y)
+            """,
+        "a scaler for each part, and another array": """
+            from sklearn.preprocessing import StandardScaler
+
+            def prepare(clean, x_train, y_test, x_val):
+                first, second = StandardScaler(), StandardScaler()
+                rows, targets = first.fit_transform(clean(x_train)), first.fit_transform(y_test)
+                return rows, targets, second.fit_transform(clean(x_val))
             """,
         "learned in each fold": """
             from sklearn.model_selection import KFold

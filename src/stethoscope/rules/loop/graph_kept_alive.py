@@ -8,13 +8,11 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import NOWHERE, Binding, Call, Code, Name, Operation, Site, Value
-from stethoscope.facts.events import NO_GRAD, is_under
+from stethoscope.facts.code import Binding, Code, Operation, Site, Value
 from stethoscope.facts.flow import Kept
-from stethoscope.facts.loops import loops_of
-from stethoscope.facts.origins import thing_of
+from stethoscope.facts.kept_losses import kept_losses
 from stethoscope.facts.training import History, Loop
-from stethoscope.rules.lines import insertion, line_of, place_in
+from stethoscope.rules.lines import fitting, insertion, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 _BACKWARD = Site("train.py", 20, "", "loss.backward()")
@@ -88,46 +86,33 @@ class GraphKeptAlive(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for losses that go backward and are added up, or listed, with their graph."""
-        backed = {
-            event.name for loop in loops_of(file) for event in loop.of("backward") if event.subject is not None
-        }  # fmt: skip
-        for loop in loops_of(file):
-            losses = {number for event in loop.of("backward") for number in _behind(file, event.subject)}
-            if not loop.is_loop:
-                continue
-            for binding in file.bindings[slice(*file.functions[loop.function].bindings)]:
-                kept = _loss_in(file, binding, losses)
-                if kept is None or loop.context not in file.numbers_around(binding.context) or binding.name in backed:
-                    continue
-                start = file.bindings[binding.before] if binding.before != NOWHERE else None
-                if start is None or loop.context in file.numbers_around(start.context):
-                    continue  # begins anew in each round
-                if _begins_anew(file, binding, loop.context):
-                    continue
-                if is_under(file, binding.context, *NO_GRAD) or thing_of(file, start.value).kind == "tensor":
-                    continue
-                yield self.finding(
-                    f"`{binding.name}` keeps the graph of every loss"[:72],
-                    sureness=Sureness.CERTAIN,
-                    place=place_in(file, binding.at),
-                    evidence=[
-                        Evidence(
-                            f"what is added to `{binding.name}` on {line_of(file, binding.at)}",
-                            f"the tensor `{kept.name}`",
-                            f"the number `{kept.name}.item()`",
-                        ),
-                    ],
-                    cause=f"`{kept.name}` carries the graph that made it, and so does the sum: it grows with each "
-                    "step, and nothing of it is freed before the sum is.",
-                    fixes=[
-                        Fix(f"Add the number:\n{code(_added(file, binding, kept, '.item()'))}"),
-                        Fix(
-                            "Or let the graph go and keep a tensor:\n" + code(_added(file, binding, kept, ".detach()")),
-                            safe=True,
-                            edits=(insertion(file, kept.at.end_line, kept.at.end_column, ".detach()"),),
-                        ),
-                    ],
-                )
+        for binding, kept in kept_losses(file):
+            yield self._read(file, binding, kept)
+
+    def _read(self, file: Code, binding: Binding, kept: Value) -> Finding:
+        total, loss = _total(file, binding), file.text(kept.at)
+        return self.finding(
+            fitting(f"`{total}` keeps the graph of every loss", "a sum keeps the graph of every loss"),
+            sureness=Sureness.CERTAIN,
+            place=place_in(file, binding.at),
+            evidence=[
+                Evidence(
+                    f"what is added to `{total}` on {line_of(file, binding.at)}",
+                    f"the tensor `{loss}`",
+                    f"the number `{loss}.item()`",
+                ),
+            ],
+            cause=f"`{loss}` carries the graph that made it, and so does the sum: it grows with each "
+            "step, and nothing of it is freed before the sum is.",
+            fixes=[
+                Fix(f"Add the number:\n{code(_added(file, binding, kept, '.item()'))}"),
+                Fix(
+                    "Or let the graph go and keep a tensor:\n" + code(_added(file, binding, kept, ".detach()")),
+                    safe=True,
+                    edits=(insertion(file, kept.at.end_line, kept.at.end_column, ".detach()"),),
+                ),
+            ],
+        )
 
     bad = Examples(
         lambda: {
@@ -180,8 +165,130 @@ class GraphKeptAlive(Rule):
                     running_loss = running_loss + loss  # bad
                 print(running_loss)
             """,
+        "places of a list and of a dict": """
+            def train(model, loader, optimizer, epochs):
+                losses, seen = [0.0] * epochs, {"loss": 0.0}
+                for epoch in range(epochs):
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        loss = F.cross_entropy(model(x), y)
+                        loss.backward()
+                        optimizer.step()
+                        losses[epoch] += loss * len(y)  # bad
+                        seen["loss"] += loss  # bad
+                return losses, seen
+            """,
+        "a number that an object keeps": """
+            class Trainer:
+                def __init__(self, model, optimizer):
+                    self.model, self.optimizer = model, optimizer
+                    self.total = 0.0
+
+                def step(self, x, y):
+                    self.optimizer.zero_grad()
+                    loss = F.cross_entropy(self.model(x), y)
+                    loss.backward()
+                    self.optimizer.step()
+                    self.total += loss  # bad
+
+                def train(self, loader, epochs):
+                    for epoch in range(epochs):
+                        self.total = 0.0
+                        for x, y in loader:
+                            self.step(x, y)
+            """,
+        "the loss of a model's answer": """
+            def train(model, loader, optimizer):
+                total = 0
+                for batch in loader:
+                    outputs = model(**batch)
+                    outputs.loss.backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    total += outputs.loss  # bad
+                return total / len(loader)
+            """,
+        "a mean over processes": """
+            def train(model, loader, optimizer, num_processes):
+                total = 0
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(x), y)
+                    loss.backward()
+                    optimizer.step()
+                    if num_processes > 1:
+                        torch.distributed.all_reduce(loss)
+                        loss = loss / num_processes
+                    total += loss  # bad
+                return total / len(loader)
+            """,
     }
     good_code = {
+        "an array of numbers": """
+            import numpy as np
+
+            def train(model, loader, optimizer, epochs):
+                losses = np.zeros(epochs)
+                for epoch in range(epochs):
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        loss = F.cross_entropy(model(x), y)
+                        loss.backward()
+                        optimizer.step()
+                        losses[epoch] += loss
+                return losses
+            """,
+        "a number that is set back after each few steps": """
+            class Trainer:
+                def __init__(self, model, optimizer):
+                    self.model, self.optimizer = model, optimizer
+                    self.total = 0.0
+
+                def step(self, x, y):
+                    self.optimizer.zero_grad()
+                    loss = F.cross_entropy(self.model(x), y)
+                    loss.backward()
+                    self.optimizer.step()
+                    self.total += loss
+
+                def tell(self):
+                    print(float(self.total))
+                    self.total = 0.0
+
+                def train(self, loader):
+                    for i, (x, y) in enumerate(loader):
+                        self.step(x, y)
+                        if i % 10 == 9:
+                            self.tell()
+            """,
+        "a dict of each round, and one that is set back": """
+            def train(model, loader, optimizer):
+                seen = {"loss": 0.0}
+                for i, (x, y) in enumerate(loader):
+                    optimizer.zero_grad()
+                    here = {"loss": 0.0}
+                    loss = F.cross_entropy(model(x), y)
+                    loss.backward()
+                    optimizer.step()
+                    here["loss"] += loss
+                    seen["loss"] += loss
+                    if i % 10 == 9:
+                        print(here, seen["loss"].item() / 10)
+                        seen["loss"] = 0.0
+            """,
+        "another answer's loss": """
+            def train(model, teacher, loader, optimizer):
+                total = 0
+                for batch in loader:
+                    with torch.no_grad():
+                        outputs = teacher(**batch)
+                    answers = model(**batch)
+                    answers.loss.backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    total += outputs.loss
+                return total / len(loader)
+            """,
         "set back after each step of several batches": """
             def train(model, loader, optimizer):
                 running = 0
@@ -285,59 +392,16 @@ def _fix(kept: Kept, line: Site | None) -> Fix:
     return Fix(f"Keep numbers, and let the graphs go:\n{code(*lines)}")
 
 
-def _begins_anew(file: Code, binding: Binding, loop: int) -> bool:
-    """Whether the same loop sets the sum back, as after the few batches of one step."""
-    first, last = file.functions[file.function_at(loop)].bindings
-    return any(
-        other.name == binding.name
-        and other.how == "assign"
-        and not isinstance(other.value, Operation)
-        and loop in file.numbers_around(other.context)
-        for other in file.bindings[first:last]
-    )
+def _total(file: Code, binding: Binding) -> str:
+    """A sum as it is written."""
+    return file.text(binding.at) if binding.name.endswith("[]") else binding.name
 
 
-def _behind(file: Code, value: Value | None, depth: int = 0) -> set[int]:
-    """The bindings of the loss that goes backward: also of what was scaled, or divided by the number of steps."""
-    if depth > 8 or value is None:
-        return set()
-    if isinstance(value, Call) and value.name == ".scale":
-        return _behind(file, value.argument(0), depth + 1)
-    if isinstance(value, Operation) and value.operator in ("/", "*"):
-        return {number for one in value.operands for number in _behind(file, one, depth + 1)}
-    if not isinstance(value, Name) or value.binding == NOWHERE:
-        return set()
-    binding, found = file.bindings[value.binding], {value.binding}
-    if binding.how == "merge":
-        found.update(*(_behind(file, Name(value.name, one, value.at), depth + 1) for one in binding.options))
-    elif binding.how in ("assign", "augment") and not binding.item and isinstance(binding.value, Name | Operation):
-        found |= _behind(file, binding.value, depth + 1)
-    return found
-
-
-def _loss_in(file: Code, binding: Binding, losses: set[int]) -> Name | None:
-    """The back-propagated loss that a sum takes up as it is, or times a number; None when it takes none."""
-    value = binding.value
-    if binding.how not in ("augment", "assign") or not isinstance(value, Operation) or value.operator != "+":
-        return None
-    first, last = value.operands[0], value.operands[-1]
-    if not isinstance(first, Name) or first.name != binding.name:
-        return None
-    parts = last.operands if isinstance(last, Operation) and last.operator in ("*", "/") else (last,)
-    return next((one for one in parts if isinstance(one, Name) and _is_lost(file, one.binding, losses)), None)
-
-
-def _is_lost(file: Code, number: int, losses: set[int]) -> bool:
-    """Whether a variable is a loss that goes backward, on each of the ways that meet in it."""
-    options = file.bindings[number].options if number != NOWHERE else ()
-    return number in losses or (bool(options) and losses.issuperset(options))
-
-
-def _added(file: Code, binding: Binding, kept: Name, how: str) -> str:
+def _added(file: Code, binding: Binding, kept: Value, how: str) -> str:
     """The line that adds up, with the loss let go of."""
-    value = binding.value
+    value, total = binding.value, _total(file, binding)
     last = value.operands[-1] if isinstance(value, Operation) else kept
     text = file.text(last.at)
     place = kept.at.end_column - last.at.column
     one_line = last.at.line == last.at.end_line and text.isascii()
-    return f"{binding.name} += " + (text[:place] + how + text[place:] if one_line else f"{kept.name}{how}")
+    return f"{total} += " + (text[:place] + how + text[place:] if one_line else f"{file.text(kept.at)}{how}")

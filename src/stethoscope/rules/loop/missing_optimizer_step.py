@@ -9,13 +9,14 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TakeSteps
-from stethoscope.facts.code import At, Binding, Call, Code, Constant, Site, Value
-from stethoscope.facts.events import Event, events_of, is_in_loop, is_named_as_optimizer, is_named_as_schedule, name_of
+from stethoscope.facts.code import At, Binding, Code, Constant, Site, Value
+from stethoscope.facts.events import Event, events_of, is_named_as_optimizer, name_of
 from stethoscope.facts.gradient_words import are_gradients_wanted, reads_gradients
 from stethoscope.facts.idle import is_idle, leaves_alone
 from stethoscope.facts.loops import Loop as Repeated
 from stethoscope.facts.loops import backward_calls, loops_of
 from stethoscope.facts.origins import called, thing_of
+from stethoscope.facts.stepping import MAY_STEP, is_stepping, may_step, outermost_loop, sets_rates
 from stethoscope.facts.training import History, Loop, Optimizer
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
@@ -220,6 +221,27 @@ class MissingOptimizerStep(Rule):
                     loss.backward()  # bad
                     print(f"step {step}")
             """,
+        "unscaled, and clipped": """
+            def fit(model, data, scaler):
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+                for x, y in data:
+                    optimizer.zero_grad()
+                    scaler.scale(F.cross_entropy(model(x), y)).backward()  # bad
+                    scaler.unscale_(optimizer)
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                    scaler.update()
+            """,
+        "a function that is named like a step": """
+            def forward_step(model, batch):
+                x, y = batch
+                return F.cross_entropy(model(x), y)
+
+            def fit(model, data):
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+                for batch in data:
+                    optimizer.zero_grad()
+                    forward_step(model, batch).backward()  # bad
+            """,
         "no step": """
             model = nn.Linear(3, 2)
             optimizer = torch.optim.Adam(model.parameters())
@@ -229,6 +251,29 @@ class MissingOptimizerStep(Rule):
             """,
     }
     good_code = {
+        "a function of the file that steps": """
+            def apply_step(model, held):
+                held.optimizer.step()
+
+            def fit(model, data, held):
+                held.optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+                for x, y in data:
+                    held.optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    apply_step(model, held)
+            """,
+        "a function of the file that changes weights": """
+            def take_step(model, rate):
+                for p in model.parameters():
+                    p.data.add_(p.grad, alpha=-rate)
+
+            def fit(model, data):
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+                for x, y in data:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    take_step(model, 0.1)
+            """,
         "gradients are applied by hand": """
             def fit(model, data):
                 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -351,10 +396,6 @@ class MissingOptimizerStep(Rule):
         """)
 
 
-_STEPPING = re.compile(r"(?!on_).*(?:step|optimi[sz]e|update_param|apply_grad)(?!s?_?(?:size|per|lr|count)).*", re.I)
-"""Names of functions that may step an optimizer."""
-
-
 def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
     """Whether the optimizer that a loop clears is used for nothing else there: it is cleared, and does not step."""
     home = loop.at if loop.is_loop else file.functions[loop.function].at
@@ -364,11 +405,11 @@ def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
     name = cleared.outer_name
     if not is_optimizer or not name or cleared.code is not file or are_gradients_wanted(file, home):
         return False
-    outer = _outermost(file, loop.context)
+    outer = outermost_loop(file, loop.context)
     asked = file.contexts[outer].value if file.contexts[outer].kind == "while" else None
     if isinstance(asked, Constant) and all(one.at.line < cleared.at.line for one in loop.of("backward")):
         return False  # tried until it succeeds, and thrown away
-    if _may_step(file, loop):
+    if may_step(file, loop):
         return False
     for call in file.calls[slice(*file.functions[loop.function].calls)]:
         if outer not in file.numbers_around(call.context) or thing_of(file, call.receiver).kind == "scheduler":
@@ -380,7 +421,7 @@ def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
         if reads is not None and reads_gradients(file, reads.at):
             return False
         if any(name_of(file, value) == name and not leaves_alone(file, call, value) for value in values):
-            if _sets_rates(file, call):
+            if sets_rates(file, call):
                 continue
             return False
         if name_of(file, call.receiver) == name and call.name not in _HARMLESS and not _RATES.search(call.name):
@@ -390,18 +431,6 @@ def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
 
 _HARMLESS = frozenset({".zero_grad", ".state_dict", ".load_state_dict", ".add_param_group"})
 _RATES = re.compile(r"learning_?rate|_lr|lr_")
-
-
-def _outermost(file: Code, context: int) -> int:
-    """The outermost loop around something, in its function: a step may be taken there after several passes."""
-    found = context
-    for number in file.numbers_around(context):
-        kind = file.contexts[number].kind
-        if kind in ("for", "while"):
-            found = number
-        elif kind in ("function", "class", "module"):
-            break
-    return found
 
 
 def _says_none(file: Code, asked: Value | None, name: str) -> bool:
@@ -418,7 +447,7 @@ def _is_round(loop: Repeated) -> bool:
 
 def _unused(file: Code, loop: Repeated) -> Iterator[Binding]:
     """The optimizers that are made beside a loop that goes backward, and that nothing steps anywhere."""
-    if not loop.is_loop or _may_step(file, loop) or are_gradients_wanted(file, loop.at):
+    if not loop.is_loop or may_step(file, loop) or are_gradients_wanted(file, loop.at):
         return
     for binding in file.bindings:
         is_beside = file.function_at(binding.context) == loop.function and "." not in binding.name
@@ -442,10 +471,10 @@ def _kept(file: Code, index: int) -> Binding | None:
     events = [event for event in events_of(file, index) if not event.via]
     if not any(event.kind == "backward" for event in events) or are_gradients_wanted(file, file.functions[index].at):
         return None
-    if any(event.kind in ("step", "unknown step", "other") for event in events_of(file, index)):
+    if any(event.kind in MAY_STEP for event in events_of(file, index)):
         return None
     calls = file.calls[slice(*file.functions[index].calls)]
-    if any(_is_stepping(file, call) for call in calls):
+    if any(is_stepping(file, call) for call in calls):
         return None
     cleared = {event.name for event in events if event.kind == "zero"}
     for binding in file.bindings:
@@ -462,33 +491,3 @@ def _kept(file: Code, index: int) -> Binding | None:
         if (is_handed or (cleared and _is_made(file, binding))) and is_idle(file, binding):
             return binding
     return None
-
-
-_SETS_RATES = re.compile(r"clip|learning_?rate|_lr|lr_|scale_loss|master_params")
-
-
-def _may_step(file: Code, loop: Repeated) -> bool:
-    """Whether anything around a loop may step an optimizer: by what is known of it, or by its name."""
-    outer = _outermost(file, loop.context)
-    kinds = ("step", "unknown step", "other")
-    for event in events_of(file, loop.function):
-        is_known = event.kind == "other" and event.call is not None and _sets_rates(event.code, event.call)
-        if event.kind in kinds and is_in_loop(file, event, outer) and not is_known:
-            return True
-    calls = file.calls[slice(*file.functions[loop.function].calls)]
-    return any(outer in file.numbers_around(call.context) and _is_stepping(file, call) for call in calls)
-
-
-def _sets_rates(file: Code, call: Call) -> bool:
-    name = name_of(file, call.receiver) if call.name == "()" else call.name
-    return bool(_SETS_RATES.search(name.rpartition(".")[2]))
-
-
-def _is_stepping(file: Code, call: Call) -> bool:
-    """Whether a call is named as one that steps; one that gives several things, as `env.step(action)`, is none."""
-    name = call.name if call.name != "()" else name_of(file, call.receiver)
-    if not _STEPPING.fullmatch(name.rpartition(".")[2]) or is_named_as_schedule(name_of(file, call.receiver)):
-        return False
-    if thing_of(file, call.receiver).kind == "scheduler":
-        return False
-    return not (call.arguments and any(one.value is call and one.item for one in file.bindings))

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Call, Code, Site
-from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
-from stethoscope.facts.events import events_of, name_of
+from stethoscope.facts.code import Code, Site
+from stethoscope.facts.evaluations import Evaluation
 from stethoscope.facts.layers import has_modes
-from stethoscope.facts.loops import loops_of
-from stethoscope.facts.module_classes import modules_in
-from stethoscope.facts.origins import called
-from stethoscope.facts.other_data import goes_over_another
 from stethoscope.facts.training import History, Model, ValidationPass
+from stethoscope.facts.unswitched import evaluated_unswitched
 from stethoscope.rules.lines import fitting, place_in
 from stethoscope.rules.sites import code, place_at, receiver
 
@@ -137,30 +132,8 @@ class ValidationInTrainMode(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for a model with dropout or batch normalization that a file trains, evaluates, and never switches."""
-        if (
-            not loops_of(file)
-            or file.matches(SWITCHING)
-            or any(_sets_mode(file, one) for one in file.calls_of(".train"))
-        ):
-            return
-        if any(event.kind == "eval" for index in range(len(file.functions)) for event in events_of(file, index)):
-            return  # in a file that it imports
-        made, names = trained_models(file)
-        told = set()
-        training = {loop.function for loop in loops_of(file)}
-        for found in evaluations_of(file):
-            model, name = found.forward.thing, found.forward.name
-            is_trained = model.made in made or name in names
-            # Who calls `train()` on a model that is not seen here thinks that it has modes.
-            acts = has_modes(model) or (
-                has_modes(model) is None and found.is_loop and name in _switched(file) and not _is_all_modeless(file)
-            )
-            apart = found.is_fed and (found.is_read or _sums_up(file, found)) and found.function not in training
-            apart = apart or (model.made in made and has_modes(model) is True and goes_over_another(file, found))
-            only_looks = found.without_graph and (found.is_read or found.is_loop)
-            if is_trained and acts and name not in told and (only_looks or apart) and not found.is_hidden:
-                told.add(name)
-                yield self._read(file, found)
+        for found in evaluated_unswitched(file):
+            yield self._read(file, found)
 
     def _read(self, file: Code, found: Evaluation) -> Finding:
         name = found.forward.name or "model"
@@ -300,8 +273,68 @@ class ValidationInTrainMode(Rule):
             fit(net, torch.load("data"))
             print(accuracy(net, torch.load("test")))
             """,
+        "a batch that is moved in a branch": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.layers = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+
+                def forward(self, x):
+                    return self.layers(x)
+
+            model = Net()
+            optimizer = torch.optim.Adam(model.parameters())
+
+            def train(loader, on_gpu):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+
+            def test(loader, on_gpu):
+                right = 0
+                for x, y in loader:
+                    if on_gpu:
+                        x, y = x.cuda(), y.cuda()
+                    right += model(x).argmax(1).eq(y).sum().item()  # bad
+                return right
+            """,
+        "the model that a wrapper holds, by another name": """
+            class Trainer:
+                def __init__(self, model, args):
+                    self.model, self.args = model, args
+                    self.optimizer = torch.optim.Adam(model.parameters())
+
+                def train(self, loader):
+                    self.model.train()
+                    for x, y in loader:
+                        self.optimizer.zero_grad()
+                        F.cross_entropy(self.model(x), y).backward()
+                        self.optimizer.step()
+
+                def validate(self, loader):
+                    if self.args.distributed:
+                        net = self.model.module
+                    else:
+                        net = self.model
+                    for x, y in loader:
+                        with torch.no_grad():
+                            print(F.cross_entropy(net(x), y).item())  # bad
+            """,
     }
     good_code = {
+        "another model by the same name": """
+            def fit(model, teacher, loader, optimizer):
+                model.train()
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                asked = teacher
+                with torch.no_grad():
+                    for x, y in loader:
+                        print(F.cross_entropy(asked(x), y).item())
+            """,
         "one recurrent layer, which drops nothing": """
             class Net(nn.Module):
                 def __init__(self, width=1, layers=1):
@@ -456,33 +489,3 @@ class ValidationInTrainMode(Rule):
                     losses.append(nn.functional.cross_entropy(model(images[rows]), labels[rows]).item())
             print(f"epoch {epoch}: loss {sum(losses) / len(losses):.4f}")
         """)
-
-
-SWITCHING = re.compile(r"\.eval\(|\.training\s*=(?!=)|model\.eval\b|train_mode\b|[Mm]onte|mc_dropout")
-
-
-def _sums_up(file: Code, found: Evaluation) -> bool:
-    """Whether numbers are added up there without their graph: `total += loss.data`."""
-    return any(
-        one.how == "augment" and one.value is not None and found.context in file.numbers_around(one.context)
-        and ".data" in file.text(one.value.at)
-        for one in file.bindings[slice(*file.functions[found.function].bindings)]
-    )  # fmt: skip
-
-
-def _sets_mode(file: Code, call: Call) -> bool:
-    """Whether a `.train(...)` is given the mode: not where it is a method of the project's, which trains."""
-    if (not call.arguments and not call.keywords) or called(file, call).kind == "function":
-        return False
-    return len(call.arguments) + len(call.keywords) == 1 and all(name in ("mode", "") for name, _ in call.keywords)
-
-
-def _is_all_modeless(file: Code) -> bool:
-    """Whether a file has models of its own, and none of them has modes: what it evaluates is one of them."""
-    own = [has_modes(thing._replace(kind="module")) for thing in modules_in(file)]
-    return bool(own) and all(one is False for one in own)
-
-
-def _switched(file: Code) -> set[str]:
-    """Names of the models that a file switches to train mode."""
-    return {name_of(file, call.receiver) for call in file.calls_of(".train") if not call.arguments}

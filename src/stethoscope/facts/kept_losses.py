@@ -1,0 +1,186 @@
+"""Losses that go backward and are added up with their graph: `total += loss`.
+
+for binding, loss in kept_losses(code):
+    binding.name, code.text(loss.at)              "total", "loss"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stethoscope.facts.code import (
+    NOWHERE,
+    Attribute,
+    Binding,
+    Call,
+    Code,
+    Each,
+    Group,
+    Item,
+    Name,
+    Operation,
+    Value,
+)
+from stethoscope.facts.events import NO_GRAD, events_of, is_under
+from stethoscope.facts.loops import innermost_loop, loops_of
+from stethoscope.facts.origins import call_sites, thing_of
+from stethoscope.facts.things import binding_of
+
+MOST_WAYS = 8
+"""Assignments that a sum's part is followed through."""
+
+
+def kept_losses(file: Code) -> Iterator[tuple[Binding, Value]]:
+    """The sums that keep the graphs of the losses of many steps, each with the loss that it takes up."""
+    backed = {event.name for loop in loops_of(file) for event in loop.of("backward") if event.subject is not None}
+    for loop in loops_of(file):
+        subjects = [event.subject for event in loop.of("backward")]
+        losses = {number for subject in subjects for number in _behind(file, subject)}
+        for binding in file.bindings[slice(*file.functions[loop.function].bindings)] if loop.is_loop else ():
+            if loop.context not in file.numbers_around(binding.context) or binding.name in backed:
+                continue
+            kept = _loss_in(file, binding, losses, subjects)
+            start = _start(file, binding) if kept is not None else None
+            if kept is None or start is None or loop.context in file.numbers_around(start.context):
+                continue  # begins anew in each round
+            if _begins_anew(file, binding, loop.context):
+                continue
+            if not is_under(file, binding.context, *NO_GRAD) and thing_of(file, start.value).kind != "tensor":
+                yield binding, kept
+    yield from _kept_by_steps(file, backed)
+
+
+def _kept_by_steps(file: Code, backed: set[str]) -> Iterator[tuple[Binding, Value]]:
+    """The sums that an object keeps, where a method that takes one step adds to them: `self.total += loss`."""
+    for index, function in enumerate(file.functions):
+        subjects = [
+            event.subject for event in events_of(file, index)
+            if event.kind == "backward" and not event.via and innermost_loop(file, event.context, index) == NOWHERE
+        ]  # fmt: skip
+        if not subjects or function.owner == NOWHERE:
+            continue
+        losses = {number for subject in subjects for number in _behind(file, subject)}
+        for binding in file.bindings[slice(*function.bindings)]:
+            if not binding.name.startswith("self.") or binding.how != "augment" or binding.name in backed:
+                continue
+            kept = _loss_in(file, binding, losses, subjects)
+            is_quiet = is_under(file, binding.context, *NO_GRAD)
+            if kept is not None and not is_quiet and _lasts(file, index, binding.name):
+                yield binding, kept
+
+
+def _lasts(file: Code, index: int, name: str) -> bool:
+    """Whether a number that an object keeps lasts while a loop calls one of its methods again and again."""
+    owner = file.class_of(index)
+    loops = {
+        loop
+        for call in call_sites(file, index)
+        if (loop := innermost_loop(file, call.context, file.function_at(call.context))) != NOWHERE
+    }
+    starts = [
+        one for one in file.bindings
+        if one.name == name and one.how == "assign" and file.class_of(file.function_at(one.context)) == owner
+    ]  # fmt: skip
+    if not loops or not starts or any(thing_of(file, one.value).kind != "number" for one in starts):
+        return False
+    homes = {file.function_at(loop_context) for loop_context in loops}
+    for one in starts:
+        home = file.function_at(one.context)
+        is_made = file.functions[home].name == "__init__"
+        is_outside = home in homes and not loops & set(file.numbers_around(one.context))
+        if not is_made and not is_outside:
+            return False  # set back, perhaps after a few steps
+    return True
+
+
+def _begins_anew(file: Code, binding: Binding, loop: int) -> bool:
+    """Whether the same loop sets the sum back, as after the few batches of one step."""
+    first, last = file.functions[file.function_at(loop)].bindings
+    return any(
+        other.name == binding.name
+        and other.how == "assign"
+        and not isinstance(other.value, Operation)
+        and loop in file.numbers_around(other.context)
+        for other in file.bindings[first:last]
+    )
+
+
+def _behind(file: Code, value: Value | None, depth: int = 0) -> set[int]:
+    """The bindings of the loss that goes backward: also of what was scaled, or divided by the number of steps."""
+    if depth > 8 or value is None:
+        return set()
+    if isinstance(value, Call) and value.name == ".scale":
+        return _behind(file, value.argument(0), depth + 1)
+    if isinstance(value, Operation) and value.operator in ("/", "*"):
+        return {number for one in value.operands for number in _behind(file, one, depth + 1)}
+    if not isinstance(value, Name) or value.binding == NOWHERE:
+        return set()
+    binding, found = file.bindings[value.binding], {value.binding}
+    if binding.how == "merge":
+        found.update(*(_behind(file, Name(value.name, one, value.at), depth + 1) for one in binding.options))
+    elif binding.how in ("assign", "augment") and not binding.item and isinstance(binding.value, Name | Operation):
+        found |= _behind(file, binding.value, depth + 1)
+    return found
+
+
+def _start(file: Code, binding: Binding) -> Binding | None:
+    """What a sum was before; of a place in a list or dict, where that was made."""
+    if not binding.name.endswith("[]"):
+        return file.bindings[binding.before] if binding.before != NOWHERE else None
+    summed = binding.value.operands[0] if isinstance(binding.value, Operation) else None
+    made = binding_of(file, summed.value) if isinstance(summed, Item) else None
+    return made if made is not None and _is_list_or_dict(made.value) else None
+
+
+def _is_list_or_dict(value: Value | None) -> bool:
+    """Whether a value is a list or a dict that is written out, or one of so many zeros; an array would not take it."""
+    if isinstance(value, Operation) and value.operator == "*":
+        return any(isinstance(one, Group) for one in value.operands)
+    is_counted = isinstance(value, Call) and value.name in ("builtins.dict", "collections.defaultdict")
+    return is_counted or isinstance(value, Group) or (isinstance(value, Each) and value.kind in ("list", "dict"))
+
+
+def _loss_in(file: Code, binding: Binding, losses: set[int], subjects: list[Value | None]) -> Value | None:
+    """The back-propagated loss that a sum takes up as it is, or times a number; None when it takes none."""
+    value = binding.value
+    if binding.how not in ("augment", "assign") or not isinstance(value, Operation) or value.operator != "+":
+        return None
+    first, last = value.operands[0], value.operands[-1]
+    is_place = binding.how == "augment" and isinstance(first, Item | Attribute)
+    if not is_place and (not isinstance(first, Name) or first.name != binding.name):
+        return None
+    parts = last.operands if isinstance(last, Operation) and last.operator in ("*", "/") else (last,)
+    for one in parts:
+        if isinstance(one, Name) and _is_lost(file, one.binding, losses):
+            return one
+        if isinstance(one, Attribute) and any(_is_same(file, one, subject) for subject in subjects):
+            return one
+    return None
+
+
+def _is_same(file: Code, one: Attribute, subject: Value | None) -> bool:
+    """Whether an attribute, as `outputs.loss`, is of the same value as the one that goes backward."""
+    if not isinstance(subject, Attribute) or not isinstance(one.value, Name) or not isinstance(subject.value, Name):
+        return False
+    return one.name == subject.name and NOWHERE != one.value.binding == subject.value.binding
+
+
+_ARITHMETIC = ("+", "-", "*", "/")
+
+
+def _is_lost(file: Code, number: int, losses: set[int], depth: int = 0) -> bool:
+    """Whether a variable is a loss that goes backward, on each of the ways that meet in it; or what one was made by
+    arithmetic: `loss = loss / num_processes`.
+    """
+    if number == NOWHERE or depth > MOST_WAYS:
+        return False
+    if number in losses:
+        return True
+    binding = file.bindings[number]
+    if binding.how == "merge":
+        return bool(binding.options) and all(_is_lost(file, one, losses, depth + 1) for one in binding.options)
+    value = binding.value
+    if binding.how not in ("assign", "augment") or binding.item or not isinstance(value, Operation):
+        return False
+    lost = [one for one in value.operands if isinstance(one, Name) and _is_lost(file, one.binding, losses, depth + 1)]
+    return value.operator in _ARITHMETIC and bool(lost)

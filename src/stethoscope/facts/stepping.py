@@ -1,0 +1,72 @@
+"""Whether anything around a loop may step an optimizer: by what is known of it, or by its name."""
+
+from __future__ import annotations
+
+import re
+
+from stethoscope.facts.code import Call, Code
+from stethoscope.facts.events import events_of, is_in_loop, is_named_as_schedule, name_of
+from stethoscope.facts.gradient_words import reads_gradients
+from stethoscope.facts.loops import Loop
+from stethoscope.facts.origins import called, thing_of
+
+_STEPPING = re.compile(r"(?!on_).*(?:step|optimi[sz]e|update_param|apply_grad)(?!s?_?(?:size|per|lr|count)).*", re.I)
+"""Names of functions that may step an optimizer."""
+
+MAY_STEP = ("step", "unknown step", "other")
+"""Events that step an optimizer, or may."""
+_DEEPEST = 2
+"""Functions inside of functions that are looked into."""
+_SETS_RATES = re.compile(r"clip|learning_?rate|_lr|lr_|scale_loss|master_params")
+
+
+def outermost_loop(file: Code, context: int) -> int:
+    """The outermost loop around something, in its function: a step may be taken there after several passes."""
+    found = context
+    for number in file.numbers_around(context):
+        kind = file.contexts[number].kind
+        if kind in ("for", "while"):
+            found = number
+        elif kind in ("function", "class", "module"):
+            break
+    return found
+
+
+def may_step(file: Code, loop: Loop) -> bool:
+    """Whether anything around a loop may step an optimizer: by what is known of it, or by its name."""
+    outer = outermost_loop(file, loop.context)
+    for event in events_of(file, loop.function):
+        is_known = event.kind == "other" and event.call is not None and sets_rates(event.code, event.call)
+        if event.kind in MAY_STEP and is_in_loop(file, event, outer) and not is_known:
+            return True
+    calls = file.calls[slice(*file.functions[loop.function].calls)]
+    return any(outer in file.numbers_around(call.context) and is_stepping(file, call) for call in calls)
+
+
+def sets_rates(file: Code, call: Call) -> bool:
+    """Whether a call that is given an optimizer is named as one that only sets rates, clips or scales."""
+    name = name_of(file, call.receiver) if call.name == "()" else call.name
+    return bool(_SETS_RATES.search(name.rpartition(".")[2]))
+
+
+def is_stepping(file: Code, call: Call, depth: int = 0) -> bool:
+    """Whether a call is named as one that steps, and is not of a function of the project in which nothing could; one
+    that gives several things, as `env.step(action)`, is none.
+    """
+    name = call.name if call.name != "()" else name_of(file, call.receiver)
+    if not _STEPPING.fullmatch(name.rpartition(".")[2]) or is_named_as_schedule(name_of(file, call.receiver)):
+        return False
+    if thing_of(file, call.receiver).kind == "scheduler":
+        return False
+    callee = called(file, call)
+    if callee.function is not None and callee.code is not None and depth < _DEEPEST:
+        return _steps_inside(callee.code, callee.number, depth)
+    return not (call.arguments and any(one.value is call and one.item for one in file.bindings))
+
+
+def _steps_inside(file: Code, index: int, depth: int) -> bool:
+    """Whether anything in a function may step an optimizer, or change weights by their gradients."""
+    function = file.functions[index]
+    if any(one.kind in MAY_STEP for one in events_of(file, index)) or reads_gradients(file, function.at):
+        return True
+    return any(is_stepping(file, call, depth + 1) for call in file.calls[slice(*function.calls)])

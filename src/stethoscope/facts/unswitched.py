@@ -1,0 +1,93 @@
+"""Models that a file trains and evaluates, and never switches to eval mode."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stethoscope.facts.code import Call, Code
+from stethoscope.facts.evaluations import Evaluation, called_models, evaluations_of, trained_models
+from stethoscope.facts.events import events_of, name_of
+from stethoscope.facts.layers import has_modes
+from stethoscope.facts.loops import loops_of
+from stethoscope.facts.module_classes import modules_in
+from stethoscope.facts.origins import called, thing_of
+from stethoscope.facts.other_data import goes_over_another
+
+_SWITCHING = re.compile(r"\.eval\(|\.training\s*=(?!=)|model\.eval\b|train_mode\b|[Mm]onte|mc_dropout")
+
+
+def evaluated_unswitched(file: Code) -> Iterator[Evaluation]:
+    """The evaluations, one for each name, of models that act differently in train mode and are left in it."""
+    if not loops_of(file) or _switches_modes(file):
+        return
+    told = set()
+    for found in evaluations_of(file):
+        name = found.forward.name
+        if (
+            name not in told
+            and not found.is_hidden
+            and _is_trained_with_modes(file, found)
+            and _is_looked_at(file, found)
+        ):
+            told.add(name)
+            yield found
+
+
+def _is_trained_with_modes(file: Code, found: Evaluation) -> bool:
+    """Whether a model that is evaluated is trained in this file, and has modes, so far as can be told."""
+    made, names = trained_models(file)
+    ways = called_models(found)
+    called_as = {found.forward.name, *(name_of(file, way) for way in ways)}
+    if not called_as & names and not any(thing_of(file, way).made in made for way in (found.forward.subject, *ways)):
+        return False
+    # Who calls `train()` on a model that is not seen here thinks that it has modes.
+    has = has_modes(found.forward.thing)
+    is_switched = found.is_loop and bool(called_as & _switched_to_train(file))
+    return has is True or (has is None and is_switched and not _is_all_modeless(file))
+
+
+def _is_looked_at(file: Code, found: Evaluation) -> bool:
+    """Whether a model is asked for its answers and not trained: without a graph, or apart from what trains it."""
+    if found.without_graph and (found.is_read or found.is_loop):
+        return True
+    trains = any(loop.function == found.function for loop in loops_of(file))
+    if found.is_fed and (found.is_read or _sums_up(file, found)) and not trains:
+        return True
+    model = found.forward.thing
+    is_trained_here = model.made in trained_models(file)[0] and has_modes(model) is True
+    return is_trained_here and goes_over_another(file, found)
+
+
+def _switches_modes(file: Code) -> bool:
+    """Whether a file, or a function of another one that it calls, may switch a model to eval mode."""
+    if file.matches(_SWITCHING) or any(_sets_mode(file, one) for one in file.calls_of(".train")):
+        return True
+    return any(event.kind == "eval" for index in range(len(file.functions)) for event in events_of(file, index))
+
+
+def _sums_up(file: Code, found: Evaluation) -> bool:
+    """Whether numbers are added up there without their graph: `total += loss.data`."""
+    return any(
+        one.how == "augment" and one.value is not None and found.context in file.numbers_around(one.context)
+        and ".data" in file.text(one.value.at)
+        for one in file.bindings[slice(*file.functions[found.function].bindings)]
+    )  # fmt: skip
+
+
+def _sets_mode(file: Code, call: Call) -> bool:
+    """Whether a `.train(...)` is given the mode: not where it is a method of the project's, which trains."""
+    if (not call.arguments and not call.keywords) or called(file, call).kind == "function":
+        return False
+    return len(call.arguments) + len(call.keywords) == 1 and all(name in ("mode", "") for name, _ in call.keywords)
+
+
+def _is_all_modeless(file: Code) -> bool:
+    """Whether a file has models of its own, and none of them has modes: what it evaluates is one of them."""
+    own = [has_modes(thing._replace(kind="module")) for thing in modules_in(file)]
+    return bool(own) and all(one is False for one in own)
+
+
+def _switched_to_train(file: Code) -> set[str]:
+    """Names of the models that a file switches to train mode."""
+    return {name_of(file, call.receiver) for call in file.calls_of(".train") if not call.arguments}
