@@ -133,15 +133,12 @@ class Outliers(Rule):
         counts, near, far = _distances(numbers, median, side)
         if numbers.whole == numbers.count:
             far = np.maximum(far, 1.0)  # between counts of things, one is the least step and no gap
-        beyond = counts[::-1].cumsum()[::-1]
-        for place in range(counts.size - 1, 0, -1):
-            if beyond[place] > max(1, self.few * numbers.count):
-                return None
-            if counts[1:place].sum() < self.fewest_others:
-                return None
-            start = abs(extreme - median) if beyond[place] == 1 else near[place]
-            if far[place - 1] <= 0 or start <= 2 * far[place - 1]:
-                continue
+        beyond, others = counts[::-1].cumsum()[::-1], counts.cumsum()
+        start_at = np.where(beyond == 1, abs(extreme - median), near)
+        is_gap = (beyond <= max(1, self.few * numbers.count)) & (others - counts - counts[:1] >= self.fewest_others)
+        is_gap[1:] &= (far[:-1] > 0) & (start_at[1:] > 2 * far[:-1])
+        for place in np.flatnonzero(is_gap[1:])[::-1] + 1:
+            start = float(start_at[place])
             slope = _tail(counts[:place], far[:place], numbers.count)
             times = start / far[place - 1]
             if times >= self.far or slope * beyond[place] * log(times) >= -log(self.chance):
