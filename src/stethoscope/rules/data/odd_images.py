@@ -51,7 +51,7 @@ class OddImages(Rule):
     ## What it sees
     Brightness, sharpness, size and shape of each picture, beside those of the set: it is told when it lies both beyond
     what is usual for any picture and far beyond the others, and when only few do. A set of dark pictures has no dark
-    one, and where a twentieth are smooth by nature (drawings, renderings) no picture is called blurred: nothing that is
+    one, and among many that are smooth by nature (drawings, renderings) a blurred one may go unnamed: nothing that is
     measured tells those from a photo out of focus. Pictures of a single colour are told in any set, and gray ones where
     nearly all have colours.
     ## Why it hurts
