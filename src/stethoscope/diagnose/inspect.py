@@ -106,8 +106,10 @@ def _folded(ordered: Sequence[Finding], explains: Mapping[str, Sequence[str]]) -
 
 
 def _accounts_for(cause: Finding, each: Finding, explains: Mapping[str, Sequence[str]]) -> bool:
-    """Whether one finding follows from another: its columns are all among the other's, or it is about no columns."""
+    """Whether one finding follows from another of the same set: its columns are all among that one's, or none."""
     if each.rule not in explains.get(cause.rule, ()) or cause.severity.gravity < each.severity.gravity:
+        return False
+    if cause.place.file != each.place.file:
         return False
     return set(each.place.columns or ()) <= set(cause.place.columns or ())
 

@@ -120,10 +120,16 @@ def _scaled(step: Repair, dropped: set[str], made: tuple[str, ...]) -> Repair:
     return step
 
 
+def _column(finding: Finding, data: Data, name: str) -> Column | None:
+    """The column as the set has it that the finding is about."""
+    where = next((one for one in data.sets if one.name == finding.place.file), data.train)
+    return where.profile.column(name)
+
+
 def _missing(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
     rule = MissingValues(limits.get("missing-values"))
     for name in finding.place.columns or ():
-        column = data.train.profile.column(name)
+        column = _column(finding, data, name)
         gap = rule.gap(column) if column is not None else None
         if column is None or gap is None:
             continue
@@ -148,7 +154,7 @@ def _filled(rule: str, column: Column, is_much: bool) -> FillIn:
 
 def _formats(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
     for name in finding.place.columns or ():
-        column = data.train.profile.column(name)
+        column = _column(finding, data, name)
         if column is None or column.words is None:
             continue
         words = column.words
@@ -195,7 +201,7 @@ def _date(rule: str, name: str, words: Words) -> AsDate:
 def _outliers(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
     rule = Outliers(limits.get(finding.rule))
     for name in finding.place.columns or ():
-        column = data.train.profile.column(name)
+        column = _column(finding, data, name)
         for one in rule.isolated(column) if column is not None else ():
             is_above = one.value > one.edge
             yield Clip(finding.rule, name, None if is_above else one.edge, one.edge if is_above else None)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from stethoscope.facts.data import Column, Data, Rows
+from stethoscope.facts.sentinels import without_sentinels
 
 KINDS = ("number", "truth", "category")
 """Dates move on between two sets, and texts hardly repeat."""
@@ -19,13 +22,31 @@ REPEATED = 0.5
 
 
 def comparable(seen: Data) -> list[tuple[Column, Column]]:
-    """The input columns that both sets have, in the order of the first, which do not count or name the rows."""
+    """The input columns that both sets have, in the order of the first, which do not count or name the rows.
+
+    What stands for nothing, such as -999 and `N/A`, is missing in them: how much there is of it is another question.
+    """
     if seen.test is None:
         return []
     others = {column.name: column for column in seen.test.profile.columns}
-    pairs = [(one, others[one.name]) for one in seen.inputs(seen.train) if one.name in others]
+    known = [(one, others[one.name]) for one in seen.inputs(seen.train) if one.name in others]
+    pairs = [without_sentinels(_present(one), _present(other)) for one, other in known]
     samples = (seen.train.sample, seen.test.sample)
     return [pair for pair in pairs if pair[0].kind == pair[1].kind in KINDS and not is_counter(pair, samples)]
+
+
+def _present(column: Column) -> Column:
+    """The column with the spellings of nothing among its words taken for missing."""
+    words = column.words
+    if words is None or not words.missing:
+        return column
+    gone = {text for text, _ in words.missing}
+    rows = sum(count for _, count in words.missing)
+    left = replace(
+        words, count=words.count - rows, distinct=words.distinct - len(gone), missing=(),
+        top=tuple(pair for pair in words.top if pair[0] not in gone),
+    )  # fmt: skip
+    return replace(column, nulls=column.nulls + rows, words=left)
 
 
 def is_counter(pair: tuple[Column, Column], samples: tuple[Rows, Rows]) -> bool:

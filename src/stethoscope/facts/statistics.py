@@ -213,3 +213,14 @@ def dealt_chance(found: int, picked: int, first: int, second: int) -> float:
     if share < 1:
         entropy += (1 - share) * math.log((1 - share) / (1 - fair))
     return math.exp(-picked * entropy)
+
+
+def central(count: int, sums: Doubles) -> tuple[float, float, float, float]:
+    """Mean and central sums of powers 2 to 4, from sums of powers 1 to 4 around some centre; the mean is from there."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        first, second, third, fourth = sums
+        mean = first / count
+        squares = max(0.0, second - count * mean**2)
+        cubes = third - 3 * mean * second + 2 * count * mean**3
+        fourths = max(0.0, fourth - 4 * mean * third + 6 * mean**2 * second - 3 * count * mean**4)
+    return float(mean), float(squares), float(cubes), float(fourths)

@@ -97,13 +97,14 @@ def classes_of(column: Column | None) -> tuple[tuple[str, int], ...]:
     return ()
 
 
-def decided_by_chance(seen: Data) -> bool:
-    """Whether rows with equal inputs have different labels about as often as any two rows do.
+def decided_by_chance(seen: Data, one: DataSet | None = None) -> bool:
+    """Whether rows of a set (the first, by default) with equal inputs differ in their labels as often as any two do.
 
     Then they are different cases that look the same in these columns, and no copies: copies have one label.
     """
-    repeats = seen.train.repeats
-    counts = [count for _, count in classes_of(seen.train.profile.column(seen.target))]
+    one = one or seen.train
+    repeats = one.repeats
+    counts = [count for _, count in classes_of(one.profile.column(seen.target))]
     if repeats is None or not repeats.conflicting or repeats.exact < FEWEST_AGREEING or len(counts) < 2:
         return False
     total = sum(counts)

@@ -170,7 +170,7 @@ def _spelled(rule: Rule, seen: Data) -> Iterator[Finding]:
         other = seen.test.profile.column(one.name) if seen.test else None
         if other is None or one.words is None or other.words is None:
             continue
-        before, now = _main(one.words.spellings), _main(other.words.spellings)
+        before, now = main_form(one.words.spellings), main_form(other.words.spellings)
         if before and now and before.kind != now.kind and {before.kind, now.kind} not in ALIKE:
             found.append((one.name, before, now))
     if not found:
@@ -204,7 +204,7 @@ def _spelled(rule: Rule, seen: Data) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def _main(spellings: tuple[Spelling, ...]) -> Spelling | None:
+def main_form(spellings: tuple[Spelling, ...]) -> Spelling | None:
     """The way in which nearly all values are written, where it is one of numbers, dates or times."""
     rows = sum(each.rows for each in spellings)
     if rows < FEWEST or spellings[0].rows < MAIN * rows:

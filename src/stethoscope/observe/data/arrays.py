@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from stethoscope.facts.data import Numbers
 from stethoscope.facts.grids import BINS, MANTISSA, Grid
+from stethoscope.facts.statistics import central
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -292,14 +293,3 @@ def numbers_of_sums(
         values=frequent.values, distinct=frequent.distinct,
         distinct_is_exact=frequent.is_exact,
     )  # fmt: skip
-
-
-def central(count: int, sums: Doubles) -> tuple[float, float, float, float]:
-    """Mean and central sums of powers 2 to 4, from sums of powers 1 to 4 around some centre; the mean is from there."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        first, second, third, fourth = sums
-        mean = first / count
-        squares = max(0.0, second - count * mean**2)
-        cubes = third - 3 * mean * second + 2 * count * mean**3
-        fourths = max(0.0, fourth - 4 * mean * third + 6 * mean**2 * second - 3 * count * mean**4)
-    return float(mean), float(squares), float(cubes), float(fourths)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stethoscope.facts.comparable import comparable
-from stethoscope.facts.data import Data, JointShift
+from stethoscope.facts.data import Column, Data, JointShift
 from stethoscope.facts.statistics import normal_quantile
 
 Doubles = NDArray[np.float64]
@@ -28,6 +28,8 @@ MOST_CATEGORIES = 100
 WORTH_ASKING = 0.55
 """Lower end of the AUC's interval from which on it is asked which columns it rests on."""
 MOST_NAMED = 5
+MISSING = 0.02
+"""Difference of the shares of missing values from which on a column is left out: that is told by itself."""
 SEED = 0
 
 
@@ -39,7 +41,8 @@ def joint_shift(data: Data) -> JointShift | None:
     if data.test is None:
         return None
     samples = data.train.sample.values, data.test.sample.values
-    names = [one.name for one, _ in comparable(data) if all(one.name in each for each in samples)][:MOST_COLUMNS]
+    columns = [one.name for one, other in comparable(data) if abs(_lacking(one) - _lacking(other)) <= MISSING]
+    names = [name for name in columns if all(name in each for each in samples)][:MOST_COLUMNS]
     rows = min(data.train.sample.count, data.test.sample.count, MOST_ROWS)
     if len(names) < 2 or rows < FEWEST_ROWS:
         return None
@@ -69,6 +72,11 @@ def joint_shift(data: Data) -> JointShift | None:
     low = max(0.0, auc - normal_quantile(0.995) * error)
     used = _used(models, table, side, fold, names, auc) if low >= WORTH_ASKING else ()
     return JointShift(auc, low, 2 * rows, used)
+
+
+def _lacking(column: Column) -> float:
+    """The share of the rows without a value."""
+    return column.missing / max(1, column.rows)
 
 
 def _table(samples: Sequence[Mapping[str, Values]], names: Sequence[str], rows: int) -> Doubles:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness, SuspectRow
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.core.text import amount
-from stethoscope.facts.data import Data, Repeats
+from stethoscope.facts.data import Data, DataSet, Repeats
 from stethoscope.rules import pictures
 from stethoscope.rules.columns import decided_by_chance, named, of_numbers, of_words, one_set, row_of
 from stethoscope.rules.sites import code
@@ -18,7 +18,7 @@ class ConflictingLabels(Rule):
 
     ## What it sees
     Groups of rows that are equal in all columns but the target, and differ there. Of pictures: the same pixels in
-    several classes.
+    several classes. Of a second set: such rows where the first one has few.
     ## Why it hurts
     No model can be right about both. They are label errors, or something is missing among the inputs that tells the
     two apart; their share is a floor under the error.
@@ -50,26 +50,35 @@ class ConflictingLabels(Rule):
         if repeats.conflicting is None:
             yield self.cannot_tell("this engine compares whole rows only; take a part of them into memory")
             return
-        if not repeats.conflicting:
+        if repeats.conflicting:
+            yield self._rows(seen, seen.train, repeats, repeats.conflicting)
+        other = seen.test.repeats if seen.test is not None else None
+        if seen.test is None or other is None or not other.conflicting or self._are_many(seen, seen.train):
             return
-        by_chance = decided_by_chance(seen)
-        rows = seen.train.profile.rows
+        if self._are_many(seen, seen.test):
+            yield self._rows(seen, seen.test, other, other.conflicting)
+
+    def _are_many(self, seen: Data, one: DataSet) -> bool:
+        count = (one.repeats.conflicting if one.repeats is not None else 0) or 0
+        return count > 0 and count >= self.share * one.profile.rows and not decided_by_chance(seen, one)
+
+    def _rows(self, seen: Data, one: DataSet, repeats: Repeats, count: int) -> Finding:
+        by_chance = decided_by_chance(seen, one)
+        rows, where = one.profile.rows, "" if one is seen.train else ", second set"
         suspects = [
-            SuspectRow(
-                seen.train.name, row, row_of(seen.train.sample, row, seen.target), f"equal inputs: row {group[0]}"
-            )
+            SuspectRow(one.name, row, row_of(one.sample, row, seen.target), f"equal inputs: row {group[0]}")
             for group in repeats.conflicts
             for row in group
         ]
-        yield self.finding(
-            f"{amount(repeats.conflicting, 'row')} with equal inputs and different {named(seen.target)}",
-            severity=Severity.NOTE if by_chance or repeats.conflicting < self.share * rows else Severity.WARNING,
+        return self.finding(
+            f"{amount(count, 'row')} with equal inputs and different {named(seen.target)}{where}"[:72],
+            severity=Severity.WARNING if self._are_many(seen, one) else Severity.NOTE,
             sureness=Sureness.CERTAIN,
-            place=Place(file=seen.train.name, columns=(seen.target,)),
+            place=Place(file=one.name, columns=(seen.target,)),
             evidence=[
                 Evidence(
                     "rows whose inputs equal another row's, and whose label does not",
-                    f"{repeats.conflicting:,} ({repeats.conflicting / rows:.1%})",
+                    f"{count:,} ({count / rows:.1%})",
                     "0",
                 )
             ],

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness, SuspectRow
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.core.text import amount
-from stethoscope.facts.data import Column, Data, Repeats
+from stethoscope.facts.data import Column, Data, DataSet, Repeats
 from stethoscope.rules import pictures, texts
 from stethoscope.rules.columns import decided_by_chance, of_numbers, of_words, one_set, row_of
 from stethoscope.rules.sites import code
@@ -19,7 +20,8 @@ class DuplicateSamples(Rule):
     ## What it sees
     Rows that are equal in all columns, beside the number of equal rows that would come about by chance in columns with
     these values, if they had nothing to do with each other. Of pictures: files with the same pixels, and pictures that
-    look the same in another size or quality. Of texts: those that are equal but for case and spacing.
+    look the same in another size or quality. Of texts: those that are equal but for case and spacing. Of a second set:
+    repeated rows where the first one has none of note.
     ## Why it hurts
     A repeated row weighs as much as all its copies. When the set is split, copies fall on both sides, and the score
     is one of memory. Most often a join or an export went wrong.
@@ -49,22 +51,37 @@ class DuplicateSamples(Rule):
         if repeats is None:
             yield self.cannot_tell("rows were not compared")
             return
-        rows = seen.train.profile.rows
-        by_chance = _by_chance(seen.train.profile.columns, rows)
-        if not repeats.exact or repeats.exact < self.chance * by_chance:
+        if self._is_beyond_chance(seen.train):
+            yield self._rows(seen, seen.train, repeats)
+        if seen.test is None or seen.test.repeats is None or self._are_many(seen, seen.train):
             return
-        is_many = repeats.exact >= max(self.fewest, self.share * rows) and not decided_by_chance(seen)
-        severity = Severity.WARNING if is_many else Severity.NOTE
+        if self._is_beyond_chance(seen.test) and self._are_many(seen, seen.test):
+            yield self._rows(seen, seen.test, seen.test.repeats)
+
+    def _is_beyond_chance(self, one: DataSet) -> bool:
+        repeats = one.repeats
+        by_chance = _by_chance(one.profile.columns, one.profile.rows)
+        return repeats is not None and repeats.exact > 0 and repeats.exact >= self.chance * by_chance
+
+    def _are_many(self, seen: Data, one: DataSet) -> bool:
+        repeats = one.repeats
+        most = max(self.fewest, self.share * one.profile.rows)
+        return repeats is not None and repeats.exact >= most and not decided_by_chance(seen, one)
+
+    def _rows(self, seen: Data, one: DataSet, repeats: Repeats) -> Finding:
+        rows, is_first = one.profile.rows, one is seen.train
+        by_chance = _by_chance(one.profile.columns, rows)
         suspects = [
-            SuspectRow(seen.train.name, row, row_of(seen.train.sample, row), f"the same as row {group[0]}")
+            SuspectRow(one.name, row, row_of(one.sample, row), f"the same as row {group[0]}")
             for group in repeats.examples
             for row in group[1:]
         ]
-        yield self.finding(
-            f"{amount(repeats.exact, 'row')} of {rows:,} repeat an earlier one",
-            severity=severity,
+        drop = code("frame = frame.drop_duplicates()" if is_first else "test = test.drop_duplicates()")
+        return self.finding(
+            f"{amount(repeats.exact, 'row')} of {rows:,} repeat an earlier one{'' if is_first else ', second set'}",
+            severity=Severity.WARNING if self._are_many(seen, one) else Severity.NOTE,
             sureness=Sureness.CERTAIN,
-            place=Place(file=seen.train.name, rows=tuple(one.row for one in suspects[:50]) or None),
+            place=Place(file=one.name, rows=tuple(one.row for one in suspects[:50]) or None),
             evidence=[
                 Evidence(
                     "rows that are equal to an earlier one in all columns",
@@ -73,8 +90,11 @@ class DuplicateSamples(Rule):
                 )
             ],
             cause="Copies weigh a sample more than others. Split at random, they fall on both sides, and a test score "
-            "counts what was learned by heart.",
-            fixes=["Drop them before the set is split:\n" + code("frame = frame.drop_duplicates()")],
+            "counts what was learned by heart."
+            if is_first
+            else "The score counts such a row as often as it stands there, and its interval takes copies for so many "
+            "independent cases.",
+            fixes=["Drop them before the set is split:\n" + drop if is_first else "Drop them:\n" + drop],
             unless="different cases look the same in these columns, or copies weigh rows on purpose.",
             suspects=suspects,
         )
@@ -90,6 +110,7 @@ class DuplicateSamples(Rule):
             target="y", task="classification", repeats=Repeats(exact=100, conflicting=100),
         ),
         "fewer": _two(Repeats(exact=2)),
+        "of a second set": _second(Repeats(exact=2), Repeats(exact=10)),
         "far more than by chance": _coarse(Repeats(exact=60), 1000),
         "copies of pictures": pictures.of_pictures(same=((1, 7), (3, 4, 5))),
         "a copy of a picture": pictures.of_pictures(200, same=((1, 7),)),
@@ -100,6 +121,7 @@ class DuplicateSamples(Rule):
     })  # fmt: skip
     good = Examples(lambda: {
         "none": _two(Repeats()),
+        "a few of a second set": _second(Repeats(), Repeats(exact=9)),
         "pictures": pictures.of_pictures(),
         "as by chance": _coarse(Repeats(exact=12), 1000),
         "not three times": _coarse(Repeats(exact=35), 1000),
@@ -125,6 +147,11 @@ def _by_chance(columns: tuple[Column, ...], rows: int) -> float:
 
 def _two(repeats: Repeats, rows: int = 1000) -> Data:
     return one_set(of_numbers("a", range(rows)), of_numbers("b", range(rows)), repeats=repeats)
+
+
+def _second(first: Repeats, second: Repeats) -> Data:
+    one = _two(first)
+    return replace(one, test=replace(one.train, name="test.csv", repeats=second))
 
 
 def _coarse(repeats: Repeats, rows: int) -> Data:

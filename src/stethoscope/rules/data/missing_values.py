@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.core.text import amount
-from stethoscope.facts.data import Column, Data
-from stethoscope.facts.sentinels import sentinel_of
+from stethoscope.facts.data import Column, Data, DataSet
+from stethoscope.facts.sentinels import sentinel_beside, sentinel_of
 from stethoscope.rules.columns import named, of_numbers, of_words, one_set
 from stethoscope.rules.sites import code
+from stethoscope.rules.two_sets import beside, column, two_sets
 
 ANSWERS = ("none", "unknown", "missing")
 """Spellings of nothing that are words: as often they are one of the values."""
@@ -51,6 +52,10 @@ class MissingValues(Rule):
     others that are typical of it, such as -999, where they make up at least a hundredth of a column; infinite numbers.
     A target with missing values is an error, a column with many of them or with several spellings a warning, few a
     note; so is a column that is empty in most rows, which most often is meant to be.
+
+    Of a second set what the first one does not have: a number that stands for nothing, and rows without a target where
+    others have one. Other spellings, and more missing values, are told by inconsistent-preprocessing and
+    missing-values-rise.
     ## Why it hurts
     NaN passes through every layer: one of them in a batch makes the loss and then all weights NaN. A sentinel
     number is worse, since nothing fails: the network takes -999 for a measurement, and a scaler for the range.
@@ -82,14 +87,30 @@ class MissingValues(Rule):
     )
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
-        """Judge each column of the training set."""
+        """Judge each column of the training set, and what is new in the second one."""
         gaps = [gap for column in seen.train.profile.columns if (gap := self.gap(column)) is not None]
+        yield from self._told(seen, seen.train, gaps)
+        if seen.test is not None:
+            new = [gap for column in seen.test.profile.columns if (gap := self._new(seen, column)) is not None]
+            yield from self._told(seen, seen.test, new)
+
+    def _told(self, seen: Data, one: DataSet, gaps: list[Gap]) -> Iterator[Finding]:
         target = next((gap for gap in gaps if gap.column.name == seen.target), None)
         if target is not None:
-            yield self._target(seen, target)
+            yield self._target(seen, one, target)
         gaps = sorted((gap for gap in gaps if gap is not target), key=lambda gap: (-gap.share, gap.column.name))
         if gaps:
-            yield self._report(seen, gaps)
+            yield self._report(seen, one, gaps)
+
+    def _new(self, seen: Data, column: Column) -> Gap | None:
+        """What a column of the second set lacks in a way that the first set's does not."""
+        before, gap = seen.train.profile.column(column.name), self.gap(column)
+        if before is None or gap is None:
+            return None
+        if column.name == seen.target:
+            return gap if self.gap(before) is None else None  # without any target it is for prediction
+        found = sentinel_beside(before, column, self.sentinel, self.apart)
+        return None if found is None else Gap(column, found.rows, (f"{found.value:g}",), found.value)
 
     def gap(self, column: Column) -> Gap | None:
         """What a column lacks; None where it lacks nothing."""
@@ -113,20 +134,23 @@ class MissingValues(Rule):
     def _are_many(self, gap: Gap) -> bool:
         return self.much <= gap.share < self.optional and gap.rows >= self.fewest
 
-    def _target(self, seen: Data, gap: Gap) -> Finding:
-        name = named(gap.column.name)
+    def _target(self, seen: Data, one: DataSet, gap: Gap) -> Finding:
+        name, rows = named(gap.column.name), amount(gap.rows, "row")
+        is_first, frame = one is seen.train, _frame(seen, one)
         return self.finding(
-            f"the target {name} is missing in {amount(gap.rows, 'row')}",
+            f"the target {name} is missing in {rows}" if is_first else f"{name} is missing in {rows} of the second set",
             severity=Severity.ERROR,
             sureness=Sureness.CERTAIN,
-            place=Place(file=seen.train.name, columns=(gap.column.name,)),
+            place=Place(file=one.name, columns=(gap.column.name,)),
             evidence=[Evidence(f"rows without {name} ({', '.join(gap.spellings)})", f"{gap.rows:,}", "0")],
-            cause="A row without a target cannot be learned from: its loss is NaN, or its label is a class of its own.",
-            fixes=["Leave these rows out:\n" + code(f"frame = frame.dropna(subset=[{gap.column.name!r}])")],
+            cause="A row without a target cannot be learned from: its loss is NaN, or its label is a class of its own."
+            if is_first
+            else "A row without a target measures nothing: the score is NaN, or counts it as an error.",
+            fixes=["Leave these rows out:\n" + code(f"{frame} = {frame}.dropna(subset=[{gap.column.name!r}])")],
             unless="these rows are meant for prediction only.",
         )
 
-    def _report(self, seen: Data, gaps: list[Gap]) -> Finding:
+    def _report(self, seen: Data, one: DataSet, gaps: list[Gap]) -> Finding:
         odd = [gap for gap in gaps if gap.sentinel is not None or gap.is_mixed or gap.infinite]
         many = [gap for gap in gaps if self._are_many(gap) and gap not in odd]
         severity = Severity.WARNING if many or odd else Severity.NOTE
@@ -135,7 +159,10 @@ class MissingValues(Rule):
         if len(gaps) > 1:
             title = f"values are missing in {len(gaps)} columns, {worst.share:.1%} of {named(worst.column.name)}"
         if odd and odd[0].sentinel is not None:
-            title = f"column {named(odd[0].column.name)} has {odd[0].sentinel:g} where a value is missing"
+            name = named(odd[0].column.name)
+            title = f"column {name} has {odd[0].sentinel:g} where a value is missing"
+            if one is not seen.train:
+                title = f"{name} has {odd[0].sentinel:g} for missing in the second set"
         elif odd and odd[0].infinite:
             title = f"column {named(odd[0].column.name)} is infinite in {amount(odd[0].infinite, 'row')}"
         any_infinite = any(gap.infinite for gap in gaps)
@@ -144,19 +171,20 @@ class MissingValues(Rule):
             title,
             severity=severity,
             sureness=Sureness.LIKELY if odd else Sureness.CERTAIN,
-            place=Place(file=seen.train.name, columns=tuple(gap.column.name for gap in gaps)),
+            place=Place(file=one.name, columns=tuple(gap.column.name for gap in gaps)),
             evidence=[
                 Evidence(
                     f"rows without {named(gap.column.name)}, written as {', '.join(gap.spellings)}",
                     f"{gap.rows:,} ({gap.share:.1%})",
                     "0",
+                    "" if one is seen.train else f"as in {seen.train.name}",
                 )
                 for gap in shown
             ],
             cause="A NaN among the inputs makes the loss NaN, and then all weights"
             + (", and so does an infinite number, which a division by zero leaves" if any_infinite else "")
             + ". A number or a word that stands for nothing is taken for a value.",
-            fixes=_fixes_of_inputs(shown) if seen.is_fed else _fixes(shown),
+            fixes=_fixes_of_inputs(shown) if seen.is_fed else _fixes(shown, _frame(seen, one)),
             unless="missing has a meaning of its own here, and the model is told of it.",
         )
 
@@ -176,6 +204,13 @@ class MissingValues(Rule):
         "a hundredth": one_set(of_numbers("age", [*[20 + i % 50 for i in range(198)], -999, -999])),
         "the target": one_set(of_words("y", {"a": 50, "b": 49}, nulls=1), target="y"),
         "one infinite": one_set(of_numbers("a", [*range(99), float("inf")])),
+        "minus 999 in the second set": two_sets({"age": (range(20, 80), [*range(20, 80), -999, -999])}),
+        "a hundredth of the second set": two_sets(
+            {"age": (range(20, 80), [*[20 + i % 50 for i in range(198)], -999, -999])}
+        ),
+        "a second set without some targets": beside(
+            [column("y", {"a": 50, "b": 50})], [column("y", {"a": 50, "b": 49}, nulls=1)], target="y"
+        ),
         "just apart": one_set(of_numbers("a", [*[i / 10 for i in range(318)], -99, -99, -99, -99])),
     })  # fmt: skip
     good = Examples(lambda: {
@@ -183,8 +218,19 @@ class MissingValues(Rule):
         "nothing missing": one_set(of_words("a", {"x": 60, "y": 40})),
         "minus 1 among others": one_set(of_numbers("a", [*[i / 50 for i in range(100)], -1, -1, -1])),
         "not quite apart": one_set(of_numbers("a", [*[i / 10 for i in range(336)], -99, -99, -99, -99])),
+        "as in the first set": two_sets({"age": (range(20, 80), range(20, 80))}),
+        "among the numbers of the first set": two_sets({"a": (range(-2000, 2000), [*range(60), -999, -999])}),
+        "not quite apart from the first set": two_sets({"a": (range(40), [*range(10), *[-99] * 4])}),
+        "a second set without targets": beside(
+            [column("y", {"a": 50, "b": 50})], [column("y", {}, nulls=100)], target="y"
+        ),
         "one of 200": one_set(of_numbers("age", [*[20 + i % 50 for i in range(199)], -999])),
     })  # fmt: skip
+
+
+def _frame(seen: Data, one: DataSet) -> str:
+    """What a set is called in code."""
+    return "frame" if one is seen.train else "test"
 
 
 def _fixes_of_inputs(gaps: list[Gap]) -> list[str]:
@@ -196,30 +242,32 @@ def _fixes_of_inputs(gaps: list[Gap]) -> list[str]:
     return ["Fill in what is usual, where the data is prepared:\n" + code(*lines)]
 
 
-def _fixes(gaps: list[Gap]) -> list[str]:
+def _fixes(gaps: list[Gap], frame: str) -> list[str]:
+    """Lines for the frame of this name."""
     words = sorted({one for gap in gaps for one in gap.spellings if one[0] == "'" and one[1:-1].lower() not in ANSWERS})
     lines = [
-        f"frame[{gap.column.name!r}] = frame[{gap.column.name!r}].mask(frame[{gap.column.name!r}] == {gap.sentinel:g})"
+        f"{column} = {column}.mask({column} == {gap.sentinel:g})"
         for gap in gaps
         if gap.sentinel is not None
+        for column in (f"{frame}[{gap.column.name!r}]",)
     ]
     lines += [
         f"{column} = {column}.mask({column}.abs() == float('inf'))"
-        for column in (f"frame[{gap.column.name!r}]" for gap in gaps if gap.infinite)
+        for column in (f"{frame}[{gap.column.name!r}]" for gap in gaps if gap.infinite)
     ]
     if words:
-        lines.append(f"frame = frame.mask(frame.isin([{', '.join(words)}]))")
+        lines.append(f"{frame} = {frame}.mask({frame}.isin([{', '.join(words)}]))")
     said = ["Read all spellings as missing:\n" + code(*lines)] if lines else []
     if all(gap.column.kind == "text" for gap in gaps):
         names = ", ".join(repr(gap.column.name) for gap in gaps)
         return [
             *said,
-            "Leave these rows out; a text cannot be filled in:\n" + code(f"frame = frame.dropna(subset=[{names}])"),
+            "Leave these rows out; a text cannot be filled in:\n" + code(f"{frame} = {frame}.dropna(subset=[{names}])"),
         ]
     one = next((gap.column for gap in gaps if gap.column.kind == "number"), gaps[0].column)
     fill = "median()" if one.kind == "number" else "mode()[0]"
     filled = (
-        f"frame[{one.name + ' missing'!r}] = frame[{one.name!r}].isna()",
-        f"frame[{one.name!r}] = frame[{one.name!r}].fillna(train[{one.name!r}].{fill})",
+        f"{frame}[{one.name + ' missing'!r}] = {frame}[{one.name!r}].isna()",
+        f"{frame}[{one.name!r}] = {frame}[{one.name!r}].fillna(train[{one.name!r}].{fill})",
     )
     return [*said, "Fill in what is usual in the training set, and say that it was missing:\n" + code(*filled)]

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, Severity, Sureness
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.facts.data import Data
+from stethoscope.facts.sentinels import missing_in
 from stethoscope.facts.statistics import chosen, dealt_chance, rise_interval
 from stethoscope.rules.budget import SHARES
 from stethoscope.rules.columns import listed, named
 from stethoscope.rules.shifting import percent
 from stethoscope.rules.sites import code
-from stethoscope.rules.two_sets import beside, column, yes_no
+from stethoscope.rules.two_sets import beside, column, two_sets, yes_no
 
 MOST_NAMED = 5
 
@@ -34,8 +35,9 @@ class MissingValuesRise(Rule):
     """More values are missing in the second set than in the training set.
 
     ## What it sees
-    The share of missing values of each column in both sets, in all their spellings, and how much of the difference
-    chance allows, for all columns together.
+    The share of missing values of each column in both sets, in all their spellings (a number such as -999 of both sets
+    among them), and how much of the difference chance allows, for all columns together. A number that only the second
+    set has for them is told by missing-values.
     ## Why it hurts
     What is filled in for a missing value is a guess that the model was not trained to rely on. A column that is empty
     takes away what the model was given in training.
@@ -63,11 +65,11 @@ class MissingValuesRise(Rule):
             other = seen.test.profile.column(one.name)
             if other is None or one.kind == "empty" or not one.rows or not other.rows:
                 continue
-            counts = (one.missing, one.rows), (other.missing, other.rows)
-            low, _ = rise_interval(*counts)
-            chance = dealt_chance(other.missing, one.missing + other.missing, one.rows, other.rows)
-            shares = one.missing / one.rows, other.missing / other.rows
-            rises.append(Rise(one.name, shares, low, chance, other.missing == other.rows))
+            first, second = missing_in(one, other)
+            low, _ = rise_interval((first, one.rows), (second, other.rows))
+            chance = dealt_chance(second, first + second, one.rows, other.rows)
+            shares = first / one.rows, second / other.rows
+            rises.append(Rise(one.name, shares, low, chance, second == other.rows))
         sure = chosen([rise.chance for rise in rises], SHARES[self.name])
         found = [rise for rise, is_sure in zip(rises, sure, strict=True) if is_sure and rise.low > self.tolerance]
         if found:
@@ -113,6 +115,7 @@ class MissingValuesRise(Rule):
     bad = Examples(lambda: {
         "a fifth": _nulls(0, 200),
         "next to the tolerance": _nulls(0, 10_500, rows=1_000_000),
+        "more of -999": two_sets({"a": ([*[i % 60 for i in range(900)], *[-999] * 20], [*range(60), *[-999] * 15])}),
         "empty": beside([column("a", yes_no(0.5, 1000))], [column("a", {}, nulls=500)]),
         "two columns": beside(
             [column("a", yes_no(0.5, 1000)), column("b", yes_no(0.5, 1000))],
@@ -120,6 +123,7 @@ class MissingValuesRise(Rule):
         ),
     })  # fmt: skip
     good = Examples(lambda: {
+        "as many of -999": two_sets({"a": ([*range(60), *[-999] * 15], [*range(60), *[-999] * 15])}),
         "as many": _nulls(200, 210),
         "fewer": _nulls(200, 10),
         "a handful": _nulls(0, 8),

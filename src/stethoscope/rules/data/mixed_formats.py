@@ -6,13 +6,18 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness
 from stethoscope.core.rule import Examples, Limit, Rule
-from stethoscope.facts.data import Column, Data, Spelling, Words
+from stethoscope.facts.data import Column, Data, DataSet, Spelling, Words
 from stethoscope.rules.columns import named, of_numbers, of_words, one_set
+from stethoscope.rules.preparing import main_form
 from stethoscope.rules.sites import code
+from stethoscope.rules.two_sets import beside
 
 NAMED = 4
 PLAIN = ("number 1", "number 1.5")
 """Forms of numbers that are read alike."""
+
+DATES = (("date 1999-12-31", 60), ("date 31/12/1999", 40))
+"""Forms of the values of an example."""
 
 
 class MixedFormats(Rule):
@@ -21,7 +26,7 @@ class MixedFormats(Rule):
     ## What it sees
     The form of each value of a column of text: numbers with a point, a comma, a unit, a currency; dates in several
     orders; numbers among words; categories that differ by case, spacing or punctuation only; and letters damaged by a
-    wrong encoding.
+    wrong encoding. Of a second set, what the first one does not have.
     ## Why it hurts
     `Paris` and `paris ` become two categories with half of the rows each. `1,5` among `1.5` makes a column of numbers
     one of text, or loses the rows that do not parse. A date in the wrong order is a wrong date, and nothing says so.
@@ -35,6 +40,7 @@ class MixedFormats(Rule):
     """
 
     severity = Severity.WARNING
+    explains = ("new-categories",)
 
     rare = Limit(0.001, unit="share of a column in a second form", why="a single odd cell is a slip and no second form")
     mostly = Limit(0.8, unit="share of a column that are numbers or dates", why="below, it is a column of words")
@@ -43,18 +49,36 @@ class MixedFormats(Rule):
     category = Limit(2.0, unit="rows of a category, on average", why="below, the column names the rows")
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
-        """Judge the columns of text."""
+        """Judge the columns of text, and what is new in those of the second set."""
         for column in seen.train.profile.columns:
-            if column.words is None or column.kind in ("text", "empty") or not column.words.count:
+            words = _words(column)
+            if words is None:
                 continue
-            words = column.words
             if words.damaged:
-                yield self._damaged(seen, column, words)
+                yield self._damaged(seen.train, column, words)
             forms = self.forms(words)
             if forms:
-                yield self._mixed(seen, column, forms)
+                yield self._mixed(seen.train, column, forms)
             elif words.variants:
                 yield self._variants(seen, column, words)
+        if seen.test is not None:
+            for column in seen.test.profile.columns:
+                yield from self._new(seen, seen.test, column)
+
+    def _new(self, seen: Data, other: DataSet, column: Column) -> Iterator[Finding]:
+        """What is mixed in a column of the second set, and not in that of the first; new spellings of its categories
+        are told by new-categories, and one other form of all values by inconsistent-preprocessing."""
+        before, words = seen.train.profile.column(column.name), _words(column)
+        if before is None or words is None:
+            return
+        known = _words(before)
+        if words.damaged and not (known is not None and known.damaged):
+            yield self._damaged(other, column, words)
+        forms = self.forms(words)
+        if known is not None and (self.forms(known) or _is_written_otherwise(known, words)):
+            return
+        if forms:
+            yield self._mixed(other, column, forms)
 
     def forms(self, words: Words) -> list[Spelling]:
         """The forms that do not go together, most frequent first; empty where all do."""
@@ -77,7 +101,7 @@ class MixedFormats(Rule):
             return numbers
         return [*numbers[:2], *strangers[:2]] if strangers and len(words.top) > 2 else []
 
-    def _mixed(self, seen: Data, column: Column, forms: list[Spelling]) -> Finding:
+    def _mixed(self, one: DataSet, column: Column, forms: list[Spelling]) -> Finding:
         first, second = forms[0], forms[-1]
         kind = "dates" if first.kind.startswith("date") else "numbers"
         title = f"{kind} of column {named(column.name)} in {len(forms)} forms"
@@ -91,7 +115,7 @@ class MixedFormats(Rule):
         return self.finding(
             title,
             sureness=Sureness.CERTAIN,
-            place=Place(file=seen.train.name, columns=(column.name,)),
+            place=Place(file=one.name, columns=(column.name,)),
             evidence=[
                 Evidence(f"{form.kind}, such as {form.examples[0]!r}", f"{form.rows:,} rows", "all rows or none")
                 for form in forms[:NAMED]
@@ -127,11 +151,11 @@ class MixedFormats(Rule):
             unless="the spelling tells them apart on purpose.",
         )
 
-    def _damaged(self, seen: Data, column: Column, words: Words) -> Finding:
+    def _damaged(self, one: DataSet, column: Column, words: Words) -> Finding:
         return self.finding(
             f"letters of column {named(column.name)} are damaged by a wrong encoding",
             sureness=Sureness.LIKELY,
-            place=Place(file=seen.train.name, columns=(column.name,)),
+            place=Place(file=one.name, columns=(column.name,)),
             evidence=[Evidence("rows with traces of it, such as `Ã©` or U+FFFD", f"{words.damaged:,}", "0")],
             cause="The text was written in one encoding and read in another: each such letter became two others, or "
             "was lost.",
@@ -140,6 +164,13 @@ class MixedFormats(Rule):
         )
 
     bad = Examples(lambda: {
+        "dates in the second set": beside([_column(("date 1999-12-31", 90))], [_column(*DATES)]),
+        "words among numbers of the second set": beside(
+            [of_numbers("a", range(20))], [_column(("number 1", 97), ("word", 3))]
+        ),
+        "damaged letters in the second set": beside(
+            [of_words("a", {"René": 50, "Ann": 40})], [of_words("a", {"RenÃ©": 50, "Ann": 40}, damaged=50)]
+        ),
         "two kinds of dates": one_set(_column(("date 1999-12-31", 60), ("date 31/12/1999", 40))),
         "comma and point": one_set(_column(("number 1.5", 90), ("number 1,5", 10))),
         "four in five are numbers": one_set(_column(("number 1.5", 70), ("number 1,5", 10), ("word", 20))),
@@ -158,6 +189,10 @@ class MixedFormats(Rule):
         "damaged letters": one_set(of_words("name", {"RenÃ©": 50, "Ann": 40}, damaged=50)),
     })  # fmt: skip
     good = Examples(lambda: {
+        "one form in both sets": beside([_column(("date 1999-12-31", 90))], [_column(("date 1999-12-31", 40))]),
+        "nearly all in another form": beside(
+            [_column(("date 31/12/1999", 90))], [_column(("date 1999-12-31", 95), ("date 31/12/1999", 5))]
+        ),
         "one form": one_set(_column(("number 1.5", 90), ("number 1", 10))),
         "rarer than that": one_set(_column(("number 1.5", 19881), ("number 1,5", 19))),
         "words with some numbers": one_set(_column(("word", 80), ("number 1", 20))),
@@ -166,6 +201,18 @@ class MixedFormats(Rule):
         "numbers": one_set(of_numbers("a", range(20))),
         "cities": one_set(of_words("city", {"Paris": 50, "Rome": 40})),
     })  # fmt: skip
+
+
+def _words(column: Column) -> Words | None:
+    """The words of a column whose spelling can be judged."""
+    words = column.words
+    return None if words is None or column.kind in ("text", "empty") or not words.count else words
+
+
+def _is_written_otherwise(one: Words, other: Words) -> bool:
+    """Whether nearly all values have one form in the first set, and another one in the second."""
+    before, now = main_form(one.spellings), main_form(other.spellings)
+    return before is not None and now is not None and before.kind != now.kind
 
 
 def _amounts(different: int) -> Column:

@@ -51,11 +51,21 @@ class New:
 
 
 def _classes(seen: Data) -> list[tuple[Column, Column]]:
-    """The target of both sets, where it has classes: none was taught what only the second set has."""
+    """The target of both sets, where it has classes: none was taught what only the second set has. Numbers as words."""
     if seen.test is None or seen.task != "classification":
         return []
-    one, other = seen.train.profile.column(seen.target), seen.test.profile.column(seen.target)
+    one, other = (_named_classes(each.profile.column(seen.target)) for each in seen.sets)
     return [(one, other)] if one is not None and other is not None and one.kind == other.kind else []
+
+
+def _named_classes(column: Column | None) -> Column | None:
+    """A column whose numbers are all known as one of words."""
+    numbers = column.numbers if column is not None else None
+    if column is None or numbers is None or not numbers.values or column.words is not None:
+        return column
+    top = tuple((f"{value:g}", count) for value, count in sorted(numbers.values, key=lambda pair: (-pair[1], pair[0])))
+    words = Words(count=numbers.count, distinct=len(top), top=top)
+    return replace(column, kind="category", numbers=None, words=words)
 
 
 class NewCategories(Rule):
@@ -170,6 +180,7 @@ class NewCategories(Rule):
         "one": two_sets({"a": ({"x": 500, "y": 500}, {"x": 450, "y": 450, "z": 100})}),
         "next to a warning": two_sets({"a": ({"x": 9000, "y": 1000}, {"x": 9000, "y": 879, "z": 121})}),
         "next to no warning": two_sets({"a": ({"x": 9000, "y": 1000}, {"x": 9000, "y": 882, "z": 118})}),
+        "a class of numbers": two_sets({"y": ([0, 1] * 50, [0, 1, 7, 7, 7, 7] * 9)}, target="y", task="classification"),
         "another spelling": two_sets({"a": ({"New York": 500, "Oslo": 500}, {"new york": 400, "Oslo": 600})}),
         "one row in another spelling": two_sets({"a": ({"male": 500, "female": 500}, {"male ": 1, "female": 499})}),
     })  # fmt: skip
@@ -178,6 +189,7 @@ class NewCategories(Rule):
         "rare ones": two_sets({
             "a": ({"x": 900} | {f"a{i}": 1 for i in range(100)}, {"x": 900} | {f"b{i}": 1 for i in range(100)})
         }),
+        "the same classes": two_sets({"y": ([0, 1] * 50, [0, 1, 1] * 9)}, target="y", task="classification"),
         "one row": two_sets({"a": ({"x": 500, "y": 500}, {"x": 499, "y": 500, "z": 1})}),
         "spellings that the training set has, too": two_sets({
             "a": ({"Oslo": 500, "oslo": 5, "x": 495}, {"Oslo": 500, "OSLO": 1, "x": 499})

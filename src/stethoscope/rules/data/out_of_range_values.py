@@ -54,7 +54,7 @@ class OutOfRangeValues(Rule):
     ## Why it hurts
     A model extrapolates there: a network follows its last straight piece, a tree answers as at the edge.
     ## How to fix it
-    Look at the rows: a sentinel such as -999, another unit, a sensor that failed. Clip what is known to be an error.
+    Look at the rows: an error code, another unit, a sensor that failed. Clip what is known to be an error.
     ## When it is not a fault
     A quantity that grows by nature, such as a price; then a ratio or a difference is a better input.
     ## Sources
@@ -124,7 +124,7 @@ class OutOfRangeValues(Rule):
         )  # fmt: skip
 
     bad = Examples(lambda: {
-        "sentinels": two_sets({"a": (bell(), [*bell(900), *[-999.0] * 100])}),
+        "codes": two_sets({"a": (bell(), [*bell(900), *[-70.0] * 100])}),
         "infinite": two_sets({"a": (bell(), [*bell(900), float("inf")])}),
         "next to a warning": two_sets({"a": (bell(3000), [*bell(2959), *[9.0] * 41])}),
         "next to no warning": two_sets({"a": (bell(3000), [*bell(2960), *[9.0] * 40])}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 
 import numpy as np
@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness, SuspectRow
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.core.text import amount, number
-from stethoscope.facts.data import Column, Data, Numbers, Suspect
+from stethoscope.facts.comparable import comparable
+from stethoscope.facts.data import Column, Data, DataSet, Numbers, Suspect
 from stethoscope.facts.sentinels import SENTINELS
 from stethoscope.rules.columns import named, of_numbers, one_set, row_of, taken
 from stethoscope.rules.sites import code
+from stethoscope.rules.two_sets import two_sets
 
 NAMED = 5
 TAIL = 0.1
@@ -45,7 +47,7 @@ class Outliers(Rule):
     ## What it sees
     A gap: beyond the last of the others nothing, and then, far away, a few values, further than the tail of the others
     would ever reach at the pace at which it thins out. Long tails have no such gap. And, as a note, rows whose nearest
-    neighbours are many times as far as is usual.
+    neighbours are many times as far as is usual. Of a second set: values beyond such a gap from those of both.
     ## Why it hurts
     Most often it is a slip (a decimal point, grams for kilograms, an error code). One such value sets the mean and the
     spread of a scaler, squeezes all others together, and by a squared loss outweighs thousands of them.
@@ -59,6 +61,7 @@ class Outliers(Rule):
     """
 
     severity = Severity.WARNING
+    explains = ("out-of-range-values",)
     in_batches = True
 
     chance = Limit(
@@ -86,9 +89,13 @@ class Outliers(Rule):
             return
         found = [one for column in seen.inputs(seen.train) for one in self.isolated(column)]
         if found:
-            yield self._values(seen, sorted(found, key=lambda one: one.column))
+            yield self._values(seen, seen.train, sorted(found, key=lambda one: one.column))
         if seen.train.outliers:
             yield self._rows(seen)
+        if seen.test is not None:
+            new = [one for pair in comparable(seen) for one in self._beyond_both(*pair)]
+            if new:
+                yield self._values(seen, seen.test, sorted(new, key=lambda one: one.column))
 
     def isolated(self, column: Column) -> Iterator[Isolated]:
         """What lies beyond a gap at either end of a column."""
@@ -99,6 +106,24 @@ class Outliers(Rule):
             if (one := self._side(column.name, numbers, side)) is not None:
                 yield one
 
+    def _beyond_both(self, one: Column, other: Column) -> Iterator[Isolated]:
+        """What only the second set has beyond a gap at either end of a column, seen from the values of both sets."""
+        first, second = one.numbers, other.numbers
+        if first is None or second is None or one.kind != "number" or first.grid != second.grid:
+            return
+        if first.count < self.fewest_rows or first.counts.size != second.counts.size:
+            return
+        both = replace(
+            first, count=first.count + second.count, least=min(first.least, second.least), values=(), spikes=(),
+            greatest=max(first.greatest, second.greatest), whole=first.whole + second.whole,
+            counts=first.counts + second.counts,
+        )  # fmt: skip
+        for side, is_new in ((1, second.greatest > first.greatest), (-1, second.least < first.least)):
+            found = self._side(one.name, both, side) if is_new else None
+            edge = (first.greatest if side > 0 else -first.least) if found is not None else 0.0
+            if found is not None and edge <= side * found.edge:
+                yield found
+
     def _side(self, name: str, numbers: Numbers, side: int) -> Isolated | None:
         """What lies beyond a gap at the upper (1) or lower (-1) end, with distances from the median."""
         extreme = numbers.greatest if side > 0 else numbers.least
@@ -108,15 +133,12 @@ class Outliers(Rule):
         counts, near, far = _distances(numbers, median, side)
         if numbers.whole == numbers.count:
             far = np.maximum(far, 1.0)  # between counts of things, one is the least step and no gap
-        beyond = counts[::-1].cumsum()[::-1]
-        for place in range(counts.size - 1, 0, -1):
-            if beyond[place] > max(1, self.few * numbers.count):
-                return None
-            if counts[1:place].sum() < self.fewest_others:
-                return None
-            start = abs(extreme - median) if beyond[place] == 1 else near[place]
-            if far[place - 1] <= 0 or start <= 2 * far[place - 1]:
-                continue
+        beyond, others = counts[::-1].cumsum()[::-1], counts.cumsum()
+        start_at = np.where(beyond == 1, abs(extreme - median), near)
+        is_gap = (beyond <= max(1, self.few * numbers.count)) & (others - counts - counts[:1] >= self.fewest_others)
+        is_gap[1:] &= (far[:-1] > 0) & (start_at[1:] > 2 * far[:-1])
+        for place in np.flatnonzero(is_gap[1:])[::-1] + 1:
+            start = float(start_at[place])
             slope = _tail(counts[:place], far[:place], numbers.count)
             times = start / far[place - 1]
             if times >= self.far or slope * beyond[place] * log(times) >= -log(self.chance):
@@ -124,12 +146,12 @@ class Outliers(Rule):
                 return Isolated(name, int(beyond[place]), extreme, float(median + side * far[place - 1]), usual)
         return None
 
-    def _values(self, seen: Data, found: list[Isolated]) -> Finding:
+    def _values(self, seen: Data, data: DataSet, found: list[Isolated]) -> Finding:
         one = max(found, key=lambda some: abs(some.value - some.edge) / (abs(some.usual[1] - some.usual[0]) or 1))
         rows = tuple(
-            SuspectRow(seen.train.name, row, row_of(seen.train.sample, row, each.column), f"{each.column} is far out")
+            SuspectRow(data.name, row, row_of(data.sample, row, each.column), f"{each.column} is far out")
             for each in found
-            for row in _rows_with(seen, each)
+            for row in _rows_with(data, each)
         )
         names = tuple(dict.fromkeys(each.column for each in found))
         values = taken(seen, one.column)
@@ -137,7 +159,7 @@ class Outliers(Rule):
         return self.finding(
             f"{amount(sum(each.rows for each in found), 'value')} far beyond all others in {where}"[:72],
             sureness=Sureness.LIKELY,
-            place=Place(file=seen.train.name, columns=names),
+            place=Place(file=data.name, columns=names),
             evidence=[
                 Evidence(
                     f"furthest value of {named(each.column)} ({each.rows:,} beyond the gap)",
@@ -182,6 +204,7 @@ class Outliers(Rule):
         "beyond its tail": one_set(of_numbers("a", [*range(1001), 2682.0])),
         "fifty times as far": one_set(of_numbers("a", [*range(50), 1280.0])),
         "five of a thousand": one_set(of_numbers("a", [*range(995), *[9000.0 + i for i in range(5)]])),
+        "a slip in the second set": two_sets({"a": (_halves(200), [*_halves(120), 9000.0])}),
         "fifty rows": one_set(of_numbers("a", [*range(49), 9000.0])),
         "rows": one_set(of_numbers("a", range(100)), outliers=(Suspect(7, 0.1),)),
     })  # fmt: skip
@@ -194,8 +217,15 @@ class Outliers(Rule):
         "not quite as far": one_set(of_numbers("a", [*range(50), 1220.0])),
         "a group of their own": one_set(of_numbers("a", [*range(990), *[9000.0 + i for i in range(6)]])),
         "just too many": one_set(of_numbers("a", [*range(4974), *[90000.0 + i for i in range(26)]])),
+        "as in the first": two_sets({"a": ([*_halves(990), *[9e3 + i for i in range(6)]], [*_halves(120), 9003.0])}),
+        "a long tail of both": two_sets({"a": ([1.05**i for i in range(300)], [1.05**i for i in range(305)])}),
         "few rows": one_set(of_numbers("a", [*range(48), 9000.0])),
     })  # fmt: skip
+
+
+def _halves(count: int) -> list[float]:
+    """0, 0.5, 1, ...: numbers that count nothing."""
+    return [i / 2 for i in range(count)]
 
 
 def _distances(numbers: Numbers, median: float, side: int) -> tuple[Doubles, Doubles, Doubles]:
@@ -222,11 +252,11 @@ def _tail(counts: Doubles, distances: Doubles, rows: int) -> float:
     return max(0.0, 1 - 2 / np.sqrt(total)) / spread if spread > 0 else 0.0
 
 
-def _rows_with(seen: Data, one: Isolated) -> list[int]:
+def _rows_with(data: DataSet, one: Isolated) -> list[int]:
     """Rows of the sample with values beyond the gap."""
-    values = seen.train.sample.values.get(one.column)
+    values = data.sample.values.get(one.column)
     if values is None or values.dtype == object:
         return []
     numbers = np.asarray(values, np.float64)
     beyond = numbers > one.edge if one.value > one.edge else numbers < one.edge
-    return [int(row) for row in seen.train.sample.index[beyond & np.isfinite(numbers)]]
+    return [int(row) for row in data.sample.index[beyond & np.isfinite(numbers)]]

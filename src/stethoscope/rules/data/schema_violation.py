@@ -52,6 +52,7 @@ class SchemaViolation(Rule):
     """
 
     severity = Severity.ERROR
+    explains = ("mixed-formats",)
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
         """Compare names, kinds and order."""
