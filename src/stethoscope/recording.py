@@ -22,6 +22,7 @@ from stethoscope.diagnose.select import needed_parts, read_limits, select
 from stethoscope.diagnose.suppress import Suppressions, allowed_in_settings
 from stethoscope.experiments import Checks, has_trained, keep_ring, lab_for, preflight_for
 from stethoscope.facts.data import Data
+from stethoscope.facts.learning import Learning
 from stethoscope.facts.model import Crash, Preflight
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History, RankSummary
@@ -40,6 +41,11 @@ if TYPE_CHECKING:
 
 RANKS_WAIT_S = 5.0
 """How long rank 0 waits for the others to finish writing before it reports."""
+LEARNING_S = 5.0
+LEARNING_SHARE = 0.03
+LEAST_LEARNING_S = 0.3
+"""Asking how rows were learned may take this long, or this share of the training time where that is less, and never
+less than the last."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +176,7 @@ class Recording:
         """Put the taps on. Called when torch has been imported; a fault of ours is told once and training goes on."""
         try:
             from stethoscope.observe.model.capture import Capture
+            from stethoscope.observe.model.snapshots import Snapshots
             from stethoscope.observe.training.session import Session
             from stethoscope.observe.training.taps import Taps
             from stethoscope.observe.training.terms import Terms
@@ -190,6 +197,8 @@ class Recording:
             )
             if checks is not None:
                 session.state.terms = Terms()
+            elif self.captures:
+                capture.snapshots = Snapshots(session.state.row_numbers)
             self._taps, self._loaders = Taps(session), LoaderTap()
             all_rules()  # found now, so that no verdict has to wait for them
             self._taps.put_on()
@@ -307,6 +316,7 @@ class Recording:
         self.stop()
         history = self.history(finished=not ended_by, ended_by=ended_by)
         history = replace(history, preflight=preflight_for(self, history, self._checks, ended_by), fed=self._fed())
+        history = replace(history, learning=self._learning())
         self.record = self._final_record(history, exit_code, ended_by)
         if self.writer is not None:
             if self.session is not None:
@@ -336,6 +346,19 @@ class Recording:
             return fed_of(capture.steps)
         except Exception:  # what was heard is worth more than a further look at the rows
             return None
+
+    def _learning(self) -> Learning:
+        """How rows were learned, asked of copies with the weights of several steps."""
+        capture = self.session.state.capture if self.session is not None else None
+        if capture is None or capture.snapshots is None:
+            return Learning(why="no weights were kept")
+        try:
+            from stethoscope.observe.model.learning import learning_of
+
+            trained = time.perf_counter() - self.began
+            return learning_of(capture, seconds=min(LEARNING_S, max(LEAST_LEARNING_S, LEARNING_SHARE * trained)))
+        except Exception as error:  # what was heard is worth more than what copies would show
+            return Learning(why=f"copies of the model failed ({type(error).__name__}: {str(error)[:100]})")
 
     def _read_code(self) -> tuple[Finding, ...]:
         """What is found by reading the script, and the files of its project that it has imported."""

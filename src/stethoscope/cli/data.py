@@ -9,13 +9,14 @@ from pathlib import Path
 import click
 
 from stethoscope.cli.writing import write_json, write_text
+from stethoscope.core.errors import UsageError
 from stethoscope.core.finding import Severity
 from stethoscope.core.settings import read_settings
 from stethoscope.core.text import sendable
 
 
 @click.command("data")
-@click.argument("train", metavar="TRAIN")
+@click.argument("train", metavar="TRAIN", required=False)
 @click.option("--test", metavar="TEST", help="Compare it with this one: test, validation, or newer data.")
 @click.option("--target", metavar="COLUMN", help="The column to be predicted; of pictures, their folder by default.")
 @click.option("--text", metavar="COLUMN", help="The column that holds the texts.  [default: found by itself]")
@@ -35,6 +36,7 @@ from stethoscope.core.text import sendable
 )
 @click.option("--schema", type=click.Path(path_type=Path), metavar="FILE", help="Save what new data has to keep to.")
 @click.option("--pandera", type=click.Path(path_type=Path), metavar="FILE", help="The same as a schema for pandera.")
+@click.option("--run", "recorded", metavar="RUN", help="In the place of TRAIN: what this run has shown of its data.")
 @click.option("--against", type=click.Path(path_type=Path), metavar="SCHEMA", help="Hold TRAIN against a saved schema.")
 @click.option("--fail-on", type=click.Choice(["error", "warning", "note"]), help="Exit with 1 on it.  [default: error]")
 @click.option("--only", multiple=True, metavar="RULE", help="Ask this rule or subject only (again for more).")
@@ -42,7 +44,7 @@ from stethoscope.core.text import sendable
 @click.option("--verbose", is_flag=True, help="Print each check that was not possible, and why.")
 @click.option("--quiet", is_flag=True, help="Print nothing.")
 def command(
-    train: str,
+    train: str | None,
     test: str | None,
     target: str | None,
     text: str | None,
@@ -56,6 +58,7 @@ def command(
     suggest: str | None,
     schema: Path | None,
     pandera: Path | None,
+    recorded: str | None,
     against: Path | None,
     fail_on: str | None,
     only: tuple[str, ...],
@@ -73,7 +76,12 @@ def command(
         stethoscope data train.csv --target label --suggest polars > repair.py
         stethoscope data train.csv --target label --schema schema.json
         stethoscope data today.csv --against schema.json
+        stethoscope data --run last --suspects rows.csv
     """
+    if recorded is not None:
+        return _of_run(recorded, json_file, suspects, fail_on, quiet)
+    if train is None:
+        raise UsageError("what data? Give a file or a folder, or a recorded run with `--run`")
     from stethoscope.cli.waiting import shown_progress
     from stethoscope.inspecting import enforce, inspect_data
     from stethoscope.render.inspection import inspection_json, suspects_csv
@@ -121,3 +129,19 @@ def command(
     worst = diagnosis.worst()
     least = Severity(fail_on or settings.fail_on or "error")
     return int(worst is not None and worst.gravity >= least.gravity)
+
+
+def _of_run(run: str, json_file: Path | None, suspects: Path | None, fail_on: str | None, quiet: bool) -> int:
+    """What a recorded run has shown of its data, by the rules that are about data."""
+    from stethoscope import api
+    from stethoscope.render.inspection import suspects_csv
+    from stethoscope.render.terminal import print_diagnosis
+
+    loaded = api.load_run(run)
+    diagnosis = api.diagnose(loaded, settings=replace(read_settings(Path.cwd()), only=("data",)))
+    api.write_also(diagnosis, loaded.record, loaded.history, json_file, None)
+    if suspects is not None:
+        write_text(suspects_csv(diagnosis), suspects)
+    if not quiet and "-" not in (str(json_file), str(suspects)):
+        print_diagnosis(diagnosis, loaded.history, stream=sys.stdout, run=loaded.path)
+    return api.exit_code_for(diagnosis, fail_on or "error")

@@ -64,6 +64,10 @@ class Samples:
     """Share (0..1) of that feature's variance that the target explains."""
     giveaway_kinds: int = 0
     """Different values of that feature among the tested rows."""
+    pairs: int = 0
+    """Pairs of rows that were compared value by value."""
+    near_pairs: int = 0
+    """Those that differ in one or two values: where samples are equal by nature, as many at least nearly are."""
     second_share: float = float("nan")
     """The same share for the middle one of all features that vary."""
 
@@ -94,7 +98,13 @@ class HeldOut:
     pairs: int = 0
     """Pairs of rows within the pass and within training batches that were compared."""
     equal_pairs: int = 0
-    """Those that were equal: how often two samples agree by chance."""
+    """Those that were equal: how often two samples agree by nature, or are copied."""
+    looked_at: int = 0
+    """Rows equal to no known training row that were compared with training rows by distance."""
+    lookalikes: int = 0
+    """Those of them that lie far nearer to a training row than to the tenth nearest."""
+    lookalikes_expected: float = float("nan")
+    """So many of them would by chance, in as many dimensions as the rows spread in."""
 
 
 @dataclass(frozen=True)

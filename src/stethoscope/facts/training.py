@@ -20,6 +20,7 @@ from stethoscope.facts.feed import Batches as Batches
 from stethoscope.facts.feed import Inputs as Inputs
 from stethoscope.facts.fit import FitCall as FitCall
 from stethoscope.facts.flow import Attention, Backward, Dropped, Kept, Softmax, Stream
+from stethoscope.facts.learning import Learning as Learning
 from stethoscope.facts.loss import LossCall as LossCall
 from stethoscope.facts.metrics import Comparison as Comparison
 from stethoscope.facts.metrics import Measure as Measure
@@ -457,6 +458,8 @@ class History:
     """What the steps of its curves count: `epoch` in a log that has a point for each epoch."""
     preflight: Preflight = field(default_factory=Preflight)
     """What experiments on copies of the untrained model have shown."""
+    learning: Learning = field(default_factory=Learning)
+    """How rows of the first batches were learned, where the loss compares classes."""
     fed: Data | None = None
     """The rows of the steps that were copied, where they are rows of numbers with a target each."""
 

@@ -23,6 +23,7 @@ from stethoscope.render.health_map import health_map
 from stethoscope.render.json import strict, tool_version
 from stethoscope.render.markup import Html, joined, tag
 from stethoscope.render.particulars import checks_section, loop_section, record_section, sampling_section
+from stethoscope.render.suspects import download, suspects_table
 
 STYLES = ("page.css", "pictures.css")
 SCRIPTS = ("numbers.js", "colours.js", "labels.js", "map.js", "curves.js", "start.js")
@@ -149,12 +150,15 @@ def _figures(diagnosis: Diagnosis, record: RunRecord, history: History) -> list[
 
 
 def _sections(diagnosis: Diagnosis, record: RunRecord, history: History, picture: dict[str, Any]) -> list[Html]:
-    cards = [card(finding, number) for number, finding in enumerate(diagnosis.findings, start=1)]
+    cards = [
+        joined([card(finding, number), suspects_table(finding, {})])
+        for number, finding in enumerate(diagnosis.findings, start=1)
+    ]
     clean = "No check that could be made found anything wrong. What could not be checked is listed below."
     findings = joined(cards) if cards else tag("p", clean if diagnosis.checked else CHECKED_NOTHING, class_="lead")
     pictures = tag("noscript", tag("p", "The pictures are drawn by script, which is off. The text is complete."))
     return [
-        section("findings", "Findings", findings),
+        section("findings", "Findings", *download(diagnosis), findings),
         *_before(history),
         section("map", "Health map", _map(picture["map"]), pictures),
         section("curves", "Curves", _curves(picture["curves"])),

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import PurePath
 
 import numpy as np
 
-from stethoscope.core.finding import Diagnosis, Finding, SuspectRow
+from stethoscope.core.finding import Diagnosis
 from stethoscope.core.text import amount, number, read, sendable
 from stethoscope.facts.data import Column, Data, DataSet
 from stethoscope.render.account import judged, reasons, summary
 from stethoscope.render.cards import card, inline
 from stethoscope.render.column_pictures import box_picture, column_picture, scatter_picture
 from stethoscope.render.html import asset, headline, policy, section, sentence
-from stethoscope.render.inspection import suspects_csv
 from stethoscope.render.json import tool_version
 from stethoscope.render.markup import Html, joined, tag
-from stethoscope.render.picture_section import picture_parts, shown, thumbnails_of
+from stethoscope.render.picture_section import picture_parts, thumbnails_of
+from stethoscope.render.suspects import download, suspects_table
 
 STYLES = ("page.css", "pictures.css", "inspection.css")
-MOST_ROWS = 20
-"""Suspicious rows of a finding that are shown; all of them are in the CSV."""
-MOST_CELLS = 6
-LONGEST_CELL = 80
 MOST_COLUMNS = 120
 """Columns with a picture: the page stays under its size. Those with findings come first."""
 MOST_TIES = 4
@@ -96,11 +91,11 @@ def _figures(data: Data) -> list[tuple[str, str]]:
 def _sections(diagnosis: Diagnosis, data: Data) -> list[Html]:
     drawn = thumbnails_of(data)
     cards = [
-        joined([card(finding, place), _suspects(finding, drawn)])
+        joined([card(finding, place), suspects_table(finding, drawn)])
         for place, finding in enumerate(diagnosis.findings, start=1)
     ]
     nothing = tag("p", "No check that could be made found anything wrong.", class_="lead")
-    parts = [section("findings", "Findings", *_download(diagnosis), *(cards or [nothing]))]
+    parts = [section("findings", "Findings", *download(diagnosis), *(cards or [nothing]))]
     if telling := _telling(data):
         lead = "Columns that tell most about the target by themselves, on rows that were held out."
         parts.append(section("telling", f"What tells {data.target}", tag("p", lead, class_="lead"), telling))
@@ -110,45 +105,6 @@ def _sections(diagnosis: Diagnosis, data: Data) -> list[Html]:
         parts.append(section("columns", "Columns", _columns_lead(data), _columns(diagnosis, data)))
     parts.append(section("checks", "What was checked", _checks(diagnosis)))
     return parts
-
-
-def _download(diagnosis: Diagnosis) -> list[Html]:
-    rows = sum(len(finding.suspects) for finding in diagnosis.findings)
-    if not rows:
-        return []
-    address = "data:text/csv;charset=utf-8;base64," + base64.b64encode(suspects_csv(diagnosis).encode()).decode()
-    words = f"Download the {amount(rows, 'suspicious row')} as CSV"
-    return [tag("p", tag("a", words, href=address, download="suspects.csv"), class_="lead")]
-
-
-def _suspects(finding: Finding, drawn: dict[tuple[str, int], str]) -> Html:
-    """The first rows of a finding as a table."""
-    if not finding.suspects:
-        return Html("")
-    rows = finding.suspects[:MOST_ROWS]
-    names = list(dict.fromkeys(name for row in rows for name, _ in row.values))[:MOST_CELLS]
-    has_words = any(row.why for row in rows)
-    has_pictures = any((row.data, row.row) in drawn for row in rows)
-    heads = ("row", *(["picture"] if has_pictures else []), *(["why"] if has_words else []), *names)
-    head = tag("tr", *(tag("th", word, scope="col") for word in heads))
-    body = [_suspect(row, names, has_words, drawn if has_pictures else None) for row in rows]
-    more = len(finding.suspects) - len(rows)
-    count = amount(len(finding.suspects), "row")
-    table = tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="wide", tabindex=0)
-    rest = tag("p", f"{more:,} more are in the CSV.", class_="quiet") if more else ""
-    return tag(
-        "details", tag("summary", f"{count} to look at"), table, rest, class_="fold suspects", open=len(rows) <= 5
-    )
-
-
-def _suspect(row: SuspectRow, names: list[str], has_words: bool, drawn: dict[tuple[str, int], str] | None) -> Html:
-    values = dict(row.values)
-    cells = [] if drawn is None else [tag("td", shown(drawn.get((row.data, row.row), "")))]
-    cells += [tag("td", row.why)] if has_words else []
-    for name in names:
-        text = values.get(name, "")
-        cells.append(tag("td", text if len(text) <= LONGEST_CELL else text[: LONGEST_CELL - 1] + "…"))
-    return tag("tr", tag("th", f"{row.row:,}" if row.row >= 0 else "", scope="row"), *cells)
 
 
 def _telling(data: Data) -> Html:

@@ -41,6 +41,7 @@ from stethoscope.observe.training.keras_layers import is_keras
 
 if TYPE_CHECKING:
     from stethoscope.observe.model.hollow import Hollow
+    from stethoscope.observe.model.snapshots import Snapshots
 
 MOST_STEPS = 64
 ENOUGH_STEPS = 16
@@ -111,6 +112,10 @@ class Capture:
         """Step of the run at which they were copied."""
         self.copied_when = 0.0
         """The same, on the clock of `time.perf_counter`."""
+        self.snapshots: Snapshots | None = None
+        """Follows how rows are learned; None where that is not asked for."""
+        self._is_for_replays = True
+        """Whether the step under way is kept for experiments, and not for its rows alone."""
         self._seen = 0
         self._stride = 1
         self._discarded_in_row = 0
@@ -138,7 +143,8 @@ class Capture:
                 if entry.name not in self.outlines:
                     self._take_outline(entry, args, kwargs, optimizers)
         if self.step is None:
-            if self._bad or self._seen % self._stride:
+            self._is_for_replays = not self._seen % self._stride
+            if self._bad or not (self._is_for_replays or self._wants_rows):
                 return
             self.step = Step(number, model=entry)
         if len(self.step.passes) >= MOST_PASSES:
@@ -297,6 +303,10 @@ class Capture:
         if any(not each.sure_of_kwargs and not leaves_of(each.args) for each in step.passes):
             self._note("the first call of a model is heard without its keyword arguments")
             return
+        if self.snapshots is not None and self._wants_rows:
+            self.snapshots.see(step)
+        if not self._is_for_replays:
+            return
         self._discarded_in_row = 0
         self.steps.append(step)
         while self._is_too_much():
@@ -364,7 +374,13 @@ class Capture:
             self.step.passes.clear()
         self._note(why)
 
+    @property
+    def _wants_rows(self) -> bool:
+        return self.snapshots is not None and self.snapshots.wants_rows
+
     def _note(self, why: str) -> None:
+        if not self._is_for_replays:
+            return
         self.reasons[why] += 1
         self._discarded_in_row += 1
         if self._discarded_in_row >= MOST_DISCARDED:

@@ -59,7 +59,7 @@ def history_of(
         held_out_inputs=state.samples.held_out_inputs(),
         batches=state.batches.facts(),
         samples=state.samples.facts(len(state.book.models), judged=with_curves and thorough),
-        held_out=state.samples.held_out(),
+        held_out=state.samples.held_out(judged=with_curves and thorough),
         comparisons=state.metrics.facts(),
         measures=state.measures(),
         tokens=state.tokens.facts(),

@@ -18,6 +18,7 @@ from torch import Tensor, nn, strided
 from stethoscope.facts.samples import HeldOut, Samples
 from stethoscope.facts.training import Inputs
 from stethoscope.observe.training.batches import InputEntry
+from stethoscope.observe.training.lookalikes import lookalikes, nearly_equal
 from stethoscope.observe.training.pairing import paired
 from stethoscope.observe.training.sampling import as_array, coprime_stride
 from stethoscope.observe.training.sites import Spot, site_of
@@ -28,6 +29,8 @@ MOST_ROWS = 2048
 """Rows of one batch that are looked at."""
 VALUES_PER_ROW = 64
 """Values of a row that its checksum is made of."""
+MOST_COMPARED = 128
+"""Rows of each of the first forwards of a pass that are compared with training rows by distance."""
 MOST_KEPT = 1024
 """Rows kept with their targets."""
 FEATURES_KEPT = 512
@@ -162,7 +165,10 @@ class TrainingRows:
         """The frozen form; with what simple models make of the rows when asked for."""
         told = Samples()
         if judged and self.kept:
-            told = paired(np.vstack(self.kept), np.concatenate(self.targets), self.classes, self.of_first)
+            rows = np.vstack(self.kept)
+            told = paired(rows, np.concatenate(self.targets), self.classes, self.of_first)
+            pairs, near = nearly_equal(rows)
+            told = replace(told, pairs=pairs, near_pairs=near)
         features = self.kept[0].shape[1] if self.kept else 0
         return replace(told, rows=len(self.known), familiar=self.familiar, features=features, shape=self.shape)
 
@@ -177,6 +183,16 @@ class PassRows:
     sizes: list[int] = field(default_factory=list)
     numbers: list[list[int]] = field(default_factory=list)
     missed: bool = False
+    few: list[Any] = field(default_factory=list)
+    """Of the first forwards, some rows as training rows are kept, and their checksums."""
+
+    def see(self, tensors: list[Tensor]) -> None:
+        """One forward."""
+        self.numbers.append(checksums(tensors))
+        self.missed |= tensors[0].shape[0] > MOST_ROWS
+        if len(self.numbers) <= EACH_PASS_UNTIL and len(tensors) == 1:
+            rows = rows_of(tensors[0], MOST_COMPARED, FEATURES_KEPT)
+            self.few.append((rows, self.numbers[-1][: len(rows)]))
 
     def fact(self, training: TrainingRows) -> HeldOut:
         """Beside the training rows known by now."""
@@ -211,6 +227,8 @@ class SampleBook:
         self._pass: PassRows | None = None
         self._visits: dict[tuple[int, Spot | None], int] = {}
         self._held_out: list[HeldOut] = []
+        self._last_passes: dict[tuple[int, Spot | None], tuple[int, list[Any]]] = {}
+        """Place in the list above of the last pass from each line, and some of its rows."""
         self._inputs: dict[tuple[int, Spot | None], InputEntry] = {}
 
     def see_training(self, step: int, model: int, module: nn.Module, tensors: list[Tensor]) -> None:
@@ -259,8 +277,7 @@ class SampleBook:
         if not tensors or tensors[0].dim() < 2 or len(current.numbers) >= FORWARDS_READ:
             current.missed = True
             return
-        current.numbers.append(checksums(tensors))
-        current.missed |= tensors[0].shape[0] > MOST_ROWS
+        current.see(tensors)
         if len(current.numbers) <= EACH_PASS_UNTIL:
             self._inputs.setdefault((current.model, current.place), InputEntry(current.model)).see(tensors[0])
 
@@ -269,6 +286,7 @@ class SampleBook:
         ended, self._pass = self._pass, None
         if ended is not None and ended.numbers and ended.model in self.training:
             self._held_out.append(ended.fact(self.training[ended.model]))
+            self._last_passes[ended.model, ended.place] = len(self._held_out) - 1, ended.few
 
     def facts(self, models: int, judged: bool) -> tuple[Samples, ...]:
         """The frozen forms, one for each model."""
@@ -276,9 +294,30 @@ class SampleBook:
             self.training[model].fact(judged) if model in self.training else Samples() for model in range(models)
         )
 
-    def held_out(self) -> tuple[HeldOut, ...]:
-        """The passes looked at."""
-        return tuple(self._held_out)
+    def held_out(self, judged: bool = False) -> tuple[HeldOut, ...]:
+        """The passes looked at; with what distances say of the last ones when asked for."""
+        passes = list(self._held_out)
+        for (model, _), (place, few) in self._last_passes.items() if judged else ():
+            training = self.training.get(model)
+            if training is None or not training.kept:
+                continue
+            known = np.vstack(training.kept)
+            fitting = [(rows, numbers) for rows, numbers in few if rows.shape[1] == known.shape[1]]
+            others = [
+                row
+                for rows, numbers in fitting
+                for row, number in zip(rows, numbers, strict=True)
+                if number not in training.known
+            ]
+            if others:
+                said = lookalikes(known, np.stack(others))
+                passes[place] = replace(
+                    passes[place],
+                    looked_at=said.compared,
+                    lookalikes=said.near,
+                    lookalikes_expected=said.expected,
+                )
+        return tuple(passes)
 
     def held_out_inputs(self) -> tuple[Inputs, ...]:
         """The scale of what was fed to models in passes without gradients."""

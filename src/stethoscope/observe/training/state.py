@@ -29,6 +29,7 @@ from stethoscope.observe.training.overlaps import OverlapBook
 from stethoscope.observe.training.pace import StepClock
 from stethoscope.observe.training.protocol import CycleLog, OptimizerEntry
 from stethoscope.observe.training.reach import ReachBook
+from stethoscope.observe.training.row_numbers import RowNumbers
 from stethoscope.observe.training.samples import SampleBook
 from stethoscope.observe.training.schedules import ScheduleBook
 from stethoscope.observe.training.sites import Spot
@@ -81,6 +82,7 @@ class State:
         self.measures: Callable[[], tuple[Measure, ...]] = tuple
         """What measures of libraries have been heard to do."""
         self.streams = StreamBook()
+        self.row_numbers = RowNumbers()
         self.worker_draws: tuple[WorkerDraws, ...] = ()
         self.kept = KeptBook()
         self.cycles = CycleLog()
@@ -233,6 +235,7 @@ class State:
         """A wrapper round a data loader's `__next__`: which data set does a batch come from?"""
         guard = self.guard("data loaders")
         yielded, ended = guard(self.streams.yielded), guard(self.streams.ended)
+        numbered = guard(self.row_numbers.yielded)
 
         @functools.wraps(original)
         def following(batches: Any) -> Any:
@@ -242,9 +245,14 @@ class State:
                 ended()
                 raise
             yielded(batches._dataset)
+            numbered(batches, batch)
             return batch
 
         return following
+
+    def follow_numbers(self, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """A wrapper round its `_next_index`: which rows will a batch be made of?"""
+        return self.row_numbers.follow(original, self.guard("data loaders")(self.row_numbers.drawn))
 
     def attend(self, steps: int = 2) -> None:
         """Attend to this step, which has hardly begun, and to the next ones."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import weakref
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, distributed
 
-from stethoscope.observe.training.budget import WATCHED_STEPS
+from stethoscope.observe.training.budget import LAST_OPENING_STEP, WATCHED_STEPS
 from stethoscope.observe.training.forwards import ForwardEar
 from stethoscope.observe.training.loss_calls import LossEar
 from stethoscope.observe.training.protocol import AnyOptimizer, OptimizerEntry
@@ -331,6 +332,7 @@ class StepEar:
                 opening = self.verdicts.is_opening(self.state.steps)
                 self.state.budget.spent(self.verdicts.give(self.state.steps), opening=opening)
             self.state.wake_at = min(self.state.wake_at, self.verdicts.due_at)
+        self._copy_weights()
         if now > self._snapshot_due:
             self._snapshot_due = now + SNAPSHOT_SECONDS
             began = _clock()
@@ -342,6 +344,18 @@ class StepEar:
             self._first_ended = self._first_ended or now
             if now - self._first_ended > self._max_seconds:
                 raise EnoughSteps(0)
+
+    def _copy_weights(self) -> None:
+        """Now and then, so that it is known later how single rows were learned."""
+        state = self.state
+        snapshots = state.capture.snapshots if state.capture is not None else None
+        if snapshots is None:
+            return
+        if state.steps >= snapshots.due:
+            entry = state.capture.model if state.capture is not None else None
+            seconds = snapshots.take(state.steps, None if entry is None else entry.module())
+            state.budget.spent(seconds, opening=state.steps < LAST_OPENING_STEP)
+        state.wake_at = min(state.wake_at, math.ceil(snapshots.due)) if snapshots.due < math.inf else state.wake_at
 
     def _close_awake_step(self, step: int, now: float) -> None:
         began = _clock()

@@ -245,6 +245,7 @@ class Taps:
                 self._tap_scheduler(scheduler)
         self._tap_scheduler(lr_scheduler.LRScheduler)
         self._for_protocol.append(self.replace(_BaseDataLoaderIter, "__next__", self._state.follow_batches))
+        self._for_protocol.append(self.replace(_BaseDataLoaderIter, "_next_index", self._state.follow_numbers))
         self.replace(nn.Module, "train", self.after("train()", self._mode_set))
         loaded = functools.partial(_first_argument, self._state.book.weights_loaded)
         functools.update_wrapper(loaded, _first_argument)

@@ -11,10 +11,12 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Sever
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.text import amount, number
 from stethoscope.facts.data import Data, LabelSuspects, Suspect
+from stethoscope.facts.learning import Learning
 from stethoscope.facts.samples import Samples
 from stethoscope.facts.training import Curve, History
 from stethoscope.rules.columns import named, of_numbers, of_words, one_set, row_of
 from stethoscope.rules.examples import falling, run
+from stethoscope.rules.learned_labels import evidence_of, known_by_heart, learning, suspects_of, wrong_rows
 from stethoscope.rules.pictures import of_pictures, row_at
 from stethoscope.rules.sites import code, place_at
 
@@ -40,9 +42,11 @@ class LabelErrors(Rule):
     where they disagree with the one given. That alone says little: in every hard data set many rows are listed. So it
     warns by the half of the rows of which the models are the most confident. In clean data their labels are right in
     997 cases of 1,000 and more, whatever the data; what is wrong there is wrong in the labels, if the models know the
-    data well otherwise. In a run, of some hundred training rows: a note, and a warning where the network learns them by
-    heart, so that its validation loss rises again. Of targets of numbers: rows that lie several times as far from the
-    prediction as 99 % of them.
+    data well otherwise. Of targets of numbers: rows that lie several times as far from the prediction as 99 % of them.
+    In a run: some hundred training rows, and what neighbours and a linear model make of them; and up to 2,048 rows of
+    the first batches, with what the network itself made of each by its weights at 10 to 32 steps of the run. A label
+    behind another one over the run (its *area under the margin* is below 0) is listed, with its place in the data set
+    where a loader drew it. A note, and a warning where the network learns them by heart.
     ## Why it hurts
     A network learns wrong labels by heart, at the cost of what it would have learned else. In a test set they decide
     which of two models looks better.
@@ -53,6 +57,8 @@ class LabelErrors(Rule):
     ## Sources
     C. Northcutt, L. Jiang, I. Chuang, "Confident Learning", JAIR 2021.
     C. Northcutt, A. Athalye, J. Mueller, "Pervasive Label Errors in Test Sets", NeurIPS 2021.
+    G. Pleiss et al., "Identifying Mislabeled Data using the Area Under the Margin Ranking", NeurIPS 2020.
+    S. Swayamdipta et al., "Dataset Cartography", EMNLP 2020.
     """
 
     severity = Severity.WARNING
@@ -95,6 +101,15 @@ class LabelErrors(Rule):
         unit="share of guessing's errors that the two models of a run make besides",
         why="0.14 to 0.17 in handwritten digits of 28 pixels, whose distances say little; 0.05 in those of 8",
     )
+    hard_learned = Limit(
+        0.1,
+        unit="share of guessing's errors that the network makes besides, and its standard error",
+        why="0.16 to 0.36 where classes overlap or chance decides; 0 to 0.09 in digits and cancers with 10 to 40 % of "
+        "wrong labels",
+    )
+    by_heart = Limit(
+        0.5, unit="share of the rows in question that are known by heart at the end", why="else it has withstood them"
+    )
     fewest_rows = Limit(
         200, unit="training rows that were asked about", why="in fewer a slip of the models counts much"
     )
@@ -105,10 +120,56 @@ class LabelErrors(Rule):
     )
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge what the network itself said of rows while it learned them, and what simple models said of others."""
+        learned, samples = seen.learning, _asked(seen)
+        if learned.rows >= self.fewest_rows:
+            if self._was_contradicted(learned):
+                yield self._learned(seen, learned)
+                return
+        elif samples.tested < self.fewest_rows:
+            yield self.cannot_tell(learned.why or "too few training rows were seen with one class each")
+            return
+        yield from self._by_simple_models(seen, samples)
+
+    def _was_contradicted(self, learned: Learning) -> bool:
+        """Whether the network contradicted labels of rows that it was sure of, in a task that it knows well."""
+        guessed = 1 - learned.majority
+        if not guessed > 0 or not learned.surest or _low(learned.contradicted, learned.surest) < self.wrong:
+            return False
+        besides = (1 - learned.named - learned.contradicted / learned.surest) / guessed
+        spread = float(np.sqrt((1 - learned.named) / learned.rows)) / guessed
+        return (learned.named - learned.majority) / guessed >= self.skill and besides + spread <= self.hard_learned
+
+    def _learned(self, seen: History, learned: Learning) -> Finding:
+        rows = wrong_rows(learned)
+        worse = max(known_by_heart(learned, rows) / self.by_heart, _rise(seen) / self.rises) >= 1
+        loss = seen.main_loss()
+        return self.finding(
+            f"about {len(rows) / learned.rows:.0%} of the training labels are probably wrong",
+            severity=Severity.WARNING if worse else Severity.NOTE,
+            place=place_at(loss.site if loss else None, steps=(0, max(seen.steps - 1, 0))),
+            evidence=evidence_of(learned, rows) + self._rise_evidence(seen),
+            cause="The network, though it was trained on these rows, gave them another label than their own while it "
+            "learned what is common to all rows, and did so where it was surest."
+            + (" Then it learned the wrong ones by heart." if worse else ""),
+            fixes=[
+                "List the rows, the most suspicious first, and correct them or leave them out:\n"
+                + code("stethoscope data --run last --suspects rows.csv"),
+                "If they cannot be looked at, make the loss forgive them:\n" + SMOOTHED,
+            ],
+            unless="chance decides the outcome in part, or labels were made wrong on purpose.",
+            suspects=suspects_of(learned, rows),
+        )
+
+    def _rise_evidence(self, seen: History) -> list[Evidence]:
+        rise = _rise(seen)
+        if not rise >= self.rises:
+            return []
+        return [Evidence("validation loss at the end / at its best", number(rise), "1 to 1.1")]
+
+    def _by_simple_models(self, seen: History, samples: Samples) -> Iterator[Finding]:
         """Judge what neighbours and a linear model said of some hundred training rows."""
-        samples = max((one for one in seen.samples if one.surest), key=lambda one: one.tested, default=Samples())
         if samples.tested < self.fewest_rows:
-            yield self.cannot_tell("too few training rows were seen with one class each")
             return
         guessed = 1 - samples.majority
         share = samples.contradicted / samples.surest
@@ -119,13 +180,8 @@ class LabelErrors(Rule):
             yield self._trained_on(seen, samples, share)
 
     def _trained_on(self, seen: History, samples: Samples, share: float) -> Finding:
-        loss, curve = seen.main_loss(), seen.curve("loss", "validation")
-        rise = (
-            float(np.median(curve.values[-LAST:]) / curve.values.min())
-            if curve is not None and len(curve.values)
-            else 1.0
-        )
-        worse = rise >= self.rises
+        loss = seen.main_loss()
+        worse = _rise(seen) >= self.rises
         evidence = [
             Evidence(
                 f"labels contradicted among the {samples.surest:,} rows that simple models are surest of",
@@ -139,8 +195,7 @@ class LabelErrors(Rule):
                 f"{samples.majority:.0%} by the most frequent label",
             ),
         ]
-        if worse:
-            evidence.append(Evidence("validation loss at the end / at its best", number(rise), "1 to 1.1"))
+        evidence += self._rise_evidence(seen)
         return self.finding(
             f"about {share:.0%} of the training labels are probably wrong",
             severity=Severity.WARNING if worse else Severity.NOTE,
@@ -299,6 +354,13 @@ class LabelErrors(Rule):
         "a run of as few rows as can tell": _run(replace(_tested, tested=200)),
         "a run whose models know just enough": _run(replace(_tested, named=0.777)),
         "a run, as few as can be told": _run(replace(_tested, contradicted=7, named=0.93)),
+        "a network that learned some by heart": _heard(learning()),
+        "a network that was surest of as few as can be told": _heard(learning(contradicted=11, named=0.93)),
+        "a network of as few rows as can tell": _heard(learning(20, rows=200, contradicted=15)),
+        "a network that knows just enough": _heard(learning(contradicted=310, named=0.425)),
+        "a network, and a task just easy enough": _heard(learning(named=0.8465)),
+        "a network that knows half of them by heart": _heard(learning(by_heart=31)),
+        "a network that withstands most of them": _heard(learning(by_heart=29)),
         "a tenth is wrong": _set(_labels(wrong=88, accuracy=0.87)),
         "in hard data, just easy enough": _set(_labels(wrong=88, accuracy=0.779, suspects=())),
         "as few as can be told": _set(_labels(wrong=27, accuracy=0.94, rows=3600)),
@@ -315,6 +377,10 @@ class LabelErrors(Rule):
         "a run of 199 rows": _run(replace(_tested, tested=199)),
         "a run whose models know too little": _run(replace(_tested, named=0.7735)),
         "a run, just too few": _run(replace(_tested, contradicted=6, named=0.93)),
+        "a network of 199 rows": _heard(learning(20, rows=199, contradicted=15)),
+        "a network, just too few": _heard(learning(contradicted=10, named=0.93)),
+        "a network that knows too little": _heard(learning(contradicted=320, named=0.408)),
+        "a network, and a task just too hard": _heard(learning(named=0.843)),
         "a run of numbers": _run(Samples(tested=600, relation=50.0)),
         "clean": _set(_labels(wrong=2, accuracy=0.97)),
         "hard data": _set(_labels(wrong=50, accuracy=0.7, suspects=(_suspect(0.89),))),
@@ -328,6 +394,19 @@ class LabelErrors(Rule):
         "numbers of which little is explained": _set(_amounts(0.48)),
         "numbers, none of them far": _set(LabelSuspects("some models", rows=1000, explained=0.9, usual=3.0)),
     })  # fmt: skip
+
+
+def _asked(seen: History) -> Samples:
+    """The rows that simple models were asked about."""
+    return max((one for one in seen.samples if one.surest), key=lambda one: one.tested, default=Samples())
+
+
+def _rise(seen: History) -> float:
+    """Validation loss at the end / at its best; 1 without one."""
+    curve = seen.curve("loss", "validation")
+    if curve is None or not len(curve.values):
+        return 1.0
+    return float(np.median(curve.values[-LAST:]) / curve.values.min())
 
 
 def _low(count: int, rows: int) -> float:
@@ -394,6 +473,11 @@ def _run(samples: Samples, *validation: float) -> History:
     seen = replace(run(falling(2.3, 0.4)), samples=(samples,))
     curve = Curve("validation loss", "loss", "validation", np.arange(1, len(validation) + 1) * 40, np.array(validation))
     return replace(seen, curves=(*seen.curves, curve)) if validation else seen
+
+
+def _heard(learned: Learning) -> History:
+    """A run whose network said this of its rows."""
+    return replace(run(falling(2.3, 0.4)), learning=learned)
 
 
 def _pictures(accuracy: float) -> Data:

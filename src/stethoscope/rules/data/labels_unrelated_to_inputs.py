@@ -10,6 +10,7 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.data import Data, LabelSuspects
+from stethoscope.facts.model import Experiment, InputUse, Preflight, Yardstick
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.samples import Samples
 from stethoscope.facts.training import Batches, Curve, Doubles, History, LossCall
@@ -23,6 +24,16 @@ ALL_KNOWN = 0.9
 """Share of familiar rows from which a data set is taken as seen from end to end."""
 FEWEST_FIRST_STEPS = 5
 """Steps of a first pass through the data below which its losses say nothing."""
+
+HELD_OUT = 4
+"""Every fourth row is held out from the models of a check."""
+FIXES = (
+    Fix(
+        "Reorder inputs and labels by the same indices:\n"
+        + code("order = torch.randperm(len(inputs))", "inputs, labels = inputs[order], labels[order]")
+    ),
+    Fix("Look at some pairs, right before training:\n" + code("print(inputs[:5], labels[:5])")),
+)
 
 _lost = Samples(
     rows=1437, familiar=1.0, features=64, shape=(32, 64), tested=600, classes=10, majority=0.12,
@@ -54,6 +65,35 @@ def _table(relation: float, rows: int = 4000) -> Data:
     return one_set(*columns, target="y", task="classification", labels=labels)
 
 
+def _checked(
+    unchanged: float = 2.29, one_hidden: float = 0.11, samples: Samples = _lost, classes: bool = True
+) -> History:
+    """A check whose copies reached this loss (2.3 with labels in random order), and simple models so many right."""
+    simple = Yardstick(600, classes, 0.11 if classes else 0.0, 0.1, 0.1, one_hidden)
+    made = (Experiment("input_use", "blank the input"),)
+    use = InputUse(True, 64, blanked=2.31, permuted=2.3, unchanged=unchanged, steps=48)
+    seen = _run(flat(2.3, 40), replace(samples, familiar=0.0))
+    return replace(seen, preflight=Preflight(is_check=True, experiments=made, input_use=use, yardstick=simple))
+
+
+def _simple_models(samples: Samples) -> list[Evidence]:
+    """What simple models made of single rows."""
+    what = "answers named rightly" if samples.classes else "correlation with the target"
+    source = f"{samples.tested:,} rows, each left out in turn"
+    return [
+        Evidence(
+            f"{what} by {name}",
+            f"{right:.2f}",
+            f"well above {by_chance:.2f}",
+            f"{by_chance:.2f} with the targets in random order; {source}",
+        )
+        for name, right, by_chance in (
+            ("the 5 nearest neighbours", samples.neighbours, samples.neighbours_chance),
+            ("a linear model", samples.linear, samples.linear_chance),
+        )
+    ]
+
+
 class LabelsUnrelatedToInputs(Rule):
     """The labels do not follow from the inputs: the two have lost their pairing.
 
@@ -61,7 +101,9 @@ class LabelsUnrelatedToInputs(Rule):
     Some hundred training rows with their labels, and what three simple models make of them without having seen them:
     nearest neighbours, a linear model, and single features. All three do no better than with the same labels in
     random order. Beside that, the network itself: at chance in validation, or, where nothing was validated, at chance
-    for the whole of its first pass through the data.
+    for the whole of its first pass through the data. Before training (`check`): a copy of it that learns the labels no
+    faster than the same labels in random order, and a model with one hidden layer that gets no more of held out rows
+    right than chance; a note, since a weak relation looks the same in a few hundred rows.
     In a table: models that were not trained on a row do no better for its target than chance, in a thousand rows or
     more. That is a note, since the column that tells the target may only be missing.
     ## Why it hurts
@@ -112,6 +154,16 @@ class LabelsUnrelatedToInputs(Rule):
         why="a network that finds anything common to the samples gets below it before it meets them again",
     )
 
+    no_better = Limit(
+        0.98,
+        unit="loss of a copy on the labels / on the same in random order, before training",
+        why="0.98 to 1.03 with shuffled labels of digits, cancers and diabetes; 0.45 to 0.85 with their own",
+    )
+    luck = Limit(
+        2.5,
+        unit="standard errors above guessing",
+        why="of rows held out by a model with one hidden layer: chance alone",
+    )
     enough_rows = Limit(1000, unit="rows of a table", why="a weak but useful relation does not show in fewer")
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
@@ -151,11 +203,8 @@ class LabelsUnrelatedToInputs(Rule):
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the samples first: where a simple model finds a relation, there is one."""
         samples = max(seen.samples, key=lambda each: each.tested, default=Samples())
-        if samples.tested < self.fewest_rows:
-            yield self.cannot_tell("too few training rows were seen with one target each")
-            return
-        if samples.classes and samples.tested * (1 - samples.majority) < self.fewest_others:
-            yield self.cannot_tell("too few training rows were seen outside of the most frequent class")
+        if why := self._too_few(samples):
+            yield self.cannot_tell(why)
             return
         if not samples.relation < self.relation:
             return
@@ -170,6 +219,68 @@ class LabelsUnrelatedToInputs(Rule):
         elif start >= self.first_pass:
             yield self._report(seen, samples, validated=False)
 
+    def _too_few(self, samples: Samples) -> str:
+        """Why the rows say nothing, as a clause; empty when they do."""
+        if samples.tested < self.fewest_rows:
+            return "too few training rows were seen with one target each"
+        if samples.classes and samples.tested * (1 - samples.majority) < self.fewest_others:
+            return "too few training rows were seen outside of the most frequent class"
+        return ""
+
+    def before_training(self, seen: History) -> Iterator[Finding | CannotTell]:
+        """Judge what copies learned from the labels as they are, beside the same labels in random order."""
+        use, simple = seen.preflight.input_use, seen.preflight.yardstick
+        samples = max(seen.samples, key=lambda each: each.tested, default=Samples())
+        if not seen.preflight.is_check:
+            return
+        if why := self._too_few(samples):
+            yield self.cannot_tell(why)
+        elif not samples.relation < self.relation:
+            return
+        elif use is None or simple is None or not use.permuted > 0 or not np.isfinite(use.unchanged):
+            yield self.cannot_tell("copies could not be trained with the labels in random order")
+        elif len(samples.shape) == 3:
+            yield self.cannot_tell("its inputs are sequences, of which simple models see little")
+        elif use.unchanged >= self.no_better * use.permuted and simple.one_hidden <= self._by_luck(simple):
+            yield self._untrained(seen, samples)
+
+    def _by_luck(self, simple: Yardstick) -> float:
+        """What a model with one hidden layer may reach on rows held out without any relation."""
+        if not simple.classes:
+            return float(self.luck / np.sqrt(simple.rows / HELD_OUT))
+        spread = np.sqrt(simple.guess * (1 - simple.guess) / (simple.rows / HELD_OUT))
+        return float(simple.guess + self.luck * spread)
+
+    def _untrained(self, seen: History, samples: Samples) -> Finding:
+        use, simple = seen.preflight.input_use, seen.preflight.yardstick
+        assert use is not None
+        assert simple is not None
+        loss = seen.main_loss()
+        return self.finding(
+            f"labels do not follow from inputs in {samples.tested} training rows",
+            sureness=Sureness.POSSIBLE,
+            severity=Severity.NOTE,
+            place=place_at(loss.site if loss else None),
+            evidence=[
+                *_simple_models(samples),
+                Evidence(
+                    "rows held out that one hidden layer gets right" if simple.classes else "variance that it explains",
+                    f"{simple.one_hidden:.2f}",
+                    f"well above {max(simple.guess, 0.0):.2f}",
+                    f"trained on three quarters of {simple.rows:,} rows",
+                ),
+                Evidence(
+                    f"loss of a copy after {use.steps} steps / with the same labels in random order",
+                    f"{use.unchanged / use.permuted:.3f}",
+                    f"below {self.no_better:g}",
+                ),
+            ],
+            cause="Rows that resemble each other have labels as different as any two rows, and the network learns "
+            "them as slowly as labels in random order: inputs and labels were probably reordered apart or shifted.",
+            fixes=FIXES,
+            unless="the labels follow by a rule that no simple model sees, such as parity.",
+        )
+
     def _first_pass(self, seen: History, samples: Samples) -> float | None:
         """Loss over the second half of the first pass through the data / what guessing gives; None when unknown."""
         curve, chance = seen.curve("loss"), progress_of(seen).chance
@@ -183,20 +294,7 @@ class LabelsUnrelatedToInputs(Rule):
     def _report(self, seen: History, samples: Samples, *, validated: bool) -> Finding:
         progress = progress_of(seen)
         loss = seen.main_loss()
-        what = "answers named rightly" if samples.classes else "correlation with the target"
-        source = f"{samples.tested:,} rows, each left out in turn"
-        evidence = [
-            Evidence(
-                f"{what} by {name}",
-                f"{right:.2f}",
-                f"well above {by_chance:.2f}",
-                f"{by_chance:.2f} with the targets in random order; {source}",
-            )
-            for name, right, by_chance in (
-                ("the 5 nearest neighbours", samples.neighbours, samples.neighbours_chance),
-                ("a linear model", samples.linear, samples.linear_chance),
-            )
-        ]
+        evidence = _simple_models(samples)
         accuracy = seen.curve("accuracy", "validation")
         if validated and accuracy is not None:
             evidence.append(
@@ -216,13 +314,7 @@ class LabelsUnrelatedToInputs(Rule):
             evidence=evidence,
             cause="Rows that resemble each other have labels as different as any two rows, so inputs and labels were "
             f"probably reordered apart or shifted. The network can learn them by heart only: {found}.",
-            fixes=[
-                Fix(
-                    "Reorder inputs and labels by the same indices:\n"
-                    + code("order = torch.randperm(len(inputs))", "inputs, labels = inputs[order], labels[order]")
-                ),
-                Fix("Look at some pairs, right before training:\n" + code("print(inputs[:5], labels[:5])")),
-            ],
+            fixes=FIXES,
             unless="the labels follow by a rule that no simple model sees, such as parity.",
         )
 
@@ -237,6 +329,10 @@ class LabelsUnrelatedToInputs(Rule):
             "a first pass next to the limit": _run(_memorised(2.28)),
             "41 rows of other classes": _run(flat(2.3), replace(_lost, majority=1 - 41 / 600), accuracy=0.1),
             "numbers": _run(flat(2.3, 500), replace(_lost, classes=0, neighbours=0.02, neighbours_chance=0.0)),
+            "before training": _checked(),
+            "before training, and hardly better": _checked(2.26),
+            "before training, and a little luck": _checked(one_hidden=0.172),
+            "before training, numbers": _checked(one_hidden=0.1, classes=False, samples=replace(_lost, classes=0)),
             "a table": _table(0.3),
             "a table of as few rows as can tell": _table(0.3, 1000),
             "a table and a relation next to the limit": _table(3.4),
@@ -256,6 +352,10 @@ class LabelsUnrelatedToInputs(Rule):
             "a first pass just below the limit": _run(_memorised(2.17)),
             "rows that never come again": _run(flat(2.3, 500), replace(_lost, familiar=0.0)),
             "all rows in one batch": _run(flat(2.3, 500), replace(_lost, rows=32)),
+            "before training, and a network that finds a relation": _checked(2.24),
+            "before training, and a hidden layer that finds one": _checked(one_hidden=0.1765),
+            "before training, and simple models that find one": _checked(samples=replace(_lost, relation=3.6)),
+            "before training, sequences": _checked(samples=replace(_lost, shape=(32, 20, 3))),
             "a table with a relation": _table(3.6),
             "a table of 999 rows": _table(0.3, 999),
             "sequences": _run(flat(2.3, 500), replace(_lost, shape=(32, 20, 3))),

@@ -11,7 +11,8 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.data import Data
-from stethoscope.facts.samples import HeldOut
+from stethoscope.facts.flow import Stream
+from stethoscope.facts.samples import HeldOut, Samples
 from stethoscope.facts.training import Batches, History, ValidationPass
 from stethoscope.rules import overlapping, pictures, texts
 from stethoscope.rules.sites import at, code, place_at
@@ -25,6 +26,10 @@ UNSEEN_TWINS = 3
 WITHIN = 0.15
 """Share of a forward that has to be of either kind for an edge to lie within it."""
 FEWEST_OF_A_FORWARD = 20
+STATIC = 0.7
+"""Share of familiar rows from which training rows come again as they were, not with new noise each time."""
+SPLIT_FIRST = ("x_train, x_val, y_train, y_val = train_test_split(x, y)", "x_train = augmented(x_train)")
+BY_SOURCE = "GroupShuffleSplit(1).split(x, y, groups=source)"
 PARTIAL = 0.9
 """A share of hits below this part of the share of rows that are known is not what training rows alone would give."""
 
@@ -37,9 +42,59 @@ def _pass(hits: tuple[int, ...], sizes: tuple[int, ...], covered: float, **facts
     return HeldOut(**(usual | facts))
 
 
-def _run(*passes: HeldOut, steps: int = 400, validated: int = 5) -> History:
+def _near(lookalikes: int, expected: float = 0.1, familiar: float = 1.0) -> HeldOut:
+    """A separate set, so many of whose rows are nearly training rows."""
+    near = {"looked_at": 400, "lookalikes": lookalikes, "lookalikes_expected": expected, "familiar": familiar}
+    return _pass((0,) * 4, (100,) * 4, 0.0, **near)
+
+
+def _run(
+    *passes: HeldOut,
+    steps: int = 400,
+    validated: int = 5,
+    compared: Samples | None = None,
+    streams: tuple[Stream, ...] = (),
+) -> History:
     every = tuple(ValidationPass(45 * i, 4, 0, samples=400) for i in range(1, validated + 1))
-    return History(steps=steps, held_out=passes, validation=every, batches=Batches(sizes=np.full(20, 32)))
+    samples = (compared,) if compared is not None else ()
+    batches = Batches(sizes=np.full(20, 32))
+    return History(steps=steps, held_out=passes, validation=every, batches=batches, samples=samples, streams=streams)
+
+
+def _known(seen: History, each: HeldOut) -> HeldOut:
+    """A pass at which every row of the loader's data set had been trained on knows them all, before one comes again."""
+    samples = max((stream.samples for stream in seen.streams if stream.use == "training"), default=0)
+    return replace(each, familiar=1.0) if samples and each.training_rows >= ALL * samples else each
+
+
+def _natural_twins(seen: History) -> float:
+    """Upper bound of the share of pairs that are equal by nature: as many at least differ in one or two values."""
+    compared = max(seen.samples, key=lambda each: each.pairs, default=Samples())
+    return (compared.near_pairs + UNSEEN_TWINS) / compared.pairs if compared.pairs else 1.0
+
+
+def _nearly(rule: Rule, each: HeldOut) -> Finding:
+    return rule.finding(
+        f"{each.lookalikes:,} of {each.looked_at:,} validation samples are nearly training samples",
+        severity=Severity.WARNING,
+        place=place_at(each.site, steps=(each.step, each.step)),
+        evidence=[
+            Evidence(
+                "validation rows far nearer to one training row than to the tenth nearest",
+                f"{each.lookalikes:,} of {each.looked_at:,} ({each.lookalikes / each.looked_at:.0%})",
+                f"{each.lookalikes_expected:.1f}",
+                "at a quarter of the distance; expected in as many dimensions as the rows spread in",
+            ),
+            Evidence("rows of the pass that are equal to training rows", f"{each.in_training:,}", "0"),
+        ],
+        cause=f"Samples measured at {at(each.site)} are training samples with small changes: copies with noise, "
+        "neighbouring windows or frames, or several measurements of one thing, split after they were made.",
+        fixes=[
+            Fix("Split first, and make copies of training samples alone:\n" + code(*SPLIT_FIRST)),
+            Fix("Split by what the samples were made of:\n" + code(BY_SOURCE)),
+        ],
+        unless="new samples will be as near to training samples.",
+    )
 
 
 def _begins_within(each: HeldOut) -> bool:
@@ -66,7 +121,9 @@ class TrainTestOverlap(Rule):
     of few and coarse columns are equal by nature, which is allowed for.
 
     In a run: a checksum of each input row, in training and in passes without gradients, and which rows of a pass were
-    trained on before it. How often two different samples are equal by nature is counted, and allowed for.
+    trained on before it. How often two different samples are equal by nature is counted, and allowed for: where equal
+    rows are common and rows that differ in one or two values are not, they are copies. And rows that lie far nearer to
+    one training row than to the tenth nearest, more of them than as many dimensions give by chance.
     ## Why it hurts
     The network is graded on answers that it has seen. The validation score rises as it memorizes and says little
     about new samples; the best checkpoint chosen by it is the one that memorized most.
@@ -112,14 +169,15 @@ class TrainTestOverlap(Rule):
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the pass that most rows of training were known at."""
-        passes = [each for each in seen.held_out if each.whole and each.rows >= self.fewest_rows]
+        passes = [_known(seen, each) for each in seen.held_out if each.whole and each.rows >= self.fewest_rows]
         judged = [each for each in passes if each.familiar >= self.known and each.pairs]
         if not judged:
             yield self.cannot_tell("no validation pass could be compared row by row with rows that come again")
             return
         batch = float(np.median(seen.batches.sizes)) if seen.batches.sizes.size else 0.0
+        twins = _natural_twins(seen)
         for each in sorted(judged, key=lambda each: -each.in_training / each.rows):
-            if not self._too_many(each) or each.covered >= self.covered:
+            if not self._too_many(each, twins) or each.covered >= self.covered:
                 continue
             if self._is_mixed(each) or _begins_within(each):
                 yield self._report(seen, each)
@@ -127,10 +185,20 @@ class TrainTestOverlap(Rule):
             if each.in_training >= ALL * each.familiar * each.rows and self._stands_alone(seen, passes, each, batch):
                 yield self._report(seen, each, all_of_it=True)
                 return
+        yield from self._by_distance(judged)
 
-    def _too_many(self, each: HeldOut) -> bool:
-        """Whether more rows were found than natural twins explain."""
-        by_chance = (each.equal_pairs + UNSEEN_TWINS) / each.pairs * each.rows * each.training_rows
+    def _by_distance(self, passes: list[HeldOut]) -> Iterator[Finding]:
+        """Judge rows that are nearly training rows, where training rows come again as they were."""
+        for each in passes:
+            most = max(self.share * each.looked_at, self.over_chance * each.lookalikes_expected, self.fewest_hits)
+            if each.familiar >= STATIC and each.lookalikes >= most:
+                yield _nearly(self, each)
+                return
+
+    def _too_many(self, each: HeldOut, twins: float) -> bool:
+        """Whether more rows were found than natural twins explain; `twins` bounds the share of pairs that are such."""
+        share = min((each.equal_pairs + UNSEEN_TWINS) / each.pairs, twins)
+        by_chance = share * each.rows * each.training_rows
         # Where all rows are found the bound cannot be exceeded by much; without a single twin it need not be.
         bound = self.over_chance * by_chance if each.equal_pairs else min(by_chance, 0.5 * each.rows)
         few = each.in_training < self.fewest_hits or each.in_training < self.share * each.rows
@@ -206,6 +274,15 @@ class TrainTestOverlap(Rule):
             "a share next to the limit": _run(_pass((21,), (400,), 0.015, pairs=10_000_000)),
             "as few hits as can tell": _run(_pass((12,), (100,), 0.01, pairs=10_000_000)),
             "as few rows as can tell": _run(_pass((30,), (50,), 0.02, pairs=10_000_000)),
+            "copies, of which none differ a little": _run(
+                _pass((320,), (400,), 0.23, equal_pairs=400), compared=Samples(pairs=500_000)
+            ),
+            "copies with noise": _run(_near(60)),
+            "copies with noise, as few as can tell": _run(_near(20)),
+            "copies with noise, and a little by chance": _run(_near(60, expected=19.9)),
+            "a loader of which every row was trained on": _run(
+                _pass((320,), (400,), 0.23, familiar=0.0), streams=(Stream(0, "training", "train", samples=1420),)
+            ),
             "more than twins explain": _run(_pass((320,), (400,), 0.23, equal_pairs=25)),
             "half of the training rows are known": _run(_pass((120,), (400,), 0.23, familiar=0.51)),
             "a pass next to the limit": _run(_pass((320,), (400,), 0.59)),
@@ -226,6 +303,16 @@ class TrainTestOverlap(Rule):
             "a share just below the limit": _run(_pass((19,), (400,), 0.015, pairs=10_000_000)),
             "eleven hits": _run(_pass((11,), (100,), 0.01, pairs=10_000_000)),
             "49 rows": _run(_pass((30,), (49,), 0.02, pairs=10_000_000)),
+            "equal by nature, and as many nearly": _run(
+                _pass((320,), (400,), 0.23, equal_pairs=400), compared=Samples(pairs=500_000, near_pairs=2000)
+            ),
+            "no rows that are near": _run(_near(0)),
+            "too few that are near": _run(_near(19)),
+            "as near by chance": _run(_near(60, expected=20.1)),
+            "training rows that change each time": _run(_near(60, familiar=0.69)),
+            "a loader of which not every row was trained on": _run(
+                _pass((320,), (400,), 0.23, familiar=0.0), streams=(Stream(0, "training", "train", samples=1440),)
+            ),
             "twins explain it": _run(_pass((320,), (400,), 0.23, equal_pairs=27)),
             "less than half of the training rows are known": _run(_pass((120,), (400,), 0.23, familiar=0.49)),
             "a pass just above the limit": _run(_pass((320,), (400,), 0.61)),
