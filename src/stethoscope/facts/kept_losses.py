@@ -35,7 +35,8 @@ def kept_losses(file: Code) -> Iterator[tuple[Binding, Value]]:
     backed = {event.name for loop in loops_of(file) for event in loop.of("backward") if event.subject is not None}
     for loop in loops_of(file):
         subjects = [event.subject for event in loop.of("backward")]
-        losses = {number for subject in subjects for number in _behind(file, subject)}
+        behind = {number for subject in subjects for number in _behind(file, subject)}
+        losses = {number for number in behind if _is_made_in(file, number, loop.context)}
         for binding in file.bindings[slice(*file.functions[loop.function].bindings)] if loop.is_loop else ():
             if loop.context not in file.numbers_around(binding.context) or binding.name in backed:
                 continue
@@ -59,7 +60,9 @@ def _kept_by_steps(file: Code, backed: set[str]) -> Iterator[tuple[Binding, Valu
         ]  # fmt: skip
         if not subjects or function.owner == NOWHERE:
             continue
-        losses = {number for subject in subjects for number in _behind(file, subject)}
+        given = {subject.binding for subject in subjects if isinstance(subject, Name)}
+        behind = {number for subject in subjects for number in _behind(file, subject)}
+        losses = {number for number in behind if number in given or file.bindings[number].how != "argument"}
         for binding in file.bindings[slice(*function.bindings)]:
             if not binding.name.startswith("self.") or binding.how != "augment" or binding.name in backed:
                 continue
@@ -111,7 +114,9 @@ def _behind(file: Code, value: Value | None, depth: int = 0) -> set[int]:
         return set()
     if isinstance(value, Call) and value.name == ".scale":
         return _behind(file, value.argument(0), depth + 1)
-    if isinstance(value, Operation) and value.operator in ("/", "*"):
+    if isinstance(value, Operation) and value.operator == "/":
+        return _behind(file, value.operands[0], depth + 1)
+    if isinstance(value, Operation) and value.operator == "*":
         return {number for one in value.operands for number in _behind(file, one, depth + 1)}
     if not isinstance(value, Name) or value.binding == NOWHERE:
         return set()
@@ -121,6 +126,11 @@ def _behind(file: Code, value: Value | None, depth: int = 0) -> set[int]:
     elif binding.how in ("assign", "augment") and not binding.item and isinstance(binding.value, Name | Operation):
         found |= _behind(file, binding.value, depth + 1)
     return found
+
+
+def _is_made_in(file: Code, number: int, loop: int) -> bool:
+    """Whether a variable is bound anew in each round, as a loss is: a weight, or a number of steps, stands before."""
+    return loop in file.numbers_around(file.bindings[number].context)
 
 
 def _start(file: Code, binding: Binding) -> Binding | None:

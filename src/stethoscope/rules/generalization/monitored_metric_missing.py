@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import NOWHERE, Call, Code, Constant, Group, Name, Value
+from stethoscope.facts.old_keras import is_before_renaming
 from stethoscope.facts.things import followed, literal
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
@@ -27,7 +28,8 @@ class MonitoredMetricMissing(Rule):
     ## How to fix it
     Give `fit` validation data, and watch a number by the name under which it is reported.
     ## When it is not a fault
-    Keras before 2.3 reported `"accuracy"` as `acc`.
+    Keras before 2.3 reported `"accuracy"` as `acc`. Where a file calls what such a Keras had, nothing is said; where it
+    imports Keras on its own, and not from TensorFlow, and nothing newer tells its version, it is only possible.
     ## Sources
     Keras documentation, `EarlyStopping`; release notes of Keras 2.3: "metrics and losses are now reported under the
     exact name specified by the user".
@@ -51,6 +53,8 @@ class MonitoredMetricMissing(Rule):
                     compiled = _compiled(file, fit)
                     names = _metrics(file, compiled) if compiled is not None else None
                     right = _OTHER[watched]
+                    if right.endswith("accuracy") and is_before_renaming(file):
+                        continue
                     if compiled is not None and names is not None and right.removeprefix("val_") in names and (
                         watched.removeprefix("val_") not in names
                     ):  # fmt: skip
@@ -69,7 +73,7 @@ class MonitoredMetricMissing(Rule):
             words = "has no validation data"
         return self.finding(
             fitting(f"`{kind}` watches `{watched}`, which is never reported", f"`{watched}` is never reported"),
-            sureness=Sureness.CERTAIN if not right else Sureness.LIKELY,
+            sureness=_how_sure(file, right),
             place=place_in(file, callback.at),
             evidence=[Evidence(f"epochs of `fit` on {line_of(file, fit.at)} that report `{watched}`", 0, "all")],
             cause=cause,
@@ -112,6 +116,19 @@ class MonitoredMetricMissing(Rule):
                 model.fit(x, y, callbacks=[every, EarlyStopping(monitor="loss")])
                 model.fit(x, y, 32, 10, 1, callbacks, 0.1)
             """,
+        "a Keras that reported it so": """
+            from keras.callbacks import ModelCheckpoint
+            from keras.layers import Dense
+            from keras.models import Sequential
+
+            def train(x, y):
+                model = Sequential()
+                model.add(Dense(12, input_dim=8, init="uniform", activation="relu"))
+                model.add(Dense(1, init="uniform", activation="sigmoid"))
+                model.compile(loss="binary_crossentropy", optimizer="adam", metrics=["accuracy"])
+                best = ModelCheckpoint("best.h5", monitor="val_acc", save_best_only=True)
+                model.fit(x, y, validation_split=0.33, nb_epoch=150, callbacks=[best])
+            """,
         "not known": """
             from tensorflow import keras
             from tensorflow.keras.callbacks import EarlyStopping
@@ -122,6 +139,14 @@ class MonitoredMetricMissing(Rule):
                 model.fit(x, y, callbacks=[EarlyStopping()], **options)
             """,
     }
+
+
+def _how_sure(file: Code, right: str) -> Sureness:
+    """Certain without validation data; with another name it hangs on the version, which `acc` itself does not."""
+    if not right:
+        return Sureness.CERTAIN
+    is_told = not right.endswith("accuracy") or is_before_renaming(file) is False
+    return Sureness.LIKELY if is_told else Sureness.POSSIBLE
 
 
 def _callbacks(file: Code, fit: Call) -> Iterator[Call]:

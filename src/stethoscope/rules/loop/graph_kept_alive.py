@@ -261,6 +261,24 @@ class GraphKeptAlive(Rule):
                         if i % 10 == 9:
                             self.tell()
             """,
+        "numbers that an object keeps, times a weight of the loss": """
+            class Trainer:
+                def __init__(self, model, optimizer):
+                    self.model, self.optimizer = model, optimizer
+                    self.total = 0.0
+
+                def step(self, x, y, weight):
+                    self.optimizer.zero_grad()
+                    loss = F.cross_entropy(self.model(x), y)
+                    scaled = loss * weight
+                    scaled.backward()
+                    self.optimizer.step()
+                    self.total += loss.item() * weight
+
+                def train(self, loader):
+                    for x, y, weight in loader:
+                        self.step(x, y, weight)
+            """,
         "a dict of each round, and one that is set back": """
             def train(model, loader, optimizer):
                 seen = {"loss": 0.0}
@@ -312,6 +330,20 @@ class GraphKeptAlive(Rule):
                     optimizer.step()
                     total += loss.item()
                 return total
+            """,
+        "numbers, times those by which the loss was scaled": """
+            def train(model, loader, optimizer, weight):
+                parts, total, weighted = 2, 0, 0.0
+                for i, (x, y) in enumerate(loader):
+                    loss = F.cross_entropy(model(x), y)
+                    loss = weight * loss / parts
+                    loss.backward()
+                    if i % parts == parts - 1:
+                        optimizer.step()
+                        optimizer.zero_grad()
+                    total += loss.item() * parts
+                    weighted += loss.item() * weight
+                return total, weighted
             """,
         "a sum that goes backward": """
             def train(model, loader, optimizer):
