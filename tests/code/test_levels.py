@@ -1,4 +1,4 @@
-"""How sure rules are of code: what other people's code was seen to do without a fault is possible at most."""
+"""How sure rules are of code: what others were seen to do without a fault is possible at most, or not told."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from stethoscope.core.finding import Finding, Severity
 from stethoscope.core.review import Level
 from stethoscope.core.rule import Rule
 from stethoscope.diagnose.review import review
+from stethoscope.rules.generalization.monitored_metric_missing import MonitoredMetricMissing
 from stethoscope.rules.loop.forward_called_directly import ForwardCalledDirectly
+from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
+from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
 
 
 def test_a_method_forward_that_is_called_is_on_trial() -> None:
@@ -15,6 +18,92 @@ def test_a_method_forward_that_is_called_is_on_trial() -> None:
     (found,) = _told(ForwardCalledDirectly, text)
     assert found.severity is Severity.WARNING
     assert not Level().shows(found)
+
+
+def test_the_name_of_an_accuracy_is_sure_where_the_version_of_keras_is_told() -> None:
+    text = """
+        from tensorflow.keras.callbacks import EarlyStopping
+
+        def train(model, x, y):
+            model.compile("adam", "binary_crossentropy", metrics=["accuracy"])
+            model.fit(x, y, validation_split=0.2, callbacks=[EarlyStopping(monitor="val_acc")])
+    """
+    (found,) = _told(MonitoredMetricMissing, text)
+    assert Level().shows(found)
+    (found,) = _told(MonitoredMetricMissing, text.replace("tensorflow.keras", "keras"))
+    assert not Level().shows(found)
+    assert Level(possible=True).shows(found)
+    assert not _told(MonitoredMetricMissing, text.replace("fit(x, y,", "fit(x, y, nb_epoch=9,"))
+    told = text.replace("tensorflow.keras", "keras").replace('"accuracy"', '"acc"').replace("val_acc", "val_accuracy")
+    (found,) = _told(MonitoredMetricMissing, told)
+    assert Level().shows(found), "no version reports it so"
+
+
+def test_samples_of_a_generator_are_no_validation() -> None:
+    text = """
+        class Generator(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.main = nn.Sequential(nn.Linear(9, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 4), nn.Tanh())
+
+            def forward(self, z):
+                return self.main(z)
+
+        generator, judge = Generator(), nn.Sequential(nn.Linear(4, 1), nn.Sigmoid())
+        first, second = torch.optim.Adam(generator.parameters()), torch.optim.Adam(judge.parameters())
+        fixed = torch.randn(16, 9).to("cpu")
+        for epoch in range(50):
+            for x in torch.load("data"):
+                second.zero_grad()
+                made = generator(torch.randn(len(x), 9))
+                loss = F.binary_cross_entropy(judge(x), torch.ones(len(x), 1))
+                loss = loss + F.binary_cross_entropy(judge(made.detach()), torch.zeros(len(x), 1))
+                loss.backward()
+                second.step()
+                first.zero_grad()
+                F.binary_cross_entropy(judge(made), torch.ones(len(x), 1)).backward()
+                first.step()
+            if epoch % 5 == 4:
+                with torch.no_grad():
+                    pictures = generator(fixed).cpu().numpy()
+                print(pictures[0])
+    """
+    assert not _told(ValidationInTrainMode, text)
+    assert _told(ValidationInTrainMode, text.replace("torch.randn(16, 9)", 'torch.load("test")'))
+
+
+def test_a_model_that_clears_as_it_is_called_is_found_among_several_imports_by_star() -> None:
+    text = """
+        # file: parts.py
+        def tell(x):
+            print(x)
+        # file: network.py
+        import torch
+        from torch import nn
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.last = nn.Linear(3, 1)
+
+            def forward(self, x, y):
+                self.zero_grad()
+                return (self.last(x) - y).square().mean()
+        # file: train.py
+        import torch
+        from network import *
+        from parts import *
+
+        model = Net()
+        optimizer = torch.optim.Adam(model.parameters())
+        for x, y in torch.load("data"):
+            loss = model(x, y)
+            loss.backward()
+            optimizer.step()
+            tell(loss.item())
+    """
+    assert not _told(MissingZeroGrad, text)
+    assert _told(MissingZeroGrad, text.replace("self.zero_grad()", "pass"))
 
 
 def _told(rule: type[Rule], text: str) -> tuple[Finding, ...]:

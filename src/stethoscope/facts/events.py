@@ -188,6 +188,7 @@ def _event(code: Code, call: Call, depth: int) -> Iterator[Event]:
 def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
     """What a function of the project does that is called here."""
     callee = called(code, call)
+    yield from _cleared_by_model(code, call, callee, depth)
     if call.name == ".forward" and _is_model(code, call.receiver):
         yield _make("forward", code, call, call.receiver, thing_of(code, call.receiver), hinted=True)
         return
@@ -236,6 +237,20 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
             if callee.kind != "class" and not call.name.startswith(("torch.optim.", "torch.")):
                 yield _make("other", code, call, value, thing)
             return
+
+
+def _cleared_by_model(code: Code, call: Call, callee: Thing, depth: int) -> Iterator[Event]:
+    """Gradients that a model of the project clears when it is called: `self.zero_grad()` in its `forward`."""
+    model = thing_of(code, call.receiver) if call.name == ".forward" else callee
+    if depth >= DEEPEST or model.kind not in ("module", "loss", "instance"):
+        return
+    if model.code is None or not model.code.says("zero_grad"):
+        return
+    forward = member(code, model, "forward")
+    if forward.kind == "function" and forward.code is not None and forward.number != NOWHERE:
+        for event in events_of(forward.code, forward.number, depth + 1):
+            if event.kind == "zero" and len(event.via) < DEEPEST:
+                yield event._replace(via=((code, call), *event.via), given=None)
 
 
 def _is_model(code: Code, value: Value | None) -> bool:

@@ -161,6 +161,7 @@ def _symbol(code: Code, name: str) -> Thing:
 def _linked(code: Code, name: str) -> Thing | None:
     """A function, class or variable of another file of the project."""
     module, _, rest = name.rpartition(".")
+    module = _star_of(code, module, rest) if module in code.stars else module
     while module:
         other = code.linked.get(module)
         if other is not None:
@@ -177,6 +178,15 @@ def _linked(code: Code, name: str) -> Thing | None:
         module, _, last = module.rpartition(".")
         rest = f"{last}.{rest}"
     return None
+
+
+def _star_of(code: Code, module: str, name: str) -> str:
+    """Of the modules that were imported by `*`, the last that defines a name."""
+    for star in reversed(code.stars):
+        other = code.linked.get(star)
+        if other is not None and isinstance(other.names.get(name), int):
+            return star
+    return module
 
 
 def called(code: Code, call: Call, depth: int = 0) -> Thing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stethoscope.facts.code import Call, Code
+from stethoscope.facts.code import Call, Code, Value
 from stethoscope.facts.evaluations import Evaluation, called_models, evaluations_of, trained_models
 from stethoscope.facts.events import events_of, name_of
 from stethoscope.facts.layers import has_modes
@@ -13,7 +13,10 @@ from stethoscope.facts.loops import loops_of
 from stethoscope.facts.module_classes import modules_in
 from stethoscope.facts.origins import called, thing_of
 from stethoscope.facts.other_data import goes_over_another
+from stethoscope.facts.things import followed
 
+MOST_FORMS = 6
+"""Calls that a sample of noise passes on its way to a model, at most: `.to(device)`, `Variable(...)`."""
 _SWITCHING = re.compile(r"\.eval\(|\.training\s*=(?!=)|model\.eval\b|train_mode\b|[Mm]onte|mc_dropout")
 
 
@@ -27,11 +30,39 @@ def evaluated_unswitched(file: Code) -> Iterator[Evaluation]:
         if (
             name not in told
             and not found.is_hidden
+            and not _draws_samples(file, found)
             and _is_trained_with_modes(file, found)
             and _is_looked_at(file, found)
         ):
             told.add(name)
             yield found
+
+
+_NOISE = frozenset({"torch.randn", "torch.rand", "torch.normal", "torch.randn_like", "torch.rand_like",
+                    "numpy.random.normal", "numpy.random.randn", ".normal_", ".uniform_"})  # fmt: skip
+_WRAPPING = frozenset({"torch.autograd.Variable", "torch.Tensor", "torch.FloatTensor", "torch.tensor",
+                       "torch.from_numpy", "torch.cuda.FloatTensor"})  # fmt: skip
+_FORMING = frozenset({".to", ".cuda", ".float", ".type", ".view", ".reshape", ".unsqueeze", ".repeat"})
+
+
+def _draws_samples(file: Code, found: Evaluation) -> bool:
+    """Whether a generator is given noise once, to look at what it makes; lessons draw in train mode on purpose."""
+    call = found.forward.call
+    if found.is_loop or call is None or not call.arguments:
+        return False
+    return _is_noise(file, call.arguments[0])
+
+
+def _is_noise(file: Code, value: Value | None) -> bool:
+    """Whether a value is drawn at random there, in whatever form."""
+    for _ in range(MOST_FORMS):
+        value, _ = followed(file, value)
+        if not isinstance(value, Call):
+            return False
+        if value.name in _NOISE:
+            return True
+        value = value.receiver if value.name in _FORMING else value.argument(0) if value.name in _WRAPPING else None
+    return False
 
 
 def _is_trained_with_modes(file: Code, found: Evaluation) -> bool:

@@ -264,6 +264,24 @@ class MissingZeroGrad(Rule):
             """,
     }
     good_code = {
+        "the model clears as it is called": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.last = nn.Linear(3, 1)
+
+                def forward(self, x):
+                    self.zero_grad()
+                    return self.last(x)
+
+            def train(loader):
+                model = Net()
+                optimizer = torch.optim.Adam(model.parameters())
+                for x, y in loader:
+                    loss = F.mse_loss(model(x), y)
+                    loss.backward()
+                    optimizer.step()
+            """,
         "replaced by zeros": """
             from torch.autograd import Variable
 

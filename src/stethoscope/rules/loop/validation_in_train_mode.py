@@ -51,7 +51,8 @@ class ValidationInTrainMode(Rule):
     Call `model.eval()` before validation and `model.train()` after it.
     ## When it is not a fault
     Monte-Carlo dropout, which asks the same input many times; a pass that settles the statistics of batch
-    normalization; single forwards of a teacher or a generator inside a training step. None is reported.
+    normalization; single forwards of a teacher or a generator inside a training step; samples that a generator makes of
+    noise to be looked at. None is reported.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "Evaluation Mode (nn.Module.eval())".
     """
