@@ -10,6 +10,7 @@ from stethoscope.diagnose.review import review
 from stethoscope.rules.generalization.monitored_metric_missing import MonitoredMetricMissing
 from stethoscope.rules.loop.forward_called_directly import ForwardCalledDirectly
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
+from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
 
 
@@ -37,6 +38,22 @@ def test_the_name_of_an_accuracy_is_sure_where_the_version_of_keras_is_told() ->
     told = text.replace("tensorflow.keras", "keras").replace('"accuracy"', '"acc"').replace("val_acc", "val_accuracy")
     (found,) = _told(MonitoredMetricMissing, told)
     assert Level().shows(found), "no version reports it so"
+
+
+def test_steps_of_a_decoder_are_not_called_batches() -> None:
+    text = """
+        def decode(model, start, steps):
+            model.eval()
+            found = []
+            for _ in range(steps):
+                scores, start = model(start)
+                found.append(scores.argmax(1).item())
+            return found
+    """
+    (found,) = _told(ValidationBuildsGraph, text)
+    assert found.title == "`model` is evaluated with a graph in each round"
+    (found,) = _told(ValidationBuildsGraph, text.replace("_ in range(steps)", "start in steps"))
+    assert found.title == "`model` is evaluated with a graph for each batch"
 
 
 def test_samples_of_a_generator_are_no_validation() -> None:

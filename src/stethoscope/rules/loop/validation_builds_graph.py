@@ -120,8 +120,9 @@ class ValidationBuildsGraph(Rule):
 
     def _read(self, file: Code, found: Evaluation, sureness: Sureness) -> Finding:
         name = found.forward.name or "the model"
+        each = "for each batch" if found.is_fed else "in each round"  # as of a decoder, step by step
         return self.finding(
-            fitting(f"`{name}` is evaluated with a graph for each batch", "evaluation builds a graph for each batch"),
+            fitting(f"`{name}` is evaluated with a graph {each}", f"evaluation builds a graph {each}"),
             sureness=sureness,
             place=place_in(file, found.forward.at),
             evidence=[
@@ -133,7 +134,7 @@ class ValidationBuildsGraph(Rule):
                 ),
             ],
             cause="Answers that are only read are computed as if they were to be trained on: every activation is kept "
-            "until the batch is done, which takes memory and time.",
+            "for a backward pass that never comes, which takes memory and time.",
             fixes=[
                 Fix(
                     "Evaluate without a graph:\n" + code("with torch.no_grad():", "    ..."),
