@@ -12,12 +12,14 @@ from numpy.typing import ArrayLike
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import NoDropout
-from stethoscope.facts.code import Call, Code, Site
+from stethoscope.facts.code import Attribute, Call, Code, Site
+from stethoscope.facts.expressions import values_of
 from stethoscope.facts.flow import Dropped
 from stethoscope.facts.modes import accuracies_of, losses_of
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.things import literal
 from stethoscope.facts.training import Curve, History, Layer
+from stethoscope.facts.uses import readings_of
 from stethoscope.rules.examples import falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.lines import fitting, place_in
@@ -198,6 +200,8 @@ class DropoutTooStrong(Rule):
             probability = _probability(file, call)
             if probability is None or not self.written <= probability < 1 or file.matches(_GRAPHS):
                 continue
+            if _is_never_called(file, call):
+                continue  # `unused-layer` says so
             kept = 1 - probability
             name = call.name.rpartition(".")[2]
             yield self.finding(
@@ -253,6 +257,13 @@ class DropoutTooStrong(Rule):
                     x = F.dropout(self.drop(x), p=0.95, training=self.training)  # bad
                     return self.fc(x)
             """,
+        "among others in a list": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.drop = nn.Dropout(0.9)  # bad
+                    self.all = nn.ModuleList([nn.Linear(3, 2), self.drop])
+            """,
         "in Keras": """
             from tensorflow.keras import layers
 
@@ -263,6 +274,17 @@ class DropoutTooStrong(Rule):
         "strong": """
             drop = nn.Dropout(0.89)
             F.dropout(torch.ones(3), 0.8)
+            """,
+        "never called": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.drop = nn.Dropout(0.9)
+                    self.fc = nn.Linear(3, 2)
+
+                def forward(self, x):
+                    # x = self.drop(x)
+                    return self.fc(x)
             """,
         "sparse features of a graph": """
             def forward(x, edge_index, conv):
@@ -317,6 +339,16 @@ def _lifts(seen: History) -> list[Lift]:
         training, validation = (float(np.median(v[-3:])) for v in (losses.training, losses.validation))
         found.append(Lift("loss", training, validation, (training - validation) / max(training, 1e-12)))
     return found
+
+
+def _is_never_called(file: Code, made: Call) -> bool:
+    """Whether a layer is kept as an attribute, by a name that nothing else in the file calls or reads."""
+    for number, binding in enumerate(file.bindings):
+        if binding.value is made and binding.name.startswith("self."):
+            name = binding.name.removeprefix("self")
+            read = any(isinstance(one, Attribute) and one.name == name[1:] for one in values_of(file))
+            return not (file.calls_of(name) or readings_of(file, number) or read)
+    return False
 
 
 def _probability(file: Code, call: Call) -> float | None:
