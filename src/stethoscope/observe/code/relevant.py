@@ -38,7 +38,7 @@ PATTERNS = (
 """The same of words that many files have which only pass such a thing on: looked for where the word stands."""
 
 
-PASSED_ON = (b"pickle.load", b"joblib.load", b"torch.load", b"state_dict", b"async_op")
+PASSED_ON = (b"pickle.load", b"joblib.load", b"torch.load", b"state_dict", b"async_op", b"torch.utils.data")
 """Words of files of which no rule says anything, and whose functions may matter to a file that imports them."""
 
 

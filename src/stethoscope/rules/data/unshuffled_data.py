@@ -10,12 +10,13 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ShuffleBatches
-from stethoscope.facts.code import Call, Code, Constant, Item, Value
+from stethoscope.facts.code import Code
 from stethoscope.facts.data import Data, Order
 from stethoscope.facts.loops import loops_of
-from stethoscope.facts.origins import bases, thing_of
+from stethoscope.facts.origins import thing_of
 from stethoscope.facts.progress import progress_of
-from stethoscope.facts.things import Thing, followed, iterated, literal
+from stethoscope.facts.sample_order import ORDERS, has_its_own_order, takes_all
+from stethoscope.facts.things import iterated, literal
 from stethoscope.facts.training import Batches, Doubles, History, LossCall
 from stethoscope.rules.columns import of_numbers, of_words, one_set
 from stethoscope.rules.examples import falling, flat, run
@@ -299,9 +300,9 @@ class UnshuffledData(Rule):
                 continue
             if any(made.keyword(name) is not None for name in ORDERS) or len(made.arguments) > 2:
                 continue
-            if literal(file, made.keyword("shuffle")) not in (None, False) or _takes_all(file, made):
+            if literal(file, made.keyword("shuffle")) not in (None, False) or takes_all(file, made):
                 continue
-            if _has_its_own_order(file, made.argument(0)):
+            if has_its_own_order(file, made.argument(0)):
                 continue
             told.add(made.number)
             yield self.finding(
@@ -368,6 +369,21 @@ class UnshuffledData(Rule):
         }
     )
     bad_code = {
+        "rows of a data set": """
+            class Rows(torch.utils.data.Dataset):
+                def __init__(self, rows):
+                    self.rows = rows
+
+                def __getitem__(self, index):
+                    return self.rows[index][0], self.rows[index][1]
+
+            def train(model, optimizer, rows):
+                loader = DataLoader(Rows(rows), batch_size=64)  # bad
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
         "not told": """
             model = nn.Linear(3, 2)
             optimizer = torch.optim.Adam(model.parameters())
@@ -410,6 +426,17 @@ class UnshuffledData(Rule):
         "a sampler": """
             def train(model, optimizer, data, sampler):
                 for x, y in DataLoader(data, batch_size=64, sampler=sampler):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+            """,
+        "samples that are drawn, whatever the index": """
+            class Pieces(torch.utils.data.Dataset):
+                def __getitem__(self, index):
+                    return torch.randn(3), 1
+
+            def train(model, optimizer):
+                for x, y in DataLoader(Pieces(), batch_size=64, shuffle=False):
                     optimizer.zero_grad()
                     F.cross_entropy(model(x), y).backward()
                     optimizer.step()
@@ -464,32 +491,6 @@ def _label_runs(batches: Batches, shares: Doubles) -> list[Evidence]:
     expected = 1 - float(np.sum(shares**2))
     what = "neighbours in a batch whose labels differ"
     return [Evidence(what, f"{changes / pairs:.0%}", f"{expected:.0%}", "after a shuffle")]
-
-
-ORDERS = ("sampler", "batch_sampler", "shuffle_buffer")
-
-
-def _has_its_own_order(file: Code, data: Value | None) -> bool:
-    """Whether a data set decides its order itself, or may."""
-    thing: Thing = thing_of(file, data)
-    found, _ = followed(file, data)
-    if isinstance(found, Call) and found.name.rpartition(".")[2] in ("shuffle", "random_split"):
-        return True
-    above = bases(thing)
-    return any("Iterable" in name or name == "?" for name in above)
-
-
-MOST_ROWS = 10_000
-"""A batch that is told to have as many rows is meant to hold all of them."""
-
-
-def _takes_all(file: Code, made: Call) -> bool:
-    """Whether a batch holds all rows, as far as its size tells: `len(x)`, `x.shape[0]`, a very large number."""
-    size, _ = followed(file, made.argument(1, "batch_size"))
-    if isinstance(size, Constant) and isinstance(size.value, int):
-        return size.value >= MOST_ROWS
-    counts = isinstance(size, Call) and size.name in ("builtins.len", ".size", ".numel")
-    return counts or (isinstance(size, Item) and file.text(size.at).endswith(".shape[0]"))
 
 
 def _stored(runs: int) -> Data:
