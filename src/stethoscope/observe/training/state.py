@@ -93,6 +93,8 @@ class State:
         """By name; losses that are backpropagated by the number of the line that does so."""
         self.birth: Birth | None = None
         self.process_group = 0
+        self.epoch_batches = -1
+        """Of an epoch, as the first data loader says; -1 when it does not."""
         self.clock = StepClock()
         self.framework = "torch"
         self.hears_keras = False
