@@ -271,7 +271,7 @@ SAME_WAY = (
     "Let every process take the same way round forward passes, backward passes and exchanges; instead of leaving a "
     "batch out, let it count nothing:\n" + code("loss = loss * 0.0 if skip else loss", "loss.backward()")
 )
-TOGETHER = "Let every process call it, and let one alone use what it gives:\n" + code(
+TOGETHER = "Let every process call an exchange, and one alone use what it gives:\n" + code(
     "dist.all_reduce(total)", "if rank == 0:", "    print(total)"
 )
 ALONE = "Draw the batches in that process alone, without training:\n" + code(
@@ -299,10 +299,14 @@ def _why(waiting: Standing, behind: Standing) -> tuple[str, list[str]]:
             f"{waiting.rank} {waiting.batches:,}: one leaves the loop, and nothing answers the other's next exchange."
         )
         return cause, [EVEN, JOIN]
-    if has_fewer and behind.batches == waiting.batches >= 0:
-        cause = f"Both data loaders give {behind.batches:,} batches in an epoch, and process {number} has begun fewer "
-        cause += "steps: a branch that it alone took (`continue`, `break`, a condition on its batch) left one out."
-        return cause, [SAME_WAY, JOIN]
+    if has_fewer and behind.steps == waiting.steps and behind.batches == waiting.batches >= 0:
+        cause = (
+            f"Both data loaders give {behind.batches:,} batches in an epoch: a branch that one process alone took left "
+        )
+        cause += (
+            "a step out (`continue`, `break`, a condition on its batch), or has an exchange in it (`if rank == 0:`)."
+        )
+        return cause, [SAME_WAY, TOGETHER]
     if has_fewer:
         cause = f"Process {number} has begun fewer steps: its batches ran out first, or a branch that it alone took "
         return cause + "(`continue`, `break`) left one out.", [EVEN, JOIN, SAME_WAY]
