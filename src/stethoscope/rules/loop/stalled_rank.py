@@ -215,7 +215,7 @@ class StalledRank(Rule):
         images = torch.tensor((raw.data - 4.9) / 6.0, dtype=torch.float32)
         labels = torch.tensor(raw.target)
         order = torch.randperm(len(images))
-        mine = order[rank::ranks][: 1000 - 100 * rank]  # fix: mine = order[rank::ranks][:800]
+        mine = order[rank::ranks][: 800 - 100 * rank]  # fix: mine = order[rank::ranks][:800]
         model = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)))
         optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
 
