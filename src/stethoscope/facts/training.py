@@ -452,6 +452,8 @@ class History:
     times: StepTimes = field(default_factory=StepTimes)
     framework: str = "torch"
     """`keras` when Keras's own loop and optimizers train, on any of its backends; `jax` for a step of JAX."""
+    trainer: str = ""
+    """Whose loop calls torch: `transformers`, `lightning` or `skorch`; empty for the user's own, and others."""
     fits: tuple[FitCall, ...] = ()
     """Calls of Keras's `fit`, the first 50."""
     imported: str = ""

@@ -97,6 +97,8 @@ class State:
         """Of an epoch, as the first data loader says; -1 when it does not."""
         self.clock = StepClock()
         self.framework = "torch"
+        self.trainer: str | None = None
+        """Whose loop it is; None before the first backward pass."""
         self.hears_keras = False
         """Whether Keras is loaded, and tapped."""
         self.fits: list[FitCall] = []
