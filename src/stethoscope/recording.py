@@ -314,7 +314,7 @@ class Recording:
             return self._finished
         began = time.perf_counter()
         if self._stalls is not None:
-            self._stalls.end()
+            self._stalls.end(ended_by)
         self.stop()
         history = self.history(finished=not ended_by, ended_by=ended_by)
         history = replace(history, preflight=preflight_for(self, history, self._checks, ended_by), fed=self._fed())

@@ -67,12 +67,17 @@ class StallWatch:
 
         self._failed = standing_at(error, self._recording.launch.rank, self._state)
 
-    def end(self) -> None:
-        """The script of this process has ended: it takes part in no exchange any more."""
+    def end(self, ended_by: str) -> None:
+        """The script of this process has ended: it takes part in no exchange any more.
+
+        One that was interrupted while it stood still is remembered as it stood.
+        """
         self._stop.set()
         self._thread.join(5 * PAUSE_S)
         path, rank = self._recording.path, self._recording.launch.rank
         if path is None:
+            return
+        if ended_by == "KeyboardInterrupt":
             return
         steps = self._state.steps
         last = next((each for each in read_standings(path) if each.rank == rank and each.steps == steps), None)

@@ -52,12 +52,17 @@ def test_processes_that_wait_for_each_other_are_told_while_they_wait(
     assert [each["rule"] for each in told["findings"] if each["severity"] != "note"] == ["stalled-rank"]
 
 
-def test_a_process_that_is_given_no_batch_is_told_before_and_after_a_kill(pair: Pair, programs: Path) -> None:
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
+def test_a_process_that_is_given_no_batch_is_told_however_the_run_ends(
+    by: signal.Signals, pair: Pair, programs: Path
+) -> None:
     directory = pair.place("killed")
     (directory / "pyproject.toml").write_text(SHORT)
     with subprocess.Popen(
         [sys.executable, *LAUNCH, programs / "of_a_stall.py", "endless", "600"], cwd=directory, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment(directory), start_new_session=True,
+        # What a shell starts in the background ignores Ctrl-C, and so do its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:  # fmt: skip
         assert process.stderr is not None
         heard = ""
@@ -65,13 +70,13 @@ def test_a_process_that_is_given_no_batch_is_told_before_and_after_a_kill(pair: 
             heard += line
             if "what was heard so far" in line:
                 break
-        children = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True
-        )
-        for pid in [*map(int, children.stdout.split()), process.pid]:
-            os.kill(pid, signal.SIGKILL)
+        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for pid in [process.pid, *map(int, workers if by is signal.SIGKILL else ())]:
+            os.kill(pid, by)
+        report = process.stderr.read()
         process.wait(PATIENCE_S)
 
+    assert ("which is given no batch" in report) == (by is signal.SIGINT)
     assert "process 0 waits for process 1, which is given no batch" in heard
     assert "of_a_stall.py" in heard
     (folder,) = (directory / "runs").glob("*/")

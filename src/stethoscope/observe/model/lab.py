@@ -11,7 +11,6 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -385,7 +384,8 @@ def _led_up_to(optimizer: Any, entry: Any, rates: Sequence[float]) -> tuple[floa
     if len(set(rates)) < 2 or max(rates) <= rates[0]:
         return ()
     asked: list[float] = []
-    for group, made in zip_longest(optimizer.param_groups, entry.groups, fillvalue={}):
+    as_made: list[dict[str, Any]] = [*entry.groups, *[{} for _ in optimizer.param_groups]]
+    for group, made in zip(optimizer.param_groups, as_made, strict=False):
         rate = next((r for r in (group.get("max_lr"), group.get("initial_lr"), made.get("lr")) if r is not None), None)
         if not isinstance(rate, float | int) or rate <= 0 or not isinstance(group.get("lr"), float | int):
             return ()

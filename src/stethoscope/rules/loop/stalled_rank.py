@@ -13,8 +13,8 @@ from stethoscope.facts.training import History
 from stethoscope.rules.examples import falling, run
 from stethoscope.rules.sites import at, code, place_at
 
-OVER = ("finished", "failed", "interrupted", "lost")
-"""States of a process that takes part in nothing any more."""
+OVER = ("finished", "failed", "lost")
+"""States of a process that has come to its end by itself; who was interrupted might have come."""
 MOST_TOLD = 4
 """Processes whose places are told."""
 _BACKWARD = Site("train.py", 30, "", "loss.backward()")
@@ -239,8 +239,7 @@ def _posts(seen: History) -> list[Standing]:
     posts = {each.rank: each for each in seen.standings}
     for rank in seen.ranks:
         if rank.state in OVER:
-            known = posts.get(rank.rank, Standing(rank.rank, rank.steps))
-            posts[rank.rank] = replace(known, ended=True)
+            posts.setdefault(rank.rank, Standing(rank.rank, rank.steps, ended=True))
     if seen.finished:
         posts.setdefault(0, Standing(0, seen.steps, ended=True))
     return [posts[rank] for rank in sorted(posts)]
@@ -256,6 +255,8 @@ def _stands(standing: Standing) -> str:
     if standing.exchange:
         long = f" for {standing.held:.0f} s" if standing.held >= 1 else ""
         return f"waits in {standing.exchange}{long}, {place}, after {standing.steps:,} steps"
+    if standing.is_fed and len(standing.sites) > 1:
+        place += f", called from {standing.sites[1]} `{standing.sites[1].text}`"
     what = "is given a batch" if standing.is_fed else "does something of its own"
     return f"{what}, {place}, after {standing.steps:,} steps"
 
