@@ -44,9 +44,11 @@ def where(frames: Iterable[tuple[FrameType, int]]) -> Where:
     """What these frames, the innermost first, with their lines, show of a process."""
     sites: list[Site] = []
     exchange, is_fed = "", False
+    innermost = ""
     for frame, line in frames:
         code = frame.f_code
         file = code.co_filename
+        innermost = innermost or file
         if is_users(code):
             site = site_of((code, line))
             if site is not None and len(sites) < MOST_SITES:
@@ -54,7 +56,10 @@ def where(frames: Iterable[tuple[FrameType, int]]) -> Where:
             continue
         is_fed = is_fed or (file.endswith(_LOADER) and code.co_name == "__next__")
         if not sites:
-            exchange = _exchange(file, code.co_name) or exchange
+            found = _exchange(file, code.co_name)
+            # A wrapped model computes below its wrapper: only in the wrapper's own code does it wait for others.
+            if found != "forward" or innermost.startswith(_DIR) or innermost.endswith(_WRAPPER):
+                exchange = found or exchange
     return Where(tuple(sites), exchange, is_fed)
 
 
