@@ -197,11 +197,10 @@ class Recording:
             self._taps.put_on()
             self._loaders.put_on(session)
             os.register_at_fork(after_in_child=self._leave_child)
-            if self.launch.world_size > 1 and self.writer is not None:
-                from stethoscope.stalling import StallWatch
+            if self.launch.world_size > 1:
+                from stethoscope.stalling import watch_for_stalls
 
-                self._stalls = StallWatch(self, session)
-                self._stalls.start()
+                self._stalls = watch_for_stalls(self, session)
         except Exception as error:
             self.stop()
             self.session = None

@@ -41,6 +41,19 @@ LINGER_S = 5.0
 """A process whose exchange has failed waits this long for the report of process 0."""
 
 
+def watch_for_stalls(recording: Recording, session: Session) -> StallWatch | None:
+    """Begin to look, where there are several processes with a folder to share; a fault of ours costs no more."""
+    if recording.path is None:
+        return None
+    try:
+        watch = StallWatch(recording, session)
+        watch.start()
+    except Exception as error:
+        session.state.notices.append(f"nobody looks for processes that wait for ever ({error!r})")
+        return None
+    return watch
+
+
 class StallWatch:
     """The thread of one process."""
 
