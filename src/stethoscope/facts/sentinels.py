@@ -14,6 +14,8 @@ SHARE = 0.01
 """Of a column, from which on one of them is typical of it."""
 APART = 3.0
 """Distance from the next value over the range of the others."""
+FEWEST_OTHERS = 2
+"""Other values that a column has: of two values alone, as in labels of -1 and 1, neither stands for nothing."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,13 @@ def sentinel_of(column: Column, share: float = SHARE, apart: float = APART) -> S
 
 
 def _others(numbers: Numbers, value: float, place: int) -> tuple[float, float] | None:
-    """The range of all other numbers."""
+    """The range of all other numbers; None where they are too few."""
     if numbers.values:
         rest = [one for one, _ in numbers.values if one != value]
-        return (rest[0], rest[-1]) if rest else None
+        return (rest[0], rest[-1]) if len(rest) >= FEWEST_OTHERS else None
     others = numbers.counts.nonzero()[0]
     others = others[others != place]
-    if not others.size:
+    if others.size < FEWEST_OTHERS:
         return None
     edges = numbers.grid.edges()
     return float(edges[max(0, int(others[0]) - 1)]), float(edges[min(edges.size - 1, int(others[-1]))])
