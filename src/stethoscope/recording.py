@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -297,7 +298,8 @@ class Recording:
         if error is not None and self.session is not None:
             from stethoscope.observe.preflight.crash import crash_of
 
-            self.crash = crash_of(error, always=always, book=self.session.state.book)
+            with contextlib.suppress(Exception):  # a tensor on a device that has failed cannot be read any more
+                self.crash = crash_of(error, always=always, book=self.session.state.book)
 
     def finish(self, *, exit_code: int | None = 0, ended_by: str = "") -> tuple[Diagnosis, History]:
         """Stop, judge, and write everything that the run folder still lacks. The second call gives the same."""
