@@ -182,3 +182,14 @@ def test_what_a_jitted_step_has_is_there() -> None:
     params = drawn()
 
     assert "stablehlo" in str(watched(jax.jit(made)).lower(params, OPTIMIZER.init(params), X, Y).as_text())
+
+
+def test_it_is_said_where_calls_are_of_too_many_kinds_to_be_looked_at() -> None:
+    step = watched(jax.jit(lambda params, state, x, y, number: made(params, state, x, y)))
+    params = drawn()
+    state = OPTIMIZER.init(params)
+    for number in range(9):
+        params, state, _ = step(params, state, X, Y, number)
+
+    assert step.history.sampling.looks == 6
+    assert any("6 kinds of calls" in why for why in step.history.sampling.blind)
