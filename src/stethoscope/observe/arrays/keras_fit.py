@@ -141,9 +141,8 @@ class KerasFit:
         again = iter(tf.data.Dataset.from_generator(lambda: iter([batch]), output_signature=spec))
         looks: list[Look] = []
         fixed = [variable.value for variable in self._model.non_trainable_variables]
-        measures = [variable.value for variable in self._model.metrics_variables]
         trained = [variable.value for variable in self._variables]
-        self._careful(lambda: looks.append(self._look(batch, trained, fixed, measures, self._shown.rate())))
+        self._careful(lambda: looks.append(self._look(batch, trained, fixed, [], self._shown.rate())))
         logs = original(again)
         self._careful(lambda: self._stepped(logs, looks, [v.value for v in self._variables]))
         return logs
@@ -318,7 +317,8 @@ def _seeing(model: Any, features: tuple[Any, list[int]] | None) -> Callable[...,
     def answers(trained: Any, fixed: Any, measures: Any, x: Any, y: Any, weight: Any) -> Any:
         values = [*zip(model.trainable_variables, trained, strict=True),
                   *zip(model.non_trainable_variables, fixed, strict=True),
-                  *zip(model.metrics_variables, measures, strict=True)]  # fmt: skip
+                  *zip(model.metrics_variables, measures, strict=False)]  # fmt: skip
+        # On TensorFlow measures have values of their own; on JAX they are without any while a fit goes on.
         with keras.StatelessScope(state_mapping=values):
             rows: dict[int, Any] = {}
             if features is None:
