@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -312,7 +313,8 @@ class Recording:
         if error is not None and self.session is not None:
             from stethoscope.observe.preflight.crash import crash_of
 
-            self.crash = crash_of(error, always=always, book=self.session.state.book)
+            with contextlib.suppress(Exception):  # a tensor on a device that has failed cannot be read any more
+                self.crash = crash_of(error, always=always, book=self.session.state.book)
             if self._stalls is not None:
                 self._stalls.failed(error)
 

@@ -42,11 +42,46 @@ if watched:
 print(json.dumps(told))
 """
 
+OTHERS = """
+import json, sys
+import keras
+import numpy as np
+from stethoscope.adapters.keras import Callback
 
-def told(backend: str, mode: str, folder: Path) -> Any:
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+first, second = keras.Input((2,), name="first"), keras.Input((2,), name="second")
+both = keras.layers.Concatenate()([first, second])
+outputs = {"a": keras.layers.Dense(1, name="a")(both), "b": keras.layers.Dense(1, name="b")(first)}
+model = keras.Model({"second": second, "first": first}, outputs)
+model.compile("sgd", {"a": "mse", "b": "mse"})
+
+class Broken(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        raise KeyboardInterrupt
+
+def fit(*others):
+    callback = Callback(report=False)
+    given = {"first": x[:, :2], "second": x[:, 2:]}
+    try:
+        model.fit(given, {"a": x[:, :1], "b": x[:, 1:2]}, batch_size=16, verbose=0, callbacks=[callback, *others])
+    except KeyboardInterrupt:
+        pass
+    return callback.heard.history
+
+if sys.argv[1] == "broken":
+    fit(Broken())
+seen = fit()
+left = type(getattr(model.train_function, "__self__", None)).__name__
+told = {"steps": seen.steps, "looks": len(seen.telemetry.steps), "blind": seen.sampling.blind, "left": left}
+print(json.dumps(told))
+"""
+
+
+def told(backend: str, mode: str, folder: Path, program: str = PROGRAM) -> Any:
     environment = {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, mode],
+        [sys.executable, "-c", program, mode],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -68,3 +103,18 @@ def test_a_fit_is_seen_and_computes_the_same_bits(backend: str, tmp_path: Path) 
     assert {"training loss", "validation loss", "validation accuracy"} <= set(beside["curves"])
     assert beside["gradients"]
     assert beside["updates"]
+
+
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+@pytest.mark.parametrize("mode", ["whole", "broken"])
+def test_named_inputs_and_outputs_are_seen_also_behind_a_fit_that_was_broken_off(
+    backend: str, mode: str, tmp_path: Path
+) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} not installed")
+
+    seen = told(backend, mode, tmp_path, OTHERS)
+
+    assert seen["blind"] == []
+    assert (seen["steps"], seen["looks"]) == (4, 4)
+    assert seen["left"] != "KerasFit"

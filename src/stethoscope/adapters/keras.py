@@ -57,6 +57,8 @@ class Callback(Listening, keras.callbacks.Callback):  # type: ignore[misc]
             raise MissingPiece(
                 "listening needs PyTorch on the CPU for its arithmetic; install it with `pip install torch`"
             ) from error
+        if self._fit is not None:
+            self._fit.leave()  # the fit before was broken off
         if self._listens:
             self.end()
         recording, session = begun("keras", self.every, self.budget, self.store)
