@@ -65,7 +65,13 @@ class Callback(Listening, keras.callbacks.Callback):  # type: ignore[misc]
         self.heard = Watch(recording)
         atexit.register(self.heard._at_exit)
         self._listens = True
-        self._fit = KerasFit(self.model, session, spot(2))
+        place = spot(2)
+        try:
+            self._fit = KerasFit(self.model, session, place)
+        except Exception as error:  # a model that we cannot describe is trained all the same
+            session.state.give_up("steps", error)
+            self._fit = None
+            return
         self._fit.listen()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

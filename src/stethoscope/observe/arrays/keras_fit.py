@@ -126,10 +126,12 @@ class KerasFit:
         return None
 
     def _on_tensorflow(self, iterator: Any) -> Any:
-        import tensorflow as tf
-
         original = self._original
-        if not self._wants or not hasattr(iterator, "element_spec"):
+        drawn: list[Any] = []
+        again: list[Any] = []
+        if self._wants and hasattr(iterator, "element_spec"):
+            self._careful(lambda: again.append(_giving(drawn, iterator.element_spec)))
+        if not again:
             logs = original(iterator)
             self._careful(lambda: self._session.stepped(self._loss_of(logs), self._place, None))
             return logs
@@ -137,13 +139,12 @@ class KerasFit:
             batch = next(iterator)
         except StopIteration:
             return original(iterator)  # it says so in its own way
-        spec = iterator.element_spec
-        again = iter(tf.data.Dataset.from_generator(lambda: iter([batch]), output_signature=spec))
+        drawn.append(batch)
         looks: list[Look] = []
         fixed = [variable.value for variable in self._model.non_trainable_variables]
         trained = [variable.value for variable in self._variables]
         self._careful(lambda: looks.append(self._look(batch, trained, fixed, [], self._shown.rate())))
-        logs = original(again)
+        logs = original(again[0])
         self._careful(lambda: self._stepped(logs, looks, [v.value for v in self._variables]))
         return logs
 
@@ -261,6 +262,18 @@ class OfMeans:
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return np.array(self._fit.value_of(float(np.asarray(self._mean)), self._number))
+
+
+def _giving(drawn: list[Any], spec: Any) -> Any:
+    """An iterator of TensorFlow's over what is in the list when it is asked; made before anything is drawn, since it
+    cannot be made of all kinds of batches.
+
+    Raises:
+        TypeError: batches of another kind, as those of several replicas are.
+    """
+    import tensorflow as tf
+
+    return iter(tf.data.Dataset.from_generator(lambda: iter(drawn), output_signature=spec))
 
 
 class _Replayed:
