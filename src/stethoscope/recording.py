@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -38,6 +39,7 @@ from stethoscope.store.writer import RunWriter
 if TYPE_CHECKING:
     from stethoscope.observe.arrays.session import ArraySession
     from stethoscope.observe.training.session import Session
+    from stethoscope.stalling import StallWatch
 
 RANKS_WAIT_S = 5.0
 """How long rank 0 waits for the others to finish writing before it reports."""
@@ -123,10 +125,11 @@ class Recording:
         self._only = None if only is None else list(only)
         self._max_steps = max_steps
         self._checks = checks
-        self._live = Live() if live and self.launch.rank == 0 else None
+        self.live = Live() if live and self.launch.rank == 0 else None
         self._arguments = arguments or ArgumentTap()
         self._taps: Any = None
         self._loaders: Any = None
+        self._stalls: StallWatch | None = None
         self._owner = os.getpid()
         self._finished: tuple[Diagnosis, History] | None = None
         self.began = time.perf_counter()
@@ -192,7 +195,7 @@ class Recording:
                 max_steps=self._max_steps,
                 max_seconds=checks.seconds if checks is not None else 0.0,
                 sink=self.writer,
-                verdict=self._announce if self._live is not None else None,
+                verdict=self._announce if self.live is not None else None,
                 capture=capture if self.captures else None,
             )
             if checks is not None:
@@ -204,6 +207,10 @@ class Recording:
             self._taps.put_on()
             self._loaders.put_on(session)
             os.register_at_fork(after_in_child=self._leave_child)
+            if self.launch.world_size > 1:
+                from stethoscope.stalling import watch_for_stalls
+
+                self._stalls = watch_for_stalls(self, session)
         except Exception as error:
             self.stop()
             self.session = None
@@ -222,7 +229,7 @@ class Recording:
             every=self.settings.every,
             parts=needed_parts(self.rules),
             sink=self.writer,
-            verdict=self._announce if self._live is not None else None,
+            verdict=self._announce if self.live is not None else None,
             framework=framework,
         )
         self.session = session
@@ -252,9 +259,9 @@ class Recording:
 
     def _announce(self, history: History) -> None:
         """Say what is sure by now, a line for each finding."""
-        if self._live is not None and self.is_mine:
+        if self.live is not None and self.is_mine:
             diagnosis = self.judge(history)
-            for one in self._live.news(diagnosis, history.steps):
+            for one in self.live.news(diagnosis, history.steps):
                 print(in_a_line(one), file=sys.stderr, flush=True)
             if self.follower is not None:
                 self.follower(history, diagnosis)
@@ -269,7 +276,7 @@ class Recording:
         notices = list(found.notices)
         if self.writer is not None and self.writer.trouble:
             notices.append(self.writer.trouble)
-        announced = tuple(self._live.announced) if self._live is not None else ()
+        announced = tuple(self.live.announced) if self.live is not None else ()
         return replace(found, notices=tuple(notices), announced=announced)
 
     def _why_nothing_was_heard(self, history: History) -> str:
@@ -306,13 +313,18 @@ class Recording:
         if error is not None and self.session is not None:
             from stethoscope.observe.preflight.crash import crash_of
 
-            self.crash = crash_of(error, always=always, book=self.session.state.book)
+            with contextlib.suppress(Exception):  # a tensor on a device that has failed cannot be read any more
+                self.crash = crash_of(error, always=always, book=self.session.state.book)
+            if self._stalls is not None:
+                self._stalls.failed(error)
 
     def finish(self, *, exit_code: int | None = 0, ended_by: str = "") -> tuple[Diagnosis, History]:
         """Stop, judge, and write everything that the run folder still lacks. The second call gives the same."""
         if self._finished is not None:
             return self._finished
         began = time.perf_counter()
+        if self._stalls is not None:
+            self._stalls.end(ended_by)
         self.stop()
         history = self.history(finished=not ended_by, ended_by=ended_by)
         history = replace(history, preflight=preflight_for(self, history, self._checks, ended_by), fed=self._fed())
@@ -323,7 +335,9 @@ class Recording:
                 self.session.send()
             self.writer.facts(history)
             if self.launch.rank == 0 and self.launch.world_size > 1:
-                history = replace(history, ranks=self._other_ranks())
+                ranks = self._other_ranks()
+                standings = self._stalls.others(ranks, ended_by) if self._stalls is not None else ()
+                history = replace(history, ranks=ranks, standings=standings)
         self.code = self._read_code()
         diagnosis = self.judge(history, None if ended_by == "KeyboardInterrupt" else lab_for(self, history))
         self.record = replace(self.record, no_ring=keep_ring(self, history))
@@ -332,6 +346,8 @@ class Recording:
         if self.writer is not None:
             diagnosis = self._write(self.writer, diagnosis, history)
         self.took = time.perf_counter() - began
+        if self._stalls is not None:
+            self._stalls.linger()
         self._finished = (diagnosis, history)
         return self._finished
 

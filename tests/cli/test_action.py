@@ -136,6 +136,25 @@ def test_a_line_is_never_read_by_the_shell(job: Path) -> None:
     assert done.returncode == 0
 
 
+def test_a_script_that_reads_its_input_does_not_take_the_lines_of_the_next_ones(job: Path) -> None:
+    (job / "workspace" / "part" / "ask.py").write_text("import sys\nprint(repr(sys.stdin.read()))\n")
+    done = step(job, "try.sh", "run", TARGETS="ask.py first\nask.py second\n", FAIL_ON="error", ARGUMENTS="")
+
+    assert done.stdout.count("::group::stethoscope run ask.py") == 2
+    assert done.stdout.count("''") == 2
+
+
+def test_what_an_earlier_step_said_is_not_said_again_where_a_run_dies(job: Path) -> None:
+    old = job / "temp" / "stethoscope" / "run-1.txt"
+    old.parent.mkdir(parents=True)
+    old.write_text("::error::of another step\n")
+    (job / "workspace" / "part" / "dies.py").write_text("import os\nos._exit(9)\n")
+    done = step(job, "try.sh", "run", TARGETS="dies.py", FAIL_ON="error", ARGUMENTS="")
+
+    assert done.returncode == 9
+    assert "of another step" not in done.stdout
+
+
 def action() -> dict[str, Any]:
     yaml = pytest.importorskip("yaml")
     loaded: dict[str, Any] = yaml.safe_load((TOP / "action.yml").read_text("utf-8"))

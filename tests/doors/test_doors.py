@@ -44,6 +44,18 @@ def test_a_fault_is_named_first_and_at_a_line_of_the_users(way: Door, tmp_path: 
     assert heard.alarms[0]["place"]["file"] == "train.py"
 
 
+def test_a_cure_is_told_in_the_words_of_the_trainer_and_tried_behind_its_warm_up(tmp_path: Path) -> None:
+    way = door("transformers_trainer")
+    if way.missing:
+        pytest.skip(f"{', '.join(way.missing)} not installed")
+    heard = hear(way, tmp_path, "learning-rate-too-high")
+
+    first = heard.alarms[0]
+    assert first["rule"] == "learning-rate-too-high", heard.printed
+    assert "TrainingArguments(..., learning_rate=" in first["fixes"][0]["text"]
+    assert first["proof"]["treatment"].endswith("instead of 1 after the warm-up")
+
+
 def test_every_door_has_three_faults_each_of_which_changes_its_program() -> None:
     for one in map(door, NAMES):
         healthy, nothing = one.planted()

@@ -323,3 +323,27 @@ def test_samples_are_told_from_tokens_where_logits_are_flattened_for_the_loss(li
 
     assert set(batches.sizes.tolist()) == {6 * 32}
     assert set(batches.samples.tolist()) == {6}
+
+
+def test_the_same_part_of_the_trainers_of_several_folds_has_several_names(listening: Any) -> None:
+    class Trainer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = _classifier()
+
+        def training_step(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return F.cross_entropy(self.net(x), y)
+
+    with listening() as session:
+        folds = [Trainer(), Trainer()]
+        for trainer in folds:
+            optimizer = torch.optim.SGD(trainer.parameters(), lr=0.1)
+            for _ in range(5):
+                x = torch.randn(8, 4)
+                optimizer.zero_grad()
+                trainer.training_step(x, x[:, :3].argmax(1)).backward()
+                optimizer.step()
+        names = [layer.name for layer in session.history().layers]
+
+    assert names[:3] == ["net.0", "net.1", "net.2"]
+    assert len(set(names)) == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -161,3 +162,34 @@ def test_a_function_that_returns_gradients_is_no_step_of_weights() -> None:
 
     assert not np.isfinite(step.history.telemetry.parameter("update_rms")).any()
     assert step.history.optimizers[0].parameters_moved
+
+
+def test_warnings_of_the_users_are_shown_as_often_as_without(recwarn: pytest.WarningsRecorder) -> None:
+    step = watched(jax.jit(made))
+    params = drawn()
+    state = OPTIMIZER.init(params)
+    filters = list(warnings.filters)
+    warnings.simplefilter("default")
+    for _ in range(5):
+        params, state, _ = step(params, state, X, Y)
+        warnings.warn("mine", stacklevel=1)
+
+    assert [str(one.message) for one in recwarn].count("mine") == 1
+    warnings.filters[:] = filters  # type: ignore[index]
+
+
+def test_what_a_jitted_step_has_is_there() -> None:
+    params = drawn()
+
+    assert "stablehlo" in str(watched(jax.jit(made)).lower(params, OPTIMIZER.init(params), X, Y).as_text())
+
+
+def test_it_is_said_where_calls_are_of_too_many_kinds_to_be_looked_at() -> None:
+    step = watched(jax.jit(lambda params, state, x, y, number: made(params, state, x, y)))
+    params = drawn()
+    state = OPTIMIZER.init(params)
+    for number in range(9):
+        params, state, _ = step(params, state, X, Y, number)
+
+    assert step.history.sampling.looks == 6
+    assert any("6 kinds of calls" in why for why in step.history.sampling.blind)

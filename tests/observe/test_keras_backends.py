@@ -27,7 +27,21 @@ layers = [keras.layers.Dense(8, activation="relu"), keras.layers.Dropout(0.2), k
 model = keras.Sequential([keras.Input((6,)), *layers, keras.layers.Dense(2, activation="softmax")])
 model.compile("adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
 callback = Callback(report=False)
-watched = sys.argv[1] == "watched"
+watched = sys.argv[1] != "alone"
+if sys.argv[1] == "of several replicas":
+    from stethoscope.observe.arrays import keras_fit
+
+    def refuse(drawn, spec):
+        raise TypeError("not a spec of TensorFlow's own")
+
+    keras_fit._giving = refuse
+if sys.argv[1] == "unlike any other":
+    from stethoscope.observe.arrays import keras_fit
+
+    def fail(fit):
+        raise AttributeError("a model of another kind")
+
+    keras_fit.KerasFit._describe = fail
 model.fit(x, y, batch_size=16, epochs=4, validation_split=0.2, verbose=0, callbacks=[callback] if watched else [])
 told = {"bits": hashlib.md5(b"".join(w.tobytes() for w in model.get_weights())).hexdigest()}
 if watched:
@@ -35,18 +49,54 @@ if watched:
     told["steps"] = seen.steps
     told["blind"] = seen.sampling.blind
     told["layers"] = [(layer.name, layer.feeds) for layer in seen.layers]
-    told["loss"] = [seen.losses[0].function, seen.losses[0].produced_by, seen.losses[0].watched]
+    told["loss"] = [[one.function, one.produced_by, one.watched] for one in seen.losses]
     told["curves"] = sorted(curve.name for curve in seen.curves)
-    told["gradients"] = bool(np.isfinite(seen.telemetry.parameter("gradient_rms")).all())
-    told["updates"] = bool(np.isfinite(seen.telemetry.parameter("update_ratio")).all())
+    if seen.layers and seen.losses:
+        told["gradients"] = bool(np.isfinite(seen.telemetry.parameter("gradient_rms")).all())
+        told["updates"] = bool(np.isfinite(seen.telemetry.parameter("update_ratio")).all())
+print(json.dumps(told))
+"""
+
+OTHERS = """
+import json, sys
+import keras
+import numpy as np
+from stethoscope.adapters.keras import Callback
+
+keras.utils.set_random_seed(0)
+x = np.random.default_rng(0).normal(size=(64, 4)).astype(np.float32)
+first, second = keras.Input((2,), name="first"), keras.Input((2,), name="second")
+both = keras.layers.Concatenate()([first, second])
+outputs = {"a": keras.layers.Dense(1, name="a")(both), "b": keras.layers.Dense(1, name="b")(first)}
+model = keras.Model({"second": second, "first": first}, outputs)
+model.compile("sgd", {"a": "mse", "b": "mse"})
+
+class Broken(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        raise KeyboardInterrupt
+
+def fit(*others):
+    callback = Callback(report=False)
+    given = {"first": x[:, :2], "second": x[:, 2:]}
+    try:
+        model.fit(given, {"a": x[:, :1], "b": x[:, 1:2]}, batch_size=16, verbose=0, callbacks=[callback, *others])
+    except KeyboardInterrupt:
+        pass
+    return callback.heard.history
+
+if sys.argv[1] == "broken":
+    fit(Broken())
+seen = fit()
+left = type(getattr(model.train_function, "__self__", None)).__name__
+told = {"steps": seen.steps, "looks": len(seen.telemetry.steps), "blind": seen.sampling.blind, "left": left}
 print(json.dumps(told))
 """
 
 
-def told(backend: str, mode: str, folder: Path) -> Any:
+def told(backend: str, mode: str, folder: Path, program: str = PROGRAM) -> Any:
     environment = {**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, mode],
+        [sys.executable, "-c", program, mode],
         cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -64,7 +114,33 @@ def test_a_fit_is_seen_and_computes_the_same_bits(backend: str, tmp_path: Path) 
     assert beside["steps"] == 52
     assert beside["blind"] == []
     assert ["dense", "relu"] in beside["layers"]
-    assert beside["loss"] == ["categorical_crossentropy", "softmax", 50]
+    assert beside["loss"] == [["categorical_crossentropy", "softmax", 50]]
     assert {"training loss", "validation loss", "validation accuracy"} <= set(beside["curves"])
     assert beside["gradients"]
     assert beside["updates"]
+
+
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+@pytest.mark.parametrize("mode", ["whole", "broken"])
+def test_named_inputs_and_outputs_are_seen_also_behind_a_fit_that_was_broken_off(
+    backend: str, mode: str, tmp_path: Path
+) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} not installed")
+
+    seen = told(backend, mode, tmp_path, OTHERS)
+
+    assert seen["blind"] == []
+    assert (seen["steps"], seen["looks"]) == (4, 4)
+    assert seen["left"] != "KerasFit"
+
+
+@pytest.mark.parametrize("kind", ["of several replicas", "unlike any other"])
+def test_a_fit_that_cannot_be_looked_into_computes_the_same_bits(kind: str, tmp_path: Path) -> None:
+    if importlib.util.find_spec("tensorflow") is None:
+        pytest.skip("tensorflow not installed")
+
+    alone, beside = told("tensorflow", "alone", tmp_path), told("tensorflow", kind, tmp_path)
+
+    assert alone["bits"] == beside["bits"]
+    assert beside["blind"]

@@ -340,6 +340,36 @@ def test_a_rate_that_falls_is_held(listening: Any) -> None:
     assert verdict_of(lab((HoldLearningRate(),), False)).verdict == "cured"
 
 
+@pytest.mark.parametrize("kind", ["of torch's, from 0", "of torch's, from little", "by hand, from 0", "one cycle"])
+def test_a_rate_is_told_as_what_its_warm_up_leads_up_to(listening: Any, kind: str) -> None:
+    model, data = mlp(), batches()
+    optimizer = sgd(model, 30.0)
+    least = 0.02 if kind == "of torch's, from little" else 0.0
+    rates: list[float] = []
+    with listening(capture=True) as session:
+        session.steps.optimizer_made(optimizer, None)
+        if kind == "one cycle":
+            schedule: Any = torch.optim.lr_scheduler.OneCycleLR(optimizer, 30.0, total_steps=24, cycle_momentum=False)
+        elif kind != "by hand, from 0":
+            schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(least, min(1.0, step / 8)))
+        for number, (x, y) in enumerate(data):
+            if kind == "by hand, from 0":
+                optimizer.param_groups[0]["lr"] = 30.0 * min(1.0, number / 8)
+            rates.append(float(optimizer.param_groups[0]["lr"]))
+            plain(model, optimizer, x, y)
+            if kind != "by hand, from 0":
+                schedule.step()
+    lab = lab_of(session.state, chance=2.3, rates=rates, seconds=20.0)
+    trial = lab((ScaleLearningRate(0.01),), False)
+    assert trial.words == "learning rate 0.3 instead of 30 after the warm-up"
+    assert verdict_of(trial).verdict == "cured"
+
+
+def test_no_multiple_of_a_rate_of_0_is_tried(trained: Any) -> None:
+    model = mlp()
+    assert "is 0" in trained(model, sgd(model, 0.0)).why_not(ScaleLearningRate(10))
+
+
 def test_clipping_dropout_decay_and_momentum_are_taken_away(trained: Any) -> None:
     def clipped(model: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor) -> None:
         optimizer.zero_grad()

@@ -225,3 +225,17 @@ def test_what_is_raised_outside_of_models_and_losses_is_not_explained(run: Calla
     crash = failed(run, always=True)
     assert crash is not None
     assert crash.during == "training"
+
+
+def test_tensors_that_cannot_be_read_any_more_leave_the_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on an accelerator after a failed assertion: whoever reads a value gets the next exception."""
+
+    def unreadable(*_: Any) -> Any:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    for name in ("max", "min"):
+        monkeypatch.setattr(torch.Tensor, name, unreadable)
+    crash = failed(lambda: nn.Embedding(10, 4)(torch.tensor([12])))
+
+    assert crash is not None
+    assert (crash.error, crash.during) == ("IndexError", "training")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from stethoscope.api import Watch
@@ -41,6 +42,12 @@ class WatchedStep(Watch):
         self._session = session
         self._steps: JaxSteps | None = JaxSteps(step, session)
 
+    def __getattr__(self, name: str) -> Any:
+        """What the step has besides being called, as `lower` and `clear_cache` of a jitted one."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._step, name)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the step."""
         steps = self._steps
@@ -74,8 +81,7 @@ class WatchedStep(Watch):
         """Our own code: should it fail, looking ends, once, with a word about it; training goes on."""
         state = self._session.state
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with _unwarned():
                 ear(*args)
         except Unreadable as why:
             state.off.add("looks")
@@ -84,6 +90,22 @@ class WatchedStep(Watch):
             if "looks" in state.off:
                 self._steps = None
             state.give_up("looks", error)
+
+
+@contextlib.contextmanager
+def _unwarned() -> Iterator[None]:
+    """Without warnings of ours, or of the user's code while it is traced for us.
+
+    `warnings.catch_warnings` would make Python forget which warnings it has shown: the user's would come in each step.
+    """
+    ours = ("ignore", None, Warning, None, 0)
+    filters: list[Any] = warnings.filters  # type: ignore[assignment]
+    filters.insert(0, ours)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # the user has set all filters anew
+            filters.remove(ours)
 
 
 def _is_traced(args: Any, kwargs: Any) -> bool:

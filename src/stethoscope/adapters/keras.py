@@ -57,13 +57,21 @@ class Callback(Listening, keras.callbacks.Callback):  # type: ignore[misc]
             raise MissingPiece(
                 "listening needs PyTorch on the CPU for its arithmetic; install it with `pip install torch`"
             ) from error
+        if self._fit is not None:
+            self._fit.leave()  # the fit before was broken off
         if self._listens:
             self.end()
         recording, session = begun("keras", self.every, self.budget, self.store)
         self.heard = Watch(recording)
         atexit.register(self.heard._at_exit)
         self._listens = True
-        self._fit = KerasFit(self.model, session, spot(2))
+        place = spot(2)
+        try:
+            self._fit = KerasFit(self.model, session, place)
+        except Exception as error:  # a model that we cannot describe is trained all the same
+            session.state.give_up("steps", error)
+            self._fit = None
+            return
         self._fit.listen()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

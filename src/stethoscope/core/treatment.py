@@ -108,7 +108,7 @@ class ReviveUnits(_Worded):
 
 @dataclass(frozen=True)
 class HoldLearningRate(_Worded):
-    """The learning rate stays as it was at the first captured step."""
+    """The learning rate stays as it was at the first captured step, or is what a warm-up leads up to from the start."""
 
 
 @dataclass(frozen=True)

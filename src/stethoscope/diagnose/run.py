@@ -23,6 +23,7 @@ from stethoscope.rules import all_rules
 from stethoscope.rules.epoch_words import in_epochs
 from stethoscope.rules.jax_words import in_jax_words
 from stethoscope.rules.keras_words import in_keras_words
+from stethoscope.rules.trainer_words import in_trainer_words
 
 
 def diagnose(
@@ -123,6 +124,8 @@ def _ask(rule: Rule, history: History) -> tuple[list[Finding], list[CannotTell]]
         findings = [in_keras_words(each, history) for each in findings]
     elif history.framework == "jax":
         findings = [in_jax_words(each, history) for each in findings]
+    elif history.trainer:
+        findings = [in_trainer_words(each, history) for each in findings]
     if history.unit == "epoch":
         findings = [in_epochs(each) for each in findings]
     # A rule that found something in one place has judged, whatever it could not see elsewhere.

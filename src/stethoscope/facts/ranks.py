@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from stethoscope.facts.code import Site
 from stethoscope.facts.feed import Batches
 
 if TYPE_CHECKING:
@@ -50,6 +51,36 @@ class Copy:
     """(looks, parameters): of sampled elements, the same ones in each process."""
     gradient_rms: NDArray[np.float32] = field(default_factory=_no_table)
     """(looks, parameters): likewise."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a process stands that has not ended a step for a while, seen from beside it once a second."""
+
+    rank: int
+    steps: int = 0
+    """That it has done."""
+    waited: float = 0.0
+    """Seconds since its last step, or since it began."""
+    held: float = 0.0
+    """Seconds that it has stood at this very line, with this exchange."""
+    longest: float = 0.0
+    """Seconds, the most that ever lay between two of its steps; 0 before the second one."""
+    exchange: str = ""
+    """The exchange with other processes in which it waits: `all_reduce`, `barrier`, `backward`, `forward`, ...; empty
+    where it does something of its own."""
+    sites: tuple[Site, ...] = ()
+    """The user's lines on its stack, the innermost first; at most 4."""
+    is_fed: bool = False
+    """Whether it is being given a batch: a data loader is at work."""
+    exchanges: int = -1
+    """That it has begun, as its process group counts them; -1 when not known."""
+    batches: int = -1
+    """Of an epoch, as its first data loader says; -1 when not known."""
+    ended: bool = False
+    """Whether its script has ended."""
+    failed: str = ""
+    """What the exchange raised, its first line; empty while it waits."""
 
 
 @dataclass(frozen=True)

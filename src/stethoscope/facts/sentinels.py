@@ -17,6 +17,8 @@ APART = 3.0
 """Distance from the next value over the range of the others."""
 MOST_LOST = 1e10
 """What is taken from a sum over what is left of it, beyond which fewer than six digits of that are known."""
+FEWEST_OTHERS = 2
+"""Other values that a column has: of two values alone, as in labels of -1 and 1, neither stands for nothing."""
 
 
 @dataclass(frozen=True)
@@ -117,13 +119,13 @@ def _place(numbers: Numbers, value: float) -> int:
 
 
 def _others(numbers: Numbers, value: float, place: int) -> tuple[float, float] | None:
-    """The range of all other numbers."""
+    """The range of all other numbers; None where they are too few."""
     if numbers.values:
         rest = [one for one, _ in numbers.values if one != value]
-        return (rest[0], rest[-1]) if rest else None
+        return (rest[0], rest[-1]) if len(rest) >= FEWEST_OTHERS else None
     others = numbers.counts.nonzero()[0]
     others = others[others != place]
-    if not others.size:
+    if others.size < FEWEST_OTHERS:
         return None
     edges = numbers.grid.edges()
     return float(edges[max(0, int(others[0]) - 1)]), float(edges[min(edges.size - 1, int(others[-1]))])

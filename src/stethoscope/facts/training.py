@@ -29,6 +29,7 @@ from stethoscope.facts.norms import BatchNorm
 from stethoscope.facts.octaves import OctaveLook
 from stethoscope.facts.overlap import Overlap as Overlap
 from stethoscope.facts.ranks import RankSummary as RankSummary
+from stethoscope.facts.ranks import Standing as Standing
 from stethoscope.facts.ranks import StepTimes as StepTimes
 from stethoscope.facts.samples import HeldOut, Samples, Tokens
 from stethoscope.facts.workers import WorkerDraws
@@ -447,9 +448,13 @@ class History:
     process_group: int = 0
     """Processes in torch.distributed's group, of which this is one; 0 when it was not set up."""
     ranks: tuple[RankSummary, ...] = ()
+    standings: tuple[Standing, ...] = ()
+    """Where processes stood that made no step for a while, and had not when they were last seen; by rank."""
     times: StepTimes = field(default_factory=StepTimes)
     framework: str = "torch"
     """`keras` when Keras's own loop and optimizers train, on any of its backends; `jax` for a step of JAX."""
+    trainer: str = ""
+    """Whose loop calls torch: `transformers`, `lightning` or `skorch`; empty for the user's own, and others."""
     fits: tuple[FitCall, ...] = ()
     """Calls of Keras's `fit`, the first 50."""
     imported: str = ""

@@ -3,6 +3,7 @@
 <store>/2026-11-21_140503_quiet-otter/
     run.json           what the run was: a RunRecord and the process that writes it, replaced as a whole
     process-0.db       what process 0 heard, SQLite (`database.py`); one file for each process
+    standing-1.json    where process 1 of several stands, while it makes no step and where it ended so
     findings.json      and report.html: written at the end
     code.json          what was read in the files that ran, where anything was
     ring.safetensors   the steps that were captured for experiments; written last, where there is room for them

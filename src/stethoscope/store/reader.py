@@ -16,6 +16,7 @@ from stethoscope.store.folder import CODE, FINDINGS, RECORD, database_name
 from stethoscope.store.packing import unpack
 from stethoscope.store.process import Process
 from stethoscope.store.recorded import Heard, Series, read_process
+from stethoscope.store.standings import read_standings
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def load_run(path: str | Path) -> Run:
     if record.state in ("running", "lost"):
         history = replace(history, finished=False)
     if len(ranks) > 1 and not history.ranks:
-        history = replace(history, ranks=read_ranks(folder))
+        history = replace(history, ranks=read_ranks(folder), standings=read_standings(folder))
     findings = _read_findings(folder / FINDINGS, damage)
     damage.extend(heard.damage)
     code = _read_code(folder / CODE, damage)

@@ -69,6 +69,10 @@ class JaxSteps:
         probe = self._probes.get(taken.signature)
         if probe is None:
             if len(self._probes) >= MOST_TRACES:
+                self.session.state.blind["jax calls"] = (
+                    f"steps were looked at in {MOST_TRACES} kinds of calls only, by the shapes, whole numbers and "
+                    "texts that they are given; a count of steps is better given as an array"
+                )
                 return
             probe = trace(self._step, taken, lambda result: self._find_weights(args, kwargs, taken, result))
             self._probes[taken.signature] = probe

@@ -91,7 +91,10 @@ class KerasFit:
 
     def listen(self) -> None:
         """Stand before the function that Keras calls for each step."""
-        self._original = self._model.train_function
+        given = self._model.train_function
+        while isinstance(owner := getattr(given, "__self__", None), KerasFit) and owner._original is not None:
+            given = owner._original  # of a fit that was broken off, at which Keras tells no callback of an end
+        self._original = given
         on_jax = keras.backend.backend() == "jax"
         self._model.train_function = self._on_jax if on_jax else self._on_tensorflow
 
@@ -108,8 +111,8 @@ class KerasFit:
             self._careful(lambda: self._session.stepped(self._loss_of(logs), self._place, None))
             return logs, after
         batch = next(iterator)
-        looks: list[Look] = []
-        self._careful(lambda: looks.append(self._look(batch, state[0], state[1], self._rate_in(state[2]))))
+        looks: list[Look] = []  # (of the state: trained, fixed, the optimizer's, those of measures)
+        self._careful(lambda: looks.append(self._look(batch, state[0], state[1], state[3], self._rate_in(state[2]))))
         logs, after = original(state, _Replayed(batch, iterator))
         self._careful(lambda: self._stepped(logs, looks, after[0]))
         return logs, after
@@ -123,10 +126,12 @@ class KerasFit:
         return None
 
     def _on_tensorflow(self, iterator: Any) -> Any:
-        import tensorflow as tf
-
         original = self._original
-        if not self._wants or not hasattr(iterator, "element_spec"):
+        drawn: list[Any] = []
+        again: list[Any] = []
+        if self._wants and hasattr(iterator, "element_spec"):
+            self._careful(lambda: again.append(_giving(drawn, iterator.element_spec)))
+        if not again:
             logs = original(iterator)
             self._careful(lambda: self._session.stepped(self._loss_of(logs), self._place, None))
             return logs
@@ -134,14 +139,12 @@ class KerasFit:
             batch = next(iterator)
         except StopIteration:
             return original(iterator)  # it says so in its own way
-        spec = iterator.element_spec
-        again = iter(tf.data.Dataset.from_generator(lambda: iter([batch]), output_signature=spec))
+        drawn.append(batch)
         looks: list[Look] = []
         fixed = [variable.value for variable in self._model.non_trainable_variables]
-        self._careful(
-            lambda: looks.append(self._look(batch, [v.value for v in self._variables], fixed, self._shown.rate()))
-        )
-        logs = original(again)
+        trained = [variable.value for variable in self._variables]
+        self._careful(lambda: looks.append(self._look(batch, trained, fixed, [], self._shown.rate())))
+        logs = original(again[0])
         self._careful(lambda: self._stepped(logs, looks, [v.value for v in self._variables]))
         return logs
 
@@ -164,7 +167,9 @@ class KerasFit:
 
     # What is seen
 
-    def _look(self, batch: Any, trained: list[Any], fixed: list[Any], rate: float | None) -> Look:
+    def _look(
+        self, batch: Any, trained: list[Any], fixed: list[Any], measures: list[Any], rate: float | None
+    ) -> Look:  # fmt: skip
         x, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
         for index, value in enumerate(trained):
             if self._session.wants_units(index):
@@ -172,7 +177,7 @@ class KerasFit:
         before = {index: _few(value) for index, value in enumerate(trained)}
         if self._see is None:
             self._see = _seeing(self._model, _features(self._model, self._layers))
-        answer, rows, gradients = self._see(trained, fixed, x, y, weight)
+        answer, rows, gradients = self._see(trained, fixed, measures, x, y, weight)
         first = x if not isinstance(x, dict | list | tuple) else next(iter(keras.tree.flatten(x)), None)
         look = Look(
             inputs=None if first is None else as_tensor(first),
@@ -259,6 +264,18 @@ class OfMeans:
         return np.array(self._fit.value_of(float(np.asarray(self._mean)), self._number))
 
 
+def _giving(drawn: list[Any], spec: Any) -> Any:
+    """An iterator of TensorFlow's over what is in the list when it is asked; made before anything is drawn, since it
+    cannot be made of all kinds of batches.
+
+    Raises:
+        TypeError: batches of another kind, as those of several replicas are.
+    """
+    import tensorflow as tf
+
+    return iter(tf.data.Dataset.from_generator(lambda: iter(drawn), output_signature=spec))
+
+
 class _Replayed:
     """An iterator whose next element was taken already."""
 
@@ -296,24 +313,31 @@ def _features(model: Any, layers: list[Any]) -> tuple[Any, list[int]] | None:
             continue
         numbers.append(number)
     try:
-        return keras.Model(model.inputs, [model.outputs, found]), numbers
+        return keras.Model(_structure(model, "inputs"), [_structure(model, "outputs"), found]), numbers
     except (TypeError, ValueError, AttributeError):
         return None
 
 
-def _seeing(model: Any, features: tuple[Any, list[int]] | None) -> Callable[..., Any]:
-    """(trained, fixed, x, y, weight) to answers, rows of the layers' outputs and gradients; compiled once."""
+def _structure(model: Any, which: str) -> Any:
+    """The inputs or outputs of a graph of layers as they are given: one, a list, or by name."""
+    graph = getattr(model, "_functional", None) or model
+    return getattr(graph, f"_{which}_struct", getattr(model, which))
 
-    def answers(trained: Any, fixed: Any, x: Any, y: Any, weight: Any) -> Any:
+
+def _seeing(model: Any, features: tuple[Any, list[int]] | None) -> Callable[..., Any]:
+    """(trained, fixed, measures, x, y, weight) to answers, rows of the layers' outputs and gradients; compiled once."""
+
+    def answers(trained: Any, fixed: Any, measures: Any, x: Any, y: Any, weight: Any) -> Any:
         values = [*zip(model.trainable_variables, trained, strict=True),
-                  *zip(model.non_trainable_variables, fixed, strict=True)]  # fmt: skip
+                  *zip(model.non_trainable_variables, fixed, strict=True),
+                  *zip(model.metrics_variables, measures, strict=False)]  # fmt: skip
+        # On TensorFlow measures have values of their own; on JAX they are without any while a fit goes on.
         with keras.StatelessScope(state_mapping=values):
             rows: dict[int, Any] = {}
             if features is None:
                 answer = model(x, training=True)
             else:
                 answer, outputs = features[0](x, training=True)
-                answer = answer[0] if len(answer) == 1 else answer
                 rows = {number: _rows(output) for number, output in zip(features[1], outputs, strict=True)}
             loss = model.compute_loss(x=x, y=y, y_pred=answer, sample_weight=weight, training=True)
         return loss, (answer, rows)
@@ -323,23 +347,24 @@ def _seeing(model: Any, features: tuple[Any, list[int]] | None) -> Callable[...,
 
         differentiated = jax.jit(jax.value_and_grad(answers, has_aux=True))
 
-        def on_jax(trained: Any, fixed: Any, x: Any, y: Any, weight: Any) -> Any:
-            (_, (answer, rows)), gradients = differentiated(trained, fixed, x, y, weight)
+        def on_jax(trained: Any, fixed: Any, measures: Any, x: Any, y: Any, weight: Any) -> Any:
+            (_, (answer, rows)), gradients = differentiated(trained, fixed, measures, x, y, weight)
             return answer, rows, gradients
 
         return on_jax
     import tensorflow as tf
 
-    def differentiate(trained: Any, fixed: Any, x: Any, y: Any, weight: Any) -> Any:
+    def differentiate(trained: Any, fixed: Any, measures: Any, x: Any, y: Any, weight: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(trained)
-            loss, (answer, rows) = answers(trained, fixed, x, y, weight)
+            loss, (answer, rows) = answers(trained, fixed, measures, x, y, weight)
         return answer, rows, tape.gradient(loss, trained)
 
     on_tensorflow = tf.function(differentiate, reduce_retracing=True, autograph=False)
 
-    def as_tensors(trained: Any, fixed: Any, *batch: Any) -> Any:
-        return on_tensorflow([tf.identity(v) for v in trained], [tf.identity(v) for v in fixed], *batch)
+    def as_tensors(trained: Any, fixed: Any, measures: Any, *batch: Any) -> Any:
+        copies = ([tf.identity(value) for value in values] for values in (trained, fixed, measures))
+        return on_tensorflow(*copies, *batch)
 
     return as_tensors
 

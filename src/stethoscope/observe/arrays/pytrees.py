@@ -96,7 +96,8 @@ def _take_nnx(nnx: Any, whole: tuple[Any, ...], state: Any, begin: int, taken: T
 
 
 def _is_node(nnx: Any, value: Any) -> bool:
-    return isinstance(value, nnx.Module | nnx.Optimizer | nnx.Rngs) or type(value).__mro__[-2].__name__ == "Pytree"
+    bases = type(value).__mro__[-2:-1]
+    return isinstance(value, nnx.Module | nnx.Optimizer | nnx.Rngs) or any(each.__name__ == "Pytree" for each in bases)
 
 
 def _trains(nnx: Any, value: Any) -> bool:

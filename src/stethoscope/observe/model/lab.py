@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from stethoscope.core.treatment import ExchangeLoss, FitHead, Lab, Rectify, StandardizeTargets, Treatment, Trial
+from stethoscope.core.treatment import (
+    ExchangeLoss,
+    FitHead,
+    Lab,
+    Rectify,
+    ScaleLearningRate,
+    StandardizeTargets,
+    Treatment,
+    Trial,
+)
 from stethoscope.observe.model.apart import apart, measuring, seed
 from stethoscope.observe.model.capture import Capture
 from stethoscope.observe.model.copies import copy_of
@@ -72,6 +81,7 @@ class Bench:
         assert capture.original is not None
         model, optimizer = capture.original
         rates = {float(group["lr"]) for group in optimizer.param_groups if "lr" in group}
+        rates = set(recipe.begins) or rates
         self._originals = Originals(model, optimizer, rates.pop() if len(rates) == 1 else None)
         self._recipe = recipe
         self._chance = chance
@@ -88,7 +98,11 @@ class Bench:
     def __call__(self, treatments: tuple[Treatment, ...], longer: bool) -> Trial:
         """Try treatments, all at once. Never raises: what goes wrong is the trial's reason."""
         words = " and ".join(each.words(self._originals.rate) for each in treatments)
+        if self._recipe.begins and any(isinstance(each, ScaleLearningRate) for each in treatments):
+            words += " after the warm-up"
         try:
+            if self._originals.rate == 0 and any(isinstance(each, ScaleLearningRate) for each in treatments):
+                raise CannotTry("the learning rate of the first captured step is 0, and so is every multiple of it")
             with apart():
                 return self._try(treatments, words, longer)
         except KeyboardInterrupt:  # who cannot wait gets the report as it is
@@ -189,6 +203,8 @@ class Bench:
         """A copy after training; None when the loss was no longer a number."""
         seed(number)
         model, optimizer = self._copy()
+        for group, rate in zip(optimizer.param_groups, recipe.begins, strict=False):
+            group["lr"] = rate
         for edit in recipe.edits:
             edit(model, optimizer)
         first_rates = [group.get("lr") for group in optimizer.param_groups]
@@ -346,7 +362,8 @@ def recipe_of(state: State, rates: Sequence[float], fewest: int = FEWEST_CAPTURE
     if capture.original[0].training != trains:
         capture.original[0].train(trains)
     clips = [step.clip for step in steps if step.clip is not None]
-    first = rates[0] if rates else 0.0
+    begins = _led_up_to(capture.original[1], entry, rates)
+    first = begins[0] if begins else rates[0] if rates else 0.0
     return Recipe(
         steps=steps,
         clears=not (entry.compared and 2 * entry.not_cleared >= entry.compared),
@@ -355,7 +372,25 @@ def recipe_of(state: State, rates: Sequence[float], fewest: int = FEWEST_CAPTURE
         takes_steps=entry.steps > 0,
         clip=clips[-1] if 2 * len(clips) >= len(steps) else None,
         rates=tuple(rate / first for rate in rates) if first and len(set(rates)) > 1 else (),
+        begins=begins,
     )
+
+
+def _led_up_to(optimizer: Any, entry: Any, rates: Sequence[float]) -> tuple[float, ...]:
+    """The learning rates that the user has asked for, where the run's first steps lead up to them; empty otherwise.
+
+    A schedule of torch's keeps them in the parameter groups; else they are those that the optimizer was made with.
+    """
+    if len(set(rates)) < 2 or max(rates) <= rates[0]:
+        return ()
+    asked: list[float] = []
+    as_made: list[dict[str, Any]] = [*entry.groups, *[{} for _ in optimizer.param_groups]]
+    for group, made in zip(optimizer.param_groups, as_made, strict=False):
+        rate = next((r for r in (group.get("max_lr"), group.get("initial_lr"), made.get("lr")) if r is not None), None)
+        if not isinstance(rate, float | int) or rate <= 0 or not isinstance(group.get("lr"), float | int):
+            return ()
+        asked.append(float(rate))
+    return tuple(asked) if asked and rates[0] < asked[0] else ()
 
 
 def _why_none(capture: Capture, fewest: int) -> str:

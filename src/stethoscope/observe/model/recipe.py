@@ -35,7 +35,10 @@ class Recipe:
     takes_steps: bool = True
     clip: tuple[str, float] | None = None
     rates: tuple[float, ...] = ()
-    """Learning rate of each step, over the first one's; empty when it stays."""
+    """Learning rate of each step, over the first one's, or over those in `begins`; empty when it stays."""
+    begins: tuple[float, ...] = ()
+    """Learning rate of each parameter group that a warm-up leads up to: copies begin with it, since of the first
+    captured step's, which may be 0, there are no shares. Empty where there is no warm-up."""
     shuffles: bool = True
     """Whether the order of the batches is drawn anew; else they come as they came."""
     pieces: int = 1

@@ -26,7 +26,7 @@ from stethoscope.observe.sources import sources_of
 from stethoscope.observe.training.losses import FUNCTIONS
 from stethoscope.observe.training.state import State
 
-OF_LOOP = ("clears", "clears_before_step", "backpropagates", "takes_steps", "clip", "rates")
+OF_LOOP = ("clears", "clears_before_step", "backpropagates", "takes_steps", "clip", "rates", "begins")
 """What a recipe holds beside its steps before anything is changed in it."""
 MODEL, GRADIENT = "model/", "gradient/"
 
@@ -173,7 +173,8 @@ def restore(outline: Mapping[str, Any], tensors: dict[str, Tensor], capture: Cap
     _fill_optimizer(model, optimizer, outline["optimizer"], tensors)
     capture.steps = [_step_of(step, tensors, device) for step in outline["steps"]]
     capture.copied_at = outline["copied_at"]
-    loop = {name: unpacked(outline["loop"][name], tensors, device) for name in OF_LOOP}
+    told = outline["loop"]  # of an older version that did not know all of this
+    loop = {name: unpacked(told[name], tensors, device) for name in OF_LOOP if name in told}
     return Recipe(tuple(capture.steps), **loop), unpacked(outline["chance"], tensors, device)
 
 

@@ -19,8 +19,8 @@ from stethoscope.observe.model.ingredients import Pass, Step, tensors_in
 from stethoscope.observe.training.row_numbers import RowNumbers
 
 MOST_ROWS = 2048
-MOST_ROW_BYTES = 8 << 20
-MOST_WEIGHT_BYTES = 24 << 20
+MOST_ROW_BYTES = 4 << 20
+MOST_WEIGHT_BYTES = 12 << 20
 """Of all snapshots together, two bytes a weight."""
 MOST_TAKEN = 32
 FEWEST_TAKEN = 10

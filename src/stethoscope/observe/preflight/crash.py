@@ -80,7 +80,10 @@ def crash_of(error: BaseException | None, *, always: bool = False, book: ModelBo
         return replace(crash, input_shapes=shapes, input_dtypes=("",) * len(shapes))
     if where is None:
         return plain
-    crash = _explained(plain, where, users[-1] if users else None, error, raised_by=frames[-1])
+    try:
+        crash = _explained(plain, where, users[-1] if users else None, error, raised_by=frames[-1])
+    except Exception:  # tensors on a device that has failed cannot be read any more
+        return plain
     if crash.during == "layer" and not crash.why:
         crash = replace(crash, why=_source(book, where))
     return crash

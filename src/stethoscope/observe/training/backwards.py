@@ -14,7 +14,7 @@ from stethoscope.observe.training.curves import SpikeGuard
 from stethoscope.observe.training.dropping import dropped_by
 from stethoscope.observe.training.graph import Reading, operation_of, pairs, read, softmax_of
 from stethoscope.observe.training.handwritten import HandWritten, recognise
-from stethoscope.observe.training.sites import Spot, is_users_file, spot
+from stethoscope.observe.training.sites import Spot, is_users_file, spot, trainer_here
 from stethoscope.observe.training.state import State
 from stethoscope.observe.training.symmetry import looks_fresh
 
@@ -98,6 +98,8 @@ class BackwardEar:
 
     def _watch_backward(self, loss: Any, place: Spot | None) -> None:
         self.state.table.stop()
+        if self.state.trainer is None:
+            self.state.trainer = trainer_here()
         self.state.cycles.note("backward", place)
         written = self._written_by_hand(loss)
         if self.state.terms is not None and isinstance(loss, Tensor):

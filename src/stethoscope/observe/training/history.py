@@ -71,6 +71,7 @@ def history_of(
         process_group=state.process_group,
         times=state.clock.facts(),
         framework=state.framework,
+        trainer=state.trainer or "",
         fits=tuple(state.fits),
     )
     return replace(history, telemetry=state.looks.fact()) if with_curves else history

@@ -174,9 +174,12 @@ class ModelBook:
         self.version += 1
         kind = type(inner).__name__
         alike = sum(1 for entry in self.models if entry.kind == kind)
+        path = "" if keras_layers.is_keras(inner) else path_in_caller(called)
+        if any(entry.path == path for entry in self.models):
+            path = ""  # the same part of another fold's trainer: names stay different
         entry = ModelEntry(
             weakref.ref(inner), len(self.models), kind if not alike else f"{kind}{alike + 1}", kind, wrapper,
-            called_from=place, path="" if keras_layers.is_keras(inner) else path_in_caller(called),
+            called_from=place, path=path,
         )  # fmt: skip
         self.models.append(entry)
         self._roots[called] = self._roots[inner] = entry

@@ -56,6 +56,27 @@ def called_from_keras() -> bool:
     return frame is not None and _KERAS in frame.f_code.co_filename
 
 
+_TRAINERS = {
+    os.path.join("transformers", "trainer.py"): "transformers",
+    os.path.join("lightning", "pytorch", "trainer", "trainer.py"): "lightning",
+    os.path.join("pytorch_lightning", "trainer", "trainer.py"): "lightning",
+    os.path.join("skorch", "net.py"): "skorch",
+}
+"""The file of each trainer whose loop stands on the stack while it trains."""
+
+
+def trainer_here() -> str:
+    """Whose loop has called; empty where it is the user's own."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename
+        found = next((name for ending, name in _TRAINERS.items() if file.endswith(os.sep + ending)), "")
+        if found:
+            return found
+        frame = frame.f_back
+    return ""
+
+
 def is_called_by_user() -> bool:
     """Whether gradients are switched off by the user's own code, and not inside of torch (clipping does so)."""
     frame = sys._getframe(2)

@@ -95,8 +95,12 @@ class State:
         """By name; losses that are backpropagated by the number of the line that does so."""
         self.birth: Birth | None = None
         self.process_group = 0
+        self.epoch_batches = -1
+        """Of an epoch, as the first data loader says; -1 when it does not."""
         self.clock = StepClock()
         self.framework = "torch"
+        self.trainer: str | None = None
+        """Whose loop it is; None before the first backward pass."""
         self.hears_keras = False
         """Whether Keras is loaded, and tapped."""
         self.fits: list[FitCall] = []

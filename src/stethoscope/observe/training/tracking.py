@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 UNSET_SEED = 67280421310721
 """The seed that torch starts with when nobody sets one (`default_rng_seed_val` in ATen)."""
 MOST_LOADERS = 20
+_COUNTED = (DistributedSampler, RandomSampler, SequentialSampler)
+"""Samplers of torch's that say how much they draw; asking another one may do anything."""
 
 
 class LoaderTap:
@@ -83,6 +85,8 @@ def _shuffles(loader: Any) -> bool | None:
 
 def _begins(state: State, loader: Any) -> None:
     """A loader begins: what becomes of its first batches is worth a look."""
+    if state.epoch_batches < 0 and isinstance(loader.sampler, _COUNTED):
+        state.epoch_batches = len(loader)
     if state.streams.begins(loader.dataset, spot(3), _shuffles(loader), _order(loader)):
         state.attend()
 

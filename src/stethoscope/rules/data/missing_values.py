@@ -201,6 +201,7 @@ class MissingValues(Rule):
         "few": one_set(of_words("a", {"x": 996, "y": 400}, nulls=3)),
         "two spellings": one_set(of_words("a", {"x": 990, "N/A": 5}, nulls=5, missing=(("N/A", 5),))),
         "minus 999": one_set(of_numbers("age", [*range(20, 80), -999, -999])),
+        "two years, and minus 1": one_set(of_numbers("year", [*[2019, 2020] * 45, *[-1] * 10])),
         "a hundredth": one_set(of_numbers("age", [*[20 + i % 50 for i in range(198)], -999, -999])),
         "the target": one_set(of_words("y", {"a": 50, "b": 49}, nulls=1), target="y"),
         "one infinite": one_set(of_numbers("a", [*range(99), float("inf")])),
@@ -214,6 +215,7 @@ class MissingValues(Rule):
         "just apart": one_set(of_numbers("a", [*[i / 10 for i in range(318)], -99, -99, -99, -99])),
     })  # fmt: skip
     good = Examples(lambda: {
+        "labels of minus 1 and 1": one_set(of_numbers("y", [-1.0, 1.0] * 100), target="y"),
         "not quite a hundredth": one_set(of_numbers("age", [*[20 + i % 50 for i in range(2030)], *[-999] * 20])),
         "nothing missing": one_set(of_words("a", {"x": 60, "y": 40})),
         "minus 1 among others": one_set(of_numbers("a", [*[i / 50 for i in range(100)], -1, -1, -1])),

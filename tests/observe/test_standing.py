@@ -1,0 +1,72 @@
+"""What a stack shows of a process that stands still: the user's lines, and whether it waits for other processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import FrameType
+from typing import Any
+
+import pytest
+from torch import distributed
+
+from stethoscope.observe.training.standing import Where, where
+
+TORCH = os.path.dirname(os.path.dirname(distributed.__file__))
+C10D = (f"{TORCH}/distributed/distributed_c10d.py", "barrier")
+LOGGER = (f"{TORCH}/distributed/c10d_logger.py", "wrapper")
+BACKWARD = (f"{TORCH}/_tensor.py", "backward")
+ENGINE = (f"{TORCH}/autograd/graph.py", "_engine_run_backward")
+WRAPPER = (f"{TORCH}/nn/parallel/distributed.py", "forward")
+MODULE = (f"{TORCH}/nn/modules/linear.py", "forward")
+LOADER = (f"{TORCH}/utils/data/dataloader.py", "__next__")
+USERS = ("train.py", "main")
+DATASET = ("data.py", "read")
+
+
+def _seen(*stack: tuple[str, str]) -> Where:
+    """Functions of these files that call each other, the outermost first, seen from the innermost."""
+    found: list[FrameType] = []
+
+    def look() -> None:
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and len(found) < len(stack):
+            found.append(frame)
+            frame = frame.f_back
+
+    call: Any = look
+    for file, name in reversed(stack):
+        room: dict[str, Any] = {"call": call}
+        exec(compile(f"def {name}():\n    call()", file, "exec"), room)
+        call = room[name]
+    call()
+    return where((frame, frame.f_lineno) for frame in found)
+
+
+@pytest.mark.parametrize(
+    ("stack", "exchange"),
+    [
+        ((USERS, LOGGER, C10D), "barrier"),
+        ((USERS, BACKWARD, ENGINE), "backward"),
+        ((USERS, BACKWARD, ENGINE, C10D), "backward"),
+        ((USERS, WRAPPER), "forward"),
+        ((USERS, WRAPPER, C10D), "forward"),
+        ((USERS, WRAPPER, MODULE), ""),
+        ((USERS, WRAPPER, DATASET), ""),
+        ((USERS,), ""),
+    ],
+)
+def test_an_exchange_is_told_from_what_a_process_does_by_itself(stack: Any, exchange: str) -> None:
+    seen = _seen(*stack)
+
+    assert seen.exchange == exchange
+    assert "train.py" in [site.file for site in seen.sites]
+    assert not seen.is_fed
+
+
+def test_a_loader_at_work_is_seen_with_the_users_lines_in_and_round_it() -> None:
+    seen = _seen(USERS, LOADER, DATASET)
+
+    assert seen.is_fed
+    assert [site.file for site in seen.sites] == ["data.py", "train.py"]
+    assert seen.exchange == ""
