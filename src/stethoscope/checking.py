@@ -253,7 +253,7 @@ def told(quiet: bool) -> Iterator[Callable[[str], None] | None]:
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
+    from stethoscope.render.rich_parts import Console
 
     status = Console(stderr=True).status("checking")
     shown: list[bool] = []

@@ -63,7 +63,7 @@ def test_a_fit_with_our_callback_is_the_same_to_the_last_bit(framework: str, pai
 
 
 def test_every_program_that_prints_checksums_is_compared(programs: Path) -> None:
-    helpers = {"callbacks_of", "fingerprint", "of_two_ranks"}
+    helpers = {"callbacks_of", "fingerprint", "of_a_stall", "of_two_ranks"}
     assert {path.stem for path in programs.glob("*.py")} == {*KINDS, *helpers}
 
 

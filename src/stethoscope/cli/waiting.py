@@ -29,8 +29,9 @@ def shown_progress(
     if quiet or not stream.isatty():
         yield None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    from stethoscope.render.rich_parts import Console
 
     bar = Progress(
         SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(24), TimeElapsedColumn(),

@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TextIO
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from stethoscope.core.text import clean, number
+from stethoscope.render.rich_parts import Console, Table, Text
 
 WIDTH = 80
 

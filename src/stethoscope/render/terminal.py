@@ -10,15 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-from rich.console import Console
-from rich.text import Text
-
 from stethoscope.core.finding import Diagnosis, Finding, Proof
 from stethoscope.core.text import Line, Piece, Role, clean, plain, read, width_of, wrapped
 from stethoscope.facts.model import Experiment
 from stethoscope.facts.training import History
 from stethoscope.render.account import cost, listening, reasons, summary
 from stethoscope.render.document import LABELS, MARGIN, WIDTH, layout, message_of, one_line, proof_words
+from stethoscope.render.rich_parts import Console, Text
 
 __all__ = ["one_line", "print_diagnosis", "print_finding", "print_proof"]
 
