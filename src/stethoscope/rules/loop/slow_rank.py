@@ -11,7 +11,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.ranks import RankSummary, StepTimes
+from stethoscope.facts.ranks import RankSummary, Standing, StepTimes
 from stethoscope.facts.training import Doubles, History
 from stethoscope.rules.examples import falling, run
 from stethoscope.rules.sites import code, place_at
@@ -90,6 +90,9 @@ class SlowRank(Rule):
         """Compare the clocks of all processes."""
         if seen.process_group < 2 or not seen.ranks:
             yield self.cannot_tell("no other process of a group was recorded")
+            return
+        if any(standing.failed for standing in seen.standings):
+            yield self.cannot_tell("the run ended in an exchange that failed, before which clocks say little")
             return
         late = self._latest(seen)
         if late is None:
@@ -178,6 +181,7 @@ class SlowRank(Rule):
             "very short waits": _two(0.49, whole=0.01),
             "processes that do not wait for each other": _two(0.6, other=0.255),
             "alone": replace(_two(0.6), process_group=1),
+            "ended in an exchange that failed": replace(_two(0.6), standings=(Standing(0, failed="Timed out"),)),
         }
     )
     bug = Bug("""
