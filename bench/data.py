@@ -65,7 +65,7 @@ clock = time.perf_counter()
 
 OURS = """
 import numpy as np
-from stethoscope.diagnose.inspect import inspect
+from stethoscope.diagnosing.inspect import inspect
 from stethoscope.facts.data import Data, DataSet
 from stethoscope.observe.data.opening import open_table
 from stethoscope.observe.data.profiling import profile

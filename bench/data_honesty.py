@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from stethoscope.core.finding import Finding, Severity
-from stethoscope.diagnose.inspect import inspect
+from stethoscope.diagnosing.inspect import inspect
 from stethoscope.facts.data import Data, DataSet
 from stethoscope.facts.statistics import share_interval
 from stethoscope.observe.data.joint import joint_shift

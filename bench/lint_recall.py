@@ -36,7 +36,7 @@ from injecting import MODAL, Kind, Mutant, Script, changed
 
 from stethoscope.core.finding import Finding
 from stethoscope.core.review import Level
-from stethoscope.diagnose.review import review
+from stethoscope.diagnosing.review import review
 from stethoscope.facts.code import Code
 from stethoscope.observe.code.finding import find
 from stethoscope.observe.code.notebooks import FLAGS

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "stethoscope"
 FLOORS = {
     "core": 0, "facts": 0,
     "rules": 1,
-    "observe": 2, "diagnose": 2, "store": 2, "render": 2,
+    "observe": 2, "diagnosing": 2, "store": 2, "render": 2,
     "api": 3,
     "cli": 4, "web": 4, "adapters": 4, "__main__": 4,
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import subprocess
 import sys
 
@@ -29,6 +30,10 @@ def test_the_public_names_are_these_and_each_of_them_is_there() -> None:
     assert sorted(dir(stethoscope)) == sorted(PUBLIC)
 
 
+def test_no_module_has_the_name_of_a_public_function_and_takes_its_place_once_it_is_imported() -> None:
+    assert {module.name for module in pkgutil.iter_modules(stethoscope.__path__)}.isdisjoint(PUBLIC)
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'litsen'"):
         _ = stethoscope.litsen  # type: ignore[attr-defined]
@@ -52,7 +57,7 @@ def test_using_all_of_it_needs_no_torch() -> None:
         "import sys; sys.modules['torch'] = None; "
         "from stethoscope import load_run, diagnose, compare, run; "
         "from stethoscope.facts.training import History; "
-        "from stethoscope.diagnose.run import diagnose as judge; "
+        "from stethoscope.diagnosing.run import diagnose as judge; "
         "print(len(judge(History()).checked) >= 0)"
     )
     assert _python(code).strip() == "True"

@@ -98,7 +98,7 @@ def run(
     recordings: list[Recording] = []
 
     def begin() -> Recording:
-        from stethoscope.diagnose.suppress import allowed_in_script
+        from stethoscope.diagnosing.suppress import allowed_in_script
         from stethoscope.recording import Recording
 
         recording = Recording(
@@ -145,8 +145,8 @@ def run(
 
 def _check(settings: Settings) -> None:
     """Say now, and not after an hour of training, that a rule or a limit does not exist."""
-    from stethoscope.diagnose.select import read_limits, select
-    from stethoscope.diagnose.suppress import allowed_in_settings
+    from stethoscope.diagnosing.select import read_limits, select
+    from stethoscope.diagnosing.suppress import allowed_in_settings
 
     select(settings.only, settings.without)
     read_limits(settings.limits)
@@ -417,9 +417,9 @@ def diagnose(run: Run | str | Path, *, settings: Settings | None = None) -> Diag
     Raises:
         BadFile: there is no such run, or it cannot be read.
     """
-    from stethoscope.diagnose.run import diagnose as judge
-    from stethoscope.diagnose.select import read_limits, select
-    from stethoscope.diagnose.suppress import allowed_in_script, allowed_in_settings
+    from stethoscope.diagnosing.run import diagnose as judge
+    from stethoscope.diagnosing.select import read_limits, select
+    from stethoscope.diagnosing.suppress import allowed_in_script, allowed_in_settings
 
     loaded = load_run(run) if isinstance(run, str | Path) else run
     settings = settings or read_settings(Path.cwd())

@@ -15,9 +15,9 @@ from stethoscope.core.errors import UsageError
 from stethoscope.core.finding import Diagnosis
 from stethoscope.core.settings import Settings, read_settings
 from stethoscope.core.text import amount
-from stethoscope.diagnose.inspect import inspect
-from stethoscope.diagnose.select import read_limits, select
-from stethoscope.diagnose.suppress import allowed_in_settings
+from stethoscope.diagnosing.inspect import inspect
+from stethoscope.diagnosing.select import read_limits, select
+from stethoscope.diagnosing.suppress import allowed_in_settings
 from stethoscope.facts.data import Data, DataSet, Profile
 from stethoscope.facts.schema import Schema, learn
 
@@ -42,7 +42,7 @@ class Inspection(Shown):
 
     def suggest(self, library: str = "pandas") -> str:
         """A script for `pandas` or `polars` that repairs what can be repaired. Raises UsageError for another one."""
-        from stethoscope.diagnose.repairing import repairs
+        from stethoscope.diagnosing.repairing import repairs
         from stethoscope.render.script import LIBRARIES, to_script
 
         if library not in LIBRARIES:
@@ -227,7 +227,7 @@ def enforce(
         UsageError: a kind of data that is not known.
         BadFile: a file that cannot be read.
     """
-    from stethoscope.diagnose.enforcing import enforce as judge
+    from stethoscope.diagnosing.enforcing import enforce as judge
     from stethoscope.observe.data.opening import open_table
     from stethoscope.observe.data.profiling import profile, sampled
     from stethoscope.store.schemas import from_document, load_schema

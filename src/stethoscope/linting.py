@@ -17,11 +17,11 @@ from stethoscope.core.finding import Finding
 from stethoscope.core.review import FileReview, Level, Review
 from stethoscope.core.rule import Rule
 from stethoscope.core.settings import Settings, read_settings
-from stethoscope.diagnose.review import review
-from stethoscope.diagnose.run import describe
-from stethoscope.diagnose.scopes import Scopes
-from stethoscope.diagnose.select import Overrides, read_limits, select
-from stethoscope.diagnose.suppress import Suppressions, allowed_in_settings
+from stethoscope.diagnosing.review import review
+from stethoscope.diagnosing.run import describe
+from stethoscope.diagnosing.scopes import Scopes
+from stethoscope.diagnosing.select import Overrides, read_limits, select
+from stethoscope.diagnosing.suppress import Suppressions, allowed_in_settings
 from stethoscope.observe.code.finding import find
 from stethoscope.observe.code.project import Project
 from stethoscope.observe.code.reading import Unreadable, read_bytes, source_of

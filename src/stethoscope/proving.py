@@ -19,8 +19,8 @@ from stethoscope.core.errors import BadFile, UsageError
 from stethoscope.core.finding import Proof
 from stethoscope.core.rule import Rule
 from stethoscope.core.settings import Settings
-from stethoscope.diagnose.prove import best
-from stethoscope.diagnose.verdict import NOT_POSSIBLE
+from stethoscope.diagnosing.prove import best
+from stethoscope.diagnosing.verdict import NOT_POSSIBLE
 from stethoscope.facts.run import RunRecord
 from stethoscope.observe import script as scripts
 from stethoscope.observe.arrival import Arrival

@@ -17,10 +17,10 @@ from stethoscope.core.finding import Diagnosis, Finding
 from stethoscope.core.rule import Rule
 from stethoscope.core.settings import Settings
 from stethoscope.core.treatment import Lab
-from stethoscope.diagnose.live import Live, in_a_line
-from stethoscope.diagnose.run import diagnose
-from stethoscope.diagnose.select import needed_parts, read_limits, select
-from stethoscope.diagnose.suppress import Suppressions, allowed_in_settings
+from stethoscope.diagnosing.live import Live, in_a_line
+from stethoscope.diagnosing.run import diagnose
+from stethoscope.diagnosing.select import needed_parts, read_limits, select
+from stethoscope.diagnosing.suppress import Suppressions, allowed_in_settings
 from stethoscope.experiments import Checks, has_trained, keep_ring, lab_for, preflight_for
 from stethoscope.facts.data import Data
 from stethoscope.facts.learning import Learning

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from stethoscope.core.errors import BadFile
 from stethoscope.core.finding import Announcement, Finding
-from stethoscope.diagnose.run import diagnose
+from stethoscope.diagnosing.run import diagnose
 from stethoscope.facts.ranks import RankSummary, Standing
 from stethoscope.facts.training import History
 from stethoscope.render.html import to_html

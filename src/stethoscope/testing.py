@@ -253,8 +253,8 @@ def _made(experiment: Callable[[], Any]) -> Any:
 
 def _fail_on(rule: str, model: Any, **shown: Any) -> None:
     """Raises: AssertionError with what the rule says of what was shown."""
-    from stethoscope.diagnose.run import diagnose
-    from stethoscope.diagnose.select import select
+    from stethoscope.diagnosing.run import diagnose
+    from stethoscope.diagnosing.select import select
 
     preflight = Preflight(experiments=(Experiment(rule, rule, "made"),), **shown)
     history = History(preflight=preflight, framework="keras" if _is_keras(model) else "torch")

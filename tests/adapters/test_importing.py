@@ -20,7 +20,7 @@ from stethoscope.adapters.tfevents import EventWriter
 from stethoscope.cli.importing import command
 from stethoscope.core.errors import BadFile
 from stethoscope.core.settings import Settings
-from stethoscope.diagnose.run import diagnose
+from stethoscope.diagnosing.run import diagnose
 
 Curves = Mapping[str, tuple[ArrayLike, ArrayLike]]
 EPOCHS = np.arange(60)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from code_programs import IMPORTS
 from stethoscope.core.finding import Edit
-from stethoscope.diagnose.review import review
+from stethoscope.diagnosing.review import review
 from stethoscope.fixing import edits_of
 from stethoscope.observe.code.gather import facts_of
 from stethoscope.observe.code.reading import Unreadable, source_of

@@ -6,7 +6,7 @@ from code_programs import code_of
 from stethoscope.core.finding import Finding, Severity
 from stethoscope.core.review import Level
 from stethoscope.core.rule import Rule
-from stethoscope.diagnose.review import review
+from stethoscope.diagnosing.review import review
 from stethoscope.rules.generalization.monitored_metric_missing import MonitoredMetricMissing
 from stethoscope.rules.loop.forward_called_directly import ForwardCalledDirectly
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad

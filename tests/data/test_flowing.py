@@ -11,7 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from stethoscope.diagnose.run import diagnose  # noqa: E402
+from stethoscope.diagnosing.run import diagnose  # noqa: E402
 from stethoscope.facts.training import History  # noqa: E402
 from stethoscope.observe.data.flowing import fed_of  # noqa: E402
 from stethoscope.rules.data.conflicting_labels import ConflictingLabels  # noqa: E402

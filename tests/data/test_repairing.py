@@ -15,8 +15,8 @@ pl = pytest.importorskip("polars")
 
 from stethoscope.core.finding import Diagnosis, Severity  # noqa: E402
 from stethoscope.core.repair import DropColumns, FillIn, Repairs  # noqa: E402
-from stethoscope.diagnose.inspect import inspect  # noqa: E402
-from stethoscope.diagnose.repairing import repairs  # noqa: E402
+from stethoscope.diagnosing.inspect import inspect  # noqa: E402
+from stethoscope.diagnosing.repairing import repairs  # noqa: E402
 from stethoscope.inspecting import Inspection, inspect_data  # noqa: E402
 from stethoscope.render.script import to_script  # noqa: E402
 from stethoscope.rules.columns import of_numbers, of_words, one_set  # noqa: E402

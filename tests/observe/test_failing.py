@@ -51,7 +51,7 @@ def test_a_collector_that_fails_says_so_once_and_leaves_the_training_alone(
 
 
 def test_a_rule_that_fails_is_named_and_the_others_judge(monkeypatch: pytest.MonkeyPatch) -> None:
-    from stethoscope.diagnose.run import diagnose
+    from stethoscope.diagnosing.run import diagnose
     from stethoscope.rules import all_rules
 
     of_runs = [rule for rule in all_rules() if "in_training" in rule.eyes()]

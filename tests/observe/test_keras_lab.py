@@ -22,7 +22,7 @@ from stethoscope.core.treatment import (  # noqa: E402
     TrainMode,
     Treatment,
 )
-from stethoscope.diagnose.verdict import verdict_of  # noqa: E402
+from stethoscope.diagnosing.verdict import verdict_of  # noqa: E402
 from stethoscope.observe.model.lab import lab_of  # noqa: E402
 
 layers = keras.layers

@@ -45,7 +45,7 @@ from stethoscope.core.treatment import (
     TrainMode,
     Treatment,
 )
-from stethoscope.diagnose.verdict import verdict_of
+from stethoscope.diagnosing.verdict import verdict_of
 from stethoscope.observe.model.calls import Rewriting, off_the_batch
 from stethoscope.observe.model.lab import lab_of
 

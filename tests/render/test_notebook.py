@@ -41,7 +41,7 @@ class Tags(HTMLParser):
 
 
 def found() -> Diagnosis:
-    from stethoscope.diagnose.run import diagnose
+    from stethoscope.diagnosing.run import diagnose
 
     diagnosis = diagnose(run(flat(2.31), updates=0.005, norms=[0.5] * 12))
     assert diagnosis.findings

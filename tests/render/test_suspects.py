@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stethoscope.diagnose.run import diagnose
+from stethoscope.diagnosing.run import diagnose
 from stethoscope.facts.run import RunRecord
 from stethoscope.facts.training import History
 from stethoscope.render.html import to_html

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from stethoscope.core.errors import UsageError
 from stethoscope.core.finding import Edit, Finding, Fix, Place, Sureness
-from stethoscope.diagnose.allow import allowances
+from stethoscope.diagnosing.allow import allowances
 from stethoscope.render.rule_page import GENERATED, markdown
 from stethoscope.rules import rule_named
 

@@ -37,7 +37,7 @@ def command(run: str, rule: str, store: Path | None, seconds: float, json_file: 
 
     def experiment() -> int:
         from stethoscope.cli.writing import write_json
-        from stethoscope.diagnose.verdict import CURED, HELPED
+        from stethoscope.diagnosing.verdict import CURED, HELPED
         from stethoscope.proving import prove
         from stethoscope.render.json import proof_json
         from stethoscope.render.terminal import print_proof

@@ -1,7 +1,7 @@
 """What a rule wants tried on a copy of a training run, and what came of it.
 
 A rule names treatments and nothing else happens here: the lab carries them out (`observe/model`), and what its
-numbers mean is decided in `diagnose/verdict.py`. Attaching one to a rule is one line in the rule's file:
+numbers mean is decided in `diagnosing/verdict.py`. Attaching one to a rule is one line in the rule's file:
 
     treatments = (ScaleLearningRate(0.1), ScaleLearningRate(0.01))
 

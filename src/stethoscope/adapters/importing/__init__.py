@@ -51,9 +51,9 @@ def read(tool: str, place: Path) -> list[Logged]:
 
 def keep(logged: Logged, tool: str, store: Path, settings: Settings) -> Imported:
     """Judge a run and keep it in the store, like one that was recorded."""
-    from stethoscope.diagnose.run import diagnose
-    from stethoscope.diagnose.select import read_limits, select
-    from stethoscope.diagnose.suppress import allowed_in_settings
+    from stethoscope.diagnosing.run import diagnose
+    from stethoscope.diagnosing.select import read_limits, select
+    from stethoscope.diagnosing.suppress import allowed_in_settings
     from stethoscope.render.html import to_html
     from stethoscope.render.json import json_text, to_json
     from stethoscope.store.writer import RunWriter

@@ -12,7 +12,7 @@ from stethoscope.core.errors import UsageError
 from stethoscope.core.globs import expression
 from stethoscope.core.review import FileReview
 from stethoscope.core.settings import LintSettings, PathSettings
-from stethoscope.diagnose.select import select
+from stethoscope.diagnosing.select import select
 
 
 class Scopes:

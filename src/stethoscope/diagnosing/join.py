@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from stethoscope.core.finding import Evidence, Finding, Kind, Link, Place, Severity, Sureness
-from stethoscope.diagnose.verdict import NO_EFFECT
+from stethoscope.diagnosing.verdict import NO_EFFECT
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History
 

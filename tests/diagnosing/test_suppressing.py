@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from made_up import finding
 
-from stethoscope.diagnose.suppress import Suppressions, allowed_in_script, allowed_in_settings, suppress
+from stethoscope.diagnosing.suppress import Suppressions, allowed_in_script, allowed_in_settings, suppress
 
 NAME = "missing-zero-grad"
 

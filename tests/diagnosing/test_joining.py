@@ -8,9 +8,9 @@ from typing import Any
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Kind, Link, Place, Proof, Severity, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.diagnose.join import READ, join, lines_that_ran
-from stethoscope.diagnose.run import diagnose
-from stethoscope.diagnose.suppress import Suppressions
+from stethoscope.diagnosing.join import READ, join, lines_that_ran
+from stethoscope.diagnosing.run import diagnose
+from stethoscope.diagnosing.suppress import Suppressions
 from stethoscope.facts.code import Site
 from stethoscope.facts.flow import Backward
 from stethoscope.facts.training import History, Loop

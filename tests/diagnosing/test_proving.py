@@ -8,9 +8,9 @@ from made_up import finding
 
 from stethoscope.core.finding import Finding, Kind, Severity, Sureness
 from stethoscope.core.treatment import Clip, NoDropout, ScaleLearningRate, ShuffleBatches, Treatment, Trial
-from stethoscope.diagnose.explain import explain
-from stethoscope.diagnose.prove import prove
-from stethoscope.diagnose.rank import rank
+from stethoscope.diagnosing.explain import explain
+from stethoscope.diagnosing.prove import prove
+from stethoscope.diagnosing.rank import rank
 from stethoscope.facts.training import History
 
 TREATMENTS: Mapping[str, tuple[Treatment, ...]] = {"a": (ShuffleBatches(),), "b": (NoDropout(),), "c": (Clip(1.0),)}

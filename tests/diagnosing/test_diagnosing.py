@@ -10,8 +10,8 @@ from made_up import SYMPTOM, finding, rule
 from stethoscope.core.errors import UsageError
 from stethoscope.core.finding import CannotTell, Evidence, Place
 from stethoscope.core.rule import Limit, Rule
-from stethoscope.diagnose.run import diagnose
-from stethoscope.diagnose.suppress import Suppressions
+from stethoscope.diagnosing.run import diagnose
+from stethoscope.diagnosing.suppress import Suppressions
 from stethoscope.facts.model import Preflight
 from stethoscope.facts.training import PARTS, History
 

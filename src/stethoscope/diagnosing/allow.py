@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from stethoscope.core.finding import Finding, Place
-from stethoscope.diagnose.suppress import COMMENT, Suppressions, checked
+from stethoscope.diagnosing.suppress import COMMENT, Suppressions, checked
 from stethoscope.facts.code import Code
 
 _SPACE = (tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING)

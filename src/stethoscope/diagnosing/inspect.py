@@ -11,9 +11,9 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Diagnosis, Finding, Kind
 from stethoscope.core.rule import Rule
-from stethoscope.diagnose.run import describe
-from stethoscope.diagnose.select import check_limits
-from stethoscope.diagnose.suppress import Suppressions, suppress
+from stethoscope.diagnosing.run import describe
+from stethoscope.diagnosing.select import check_limits
+from stethoscope.diagnosing.suppress import Suppressions, suppress
 from stethoscope.facts.data import Data
 from stethoscope.rules import all_rules
 

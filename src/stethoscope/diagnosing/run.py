@@ -12,12 +12,12 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Diagnosis, Finding
 from stethoscope.core.rule import Rule
 from stethoscope.core.treatment import Lab
-from stethoscope.diagnose.explain import explain, rule_out
-from stethoscope.diagnose.join import join
-from stethoscope.diagnose.prove import prove, without_suspicions
-from stethoscope.diagnose.rank import rank
-from stethoscope.diagnose.select import check_limits
-from stethoscope.diagnose.suppress import Suppressions, suppress
+from stethoscope.diagnosing.explain import explain, rule_out
+from stethoscope.diagnosing.join import join
+from stethoscope.diagnosing.prove import prove, without_suspicions
+from stethoscope.diagnosing.rank import rank
+from stethoscope.diagnosing.select import check_limits
+from stethoscope.diagnosing.suppress import Suppressions, suppress
 from stethoscope.facts.training import History
 from stethoscope.rules import all_rules
 from stethoscope.rules.epoch_words import in_epochs

@@ -9,9 +9,9 @@ from dataclasses import replace
 from stethoscope.core.finding import CannotTell, Finding, Sureness
 from stethoscope.core.review import FileReview
 from stethoscope.core.rule import Rule
-from stethoscope.diagnose.allow import silence
-from stethoscope.diagnose.run import describe
-from stethoscope.diagnose.suppress import Suppressions
+from stethoscope.diagnosing.allow import silence
+from stethoscope.diagnosing.run import describe
+from stethoscope.diagnosing.suppress import Suppressions
 from stethoscope.facts.code import Code
 from stethoscope.facts.loops import loops_of
 from stethoscope.rules import all_rules

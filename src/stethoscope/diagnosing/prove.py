@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from stethoscope.core.finding import Finding, Kind, Proof, Severity, Sureness
 from stethoscope.core.treatment import Lab, Treatment
-from stethoscope.diagnose.explain import explain
-from stethoscope.diagnose.rank import rank
-from stethoscope.diagnose.verdict import CURED, HELPED, NO_EFFECT, NOT_POSSIBLE, verdict_of
+from stethoscope.diagnosing.explain import explain
+from stethoscope.diagnosing.rank import rank
+from stethoscope.diagnosing.verdict import CURED, HELPED, NO_EFFECT, NOT_POSSIBLE, verdict_of
 from stethoscope.facts.training import History
 
 MOST_FINDINGS = 4

@@ -22,7 +22,7 @@ from stethoscope.core.finding import (
     SuspectRow,
 )
 from stethoscope.core.text import amount, number
-from stethoscope.diagnose.suppress import Suppressions, suppress
+from stethoscope.diagnosing.suppress import Suppressions, suppress
 from stethoscope.facts.data import Column, DataSet, Rows
 from stethoscope.facts.schema import ColumnSchema, Schema, kind_of
 from stethoscope.rules.columns import named, row_of

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from stethoscope.diagnose.run import diagnose
+from stethoscope.diagnosing.run import diagnose
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import FitCall, History, LossCall, Optimizer
 from stethoscope.rules import all_rules, rule_named

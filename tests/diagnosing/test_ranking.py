@@ -8,7 +8,7 @@ import pytest
 from made_up import NOTE, SYMPTOM, WARNING, finding
 
 from stethoscope.core.finding import Finding, Place, Sureness
-from stethoscope.diagnose.rank import rank
+from stethoscope.diagnosing.rank import rank
 from stethoscope.facts.training import History, Layer, Parameter
 
 NETWORK = History(

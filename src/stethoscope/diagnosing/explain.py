@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from stethoscope.core.finding import Finding, Kind, Severity, Sureness
-from stethoscope.diagnose.rank import Ranking
+from stethoscope.diagnosing.rank import Ranking
 from stethoscope.facts.training import History
 
 SLACK_STEPS = 10

@@ -8,8 +8,8 @@ import pytest
 from made_up import finding
 
 from stethoscope.core.finding import Finding, Place
-from stethoscope.diagnose.allow import allowances, silence
-from stethoscope.diagnose.suppress import Suppressions
+from stethoscope.diagnosing.allow import allowances, silence
+from stethoscope.diagnosing.suppress import Suppressions
 from stethoscope.facts.code import Code
 from stethoscope.facts.linked import Linked
 

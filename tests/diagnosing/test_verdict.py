@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stethoscope.core.treatment import Trial
-from stethoscope.diagnose.verdict import verdict_of
+from stethoscope.diagnosing.verdict import verdict_of
 
 
 def trial(before: tuple[float, ...], after: tuple[float, ...], **given: Any) -> Trial:

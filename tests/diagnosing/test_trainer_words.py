@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from stethoscope.core.finding import Finding
-from stethoscope.diagnose.run import diagnose
+from stethoscope.diagnosing.run import diagnose
 from stethoscope.facts.code import Site
 from stethoscope.facts.training import History
 from stethoscope.rules import all_rules

@@ -5,8 +5,8 @@ from __future__ import annotations
 from made_up import NOTE, SYMPTOM, WARNING, finding, rule
 
 from stethoscope.core.finding import CannotTell, Finding, Severity, Sureness
-from stethoscope.diagnose.explain import explain
-from stethoscope.diagnose.run import diagnose
+from stethoscope.diagnosing.explain import explain
+from stethoscope.diagnosing.run import diagnose
 from stethoscope.facts.training import History
 from stethoscope.render.document import text_of
 

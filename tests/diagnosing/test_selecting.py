@@ -7,7 +7,7 @@ from made_up import rule
 
 from stethoscope.core.errors import UsageError
 from stethoscope.core.rule import Limit
-from stethoscope.diagnose.select import needed_parts, read_limits, select
+from stethoscope.diagnosing.select import needed_parts, read_limits, select
 from stethoscope.rules import all_rules, rule_named
 
 STEEP = rule("too-steep", reads=("updates", "loop"), slope=Limit(2.0, unit="rise", why="it is steep then"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stethoscope.core.finding import Diagnosis, Finding, Kind, Place, Severity, Sureness
-from stethoscope.diagnose.live import FEWEST_STEPS, Live, in_a_line
+from stethoscope.diagnosing.live import FEWEST_STEPS, Live, in_a_line
 
 
 def _finding(rule: str, sureness: Sureness, severity: Severity = Severity.ERROR) -> Finding:
