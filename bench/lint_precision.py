@@ -54,8 +54,8 @@ WRONG = ("harmless", "false")
 SUFFIXES = (".py", ".ipynb")
 HALVES = ("develop", "held out")
 PARTS = (
-    *HALVES, "later", "last", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth", "thirteenth",
-    "fourteenth",
+    *HALVES, "later", "last", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth",
+    "thirteenth", "fourteenth",
 )  # fmt: skip
 
 
