@@ -9,6 +9,7 @@ from stethoscope.core.rule import Rule
 from stethoscope.diagnosing.review import review
 from stethoscope.rules.generalization.monitored_metric_missing import MonitoredMetricMissing
 from stethoscope.rules.gradients.numerical_instability import NumericalInstability
+from stethoscope.rules.loop.context_not_entered import ContextNotEntered
 from stethoscope.rules.loop.forward_called_directly import ForwardCalledDirectly
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
@@ -51,6 +52,13 @@ def test_a_schedule_of_old_code_that_steps_first_is_possible_at_most() -> None:
     assert not Level().shows(found)
     (found,) = _told(SchedulerBeforeOptimizer, told.replace("scheduler.get_lr", "warmup.get_lr"))
     assert Level().shows(found), "another schedule's"
+
+
+def test_a_profiler_that_is_not_entered_is_possible_at_most() -> None:
+    (found,) = _told(ContextNotEntered, "torch.autograd.profiler.profile()\n")
+    assert not Level().shows(found)
+    (found,) = _told(ContextNotEntered, "torch.no_grad()\n")
+    assert Level().shows(found)
 
 
 def test_a_branch_that_nobody_gets_to_is_possible_at_most() -> None:

@@ -266,10 +266,7 @@ class SchedulerBeforeOptimizer(Rule):
                 + code(*line, f"{'        ' if other == 'batch' else '    '}{name}.step()")
             ],
             chain=[
-                Link(
-                    place_in(file, rhythm.made.at),
-                    f"the schedule is made, in {units}",
-                ),
+                Link(place_in(file, rhythm.made.at), f"the schedule is made, in {units}"),
                 Link(place_in(file, file.contexts[rhythm.epochs].at), "the loop over epochs"),
                 *way_to(file, rhythm.event, "the schedule is stepped"),
             ],
