@@ -15,6 +15,7 @@ from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
 from stethoscope.rules.optimization.scheduler_before_optimizer import SchedulerBeforeOptimizer
+from stethoscope.rules.parameters.attribute_without_effect import AttributeWithoutEffect
 
 
 def test_a_method_forward_that_is_called_is_on_trial() -> None:
@@ -52,6 +53,22 @@ def test_a_schedule_of_old_code_that_steps_first_is_possible_at_most() -> None:
     assert not Level().shows(found)
     (found,) = _told(SchedulerBeforeOptimizer, told.replace("scheduler.get_lr", "warmup.get_lr"))
     assert Level().shows(found), "another schedule's"
+
+
+def test_a_misspelled_switch_of_a_tensor_that_asks_for_no_gradient_is_possible_at_most() -> None:
+    text = """
+        table = torch.zeros(100, 64)
+        table.require_grad = False
+    """
+    (found,) = _told(AttributeWithoutEffect, text)
+    assert not Level().shows(found)
+    for other in (
+        text.replace("= False", "= True"),
+        text.replace("torch.zeros(100, 64)", "nn.Parameter(torch.zeros(100, 64))"),
+        text.replace("torch.zeros(100, 64)", "nn.Linear(100, 64).weight"),
+    ):
+        (found,) = _told(AttributeWithoutEffect, other)
+        assert Level().shows(found), other
 
 
 def test_a_profiler_that_is_not_entered_is_possible_at_most() -> None:
