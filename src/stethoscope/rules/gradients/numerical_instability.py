@@ -100,6 +100,7 @@ class NumericalInstability(Rule):
         "loss-spike",
         "no-gain-over-baseline",
     )
+    on_trial = True
     reads = ("numerics", "losses")
 
     grown_weights = Limit(
