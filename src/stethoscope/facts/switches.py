@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from stethoscope.facts.code import NOWHERE, Call, Code, Group, Name, Operation
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Constant, Group, Name, Operation, Value
 from stethoscope.facts.events import Event
 from stethoscope.facts.things import followed
 
@@ -19,7 +20,11 @@ def switched_for_good(file: Code, inside: list[Event], loop: int) -> Event | Non
     if event.thing.kind not in ("module", "unknown"):
         return None
     if event.in_branch:
-        again = _is_phase(file, event, inside[trains[0]], loop) or _is_periodic(file, event, loop)
+        backward = inside[trains[0]]
+        beside = [one for one in inside if _is_beside(file, one, event)]
+        again = _is_phase(file, event, backward, loop) or _is_periodic(file, event, loop)
+        again = again or _is_record(file, event, loop)
+        again = again or (_is_asked_for(file, event, backward, loop) and _trains(event, beside))
         elsewhere = [one for one in inside if not _is_beside(file, one, event)]
         return event if again and _trains(event, elsewhere) else None
     if switches[0] < trains[0]:
@@ -73,6 +78,98 @@ def _is_periodic(file: Code, event: Event, loop: int) -> bool:
             is_asked = here.value is not None and "%" in file.text(here.value.at)
             return is_asked and loop == _loop_around(file, number) and not file.matches(_LEAVES, here.at)
     return False
+
+
+def _is_record(file: Code, event: Event, loop: int) -> bool:
+    """Whether something happens in each round that beats the best so far, and the loop goes on after that: in
+    `if loss < best: best = loss`.
+    """
+    branch = _branch_of(file, event, loop)
+    if branch == NOWHERE or _leaves(file, branch):
+        return False
+    compared = {
+        name
+        for one in _parts(file.contexts[branch].value)
+        if isinstance(one, Operation) and one.operator in _ORDERS
+        for name in map(_text, one.operands)
+    }
+    bound = {one.name for one in file.bindings if branch in file.numbers_around(one.context)}
+    return bool(compared & bound - {""})
+
+
+_ORDERS = ("<", ">", "<=", ">=")
+
+
+def _is_asked_for(file: Code, event: Event, backward: Event, loop: int) -> bool:
+    """Whether something happens in each round of a loop or in none, as an option says: `if options.validate:`."""
+    branch = _branch_of(file, event, loop)
+    trained = _branch_of(file, backward, loop, otherwise=True)
+    if branch == NOWHERE or trained != NOWHERE or _leaves(file, branch):
+        return False
+    return _is_fixed(file, file.contexts[branch].value, loop)
+
+
+def _branch_of(file: Code, event: Event, loop: int, *, otherwise: bool = False) -> int:
+    """The only `if` between a loop and what happens in it; NOWHERE where it is none, or several. With `otherwise` the
+    nearest branch of any kind.
+    """
+    found = NOWHERE
+    for number in file.numbers_around(event.outer_context):
+        kind = file.contexts[number].kind
+        if number == loop:
+            return found
+        if kind in ("if", "else", "except"):
+            if otherwise:
+                return number
+            if kind != "if" or found != NOWHERE:
+                return NOWHERE
+            found = number
+        elif kind in ("for", "while", "function") and not otherwise:
+            return NOWHERE
+    return NOWHERE
+
+
+def _leaves(file: Code, branch: int) -> bool:
+    return file.matches(_LEAVES, file.contexts[branch].at) or file.matches(_GOES_ON, file.contexts[branch].at)
+
+
+_GOES_ON = re.compile(r"\bcontinue\b")
+
+
+def _is_fixed(file: Code, value: Value | None, loop: int) -> bool:
+    """Whether a condition is the same in each round of a loop: of numbers, and of variables and options that nothing in
+    the loop writes.
+    """
+    if isinstance(value, Constant):
+        return True
+    if isinstance(value, Operation | Choice):
+        return all(_is_fixed(file, one, loop) for one in _joined(value))
+    while isinstance(value, Attribute):
+        value = value.value
+    if not isinstance(value, Name) or value.name == "self" or value.name.startswith("self."):
+        return False
+    root = value.name.partition(".")[0]
+    written = (one for one in file.bindings if one.name.partition(".")[0] == root)
+    return value.binding != NOWHERE and not any(loop in file.numbers_around(one.context) for one in written)
+
+
+def _parts(value: Value | None) -> Iterator[Value]:
+    """A condition and the conditions that it joins."""
+    if value is not None:
+        yield value
+        for one in _joined(value):
+            yield from _parts(one)
+
+
+def _joined(value: Value) -> tuple[Value, ...]:
+    """The operands of an operation, of `or` as well; of `a if b else c` what it chooses from and by."""
+    if isinstance(value, Choice):
+        return value.options if value.condition is None else (value.condition, *value.options)
+    return value.operands if isinstance(value, Operation) else ()
+
+
+def _text(value: Value) -> str:
+    return value.name if isinstance(value, Name) else ""
 
 
 _LEAVES = re.compile(r"\b(?:break|return|raise)\b|exit\(|\.train\b")
