@@ -277,6 +277,69 @@ class DistributedSamplerEpoch(Rule):
                 for epoch in range(args.epochs):
                     train(loader, model, optimizer)
             """,
+        "options in a dict": """
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer, epochs):
+                sampler = DistributedSampler(data)  # bad
+                options = {"batch_size": 32, "sampler": sampler}
+                options.update({"num_workers": 2, "shuffle": False})
+                loader = DataLoader(data, **options)
+                for epoch in range(epochs):
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+            """,
+        "a sampler of batches": """
+            from torch.utils.data import BatchSampler, DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer, epochs):
+                sampler = DistributedSampler(data)  # bad
+                loader = DataLoader(data, batch_sampler=BatchSampler(sampler, 32, drop_last=True))
+                for epoch in range(epochs):
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+            """,
+        "one of two kinds of loaders": """
+            from nvidia.dali.plugin.pytorch import DALIClassificationIterator
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer, pipe, epochs):
+                if pipe is None:
+                    sampler = DistributedSampler(data)  # bad
+                    loader = DataLoader(data, batch_size=32, sampler=sampler)
+                else:
+                    loader = DALIClassificationIterator(pipe)
+                for epoch in range(epochs):
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+            """,
+        "asked whether it could be told": """
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer, epochs):
+                sampler = DistributedSampler(data)  # bad
+                print("shuffles anew:", hasattr(sampler, "set_epoch"))
+                loader = DataLoader(data, batch_size=32, sampler=sampler)
+                for epoch in range(epochs):
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+            """,
     }
     good_code = {
         "told": """
@@ -289,6 +352,38 @@ class DistributedSamplerEpoch(Rule):
                 loader = DataLoader(data, batch_size=32, sampler=sampler)
                 for epoch in range(10):
                     sampler.set_epoch(epoch)
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+            """,
+        "told by its name": """
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer):
+                options = {"batch_size": 32, "sampler": DistributedSampler(data)}
+                loader = DataLoader(data, **options)
+                for epoch in range(10):
+                    tell = getattr(loader.sampler, "set_epoch", None)
+                    if tell is not None:
+                        tell(epoch)
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+            """,
+        "options without order": """
+            from torch.utils.data import BatchSampler, DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer):
+                batches = BatchSampler(DistributedSampler(data, shuffle=False), 32, False)
+                options = dict(batch_sampler=batches, num_workers=2)
+                loader = DataLoader(data, **options)
+                for epoch in range(10):
                     for x, y in loader:
                         optimizer.zero_grad()
                         F.cross_entropy(model(x), y).backward()
