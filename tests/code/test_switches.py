@@ -53,6 +53,12 @@ def test_an_option_that_asks_for_an_evaluation_in_each_round(asked: str) -> None
     assert bool(told(rounds(f"{asked}\n    print(evaluate(model, test))\n"))) is not is_key
 
 
+def test_an_option_within_what_is_done_every_so_often() -> None:
+    assert told(rounds("if epoch % 2 == 0:\n    if rank == 0:\n        print(evaluate(model, test))\n"))
+    assert not told(rounds("if epoch % 2 == 0:\n    if rank == 0:\n        print(evaluate(model, test))\n    break\n"))
+    assert not told(rounds("if epoch > 2:\n    if rank == 0:\n        print(evaluate(model, test))\n"))
+
+
 @pytest.mark.parametrize(
     "body",
     [

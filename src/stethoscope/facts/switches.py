@@ -20,11 +20,7 @@ def switched_for_good(file: Code, inside: list[Event], loop: int) -> Event | Non
     if event.thing.kind not in ("module", "unknown"):
         return None
     if event.in_branch:
-        backward = inside[trains[0]]
-        beside = [one for one in inside if _is_beside(file, one, event)]
-        again = _is_phase(file, event, backward, loop) or _is_periodic(file, event, loop)
-        again = again or _is_record(file, event, loop)
-        again = again or (_is_asked_for(file, event, backward, loop) and _trains(event, beside))
+        again = _is_phase(file, event, inside[trains[0]], loop) or _recurs(file, event, inside, loop)
         elsewhere = [one for one in inside if not _is_beside(file, one, event)]
         return event if again and _trains(event, elsewhere) else None
     if switches[0] < trains[0]:
@@ -68,72 +64,79 @@ def _is_phase(file: Code, event: Event, backward: Event, loop: int) -> bool:
     return switched != NOWHERE and switched == trained
 
 
-def _is_periodic(file: Code, event: Event, loop: int) -> bool:
-    """Whether something happens every so many rounds of a loop, which goes on after that: `if step % 100 == 0:`."""
-    for number in file.numbers_around(event.outer_context):
-        here = file.contexts[number]
-        if here.kind in ("else", "except", "function", "for", "while"):
-            return False
-        if here.kind == "if":
-            is_asked = here.value is not None and "%" in file.text(here.value.at)
-            return is_asked and loop == _loop_around(file, number) and not file.matches(_LEAVES, here.at)
-    return False
-
-
-def _is_record(file: Code, event: Event, loop: int) -> bool:
-    """Whether something happens in each round that beats the best so far, and the loop goes on after that: in
-    `if loss < best: best = loss`.
+def _recurs(file: Code, event: Event, inside: list[Event], loop: int) -> bool:
+    """Whether something happens again and again in a loop that goes on after it: in all rounds for which the conditions
+    around it hold.
     """
-    branch = _branch_of(file, event, loop)
-    if branch == NOWHERE or _leaves(file, branch):
+    branches = _branches(file, event, loop)
+    if not branches or file.matches(_LEAVES, file.contexts[branches[0]].at):
         return False
-    compared = {
-        name
-        for one in _parts(file.contexts[branch].value)
-        if isinstance(one, Operation) and one.operator in _ORDERS
-        for name in map(_text, one.operands)
-    }
-    bound = {one.name for one in file.bindings if branch in file.numbers_around(one.context)}
-    return bool(compared & bound - {""})
-
-
-_ORDERS = ("<", ">", "<=", ">=")
-
-
-def _is_asked_for(file: Code, event: Event, backward: Event, loop: int) -> bool:
-    """Whether something happens in each round of a loop or in none, as an option says: `if options.validate:`."""
-    branch = _branch_of(file, event, loop)
-    trained = _branch_of(file, backward, loop, otherwise=True)
-    if branch == NOWHERE or trained != NOWHERE or _leaves(file, branch):
+    if _is_periodic(file, branches[0]):
+        return True
+    if any(file.matches(_LEAVES, file.contexts[one].at) for one in branches[1:]):
         return False
-    return _is_fixed(file, file.contexts[branch].value, loop)
+    rest = [one for one in branches if not _is_periodic(file, one) and not _is_record(file, one)]
+    if not rest:
+        return True
+    if any(file.matches(_SKIPS, file.contexts[one].at) for one in rest):
+        return False
+    if not all(_is_fixed(file, file.contexts[one].value, loop) for one in rest):
+        return False
+    # An option may also say that the network is meant to train in eval mode, or that it is not trained at all.
+    asked = {name for one in rest for name in _names(file, file.contexts[one].value)}
+    trained = {name for one in inside if one.kind == "backward" for name in _asked(file, one, loop)}
+    beside = [one for one in inside if _is_beside(file, one, event)]
+    return not asked & trained and _trains(event, beside)
 
 
-def _branch_of(file: Code, event: Event, loop: int, *, otherwise: bool = False) -> int:
-    """The only `if` between a loop and what happens in it; NOWHERE where it is none, or several. With `otherwise` the
-    nearest branch of any kind.
-    """
-    found = NOWHERE
+_LEAVES = re.compile(r"\b(?:break|return|raise)\b|exit\(|\.train\b")
+_SKIPS = re.compile(r"\bcontinue\b")
+
+
+def _branches(file: Code, event: Event, loop: int) -> list[int]:
+    """Each `if` between a loop and what happens in it, the nearest first; none where there is anything else."""
+    found = []
     for number in file.numbers_around(event.outer_context):
-        kind = file.contexts[number].kind
         if number == loop:
             return found
-        if kind in ("if", "else", "except"):
-            if otherwise:
-                return number
-            if kind != "if" or found != NOWHERE:
-                return NOWHERE
-            found = number
-        elif kind in ("for", "while", "function") and not otherwise:
-            return NOWHERE
-    return NOWHERE
+        if file.contexts[number].kind == "if":
+            found.append(number)
+        elif file.contexts[number].kind in ("else", "except", "function", "for", "while"):
+            return []
+    return []
 
 
-def _leaves(file: Code, branch: int) -> bool:
-    return file.matches(_LEAVES, file.contexts[branch].at) or file.matches(_GOES_ON, file.contexts[branch].at)
+def _is_periodic(file: Code, branch: int) -> bool:
+    """Whether it is asked for the number of a round: `if step % 100 == 0:`."""
+    condition = file.contexts[branch].value
+    return condition is not None and "%" in file.text(condition.at)
 
 
-_GOES_ON = re.compile(r"\bcontinue\b")
+def _is_record(file: Code, branch: int) -> bool:
+    """Whether it is asked for the best so far, and that is replaced: `if loss < best: best = loss`."""
+    compared = {
+        one.name
+        for part in _parts(file.contexts[branch].value)
+        if isinstance(part, Operation) and part.operator in ("<", ">", "<=", ">=")
+        for one in part.operands
+        if isinstance(one, Name)
+    }
+    return any(one.name in compared for one in file.bindings if branch in file.numbers_around(one.context))
+
+
+def _asked(file: Code, event: Event, loop: int) -> set[str]:
+    """The variables and options that decide whether something happens in a loop, at what stands in the loop itself."""
+    names = set()
+    for number in file.numbers_around(event.outer_context):
+        if number == loop:
+            break
+        if file.contexts[number].kind in ("if", "else"):
+            names |= _names(file, file.contexts[number].value)
+    return names
+
+
+def _names(file: Code, value: Value | None) -> set[str]:
+    return {file.text(one.at) for one in _parts(value) if isinstance(one, Name | Attribute)}
 
 
 def _is_fixed(file: Code, value: Value | None, loop: int) -> bool:
@@ -166,17 +169,6 @@ def _joined(value: Value) -> tuple[Value, ...]:
     if isinstance(value, Choice):
         return value.options if value.condition is None else (value.condition, *value.options)
     return value.operands if isinstance(value, Operation) else ()
-
-
-def _text(value: Value) -> str:
-    return value.name if isinstance(value, Name) else ""
-
-
-_LEAVES = re.compile(r"\b(?:break|return|raise)\b|exit\(|\.train\b")
-
-
-def _loop_around(file: Code, context: int) -> int:
-    return next((n for n in file.numbers_around(context) if file.contexts[n].kind in ("for", "while")), NOWHERE)
 
 
 def _phase(file: Code, event: Event, loop: int) -> int:
