@@ -137,3 +137,46 @@ def test_a_model_that_is_known_by_its_wrapper(wrapped: str) -> None:
                 print(evaluate(network, test))
     """
     assert told(EVALUATE + body)
+
+
+@pytest.mark.parametrize(
+    ("made", "is_told"),
+    [
+        ("wrap(model)", True),
+        ("nn.DataParallel(model)", True),
+        ("model.cuda()", True),
+        ("make()", False),
+        ("Net(model)", False),
+    ],
+)
+def test_a_model_that_is_wrapped_again_in_each_round(made: str, is_told: bool) -> None:
+    body = f"""
+    class Net(nn.Module):
+        def __init__(self, old):
+            super().__init__()
+            self.old, self.drop = old, nn.Dropout()
+
+    def fit(model, data, test, options):
+        optimizer = torch.optim.Adam(model.parameters())
+        for epoch in range(5):
+            if options.parallel:
+                model = {made}
+            for x, y in data:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            evaluate(model, test)
+    """
+    assert bool(told(EVALUATE + body)) is is_told
+
+
+def test_an_evaluation_that_unwraps_what_it_is_given() -> None:
+    evaluate = """
+    def evaluate(model, data):
+        if isinstance(model, nn.DataParallel):
+            model = model.module
+        model.eval()
+        return [model(x).argmax(1) for x, _ in data]
+    """
+    body = "print(evaluate(model, test))\n"
+    assert told(TRAIN + evaluate + ROUNDS + textwrap.indent(body, " " * 12))

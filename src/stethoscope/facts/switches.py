@@ -5,8 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Constant, Group, Name, Operation, Value
+from stethoscope.facts.code import (
+    NOWHERE,
+    Attribute,
+    Binding,
+    Call,
+    Choice,
+    Code,
+    Constant,
+    Group,
+    Name,
+    Operation,
+    Value,
+)
 from stethoscope.facts.events import Event
+from stethoscope.facts.libraries import SAME_METHODS
+from stethoscope.facts.origins import called
 from stethoscope.facts.things import followed
 
 
@@ -182,3 +196,52 @@ def _phase(file: Code, event: Event, loop: int) -> int:
     if binding is None or binding.how != "for" or not isinstance(followed(file, binding.value)[0], Group):
         return NOWHERE
     return binding.context if loop in file.numbers_around(file.contexts[binding.context].parent) else NOWHERE
+
+
+def is_made_anew(file: Code, event: Event, loop: int) -> bool:
+    """Whether the model that is switched is made anew in each round: it is in train mode then."""
+    subject = event.given if event.via else event.subject
+    if event.via and subject is None and isinstance(event.subject, Name) and event.subject.binding != NOWHERE:
+        home, inside = event.code, event.code.function_at(event.context)
+        if "." in event.subject.name or inside == 0:
+            return False
+        made = _makers(home, event.subject.binding)
+        return any(home.function_at(home.bindings[one].context) == inside for one in made)
+    while isinstance(subject, Attribute):
+        subject = subject.value
+    if not isinstance(subject, Name) or subject.binding == NOWHERE:
+        return False
+    return any(loop in file.numbers_around(file.bindings[one].context) for one in _makers(file, subject.binding))
+
+
+MOST_BINDINGS = 16
+"""Bindings of one variable that meet in a place, at most."""
+
+
+def _makers(code: Code, number: int) -> list[int]:
+    """The bindings that meet in a variable and make what it is: not arguments, and none that wraps what was there."""
+    found, waiting, seen = list[int](), [number], set[int]()
+    while waiting and len(seen) < MOST_BINDINGS:
+        one = waiting.pop()
+        binding = code.bindings[one]
+        if one not in seen and binding.how == "merge":
+            waiting += binding.options
+        elif one not in seen and binding.how != "argument" and not _keeps(code, binding):
+            found.append(one)
+        seen.add(one)
+    return found
+
+
+def _keeps(code: Code, binding: Binding) -> bool:
+    """Whether a binding gives a variable what it was, wrapped or unwrapped: `model = model.module`, `model =
+    train(model, data)`.
+    """
+    value = binding.value
+    if isinstance(value, Attribute) and value.name == "module":
+        value = value.value
+    if isinstance(value, Call) and value.name in SAME_METHODS:
+        value = value.receiver
+    if isinstance(value, Call):
+        given = any(isinstance(one, Name) and one.name == binding.name for one in value.arguments)
+        return given and called(code, value).kind != "class"
+    return isinstance(value, Name) and value.name == binding.name
