@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Group, Name, Value
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Group, Item, Name, Operation, Value
 from stethoscope.facts.loops import Loop
-from stethoscope.facts.origins import called, given_to, part_of, thing_of
+from stethoscope.facts.origins import called, given_to, lineage, part_of, thing_of
 from stethoscope.facts.things import followed, iterated, literal
 
 DEEPEST = 8
@@ -19,9 +19,31 @@ def distributed_sampler(file: Code, loop: Loop) -> Call | None:
             continue
         for sampler in _samplers(file, loader):
             if sampler.name == SAMPLER and not sampler.is_open:
-                shuffles = sampler.argument(3, "shuffle")
-                return sampler if shuffles is None or literal(file, shuffles) is True else None
+                return sampler if _is_true(file, sampler.argument(3, "shuffle")) else None
     return None
+
+
+def _is_true(file: Code, shuffles: Value | None) -> bool:
+    """Whether a sampler that a training goes over shuffles: as by default, as written, or as one of the calls has it of
+    the function that makes it for several uses; and where it does so for training, as in `shuffle=mode == "train"`.
+    """
+    if shuffles is None or literal(file, shuffles) is True:
+        return True
+    found, _ = followed(file, shuffles)
+    if isinstance(found, Operation) and found.operator == "==":
+        return any(str(literal(file, one)).lower() in ("train", "training") for one in found.operands)
+    binding = file.bindings[found.binding] if isinstance(found, Name) and found.binding != NOWHERE else None
+    if binding is None or binding.how != "argument" or not isinstance(found, Name):
+        return False
+    return any(literal(file, one) is True for one in _handed_in(file, found.binding))
+
+
+def _handed_in(file: Code, number: int) -> list[Value]:
+    """What the calls of this file give a parameter."""
+    index = file.function_at(file.bindings[number].context)
+    parameters = file.functions[index].parameters
+    place = next((i for i, one in enumerate(parameters) if one.binding == number), NOWHERE)
+    return [one for home, one in given_to(file, index, place) if home is file] if place != NOWHERE else []
 
 
 def _samplers(file: Code, loader: Call) -> list[Call]:
@@ -91,14 +113,15 @@ def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Call]
     options: list[Value] = list(found.options) if isinstance(found, Choice) else []
     if isinstance(found, Attribute):
         made = thing_of(file, found)
-        return [made.made] if made.made is not None and made.made_in is file else []
+        if made.made is not None:
+            return [made.made] if made.made_in is file else []
+        options = _attribute_values(file, found)
+    if isinstance(found, Item):
+        options = _entries(file, found)
     if isinstance(found, Name) and found.binding != NOWHERE:
         binding = file.bindings[found.binding]
         if binding.how == "argument":
-            index = file.function_at(binding.context)
-            parameters = file.functions[index].parameters
-            place = next((i for i, one in enumerate(parameters) if one.binding == found.binding), NOWHERE)
-            options = [one for home, one in given_to(file, index, place) if home is file] if place != NOWHERE else []
+            options = _handed_in(file, found.binding)
         elif binding.how == "assign" and len(binding.item) == 1:
             made_in_function = part_of(file, binding.value, binding.item)
             if made_in_function.made_in is file and made_in_function.made:
@@ -106,6 +129,29 @@ def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Call]
             options = _returned(file, binding.value, binding.item[0])
         options += [Name(found.name, one, found.at) for one in binding.options]
     return [call for one in options for call in _calls_behind(file, one, depth + 1)]
+
+
+def _attribute_values(file: Code, value: Attribute) -> list[Value]:
+    """What the methods of a class give an attribute, without what only wraps it: `self.loader = tqdm(self.loader)`."""
+    text, values = file.text(value.at), list[Value]()
+    for home, cls in lineage(thing_of(file, value.value)):
+        for number in cls.attributes.get(value.name, ()) if home is file else ():
+            binding = file.bindings[number]
+            source, _ = iterated(file, binding.value)
+            wraps = isinstance(source, Attribute) and file.text(source.at) == text
+            if binding.how == "assign" and not binding.item and binding.value is not None and not wraps:
+                values.append(binding.value)
+    return values
+
+
+def _entries(file: Code, value: Item) -> list[Value]:
+    """What stands in a dict that is written out: behind a key, or behind each where the key is not known."""
+    whole, _ = followed(file, value.value)
+    if not isinstance(whole, Group) or whole.kind != "dict":
+        return []
+    key = literal(file, value.key)
+    pairs = list(zip([literal(file, one) for one in whole.keys], whole.items, strict=False))
+    return [one for name, one in pairs if name == key] if isinstance(key, str) else [one for _, one in pairs]
 
 
 def _returned(file: Code, value: Value | None, place: int) -> list[Value]:

@@ -109,7 +109,7 @@ _SKIPS = re.compile(r"\bcontinue\b")
 
 def _branches(file: Code, event: Event, loop: int) -> list[int]:
     """Each `if` between a loop and what happens in it, the nearest first; none where there is anything else."""
-    found = []
+    found = list[int]()
     for number in file.numbers_around(event.outer_context):
         if number == loop:
             return found
