@@ -197,7 +197,7 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
             in_branch = is_branched(code, call.context)
             for event in events_of(callee.code, callee.number, depth + 1):
                 if len(event.via) < DEEPEST:
-                    given = _given(call, callee, event)
+                    given = _given(code, call, callee, event)
                     is_own = given is not None and given is (event.given if event.via else event.subject)
                     thing = thing_of(callee.code if is_own else code, given)  # `self.optimizer` is of its own file
                     known = thing.kind != "unknown"
@@ -272,13 +272,15 @@ def _model_of(call: Call) -> Value | None:
 _STEPS = {"optimizer": "step", "scheduler": "schedule"}
 
 
-def _given(call: Call, callee: Thing, event: Event) -> Value | None:
+def _given(code: Code, call: Call, callee: Thing, event: Event) -> Value | None:
     """What a call gives for the subject of an event in the function that it calls, where that is a parameter."""
     subject = event.given if event.via else event.subject
     function = callee.function
+    home = event.via[0][0] if event.via else event.code
+    if event.via and isinstance(subject, Attribute) and function is not None and function.owner != NOWHERE:
+        return subject if home is callee.code is code else None  # `self.model`, handed on inside of one object
     if not isinstance(subject, Name) or subject.binding == NOWHERE or function is None:
         return None
-    home = event.via[0][0] if event.via else event.code
     for place, parameter in enumerate(function.parameters):
         if parameter.binding == subject.binding and home is callee.code:
             shift = 1 if function.owner != NOWHERE else 0

@@ -11,6 +11,14 @@ from stethoscope.facts.libraries import SAME, SAME_METHODS
 from stethoscope.facts.origins import given_to
 
 _OF_MODELS = (".eval", ".train", ".parameters", ".named_parameters", ".load_state_dict", ".named_modules")
+_WRAPPERS = (
+    "torch.nn.parallel.DataParallel",
+    "torch.nn.parallel.DistributedDataParallel",
+    "torch.distributed.fsdp.FullyShardedDataParallel",
+    "torch.nn.SyncBatchNorm.convert_sync_batchnorm",
+    "apex.parallel.DistributedDataParallel",
+)
+"""What wraps a model for several devices, and takes nothing else."""
 _ROUNDS = 3
 """How many bindings in a row are followed."""
 _DEEPEST = 3
@@ -75,6 +83,8 @@ def _keys(code: Code) -> set[Key]:
             key for call in code.calls_of(*_OF_MODELS)
             if call.receiver is not None and (key := _key(code, call.receiver)) is not None
         }  # fmt: skip
+        wrapped = [call.arguments[0] for call in code.calls_of(*_WRAPPERS) if call.arguments]
+        keys |= {key for value in wrapped if (key := _key(code, value)) is not None}
         links = _links(code) if keys else []
         for _ in range(_ROUNDS):
             more = {other for pair in links for one, other in (pair, pair[::-1]) if one in keys} - keys

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from stethoscope.facts.code import NOWHERE, Call, Code, Group, Name, Operation
+from stethoscope.facts.code import (
+    NOWHERE,
+    Attribute,
+    Binding,
+    Call,
+    Choice,
+    Code,
+    Constant,
+    Group,
+    Name,
+    Operation,
+    Value,
+)
 from stethoscope.facts.events import Event
+from stethoscope.facts.libraries import SAME_METHODS
+from stethoscope.facts.origins import called
 from stethoscope.facts.things import followed
 
 
@@ -19,7 +34,7 @@ def switched_for_good(file: Code, inside: list[Event], loop: int) -> Event | Non
     if event.thing.kind not in ("module", "unknown"):
         return None
     if event.in_branch:
-        again = _is_phase(file, event, inside[trains[0]], loop) or _is_periodic(file, event, loop)
+        again = _is_phase(file, event, inside[trains[0]], loop) or _recurs(file, event, inside, loop)
         elsewhere = [one for one in inside if not _is_beside(file, one, event)]
         return event if again and _trains(event, elsewhere) else None
     if switches[0] < trains[0]:
@@ -63,23 +78,111 @@ def _is_phase(file: Code, event: Event, backward: Event, loop: int) -> bool:
     return switched != NOWHERE and switched == trained
 
 
-def _is_periodic(file: Code, event: Event, loop: int) -> bool:
-    """Whether something happens every so many rounds of a loop, which goes on after that: `if step % 100 == 0:`."""
-    for number in file.numbers_around(event.outer_context):
-        here = file.contexts[number]
-        if here.kind in ("else", "except", "function", "for", "while"):
-            return False
-        if here.kind == "if":
-            is_asked = here.value is not None and "%" in file.text(here.value.at)
-            return is_asked and loop == _loop_around(file, number) and not file.matches(_LEAVES, here.at)
-    return False
+def _recurs(file: Code, event: Event, inside: list[Event], loop: int) -> bool:
+    """Whether something happens again and again in a loop that goes on after it: in all rounds for which the conditions
+    around it hold.
+    """
+    branches = _branches(file, event, loop)
+    if not branches or file.matches(_LEAVES, file.contexts[branches[0]].at):
+        return False
+    if _is_periodic(file, branches[0]):
+        return True
+    if any(file.matches(_LEAVES, file.contexts[one].at) for one in branches[1:]):
+        return False
+    rest = [one for one in branches if not _is_periodic(file, one) and not _is_record(file, one)]
+    if not rest:
+        return True
+    if any(file.matches(_SKIPS, file.contexts[one].at) for one in rest):
+        return False
+    if not all(_is_fixed(file, file.contexts[one].value, loop) for one in rest):
+        return False
+    # An option may also say that the network is meant to train in eval mode, or that it is not trained at all.
+    asked = {name for one in rest for name in _names(file, file.contexts[one].value)}
+    trained = {name for one in inside if one.kind == "backward" for name in _asked(file, one, loop)}
+    beside = [one for one in inside if _is_beside(file, one, event)]
+    return not asked & trained and _trains(event, beside)
 
 
 _LEAVES = re.compile(r"\b(?:break|return|raise)\b|exit\(|\.train\b")
+_SKIPS = re.compile(r"\bcontinue\b")
 
 
-def _loop_around(file: Code, context: int) -> int:
-    return next((n for n in file.numbers_around(context) if file.contexts[n].kind in ("for", "while")), NOWHERE)
+def _branches(file: Code, event: Event, loop: int) -> list[int]:
+    """Each `if` between a loop and what happens in it, the nearest first; none where there is anything else."""
+    found = list[int]()
+    for number in file.numbers_around(event.outer_context):
+        if number == loop:
+            return found
+        if file.contexts[number].kind == "if":
+            found.append(number)
+        elif file.contexts[number].kind in ("else", "except", "function", "for", "while"):
+            return []
+    return []
+
+
+def _is_periodic(file: Code, branch: int) -> bool:
+    """Whether it is asked for the number of a round: `if step % 100 == 0:`."""
+    condition = file.contexts[branch].value
+    return condition is not None and "%" in file.text(condition.at)
+
+
+def _is_record(file: Code, branch: int) -> bool:
+    """Whether it is asked for the best so far, and that is replaced: `if loss < best: best = loss`."""
+    compared = {
+        one.name
+        for part in _parts(file.contexts[branch].value)
+        if isinstance(part, Operation) and part.operator in ("<", ">", "<=", ">=")
+        for one in part.operands
+        if isinstance(one, Name)
+    }
+    return any(one.name in compared for one in file.bindings if branch in file.numbers_around(one.context))
+
+
+def _asked(file: Code, event: Event, loop: int) -> set[str]:
+    """The variables and options that decide whether something happens in a loop, at what stands in the loop itself."""
+    names = set()
+    for number in file.numbers_around(event.outer_context):
+        if number == loop:
+            break
+        if file.contexts[number].kind in ("if", "else"):
+            names |= _names(file, file.contexts[number].value)
+    return names
+
+
+def _names(file: Code, value: Value | None) -> set[str]:
+    return {file.text(one.at) for one in _parts(value) if isinstance(one, Name | Attribute)}
+
+
+def _is_fixed(file: Code, value: Value | None, loop: int) -> bool:
+    """Whether a condition is the same in each round of a loop: of numbers, and of variables and options that nothing in
+    the loop writes.
+    """
+    if isinstance(value, Constant):
+        return True
+    if isinstance(value, Operation | Choice):
+        return all(_is_fixed(file, one, loop) for one in _joined(value))
+    while isinstance(value, Attribute):
+        value = value.value
+    if not isinstance(value, Name) or value.name == "self" or value.name.startswith("self."):
+        return False
+    root = value.name.partition(".")[0]
+    written = (one for one in file.bindings if one.name.partition(".")[0] == root)
+    return value.binding != NOWHERE and not any(loop in file.numbers_around(one.context) for one in written)
+
+
+def _parts(value: Value | None) -> Iterator[Value]:
+    """A condition and the conditions that it joins."""
+    if value is not None:
+        yield value
+        for one in _joined(value):
+            yield from _parts(one)
+
+
+def _joined(value: Value) -> tuple[Value, ...]:
+    """The operands of an operation, of `or` as well; of `a if b else c` what it chooses from and by."""
+    if isinstance(value, Choice):
+        return value.options if value.condition is None else (value.condition, *value.options)
+    return value.operands if isinstance(value, Operation) else ()
 
 
 def _phase(file: Code, event: Event, loop: int) -> int:
@@ -93,3 +196,52 @@ def _phase(file: Code, event: Event, loop: int) -> int:
     if binding is None or binding.how != "for" or not isinstance(followed(file, binding.value)[0], Group):
         return NOWHERE
     return binding.context if loop in file.numbers_around(file.contexts[binding.context].parent) else NOWHERE
+
+
+def is_made_anew(file: Code, event: Event, loop: int) -> bool:
+    """Whether the model that is switched is made anew in each round: it is in train mode then."""
+    subject = event.given if event.via else event.subject
+    if event.via and subject is None and isinstance(event.subject, Name) and event.subject.binding != NOWHERE:
+        home, inside = event.code, event.code.function_at(event.context)
+        if "." in event.subject.name or inside == 0:
+            return False
+        made = _makers(home, event.subject.binding)
+        return any(home.function_at(home.bindings[one].context) == inside for one in made)
+    while isinstance(subject, Attribute):
+        subject = subject.value
+    if not isinstance(subject, Name) or subject.binding == NOWHERE:
+        return False
+    return any(loop in file.numbers_around(file.bindings[one].context) for one in _makers(file, subject.binding))
+
+
+MOST_BINDINGS = 16
+"""Bindings of one variable that meet in a place, at most."""
+
+
+def _makers(code: Code, number: int) -> list[int]:
+    """The bindings that meet in a variable and make what it is: not arguments, and none that wraps what was there."""
+    found, waiting, seen = list[int](), [number], set[int]()
+    while waiting and len(seen) < MOST_BINDINGS:
+        one = waiting.pop()
+        binding = code.bindings[one]
+        if one not in seen and binding.how == "merge":
+            waiting += binding.options
+        elif one not in seen and binding.how != "argument" and not _keeps(code, binding):
+            found.append(one)
+        seen.add(one)
+    return found
+
+
+def _keeps(code: Code, binding: Binding) -> bool:
+    """Whether a binding gives a variable what it was, wrapped or unwrapped: `model = model.module`, `model =
+    train(model, data)`.
+    """
+    value = binding.value
+    if isinstance(value, Attribute) and value.name == "module":
+        value = value.value
+    if isinstance(value, Call) and value.name in SAME_METHODS:
+        value = value.receiver
+    if isinstance(value, Call):
+        given = any(isinstance(one, Name) and one.name == binding.name for one in value.arguments)
+        return given and called(code, value).kind != "class"
+    return isinstance(value, Name) and value.name == binding.name

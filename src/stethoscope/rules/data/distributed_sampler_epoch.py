@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Group, Name, Site, Value
+from stethoscope.facts.code import Code, Site
 from stethoscope.facts.flow import Stream
 from stethoscope.facts.loops import Loop, loops_of
-from stethoscope.facts.origins import call_sites, called, given_to, part_of, thing_of
-from stethoscope.facts.things import followed, iterated, literal
+from stethoscope.facts.origins import call_sites
+from stethoscope.facts.samplers import begun_anew, distributed_sampler
 from stethoscope.facts.training import History
 from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import code, place_at
 
-DEEPEST = 8
-SAMPLER = "torch.utils.data.DistributedSampler"
+_TELLS = re.compile(r"(?<!['\"])set_epoch|getattr\([^)]*set_epoch")
+"""A call or a method of that name, and not the question whether there is one: `hasattr(sampler, "set_epoch")`."""
 _TELL_IT = "Tell it at the begin of each epoch:\n" + code("for epoch in range(epochs):", "    sampler.set_epoch(epoch)")
 
 
@@ -75,11 +76,11 @@ class DistributedSamplerEpoch(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Follow the loader of each training loop to its sampler."""
-        if not file.says("DistributedSampler") or file.and_linked_say("set_epoch"):
+        if not file.says("DistributedSampler") or file.matches(_TELLS) or file.linked.match(_TELLS):
             return
         told = set()
         for loop in loops_of(file):
-            sampler = _sampler(file, loop)
+            sampler = distributed_sampler(file, loop)
             if sampler is None or sampler.number in told or not _is_repeated(file, loop):
                 continue
             told.add(sampler.number)
@@ -276,6 +277,69 @@ class DistributedSamplerEpoch(Rule):
                 for epoch in range(args.epochs):
                     train(loader, model, optimizer)
             """,
+        "options in a dict": """
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer, epochs):
+                sampler = DistributedSampler(data)  # bad
+                options = {"batch_size": 32, "sampler": sampler}
+                options.update({"num_workers": 2, "shuffle": False})
+                loader = DataLoader(data, **options)
+                for epoch in range(epochs):
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+            """,
+        "a sampler of batches": """
+            from torch.utils.data import BatchSampler, DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer, epochs):
+                sampler = DistributedSampler(data)  # bad
+                loader = DataLoader(data, batch_sampler=BatchSampler(sampler, 32, drop_last=True))
+                for epoch in range(epochs):
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+            """,
+        "one of two kinds of loaders": """
+            from nvidia.dali.plugin.pytorch import DALIClassificationIterator
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer, pipe, epochs):
+                if pipe is None:
+                    sampler = DistributedSampler(data)  # bad
+                    loader = DataLoader(data, batch_size=32, sampler=sampler)
+                else:
+                    loader = DALIClassificationIterator(pipe)
+                for epoch in range(epochs):
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+            """,
+        "asked whether it could be told": """
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer, epochs):
+                sampler = DistributedSampler(data)  # bad
+                print("shuffles anew:", hasattr(sampler, "set_epoch"))
+                loader = DataLoader(data, batch_size=32, sampler=sampler)
+                for epoch in range(epochs):
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+            """,
     }
     good_code = {
         "told": """
@@ -288,6 +352,38 @@ class DistributedSamplerEpoch(Rule):
                 loader = DataLoader(data, batch_size=32, sampler=sampler)
                 for epoch in range(10):
                     sampler.set_epoch(epoch)
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+            """,
+        "told by its name": """
+            from torch.utils.data import DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer):
+                options = {"batch_size": 32, "sampler": DistributedSampler(data)}
+                loader = DataLoader(data, **options)
+                for epoch in range(10):
+                    tell = getattr(loader.sampler, "set_epoch", None)
+                    if tell is not None:
+                        tell(epoch)
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        F.cross_entropy(model(x), y).backward()
+                        optimizer.step()
+            """,
+        "options without order": """
+            from torch.utils.data import BatchSampler, DataLoader
+            from torch.utils.data.distributed import DistributedSampler
+            import torch.nn.functional as F
+
+            def main(model, data, optimizer):
+                batches = BatchSampler(DistributedSampler(data, shuffle=False), 32, False)
+                options = dict(batch_sampler=batches, num_workers=2)
+                loader = DataLoader(data, **options)
+                for epoch in range(10):
                     for x, y in loader:
                         optimizer.zero_grad()
                         F.cross_entropy(model(x), y).backward()
@@ -330,91 +426,9 @@ class DistributedSamplerEpoch(Rule):
     }
 
 
-def _sampler(file: Code, loop: Loop) -> Call | None:
-    """The distributed sampler of what a loop goes over, where it shuffles."""
-    for loader in _loaders(file, loop):
-        if thing_of(file, loader).kind != "loader":
-            return None
-        for sampler in _calls_behind(file, loader.keyword("sampler")):
-            if sampler.name == SAMPLER and not sampler.is_open:
-                shuffles = sampler.argument(3, "shuffle")
-                return sampler if shuffles is None or literal(file, shuffles) is True else None
-    return None
-
-
-def _loaders(file: Code, loop: Loop) -> list[Call]:
-    """The calls that made what a loop takes its batches from."""
-    source, _ = iterated(file, file.contexts[loop.context].value)
-    found = _calls_behind(file, source)
-    if any(thing_of(file, one).kind == "loader" for one in found):
-        return found
-    begun = _begun_anew(file, loop)
-    if begun:
-        return [made for one in begun for made in _calls_behind(file, one.argument(0))]
-    # Through something of the project's own that is given the one loader that the function has.
-    handed = [
-        made
-        for one in file.functions[loop.function].parameters
-        if (made := _calls_behind(file, Name(one.name, one.binding, loop.at)))
-        and all(thing_of(file, it).kind == "loader" for it in made)
-    ]
-    return handed[0] if len(handed) == 1 else []
-
-
-def _begun_anew(file: Code, loop: Loop) -> list[Call]:
-    """The calls of `iter` whose batches a loop takes by `next`, where one of them is in the loop itself, or in one
-    around it.
-    """
-    outer = {number for number in file.numbers_around(loop.context) if file.contexts[number].kind in ("for", "while")}
-    for call in file.calls_of("builtins.next"):
-        if loop.context in file.numbers_around(call.context):
-            begun = [one for one in _calls_behind(file, call.argument(0)) if one.name == "builtins.iter"]
-            if any(outer & set(file.numbers_around(one.context)) for one in begun):
-                return begun
-    return []
-
-
-def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Call]:
-    """The calls that may have made a value: one on each of the ways that meet in it, or that hand it over."""
-    found, _ = followed(file, value)
-    if depth > DEEPEST or found is None:
-        return []
-    if isinstance(found, Call):
-        made = thing_of(file, found)  # what a function of the project gives was made in that function
-        is_inside = made.kind == "loader" and made.made is not None and made.made_in is file
-        return [made.made] if is_inside and made.made is not None else [found]
-    options: list[Value] = list(found.options) if isinstance(found, Choice) else []
-    if isinstance(found, Attribute):
-        made = thing_of(file, found)
-        return [made.made] if made.made is not None and made.made_in is file else []
-    if isinstance(found, Name) and found.binding != NOWHERE:
-        binding = file.bindings[found.binding]
-        if binding.how == "argument":
-            index = file.function_at(binding.context)
-            parameters = file.functions[index].parameters
-            place = next((i for i, one in enumerate(parameters) if one.binding == found.binding), NOWHERE)
-            options = [one for home, one in given_to(file, index, place) if home is file] if place != NOWHERE else []
-        elif binding.how == "assign" and len(binding.item) == 1:
-            made_in_function = part_of(file, binding.value, binding.item)
-            if made_in_function.made_in is file and made_in_function.made:
-                return [made_in_function.made]
-            options = _returned(file, binding.value, binding.item[0])
-        options += [Name(found.name, one, found.at) for one in binding.options]
-    return [call for one in options for call in _calls_behind(file, one, depth + 1)]
-
-
-def _returned(file: Code, value: Value | None, place: int) -> list[Value]:
-    """What stands at a place of each tuple that a function of this file gives, where a value is a call of one."""
-    callee = called(file, value) if isinstance(value, Call) else None
-    if callee is None or callee.function is None or callee.code is not file:
-        return []
-    groups = [one.value for one in callee.function.returns if isinstance(one.value, Group)]
-    return [group.items[place] for group in groups if 0 <= place < len(group.items)]
-
-
 def _is_repeated(file: Code, loop: Loop) -> bool:
     """Whether a loop stands in another, or its function is called in one, or it begins its data anew."""
-    return bool(_begun_anew(file, loop)) or _is_in_loop(file, file.contexts[loop.context].parent, loop.function)
+    return bool(begun_anew(file, loop)) or _is_in_loop(file, file.contexts[loop.context].parent, loop.function)
 
 
 def _is_in_loop(file: Code, context: int, function: int, depth: int = 0) -> bool:

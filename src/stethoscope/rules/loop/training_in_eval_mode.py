@@ -8,12 +8,11 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TrainMode
-from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name, Site, Value
+from stethoscope.facts.code import Code, Site
 from stethoscope.facts.events import Event, events_of, is_in_loop
 from stethoscope.facts.layers import has_modes
 from stethoscope.facts.loops import loops_of
-from stethoscope.facts.origins import called
-from stethoscope.facts.switches import switched_for_good
+from stethoscope.facts.switches import is_made_anew, switched_for_good
 from stethoscope.facts.training import History, Model
 from stethoscope.rules.lines import fitting, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -138,7 +137,7 @@ class TrainingInEvalMode(Rule):
                     continue
                 inside = [event for event in events if is_in_loop(file, event, loop)]
                 found = switched_for_good(file, inside, loop)
-                if found is not None and has_modes(found.thing) is not False and not _is_made_in(file, found, loop):
+                if found is not None and has_modes(found.thing) is not False and not is_made_anew(file, found, loop):
                     yield self._read(file, found, [event for event in events if event.kind == "train"], inside)
 
     def _read(self, file: Code, switched: Event, before: list[Event], inside: list[Event]) -> Finding:
@@ -438,26 +437,3 @@ class TrainingInEvalMode(Rule):
                 optimizer.step()
             print(f"epoch {epoch}: loss {loss.item():.3f}, accuracy {accuracy(test):.3f}")
         """)
-
-
-def _gives_back(file: Code, value: Value | None) -> bool:
-    """Whether a call gives the model that it was given: `model = train(model, data)`."""
-    function = called(file, value).function if isinstance(value, Call) else None
-    parameters = {one.binding for one in function.parameters} if function is not None else set()
-    returned = [one.value for one in function.returns] if function is not None else []
-    return bool(returned) and all(isinstance(one, Name) and one.binding in parameters for one in returned)
-
-
-def _is_made_in(file: Code, event: Event, loop: int) -> bool:
-    """Whether the model is made anew in each round: it is in train mode then."""
-    subject = event.given if event.via else event.subject
-    if event.via and subject is None and isinstance(event.subject, Name) and event.subject.binding != NOWHERE:
-        made = event.code.bindings[event.subject.binding]
-        inside = event.code.function_at(made.context)
-        return made.how != "argument" and "." not in made.name and inside == event.code.function_at(event.context) != 0
-    while isinstance(subject, Attribute):
-        subject = subject.value
-    if not isinstance(subject, Name) or subject.binding == NOWHERE:
-        return False
-    bound = file.bindings[subject.binding]
-    return loop in file.numbers_around(bound.context) and not _gives_back(file, bound.value)

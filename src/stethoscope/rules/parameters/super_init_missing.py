@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Binding, Code
+from stethoscope.facts.code import Binding, Choice, Class, Code, Value
 from stethoscope.facts.module_classes import assigned, is_plain_module, modules_in
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing
@@ -46,7 +46,7 @@ class SuperInitMissing(Rule):
             if first is None:
                 continue
             head = file.lines[file.functions[number].at.line : first.at.line - 1]
-            if any(_SETS_UP.search(line) for line in head) or _is_called(file, number, first):
+            if any(_SETS_UP.search(line.partition("#")[0]) for line in head) or _is_called(file, cls, number, first):
                 continue
             yield self.finding(
                 fitting(
@@ -87,8 +87,43 @@ class SuperInitMissing(Rule):
                     super(Bare, self).__init__
                     self.gain = nn.Parameter(torch.ones(3))  # bad
             """,
+        "a loss, one of two, and behind a comment": """
+            class Criterion(nn.Module):
+                def __init__(self):
+                    self.loss = nn.CrossEntropyLoss()  # bad
+
+            class Block(nn.Module):
+                def __init__(self, rate):
+                    # super().__init__()
+                    self.drop = nn.Dropout(rate) if rate > 0 else nn.Identity()  # bad
+            """,
+        "behind a method of its own": """
+            class Net(nn.Module):
+                def __init__(self, widths):
+                    self._check(widths)
+                    self.fc = nn.Linear(3, widths[0])  # bad
+
+                def _check(self, widths):
+                    assert len(widths) == 1
+            """,
     }
     good_code = {
+        "set up in a method of its own": """
+            class Net(nn.Module):
+                def __init__(self, widths):
+                    self._begin()
+                    self.fc = nn.Linear(3, widths[0])
+
+                def _begin(self):
+                    super().__init__()
+
+            class Other(nn.Module):
+                def __init__(self, loss, part):
+                    self.value = F.mse_loss(loss, loss)
+                    self.part = part or nn.Linear
+                    super().__init__()
+                    self.criterion = nn.MSELoss()
+            """,
         "called first": """
             class Net(nn.Module):
                 def __init__(self):
@@ -143,17 +178,29 @@ def _layers(file: Code, thing: Thing, number: int) -> list[Binding]:
 
 
 def _is_registered(file: Code, binding: Binding) -> bool:
-    made = thing_of(file, binding.value)
-    return made.made is binding.value and (
+    """Whether an attribute gets what a module registers, whichever of several it is."""
+    value = binding.value
+    return all(_is_layer(file, one) for one in (value.options if isinstance(value, Choice) else (value,)))
+
+
+def _is_layer(file: Code, value: Value | None) -> bool:
+    made = thing_of(file, value)
+    is_class = made.name.rpartition(".")[2][:1].isupper()  # a loss is a module, too, and `F.mse_loss` is a function
+    return made.made is value and (
         made.name == "torch.nn.Parameter"
-        or (made.kind == "module" and (made.cls is not None or "torch.nn." in made.name))
+        or (made.kind in ("module", "loss") and (made.cls is not None or ("torch.nn." in made.name and is_class)))
     )
 
 
-def _is_called(file: Code, number: int, until: Binding) -> bool:
-    """Whether `__init__` calls something of its own before, which may set the module up."""
+def _is_called(file: Code, cls: Class, number: int, until: Binding) -> bool:
+    """Whether `__init__` calls something before that may set the module up: a method that is not its own, or one of its
+    own where one of them does.
+    """
     first, last = file.functions[number].calls
-    return any(
-        call.name.startswith(".") and call.at < until.at and file.text(call.at).startswith(("self.", "cls."))
+    called = {
+        call.name[1:]
         for call in file.calls[first:last]
-    )
+        if call.name.startswith(".") and call.at < until.at and file.text(call.at).startswith(("self.", "cls."))
+    }
+    own = [file.functions[one].at for name, one in cls.methods.items() if name != "__init__"]
+    return not called <= set(cls.methods) or (bool(called) and any(file.matches(_SETS_UP, one) for one in own))
