@@ -12,6 +12,7 @@ import click
 
 from stethoscope.cli.watching import changes
 from stethoscope.cli.writing import write_json
+from stethoscope.core.collecting import without_collecting
 from stethoscope.core.errors import BadFile, UsageError
 from stethoscope.core.finding import Severity
 from stethoscope.core.review import Review
@@ -66,8 +67,9 @@ def command(
     PATH - reads standard input. Exit codes: 0 nothing found (nothing left with --fix, nothing to change with --diff),
     1 findings, 2 wrong use or a PATH that does not exist.
     """
-    from stethoscope import linting
-    from stethoscope.store import baseline as known
+    with without_collecting():
+        from stethoscope import linting
+        from stethoscope.store import baseline as known
 
     is_stdin = paths == ("-",) or bool(stdin_filename and not paths)
     if watch and (is_stdin or write_baseline is not None):
@@ -81,6 +83,7 @@ def command(
             "--fix and --diff change files once: not standard input, and not with --watch or --write-baseline"
         )
 
+    @without_collecting()
     def look() -> int:
         settings = read_settings(Path.cwd())
         settings = replace(settings, only=only or settings.only, without=without or settings.without)

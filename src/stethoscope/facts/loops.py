@@ -60,6 +60,15 @@ def backward_calls(code: Code) -> tuple[Call, ...]:
     )
 
 
+def going_backward(code: Code) -> list[int]:
+    """The functions that have a call which goes backward in their own lines."""
+    numbers = [call.number for call in backward_calls(code)]
+    return [
+        index for index, function in enumerate(code.functions)
+        if any(function.calls[0] <= number < function.calls[1] for number in numbers)
+    ] if numbers else []  # fmt: skip
+
+
 def _loops(code: Code) -> Iterator[Loop]:
     if not backward_calls(code) and not any(backward_calls(other) for other in code.linked.saying(*_GOING_BACKWARD)):
         return
@@ -90,8 +99,9 @@ def _loops(code: Code) -> Iterator[Loop]:
             yield Loop(code, home, code.contexts[home].at, index, inside, unclear=_unclear(inside))
         if first == last:
             continue
-    for index, function in enumerate(code.functions[1:], start=1):
-        if index in reached or function.name == "<lambda>":
+    for index in going_backward(code):
+        function = code.functions[index]
+        if index == 0 or index in reached or function.name == "<lambda>":
             continue
         events = events_of(code, index)
         direct = [event for event in events if event.kind == "backward" and not event.via]

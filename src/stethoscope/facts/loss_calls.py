@@ -26,6 +26,8 @@ _FUNCTIONS = {
 }  # fmt: skip
 """Losses as modules, in lower case, and the function that each calls."""
 NAMES = frozenset(_FUNCTIONS.values())
+_SAID = ("_loss", "cross_entropy", "kl_div")
+"""What stands in a text that calls one of them as a function."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def losses_of(code: Code) -> tuple[LossUse, ...]:
 
 
 def _losses(code: Code) -> list[LossUse]:
-    if not code.says("oss", "entropy", "kl_div"):
+    if not code.says(*_SAID) and not code.and_linked_say("Loss"):
         return []
     found = []
     for call in code.calls:
