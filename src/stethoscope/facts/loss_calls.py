@@ -26,8 +26,8 @@ _FUNCTIONS = {
 }  # fmt: skip
 """Losses as modules, in lower case, and the function that each calls."""
 NAMES = frozenset(_FUNCTIONS.values())
-_SAID = ("_loss", "cross_entropy", "kl_div")
-"""What stands in a text that calls one of them as a function."""
+_CALLED = tuple(f"torch.nn.functional.{name}" for name in sorted(NAMES))
+"""The losses that a text can compute which names no class of one."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,8 @@ def losses_of(code: Code) -> tuple[LossUse, ...]:
 
 
 def _losses(code: Code) -> list[LossUse]:
-    if not code.says(*_SAID) and not code.and_linked_say("Loss"):
-        return []
     found = []
-    for call in code.calls:
+    for call in code.calls if code.and_linked_say("Loss") else code.calls_of(*_CALLED):
         function, made, made_in = _which(code, call)
         if not function:
             continue

@@ -58,7 +58,9 @@ class Project:
                 self._keep(place, code)
         code = replace(code, memo={})
         places = self.imported_files(code, path)
-        linked = Linked(places, lambda module: self._known(places[module]), lambda module, words: self._text(places[module], words))
+        linked = Linked(
+            places, lambda module: self._known(places[module]), lambda module, words: self._text(places[module], words)
+        )
         return replace(code, linked=linked, memo=code.memo)
 
     def imported_files(self, code: Code, path: Path) -> dict[str, str]:
