@@ -79,6 +79,8 @@ def test_cells_are_one_module_in_the_order_of_the_document() -> None:
         "!pip install torch\nx = 1",
         "files = !ls\nx = 1",
         "%%time\nx = 1",
+        "%%stethoscope --every 1\nx = 1",
+        "%%pyinstrument\nx = 1",
         "if True:\n    %load_ext autoreload\nx = 1",
         "model?\nx = 1",
         "!wget a \\\n  b\nx = 1",

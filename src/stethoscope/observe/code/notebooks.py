@@ -9,8 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-_FOREIGN = re.compile(r"%%(?!(?:time|timeit|capture|prun|memit|matplotlib|skip|notify|wandb|debug)\b)")
-"""A cell magic whose body is no Python: `%%bash`, `%%html`, `%%writefile model.py`."""
+_OF_PYTHON = (
+    "stethoscope time timeit capture prun mprun memit pyinstrument scalene heat matplotlib skip notify wandb debug"
+)
+"""Cell magics whose body is Python, run with something round it."""
+_FOREIGN = re.compile(rf"%%(?!(?:{_OF_PYTHON.replace(' ', '|')})\b)")
+"""Any other, such as `%%bash`, `%%html`, `%%writefile model.py`."""
 _MAGIC = re.compile(r"\s*(?:%|!|\?)|.*[^=!<>]=\s*(?:!|%[a-zA-Z])|\s*[\w.]+\?\??\s*$")
 """A line of IPython's own: `%matplotlib inline`, `!pip install x`, `files = !ls`, `model?`."""
 FLAGS = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT

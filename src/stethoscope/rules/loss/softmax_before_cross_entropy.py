@@ -143,7 +143,7 @@ class SoftmaxBeforeCrossEntropy(Rule):
             place=place_in(file, loss.call.at),
             evidence=[
                 maker(file, loss, "a linear layer"),
-                Evidence("least loss that 10 classes could reach", "1.461", "0", "log(e + C - 1) - 1"),
+                Evidence("least loss that can be reached (with 10 classes, say)", "1.461", "0", "log(e + C - 1) - 1"),
             ],
             cause="`cross_entropy` applies log_softmax to what it is given, and it is given probabilities.",
             fixes=[
