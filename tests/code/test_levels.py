@@ -8,10 +8,13 @@ from stethoscope.core.review import Level
 from stethoscope.core.rule import Rule
 from stethoscope.diagnosing.review import review
 from stethoscope.rules.generalization.monitored_metric_missing import MonitoredMetricMissing
+from stethoscope.rules.loop.context_not_entered import ContextNotEntered
 from stethoscope.rules.loop.forward_called_directly import ForwardCalledDirectly
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
+from stethoscope.rules.optimization.scheduler_before_optimizer import SchedulerBeforeOptimizer
+from stethoscope.rules.parameters.attribute_without_effect import AttributeWithoutEffect
 
 
 def test_a_method_forward_that_is_called_is_on_trial() -> None:
@@ -38,6 +41,70 @@ def test_the_name_of_an_accuracy_is_sure_where_the_version_of_keras_is_told() ->
     told = text.replace("tensorflow.keras", "keras").replace('"accuracy"', '"acc"').replace("val_acc", "val_accuracy")
     (found,) = _told(MonitoredMetricMissing, told)
     assert Level().shows(found), "no version reports it so"
+
+
+def test_a_schedule_of_old_code_that_steps_first_is_possible_at_most() -> None:
+    text = SchedulerBeforeOptimizer.bad_code["at the top of an epoch"]
+    (found,) = _told(SchedulerBeforeOptimizer, text)
+    assert Level().shows(found)
+    told = text.replace("scheduler.step()", "scheduler.step(); print(scheduler.get_lr())")
+    (found,) = _told(SchedulerBeforeOptimizer, told)
+    assert not Level().shows(found)
+    (found,) = _told(SchedulerBeforeOptimizer, told.replace("scheduler.get_lr", "warmup.get_lr"))
+    assert Level().shows(found), "another schedule's"
+
+
+def test_a_misspelled_switch_of_a_tensor_that_asks_for_no_gradient_is_possible_at_most() -> None:
+    text = """
+        table = torch.zeros(100, 64)
+        table.require_grad = False
+    """
+    (found,) = _told(AttributeWithoutEffect, text)
+    assert not Level().shows(found)
+    for other in (
+        text.replace("= False", "= True"),
+        text.replace("torch.zeros(100, 64)", "nn.Parameter(torch.zeros(100, 64))"),
+        text.replace("torch.zeros(100, 64)", "nn.Linear(100, 64).weight"),
+    ):
+        (found,) = _told(AttributeWithoutEffect, other)
+        assert Level().shows(found), other
+
+
+def test_a_profiler_that_is_not_entered_is_possible_at_most() -> None:
+    (found,) = _told(ContextNotEntered, "torch.autograd.profiler.profile()\n")
+    assert not Level().shows(found)
+    (found,) = _told(ContextNotEntered, "torch.no_grad()\n")
+    assert Level().shows(found)
+
+
+def test_a_branch_that_nobody_gets_to_is_possible_at_most() -> None:
+    text = """
+        def loss_of_kind(kind):
+            if kind == "own":
+                class Own(nn.Module):
+                    def __init__(self, q=1.5):
+                        super(Own, self).__init__()
+                        self.q = q
+
+                    def forward(self, scores, y):
+                        if self.q == 1.0:
+                            torch.no_grad()
+                        return -(y * scores.sigmoid() ** (1 - self.q)).mean()
+
+                return Own()
+            return nn.BCEWithLogitsLoss()
+    """
+    (found,) = _told(ContextNotEntered, text)
+    assert not Level().shows(found)
+    for other in (
+        text.replace("Own()", "Own(1.0)"),
+        text.replace("return Own()", "return Own"),
+        text.replace("self.q == 1.0", "self.q != 1.0"),
+        text.replace("self.q == 1.0", "self.q"),
+        text.replace("return Own()", "own = Own(); own.q = kind; return own"),
+    ):
+        (found,) = _told(ContextNotEntered, other)
+        assert Level().shows(found), other
 
 
 def test_steps_of_a_decoder_are_not_called_batches() -> None:

@@ -272,3 +272,22 @@ def test_what_an_object_of_another_file_steps_is_looked_up_there() -> None:
     )
     assert kinds(loop) == ["backward", "step"]
     assert loop.of("step")[0].thing.name == "torch.optim.Adam"
+
+
+def test_what_is_switched_off_by_a_constant_is_not_there() -> None:
+    text = """
+model = nn.Linear(3, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x, y in torch.load("data"):
+    if 0:
+        optimizer.zero_grad()
+    if True:
+        F.cross_entropy(model(x), y).backward()
+    else:
+        show(x)
+    optimizer.step()
+"""
+    (loop,) = loops_of(code_of(text))
+    assert kinds(loop) == ["backward", "step"]
+    assert not any(event.in_branch for event in loop.of("backward"))
+    assert not code_of(text).calls_of("()")[1:], "only the model is called"

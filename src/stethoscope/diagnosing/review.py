@@ -14,7 +14,9 @@ from stethoscope.diagnosing.run import describe
 from stethoscope.diagnosing.suppress import Suppressions
 from stethoscope.facts.code import Code
 from stethoscope.facts.loops import loops_of
+from stethoscope.facts.never_run import never_run
 from stethoscope.rules import all_rules
+from stethoscope.rules.lines import place_in
 
 _TRIED_ON_PURPOSE = re.compile(r"(?:^|/)(?:tests?|testing|benchmarks?|test_[^/]*|[^/]*_test\.py|conftest\.py)(?:/|$)")
 """Files that do odd things because they test them: there a finding is possible at most, and what is only possible
@@ -49,6 +51,8 @@ def review(
             broken.append(CannotTell(rule.name, describe(error)))
     if _TRIED_ON_PURPOSE.search(code.file):
         said = [replace(one, sureness=Sureness.POSSIBLE) for one in said if one.sureness is not Sureness.POSSIBLE]
+    never = [place_in(code, call.at) for call in never_run(code)] if said else []
+    said = [replace(one, sureness=Sureness.POSSIBLE) if one.place in never else one for one in said]
     allowed = silence(dict.fromkeys(said), code, suppressions or Suppressions())
     loops, unclear = _loops(code)
     return FileReview(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from stethoscope.facts.code import Code
-from stethoscope.facts.events import name_of
+from stethoscope.facts.events import Event, name_of
 
 _VOLATILE = re.compile(r"\bvolatile\s*=")
 
@@ -26,3 +26,11 @@ def schedules_step_first(code: Code) -> bool:
     return code.says(".data[0]") and any(
         code.matches(re.compile(rf"(?<![\w.]){re.escape(name)}\.data\[0\]")) for name in losses
     )
+
+
+def asks_for_rates_as_before(code: Code, schedule: Event) -> bool:
+    """Whether the rates of a schedule are asked for by `get_lr()`, which is `get_last_lr()` since torch 1.4.
+
+    What was written before may be older than 1.1, too, or not: the call still works.
+    """
+    return any(name_of(code, call.receiver) == schedule.name for call in code.calls_of(".get_lr"))

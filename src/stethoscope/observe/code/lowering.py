@@ -209,6 +209,8 @@ class Lowering(Forms):
     def _if(self, node: ast.If) -> bool:
         if _is_main(node.test):
             return self.block(node.body)
+        if isinstance(node.test, ast.Constant):  # what is switched off by `if False:` never runs
+            return self.block(node.body if node.test.value else node.orelse)
         test = self.value(node.test)
         at = at_of(node)
         scope = self.scope

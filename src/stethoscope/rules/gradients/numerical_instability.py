@@ -11,6 +11,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.bounded import is_bounded
 from stethoscope.facts.code import Call, Code, Constant, Operation, Site, Value
 from stethoscope.facts.events import is_under
 from stethoscope.facts.layers import Output, output_of
@@ -82,6 +83,7 @@ class NumericalInstability(Rule):
     ## When it is not a fault
     Infinity as a mask before a softmax, and overflow that a gradient scaler skips, do not reach the loss
     and are not reported. Where weights had already grown very large the operation only shows it first.
+    In code: scores that stay small, as cosines over a temperature do.
     ## Sources
     Goldberg 1991, "What Every Computer Scientist Should Know About Floating-Point Arithmetic". PyTorch
     documentation, "Numerical accuracy" and `torch.autograd.set_detect_anomaly`.
@@ -98,6 +100,7 @@ class NumericalInstability(Rule):
         "loss-spike",
         "no-gain-over-baseline",
     )
+    on_trial = True
     reads = ("numerics", "losses")
 
     grown_weights = Limit(
@@ -180,7 +183,7 @@ class NumericalInstability(Rule):
             output = output_of(file, value.operands[1] if rest and isinstance(value, Operation) else value)
             if output.kind not in ("softmax", "sigmoid") or (rest and output.kind == "softmax"):
                 continue
-            if _is_by_hand(file, output):
+            if _is_by_hand(file, output) or is_bounded(output.made_in or file, _scores(output)):
                 continue
             told.add(call.at.line)
             of = f"1 - {output.kind}" if rest else output.kind
@@ -232,6 +235,16 @@ class NumericalInstability(Rule):
         }
     )
     bad_code = {
+        "cosines over a temperature of a hundredth": """
+            def loss_of(a, b):
+                scores = F.normalize(a, dim=1) @ F.normalize(b, dim=1).t() / 0.01
+                return -torch.log(scores.softmax(dim=1)[:, 0]).mean()  # bad
+            """,
+        "products of vectors of which one has any length": """
+            def loss_of(a, b):
+                scores = F.normalize(a, dim=1) @ b.t()
+                return -torch.log(scores.softmax(dim=1)[:, 0]).mean()  # bad
+            """,
         "of a softmax": """
             model = nn.Sequential(nn.Linear(3, 2), nn.Softmax(dim=1))
             for x, y in torch.load("data"):
@@ -247,6 +260,38 @@ class NumericalInstability(Rule):
             """,
     }
     good_code = {
+        "cosines, which have no share of 0": """
+            class Relation(nn.Module):
+                def __init__(self, temperature):
+                    super().__init__()
+                    self.temperature = temperature
+                    self.normalize = UnitLength()
+
+                def forward(self, a, b):
+                    a, b = F.normalize(a, dim=1), F.normalize(b, dim=1)
+                    same = -torch.log(F.softmax(a @ b.t() / self.temperature, dim=1)[:, 0]).mean()
+                    near = torch.log(torch.sigmoid((a * b).sum(dim=1) * 10)).mean()
+                    return same - near - torch.log(F.softmax(F.cosine_similarity(a, b, dim=-1) / 0.07, dim=-1)).mean()
+
+            class UnitLength(nn.Module):
+                def forward(self, x):
+                    length = x.pow(2).sum(1, keepdim=True).pow(0.5)
+                    return x.div(length + 1e-7)
+
+            class Divergence(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.unit = UnitLength()
+
+                def forward(self, q, k):
+                    q, k = self.unit(q).view(1, -1, 64), self.unit(k).view(1, -1, 64)
+                    q, k = torch.bmm(q, q.transpose(2, 1)), torch.bmm(k, k.transpose(2, 1))
+                    return self.between(F.softmax(q, dim=1), F.softmax(k, dim=1).detach())
+
+                @staticmethod
+                def between(p, q):
+                    return F.kl_div(torch.log(0.5 * (p + q)), torch.log(p), log_target=True)
+            """,
         "something added, or cut": """
             def loss_of(scores):
                 p = scores.softmax(dim=1)
@@ -384,11 +429,16 @@ def _is_by_hand(file: Code, output: Output) -> bool:
     """Whether all that the scores are made of was written down or drawn at random in the same function: a formula that
     is shown on numbers of its own.
     """
-    made = output.made
-    if made is None or output.made_in is not file or made.name == "()":
-        return False
-    scores = made.argument(0, "input") if made.name.startswith("torch.") else made.receiver
+    scores = _scores(output) if output.made_in is file else None
     return scores is not None and _is_made_up(file, scores)
+
+
+def _scores(output: Output) -> Value | None:
+    """What the probabilities are made of; None where a layer makes them."""
+    made = output.made
+    if made is None or made.name == "()":
+        return None
+    return made.argument(0, "input") if made.name.startswith("torch.") else made.receiver
 
 
 def _is_made_up(file: Code, value: Value, depth: int = 0) -> bool:

@@ -15,7 +15,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import HoldLearningRate
 from stethoscope.facts.code import NOWHERE, Code, Site
 from stethoscope.facts.events import Event, events_of, is_in_loop
-from stethoscope.facts.old_torch import schedules_step_first
+from stethoscope.facts.old_torch import asks_for_rates_as_before, schedules_step_first
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import Batches, Curve, History, Loop, Schedule
 from stethoscope.rules.examples import falling, flat, run, with_curve
@@ -77,7 +77,8 @@ class SchedulerBeforeOptimizer(Rule):
     Step it once in each unit that it counts: after the batches of an epoch, or after each `optimizer.step()`.
     ## When it is not a fault
     Schedules that count batches (`OneCycleLR`, warm-ups) belong after every batch. Training on the whole data set at
-    once has one batch an epoch, and is not reported.
+    once has one batch an epoch, and is not reported. Code that asks a schedule for `get_lr()` was written for a torch
+    before 1.4, and maybe before 1.1, in which schedules stepped first: there it is possible at most.
     ## Sources
     PyTorch documentation, "How to adjust learning rate": the order since 1.1.0, and the unit of each schedule.
     """
@@ -236,7 +237,7 @@ class SchedulerBeforeOptimizer(Rule):
                 step = next((one for one in events[place:] if one.kind == "step" and is_in_loop(file, one, loop)), None)
                 if step is not None:
                     told.add(event.at)
-                    yield self._read(file, event, step)
+                    yield self._read(file, event, step, asks_for_rates_as_before(file, event))
 
     def _out_of_rhythm(self, file: Code, rhythm: Rhythm) -> Finding:
         kind, each = rhythm.made.name.rpartition(".")[2], rhythm.stepped
@@ -265,21 +266,18 @@ class SchedulerBeforeOptimizer(Rule):
                 + code(*line, f"{'        ' if other == 'batch' else '    '}{name}.step()")
             ],
             chain=[
-                Link(
-                    place_in(file, rhythm.made.at),
-                    f"the schedule is made, in {units}",
-                ),
+                Link(place_in(file, rhythm.made.at), f"the schedule is made, in {units}"),
                 Link(place_in(file, file.contexts[rhythm.epochs].at), "the loop over epochs"),
                 *way_to(file, rhythm.event, "the schedule is stepped"),
             ],
         )
 
-    def _read(self, file: Code, schedule: Event, step: Event) -> Finding:
+    def _read(self, file: Code, schedule: Event, step: Event, is_old: bool) -> Finding:
         name = schedule.name or "the schedule"
         return self.finding(
             fitting(f"`{name}` steps before the optimizer does", "the schedule steps before the optimizer does"),
             severity=Severity.WARNING,
-            sureness=Sureness.CERTAIN,
+            sureness=Sureness.POSSIBLE if is_old else Sureness.CERTAIN,
             place=place_in(file, schedule.at),
             evidence=[
                 Evidence(
@@ -295,6 +293,7 @@ class SchedulerBeforeOptimizer(Rule):
                     edits=moved_after(file, schedule, step),
                 )
             ],
+            unless="it runs in a torch before 1.1, in which schedules stepped first." if is_old else "",
             chain=[*way_to(file, schedule, "steps first"), *way_to(file, step, "steps after it")],
         )
 

@@ -41,7 +41,8 @@ class AttributeWithoutEffect(Rule):
     ## How to fix it
     `model.requires_grad_(False)`, with its underscore and a call; `group["lr"] = 0.01` for each group.
     ## When it is not a fault
-    A class that defines the attribute itself. That is not reported. A run shows which parameters move: see
+    A class that defines the attribute itself. That is not reported. A tensor that somebody made asks for no gradient
+    unless it is told to: a misspelled `False` there is possible at most. A run shows which parameters move: see
     `frozen-parameters`.
     ## Sources
     PyTorch documentation, `torch.nn.Module.requires_grad_` and `torch.optim.Optimizer.param_groups`; rule TOR002 of
@@ -63,7 +64,7 @@ class AttributeWithoutEffect(Rule):
             yield self.finding(
                 fitting(f"`{binding.name}` is set, and torch never reads it", f"`.{last}` is never read by torch"),
                 severity=Severity.WARNING if thing.kind == "tensor" else Severity.ERROR,
-                sureness=Sureness.LIKELY if hinted else Sureness.CERTAIN,
+                sureness=_how_sure(thing, binding, hinted),
                 place=place_in(file, binding.at),
                 evidence=[Evidence(f"{case.words} that {line_of(file, binding.at)} changes", 0, "all that are meant")],
                 cause=case.cause,
@@ -206,6 +207,14 @@ def _case(path: str, last: str, thing: Thing, binding: Binding) -> _Case | None:
         "Switch all of its parameters",
         f"{path}.requires_grad_({switch})",
     )
+
+
+def _how_sure(thing: Thing, binding: Binding, hinted: bool) -> Sureness:
+    """A tensor that is no parameter asks for no gradient by itself: nothing is worse where it was to be told so."""
+    is_switched_off = isinstance(binding.value, Constant) and binding.value.value is False
+    if thing.kind == "tensor" and is_switched_off and not thing.name.endswith("Parameter"):
+        return Sureness.POSSIBLE
+    return Sureness.LIKELY if hinted else Sureness.CERTAIN
 
 
 def _is_its_own(thing: Thing, name: str) -> bool:
