@@ -161,6 +161,8 @@ SPOKEN_OF = {
     "a context behind a colon": "import torch\n\nif fast: torch.no_grad()\n",
     "a context in a notebook": '{"source": ["model(x)\\n", "torch.no_grad()\\n"]}',
     "a context in a cell that is one text": '{"source": "model(x)\\ntorch.no_grad()\\n"}',
+    "a softmax that begins a line of such a cell": '{"source": "y = 1\\nsoftmax(x)\\n"}',
+    "an optimizer that begins a line of such a cell": '{"source": "y = 1\\noptim.SGD(x)\\n"}',
     "two modules in one import": "import torch, torchvision\n",
     "a class of an optimizer": "kind = torch.optim.SGD\n",
     "a flag by a name": "wait = True\ndist.all_reduce(x, async_op=wait)\n",

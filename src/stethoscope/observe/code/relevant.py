@@ -32,8 +32,10 @@ each."""
 
 
 def _called(names: str) -> re.Pattern[bytes]:
-    """A call of one of these names, which is none that begins with more, and no definition."""
-    return re.compile(rb"(?<!def )(?<!\w)(?:%b)\(" % names.encode())
+    """A call of one of these names, which is none that begins with more, and no definition; in the JSON of a notebook
+    the end of the line before is written as two characters.
+    """
+    return re.compile(rb"(?<!def )(?:(?<!\w)|(?<=\\n))(?:%b)\(" % names.encode())
 
 
 def _alone(name: str) -> re.Pattern[bytes]:
@@ -43,7 +45,7 @@ def _alone(name: str) -> re.Pattern[bytes]:
 
 PATTERNS = (
     (b"Module", re.compile(rb"class\s+\w+\s*\([^()]*Module\b")),
-    (b"optim.", re.compile(rb"\boptim\.[\w.]+\(|=\s*[\w.]*\boptim\.")),
+    (b"optim.", re.compile(rb"optim\.[\w.]+\(|=\s*[\w.]*\boptim\.")),
     (b"oftmax(", _called(r"\w*Softmax|(?:log_|gumbel_)?softmax")),
     (b"ropout(", _called(r"\w*Dropout|(?:alpha_|feature_)?dropout")),
     (b"torchvision", re.compile(rb"(?:from|import)[^\n#]*\btorchvision")),
