@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import hashlib
 import os
 import time
@@ -12,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stethoscope import displaying as displaying
+from stethoscope.core.collecting import without_collecting
 from stethoscope.core.errors import UsageError
 from stethoscope.core.finding import Finding
 from stethoscope.core.review import FileReview, Level, Review
@@ -113,7 +113,7 @@ def lint_executed(files: Sequence[str], directory: Path, settings: Settings) -> 
     asked, project = _asked(settings), Project()
     rules = asked.rules()
     reviews = []
-    with _without_collecting():
+    with without_collecting():
         for file in files:
             if time.perf_counter() > until:
                 break
@@ -190,7 +190,7 @@ def _chunk(files: Sequence[Path], asked: _Asked) -> list[tuple[FileReview, Mappi
     rules = asked.rules()
     project = Project()
     done: list[tuple[FileReview, Mapping[str, str], str]] = []
-    with _without_collecting():
+    with without_collecting():
         for path in files:
             try:
                 data = read_bytes(path)
@@ -204,18 +204,6 @@ def _chunk(files: Sequence[Path], asked: _Asked) -> list[tuple[FileReview, Mappi
                 done.append((one, {}, ""))
         project.forget()  # while nothing looks for circles: else the collector goes through all of its facts first
     return done
-
-
-@contextlib.contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Syntax trees and facts are millions of small things without cycles: looking for some takes half of the time."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _reviewed(

@@ -45,7 +45,7 @@ NOT_ANALYSED = {
     "nan.ipynb": ('{"zero_grad": 1, "cells": NaN}', r"has no cells"),
     "deep.ipynb": ('{"zero_grad": 1, "cells": ' + "[" * 100_000, r"is no notebook"),
     "julia.ipynb": (
-        json.dumps({"cells": [{"source": "optim."}], "metadata": {"kernelspec": {"language": "julia"}}}),
+        json.dumps({"cells": [{"source": "optim.SGD(x)"}], "metadata": {"kernelspec": {"language": "julia"}}}),
         r"its kernel speaks julia",
     ),
 }

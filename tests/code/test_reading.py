@@ -139,6 +139,13 @@ def test_no_example_of_a_rule_is_passed_over_before_it_is_parsed() -> None:
 
 PASSING_ON = {
     "a flag that is off": "def send(x, async_op=False):\n    return group.send(x, async_op = False)\n",
+    "a flag that is handed on": "def send(x, async_op):\n    return group.send(x, async_op=async_op)\n",
+    "a context that is entered": "import torch\n\nwith torch.no_grad(), torch.autocast('cuda'):\n    y = f(x)\n",
+    "a decorator": "import torch\n\n\n@torch.no_grad()\ndef score(x):\n    return f(x)\n",
+    "the definition of an operation": "def log_softmax(x, dim):\n    return aten._log_softmax(x, dim)\n",
+    "a type": "import torch\n\n\ndef rate(optimizer: torch.optim.Optimizer):\n    return optimizer.defaults\n",
+    "tensors that ask for gradients": "def leaf(x):\n    return x.detach().requires_grad_()\n",
+    "the definition of a message": "def isend(x, dst):\n    return group.isend(x, dst)\n",
     "states of another kind": "def merge(state_dict):\n    return {**state_dict}\n",
     "a file of one's own": "import pickle\n\nwith open('words') as file:\n    words = pickle.load(file)\n",
 }
@@ -148,6 +155,23 @@ PASSING_ON = {
 def test_what_only_passes_such_things_on_is_not_parsed_but_known_to_those_who_import_it(text: str) -> None:
     assert not is_relevant(text.encode())
     assert may_matter(text.encode())
+
+
+SPOKEN_OF = {
+    "a context behind a colon": "import torch\n\nif fast: torch.no_grad()\n",
+    "a context in a notebook": '{"source": ["model(x)\\n", "torch.no_grad()\\n"]}',
+    "a context in a cell that is one text": '{"source": "model(x)\\ntorch.no_grad()\\n"}',
+    "a softmax that begins a line of such a cell": '{"source": "y = 1\\nsoftmax(x)\\n"}',
+    "an optimizer that begins a line of such a cell": '{"source": "y = 1\\noptim.SGD(x)\\n"}',
+    "two modules in one import": "import torch, torchvision\n",
+    "a class of an optimizer": "kind = torch.optim.SGD\n",
+    "a flag by a name": "wait = True\ndist.all_reduce(x, async_op=wait)\n",
+}
+
+
+@pytest.mark.parametrize("text", SPOKEN_OF.values(), ids=SPOKEN_OF)
+def test_a_word_counts_wherever_a_rule_may_speak_of_it(text: str) -> None:
+    assert is_relevant(text.encode())
 
 
 def test_a_file_that_imports_learns_from_one_that_only_passes_things_on(tmp_path: Path) -> None:

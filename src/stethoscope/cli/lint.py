@@ -12,6 +12,7 @@ import click
 
 from stethoscope.cli.watching import changes
 from stethoscope.cli.writing import write_json
+from stethoscope.core.collecting import without_collecting
 from stethoscope.core.errors import BadFile, UsageError
 from stethoscope.core.finding import Severity
 from stethoscope.core.review import Review
@@ -66,8 +67,9 @@ def command(
     PATH - reads standard input. Exit codes: 0 nothing found (nothing left with --fix, nothing to change with --diff),
     1 findings, 2 wrong use or a PATH that does not exist.
     """
-    from stethoscope import linting
-    from stethoscope.store import baseline as known
+    with without_collecting():
+        from stethoscope import linting
+        from stethoscope.store import baseline as known
 
     is_stdin = paths == ("-",) or bool(stdin_filename and not paths)
     if watch and (is_stdin or write_baseline is not None):
@@ -81,6 +83,7 @@ def command(
             "--fix and --diff change files once: not standard input, and not with --watch or --write-baseline"
         )
 
+    @without_collecting()
     def look() -> int:
         settings = read_settings(Path.cwd())
         settings = replace(settings, only=only or settings.only, without=without or settings.without)
@@ -171,25 +174,31 @@ def _print(text: str, *, is_json: bool = False) -> None:
 
 
 def _text(review: Review, form: str) -> str:
-    """The review in a format, as it is written into a file."""
-    import io
-
-    from stethoscope.render import annotations, junit, sarif
-    from stethoscope.render.json import json_text
-    from stethoscope.render.review import print_review, review_json
-    from stethoscope.store.packing import pack
-
+    """The review in a format, as it is written into a file. Each format is loaded when it is asked for."""
     if form == "text":
+        import io
+
+        from stethoscope.render.review import print_review
+
         page = io.StringIO()
         print_review(review, page)
         return page.getvalue()
-    if form == "sarif":
-        return json_text(sarif.to_sarif(review))
-    if form == "github":
-        return annotations.to_github(review)
-    if form == "gitlab":
-        return annotations.to_gitlab(review)
     if form == "junit":
-        return junit.review_junit(review)
+        from stethoscope.render.junit import review_junit
+
+        return review_junit(review)
+    if form in ("github", "gitlab"):
+        from stethoscope.render.annotations import to_github, to_gitlab
+
+        return to_github(review) if form == "github" else to_gitlab(review)
+    from stethoscope.render.json import json_text
+
+    if form == "sarif":
+        from stethoscope.render.sarif import to_sarif
+
+        return json_text(to_sarif(review))
+    from stethoscope.render.review import review_json
+    from stethoscope.store.packing import pack
+
     packed = pack(review_json(review))
     return json_text(packed if isinstance(packed, dict) else {})

@@ -373,6 +373,14 @@ class Code:
             return tuple(index.get(names[0], ()))
         return tuple(sorted((call for name in names for call in index.get(name, ())), key=lambda call: call.number))
 
+    def functions_with(self, *names: str) -> list[int]:
+        """The functions that have a call of one of these names in their own lines, in order."""
+        numbers = [call.number for call in self.calls_of(*names)]
+        if not numbers:
+            return []
+        spans = ((index, *function.calls) for index, function in enumerate(self.functions))
+        return [index for index, first, last in spans if any(first <= number < last for number in numbers)]
+
     def says(self, *words: str) -> bool:
         """Whether any of these words stands anywhere in the text, outside of comments."""
         whole = self.uncommented()

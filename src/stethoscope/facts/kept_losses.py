@@ -22,7 +22,7 @@ from stethoscope.facts.code import (
     Value,
 )
 from stethoscope.facts.events import NO_GRAD, events_of, is_under
-from stethoscope.facts.loops import innermost_loop, loops_of
+from stethoscope.facts.loops import functions_going_backward, innermost_loop, loops_of
 from stethoscope.facts.origins import call_sites, thing_of
 from stethoscope.facts.things import binding_of
 
@@ -53,7 +53,8 @@ def kept_losses(file: Code) -> Iterator[tuple[Binding, Value]]:
 
 def _kept_by_steps(file: Code, backed: set[str]) -> Iterator[tuple[Binding, Value]]:
     """The sums that an object keeps, where a method that takes one step adds to them: `self.total += loss`."""
-    for index, function in enumerate(file.functions):
+    for index in functions_going_backward(file):
+        function = file.functions[index]
         subjects = [
             event.subject for event in events_of(file, index)
             if event.kind == "backward" and not event.via and innermost_loop(file, event.context, index) == NOWHERE

@@ -21,9 +21,11 @@ class Linked(Mapping[str, "Code"]):
         self,
         modules: Iterable[str] = (),
         read: Callable[[str], Code | None] = lambda module: None,
-        text: Callable[[str], str] = lambda module: "",
+        text: Callable[[str, tuple[str, ...]], str] = lambda module, words: "",
     ) -> None:
-        """`read` makes the facts of a module, None where it has none; `text` its text without comments."""
+        """`read` makes the facts of a module, None where it has none; `text` its text without comments, which may be
+        left out where none of the words stands in it.
+        """
         self._modules = dict.fromkeys(modules)
         self._read_module, self._text_of = read, text
         self._read: dict[str, Code] = {}
@@ -31,7 +33,7 @@ class Linked(Mapping[str, "Code"]):
     @classmethod
     def of(cls, codes: Mapping[str, Code]) -> Linked:
         """Files that are read already."""
-        linked = cls(codes, codes.get, lambda module: codes[module].uncommented())
+        linked = cls(codes, codes.get, lambda module, words: codes[module].uncommented())
         linked._read.update(codes)
         return linked
 
@@ -71,17 +73,18 @@ class Linked(Mapping[str, "Code"]):
     def saying(self, *words: str) -> Iterator[Code]:
         """Those in which any of these words stands, outside of comments."""
         for module in list(self._modules):
-            text = self._text_of(module)
+            text = self._text_of(module, words)
             if any(word in text for word in words) and module in self:
                 yield self._read[module]
 
     def say(self, *words: str) -> bool:
         """Whether any of these words stands in any of them, outside of comments."""
-        return any(word in text for text in map(self._text_of, self._modules) for word in words)
+        texts = (self._text_of(module, words) for module in self._modules)
+        return any(word in text for text in texts for word in words)
 
     def match(self, pattern: re.Pattern[str]) -> bool:
         """Whether a pattern is found in any of them, outside of comments."""
-        return any(pattern.search(text) for text in map(self._text_of, self._modules))
+        return any(pattern.search(self._text_of(module, ())) for module in self._modules)
 
 
 def uncommented(lines: Iterable[str]) -> str:

@@ -53,11 +53,17 @@ _GOING_BACKWARD = (".backward(", "manual_backward(")
 """What stands in a text with one of these calls."""
 
 
+_BACKWARD = (".backward", ".manual_backward", "torch.autograd.backward", "torch.distributed.autograd.backward")
+
+
 def backward_calls(code: Code) -> tuple[Call, ...]:
     """The calls of a text that go backward."""
-    return code.calls_of(
-        ".backward", ".manual_backward", "torch.autograd.backward", "torch.distributed.autograd.backward"
-    )
+    return code.calls_of(*_BACKWARD)
+
+
+def functions_going_backward(code: Code) -> list[int]:
+    """The functions that go backward in their own lines."""
+    return code.functions_with(*_BACKWARD)
 
 
 def _loops(code: Code) -> Iterator[Loop]:
@@ -90,8 +96,9 @@ def _loops(code: Code) -> Iterator[Loop]:
             yield Loop(code, home, code.contexts[home].at, index, inside, unclear=_unclear(inside))
         if first == last:
             continue
-    for index, function in enumerate(code.functions[1:], start=1):
-        if index in reached or function.name == "<lambda>":
+    for index in functions_going_backward(code):
+        function = code.functions[index]
+        if index == 0 or index in reached or function.name == "<lambda>":
             continue
         events = events_of(code, index)
         direct = [event for event in events if event.kind == "backward" and not event.via]

@@ -26,6 +26,8 @@ _FUNCTIONS = {
 }  # fmt: skip
 """Losses as modules, in lower case, and the function that each calls."""
 NAMES = frozenset(_FUNCTIONS.values())
+_CALLED = tuple(f"torch.nn.functional.{name}" for name in sorted(NAMES))
+"""The losses that a text can compute which names no class of one."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,8 @@ def losses_of(code: Code) -> tuple[LossUse, ...]:
 
 
 def _losses(code: Code) -> list[LossUse]:
-    if not code.says("oss", "entropy", "kl_div"):
-        return []
     found = []
-    for call in code.calls:
+    for call in code.calls if code.and_linked_say("Loss") else code.calls_of(*_CALLED):
         function, made, made_in = _which(code, call)
         if not function:
             continue

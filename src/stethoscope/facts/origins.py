@@ -202,7 +202,7 @@ def called(code: Code, call: Call, depth: int = 0) -> Thing:
 
 def member(code: Code, owner: Thing, name: str, depth: int = 0) -> Thing:
     """A method or an attribute of an instance of a class of the project."""
-    if depth > MOST_STEPS:
+    if depth > MOST_STEPS or owner.code is None:
         return UNKNOWN
     for home, cls in lineage(owner):
         if name in cls.methods:

@@ -94,6 +94,8 @@ def _switches_modes(file: Code) -> bool:
     """Whether a file, or a function of another one that it calls, may switch a model to eval mode."""
     if file.matches(_SWITCHING) or any(_sets_mode(file, one) for one in file.calls_of(".train")):
         return True
+    if not file.calls_of(".eval", ".train") and not file.linked.say(".eval", ".train"):
+        return False
     return any(event.kind == "eval" for index in range(len(file.functions)) for event in events_of(file, index))
 
 

@@ -51,9 +51,9 @@ def times_said(code: Code, name: str, at: At | None = None) -> int:
 
 def _counted(text: str) -> Counter[str]:
     """How often a text says each name: `self.fc.weight` says `self.fc` and `self`, too."""
-    said: Counter[str] = Counter()
-    for name, times in Counter(_NAME.findall(text)).items():
-        while name:
-            said[name] += times
+    said = Counter(_NAME.findall(text))
+    for name, times in list(said.items()):
+        while "." in name:
             name = name.rpartition(".")[0]
+            said[name] += times
     return said

@@ -33,6 +33,11 @@ class Rhythm(NamedTuple):
     """The loop over epochs."""
 
 
+def may_schedule(file: Code) -> bool:
+    """Whether anything that a file steps can be a schedule of a library's."""
+    return bool(file.calls_of(".step")) and file.and_linked_say("sched", "LRScheduler", "swa_utils")
+
+
 def wrong_rhythms(file: Code) -> Iterator[Rhythm]:
     """The schedules that count batches and are stepped once an epoch, or count epochs and are stepped each batch."""
     for index in range(len(file.functions)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -32,7 +33,7 @@ class Project:
         """`keeps` is False where a text is not that of its file, as in an editor."""
         self.keeps = keeps
         self._kept: OrderedDict[str, Code | None] = OrderedDict()
-        self._texts: OrderedDict[str, str] = OrderedDict()
+        self._texts: OrderedDict[str, _Text] = OrderedDict()
         self._tops: dict[str, str] = {}
         self._placed: dict[tuple[str, str], tuple[str, ...]] = {}
         self._names: dict[str, frozenset[str]] = {}
@@ -57,7 +58,9 @@ class Project:
                 self._keep(place, code)
         code = replace(code, memo={})
         places = self.imported_files(code, path)
-        linked = Linked(places, lambda module: self._known(places[module]), lambda module: self._text(places[module]))
+        linked = Linked(
+            places, lambda module: self._known(places[module]), lambda module, words: self._text(places[module], words)
+        )
         return replace(code, linked=linked, memo=code.memo)
 
     def imported_files(self, code: Code, path: Path) -> dict[str, str]:
@@ -100,20 +103,18 @@ class Project:
         self._keep(place, code)
         return code
 
-    def _text(self, place: str) -> str:
-        """The text of a file that others import from, without comments; nothing where nothing is to be learnt."""
+    def _text(self, place: str, words: tuple[str, ...]) -> str:
+        """The text of a file that others import from, without comments; nothing where nothing is to be learnt, or none
+        of the words stands in it.
+        """
         known = self._kept.get(place)
         if known is not None:
             return known.uncommented()
         if place not in self._texts:
-            text = ""
-            with contextlib.suppress(OSError, Unreadable):
-                data = _bytes(place)
-                text = uncommented(source_of(data, place).text.split("\n")) if may_matter(data) else ""
-            self._texts[place] = text
+            self._texts[place] = _Text(place)
             if len(self._texts) > KEPT:
                 self._texts.popitem(last=False)
-        return self._texts[place]
+        return self._texts[place].saying(words)
 
     def _keep(self, place: str, code: Code | None) -> None:
         self._kept[place] = code
@@ -182,6 +183,29 @@ class Project:
                 names = frozenset(os.listdir(folder or "."))
             self._names[folder] = names
         return names
+
+
+class _Text:
+    """What a file says that others import from. Most are asked for words that they do not have: then their bytes do."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        self._data = b""
+        with contextlib.suppress(OSError):
+            self._data = _bytes(place)
+
+    def saying(self, words: tuple[str, ...]) -> str:
+        """The text without comments; nothing where nothing is to be learnt, or none of the words stands in it."""
+        if words and not any(word.encode() in self._data for word in words):
+            return ""
+        return self._text
+
+    @functools.cached_property
+    def _text(self) -> str:
+        with contextlib.suppress(Unreadable):
+            if may_matter(self._data):
+                return uncommented(source_of(self._data, self._place).text.split("\n"))
+        return ""
 
 
 def _bytes(place: str) -> bytes:

@@ -9,36 +9,63 @@ from __future__ import annotations
 import re
 
 WORDS = (
-    b".backward(", b".step(", b".eval(", b"optim.", b"DataLoader(", b"Sequential(", b"ModuleList(", b"Loss(",
-    b"oftmax(", b"ropout(", b"cross_entropy", b"nll_loss", b"kl_div", b".weight.data", b"LightningModule", b"sklearn",
-    b"keras", b"imblearn", b"xgboost", b"lightgbm", b"fastai", b"scaled_dot_product_attention", b"torch.Tensor(",
-    b"import pandas", b"torchvision", b"torchmetrics", b"autocast(", b"random_split",
+    b".backward(", b".step(", b".eval(", b"DataLoader(", b"Sequential(", b"ModuleList(", b"Loss(", b"cross_entropy",
+    b"nll_loss", b"kl_div", b".weight.data", b"LightningModule", b"sklearn", b"keras", b"imblearn", b"xgboost",
+    b"lightgbm", b"fastai", b"import pandas", b"torchmetrics", b"random_split",
 )  # fmt: skip
 
-_FETCHING = (b"url", b"requests", b"download", b"get_file", b"cached_file")
+_FETCHING = (b"urlopen", b"urlretrieve", b"requests", b"download", b"get_file", b"cached_file")
 TOGETHER = (
-    (b"_grad", (b"zero_grad", b"no_grad(", b"require_grad")),
-    (b"nan", (b"== np.nan", b"!= np.nan", b"== math.nan", b"!= math.nan", b'= float("nan', b"= float('nan")),
+    (b"_grad", (b"zero_grad", b"require_grad")),
+    (b".nan", (b"== np.nan", b"!= np.nan", b"== math.nan", b"!= math.nan")),
+    (b"float(", (b'= float("nan', b"= float('nan")),
     (b"init.", (b"init.zeros_", b"init.ones_", b"init.constant_")),
     (b"nn.", (b"nn.LSTM(", b"nn.GRU(", b"nn.RNN(")),
-    (b".distributed", (b"isend(", b"irecv(")),
+    (b"torch.Tensor(", (b"Parameter(",)),
+    (b".state_dict()", (b"load_state_dict(", b".save(")),
     (b"pickle.load", _FETCHING),
     (b"joblib.load", _FETCHING),
-    (b"torch.load", _FETCHING),
+    (b"weights_only", _FETCHING),
 )
 """Words that say something only where one of the others stands, too; one that is a part of them saves to look for
 each."""
 
+
+def _called(names: str) -> re.Pattern[bytes]:
+    """A call of one of these names, which is none that begins with more, and no definition; in the JSON of a notebook
+    the end of the line before is written as two characters.
+    """
+    return re.compile(rb"(?<!def )(?:(?<!\w)|(?<=\\n))(?:%b)\(" % names.encode())
+
+
+def _alone(name: str) -> re.Pattern[bytes]:
+    """A call that is a statement: it begins a line, also one in the JSON of a notebook."""
+    return re.compile(rb"(?:^|[:;\"\\])\s*[\w.]*%b\(" % name.encode(), re.M)
+
+
 PATTERNS = (
     (b"Module", re.compile(rb"class\s+\w+\s*\([^()]*Module\b")),
-    (b"requires_grad", re.compile(rb"\.requires_grad(?:_\(|\s*=[^=])")),
-    (b"state_dict", re.compile(rb"\.state_dict\b")),
-    (b"async_op", re.compile(rb"async_op\s*=(?!\s*False)")),
+    (b"optim.", re.compile(rb"optim\.[\w.]+\(|=\s*[\w.]*\boptim\.")),
+    (b"oftmax(", _called(r"\w*Softmax|(?:log_|gumbel_)?softmax")),
+    (b"ropout(", _called(r"\w*Dropout|(?:alpha_|feature_)?dropout")),
+    (b"torchvision", re.compile(rb"(?:from|import)[^\n#]*\btorchvision")),
+    (b"scaled_dot", re.compile(rb"(?<!def )(?<!\w)scaled_dot_product_attention(?:\(| as )")),
+    (b"requires_grad", re.compile(rb"\.requires_grad\s*=[^=]")),
+    (b"async_op", re.compile(rb"async_op\s*=(?!\s*(?:False|async_op)\b)\s*\w+\s*[,)]")),
+    (b"no_grad(", _alone("no_grad")),
+    (b"autocast(", _alone("autocast")),
+    (b"isend(", _alone("isend")),
+    (b"irecv(", _alone("irecv")),
 )
-"""The same of words that many files have which only pass such a thing on: looked for where the word stands."""
+"""The same of words that many files have which only define such a thing, mention it, or pass it on: looked for where
+the word stands."""
 
 
-PASSED_ON = (b"pickle.load", b"joblib.load", b"torch.load", b"state_dict", b"async_op", b"torch.utils.data")
+PASSED_ON = (
+    b"pickle.load", b"joblib.load", b"torch.load", b"state_dict", b"async_op", b"torch.utils.data", b"requires_grad",
+    b"no_grad(", b"autocast(", b"torch.Tensor(", b"optim.", b"oftmax(", b"ropout(", b"torchvision", b"scaled_dot",
+    b"isend(", b"irecv(",
+)  # fmt: skip
 """Words of files of which no rule says anything, and whose functions may matter to a file that imports them."""
 
 

@@ -10,7 +10,7 @@ from stethoscope.core.rule import Rule
 from stethoscope.facts.code import At, Call, Code, Value
 from stethoscope.facts.layers import ACTIVATIONS, LINEAR, layers_in, output_of, short
 from stethoscope.facts.origins import called
-from stethoscope.facts.things import Step
+from stethoscope.facts.things import UNKNOWN, Step
 from stethoscope.rules.lines import chain, fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -28,6 +28,8 @@ _RANGES = {
 }
 """What the second can give after the first; where it is the whole range, nothing is lost."""
 _WHOLE = {"sigmoid": "0 to 1", "tanh": "-1 to 1", "softmax": "0 to 1", "log_softmax": "0 to 1"}
+_LAYERS = ("Sigmoid", "Hardsigmoid", "Tanh", "Softmax", "Softmin")
+"""What the classes of those are called, or a part of it."""
 _SHOWN = {"log_softmax": "log-softmax", "relu": "ReLU"}
 
 
@@ -73,8 +75,9 @@ class DoubleActivation(Rule):
                     told.add(layer.call.at)
                     step = Step(file.file, before.call.at, f"{_named(kinds[0])} comes before it")
                     yield self._report(file, layer.call.at, kinds, (step,))
+        has_layers = file.and_linked_say(*_LAYERS)
         for call in file.calls:
-            kind, operand = _applied(file, call)
+            kind, operand = _applied(file, call, has_layers)
             if not kind or operand is None:
                 continue
             first = output_of(file, operand)
@@ -160,15 +163,15 @@ def _kind(name: str) -> str:
     return ACTIVATIONS.get(short(name), "") if name.startswith("torch.nn.") and short(name) not in LINEAR else ""
 
 
-def _applied(file: Code, call: Call) -> tuple[str, Value | None]:
-    """The activation that a call applies, and to what."""
+def _applied(file: Code, call: Call, has_layers: bool) -> tuple[str, Value | None]:
+    """The activation that a call applies, and to what; by a layer only where there may be any."""
     if call.receiver is None:
         name = short(call.name)
         is_function = call.name in (f"torch.{name}", f"torch.nn.functional.{name}") and name in _WHOLE
         return (name, call.argument(0, "input")) if is_function else ("", None)
     if call.name in (".sigmoid", ".tanh", ".softmax", ".log_softmax") and called(file, call).kind == "unknown":
         return call.name[1:], call.receiver
-    layer = called(file, call)
+    layer = called(file, call) if has_layers else UNKNOWN
     kind = _kind(layer.name) if layer.kind == "module" and layer.cls is None else ""
     return (kind, call.argument(0)) if kind in _WHOLE else ("", None)
 

@@ -88,7 +88,7 @@ class MissingBackward(Rule):
             return
         losses = losses_of(file)
         told = set()
-        for index in range(len(file.functions)):
+        for index in file.functions_with(".step", ".optimizer_step"):
             for event in events_of(file, index):
                 if event.kind != "step" or event.via or event.code is not file or event.at in told:
                     continue

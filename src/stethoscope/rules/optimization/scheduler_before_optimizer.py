@@ -21,7 +21,7 @@ from stethoscope.facts.training import Batches, Curve, History, Loop, Schedule
 from stethoscope.rules.examples import falling, flat, run, with_curve
 from stethoscope.rules.learning import loss_evidence, outcome, small_plot
 from stethoscope.rules.lines import fitting, line_of, place_in, quoted, way_to, where_event
-from stethoscope.rules.rhythm import LOOPS, Rhythm, moved_after, shown, wrong_rhythms
+from stethoscope.rules.rhythm import LOOPS, Rhythm, may_schedule, moved_after, shown, wrong_rhythms
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 LENGTHS = ("total_steps", "T_max", "total_iters")
@@ -220,7 +220,7 @@ class SchedulerBeforeOptimizer(Rule):
             if rhythm.event.code is file and rhythm.event.at not in told:
                 told.add(rhythm.event.at)
                 yield self._out_of_rhythm(file, rhythm)
-        if not file.calls_of(".step") or schedules_step_first(file):
+        if not may_schedule(file) or schedules_step_first(file):
             return
         for index in range(len(file.functions)):
             events = events_of(file, index)

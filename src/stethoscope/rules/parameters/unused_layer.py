@@ -42,11 +42,12 @@ class UnusedLayer(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for attributes that are named once."""
+        inherited = [base for cls in file.classes for base in _bases(file, cls)]
         for thing in modules_in(file):
             cls = thing.cls
             if cls is None or not is_plain_module(thing) or not _computes(file, cls):
                 continue
-            if any(one is not cls and thing.name.rpartition(".")[2] in _bases(file, one) for one in file.classes):
+            if inherited.count(cls.name) > (cls.name in _bases(file, cls)):
                 continue
             made = [(name, one) for name, one in assigned(file, thing) if _is_made(file, cls, one)]
             for name, binding in made:
