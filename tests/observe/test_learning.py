@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 from stethoscope.core.finding import Finding, Severity
 from stethoscope.facts.learning import Learning
 from stethoscope.facts.training import History
-from stethoscope.observe.model import snapshots
+from stethoscope.observe.model import learning, snapshots
 from stethoscope.observe.model.capture import Capture
 from stethoscope.observe.model.learning import learning_of
 from stethoscope.observe.model.snapshots import Snapshots
@@ -327,8 +328,8 @@ def test_weights_that_are_no_real_numbers_are_not_followed() -> None:
     assert learned(session).why == "its weights are no ordinary tensors of real numbers"
 
 
-class Slow(nn.Module):
-    """A network whose forward pass takes a while, and which counts them."""
+class Counting(nn.Module):
+    """A network that counts its forward passes."""
 
     passes = 0
 
@@ -337,28 +338,31 @@ class Slow(nn.Module):
         self.layers = mlp(16)
 
     def forward(self, x: Tensor) -> Any:
-        Slow.passes += 1
-        if not self.training:
-            time.sleep(0.05)
+        Counting.passes += 1
         return self.layers(x)
 
 
-def test_a_network_whose_forward_pass_takes_long_is_asked_by_fewer_weights_or_not_at_all() -> None:
+@pytest.mark.parametrize(
+    ("seconds", "passes", "why"),
+    [(12.5, 12, ""), (9.9, 0, "a forward pass takes too long to repeat it with the weights of several steps")],
+)
+def test_a_network_whose_forward_pass_takes_a_second_is_asked_by_fewer_weights_or_not_at_all(
+    seconds: float, passes: int, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     batches = [(IMAGES[i : i + 140], LABELS[i : i + 140]) for i in range(0, 1400, 140)]
     with followed() as session:
-        train(batches, Slow(), 30)
-    assert session.state.capture is not None
-    assert session.state.capture.snapshots is not None
-    assert len(session.state.capture.snapshots.taken) >= 20
-    before = Slow.passes
-    few = learning_of(session.state.capture, seconds=0.05 * 12.5)
-    between = Slow.passes
-    none = learning_of(session.state.capture, seconds=0.1)
+        train(batches, Counting(), 20)
+    capture = session.state.capture
+    assert capture is not None
+    assert capture.snapshots is not None
+    assert len(capture.snapshots.taken) > 12
+    before = Counting.passes
+    ticks = itertools.count()
+    monkeypatch.setattr(learning, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    found = learning_of(capture, seconds)
 
-    assert few.rows == 140
-    assert between - before <= 16
-    assert none.why == "a forward pass takes too long to repeat it with the weights of several steps"
-    assert Slow.passes - between == 2
+    assert Counting.passes - before == 2 + passes  # two to see how long they take
+    assert found.why == why
 
 
 def test_a_regression_has_no_histories_of_labels() -> None:

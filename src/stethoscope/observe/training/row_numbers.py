@@ -75,7 +75,7 @@ class RowNumbers:
 
 
 def keeps_order(collate: Any) -> bool:
-    """Whether a collate function makes a batch of the rows as they were drawn: torch's own, and those of transformers."""
+    """Whether a collate function keeps the order of the rows that were drawn: torch's own does, and transformers's."""
     collate = getattr(collate, "data_collator", collate)  # of which a trainer only leaves columns out
     module = getattr(collate, "__module__", None) or type(collate).__module__
     return collate is default_collate or module.startswith("transformers.data.")
