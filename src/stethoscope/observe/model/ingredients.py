@@ -178,7 +178,7 @@ def tensors_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[A
 def _attributes(value: Any) -> dict[str, Any]:
     """What a dataclass holds, also one with slots, which has no `__dict__`."""
     if hasattr(value, "__dict__"):
-        return vars(value)
+        return dict(vars(value))
     return {name: getattr(value, name) for name in value.__dataclass_fields__ if hasattr(value, name)}
 
 

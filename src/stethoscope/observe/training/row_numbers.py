@@ -60,8 +60,8 @@ class RowNumbers:
     def yielded(self, batches: Any, batch: Any) -> None:
         """A batch was given out."""
         received = getattr(batches, "_rcvd_idx", 1)  # one alone, where there are no workers
-        drew, index = self._drawn.get(batches, {}).pop(received - 1, (None, None))
-        if drew is None or drew() is not batches._sampler_iter or not getattr(batches, "_in_order", True):
+        drew, index = self._drawn.get(batches, {}).pop(received - 1, (_nothing, ()))
+        if not len(index) or drew() is not batches._sampler_iter or not getattr(batches, "_in_order", True):
             return
         tensors = [t for _, t in tensors_in(batch) if _is_plain(t) and t.shape[0] == len(index)][:MOST_TENSORS]
         self._recent.append((_in_the_root(batches._dataset, index), [weakref.ref(t) for t in tensors]))
@@ -79,6 +79,10 @@ def keeps_order(collate: Any) -> bool:
     collate = getattr(collate, "data_collator", collate)  # of which a trainer only leaves columns out
     module = getattr(collate, "__module__", None) or type(collate).__module__
     return collate is default_collate or module.startswith("transformers.data.")
+
+
+def _nothing() -> None:
+    """What drew a batch that was not heard."""
 
 
 def _reference(to: Any) -> Callable[[], Any]:

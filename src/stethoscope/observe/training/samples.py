@@ -225,8 +225,8 @@ class SampleBook:
         self._last: TrainingRows | None = None
         self._forwards = 0
         self._passes: dict[Spot | None, PassRows | None] = {}
-        """Of the pass under way, by the line that calls the model, since there may be several: one measures it, the next
-        one asks it for what another model is to learn. None where its rows are not looked at."""
+        """Of the pass under way, by the line that calls the model, since there may be several: one measures it, the
+        next one asks it for what another model is to learn. None where its rows are not looked at."""
         self._visits: dict[tuple[int, Spot | None], int] = {}
         self._held_out: list[HeldOut] = []
         self._last_passes: dict[tuple[int, Spot | None], tuple[int, list[Any]]] = {}
