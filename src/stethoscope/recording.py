@@ -328,7 +328,7 @@ class Recording:
         self.stop()
         history = self.history(finished=not ended_by, ended_by=ended_by)
         history = replace(history, preflight=preflight_for(self, history, self._checks, ended_by), fed=self._fed())
-        history = replace(history, learning=self._learning())
+        history = replace(history, learning=self._learning(ended_by))
         self.record = self._final_record(history, exit_code, ended_by)
         if self.writer is not None:
             if self.session is not None:
@@ -363,7 +363,7 @@ class Recording:
         except Exception:  # what was heard is worth more than a further look at the rows
             return None
 
-    def _learning(self) -> Learning:
+    def _learning(self, ended_by: str) -> Learning:
         """How rows were learned, asked of copies with the weights of several steps."""
         capture = self.session.state.capture if self.session is not None else None
         if capture is None or capture.snapshots is None:
@@ -372,7 +372,10 @@ class Recording:
             from stethoscope.observe.model.learning import learning_of
 
             trained = time.perf_counter() - self.began
-            return learning_of(capture, seconds=min(LEARNING_S, max(LEAST_LEARNING_S, LEARNING_SHARE * trained)))
+            most = LEAST_LEARNING_S if ended_by == "KeyboardInterrupt" else LEARNING_S
+            return learning_of(capture, seconds=min(most, max(LEAST_LEARNING_S, LEARNING_SHARE * trained)))
+        except KeyboardInterrupt:  # who cannot wait gets the report as it is
+            return Learning(why="it was broken off")
         except Exception as error:  # what was heard is worth more than what copies would show
             return Learning(why=f"copies of the model failed ({type(error).__name__}: {str(error)[:100]})")
 

@@ -161,6 +161,7 @@ def test_only_and_without_choose_rules(data) -> None:
     (("head.csv",), "has a header and no rows"),
     (("a.csv", "--test", "nowhere.csv"), "there is no file nowhere.csv"),
     (("a.csv", "--json", "nowhere/a.json"), "cannot write"),
+    (("--run", "last", "--target", "bought", "--schema", "a.json"), "--target, --schema cannot be given with `--run`"),
 ])  # fmt: skip
 def test_wrong_use_is_told_in_a_sentence(data, words: tuple[str, ...], told: str) -> None:
     write("a.csv", table(60))

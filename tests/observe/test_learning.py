@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,12 +20,13 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 from stethoscope.core.finding import Finding, Severity
 from stethoscope.facts.learning import Learning
 from stethoscope.facts.training import History
-from stethoscope.observe.model import snapshots
+from stethoscope.observe.model import learning, snapshots
 from stethoscope.observe.model.capture import Capture
 from stethoscope.observe.model.learning import learning_of
 from stethoscope.observe.model.snapshots import Snapshots
 from stethoscope.observe.training.session import Session
 from stethoscope.observe.training.taps import Taps
+from stethoscope.observe.training.tracking import LoaderTap
 from stethoscope.rules.data.label_errors import LabelErrors
 from stethoscope.rules.learned_labels import suspects_of, wrong_rows
 
@@ -144,6 +147,93 @@ class Numbered(Dataset[tuple[Tensor, Tensor]]):
         return torch.tensor([float(number), number / 640]), torch.tensor(number % 3)
 
 
+def _shortest_first(rows: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+    """A batch whose rows come in another order than they were drawn in, as packed sequences want it."""
+    rows.sort(key=lambda row: float(row[0][0]) % 7)
+    return [torch.stack(column) for column in zip(*rows, strict=True)]
+
+
+def test_a_collate_function_of_ones_own_may_reorder_so_that_its_rows_have_no_number() -> None:
+    loader = DataLoader(Numbered(), batch_size=16, shuffle=True, collate_fn=_shortest_first)
+    with followed() as session:
+        train(loader, _small(2, 3), 4)
+    assert session.state.capture is not None
+    kept = session.state.capture.snapshots
+    assert kept is not None
+
+    assert len(kept.passes) > 20
+    assert all(index is None for index in kept.index)
+
+
+def test_workers_that_stay_do_not_lend_the_numbers_of_an_earlier_epoch() -> None:
+    loader = DataLoader(Numbered(), batch_size=16, shuffle=True, num_workers=1, persistent_workers=True)
+    model = _small(2, 3)
+    optimizer = torch.optim.Adam(model.parameters())
+    wrong = total = 0
+    with followed() as session:
+        numbers = session.state.row_numbers
+        for _ in range(12):
+            for place, (x, y) in enumerate(loader):
+                if place == 17:  # at which it begins to attend, in the middle of an epoch
+                    session.state.attend(4)
+                index = numbers.of([x], y)
+                if index is not None:
+                    total += 1
+                    wrong += not np.array_equal(index, x[:, 0].numpy())
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+
+    assert total > 20
+    assert wrong == 0
+
+
+@dataclass(slots=True)
+class Slotted:
+    """A batch of a form that has no `__dict__`."""
+
+    inputs: Tensor
+    labels: Tensor
+
+
+def _into_slots(rows: list[tuple[Tensor, Tensor]]) -> Slotted:
+    return Slotted(*(torch.stack(column) for column in zip(*rows, strict=True)))
+
+
+class Unending:
+    """A sampler of batches that nobody can ask for its length."""
+
+    def __iter__(self) -> Iterator[list[int]]:
+        yield from torch.randperm(640)[:608].view(-1, 16).tolist()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"batch_size": 16, "collate_fn": _into_slots}, id="a batch with slots"),
+        pytest.param({"batch_sampler": Unending()}, id="batches without a number"),
+    ],
+)
+def test_loaders_of_all_kinds_are_listened_to(options: Any) -> None:
+    loader: Any = DataLoader(Numbered(), **options)
+    model = _small(2, 3)
+    optimizer = torch.optim.Adam(model.parameters())
+    tap = LoaderTap()
+    with followed() as session:
+        tap.put_on(session)
+        try:
+            for batch in loader:
+                x, y = (batch.inputs, batch.labels) if isinstance(batch, Slotted) else batch
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+        finally:
+            tap.take_off()
+
+    assert session.state.notices == []
+    assert session.state.off == set()
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_rows_are_numbered_as_in_the_whole_data_set(workers: int) -> None:
     part = Subset(Subset(Numbered(), range(600)), range(100, 580))
@@ -220,6 +310,59 @@ def test_a_model_that_is_too_large_is_not_followed(monkeypatch: pytest.MonkeyPat
         train(batches, mlp(16), 2)
 
     assert learned(session).why == "the model is too large to keep its weights at several steps"
+
+
+def test_weights_that_are_no_real_numbers_are_not_followed() -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.turn = nn.Parameter(torch.randn(64, 10, dtype=torch.complex64) / 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (x.to(torch.complex64) @ self.turn).real
+
+    batches = [(IMAGES[i : i + 32], LABELS[i : i + 32]) for i in range(0, 1400, 32)]
+    with followed() as session:
+        train(batches, Turned(), 3)
+
+    assert learned(session).why == "its weights are no ordinary tensors of real numbers"
+
+
+class Counting(nn.Module):
+    """A network that counts its forward passes."""
+
+    passes = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = mlp(16)
+
+    def forward(self, x: Tensor) -> Any:
+        Counting.passes += 1
+        return self.layers(x)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "passes", "why"),
+    [(12.5, 12, ""), (9.9, 0, "a forward pass takes too long to repeat it with the weights of several steps")],
+)
+def test_a_network_whose_forward_pass_takes_a_second_is_asked_by_fewer_weights_or_not_at_all(
+    seconds: float, passes: int, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = [(IMAGES[i : i + 140], LABELS[i : i + 140]) for i in range(0, 1400, 140)]
+    with followed() as session:
+        train(batches, Counting(), 20)
+    capture = session.state.capture
+    assert capture is not None
+    assert capture.snapshots is not None
+    assert len(capture.snapshots.taken) > 12
+    before = Counting.passes
+    ticks = itertools.count()
+    monkeypatch.setattr(learning, "time", SimpleNamespace(perf_counter=lambda: float(next(ticks))))
+    found = learning_of(capture, seconds)
+
+    assert Counting.passes - before == 2 + passes  # two to see how long they take
+    assert found.why == why
 
 
 def test_a_regression_has_no_histories_of_labels() -> None:

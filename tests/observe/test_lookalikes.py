@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_digits
@@ -52,3 +54,39 @@ def test_copies_with_noise_are_near(seed: int, features: int) -> None:
 
     assert said.near >= 95
     assert said.near > 3 * said.expected
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_rows_some_of_which_lie_on_a_line_are_as_near_as_chance_gives(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    line = draw.random((1400, 1))
+    on_a_line = np.concatenate([np.sin((k + 1) * 2 * line) for k in range(20)], 1)
+    rows = np.where(draw.random((1400, 1)) < 0.4, on_a_line, draw.normal(size=(1400, 20)))
+    said = lookalikes(rows[:1000], rows[1000:])
+
+    assert said.near > 100
+    assert said.near <= 3 * said.expected
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_copies_of_every_twelfth_row_are_more_than_chance_gives(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    training = draw.normal(size=(1000, 8))
+    others = draw.normal(size=(400, 8))
+    others[:33] = training[:33] + draw.normal(size=(33, 8)) * 0.03
+    said = lookalikes(training, others)
+
+    assert said.near >= 31
+    assert said.near > 3 * said.expected
+
+
+def test_values_that_are_no_numbers_or_very_large_cost_their_column_or_row_and_no_warning() -> None:
+    draw = np.random.default_rng(0)
+    rows = draw.normal(size=(500, 8)).astype(np.float32)
+    rows[::50, 2] *= 1e25
+    rows[7, 3], rows[450, 4] = np.inf, np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        said = lookalikes(rows[:300], rows[300:])
+
+    assert said.compared == 199

@@ -47,6 +47,23 @@ def test_gradients_cleared_before_the_step_are_seen(listening: Any) -> None:
     assert _heard(listening, "cleared before the step").cleared_before_step == 12
 
 
+def test_a_discriminator_that_has_nothing_left_to_learn_does_not_lose_its_gradients(listening: Any) -> None:
+    maker, judge = nn.Linear(2, 2), nn.Linear(2, 1)
+    first, second = (torch.optim.SGD(model.parameters(), lr=0.1) for model in (judge, maker))
+    with listening() as session:
+        for _ in range(12):
+            made = maker(torch.randn(8, 2))
+            first.zero_grad()
+            torch.relu(judge(made.detach()) - 1e6).mean().backward()  # 0, and so is each gradient
+            first.step()
+            second.zero_grad()
+            judge(made).mean().backward()  # leaves gradients in the judge, which are cleared in time
+            second.step()
+        history = session.history()
+
+    assert [each.cleared_before_step for each in history.optimizers] == [0, 0]
+
+
 def test_steps_without_a_backward_pass_are_seen(listening: Any) -> None:
     assert _heard(listening, "no backward").without_backward == 12
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -77,8 +79,8 @@ def _train(book: SampleBook, module: nn.Module, rows: torch.Tensor, steps: int =
 def test_rows_of_a_pass_are_found_among_the_training_rows_seen_before() -> None:
     book, module, rows = SampleBook(), nn.Linear(1, 1), torch.randn(60, 5)
     _train(book, module, rows[:50])
-    book.begin_pass(0, 99, None)
-    book.see_held_out([rows[40:]])
+    assert book.wants_rows(0, 99, None)
+    book.see_held_out(None, [rows[40:]])
     book.end_pass()
     (seen,) = book.held_out()
     assert (seen.rows, seen.in_training, seen.training_rows, seen.whole) == (20, 10, 50, True)
@@ -86,13 +88,30 @@ def test_rows_of_a_pass_are_found_among_the_training_rows_seen_before() -> None:
     assert seen.familiar == 1.0
 
 
+def test_what_another_line_asks_a_model_right_after_its_validation_is_no_part_of_it(listening: Any) -> None:
+    rows, model = torch.randn(300, 8), nn.Linear(8, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with listening() as session:
+        for step in range(30):
+            batch = rows[20 * (step % 10) :][:20]
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(batch), (batch[:, 0] > 0).long()).backward()
+            optimizer.step()
+        with torch.no_grad():
+            for half in (rows[200:250], rows[250:]):
+                model(half)
+            model(rows[:20])  # as a teacher is asked for what a student is to learn
+
+    assert [(each.rows, each.in_training) for each in session.state.samples.held_out()] == [(100, 0), (20, 20)]
+
+
 def test_another_fold_with_a_new_model_starts_anew() -> None:
     book, rows = SampleBook(), torch.randn(60, 5)
     first, second = nn.Linear(1, 1), nn.Linear(1, 1)
     _train(book, first, rows[:50])
     _train(book, second, rows[10:])
-    book.begin_pass(0, 99, None)
-    book.see_held_out([rows[:10]])
+    assert book.wants_rows(0, 99, None)
+    book.see_held_out(None, [rows[:10]])
     book.end_pass()
     assert book.held_out()[-1].in_training == 0
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from torch import distributed
 
-from stethoscope.observe.training.standing import Where, where
+from stethoscope.observe.training import standing
+from stethoscope.observe.training.session import Session
+from stethoscope.observe.training.standing import Lookout, Where, where
 
 TORCH = os.path.dirname(os.path.dirname(distributed.__file__))
 C10D = (f"{TORCH}/distributed/distributed_c10d.py", "barrier")
@@ -70,3 +72,15 @@ def test_a_loader_at_work_is_seen_with_the_users_lines_in_and_round_it() -> None
     assert seen.is_fed
     assert [site.file for site in seen.sites] == ["data.py", "train.py"]
     assert seen.exchange == ""
+
+
+@pytest.mark.parametrize("is_one_of_several", [True, False])
+def test_a_backward_pass_waits_for_others_only_where_there_is_a_group(
+    is_one_of_several: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing, "where", lambda frames: Where((), "backward", False))
+    monkeypatch.setattr(Lookout, "_busy", lambda self, now: 0.0)  # as while an accelerator computes
+    monkeypatch.setattr(distributed, "is_initialized", lambda: is_one_of_several)
+    seen = Lookout(0, Session().state).look()
+
+    assert seen.exchange == ("backward" if is_one_of_several else "")

@@ -79,7 +79,14 @@ def command(
         stethoscope data --run last --suspects rows.csv
     """
     if recorded is not None:
-        return _of_run(recorded, json_file, suspects, fail_on, quiet)
+        of_files = {
+            "TRAIN": train, "--test": test, "--target": target, "--text": text, "--sensitive": sensitive,
+            "--predictions": predictions, "--profile": profile, "--suggest": suggest, "--schema": schema,
+            "--pandera": pandera, "--against": against, "--only": only, "--without": without,
+        }  # fmt: skip
+        if unfit := [name for name, value in of_files.items() if value]:
+            raise UsageError(f"{', '.join(unfit)} cannot be given with `--run`: a run has shown what it has shown")
+        return _of_run(recorded, json_file, html_file, junit_file, suspects, fail_on, quiet)
     if train is None:
         raise UsageError("what data? Give a file or a folder, or a recorded run with `--run`")
     from stethoscope.cli.waiting import shown_progress
@@ -131,17 +138,26 @@ def command(
     return int(worst is not None and worst.gravity >= least.gravity)
 
 
-def _of_run(run: str, json_file: Path | None, suspects: Path | None, fail_on: str | None, quiet: bool) -> int:
+def _of_run(
+    run: str,
+    json_file: Path | None,
+    html_file: Path | None,
+    junit_file: Path | None,
+    suspects: Path | None,
+    fail_on: str | None,
+    quiet: bool,
+) -> int:
     """What a recorded run has shown of its data, by the rules that are about data."""
     from stethoscope import api
     from stethoscope.render.inspection import suspects_csv
     from stethoscope.render.terminal import print_diagnosis
 
     loaded = api.load_run(run)
-    diagnosis = api.diagnose(loaded, settings=replace(read_settings(Path.cwd()), only=("data",)))
-    api.write_also(diagnosis, loaded.record, loaded.history, json_file, None)
+    settings = replace(read_settings(Path.cwd()), only=("data",))
+    diagnosis = api.diagnose(loaded, settings=settings)
+    api.write_also(diagnosis, loaded.record, loaded.history, json_file, html_file, junit_file)
     if suspects is not None:
         write_text(suspects_csv(diagnosis), suspects)
-    if not quiet and "-" not in (str(json_file), str(suspects)):
+    if not quiet and "-" not in (str(json_file), str(junit_file), str(suspects)):
         print_diagnosis(diagnosis, loaded.history, stream=sys.stdout, run=loaded.path)
-    return api.exit_code_for(diagnosis, fail_on or "error")
+    return api.exit_code_for(diagnosis, fail_on or settings.fail_on or "error")

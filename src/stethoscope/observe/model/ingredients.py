@@ -170,9 +170,16 @@ def tensors_in(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[A
     elif isinstance(value, tuple | list):
         for number, part in enumerate(value):
             yield from tensors_in(part, (*path, number))
-    elif hasattr(value, "__dataclass_fields__"):
-        for key, part in vars(value).items():
+    elif hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
+        for key, part in _attributes(value).items():
             yield from tensors_in(part, (*path, f".{key}"))
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """What a dataclass holds, also one with slots, which has no `__dict__`."""
+    if hasattr(value, "__dict__"):
+        return dict(vars(value))
+    return {name: getattr(value, name) for name in value.__dataclass_fields__ if hasattr(value, name)}
 
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
@@ -185,7 +192,7 @@ def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
         return {key: mapped(part, change) for key, part in value.items()}
     if hasattr(value, "__dataclass_fields__") and not isinstance(value, type):
         new = copy.copy(value)
-        for key, part in vars(value).items():
+        for key, part in _attributes(value).items():
             object.__setattr__(new, key, mapped(part, change))
         return new
     return change(value)

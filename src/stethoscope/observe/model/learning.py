@@ -66,15 +66,17 @@ def learning_of(capture: Capture, seconds: float) -> Learning:
     with apart(), torch.no_grad():
         model, _ = copy_of(capture.original[0], None)
         model.eval()
-        passes = _within(model, snapshots, seconds)
+        passes, taken = _within(model, snapshots, seconds)
+        if not passes:
+            return Learning(why="a forward pass takes too long to repeat it with the weights of several steps")
         kept = _rows(snapshots, passes)
         if isinstance(kept, str):
             return Learning(why=kept)
         outputs = []
-        for _, row in snapshots.taken:
+        for _, row in taken:
             put_back(model, row)
             outputs.append(np.concatenate([_scores(model, each) for each in passes])[kept.chosen])
-    return _judged(np.stack(outputs), kept, np.array([step for step, _ in snapshots.taken], np.int64))
+    return _judged(np.stack(outputs), kept, np.array([step for step, _ in taken], np.int64))
 
 
 def _why_not(capture: Capture, snapshots: Snapshots) -> str:
@@ -92,13 +94,19 @@ def _why_not(capture: Capture, snapshots: Snapshots) -> str:
     return ""
 
 
-def _within(model: nn.Module, snapshots: Snapshots, seconds: float) -> list[Pass]:
-    """The first passes, as many as can be repeated with every snapshot in the time."""
+def _within(model: nn.Module, snapshots: Snapshots, seconds: float) -> tuple[list[Pass], list[tuple[int, Tensor]]]:
+    """The first passes, as many as can be repeated with every snapshot in the time; with some of them, evenly spread,
+    where not even one pass can; none where too few could be.
+    """
     _scores(model, snapshots.passes[0])  # the first time is slower than any other
     began = time.perf_counter()
     _scores(model, snapshots.passes[0])
-    each = max(time.perf_counter() - began, 1e-9) * len(snapshots.taken)
-    return snapshots.passes[: max(1, int(seconds / each))]
+    affordable = int(seconds / max(time.perf_counter() - began, 1e-9))
+    if affordable < FEWEST_TAKEN:
+        return [], []
+    spread = np.linspace(0, len(snapshots.taken) - 1, min(affordable, len(snapshots.taken))).astype(int)
+    taken = [snapshots.taken[place] for place in spread]
+    return snapshots.passes[: max(1, affordable // len(taken))], taken
 
 
 def _rows(snapshots: Snapshots, passes: list[Pass]) -> Kept | str:

@@ -30,6 +30,7 @@ FIRST = 8
 GROWTH = 1.25
 """Steps done at a snapshot / at the one before. Where more are taken than are kept, every second one goes, and this
 becomes its square."""
+ORDINARY = (Tensor, nn.Parameter)
 OF_CLASSES = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
 Integers = NDArray[np.int64]
 
@@ -107,6 +108,9 @@ class Snapshots:
         return _clock() - began
 
     def _take(self, step: int, tensors: list[Tensor]) -> None:
+        if any(type(t) not in ORDINARY or t.is_complex() for t in tensors):  # parts of several processes may wait there
+            self._stop("its weights are no ordinary tensors of real numbers")
+            return
         if 2 * FEWEST_TAKEN * sum(t.numel() for t in tensors) > MOST_WEIGHT_BYTES:
             self._stop("the model is too large to keep its weights at several steps")
             return
@@ -118,7 +122,7 @@ class Snapshots:
 
 def weights_of(module: nn.Module) -> list[Tensor]:
     """Parameters and buffers that are numbers, in an order that a copy has, too."""
-    return [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()]
+    return [t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point() or t.is_complex()]
 
 
 def put_back(module: nn.Module, row: Tensor) -> None:

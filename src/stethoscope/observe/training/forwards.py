@@ -278,10 +278,11 @@ class ForwardEar:
 
     def _see_held_out_rows(self, current: PassEntry, args: Any, kwargs: Any) -> None:
         if "samples" in self.state.parts:
+            place = spot(3)
             if current.forwards == 1:
-                self.state.samples.begin_pass(current.model, current.step, current.place)
-            if self.state.samples.wants_rows:
-                self.state.samples.see_held_out(inputs_of(args, kwargs))
+                self.state.samples.end_pass()
+            if self.state.samples.wants_rows(current.model, current.step, place):
+                self.state.samples.see_held_out(place, inputs_of(args, kwargs))
 
     def _forward_ended(self, module: nn.Module, args: Any, output: Any) -> None:
         """A root module's forward pass ended, or failed."""

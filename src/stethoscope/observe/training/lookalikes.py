@@ -16,7 +16,7 @@ NEAR = 0.25
 """Distance to the nearest row / to the tenth nearest, up to which a row counts as a lookalike."""
 MOST_COLUMNS = 40
 """Values of a row of a table, whose columns have scales of their own; more are pictures and the like."""
-TENTH, TWENTIETH = 9, 19
+TENTH, FORTIETH = 9, 39
 Numbers = NDArray[np.float64]
 
 
@@ -47,27 +47,31 @@ def lookalikes(training: Any, others: Any) -> Lookalikes:
     """Which rows have one training row that is far nearer than the tenth nearest is.
 
     In m dimensions, with rows spread evenly near one of them, the nearest lies within a share t of the distance to the
-    tenth with probability 1 - (1 - t^m)^9. How many dimensions there are is told by the tenth and the twentieth: copies
-    are fewer. (r10 / r20)^m is 0.5 in the middle.
+    tenth with probability 1 - (1 - t^m)^9. How many dimensions there are is told by the tenth and the fortieth: copies
+    are fewer. (r10 / r40)^m is 0.25 in the middle. Each row is asked for itself: some rows may lie on a line, as short
+    texts or sensors that are off do, and others fill the space.
 
     Args:
         training: (rows, values), different from one another.
         others: (rows, values), none of them equal to one of those.
     """
-    if len(training) < FEWEST_ROWS or len(others) < 1 or training.shape[1] != others.shape[1]:
+    finite = np.isfinite(training).all(0) if training.shape[1:] == others.shape[1:] else np.zeros(0, bool)
+    if not finite.any():
+        return Lookalikes()
+    training, others = training[:, finite].astype(np.float64), others[:, finite].astype(np.float64)
+    others = others[np.isfinite(others).all(1)]
+    if len(training) < FEWEST_ROWS or len(others) < 1:
         return Lookalikes()
     middle, spread = training.mean(0), training.std(0)
     varying = spread > 1e-7 * np.maximum(1.0, np.abs(middle))
     scale = spread if training.shape[1] <= MOST_COLUMNS else np.ones_like(spread)
     known, asked = (((part - middle) / np.where(varying, scale, 1.0))[:, varying] for part in (training, others))
     squares = (asked**2).sum(1)[:, None] + (known**2).sum(1) - 2 * asked @ known.T
-    nearest = np.sqrt(np.maximum(np.partition(squares, (0, TENTH, TWENTIETH), axis=1), 0))
-    first, tenth, twentieth = nearest[:, 0], nearest[:, TENTH], nearest[:, TWENTIETH]
-    usable = np.isfinite(first) & (tenth > 0) & (twentieth > 0)
-    if not usable.any():
+    nearest = np.sqrt(np.maximum(np.partition(squares, (0, TENTH, FORTIETH), axis=1), 0))
+    nearest = nearest[nearest[:, TENTH] > 0]
+    first, tenth, fortieth = nearest[:, 0], nearest[:, TENTH], nearest[:, FORTIETH]
+    if not len(first):
         return Lookalikes()
-    between = float(np.median(tenth[usable] / twentieth[usable]))
-    dimensions = np.log(0.5) / np.log(between) if 0 < between < 1 else 1.0
-    by_chance = 1 - (1 - NEAR ** max(dimensions, 1.0)) ** TENTH
-    near = int((first[usable] <= NEAR * tenth[usable]).sum())
-    return Lookalikes(int(usable.sum()), near, float(by_chance * usable.sum()))
+    between = np.minimum(tenth / fortieth, 1 - 1e-9)
+    by_chance = 1 - (1 - NEAR ** np.maximum(np.log((TENTH + 1) / (FORTIETH + 1)) / np.log(between), 1.0)) ** TENTH
+    return Lookalikes(len(first), int((first <= NEAR * tenth).sum()), float(by_chance.sum()))

@@ -148,12 +148,14 @@ class OptimizerEntry:
     def backward_ended(self) -> None:
         """Compare with the start: did anything arrive?"""
         now = self.gradients()
-        arrived = False
-        for old, new in zip(self.before_backward, now, strict=False):
-            if new is not None and (old is None or old[0] != new[0] or not same_values(old, new)):
-                arrived = True
-                self.arrived_nonzero = self.arrived_nonzero or not is_clear(new)
+        arrived = [
+            new
+            for old, new in zip(self.before_backward, now, strict=False)
+            if new is not None and (old is None or old[0] != new[0] or not same_values(old, new))
+        ]
         if arrived:
+            # Of the last pass: an earlier one may have been another model's, and what it left was cleared in time.
+            self.arrived_nonzero = not all(is_clear(new) for new in arrived)
             self.arrivals += 1
             self.backward_with_gradient += 1
             self.backwards_since_step += 1

@@ -224,7 +224,9 @@ class SampleBook:
         self._step_of: dict[int, int] = {}
         self._last: TrainingRows | None = None
         self._forwards = 0
-        self._pass: PassRows | None = None
+        self._passes: dict[Spot | None, PassRows | None] = {}
+        """Of the pass under way, by the line that calls the model, since there may be several: one measures it, the
+        next one asks it for what another model is to learn. None where its rows are not looked at."""
         self._visits: dict[tuple[int, Spot | None], int] = {}
         self._held_out: list[HeldOut] = []
         self._last_passes: dict[tuple[int, Spot | None], tuple[int, list[Any]]] = {}
@@ -254,24 +256,23 @@ class SampleBook:
         if last is not None:
             last.see_target(target, classes)
 
-    def begin_pass(self, model: int, step: int, place: Spot | None) -> None:
-        """A pass without gradients begins."""
-        self.end_pass()
+    def wants_rows(self, model: int, step: int, place: Spot | None) -> bool:
+        """Whether a forward from this line, in the pass under way, is looked at row by row."""
+        if place not in self._passes:
+            self._passes[place] = self._begun(model, step, place)
+        return self._passes[place] is not None
+
+    def _begun(self, model: int, step: int, place: Spot | None) -> PassRows | None:
         key = (model, place)
         if key not in self._visits and len(self._visits) >= MOST_PLACES:
-            return
+            return None
         visit = self._visits[key] = self._visits.get(key, 0) + 1
-        if (visit <= EACH_PASS_UNTIL or not visit & (visit - 1)) and len(self._held_out) < MOST_PASSES:
-            self._pass = PassRows(model, step, place)
+        is_due = visit <= EACH_PASS_UNTIL or not visit & (visit - 1)
+        return PassRows(model, step, place) if is_due and len(self._held_out) < MOST_PASSES else None
 
-    @property
-    def wants_rows(self) -> bool:
-        """Whether the pass under way is looked at row by row."""
-        return self._pass is not None
-
-    def see_held_out(self, tensors: list[Tensor]) -> None:
+    def see_held_out(self, place: Spot | None, tensors: list[Tensor]) -> None:
         """A forward of the pass under way."""
-        current = self._pass
+        current = self._passes.get(place)
         if current is None:
             return
         if not tensors or tensors[0].dim() < 2 or len(current.numbers) >= FORWARDS_READ:
@@ -283,10 +284,11 @@ class SampleBook:
 
     def end_pass(self) -> None:
         """The pass is over: compare its rows with the training rows known by now, and forget them."""
-        ended, self._pass = self._pass, None
-        if ended is not None and ended.numbers and ended.model in self.training:
-            self._held_out.append(ended.fact(self.training[ended.model]))
-            self._last_passes[ended.model, ended.place] = len(self._held_out) - 1, ended.few
+        over, self._passes = self._passes, {}
+        for ended in over.values():
+            if ended is not None and ended.numbers and ended.model in self.training:
+                self._held_out.append(ended.fact(self.training[ended.model]))
+                self._last_passes[ended.model, ended.place] = len(self._held_out) - 1, ended.few
 
     def facts(self, models: int, judged: bool) -> tuple[Samples, ...]:
         """The frozen forms, one for each model."""

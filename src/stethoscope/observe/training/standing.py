@@ -102,7 +102,8 @@ class Lookout:
             self._steps, self._stepped_at = state.steps, now
         busy = self._busy(now)
         seen = where(_stack(sys._current_frames().get(self._main)))
-        exchange = seen.exchange if seen.exchange not in ("backward", "forward") or busy < IDLE else ""
+        waits = busy < IDLE and distributed.is_initialized() if seen.exchange in ("backward", "forward") else True
+        exchange = seen.exchange if waits else ""
         spot = seen.sites, exchange, state.steps
         if spot != self._held[0]:
             self._held = spot, now

@@ -239,7 +239,7 @@ class State:
         """A wrapper round a data loader's `__next__`: which data set does a batch come from?"""
         guard = self.guard("data loaders")
         yielded, ended = guard(self.streams.yielded), guard(self.streams.ended)
-        numbered = guard(self.row_numbers.yielded)
+        numbered = self.guard("numbers of rows")(self.row_numbers.yielded)
 
         @functools.wraps(original)
         def following(batches: Any) -> Any:
@@ -256,7 +256,7 @@ class State:
 
     def follow_numbers(self, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """A wrapper round its `_next_index`: which rows will a batch be made of?"""
-        return self.row_numbers.follow(original, self.guard("data loaders")(self.row_numbers.drawn))
+        return self.row_numbers.follow(original, self.guard("numbers of rows")(self.row_numbers.drawn))
 
     def attend(self, steps: int = 2) -> None:
         """Attend to this step, which has hardly begun, and to the next ones."""

@@ -86,9 +86,17 @@ def _shuffles(loader: Any) -> bool | None:
 def _begins(state: State, loader: Any) -> None:
     """A loader begins: what becomes of its first batches is worth a look."""
     if state.epoch_batches < 0 and isinstance(loader.sampler, _COUNTED):
-        state.epoch_batches = len(loader)
+        state.epoch_batches = _batches_of(loader)
     if state.streams.begins(loader.dataset, spot(3), _shuffles(loader), _order(loader)):
         state.attend()
+
+
+def _batches_of(loader: Any) -> int:
+    """How many batches an epoch has; -1 where a sampler of batches does not say."""
+    try:
+        return len(loader)
+    except (TypeError, NotImplementedError):
+        return -1
 
 
 def _order(loader: Any) -> tuple[int, int] | None:
