@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stethoscope.observe.data.tallies import tallied
+
 Hashes = NDArray[np.uint64]
 Ints = NDArray[np.int64]
 Places = NDArray[np.uint16] | NDArray[np.int32]
@@ -82,7 +84,7 @@ class Buckets:
             self._strays.append(other + self._done)
             self._stray_hashes.append(hashes[other])
             self._astray += other.size
-        self._counts += np.bincount(code, minlength=self._counts.size)
+        self._counts += tallied(code, self._counts.size)
         self._numbers[self._done : self._done + rows] = code
         self._done += rows
         most = min(max(FEW, self._done // 2), BUCKETS - 1)
