@@ -90,7 +90,7 @@ def _classifiers(rows: Rows, names: Sequence[str], labels: Ints) -> Iterator[Dou
 
 
 def amounts(rows: Rows, names: Sequence[str], target: Doubles) -> Doubles | None:
-    """(rows,): the mean of what several models say of a target of numbers, for rows that they were not trained on.
+    """(models, rows): what several models say of a target of numbers, for rows that they were not trained on.
 
     Args:
         rows: the sample.
@@ -122,8 +122,8 @@ def amounts(rows: Rows, names: Sequence[str], target: Doubles) -> Doubles | None
     blind = float(np.abs(target - np.median(target)).mean())
     gains = np.array([blind - np.abs(target - one).mean() for one in told])
     use = gains >= LEAST_GAIN * gains.max() if gains.max() > 0 else gains == gains.max()
-    mean: Doubles = np.mean([one for one, good in zip(told, use, strict=True) if good], axis=0)
-    return mean
+    good: Doubles = np.stack(told)[use]
+    return good
 
 
 def _held_out(model: Any, inputs: Any, target: Any, folds: Any, method: str) -> Doubles:

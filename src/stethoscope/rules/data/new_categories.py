@@ -16,7 +16,7 @@ from stethoscope.rules.budget import SHARES
 from stethoscope.rules.columns import named
 from stethoscope.rules.newcomers import New, new_values
 from stethoscope.rules.shifting import percent, rows_of
-from stethoscope.rules.sites import code
+from stethoscope.rules.sites import code, one_spelling
 from stethoscope.rules.two_sets import two_sets
 
 MOST_NAMED = 5
@@ -115,12 +115,8 @@ class NewCategories(Rule):
         fixes = []
         if spellings:
             name = spellings[0][0]
-            fixes.append(
-                Fix(
-                    "Bring the spellings together, in both sets:\n"
-                    + code(f"frame[{name!r}] = frame[{name!r}].str.strip().str.lower()")
-                )
-            )
+            known = {new: old for each, new, old in spellings if each == name}
+            fixes.append(Fix("Bring the spellings together, in both sets:\n" + one_spelling(name, known)))
         if worst.name == target:
             fixes.append(
                 Fix(
