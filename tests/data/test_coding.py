@@ -14,8 +14,8 @@ nw = pytest.importorskip("narwhals")
 pa = pytest.importorskip("pyarrow")
 pl = pytest.importorskip("polars")
 
-from stethoscope.observe.data.coding import FEW, Coded, coded, coded_objects
 from stethoscope.observe.data import hashing
+from stethoscope.observe.data.coding import FEW, Coded, coded, coded_objects
 from stethoscope.observe.data.hashing import BUCKETS, Buckets, Room, hashes_of
 from stethoscope.observe.data.tallies import tallied
 

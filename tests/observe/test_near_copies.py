@@ -9,7 +9,6 @@ import pytest
 pytest.importorskip("sklearn")
 
 from programs_run import alarms, findings_of
-
 from stethoscope.core.rule import Bug
 
 RULE = "train-test-overlap"

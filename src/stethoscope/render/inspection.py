@@ -179,7 +179,11 @@ def _colours(images: ImageSet) -> str:
 def _read(one: DataSet) -> str:
     parts = []
     if one.images is not None:
-        of = f" of {one.images.total:,}, drawn at random: copies among the others are not seen" if one.images.left else ""
+        of = (
+            f" of {one.images.total:,}, drawn at random: copies among the others are not seen"
+            if one.images.left
+            else ""
+        )
         parts.append(amount(len(one.images.files), "picture") + of)
     is_folder = one.images is not None and len(one.profile.columns) <= 1
     if is_folder and one.profile.columns:

@@ -135,7 +135,7 @@ def _left(one: DataSet) -> str:
         return ""
     return (
         f"Of the {one.images.total:,} pictures of {PurePath(one.name).name}, {len(one.images.files):,} were drawn at "
-        "random and looked at. Shares hold for all of them; copies, and files that are broken, are more than were found."
+        "random and looked at. Shares hold for all of them; there are more copies and broken files than were found."
     )
 
 

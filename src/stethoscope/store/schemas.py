@@ -67,7 +67,9 @@ def from_document(document: Any, name: str = "the schema") -> Schema:
 
 def _column(column: ColumnSchema) -> dict[str, Any]:
     known = {one.name: getattr(column, one.name) for one in fields(column)}
-    kept = {key: value for key, value in known.items() if key in _ALWAYS or (value not in (None, ()) and value is not False)}
+    kept = {
+        key: value for key, value in known.items() if key in _ALWAYS or (value not in (None, ()) and value is not False)
+    }
     return {key: list(value) if isinstance(value, tuple) else value for key, value in kept.items()}
 
 

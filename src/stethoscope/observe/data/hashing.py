@@ -176,7 +176,9 @@ def _by_views(chunk: Any, room: Room) -> Iterator[Hashes]:
     width = 8 if str(chunk.type).startswith("large") else 4
     for start in range(0, len(chunk), VIEWED):
         rows = min(VIEWED, len(chunk) - start)
-        ends = starts.slice((chunk.offset + start) * width, (rows + 1) * width)  # a slice of the chunk costs what is before
+        ends = starts.slice(
+            (chunk.offset + start) * width, (rows + 1) * width
+        )  # a slice of the chunk costs what is before
         part = pa.Array.from_buffers(chunk.type, rows, [None, ends, letters])
         views = np.frombuffer(part.cast(pa.string_view()).buffers()[1], np.uint64)
         for first in range(0, rows, BLOCK):
