@@ -85,7 +85,7 @@ def _column(column: Column, target: str) -> ColumnSchema:
         least = max(least, 0.0) if low >= 0 else least  # what was never negative stays so
     return ColumnSchema(
         column.name, kind, required, nullable=missing > 0, most_missing=most,
-        missing_as=(stands_for_nothing.value,) if stands_for_nothing is not None else (), least=least, greatest=greatest,
+        missing_as=() if stands_for_nothing is None else (stands_for_nothing.value,), least=least, greatest=greatest,
         whole=numbers is not None and kind == "number" and 0 < numbers.count == numbers.whole,
         categories=_categories(column), unique=_is_unique(column),
     )  # fmt: skip

@@ -259,7 +259,7 @@ def _of_numbers(rows: Rows, target: str, names: Sequence[str]) -> LabelSuspects:
         return LabelSuspects("", "no column can be given to a model")
     each = middle + blind * scaled.told
     told = each.mean(0)
-    # All have to miss it: near the ends of what they have seen trees and neighbours are drawn to it, and a line goes on.
+    # All have to miss it: at the ends of what they have seen trees and neighbours fall short, and a line goes on.
     off = np.fmin(np.abs(values - each).min(0), np.abs(values - middle - blind * scaled.line))
     usual = float(np.quantile(off, 0.99))
     far = np.flatnonzero(off > FAR * usual) if usual > 0 else np.zeros(0, np.int64)

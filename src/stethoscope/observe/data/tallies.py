@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 FEW = 32
-"""Different numbers up to which pairs of them are counted: a count that was just written has to be waited for, and among few
-numbers the same one comes again at once. Two thirds of the time for up to 20, as much for 60."""
+"""Different numbers up to which pairs of them are counted: a count that was just written has to be waited for, and
+among few numbers the same one comes again at once. Two thirds of the time for up to 20, as much for 60."""
 LEAST = 4096
 """Rows below which it does not pay."""
 
