@@ -14,8 +14,10 @@ nw = pytest.importorskip("narwhals")
 pa = pytest.importorskip("pyarrow")
 pl = pytest.importorskip("polars")
 
+from stethoscope.observe.data import hashing
 from stethoscope.observe.data.coding import FEW, Coded, coded, coded_objects
 from stethoscope.observe.data.hashing import BUCKETS, Buckets, Room, hashes_of
+from stethoscope.observe.data.tallies import tallied
 
 ENGINES: dict[str, Callable[[list[str | None]], Any]] = {
     "polars": lambda values: pl.Series("a", values),
@@ -72,6 +74,25 @@ def test_equal_texts_have_equal_hashes_in_every_block_and_others_have_others() -
     for text, number in zip(texts, np.concatenate([one.copy() for one in blocks]).tolist(), strict=True):
         assert made.setdefault(text, number) == number
     assert len(set(made.values())) == len(made)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_an_arrow_without_views_gives_the_same_codes(large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    values = [ODD[place] if place < len(ODD) else f"v{place}" for place in rng.integers(0, 60, 300_000)]
+    array = pa.array(values, pa.large_string() if large else pa.string())
+    column = nw.from_native(pa.chunked_array([array[:7], array[7:200_001], array[200_001:]]), series_only=True)
+    by_views = coded(column)
+    monkeypatch.setattr(hashing, "_has_views", lambda: False)
+
+    assert texts_of(by_views) == texts_of(coded(column)) == values
+
+
+@pytest.mark.parametrize("rows", [1, 5000, 5001])
+@pytest.mark.parametrize("bins", [1, 2, 31, 33])
+def test_few_numbers_are_counted_as_many_are(rows: int, bins: int) -> None:
+    codes = np.random.default_rng(0).integers(0, bins, rows)
+    assert np.array_equal(tallied(codes, bins), np.bincount(codes, minlength=bins))
 
 
 def test_rows_that_share_a_bucket_are_numbered_too() -> None:

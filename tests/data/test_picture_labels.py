@@ -12,12 +12,14 @@ pytest.importorskip("PIL")
 pytest.importorskip("sklearn")
 
 from picture_sets import crops, digits
+from PIL import Image
 
 from stethoscope.core.finding import Finding
 from stethoscope.core.settings import Settings
 from stethoscope.inspecting import Inspection, inspect_data
 from stethoscope.observe.data import pictures
 from stethoscope.observe.data.picture_labels import CELLS, SIDE, look_of
+from stethoscope.render.inspection import inspection_json
 
 
 def inspect(train: object) -> Inspection:
@@ -89,7 +91,31 @@ def test_of_too_many_pictures_some_are_looked_at_and_the_report_says_so(
     assert len(set(images.labels)) == 10
     assert steps == sorted(steps)
     seen.show(sys.stdout)
-    assert "60 pictures of 200, at even distances" in " ".join(capsys.readouterr().out.split())
+    assert "60 pictures of 200, drawn at random" in " ".join(capsys.readouterr().out.split())
+    assert "60 of 200" in seen.to_html()
+    assert "60 were drawn at random" in " ".join(seen.to_html().split())
+    assert inspection_json(seen.diagnosis, seen.data)["data"]["sets"][0]["images_left"] == 140
+
+
+def test_pictures_that_take_turns_are_all_among_those_that_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every second file a sample at even distances has one kind only."""
+    monkeypatch.setattr(pictures, "MOST_PICTURES", 60)
+    for place in range(120):
+        noise = np.random.default_rng(place).integers(0, 40, (24, 24)) + (0 if place % 2 else 200)
+        Image.fromarray(noise.astype(np.uint8)).save(tmp_path / f"{place:04d}_{'mask' if place % 2 else 'photo'}.png")
+    images = inspect_data(str(tmp_path), settings=Settings()).data.train.images
+    again = inspect_data(str(tmp_path), settings=Settings()).data.train.images
+
+    assert images is not None
+    assert again is not None
+    assert images.files == again.files == tuple(sorted(images.files))
+    kinds = [file.split("_")[1] for file in images.files]
+    assert 20 <= kinds.count("mask.png") <= 40
+    places = np.array([int(Path(file).name[:4]) for file in images.files])
+    assert places.min() < 12
+    assert places.max() > 108
 
 
 def test_a_table_that_names_pictures_takes_what_knows_the_labels_better(tmp_path: Path) -> None:

@@ -282,3 +282,60 @@ def test_a_number_that_stands_for_nothing_is_no_part_of_a_range() -> None:
     assert learned.greatest < 120
     assert learned.nullable
     assert learned.most_missing == pytest.approx(0.1)
+
+
+def with_nothing(seed: int = 0, count: int = 100) -> Any:
+    """The table with ages that nobody knows, as -999."""
+    frame = table(seed)
+    frame.loc[frame.index[:count], "age"] = -999
+    return frame
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_data_is_not_accused_of_the_spelling_of_nothing_that_the_schema_was_learned_with(seed: int) -> None:
+    learned = inspect_data(with_nothing(), target="y").schema()
+
+    assert {one.name: one.missing_as for one in learned.columns if one.missing_as} == {"age": (-999.0,)}
+    assert said(with_nothing(), learned) == {}
+    assert said(with_nothing(seed, 60).drop(columns="y"), learned) == {}
+    assert said(with_nothing().iloc[:1], learned) == {}
+    assert said(with_nothing().iloc[99:101], learned) == {}
+    assert enforce(with_nothing(), to_document(learned)).diagnosis.findings == ()
+
+
+def test_more_of_a_number_that_stands_for_nothing_is_a_rise_and_its_rows_are_shown() -> None:
+    learned = inspect_data(with_nothing(), target="y").schema()
+    found = said(with_nothing(1, 900), learned)
+
+    assert list(found) == ["missing-values-rise"]
+    assert len(found["missing-values-rise"].suspects) == 900
+    assert float(dict(found["missing-values-rise"].suspects[0].values)["age"]) == -999
+
+
+def test_beside_a_number_that_stands_for_nothing_others_are_still_out_of_range() -> None:
+    learned = inspect_data(with_nothing(), target="y").schema()
+    frame = with_nothing(1)
+    frame.loc[[500, 501], "age"] = [-5000, 900]
+    found = said(frame, learned)
+
+    assert list(found) == ["out-of-range-values"]
+    assert [row.row for row in found["out-of-range-values"].suspects] == [500, 501]
+
+
+def test_numbers_that_stand_for_nothing_are_numbers() -> None:
+    document = {"format": "stethoscope schema", "version": 1, "columns": [{"name": "a", "missing_as": ["x"]}]}
+    with pytest.raises(BadFile, match="missing_as is"):
+        from_document(document)
+
+
+def test_pandera_takes_a_number_that_stands_for_nothing_for_missing() -> None:
+    learned = inspect_data(with_nothing(), target="y").schema()
+    compile(to_pandera(learned), "schema.py", "exec")
+    pytest.importorskip("pandera.pandas", reason="pandera is not installed")
+    space: dict[str, Any] = {}
+    exec(to_pandera(learned), space)
+
+    assert len(space["schema"].validate(with_nothing())) == ROWS
+    for frame in (with_nothing(1, 900), with_nothing().assign(age=900)):
+        with pytest.raises(Exception, match="age"):
+            space["schema"].validate(frame)

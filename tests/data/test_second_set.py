@@ -60,6 +60,11 @@ def _conflicting(frame: pd.DataFrame) -> None:
     frame.loc[frame.index[-60:], "y"] = np.where(frame["y"].iloc[:60] == "yes", "no", "yes")
 
 
+def _lower(frame: pd.DataFrame) -> None:
+    rows = np.arange(len(frame)) % 2 == 0
+    frame.loc[rows, "city"] = frame.loc[rows, "city"].str.lower()
+
+
 FAULTS = {
     "a sentinel": (_in("age", -999), "missing-values", "age"),
     "a sentinel in a third of the rows": (_in("age", -999, 1 / 3), "missing-values", "age"),
@@ -72,6 +77,8 @@ FAULTS = {
     "rows twice": (_repeated, "duplicate-samples", None),
     "rows twice with other labels": (_conflicting, "conflicting-labels", "y"),
     "no target": (_in("y", None), "missing-values", "y"),
+    "categories in another spelling": (_lower, "new-categories", "city"),
+    "a new category in a third of the rows": (_in("city", "Bonn", 1 / 3), "new-categories", "city"),
     "another class": (_in("y", "maybe"), "new-categories", "y"),
 }
 
@@ -91,6 +98,15 @@ def test_a_fault_of_the_second_set_is_named_there_and_once(fault: str) -> None:
     found = said(second)
     assert [(each.rule, each.place.file) for each in found] == [(rule, "test")], [each.title for each in found]
     assert name is None or found[0].place.columns == (name,)
+
+
+def test_a_shift_of_other_columns_is_not_put_under_new_values() -> None:
+    second = table(600, 1)
+    _in("city", "Bonn", 1 / 5)(second)
+    second["age"] += 12
+    found = {each.rule: each for each in said(second)}
+    assert found["distribution-shift"].place.columns == ("age",)
+    assert found["new-categories"].explains == ("distribution-shift",)
 
 
 def test_a_second_set_without_a_fault_is_silent() -> None:

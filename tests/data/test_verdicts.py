@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.model_selection import train_test_split
 
 from stethoscope.core.finding import Severity
+from stethoscope.core.settings import Settings
 from stethoscope.inspecting import inspect_data
 
 pytest.importorskip("narwhals")
@@ -79,3 +82,49 @@ def test_a_file_of_text_has_truths_answers_and_dates_as_they_are_written(tmp_pat
     assert [column.kind for column in profile.columns] == ["category", "truth", "date"]
     frame = {"day": np.array([f"2012/{i % 12 + 1:02}/1" for i in range(60)], object)}
     assert inspect_data(frame).data.train.profile.columns[0].kind == "date"
+
+
+def _fixes(frame: pd.DataFrame, rule: str, target: str) -> str:
+    found = inspect_data(frame, target=target, settings=Settings()).diagnosis.findings
+    return "\n".join(fix.text for one in found if one.rule == rule for fix in one.fixes)
+
+
+def test_the_line_for_spellings_that_case_does_not_tell_apart_unites_them() -> None:
+    names = ["datsun b-210", "datsun b210", "ford pinto", "fiat 128"] * 60
+    frame = pd.DataFrame({"name": names, "y": np.arange(240) % 7 / 3})
+    line = _fixes(frame, "mixed-formats", "y").splitlines()[-1].strip()
+    exec(line, {"frame": frame})  # what a reader would paste
+    assert frame["name"].nunique() == 3
+
+
+def test_what_is_said_of_a_class_with_one_row_can_be_done() -> None:
+    frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=300), "y": ["a"] * 200 + ["b"] * 99 + ["c"]})
+    lines = _fixes(frame, "class-imbalance", "y").splitlines()
+    space = {"frame": frame}
+    exec("\n".join(one.strip() for one in lines if one.startswith("    ") and "split" not in one), space)
+    train_test_split(space["frame"], stratify=space["frame"]["y"])
+
+
+def test_rows_that_conflict_name_another_row() -> None:
+    frame = pd.DataFrame({"x": [*np.random.default_rng(0).normal(size=298), 9.0, 9.0], "y": ["a", "b"] * 150})
+    found = inspect_data(frame, target="y", settings=Settings()).diagnosis.findings
+    rows = next(one for one in found if one.rule == "conflicting-labels").suspects
+    assert {(one.row, one.why) for one in rows} == {(298, "equal inputs: row 299"), (299, "equal inputs: row 298")}
+
+
+def test_a_rare_large_target_that_a_line_explains_is_no_wrong_label() -> None:
+    rng = np.random.default_rng(0)
+    fare = rng.lognormal(2.3, 0.6, 2000)
+    fare[:12] = rng.uniform(90, 150, 12)
+    frame = pd.DataFrame({
+        "fare": fare, "tip": 0.15 * fare * rng.random(2000), "hour": rng.integers(0, 24, 2000).astype(float),
+        "passengers": rng.integers(1, 6, 2000).astype(float),
+    })  # fmt: skip
+    frame["total"] = frame["fare"] + frame["tip"] + rng.normal(1, 0.5, 2000)
+    frame.loc[900, "total"] = 140.0
+    found = [
+        one
+        for one in inspect_data(frame, target="total", settings=Settings()).diagnosis.findings
+        if one.rule == "label-errors"
+    ]
+    assert [[row.row for row in one.suspects] for one in found] == [[900]]

@@ -25,6 +25,7 @@ from stethoscope.core.text import amount, number
 from stethoscope.diagnosing.suppress import Suppressions, suppress
 from stethoscope.facts.data import Column, DataSet, Rows
 from stethoscope.facts.schema import ColumnSchema, Schema, kind_of
+from stethoscope.facts.sentinels import known_as_missing
 from stethoscope.rules.columns import named, row_of
 
 Doubles = NDArray[np.float64]
@@ -64,14 +65,15 @@ def enforce(schema: Schema, new: DataSet, suppressions: Suppressions | None = No
         new: the data; rows are judged on its sample, which may be all of it.
         suppressions: what the user allowed.
     """
-    pairs = [(wanted, new.profile.column(wanted.name)) for wanted in schema.columns]
+    seen = _without_nothing(schema, new)
+    pairs = [(wanted, seen.profile.column(wanted.name)) for wanted in schema.columns]
     present = [(wanted, column) for wanted, column in pairs if column is not None and column.rows]
-    structure = [*_structure(schema, new), *_repeated(present, new.sample)]
+    structure = [*_structure(schema, seen), *_repeated(present, seen.sample)]
     found = [
         _finding(new, "schema-violation", structure, _STRUCTURE, Severity.ERROR),
-        _finding(new, "out-of-range-values", list(_ranges(present, new.sample)), _RANGES),
-        _finding(new, "new-categories", list(_categories(present, new)), _CATEGORIES),
-        _finding(new, "missing-values-rise", list(_missing(present, new.sample)), _MISSING),
+        _finding(new, "out-of-range-values", list(_ranges(present, seen.sample)), _RANGES),
+        _finding(new, "new-categories", list(_categories(present, seen)), _CATEGORIES),
+        _finding(new, "missing-values-rise", list(_missing(present, seen.sample)), _MISSING),
     ]
     stay, silenced = suppress([one for one in found if one is not None], suppressions or Suppressions())
     ordered = sorted(stay, key=lambda one: (-one.severity.gravity, RULES.index(one.rule)))
@@ -81,6 +83,17 @@ def enforce(schema: Schema, new: DataSet, suppressions: Suppressions | None = No
         not_checked=(),
         silenced=tuple(silenced),
     )
+
+
+def _without_nothing(schema: Schema, new: DataSet) -> DataSet:
+    """The data, numbers that the schema knows to stand for nothing taken for missing."""
+    stand = {wanted.name: wanted.missing_as for wanted in schema.columns if wanted.missing_as}
+    columns = tuple(known_as_missing(one, stand.get(one.name, ())) for one in new.profile.columns)
+    values = {
+        name: np.where(np.isin(some, stand[name]), np.nan, some) if name in stand and some.dtype != object else some
+        for name, some in new.sample.values.items()
+    }
+    return replace(new, profile=replace(new.profile, columns=columns), sample=replace(new.sample, values=values))
 
 
 def _structure(schema: Schema, new: DataSet) -> Iterator[Breach]:

@@ -61,7 +61,7 @@ class ImageSet:
     skipped: int = 0
     """Files of other kinds."""
     left: int = 0
-    """Pictures that were not looked at, where there are too many: those that were lie at even distances."""
+    """Pictures that were not looked at, where there are too many: those that were are drawn at random."""
     thumbnails: tuple[tuple[int, str], ...] = ()
     """Some pictures as `data:` addresses (JPEG, at most 96 pixels), by their place among `files`."""
     hashes: tuple[str, ...] = ()
@@ -71,6 +71,11 @@ class ImageSet:
     telling: tuple[tuple[str, float, float, int], ...] = ()
     """How well each property alone tells the class: property, share of guessing's errors that it puts right, lower end
     of its 95 % interval, pictures held out; strongest first."""
+
+    @property
+    def total(self) -> int:
+        """All pictures of the set, looked at, broken or left."""
+        return len(self.files) + len(self.broken) + self.left
 
     def row(self, place: int) -> int:
         """The row of a picture in its set."""

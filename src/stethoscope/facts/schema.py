@@ -32,6 +32,8 @@ class ColumnSchema:
     nullable: bool = True
     most_missing: float | None = None
     """Share of the rows, 0..1, where some were missing."""
+    missing_as: tuple[float, ...] = ()
+    """Numbers that stand for nothing, such as -999: they count as missing, and are no part of the range."""
     least: float | None = None
     """Of numbers, and of dates in seconds since 1970 (UTC); the tolerance is in it."""
     greatest: float | None = None
@@ -82,7 +84,8 @@ def _column(column: Column, target: str) -> ColumnSchema:
         least, greatest = low - room, high + room
         least = max(least, 0.0) if low >= 0 else least  # what was never negative stays so
     return ColumnSchema(
-        column.name, kind, required, nullable=missing > 0, most_missing=most, least=least, greatest=greatest,
+        column.name, kind, required, nullable=missing > 0, most_missing=most,
+        missing_as=() if stands_for_nothing is None else (stands_for_nothing.value,), least=least, greatest=greatest,
         whole=numbers is not None and kind == "number" and 0 < numbers.count == numbers.whole,
         categories=_categories(column), unique=_is_unique(column),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -82,6 +83,26 @@ def without_sentinels(one: Column, other: Column) -> tuple[Column, Column]:
     return one, other if new is None else as_missing(other, new)
 
 
+def known_as_missing(column: Column, values: Sequence[float]) -> Column:
+    """The column, the rows with numbers that are known to stand for nothing among those without a value.
+
+    However few other values it has. Of a number between the others it must be known how often it occurs.
+    """
+    for value in values:
+        numbers = column.numbers
+        if numbers is None or not numbers.least <= value <= numbers.greatest:
+            continue
+        if numbers.least == numbers.greatest:
+            column = replace(column, nulls=column.nulls + numbers.count, numbers=Numbers(infinite=numbers.infinite))
+            continue
+        one = _written(numbers, value, fewest=1)
+        rows = dict(numbers.values or numbers.spikes).get(value)
+        if one is None and rows is not None:
+            one = Sentinel(value, rows, numbers.least, numbers.greatest)
+        column = column if one is None else as_missing(column, one)
+    return column
+
+
 def as_missing(column: Column, sentinel: Sentinel) -> Column:
     """The column, the rows with this number among those without a value."""
     numbers = column.numbers
@@ -104,12 +125,12 @@ def as_missing(column: Column, sentinel: Sentinel) -> Column:
     return replace(column, nulls=column.nulls + sentinel.rows, numbers=left)
 
 
-def _written(numbers: Numbers, value: float) -> Sentinel | None:
+def _written(numbers: Numbers, value: float, fewest: int = FEWEST_OTHERS) -> Sentinel | None:
     """A number as one that may stand for nothing; None where it is not at an end of the column, or is all of it."""
     if value not in (numbers.least, numbers.greatest):
         return None
     place = _place(numbers, value)
-    rest = _others(numbers, value, place)
+    rest = _others(numbers, value, place, fewest)
     return None if rest is None else Sentinel(value, int(numbers.counts[place]), *rest)
 
 
@@ -118,14 +139,14 @@ def _place(numbers: Numbers, value: float) -> int:
     return int(numbers.grid.bins(np.array([value]))[0])
 
 
-def _others(numbers: Numbers, value: float, place: int) -> tuple[float, float] | None:
+def _others(numbers: Numbers, value: float, place: int, fewest: int) -> tuple[float, float] | None:
     """The range of all other numbers; None where they are too few."""
     if numbers.values:
         rest = [one for one, _ in numbers.values if one != value]
-        return (rest[0], rest[-1]) if len(rest) >= FEWEST_OTHERS else None
+        return (rest[0], rest[-1]) if len(rest) >= fewest else None
     others = numbers.counts.nonzero()[0]
     others = others[others != place]
-    if others.size < FEWEST_OTHERS:
+    if others.size < fewest:
         return None
     edges = numbers.grid.edges()
     return float(edges[max(0, int(others[0]) - 1)]), float(edges[min(edges.size - 1, int(others[-1]))])

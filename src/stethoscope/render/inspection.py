@@ -179,8 +179,11 @@ def _colours(images: ImageSet) -> str:
 def _read(one: DataSet) -> str:
     parts = []
     if one.images is not None:
-        whole = len(one.images.files) + len(one.images.broken) + one.images.left
-        of = f" of {whole:,}, at even distances" if one.images.left else ""
+        of = (
+            f" of {one.images.total:,}, drawn at random: copies among the others are not seen"
+            if one.images.left
+            else ""
+        )
         parts.append(amount(len(one.images.files), "picture") + of)
     is_folder = one.images is not None and len(one.profile.columns) <= 1
     if is_folder and one.profile.columns:
@@ -229,6 +232,7 @@ def _set_json(one: DataSet) -> dict[str, Any]:
         "rows": one.profile.rows,
         "columns": [_column_json(column) for column in one.profile.columns],
         "images": None if one.images is None else len(one.images.files),
+        "images_left": None if one.images is None else one.images.left,
         "channels": None
         if one.images is None
         else {

@@ -75,7 +75,8 @@ def _figures(data: Data) -> list[tuple[str, str]]:
     for one in data.sets:
         name = PurePath(one.name).name if len(data.sets) > 1 else ""
         if one.images is not None:
-            rows.append((f"pictures {name}".strip(), f"{len(one.images.files):,}"))
+            of = f" of {one.images.total:,}" if one.images.left else ""
+            rows.append((f"pictures {name}".strip(), f"{len(one.images.files):,}{of}"))
         else:
             rows.append((f"rows {name}".strip(), f"{one.profile.rows:,}"))
     if data.train.profile.columns and not (data.train.images is not None and len(data.train.profile.columns) == 1):

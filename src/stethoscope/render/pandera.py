@@ -21,13 +21,7 @@ def to_pandera(schema: Schema) -> str:
 
 
 def _column(column: ColumnSchema) -> str:
-    checks = []
-    if column.least is not None and column.greatest is not None:
-        checks.append(f"pa.Check.in_range({_bound(column, column.least)}, {_bound(column, column.greatest)})")
-    elif column.least is not None:
-        checks.append(f"pa.Check.ge({_bound(column, column.least)})")
-    elif column.greatest is not None:
-        checks.append(f"pa.Check.le({_bound(column, column.greatest)})")
+    checks = [_range(column)] if column.least is not None or column.greatest is not None else []
     if column.whole:
         checks.append("pa.Check(lambda values: values % 1 == 0, error='whole numbers')")
     if column.kind == "truth":
@@ -35,7 +29,8 @@ def _column(column: ColumnSchema) -> str:
     if column.categories is not None:
         checks.append(f"pa.Check.isin({list(column.categories)!r})")
     if column.nullable and column.most_missing is not None:
-        test = f"lambda values: values.isna().mean() <= {column.most_missing:g}"
+        missing = f"(values.isna() | {_nothing(column)})" if column.missing_as else "values.isna()"
+        test = f"lambda values: {missing}.mean() <= {column.most_missing:g}"
         checks.append(f"pa.Check({test}, ignore_na=False, error='missing')")
     dtype = {"number": "float", "date": "'datetime64[ns]'"}.get(column.kind)
     parts = [
@@ -50,6 +45,22 @@ def _column(column: ColumnSchema) -> str:
     if len(line) <= WIDTH:
         return line
     return "pa.Column(\n" + "".join(f"            {part},\n" for part in parts) + "        )"
+
+
+def _range(column: ColumnSchema) -> str:
+    """The check of its range, which numbers that stand for nothing are no part of."""
+    least = "" if column.least is None else _bound(column, column.least)
+    greatest = "" if column.greatest is None else _bound(column, column.greatest)
+    if column.missing_as:
+        parts = [f"(values >= {least})"] * bool(least) + [f"(values <= {greatest})"] * bool(greatest)
+        return f"pa.Check(lambda values: {_nothing(column)} | ({' & '.join(parts)}), error='range')"
+    if least and greatest:
+        return f"pa.Check.in_range({least}, {greatest})"
+    return f"pa.Check.ge({least})" if least else f"pa.Check.le({greatest})"
+
+
+def _nothing(column: ColumnSchema) -> str:
+    return f"values.isin({list(column.missing_as)!r})"
 
 
 def _bound(column: ColumnSchema, value: float) -> str:

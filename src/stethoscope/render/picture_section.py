@@ -8,7 +8,7 @@ import numpy as np
 
 from stethoscope.core.finding import Diagnosis
 from stethoscope.core.text import amount, number
-from stethoscope.facts.data import Data
+from stethoscope.facts.data import Data, DataSet
 from stethoscope.facts.images import PROPERTIES, ImageSet
 from stethoscope.render.column_pictures import box_picture, column_picture
 from stethoscope.render.markup import Html, joined, tag
@@ -117,6 +117,7 @@ def picture_parts(diagnosis: Diagnosis, data: Data) -> list[Html]:
         return []
     lead = joined(["Over all pixels, each picture alike: ", tag("code", normalization(images)), "."])
     parts = [tag("p", lead, class_="lead") if images.channel_means else Html(""), properties(data)]
+    parts[1:1] = [tag("p", words, class_="lead") for words in map(_left, data.sets) if words]
     if data.test is not None:
         first, second = (PurePath(one.name).name for one in data.sets)
         words = (tag("span", first, class_="key-first"), " is filled, ", tag("span", second, class_="key-second"))
@@ -126,6 +127,16 @@ def picture_parts(diagnosis: Diagnosis, data: Data) -> list[Html]:
     if drawn := galleries(diagnosis, data):
         parts += [tag("h3", "Pictures to look at, and others of the class"), drawn]
     return parts
+
+
+def _left(one: DataSet) -> str:
+    """What is not known of a set that has too many pictures; empty where all were looked at."""
+    if one.images is None or not one.images.left:
+        return ""
+    return (
+        f"Of the {one.images.total:,} pictures of {PurePath(one.name).name}, {len(one.images.files):,} were drawn at "
+        "random and looked at. Shares hold for all of them; there are more copies and broken files than were found."
+    )
 
 
 def _looked_at(images: ImageSet) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from stethoscope.core.finding import Place
 from stethoscope.facts.code import Site
@@ -40,6 +41,19 @@ def receiver(site: Site | None, method: str, default: str) -> str:
 def at(site: Site | None, *, otherwise: str = "a line that was not seen") -> str:
     """`file:line`, or words for an unknown line."""
     return str(site) if site else otherwise
+
+
+def one_spelling(column: str, spellings: Mapping[str, str]) -> str:
+    """The line of pandas that brings spellings to those that they stand for, as code in a fix."""
+    if all(one.strip().lower() == other.strip().lower() for one, other in spellings.items()):
+        return code(f"frame[{column!r}] = frame[{column!r}].str.strip().str.lower()")
+    known = ", ".join(f"{one!r}: {other!r}" for one, other in list(spellings.items())[:MOST_SPELLINGS])
+    more = ", ..." if len(spellings) > MOST_SPELLINGS else ""
+    return code(f"frame[{column!r}] = frame[{column!r}].replace({{{known}{more}}})")
+
+
+MOST_SPELLINGS = 3
+"""That are written out in a fix."""
 
 
 def code(*lines: str) -> str:

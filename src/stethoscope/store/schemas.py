@@ -16,6 +16,7 @@ KINDS = ("number", "truth", "date", "words", "any")
 _ALWAYS = ("name", "kind", "required", "nullable")
 _TYPES: dict[str, tuple[type, ...]] = {
     "name": (str,), "kind": (str,), "required": (bool,), "nullable": (bool,), "most_missing": (int, float),
+    "missing_as": (list,),
     "least": (int, float), "greatest": (int, float), "whole": (bool,), "categories": (list,), "unique": (bool,),
 }  # fmt: skip
 
@@ -66,7 +67,9 @@ def from_document(document: Any, name: str = "the schema") -> Schema:
 
 def _column(column: ColumnSchema) -> dict[str, Any]:
     known = {one.name: getattr(column, one.name) for one in fields(column)}
-    kept = {key: value for key, value in known.items() if key in _ALWAYS or (value is not None and value is not False)}
+    kept = {
+        key: value for key, value in known.items() if key in _ALWAYS or (value not in (None, ()) and value is not False)
+    }
     return {key: list(value) if isinstance(value, tuple) else value for key, value in kept.items()}
 
 
@@ -81,5 +84,15 @@ def _read(column: Any, where: str) -> ColumnSchema:
     kind = column.get("kind", "any")
     if kind not in KINDS:
         raise BadFile(f"{where} ({column['name']!r}): the kind is {kind!r}, and not one of {', '.join(KINDS)}")
-    values = {key: tuple(map(str, value)) if key == "categories" else value for key, value in column.items()}
-    return ColumnSchema(**{"kind": kind, **values})
+    values = {"kind": kind, **column}
+    if "categories" in column:
+        values["categories"] = tuple(map(str, column["categories"]))
+    if "missing_as" in column:
+        values["missing_as"] = _numbers(column["missing_as"], f"{where} ({column['name']!r}): missing_as")
+    return ColumnSchema(**values)
+
+
+def _numbers(values: list[Any], where: str) -> tuple[float, ...]:
+    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in values):
+        raise BadFile(f"{where} is {values!r}, and not a list of numbers")
+    return tuple(map(float, values))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stethoscope.facts.data import Numbers
 from stethoscope.facts.grids import BINS, MANTISSA, Grid
 from stethoscope.facts.statistics import central
+from stethoscope.observe.data.tallies import tallied
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -172,7 +173,7 @@ class Tally:
         if self._table.size and whole == size:
             np.subtract(block, self._survey.least, out=distance)
             np.copyto(keys, distance, casting="unsafe")
-            self._table += np.bincount(keys, minlength=self._table.size)
+            self._table += tallied(keys, self._table.size)
             return
         self._count += size
         self._whole += whole

@@ -15,6 +15,8 @@ Doubles = NDArray[np.float64]
 
 FURTHEST = 5.0
 """Spreads from the middle beyond which a number counts as this far: a slip of the point must not hide all else."""
+WILDEST = 1e6
+"""The same where it is not bounded: a line through more has no digits left."""
 MOST_VALUES = 30
 """Most frequent values of a column of words that get a column of their own."""
 MOST_FEATURES = 200
@@ -34,6 +36,8 @@ class Inputs:
     """(rows, features): numbers in spreads from their middle, words as columns of 0 and 1, missing values as such."""
     narrow: Doubles
     """(rows, features): words as one column, by their rank among the most frequent ones; trees need no more."""
+    far: Doubles
+    """(rows, features): the wide form, numbers as far from their middle as they are."""
 
 
 def matrix(rows: Rows, names: Sequence[str]) -> Doubles:
@@ -48,21 +52,23 @@ def inputs_of(rows: Rows, names: Sequence[str]) -> Inputs:
         rows: the sample.
         names: the columns to use; those of names and texts give no feature.
     """
-    wide: list[Doubles] = []
+    far: list[Doubles] = []
     narrow: list[Doubles] = []
     for name in names:
-        if len(wide) >= MOST_FEATURES:
+        if len(far) >= MOST_FEATURES:
             break
         values = rows.values[name]
         if values.dtype == object:
             columns, ranks = _of_words(values)
         else:
-            columns = ranks = _of_numbers(np.asarray(values, np.float64))
-        wide += columns
+            columns = _of_numbers(np.asarray(values, np.float64))
+            ranks = [np.clip(one, -FURTHEST, FURTHEST) for one in columns]
+        far += columns
         narrow += ranks
-    if not wide:
-        return Inputs(np.zeros((rows.count, 0)), np.zeros((rows.count, 0)))
-    return Inputs(np.stack(wide, 1), np.stack(narrow, 1))
+    if not far:
+        return Inputs(*(np.zeros((rows.count, 0)) for _ in range(3)))
+    stacked = np.stack(far, 1)
+    return Inputs(np.clip(stacked, -FURTHEST, FURTHEST), np.stack(narrow, 1), stacked)
 
 
 def _of_numbers(values: Doubles) -> list[Doubles]:
@@ -73,7 +79,8 @@ def _of_numbers(values: Doubles) -> list[Doubles]:
     spread = (high - low) / 1.35 or float(values[known].std())
     if not (spread > 0 and np.isfinite(spread)):
         return []
-    scaled = np.clip((np.where(known, values, middle) - middle) / spread, -FURTHEST, FURTHEST)
+    with np.errstate(over="ignore"):
+        scaled = np.clip((np.where(known, values, middle) - middle) / spread, -WILDEST, WILDEST)
     return [scaled, (~known).astype(np.float64)] if (~known).mean() > FEW_MISSING else [scaled]
 
 

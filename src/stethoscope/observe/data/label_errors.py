@@ -257,8 +257,10 @@ def _of_numbers(rows: Rows, target: str, names: Sequence[str]) -> LabelSuspects:
     scaled = amounts(rows, names, (within - middle) / blind)
     if scaled is None:
         return LabelSuspects("", "no column can be given to a model")
-    told = middle + blind * scaled
-    off = np.abs(values - told)
+    each = middle + blind * scaled.told
+    told = each.mean(0)
+    # All have to miss it: at the ends of what they have seen trees and neighbours fall short, and a line goes on.
+    off = np.fmin(np.abs(values - each).min(0), np.abs(values - middle - blind * scaled.line))
     usual = float(np.quantile(off, 0.99))
     far = np.flatnonzero(off > FAR * usual) if usual > 0 else np.zeros(0, np.int64)
     far = far[np.argsort(-off[far], kind="stable")]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stethoscope.facts.data import Rows
-from stethoscope.observe.data.features import inputs_of, texts
+from stethoscope.observe.data.features import Inputs, inputs_of, texts
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -89,8 +89,18 @@ def _classifiers(rows: Rows, names: Sequence[str], labels: Ints) -> Iterator[Dou
             return
 
 
-def amounts(rows: Rows, names: Sequence[str], target: Doubles) -> Doubles | None:
-    """(rows,): the mean of what several models say of a target of numbers, for rows that they were not trained on.
+class Amounts(NamedTuple):
+    """What models say of a target of numbers."""
+
+    told: Doubles
+    """(models, rows)."""
+    line: Doubles
+    """(rows,): what a line through the rows without inputs far from all others says of each, also of those that have
+    some, which `told` takes for nearer than they are. NaN where all are near."""
+
+
+def amounts(rows: Rows, names: Sequence[str], target: Doubles) -> Amounts | None:
+    """What several models say of a target of numbers, for rows that they were not trained on.
 
     Args:
         rows: the sample.
@@ -122,8 +132,19 @@ def amounts(rows: Rows, names: Sequence[str], target: Doubles) -> Doubles | None
     blind = float(np.abs(target - np.median(target)).mean())
     gains = np.array([blind - np.abs(target - one).mean() for one in told])
     use = gains >= LEAST_GAIN * gains.max() if gains.max() > 0 else gains == gains.max()
-    mean: Doubles = np.mean([one for one, good in zip(told, use, strict=True) if good], axis=0)
-    return mean
+    return Amounts(np.stack(told)[use], _line(given, target, folds))
+
+
+def _line(given: Inputs, target: Doubles, folds: Any) -> Doubles:
+    from sklearn.linear_model import Ridge
+
+    told = np.full(target.size, np.nan)
+    far = (given.far != given.wide).any(1)
+    if far.any() and (~far).sum() > given.far.shape[1] + FOLDS:
+        near = given.far[~far]
+        told[far] = Ridge(1.0).fit(near, target[~far]).predict(given.far[far])
+        told[~far] = _held_out(Ridge(1.0), near, target[~far], folds, "predict")
+    return told
 
 
 def _held_out(model: Any, inputs: Any, target: Any, folds: Any, method: str) -> Doubles:

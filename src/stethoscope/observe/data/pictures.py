@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from stethoscope.core.errors import BadFile
 from stethoscope.facts.data import Column, Data, DataSet, LabelSuspects, Profile, Rows, Words
 from stethoscope.facts.images import PROPERTIES, ImageSet, SharedImages
-from stethoscope.observe.data.frames import evenly
 from stethoscope.observe.data.likeness import SIDE, alike_pairs, evened, grouped, perceptual, same_groups
 from stethoscope.observe.data.picture_files import Opened, listed, quiet
 from stethoscope.observe.data.picture_labels import CELLS, look_of, picture_suspects
@@ -86,8 +85,19 @@ class Looked:
         return replace(self.images, thumbnails=tuple(made))
 
 
+def drawn(count: int, most: int) -> Sequence[int]:
+    """The places of all pictures, or of so many drawn at random, ascending: the same ones each time.
+
+    At even distances they would be of one kind where kinds take turns, as a picture and its mask do.
+    """
+    if count <= most:
+        return range(count)
+    chosen: list[int] = np.sort(np.random.default_rng(0).choice(count, most, replace=False)).tolist()
+    return chosen
+
+
 def look(pictures: Pictures, tell: Callable[[float], None] | None = None) -> Looked:
-    """Measure all pictures, or MOST_PICTURES at even distances. Raises BadFile where none can be read.
+    """Measure all pictures, or MOST_PICTURES drawn at random. Raises BadFile where none can be read.
 
     Cost: the decoding of each file, and two milliseconds; 700 bytes of memory a picture.
 
@@ -95,7 +105,7 @@ def look(pictures: Pictures, tell: Callable[[float], None] | None = None) -> Loo
         pictures: the set.
         tell: told the share of it (0..1) that is done.
     """
-    chosen = evenly(len(pictures), MOST_PICTURES).tolist()
+    chosen = drawn(len(pictures), MOST_PICTURES)
     kept: list[_Seen] = []
     broken = list(pictures.closed)
     places: list[int] = []

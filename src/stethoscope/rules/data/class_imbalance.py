@@ -116,6 +116,14 @@ class ClassImbalance(Rule):
             else "Each sample counts alike, so that the frequent class makes the loss, and giving up the rare ones "
             "costs little. Accuracy hides it.",
             fixes=[
+                "Classes with a single row cannot be split: leave them out, or put them together under one name:\n"
+                + code(
+                    f"counts = frame[{seen.target!r}].value_counts()",
+                    f"frame = frame[frame[{seen.target!r}].map(counts) > 1]",
+                )
+            ]
+            * (seldom == 1)
+            + [
                 "Draw rare classes more often, or weigh them; split so that each set has its share; judge by the "
                 "recall of each class:\n" + code("train_test_split(inputs, labels, stratify=labels)")
             ],

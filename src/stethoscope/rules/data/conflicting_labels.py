@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness, SuspectRow
 from stethoscope.core.rule import Examples, Limit, Rule
@@ -66,7 +66,7 @@ class ConflictingLabels(Rule):
         by_chance = decided_by_chance(seen, one)
         rows, where = one.profile.rows, "" if one is seen.train else ", second set"
         suspects = [
-            SuspectRow(one.name, row, row_of(one.sample, row, seen.target), f"equal inputs: row {group[0]}")
+            SuspectRow(one.name, row, row_of(one.sample, row, seen.target), f"equal inputs: row {_other(group, row)}")
             for group in repeats.conflicts
             for row in group
         ]
@@ -109,6 +109,11 @@ class ConflictingLabels(Rule):
         "not counted": _set(Repeats(exact=9, conflicting=None)),
         "a copy in its class": pictures.of_pictures(labels=("cat", "dog") * 50, same=((2, 8),)),
     })  # fmt: skip
+
+
+def _other(group: Sequence[int], row: int) -> int:
+    """Another row of a group: its first one, of the first the next."""
+    return next((one for one in group if one != row), row)
 
 
 def _set(repeats: Repeats, rows: int = 1000) -> Data:

@@ -20,6 +20,7 @@ from stethoscope.rules.budget import SHARES
 from stethoscope.rules.columns import listed, named
 from stethoscope.rules.examples import falling, run, with_curve
 from stethoscope.rules.feeding import change_between
+from stethoscope.rules.newcomers import new_values
 from stethoscope.rules.reweighing import by_labels
 from stethoscope.rules.scaling import rescaled
 from stethoscope.rules.shifting import Shift as Moved
@@ -167,12 +168,25 @@ class DistributionShift(Rule):
         joint = seen.joint
         if joint is None or joint.low < 0.5 + self.told_apart or in_other_units:
             joint = None
-        if found:
-            yield self._moved(seen, found, len(shifts), joint)
-        elif joint is not None:
+        for by_new in (False, True):
+            if some := [shift for shift in found if self._is_of_new_values(shift) is by_new]:
+                yield self._moved(seen, some, len(shifts), joint)
+                joint = None
+        if joint is not None:
             yield self._told_apart(seen, joint)
         if why := unjudged(shifts, rate, self.tolerance):
             yield self.cannot_tell(why)
+
+    def _is_of_new_values(self, shift: Moved) -> bool:
+        """Whether rows lie elsewhere in this column because they have values that the first set lacks: hardly more do.
+
+        They have a finding of their own, which new-categories explains where it names these values.
+        """
+        one, other = shift.one, shift.other
+        if one.words is None or other.words is None or one.numbers is not None:
+            return False
+        new = new_values(shift.name, one.words, other.words)
+        return new is not None and bool(new.values) and shift.effect - new.share < self.tolerance
 
     def _moved(self, seen: Data, found: list[Moved], of: int, joint: JointShift | None) -> Finding:
         assert seen.test is not None

@@ -78,7 +78,8 @@ class DuplicateSamples(Rule):
         ]
         drop = code("frame = frame.drop_duplicates()" if is_first else "test = test.drop_duplicates()")
         return self.finding(
-            f"{amount(repeats.exact, 'row')} of {rows:,} repeat an earlier one{'' if is_first else ', second set'}",
+            f"{amount(repeats.exact, 'row')} of {rows:,} {'repeats' if repeats.exact == 1 else 'repeat'} an earlier one"
+            + ("" if is_first else ", second set"),
             severity=Severity.WARNING if self._are_many(seen, one) else Severity.NOTE,
             sureness=Sureness.CERTAIN,
             place=Place(file=one.name, rows=tuple(one.row for one in suspects[:50]) or None),

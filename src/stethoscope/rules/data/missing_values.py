@@ -147,7 +147,7 @@ class MissingValues(Rule):
             if is_first
             else "A row without a target measures nothing: the score is NaN, or counts it as an error.",
             fixes=["Leave these rows out:\n" + code(f"{frame} = {frame}.dropna(subset=[{gap.column.name!r}])")],
-            unless="these rows are meant for prediction only.",
+            unless="these rows are meant for prediction only, or to have none is an answer of its own: give it a name.",
         )
 
     def _report(self, seen: Data, one: DataSet, gaps: list[Gap]) -> Finding:

@@ -9,7 +9,7 @@ from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.facts.data import Column, Data, DataSet, Spelling, Words
 from stethoscope.rules.columns import named, of_numbers, of_words, one_set
 from stethoscope.rules.preparing import main_form
-from stethoscope.rules.sites import code
+from stethoscope.rules.sites import code, one_spelling
 from stethoscope.rules.two_sets import beside
 
 NAMED = 4
@@ -146,7 +146,7 @@ class MixedFormats(Rule):
             cause=f"For a model {group[0]!r} and {group[1]!r} are two categories, with a part of the rows each.",
             fixes=[
                 "Bring them to one spelling:\n"
-                + code(f"frame[{column.name!r}] = frame[{column.name!r}].str.strip().str.lower()")
+                + one_spelling(column.name, {one: some[0] for some in words.variants for one in some[1:]})
             ],
             unless="the spelling tells them apart on purpose.",
         )
