@@ -63,7 +63,7 @@ if watched:
     told["loss"] = [[one.function, one.produced_by, one.watched] for one in seen.losses]
     told["curves"] = sorted(curve.name for curve in seen.curves)
     told["looks"] = seen.sampling.looks
-    told["losses"] = seen.curve("training loss").values.tolist()
+    told["losses"] = next(curve.values.tolist() for curve in seen.curves if curve.name == "training loss")
     if seen.layers and seen.losses:
         told["gradients"] = bool(np.isfinite(seen.telemetry.parameter("gradient_rms")).all())
         told["updates"] = bool(np.isfinite(seen.telemetry.parameter("update_ratio")).all())
