@@ -147,7 +147,7 @@ def put_date(environments: Sequence[Environment]) -> None:
     torch = ", ".join(dict.fromkeys(each.versions["torch"].partition("+")[0] for each in environments))
     python = ".".join(map(str, sys.version_info[:3]))
     line = f"All rows are of one run, on {date.today():%-d %B %Y}, with Python {python} and torch {torch} on a CPU."
-    PAGE.write_text(re.sub(r"^All rows are of one run, .*$", line, text, flags=re.M), "utf-8")
+    PAGE.write_text(re.sub(r"^(All|The) rows are of .*$", line, text, flags=re.M), "utf-8")
 
 
 def put(name: str, row: str) -> None:
