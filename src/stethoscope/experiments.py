@@ -113,15 +113,14 @@ def lab_for(recording: Recording, history: History) -> Lab | None:
     """Experiments on copies; None when there shall be none, or nothing was heard."""
     if recording.session is None or not recording.proves:
         return None
+    from stethoscope.observe.arrays.session import ArraySession
     from stethoscope.observe.model.lab import lab_of
 
-    trained = time.perf_counter() - recording.began
-    return lab_of(
-        recording.session.state,
-        chance=progress_of(history).chance,
-        rates=_first_rates(history),
-        seconds=max(PROOF_S, PROOF_SHARE * trained),
-    )
+    chance, trained = progress_of(history).chance, time.perf_counter() - recording.began
+    seconds = max(PROOF_S, PROOF_SHARE * trained)
+    if isinstance(recording.session, ArraySession):
+        return None if recording.session.lab is None else recording.session.lab(chance, seconds)
+    return lab_of(recording.session.state, chance=chance, rates=_first_rates(history), seconds=seconds)
 
 
 def keep_ring(recording: Recording, history: History) -> str:

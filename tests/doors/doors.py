@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 PROGRAMS = Path(__file__).parent / "programs"
+SOURCE = Path(__file__).parents[2] / "src"
 NAMES = tuple(sorted(path.stem for path in PROGRAMS.glob("*.py")))
 _PLANT = re.compile(r"^(?P<indent> *)# plant (?P<rule>[a-z-]+): (?P<code>.*)$")
 TOLD = """
@@ -107,10 +108,13 @@ def door(name: str) -> Door:
     return Door(name, text, packages, int(launch[1]) if launch else 1, handle[1] if handle else "")
 
 
-def hear(door: Door, folder: Path, rule: str = "", seed: int = 0, timeout_s: float = 300.0) -> Heard:
+def hear(
+    door: Door, folder: Path, rule: str = "", seed: int = 0, timeout_s: float = 300.0, python: str = sys.executable
+) -> Heard:  # fmt: skip
     """Run the door's program, healthy or with a fault, under `stethoscope run`, unmodified otherwise.
 
-    One that listens by itself is run as it is, and what it heard is written down behind its last line.
+    One that listens by itself is run as it is, and what it heard is written down behind its last line. Another
+    environment's `python` finds this Stethoscope where it lies, and need not have it installed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     script, told = folder / "train.py", folder / "told.json"
@@ -118,10 +122,12 @@ def hear(door: Door, folder: Path, rule: str = "", seed: int = 0, timeout_s: flo
     (folder / "pyproject.toml").write_text("[tool.stethoscope]\ncode = false\n", "utf-8")  # heard, and not read
     listening = ["stethoscope", "run", "--json", str(told), "train.py"]
     launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={door.ranks}", "-m"]
-    command = [sys.executable, "-m", *(launcher if door.ranks > 1 else ()), *listening]
+    command = [python, "-m", *(launcher if door.ranks > 1 else ()), *listening]
     if door.handle:
-        command = [sys.executable, "train.py"]
+        command = [python, "train.py"]
     environment = {**os.environ, "SEED": str(seed), "OMP_NUM_THREADS": "1"}
+    if python != sys.executable:
+        environment["PYTHONPATH"] = str(SOURCE)
     began = time.perf_counter()
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False

@@ -21,9 +21,11 @@ SHORT += '"stalled-rank.gone" = 2\n"stalled-rank.locked" = 3\n"stalled-rank.busy
 """So that a test need not wait as long as a person."""
 
 
-def _launched(pair: Pair, program: Path, way: str, timeout_s: float, limits: str = SHORT) -> tuple[Ended, Any]:
+def _launched(
+    pair: Pair, program: Path, way: str, timeout_s: float, limits: str = SHORT, *others: str
+) -> tuple[Ended, Any]:
     (pair.place("plain") / "pyproject.toml").write_text(limits)
-    ended = pair.plainly(*LAUNCH, program, way, str(timeout_s))
+    ended = pair.plainly(*LAUNCH, program, way, str(timeout_s), *others)
     return ended, json.loads((ended.runs[-1] / "findings.json").read_text())
 
 
@@ -50,6 +52,21 @@ def test_processes_that_wait_for_each_other_are_told_while_they_wait(
     assert ended.exit_code == 1
     assert told["findings"][0]["rule"] == "stalled-rank"
     assert [each["rule"] for each in told["findings"] if each["severity"] != "note"] == ["stalled-rank"]
+
+
+@pytest.mark.parametrize(
+    ("way", "why"), [("uneven", "gives 19 batches in an epoch"), ("skips", "a branch that one process alone took")]
+)
+def test_the_same_is_told_of_sharded_processes_that_wait_in_a_forward_pass(
+    way: str, why: str, pair: Pair, programs: Path
+) -> None:
+    _, told = _launched(pair, programs / "of_a_stall.py", way, 6, SHORT, "sharded")
+
+    first = told["findings"][0]
+    assert (first["rule"], first["severity"]) == ("stalled-rank", "error")
+    assert "wait for each other" in first["title"]
+    assert why in first["cause"]
+    assert "model(x)" in first["place"]["text"]
 
 
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])

@@ -184,8 +184,31 @@ def test_what_a_jitted_step_has_is_there() -> None:
     assert "stablehlo" in str(watched(jax.jit(made)).lower(params, OPTIMIZER.init(params), X, Y).as_text())
 
 
+def scheduled(params: Any, state: Any, x: Any, y: Any, number: Any) -> Any:
+    loss, gradients = jax.value_and_grad(loss_of)(params, x, y)
+    updates, state = OPTIMIZER.update(jax.tree.map(lambda g: g / (1 + 0.1 * number), gradients), state)
+    return optax.apply_updates(params, updates), state, loss
+
+
+@pytest.mark.parametrize("step", [scheduled, jax.jit(scheduled)])
+def test_a_count_of_steps_that_is_a_number_of_pythons_is_seen_as_a_value(step: Any) -> None:
+    params, heard = drawn(), watched(step)
+    bare, state = drawn(), OPTIMIZER.init(params)
+    bare_state = state
+    for number in range(40):
+        params, state, _ = heard(params, state, X, Y, number)
+        bare, bare_state, _ = step(bare, bare_state, X, Y, number)
+
+    assert heard.history.sampling.looks >= 20
+    assert heard.history.sampling.blind == ()
+    assert all(map(np.array_equal, jax.tree.leaves(params), jax.tree.leaves(bare)))
+
+
 def test_it_is_said_where_calls_are_of_too_many_kinds_to_be_looked_at() -> None:
-    step = watched(jax.jit(lambda params, state, x, y, number: made(params, state, x, y)))
+    def decides(params: Any, state: Any, x: Any, y: Any, number: int) -> Any:
+        return made(params, state, x, y) if number >= 0 else (params, state, 0.0)
+
+    step = watched(decides)
     params = drawn()
     state = OPTIMIZER.init(params)
     for number in range(9):
@@ -193,3 +216,103 @@ def test_it_is_said_where_calls_are_of_too_many_kinds_to_be_looked_at() -> None:
 
     assert step.history.sampling.looks == 6
     assert any("6 kinds of calls" in why for why in step.history.sampling.blind)
+
+
+def by_sgd(rate: float) -> Any:
+    optimizer = optax.chain(optax.add_decayed_weights(1e-3), optax.sgd(rate, momentum=0.9))
+
+    def step(params: Any, state: Any, x: Any, y: Any, key: Any) -> Any:
+        loss, gradients = jax.value_and_grad(loss_of)(params, x + 0.01 * jax.random.normal(key, x.shape), y)
+        updates, state = optimizer.update(gradients, state, params)
+        return optax.apply_updates(params, updates), state, jax.random.split(key)[0], loss
+
+    return step, optimizer
+
+
+def through(step: Any, optimizer: Any, steps: int) -> Any:
+    params, key = drawn(), jax.random.key(1)
+    state = optimizer.init(params)
+    for number in range(steps):
+        rows = np.random.default_rng(number).permutation(64)[:16]
+        params, state, key, _ = step(params, state, X[rows], Y[rows], key)
+    return params
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.1])
+@pytest.mark.parametrize("donated", [(), (0, 1)])
+def test_steps_taken_again_with_scaled_updates_are_those_of_another_rate(
+    factor: float, donated: tuple[int, ...]
+) -> None:
+    step, optimizer = by_sgd(0.5)
+    heard = watched(jax.jit(step, donate_argnums=donated))
+    through(heard, optimizer, 16)
+    slower, its_optimizer = by_sgd(0.5 * factor)
+    expected = through(jax.jit(slower), its_optimizer, 6)
+
+    rehearsal = heard._steps._rehearsal
+    bench = rehearsal.lab(np.nan, 60.0)
+    bench.check()
+    arrays = rehearsal.state
+    for number in range(6):
+        arrays, _ = bench.taken(arrays, number, factor)
+
+    again = [arrays[number] for number in rehearsal.weights]
+    named = dict(zip(heard._steps._names, again, strict=True))
+    assert np.allclose(named["hidden.w"], expected["hidden"]["w"], atol=1e-5)
+    assert np.allclose(named["head.b"], expected["head"]["b"], atol=1e-5)
+
+
+def test_a_rate_that_is_too_high_is_proven_by_a_lower_one_that_learns() -> None:
+    step, optimizer = by_sgd(30.0)
+    heard = watched(jax.jit(step))
+    through(heard, optimizer, 80)
+    heard.stop()
+
+    (first,) = [one for one in heard.findings if one.rule == "learning-rate-too-high"]
+    assert first.proof is not None
+    assert first.proof.verdict == "cured"
+    assert first.proof.treatment == "learning rate times 0.1" or "0.01" in first.proof.treatment
+
+
+def test_a_model_of_nnx_is_taken_again_as_well() -> None:
+    nnx = pytest.importorskip("flax.nnx")
+
+    class Net(nnx.Module):
+        def __init__(self, rngs: Any) -> None:
+            self.hidden = nnx.Linear(5, 8, rngs=rngs)
+            self.head = nnx.Linear(8, 2, rngs=rngs)
+
+        def __call__(self, x: Any) -> Any:
+            return self.head(nnx.relu(self.hidden(x)))
+
+    def train(rate: float, steps: int, watch: bool) -> Any:
+        model = Net(nnx.Rngs(0))
+        optimizer = nnx.Optimizer(model, optax.sgd(rate), wrt=nnx.Param)
+
+        @nnx.jit
+        def step(model: Any, optimizer: Any, x: Any, y: Any) -> Any:
+            def of(model: Any) -> Any:
+                return optax.softmax_cross_entropy_with_integer_labels(model(x), y).mean()
+
+            loss, gradients = nnx.value_and_grad(of)(model)
+            optimizer.update(model, gradients)
+            return loss
+
+        if watch:
+            step = watched(step)
+        for number in range(steps):
+            rows = np.random.default_rng(number).permutation(64)[:16]
+            step(model, optimizer, X[rows], Y[rows])
+        return step, np.asarray(model.head.kernel[...])
+
+    heard, _ = train(0.5, 16, True)
+    expected = train(0.05, 6, False)[1]
+
+    rehearsal = heard._steps._rehearsal
+    bench = rehearsal.lab(np.nan, 60.0)
+    bench.check()
+    arrays = rehearsal.state
+    for number in range(6):
+        arrays, _ = bench.taken(arrays, number, 0.1)
+    named = dict(zip(heard._steps._names, rehearsal.weights, strict=True))
+    assert np.allclose(arrays[named["head.kernel"]], expected, atol=1e-5)

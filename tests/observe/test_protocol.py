@@ -107,3 +107,22 @@ def test_weights_that_are_gone_at_the_end_are_known_not_to_have_moved(listening:
         heard = session.history().optimizers[0]
 
     assert heard.parameters_moved is False
+
+
+def test_no_more_steps_keep_old_gradients_than_were_compared(listening: Any) -> None:
+    """Two networks that train each other: between looks a step may begin that was not compared with the one before."""
+    torch.manual_seed(0)
+    first, second = nn.Linear(4, 2), nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 1))
+    optimizers = torch.optim.SGD(first.parameters(), 0.01), torch.optim.SGD(second.parameters(), 0.01)
+    with listening() as session:
+        for _ in range(120):
+            for other, optimizer in ((second, optimizers[0]), (first, optimizers[1])):
+                other.requires_grad_(False)
+                second(first(torch.randn(16, 4))).square().mean().backward()
+                optimizer.step()
+                other.requires_grad_(True)
+        history = session.history()
+
+    for heard in history.optimizers:
+        assert heard.compared >= 40
+        assert heard.not_cleared <= heard.compared

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from stethoscope.facts.model import GradientTest
 from stethoscope.observe.preflight.given import given
 from stethoscope.observe.preflight.gradients import check_function, check_functions, check_model
+from stethoscope.observe.preflight.subject import CannotMake
 
 ENOUGH = 2e-4
 """The limit of the rule `gradient-mismatch`."""
@@ -304,3 +305,21 @@ def test_a_wrong_gradient_deep_inside_shows_in_the_whole_model() -> None:
 
     assert test.error > ENOUGH
     assert math.isclose(test.analytic, 1.05 * test.numeric, rel_tol=1e-3)
+
+
+def test_a_loss_that_is_computed_in_single_precision_is_not_measured_in_double() -> None:
+    """As `ForCausalLMLoss` of Transformers does: scores are cast, and their loss is divided by a count afterwards."""
+
+    class Scores(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x).float().double()
+
+    torch.manual_seed(0)
+    taken = given(Scores(), lambda out, y: F.cross_entropy(out, y), (torch.randn(8, 6), torch.arange(8) % 3), None)
+
+    with pytest.raises(CannotMake, match="single precision"):
+        check_model(taken.subject())

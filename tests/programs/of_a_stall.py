@@ -1,4 +1,7 @@
-"""Two processes under torchrun, of which one does not come to an exchange: which way is the first argument."""
+"""Two processes under torchrun, of which one does not come to an exchange: which way is the first argument.
+
+The second is how long an exchange waits, in seconds; `sharded` behind it trains by FSDP2 instead of DDP.
+"""
 
 import sys
 import time
@@ -7,13 +10,18 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, TensorDataset
 
 way, patience_s = sys.argv[1], float(sys.argv[2])
 dist.init_process_group("gloo", timeout=timedelta(seconds=patience_s))
 rank = dist.get_rank()
 torch.manual_seed(rank)
-model = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2)))
+model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
+if "sharded" in sys.argv:
+    fully_shard(model)
+else:
+    model = nn.parallel.DistributedDataParallel(model)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 inputs = torch.randn(20 * 16 if rank == 0 or way in ("skips", "alone", "endless", "saves") else 19 * 16, 8)
 

@@ -22,6 +22,7 @@ def watch_jax(
     budget: float | None = None,
     store: str | Path | None = None,
     settings: Settings | None = None,
+    proof: bool | None = None,
 ) -> WatchedStep:
     """Listen to a training step of JAX: plain pytrees with Optax, Flax's train state, or Flax NNX.
 
@@ -36,6 +37,7 @@ def watch_jax(
         budget: share of the training time that listening may take, 0..1; 0.01 when None.
         store: folder to keep the run in; None keeps it in memory only.
         settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
+        proof: try other learning rates on copies of the first steps when all is over; as the settings say when None.
 
     Raises:
         UsageError: it is no function.
@@ -45,7 +47,7 @@ def watch_jax(
         raise UsageError(f"watch_jax() takes the function that makes a step, and got {type(step).__name__}")
     from stethoscope.adapters.jax_step import WatchedStep
 
-    recording, session = begun("jax", every, budget, store, settings)
+    recording, session = begun("jax", every, budget, store, settings, proof)
     watched = WatchedStep(step, recording, session)
     atexit.register(watched._at_exit)
     return watched

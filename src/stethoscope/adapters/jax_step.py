@@ -40,7 +40,7 @@ class WatchedStep(Watch):
         functools.update_wrapper(self, step)
         self._step = step
         self._session = session
-        self._steps: JaxSteps | None = JaxSteps(step, session)
+        self._steps: JaxSteps | None = JaxSteps(step, session, rehearses=recording.proves)
 
     def __getattr__(self, name: str) -> Any:
         """What the step has besides being called, as `lower` and `clear_cache` of a jitted one."""

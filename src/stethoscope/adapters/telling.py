@@ -22,6 +22,7 @@ def begun(
     budget: float | None = None,
     store: str | Path | None = None,
     settings: Settings | None = None,
+    proof: bool | None = False,
 ) -> tuple[Recording, ArraySession]:
     """A recording, and the session that it is told through.
 
@@ -31,17 +32,17 @@ def begun(
         budget: share of the training time that listening may take, 0..1; as the settings say when None.
         store: folder to keep the run in; None keeps it in memory only.
         settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
+        proof: try cures on copies at the end, where there is a lab for it; as the settings say when None.
     """
     from stethoscope.recording import Recording
 
     directory = Path.cwd()
     settings = settings or read_settings(directory)
-    # Cures are tried on copies of torch's modules: there are none here.
     settings = replace(
         settings,
         every=every or settings.every,
         budget=settings.budget if budget is None else budget,
-        proof=False,
+        proof=settings.proof if proof is None else proof,
     )
     record = RunRecord(command=tuple(sys.argv), directory=str(directory))
     if store is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from stethoscope.observe.arrays import pytrees
+from stethoscope.observe.arrays.lab import Rehearsal
 from stethoscope.observe.arrays.marks import LOSSES, path_of
 from stethoscope.observe.arrays.probe import (
     Found,
@@ -45,10 +46,13 @@ class JaxSteps:
     Args:
         step: the user's function, jitted or not.
         session: is told what is seen.
+        rehearses: whether the first steps are copied, to be taken again when all is over.
     """
 
-    def __init__(self, step: Callable[..., Any], session: ArraySession) -> None:
+    def __init__(self, step: Callable[..., Any], session: ArraySession, rehearses: bool = False) -> None:
         self._step = step
+        self._rehearses = rehearses
+        self._rehearsal: Rehearsal | None = None
         self.session = session
         self._probes: dict[Any, Probe] = {}
         self._probe: Probe | None = None
@@ -57,6 +61,8 @@ class JaxSteps:
         self._structure: Any = None
         self._shapes: tuple[tuple[int, ...], ...] = ()
         self._modules: list[Any] = []
+        self._takes_whole_numbers = True
+        """Whether a whole number of Python's may be a count that moves: not where the step decides by one."""
         self._seen: Seen | None = None
         self._before: list[Any] = []
         self._loss_at: tuple[Any, ...] | None = None
@@ -65,31 +71,50 @@ class JaxSteps:
     def begins(self, args: tuple[Any, ...], kwargs: dict[str, Any], place: Spot | None) -> None:
         """The step is about to be called, and is to be looked at."""
         self._seen, self._before = None, []
-        taken = pytrees.take(args, kwargs)
+        taken = pytrees.take(args, kwargs, self._takes_whole_numbers)
         probe = self._probes.get(taken.signature)
         if probe is None:
             if len(self._probes) >= MOST_TRACES:
                 self.session.state.blind["jax calls"] = (
-                    f"steps were looked at in {MOST_TRACES} kinds of calls only, by the shapes, whole numbers and "
-                    "texts that they are given; a count of steps is better given as an array"
+                    f"steps were looked at in {MOST_TRACES} kinds of calls only, by the shapes, settings and texts "
+                    "that they are given; a count of steps that is no setting is better given as an array"
                 )
                 return
-            probe = trace(self._step, taken, lambda result: self._find_weights(args, kwargs, taken, result))
+            probe, taken = self._trace(args, kwargs, taken)
             self._probes[taken.signature] = probe
             if not self._names:
                 self._describe(probe, taken, place)
+                if self._rehearses and probe.returns_weights:
+                    numbers = taken.weights or self._numbers
+                    self._rehearsal = Rehearsal(probe, [numbers[name] for name in self._names])
+                    self.session.lab = self._rehearsal.lab
         self._probe = probe
         self._modules = taken.modules
         weights = self._weights_given(args, kwargs)
         self._look_at_units(weights)
         self._seen = probe.see(taken)
         self._before = sampled_weights([weights[name] for name in self._names])
+        if self._rehearsal is not None:
+            self._rehearsal.begins(probe, taken)
+
+    def _trace(self, args: Any, kwargs: Any, taken: pytrees.Taken) -> tuple[Probe, pytrees.Taken]:
+        """Read the step; where it decides by a whole number of Python's, that is a setting of it."""
+        try:
+            return trace(self._step, taken, lambda result: self._find_weights(args, kwargs, taken, result)), taken
+        except Unreadable:
+            settled = pytrees.take(args, kwargs)
+            if settled.signature == taken.signature:
+                raise
+        self._takes_whole_numbers = False
+        return trace(self._step, settled, lambda result: self._find_weights(args, kwargs, settled, result)), settled
 
     def ended(self, result: Any, place: Spot | None) -> None:
         """The step has returned."""
         seen, self._seen = self._seen, None
         look = None
         loss = self._loss_of(result, seen)
+        if self._rehearsal is not None and seen is not None:
+            self._rehearsal.ended(result, seen.loss)
         if seen is not None and self._probe is not None:
             look = self._look(seen, self._probe, result)
         where = self._probe.notes.differentiated_at if self._probe is not None else None

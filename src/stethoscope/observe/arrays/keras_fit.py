@@ -2,12 +2,17 @@
 
 Keras's compiled step runs as it is. At a few steps its batch is looked at before it is handed on, and the model is
 called on it once more, on copies of its state: the layers' outputs, what the loss is given, the gradients.
+
+Where one call of that step makes several (`steps_per_execution`), they are made one by one when one of them is to be
+looked at: given an iterator over one batch, Keras's own function makes one step and ends.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -54,6 +59,15 @@ class KerasFit:
         self._is_mean = own.__module__.startswith("keras.")
         """Keras's own step gives the mean loss of the epoch so far, and not that of the step."""
         self._see: Callable[..., Any] | None = None
+        self._each = int(getattr(model, "steps_per_execution", 1) or 1)
+        """Steps that a call of Keras's function makes, or fewer where the batches end."""
+        self._parts_them = type(model).make_train_function.__module__.startswith("keras.")
+        """Whether that function makes one step of one batch; a model's own may do as it likes."""
+        if self._each > 1 and not self._parts_them:
+            session.state.blind["keras steps"] = (
+                f"the model makes its {self._each} steps of an execution (`steps_per_execution`) in a function of its "
+                "own, and only the loss that this returns was heard"
+            )
         self._describe()
 
     def _describe(self) -> None:
@@ -105,15 +119,35 @@ class KerasFit:
             self._original = None
 
     def _on_jax(self, state: Any, iterator: Any) -> Any:
+        if self._each == 1:
+            return self._step_on_jax(state, iterator, iterator)
+        if not self._parts_them:
+            logs, after = self._original(state, iterator)
+            self._careful(lambda: self._passed(logs, self._each))
+            return logs, after
+        logs, state = self._step_on_jax(state, iterator)
+        with contextlib.suppress(StopIteration):  # the batches end within the execution
+            for _ in range(self._each - 1):
+                logs, state = self._step_on_jax(state, iterator)
+        return logs, state
+
+    def _step_on_jax(self, state: Any, iterator: Any, rest: Iterable[Any] = ()) -> Any:
+        """One step of the next batch; Keras's function is shown that one and then the rest.
+
+        Raises:
+            StopIteration: there is no batch left.
+        """
         original = self._original
-        if not self._wants:
+        if rest is iterator and not self._wants:
             logs, after = original(state, iterator)
-            self._careful(lambda: self._session.stepped(self._loss_of(logs), self._place, None))
+            self._careful(lambda: self._passed(logs))
             return logs, after
         batch = next(iterator)
         looks: list[Look] = []  # (of the state: trained, fixed, the optimizer's, those of measures)
-        self._careful(lambda: looks.append(self._look(batch, state[0], state[1], state[3], self._rate_in(state[2]))))
-        logs, after = original(state, _Replayed(batch, iterator))
+        if self._wants:
+            rate = self._rate_in
+            self._careful(lambda: looks.append(self._look(batch, state[0], state[1], state[3], rate(state[2]))))
+        logs, after = original(state, itertools.chain((batch,), rest))
         self._careful(lambda: self._stepped(logs, looks, after[0]))
         return logs, after
 
@@ -126,31 +160,69 @@ class KerasFit:
         return None
 
     def _on_tensorflow(self, iterator: Any) -> Any:
-        original = self._original
-        drawn: list[Any] = []
+        spec = getattr(iterator, "element_spec", None)
+        if not self._wants or spec is None:
+            return self._execution(iterator)
         again: list[Any] = []
-        if self._wants and hasattr(iterator, "element_spec"):
-            self._careful(lambda: again.append(_giving(drawn, iterator.element_spec)))
+        drawn: list[Any] = []
+        self._careful(lambda: again.append(_giving(drawn, spec)))
         if not again:
-            logs = original(iterator)
-            self._careful(lambda: self._session.stepped(self._loss_of(logs), self._place, None))
-            return logs
+            return self._execution(iterator)
         try:
-            batch = next(iterator)
+            drawn.append(next(iterator))
         except StopIteration:
-            return original(iterator)  # it says so in its own way
-        drawn.append(batch)
+            return self._original(iterator)  # it says so in its own way
+        logs = self._step_on_tensorflow(drawn[0], again[0])
+        for number in range(1, self._each):
+            if not self._wants:
+                return self._rest(logs, itertools.islice(iterator, self._each - number), spec)
+            batch = next(iterator, None)
+            if batch is None:
+                break
+            began = self._session.begin_own()
+            alone = _giving([batch], spec)
+            self._session.end_own(began)
+            logs = self._step_on_tensorflow(batch, alone)
+        return logs
+
+    def _step_on_tensorflow(self, batch: Any, alone: Any) -> Any:
+        """One step, looked at; `alone` is an iterator of TensorFlow's over this batch and no more."""
         looks: list[Look] = []
         fixed = [variable.value for variable in self._model.non_trainable_variables]
         trained = [variable.value for variable in self._variables]
         self._careful(lambda: looks.append(self._look(batch, trained, fixed, [], self._shown.rate())))
-        logs = original(again[0])
+        logs = self._original(alone)
         self._careful(lambda: self._stepped(logs, looks, [v.value for v in self._variables]))
         return logs
 
+    def _execution(self, iterator: Any) -> Any:
+        """Steps that are not looked at, in Keras's own way."""
+        before = self._steps_so_far()
+        logs = self._original(iterator)
+        self._careful(lambda: self._passed(logs, self._steps_so_far() - before if self._each > 1 else 1))
+        return logs
+
+    def _rest(self, logs: Any, batches: Iterator[Any], spec: Any) -> Any:
+        """The steps of an execution behind those that were looked at; `logs` are theirs, should there be no batch."""
+        passed = _Passed(batches)
+        try:
+            logs = self._original(_giving(passed, spec))
+        except StopIteration:
+            return logs
+        except Exception:
+            if passed.failed is not None:
+                raise passed.failed from None  # as it would have come out of the user's own pipeline
+            raise
+        self._careful(lambda: self._passed(logs, passed.count))
+        return logs
+
+    def _steps_so_far(self) -> int:
+        """Counted by the optimizer, where a call makes several steps."""
+        return int(self._model.optimizer._iterations.numpy()) if self._each > 1 else 0
+
     @property
     def _wants(self) -> bool:
-        return self._session.wants and self._model.steps_per_execution == 1
+        return self._session.wants and (self._each == 1 or self._parts_them)
 
     def _careful(self, ear: Callable[[], None]) -> None:
         """Our own code: should it fail, looking ends, once, with a word about it; training goes on."""
@@ -224,18 +296,25 @@ class KerasFit:
             looks[0].after = {index: _few(value) for index, value in enumerate(after)}
         self._session.stepped(self._loss_of(logs), self._place, looks[0] if looks else None)
 
-    def _loss_of(self, logs: Any) -> Any:
+    def _passed(self, logs: Any, steps: int = 1) -> None:
+        """So many steps were made and not looked at; where their number is not known, those of an execution."""
+        steps = steps if 0 < steps <= self._each else self._each
+        self._session.stepped(self._loss_of(logs, steps), self._place, None, steps)
+
+    def _loss_of(self, logs: Any, steps: int = 1) -> Any:
         if not isinstance(logs, dict) or "loss" not in logs:
             return None
-        self._steps_of_epoch += 1
+        self._steps_of_epoch += steps
         if not self._is_mean:
             return logs["loss"]
-        return OfMeans(logs["loss"], self)
+        return OfMeans(logs["loss"], self, steps)
 
-    def value_of(self, mean: float, number: int) -> float:
-        """The loss of a step, from the means up to it and up to the one before."""
+    def value_of(self, mean: float, number: int, steps: int) -> float:
+        """The loss of a step (the mean of several), from the means up to it and up to the one before."""
         before, self._last_mean = self._last_mean, mean
-        return mean if number == 1 or not math.isfinite(before) else mean * number - before * (number - 1)
+        if number == steps or not math.isfinite(before):
+            return mean
+        return (mean * number - before * (number - steps)) / steps
 
     def epoch_begins(self) -> None:
         """Means begin anew."""
@@ -255,17 +334,18 @@ class OfMeans:
 
     size = 1
 
-    def __init__(self, mean: Any, fit: KerasFit) -> None:
+    def __init__(self, mean: Any, fit: KerasFit, steps: int = 1) -> None:
         self._mean = mean
         self._fit = fit
         self._number = fit._steps_of_epoch
+        self._steps = steps
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        return np.array(self._fit.value_of(float(np.asarray(self._mean)), self._number))
+        return np.array(self._fit.value_of(float(np.asarray(self._mean)), self._number, self._steps))
 
 
-def _giving(drawn: list[Any], spec: Any) -> Any:
-    """An iterator of TensorFlow's over what is in the list when it is asked; made before anything is drawn, since it
+def _giving(drawn: Iterable[Any], spec: Any) -> Any:
+    """An iterator of TensorFlow's over what is there when it is asked; made before anything is drawn, since it
     cannot be made of all kinds of batches.
 
     Raises:
@@ -276,18 +356,22 @@ def _giving(drawn: list[Any], spec: Any) -> Any:
     return iter(tf.data.Dataset.from_generator(lambda: iter(drawn), output_signature=spec))
 
 
-class _Replayed:
-    """An iterator whose next element was taken already."""
+class _Passed:
+    """Hands batches on, counts them, and keeps what their maker throws: TensorFlow would wrap it."""
 
-    def __init__(self, first: Any, rest: Any) -> None:
-        self._first = [first]
-        self._rest = rest
+    def __init__(self, batches: Iterator[Any]) -> None:
+        self._batches = batches
+        self.count = 0
+        self.failed: Exception | None = None
 
     def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        return self._first.pop() if self._first else next(self._rest)
+        try:
+            for batch in self._batches:
+                self.count += 1
+                yield batch
+        except Exception as error:
+            self.failed = error
+            raise
 
 
 def _activation(layer: Any) -> str:

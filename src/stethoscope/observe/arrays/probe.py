@@ -79,6 +79,9 @@ class Probe:
     has_random: bool
     returns_weights: bool
     """Whether what it returns in the shape of the parameters are new parameters, and not gradients."""
+    program: Program
+    num_returned: int
+    """Outputs of the program that the step returns; behind them come the arrays of models that it changes."""
     gradients: list[str] = field(default_factory=list)
 
     def see(self, taken: Taken) -> Seen:
@@ -111,21 +114,22 @@ def trace(step: Callable[..., Any], taken: Taken, weights: Callable[[Any], Found
 
     def call(arrays: list[Any]) -> Any:
         args, kwargs = taken.rebuild(arrays)
-        return step(*args, **kwargs)
+        result = step(*args, **kwargs)
+        return result, taken.changed(args, kwargs)
 
     try:
         with marking(notes):
-            closed, result = jax.make_jaxpr(call, return_shape=True)(taken.arrays)
+            closed, (result, _) = jax.make_jaxpr(call, return_shape=True)(taken.arrays)
         program = read(closed)
     except Exception as error:
         words = str(error).strip().splitlines()
         raise Unreadable(f"tracing it gave {type(error).__name__}: {words[0][:100] if words else ''}") from error
     if closed.effects:
         raise Unreadable("it prints or calls back while it computes, and a look would do so again")
-    return _probe(program, notes, weights(result), taken)
+    return _probe(program, notes, weights(result), taken, len(jax.tree_util.tree_leaves(result)))
 
 
-def _probe(program: Program, notes: Notes, found: Found, taken: Taken) -> Probe:
+def _probe(program: Program, notes: Notes, found: Found, taken: Taken, num_returned: int) -> Probe:
     weights = found.given
     names = {number: name for name, number in weights.items()}
     read_layers = program.layers(list(names))[:MOST_LAYERS]
@@ -160,8 +164,9 @@ def _probe(program: Program, notes: Notes, found: Found, taken: Taken) -> Probe:
     kept = [program.is_new_value_of(outputs[number], weights[name]) for name, number in found.returned.items()]
     returns = not found.returned or any(kept)
     return Probe(
-        _compiled(program, wanted), notes, layers, makers, compared, reached, bool(ends), random, returns, gradients
-    )
+        _compiled(program, wanted), notes, layers, makers, compared, reached, bool(ends), random, returns, program,
+        num_returned, gradients,
+    )  # fmt: skip
 
 
 def _is_data(program: Program, atom: Atom, weights: set[int]) -> bool:

@@ -27,6 +27,10 @@ class Taken:
     """Makes (args, kwargs) of arrays such as these."""
     signature: Any
     """Equal for calls that one trace serves."""
+    plain: int = 0
+    """Arrays before those of NNX models and the like, which a step changes where they are."""
+    changed: Any = None
+    """Gives the arrays of those models, of (args, kwargs), as they are behind a step."""
     modules: list[Any] = field(default_factory=list)
     """Models of Flax NNX."""
     weights: dict[str, int] = field(default_factory=dict)
@@ -35,14 +39,20 @@ class Taken:
     """Of NNX models: path of each part to its class."""
 
 
-def take(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Taken:
-    """Take the arguments of a call apart."""
+def take(args: tuple[Any, ...], kwargs: dict[str, Any], whole_numbers: bool = False) -> Taken:
+    """Take the arguments of a call apart.
+
+    Args:
+        args: of the call.
+        kwargs: of the call.
+        whole_numbers: those of Python's are values that differ from call to call, and not settings.
+    """
     nnx = sys.modules.get("flax.nnx")
     values = [*args, *kwargs.values()]
     nodes = [place for place, value in enumerate(values) if nnx is not None and _is_node(nnx, value)]
     rest = [None if place in nodes else value for place, value in enumerate(values)]
     leaves, structure = jax.tree_util.tree_flatten_with_path(rest)
-    moving = [place for place, (_, leaf) in enumerate(leaves) if _is_moving(leaf)]
+    moving = [place for place, (_, leaf) in enumerate(leaves) if _is_moving(leaf, whole_numbers)]
     still = {place: leaf for place, (_, leaf) in enumerate(leaves) if place not in set(moving)}
     arrays = [leaves[place][1] for place in moving]
     taken = Taken(arrays, [path_of(leaves[place][0]) for place in moving], None, None)
@@ -67,7 +77,11 @@ def take(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Taken:
                 again[place] = node
         return tuple(again[:inside]), dict(zip(keys, again[inside:], strict=True))
 
-    taken.rebuild = rebuild
+    def changed(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        values = [*args, *kwargs.values()]
+        return jax.tree_util.tree_leaves(nnx.split(tuple(values[place] for place in nodes))[1]) if nodes and nnx else []
+
+    taken.rebuild, taken.changed, taken.plain = rebuild, changed, count
     constant = tuple((place, leaf if _is_hashable(leaf) else id(leaf)) for place, leaf in still.items())
     shapes = tuple((np.shape(array), str(getattr(array, "dtype", type(array)))) for array in arrays)
     taken.signature = (structure, constant, graph if _is_hashable(graph) else id(graph), shapes, tuple(keys))
@@ -117,7 +131,9 @@ def nnx_weights(modules: list[Any]) -> dict[str, Any]:
     return found
 
 
-def _is_moving(leaf: Any) -> bool:
+def _is_moving(leaf: Any, whole_numbers: bool) -> bool:
+    if isinstance(leaf, int):
+        return whole_numbers and not isinstance(leaf, bool)
     return isinstance(leaf, jax.Array | np.ndarray | np.generic | float) and not isinstance(leaf, str)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stethoscope.core.treatment import Lab
 from stethoscope.facts.training import PARTS, History
 from stethoscope.observe.training.answers import BINARY, accuracy
 from stethoscope.observe.training.budget import DEFAULT_BUDGET, WATCHED_STEPS, Budget
@@ -135,6 +136,8 @@ class ArraySession:
         self.state.framework = framework
         self.state.sink = sink
         self.state.looker.count_units(True)
+        self.lab: Callable[[float, float], Lab] | None = None
+        """Makes experiments on copies, given the loss of a guess and the seconds for all of them."""
         self._kept: list[Any] = []
         self._optimizer: OptimizerEntry | None = None
         self._model: ModelEntry | None = None
@@ -227,16 +230,18 @@ class ArraySession:
         """Our own time ends."""
         self._own += _clock() - began
 
-    def stepped(self, loss: Any, place: Spot | None, look: Look | None) -> None:
-        """A step is complete.
+    def stepped(self, loss: Any, place: Spot | None, look: Look | None, steps: int = 1) -> None:
+        """A step is complete, or several that came as one.
 
         Args:
             loss: what it returned, which may still be on its way; None when it returned none.
             place: the line of the loss.
             look: what was seen of it, where that was asked for.
+            steps: that came as one; the loss is the mean of theirs.
         """
         state = self.state
         began = _clock()
+        state.steps += steps - 1
         step = state.steps
         if not state.backward_sites:
             state.backward_sites[place] = 0
@@ -247,17 +252,17 @@ class ArraySession:
         if look is not None or len(self._waiting) >= BLOCK:
             self._settle()
         state.steps += 1
-        state.backward_calls += 1
+        state.backward_calls += steps
         if self._optimizer is not None:
             if self._optimizer.have_moved is False:
-                self._optimizer.backwards_since_step += 1
+                self._optimizer.backwards_since_step += steps
             else:
-                self._optimizer.steps += 1
+                self._optimizer.steps += steps
         now = _clock()
         own = self._own + now - began
         budget = state.budget
         if look is None:
-            budget.ordinary_steps([now - self._began])
+            budget.ordinary_steps([(now - self._began) / steps] * steps)
         elif budget.wants(step):
             budget.looked_step(step, now - self._began, own)
         else:

@@ -251,6 +251,7 @@ def check_model(subject: Subject, until: float = math.inf) -> GradientTest:
                 _refuse_single(subject)
                 return _check_double(subject, until)
         with _double_by_default():
+            _refuse_single(subject)  # a loss of single precision stands still along so small a step
             return _check_double(subject, until)
     except RuntimeError as error:
         if not any(word in str(error) for word in ("dtype", "Double", "double", "scalar type")):

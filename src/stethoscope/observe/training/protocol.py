@@ -175,7 +175,7 @@ class OptimizerEntry:
             self.without_backward += 1
         if self.arrivals and clear and (self.arrived_nonzero or all(g is None for g in now)):
             self.cleared_before_step += 1
-        if self.arrivals and self.after_step is not None:
+        if self.arrivals and (self.after_step is not None or self.seen_stale):
             self.compared += 1
         if self.arrivals and self.seen_stale and not self.seen_clear and not clear:
             self.not_cleared += 1
