@@ -40,6 +40,21 @@ def rounds(body: str) -> str:
     return TRAIN + EVALUATE + ROUNDS + textwrap.indent(textwrap.dedent(body), " " * 12)
 
 
+def test_the_round_from_which_a_model_trains_in_eval_mode() -> None:
+    text = TrainingInEvalMode.bad_code["evaluation first"]
+    assert told(text) == ["`model` trains in eval mode from the first round on"]
+    behind = rounds("print(evaluate(model, test))\n")
+    assert told(behind) == ["`model` trains in eval mode from the second round on"]
+
+
+def test_a_network_that_was_in_eval_mode_since_it_was_made() -> None:
+    text = TrainingInEvalMode.good_code[
+        "gradients that rank what is pruned, of a network in eval mode since it was made"
+    ]
+    assert not told(text)
+    assert told(text.replace(".eval().cuda()", ".cuda()"))
+
+
 @pytest.mark.parametrize(
     "asked",
     [

@@ -214,6 +214,24 @@ def is_made_anew(file: Code, event: Event, loop: int) -> bool:
     return any(loop in file.numbers_around(file.bindings[one].context) for one in _makers(file, subject.binding))
 
 
+def is_made_in_eval_mode(event: Event) -> bool:
+    """Whether the model that is switched was in eval mode since it was made, `net = resnet50().eval().cuda()`: then its
+    gradients are taken in it on purpose, as to rank what is pruned.
+    """
+    subject, home = (event.given, event.via[0][0]) if event.via else (event.subject, event.code)
+    if not isinstance(subject, Name) or subject.binding == NOWHERE:
+        return False
+    made = [home.bindings[one].value for one in _makers(home, subject.binding)]
+    return bool(made) and all(".eval" in _chained(value) for value in made)
+
+
+def _chained(value: Value | None) -> Iterator[str]:
+    """The methods that are called one on the answer of the other, the last one first."""
+    while isinstance(value, Call) and value.receiver is not None:
+        yield value.name
+        value = value.receiver
+
+
 MOST_BINDINGS = 16
 """Bindings of one variable that meet in a place, at most."""
 

@@ -12,7 +12,7 @@ from stethoscope.facts.code import Code, Site
 from stethoscope.facts.events import Event, events_of, is_in_loop
 from stethoscope.facts.layers import has_modes
 from stethoscope.facts.loops import loops_of
-from stethoscope.facts.switches import is_made_anew, switched_for_good
+from stethoscope.facts.switches import is_made_anew, is_made_in_eval_mode, switched_for_good
 from stethoscope.facts.training import History, Model
 from stethoscope.rules.lines import fitting, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -137,15 +137,20 @@ class TrainingInEvalMode(Rule):
                     continue
                 inside = [event for event in events if is_in_loop(file, event, loop)]
                 found = switched_for_good(file, inside, loop)
-                if found is not None and has_modes(found.thing) is not False and not is_made_anew(file, found, loop):
+                if found is None or has_modes(found.thing) is False or is_made_in_eval_mode(found):
+                    continue
+                if not is_made_anew(file, found, loop):
                     yield self._read(file, found, [event for event in events if event.kind == "train"], inside)
 
     def _read(self, file: Code, switched: Event, before: list[Event], inside: list[Event]) -> Finding:
         name = switched.name or "model"
         backward = next(event for event in inside if event.kind == "backward")
-        outside = f"1, on {where_event(file, before[0])}" if before else "0"
+        outside = f"1, on {where_event(switched.code, before[0])}" if before else "0"
+        is_first = not switched.in_branch and inside.index(switched) < inside.index(backward)
+        since = f"from the {'first' if is_first else 'second'} round on"
+        meant = "it" if is_first else "only the first round"
         return self.finding(
-            fitting(f"`{name}` trains in eval mode from the second round on", "training goes on in eval mode"),
+            fitting(f"`{name}` trains in eval mode {since}", "training goes on in eval mode"),
             severity=Severity.ERROR,
             sureness=Sureness.LIKELY if not before else Sureness.CERTAIN,
             place=place_in(switched.code, switched.at),
@@ -156,8 +161,11 @@ class TrainingInEvalMode(Rule):
             cause="The mode stays until it is switched back: after the first evaluation dropout is off, and batch "
             "normalization uses its running statistics, while training goes on.",
             fixes=["Switch back before each round of training:\n" + code(f"{name}.train()")],
-            unless="only the first round is meant to train with dropout and batch statistics.",
-            chain=[*way_to(file, switched, "is switched here"), *way_to(file, backward, "trains in the next round")],
+            unless=f"{meant} is meant to train {'without' if is_first else 'with'} dropout and batch statistics.",
+            chain=[
+                *way_to(file, switched, "is switched here"),
+                *way_to(file, backward, "trains in it" if is_first else "trains in the next round"),
+            ],
         )
 
     bad = Examples(
@@ -371,6 +379,19 @@ class TrainingInEvalMode(Rule):
                         with torch.no_grad():
                             average.eval()
                             print(average(x).argmax(1))
+            """,
+        "gradients that rank what is pruned, of a network in eval mode since it was made": """
+            def accuracy(model, data):
+                model.eval()
+                with torch.no_grad():
+                    return sum((model(x).argmax(1) == y).sum().item() for x, y in data)
+
+            model = torch.load("model").eval().cuda()
+            for part in range(5):
+                for x, y in torch.load("data"):
+                    F.cross_entropy(model(x), y).backward()
+                prune(model, part)
+                print(accuracy(model, torch.load("test")))
             """,
         "another model": """
             def fit(student, teacher, data, optimizer):
