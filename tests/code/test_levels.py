@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from code_programs import code_of
 from stethoscope.core.finding import Finding, Severity
 from stethoscope.core.review import Level
@@ -13,6 +15,8 @@ from stethoscope.rules.loop.forward_called_directly import ForwardCalledDirectly
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
+from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeBceWithLogits
+from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
 from stethoscope.rules.optimization.scheduler_before_optimizer import SchedulerBeforeOptimizer
 from stethoscope.rules.parameters.attribute_without_effect import AttributeWithoutEffect
 
@@ -41,6 +45,22 @@ def test_the_name_of_an_accuracy_is_sure_where_the_version_of_keras_is_told() ->
     told = text.replace("tensorflow.keras", "keras").replace('"accuracy"', '"acc"').replace("val_acc", "val_accuracy")
     (found,) = _told(MonitoredMetricMissing, told)
     assert Level().shows(found), "no version reports it so"
+
+
+@pytest.mark.parametrize("rule", [SoftmaxBeforeCrossEntropy, SigmoidBeforeBceWithLogits])
+def test_a_loss_of_keras_takes_the_scores_behind_an_activation_on_tensorflow(rule: type[Rule]) -> None:
+    text = rule.bad_code["Keras, `from_logits=True`"]
+    (found,) = _told(rule, text)
+    assert Level().shows(found)
+    for other in (
+        text.replace('"jax"', '"tensorflow"'),
+        text.replace("import keras\n", "from tensorflow import keras\n").replace('os.environ["KERAS_BACKEND"]', "name"),
+    ):
+        (found,) = _told(rule, other)
+        assert Level(possible=True).shows(found)
+        assert not Level().shows(found)
+    (found,) = _told(rule, text.replace('os.environ["KERAS_BACKEND"] = "jax"', 'keras.config.set_backend("torch")'))
+    assert Level().shows(found)
 
 
 def test_a_schedule_of_old_code_that_steps_first_is_possible_at_most() -> None:

@@ -6,6 +6,7 @@ for compiled in compiled_in(code):
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from stethoscope.facts.code import Call, Code, Constant, Group, Name, Symbol, Value
@@ -15,6 +16,15 @@ from stethoscope.facts.things import followed, literal
 _SEQUENTIAL = frozenset({"keras.Sequential", "keras.models.Sequential", "keras.engine.sequential.Sequential"})
 _FUNCTIONAL = frozenset({"keras.Model", "keras.models.Model", "keras.engine.Model", "keras.engine.training.Model"})
 _ACTIVATIONS = {"Softmax": "softmax", "ReLU": "relu", "LeakyReLU": "leaky_relu"}
+_OTHER_BACKEND = re.compile(r"\bKERAS_BACKEND\b.*\b(?:jax|torch)\b|\bset_backend\(\W*(?:jax|torch)\b")
+
+
+def runs_without_tensorflow(code: Code) -> bool:
+    """Whether a file chooses another backend for Keras. On TensorFlow a loss that expects scores takes those that the
+    last softmax or sigmoid was given, and warns (measured with Keras 3.12; in TensorFlow's own since 2.3); on the
+    others it takes what it gets.
+    """
+    return code.says("KERAS_BACKEND", "set_backend") and code.matches(_OTHER_BACKEND)
 
 
 @dataclass(frozen=True)

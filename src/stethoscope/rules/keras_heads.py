@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from stethoscope.core.finding import Evidence, Finding, Link, Sureness
+from stethoscope.core.finding import Evidence, Finding, Link, Severity, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Code
-from stethoscope.facts.keras_models import Compiled, Head, compiled_in
+from stethoscope.facts.keras_models import Compiled, Head, compiled_in, runs_without_tensorflow
 from stethoscope.facts.things import literal
 from stethoscope.rules.lines import fitting, line_of, place_in, where
 from stethoscope.rules.sites import code
@@ -48,17 +48,22 @@ def raw_scores(rule: Rule, file: Code, losses: Collection[str], right: str) -> I
 
 def twice(rule: Rule, file: Code, losses: Collection[str], activations: Collection[str]) -> Iterator[Finding]:
     """Losses with `from_logits=True` behind a last layer that makes probabilities."""
+    is_sure = runs_without_tensorflow(file)
     for compiled, head in _compiled(file, losses, from_logits=True):
         if head.activation not in activations:
             continue
-        name = CLASSES[compiled.loss]
+        name, done = CLASSES[compiled.loss], head.activation
+        elsewhere = " On TensorFlow Keras takes the scores behind it, and warns; on JAX and torch it runs twice."
         yield rule.finding(
-            f"{head.activation} runs twice: in the last layer and in the loss",
-            sureness=Sureness.CERTAIN,
+            f"{done} runs twice: in the last layer and in the loss"
+            if is_sure
+            else f"{done} in the last layer, and `from_logits=True` in the loss",
+            severity=Severity.ERROR if is_sure else Severity.WARNING,
+            sureness=Sureness.CERTAIN if is_sure else Sureness.POSSIBLE,
             place=place_in(file, compiled.loss_at.at),
-            evidence=[Evidence(f"activation of the last layer on {_line(file, head)}", f"1 {head.activation}", "none")],
-            cause=f"With `from_logits=True` the loss applies {head.activation} itself, and the last layer has applied "
-            "it already.",
+            evidence=[Evidence(f"activation of the last layer on {_line(file, head)}", f"1 {done}", "none")],
+            cause=f"With `from_logits=True` the loss applies {done} itself, and the last layer has applied it already."
+            + ("" if is_sure else elsewhere),
             fixes=[
                 "Take the activation off the last layer:\n" + code(f"layers.Dense({head.units or 10})"),
                 "Or keep it, and leave `from_logits` out:\n" + code(f"loss=keras.losses.{name}()"),

@@ -47,7 +47,9 @@ class SigmoidBeforeBceWithLogits(Rule):
     ## How to fix it
     Give the loss the raw scores, and apply the sigmoid only where probabilities are needed.
     ## When it is not a fault
-    Never on purpose, as far as is known. Probabilities as *target* are fine and not looked at.
+    Never on purpose, as far as is known. Probabilities as *target* are fine and not looked at. A loss of Keras with
+    `from_logits=True` takes the scores behind a softmax or sigmoid where it runs on TensorFlow, and warns: this is
+    possible at most, unless the file chooses JAX or torch for Keras.
     ## Sources
     PyTorch documentation, `torch.nn.BCEWithLogitsLoss`: "combines a Sigmoid layer and the BCELoss in one
     single class". The floors are arithmetic: log(2) and log(1 + 1/e).
@@ -178,8 +180,11 @@ class SigmoidBeforeBceWithLogits(Rule):
     )
     bad_code = {
         "Keras, `from_logits=True`": """
-            from tensorflow import keras
-            from tensorflow.keras import layers
+            import os
+
+            os.environ["KERAS_BACKEND"] = "jax"
+            import keras
+            from keras import layers
 
             model = keras.Sequential([layers.Dense(32, activation="relu"), layers.Dense(1, activation="sigmoid")])
             model.compile(optimizer="adam", loss=keras.losses.BinaryCrossentropy(from_logits=True))  # bad

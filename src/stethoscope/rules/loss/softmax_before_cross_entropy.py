@@ -46,7 +46,9 @@ class SoftmaxBeforeCrossEntropy(Rule):
     ## How to fix it
     Give the loss the raw scores, and apply softmax only where probabilities are printed or compared.
     ## When it is not a fault
-    Probabilities as *target* are fine. A log-softmax before `cross_entropy` changes nothing, and is a note.
+    Probabilities as *target* are fine. A log-softmax before `cross_entropy` changes nothing, and is a note. A loss of
+    Keras with `from_logits=True` takes the scores behind a softmax or sigmoid where it runs on TensorFlow, and warns:
+    this is possible at most, unless the file chooses JAX or torch for Keras.
     ## Sources
     PyTorch documentation, `torch.nn.functional.cross_entropy`: "predicted unnormalized logits". The floor
     is arithmetic: a row of one 1 and C - 1 zeros gives log(e + C - 1) - 1.
@@ -200,8 +202,11 @@ class SoftmaxBeforeCrossEntropy(Rule):
     )
     bad_code = {
         "Keras, `from_logits=True`": """
-            from tensorflow import keras
-            from tensorflow.keras import layers
+            import os
+
+            os.environ["KERAS_BACKEND"] = "jax"
+            import keras
+            from keras import layers
 
             model = keras.Sequential([layers.Dense(32, activation="relu"), layers.Dense(10, activation="softmax")])
             model.compile(optimizer="adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))  # bad
