@@ -9,6 +9,7 @@ from stethoscope.core.finding import Finding, Severity
 from stethoscope.core.review import Level
 from stethoscope.core.rule import Rule
 from stethoscope.diagnosing.review import review
+from stethoscope.rules.activations.double_activation import DoubleActivation
 from stethoscope.rules.generalization.monitored_metric_missing import MonitoredMetricMissing
 from stethoscope.rules.loop.context_not_entered import ContextNotEntered
 from stethoscope.rules.loop.forward_called_directly import ForwardCalledDirectly
@@ -45,6 +46,29 @@ def test_the_name_of_an_accuracy_is_sure_where_the_version_of_keras_is_told() ->
     told = text.replace("tensorflow.keras", "keras").replace('"accuracy"', '"acc"').replace("val_acc", "val_accuracy")
     (found,) = _told(MonitoredMetricMissing, told)
     assert Level().shows(found), "no version reports it so"
+
+
+@pytest.mark.parametrize(
+    "used", ["torch.matmul(weights.view(1, -1, 4), x)", "weights @ x", "(weights.unsqueeze(2) * x).sum(1)"]
+)
+def test_a_softmax_of_a_sigmoid_that_weighs_a_sum_is_possible_at_most(used: str) -> None:
+    text = f"""
+        class Hops(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.score = nn.Linear(8, 4)
+                self.out = nn.Linear(8, 2)
+
+            def forward(self, x):
+                weights = F.softmax(torch.sigmoid(self.score(x)), dim=1)
+                x = {used}
+                return self.out(x)
+    """
+    (found,) = _told(DoubleActivation, text)
+    assert Level(possible=True).shows(found)
+    assert not Level().shows(found)
+    (found,) = _told(DoubleActivation, text.replace(used, "weights.view(-1, 8)"))
+    assert Level().shows(found)
 
 
 @pytest.mark.parametrize("rule", [SoftmaxBeforeCrossEntropy, SigmoidBeforeBceWithLogits])

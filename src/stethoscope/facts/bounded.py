@@ -16,10 +16,11 @@ DEEPEST = 16
 _CUT = frozenset({"torch.tanh", ".tanh", "torch.sigmoid", ".sigmoid", "torch.nn.functional.tanh",
                   "torch.nn.functional.sigmoid", "torch.cosine_similarity",
                   "torch.nn.functional.cosine_similarity"})  # fmt: skip
-_FORMING = frozenset({".view", ".reshape", ".transpose", ".permute", ".t", ".squeeze", ".unsqueeze", ".contiguous",
+FORMING = frozenset({".view", ".reshape", ".transpose", ".permute", ".t", ".squeeze", ".unsqueeze", ".contiguous",
                       ".detach", ".clone", ".expand", ".expand_as", ".float", ".to", ".cuda", ".view_as", ".flatten",
                       ".repeat"})  # fmt: skip
-_PRODUCTS = frozenset({"torch.mm", "torch.bmm", "torch.matmul", ".mm", ".bmm", ".matmul", "torch.einsum"})
+"""What gives the same numbers in another form, or a part of them again."""
+PRODUCTS = frozenset({"torch.mm", "torch.bmm", "torch.matmul", ".mm", ".bmm", ".matmul", "torch.einsum"})
 _NORMS = frozenset({".norm", "torch.norm", "torch.linalg.norm", "torch.linalg.vector_norm"})
 _KEPT_ABOVE_0 = frozenset({".clamp", ".clamp_min", "torch.clamp"})
 
@@ -32,9 +33,9 @@ def is_bounded(code: Code, value: Value | None, depth: int = 0) -> bool:
     if isinstance(found, Call):
         if found.name in _CUT:
             return True
-        if found.name in _FORMING:
+        if found.name in FORMING:
             return is_bounded(code, found.receiver, depth + 1)
-        if found.name in _PRODUCTS:
+        if found.name in PRODUCTS:
             return _are_units(code, _factors(found), depth)
         if found.name in (".sum", "torch.sum"):
             inner, _ = followed(code, found.receiver or found.argument(0))
@@ -88,7 +89,7 @@ def is_unit(code: Code, value: Value | None, depth: int = 0) -> bool:
         return False
     if found.name == "torch.nn.functional.normalize":
         return True
-    if found.name in _FORMING:
+    if found.name in FORMING:
         return is_unit(code, found.receiver, depth + 1)
     if found.name in (".div", "torch.div"):
         return _is_norm(code, found.arguments[-1] if found.arguments else None, depth + 1)
@@ -119,7 +120,7 @@ def _is_norm(code: Code, value: Value | None, depth: int) -> bool:
     if found.name in _NORMS:
         return True
     inner, _ = followed(code, found.receiver or found.argument(0))
-    if found.name in _FORMING or found.name in _KEPT_ABOVE_0:
+    if found.name in FORMING or found.name in _KEPT_ABOVE_0:
         return _is_norm(code, inner, depth + 1)
     if found.name in (".sqrt", "torch.sqrt", ".pow", "torch.pow"):
         return isinstance(inner, Call) and inner.name in (".sum", "torch.sum") and _is_square(code, inner)

@@ -7,10 +7,11 @@ from itertools import pairwise
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import At, Call, Code, Value
+from stethoscope.facts.bounded import FORMING, PRODUCTS
+from stethoscope.facts.code import At, Call, Code, Operation, Value
 from stethoscope.facts.layers import ACTIVATIONS, LINEAR, layers_in, output_of, short
 from stethoscope.facts.origins import called
-from stethoscope.facts.things import UNKNOWN, Step
+from stethoscope.facts.things import UNKNOWN, Step, followed
 from stethoscope.rules.lines import chain, fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -45,7 +46,8 @@ class DoubleActivation(Rule):
     ## How to fix it
     Keep one of the two: the last one gets the linear layer's output.
     ## When it is not a fault
-    A range that is meant to be narrow. A leaky ReLU or a GELU before a softmax, as in graph attention, is not reported.
+    A range that is meant to be narrow. A leaky ReLU or a GELU before a softmax, as in graph attention, is not reported,
+    and a softmax that weighs a sum, as over the hops of a graph, is possible at most.
     ## Sources
     A. Nikanjam et al., "NeuraLint: Automatic Fault Detection for Deep Learning Programs", TOSEM 2021, rule 3;
     A. Karpathy, "Most common neural net mistakes", 2018. `saturated-activations` and `vanishing-gradients` see its
@@ -83,14 +85,17 @@ class DoubleActivation(Rule):
             first = output_of(file, operand)
             if (first.kind, kind) in _RANGES and first.made is not call and call.at not in told:
                 told.add(call.at)
-                yield self._report(file, call.at, (first.kind, kind), first.steps)
+                weighs = kind == "softmax" and _weighs(file, call)
+                yield self._report(file, call.at, (first.kind, kind), first.steps, is_meant=weighs)
 
-    def _report(self, file: Code, at: At, kinds: tuple[str, str], steps: tuple[Step, ...]) -> Finding:
+    def _report(
+        self, file: Code, at: At, kinds: tuple[str, str], steps: tuple[Step, ...], *, is_meant: bool = False
+    ) -> Finding:
         first, second = (_named(kind) for kind in kinds)
         return self.finding(
             fitting(f"{second} is applied to what {first} has squashed"),
-            # A gate that stays above a half may be meant.
-            sureness=Sureness.POSSIBLE if kinds[0] == "relu" else Sureness.LIKELY,
+            # A gate that stays above a half may be meant, and attention that cannot be sharp.
+            sureness=Sureness.POSSIBLE if kinds[0] == "relu" or is_meant else Sureness.LIKELY,
             place=place_in(file, at),
             evidence=[
                 Evidence(
@@ -174,6 +179,33 @@ def _applied(file: Code, call: Call, has_layers: bool) -> tuple[str, Value | Non
     layer = called(file, call) if has_layers else UNKNOWN
     kind = _kind(layer.name) if layer.kind == "module" and layer.cls is None else ""
     return (kind, call.argument(0)) if kind in _WHOLE else ("", None)
+
+
+def _weighs(file: Code, softmax: Call) -> bool:
+    """Whether the shares of a softmax are a factor in the same function: then they weigh a sum, as in attention."""
+    index = file.function_at(softmax.context)
+    function = file.functions[index]
+    values = [one.value for one in (*file.bindings[slice(*function.bindings)], *function.returns)]
+    factors = list[Value]()
+    for call in file.calls[slice(*function.calls)]:
+        given = [one for one in (call.receiver, *call.arguments) if one is not None]
+        values += given
+        factors += given if call.name in _FACTORS else []
+    for value in values:
+        if isinstance(value, Operation) and value.operator in ("*", "@"):
+            factors += value.operands
+    return any(_unformed(file, one) is softmax for one in factors)
+
+
+_FACTORS = PRODUCTS | {"torch.mul", ".mul", ".mul_"}
+
+
+def _unformed(file: Code, value: Value | None) -> Value | None:
+    """What a value was before it was given another form."""
+    found, _ = followed(file, value)
+    while isinstance(found, Call) and found.name in FORMING:
+        found, _ = followed(file, found.receiver)
+    return found
 
 
 def _named(kind: str) -> str:
