@@ -96,6 +96,11 @@ def test_a_schedule_of_old_code_that_steps_first_is_possible_at_most() -> None:
     assert not Level().shows(found)
     (found,) = _told(SchedulerBeforeOptimizer, told.replace("scheduler.get_lr", "warmup.get_lr"))
     assert Level().shows(found), "another schedule's"
+    for module, is_shown in (("tensorboardX", False), ("torch.utils.tensorboard", True)):
+        imported = f"import torch; from torch import nn; import torch.nn.functional as F; import {module}; model ="
+        drawn = text.replace("model =", imported, 1)
+        (found,) = _told(SchedulerBeforeOptimizer, drawn)
+        assert Level().shows(found) is is_shown, module
 
 
 def test_a_misspelled_switch_of_a_tensor_that_asks_for_no_gradient_is_possible_at_most() -> None:

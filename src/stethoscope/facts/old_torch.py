@@ -28,9 +28,12 @@ def schedules_step_first(code: Code) -> bool:
     )
 
 
-def asks_for_rates_as_before(code: Code, schedule: Event) -> bool:
-    """Whether the rates of a schedule are asked for by `get_lr()`, which is `get_last_lr()` since torch 1.4.
+def may_step_schedules_first(code: Code, schedule: Event) -> bool:
+    """Whether it may be older than torch 1.1, as far as its lines tell, or not: they still work.
 
-    What was written before may be older than 1.1, too, or not: the call still works.
+    The rates of the schedule are asked for by `get_lr()`, which is `get_last_lr()` since torch 1.4; or it draws with
+    `tensorboardX`, in whose place torch 1.1, which changed the order, has `torch.utils.tensorboard`.
     """
+    if any(name.partition(".")[0] == "tensorboardX" for name, _, _ in code.imports):
+        return True
     return any(name_of(code, call.receiver) == schedule.name for call in code.calls_of(".get_lr"))

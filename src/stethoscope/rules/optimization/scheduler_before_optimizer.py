@@ -15,7 +15,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import HoldLearningRate
 from stethoscope.facts.code import NOWHERE, Code, Site
 from stethoscope.facts.events import Event, events_of, is_in_loop
-from stethoscope.facts.old_torch import asks_for_rates_as_before, schedules_step_first
+from stethoscope.facts.old_torch import may_step_schedules_first, schedules_step_first
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import Batches, Curve, History, Loop, Schedule
 from stethoscope.rules.examples import falling, flat, run, with_curve
@@ -77,8 +77,8 @@ class SchedulerBeforeOptimizer(Rule):
     Step it once in each unit that it counts: after the batches of an epoch, or after each `optimizer.step()`.
     ## When it is not a fault
     Schedules that count batches (`OneCycleLR`, warm-ups) belong after every batch. Training on the whole data set at
-    once has one batch an epoch, and is not reported. Code that asks a schedule for `get_lr()` was written for a torch
-    before 1.4, and maybe before 1.1, in which schedules stepped first: there it is possible at most.
+    once has one batch an epoch, and is not reported. Code that asks a schedule for `get_lr()`, as before torch 1.4, or
+    draws with `tensorboardX`, as before 1.1, may be of a torch in which schedules stepped first: possible at most.
     ## Sources
     PyTorch documentation, "How to adjust learning rate": the order since 1.1.0, and the unit of each schedule.
     """
@@ -237,7 +237,7 @@ class SchedulerBeforeOptimizer(Rule):
                 step = next((one for one in events[place:] if one.kind == "step" and is_in_loop(file, one, loop)), None)
                 if step is not None:
                     told.add(event.at)
-                    yield self._read(file, event, step, asks_for_rates_as_before(file, event))
+                    yield self._read(file, event, step, may_step_schedules_first(file, event))
 
     def _out_of_rhythm(self, file: Code, rhythm: Rhythm) -> Finding:
         kind, each = rhythm.made.name.rpartition(".")[2], rhythm.stepped
