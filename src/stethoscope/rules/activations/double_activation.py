@@ -185,7 +185,8 @@ def _weighs(file: Code, softmax: Call) -> bool:
     """Whether the shares of a softmax are a factor in the same function: then they weigh a sum, as in attention."""
     index = file.function_at(softmax.context)
     function = file.functions[index]
-    values = [one.value for one in (*file.bindings[slice(*function.bindings)], *function.returns)]
+    values = [one.value for one in file.bindings[slice(*function.bindings)]]
+    values += [one.value for one in function.returns]
     factors = list[Value]()
     for call in file.calls[slice(*function.calls)]:
         given = [one for one in (call.receiver, *call.arguments) if one is not None]
