@@ -386,7 +386,7 @@ class TrainingInEvalMode(Rule):
                 with torch.no_grad():
                     return sum((model(x).argmax(1) == y).sum().item() for x, y in data)
 
-            model = torch.load("model").eval().cuda()
+            model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5), nn.Linear(3, 2)).eval().cuda()
             for part in range(5):
                 for x, y in torch.load("data"):
                     F.cross_entropy(model(x), y).backward()
