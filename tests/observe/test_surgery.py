@@ -73,3 +73,19 @@ def test_what_was_taken_out_is_of_no_model_and_of_no_optimizer(listening: Any) -
     assert history.models[0].num_parameters == sum(
         p.shape[0] * (p.shape[1] if len(p.shape) > 1 else 1) for p in history.parameters if p.layer >= 0
     )
+
+
+def test_what_was_frozen_since_is_not_counted_as_held_by_an_optimizer(listening: Any) -> None:
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    with listening() as session:
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        for frozen in (False, True):
+            model[0].requires_grad_(not frozen)
+            for _ in range(20):
+                x = torch.randn(16, 8)
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), x[:, :3].argmax(1)).backward()
+                optimizer.step()
+        history: History = session.history()
+
+    assert history.models[0].optimized_share == (16 * 3 + 3) / (16 * 3 + 3 + 8 * 16 + 16)

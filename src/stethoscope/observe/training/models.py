@@ -337,7 +337,7 @@ class ModelBook:
         for entry in self.models:
             mine = [self.parameters[i] for i in entry.parameters]
             total = sum(p.count for p in mine)
-            held = sum(p.count for p in mine if p.optimizer >= 0)
+            held = sum(p.count for p in mine if p.optimizer >= 0 and p.trainable)
             facts.append(
                 Model(
                     name=entry.name,
