@@ -178,7 +178,7 @@ class Model:
     wrapper: str = ""
     """`DistributedDataParallel`, `DataParallel` or `compiled` when wrapped."""
     optimized_share: float = 0.0
-    """Share (0..1) of its elements that an optimizer holds."""
+    """Share (0..1) of its elements that an optimizer holds and that are trainable at the end."""
     call_site: Site | None = None
     training_forwards: int = 0
     """Watched forward passes with gradients on which a backward pass followed."""

@@ -23,6 +23,8 @@ from stethoscope.observe.training.symmetry import DRAWN, looks_drawn
 MOST_LAYERS = 1000
 MOST_PARAMETERS = 2000
 MOST_CALLERS = 3
+REPLACED = " (replaced)"
+"""Ends the name of what a model consisted of before the script put something else there."""
 _BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 _DROPOUTS = (nn.modules.dropout._DropoutNd,)
 _LOSSES = (nn.modules.loss._Loss,)
@@ -190,6 +192,35 @@ class ModelBook:
             self._add_parts(entry, inner)
         return entry
 
+    def renew(self, tensor: Tensor) -> bool:
+        """Take in again the model that holds a tensor nobody knows: the script has exchanged parts of it since."""
+        for entry in self.models:
+            model = entry.module()
+            if model is None or keras_layers.is_keras(model):
+                continue
+            if any(own is tensor for own in model.parameters()):
+                self._forget_parts(entry, set(model.modules()))
+                self._add_parts(entry, model)
+                self.version += 1
+                return True
+        return False
+
+    def _forget_parts(self, entry: ModelEntry, there: set[nn.Module]) -> None:
+        """Leave a model without parts and parameters; what is not in it any more is of no model."""
+        for index in entry.layers:
+            layer = self.layers[index]
+            part = layer.module()
+            layer.order, layer.parameters = -1, []
+            if part is None or part not in there:
+                layer.name += REPLACED
+                if part is not None:
+                    del self._layer_of[part]
+        for index in entry.parameters:
+            known = self.parameters[index]
+            known.name, known.layer, known.optimizer = known.name + REPLACED, -1, -1
+        entry.layers = [index for index in entry.layers if not self.layers[index].name.endswith(REPLACED)]
+        entry.parameters, entry.first_layer = [], ""
+
     def complete(self) -> None:
         """Take in what Keras models have made since they were met: layers get their weights at their first call."""
         for entry in self.models:
@@ -229,10 +260,12 @@ class ModelBook:
             own = part._parameters
             if next(part.children(), None) is not None and not own:
                 continue
+            name = prefix + path if path else prefix.rstrip(".") or entry.name
             if part in self._layer_of or len(self.layers) >= MOST_LAYERS:
                 self.too_many = self.too_many or part not in self._layer_of
+                if (known := self._layer_of.get(part)) is not None and known.model == entry.index:
+                    known.name = name
                 continue
-            name = prefix + path if path else prefix.rstrip(".") or entry.name
             layer = LayerEntry(weakref.ref(part), len(self.layers), name, type(part).__name__, entry.index)
             layer.dropout = _dropout_of(part)
             layer.loaded = part in self._loaded
@@ -304,7 +337,7 @@ class ModelBook:
         for entry in self.models:
             mine = [self.parameters[i] for i in entry.parameters]
             total = sum(p.count for p in mine)
-            held = sum(p.count for p in mine if p.optimizer >= 0)
+            held = sum(p.count for p in mine if p.optimizer >= 0 and p.trainable)
             facts.append(
                 Model(
                     name=entry.name,

@@ -229,11 +229,23 @@ class State:
             return
         for number, tensor in enumerate(entry.tensors()):
             known = self.book.parameter_of(tensor)
+            if known is None and self.book.renew(tensor):
+                known = self.book.parameter_of(tensor)
+                self._look_at_what_is_new()
             if known is None:
                 known = self.book.add_parameter(tensor, f"optimizer{entry.index}[{number}]")
             if known is not None:
                 known.optimizer = entry.index
         entry.taken_in = self.book.version
+
+    def _look_at_what_is_new(self) -> None:
+        """In which order a model's new parts run, and what they do, is seen in the next steps."""
+        self.looker.disarm()
+        self.discovering = DISCOVERY_STEPS
+        self.on_discovery(True)
+        self.budget.anomaly()
+        self.quiet = False
+        self.wake_at = 0
 
     def follow_batches(self, original: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """A wrapper round a data loader's `__next__`: which data set does a batch come from?"""
