@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
 from stethoscope.facts.progress import Progress, progress_of, progress_on
-from stethoscope.facts.training import Curve, History, LossCall
+from stethoscope.facts.training import Curve, History, Loop, LossCall
 
 LN_10 = math.log(10)
 
@@ -121,6 +122,15 @@ def test_chance_is_known_where_the_curve_shows_the_loss_alone() -> None:
 def test_chance_is_unknown_where_the_loss_was_divided_weighted_or_added_to(first: float) -> None:
     loss = LossCall("cross_entropy", training_calls=9, chance=LN_10, first_value=2.31)
     assert math.isnan(progress_of(history([first] * 50, loss)).chance)
+
+
+def test_chance_is_a_share_of_it_where_a_step_goes_backward_from_as_many_shares() -> None:
+    loss = LossCall("cross_entropy", training_calls=9, chance=LN_10, first_value=2.31)
+    accumulated = replace(history([2.31 / 4] * 50, loss), steps=50, loop=Loop(backward_calls=200))
+
+    assert progress_of(accumulated).chance == LN_10 / 4
+    assert progress_of(replace(accumulated, loop=Loop(backward_calls=202))).chance == LN_10 / 4
+    assert math.isnan(progress_of(replace(accumulated, loop=Loop(backward_calls=100))).chance)
 
 
 def test_chance_is_unknown_for_a_sum_over_the_batch() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stethoscope.facts.training import Curve, Doubles, History, LossCall
+from stethoscope.facts.training import Curve, Doubles, History
 
 FEWEST_STEPS = 20
 """Shorter runs say nothing about progress: start and end would overlap in noise."""
@@ -107,7 +107,7 @@ def _progress_of(history: History) -> Progress:
     if curve is None:
         return Progress(known=False)
     if not history.imported:
-        return progress_on(curve, _chance(curve, history.main_loss()))
+        return progress_on(curve, _chance(curve, history))
     progress = progress_on(curve)
     # A log has a point for many steps, or for an epoch: the first five of them are no longer the beginning.
     start = float(np.fmax(progress.start, curve.values[0]))
@@ -124,18 +124,23 @@ def _guessing(history: History, end: float) -> float:
     return float("nan")
 
 
-def _chance(curve: Curve, loss: LossCall | None) -> float:
-    """The chance level of the loss, where the curve shows that loss and nothing else.
+def _chance(curve: Curve, history: History) -> float:
+    """The chance level of the loss, where the curve shows that loss and nothing else, or its share of an accumulation.
 
-    A loss divided for accumulation, weighted, or with other terms added begins at another value than the loss
-    function returned; its chance level is unknown.
+    A loss that is weighted, or with other terms added, begins at another value than the loss function returned; its
+    chance level is unknown. One that is divided by the number of batches of a step begins at that share of it.
     """
+    loss = history.main_loss()
     if loss is None or loss.reduction != "mean" or not curve.values.size:
         return float("nan")
     first = float(curve.values[0])
-    if np.isfinite(loss.first_value) and abs(first - loss.first_value) > SAME_LOSS * abs(loss.first_value):
-        return float("nan")
-    return loss.chance
+    parts = max(1, round(history.loop.backward_calls / history.steps)) if history.steps else 1
+    for share in (1, parts):
+        if not np.isfinite(loss.first_value) or abs(share * first - loss.first_value) <= SAME_LOSS * abs(
+            loss.first_value
+        ):
+            return loss.chance / share
+    return float("nan")
 
 
 def progress_on(curve: Curve, chance: float = float("nan")) -> Progress:
