@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from stethoscope.facts.adapters import has_adapters
 from stethoscope.facts.training import History
+from stethoscope.observe.training import models
 
 
 class _Adapted(nn.Module):
@@ -89,3 +91,18 @@ def test_what_was_frozen_since_is_not_counted_as_held_by_an_optimizer(listening:
         history: History = session.history()
 
     assert history.models[0].optimized_share == (16 * 3 + 3) / (16 * 3 + 3 + 8 * 16 + 16)
+
+
+def test_a_model_of_too_many_parameters_is_not_taken_in_again_and_again(
+    listening: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again: list[object] = []
+    monkeypatch.setattr(models, "MOST_PARAMETERS", 3)
+    monkeypatch.setattr(models.ModelBook, "_forget_parts", lambda *args: again.append(args))
+    with listening() as session:
+        model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+        _train(model, list(model.parameters()), 20)
+        history: History = session.history()
+
+    assert [p.name for p in history.parameters] == ["0.weight", "0.bias", "2.weight"]
+    assert not again

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -192,18 +193,21 @@ class ModelBook:
             self._add_parts(entry, inner)
         return entry
 
-    def renew(self, tensor: Tensor) -> bool:
-        """Take in again the model that holds a tensor nobody knows: the script has exchanged parts of it since."""
-        for entry in self.models:
+    def renew(self, unknown: Sequence[Tensor]) -> bool:
+        """Take in again each model that holds tensors nobody knows: the script has exchanged parts of it since.
+
+        Not where there are too many to know them all, nor for what waits for its first forward pass.
+        """
+        strange = {id(tensor) for tensor in unknown if not is_lazy(tensor)}
+        before = self.version
+        for entry in self.models if strange and not self.too_many else ():
             model = entry.module()
             if model is None or keras_layers.is_keras(model):
                 continue
-            if any(own is tensor for own in model.parameters()):
+            if any(id(own) in strange for own in model.parameters()):
                 self._forget_parts(entry, set(model.modules()))
                 self._add_parts(entry, model)
-                self.version += 1
-                return True
-        return False
+        return self.version > before
 
     def _forget_parts(self, entry: ModelEntry, there: set[nn.Module]) -> None:
         """Leave a model without parts and parameters; what is not in it any more is of no model."""

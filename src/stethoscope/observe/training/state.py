@@ -227,11 +227,11 @@ class State:
         """Note which parameters an optimizer holds; those of no model get a name of the optimizer's."""
         if entry.taken_in == self.book.version:
             return
-        for number, tensor in enumerate(entry.tensors()):
+        tensors = list(entry.tensors())
+        if self.book.renew([tensor for tensor in tensors if self.book.parameter_of(tensor) is None]):
+            self._look_at_what_is_new()
+        for number, tensor in enumerate(tensors):
             known = self.book.parameter_of(tensor)
-            if known is None and self.book.renew(tensor):
-                known = self.book.parameter_of(tensor)
-                self._look_at_what_is_new()
             if known is None:
                 known = self.book.add_parameter(tensor, f"optimizer{entry.index}[{number}]")
             if known is not None:
