@@ -56,6 +56,8 @@ class ForwardEar:
         """False while modules must not have hooks."""
         self.hears = True
         """Whether root modules have their hooks: at steps that are attended to or looked at, and without gradients."""
+        self.without_gradients_at = -1
+        """The step before which a forward pass without gradients was heard last."""
 
     def model_called(self, module: nn.Module, place: Spot | None) -> ModelEntry | None:
         """A module was called by the script itself: take it in, unless it is not to be listened to."""
@@ -238,6 +240,7 @@ class ForwardEar:
         # Some modules take another way when anything has a hook and no gradients are wanted.
         self.state.looker.disarm()
         self.state.looker.open = False
+        self.without_gradients_at = self.state.steps
         current = self.state.passes.current
         if (
             current is None

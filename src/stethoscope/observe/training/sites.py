@@ -77,14 +77,6 @@ def trainer_here() -> str:
     return ""
 
 
-def is_called_by_user() -> bool:
-    """Whether gradients are switched off by the user's own code, and not inside of torch (clipping does so)."""
-    frame = sys._getframe(2)
-    if frame.f_code.co_name == "decorate_context":
-        return not getattr(frame.f_locals.get("func"), "__module__", "torch.").startswith("torch.")
-    return is_users(frame.f_code)
-
-
 Spot = tuple[CodeType, int]
 """A line in a function, cheap to take and to compare; `site_of` makes it readable."""
 

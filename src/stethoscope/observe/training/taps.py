@@ -8,7 +8,6 @@ tap is the original.
 from __future__ import annotations
 
 import functools
-import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +19,7 @@ from torch.optim import lr_scheduler
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
+from stethoscope.observe.training.grad_modes import GradModeTaps
 from stethoscope.observe.training.hooks import has_compiled, without_our_hooks
 from stethoscope.observe.training.keras_layers import is_keras, is_symbolic
 from stethoscope.observe.training.keras_taps import KerasTaps
@@ -28,13 +28,12 @@ from stethoscope.observe.training.metric_taps import has_other_tensors, library_
 from stethoscope.observe.training.models import has_lazy
 from stethoscope.observe.training.replacing import Replacement, replacement_of
 from stethoscope.observe.training.session import Session
-from stethoscope.observe.training.sites import Spot, is_called_by_user, spot
+from stethoscope.observe.training.sites import Spot, spot
 
 _is_compiling = torch.compiler.is_compiling
 _transform = torch._C._functorch.peek_interpreter_stack
 """None outside of torch.func transforms; inside of them tensors have no values that could be read."""
 _is_tracing = torch.jit.is_tracing
-_OPTIMIZER_FILE = Optimizer.step.__code__.co_filename if hasattr(Optimizer.step, "__code__") else ""
 _script = torch.jit.script
 Report = Callable[..., None]
 
@@ -64,7 +63,7 @@ class Taps:
         self._tap_loop()
         self._tap_compile()
         self._tap_copies()
-        self._tap_grad_mode()
+        GradModeTaps(self._session.forwards, self._state).put_on(self)
         self._tap_autograd_contexts()
         if has_compiled():
             self._stop_hearing_inside()
@@ -246,7 +245,7 @@ class Taps:
         self._tap_scheduler(lr_scheduler.LRScheduler)
         self._for_protocol.append(self.replace(_BaseDataLoaderIter, "__next__", self._state.follow_batches))
         self._for_protocol.append(self.replace(_BaseDataLoaderIter, "_next_index", self._state.follow_numbers))
-        self.replace(nn.Module, "train", self.after("train()", self._mode_set))
+        self._tap_modes()
         loaded = functools.partial(_first_argument, self._state.book.weights_loaded)
         functools.update_wrapper(loaded, _first_argument)
         self.replace(nn.Module, "load_state_dict", self.after("loaded weights", loaded))
@@ -303,10 +302,25 @@ class Taps:
 
         return step
 
-    def _mode_set(self, args: Any, kwargs: Any, result: Any) -> None:
-        mode = args[1] if len(args) > 1 else kwargs.get("mode", True)
-        entry = self._state.book.model_of(args[0])
-        if not mode and entry is not None and not is_keras(args[0]):  # Keras does so by itself
+    def _tap_modes(self) -> None:
+        """Eval mode is heard; train mode, into which trainers put each layer at each step, passes in a moment."""
+        heard = self._state.guard("eval()")(self._put_in_eval_mode)
+
+        def make(original: Any) -> Any:
+            @functools.wraps(original)
+            def train(module: nn.Module, mode: bool = True) -> Any:
+                result = original(module, mode)
+                if not mode and not _is_compiling() and _transform() is None:
+                    heard(module)
+                return result
+
+            return train
+
+        self.replace(nn.Module, "train", make)
+
+    def _put_in_eval_mode(self, module: nn.Module) -> None:
+        entry = self._state.book.model_of(module)
+        if entry is not None and not is_keras(module):  # Keras does so by itself
             entry.eval_called_from = spot(3)
             self._session.forwards.eval_called()
 
@@ -424,36 +438,6 @@ class Taps:
                 forwards.wake()
 
         return tapped
-
-    def _tap_grad_mode(self) -> None:
-        """Validation begins where gradients are switched off: the hooks that ordinary steps do without go on."""
-        forwards, state = self._session.forwards, self._state
-
-        def make(original: Any) -> Any:
-            @functools.wraps(original)
-            def enter(context: Any) -> Any:
-                if not forwards.hears and not (state.compiled and _is_compiling()) and is_called_by_user():
-                    state.quiet = False
-                    forwards.wake()
-                return original(context)
-
-            return enter
-
-        for context in (torch.no_grad, torch.inference_mode):
-            self.replace(context, "__enter__", make)
-
-        def make_setter(original: Any) -> Any:
-            @functools.wraps(original)
-            def set_grad_enabled(context: Any, mode: bool) -> None:
-                # An optimizer switches gradients off for its own step.
-                if not (mode or forwards.hears) and sys._getframe(1).f_code.co_filename != _OPTIMIZER_FILE:
-                    state.quiet = False
-                    forwards.wake()
-                original(context, mode)
-
-            return set_grad_enabled
-
-        self.replace(torch.set_grad_enabled, "__init__", make_setter)
 
     def _tap_autograd_contexts(self) -> None:
         """Contexts in which the listening must hold back."""
