@@ -49,9 +49,10 @@ class Tape(IterableDataset):  # type: ignore[type-arg]
         else:
             rows = [torch.randn(BATCH, FEATURES, generator=generator) for _ in range(16)]
             self._batches = list(zip(rows, labels, strict=True))
-        self.cpu = self.wall = self.typical = 0.0
-        """Seconds a step; CPU time of a typical one is the median of all, on which a machine's interruptions have no
-        part."""
+        self.cpu = self.wall = 0.0
+        """Seconds a step."""
+        self.each = np.empty(0)
+        """CPU seconds of each step of the block."""
 
     def __iter__(self) -> Iterator[Any]:
         number = 0
@@ -64,7 +65,7 @@ class Tape(IterableDataset):  # type: ignore[type-arg]
             marks[number] = time.thread_time()
             yield self._batches[number % 16]
         marks[-1] = time.thread_time()
-        self.typical = float(np.median(np.diff(marks)))
+        self.each = np.diff(marks)
         self.cpu = (time.thread_time() - cpu) / self._steps
         self.wall = (time.perf_counter() - wall) / self._steps
         raise Enough
