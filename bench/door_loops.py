@@ -22,6 +22,8 @@ BATCH, FEATURES, CLASSES = 64, 64, 10
 TEXTS, TOKENS = 16, 32
 """Of a batch of texts: so few that an opening of a thousand steps takes seconds."""
 RATE = 1e-4
+UNTIMED = 3
+"""Steps at the beginning of a stretch: Python's caches, and steps that began before it."""
 
 
 class Enough(Exception):
@@ -29,16 +31,25 @@ class Enough(Exception):
 
 
 class Tape(IterableDataset):  # type: ignore[type-arg]
-    """Batches without end, and a clock: times the block between two of them, then throws `Enough`.
+    """Batches without end, and a clock: times stretches of steps that take turns, then throws `Enough`.
 
     Args:
-        steps: in the block.
-        is_warm: asked with the number of each batch before the block; the block begins where it says yes.
+        is_warm: asked with the number of each batch before the first stretch, which begins where it says yes.
+        turn: called with the number of each stretch before it begins.
+        stretches: how many there are.
+        steps: in each.
         as_tokens: batches of texts, as a dict, instead of rows.
     """
 
-    def __init__(self, steps: int, is_warm: Callable[[int], bool], as_tokens: bool = False) -> None:
-        self._steps, self._is_warm = steps, is_warm
+    def __init__(
+        self,
+        is_warm: Callable[[int], bool],
+        turn: Callable[[int], object],
+        stretches: int,
+        steps: int,
+        as_tokens: bool = False,
+    ) -> None:
+        self._is_warm, self._turn, self._stretches, self._steps = is_warm, turn, stretches, steps
         generator = torch.Generator().manual_seed(0)
         labels = [torch.randint(CLASSES, (BATCH,), generator=generator) for _ in range(16)]
         if as_tokens:
@@ -49,25 +60,22 @@ class Tape(IterableDataset):  # type: ignore[type-arg]
         else:
             rows = [torch.randn(BATCH, FEATURES, generator=generator) for _ in range(16)]
             self._batches = list(zip(rows, labels, strict=True))
-        self.cpu = self.wall = 0.0
-        """Seconds a step."""
-        self.each = np.empty(0)
-        """CPU seconds of each step of the block."""
+        self.times = np.empty((stretches, steps))
+        """CPU seconds of the training thread, by stretch and step."""
 
     def __iter__(self) -> Iterator[Any]:
         number = 0
         while not self._is_warm(number):
             yield self._batches[number % 16]
             number += 1
-        marks = np.empty(self._steps + 1)
-        cpu, wall = time.thread_time(), time.perf_counter()
-        for number in range(self._steps):
-            marks[number] = time.thread_time()
-            yield self._batches[number % 16]
-        marks[-1] = time.thread_time()
-        self.each = np.diff(marks)
-        self.cpu = (time.thread_time() - cpu) / self._steps
-        self.wall = (time.perf_counter() - wall) / self._steps
+        for stretch in range(self._stretches):
+            self._turn(stretch)
+            yield from self._batches[:UNTIMED]
+            marks = [time.thread_time()]
+            for step in range(self._steps):
+                yield self._batches[step % 16]
+                marks.append(time.thread_time())
+            self.times[stretch] = np.diff(marks)
         raise Enough
 
     def loader(self) -> DataLoader[Any]:
@@ -261,12 +269,11 @@ def hush() -> None:
     logging.disable(logging.WARNING)
 
 
-def run(name: str, steps: int, is_warm: Callable[[int], bool]) -> Tape:
-    """One block through a door."""
-    tape = Tape(steps, is_warm, name in READS_TOKENS)
+def run(name: str, tape: Tape) -> None:
+    """Train through a door until the tape is at its end."""
     logging.disable(logging.CRITICAL)  # Ignite tells every exception
     try:
         LOOPS[name][0](tape)
     except Enough:
-        return tape
-    raise RuntimeError(f"{name} ended before its block did")
+        return
+    raise RuntimeError(f"{name} ended before its tape did")

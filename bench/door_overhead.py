@@ -1,27 +1,28 @@
 """How much longer a training step takes at each door when it is listened to: a Markdown table of ratios.
 
-    python bench/doors.py --overhead                          all doors, some seven minutes
-    python bench/doors.py --overhead keras_fit --rounds 3     this one
+    python bench/doors.py --overhead                          all doors, some five minutes
+    python bench/doors.py --overhead keras_fit --pairs 30     this one
 
-Each door has a process (two for those of two ranks), with one thread. In each round a block of steps runs bare, one is
-listened to as `stethoscope run` would with its defaults, and one more is bare: the ratio is that of the middle one to
-the mean of its neighbours, since a machine's speed drifts. The second bare block by the first is the noise floor. A
-quick step is one that nothing slows down: the tenth percentile of all steps of all rounds, listened to by bare ones.
-Of a machine that others share it is the steadiest figure; the few steps that are looked at have no part in it, their
-price is in the own estimate. The clock is the CPU time of the training thread. A block that is listened to begins after
-its opening, the first fifty steps or more, in which nearly all are looked at.
+Each door has a process (two for those of two ranks), with one thread, and one training that is listened to as
+`stethoscope run` would with its defaults. After its opening, the first fifty steps or more, in which nearly all are
+looked at, short stretches of steps take turns: one with our taps on torch, one without. A stretch that is listened to
+is compared with the mean of its two neighbours, since a machine's speed drifts.
+
+An ordinary step is the median of a stretch: what is paid at every step. Its ratio is the median over all pairs, with
+half the width of its 95 % interval (McGill, Tukey and Larsen 1978); the same of bare stretches with their bare
+neighbours is the noise floor. The few steps that are looked at have their price in the own estimate, which is that of
+`stethoscope run`'s report. `all steps` is the time of all that is listened to by all that is bare, looks and a
+machine's interruptions included. The clock is the CPU time of the training thread.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import gc
 import importlib.util
 import io
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -31,129 +32,120 @@ from typing import Any
 
 import numpy as np
 import torch
-from door_loops import LOOPS, TWO_RANKS, hush, run
+from door_loops import LOOPS, READS_TOKENS, TWO_RANKS, Tape, hush, run
 from numpy.typing import NDArray
 from overhead import keep_freed_memory
 
 import stethoscope
+from stethoscope.observe.training.session import Session
+from stethoscope.observe.training.taps import Taps
 
+STEPS = 40
+"""Of a stretch: short, since a machine's speed drifts within seconds."""
 WARM_UP = 30
-QUICK = 10
-"""Percentile of the steps' times at which one is called quick."""
-FEWEST_STEPS = 150
-"""Of a block: looks are tens of steps apart."""
 LONGEST_OPENING = 1000
 OPENING_OF_RANKS = 300
 """The same in all processes, which wait for each other."""
+NOTCH = 1.57
+"""Half the width of the 95 % interval of a median, in interquartile ranges by the root of the number of values."""
 
 
-def main(names: Sequence[str], rounds: int, seconds: float) -> None:
+def main(names: Sequence[str], pairs: int) -> None:
     """Measure these doors, and print a row of each."""
-    print("| door | a step | CPU time, ratio | quartiles | noise floor | quick step | wall time | its own estimate |")
-    print("|---|--:|--:|--:|--:|--:|--:|--:|")
+    print("| door | a step | an ordinary step, ratio | noise floor | its own estimate of looks | all steps |")
+    print("|---|--:|--:|--:|--:|--:|")
     for name in names:
         missing = [package for package in LOOPS[name][1] if importlib.util.find_spec(package) is None]
         if missing:
-            print(f"| {name} | left out: {', '.join(missing)} not installed | | | | | | |", flush=True)
+            print(f"| {name} | left out: {', '.join(missing)} not installed | | | | |", flush=True)
             continue
-        print(row_of(name, measured(name, rounds, seconds)), flush=True)
+        print(row_of(name, measured(name, pairs)), flush=True)
 
 
-def measured(name: str, rounds: int, seconds: float) -> dict[str, list[float]]:
+def measured(name: str, pairs: int) -> dict[str, Any]:
     """What a process of its own measured; see `measure`."""
     ranks = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"] if name in TWO_RANKS else []
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "KERAS_BACKEND": "torch"}
     done = subprocess.run(
-        [sys.executable, *ranks, __file__, name, str(rounds), str(seconds)],
+        [sys.executable, *ranks, __file__, name, str(pairs)],
         capture_output=True, text=True, env=environment, check=False,
     )  # fmt: skip
     told = [line for line in done.stdout.splitlines() if line.startswith('{"bare"')]
     if not told:
         raise SystemExit(f"{name} ended with {done.returncode}:\n{done.stderr[-3000:]}")
-    found: dict[str, list[float]] = json.loads(told[-1])
+    found: dict[str, Any] = json.loads(told[-1])
     return found
 
 
-def row_of(name: str, found: dict[str, list[float]]) -> str:
+def row_of(name: str, found: dict[str, Any]) -> str:
     """A line of the table."""
-    low, middle, high = np.percentile(found["ratio"], [25, 50, 75])
-    floor, quick, wall, own = (np.median(found[each]) for each in ("floor", "quick", "wall", "own"))
-    return (
-        f"| {name} | {1e3 * np.median(found['bare']):.2f} ms | {middle:.3f} | {low:.3f}-{high:.3f} | {floor:.3f} | "
-        f"{quick:.3f} | {wall:.3f} | {1 + own:.3f} |"
-    )
+    ordinary, floor = (with_interval(np.array(found[each])) for each in ("ordinary", "floor"))
+    return f"| {name} | {1e3 * found['bare']:.2f} ms | {ordinary} | {floor} | {1 + found['own']:.3f} | {found['all']:.3f} |"
 
 
-def measure(name: str, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Ratios of each round, and seconds of a bare step."""
-    trial = run(name, 50, lambda number: number >= WARM_UP)
-    steps = max(FEWEST_STEPS, int(seconds / trial.cpu))
-    if name in TWO_RANKS:
-        steps = agreed(steps)
-    found: dict[str, list[float]] = {
-        "bare": [], "ratio": [], "floor": [], "wall": [], "own": [],
-    }  # fmt: skip
-    bare_steps, listened_steps = [], []
-    listened(name, 20)  # what is imported for the first listening
-    for _ in range(rounds):
-        before = run(name, steps, lambda number: number >= WARM_UP)
-        between, own = listened(name, steps)
-        after = run(name, steps, lambda number: number >= WARM_UP)
-        found["bare"].append((before.cpu + after.cpu) / 2)
-        found["ratio"].append(between.cpu / found["bare"][-1])
-        found["floor"].append(after.cpu / before.cpu)
-        found["wall"].append(between.wall / ((before.wall + after.wall) / 2))
-        found["own"].append(own)
-        bare_steps += [before.each, after.each]
-        listened_steps.append(between.each)
-    found["quick"] = [_quick(listened_steps) / _quick(bare_steps)]
-    return found
+def with_interval(ratios: NDArray[np.float64]) -> str:
+    """Their median, and half of the width of its 95 % interval."""
+    low, middle, high = np.percentile(ratios, [25, 50, 75])
+    return f"{middle:.3f} ± {NOTCH * (high - low) / np.sqrt(len(ratios)):.3f}"
 
 
-def _quick(blocks: Sequence[NDArray[np.float64]]) -> float:
-    return float(np.percentile(np.concatenate(blocks), QUICK))
-
-
-def listened(name: str, steps: int) -> tuple[Any, float]:
-    """A block that is listened to, and what it says of its own cost."""
-    start: list[int] = []
-
-    def is_warm(number: int) -> bool:
-        """After the opening, and a part of a gap between looks, so that a block begins anywhere in one."""
-        if name in TWO_RANKS:
-            return number >= OPENING_OF_RANKS
-        if not start and number and number % 50 == 0:
-            sampling = handle.history.sampling
-            if sampling.looks > sampling.burst_looks or number >= LONGEST_OPENING:
-                looks = handle.history.telemetry.steps
-                start.append(number + random.randrange(int(looks[-1] - looks[-2]) if len(looks) > 1 else 1))
-        return bool(start) and number >= start[0]
-
+def measure(name: str, pairs: int) -> dict[str, Any]:
+    """Ratios of each pair, and seconds of a bare step."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         handle = stethoscope.watch(store=folder, proof=False)
-        tape = run(name, steps, is_warm)
-        handle.stop()
+        turns = Turns(handle, name in TWO_RANKS)
+        tape = Tape(turns.is_warm, turns.take, 2 * pairs + 1, STEPS, name in READS_TOKENS)
+        run(name, tape)
         own = handle.history.sampling.estimated_cost
-    gc.collect()
-    return tape, own
+    typical = np.median(tape.times, axis=1)
+    bare, listened = typical[::2], typical[1::2]
+    return {
+        "bare": float(np.median(bare)),
+        "ordinary": list(2 * listened / (bare[:-1] + bare[1:])),
+        "floor": list(2 * bare[1:-1] / (bare[:-2] + bare[2:])),
+        "all": float(tape.times[1::2].mean() / tape.times[::2].mean()),
+        "own": own,
+    }
 
 
-def agreed(steps: int) -> int:
-    """The smallest of all ranks'."""
-    fewest = torch.tensor(steps)
-    torch.distributed.all_reduce(fewest, torch.distributed.ReduceOp.MIN)
-    return int(fewest)
+class Turns:
+    """Takes the taps off torch and puts them on again, turn by turn; the first stretch is bare."""
+
+    def __init__(self, handle: stethoscope.Watch, of_ranks: bool) -> None:
+        self._handle, self._of_ranks = handle, of_ranks
+        self._recording = handle._recording
+
+    def is_warm(self, number: int) -> bool:
+        """After the opening."""
+        if self._of_ranks:
+            return number >= OPENING_OF_RANKS
+        if number < WARM_UP or number % 50:
+            return False
+        sampling = self._handle.history.sampling
+        return sampling.looks > sampling.burst_looks or number >= LONGEST_OPENING
+
+    def take(self, stretch: int) -> None:
+        """Every second stretch is listened to."""
+        session = self._recording.session
+        assert isinstance(session, Session)
+        if stretch % 2 == 0:
+            assert self._recording._taps is not None
+            self._recording._taps.take_off(finish=False)
+            return
+        taps = self._recording._taps = Taps(session)
+        taps.put_on()
+        session.state.on_hearing(session.forwards.hears)
+        session.state.on_attention(session.state.attentive)
 
 
-def in_own_process(name: str, rounds: int, seconds: float) -> None:
+def in_own_process(name: str, pairs: int) -> None:
     """Measure, and tell it on standard output."""
     torch.set_num_threads(1)
-    random.seed(0)
     hush()
     keep_freed_memory()
     if name in TWO_RANKS:
         torch.distributed.init_process_group("gloo")
-    found = measure(name, rounds, seconds)
+    found = measure(name, pairs)
     if not (name in TWO_RANKS and torch.distributed.get_rank()):
         print(json.dumps(found), flush=True)
     if name in TWO_RANKS:
@@ -163,15 +155,14 @@ def in_own_process(name: str, rounds: int, seconds: float) -> None:
 
 
 def parsed() -> argparse.Namespace:
-    """A door, its rounds and the seconds of a block."""
+    """A door, and the number of pairs."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("door", choices=LOOPS)
-    parser.add_argument("rounds", type=int)
-    parser.add_argument("seconds", type=float)
+    parser.add_argument("pairs", type=int)
     return parser.parse_args()
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
     asked = parsed()
-    in_own_process(asked.door, asked.rounds, asked.seconds)
+    in_own_process(asked.door, asked.pairs)

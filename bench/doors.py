@@ -111,15 +111,14 @@ def main() -> int:
     parser.add_argument("doors", nargs="*", help="all of them when none is named")
     parser.add_argument("--python", action="append", default=[], metavar="PATH", help="of a further environment")
     parser.add_argument("--overhead", action="store_true", help="measure what listening costs instead")
-    parser.add_argument("--rounds", type=int, default=5, help="with --overhead")
-    parser.add_argument("--seconds", type=float, default=1.5, help="length of a block, with --overhead")
+    parser.add_argument("--pairs", type=int, default=60, help="of stretches of steps, with --overhead")
     options = parser.parse_args()
     known = tuple(LOOPS) if options.overhead else NAMES
     if strange := [name for name in options.doors if name not in known]:
         parser.error(f"there is no door {strange[0]}; there are {', '.join(known)}")
     asked = options.doors or known
     if options.overhead:
-        door_overhead.main(asked, options.rounds, options.seconds)
+        door_overhead.main(asked, options.pairs)
         return 0
     environments = [Environment(path) for path in (sys.executable, *options.python)]
     made = [name for name in asked if made_row(door(name), environments)]
