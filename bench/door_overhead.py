@@ -80,7 +80,8 @@ def measured(name: str, pairs: int) -> dict[str, Any]:
 def row_of(name: str, found: dict[str, Any]) -> str:
     """A line of the table."""
     ordinary, floor = (with_interval(np.array(found[each])) for each in ("ordinary", "floor"))
-    return f"| {name} | {1e3 * found['bare']:.2f} ms | {ordinary} | {floor} | {1 + found['own']:.3f} | {found['all']:.3f} |"
+    bare, looks = f"{1e3 * found['bare']:.2f} ms", f"{1 + found['own']:.3f}"
+    return f"| {name} | {bare} | {ordinary} | {floor} | {looks} | {found['all']:.3f} |"
 
 
 def with_interval(ratios: NDArray[np.float64]) -> str:
