@@ -65,6 +65,10 @@ def _validates_in_inference_mode(model: nn.Module) -> None:
         model(torch.randn(8, 4))
 
 
+def _validates_a_decorated_model(model: nn.Module) -> None:
+    torch.no_grad()(model)(torch.randn(8, 4))
+
+
 def _validates_from_a_stack(model: nn.Module) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(torch.no_grad())
@@ -96,7 +100,14 @@ def test_a_place_that_never_makes_a_forward_pass_is_heard_now_and_then_only(list
 
 
 @pytest.mark.parametrize(
-    "validates", [_validates, _validates_by_setter, _validates_in_inference_mode, _validates_from_a_stack]
+    "validates",
+    [
+        _validates,
+        _validates_by_setter,
+        _validates_in_inference_mode,
+        _validates_from_a_stack,
+        _validates_a_decorated_model,
+    ],
 )
 def test_each_way_to_validate_without_gradients_is_heard_among_ordinary_steps(
     listening: Any, validates: Action

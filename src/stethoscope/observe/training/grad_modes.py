@@ -120,10 +120,11 @@ class GradModeTaps:
         file = frame.f_code.co_filename
         if file == _DECORATING:
             decorated = frame.f_locals.get("func")
-            is_torchs = getattr(decorated, "__module__", None) in (None, "") or decorated.__module__.startswith(
-                "torch."
-            )
-            return None if is_torchs else getattr(decorated, "__code__", None)
+            code = getattr(decorated, "__code__", None)
+            if code is None:  # a model, say: the line that calls it
+                back = frame.f_back
+                return None if back is None else (back.f_code, back.f_lineno)
+            return None if (decorated.__module__ or "").startswith("torch.") else code
         if file.startswith(_TORCH):
             self._torchs.add(file)
             return None
