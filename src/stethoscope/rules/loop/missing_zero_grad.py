@@ -9,7 +9,7 @@ from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, S
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ClearGradients
 from stethoscope.facts.code import Call, Code, Site, Value
-from stethoscope.facts.events import Event, events_of
+from stethoscope.facts.events import Event, events_of, name_of
 from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.things import binding_of, followed
 from stethoscope.facts.training import History, Optimizer
@@ -35,7 +35,8 @@ class MissingZeroGrad(Rule):
     Clear the gradients once for each step, before `backward()`: `optimizer.zero_grad()`.
     ## When it is not a fault
     Gradient accumulation: several backward passes for one step, cleared after the step. That is not
-    reported, since nothing is carried over from one step to the next.
+    reported, since nothing is carried over from one step to the next. Where a method of the file only clears the same
+    attribute, and may be called by its name, code is possible at most.
     ## Sources
     PyTorch documentation, "Zeroing out gradients in PyTorch", and `torch.Tensor.backward` ("accumulates
     gradients in the leaves").
@@ -105,6 +106,8 @@ class MissingZeroGrad(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for loops that go backward and step, and clear nowhere on the way."""
+        if file.says(*_HOOKS):
+            return  # gradients may be cleared in one
         for loop in loops_of(file):
             steps = loop.of("step")
             if loop.unclear or not steps or loop.of("zero"):
@@ -126,6 +129,8 @@ class MissingZeroGrad(Rule):
         """Certain where the whole loop is seen; less where gradients may be cleared around it."""
         known = loop.of("step")[0].thing.kind == "optimizer"
         elsewhere = file.says("zero_grad")
+        if _is_cleared_apart(file, loop):
+            return Sureness.POSSIBLE
         if not loop.is_loop:  # its caller may clear
             if _is_single(file, loop) or _is_helper(file, loop):
                 return None
@@ -429,6 +434,10 @@ class MissingZeroGrad(Rule):
         """)
 
 
+_HOOKS = ("step_post_hook", "step_pre_hook", "post_accumulate_grad_hook")
+"""Functions that are called at a step or at a gradient, wherever they stand."""
+
+
 def _cleared_behind(file: Code, step: Event) -> tuple[Edit, ...]:
     """A line that clears gradients, behind a step that has its line for itself."""
     line = file.lines[step.at.line - 1] if step.code is file else ""
@@ -437,6 +446,22 @@ def _cleared_behind(file: Code, step: Event) -> tuple[Edit, ...]:
     indent = line[: len(line) - len(line.lstrip())]
     end = len(line.encode("utf-8", "surrogatepass"))
     return (insertion(file, step.at.line, end, f"\n{indent}{step.name}.zero_grad()"),)
+
+
+def _is_cleared_apart(file: Code, loop: Loop) -> bool:
+    """Whether a method of the file does nothing to the same attribute but clear its gradients: a callback, which may be
+    called by its name.
+    """
+    owner, _, last = loop.of("step")[0].name.rpartition(".")
+    if not owner:
+        return False
+    for call in file.calls_of(".zero_grad"):
+        index = file.function_at(call.context)
+        name = name_of(file, call.receiver)
+        kinds = {event.kind for event in events_of(file, index)}
+        if index and name.rpartition(".")[2] == last and "." in name and not kinds & {"backward", "step"}:
+            return True
+    return False
 
 
 def _is_of_another_kind(file: Code, loop: Loop) -> bool:
