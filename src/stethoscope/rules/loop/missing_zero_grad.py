@@ -9,8 +9,9 @@ from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, S
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ClearGradients
 from stethoscope.facts.code import Call, Code, Site, Value
-from stethoscope.facts.events import Event, events_of, name_of
+from stethoscope.facts.events import Event, events_of
 from stethoscope.facts.loops import Loop, loops_of
+from stethoscope.facts.stepping import is_cleared_apart
 from stethoscope.facts.things import binding_of, followed
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, way_to, where_event
@@ -129,7 +130,7 @@ class MissingZeroGrad(Rule):
         """Certain where the whole loop is seen; less where gradients may be cleared around it."""
         known = loop.of("step")[0].thing.kind == "optimizer"
         elsewhere = file.says("zero_grad")
-        if _is_cleared_apart(file, loop):
+        if is_cleared_apart(file, loop.of("step")[0].name):
             return Sureness.POSSIBLE
         if not loop.is_loop:  # its caller may clear
             if _is_single(file, loop) or _is_helper(file, loop):
@@ -446,22 +447,6 @@ def _cleared_behind(file: Code, step: Event) -> tuple[Edit, ...]:
     indent = line[: len(line) - len(line.lstrip())]
     end = len(line.encode("utf-8", "surrogatepass"))
     return (insertion(file, step.at.line, end, f"\n{indent}{step.name}.zero_grad()"),)
-
-
-def _is_cleared_apart(file: Code, loop: Loop) -> bool:
-    """Whether a method of the file does nothing to the same attribute but clear its gradients: a callback, which may be
-    called by its name.
-    """
-    owner, _, last = loop.of("step")[0].name.rpartition(".")
-    if not owner:
-        return False
-    for call in file.calls_of(".zero_grad"):
-        index = file.function_at(call.context)
-        name = name_of(file, call.receiver)
-        kinds = {event.kind for event in events_of(file, index)}
-        if index and name.rpartition(".")[2] == last and "." in name and not kinds & {"backward", "step"}:
-            return True
-    return False
 
 
 def _is_of_another_kind(file: Code, loop: Loop) -> bool:

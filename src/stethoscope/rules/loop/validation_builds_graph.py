@@ -117,7 +117,7 @@ class ValidationBuildsGraph(Rule):
             if file.matches(GRADIENTS, around) or file.matches(FORCES):
                 continue
             quiet = file.says("no_grad", "inference_mode")
-            is_shown = (found.callers_known or not quiet) and not _may_act(file, found)
+            is_shown = (found.callers_known or not quiet) and not found.may_act
             yield self._read(file, found, Sureness.LIKELY if is_shown else Sureness.POSSIBLE)
 
     def _read(self, file: Code, found: Evaluation, sureness: Sureness) -> Finding:
@@ -463,12 +463,6 @@ def _acts(file: Code, found: Evaluation) -> bool:
         and thing_of(file, call.receiver).kind not in ("optimizer", "scheduler")
         for call in file.calls_of(".step")
     )
-
-
-def _may_act(file: Code, found: Evaluation) -> bool:
-    """Whether a loop goes on until something is over, and no data feeds it: a game may be played by the answers."""
-    loop = next((one for one in file.around(found.context) if one.kind in ("for", "while")), None)
-    return not found.is_fed and loop is not None and loop.kind == "while"
 
 
 def _training(file: Code) -> set[int]:
