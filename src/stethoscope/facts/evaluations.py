@@ -56,6 +56,12 @@ class Evaluation:
     is_hidden: bool = False
     """Whether something around it that is not known may switch modes or gradients off: a decorator, a context."""
 
+    @property
+    def may_act(self) -> bool:
+        """Whether its loop goes on until something is over, and no data feeds it: the answers may play a game."""
+        loop = next((one for one in self.code.around(self.context) if one.kind in ("for", "while")), None)
+        return not self.is_fed and loop is not None and loop.kind == "while"
+
 
 def evaluations_of(code: Code) -> tuple[Evaluation, ...]:
     """All evaluations in a file."""

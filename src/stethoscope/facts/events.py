@@ -18,6 +18,7 @@ from stethoscope.facts.code import (
     Constant,
     Defined,
     Name,
+    Operation,
     Symbol,
     Value,
 )  # fmt: skip
@@ -342,7 +343,8 @@ def _mode(code: Code, call: Call, thing: Thing, written: str) -> Event | None:
     if kind == "train" and call.arguments:
         argument = followed(code, call.arguments[0])[0]
         if not isinstance(argument, Constant):
-            return _make("mode", code, call, call.receiver, thing) if thing.kind == "module" else None
+            is_told = thing.kind == "module" or (thing.kind == "unknown" and tells_mode(code, call.arguments[0]))
+            return _make("mode", code, call, call.receiver, thing) if is_told else None
         kind = "train" if argument.value else "eval"
     if len(call.arguments) > 1 or (kind == "eval" and call.arguments and call.name == ".eval"):
         return None
@@ -350,6 +352,19 @@ def _mode(code: Code, call: Call, thing: Thing, written: str) -> Event | None:
     if hinted and not _MODEL_NAME.fullmatch(written) and thing.kind not in ("unknown", "instance"):
         return None
     return _make(kind, code, call, call.receiver, thing, hinted=hinted)
+
+
+_MODE_NAME = re.compile(
+    r"(?:\w*[._])?(?:is_?|was_?|in_?|set_?|old_?|prev(?:ious)?_?|orig(?:inal)?_?)*"
+    r"(?:train(?:ing)?(?:_?(?:mode|state|flag))?|mode|was|prev(?:ious)?|state|flag)"
+)
+
+
+def tells_mode(code: Code, value: Value | None) -> bool:
+    """Whether a value is a mode, and no data: `was_training`, `phase == "train"`."""
+    if isinstance(value, Operation):
+        return value.operator in ("==", "!=", "not", "in", "not in", "is", "is not")
+    return isinstance(value, Name | Attribute) and bool(_MODE_NAME.fullmatch(name_of(code, value)))
 
 
 def _step(code: Code, call: Call, thing: Thing, written: str) -> Event | None:

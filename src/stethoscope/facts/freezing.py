@@ -81,6 +81,8 @@ def _is_bound_frozen(code: Code, number: int, depth: int) -> bool:
     if binding.how == "merge":
         return all(_is_bound_frozen(code, option, depth + 1) for option in binding.options if depth <= DEEPEST)
     if binding.how == "argument":
+        if _is_switched_off(code, binding):
+            return True
         index = code.function_at(binding.context)
         places = [i for i, one in enumerate(code.functions[index].parameters) if one.binding == number]
         given = given_to(code, index, places[0]) if places else []

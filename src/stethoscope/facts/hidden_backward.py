@@ -10,13 +10,14 @@ from stethoscope.facts.gradient_words import says_gradients
 from stethoscope.facts.loss_calls import LossUse
 from stethoscope.facts.model_like import is_model_like
 from stethoscope.facts.model_values import calls_in, comes_of_model, is_model_call, is_read_as_number
-from stethoscope.facts.origins import called, thing_of
-from stethoscope.facts.things import binding_of
+from stethoscope.facts.origins import called, member, thing_of
+from stethoscope.facts.things import Thing, binding_of
 
 LOOPS = ("for", "while")
 _OWN_GRADIENTS = re.compile(
     r"\.grad\b|autograd(?!\.Variable| import Variable)|backward|\.apply_grad|\bgrads?\b(?!_)", re.I
 )
+_BACKWARD = re.compile(r"backward\(|autograd\.grad\(")
 _TAKES_NOTHING = (".append", ".update", ".add_scalar", ".format", ".write", ".log", ".add", ".info", ".debug", ".item",
                   ".set_postfix", ".set_description", ".extend")  # fmt: skip
 _HARMLESS = ("builtins.", "torch.", "numpy.", "math.", "tqdm.")
@@ -100,7 +101,7 @@ def _is_quiet(file: Code, call: Call) -> bool:
     if callee.function is not None and callee.code is not None:
         return not _computes(callee.code, callee.number, 0)
     if callee.kind in ("module", "loss") or is_model_call(file, call):
-        return True
+        return not _goes_backward(file, callee)
     return call.name in _OF_TENSORS or thing_of(file, call.receiver).kind in ("scheduler", "optimizer", "tensor")
 
 
@@ -205,6 +206,8 @@ def has_gradients(file: Code, index: int, home: int) -> bool:
 
 def may_go_backward(file: Code, index: int, home: int, loss: Call) -> bool:
     """Whether anything around a step may compute gradients: in what is called, or in what is given the loss."""
+    if _goes_backward(file, called(file, loss)):
+        return True
     function, loops = file.functions[index], _loops(file, home)
     names = {binding.name for binding in file.bindings if _holds(binding.value, loss)}
     models = {event.name for event in events_of(file, index) if event.kind == "forward" and not event.via}
@@ -235,6 +238,8 @@ def _may_with(file: Code, call: Call, loss: Call, names: set[str]) -> bool:
 def _may(file: Code, call: Call, models: set[str], is_dropped: bool) -> bool:
     """Whether a call may go backward by itself: one that is not known, and is given the model, or gives nothing."""
     callee = called(file, call)
+    if _goes_backward(file, callee):
+        return True
     if callee.kind in ("module", "loss", "function") or is_model_call(file, call) or _CLIPS.search(file.text(call.at)):
         return False
     values = (*call.arguments, *(value for _, value in call.keywords))
@@ -242,6 +247,17 @@ def _may(file: Code, call: Call, models: set[str], is_dropped: bool) -> bool:
         return True
     is_open = call.name == "()" or name_of(file, call.receiver) == "self"
     return is_dropped and is_open and callee.kind == "unknown"
+
+
+def _goes_backward(file: Code, callee: Thing) -> bool:
+    """Whether a model or a loss of the project goes backward where it is called: in its `forward`."""
+    forward = member(file, callee, "forward") if callee.cls is not None else None
+    return (
+        forward is not None
+        and forward.function is not None
+        and forward.code is not None
+        and says_gradients(forward.code, _BACKWARD, forward.function.at)
+    )
 
 
 def _computes(file: Code, index: int, depth: int) -> bool:

@@ -49,6 +49,7 @@ _KEEPS = {
 _MODES = re.compile(
     r"torch\.nn\.(?:\w*Dropout\w*|(?:Lazy|Sync)?BatchNorm\w*|RReLU|Transformer\w*)|torchvision\.models(?:\.\w+)*\.[a-z]\w*"
 )
+_DROPOUT = re.compile(r"torch\.nn\.\w*Dropout\w*")
 _READS_MODE = re.compile(r"self\.training\b")
 _MODELESS = re.compile(r"torch\.nn\.(?!Module)[A-Z]\w*")
 
@@ -383,6 +384,9 @@ def has_modes(thing: Thing, depth: int = 0) -> bool | None:
             for call in home.calls[first:last]:
                 if call.number in asked:
                     continue
+                if _is_off(home, cls, call, thing.made):
+                    answers.append(None)
+                    continue
                 if "dropout" in call.name.lower() or "BatchNorm" in call.name:
                     return True
                 if call.name.startswith("torch.nn.") and call.name.rpartition(".")[2][:1].isupper():
@@ -393,9 +397,37 @@ def has_modes(thing: Thing, depth: int = 0) -> bool | None:
     for _, part in parts_of(thing):
         if part.made is not None and part.made_in is thing.code and part.made.number in own:
             continue
+        if _is_part_off(thing, part):
+            answers.append(None)
+            continue
         if part.kind in ("module", "unknown", "imported"):
             answers.append(has_modes(part, depth + 1) if part.kind == "module" else None)
     return _any_known(answers)
+
+
+def _is_off(code: Code, cls: Class, call: Call, made: Call | None) -> bool:
+    """Whether a call makes or runs a dropout whose share is 0, or is a parameter of the constructor that is 0 unless
+    someone says otherwise.
+    """
+    if call.name.startswith(".") and isinstance(call.receiver, Name) and call.receiver.name == "self":
+        values = [code.bindings[number].value for number in cls.attributes.get(call.name[1:], ())]
+        return bool(values) and all(isinstance(one, Call) and _is_off(code, cls, one, made) for one in values)
+    share = call.argument(0, "p") if _DROPOUT.fullmatch(call.name) else None
+    if isinstance(share, Name) and share.binding != NOWHERE and code.bindings[share.binding].how == "argument":
+        function = code.functions[code.function_at(code.bindings[share.binding].context)]
+        place = next((i for i, one in enumerate(function.parameters) if one.binding == share.binding), NOWHERE)
+        is_given = made is not None and (made.is_open or made.argument(place - 1, share.name) is not None)
+        share = None if is_given or place == NOWHERE else code.bindings[share.binding].value
+    return isinstance(share, Constant) and not isinstance(share.value, bool) and share.value in (0, 0.0)
+
+
+def _is_part_off(thing: Thing, part: Thing) -> bool:
+    """The same of a layer that a class makes."""
+    made, home = part.made, part.made_in
+    is_own = made is not None and home is not None and home is thing.code
+    return is_own and thing.cls is not None and home is not None and made is not None and _is_off(
+        home, thing.cls, made, thing.made
+    )  # fmt: skip
 
 
 def _switched_by_argument(code: Code, cls: Class) -> set[int]:

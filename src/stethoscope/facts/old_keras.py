@@ -12,10 +12,15 @@ _REMOVED = re.compile(
 )
 """What Keras 2.0 or TensorFlow 2.0 took away: who calls it runs an older one."""
 _NEWER = re.compile(
-    r"\b(?:tensorflow|tf)\.keras\b|\bfrom tensorflow import [^\n]*\bkeras\b|\btf_keras\b|\bKERAS_BACKEND\b"
-    r"|\bkeras\.ops\b|\bfrom keras import [^\n]*\bops\b|\.keras['\"]|\blearning_rate\s*="
+    r"\btf_keras\b|\bKERAS_BACKEND\b|\bkeras\.ops\b|\bfrom keras import [^\n]*\bops\b|\.keras['\"]"
+    r"|\btf\.(?:function|random\.set_seed|config\.(?:list_physical|set_visible|experimental)|compat\.v1|data\.AUTOTUNE)\b"
+    r"|\bset_random_seed\(|\b(?:image|text)_dataset_from_directory\b|\bexperimental\.preprocessing\b|\bAUTOTUNE\b"
+    r"|\b(?:RandomFlip|RandomRotation|RandomZoom|Rescaling|TextVectorization|StringLookup|EfficientNet(?:B|V)\d)\b"
+    r"|\btensorflow_version 2|\btf\.__version__ *>= *['\"]2|\bjit_compile\b|\bAdamW\("
 )
-"""What came with Keras 2.3, or is how it has been imported since TensorFlow 2 (September 2019)."""
+"""What came with Keras 2.3 or with TensorFlow 2 (September 2019). `tensorflow.keras` did not: in TensorFlow 1 it called
+accuracy `acc`.
+"""
 
 
 def is_before_renaming(code: Code) -> bool | None:

@@ -70,3 +70,16 @@ def _steps_inside(file: Code, index: int, depth: int) -> bool:
     if any(one.kind in MAY_STEP for one in events_of(file, index)) or reads_gradients(file, function.at):
         return True
     return any(is_stepping(file, call, depth + 1) for call in file.calls[slice(*function.calls)])
+
+
+def is_cleared_apart(code: Code, name: str) -> bool:
+    """Whether a method of the file does nothing to the attribute of this name but clear its gradients, `optimizer` of
+    `self.optimizer`: a callback, which may be called by its name.
+    """
+    owner, _, last = name.rpartition(".")
+    for call in code.calls_of(".zero_grad") if owner else ():
+        index, cleared = code.function_at(call.context), name_of(code, call.receiver)
+        kinds = {event.kind for event in events_of(code, index)}
+        if index and cleared.endswith(f".{last}") and not kinds & {"backward", "step"}:
+            return True
+    return False

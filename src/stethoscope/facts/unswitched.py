@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stethoscope.facts.code import Call, Code, Value
+from stethoscope.facts.code import NOWHERE, Call, Code, Name, Value
 from stethoscope.facts.evaluations import Evaluation, called_models, evaluations_of, trained_models
-from stethoscope.facts.events import events_of, name_of
+from stethoscope.facts.events import NO_GRAD, events_of, is_in_loop, is_under, name_of
 from stethoscope.facts.layers import has_modes
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.module_classes import modules_in
@@ -31,6 +31,7 @@ def evaluated_unswitched(file: Code) -> Iterator[Evaluation]:
             name not in told
             and not found.is_hidden
             and not _draws_samples(file, found)
+            and not _is_of_the_step(file, found)
             and _is_trained_with_modes(file, found)
             and _is_looked_at(file, found)
         ):
@@ -51,6 +52,20 @@ def _draws_samples(file: Code, found: Evaluation) -> bool:
     if found.is_loop or call is None or not call.arguments:
         return False
     return _is_noise(file, call.arguments[0])
+
+
+def _is_of_the_step(file: Code, found: Evaluation) -> bool:
+    """Whether a model is asked once more, within a training step, for what it was trained on there."""
+    asked = found.forward.call
+    batch = asked.argument(0) if asked is not None else None
+    loop = next((n for n in file.numbers_around(found.context) if file.contexts[n].kind in ("for", "while")), NOWHERE)
+    if found.is_loop or loop == NOWHERE or not isinstance(batch, Name) or batch.binding == NOWHERE:
+        return False
+    inside = [event for event in events_of(file, found.function) if is_in_loop(file, event, loop)]
+    given = [event.call.argument(0) for event in inside if event.kind == "forward" and event.call not in (None, asked)
+             and event.call is not None and not is_under(file, event.context, *NO_GRAD)]  # fmt: skip
+    is_same = any(isinstance(one, Name) and one.binding == batch.binding for one in given)
+    return is_same and any(event.kind == "backward" for event in inside)
 
 
 def _is_noise(file: Code, value: Value | None) -> bool:

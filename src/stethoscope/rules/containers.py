@@ -100,15 +100,16 @@ def is_left_plain(file: Code, thing: Thing, name: str) -> bool:
     if any(kept.search(line) for line in lines):
         return False
     handed = re.compile(rf"[(*]self\.{re.escape(name)}(?![\w\[(])")
+    reading = [any(word in line for word in _ONLY_READING) for line in lines]
     if any(
-        REGISTERING.search(line) or handed.search(line)
-        for line in lines
-        if not any(word in line for word in _ONLY_READING)
+        (REGISTERING.search(line) and (not reads or _BY_NAME.search(line))) or (not reads and handed.search(line))
+        for line, reads in zip(lines, reading, strict=True)
     ):
         return False
     return sum(f"self.{name}" in line for line in lines) > 1
 
 
+_BY_NAME = re.compile(r"\b(?:setattr\(\s*self|self\.(?:add_module|register_module)\()")
 _ONLY_READING = ("enumerate(", "zip(", "len(", "range(", "reversed(", "isinstance(", "print(")
 _REGISTERED = re.compile(r"(?:Sequential|Module\w+)\(\**(\w+)")
 

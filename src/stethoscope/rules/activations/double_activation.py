@@ -9,9 +9,9 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Su
 from stethoscope.core.rule import Rule
 from stethoscope.facts.bounded import FORMING, PRODUCTS
 from stethoscope.facts.code import At, Call, Code, Operation, Value
-from stethoscope.facts.layers import ACTIVATIONS, LINEAR, layers_in, output_of, short
+from stethoscope.facts.layers import ACTIVATIONS, LINEAR, Output, layers_in, output_of, short
 from stethoscope.facts.origins import called
-from stethoscope.facts.things import UNKNOWN, Step, followed
+from stethoscope.facts.things import UNKNOWN, Step, followed, literal
 from stethoscope.rules.lines import chain, fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -47,7 +47,7 @@ class DoubleActivation(Rule):
     Keep one of the two: the last one gets the linear layer's output.
     ## When it is not a fault
     A range that is meant to be narrow. A leaky ReLU or a GELU before a softmax, as in graph attention, is not reported,
-    and a softmax that weighs a sum, as over the hops of a graph, is possible at most.
+    and a softmax that weighs a sum, as over the hops of a graph, or one along another axis, is possible at most.
     ## Sources
     A. Nikanjam et al., "NeuraLint: Automatic Fault Detection for Deep Learning Programs", TOSEM 2021, rule 3;
     A. Karpathy, "Most common neural net mistakes", 2018. `saturated-activations` and `vanishing-gradients` see its
@@ -85,8 +85,8 @@ class DoubleActivation(Rule):
             first = output_of(file, operand)
             if (first.kind, kind) in _RANGES and first.made is not call and call.at not in told:
                 told.add(call.at)
-                weighs = kind == "softmax" and _weighs(file, call)
-                yield self._report(file, call.at, (first.kind, kind), first.steps, is_meant=weighs)
+                is_meant = (kind == "softmax" and _weighs(file, call)) or _is_of_another_axis(file, call, first)
+                yield self._report(file, call.at, (first.kind, kind), first.steps, is_meant=is_meant)
 
     def _report(
         self, file: Code, at: At, kinds: tuple[str, str], steps: tuple[Step, ...], *, is_meant: bool = False
@@ -196,6 +196,18 @@ def _weighs(file: Code, softmax: Call) -> bool:
         if isinstance(value, Operation) and value.operator in ("*", "@"):
             factors += value.operands
     return any(_unformed(file, one) is softmax for one in factors)
+
+
+def _is_of_another_axis(file: Code, softmax: Call, first: Output) -> bool:
+    """Whether two softmaxes go along different axes, as where rows and columns are matched."""
+    if first.made is None or first.made_in is None:
+        return False
+    axes = [_axis(file, softmax), _axis(first.made_in, first.made)]
+    return None not in axes and axes[0] != axes[1]
+
+
+def _axis(code: Code, softmax: Call) -> object:
+    return literal(code, softmax.argument(0 if softmax.name.startswith(".") else 1, "dim"))
 
 
 _FACTORS = PRODUCTS | {"torch.mul", ".mul", ".mul_"}

@@ -28,8 +28,9 @@ class MonitoredMetricMissing(Rule):
     ## How to fix it
     Give `fit` validation data, and watch a number by the name under which it is reported.
     ## When it is not a fault
-    Keras before 2.3 reported `"accuracy"` as `acc`. Where a file calls what such a Keras had, nothing is said; where it
-    imports Keras on its own, and not from TensorFlow, and nothing newer tells its version, it is only possible.
+    Keras before 2.3 reported `"accuracy"` as `acc`, and so did TensorFlow 1. Where a file calls what these had, nothing
+    is said; where nothing tells that its version is newer, it is only possible. So it is where a callback or a
+    `train_step` of the project's own may report the number.
     ## Sources
     Keras documentation, `EarlyStopping`; release notes of Keras 2.3: "metrics and losses are now reported under the
     exact name specified by the user".
@@ -48,7 +49,7 @@ class MonitoredMetricMissing(Rule):
                 validates = fit.keyword("validation_data") or fit.keyword("validation_split") or fit.argument(5)
                 if watched.startswith("val_") and validates is None and not fit.is_open:
                     told.add(callback.number)
-                    yield self._read(file, callback, fit, watched, "", fit)
+                    yield self._read(file, callback, fit, watched, "", fit, is_open=_reports_its_own(file, fit))
                 elif watched in _OTHER:
                     compiled = _compiled(file, fit)
                     names = _metrics(file, compiled) if compiled is not None else None
@@ -61,7 +62,9 @@ class MonitoredMetricMissing(Rule):
                         told.add(callback.number)
                         yield self._read(file, callback, fit, watched, right, compiled)
 
-    def _read(self, file: Code, callback: Call, fit: Call, watched: str, right: str, why: Call) -> Finding:
+    def _read(
+        self, file: Code, callback: Call, fit: Call, watched: str, right: str, why: Call, *, is_open: bool = False
+    ) -> Finding:
         kind = callback.name.rpartition(".")[2]
         if right:
             cause = f"The model reports that number as `{right}`: `{kind}` finds no `{watched}`, and does nothing."
@@ -73,7 +76,7 @@ class MonitoredMetricMissing(Rule):
             words = "has no validation data"
         return self.finding(
             fitting(f"`{kind}` watches `{watched}`, which is never reported", f"`{watched}` is never reported"),
-            sureness=_how_sure(file, right),
+            sureness=Sureness.POSSIBLE if is_open else _how_sure(file, right),
             place=place_in(file, callback.at),
             evidence=[Evidence(f"epochs of `fit` on {line_of(file, fit.at)} that report `{watched}`", 0, "all")],
             cause=cause,
@@ -147,6 +150,17 @@ def _how_sure(file: Code, right: str) -> Sureness:
         return Sureness.CERTAIN
     is_told = not right.endswith("accuracy") or is_before_renaming(file) is False
     return Sureness.LIKELY if is_told else Sureness.POSSIBLE
+
+
+_LIBRARIES = ("keras.", "tensorflow.", "wandb.", "tqdm.", "mlflow.", "neptune.", "comet_ml.")
+
+
+def _reports_its_own(file: Code, fit: Call) -> bool:
+    """Whether a model or another callback of the project may report numbers by names of its own."""
+    given, _ = followed(file, fit.keyword("callbacks"))
+    made = [followed(file, one)[0] for one in (given.items if isinstance(given, Group) else ())]
+    own = any(not isinstance(one, Call) or not one.name.startswith(_LIBRARIES) for one in made)
+    return own or file.says("def train_step(", ".add_metric(")
 
 
 def _callbacks(file: Code, fit: Call) -> Iterator[Call]:

@@ -43,7 +43,7 @@ class CallForgotten(Rule):
             if not isinstance(value, Attribute) or bare.displayed or value.name not in METHODS:
                 continue
             kind = thing_of(file, value.value).kind
-            if kind not in (*METHODS[value.name], "unknown"):
+            if kind not in (*METHODS[value.name], "unknown") or (kind == "unknown" and _is_property(file, value.name)):
                 continue
             name = quoted(file, value, f"`{value.name}`")
             yield self.finding(
@@ -83,3 +83,12 @@ class CallForgotten(Rule):
             model.weight
             """,
     }
+
+
+def _is_property(file: Code, name: str) -> bool:
+    """Whether a class of the file has something by this name that is no method to be called: a property, a number."""
+    for cls in file.classes:
+        index = cls.methods.get(name)
+        if name in cls.attributes or (index is not None and file.functions[index].decorators):
+            return True
+    return False

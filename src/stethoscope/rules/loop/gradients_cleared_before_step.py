@@ -236,8 +236,18 @@ def _is_its_own(loop: Loop, clearing: Event, step: Event) -> bool:
     return is_model and len(steppers) == 1
 
 
+def _is_filled(clearing: Event, step: Event) -> bool:
+    """Whether gradients are written by hand between the two: those that were kept, or averaged."""
+    return clearing.code is step.code and any(
+        one.name.endswith((".grad", "._grad", ".grad.data")) and clearing.at.line <= one.at.line <= step.at.line
+        for one in step.code.bindings
+    )
+
+
 def _is_on_the_way(clearing: Event, step: Event) -> bool:
-    """Whether the step is never reached without the clearing."""
+    """Whether the step is never reached without the clearing, and finds nothing else."""
+    if _is_filled(clearing, step):
+        return False
     if clearing.via != step.via:
         return not clearing.in_branch
     branches = ("if", "else", "except")

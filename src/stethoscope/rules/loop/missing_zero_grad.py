@@ -11,6 +11,7 @@ from stethoscope.core.treatment import ClearGradients
 from stethoscope.facts.code import Call, Code, Site, Value
 from stethoscope.facts.events import Event, events_of
 from stethoscope.facts.loops import Loop, loops_of
+from stethoscope.facts.stepping import is_cleared_apart
 from stethoscope.facts.things import binding_of, followed
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, way_to, where_event
@@ -35,7 +36,8 @@ class MissingZeroGrad(Rule):
     Clear the gradients once for each step, before `backward()`: `optimizer.zero_grad()`.
     ## When it is not a fault
     Gradient accumulation: several backward passes for one step, cleared after the step. That is not
-    reported, since nothing is carried over from one step to the next.
+    reported, since nothing is carried over from one step to the next. Where a method of the file only clears the same
+    attribute, and may be called by its name, code is possible at most.
     ## Sources
     PyTorch documentation, "Zeroing out gradients in PyTorch", and `torch.Tensor.backward` ("accumulates
     gradients in the leaves").
@@ -105,6 +107,8 @@ class MissingZeroGrad(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for loops that go backward and step, and clear nowhere on the way."""
+        if file.says(*_HOOKS):
+            return  # gradients may be cleared in one
         for loop in loops_of(file):
             steps = loop.of("step")
             if loop.unclear or not steps or loop.of("zero"):
@@ -126,6 +130,8 @@ class MissingZeroGrad(Rule):
         """Certain where the whole loop is seen; less where gradients may be cleared around it."""
         known = loop.of("step")[0].thing.kind == "optimizer"
         elsewhere = file.says("zero_grad")
+        if is_cleared_apart(file, loop.of("step")[0].name):
+            return Sureness.POSSIBLE
         if not loop.is_loop:  # its caller may clear
             if _is_single(file, loop) or _is_helper(file, loop):
                 return None
@@ -427,6 +433,10 @@ class MissingZeroGrad(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+_HOOKS = ("step_post_hook", "step_pre_hook", "post_accumulate_grad_hook")
+"""Functions that are called at a step or at a gradient, wherever they stand."""
 
 
 def _cleared_behind(file: Code, step: Event) -> tuple[Edit, ...]:

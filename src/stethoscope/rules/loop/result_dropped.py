@@ -73,6 +73,8 @@ class ResultDropped(Rule):
                 continue
             if thing_of(file, call.receiver).kind != "tensor" or _is_there_to_fail(file, bare.context):
                 continue
+            if call.name in CONVERSIONS and isinstance(call.receiver, Call) and call.receiver.name in _FRESH:
+                continue  # `torch.zeros(1).cuda()` wakes the device
             name = quoted(file, call.receiver, "the tensor")
             yield self.finding(
                 fitting(f"the result of `{call.name[1:]}` is dropped", "a result is dropped"),
@@ -155,6 +157,8 @@ def _is_there_to_fail(file: Code, context: int) -> bool:
     return False
 
 
+_FRESH = frozenset({"torch.zeros", "torch.ones", "torch.rand", "torch.randn", "torch.empty", "torch.tensor",
+                    "torch.Tensor", "torch.FloatTensor", "torch.randint", "torch.arange"})  # fmt: skip
 CONVERSIONS = (".to", ".type", ".float", ".double", ".half", ".long", ".int", ".cuda", ".cpu")
 
 

@@ -41,7 +41,8 @@ class ValidationBuildsGraph(Rule):
     Put the validation loop into `with torch.no_grad():`, or decorate its function with `@torch.no_grad()`.
     ## When it is not a fault
     The numbers are right either way. A single pass at the end of a script costs next to nothing and is not reported;
-    passes that choose actions or make samples, without a loss, are a note at most.
+    passes that choose actions or make samples, without a loss, are a note at most. In code a loop that goes on until
+    something is over, and that no data feeds, is possible at most: it may play a game.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "No-grad Mode"; "Frequently Asked Questions", "My model
     reports cuda runtime error(2): out of memory".
@@ -94,8 +95,8 @@ class ValidationBuildsGraph(Rule):
         """Look for loops that evaluate a model in eval mode, read the answers, and keep the graph of each."""
         if (not file.calls_of(".eval") and not loops_of(file)) or not file.says("torch", "lightning", "fastai"):
             return
-        if knows_volatile(file):
-            return  # of a torch in which such inputs built no graph
+        if knows_volatile(file) or file.matches(SWITCHED_OFF):
+            return  # of a torch in which such inputs built no graph, or without graphs from there on
         _, trained = trained_models(file)
         for found in evaluations_of(file):
             mode = next((e for e in reversed(found.before) if e.kind in ("eval", "train") and not e.via), None)
@@ -116,7 +117,8 @@ class ValidationBuildsGraph(Rule):
             if file.matches(GRADIENTS, around) or file.matches(FORCES):
                 continue
             quiet = file.says("no_grad", "inference_mode")
-            yield self._read(file, found, Sureness.LIKELY if found.callers_known or not quiet else Sureness.POSSIBLE)
+            is_shown = (found.callers_known or not quiet) and not found.may_act
+            yield self._read(file, found, Sureness.LIKELY if is_shown else Sureness.POSSIBLE)
 
     def _read(self, file: Code, found: Evaluation, sureness: Sureness) -> Finding:
         name = found.forward.name or "the model"
@@ -447,6 +449,8 @@ class ValidationBuildsGraph(Rule):
 
 GRADIENTS = re.compile(r"autograd|requires_grad|\.grad\b|retain_grad|jacobian|grad_cam|set_grad_enabled|volatile|vjp")
 """Words of a function that wants gradients of its own."""
+SWITCHED_OFF = re.compile(r"^\s*torch\.(?:autograd\.|_C\.)?_?set_grad_enabled\(\s*(?:mode\s*=\s*)?False\s*\)", re.M)
+"""A statement, and no context: no graph is built from there on."""
 FORCES = re.compile(r"\bforces\b|_forces?\b|\.FORCE\b|hessian|\bvirial\b", re.I)
 """Words of a file whose models may differentiate inside of `forward`: forces are derivatives of an energy."""
 

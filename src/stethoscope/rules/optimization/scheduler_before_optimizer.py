@@ -77,8 +77,9 @@ class SchedulerBeforeOptimizer(Rule):
     Step it once in each unit that it counts: after the batches of an epoch, or after each `optimizer.step()`.
     ## When it is not a fault
     Schedules that count batches (`OneCycleLR`, warm-ups) belong after every batch. Training on the whole data set at
-    once has one batch an epoch, and is not reported. Code that asks a schedule for `get_lr()`, as before torch 1.4, or
-    draws with `tensorboardX`, as before 1.1, may be of a torch in which schedules stepped first: possible at most.
+    once has one batch an epoch, and is not reported. Before torch 1.1 (May 2019) schedules stepped first: code in which
+    nothing is of a later torch (`AdamW`, `autocast`, `torch.utils.tensorboard`, `get_last_lr()`, ...), that asks a
+    schedule for `get_lr()` or draws with `tensorboardX`, may be of that time. There it is possible at most.
     ## Sources
     PyTorch documentation, "How to adjust learning rate": the order since 1.1.0, and the unit of each schedule.
     """

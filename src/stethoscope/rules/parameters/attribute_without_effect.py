@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -61,6 +62,8 @@ class AttributeWithoutEffect(Rule):
             case = _case(path, last, Thing("module") if hinted else thing, binding)
             if case is None or _is_its_own(thing, last) or _is_in_handler(file, binding):
                 continue
+            if thing.kind == "instance" or _is_read(file, binding.name):
+                continue  # a class of the project's own, which may have it, or who sets it reads it
             yield self.finding(
                 fitting(f"`{binding.name}` is set, and torch never reads it", f"`.{last}` is never read by torch"),
                 severity=Severity.WARNING if thing.kind == "tensor" else Severity.ERROR,
@@ -221,6 +224,11 @@ def _is_its_own(thing: Thing, name: str) -> bool:
     """Whether a class of the project has such an attribute itself."""
     return any(name in cls.methods or any(_inside(home, cls.context, number) for number in cls.attributes.get(name, ()))
                for home, cls in lineage(thing))  # fmt: skip
+
+
+def _is_read(file: Code, name: str) -> bool:
+    """Whether a file reads what it sets: `for group in groups: group["lr"] = optimizer.lr`."""
+    return file.matches(re.compile(rf"(?<![\w.]){re.escape(name)}\b(?!\s*(?:[-+*/]?=(?!=)|,))"))
 
 
 def _inside(code: Code, context: int, number: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
@@ -33,7 +34,8 @@ class SharedSubmoduleUnintended(Rule):
     Make a layer for each place: `[nn.Linear(64, 64) for _ in range(4)]`.
     ## When it is not a fault
     Weights that are shared on purpose, as across the layers of ALBERT or the steps of a recurrence. Call the one
-    layer in a loop then, or allow the rule with that reason.
+    layer in a loop then, or allow the rule with that reason. Where the line says so (`shared`, `tied`, `recurrent`) it
+    is possible at most.
     ## Sources
     Python documentation, "Sequence Types": items in `s * n` are not copied, they are referenced multiple times.
     Z. Lan et al., "ALBERT", ICLR 2020.
@@ -74,12 +76,13 @@ class SharedSubmoduleUnintended(Rule):
                 continue
             # A layer that has a name was kept apart for a reason more often.
             is_each = any(isinstance(value, Each) for value in call.arguments)
-            is_named = isinstance(layer, Name) and not is_each
+            is_named = (isinstance(layer, Name) and not is_each) or _says_shared(file, call.at.line)
             yield self._read(file, call, layer, Sureness.POSSIBLE if is_named else Sureness.CERTAIN)
         for value, at in _repeated_elsewhere(file):
             layer = shared_layer(file, value)
             if isinstance(layer, Call):
-                yield self._read(file, value, layer, Sureness.CERTAIN, at)
+                is_meant = _says_shared(file, at.line)
+                yield self._read(file, value, layer, Sureness.POSSIBLE if is_meant else Sureness.CERTAIN, at)
 
     def _read(self, file: Code, value: Value, layer: Value, sureness: Sureness, at: At | None = None) -> Finding:
         where = "in one container" if at is None else "in one list"
@@ -259,3 +262,11 @@ def _takes_its_place(file: Code, call: Call, layer: Value) -> bool:
     """Whether a layer with an attribute of its own is replaced by a container of it: one for all places is meant."""
     name = file.text(layer.at)
     return name.startswith("self.") and any(binding.value is call and binding.name == name for binding in file.bindings)
+
+
+_SHARING = re.compile(r"shar(?:e|ing)|\btied?\b|tying|unroll|recurren|albert|universal", re.I)
+
+
+def _says_shared(file: Code, line: int) -> bool:
+    """Whether a line, or the one above it, says that weights are shared."""
+    return any(_SHARING.search(text) for text in file.lines[max(0, line - 2) : line])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Binding, Choice, Class, Code, Value
+from stethoscope.facts.code import At, Binding, Choice, Class, Code, Value
 from stethoscope.facts.module_classes import assigned, is_plain_module, modules_in
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing
@@ -45,7 +45,7 @@ class SuperInitMissing(Rule):
             first = next((one for one in _layers(file, thing, number)), None)
             if first is None:
                 continue
-            head = file.lines[file.functions[number].at.line : first.at.line - 1]
+            head = _before(file, file.functions[number].at, first.at)
             if any(_SETS_UP.search(line.partition("#")[0]) for line in head) or _is_called(file, cls, number, first):
                 continue
             yield self.finding(
@@ -190,6 +190,12 @@ def _is_layer(file: Code, value: Value | None) -> bool:
         made.name == "torch.nn.Parameter"
         or (made.kind in ("module", "loss") and (made.cls is not None or ("torch.nn." in made.name and is_class)))
     )
+
+
+def _before(file: Code, constructor: At, first: At) -> list[str]:
+    """The text from the head of a constructor to a line of it, and what stands in that line before."""
+    begun = file.text(first._replace(column=0, end_line=first.line, end_column=first.column))
+    return [*file.lines[constructor.line : first.line - 1], begun]
 
 
 def _is_called(file: Code, cls: Class, number: int, until: Binding) -> bool:

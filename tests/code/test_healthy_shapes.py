@@ -1,0 +1,360 @@
+"""Healthy code of shapes that rules took for faults: they are silent there, and speak as soon as it is a fault."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from code_programs import code_of
+from stethoscope.core.finding import Finding
+from stethoscope.core.review import Level
+from stethoscope.core.rule import Rule
+from stethoscope.diagnosing.review import review
+from stethoscope.rules.activations.double_activation import DoubleActivation
+from stethoscope.rules.generalization.monitored_metric_missing import MonitoredMetricMissing
+from stethoscope.rules.loop.call_forgotten import CallForgotten
+from stethoscope.rules.loop.gradients_cleared_before_step import GradientsClearedBeforeStep
+from stethoscope.rules.loop.missing_backward import MissingBackward
+from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
+from stethoscope.rules.loop.result_dropped import ResultDropped
+from stethoscope.rules.loop.training_in_eval_mode import TrainingInEvalMode
+from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
+from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
+from stethoscope.rules.parameters.attribute_without_effect import AttributeWithoutEffect
+from stethoscope.rules.parameters.shared_submodule_unintended import SharedSubmoduleUnintended
+from stethoscope.rules.parameters.super_init_missing import SuperInitMissing
+from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
+
+SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
+    "the constructor of `Module` in the line of the first layer": (
+        SuperInitMissing,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__(); self.first = nn.Linear(3, 2)
+
+            def forward(self, x):
+                return self.first(x)
+        """,
+        "super().__init__(); ",
+        "",
+    ),
+    "an object of the project that is no model": (
+        AttributeWithoutEffect,
+        """
+        class Options(object):
+            pass
+
+        def main():
+            options = Options()
+            options.require_grad = False
+        """,
+        "(object):\n    pass",
+        "(nn.Module):\n    pass",
+    ),
+    "an option that its writer reads": (
+        AttributeWithoutEffect,
+        """
+        def slow(model):
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            optimizer.lr = 0.01
+            for group in optimizer.param_groups:
+                group["lr"] = optimizer.lr
+        """,
+        '"lr"] = optimizer.lr',
+        '"momentum"] = 0',
+    ),
+    "no gradients in the whole script": (
+        ValidationBuildsGraph,
+        """
+        torch.set_grad_enabled(False)
+
+        def features(model, loader):
+            model.eval()
+            found = []
+            for x in loader:
+                found.append(model(x).cpu().numpy())
+            return found
+        """,
+        "torch.set_grad_enabled(False)",
+        "torch.manual_seed(0)",
+    ),
+    "frozen by a helper just before": (
+        ValidationBuildsGraph,
+        """
+        def freeze(network):
+            for parameter in network.parameters():
+                parameter.requires_grad = False
+
+        def features(model, loader):
+            freeze(model)
+            model.eval()
+            found = []
+            for x in loader:
+                found.append(model(x).cpu().numpy())
+            return found
+        """,
+        "freeze(model)",
+        "print(model)",
+    ),
+    "a game that the answers play": (
+        ValidationBuildsGraph,
+        """
+        def play(model, game):
+            model.eval()
+            state = game.start()
+            for state in game:
+                state = model(torch.tensor(state)).argmax().item()
+                print(state)
+        """.replace("for state in game:", "while not game.over:"),
+        "while not game.over:",
+        "for state in game:",
+    ),
+    "gradients that were kept, and are put back": (
+        GradientsClearedBeforeStep,
+        """
+        def train(model, loader, optimizer):
+            for x, y in loader:
+                F.cross_entropy(model(x), y).backward()
+                kept = [one.grad.clone() for one in model.parameters()]
+                optimizer.zero_grad()
+                for one, gradient in zip(model.parameters(), kept):
+                    one.grad = gradient
+                optimizer.step()
+        """,
+        "one.grad = gradient",
+        "print(gradient)",
+    ),
+    "a property": (
+        CallForgotten,
+        """
+        class Counter:
+            @property
+            def step(self):
+                return 1
+
+        def main(counter):
+            counter.step
+        """,
+        "def step(",
+        "def steps(",
+    ),
+    "a mode that is put back": (
+        TrainingInEvalMode,
+        """
+        from contextlib import contextmanager
+
+        @contextmanager
+        def evaluating(net):
+            was = net.training
+            net.eval()
+            yield
+            net.train(was)
+
+        def fit(model, loader, test, optimizer):
+            model.train()
+            for epoch in range(3):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                with evaluating(model), torch.no_grad():
+                    print(sum(F.cross_entropy(model(x), y).item() for x, y in test))
+        """,
+        "net.train(was)",
+        "print(was)",
+    ),
+    "modes that a helper sets": (
+        TrainingInEvalMode,
+        """
+        def set_modes(nets, training):
+            for net in nets:
+                net.train(training)
+
+        def fit(model, loader, test, optimizer):
+            for epoch in range(3):
+                set_modes([model], True)
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                model.eval()
+                with torch.no_grad():
+                    print(sum(F.cross_entropy(model(x), y).item() for x, y in test))
+        """,
+        "net.train(training)",
+        "print(training)",
+    ),
+    "the accuracy of the batch of each step": (
+        ValidationInTrainMode,
+        """
+        def fit(loader, others):
+            model = nn.Sequential(nn.Linear(3, 9), nn.Dropout(0.5), nn.Linear(9, 2))
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+                with torch.no_grad():
+                    print((model(x).argmax(1) == y).float().mean().item())
+        """,
+        "model(x).argmax(1)",
+        "model(others).argmax(1)",
+    ),
+    "dropout that is off unless someone asks": (
+        ValidationInTrainMode,
+        """
+        class Net(nn.Module):
+            def __init__(self, share=0.0):
+                super().__init__()
+                self.first = nn.Linear(3, 3)
+                self.drop = nn.Dropout(share)
+
+            def forward(self, x):
+                return self.drop(self.first(x))
+
+        def fit(loader, test):
+            model = Net()
+            optimizer = torch.optim.Adam(model.parameters())
+            for epoch in range(3):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.mse_loss(model(x), y).backward()
+                    optimizer.step()
+                with torch.no_grad():
+                    for x, y in test:
+                        print(F.mse_loss(model(x), y).item())
+        """,
+        "model = Net()",
+        "model = Net(0.5)",
+    ),
+    "a callback that may report by itself": (
+        MonitoredMetricMissing,
+        """
+        from tensorflow.keras.callbacks import Callback, EarlyStopping
+
+        class Scores(Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                logs["val_loss"] = 1 / (1 + epoch)
+
+        def fit(model, x, y):
+            model.fit(x, y, callbacks=[Scores(), EarlyStopping(patience=2)])
+        """,
+        "[Scores(), ",
+        "[",
+    ),
+    "a loss that goes backward by itself": (
+        MissingBackward,
+        """
+        class Loss(nn.Module):
+            def forward(self, scores, y):
+                loss = F.cross_entropy(scores, y)
+                loss.backward()
+                return loss.item()
+
+        def train(model, loader):
+            loss_of = Loss()
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = loss_of(model(x), y)
+                optimizer.step()
+        """,
+        "loss.backward()",
+        "print(loss)",
+    ),
+    "a hook at each step": (
+        MissingZeroGrad,
+        """
+        def train(model, loader):
+            optimizer = torch.optim.Adam(model.parameters())
+            optimizer.register_step_post_hook(lambda one, given, named: one.zero_grad())
+            for x, y in loader:
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+        """,
+        "optimizer.register_step_post_hook(lambda one, given, named: one.zero_grad())",
+        "print(optimizer)",
+    ),
+    "a callback that is called by its name": (
+        MissingZeroGrad,
+        """
+        class Clears:
+            def before_batch(self, trainer):
+                trainer.optimizer.zero_grad()
+
+        class Trainer:
+            def __init__(self, model, callbacks):
+                self.model, self.callbacks = model, callbacks
+                self.optimizer = torch.optim.Adam(model.parameters())
+
+            def say(self, name):
+                for one in self.callbacks:
+                    getattr(one, name)(self)
+
+            def fit(self, loader):
+                for x, y in loader:
+                    self.say("before_batch")
+                    F.cross_entropy(self.model(x), y).backward()
+                    self.optimizer.step()
+        """,
+        "trainer.optimizer.zero_grad()",
+        "trainer.count += 1",
+    ),
+    "rows and columns that are matched": (
+        DoubleActivation,
+        """
+        def matched(scores):
+            rows = scores.softmax(dim=0)
+            return rows.softmax(dim=1)
+        """,
+        "dim=1",
+        "dim=0",
+    ),
+    "a device that is woken": (
+        ResultDropped,
+        """
+        def wake(x):
+            torch.zeros(1).cuda()
+        """,
+        "torch.zeros(1).cuda()",
+        "x = torch.zeros(1)\n    x.cuda()",
+    ),
+    "layers that are shared by name": (
+        SharedSubmoduleUnintended,
+        """
+        class Net(nn.Module):
+            def __init__(self, depth):
+                super().__init__()
+                self.shared = nn.ModuleList([nn.Linear(3, 3)] * depth)
+        """,
+        "self.shared",
+        "self.layers",
+    ),
+    "layers that are set by their names in one line": (
+        UnregisteredModules,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = [nn.Linear(3, 3)]
+                for i, layer in enumerate(self.layers): setattr(self, f"layer{i}", layer)
+        """,
+        'setattr(self, f"layer{i}", layer)',
+        "print(i, layer)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_healthy_shape_is_not_shown_and_its_faulty_twin_is(name: str) -> None:
+    rule, text, healthy, faulty = SHAPES[name]
+    text = textwrap.dedent(text)
+    assert healthy in text
+    assert not _shown(rule, text)
+    assert _shown(rule, text.replace(healthy, faulty))
+
+
+def _shown(rule: type[Rule], text: str) -> list[Finding]:
+    return [one for one in review(code_of(text), rules=[rule]).findings if Level().shows(one)]
