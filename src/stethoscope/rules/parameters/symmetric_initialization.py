@@ -11,7 +11,7 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Reinitialize
-from stethoscope.facts.code import Call, Choice, Code, Constant, Group, Operation, Symbol, Value
+from stethoscope.facts.code import Call, Choice, Code, Constant, Group, Name, Operation, Symbol, Value
 from stethoscope.facts.layers import LINEAR
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.things import literal
@@ -257,6 +257,22 @@ class SymmetricInitialization(Rule):
                 if classname.find("Conv") != -1:
                     nn.init.constant_(m.weight, 0.02)  # bad
             """,
+        "by the name of the class, where there is a weight": """
+            def init(m, scheme):
+                name = m.__class__.__name__
+                if hasattr(m, "weight") and (name.find("Conv") != -1 or name.find("Linear") != -1):
+                    if scheme == "normal":
+                        nn.init.constant_(m.weight.data, 0.01)  # bad
+            """,
+        "by the type, a class of one's own among them": """
+            from parts import StandardizedConv2d
+
+            def init(m):
+                if isinstance(m, (nn.Linear, StandardizedConv2d)):
+                    nn.init.constant_(m.weight, 0.01)  # bad
+                elif type(m) == nn.Conv2d or type(m) == nn.Conv1d:
+                    nn.init.zeros_(m.weight)  # bad
+            """,
         "a constant under one more condition": """
             def init(m, scheme):
                 if isinstance(m, (nn.Conv2d, nn.Linear)):
@@ -425,9 +441,26 @@ def _kinds_asked(value: Value | None) -> list[str]:
     if isinstance(value, Call) and value.name == "builtins.isinstance":
         kinds = value.argument(1)
         named = kinds.items if isinstance(kinds, Group) else (kinds,)
-        return [one.name.rpartition(".")[2].lower() if isinstance(one, Symbol) else "?" for one in named]
+        return [_kind_named(one) for one in named]
+    if isinstance(value, Operation) and value.operator == "and":
+        return next(filter(None, (_kinds_asked(one) for one in value.operands)), [])
+    if isinstance(value, Operation) and value.operator == "==":
+        first, kind = value.operands[0], value.operands[-1]
+        return [_kind_named(kind)] if isinstance(first, Call) and first.name == "builtins.type" else []
     if isinstance(value, Operation) and value.operator == "!=" and isinstance(value.operands[0], Call):
         asked, word = value.operands[0], value.operands[0].argument(0)
         if asked.name == ".find" and isinstance(word, Constant) and isinstance(word.value, str):
             return [{"conv": "conv2d"}.get(word.value.lower(), word.value.lower())]
     return []
+
+
+def _kind_named(kind: Value | None) -> str:
+    """The kind of a class of layers in lower case; a class of the project is told by how its name ends."""
+    if isinstance(kind, Symbol):
+        return kind.name.rpartition(".")[2].lower()
+    own = _OWN_KIND.fullmatch(kind.name) if isinstance(kind, Name) else None
+    return own[1].lower() if own else "?"
+
+
+_OWN_KIND = re.compile(r"\w*(?<!Transpose)(?<!Transposed)(Conv[123]d|Linear)")
+"""Names of classes of a project's own that are layers of this kind."""
