@@ -68,10 +68,11 @@ class NanComparedByEquals(Rule):
             """,
         "rows that are assigned to": """
             import numpy as np
+            import pandas as pd
 
             def filled(depth):
                 depth[depth == np.nan] = 0  # bad
-                return depth
+                return pd.DataFrame(depth)
             """,
         "in a condition": """
             import math

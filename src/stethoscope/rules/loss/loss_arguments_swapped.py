@@ -164,13 +164,23 @@ class LossArgumentsSwapped(Rule):
                 def forward(self, logits, labels):
                     return self.loss(labels, logits)  # bad
             """,
+        "with what fastai hands on": """
+            from fastai.vision import *
+
+            def loss_of(data, classes):
+                net = nn.Linear(3, classes)
+                for images, labels in data:
+                    yield F.cross_entropy(labels, net(images))  # bad
+            """,
         "told by the names of parts": """
             def loss_of(outputs, targets, weight):
                 scores = outputs["pred_scores"]
-                return F.cross_entropy(targets["gt_class"].long(), scores, weight=weight)  # bad
+                return F.cross_entropy(targets["gt_class"], scores, weight=weight)  # bad
             """,
         "a parameter that is named as the target": """
+            import torch.nn.functional as F
             import torchvision
+            from torch import nn
 
             class Net(nn.Module):
                 def __init__(self):

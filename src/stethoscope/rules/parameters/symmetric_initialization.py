@@ -264,14 +264,13 @@ class SymmetricInitialization(Rule):
                     if scheme == "normal":
                         nn.init.constant_(m.weight.data, 0.01)  # bad
             """,
-        "by the type, a class of one's own among them": """
+        "a class of one's own among them": """
             from parts import StandardizedConv2d
+            from torch import nn
 
             def init(m):
                 if isinstance(m, (nn.Linear, StandardizedConv2d)):
                     nn.init.constant_(m.weight, 0.01)  # bad
-                elif type(m) == nn.Conv2d or type(m) == nn.Conv1d:
-                    nn.init.zeros_(m.weight)  # bad
             """,
         "a constant under one more condition": """
             def init(m, scheme):
@@ -287,6 +286,13 @@ class SymmetricInitialization(Rule):
             """,
     }
     good_code = {
+        "shown on one layer, as textbooks do": """
+            def init_42(m):
+                if type(m) == nn.Linear:
+                    nn.init.constant_(m.weight, 42)
+
+            net[2].apply(init_42)
+            """,
         "drawn right after": """
             def init(m):
                 if isinstance(m, nn.Linear):
@@ -444,9 +450,6 @@ def _kinds_asked(value: Value | None) -> list[str]:
         return [_kind_named(one) for one in named]
     if isinstance(value, Operation) and value.operator == "and":
         return next(filter(None, (_kinds_asked(one) for one in value.operands)), [])
-    if isinstance(value, Operation) and value.operator == "==":
-        first, kind = value.operands[0], value.operands[-1]
-        return [_kind_named(kind)] if isinstance(first, Call) and first.name == "builtins.type" else []
     if isinstance(value, Operation) and value.operator == "!=" and isinstance(value.operands[0], Call):
         asked, word = value.operands[0], value.operands[0].argument(0)
         if asked.name == ".find" and isinstance(word, Constant) and isinstance(word.value, str):
@@ -455,12 +458,15 @@ def _kinds_asked(value: Value | None) -> list[str]:
 
 
 def _kind_named(kind: Value | None) -> str:
-    """The kind of a class of layers in lower case; a class of the project is told by how its name ends."""
-    if isinstance(kind, Symbol):
-        return kind.name.rpartition(".")[2].lower()
-    own = _OWN_KIND.fullmatch(kind.name) if isinstance(kind, Name) else None
-    return own[1].lower() if own else "?"
+    """The kind of a class of layers in lower case; a class of the project's own is told by how its name ends."""
+    if not isinstance(kind, Symbol | Name):
+        return "?"
+    name = kind.name.rpartition(".")[2]
+    own = _OWN_KIND.fullmatch(name)
+    if own:
+        return own[1].lower()
+    return name.lower() if isinstance(kind, Symbol) else "?"
 
 
-_OWN_KIND = re.compile(r"\w*(?<!Transpose)(?<!Transposed)(Conv[123]d|Linear)")
-"""Names of classes of a project's own that are layers of this kind."""
+_OWN_KIND = re.compile(r"\w*(Conv[123]d|Linear)")
+"""Names of layers of these kinds, and of classes that add something to one."""
