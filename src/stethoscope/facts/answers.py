@@ -24,7 +24,7 @@ from stethoscope.facts.origins import called, given_to, thing_of
 from stethoscope.facts.things import iterated
 from stethoscope.facts.uses import readings_of
 
-_KEEPING = frozenset({
+KEEPING = frozenset({
     ".to", ".cuda", ".float", ".long", ".view", ".squeeze", ".unsqueeze", ".reshape", ".cpu", ".type", ".flatten",
     ".double", ".int", ".contiguous", ".permute", ".transpose", ".clone", ".detach", ".half", ".view_as", ".t",
     ".type_as", ".expand", ".chunk", ".split", ".unbind",
@@ -242,7 +242,7 @@ def _bound(code: Code, value: Name, depth: int, given: int) -> bool:
 
 def _kept(call: Call) -> Value | None:
     """What a call gives in another form; None where it makes something new."""
-    if call.name in _KEEPING:
+    if call.name in KEEPING:
         return call.receiver
     return call.argument(0) if call.name in _WRAPPING else None
 

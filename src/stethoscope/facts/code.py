@@ -312,6 +312,8 @@ class Code:
     """The first is the module's own body, with the name `<module>`."""
     classes: tuple[Class, ...] = ()
     bare: tuple[Bare, ...] = ()
+    keys: tuple[Value, ...] = ()
+    """What stands between the brackets of an item that is assigned to."""
     names: Mapping[str, int | str] = field(default_factory=dict)
     """What is bound at module level in the end: number of the binding, or full name of what was imported."""
     stars: tuple[str, ...] = ()

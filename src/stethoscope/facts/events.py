@@ -24,7 +24,7 @@ from stethoscope.facts.code import (
 )  # fmt: skip
 from stethoscope.facts.model_like import is_model_attribute, is_model_like
 from stethoscope.facts.origins import called, member, thing_of
-from stethoscope.facts.things import Thing, followed
+from stethoscope.facts.things import Thing, binding_of, followed
 
 DEEPEST = 3
 """Functions inside of functions that are looked into from a loop."""
@@ -37,6 +37,7 @@ _MODEL_NAME = re.compile(
     r"(?:^|.*[._])(?:model|net|network|\w+_(?:model|net)|(?:model|net)_\w+|encoder|decoder|classifier|\w*[Nn]et|generator|discriminator|netG|netD)$"
 )
 _FRAMEWORK_NAME = re.compile(r"(?:^|.*[._])(?:accelerator|fabric|\w*engine|deepspeed|strategy|dist_autograd|trainer)$")
+_RECORDER_NAME = re.compile(r"(?:^|[._])prof(?:ile|iler|iling)?(?:$|_)|profiler|checkpoint", re.I)
 _CLEARING = re.compile(r".*(?:zero_?grad|reset_?grad|clear_?grad|zero_the_grad|grad_?zero|clean_?grad)\w*", re.I)
 
 
@@ -98,6 +99,20 @@ def is_named_as_optimizer(name: str) -> bool:
 def is_named_as_schedule(name: str) -> bool:
     """Whether a name is one that people give to schedules."""
     return bool(_SCHEDULER_NAME.fullmatch(name))
+
+
+def is_named_as_recorder(name: str) -> bool:
+    """Whether a name is one of things that count steps beside a training: a profiler, what keeps checkpoints."""
+    return bool(_RECORDER_NAME.search(name))
+
+
+def is_of_copy(code: Code, call: Call) -> bool:
+    """Whether a call is of an optimizer that steps copies of weights and leaves them as they are: one that `with
+    higher.innerloop_ctx(...)` gives.
+    """
+    bound = binding_of(code, call.receiver)
+    made = bound.value if bound is not None and bound.how == "with" else None
+    return isinstance(made, Call) and made.name.startswith("higher.")
 
 
 def is_in_loop(code: Code, event: Event, loop: int) -> bool:
@@ -235,7 +250,7 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
         thing = thing_of(code, value)
         if thing.kind == "optimizer" or (thing.kind == "unknown" and isinstance(value, Name)
                                          and _OPTIMIZER_NAME.fullmatch(value.name)):  # fmt: skip
-            if callee.kind != "class" and not call.name.startswith(("torch.optim.", "torch.")):
+            if callee.kind != "class" and not call.name.startswith(("torch.optim.", "torch.", "higher.")):
                 yield _make("other", code, call, value, thing)
             return
 
@@ -381,7 +396,11 @@ def _step(code: Code, call: Call, thing: Thing, written: str) -> Event | None:
         hinted = isinstance(first, Name) and bool(_OPTIMIZER_NAME.fullmatch(first.name))
         if stepped.kind == "optimizer" or (thing.kind == "scaler") or (hinted and stepped.kind == "unknown"):
             return _make("step", code, call, first, stepped, hinted=stepped.kind != "optimizer")
-    if thing.kind not in ("unknown", "framework", "instance"):
+    if (
+        thing.kind not in ("unknown", "framework", "instance")
+        or is_named_as_recorder(written)
+        or is_of_copy(code, call)
+    ):
         return None
     if _SCHEDULER_NAME.fullmatch(written):
         return _make("schedule", code, call, call.receiver, thing, hinted=True)

@@ -48,6 +48,17 @@ def operations_of(code: Code, *operators: str) -> Iterator[Operation]:
     yield from (found[at] for at in sorted(found))
 
 
+def comparisons_in_keys(code: Code) -> Iterator[Operation]:
+    """The comparisons by which rows are chosen that are assigned to: `x[x == 0] = 1`."""
+    waiting: list[Value | None] = list(code.keys)
+    while waiting:
+        value = waiting.pop(0)
+        if type(value) is Operation and value.operator in ("==", "!="):
+            yield value
+        parts = _PARTS.get(type(value))
+        waiting += parts(value) if parts is not None else ()
+
+
 def values_of(code: Code) -> Iterator[Value]:
     """All expressions and their parts, calls left out: those are in `Code.calls`."""
     return _walked(code, _PARTS | _WITHOUT_PARTS)

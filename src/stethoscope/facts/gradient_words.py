@@ -13,12 +13,23 @@ _CLEARED = re.compile(r"\.grad(?:\.data)?\.(?:zero_|detach_)\(|\.grad is (?:not 
 _TEXT = re.compile(r"""(["'])[^"']*\1""")
 
 
-def says_gradients(code: Code, pattern: re.Pattern[str], at: At) -> bool:
-    """Whether a stretch has words of a pattern, in lines that do more than hand a gradient to a plot."""
+def says_gradients(code: Code, pattern: re.Pattern[str], at: At, *, without: re.Pattern[str] | None = None) -> bool:
+    """Whether a stretch has words of a pattern, beside those of another, in lines that do more than plot a gradient."""
+    plotted = {
+        number
+        for call in code.calls_of(".add_histogram", ".add_scalar", ".add_scalars")
+        for number in range(call.at.line + 1, call.at.end_line + 1)
+    }
     return any(
-        pattern.search(_TEXT.sub("", text)) and not _PLOTTED.match(text)
-        for text in (line.partition("#")[0] for line in code.lines[at.line - 1 : at.end_line])
+        pattern.search(_beside(without, _TEXT.sub("", text))) and not _PLOTTED.match(text) and number not in plotted
+        for number, text in enumerate(
+            (line.partition("#")[0] for line in code.lines[at.line - 1 : at.end_line]), start=at.line
+        )
     )
+
+
+def _beside(without: re.Pattern[str] | None, text: str) -> str:
+    return without.sub("", text) if without is not None else text
 
 
 def reads_gradients(code: Code, at: At) -> bool:
@@ -41,5 +52,5 @@ def are_gradients_wanted(code: Code, home: At) -> bool:
     return not inside or code.matches(_BY_HAND, home)
 
 
-_CHANGED = re.compile(r"\.grad(?:\.data)?\.(?:mul|div|clamp|copy|normal)\w*_\(")
+_CHANGED = re.compile(r"\.grad(?:\.data)?(?:\.(?:mul|div|clamp|copy|normal)\w*_\(|\s*[*/]=|\[.*\]\s*[*/]?=(?!=))")
 _BY_HAND = re.compile(r"\.data\s*[-+]=|[-+]=.*\.grad\b|\.grad\b.*\blr\b|\.(?:add|sub|addcdiv)_\(")

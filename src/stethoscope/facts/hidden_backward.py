@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import NOWHERE, At, Attribute, Call, Code, Name, Operation, Value
+from stethoscope.facts.code import NOWHERE, At, Attribute, Call, Code, Item, Name, Operation, Value
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_branched, is_under, name_of
 from stethoscope.facts.gradient_words import says_gradients
 from stethoscope.facts.loss_calls import LossUse
 from stethoscope.facts.model_like import is_model_like
 from stethoscope.facts.model_values import calls_in, comes_of_model, is_model_call, is_read_as_number
 from stethoscope.facts.origins import called, member, thing_of
-from stethoscope.facts.things import Thing, binding_of
+from stethoscope.facts.things import Thing, binding_of, literal
 
 LOOPS = ("for", "while")
 _OWN_GRADIENTS = re.compile(
-    r"\.grad\b|autograd(?!\.Variable| import Variable)|backward|\.apply_grad|\bgrads?\b(?!_)", re.I
+    r"\.grad\b|autograd(?!\.Variable| import Variable)|(?<!require_)backward|\.apply_grad|\bgrads?\b(?!_)", re.I
 )
 _BACKWARD = re.compile(r"backward\(|autograd\.grad\(")
+_ONLY_READ = re.compile(r"isnan\([\w.]+\.grad\)|\.grad(?: is (?:not )?None|\[.*\]\s*=\s*0|\s*/=)")
+"""Gradients that are looked at, or changed where they are: this makes none."""
+_MANAGING = frozenset({".accumulate", ".no_sync", ".join"})
+"""Methods that are given a model for a `with`, and compute nothing."""
+_AVERAGES = re.compile(r"\w*ema(?:_\w+)?")
+"""Names of averages of a model's weights."""
 _TAKES_NOTHING = (".append", ".update", ".add_scalar", ".format", ".write", ".log", ".add", ".info", ".debug", ".item",
                   ".set_postfix", ".set_description", ".extend")  # fmt: skip
 _HARMLESS = ("builtins.", "torch.", "numpy.", "math.", "tqdm.")
@@ -131,6 +137,9 @@ def loss_in(file: Code, index: int, home: int, losses: tuple[LossUse, ...]) -> C
             (cleared and not _is_of_unknown(file, named)) or is_read_as_number(file, index, binding)
         ):
             return named
+        own = _own_loss(file, binding.value) if cleared else None
+        if own is not None:
+            return own
         if not comes_of_model(file, binding.value):
             continue
         made = next((one for one in calls_in(binding.value) if comes_of_model(file, one)), None)
@@ -142,6 +151,18 @@ def loss_in(file: Code, index: int, home: int, losses: tuple[LossUse, ...]) -> C
         if is_read_as_number(file, index, binding) or (cleared and is_function_of_it):
             return made
     return None
+
+
+def _own_loss(file: Code, value: Value | None) -> Call | None:
+    """The call of a model whose answer holds its loss, where a value is that: `model(**batch).loss`, or its mean."""
+    if isinstance(value, Call) and value.name in (".mean", ".sum"):
+        value = value.receiver
+    key = value.name if isinstance(value, Attribute) else literal(file, value.key) if isinstance(value, Item) else ""
+    if not isinstance(value, Attribute | Item) or not isinstance(key, str) or not key.endswith("loss"):
+        return None
+    bound = binding_of(file, value.value)
+    made = bound.value if bound is not None and bound.how == "assign" else value.value
+    return made if isinstance(made, Call) and is_model_call(file, made) else None
 
 
 def _first_call(file: Code, sum_: Operation) -> Call | None:
@@ -199,9 +220,8 @@ def has_gradients(file: Code, index: int, home: int) -> bool:
         clips = event.kind == "other" and event.call is not None and _CLIPS.search(event.code.text(event.call.at))
         if is_there and event.kind in ("backward", "grad", "other") and not clips:
             return True
-    if index and says_gradients(file, _OWN_GRADIENTS, function.at):
-        return True
-    return any(says_gradients(file, _OWN_GRADIENTS, file.contexts[number].at) for number in loops)
+    places = [file.contexts[number].at for number in loops] + ([function.at] if index else [])
+    return any(says_gradients(file, _OWN_GRADIENTS, at, without=_ONLY_READ) for at in places)
 
 
 def may_go_backward(file: Code, index: int, home: int, loss: Call) -> bool:
@@ -241,6 +261,9 @@ def _may(file: Code, call: Call, models: set[str], is_dropped: bool) -> bool:
     if _goes_backward(file, callee):
         return True
     if callee.kind in ("module", "loss", "function") or is_model_call(file, call) or _CLIPS.search(file.text(call.at)):
+        return False
+    name = name_of(file, call.receiver) if call.name == "()" else call.name
+    if call.name in _MANAGING or _AVERAGES.fullmatch(name.rpartition(".")[2]):
         return False
     values = (*call.arguments, *(value for _, value in call.keywords))
     if any(name_of(file, value) in models for value in values):

@@ -13,8 +13,8 @@ _HARMLESS = frozenset({".zero_grad", ".state_dict", ".load_state_dict", ".add_pa
 _SHOWING = frozenset({"builtins.print", "builtins.len", "builtins.type", "builtins.isinstance", "builtins.str"})
 _LEAVING = frozenset({".unscale_"})
 """Methods of a gradient scaler that are given an optimizer, and leave its step to another."""
-_STORING = ("torch.distributed.checkpoint.",)
-"""Functions that read or write an optimizer's state begin with it."""
+_STORING = ("torch.distributed.checkpoint.", "higher.")
+"""Functions that read or write an optimizer's state, or copy it, begin with it."""
 _READ = re.compile(r"\s*(?:\.(?:param_groups|defaults)\b(?!\s*\()|is (?:not )?None\b|:\s*\w[\w.\[\], ]*=(?!=)|=(?!=))")
 """What follows a name that is bound, compared with None, or whose rates are read or set."""
 _RATES = re.compile(r"\.\w*(?:learning_?rate|_lr|lr_)\w*")
@@ -43,12 +43,23 @@ def _is_idle(code: Code, name: str, index: int, depth: int) -> bool:
     owned = r"(?<![\w.])[\w.]+\." if "." in name else r"(?<![\w.])"
     pattern = re.compile(rf"{owned}{re.escape(name.rpartition('.')[2])}(?!\w)")
     for number, line in enumerate(code.lines, start=1):
-        text = line.partition("#")[0]
+        text = _without_prose(line.partition("#")[0])
         for found in pattern.finditer(text) if number in inside else ():
             start = len(text[: found.start()].encode())
             if (number, start) not in harmless and not _READ.match(text, found.end()):
                 return False
     return True
+
+
+def _without_prose(line: str) -> str:
+    """A line with blanks for words in strings, so that each place in it stays what it was; what stands in braces, and a
+    string of one word, as `getattr` takes, are kept.
+    """
+    return _STRING.sub(lambda found: _WORDS.sub(lambda word: " " * len(word[0]), found[0]), line)
+
+
+_STRING = re.compile(r"""(["'])(?=[^"']*\s)[^"']*\1""")
+_WORDS = re.compile(r"(?:(?<=[\"'}])|(?<=}}))[^{}]+(?=[\"'{])")
 
 
 def _lines(code: Code, name: str, index: int) -> set[int]:

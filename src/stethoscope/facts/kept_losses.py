@@ -34,7 +34,7 @@ def kept_losses(file: Code) -> Iterator[tuple[Binding, Value]]:
     """The sums that keep the graphs of the losses of many steps, each with the loss that it takes up."""
     backed = {event.name for loop in loops_of(file) for event in loop.of("backward") if event.subject is not None}
     for loop in loops_of(file):
-        subjects = [event.subject for event in loop.of("backward")]
+        subjects = [event.subject if event.code is file else event.given for event in loop.of("backward")]
         behind = {number for subject in subjects for number in _behind(file, subject)}
         losses = {number for number in behind if _is_made_in(file, number, loop.context)}
         for binding in file.bindings[slice(*file.functions[loop.function].bindings)] if loop.is_loop else ():

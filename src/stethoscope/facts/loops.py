@@ -143,9 +143,14 @@ def _loop_with_step(code: Code, context: int, events: tuple[Event, ...], functio
     return context
 
 
+def is_driven(backward: Event) -> bool:
+    """Whether a framework runs a backward pass, and may step as well."""
+    return backward.thing.kind == "framework" or backward.hinted
+
+
 def _unclear(events: tuple[Event, ...]) -> str:
     for event in events:
-        if event.kind == "backward" and (event.thing.kind == "framework" or event.hinted):
+        if event.kind == "backward" and is_driven(event):
             return f"`{event.name}` runs the backward pass"
     others = [event for event in events if event.kind == "other" and event.call is not None]
     if others and not any(event.kind == "zero" for event in events):

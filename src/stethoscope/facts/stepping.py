@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 
 from stethoscope.facts.code import Call, Code
-from stethoscope.facts.events import events_of, is_in_loop, is_named_as_schedule, name_of
+from stethoscope.facts.events import (
+    events_of,
+    is_in_loop,
+    is_named_as_recorder,
+    is_named_as_schedule,
+    is_of_copy,
+    name_of,
+)
 from stethoscope.facts.gradient_words import reads_gradients
 from stethoscope.facts.loops import Loop
 from stethoscope.facts.origins import called, thing_of
@@ -43,6 +50,36 @@ def may_step(file: Code, loop: Loop) -> bool:
     return any(outer in file.numbers_around(call.context) and is_stepping(file, call) for call in calls)
 
 
+def leaves_weights(file: Code, call: Call) -> bool:
+    """Whether a call cannot step an optimizer: of a library, of a value or a record, of a schedule, or of a function
+    of the project in which nothing could.
+    """
+    name = name_of(file, call.receiver) if call.name == "()" else call.name
+    if call.name.startswith(_LIBRARIES) or call.name in _OF_VALUES or _MEASURES.search(name.rpartition(".")[2]):
+        return True
+    if _RECORD_NAME.fullmatch(name_of(file, call.receiver).rpartition(".")[2]):
+        return True
+    callee = called(file, call)
+    if callee.function is not None and callee.code is not None:
+        return not _steps_inside(callee.code, callee.number, 0)
+    return callee.kind in ("module", "loss") or thing_of(file, call.receiver).kind in ("scheduler", "loader")
+
+
+_MEASURES = re.compile(r"_norms?_?$|^print|^log_|set_postfix")
+"""Names of functions that measure gradients or write lines."""
+_RECORD_NAME = re.compile(
+    r"\w*(?:meters?|metrics?|loss(?:es)?|acc(?:uracy)?|avg|average|bar|timer|stats?|logger|writer|wandb|ema|top[15])"
+)
+"""Names of what keeps numbers beside a training."""
+_LIBRARIES = ("builtins.", "torch.", "numpy.", "time.", "math.", "tqdm.", "logging.", "os.", "datetime.")
+_OF_VALUES = frozenset({
+    ".item", ".append", ".extend", ".detach", ".cpu", ".numpy", ".float", ".size", ".mean", ".sum", ".parameters",
+    ".named_parameters", ".add_scalar", ".add_scalars", ".set_postfix", ".set_description", ".format", ".state_dict",
+    ".synchronize", ".info", ".debug", ".write", ".join", ".get_last_lr", ".get_lr", ".zero_grad", ".time", ".keys",
+    ".values", ".items", ".max", ".argmax", ".eq",
+})  # fmt: skip
+
+
 def sets_rates(file: Code, call: Call) -> bool:
     """Whether a call that is given an optimizer is named as one that only sets rates, clips or scales."""
     name = name_of(file, call.receiver) if call.name == "()" else call.name
@@ -56,7 +93,9 @@ def is_stepping(file: Code, call: Call, depth: int = 0) -> bool:
     name = call.name if call.name != "()" else name_of(file, call.receiver)
     if not _STEPPING.fullmatch(name.rpartition(".")[2]) or is_named_as_schedule(name_of(file, call.receiver)):
         return False
-    if thing_of(file, call.receiver).kind == "scheduler":
+    if thing_of(file, call.receiver).kind == "scheduler" or is_named_as_recorder(name_of(file, call.receiver)):
+        return False
+    if is_of_copy(file, call):
         return False
     callee = called(file, call)
     if callee.function is not None and callee.code is not None and depth < _DEEPEST:

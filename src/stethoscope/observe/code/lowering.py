@@ -44,6 +44,7 @@ class Lowering(Forms):
         self.functions: list[FunctionDraft] = []
         self.classes: list[ClassDraft] = []
         self.bare: list[Bare] = []
+        self.keys: list[Value] = []
         self.imports: list[tuple[str, int, tuple[str, ...]]] = []
         self.confusing: list[str] = []
         self.waiting: deque[tuple[ast.Lambda | ast.FunctionDef | ast.AsyncFunctionDef, int, Scope]] = deque()
@@ -81,6 +82,7 @@ class Lowering(Forms):
             functions=tuple(draft.finished() for draft in self.functions),
             classes=tuple(draft.finished() for draft in self.classes),
             bare=tuple(self.bare),
+            keys=tuple(self.keys),
             names=dict(self.scope.names),
             stars=self.stars,
             imports=tuple(self.imports),
@@ -164,7 +166,7 @@ class Lowering(Forms):
         elif isinstance(node, ast.Subscript | ast.Attribute):
             self.value(node.value)
             if isinstance(node, ast.Subscript):
-                self.value(node.slice)
+                self.keys.append(self.value(node.slice))
                 if base := _path(node.value):
                     # What the container held is no longer all that it holds.
                     self._bind_path(f"{base}[]", how, value, at_of(node), item)

@@ -50,6 +50,9 @@ STARS = {
     "keras.models": re.compile(r"[A-Z]\w*|load_model"),
 }
 """Packages of which everything may have been imported, and which names are then taken to be theirs."""
+_HANDED_ON = {"torch": "torch", "nn": "torch.nn", "F": "torch.nn.functional", "optim": "torch.optim", "np": "numpy",
+              "pd": "pandas"}  # fmt: skip
+"""What the modules of fastai that are meant for `import *` hand on, in its versions 1 and 2."""
 
 
 @lru_cache(maxsize=20_000)
@@ -88,4 +91,6 @@ def from_star(name: str, stars: tuple[str, ...]) -> str:
         pattern = STARS.get(star)
         if pattern is not None and pattern.fullmatch(name):
             return canonical(f"{star}.{name}")
+        if name in _HANDED_ON and star.partition(".")[0] == "fastai":
+            return _HANDED_ON[name]
     return next((f"{star}.{name}" for star in reversed(stars) if star not in STARS), "")

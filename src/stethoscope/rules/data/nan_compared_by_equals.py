@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Call, Code, Constant, Operation, Symbol, Value
-from stethoscope.facts.expressions import operations_of
+from stethoscope.facts.expressions import comparisons_in_keys, operations_of
 from stethoscope.rules.changing import Edits, imported_as
 from stethoscope.rules.lines import edit_of, place_in, quoted
 from stethoscope.rules.sites import code
@@ -37,7 +37,7 @@ class NanComparedByEquals(Rule):
         """Look for such comparisons."""
         if not file.says("nan", "NaN", "NAN", "pd.NA", "NaT") or not file.matches(_WORDS):
             return
-        for operation in operations_of(file, "==", "!="):
+        for operation in (*operations_of(file, "==", "!="), *comparisons_in_keys(file)):
             named = [one for one in operation.operands if _is_nan(one)]
             if len(named) != 1:
                 continue
@@ -65,6 +65,14 @@ class NanComparedByEquals(Rule):
 
             df = pd.read_csv("data.csv")
             missing = df[df["age"] == np.nan]  # bad
+            """,
+        "rows that are assigned to": """
+            import numpy as np
+            import pandas as pd
+
+            def filled(depth):
+                depth[depth == np.nan] = 0  # bad
+                return pd.DataFrame(depth)
             """,
         "in a condition": """
             import math

@@ -224,6 +224,24 @@ class GraphKeptAlive(Rule):
             """,
     }
     good_code = {
+        "goes backward in another file": """
+            # file: learning.py
+            import torch.nn.functional as F
+
+            def learn(model, optimizer, x, y, rate, rounds, scale):
+                noisy, doubled = x * rate, x * scale
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(noisy + doubled), y) / rounds
+                loss.backward()
+                optimizer.step()
+                return loss.item()
+            # file: train.py
+            from learning import learn
+
+            total = 0
+            for x, y in data:
+                total += learn(model, optimizer, x, y, 1, 1, 1)
+            """,
         "an array of numbers": """
             import numpy as np
 

@@ -172,6 +172,47 @@ class MissingBackward(Rule):
         }
     )
     bad_code = {
+        "gradients would be made equal in the last round only": """
+            def fit(model, data, scaler, optimizer, rounds, ctx):
+                for step, (x, y) in enumerate(data):
+                    model.require_backward_grad_sync = step % rounds == 0
+                    with ctx:
+                        loss = F.cross_entropy(model(x), y) / rounds
+                    scaler.step(optimizer)  # bad
+                    scaler.update()
+                    optimizer.zero_grad()
+                    print(loss.item())
+            """,
+        "gradients that are no numbers would be made zero": """
+            def fit(model, data, optimizer):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(x), y)
+                    for parameter in model.parameters():
+                        if parameter.grad is not None:
+                            parameter.grad[torch.isnan(parameter.grad)] = 0
+                    optimizer.step()  # bad
+            """,
+        "accelerate collects, and an average follows": """
+            class Trainer:
+                def fit(self, model, data):
+                    model.train()
+                    for x, y in data:
+                        with self.accelerator.accumulate(model):
+                            loss = F.cross_entropy(model(x), y)
+                            self.optimizer.step()  # bad
+                            self.optimizer.zero_grad()
+                            self.ema(model)
+            """,
+        "the model's own loss": """
+            def fit(model, data, optimizer):
+                model.train()
+                for batch in data:
+                    outputs = model(**batch)
+                    loss = outputs.loss
+                    optimizer.step()  # bad
+                    optimizer.zero_grad()
+            """,
         "a loss of one's own": """
             def train(model, loader, optimizer, criterion):
                 model.train()
@@ -222,6 +263,15 @@ class MissingBackward(Rule):
             """,
     }
     good_code = {
+        "gradients of one's own": """
+            def fit(model, data, optimizer, direction):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(x), y)
+                    for parameter in model.parameters():
+                        parameter.grad[:] = direction(parameter, loss)
+                    optimizer.step()
+            """,
         "states are made, for each optimizer": """
             def prepare(optimizers, model):
                 print(model(torch.ones(1, 3)))

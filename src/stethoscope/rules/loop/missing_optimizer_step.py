@@ -9,15 +9,11 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TakeSteps
-from stethoscope.facts.code import At, Binding, Code, Constant, Site, Value
-from stethoscope.facts.events import Event, events_of, is_named_as_optimizer, name_of
-from stethoscope.facts.gradient_words import are_gradients_wanted, reads_gradients
-from stethoscope.facts.idle import is_idle, leaves_alone
-from stethoscope.facts.loops import Loop as Repeated
+from stethoscope.facts.code import At, Code, Site
+from stethoscope.facts.events import Event, events_of, is_named_as_optimizer
 from stethoscope.facts.loops import backward_calls, loops_of
-from stethoscope.facts.origins import called, thing_of
-from stethoscope.facts.stepping import MAY_STEP, is_stepping, may_step, outermost_loop, sets_rates
 from stethoscope.facts.training import History, Loop, Optimizer
+from stethoscope.facts.unstepped import end_of_round, is_left_there, is_round, kept_unstepped, unused_in
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
 
@@ -107,26 +103,31 @@ class MissingOptimizerStep(Rule):
             if loop.unclear or loop.of("step", "unknown step"):
                 continue
             backward = loop.of("backward")[0]
-            cleared = next((event for event in loop.of("zero") if _is_left_there(file, loop, event)), None)
+            cleared = next((event for event in loop.of("zero") if is_left_there(file, loop, event)), None)
             where = "loop" if loop.is_loop else "function"
-            if cleared is not None and (loop.is_loop or _is_round(loop)):
+            if cleared is not None and (loop.is_loop or is_round(loop)):
                 is_known = cleared.thing.kind == "optimizer" and loop.is_loop
                 told.add(backward.at)
                 what = f"calls of `{cleared.name}.step()` in the {where}"
                 sureness = Sureness.CERTAIN if is_known else Sureness.LIKELY
                 yield self._read(file, backward, cleared.name, what, sureness)
                 continue
-            for made in _unused(file, loop):
+            for made in unused_in(file, loop):
                 told.add(backward.at)
                 what = f"steps of the optimizer that is made on {line_of(file, made.at)}"
                 yield self._read(file, backward, made.name, what, Sureness.CERTAIN)
                 break
         for index in sorted({file.function_at(call.context) for call in backward_calls(file)}):
-            kept = _kept(file, index) if index and file.functions[index].name != "<lambda>" else None
+            kept = kept_unstepped(file, index) if index and file.functions[index].name != "<lambda>" else None
             backward_of = [event for event in events_of(file, index) if event.kind == "backward" and not event.via]
             if kept is not None and backward_of and backward_of[0].at not in told:
                 what = f"steps of the optimizer that is kept on {line_of(file, kept.at)}"
+                told.add(backward_of[0].at)
                 yield self._read(file, backward_of[0], kept.name, what, Sureness.LIKELY)
+            end = end_of_round(file, index)
+            if end is not None and not told & {one.at for one in backward_of}:
+                what = f"steps between the backward pass and {end[1]}"
+                yield self._read(file, end[0], _cleared_in(file, index), what, Sureness.LIKELY)
 
     def _read(self, file: Code, backward: Event, name: str, what: str, sureness: Sureness) -> Finding:
         return self.finding(
@@ -169,6 +170,87 @@ class MissingOptimizerStep(Rule):
         }
     )
     bad_code = {
+        "a schedule goes on behind the backward pass": """
+            def fit(model, data, optimizers, schedulers, rounds):
+                for x, y in data:
+                    F.cross_entropy(model(x), y).backward()  # bad
+                    for parameter in model.parameters():
+                        parameter.grad /= rounds
+                    for opt, sched in zip(optimizers, schedulers):
+                        sched.step()
+                    model.zero_grad(set_to_none=True)
+            """,
+        "a scaler looks back at a step": """
+            class Scaling:
+                def __init__(self):
+                    self._scaler = torch.cuda.amp.GradScaler()
+
+                def __call__(self, loss, optimizer, parameters):
+                    self._scaler.scale(loss).backward()  # bad
+                    self._scaler.unscale_(optimizer)
+                    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+                    self._scaler.update()
+            """,
+        "clipped, and cleared": """
+            class Hook(OptimizerHook):
+                def after_train_iter(self, runner):
+                    runner.outputs["loss"].backward()  # bad
+                    if self.every_n_iters(runner, self.interval):
+                        self.clip_grads(runner.model.parameters())
+                        runner.optimizer.zero_grad()
+            """,
+        "collected, and cleared": """
+            class Hook(OptimizerHook):
+                def after_train_iter(self, trainer):
+                    trainer.loss.backward()  # bad
+                    self.count += 1
+                    if self.count % self.interval == 0:
+                        trainer.optimizer.zero_grad()
+            """,
+        "gradients that are no numbers are made zero": """
+            def fit(model, data, optimizer):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()  # bad
+                    for parameter in model.parameters():
+                        if torch.isnan(parameter.grad).any():
+                            parameter.grad[torch.isnan(parameter.grad)] = 0
+            """,
+        "a copy of it steps": """
+            import higher
+
+            def fit(net, data):
+                opt = torch.optim.SGD(net.parameters(), lr=0.1)
+                for x, y in data:
+                    with higher.innerloop_ctx(net, opt) as (inner, inner_opt):
+                        inner_opt.step(F.cross_entropy(inner(x), y))
+                    opt.zero_grad()
+                    F.cross_entropy(net(x), y).backward()  # bad
+            """,
+        "a profiler steps, and the optimizer scales": """
+            def fit(model, data, optimizer, torch_profiler):
+                for x, y in data:
+                    optimizer.zero_grad()
+                    optimizer.backward(F.cross_entropy(model(x), y))  # bad
+                    optimizer.synchronize()
+                    torch_profiler.step()
+            """,
+        "named in a message": """
+            model = nn.Linear(3, 2)
+            rate = 0.1
+            tell(f"an optimizer with rate {rate}")
+            optimizer = torch.optim.Adam(model.parameters(), lr=rate)
+            for x in torch.load("data"):
+                model(x).sum().backward()  # bad
+            """,
+        "one round, with an optimizer of its own": """
+            def demonstrate(rank):
+                model = nn.Linear(3, 2)
+                optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+                optimizer.zero_grad()
+                model(torch.randn(4, 3)).sum().backward()  # bad
+                print(rank)
+            """,
         "rates are set, gradients are plotted": """
             def set_rate(optimizer, rate):
                 for group in optimizer.param_groups:
@@ -251,6 +333,21 @@ class MissingOptimizerStep(Rule):
             """,
     }
     good_code = {
+        "something else stands between a backward pass and its schedule": """
+            def fit(model, data, learner, scheduler):
+                for x, y in data:
+                    F.cross_entropy(model(x), y).backward()
+                    learner.improve()
+                    scheduler.step()
+            """,
+        "weights change as their gradients come": """
+            def fit(model, data, optimizers, scheduler):
+                for p in model.parameters():
+                    p.register_post_accumulate_grad_hook(lambda p: optimizers[p].apply())
+                for x, y in data:
+                    F.cross_entropy(model(x), y).backward()
+                    scheduler.step()
+            """,
         "a function of the file that steps": """
             def apply_step(model, held):
                 held.optimizer.step()
@@ -396,98 +493,7 @@ class MissingOptimizerStep(Rule):
         """)
 
 
-def _is_left_there(file: Code, loop: Repeated, cleared: Event) -> bool:
-    """Whether the optimizer that a loop clears is used for nothing else there: it is cleared, and does not step."""
-    home = loop.at if loop.is_loop else file.functions[loop.function].at
-    is_optimizer = cleared.thing.kind == "optimizer" or (
-        cleared.thing.kind in ("unknown", "instance") and is_named_as_optimizer(cleared.name)
-    )
-    name = cleared.outer_name
-    if not is_optimizer or not name or cleared.code is not file or are_gradients_wanted(file, home):
-        return False
-    outer = outermost_loop(file, loop.context)
-    asked = file.contexts[outer].value if file.contexts[outer].kind == "while" else None
-    if isinstance(asked, Constant) and all(one.at.line < cleared.at.line for one in loop.of("backward")):
-        return False  # tried until it succeeds, and thrown away
-    if may_step(file, loop):
-        return False
-    for call in file.calls[slice(*file.functions[loop.function].calls)]:
-        if outer not in file.numbers_around(call.context) or thing_of(file, call.receiver).kind == "scheduler":
-            continue
-        if any(here.kind == "if" and _says_none(file, here.value, name) for here in file.around(call.context)):
-            continue  # what is done where there is no optimizer
-        values = (*call.arguments, *(value for _, value in call.keywords))
-        reads = called(file, call).function if call.receiver is not None else None
-        if reads is not None and reads_gradients(file, reads.at):
-            return False
-        if any(name_of(file, value) == name and not leaves_alone(file, call, value) for value in values):
-            if sets_rates(file, call):
-                continue
-            return False
-        if name_of(file, call.receiver) == name and call.name not in _HARMLESS and not _RATES.search(call.name):
-            return False
-    return True
-
-
-_HARMLESS = frozenset({".zero_grad", ".state_dict", ".load_state_dict", ".add_param_group"})
-_RATES = re.compile(r"learning_?rate|_lr|lr_")
-
-
-def _says_none(file: Code, asked: Value | None, name: str) -> bool:
-    return asked is not None and file.text(asked.at) in (f"{name} is None", f"not {name}")
-
-
-def _is_round(loop: Repeated) -> bool:
-    """Whether a function is one round of a training: it clears, goes backward, and advances a schedule after that."""
-    backward = loop.of("backward")[0]
-    return any(
-        not event.via and event.code is loop.code and event.at.line > backward.at.line for event in loop.of("schedule")
-    )
-
-
-def _unused(file: Code, loop: Repeated) -> Iterator[Binding]:
-    """The optimizers that are made beside a loop that goes backward, and that nothing steps anywhere."""
-    if not loop.is_loop or may_step(file, loop) or are_gradients_wanted(file, loop.at):
-        return
-    for binding in file.bindings:
-        is_beside = file.function_at(binding.context) == loop.function and "." not in binding.name
-        if is_beside and _is_made(file, binding) and is_idle(file, binding):
-            yield binding
-
-
-def _is_own(file: Code, index: int, name: str) -> bool:
-    """Whether a function has a variable of that name itself."""
-    return any(one.name == name and one.how != "merge" for one in file.bindings[slice(*file.functions[index].bindings)])
-
-
-def _is_made(file: Code, binding: Binding) -> bool:
-    return binding.how == "assign" and not binding.item and thing_of(file, binding.value).kind == "optimizer"
-
-
-def _kept(file: Code, index: int) -> Binding | None:
-    """An optimizer that an object or the module keeps, and that nothing steps, where this method of its class, or a
-    function that clears it, goes backward: one that is made there, or one that is handed over and that it clears.
-    """
-    events = [event for event in events_of(file, index) if not event.via]
-    if not any(event.kind == "backward" for event in events) or are_gradients_wanted(file, file.functions[index].at):
-        return None
-    if any(event.kind in MAY_STEP for event in events_of(file, index)):
-        return None
-    calls = file.calls[slice(*file.functions[index].calls)]
-    if any(is_stepping(file, call) for call in calls):
-        return None
-    cleared = {event.name for event in events if event.kind == "zero"}
-    for binding in file.bindings:
-        home = file.function_at(binding.context)
-        if not binding.name.startswith("self."):
-            is_global = home == 0 and binding.name in cleared and _is_made(file, binding)
-            if is_global and not _is_own(file, index, binding.name) and is_idle(file, binding):
-                return binding
-            continue
-        if file.class_of(home) != file.class_of(index):
-            continue
-        is_cleared = binding.name in cleared and is_named_as_optimizer(binding.name) and binding.how == "assign"
-        is_handed = is_cleared and thing_of(file, binding.value).kind == "unknown"
-        if (is_handed or (cleared and _is_made(file, binding))) and is_idle(file, binding):
-            return binding
-    return None
+def _cleared_in(file: Code, index: int) -> str:
+    """The optimizer that a function clears, as it is written there."""
+    cleared = (one.name for one in events_of(file, index) if one.kind == "zero" and not one.via)
+    return next((name for name in cleared if is_named_as_optimizer(name)), "optimizer")

@@ -155,6 +155,46 @@ class LossArgumentsSwapped(Rule):
         }
     )
     bad_code = {
+        "told by the names of both": """
+            class Loss(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.loss = nn.CrossEntropyLoss()
+
+                def forward(self, logits, labels):
+                    return self.loss(labels, logits)  # bad
+            """,
+        "with what fastai hands on": """
+            from fastai.vision import *
+
+            def loss_of(data, classes):
+                net = nn.Linear(3, classes)
+                for images, labels in data:
+                    yield F.cross_entropy(labels, net(images))  # bad
+            """,
+        "told by the names of parts": """
+            def loss_of(outputs, targets, weight):
+                scores = outputs["pred_scores"]
+                return F.cross_entropy(targets["gt_class"], scores, weight=weight)  # bad
+            """,
+        "a parameter that is named as the target": """
+            import torch.nn.functional as F
+            import torchvision
+            from torch import nn
+
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.resnet = torchvision.models.resnet50()
+
+                def forward(self, images, labels, mode):
+                    x = self.resnet(images)
+                    return F.cross_entropy(labels, x)  # bad
+            """,
+        "a product of scores": """
+            def loss_of(logits, target_seq):
+                return F.cross_entropy(target_seq, 15 * logits.float())  # bad
+            """,
         "parts of one batch, in a method": """
             class Trainer:
                 def __init__(self, model):
@@ -205,6 +245,15 @@ class LossArgumentsSwapped(Rule):
             """,
     }
     good_code = {
+        "what a model says of the target domain": """
+            def adapt(network, target, scores):
+                target = network.classify(target)
+                return F.cross_entropy(target, scores)
+            """,
+        "the largest scores as the target": """
+            def sharpen(target, preds):
+                return F.cross_entropy(target, preds.argmax(1))
+            """,
         "the prediction first": """
             model = nn.Sequential(nn.Linear(3, 1), nn.Sigmoid())
             criterion = nn.BCELoss()

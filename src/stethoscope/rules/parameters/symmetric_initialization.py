@@ -11,7 +11,7 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Reinitialize
-from stethoscope.facts.code import Call, Choice, Code, Constant, Group, Operation, Symbol, Value
+from stethoscope.facts.code import Call, Choice, Code, Constant, Group, Name, Operation, Symbol, Value
 from stethoscope.facts.layers import LINEAR
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.things import literal
@@ -257,6 +257,21 @@ class SymmetricInitialization(Rule):
                 if classname.find("Conv") != -1:
                     nn.init.constant_(m.weight, 0.02)  # bad
             """,
+        "by the name of the class, where there is a weight": """
+            def init(m, scheme):
+                name = m.__class__.__name__
+                if hasattr(m, "weight") and (name.find("Conv") != -1 or name.find("Linear") != -1):
+                    if scheme == "normal":
+                        nn.init.constant_(m.weight.data, 0.01)  # bad
+            """,
+        "a class of one's own among them": """
+            from parts import StandardizedConv2d
+            from torch import nn
+
+            def init(m):
+                if isinstance(m, (nn.Linear, StandardizedConv2d)):
+                    nn.init.constant_(m.weight, 0.01)  # bad
+            """,
         "a constant under one more condition": """
             def init(m, scheme):
                 if isinstance(m, (nn.Conv2d, nn.Linear)):
@@ -271,6 +286,13 @@ class SymmetricInitialization(Rule):
             """,
     }
     good_code = {
+        "shown on one layer, as textbooks do": """
+            def init_42(m):
+                if type(m) == nn.Linear:
+                    nn.init.constant_(m.weight, 42)
+
+            net[2].apply(init_42)
+            """,
         "drawn right after": """
             def init(m):
                 if isinstance(m, nn.Linear):
@@ -425,9 +447,26 @@ def _kinds_asked(value: Value | None) -> list[str]:
     if isinstance(value, Call) and value.name == "builtins.isinstance":
         kinds = value.argument(1)
         named = kinds.items if isinstance(kinds, Group) else (kinds,)
-        return [one.name.rpartition(".")[2].lower() if isinstance(one, Symbol) else "?" for one in named]
+        return [_kind_named(one) for one in named]
+    if isinstance(value, Operation) and value.operator == "and":
+        return next(filter(None, (_kinds_asked(one) for one in value.operands)), [])
     if isinstance(value, Operation) and value.operator == "!=" and isinstance(value.operands[0], Call):
         asked, word = value.operands[0], value.operands[0].argument(0)
         if asked.name == ".find" and isinstance(word, Constant) and isinstance(word.value, str):
             return [{"conv": "conv2d"}.get(word.value.lower(), word.value.lower())]
     return []
+
+
+def _kind_named(kind: Value | None) -> str:
+    """The kind of a class of layers in lower case; a class of the project's own is told by how its name ends."""
+    if not isinstance(kind, Symbol | Name):
+        return "?"
+    name = kind.name.rpartition(".")[2]
+    own = _OWN_KIND.fullmatch(name)
+    if own:
+        return own[1].lower()
+    return name.lower() if isinstance(kind, Symbol) else "?"
+
+
+_OWN_KIND = re.compile(r"\w*(Conv[123]d|Linear)")
+"""Names of layers of these kinds, and of classes that add something to one."""

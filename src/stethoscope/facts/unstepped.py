@@ -1,0 +1,186 @@
+"""Optimizers whose gradients a round computes, and that it does not step: told by what else the round does for them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stethoscope.facts.code import Binding, Code, Constant, Context, Value
+from stethoscope.facts.events import Event, events_of, is_named_as_optimizer, name_of
+from stethoscope.facts.gradient_words import are_gradients_wanted, reads_gradients
+from stethoscope.facts.idle import is_idle, leaves_alone
+from stethoscope.facts.loops import Loop, is_driven
+from stethoscope.facts.origins import called, thing_of
+from stethoscope.facts.stepping import MAY_STEP, is_stepping, leaves_weights, may_step, outermost_loop, sets_rates
+
+
+def is_left_there(file: Code, loop: Loop, cleared: Event) -> bool:
+    """Whether the optimizer that a loop clears is used for nothing else there: it is cleared, and does not step."""
+    home = loop.at if loop.is_loop else file.functions[loop.function].at
+    is_optimizer = cleared.thing.kind == "optimizer" or (
+        cleared.thing.kind in ("unknown", "instance") and is_named_as_optimizer(cleared.name)
+    )
+    name = cleared.outer_name
+    if not is_optimizer or not name or cleared.code is not file or are_gradients_wanted(file, home):
+        return False
+    outer = outermost_loop(file, loop.context)
+    asked = file.contexts[outer].value if file.contexts[outer].kind == "while" else None
+    if isinstance(asked, Constant) and all(one.at.line < cleared.at.line for one in loop.of("backward")):
+        return False  # tried until it succeeds, and thrown away
+    if may_step(file, loop):
+        return False
+    for call in file.calls[slice(*file.functions[loop.function].calls)]:
+        if outer not in file.numbers_around(call.context) or thing_of(file, call.receiver).kind == "scheduler":
+            continue
+        if any(here.kind == "if" and _says_none(file, here.value, name) for here in file.around(call.context)):
+            continue  # what is done where there is no optimizer
+        values = (*call.arguments, *(value for _, value in call.keywords))
+        reads = called(file, call).function if call.receiver is not None else None
+        if reads is not None and reads_gradients(file, reads.at):
+            return False
+        if any(name_of(file, value) == name and not leaves_alone(file, call, value) for value in values):
+            if sets_rates(file, call):
+                continue
+            return False
+        if name_of(file, call.receiver) == name and call.name not in _HARMLESS and not _RATES.search(call.name):
+            return False
+    return True
+
+
+_HARMLESS = frozenset({".zero_grad", ".state_dict", ".load_state_dict", ".add_param_group", ".backward",
+                       ".synchronize", ".skip_synchronize"})  # fmt: skip
+"""Methods of optimizers that move no weight: of apex's that scale the loss, and of Horovod's, too."""
+_RATES = re.compile(r"learning_?rate|_lr|lr_")
+
+
+def _says_none(file: Code, asked: Value | None, name: str) -> bool:
+    return asked is not None and file.text(asked.at) in (f"{name} is None", f"not {name}")
+
+
+def is_round(loop: Loop) -> bool:
+    """Whether a function is one round of a training: it clears, goes backward, and advances a schedule after that."""
+    backward = loop.of("backward")[0]
+    return any(
+        not event.via and event.code is loop.code and event.at.line > backward.at.line for event in loop.of("schedule")
+    )
+
+
+def unused_in(file: Code, loop: Loop) -> Iterator[Binding]:
+    """The optimizers that are made beside a loop that goes backward, and that nothing steps anywhere."""
+    home = loop.at if loop.is_loop else file.functions[loop.function].at
+    if not (loop.is_loop or loop.of("zero")) or may_step(file, loop) or are_gradients_wanted(file, home):
+        return
+    for binding in file.bindings:
+        is_beside = file.function_at(binding.context) == loop.function and "." not in binding.name
+        if is_beside and _is_made(file, binding) and is_idle(file, binding):
+            yield binding
+
+
+def _is_own(file: Code, index: int, name: str) -> bool:
+    """Whether a function has a variable of that name itself."""
+    return any(one.name == name and one.how != "merge" for one in file.bindings[slice(*file.functions[index].bindings)])
+
+
+def _is_made(file: Code, binding: Binding) -> bool:
+    return binding.how == "assign" and not binding.item and thing_of(file, binding.value).kind == "optimizer"
+
+
+def kept_unstepped(file: Code, index: int) -> Binding | None:
+    """An optimizer that an object or the module keeps, and that nothing steps, where this method of its class, or a
+    function that clears it, goes backward: one that is made there, or one that is handed over and that it clears.
+    """
+    events = [event for event in events_of(file, index) if not event.via]
+    if not any(event.kind == "backward" for event in events) or are_gradients_wanted(file, file.functions[index].at):
+        return None
+    if any(event.kind in MAY_STEP for event in events_of(file, index)):
+        return None
+    calls = file.calls[slice(*file.functions[index].calls)]
+    if any(is_stepping(file, call) for call in calls):
+        return None
+    cleared = {event.name for event in events if event.kind == "zero"}
+    for binding in file.bindings:
+        home = file.function_at(binding.context)
+        if not binding.name.startswith("self."):
+            is_global = home == 0 and binding.name in cleared and _is_made(file, binding)
+            if is_global and not _is_own(file, index, binding.name) and is_idle(file, binding):
+                return binding
+            continue
+        if file.class_of(home) != file.class_of(index):
+            continue
+        is_cleared = binding.name in cleared and is_named_as_optimizer(binding.name) and binding.how == "assign"
+        is_handed = is_cleared and thing_of(file, binding.value).kind == "unknown"
+        if (is_handed or (cleared and _is_made(file, binding))) and is_idle(file, binding):
+            return binding
+    return None
+
+
+def end_of_round(file: Code, index: int) -> tuple[Event, str] | None:
+    """The last backward pass of a function, and as a clause what its round does behind it that has a meaning only with
+    a step between the two, where nothing there could be one: a schedule or a gradient scaler advances, or gradients are
+    cleared that were clipped, or collected over several rounds.
+    """
+    backward = [one for one in events_of(file, index) if one.kind == "backward" and not one.via and one.call]
+    if not backward or backward[-1].call is None or file.says(*_IN_HOOKS):
+        return None
+    last = backward[-1]
+    loop = _around(file, index, last)
+    if may_step(file, loop) or are_gradients_wanted(file, loop.at) or is_driven(last):
+        return None
+    said = _said_behind(file, loop, last)
+    return (last, said) if said else None
+
+
+def _around(file: Code, index: int, last: Event) -> Loop:
+    """The outermost loop around a backward pass, or its function."""
+    outer = outermost_loop(file, last.context)
+    is_loop = file.contexts[outer].kind in ("for", "while")
+    context = outer if is_loop else file.functions[index].context
+    at = file.contexts[outer].at if is_loop else file.functions[index].at
+    return Loop(file, context, at, index, events_of(file, index), is_loop=is_loop)
+
+
+def _said_behind(file: Code, loop: Loop, last: Event) -> str:
+    """The first thing behind a backward pass that tells of a step; empty where something else may be one."""
+    function = file.functions[loop.function]
+    events = {one.call.number: one for one in loop.events if one.call is not None and not one.via and one.code is file}
+    conditions = {id(here.value) for one in file.calls[slice(*function.calls)] for here in file.around(one.context)}
+    clipped = False
+    for call in file.calls[slice(last.call.number + 1 if last.call else 0, function.calls[1])]:
+        if loop.context not in file.numbers_around(call.context):
+            continue
+        event = events.get(call.number)
+        kind = event.kind if event is not None else ""
+        if kind == "schedule" and event is not None:
+            return f"`{event.name}.step()`, which advances a schedule"
+        if call.name == ".update" and _is_scaler(file, call.receiver):
+            return f"`{name_of(file, call.receiver)}.update()`, which looks back at a step"
+        if kind == "zero" and event is not None:
+            collected = any(_is_each_so_often(file, here.value) for here in _conditions(file, event, last))
+            is_known = event.thing.kind in ("optimizer", "module") or is_named_as_optimizer(event.name)
+            if is_known and (clipped or collected):
+                return "the clearing of them"
+        elif kind == "clip" or "clip" in call.name:
+            clipped = True
+        elif kind != "unscale" and id(call) not in conditions and not leaves_weights(file, call):
+            return ""
+    return ""
+
+
+_IN_HOOKS = ("accumulate_grad_hook", "optimizer_in_bwd", "optimizer_in_backward", "fused_backward", "layerwise")
+"""What stands in a text where optimizers step within the backward pass."""
+
+
+def _is_scaler(file: Code, value: Value | None) -> bool:
+    return thing_of(file, value).kind == "scaler" or name_of(file, value).rpartition(".")[2].endswith("scaler")
+
+
+def _conditions(file: Code, event: Event, last: Event) -> Iterator[Context]:
+    """The conditions around an event that are not around the last backward pass."""
+    shared = set(file.numbers_around(last.context))
+    for number in file.numbers_around(event.context):
+        if number not in shared and file.contexts[number].kind == "if":
+            yield file.contexts[number]
+
+
+def _is_each_so_often(file: Code, asked: Value | None) -> bool:
+    return asked is not None and "%" in file.text(asked.at)
