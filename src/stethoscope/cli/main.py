@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from typing import Any
@@ -64,7 +65,9 @@ def main() -> None:
     except StethoscopeError as error:
         _say(error, debug)
         sys.exit(2)
-    if callable(result):
+    if not callable(result):
+        gc.freeze()  # nothing of the user's has run: Python need not look three times for circles in order to end
+    else:
         try:
             result = result()
         except StethoscopeError as error:
