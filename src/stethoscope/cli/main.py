@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from stethoscope.core.collecting import without_collecting
 from stethoscope.core.errors import StethoscopeError
 
 VERBS = (
@@ -28,7 +29,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module: Any = importlib.import_module(f"stethoscope.cli.{FILES.get(cmd_name, cmd_name)}")
+        with without_collecting():
+            module: Any = importlib.import_module(f"stethoscope.cli.{FILES.get(cmd_name, cmd_name)}")
         command: click.Command = module.command
         return command
 
