@@ -59,7 +59,8 @@ class ForwardCrash(Rule):
             yield self._report(crash)
 
     def _report(self, crash: Crash) -> Finding:
-        where = f"`{crash.module}` ({crash.kind})" if crash.module else f"`{crash.kind}`"
+        named = f"`{crash.kind}`" if crash.kind else "the script"
+        where = f"`{crash.module}` ({crash.kind})" if crash.module else named
         title = {
             "layer": f"{where} fails on what it is given",
             "loss": f"{where} fails on what it is given",
@@ -132,6 +133,7 @@ class ForwardCrash(Rule):
                 )
             ),
             "backward": tried(crash=Crash("RuntimeError", "Trying to backward a second time", during="backward")),
+            "no such device": tried(crash=Crash("AssertionError", "Torch not compiled with CUDA", during="device")),
             "the user's own code": tried(crash=Crash("KeyError", "'pixels'", during="training")),
             "a long name": tried(
                 crash=replace(_narrow, module="encoder.layers.11.attention.self.scores.query.projection")
