@@ -304,7 +304,7 @@ OF_GRADIENTS = {
     "modified by an inplace operation": "A value that the backward pass needs was changed in place after it was used: "
     "look for `+=`, `x[...] = ...`, and methods whose name ends in `_`, and write `x = x + ...` there.",
     "second time": "The graph of an earlier backward pass is part of this loss, and was freed: detach what is kept "
-    "from one step to the next , and compute the loss anew for each step.",
+    "from one step to the next, and compute the loss anew for each step.",
     "only for scalar outputs": "The loss is no single number: take its mean.",
     "Found dtype": "Two numeric types meet in the loss: give the target the type of the output.",
 }

@@ -26,6 +26,9 @@ _narrow = Crash(
 )
 
 LONGEST_TITLE = 72
+SURE_TO_FIT = "What fits"
+NOT_TRIED = ("backward", "device", "memory")
+"""Where a change is known by the exception's words alone, and was not seen to compute."""
 
 
 def _a(error: str) -> str:
@@ -84,7 +87,8 @@ class ForwardCrash(Rule):
             evidence.insert(0, Evidence("parameters", "others", crash.expected))
         elif shapes:
             evidence.insert(0, Evidence("given, shape and type", shapes, "what its code is written for"))
-        fixes = [f"What fits:\n{code(*crash.fix.splitlines())}"] if crash.fix else []
+        called = SURE_TO_FIT if crash.during not in NOT_TRIED else "A change that helps"
+        fixes = [f"{called}:\n{code(*crash.fix.splitlines())}"] if crash.fix else []
         if crash.during in ("layer", "code") and not crash.fix:
             fixes.append("Print what arrives, right before that line:\n" + code("print(x.shape, x.dtype, x.device)"))
         elif crash.during == "loss" and not crash.fix:
