@@ -68,7 +68,7 @@ def crash_of(error: BaseException | None, *, always: bool = False, book: ModelBo
         return None
     frames = _frames(error)
     whole = " ".join(COLOURS.sub("", str(error)).split())
-    message = whole.partition(" Hint: ")[0]
+    message = _last_words(str(error)) if " DataLoader worker process " in whole else whole.partition(" Hint: ")[0]
     message = message if len(message) <= MOST_MESSAGE else message[: MOST_MESSAGE - 1] + "…"
     users = [frame for frame in frames if is_users(frame.f_code)]
     where = _where(frames)
@@ -90,6 +90,11 @@ def crash_of(error: BaseException | None, *, always: bool = False, book: ModelBo
     if crash.during == "layer" and not crash.why:
         crash = replace(crash, why=_source(book, where))
     return crash
+
+
+def _last_words(text: str) -> str:
+    """Of an exception that a worker process raised, which comes with the traceback that it had there."""
+    return text.strip().splitlines()[-1].partition(": ")[2] or text.strip().splitlines()[-1]
 
 
 def _is_of_device(message: str) -> bool:

@@ -83,6 +83,8 @@ class ForwardCrash(Rule):
         evidence = [Evidence("exceptions", f"1, {crash.error}: {crash.message}", "0")]
         if shapes and crash.expected:
             evidence.insert(0, Evidence("given, shape and type", shapes, crash.expected))
+        elif crash.expected and crash.during == "data":
+            evidence.insert(0, Evidence("samples of a batch", "of different shapes", crash.expected))
         elif crash.expected:
             evidence.insert(0, Evidence("parameters", "others", crash.expected))
         elif shapes:
@@ -94,6 +96,11 @@ class ForwardCrash(Rule):
         elif crash.during == "loss" and not crash.fix:
             shown = code("print(output.shape, output.dtype, target.shape, target.dtype)")
             fixes.append("Print what is compared, right before that line:\n" + shown)
+        elif crash.during == "data" and crash.expected and not crash.fix:
+            fixes.append(
+                "Bring samples to one size where they are made, or pad them in the loader's `collate_fn`. With "
+                "`num_workers=0` the exception names their shapes."
+            )
         elif not fixes:
             fixes.append(
                 "`python -m pdb -c continue` before your script's name stops on that line; look at its values."
@@ -137,6 +144,16 @@ class ForwardCrash(Rule):
                 )
             ),
             "backward": tried(crash=Crash("RuntimeError", "Trying to backward a second time", during="backward")),
+            "ragged samples of a worker": tried(
+                crash=Crash(
+                    "RuntimeError",
+                    "Trying to resize storage that is not resizable",
+                    kind="Rows",
+                    expected="tensors of one shape",
+                    during="data",
+                    why="Samples of a batch have different sizes, and cannot be stacked.",
+                )
+            ),
             "no such device": tried(crash=Crash("AssertionError", "Torch not compiled with CUDA", during="device")),
             "the user's own code": tried(crash=Crash("KeyError", "'pixels'", during="training")),
             "a long name": tried(
