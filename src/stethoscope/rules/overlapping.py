@@ -11,6 +11,7 @@ import numpy as np
 
 from stethoscope.core.finding import Evidence, Finding, Fix, Place, Severity, Sureness, SuspectRow
 from stethoscope.core.rule import Rule
+from stethoscope.facts.comparable import SHARED
 from stethoscope.facts.data import Column, Data, Near, Overlap, Repeats, Rows
 from stethoscope.facts.statistics import at_least_chance
 from stethoscope.rules.columns import decided_by_chance, named, row_of
@@ -36,8 +37,6 @@ UNSEEN = 3
 """Equal rows that there may be by nature although none was seen within the first set (95 % bound)."""
 ENTITIES = 20
 """Entities from which on something can be said of them."""
-SHARED = 0.2
-"""Share of the second set's entities that the first one has, too."""
 AGREEING = 0.9
 """Share of the pairs of rows of one entity with the same label, from which on to know the entity is to know it."""
 BY_CHANCE = 0.7

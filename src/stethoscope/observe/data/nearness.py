@@ -71,7 +71,11 @@ def near_within(one: DataSet, others: Sequence[str]) -> Near:
 def near_between(one: DataSet, other: DataSet, others: Sequence[str]) -> Near:
     """Rows of the second set that are nearly the same as one of the first, and not equal; as `near_within`."""
     first, second = one.sample, other.sample
-    shared = [name for name, values in first.values.items() if _kind(second.values.get(name)) == values.dtype]
+    shared = [
+        name
+        for name, values in first.values.items()
+        if name in second.values and second.values[name].dtype == values.dtype
+    ]
     new = np.flatnonzero(~np.isin(_keys(second, shared, others), _keys(first, shared, others)))  # others are equal
     places = _different(first, others)
     if places.size < FEWEST_ROWS or not new.size:
@@ -90,10 +94,6 @@ def near_between(one: DataSet, other: DataSet, others: Sequence[str]) -> Near:
         for part in (slice(None, places.size), slice(places.size, None))
     )
     return _judged(known, asked)
-
-
-def _kind(values: Values | None) -> object:
-    return None if values is None else values.dtype
 
 
 def _evenly(places: Ints, most: int) -> Ints:
