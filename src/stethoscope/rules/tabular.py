@@ -15,6 +15,8 @@ from stethoscope.rules.sites import code
 
 SORTED = 0.98
 """Rank correlation with the place of the row, from which on rows are sorted by a column, as by time or a number."""
+COUNTING = 0.9
+"""Different values / rows of whole numbers, from which on they number the rows."""
 MOST_NAMED = 5
 
 
@@ -82,7 +84,11 @@ def order_of_rows(rule: Rule, seen: Data, mixing: float, drifting: float) -> Ite
 
 def _drift(rule: Rule, seen: Data, order: Order, least: float) -> Finding | None:
     """Columns that change from the first row to the last; those by which rows are sorted, as by time, are no news."""
-    inputs = {column.name for column in seen.inputs(seen.train) if column.kind == "number"}
+    inputs = {
+        column.name
+        for column in seen.inputs(seen.train)
+        if column.kind == "number" and column.numbers is not None and not _numbers_rows(column.numbers)
+    }
     found = [(name, by) for name, by in order.drift if least <= abs(by) < SORTED and name in inputs]
     if not found:
         return None
@@ -108,9 +114,14 @@ def _drift(rule: Rule, seen: Data, order: Order, least: float) -> Finding | None
     )  # fmt: skip
 
 
+def _numbers_rows(numbers: Numbers) -> bool:
+    """Whether a column counts rows, or the times of rows: whole numbers that hardly repeat."""
+    return numbers.whole == numbers.count and numbers.distinct >= COUNTING * numbers.count
+
+
 def stored(runs: int = 0, drift: float = 0.0) -> Data:
     """A file of three classes whose labels lie in so many stretches, of 100 expected; and a column that drifts."""
-    columns = of_numbers("a", range(150)), of_words("y", {"x": 50, "y": 50, "z": 50})
+    columns = of_numbers("a", [i / 7 for i in range(150)]), of_words("y", {"x": 50, "y": 50, "z": 50})
     order = Order(runs, 100.0, 6.0, (("a", drift),))
     return one_set(*columns, target="y", task="classification", order=order)
 
