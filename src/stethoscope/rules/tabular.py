@@ -10,21 +10,22 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Sever
 from stethoscope.core.rule import Rule
 from stethoscope.core.text import number
 from stethoscope.facts.data import Column, Data, Numbers, Order
+from stethoscope.facts.sentinels import without_own
 from stethoscope.rules.columns import classes_of, named, of_numbers, of_words, one_set
 from stethoscope.rules.sites import code
 
 SORTED = 0.98
 """Rank correlation with the place of the row, from which on rows are sorted by a column, as by time or a number."""
 COUNTING = 0.9
-"""Different values / rows of whole numbers, from which on they number the rows."""
+"""Different values / rows of whole numbers, from which on they number the rows; and how nearly even they then lie."""
 MOST_NAMED = 5
 
 
 def numeric_inputs(seen: Data) -> list[tuple[Column, Numbers]]:
-    """The input columns of numbers that vary."""
+    """The input columns of numbers that vary, without numbers that stand for nothing."""
     return [
         (column, column.numbers)
-        for column in seen.inputs(seen.train)
+        for column in map(without_own, seen.inputs(seen.train))
         if column.kind == "number" and column.numbers is not None and column.numbers.std > 0
     ]
 
@@ -115,8 +116,12 @@ def _drift(rule: Rule, seen: Data, order: Order, least: float) -> Finding | None
 
 
 def _numbers_rows(numbers: Numbers) -> bool:
-    """Whether a column counts rows, or the times of rows: whole numbers that hardly repeat."""
-    return numbers.whole == numbers.count and numbers.distinct >= COUNTING * numbers.count
+    """Whether a column counts rows: whole numbers that hardly repeat; of very many, that fill their range evenly."""
+    if numbers.whole < numbers.count:
+        return False
+    if numbers.distinct_is_exact:
+        return numbers.distinct >= COUNTING * numbers.count
+    return abs(numbers.std * 12**0.5 / (numbers.greatest - numbers.least) - 1) <= 1 - COUNTING
 
 
 def stored(runs: int = 0, drift: float = 0.0) -> Data:
