@@ -164,6 +164,6 @@ def test_missing_values_of_several_columns_are_said_to_be_of_several() -> None:
         (coded, "2 columns have numbers for nothing, first `age`"),
         (worded, "2 columns write nothing in several ways, first `city`"),
     ):
-        said = [one for one in inspect_data(made, target="y", settings=Settings()).diagnosis.findings]
+        said = inspect_data(made, target="y", settings=Settings()).diagnosis.findings
         assert [one.title for one in said if one.rule == "missing-values"] == [title]
         assert "skewed-feature" not in {one.rule for one in said if "age" in (one.place.columns or ())}

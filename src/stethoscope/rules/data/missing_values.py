@@ -173,9 +173,7 @@ class MissingValues(Rule):
             ways = len(odd[0].spellings)
             title = f"column {named(odd[0].column.name)} writes missing values in {ways} ways"
             if len(odd) > 1:
-                title = (
-                    f"{len(odd)} columns write missing values in several ways, {named(odd[0].column.name)} in {ways}"
-                )
+                title = f"{len(odd)} columns write nothing in several ways, first {named(odd[0].column.name)}"
         any_infinite = any(gap.infinite for gap in gaps)
         shown = [*odd, *many, *(gap for gap in gaps if gap not in odd and gap not in many)][:NAMED]
         return self.finding(
