@@ -166,6 +166,7 @@ class DuplicateSamples(Rule):
         "neighbours on a line": _two(Repeats(near=Near(300, 1000, 400.0))),
         "a few of a second set": _second(Repeats(), Repeats(exact=9)),
         "pictures": pictures.of_pictures(),
+        "pictures of a single colour": pictures.of_pictures(same=((0, 1),), contrast=[0.0, 0.0]),
         "as by chance": _coarse(Repeats(exact=12), 1000),
         "not three times": _coarse(Repeats(exact=35), 1000),
     })  # fmt: skip
