@@ -67,6 +67,14 @@ def test_tables_without_copies_are_silent(seed: int) -> None:
     assert said(frame[:1700], frame[1700:].reset_index(drop=True)) == []
 
 
+def test_counts_of_rare_things_are_no_near_copies() -> None:
+    rng = np.random.default_rng(0)
+    many = np.where(rng.random((3000, 10)) < 0.6, 0, rng.exponential(size=(3000, 10)))
+    frame = pd.DataFrame(many, columns=list("abcdefghij")).assign(y=rng.random(3000))
+
+    assert said(frame[:2000], frame[2000:].reset_index(drop=True)) == []
+
+
 def test_neighbours_in_time_and_equal_rows_are_no_near_copies() -> None:
     rng = np.random.default_rng(0)
     walk = pd.DataFrame(rng.normal(size=(2000, 5)).cumsum(axis=0), columns=list("abcde")).assign(y=rng.random(2000))
