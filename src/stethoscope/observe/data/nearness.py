@@ -32,6 +32,8 @@ OTHER_WORDS = 1
 """Columns of words in which a copy may differ."""
 TIED = 0.25
 """Share of one value, as of zeros among counts of rare things, from which on a column of numbers is one of words."""
+FEWEST_VALUES = 30
+"""Different values below which a column is one of words, too: small counts are a lattice, on which rows are near."""
 EQUAL = 1e-6
 """Distance up to which two rows are the same in all that is compared: in coarse columns many are by nature."""
 MOST_EXAMPLES = 20
@@ -160,9 +162,9 @@ def _known(one: DataSet, names: Sequence[str], places: Ints, of_first: int | Non
 
 
 def _is_tied(ordered: Doubles) -> bool:
-    """Whether one of the sorted values is as frequent as a category: such rows lie on planes, and have no dimension."""
-    most = int(np.diff(np.flatnonzero(np.diff(ordered, prepend=-np.inf, append=np.inf))).max(initial=0))
-    return most >= TIED * ordered.size > 0
+    """Whether the sorted values are few, or one as frequent as a category: such rows lie on planes or on a lattice."""
+    counts = np.diff(np.flatnonzero(np.diff(ordered, prepend=-np.inf, append=np.inf)))
+    return ordered.size > 0 and (counts.size < FEWEST_VALUES or int(counts.max()) >= TIED * ordered.size)
 
 
 def _judged(known: _Rows, asked: _Rows, own: Ints | None = None) -> Near:
