@@ -163,7 +163,8 @@ def _known(one: DataSet, names: Sequence[str], places: Ints, of_first: int | Non
 
 def _is_tied(ordered: Doubles) -> bool:
     """Whether the sorted values are few, or one as frequent as a category: such rows lie on planes or on a lattice."""
-    counts = np.diff(np.flatnonzero(np.diff(ordered, prepend=-np.inf, append=np.inf)))
+    ends = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    counts = np.diff(np.concatenate([[0], ends, [ordered.size]]))
     return ordered.size > 0 and (counts.size < FEWEST_VALUES or int(counts.max()) >= TIED * ordered.size)
 
 
