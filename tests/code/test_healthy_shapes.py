@@ -15,6 +15,7 @@ from stethoscope.rules.activations.double_activation import DoubleActivation
 from stethoscope.rules.generalization.monitored_metric_missing import MonitoredMetricMissing
 from stethoscope.rules.loop.call_forgotten import CallForgotten
 from stethoscope.rules.loop.gradients_cleared_before_step import GradientsClearedBeforeStep
+from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
 from stethoscope.rules.loop.missing_backward import MissingBackward
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from stethoscope.rules.loop.result_dropped import ResultDropped
@@ -228,6 +229,129 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "model = Net()",
         "model = Net(0.5)",
+    ),
+    "dropout that is made and never run": (
+        ValidationInTrainMode,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first = nn.Linear(3, 3)
+                self.drop = nn.Dropout()  # to be put in where it helps
+
+            def forward(self, x):
+                return self.first(x)
+
+        def fit(loader, test):
+            model = Net()
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.mse_loss(model(x), y).backward()
+                optimizer.step()
+            with torch.no_grad():
+                for x, y in test:
+                    print(F.mse_loss(model(x), y).item())
+        """,
+        "return self.first(x)",
+        "return self.first(self.drop(x))",
+    ),
+    "a mode that somebody thought of": (
+        ValidationInTrainMode,
+        """
+        def fit(loader, test):
+            model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.mse_loss(model(x), y).backward()
+                optimizer.step()
+            # model.eval()
+            with torch.no_grad():
+                for x, y in test:
+                    print(F.mse_loss(model(x), y).item())
+        """,
+        "# model.eval()",
+        "print(model)",
+    ),
+    "train mode where it is evaluated, by a call": (
+        ValidationInTrainMode,
+        """
+        class Trainer:
+            def __init__(self):
+                self.model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+                self.optimizer = torch.optim.Adam(self.model.parameters())
+
+            def train(self, loader):
+                self.model.train()
+                for x, y in loader:
+                    self.optimizer.zero_grad()
+                    F.mse_loss(self.model(x), y).backward()
+                    self.optimizer.step()
+
+            def test(self, loader):
+                self.model.train()
+                with torch.no_grad():
+                    for x, y in loader:
+                        print(F.mse_loss(self.model(x), y).item())
+        """,
+        "def test(self, loader):\n        self.model.train()",
+        "def test(self, loader):\n        print(self.model)",
+    ),
+    "a model of which nothing is known": (
+        ValidationInTrainMode,
+        """
+        def train(model, loader, optimizer):
+            model.train()
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.mse_loss(model(x), y).backward()
+                optimizer.step()
+
+        def test(model, loader):
+            with torch.no_grad():
+                for x, y in loader:
+                    print(F.mse_loss(model(x), y).item())
+
+        def main(make, loader):
+            model = make(nn.Linear(3, 3))
+            train(model, loader, torch.optim.Adam(model.parameters()))
+            test(model, loader)
+        """,
+        "make(nn.Linear(3, 3))",
+        "nn.Sequential(nn.Linear(3, 3), nn.Dropout())",
+    ),
+    "one round": (
+        GraphKeptAlive,
+        """
+        model = nn.Linear(3, 2)
+        optimizer = torch.optim.Adam(model.parameters())
+        for epoch in range(9):
+            total = 0.0
+            for x, y in torch.load("data"):
+                optimizer.zero_grad()
+                loss = F.mse_loss(model(x), y)
+                break
+                total += loss
+                loss.backward()
+                optimizer.step()
+            print(total)
+        """,
+        "        break\n",
+        "        print(loss)\n",
+    ),
+    "one picture of many": (
+        ValidationBuildsGraph,
+        """
+        def shown(model, loader, wanted):
+            model.eval()
+            for i, (x, y) in enumerate(loader):
+                if i == wanted:
+                    print(model(x).argmax(1).cpu().numpy())
+                    break
+        """,
+        "            break\n",
+        "",
     ),
     "a callback that may report by itself": (
         MonitoredMetricMissing,

@@ -32,11 +32,25 @@ def evaluated_unswitched(file: Code) -> Iterator[Evaluation]:
             and not found.is_hidden
             and not _draws_samples(file, found)
             and not _is_of_the_step(file, found)
+            and not found.is_once
             and _is_trained_with_modes(file, found)
             and _is_looked_at(file, found)
         ):
             told.add(name)
             yield found
+
+
+_COMMENTED_OUT = re.compile(r"#.*\.eval\(\)")
+
+
+def is_left_on_purpose(file: Code, found: Evaluation) -> bool:
+    """Whether somebody thought of the mode: a call of `eval()` is commented out, or the function that evaluates, and
+    does not train, switches to train mode itself.
+    """
+    events = events_of(file, found.function)
+    switched = [event for event in found.before if event.kind == "train" and not event.via]
+    trains = any(event.kind == "backward" for event in events)
+    return any(_COMMENTED_OUT.search(line) for line in file.lines) or (bool(found.function and switched) and not trains)
 
 
 _NOISE = frozenset({"torch.randn", "torch.rand", "torch.normal", "torch.randn_like", "torch.rand_like",

@@ -49,6 +49,16 @@ def times_said(code: Code, name: str, at: At | None = None) -> int:
     return known[stretch][name]
 
 
+def times_ended(code: Code, name: str) -> int:
+    """How often an attribute of this name stands in the text, of whatever it is one: `self.fc`, `net.fc`."""
+    known: Counter[str] = code.memo.get("times ended") or Counter(_LAST.findall(code.uncommented()))
+    code.memo["times ended"] = known
+    return known[name]
+
+
+_LAST = re.compile(r"\.([^\W\d]\w*)")
+
+
 def _counted(text: str) -> Counter[str]:
     """How often a text says each name: `self.fc.weight` says `self.fc` and `self`, too."""
     said = Counter(_NAME.findall(text))
