@@ -40,7 +40,7 @@ class ValidationBuildsGraph(Rule):
     ## How to fix it
     Put the validation loop into `with torch.no_grad():`, or decorate its function with `@torch.no_grad()`.
     ## When it is not a fault
-    The numbers are right either way. A single pass at the end of a script costs next to nothing and is not reported, nor
+    The numbers are right either way. A single pass at the end of a script costs next to nothing and is not told, nor
     is a loop that one answer ends; passes that choose actions or make samples, without a loss, are a note at most. In
     code a loop that goes on until something is over, and that no data feeds, is possible at most: it may play a game.
     ## Sources
