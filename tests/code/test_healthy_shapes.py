@@ -353,6 +353,70 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "            break\n",
         "",
     ),
+    "statistics that are settled": (
+        ValidationInTrainMode,
+        """
+        def fit(loader):
+            model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.mse_loss(model(x), y).backward()
+                optimizer.step()
+            return model
+
+        def main(loader):
+            model = fit(loader)
+            with torch.no_grad():
+                for x, y in loader:
+                    model(x)
+        """,
+        "            model(x)\n",
+        "            print(model(x).argmax(1))\n",
+    ),
+    "the same asked again and again": (
+        ValidationInTrainMode,
+        """
+        def fit(loader):
+            model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.mse_loss(model(x), y).backward()
+                optimizer.step()
+            return model
+
+        def main(loader, pool):
+            model = fit(loader)
+            with torch.no_grad():
+                for x in pool:
+                    found = []
+                    for i in range(30):
+                        found.append(model(x).cpu().numpy())
+                    print(np.var(found))
+        """,
+        "for i in range(30)",
+        "for x in x",
+    ),
+    "labels that are guessed before each round": (
+        ValidationInTrainMode,
+        """
+        def fit(loader, unknown):
+            model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+            optimizer = torch.optim.Adam(model.parameters())
+            for epoch in range(9):
+                guesses = []
+                with torch.no_grad():
+                    for x in unknown:
+                        guesses.append(model(x).argmax(1))
+                for x, y in zip(unknown, guesses):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+        """,
+        "    for epoch in range(9):\n",
+        "    for x, y in loader:\n        F.mse_loss(model(x), y).backward()\n        optimizer.step()\n    if True:\n",
+    ),
     "a callback that may report by itself": (
         MonitoredMetricMissing,
         """
@@ -469,6 +533,33 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "print(i, layer)",
     ),
 }
+
+
+def test_a_network_that_torchvision_makes_by_its_name_has_two_modes() -> None:
+    text = """
+        import torch
+        import torch.nn.functional as F
+        import torchvision.models as models
+        from torch import nn
+
+        def validate(model, loader):
+            with torch.no_grad():
+                for x, y in loader:
+                    print(F.cross_entropy(model(x), y).item())
+
+        def main(loader, name):
+            model = models.__dict__[name](num_classes=2)
+            model = nn.DataParallel(model).cuda()
+            model.train()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            validate(model, loader)
+    """
+    assert _shown(ValidationInTrainMode, textwrap.dedent(text))
+    assert not _shown(ValidationInTrainMode, textwrap.dedent(text).replace("models.__dict__[name]", "made[name]"))
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -49,6 +49,7 @@ _KEEPS = {
 """Operations, functions and layers after which values are as before."""
 _MODES = re.compile(
     r"torch\.nn\.(?:\w*Dropout\w*|(?:Lazy|Sync)?BatchNorm\w*|RReLU|Transformer\w*)|torchvision\.models(?:\.\w+)*\.[a-z]\w*"
+    r"|timm\.(?:models\.(?:\w+\.)*)?create_model|segmentation_models_pytorch\.[A-Z]\w*"
 )
 _DROPOUT = re.compile(r"torch\.nn\.\w*Dropout\w*")
 _READS_MODE = re.compile(r"self\.training\b")

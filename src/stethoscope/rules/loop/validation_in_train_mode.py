@@ -10,9 +10,8 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Su
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.evaluations import Evaluation
-from stethoscope.facts.layers import has_modes
 from stethoscope.facts.training import History, Model, ValidationPass
-from stethoscope.facts.unswitched import evaluated_unswitched, is_left_on_purpose
+from stethoscope.facts.unswitched import evaluated_unswitched, has_two_modes, is_left_on_purpose
 from stethoscope.rules.lines import fitting, place_in
 from stethoscope.rules.sites import code, place_at, receiver
 
@@ -135,7 +134,7 @@ class ValidationInTrainMode(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for a model with dropout or batch normalization that a file trains, evaluates, and never switches."""
         for found in evaluated_unswitched(file):
-            holds = has_modes(found.forward.thing) is True
+            holds = has_two_modes(file, found)
             is_shown = holds and not is_left_on_purpose(file, found)
             yield self._read(file, found, holds, Sureness.LIKELY if is_shown else Sureness.POSSIBLE)
 
