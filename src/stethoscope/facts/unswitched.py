@@ -102,6 +102,8 @@ def _is_asked_again(file: Code, found: Evaluation) -> bool:
             made = [file.bindings[one.binding].context for one in call.arguments
                     if isinstance(one, Name) and one.binding != NOWHERE]  # fmt: skip
             return len(made) == len(call.arguments) and not any(number in file.numbers_around(one) for one in made)
+        if number == found.context:
+            return False
     return False
 
 
