@@ -99,6 +99,78 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "freeze(model)",
         "print(model)",
     ),
+    "a network that runs without graphs": (
+        ValidationBuildsGraph,
+        """
+        class Features(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = nn.Linear(3, 3)
+
+            def forward(self, x):
+                with torch.no_grad():
+                    return self.body(x)
+
+        def features(loader):
+            model = Features()
+            model.eval()
+            found = []
+            for x in loader:
+                found.append(model(x).cpu().numpy())
+            return found
+
+        print(features(torch.load("data")))
+        """,
+        "with torch.no_grad():",
+        "if True:",
+    ),
+    "a network that switches its named parameters off": (
+        ValidationBuildsGraph,
+        """
+        class Features(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = nn.Linear(3, 3)
+                for name, parameter in self.named_parameters():
+                    parameter.requires_grad = False
+
+            def forward(self, x):
+                return self.body(x)
+
+        def features(loader):
+            model = Features()
+            model.eval()
+            found = []
+            for x in loader:
+                found.append(model(x).cpu().numpy())
+            return found
+        """,
+        "parameter.requires_grad = False",
+        "parameter.fill_(1)",
+    ),
+    "a network that is frozen and put into eval mode by what makes it": (
+        ValidationBuildsGraph,
+        """
+        def freeze(network):
+            for parameter in network.parameters():
+                parameter.requires_grad_(False)
+
+        def made():
+            network = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+            freeze(network)
+            return network.eval()
+
+        def features(loader):
+            model = made()
+            model.eval()
+            found = []
+            for x in loader:
+                found.append(model(x).cpu().numpy())
+            return found
+        """,
+        "    freeze(network)\n",
+        "    print(network)\n",
+    ),
     "a game that the answers play": (
         ValidationBuildsGraph,
         """
