@@ -10,8 +10,8 @@ The others live in an environment of their own:
 
 The Python files of FOLDER are copied into an empty folder first, so that every tool reads the same files and finds no
 settings. A tool's seconds are those of the processor, of it and all processes that it starts; a round runs each tool
-once, and the next round runs them in the opposite order. All caches of results are off. What is said of files is
-thrown away.
+once, and the next round runs them in the opposite order. All caches of results are off; Python may keep the bytecode
+of the tools, as it does wherever they are installed. What is said of files is thrown away.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 US = "stethoscope, 1 process"
+PARSE = "ast.parse of every file"
 # -P: what is read must not be imported, and torch has a `types.py`.
 OURS = [
     sys.executable,
@@ -45,8 +46,18 @@ OURS = [
     os.devnull,
 ]
 RUFF = ["ruff", "check", ".", "--no-cache", "--isolated", "--quiet", "--exit-zero"]
+PARSING = """
+import ast, pathlib
+for path in pathlib.Path(".").rglob("*.py"):
+    try:
+        ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        pass
+"""
+"""What any tool in Python that looks at every file has to do first: to compare machines by."""
 TOOLS = {
     US: [*OURS, "--processes", "1"],
+    PARSE: [sys.executable, "-P", "-W", "ignore", "-c", PARSING],
     "stethoscope": OURS,
     "ruff, all rules": [*RUFF, "--select", "ALL", "--preview"],
     "ruff, NPY and PD": [*RUFF, "--select", "NPY,PD"],
@@ -119,8 +130,11 @@ def found(command: Sequence[str], peers: Path | None) -> list[str] | None:
 
 def timed(command: Sequence[str], folder: Path) -> tuple[float, float]:
     """Seconds of the processor and of the clock that a command takes."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
+    )
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode not in (0, 1) or b"Traceback" in done.stderr:
         print(f"{Path(command[0]).name} ended with {done.returncode}: {done.stderr.decode(errors='replace')[-300:]}")

@@ -93,7 +93,7 @@ def run(
         _check(settings)
     script = scripts.prepare(str(target), args, as_module=module)
     record = replace(describe_environment(directory), command=script.argv, script=script.file, directory=str(directory))
-    record = replace(record, module=str(target) if module else "")
+    record = replace(record, module=str(target) if module else "", max_steps=max_steps)
     arguments = ArgumentTap()
     recordings: list[Recording] = []
 

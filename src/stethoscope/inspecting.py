@@ -144,7 +144,7 @@ def inspect_data(
         overlap=None if two is None else shared(one, two, target or "", without),
     )
     tell("look at single rows", 0.65)
-    data = looked_at(data, probabilities, history)
+    data = with_near(looked_at(data, probabilities, history))
     data = with_texts(replace(data, joint=joint_shift(data)), text)
     data, pictures = with_listed(data, [_folder(one) for one in (train, test)][: len(data.sets)])
     tell("judge", 0.95)
@@ -306,6 +306,19 @@ def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Dat
             weak=weak_segments(test.sample, data.target, data.task, telling, data.predictions),
         )
     return replace(data, train=train, test=test)
+
+
+def with_near(data: Data) -> Data:
+    """With the sampled rows that are nearly the same as another one of their set, or of the first."""
+    from stethoscope.observe.data.nearness import near_between, near_within
+
+    others = [name for name in (data.target, data.predictions) if name]
+    if data.train.repeats is not None:
+        repeats = replace(data.train.repeats, near=near_within(data.train, others))
+        data = replace(data, train=replace(data.train, repeats=repeats))
+    if data.test is not None and data.overlap is not None:
+        data = replace(data, overlap=replace(data.overlap, near=near_between(data.train, data.test, others)))
+    return data
 
 
 def _of_rows(outputs: Any, one: DataSet, axes: int) -> Any:

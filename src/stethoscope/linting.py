@@ -12,15 +12,14 @@ from pathlib import Path
 
 from stethoscope import displaying as displaying
 from stethoscope.core.collecting import without_collecting
-from stethoscope.core.errors import UsageError
+from stethoscope.core.errors import UsageError, describe
 from stethoscope.core.finding import Finding
 from stethoscope.core.review import FileReview, Level, Review
 from stethoscope.core.rule import Rule
 from stethoscope.core.settings import Settings, read_settings
 from stethoscope.diagnosing.review import review
-from stethoscope.diagnosing.run import describe
 from stethoscope.diagnosing.scopes import Scopes
-from stethoscope.diagnosing.select import Overrides, read_limits, select
+from stethoscope.diagnosing.select import Overrides, read_limits, select_with
 from stethoscope.diagnosing.suppress import Suppressions, allowed_in_settings
 from stethoscope.observe.code.finding import find
 from stethoscope.observe.code.project import Project
@@ -50,7 +49,7 @@ class _Asked:
     """Whether what comes of it is kept for the next time, with the content of all files that it hangs on."""
 
     def rules(self) -> tuple[type[Rule], ...]:
-        return tuple(rule for rule in select(self.only, self.without) if "in_code" in rule.eyes())
+        return select_with("in_code", self.only, self.without)
 
 
 def lint(
@@ -157,7 +156,7 @@ def stamps(paths: Iterable[str | Path]) -> dict[str, tuple[int, int]]:
 
 
 def _asked(settings: Settings) -> _Asked:
-    select(settings.only, settings.without)
+    select_with("in_code", settings.only, settings.without)  # whether there are such rules
     return _Asked(settings.only, settings.without, read_limits(settings.limits), allowed_in_settings(settings.allow))
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 mcp = pytest.importorskip("mcp")
 
-from stethoscope.adapters.mcp_server import MOST_CHARACTERS  # noqa: E402
+from stethoscope.adapters.mcp_server import MOST_CHARACTERS, _stethoscope  # noqa: E402
 
 FAULTY = """
 import torch
@@ -82,6 +84,66 @@ def test_a_script_that_does_not_end_is_interrupted(folder: Path) -> None:
 
     assert "begun" in said
     assert "interrupted after 8 s" in said
+
+
+def test_what_a_script_leaves_running_is_not_waited_for(folder: Path) -> None:
+    (folder / "leaves.py").write_text(
+        "import subprocess, sys\n"
+        "left = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)\n"
+        "print('left', left.pid)\n"
+    )
+    began = time.monotonic()
+    (said,) = asked(folder, ("run", {"script": "leaves.py", "seconds": 50}))
+    took = time.monotonic() - began
+    os.kill(int(said.split()[1]), signal.SIGKILL)
+
+    assert "still runs" in said
+    assert "(exit code 0)" in said
+    assert took < 45
+
+
+def test_a_script_ends_with_whoever_asked_for_it(folder: Path) -> None:
+    (folder / "deaf.py").write_text(
+        "import os, signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "open('pid', 'w').write(str(os.getpid()))\nwhile True: time.sleep(0.1)\n"
+    )
+
+    async def given_up() -> int:
+        asking = asyncio.create_task(_stethoscope(["run", "deaf.py"], 600))
+        while not (folder / "pid").exists() or not (folder / "pid").read_text():
+            await asyncio.sleep(0.1)
+        asking.cancel()
+        await asyncio.wait({asking})
+        await asyncio.sleep(1.0)
+        return int((folder / "pid").read_text())
+
+    here = Path.cwd()
+    os.chdir(folder)
+    try:
+        number = asyncio.run(given_up())
+    finally:
+        os.chdir(here)
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("check", {"script": "--html=other", "arguments": ["train.py"]}),
+        ("run", {"script": "--json=other", "arguments": ["train.py"]}),
+        ("diagnose", {"recorded": "--html=other"}),
+        ("explain", {"rule": "--help"}),
+        ("runs", {"condition": "--csv=other"}),
+    ],
+)
+def test_what_an_agent_names_is_never_an_option(folder: Path, tool: str, arguments: dict[str, object]) -> None:
+    (said,) = asked(folder, (tool, arguments))
+
+    assert "(exit code 2)" in said
+    assert "Usage" not in said
+    assert not (folder / "other").exists()
 
 
 def test_what_is_printed_without_end_is_cut(folder: Path) -> None:

@@ -39,6 +39,15 @@ for step in range(130):
 model(torch.randn(3, 5))""",
     "%%stethoscope --loudly\n1 / 0",
     "print(done, torch.nn.functional.cross_entropy.__module__)",
+    """import stethoscope
+heard = stethoscope.watch(model, optimizer, proof=False)
+for step in range(130):
+    nn.functional.cross_entropy(model(x), y).backward()
+    optimizer.step()
+heard.stop()
+heard""",
+    "%%stethoscope\nimport asyncio\nawait asyncio.sleep(0)\nawaited = True",
+    "print('awaited' in globals())",
 )
 
 
@@ -91,3 +100,13 @@ def test_a_wrong_option_is_a_sentence_and_runs_nothing(outputs: list[list[Any]])
 
 def test_names_of_the_cell_stay_and_torch_is_as_it_was(outputs: list[list[Any]]) -> None:
     assert outputs[5][0]["text"].split() == ["129", "torch.nn.functional"]
+
+
+def test_lines_of_a_cell_without_the_magic_have_its_own_number(outputs: list[list[Any]]) -> None:
+    assert "In[7]:5" in result(outputs[6])["text/plain"]
+
+
+def test_a_cell_that_awaits_is_told_how_and_not_run(outputs: list[list[Any]]) -> None:
+    (said,) = outputs[7]
+    assert "with stethoscope.watch()" in said["text"]
+    assert outputs[8][0]["text"].strip() == "False"

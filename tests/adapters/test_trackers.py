@@ -293,6 +293,18 @@ def test_a_tracker_that_raises_leaves_the_others(
     assert second.startswith("stethoscope: tensorboard has the run")
 
 
+def test_a_missing_package_is_known_before_the_script_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trackers, "NEEDED", trackers.NEEDED | {"mlflow": "no_such_package.part", "wandb": "json"})
+
+    assert trackers.not_installed(["tensorboard", "wandb", "mlflow"]) == [
+        "to tell mlflow of a run, no_such_package is needed: pip install no_such_package"
+    ]
+
+
+def test_each_tracker_says_what_it_needs() -> None:
+    assert set(trackers.NEEDED) == set(TRACKERS) - {"tensorboard"}
+
+
 def test_an_unknown_tracker_is_said_before_the_script_runs(tmp_path: Path) -> None:
     ended = started(tmp_path, "--to", "notebook")
     assert ended.returncode == 2

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,32 @@ def test_a_seeded_run_repeats_bit_for_bit_on_its_own_code(project: Path) -> None
     assert done.returncode == 0
     trees = subprocess.run(["git", "worktree", "list"], cwd=project, capture_output=True, text=True, check=True).stdout
     assert len(trees.splitlines()) == 1
+
+
+def test_a_rerun_ends_where_the_run_ended_and_can_be_run_again(project: Path) -> None:
+    stethoscope("run", "--no-proof", "--quiet", "--max-steps", "7", "train.py", "--lr", "0.2", folder=project)
+    done = [stethoscope("rerun", "last", folder=project) for _ in range(2)]
+    for name in names(project)[-3:]:
+        record = json.loads((project / "runs" / name / "run.json").read_text())
+        assert (record["steps"], record["directory"]) == (7, str(project))
+        shutil.rmtree(project / "runs" / name)
+
+    assert [one.returncode for one in done] == [0, 0], done[1].stderr
+
+
+def test_a_run_that_ends_earlier_now_does_not_repeat(project: Path) -> None:
+    script, been = project / "train.py", project / "data" / "been"
+    early = "import os; steps = 5 if os.path.exists('data/been') else 12; open('data/been', 'w').close()"
+    script.write_text(f"{early}\n{PROGRAM.replace('range(12)', 'range(steps)')}")
+    stethoscope("run", "--no-proof", "--quiet", "train.py", folder=project)
+    done = stethoscope("rerun", "last", "--here", folder=project)
+    for name in names(project)[-2:]:
+        shutil.rmtree(project / "runs" / name)
+    script.write_text(PROGRAM)
+    been.unlink()
+
+    assert done.returncode == 1, done.stdout
+    assert "12 steps then, 5 now" in done.stdout
 
 
 def test_a_run_without_a_seed_does_not_repeat(project: Path) -> None:

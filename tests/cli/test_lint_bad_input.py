@@ -147,6 +147,23 @@ def test_a_file_that_may_not_be_read_is_told(folder: Path, monkeypatch: pytest.M
     assert "1 error in 1 file" in output
 
 
+def test_a_folder_that_may_not_be_entered_ends_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "closed").mkdir()
+    (folder / "train.py").write_text(BAD)
+    look = os.stat
+
+    def refuse(path: Any, *rest: Any, **named: Any) -> os.stat_result:
+        if "closed" in Path(path).parts[:-1]:
+            raise PermissionError(13, "Permission denied")
+        return look(path, *rest, **named)
+
+    monkeypatch.setattr(os, "stat", refuse)  # root may enter every folder
+    code, output = lint(".", "--no-cache")
+
+    assert code == 1
+    assert "1 error in 1 file" in output
+
+
 @pytest.mark.parametrize("name", ["", "x" * 5000 + ".py", "[.py", "a\0b.py", "nothing*.py", "no/such/folder"])
 def test_names_that_stand_for_nothing_are_missing(folder: Path, name: str) -> None:
     code, output = lint(name)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from code_programs import code_of
+from stethoscope.core.settings import Settings
+from stethoscope.linting import lint
 from stethoscope.rules.data.distributed_sampler_epoch import DistributedSamplerEpoch
 
 IMPORTS = """
@@ -82,3 +86,46 @@ class Trainer:
             self.epoch(model, optimizer, rank)
 """
     assert is_told(text)
+
+
+DATA = """
+from torch.utils.data import DataLoader, DistributedSampler
+
+def loaders(data, held_out):
+    sampler = DistributedSampler(data)
+    return DataLoader(data, batch_size=32, sampler=sampler), DataLoader(held_out, batch_size=32), sampler
+"""
+TRAIN = f"""
+import torch.nn.functional as F
+from data import loaders
+
+def train(model, loader, optimizer):
+            for x, y in loader:{STEP}
+
+def main(model, data, held_out, optimizer):
+    loader, other, sampler = loaders(data, held_out)
+    for epoch in range(10):
+        pass  # here
+        train(model, loader, optimizer)
+"""
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "told"),
+    [
+        ("", "", True),
+        ("", "sampler.set_epoch(epoch)", False),
+        ("def tell(loader, epoch): loader.sampler.set_epoch(epoch)", "", False),
+    ],
+)
+def test_loaders_that_another_file_of_the_project_makes(
+    there: str, here: str, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data.py").write_text(DATA + there, "utf-8")
+    (tmp_path / "train.py").write_text(TRAIN.replace("pass  # here", here or "pass"), "utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    findings = lint(".", settings=Settings(), processes=1).findings
+
+    places = [(one.place.file, one.chain[0].place.file) for one in findings if one.rule == DistributedSamplerEpoch.name]
+    assert places == ([("train.py", "data.py")] if told else [])

@@ -86,3 +86,7 @@ def test_a_row_that_breaks_with_how_columns_go_together_is_far(rng: np.random.Ge
 
 def test_no_row_of_a_normal_table_is_far(rng: np.random.Generator) -> None:
     assert far_rows(rows(**{f"c{i}": rng.normal(size=N) for i in range(8)})) == ()
+
+
+def test_columns_without_any_number_have_no_far_row() -> None:
+    assert far_rows(rows(a=np.full(N, np.nan), b=np.full(N, np.inf))) == ()

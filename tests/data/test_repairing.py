@@ -56,6 +56,10 @@ def _names(rng: np.random.Generator) -> Any:
 
 FAULTS: dict[str, tuple[str, Callable[[np.random.Generator], dict[str, Any]]]] = {
     "a sentinel": ("missing-values", lambda rng: {"age": _some(rng, 0.05, -999, rng.integers(18, 90, ROWS))}),
+    "a sentinel among numbers with fractions": (
+        "missing-values",
+        lambda rng: {"age": _some(rng, 0.05, -999.0, rng.normal(45, 9, ROWS).round(1))},
+    ),
     "NaN": ("missing-values", lambda rng: {"age": _some(rng, 0.1, np.nan, rng.normal(size=ROWS))}),
     "words for nothing": (
         "missing-values",

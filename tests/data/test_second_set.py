@@ -148,3 +148,22 @@ def test_of_a_number_far_beyond_all_others_no_digits_are_made_up() -> None:
     assert numbers is not None
     assert numbers.std == pytest.approx(np.std(values), rel=0.01)
     assert np.isnan(numbers.skewness)
+
+
+def test_missing_values_of_several_columns_are_said_to_be_of_several() -> None:
+    frame = table(1000, 0)
+    coded = frame.assign(size=frame["age"] + 1)
+    for name in ("age", "size"):
+        coded.loc[::20, name] = -999.0
+    worded = frame.assign(town=frame["city"])
+    for name in ("city", "town"):
+        worded.loc[::20, name] = "N/A"
+        worded.loc[1::20, name] = "?"
+
+    for made, title in (
+        (coded, "2 columns have numbers for nothing, first `age`"),
+        (worded, "2 columns write nothing in several ways, first `city`"),
+    ):
+        said = inspect_data(made, target="y", settings=Settings()).diagnosis.findings
+        assert [one.title for one in said if one.rule == "missing-values"] == [title]
+        assert "skewed-feature" not in {one.rule for one in said if "age" in (one.place.columns or ())}

@@ -275,6 +275,34 @@ def test_numbers_of_the_rows_are_not_compared() -> None:
     assert not said((first, second), target="target")
 
 
+@pytest.mark.parametrize("of_words", [True, False])
+def test_a_cut_by_patients_is_no_shift_of_their_names(of_words: bool) -> None:
+    first, second = halves("breast cancer", 0)
+    rng = np.random.default_rng(0)
+    for each, low in ((first, 100), (second, 200)):
+        numbers = rng.integers(low, low + 60, len(each))
+        each["patient_id"] = [f"p{one}" for one in numbers] if of_words else numbers
+    assert not said((first, second), target="target")
+
+
+def test_categories_that_only_the_second_set_has_are_told_once() -> None:
+    first, second = halves("breast cancer", 0)
+    rng = np.random.default_rng(0)
+    for each, names in ((first, "ab"), (second, "abcd")):
+        each["clinic"] = rng.choice(list(names), len(each))
+    assert [each.rule for each in said((first, second), target="target")] == ["new-categories"]
+
+
+def test_a_new_class_is_told_once_and_classes_by_other_names_are_an_error() -> None:
+    first, second = halves("breast cancer", 0)
+    second.loc[::4, "target"] = 2
+    assert [each.rule for each in said((first, second), target="target")] == ["new-categories"]
+    first, second = halves("breast cancer", 0)
+    second["target"] = np.where(second["target"] == 1, "benign", "malignant")
+    (found,) = said((first, second), target="target")
+    assert (found.rule, found.severity) == ("new-categories", Severity.ERROR)
+
+
 def test_what_follows_is_put_under_the_cause() -> None:
     found = said(_all_other_units(*halves("breast cancer", 0)), target="target")
     assert [each.rule for each in found] == ["inconsistent-preprocessing"]

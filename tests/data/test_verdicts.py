@@ -128,3 +128,14 @@ def test_a_rare_large_target_that_a_line_explains_is_no_wrong_label() -> None:
         if one.rule == "label-errors"
     ]
     assert [[row.row for row in one.suspects] for one in found] == [[900]]
+
+
+def test_a_column_that_drifts_along_the_rows_is_told_and_what_rows_are_sorted_by_is_not() -> None:
+    rng = np.random.default_rng(0)
+    drifting = pd.DataFrame({"a": rng.normal(size=1000) + np.linspace(0, 3, 1000), "b": rng.normal(size=1000)})
+    ordered = pd.DataFrame({"a": np.sort(rng.normal(size=1000)), "b": rng.normal(size=1000)})
+
+    told = [each.title for each in inspect_data(drifting).diagnosis.findings if each.rule == "unshuffled-data"]
+    assert len(told) == 1
+    assert "`a` drifts" in told[0]
+    assert not [each for each in inspect_data(ordered).diagnosis.findings if each.rule == "unshuffled-data"]

@@ -6,9 +6,9 @@ import pytest
 from made_up import rule
 
 from stethoscope.core.errors import UsageError
-from stethoscope.core.rule import Limit
-from stethoscope.diagnosing.select import needed_parts, read_limits, select
-from stethoscope.rules import all_rules, rule_named
+from stethoscope.core.rule import EYES, Limit
+from stethoscope.diagnosing.select import needed_parts, read_limits, select, select_with
+from stethoscope.rules import all_rules, rule_named, rules_with, subjects
 
 STEEP = rule("too-steep", reads=("updates", "loop"), slope=Limit(2.0, unit="rise", why="it is steep then"))
 FLAT = rule("too-flat", reads=("losses",))
@@ -17,6 +17,26 @@ RULES = (STEEP, FLAT)
 
 def test_all_rules_run_when_none_is_named() -> None:
     assert select() == all_rules()
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_the_rules_with_an_eye_are_found_without_a_look_at_the_others(eye: str) -> None:
+    assert rules_with(eye) == tuple(rule for rule in all_rules() if eye in rule.eyes())
+
+
+def test_the_subject_of_each_rule_is_known_before_it_is_imported() -> None:
+    assert list(subjects().items()) == [(rule.name, rule.subject) for rule in all_rules()]
+
+
+def test_of_the_rules_with_an_eye_some_are_chosen_and_left_out() -> None:
+    chosen = select_with("in_code", only=["loop"], without=["missing-zero-grad"])
+    assert chosen == tuple(rule for rule in select(["loop"], ["missing-zero-grad"]) if "in_code" in rule.eyes())
+    assert select_with("in_code", only=["loss-spike"]) == ()
+
+
+def test_a_name_that_no_rule_has_is_an_error_whatever_the_eye() -> None:
+    with pytest.raises(UsageError, match="`dying-rel` is neither a rule nor a subject; did you mean `dying-relu`"):
+        select_with("in_code", without=["dying-rel"])
 
 
 def test_rules_are_chosen_by_name() -> None:

@@ -86,8 +86,10 @@ LAYERS: dict[str, tuple[nn.Module, torch.Tensor]] = {
     "a signal without a channel": (nn.Conv1d(1, 4, 3), torch.randn(8, 20)),
     "a narrow batch norm": (nn.BatchNorm1d(5), X),
     "a batch norm of other axes": (nn.BatchNorm1d(3), torch.randn(8, 3, 5, 5)),
+    "a group norm": (nn.GroupNorm(4, 16), torch.randn(2, 12, 6, 6)),
     "a layer norm": (nn.LayerNorm(5), X),
     "a recurrent layer": (nn.LSTM(4, 8, batch_first=True), torch.randn(8, 5, 6)),
+    "an attention layer": (nn.MultiheadAttention(8, 2, dropout=0.1, batch_first=True), torch.randn(8, 5, 6)),
     "a small embedding": (nn.Embedding(3, 4, padding_idx=0), torch.tensor([[0, 5]])),
     "float indices": (nn.Embedding(9, 4), torch.tensor([[0.0, 5.0]])),
 }
@@ -97,16 +99,18 @@ LAYERS: dict[str, tuple[nn.Module, torch.Tensor]] = {
 @pytest.mark.parametrize("in_list", [False, True])
 def test_the_change_that_is_proposed_cures_the_crash(name: str, in_list: bool) -> None:
     layer, x = LAYERS[name]
-    model = nn.Sequential(layer) if in_list else layer
-    crash = failed(lambda: model(x))
+    args = (x, x, x) if isinstance(layer, nn.MultiheadAttention) else (x,)
+    model = nn.Sequential(layer) if in_list and len(args) == 1 else layer
+    crash = failed(lambda: model(*args))
     assert crash is not None
+    assert crash.input_shapes == (tuple(x.shape),)
     assert crash.fix, crash
-    assert _cured(crash.fix, layer, x)
+    assert _cured(crash.fix, layer, args)
 
 
-def _cured(fix: str, layer: nn.Module, x: torch.Tensor) -> bool:
+def _cured(fix: str, layer: nn.Module, args: tuple[torch.Tensor, ...]) -> bool:
     """Carries the proposed lines out."""
-    known: dict[str, Any] = {"nn": nn, "torch": torch, "x": x}
+    known: dict[str, Any] = {"nn": nn, "torch": torch, "x": args[0]}
     for line in fix.splitlines():
         code = line.partition("#")[0].strip().rstrip(",")
         if code.startswith("nn.Flatten"):
@@ -115,7 +119,7 @@ def _cured(fix: str, layer: nn.Module, x: torch.Tensor) -> bool:
             layer = eval(code, known).to(next(layer.parameters()).dtype)
         else:
             exec(code, known)
-    layer(known["x"])
+    layer(*[known["x"]] * len(args))
     return True
 
 
@@ -125,7 +129,7 @@ def _cured(fix: str, layer: nn.Module, x: torch.Tensor) -> bool:
         (nn.Conv2d(1, 4, 11), IMAGES),
         (nn.Embedding(9, 4), torch.tensor([[-1, 5]])),
         (nn.Embedding(9, 4), torch.tensor([[0.5, 5.0]])),
-        (nn.MultiheadAttention(8, 2), torch.randn(8, 5, 6)),
+        (nn.MultiheadAttention(8, 2), torch.randn(8, 5, 7)),
         (nn.BatchNorm1d(6), X[:1]),
         (nn.Conv2d(6, 4, 3, groups=2), torch.randn(8, 5, 9, 9)),
     ],
@@ -198,6 +202,44 @@ def test_a_missing_device_is_named() -> None:
     assert crash.during == "device"
 
 
+def test_a_missing_device_is_named_outside_of_models_too() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is such a device here")
+    crash = failed(lambda: nn.Linear(2, 2).to("cuda"))
+    assert crash is not None
+    assert crash.site is not None
+    assert crash.during == "device"
+    assert "is_available" in crash.fix
+
+
+def test_what_a_module_was_given_is_what_it_was_called_with() -> None:
+    """And not what its code has put under that name since."""
+
+    class Flat(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.flatten(1)
+            return x @ torch.randn(3, 3)
+
+    crash = failed(lambda: Flat()(IMAGES))
+    assert crash is not None
+    assert crash.input_shapes == ((8, 1, 8, 8),)
+
+
+def test_attention_whose_mask_does_not_fit_is_not_put_on_its_width() -> None:
+    layer, x = nn.MultiheadAttention(6, 2, batch_first=True), torch.randn(8, 5, 6)
+    crash = failed(lambda: layer(x, x, x, key_padding_mask=torch.zeros(5, 8, dtype=torch.bool)))
+    assert crash is not None
+    assert (crash.expected, crash.fix, crash.input_shapes) == ("", "", ((8, 5, 6),))
+
+
+def test_attention_names_the_width_of_each_of_its_three() -> None:
+    layer, x, memory = nn.MultiheadAttention(6, 2, kdim=4, vdim=4), torch.randn(8, 5, 6), torch.randn(7, 5, 3)
+    crash = failed(lambda: layer(x, memory, memory))
+    assert crash is not None
+    assert crash.expected == "query (..., 6), key (..., 4), value (..., 4)"
+    assert crash.input_shapes == ((8, 5, 6), (7, 5, 3), (7, 5, 3))
+
+
 def test_wrong_arguments_name_the_parameters() -> None:
     crash = failed(lambda: Net()(X, X))
     assert crash is not None
@@ -213,6 +255,16 @@ def test_a_change_in_place_is_told_in_the_backward_pass() -> None:
     assert crash is not None
     assert crash.during == "backward"
     assert "in place" in crash.why
+    assert "in place of" in crash.fix
+
+
+def test_what_is_kept_from_the_last_step_is_to_be_detached() -> None:
+    weight = torch.ones(3, requires_grad=True)
+    loss = weight.exp().sum()
+    loss.backward()
+    crash = failed(loss.backward)
+    assert crash is not None
+    assert crash.fix.startswith("state = state.detach()")
 
 
 @pytest.mark.parametrize(

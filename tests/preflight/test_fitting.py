@@ -97,6 +97,15 @@ def test_samples_of_different_lengths_name_the_data_set_and_are_padded(workers: 
     assert targets.tolist() == [0] * len(targets)
 
 
+def test_a_worker_that_cannot_stack_is_understood_by_its_own_words() -> None:
+    """It stacks in shared memory, and so fails with words that name no shape."""
+    rows = [(torch.zeros(6 if i else 7), 1) for i in range(8)]
+    crash = failed(lambda: next(iter(DataLoader(rows, 8, num_workers=1))))  # type: ignore[arg-type]
+    assert crash is not None
+    assert (crash.during, crash.kind, crash.expected) == ("data", "list", "tensors of one shape")
+    assert crash.message == "Trying to resize storage that is not resizable"
+
+
 def test_samples_that_padding_does_not_cure_get_no_such_change() -> None:
     crash = failed(lambda: next(iter(DataLoader(Ragged((2, 3)), 4))))
     assert "one size" in crash.why

@@ -323,3 +323,19 @@ def test_a_loss_that_is_computed_in_single_precision_is_not_measured_in_double()
 
     with pytest.raises(CannotMake, match="single precision"):
         check_model(taken.subject())
+
+
+def test_a_loss_of_nearly_nothing_is_no_slip() -> None:
+    """Unscaled inputs make outputs of hundreds, and a loss that is the rounding of their differences."""
+    torch.manual_seed(0)
+    net = nn.Linear(3, 2)
+    x = torch.tensor([[300.0, 200.0, 100.0], [250.0, 300.0, 150.0], [400.0, 100.0, 200.0], [350.0, 220.0, 180.0]])
+    y = net(x).argmax(1)
+    with torch.no_grad():
+        margin = (net(x).gather(1, y[:, None]) - net(x).gather(1, 1 - y[:, None])).min()
+        net.weight *= 33 / margin
+        net.bias *= 33 / margin
+    test = check_model(given(net, lambda out, y: F.cross_entropy(out, y), (x, y), None).subject())
+
+    assert test.tested
+    assert test.error < ENOUGH

@@ -53,7 +53,7 @@ def test_a_condition_that_does_not_fit(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["__import__('os')", "lr + 1 > 2", "[lr]", "lr >", "(lambda: 1)()", "lr if 1 else 2", ""]
+    "text", ["__import__('os')", "lr + 1 > 2", "[lr]", "lr >", "(lambda: 1)()", "lr if 1 else 2", "", "lr is 0.1"]
 )
 def test_anything_that_is_no_condition_is_refused_in_a_sentence(text: str) -> None:
     with pytest.raises(UsageError, match="condition"):

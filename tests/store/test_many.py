@@ -51,4 +51,8 @@ def test_what_is_equal_in_all_runs_is_not_shown() -> None:
 
 
 def test_too_few_runs_say_nothing_about_what_goes_together() -> None:
-    assert compare_many(runs(RATES[:4], [0.4, 0.3, 0.2, 0.1])).relations == ()
+    assert compare_many(runs(RATES[:5], [0.5, 0.4, 0.3, 0.2, 0.1])).result == ""
+
+
+def test_six_runs_in_perfect_order_are_enough() -> None:
+    assert [one.name for one in compare_many(runs(RATES[:6], [0.6, 0.5, 0.4, 0.3, 0.2, 0.1])).relations] == ["lr"]

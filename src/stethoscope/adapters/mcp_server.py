@@ -25,6 +25,8 @@ LINT_SECONDS = 120
 RUN_SECONDS = 600
 PATIENCE = 30.0
 """Seconds that a run has to say what it found after it was interrupted, before it is ended."""
+LINGER = 2.0
+"""Seconds that are waited for the last words of a command that has ended: what it started may hold its output open."""
 ABOUT = (
     "Stethoscope says what is wrong with the training of a neural network, where, why, and what to change. Begin with "
     "lint (reads source, runs nothing) or check (experiments before training); run listens to a whole training script. "
@@ -64,7 +66,7 @@ async def check(script: str, arguments: list[str] | None = None, quick: bool = T
         quick: only the experiments that take some seconds.
         seconds: most that it may take.
     """
-    return await _stethoscope(["check", *(["--quick"] if quick else []), script, *(arguments or [])], seconds)
+    return await _stethoscope(["check", *(["--quick"] if quick else []), "--", script, *(arguments or [])], seconds)
 
 
 async def run(
@@ -79,7 +81,7 @@ async def run(
         seconds: after these it is interrupted, and what is known by then is said.
     """
     limit = ["--max-steps", str(max_steps)] if max_steps > 0 else []
-    return await _stethoscope(["run", *limit, script, *(arguments or [])], seconds)
+    return await _stethoscope(["run", *limit, "--", script, *(arguments or [])], seconds)
 
 
 async def data(train: str, test: str = "", target: str = "", seconds: int = LINT_SECONDS) -> str:
@@ -102,17 +104,17 @@ async def diagnose(recorded: str = "last", seconds: int = LINT_SECONDS) -> str:
         recorded: a folder, an id, the beginning of one, or `last`.
         seconds: most that it may take.
     """
-    return await _stethoscope(["diagnose", recorded], seconds)
+    return await _stethoscope(["diagnose", "--", recorded], seconds)
 
 
 async def explain(rule: str) -> str:
     """The page of a rule: what it sees, why it hurts, how to fix it, and when it is not a fault."""
-    return await _stethoscope(["explain", rule], LINT_SECONDS)
+    return await _stethoscope(["explain", "--", rule], LINT_SECONDS)
 
 
 async def runs(condition: str = "") -> str:
     """The recorded runs; with a condition those that fit, such as `lr > 0.01 and best.val_loss < 0.3`."""
-    return await _stethoscope(["runs", *([condition] if condition else [])], LINT_SECONDS)
+    return await _stethoscope(["runs", "--", *([condition] if condition else [])], LINT_SECONDS)
 
 
 def _all(all_levels: bool) -> list[str]:
@@ -129,24 +131,37 @@ async def _stethoscope(words: Sequence[str], seconds: int) -> str:
     )  # fmt: skip
     kept = _Ends()
     reader = asyncio.create_task(_read(process, kept))
-    said = ""
-    if not await _ends(process, limit):
-        said = f"\n(interrupted after {limit} s)"
-        _signal(process, signal.SIGINT)
-        if not await _ends(process, PATIENCE):
-            said = f"\n(ended after {limit} s)"
+    try:
+        said = await _in_time(process, limit)
+        await asyncio.wait({reader}, timeout=LINGER)
+        if not reader.done():
+            said += "\n(what it started still runs, and may print more)"
+        return f"{kept.text()}{said}\n(exit code {process.returncode})".lstrip()
+    finally:  # whoever asked may have gone
+        reader.cancel()
+        if process.returncode is None:
             _signal(process, signal.SIGKILL)
-            await process.wait()
-    await reader
-    return f"{kept.text()}{said}\n(exit code {process.returncode})".lstrip()
+
+
+async def _in_time(process: asyncio.subprocess.Process, limit: int) -> str:
+    """Wait for it, and end it where it takes longer; what is to be said of that."""
+    if await _ends(process, limit):
+        return ""
+    _signal(process, signal.SIGINT)
+    if await _ends(process, PATIENCE):
+        return f"\n(interrupted after {limit} s)"
+    _signal(process, signal.SIGKILL)
+    await _ends(process, LINGER)
+    return f"\n(ended after {limit} s)"
 
 
 async def _ends(process: asyncio.subprocess.Process, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(process.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True
+    """Whether it ends within so many seconds; `wait` of some versions of Python waits for what it started, too."""
+    clock = asyncio.get_running_loop().time
+    last = clock() + seconds
+    while process.returncode is None and clock() < last:
+        await asyncio.sleep(0.05)
+    return process.returncode is not None
 
 
 def _signal(process: asyncio.subprocess.Process, which: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import shlex
 import sys
@@ -17,6 +18,10 @@ from stethoscope.facts.training import History
 if TYPE_CHECKING:
     from stethoscope.api import Watch
 
+AWAITS = (
+    "a cell with an `await` outside of functions was not run, as a magic cannot await: put "
+    "`with stethoscope.watch() as heard:` round it instead"
+)
 USAGE = "%%stethoscope [--store FOLDER] [--every STEPS] [--no-proof]"
 
 
@@ -37,6 +42,9 @@ def unload_ipython_extension(shell: Any) -> None:
 
 def listen(shell: Any, line: str, cell: str) -> Watch | None:
     """Run a cell and give what was heard of it, which the notebook then shows; None when nothing could be heard."""
+    if _awaits(shell, cell):
+        print(f"stethoscope: {AWAITS}", file=sys.stderr)
+        return None
     try:
         options = _options(line)
         before, current = set(_cells(shell)), max(len(shell.history_manager.input_hist_raw) - 1, 0)
@@ -59,7 +67,15 @@ def listen(shell: Any, line: str, cell: str) -> Watch | None:
         watching.__exit__(type(error) if error is not None else None, error, None)
         status.clear()
         _bodies.update((path, current) for path in set(_cells(shell)) - before)
+        _name_cells(shell, None, 0)
     return watching
+
+
+def _awaits(shell: Any, cell: str) -> bool:
+    """Whether it awaits outside of any function: a magic runs inside the loop that would have to run it."""
+    with contextlib.suppress(SyntaxError, AttributeError):  # which the shell shows; a shell that cannot await
+        return bool(shell.should_run_async(cell, transformed_cell=shell.transform_cell(cell)))
+    return False
 
 
 def _options(line: str) -> dict[str, Any]:
@@ -82,12 +98,12 @@ _bodies: dict[str, int] = {}
 """File of the moment to number of the cell, for what ran below `%%stethoscope`: the shell counts it as the next one."""
 
 
-def _name_cells(shell: Any, before: set[str], current: int) -> None:
+def _name_cells(shell: Any, before: set[str] | None, current: int) -> None:
     """Lines of cells are named as the notebook counts them: `In[3]:5`, and not by the file of the moment.
 
     Args:
         shell: that counts them.
-        before: files of the cells until now.
+        before: files of the cells until now; None where no cell runs below the magic.
         current: number of the cell that is to run.
     """
     from stethoscope.observe.training import sites
@@ -96,7 +112,8 @@ def _name_cells(shell: Any, before: set[str], current: int) -> None:
         cells = _cells(shell)
         if path not in cells:
             return None
-        return f"In[{_bodies.get(path, cells[path]) if path in before else current}]"
+        is_body = before is not None and path not in before
+        return f"In[{current if is_body else _bodies.get(path, cells[path])}]"
 
     sites.name_with(name)
 

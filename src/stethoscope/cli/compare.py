@@ -16,7 +16,7 @@ from stethoscope.core.settings import read_settings
 from stethoscope.facts.run import RunRecord
 from stethoscope.render.tables import Column, print_line, print_table, shown
 from stethoscope.store.comparing import Comparison, CurveComparison, Difference, compare
-from stethoscope.store.many import Several, compare_many
+from stethoscope.store.many import FEWEST_RUNS, Several, compare_many
 from stethoscope.store.reader import Run, find_run, load_run
 
 SETTINGS = ("arguments", "optimizers", "loaders", "seeds", "git", "data", "hardware", "environment")
@@ -85,7 +85,9 @@ def _print_several(found: Several) -> None:
         how = f"rank correlation {one.strength:+.2f}" if one.is_number else f"{one.strength:.0%} of its variance"
         what = f"`{_called(one.subject, one.name)}` goes with the {found.result}"
         print_line(f"{what} ({how}; by chance 1 in {1 / one.chance:.0f}).", sys.stdout)
-    if found.result and not found.relations:
+    if len(found.runs) < FEWEST_RUNS:
+        print_line(f"Which difference goes with the result can be told of {FEWEST_RUNS} runs or more.", sys.stdout)
+    elif found.result and not found.relations:
         print_line(f"No single difference goes with the {found.result} beyond chance.", sys.stdout)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from typing import Any
 
 import click
 
+from stethoscope.core.collecting import without_collecting
 from stethoscope.core.errors import StethoscopeError
 
 VERBS = (
@@ -27,7 +29,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module: Any = importlib.import_module(f"stethoscope.cli.{FILES.get(cmd_name, cmd_name)}")
+        with without_collecting():
+            module: Any = importlib.import_module(f"stethoscope.cli.{FILES.get(cmd_name, cmd_name)}")
         command: click.Command = module.command
         return command
 
@@ -64,7 +67,9 @@ def main() -> None:
     except StethoscopeError as error:
         _say(error, debug)
         sys.exit(2)
-    if callable(result):
+    if not callable(result):
+        gc.freeze()  # nothing of the user's has run: Python need not look three times for circles in order to end
+    else:
         try:
             result = result()
         except StethoscopeError as error:

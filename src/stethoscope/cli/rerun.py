@@ -18,6 +18,10 @@ from stethoscope.facts.run import RunRecord
 from stethoscope.render.tables import Column, print_line, print_table, shown
 from stethoscope.store.comparing import Comparison, compare
 from stethoscope.store.reader import find_run, load_run, run_folders
+from stethoscope.store.writer import amend_record
+
+CUT_SHORT = ("interrupted", "lost")
+"""States of a run that did not come to its own end."""
 
 
 @click.command("rerun")
@@ -38,7 +42,8 @@ def command(run: str, here: bool, store: Path | None) -> int:
         raise UsageError(f"{folder.name} does not say how it was started, so it cannot be run again")
     before = set(run_folders(place))
     with _code_of(record, here) as directory:
-        words = [sys.executable, "-m", "stethoscope", "run", "--quiet", "--store", str(place)]
+        words = [*_launcher(record.world_size), "stethoscope", "run", "--quiet", "--store", str(place)]
+        words += ["--max-steps", str(record.max_steps)] if record.max_steps else []
         target = ["-m", record.module] if record.module else [_moved(record, directory)]
         print_line(f"running {' '.join(target + list(record.command[1:]))} in {directory}", sys.stderr)
         whole = [*words, *target, *record.command[1:]]
@@ -46,9 +51,19 @@ def command(run: str, here: bool, store: Path | None) -> int:
     new = [path for path in run_folders(place) if path not in before]
     if not new:
         raise UsageError(f"the command recorded nothing this time; it ended with {done.returncode}")
+    if directory != Path(record.directory):  # which is gone, so that this run could not be run again
+        with contextlib.suppress(OSError, ValueError):
+            amend_record(new[-1], directory=record.directory, script=record.script)
     found = compare(first, load_run(new[-1]))
     _print(found)
-    return int(not found.curves or any(curve.first_difference is not None for curve in found.curves))
+    return int(not _repeats(found))
+
+
+def _repeats(found: Comparison) -> bool:
+    """Whether all curves are the same, to the end: a run that was cut short may be longer now."""
+    same = bool(found.curves) and all(curve.first_difference is None for curve in found.curves)
+    longer = found.a.state in CUT_SHORT and found.b.steps > found.a.steps
+    return same and (found.b.steps == found.a.steps or longer)
 
 
 @contextlib.contextmanager
@@ -96,6 +111,14 @@ def _git(folder: Path, *words: str, text: str | None = None) -> str:
     return done.stdout.strip()
 
 
+def _launcher(processes: int) -> list[str]:
+    """What stands before the name of a module that is to run in so many processes."""
+    start = [sys.executable, "-m"]
+    if processes > 1:
+        start += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+    return start
+
+
 def _moved(record: RunRecord, directory: Path) -> str:
     """The script's path in that directory."""
     script, home = Path(record.script), Path(record.directory)
@@ -125,7 +148,12 @@ def _print(found: Comparison) -> None:
         print_line("The two runs have no curve in common.", sys.stdout)
     differences = [entry for entry in found.differences if entry.subject not in ("command", "git")]
     if rows and all(curve.first_difference is None for curve in found.curves):
-        print_line("The run repeats bit for bit.", sys.stdout)
+        if found.a.steps == found.b.steps:
+            words = "The run repeats bit for bit."
+        else:
+            ended = "" if found.b.state == found.a.state else f" ({found.a.state} then, {found.b.state} now)"
+            words = f"As far as both went they are the same: {found.a.steps} steps then, {found.b.steps} now{ended}."
+        print_line(words, sys.stdout)
     elif differences:
         named = ", ".join(f"{entry.subject} {entry.name}".strip() for entry in differences[:6])
         print_line(f"What was recorded as different: {named}.", sys.stdout)

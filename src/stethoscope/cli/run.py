@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -86,9 +87,11 @@ def command(
     )
 
     if settings.to:
-        from stethoscope.adapters.trackers import check_trackers
+        from stethoscope.adapters.trackers import check_trackers, not_installed
 
         check_trackers(settings.to)
+        for sentence in not_installed(settings.to) if os.environ.get("RANK", "0") == "0" else ():
+            print(f"stethoscope: {sentence}", file=sys.stderr)
 
     def listen() -> int:
         from stethoscope.api import run

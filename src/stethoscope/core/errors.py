@@ -9,6 +9,11 @@ StethoscopeError
 All are printed as one sentence without a traceback, unless `--debug` is given.
 """
 
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
 
 class StethoscopeError(Exception):
     """Something that a person can act on after reading one sentence."""
@@ -28,3 +33,10 @@ class BadFile(StethoscopeError):
 
 class InternalError(StethoscopeError):
     """A mistake of ours."""
+
+
+def describe(error: Exception) -> str:
+    """The error in one line, with the line of ours that raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"

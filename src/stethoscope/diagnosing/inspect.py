@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from stethoscope.core.errors import describe
 from stethoscope.core.finding import CannotTell, Diagnosis, Finding, Kind
 from stethoscope.core.rule import Rule
-from stethoscope.diagnosing.run import describe
 from stethoscope.diagnosing.select import check_limits
 from stethoscope.diagnosing.suppress import Suppressions, suppress
 from stethoscope.facts.data import Data

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from stethoscope.core.errors import describe
 from stethoscope.core.finding import CannotTell, Finding, Sureness
 from stethoscope.core.review import FileReview
 from stethoscope.core.rule import Rule
 from stethoscope.diagnosing.allow import silence
-from stethoscope.diagnosing.run import describe
 from stethoscope.diagnosing.suppress import Suppressions
 from stethoscope.facts.code import Code
 from stethoscope.facts.loops import loops_of

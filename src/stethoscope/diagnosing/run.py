@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
+from stethoscope.core.errors import describe
 from stethoscope.core.finding import CannotTell, Diagnosis, Finding
 from stethoscope.core.rule import Rule
 from stethoscope.core.treatment import Lab
@@ -146,10 +145,3 @@ def _merged(findings: list[Finding]) -> list[Finding]:
         new = tuple(evidence for evidence in finding.evidence if evidence.what not in known)
         by_words[words] = replace(first, evidence=(*first.evidence, *new))
     return list(by_words.values())
-
-
-def describe(error: Exception) -> str:
-    """The error in one line, with the line of ours that raised it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{where}"

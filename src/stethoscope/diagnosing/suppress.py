@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from stethoscope.core.finding import Finding
-from stethoscope.rules import all_rules, nearest
+from stethoscope.rules import nearest, subjects
 
 COMMENT = re.compile(r"#\s*stethoscope:\s*allow\s+(?P<rules>.*?)\s*(?:--\s*(?P<reason>.*))?$")
 """`# stethoscope: allow rule-name, other-rule -- reason`."""
@@ -58,7 +58,7 @@ def suppress(
 
 def checked(name: str, reason: str, where: str) -> str:
     """Why an entry is not honoured, as a sentence; empty where it is."""
-    known = {rule.name for rule in all_rules()}
+    known = subjects()
     if name not in known:
         return f"{where} allows `{name}`, which is no rule{nearest(name, known)}"
     if not reason.strip():

@@ -19,17 +19,25 @@ MANY = 1000
 """Different values of a part of the rows, from which on they may all be different."""
 REPEATED = 0.5
 """Share of the rows with a value of their own from which on a column of words names each row."""
+SHARED = 0.2
+"""Share of the second set's patients, users or machines that the first one has, below which they are other ones."""
 
 
 def comparable(seen: Data) -> list[tuple[Column, Column]]:
     """The input columns that both sets have, in the order of the first, which do not count or name the rows.
 
-    What stands for nothing, such as -999 and `N/A`, is missing in them: how much there is of it is another question.
+    Nor those that name a patient or a machine by a number, or other ones in each set, as after a cut by them. What
+    stands for nothing, such as -999 and `N/A`, is missing in them: how much there is of it is another question.
     """
     if seen.test is None:
         return []
     others = {column.name: column for column in seen.test.profile.columns}
-    known = [(one, others[one.name]) for one in seen.inputs(seen.train) if one.name in others]
+    entities = {name: shared < SHARED * of for name, shared, of in seen.overlap.shared_keys} if seen.overlap else {}
+    known = [
+        (one, others[one.name])
+        for one in seen.inputs(seen.train)
+        if one.name in others and not (one.name in entities and (entities[one.name] or one.numbers is not None))
+    ]
     pairs = [without_sentinels(_present(one), _present(other)) for one, other in known]
     samples = (seen.train.sample, seen.test.sample)
     return [pair for pair in pairs if pair[0].kind == pair[1].kind in KINDS and not is_counter(pair, samples)]

@@ -190,6 +190,19 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Near:
+    """Rows that have one neighbour far nearer than all others, as a copy with small changes is."""
+
+    found: int = 0
+    rows: int = 0
+    """That were asked, of the sample."""
+    expected: float = NAN
+    """Of them, by chance in as many dimensions."""
+    examples: tuple[tuple[int, int], ...] = ()
+    """The neighbour, and the row, as places in their sets; the nearest first."""
+
+
+@dataclass(frozen=True)
 class Repeats:
     """Rows of a set that are equal in all columns, or in all but the target."""
 
@@ -197,13 +210,12 @@ class Repeats:
     """Rows that repeat an earlier one, target included."""
     conflicting: int | None = 0
     """Rows whose inputs equal another row's and whose target does not; None where the engine cannot tell."""
-    near: int = 0
-    """Rows very near to another one, exact ones left out; from the sample."""
+    near: Near = field(default_factory=Near)
+    """Rows very near to another one, those with equal inputs left out; from the sample."""
     examples: tuple[tuple[int, ...], ...] = ()
     """Groups of equal rows."""
     conflicts: tuple[tuple[int, ...], ...] = ()
     """Groups of rows with equal inputs and different targets."""
-    near_examples: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -386,7 +398,8 @@ class Overlap:
     """Rows of the second set, all columns equal."""
     inputs: int = 0
     """Rows of the second set whose inputs are equal; the target may differ."""
-    near: int = 0
+    near: Near = field(default_factory=Near)
+    """Rows of the second set, of its sample, that are nearly a row of the first; those with equal inputs left out."""
     examples: tuple[tuple[int, int], ...] = ()
     """Row of the first, row of the second set."""
     shared_keys: tuple[tuple[str, int, int], ...] = ()

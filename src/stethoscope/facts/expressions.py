@@ -88,12 +88,13 @@ def _walked(code: Code, forms: _Parts) -> Iterator[Value]:
     waiting += [call.receiver for call in code.calls]
     seen: set[int] = set()
     while waiting:
-        value = waiting.pop()
-        parts = forms.get(type(value))
-        if parts is not None and value is not None and id(value) not in seen:
-            seen.add(id(value))
-            yield value
-            waiting += parts(value)
+        found = [value for value in waiting if type(value) in forms and id(value) not in seen]
+        waiting = []
+        for value in found:
+            if value is not None and id(value) not in seen:
+                seen.add(id(value))
+                yield value
+                waiting += forms[type(value)](value)
 
 
 def is_table(code: Code, value: Value | None, depth: int = 0) -> bool:

@@ -29,6 +29,8 @@ class RunRecord:
     script: str = ""
     module: str = ""
     """What was run by `-m`; empty for a script."""
+    max_steps: int = 0
+    """Steps after which it was to be ended; 0 for none."""
     directory: str = ""
     """Working directory."""
     git: dict[str, Any] = field(default_factory=dict)

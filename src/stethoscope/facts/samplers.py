@@ -5,21 +5,24 @@ from __future__ import annotations
 from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Group, Item, Name, Operation, Value
 from stethoscope.facts.loops import Loop
 from stethoscope.facts.origins import called, given_to, lineage, part_of, thing_of
-from stethoscope.facts.things import followed, iterated, literal
+from stethoscope.facts.things import Thing, followed, iterated, literal
+
+Made = tuple[Code, Call]
+"""A call, and the file that it stands in: the loop's own, or one of its project that makes the loaders."""
 
 DEEPEST = 8
 """Variables that are followed from one value to the call that made it, at most."""
 SAMPLER = "torch.utils.data.DistributedSampler"
 
 
-def distributed_sampler(file: Code, loop: Loop) -> Call | None:
+def distributed_sampler(file: Code, loop: Loop) -> Made | None:
     """The distributed sampler of what a loop goes over, on one of its ways at least, where it shuffles."""
-    for loader in _loaders(file, loop):
-        if thing_of(file, loader).kind != "loader":
+    for home, loader in _loaders(file, loop):
+        if thing_of(home, loader).kind != "loader":
             continue
-        for sampler in _samplers(file, loader):
+        for place, sampler in _samplers(home, loader):
             if sampler.name == SAMPLER and not sampler.is_open:
-                return sampler if _is_true(file, sampler.argument(3, "shuffle")) else None
+                return (place, sampler) if _is_true(place, sampler.argument(3, "shuffle")) else None
     return None
 
 
@@ -46,14 +49,14 @@ def _handed_in(file: Code, number: int) -> list[Value]:
     return [one for home, one in given_to(file, index, place) if home is file] if place != NOWHERE else []
 
 
-def _samplers(file: Code, loader: Call) -> list[Call]:
+def _samplers(file: Code, loader: Call) -> list[Made]:
     """The calls that may have made a loader's sampler, or that of its sampler of batches."""
     batched = [
-        one for one in _calls_behind(file, _option(file, loader, "batch_sampler"))
+        (home, one) for home, one in _calls_behind(file, _option(file, loader, "batch_sampler"))
         if one.name.startswith("torch.utils.data.") and one.name.endswith(".BatchSampler")
     ]  # fmt: skip
-    given = [_option(file, loader, "sampler"), *(one.argument(0, "sampler") for one in batched)]
-    return [made for value in given for made in _calls_behind(file, value)]
+    given = [(file, _option(file, loader, "sampler")), *((home, one.argument(0, "sampler")) for home, one in batched)]
+    return [made for home, value in given for made in _calls_behind(home, value)]
 
 
 def _option(file: Code, call: Call, name: str) -> Value | None:
@@ -69,11 +72,11 @@ def _option(file: Code, call: Call, name: str) -> Value | None:
     return given
 
 
-def _loaders(file: Code, loop: Loop) -> list[Call]:
+def _loaders(file: Code, loop: Loop) -> list[Made]:
     """The calls that made what a loop takes its batches from."""
     source, _ = iterated(file, file.contexts[loop.context].value)
     found = _calls_behind(file, source)
-    if any(thing_of(file, one).kind == "loader" for one in found):
+    if any(thing_of(home, one).kind == "loader" for home, one in found):
         return found
     begun = begun_anew(file, loop)
     if begun:
@@ -83,7 +86,7 @@ def _loaders(file: Code, loop: Loop) -> list[Call]:
         made
         for one in file.functions[loop.function].parameters
         if (made := _calls_behind(file, Name(one.name, one.binding, loop.at)))
-        and all(thing_of(file, it).kind == "loader" for it in made)
+        and all(thing_of(home, it).kind == "loader" for home, it in made)
     ]
     return handed[0] if len(handed) == 1 else []
 
@@ -95,52 +98,56 @@ def begun_anew(file: Code, loop: Loop) -> list[Call]:
     outer = {number for number in file.numbers_around(loop.context) if file.contexts[number].kind in ("for", "while")}
     for call in file.calls_of("builtins.next"):
         if loop.context in file.numbers_around(call.context):
-            begun = [one for one in _calls_behind(file, call.argument(0)) if one.name == "builtins.iter"]
+            behind = _calls_behind(file, call.argument(0))
+            begun = [one for home, one in behind if one.name == "builtins.iter" and home is file]
             if any(outer & set(file.numbers_around(one.context)) for one in begun):
                 return begun
     return []
 
 
-def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Call]:
+def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Made]:
     """The calls that may have made a value: one on each of the ways that meet in it, or that hand it over."""
     found, _ = followed(file, value)
     if depth > DEEPEST or found is None:
         return []
     if isinstance(found, Call):
         made = thing_of(file, found)  # what a function of the project gives was made in that function
-        is_inside = made.kind == "loader" and made.made is not None and made.made_in is file
-        return [made.made] if is_inside and made.made is not None else [found]
-    options: list[Value] = list(found.options) if isinstance(found, Choice) else []
+        return _where_made(made) if made.kind == "loader" and _where_made(made) else [(file, found)]
+    options: list[tuple[Code, Value]] = [(file, one) for one in found.options] if isinstance(found, Choice) else []
     if isinstance(found, Attribute):
         made = thing_of(file, found)
         if made.made is not None:
-            return [made.made] if made.made_in is file else []
+            return _where_made(made)
         options = _attribute_values(file, found)
     if isinstance(found, Item):
-        options = _entries(file, found)
+        options = [(file, one) for one in _entries(file, found)]
     if isinstance(found, Name) and found.binding != NOWHERE:
         binding = file.bindings[found.binding]
         if binding.how == "argument":
-            options = _handed_in(file, found.binding)
+            options = [(file, one) for one in _handed_in(file, found.binding)]
         elif binding.how == "assign" and len(binding.item) == 1:
             made_in_function = part_of(file, binding.value, binding.item)
-            if made_in_function.made_in is file and made_in_function.made:
-                return [made_in_function.made]
+            if _where_made(made_in_function):
+                return _where_made(made_in_function)
             options = _returned(file, binding.value, binding.item[0])
-        options += [Name(found.name, one, found.at) for one in binding.options]
-    return [call for one in options for call in _calls_behind(file, one, depth + 1)]
+        options += [(file, Name(found.name, one, found.at)) for one in binding.options]
+    return [call for home, one in options for call in _calls_behind(home, one, depth + 1)]
 
 
-def _attribute_values(file: Code, value: Attribute) -> list[Value]:
+def _where_made(thing: Thing) -> list[Made]:
+    return [(thing.made_in, thing.made)] if thing.made is not None and thing.made_in is not None else []
+
+
+def _attribute_values(file: Code, value: Attribute) -> list[tuple[Code, Value]]:
     """What the methods of a class give an attribute, without what only wraps it: `self.loader = tqdm(self.loader)`."""
-    text, values = file.text(value.at), list[Value]()
+    text, values = file.text(value.at), list[tuple[Code, Value]]()
     for home, cls in lineage(thing_of(file, value.value)):
-        for number in cls.attributes.get(value.name, ()) if home is file else ():
-            binding = file.bindings[number]
-            source, _ = iterated(file, binding.value)
-            wraps = isinstance(source, Attribute) and file.text(source.at) == text
+        for number in cls.attributes.get(value.name, ()):
+            binding = home.bindings[number]
+            source, _ = iterated(home, binding.value)
+            wraps = isinstance(source, Attribute) and home.text(source.at) == text
             if binding.how == "assign" and not binding.item and binding.value is not None and not wraps:
-                values.append(binding.value)
+                values.append((home, binding.value))
     return values
 
 
@@ -154,10 +161,10 @@ def _entries(file: Code, value: Item) -> list[Value]:
     return [one for name, one in pairs if name == key] if isinstance(key, str) else [one for _, one in pairs]
 
 
-def _returned(file: Code, value: Value | None, place: int) -> list[Value]:
-    """What stands at a place of each tuple that a function of this file gives, where a value is a call of one."""
+def _returned(file: Code, value: Value | None, place: int) -> list[tuple[Code, Value]]:
+    """What stands at a place of each tuple that a function of the project gives, where a value is a call of one."""
     callee = called(file, value) if isinstance(value, Call) else None
-    if callee is None or callee.function is None or callee.code is not file:
+    if callee is None or callee.function is None or callee.code is None:
         return []
     groups = [one.value for one in callee.function.returns if isinstance(one.value, Group)]
-    return [group.items[place] for group in groups if 0 <= place < len(group.items)]
+    return [(callee.code, group.items[place]) for group in groups if 0 <= place < len(group.items)]

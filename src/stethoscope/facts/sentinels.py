@@ -64,6 +64,12 @@ def sentinel_beside(one: Column, other: Column, share: float = SHARE, apart: flo
     return found if found.is_apart(apart, first.least, first.greatest) else None
 
 
+def without_own(column: Column) -> Column:
+    """A column, with the number that stands for nothing in it taken for missing."""
+    own = sentinel_of(column)
+    return column if own is None else as_missing(column, own)
+
+
 def missing_in(one: Column, other: Column) -> tuple[int, int]:
     """Rows of both sets without a value of a column, in all spellings that the first set has."""
     own = sentinel_of(one)

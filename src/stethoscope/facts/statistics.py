@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 Doubles = NDArray[np.float64]
 
 _NORMAL = NormalDist()
+NEAR = 0.25
+"""Distance to the nearest row / to the tenth nearest, up to which a row counts as a lookalike."""
+TENTH, FORTIETH = 9, 39
 
 
 def normal_quantile(share: float) -> float:
@@ -198,6 +201,22 @@ def chosen(chances: Sequence[float], rate: float) -> list[bool]:
     last = max((place for place, i in enumerate(order, 1) if chances[i] <= rate * place / len(order)), default=0)
     standing = set(order[:last])
     return [i in standing for i in range(len(chances))]
+
+
+def nearer_by_chance(tenth: Doubles, fortieth: Doubles) -> Doubles:
+    """Chance that the nearest of many rows lies within `NEAR` of the distance to the tenth nearest.
+
+    In m dimensions, with rows spread evenly near one of them, the nearest lies within a share t of the distance to the
+    tenth with probability 1 - (1 - t^m)^9. How many dimensions there are is told by the tenth and the fortieth, of
+    which copies are few: (r10 / r40)^m is 0.25 in the middle.
+
+    Args:
+        tenth: (rows,) distance to the tenth nearest, above 0.
+        fortieth: (rows,) to the fortieth nearest.
+    """
+    between = np.minimum(tenth / fortieth, 1 - 1e-9)
+    dimensions = np.maximum(np.log((TENTH + 1) / (FORTIETH + 1)) / np.log(between), 1.0)
+    return np.asarray(1 - (1 - NEAR**dimensions) ** TENTH, np.float64)
 
 
 def dealt_chance(found: int, picked: int, first: int, second: int) -> float:

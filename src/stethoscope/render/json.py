@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
-from importlib import metadata, resources
 from typing import Any
 
+from stethoscope import __version__
 from stethoscope.core.finding import CannotTell, Diagnosis, Finding, Place, Proof, Severity
 from stethoscope.core.text import sendable
 from stethoscope.facts.run import RunRecord
@@ -35,17 +35,16 @@ def json_text(document: dict[str, Any]) -> str:
 
 def schema() -> dict[str, Any]:
     """The published JSON Schema (draft 2020-12) of `to_json`."""
+    from importlib import resources  # with what it needs, the slowest import of all for the fewest who ask for it
+
     text = resources.files("stethoscope.render").joinpath("schema.json").read_text("utf-8")
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 
 
 def tool_version() -> str:
-    """The installed version of this tool; empty when it runs from a folder that was never installed."""
-    try:
-        return metadata.version("stethoscope")
-    except metadata.PackageNotFoundError:
-        return ""
+    """The version of this tool."""
+    return __version__
 
 
 def strict(value: Any) -> Any:

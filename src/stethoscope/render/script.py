@@ -178,7 +178,7 @@ def _pandas(step: Repair) -> list[str]:
         case Decode(column=name):
             return [f"{_at(name)} = {_at(name)}.map(decoded)"]
         case AsMissing(column=name, words=words, numbers=numbers):
-            some = [*map(repr, words), *map(_number, numbers)]
+            some = [*map(repr, words), *map(_number, numbers), *(_texts(numbers) if words else ())]
             return [f"{_at(name)} = {_at(name)}.astype(object).mask({_at(name)}.isin([{', '.join(some)}]))"
                     if words else f"{_at(name)} = {_at(name)}.mask({_at(name)}.isin([{', '.join(some)}]))"]  # fmt: skip
         case AsNumber(column=name):
@@ -226,8 +226,10 @@ def _polars(step: Repair) -> list[str]:
             return [_with(f"{_col(name)}.map_elements(decoded, return_dtype=pl.String)")]
         case AsMissing(column=name, words=words, numbers=numbers):
             column = f"{_col(name)}.cast(pl.String)" if words else _col(name)
-            some = ", ".join([*map(repr, words), *map(_number, numbers)])
-            return [_with(f"pl.when({column}.is_in([{some}])).then(None).otherwise({column}).alias({name!r})")]
+            # Polars 2 does not look for whole numbers among others: both are made doubles.
+            sought = column if words else f"{column}.cast(pl.Float64)"
+            some = ", ".join([*map(repr, words), *_texts(numbers)] if words else map(_double, numbers))
+            return [_with(f"pl.when({sought}.is_in([{some}])).then(None).otherwise({column}).alias({name!r})")]
         case AsNumber(column=name):
             made = f"{_col(name)}.cast(pl.String).map_elements(as_number, return_dtype=pl.Float64)"
             return [*_lost(step), _with(made)]
@@ -268,6 +270,16 @@ def _polars(step: Repair) -> list[str]:
 def _number(value: float) -> str:
     """In code."""
     return f"{value:g}" if math.isfinite(value) else f"float('{value}')"
+
+
+def _double(value: float) -> str:
+    """In code, as a double."""
+    return repr(float(value)) if math.isfinite(value) else _number(value)
+
+
+def _texts(numbers: Iterable[float]) -> list[str]:
+    """Numbers as a column of text has them, in code."""
+    return [repr(text) for value in numbers for text in (f"{value:g}", f"{value:.1f}")]
 
 
 def _at(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 
@@ -18,13 +18,30 @@ def all_rules() -> tuple[type[Rule], ...]:
 
     Raises: InternalError for a file that does not hold exactly one rule.
     """
-    found = []
-    for subject in pkgutil.iter_modules(__path__, prefix=f"{__name__}."):
-        if subject.ispkg:
-            package = importlib.import_module(subject.name)
-            for file in pkgutil.iter_modules(package.__path__, prefix=f"{subject.name}."):
-                found.append(_rule_in(file.name))
-    return tuple(sorted(found, key=lambda rule: (rule.subject, rule.name)))
+    return tuple(_rule_in(subject, name) for name, subject in subjects().items())
+
+
+@cache
+def rules_with(eye: str) -> tuple[type[Rule], ...]:
+    """The rules that have this eye, by subject and name. The others are not imported: the text of a file tells.
+
+    Raises: InternalError for a file that does not hold exactly one rule.
+    """
+    found = (_rule_in(subject, name) for name, subject in subjects().items() if _may_have(eye, subject, name))
+    return tuple(rule for rule in found if eye in rule.eyes())
+
+
+@cache
+def subjects() -> Mapping[str, str]:
+    """The name of every rule and its subject, by subject and name: those of its file and folder. Imports no rule."""
+    folders = [one.name for one in pkgutil.iter_modules(__path__) if one.ispkg]
+    packages = {subject: importlib.import_module(f"{__name__}.{subject}") for subject in folders}
+    found = [
+        (subject, file.name.replace("_", "-"))
+        for subject, package in packages.items()
+        for file in pkgutil.iter_modules(package.__path__)
+    ]
+    return {name: subject for subject, name in sorted(found)}
 
 
 def rule_named(name: str) -> type[Rule]:
@@ -47,7 +64,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return "; known: " + ", ".join(names) if names else ""
 
 
-def _rule_in(module_name: str) -> type[Rule]:
+def _may_have(eye: str, subject: str, name: str) -> bool:
+    """Whether a rule may have an eye, as far as the text of its file tells: where no texts are installed, each may."""
+    try:
+        text = pkgutil.get_data(f"{__name__}.{subject}", f"{name.replace('-', '_')}.py")
+    except OSError:
+        return True
+    return text is None or f"def {eye}(".encode() in text
+
+
+def _rule_in(subject: str, name: str) -> type[Rule]:
+    module_name = f"{__name__}.{subject}.{name.replace('-', '_')}"
     module = importlib.import_module(module_name)
     rules = [
         value

@@ -11,8 +11,10 @@ import numpy as np
 
 from stethoscope.core.finding import Evidence, Finding, Fix, Place, Severity, Sureness, SuspectRow
 from stethoscope.core.rule import Rule
-from stethoscope.facts.data import Column, Data, Overlap, Repeats, Rows
-from stethoscope.rules.columns import decided_by_chance, named
+from stethoscope.facts.comparable import SHARED
+from stethoscope.facts.data import Column, Data, Near, Overlap, Repeats, Rows
+from stethoscope.facts.statistics import at_least_chance
+from stethoscope.rules.columns import decided_by_chance, named, row_of
 from stethoscope.rules.shifting import percent
 from stethoscope.rules.sites import code
 from stethoscope.rules.two_sets import bell, two_sets, yes_no
@@ -25,12 +27,16 @@ BY_NATURE = 0.1
 AS_MANY = 3.0
 """Times the share of the first set's rows that repeat another one, up to which shared rows are natural: a row that has
 a twin is counted once there, and meets either of the two here."""
+FEWEST_NEAR = 10
+"""Rows that are nearly equal to another one, below which nothing is said of them."""
+OF_CHANCE = 3.0
+"""Times what chance would give: rows are not spread as evenly as it takes them to be."""
+SURELY = 1e-4
+"""Chance of so many."""
 UNSEEN = 3
 """Equal rows that there may be by nature although none was seen within the first set (95 % bound)."""
 ENTITIES = 20
 """Entities from which on something can be said of them."""
-SHARED = 0.2
-"""Share of the second set's entities that the first one has, too."""
 AGREEING = 0.9
 """Share of the pairs of rows of one entity with the same label, from which on to know the entity is to know it."""
 BY_CHANCE = 0.7
@@ -52,10 +58,27 @@ def overlaps(rule: Rule, seen: Data, share: float) -> Iterator[Finding]:
     count = max(found.exact, found.inputs)
     if count and not _is_natural(seen, count):
         yield _rows(rule, seen, found, count / rows, share)
-    elif found.near >= max(2, share * rows) and not _is_natural(seen, found.near):
-        yield _near(rule, seen, found.near / rows)
+    elif is_beyond_chance(found.near, share):
+        yield _near(rule, seen, found.near)
     yield from _entities(rule, seen, found)
     yield from _times(rule, seen, found)
+
+
+def is_beyond_chance(near: Near, share: float) -> bool:
+    """Whether more rows are nearly equal to another one than as many dimensions give by chance, and than a share."""
+    if near.found < max(FEWEST_NEAR, share * near.rows):
+        return False
+    return near.found >= OF_CHANCE * near.expected and at_least_chance(near.found, near.expected) <= SURELY
+
+
+def nearly(near: Near, what: str) -> Evidence:
+    """Rows with one neighbour far nearer than the others, beside how many there would be by chance."""
+    return Evidence(
+        what + " to the tenth nearest",
+        f"{near.found:,} of {near.rows:,} ({near.found / near.rows:.1%})",
+        f"about {near.expected:.0f}",
+        "by chance in as many dimensions; among those sampled",
+    )
 
 
 def _is_natural(seen: Data, count: int) -> bool:
@@ -112,8 +135,10 @@ def _rows(rule: Rule, seen: Data, found: Overlap, part: float, share: float) -> 
         evidence.append(
             Evidence("the same with another target", f"{found.inputs - found.exact:,}", "0", "all inputs equal")
         )
-    if found.near:
-        evidence.append(Evidence("rows that are nearly equal to one", f"{found.near:,}", "0", "among those sampled"))
+    if is_beyond_chance(found.near, 0.0):
+        evidence.append(
+            nearly(found.near, "rows of the second set nearer to one of the first than a quarter of the way")
+        )
     small = Severity.WARNING if part >= FEW else Severity.NOTE
     large = Severity.ERROR if part >= share else small
     return rule.finding(
@@ -143,16 +168,14 @@ def _rows(rule: Rule, seen: Data, found: Overlap, part: float, share: float) -> 
     )
 
 
-def _near(rule: Rule, seen: Data, part: float) -> Finding:
+def _near(rule: Rule, seen: Data, near: Near) -> Finding:
     assert seen.test is not None
     return rule.finding(
-        f"{percent(part)} of the second set's rows are nearly equal to one of the first",
+        f"{percent(near.found / near.rows)} of the second set's rows are nearly equal to one of the first",
         severity=Severity.WARNING,
         sureness=Sureness.POSSIBLE,
-        place=Place(file=seen.test.name),
-        evidence=[
-            Evidence("rows nearly equal to one of the first set", percent(part), "about 0", "among those sampled")
-        ],
+        place=Place(file=seen.test.name, rows=tuple(row for _, row in near.examples) or None),
+        evidence=[nearly(near, "rows nearer to one row of the first set than a quarter of the way")],
         cause="Copies with small changes, such as augmented or rounded rows, and measurements of the same thing, were "
         "dealt out to both sets: the score says how well they are remembered.",
         fixes=[
@@ -163,8 +186,11 @@ def _near(rule: Rule, seen: Data, part: float) -> Finding:
                 )
             )
         ],
-        unless="the columns are so coarse that different things look alike.",
-        suspects=_suspects(seen, seen.overlap or Overlap()),
+        unless="new rows will be as near to those of the first set.",
+        suspects=[
+            SuspectRow(seen.test.name, row, row_of(seen.test.sample, row), f"nearly row {first:,} of {seen.train.name}")
+            for first, row in near.examples[:MOST_SHOWN]
+        ],
     )
 
 
@@ -288,7 +314,7 @@ def bad() -> Mapping[str, Data]:
     return {
         "a fifth of the rows": _with(Overlap(exact=200, inputs=210, examples=((3, 5), (8, 13)))),
         "a few rows": _with(Overlap(exact=5)),
-        "nearly equal rows": _with(Overlap(near=300)),
+        "nearly equal rows": _with(Overlap(near=Near(300, 1000, 3.0, ((3, 5),)))),
         "rows of the same patients": _patients(),
         "values of a key": _with(Overlap(shared_keys=(("shop", 50, 100),))),
         "tested on the past": _with(Overlap(times=("day", 30 * YEAR, 31 * YEAR, 28 * YEAR, 29 * YEAR))),
@@ -304,5 +330,6 @@ def good() -> Mapping[str, Data]:
         "one coarse column": _with(Overlap(exact=1000), coarse=True, repeats=998),
         "few entities": _with(Overlap(shared_keys=(("shop", 10, 12),))),
         "cut at a time": _with(Overlap(times=("day", 30 * YEAR, 31 * YEAR, 31.01 * YEAR, 32 * YEAR))),
-        "a few that are nearly equal": _with(Overlap(near=10)),
+        "a few that are nearly equal": _with(Overlap(near=Near(9, 1000, 1.0))),
+        "as many as by chance": _with(Overlap(near=Near(300, 1000, 110.0))),
     }

@@ -21,6 +21,10 @@ FEW = 0.01
 """Share of the pictures from which on copies are a warning."""
 BY_NATURE = 3.0
 """Times the share of pictures that look alike within the first set: as alike as that are two sets that share none."""
+BLANK = 0.005
+"""Standard deviation of the grays of 0..1 below which a picture shows a single colour, as in odd-images."""
+FEWEST = 50
+"""Pictures from which on odd-images judges them."""
 
 
 def row_at(one: DataSet, row: int, why: str = "", score: float = 0.0) -> SuspectRow:
@@ -39,7 +43,15 @@ def rows_at(one: DataSet, rows: Iterable[int], why: str = "") -> list[SuspectRow
 
 def repeated(images: ImageSet) -> int:
     """Files whose pixels an earlier one has."""
-    return sum(len(group) - 1 for group in images.same)
+    return sum(len(group) - 1 for group in _same(images))
+
+
+def _same(images: ImageSet) -> list[tuple[int, ...]]:
+    """Groups of files with the same pixels; those of a single colour are told by odd-images, where it can judge."""
+    if len(images.files) < FEWEST:
+        return list(images.same)
+    contrast = images.of("contrast")
+    return [group for group in images.same if contrast[group[0]] >= BLANK]
 
 
 def copies(rule: Rule, seen: Data) -> Iterator[Finding]:
@@ -60,7 +72,7 @@ def copies(rule: Rule, seen: Data) -> Iterator[Finding]:
             "score counts what was learned by heart.",
             fixes=["Keep one of each group; the others are among the suspects:\n" + code(_SUSPECTS)],
             unless="copies weigh rare pictures on purpose.",
-            suspects=_of_groups(seen.train, images.same, "the same pixels as"),
+            suspects=_of_groups(seen.train, _same(images), "the same pixels as"),
         )
     if images.alike:
         near = sum(len(group) - 1 for group in images.alike)
@@ -83,7 +95,7 @@ def conflicts(rule: Rule, seen: Data, share: float) -> Iterator[Finding]:
     images = seen.train.images
     if images is None or not images.labels:
         return
-    groups = [group for group in images.same if len({images.labels[i] for i in group}) > 1]
+    groups = [group for group in _same(images) if len({images.labels[i] for i in group}) > 1]
     count = sum(len(group) for group in groups)
     if not count:
         return

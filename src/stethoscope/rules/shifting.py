@@ -18,6 +18,7 @@ from stethoscope.facts.images import PROPERTIES as OF_IMAGES
 from stethoscope.facts.statistics import chosen
 from stethoscope.facts.texts import PROPERTIES as OF_TEXTS
 from stethoscope.rules.columns import named, of_numbers
+from stethoscope.rules.newcomers import new_values
 
 Doubles = NDArray[np.float64]
 
@@ -25,6 +26,8 @@ TOLERANCE = 0.05
 """Share of the rows that may lie elsewhere without harm: a mean that moves by an eighth of a standard deviation."""
 MOST_ROWS = 20
 """That are shown of a finding."""
+SURELY_NEW = 1e-5
+"""Chance of a new class that is told by itself, however many columns it is judged with."""
 SEEN_AT_LEAST = 0.2
 """Sets that are too small to show a gap of this size, half a standard deviation, cannot be judged."""
 
@@ -200,6 +203,24 @@ def one_shift(seen: Data, name: str, what: str, rate: float, tolerance: float) -
     if not shifts:
         return f"the {what} {named(name)} of the two sets cannot be compared"
     return shifts[0]
+
+
+def of_known_classes(shift: Shift, rate: float, tolerance: float) -> Shift | None:
+    """A shift of labels without the classes that surely only the second set has; None where nothing else has moved."""
+    one, other = shift.one.words, shift.other.words
+    if one is None or other is None or shift.one.numbers is not None:
+        return shift
+    new = new_values(shift.name, one, other)
+    if new is None or not new.values or new.chance > SURELY_NEW:
+        return shift
+    gone = {text for text, _ in new.values}
+    rows = sum(count for _, count in new.values)
+    left = replace(
+        other, count=other.count - rows, distinct=other.distinct - len(gone),
+        top=tuple(pair for pair in other.top if pair[0] not in gone),
+    )  # fmt: skip
+    rest = judged([(shift.one, replace(shift.other, words=left))], rate, tolerance) if left.count else ()
+    return next((each for each in rest if each.verdict == "shift"), None)
 
 
 def as_categories(column: Column) -> Column:

@@ -83,6 +83,8 @@ class Condition:
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not | ast.USub):
             return self._names(node.operand)
         if isinstance(node, ast.Compare):
+            if any(isinstance(sign, ast.Is | ast.IsNot) for sign in node.ops):
+                raise UsageError(f"cannot use {ast.unparse(node)!r} in a condition: write == or != for `is`")
             return [name for part in (node.left, *node.comparators) for name in self._names(part)]
         if isinstance(node, ast.Constant) and isinstance(node.value, int | float | str | bool):
             return []

@@ -302,3 +302,10 @@ class RunWriter:
 def _drain(queue: deque[T]) -> list[T]:
     """Everything that waits in a queue to which another thread appends."""
     return [queue.popleft() for _ in range(len(queue))]
+
+
+def amend_record(folder: Path, **changes: str) -> None:
+    """Write other values of plain texts into the record of a run that has ended. Raises OSError, ValueError."""
+    file = folder / RECORD
+    body = json.loads(file.read_text(encoding="utf-8"))
+    write_atomically(file, json.dumps(body | changes, indent=1) + "\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,6 +30,15 @@ PACKAGES = {
     "opentelemetry": "opentelemetry-sdk opentelemetry-exporter-otlp-proto-http",
 }
 """What to install where that is not named like what is imported."""
+NEEDED = {
+    "wandb": "wandb",
+    "mlflow": "mlflow",
+    "trackio": "trackio",
+    "comet": "comet_ml",
+    "aim": "aim",
+    "opentelemetry": "opentelemetry.sdk",
+}
+"""What each imports; `tensorboard` is written without its package."""
 MOST_POINTS = 2000
 """Of a curve: trackers draw no more, and some take milliseconds a point."""
 FLAGGED_LAYERS = ("rms", "zero_share", "saturated_share", "gradient_rms")
@@ -92,6 +102,22 @@ def check_trackers(names: Sequence[str]) -> None:
             raise UsageError(f"there is no tracker {name!r}; there are {', '.join(TRACKERS)}")
 
 
+def not_installed(names: Sequence[str]) -> list[str]:
+    """A sentence for each tracker whose package is missing, so that it is known before an hour of training."""
+    return [_needs(name, NEEDED[name].partition(".")[0]) for name in names if name in NEEDED and not _is_there(name)]
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(NEEDED[name]) is not None
+    except (ImportError, ValueError):  # of the package above it
+        return False
+
+
+def _needs(name: str, package: str) -> str:
+    return f"to tell {name} of a run, {package} is needed: pip install {PACKAGES.get(package, package)}"
+
+
 def open_tracker(name: str, record: RunRecord) -> Tracker:
     """A tracker for one run. Raises UsageError where its package is missing, or there is no such tracker."""
     check_trackers([name])
@@ -100,9 +126,7 @@ def open_tracker(name: str, record: RunRecord) -> Tracker:
         tracker: Tracker = module.open_for(record)
     except ImportError as missing:
         package = (missing.name or name).partition(".")[0]
-        raise UsageError(
-            f"to tell {name} of a run, {package} is needed: pip install {PACKAGES.get(package, package)}"
-        ) from missing
+        raise UsageError(_needs(name, package)) from missing
     return tracker
 
 

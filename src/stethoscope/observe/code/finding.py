@@ -110,7 +110,7 @@ def _walk(folder: Path, found: Found, seen: set[tuple[int, int]], ignored: _Igno
             except OSError:
                 is_folder = False
             if is_folder:
-                if entry.name in _NEVER or (path / "pyvenv.cfg").exists():
+                if entry.name in _NEVER or os.path.exists(path / "pyvenv.cfg"):
                     continue
             elif not entry.name.endswith(SUFFIXES):
                 continue
@@ -136,13 +136,13 @@ class _Ignored:
         full = Path(os.path.abspath(folder))
         chain = []
         for parent in full.parents:
-            if (parent / ".git").exists():
+            if os.path.exists(parent / ".git"):
                 chain.append(parent)
                 break
             chain.append(parent)
         else:
             return cls()  # in no repository
-        if (full / ".git").exists():
+        if os.path.exists(full / ".git"):
             return cls()
         ignored = cls()
         for parent in reversed(chain):

@@ -7,6 +7,7 @@ something else adds its word here; a test holds the examples of all rules agains
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 WORDS = (
     b".backward(", b".step(", b".eval(", b"DataLoader(", b"Sequential(", b"ModuleList(", b"Loss(", b"cross_entropy",
@@ -46,19 +47,21 @@ def _alone(name: str) -> re.Pattern[bytes]:
 PATTERNS = (
     (b"Module", re.compile(rb"class\s+\w+\s*\([^()]*Module\b")),
     (b"optim.", re.compile(rb"optim\.[\w.]+\(|=\s*[\w.]*\boptim\.")),
+    (b"requires_grad", re.compile(rb"\.requires_grad\s*=[^=]")),
+    (b"async_op", re.compile(rb"async_op\s*=(?!\s*(?:False|async_op)\b)\s*\w+\s*[,)]")),
+)
+"""The same of words that many files have which only define such a thing, mention it, or pass it on."""
+IN_A_LINE = (
     (b"oftmax(", _called(r"\w*Softmax|(?:log_|gumbel_)?softmax")),
     (b"ropout(", _called(r"\w*Dropout|(?:alpha_|feature_)?dropout")),
     (b"torchvision", re.compile(rb"(?:from|import)[^\n#]*\btorchvision")),
     (b"scaled_dot", re.compile(rb"(?<!def )(?<!\w)scaled_dot_product_attention(?:\(| as )")),
-    (b"requires_grad", re.compile(rb"\.requires_grad\s*=[^=]")),
-    (b"async_op", re.compile(rb"async_op\s*=(?!\s*(?:False|async_op)\b)\s*\w+\s*[,)]")),
     (b"no_grad(", _alone("no_grad")),
     (b"autocast(", _alone("autocast")),
     (b"isend(", _alone("isend")),
     (b"irecv(", _alone("irecv")),
 )
-"""The same of words that many files have which only define such a thing, mention it, or pass it on: looked for where
-the word stands."""
+"""Likewise, of what begins in the line in which the word stands: only such lines are looked at."""
 
 
 PASSED_ON = (
@@ -75,8 +78,17 @@ def is_relevant(data: bytes) -> bool:
         any(word in data for word in WORDS)
         or any(word in data and any(other in data for other in others) for word, others in TOGETHER)
         or any(word in data and pattern.search(data) for word, pattern in PATTERNS)
+        or any(pattern.search(line) for word, pattern in IN_A_LINE for line in _lines_with(word, data))
         or data.startswith((b"\xff\xfe", b"\xfe\xff"))
     )
+
+
+def _lines_with(word: bytes, data: bytes) -> Iterator[bytes]:
+    found = data.find(word)
+    while found >= 0:
+        start, end = data.rfind(b"\n", 0, found) + 1, data.find(b"\n", found)
+        yield data[start : end if end >= 0 else len(data)]
+        found = data.find(word, end) if end >= 0 else -1
 
 
 def may_matter(data: bytes) -> bool:

@@ -49,6 +49,8 @@ def far_rows(rows: Rows, others: tuple[str, ...] = ()) -> tuple[Suspect, ...]:
 
 def _scaled(table: NDArray[np.float64]) -> NDArray[np.float64]:
     table = table[:, np.isfinite(table).any(axis=0)]
+    if not table.shape[1]:
+        return table
     with np.errstate(all="ignore"):
         low, middle, high = np.nanquantile(np.where(np.isfinite(table), table, np.nan), [0.25, 0.5, 0.75], axis=0)
     varies = high > low

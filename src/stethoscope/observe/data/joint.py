@@ -29,7 +29,8 @@ WORTH_ASKING = 0.55
 """Lower end of the AUC's interval from which on it is asked which columns it rests on."""
 MOST_NAMED = 5
 MISSING = 0.02
-"""Difference of the shares of missing values from which on a column is left out: that is told by itself."""
+"""Difference of the shares of missing values from which on a column is left out, and share of the second set's rows
+with a category that the first one lacks: both are told by themselves."""
 SEED = 0
 
 
@@ -41,7 +42,11 @@ def joint_shift(data: Data) -> JointShift | None:
     if data.test is None:
         return None
     samples = data.train.sample.values, data.test.sample.values
-    columns = [one.name for one, other in comparable(data) if abs(_lacking(one) - _lacking(other)) <= MISSING]
+    columns = [
+        one.name
+        for one, other in comparable(data)
+        if abs(_lacking(one) - _lacking(other)) <= MISSING and _unknown(one, other) <= MISSING
+    ]
     names = [name for name in columns if all(name in each for each in samples)][:MOST_COLUMNS]
     rows = min(data.train.sample.count, data.test.sample.count, MOST_ROWS)
     if len(names) < 2 or rows < FEWEST_ROWS:
@@ -77,6 +82,14 @@ def joint_shift(data: Data) -> JointShift | None:
 def _lacking(column: Column) -> float:
     """The share of the rows without a value."""
     return column.missing / max(1, column.rows)
+
+
+def _unknown(one: Column, other: Column) -> float:
+    """The share of the second set's rows with a category that the first one lacks; 0 where not all are known."""
+    if one.words is None or other.words is None or not one.words.is_complete or not other.words.count:
+        return 0.0
+    known = {text for text, _ in one.words.top}
+    return sum(count for text, count in other.words.top if text not in known) / other.words.count
 
 
 def _table(samples: Sequence[Mapping[str, Values]], names: Sequence[str], rows: int) -> Doubles:

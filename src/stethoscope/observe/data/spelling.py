@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from stethoscope.facts.data import Spelling
 
 MISSING = frozenset((
-    "", "na", "n/a", "n.a.", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "undefined", "-", "--", "?",
+    "", "na", "n/a", "n.a.", "#n/a", "nan", "nat", "null", "none", "nil", "missing", "unknown", "undefined", "-", "--",
+    "?",
 ))  # fmt: skip
 """Spellings of a missing value, in lower case without blanks around."""
 FORMS: tuple[tuple[str, str], ...] = (

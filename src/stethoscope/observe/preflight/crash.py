@@ -51,6 +51,8 @@ class _Where:
     """Modules of which a method was running, the outermost first."""
     is_in_list: bool = False
     """Whether the part was called by a container, so that no line of the user's stands before it."""
+    called: FrameType | None = None
+    """The frame that called the part's `forward`, which has its arguments as they were given; None where unknown."""
 
 
 def crash_of(error: BaseException | None, *, always: bool = False, book: ModelBook | None = None) -> Crash | None:
@@ -66,12 +68,13 @@ def crash_of(error: BaseException | None, *, always: bool = False, book: ModelBo
         return None
     frames = _frames(error)
     whole = " ".join(COLOURS.sub("", str(error)).split())
-    message = whole.partition(" Hint: ")[0]
+    message = _last_words(str(error)) if " DataLoader worker process " in whole else whole.partition(" Hint: ")[0]
     message = message if len(message) <= MOST_MESSAGE else message[: MOST_MESSAGE - 1] + "…"
     users = [frame for frame in frames if is_users(frame.f_code)]
     where = _where(frames)
     samples = of_samples(frames, whole) if where is None else None
-    if where is None and samples is None and not always:
+    no_device = _is_of_device(whole) and str(frames[-1].f_globals.get("__name__")).partition(".")[0] == "torch"
+    if where is None and samples is None and not always and not no_device:
         return None
     plain = Crash(type(error).__name__, message, site=_site(users[-1]) if users else None, during="training")
     if samples is not None:
@@ -79,7 +82,7 @@ def crash_of(error: BaseException | None, *, always: bool = False, book: ModelBo
         crash = _with(replace(plain, during="data", kind=kind), [], remedy)
         return replace(crash, input_shapes=shapes, input_dtypes=("",) * len(shapes))
     if where is None:
-        return plain
+        return _without_device(plain) if no_device else plain
     try:
         crash = _explained(plain, where, users[-1] if users else None, error, raised_by=frames[-1])
     except Exception:  # tensors on a device that has failed cannot be read any more
@@ -87,6 +90,21 @@ def crash_of(error: BaseException | None, *, always: bool = False, book: ModelBo
     if crash.during == "layer" and not crash.why:
         crash = replace(crash, why=_source(book, where))
     return crash
+
+
+def _last_words(text: str) -> str:
+    """Of an exception that a worker process raised, which comes with the traceback that it had there."""
+    return text.strip().splitlines()[-1].partition(": ")[2] or text.strip().splitlines()[-1]
+
+
+def _is_of_device(message: str) -> bool:
+    return any(words in message for words in MISSING_DEVICE)
+
+
+def _without_device(crash: Crash) -> Crash:
+    """The same, where a device was asked for that is not there."""
+    why = "It asks for a device that this machine, or this build of torch, does not have."
+    return replace(crash, during="device", why=why, fix='device = "cuda" if torch.cuda.is_available() else "cpu"')
 
 
 def _source(book: ModelBook | None, where: _Where) -> str:
@@ -116,7 +134,7 @@ def _where(frames: list[FrameType]) -> _Where | None:
     found: _Where | None = None
     roots: list[nn.Module] = []
     before: nn.Module | None = None
-    for frame in frames:
+    for outer, frame in zip([None, *frames], frames, strict=False):
         module = str(frame.f_globals.get("__name__"))
         name = frame.f_code.co_name
         part = _self(frame)
@@ -124,7 +142,7 @@ def _where(frames: list[FrameType]) -> _Where | None:
             roots.append(part)
         if isinstance(part, nn.Module) and name == "forward":
             during = "loss" if isinstance(part, nn.modules.loss._Loss) else "layer"
-            found = _Where(during, frame, part, tuple(roots), isinstance(before, nn.Sequential))
+            found = _Where(during, frame, part, tuple(roots), isinstance(before, nn.Sequential), _caller(outer))
             before = part
         elif frame is frames[-1] and isinstance(part, nn.Module) and name in ("_call_impl", "_forward_unimplemented"):
             found = _Where("call", frame, part, tuple(roots))
@@ -133,6 +151,12 @@ def _where(frames: list[FrameType]) -> _Where | None:
         elif module in OF_BACKWARD and name in ("backward", "grad", "_engine_run_backward"):
             found = _Where("backward", frame, None, tuple(roots))
     return found
+
+
+def _caller(frame: FrameType | None) -> FrameType | None:
+    """The frame, if it is torch's own that calls a module's `forward`."""
+    known = frame is not None and frame.f_globals.get("__name__") == "torch.nn.modules.module"
+    return frame if known and frame is not None and {"args", "kwargs"} <= frame.f_locals.keys() else None
 
 
 def _self(frame: FrameType) -> Any:
@@ -155,13 +179,13 @@ def _explained(
     )
     if isinstance(error, torch.OutOfMemoryError) or any(words in message for words in NO_MEMORY):
         return _with(replace(crash, during="memory"), _given(where), of_memory(message, _given(where)))
-    if any(words in message for words in MISSING_DEVICE):
-        why = "It asks for a device that this machine, or this build of torch, does not have."
-        return replace(crash, during="device", why=why, fix='device = "cuda" if torch.cuda.is_available() else "cpu"')
+    if _is_of_device(message):
+        return _without_device(crash)
     if where.during == "call":
         return _called(crash, part, error)
     if where.during == "backward":
-        return replace(crash, kind="", why=_of_backward(message))
+        why, fix = _of_backward(message, OF_GRADIENTS), _of_backward(message, OF_GRADIENTS_CHANGED)
+        return replace(crash, kind="", why=why, fix=fix)
     given = _given(where)
     if where.during == "loss":
         first, second = _pair(where.frame)
@@ -181,9 +205,14 @@ def _explained(
 
 
 def _given(where: _Where) -> list[Tensor]:
-    """The tensors that it was given."""
-    given = [tensor for _, tensor in tensors_in(tuple(_arguments(where.frame)))]
-    return given[:1] if isinstance(where.part, nn.RNNBase | nn.MultiheadAttention) else given  # others are made of it
+    """The tensors that it was given: as it was called, since `forward` may give its names other values."""
+    values = tuple(_arguments(where.frame))
+    if where.called is not None:
+        values = (*where.called.f_locals["args"], *where.called.f_locals["kwargs"].values())
+    given = [tensor for _, tensor in tensors_in(values)]
+    if isinstance(where.part, nn.MultiheadAttention):
+        return given[:1] if all(tensor is given[0] for tensor in given[:3]) else given[:3]
+    return given[:1] if isinstance(where.part, nn.RNNBase) else given  # states are made of the input
 
 
 def _in_library(frame: FrameType) -> Remedy:
@@ -287,8 +316,17 @@ OF_GRADIENTS = {
 """What the errors of a backward pass mean, by some of their words."""
 
 
-def _of_backward(message: str) -> str:
-    return next((why for words, why in OF_GRADIENTS.items() if words in message), "")
+OF_GRADIENTS_CHANGED = {
+    "modified by an inplace operation": "x = x + y  # in place of x += y",
+    "second time": "state = state.detach()  # what is kept from one step to the next",
+    "only for scalar outputs": "loss = loss.mean()",
+    "Found dtype": "target = target.to(output.dtype)",
+}
+"""What is changed for that, as code; nothing where that depends on what was meant."""
+
+
+def _of_backward(message: str, said: dict[str, str]) -> str:
+    return next((text for words, text in said.items() if words in message), "")
 
 
 def _arguments(frame: FrameType) -> list[Any]:

@@ -26,6 +26,8 @@ _UNEQUAL = re.compile(
 _JOINED = re.compile(r"Sizes of tensors must match except in dimension (\d+)")
 _STACKED = re.compile(r"equal size, but got \[([\d, ]*)\] at entry (\d+) and \[([\d, ]*)\] at entry (\d+)")
 _FOUND = re.compile(r"default_collate: batch must contain .*found <class '([\w.]+)'>")
+_RESIZED = "resize storage that is not resizable"
+"""What a worker process says of samples that differ: it stacks them in shared memory."""
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length")
 
 
@@ -143,18 +145,22 @@ def last_before(book: ModelBook | None, part: nn.Module | None, given: Sequence[
 
 
 Shapes = tuple[tuple[int, ...], ...]
+ONE_SHAPE = "tensors of one shape"
 
 
 def of_samples(frames: Sequence[FrameType], message: str) -> tuple[str, Shapes, Remedy] | None:
     """For a loader that cannot make a batch of what its data set gave: the class of that set, and shapes of samples."""
     stacked, found = _STACKED.search(message), _FOUND.search(message)
-    if stacked is None and found is None:
+    is_resized = _RESIZED in message and "collate" in message
+    if stacked is None and found is None and not is_resized:
         return None
     if not any(str(frame.f_globals.get("__name__")).startswith("torch.utils.data") for frame in frames):
         return None
     owners = [frame.f_locals.get("self") for frame in reversed(frames)]
     sets = [getattr(owner, name, None) for owner in owners for name in ("dataset", "_dataset")]
     kind = next((type(one).__name__ for one in sets if one is not None), "DataLoader")
+    if is_resized:
+        return kind, (), Remedy(ONE_SHAPE, "Samples of a batch have different sizes, and cannot be stacked.")
     if stacked is None:
         assert found is not None
         return (
@@ -171,5 +177,5 @@ def of_samples(frames: Sequence[FrameType], message: str) -> tuple[str, Shapes, 
             "    return nn.utils.rnn.pad_sequence(inputs, batch_first=True), torch.tensor(targets)\n"
             "loader = DataLoader(data, collate_fn=collate)"
         )
-        return kind, (one, other), Remedy("tensors of one shape", why, fix)
-    return kind, (one, other), Remedy("tensors of one shape", f"{why} Bring them to one size where a sample is made.")
+        return kind, (one, other), Remedy(ONE_SHAPE, why, fix)
+    return kind, (one, other), Remedy(ONE_SHAPE, f"{why} Bring them to one size where a sample is made.")

@@ -38,7 +38,8 @@ STEP = 1e-5
 """Central differences in double precision are exact to 1e-10 with it, and rounding adds 1e-11 (Nocedal and Wright,
 Numerical Optimization, 8.1)."""
 ROUNDING = 1e-10
-"""Of a slope, as a share of the loss: differences of a number of 16 digits over that step."""
+"""Of a slope, as a share of the loss, and of the outputs that it is made of: differences of a number of 16 digits over
+that step."""
 STEP_32 = 3e-3
 """The same in single precision, to 1e-3 or so."""
 SMOOTH = {"float64": 1e-5, "float32": 3e-2}
@@ -300,7 +301,7 @@ def _check_double(subject: Subject, until: float) -> GradientTest:
     fixed = _without_gradient(model)
     stopped = Stopped()
     seed(0)
-    with stopped.written_down():
+    with stopped.written_down(), _largest_output(model) as outputs:
         loss = subject.loss(model, one)
     if not math.isfinite(float(loss.detach())):
         raise CannotMake("the loss is not a number")
@@ -320,6 +321,7 @@ def _check_double(subject: Subject, until: float) -> GradientTest:
     ]
     total = math.sqrt(sum(float(g.square().sum()) for g in gradients))
     typical = total / math.sqrt(max(1, sum(p.numel() for p in parameters)))
+    value = max([abs(float(loss.detach())), *outputs])  # a loss near 0 is a difference of large outputs
     worst = (-1.0, math.nan, math.nan)
     tested = kinks = 0
     for number in range(MOST_TRIED):
@@ -342,7 +344,7 @@ def _check_double(subject: Subject, until: float) -> GradientTest:
                 break
             continue
         tested += 1
-        off = max(0.0, abs(analytic - numeric) - bend - ROUNDING * abs(float(loss.detach())))
+        off = max(0.0, abs(analytic - numeric) - bend - ROUNDING * value)
         error = off / max(abs(analytic), abs(numeric), SMALL * scale, 1e-300)
         if error > worst[0]:
             worst = error, analytic, numeric
@@ -350,6 +352,23 @@ def _check_double(subject: Subject, until: float) -> GradientTest:
             break
     error, analytic, numeric = worst
     return GradientTest("the whole model", tested, kinks, error if tested else math.nan, analytic, numeric)
+
+
+@contextmanager
+def _largest_output(model: nn.Module) -> Iterator[list[float]]:
+    """Of each pass of the model meanwhile, the largest output by its size."""
+    found: list[float] = []
+
+    def look(_: nn.Module, __: Any, output: Any) -> None:
+        some = [one for _, one in tensors_in(output) if one.is_floating_point() and one.numel()]
+        with torch.no_grad():  # `detach` is what `Stopped` writes down
+            found.extend(size for one in some if math.isfinite(size := float(one.abs().max())))
+
+    hook = model.register_forward_hook(look)
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
 def _without_gradient(model: nn.Module) -> dict[int, list[int]]:

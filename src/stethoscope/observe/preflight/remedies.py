@@ -74,6 +74,11 @@ def of_layer(part: nn.Module, given: list[Tensor], name: str, message: str, *, i
     if weight is not None and first.dtype != weight.dtype and not (first.is_complex() or weight.is_complex()):
         before += f".to({weight.dtype})"
         expected = f"{expected} of {str(weight.dtype).removeprefix('torch.')}" if expected else str(weight.dtype)
+    if isinstance(part, nn.MultiheadAttention) and (len(given) > 1 or _has_its_size(part, first)):
+        fits = all(
+            t.shape[-1:] == (size,) for t, size in zip(given, (part.embed_dim, part.kdim, part.vdim), strict=False)
+        )
+        return Remedy(expected) if before or not fits else Remedy()
     bare = torch.empty(first.shape, dtype=weight.dtype if weight is not None else first.dtype, device="meta")
     for change, (layer, written) in _changes(part, bare):
         if _computes(layer if layer is not None else _twin(part), bare, change):
@@ -125,10 +130,14 @@ def _changes(part: nn.Module, given: Tensor) -> Iterator[tuple[Change, Layer]]:
         case nn.modules.batchnorm._BatchNorm() if axes == 2 or (axes > 2 and shape[-1] != part.num_features):
             yield (), _written(part, num_features=shape[1])
             yield (), _written(part, num_features=shape[1], kind=BATCH_NORMS.get(axes))
+        case nn.GroupNorm() if axes > 1 and shape[1] % part.num_groups == 0:
+            yield (), _written(part, num_channels=shape[1])
         case nn.LayerNorm() if axes >= len(part.normalized_shape):
             yield (), _written(part, normalized_shape=tuple(shape[axes - len(part.normalized_shape) :]))
         case nn.RNNBase() if axes in (2, 3):
             yield (), _written(part, input_size=shape[-1])
+        case nn.MultiheadAttention() if axes in (2, 3) and shape[-1] % part.num_heads == 0:
+            yield (), _written(part, embed_dim=shape[-1])
 
 
 def _twin(part: nn.Module, kind: Any = None, **changed: Any) -> nn.Module | None:
@@ -141,7 +150,9 @@ def _twin(part: nn.Module, kind: Any = None, **changed: Any) -> nn.Module | None
         CONVOLUTIONS: ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
         nn.modules.batchnorm._BatchNorm: ("num_features", "eps", "momentum", "affine", "track_running_stats"),
         nn.LayerNorm: ("normalized_shape", "eps"),
+        nn.GroupNorm: ("num_groups", "num_channels", "eps", "affine"),
         nn.RNNBase: ("input_size", "hidden_size", "num_layers", "batch_first", "dropout", "bidirectional"),
+        nn.MultiheadAttention: ("embed_dim", "num_heads", "dropout", "batch_first"),
     }
     attributes = next((found for base, found in names.items() if isinstance(part, base)), None)
     if attributes is None or getattr(part, "padding_mode", "zeros") != "zeros":
@@ -151,6 +162,8 @@ def _twin(part: nn.Module, kind: Any = None, **changed: Any) -> nn.Module | None
         options["bias"] = part.bias is not None
     elif isinstance(part, nn.RNNBase):
         options["bias"] = part.bias
+    elif isinstance(part, nn.MultiheadAttention):
+        options["bias"] = part.in_proj_bias is not None
     weight = next((p for p in part.parameters(recurse=False)), None)
     twin: nn.Module = own(**options, device="meta", dtype=weight.dtype if weight is not None else None)
     return twin.train(part.training)
@@ -169,6 +182,19 @@ def _written(part: nn.Module, kind: Any = None, **changed: Any) -> Layer:
             own = f"Linear({twin.in_features}, {twin.out_features}{'' if twin.bias is not None else ', bias=False'})"
         case nn.modules.batchnorm._BatchNorm() if (twin.eps, twin.momentum, twin.affine) == (1e-5, 0.1, True):
             own = f"{type(twin).__name__}({twin.num_features})"
+        case nn.MultiheadAttention():
+            more = "".join(
+                f", {name}={value}"
+                for name, value, usual in (
+                    ("dropout", twin.dropout, 0.0),
+                    ("bias", twin.in_proj_bias is not None, True),
+                    ("batch_first", twin.batch_first, False),
+                )
+                if value != usual
+            )
+            own = f"MultiheadAttention({twin.embed_dim}, {twin.num_heads}{more})"
+        case nn.GroupNorm() if (twin.eps, twin.affine) == (1e-5, True):
+            own = f"GroupNorm({twin.num_groups}, {twin.num_channels})"
         case nn.LayerNorm() if len(twin.normalized_shape) == 1 and twin.eps == 1e-5:
             own = f"LayerNorm({twin.normalized_shape[0]})"
         case _:
@@ -180,8 +206,9 @@ def _computes(layer: nn.Module | None, given: Tensor, change: Change) -> bool:
     """Whether a layer can take a tensor of this shape, after a change of it."""
     if layer is None:
         return False
+    times = 3 if isinstance(layer, nn.MultiheadAttention) else 1
     try:
-        layer.forward(getattr(given, change[0])(*change[1:]) if change else given)
+        layer.forward(*[getattr(given, change[0])(*change[1:]) if change else given] * times)
     except (RuntimeError, ValueError, IndexError, NotImplementedError, AssertionError):
         return False
     return True
@@ -200,14 +227,18 @@ def _expected(part: nn.Module) -> str:
             return f"(samples, {part.num_features}, height, width)"
         case nn.modules.batchnorm._NormBase():
             return f"(samples, {part.num_features}, ...)"
+        case nn.GroupNorm():
+            return f"(samples, {part.num_channels}, ...)"
         case nn.LayerNorm():
             return f"(..., {', '.join(map(str, part.normalized_shape))})"
         case nn.Embedding():
             return f"whole numbers from 0 to {part.num_embeddings - 1}"
         case nn.RNNBase():
             return f"(samples, time, {part.input_size})" if part.batch_first else f"(time, samples, {part.input_size})"
-        case nn.MultiheadAttention():
+        case nn.MultiheadAttention() if part._qkv_same_embed_dim:
             return f"(..., {part.embed_dim})"
+        case nn.MultiheadAttention():
+            return f"query (..., {part.embed_dim}), key (..., {part.kdim}), value (..., {part.vdim})"
     return ""
 
 
@@ -216,6 +247,8 @@ def _has_its_size(part: nn.Module, given: Tensor) -> bool:
     match part:
         case nn.Linear():
             return bool(given.dim()) and given.shape[-1] == part.in_features
+        case nn.MultiheadAttention():
+            return bool(given.dim()) and given.shape[-1] == part.embed_dim
         case nn.modules.conv._ConvNd():
             return given.dim() == len(part.kernel_size) + 2 and bool(given.shape[1] == part.in_channels)
         case nn.modules.batchnorm._NormBase():

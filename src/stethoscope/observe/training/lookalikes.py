@@ -7,16 +7,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from stethoscope.facts.statistics import FORTIETH, NEAR, TENTH, nearer_by_chance
+
 FEW_VALUES = 2
 """Values that two rows that are nearly equal may differ in; one place of a one-hot code makes two."""
 MOST_COMPARED = 64
 """Values of a row that are compared."""
 FEWEST_ROWS = 100
-NEAR = 0.25
-"""Distance to the nearest row / to the tenth nearest, up to which a row counts as a lookalike."""
 MOST_COLUMNS = 40
 """Values of a row of a table, whose columns have scales of their own; more are pictures and the like."""
-TENTH, FORTIETH = 9, 39
 Numbers = NDArray[np.float64]
 
 
@@ -46,10 +45,8 @@ def nearly_equal(rows: Any) -> tuple[int, int]:
 def lookalikes(training: Any, others: Any) -> Lookalikes:
     """Which rows have one training row that is far nearer than the tenth nearest is.
 
-    In m dimensions, with rows spread evenly near one of them, the nearest lies within a share t of the distance to the
-    tenth with probability 1 - (1 - t^m)^9. How many dimensions there are is told by the tenth and the fortieth: copies
-    are fewer. (r10 / r40)^m is 0.25 in the middle. Each row is asked for itself: some rows may lie on a line, as short
-    texts or sensors that are off do, and others fill the space.
+    How many would by chance is told by `nearer_by_chance`. Each row is asked for itself: some rows may lie on a line,
+    as short texts or sensors that are off do, and others fill the space.
 
     Args:
         training: (rows, values), different from one another.
@@ -72,6 +69,5 @@ def lookalikes(training: Any, others: Any) -> Lookalikes:
     first, tenth, fortieth = nearest[:, 0], nearest[:, TENTH], nearest[:, FORTIETH]
     if not len(first):
         return Lookalikes()
-    between = np.minimum(tenth / fortieth, 1 - 1e-9)
-    by_chance = 1 - (1 - NEAR ** np.maximum(np.log((TENTH + 1) / (FORTIETH + 1)) / np.log(between), 1.0)) ** TENTH
+    by_chance = nearer_by_chance(tenth, fortieth)
     return Lookalikes(len(first), int((first <= NEAR * tenth).sum()), float(by_chance.sum()))

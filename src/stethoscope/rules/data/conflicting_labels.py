@@ -107,6 +107,9 @@ class ConflictingLabels(Rule):
     good = Examples(lambda: {
         "none": _set(Repeats()),
         "not counted": _set(Repeats(exact=9, conflicting=None)),
+        "pictures of a single colour": pictures.of_pictures(
+            labels=("cat", "dog") * 50, same=((0, 1),), contrast=[0.0, 0.0]
+        ),
         "a copy in its class": pictures.of_pictures(labels=("cat", "dog") * 50, same=((2, 8),)),
     })  # fmt: skip
 

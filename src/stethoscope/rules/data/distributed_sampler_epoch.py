@@ -16,6 +16,7 @@ from stethoscope.facts.training import History
 from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import code, place_at
 
+_MAKES = re.compile("DistributedSampler")
 _TELLS = re.compile(r"(?<!['\"])set_epoch|getattr\([^)]*set_epoch")
 """A call or a method of that name, and not the question whether there is one: `hasattr(sampler, "set_epoch")`."""
 _TELL_IT = "Tell it at the begin of each epoch:\n" + code("for epoch in range(epochs):", "    sampler.set_epoch(epoch)")
@@ -76,23 +77,25 @@ class DistributedSamplerEpoch(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Follow the loader of each training loop to its sampler."""
-        if not file.says("DistributedSampler") or file.matches(_TELLS) or file.linked.match(_TELLS):
+        is_there = file.says("DistributedSampler") or file.linked.match(_MAKES)
+        if not is_there or file.matches(_TELLS) or file.linked.match(_TELLS):
             return
         told = set()
         for loop in loops_of(file):
-            sampler = distributed_sampler(file, loop)
-            if sampler is None or sampler.number in told or not _is_repeated(file, loop):
+            made = distributed_sampler(file, loop)
+            if made is None or made[1].at in told or not _is_repeated(file, loop) or made[0].linked.match(_TELLS):
                 continue
-            told.add(sampler.number)
+            home, sampler = made
+            told.add(sampler.at)
             yield self.finding(
                 "the distributed sampler is never told the epoch",
                 sureness=Sureness.CERTAIN,
-                place=place_in(file, sampler.at),
+                place=place_in(file, sampler.at if home is file else loop.at),
                 evidence=[Evidence(f"calls of `set_epoch` for the loop on {line_of(file, loop.at)}", 0, "1 an epoch")],
                 cause="It shuffles by the epoch's number, which stays 0: every epoch has the same order.",
                 fixes=[_TELL_IT],
                 chain=[
-                    Link(place_in(file, sampler.at), "the sampler is made"),
+                    Link(place_in(home, sampler.at), "the sampler is made"),
                     Link(place_in(file, loop.at), "the loop goes over its loader, again in each epoch"),
                 ],
             )

@@ -8,7 +8,7 @@ from stethoscope.core.finding import CannotTell, Finding, Fix, Place, Severity
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.facts.data import Data
 from stethoscope.rules.budget import SHARES
-from stethoscope.rules.shifting import evidence_of, one_shift, percent, unjudged
+from stethoscope.rules.shifting import evidence_of, of_known_classes, one_shift, percent, unjudged
 from stethoscope.rules.sites import code
 from stethoscope.rules.two_sets import bell, two_sets, yes_no
 
@@ -18,7 +18,7 @@ class LabelShift(Rule):
 
     ## What it sees
     The shares of the classes (or the values of a continuous target) in both sets: how many rows lie elsewhere, by
-    more than the tolerance and more than chance allows.
+    more than the tolerance and more than chance allows. Classes that the first set lacks are left to new-categories.
     ## Why it hurts
     A model learns how frequent each class is, and leans towards the frequent ones. Where other classes are frequent
     its probabilities are off, and so are a threshold and an accuracy measured there.
@@ -54,6 +54,10 @@ class LabelShift(Rule):
                 yield self.cannot_tell(why)
             return
         assert seen.test is not None
+        if (known := of_known_classes(shift, rate, self.tolerance)) is None:
+            yield self.cannot_tell("what differs are classes that the first set lacks, which new-categories tells")
+            return
+        shift = known
         of_classes = shift.one.numbers is None
         yield self.finding(
             f"the labels have shifted: {percent(shift.gap.size)} of them lie elsewhere",
@@ -80,6 +84,9 @@ class LabelShift(Rule):
     bad = Examples(lambda: {
         "other shares": two_sets({"y": ({"a": 500, "b": 500}, {"a": 250, "b": 750})}, target="y"),
         "class indices": two_sets({"y": ([0.0, 1.0] * 500, [0.0, 1.0, 1.0, 1.0] * 250)}, target="y"),
+        "a new class, and other shares": two_sets(
+            {"y": ({"a": 500, "b": 500}, {"a": 200, "b": 600, "c": 200})}, target="y"
+        ),
         "a continuous target": two_sets({"y": (bell(), bell(mean=1.0))}, target="y"),
         "next to the tolerance": two_sets({"y": (yes_no(0.5), yes_no(0.5515))}, target="y"),
         "next to a warning": two_sets({"y": (yes_no(0.5), yes_no(0.602))}, target="y"),
@@ -88,6 +95,8 @@ class LabelShift(Rule):
     good = Examples(lambda: {
         "the same shares": two_sets({"y": (yes_no(0.5, 1000), yes_no(0.51, 1000))}, target="y"),
         "just within the tolerance": two_sets({"y": (yes_no(0.5), yes_no(0.5485))}, target="y"),
+        "a new class": two_sets({"y": ({"a": 500, "b": 500}, {"a": 400, "b": 400, "c": 200})}, target="y"),
+        "other names of the classes": two_sets({"y": ({"a": 500, "b": 500}, {"0": 400, "1": 400})}, target="y"),
         "no target": two_sets({"y": (yes_no(0.5), yes_no(0.7))}),
         "no labels in the second set": two_sets({"y": (yes_no(0.5, 100), {})}, target="y"),
     })  # fmt: skip

@@ -158,13 +158,22 @@ class MissingValues(Rule):
         title = f"{worst.share:.1%} of column {named(worst.column.name)} is missing"
         if len(gaps) > 1:
             title = f"values are missing in {len(gaps)} columns, {worst.share:.1%} of {named(worst.column.name)}"
-        if odd and odd[0].sentinel is not None:
+        coded = [gap for gap in odd if gap.sentinel is not None]
+        if coded:
+            odd.sort(key=lambda gap: gap.sentinel is None)
             name = named(odd[0].column.name)
             title = f"column {name} has {odd[0].sentinel:g} where a value is missing"
             if one is not seen.train:
                 title = f"{name} has {odd[0].sentinel:g} for missing in the second set"
+            if len(coded) > 1:
+                title = f"{len(coded)} columns have numbers for nothing, first {name}"
         elif odd and odd[0].infinite:
             title = f"column {named(odd[0].column.name)} is infinite in {amount(odd[0].infinite, 'row')}"
+        elif odd:
+            ways = len(odd[0].spellings)
+            title = f"column {named(odd[0].column.name)} writes missing values in {ways} ways"
+            if len(odd) > 1:
+                title = f"{len(odd)} columns write nothing in several ways, first {named(odd[0].column.name)}"
         any_infinite = any(gap.infinite for gap in gaps)
         shown = [*odd, *many, *(gap for gap in gaps if gap not in odd and gap not in many)][:NAMED]
         return self.finding(

@@ -27,16 +27,17 @@ def _classes(seen: Data) -> list[tuple[Column, Column]]:
     if seen.test is None or seen.task != "classification":
         return []
     one, other = (_named_classes(each.profile.column(seen.target)) for each in seen.sets)
-    return [(one, other)] if one is not None and other is not None and one.kind == other.kind else []
+    return [(one, other)] if one is not None and other is not None and one.words and other.words else []
 
 
 def _named_classes(column: Column | None) -> Column | None:
-    """A column whose numbers are all known as one of words."""
+    """A column whose numbers are all known as one of words; numbers that are written as texts in the same form."""
     numbers = column.numbers if column is not None else None
-    if column is None or numbers is None or not numbers.values or column.words is not None:
+    if column is None or numbers is None or not numbers.values:
         return column
     top = tuple((f"{value:g}", count) for value, count in sorted(numbers.values, key=lambda pair: (-pair[1], pair[0])))
-    words = Words(count=numbers.count, distinct=len(top), top=top)
+    missing = column.words.missing if column.words is not None else ()
+    words = Words(count=numbers.count, distinct=len(top), top=top, missing=missing)
     return replace(column, kind="category", numbers=None, words=words)
 
 
@@ -46,7 +47,8 @@ class NewCategories(Rule):
     ## What it sees
     The values of each column of categories in both sets. Rare values are in one set only by nature: how many, and how
     often, is what dealing the rows out at random would give, and only more than that is reported. A value that differs
-    from a known one by case, spacing or punctuation is named as another spelling of it.
+    from a known one by case, spacing or punctuation is named as another spelling of it. A target of which no class is
+    known is an error: what a model answers is then never right.
     ## Why it hurts
     An encoder raises an error, or turns what it does not know into zeros, or into the number of another category: the
     model answers as if it knew nothing.
@@ -99,6 +101,9 @@ class NewCategories(Rule):
         title = f"{named(worst.name)} has {what} in {percent(worst.share)} of the second set"
         if worst.known and len(worst.known) == len(worst.values):
             title = f"{named(worst.name)} has new spellings in {percent(worst.share)} of the second set"
+        has_no_class = worst.name == target and worst.share == 1 and worst.name in certain and not worst.known
+        if has_no_class:
+            title = f"{named(target)} has none of the training set's classes in the second set"
         evidence = [
             Evidence(
                 f"rows of {named(each.name)} with a new value, such as {_quoted(each.values[0][0])}",
@@ -117,7 +122,11 @@ class NewCategories(Rule):
             name = spellings[0][0]
             known = {new: old for each, new, old in spellings if each == name}
             fixes.append(Fix("Bring the spellings together, in both sets:\n" + one_spelling(name, known)))
-        if worst.name == target:
+        if has_no_class:
+            fixes.append(
+                Fix("Write the classes in one way:\n" + code(f"test[{target!r}] = test[{target!r}].map(names)"))
+            )
+        elif worst.name == target:
             fixes.append(
                 Fix(
                     "Deal the rows of each class to both sets:\n"
@@ -133,7 +142,7 @@ class NewCategories(Rule):
             )
         return self.finding(
             title,
-            severity=Severity.WARNING if many else Severity.NOTE,
+            severity=Severity.ERROR if has_no_class else Severity.WARNING if many else Severity.NOTE,
             sureness=Sureness.CERTAIN if many else Sureness.LIKELY,
             place=Place(file=where, columns=tuple(each.name for each in found)),
             evidence=evidence,
@@ -150,6 +159,9 @@ class NewCategories(Rule):
         "next to a warning": two_sets({"a": ({"x": 9000, "y": 1000}, {"x": 9000, "y": 879, "z": 121})}),
         "next to no warning": two_sets({"a": ({"x": 9000, "y": 1000}, {"x": 9000, "y": 882, "z": 118})}),
         "a class of numbers": two_sets({"y": ([0, 1] * 50, [0, 1, 7, 7, 7, 7] * 9)}, target="y", task="classification"),
+        "other names of the classes": two_sets(
+            {"y": ({"yes": 50, "no": 50}, {"1": 30, "0": 30})}, target="y", task="classification"
+        ),
         "another spelling": two_sets({"a": ({"New York": 500, "Oslo": 500}, {"new york": 400, "Oslo": 600})}),
         "one row in another spelling": two_sets({"a": ({"male": 500, "female": 500}, {"male ": 1, "female": 499})}),
     })  # fmt: skip

@@ -8,6 +8,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Sever
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.core.text import number
 from stethoscope.facts.data import Column, Data, Numbers
+from stethoscope.facts.sentinels import without_own
 from stethoscope.rules.columns import named, of_numbers, one_set
 from stethoscope.rules.sites import code
 
@@ -21,7 +22,8 @@ class SkewedFeature(Rule):
     """The values of a column have a long tail, or are mostly 0.
 
     ## What it sees
-    The skewness of each input column, the weight of its tails (kurtosis), and its share of zeros.
+    The skewness of each input column, the weight of its tails (kurtosis), and its share of zeros. A number that stands
+    for nothing, such as -999, is left out: it is told by missing-values.
     ## Why it hurts
     Standardizing does not help: most values end up near 0 with differences of hundredths, and a few reach tens. The
     large ones drive the gradients, the small differences are not seen.
@@ -46,7 +48,7 @@ class SkewedFeature(Rule):
             yield self.cannot_tell(f"there are only {seen.train.profile.rows} rows")
             return
         found = [
-            (column, numbers) for column in seen.inputs(seen.train)
+            (column, numbers) for column in map(without_own, seen.inputs(seen.train))
             if (numbers := column.numbers) is not None and column.kind == "number" and self._is_skewed(numbers)
         ]  # fmt: skip
         if found:
@@ -93,7 +95,10 @@ class SkewedFeature(Rule):
             ],
             cause="On a common scale most of these values lie close together and a few far out: the few drive the "
             "gradients.",
-            fixes=["Take the logarithm before scaling:\n" + code(*lines, transform)],
+            fixes=[
+                f"Take {'the logarithm' if numbers.least >= 0 else 'arcsinh'} before scaling:\n"
+                + code(*lines, transform)
+            ],
             unless="the model is made of trees, or ranks are taken later.",
         )
 
@@ -106,6 +111,7 @@ class SkewedFeature(Rule):
         "a hundred rows": one_set(of_numbers("a", [*[0] * 85, *range(1, 16)])),
     })  # fmt: skip
     good = Examples(lambda: {
+        "a number for nothing": one_set(of_numbers("a", [*(i / 10 for i in range(970)), *[-999.0] * 30])),
         "even": one_set(of_numbers("a", range(200))),
         "not quite skewness 4": one_set(of_numbers("a", [*[i / 1000 for i in range(1000)], *[4.6] * 40])),
         "not so heavy tails": one_set(of_numbers("a", [*[i / 1000 for i in range(-1000, 1000)], *[9.9, -9.9] * 12])),

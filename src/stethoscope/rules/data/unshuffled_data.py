@@ -11,14 +11,13 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Su
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ShuffleBatches
 from stethoscope.facts.code import Code
-from stethoscope.facts.data import Data, Order
+from stethoscope.facts.data import Data
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.sample_order import ORDERS, has_its_own_order, takes_all
 from stethoscope.facts.things import iterated, literal
 from stethoscope.facts.training import Batches, Doubles, History, LossCall
-from stethoscope.rules.columns import of_numbers, of_words, one_set
 from stethoscope.rules.examples import falling, flat, run
 from stethoscope.rules.learning import loss_evidence
 from stethoscope.rules.lines import line_of, place_in
@@ -32,7 +31,7 @@ from stethoscope.rules.order import (
     resemblance_of_numbers,
 )
 from stethoscope.rules.sites import code, place_at
-from stethoscope.rules.tabular import blocks_of_labels
+from stethoscope.rules.tabular import order_of_rows, stored
 
 REGRESSION = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss")
 
@@ -185,15 +184,12 @@ class UnshuffledData(Rule):
         0.8, unit="share of batches with a higher mean than the one before", why="0.9 when sorted, 0.5 for a wave"
     )
     fewest_neighbours = Limit(6, unit="pairs of consecutive batches", why="fewer pairs agree by chance")
+    drifting = Limit(0.5, unit="rank correlation with the place of the row", why="a quarter of the spread is time's")
     labels_of_second_class = Limit(16, unit="labels", why="a class that was hardly seen says nothing about order")
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
-        """Count the stretches of equal labels along the rows as they are stored."""
-        order = seen.train.order
-        if order is None or not order.runs:
-            yield self.cannot_tell("there is no target with classes")
-        elif (found := blocks_of_labels(self, seen, order, self.mixing)) is not None:
-            yield found
+        """Count the stretches of equal labels along the rows as they are stored, and look for columns that drift."""
+        yield from order_of_rows(self, seen, self.mixing, self.drifting)
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Compare the class mix of batches, and of neighbours, with what a shuffle gives."""
@@ -325,7 +321,8 @@ class UnshuffledData(Rule):
 
     bad = Examples(
         lambda: {
-            "a sorted file": _stored(3),
+            "a sorted file": stored(3),
+            "a column that drifts": stored(98, 0.51),
             "sorted by label": _run(_sorted(30, 32, 10)),
             "two classes, one after the other": _run(_sorted(12, 32, 2)),
             "yes and no as numbers, one after the other": _answers(_sorted(12, 32, 2)),
@@ -346,7 +343,7 @@ class UnshuffledData(Rule):
     )
     good = Examples(
         lambda: {
-            "a shuffled file": _stored(98),
+            "a shuffled file": stored(98, 0.49),
             "shuffled": _run((np.arange(960) * 7919 % 961 % 10).reshape(30, 32)),
             "in turn": _run((np.arange(960) % 10).reshape(30, 32)),
             "numbers in ascending order, mixed a little more": _numbers(_slope, 0.46),
@@ -491,9 +488,3 @@ def _label_runs(batches: Batches, shares: Doubles) -> list[Evidence]:
     expected = 1 - float(np.sum(shares**2))
     what = "neighbours in a batch whose labels differ"
     return [Evidence(what, f"{changes / pairs:.0%}", f"{expected:.0%}", "after a shuffle")]
-
-
-def _stored(runs: int) -> Data:
-    """A file of three classes whose labels lie in so many stretches; 100 are expected."""
-    columns = of_numbers("a", range(150)), of_words("y", {"x": 50, "y": 50, "z": 50})
-    return one_set(*columns, target="y", task="classification", order=Order(runs, 100.0, 6.0))

@@ -26,6 +26,9 @@ _narrow = Crash(
 )
 
 LONGEST_TITLE = 72
+SURE_TO_FIT = "What fits"
+NOT_TRIED = ("backward", "device", "memory")
+"""Where a change is known by the exception's words alone, and was not seen to compute."""
 
 
 def _a(error: str) -> str:
@@ -59,7 +62,8 @@ class ForwardCrash(Rule):
             yield self._report(crash)
 
     def _report(self, crash: Crash) -> Finding:
-        where = f"`{crash.module}` ({crash.kind})" if crash.module else f"`{crash.kind}`"
+        named = f"`{crash.kind}`" if crash.kind else "the script"
+        where = f"`{crash.module}` ({crash.kind})" if crash.module else named
         title = {
             "layer": f"{where} fails on what it is given",
             "loss": f"{where} fails on what it is given",
@@ -79,16 +83,24 @@ class ForwardCrash(Rule):
         evidence = [Evidence("exceptions", f"1, {crash.error}: {crash.message}", "0")]
         if shapes and crash.expected:
             evidence.insert(0, Evidence("given, shape and type", shapes, crash.expected))
+        elif crash.expected and crash.during == "data":
+            evidence.insert(0, Evidence("samples of a batch", "of different shapes", crash.expected))
         elif crash.expected:
             evidence.insert(0, Evidence("parameters", "others", crash.expected))
         elif shapes:
             evidence.insert(0, Evidence("given, shape and type", shapes, "what its code is written for"))
-        fixes = [f"What fits:\n{code(*crash.fix.splitlines())}"] if crash.fix else []
+        called = SURE_TO_FIT if crash.during not in NOT_TRIED else "A change that helps"
+        fixes = [f"{called}:\n{code(*crash.fix.splitlines())}"] if crash.fix else []
         if crash.during in ("layer", "code") and not crash.fix:
             fixes.append("Print what arrives, right before that line:\n" + code("print(x.shape, x.dtype, x.device)"))
         elif crash.during == "loss" and not crash.fix:
             shown = code("print(output.shape, output.dtype, target.shape, target.dtype)")
             fixes.append("Print what is compared, right before that line:\n" + shown)
+        elif crash.during == "data" and crash.expected and not crash.fix:
+            fixes.append(
+                "Bring samples to one size where they are made, or pad them in the loader's `collate_fn`. With "
+                "`num_workers=0` the exception names their shapes."
+            )
         elif not fixes:
             fixes.append(
                 "`python -m pdb -c continue` before your script's name stops on that line; look at its values."
@@ -132,6 +144,17 @@ class ForwardCrash(Rule):
                 )
             ),
             "backward": tried(crash=Crash("RuntimeError", "Trying to backward a second time", during="backward")),
+            "ragged samples of a worker": tried(
+                crash=Crash(
+                    "RuntimeError",
+                    "Trying to resize storage that is not resizable",
+                    kind="Rows",
+                    expected="tensors of one shape",
+                    during="data",
+                    why="Samples of a batch have different sizes, and cannot be stacked.",
+                )
+            ),
+            "no such device": tried(crash=Crash("AssertionError", "Torch not compiled with CUDA", during="device")),
             "the user's own code": tried(crash=Crash("KeyError", "'pixels'", during="training")),
             "a long name": tried(
                 crash=replace(_narrow, module="encoder.layers.11.attention.self.scores.query.projection")
