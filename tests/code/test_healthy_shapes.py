@@ -15,6 +15,7 @@ from stethoscope.rules.activations.double_activation import DoubleActivation
 from stethoscope.rules.generalization.monitored_metric_missing import MonitoredMetricMissing
 from stethoscope.rules.loop.call_forgotten import CallForgotten
 from stethoscope.rules.loop.gradients_cleared_before_step import GradientsClearedBeforeStep
+from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
 from stethoscope.rules.loop.missing_backward import MissingBackward
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from stethoscope.rules.loop.result_dropped import ResultDropped
@@ -97,6 +98,78 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "freeze(model)",
         "print(model)",
+    ),
+    "a network that runs without graphs": (
+        ValidationBuildsGraph,
+        """
+        class Features(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = nn.Linear(3, 3)
+
+            def forward(self, x):
+                with torch.no_grad():
+                    return self.body(x)
+
+        def features(loader):
+            model = Features()
+            model.eval()
+            found = []
+            for x in loader:
+                found.append(model(x).cpu().numpy())
+            return found
+
+        print(features(torch.load("data")))
+        """,
+        "with torch.no_grad():",
+        "if True:",
+    ),
+    "a network that switches its named parameters off": (
+        ValidationBuildsGraph,
+        """
+        class Features(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.body = nn.Linear(3, 3)
+                for name, parameter in self.named_parameters():
+                    parameter.requires_grad = False
+
+            def forward(self, x):
+                return self.body(x)
+
+        def features(loader):
+            model = Features()
+            model.eval()
+            found = []
+            for x in loader:
+                found.append(model(x).cpu().numpy())
+            return found
+        """,
+        "parameter.requires_grad = False",
+        "parameter.fill_(1)",
+    ),
+    "a network that is frozen and put into eval mode by what makes it": (
+        ValidationBuildsGraph,
+        """
+        def freeze(network):
+            for parameter in network.parameters():
+                parameter.requires_grad_(False)
+
+        def made():
+            network = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+            freeze(network)
+            return network.eval()
+
+        def features(loader):
+            model = made()
+            model.eval()
+            found = []
+            for x in loader:
+                found.append(model(x).cpu().numpy())
+            return found
+        """,
+        "    freeze(network)\n",
+        "    print(network)\n",
     ),
     "a game that the answers play": (
         ValidationBuildsGraph,
@@ -229,6 +302,193 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "model = Net()",
         "model = Net(0.5)",
     ),
+    "dropout that is made and never run": (
+        ValidationInTrainMode,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first = nn.Linear(3, 3)
+                self.drop = nn.Dropout()  # to be put in where it helps
+
+            def forward(self, x):
+                return self.first(x)
+
+        def fit(loader, test):
+            model = Net()
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.mse_loss(model(x), y).backward()
+                optimizer.step()
+            with torch.no_grad():
+                for x, y in test:
+                    print(F.mse_loss(model(x), y).item())
+        """,
+        "return self.first(x)",
+        "return self.first(self.drop(x))",
+    ),
+    "a mode that somebody thought of": (
+        ValidationInTrainMode,
+        """
+        def fit(loader, test):
+            model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.mse_loss(model(x), y).backward()
+                optimizer.step()
+            # model.eval()
+            with torch.no_grad():
+                for x, y in test:
+                    print(F.mse_loss(model(x), y).item())
+        """,
+        "# model.eval()",
+        "print(model)",
+    ),
+    "train mode where it is evaluated, by a call": (
+        ValidationInTrainMode,
+        """
+        class Trainer:
+            def __init__(self):
+                self.model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+                self.optimizer = torch.optim.Adam(self.model.parameters())
+
+            def train(self, loader):
+                self.model.train()
+                for x, y in loader:
+                    self.optimizer.zero_grad()
+                    F.mse_loss(self.model(x), y).backward()
+                    self.optimizer.step()
+
+            def test(self, loader):
+                self.model.train()
+                with torch.no_grad():
+                    for x, y in loader:
+                        print(F.mse_loss(self.model(x), y).item())
+        """,
+        "def test(self, loader):\n        self.model.train()",
+        "def test(self, loader):\n        print(self.model)",
+    ),
+    "a model of which nothing is known": (
+        ValidationInTrainMode,
+        """
+        def train(model, loader, optimizer):
+            model.train()
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.mse_loss(model(x), y).backward()
+                optimizer.step()
+
+        def test(model, loader):
+            with torch.no_grad():
+                for x, y in loader:
+                    print(F.mse_loss(model(x), y).item())
+
+        def main(make, loader):
+            model = make(nn.Linear(3, 3))
+            train(model, loader, torch.optim.Adam(model.parameters()))
+            test(model, loader)
+        """,
+        "make(nn.Linear(3, 3))",
+        "nn.Sequential(nn.Linear(3, 3), nn.Dropout())",
+    ),
+    "one round": (
+        GraphKeptAlive,
+        """
+        model = nn.Linear(3, 2)
+        optimizer = torch.optim.Adam(model.parameters())
+        for epoch in range(9):
+            total = 0.0
+            for x, y in torch.load("data"):
+                optimizer.zero_grad()
+                loss = F.mse_loss(model(x), y)
+                break
+                total += loss
+                loss.backward()
+                optimizer.step()
+            print(total)
+        """,
+        "        break\n",
+        "        print(loss)\n",
+    ),
+    "one picture of many": (
+        ValidationBuildsGraph,
+        """
+        def shown(model, loader, wanted):
+            model.eval()
+            for i, (x, y) in enumerate(loader):
+                if i == wanted:
+                    print(model(x).argmax(1).cpu().numpy())
+                    break
+        """,
+        "            break\n",
+        "",
+    ),
+    "statistics that are settled": (
+        ValidationInTrainMode,
+        """
+        def fit(loader):
+            model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.mse_loss(model(x), y).backward()
+                optimizer.step()
+            return model
+
+        def main(loader):
+            model = fit(loader)
+            with torch.no_grad():
+                for x, y in loader:
+                    model(x)
+        """,
+        "            model(x)\n",
+        "            print(model(x).argmax(1))\n",
+    ),
+    "the same asked again and again": (
+        ValidationInTrainMode,
+        """
+        def fit(loader):
+            model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.mse_loss(model(x), y).backward()
+                optimizer.step()
+            return model
+
+        def main(loader, pool):
+            model = fit(loader)
+            with torch.no_grad():
+                for x in pool:
+                    found = []
+                    for i in range(30):
+                        found.append(model(x).cpu().numpy())
+                    print(np.var(found))
+        """,
+        "for i in range(30)",
+        "for x in x",
+    ),
+    "labels that are guessed before each round": (
+        ValidationInTrainMode,
+        """
+        def fit(loader, unknown):
+            model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+            optimizer = torch.optim.Adam(model.parameters())
+            for epoch in range(9):
+                guesses = []
+                with torch.no_grad():
+                    for x in unknown:
+                        guesses.append(model(x).argmax(1))
+                for x, y in zip(unknown, guesses):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+        """,
+        "    for epoch in range(9):\n",
+        "    for x, y in loader:\n        F.mse_loss(model(x), y).backward()\n        optimizer.step()\n    if True:\n",
+    ),
     "a callback that may report by itself": (
         MonitoredMetricMissing,
         """
@@ -345,6 +605,33 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "print(i, layer)",
     ),
 }
+
+
+def test_a_network_that_torchvision_makes_by_its_name_has_two_modes() -> None:
+    text = """
+        import torch
+        import torch.nn.functional as F
+        import torchvision.models as models
+        from torch import nn
+
+        def validate(model, loader):
+            with torch.no_grad():
+                for x, y in loader:
+                    print(F.cross_entropy(model(x), y).item())
+
+        def main(loader, name):
+            model = models.__dict__[name](num_classes=2)
+            model = nn.DataParallel(model).cuda()
+            model.train()
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            validate(model, loader)
+    """
+    assert _shown(ValidationInTrainMode, textwrap.dedent(text))
+    assert not _shown(ValidationInTrainMode, textwrap.dedent(text).replace("models.__dict__[name]", "made[name]"))
 
 
 @pytest.mark.parametrize("name", SHAPES)

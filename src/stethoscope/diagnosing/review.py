@@ -18,7 +18,9 @@ from stethoscope.facts.never_run import never_run
 from stethoscope.rules import all_rules
 from stethoscope.rules.lines import place_in
 
-_TRIED_ON_PURPOSE = re.compile(r"(?:^|/)(?:tests?|testing|benchmarks?|test_[^/]*|[^/]*_test\.py|conftest\.py)(?:/|$)")
+_TRIED_ON_PURPOSE = re.compile(
+    r"(?:^|/)(?:tests?|testing|benchmarks?|test_[^/]*|[^/]*_tests?\.py|tests\.py|conftest\.py)(?:/|$)"
+)
 """Files that do odd things because they test them: there a finding is possible at most, and what is only possible
 elsewhere is not said."""
 

@@ -23,7 +23,7 @@ from stethoscope.facts.code import (
     Value,
 )
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_under, name_of
-from stethoscope.facts.loops import loops_of
+from stethoscope.facts.loops import leaves_at_once, loops_of
 from stethoscope.facts.origins import call_sites, called
 
 READING = frozenset({".item", ".argmax", ".numpy", ".tolist", ".topk", ".eq", "torch.argmax", "torch.max", "torch.topk",
@@ -57,10 +57,23 @@ class Evaluation:
     """Whether something around it that is not known may switch modes or gradients off: a decorator, a context."""
 
     @property
+    def is_once(self) -> bool:
+        """Whether its loop is left with the first answer: `if i == wanted: show(model(x)); break`."""
+        for here in self.code.around(self.forward.context):
+            if here.kind in ("for", "while"):
+                return leaves_at_once(self.code, here.at)
+            if here.kind == "if" and self.code.matches(_LEAVES, here.at):
+                return True
+        return False
+
+    @property
     def may_act(self) -> bool:
         """Whether its loop goes on until something is over, and no data feeds it: the answers may play a game."""
         loop = next((one for one in self.code.around(self.context) if one.kind in ("for", "while")), None)
         return not self.is_fed and loop is not None and loop.kind == "while"
+
+
+_LEAVES = re.compile(r"^\s*(?:break|return)\b")
 
 
 def evaluations_of(code: Code) -> tuple[Evaluation, ...]:

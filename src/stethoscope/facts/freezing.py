@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from stethoscope.facts.code import NOWHERE, At, Attribute, Binding, Call, Code, Constant, Function, Name, Value
-from stethoscope.facts.events import Event, events_of
+from stethoscope.facts.events import NO_GRAD, Event, events_of, is_under
 from stethoscope.facts.libraries import SAME, SAME_METHODS
 from stethoscope.facts.loaded import everything_in
 from stethoscope.facts.loops import loops_of
@@ -97,13 +97,20 @@ def _is_given_frozen(code: Code, call: Call) -> bool:
     callee = called(code, call)
     if callee.function is None or callee.code is None or not callee.function.returns:
         return False
-    given = [one.value for one in callee.function.returns]
+    given = [_unmoved(one.value) for one in callee.function.returns]
     return all(
         isinstance(one, Name)
         and one.binding != NOWHERE
         and _is_switched_off(callee.code, callee.code.bindings[one.binding], call)
         for one in given
     )
+
+
+def _unmoved(value: Value | None) -> Value | None:
+    """A network before it was moved or put into a mode: `net` of `net.eval().cuda()`."""
+    while isinstance(value, Call) and value.name in SAME_METHODS:
+        value = value.receiver
+    return value
 
 
 class _Switch(NamedTuple):
@@ -190,11 +197,23 @@ def _switches_on(code: Code) -> bool:
 
 
 def is_made_frozen(thing: Thing) -> bool:
-    """Whether a network of the project switches all of its parameters off in its constructor."""
+    """Whether a network of the project switches all of its parameters off as it is made, or runs without graphs."""
+    for home, cls in lineage(thing):
+        if "forward" in cls.methods:
+            function = home.functions[cls.methods["forward"]]
+            own = [call for call in home.calls[slice(*function.calls)] if _is_own(call)]
+            if own and all(is_under(home, call.context, *NO_GRAD) for call in own):
+                return True
+            break
     for home, cls in lineage(thing):
         if "__init__" in cls.methods:
             return _freezes_itself(home, home.functions[cls.methods["__init__"]], thing.made)
     return False
+
+
+def _is_own(call: Call) -> bool:
+    """Whether a call is of a part of the network: `self.body(x)`."""
+    return isinstance(call.receiver, Name) and call.receiver.name == "self"
 
 
 def _freezes_itself(code: Code, constructor: Function, made: Call | None) -> bool:
@@ -207,7 +226,7 @@ def _freezes_itself(code: Code, constructor: Function, made: Call | None) -> boo
             and here.kind == "for"
             and here.parent == constructor.context
             and isinstance(source, Call)
-            and source.name == ".parameters"
+            and source.name in (".parameters", ".named_parameters")
             and isinstance(source.receiver, Name)
             and source.receiver.name == itself
         ):

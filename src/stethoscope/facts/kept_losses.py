@@ -22,7 +22,7 @@ from stethoscope.facts.code import (
     Value,
 )
 from stethoscope.facts.events import NO_GRAD, events_of, is_under
-from stethoscope.facts.loops import functions_going_backward, innermost_loop, loops_of
+from stethoscope.facts.loops import functions_going_backward, innermost_loop, leaves_at_once, loops_of
 from stethoscope.facts.origins import call_sites, thing_of
 from stethoscope.facts.things import binding_of
 
@@ -34,6 +34,8 @@ def kept_losses(file: Code) -> Iterator[tuple[Binding, Value]]:
     """The sums that keep the graphs of the losses of many steps, each with the loss that it takes up."""
     backed = {event.name for loop in loops_of(file) for event in loop.of("backward") if event.subject is not None}
     for loop in loops_of(file):
+        if leaves_at_once(file, loop.at):
+            continue
         subjects = [event.subject if event.code is file else event.given for event in loop.of("backward")]
         behind = {number for subject in subjects for number in _behind(file, subject)}
         losses = {number for number in behind if _is_made_in(file, number, loop.context)}

@@ -27,6 +27,7 @@ from stethoscope.facts.code import (
 )  # fmt: skip
 from stethoscope.facts.origins import called, given_to, is_module, lineage, thing_of
 from stethoscope.facts.things import MOST_STEPS, Step, Thing, followed, literal
+from stethoscope.facts.uses import times_ended
 
 ACTIVATIONS = {
     "softmax": "softmax", "log_softmax": "log_softmax", "logsoftmax": "log_softmax", "sigmoid": "sigmoid",
@@ -48,6 +49,7 @@ _KEEPS = {
 """Operations, functions and layers after which values are as before."""
 _MODES = re.compile(
     r"torch\.nn\.(?:\w*Dropout\w*|(?:Lazy|Sync)?BatchNorm\w*|RReLU|Transformer\w*)|torchvision\.models(?:\.\w+)*\.[a-z]\w*"
+    r"|timm\.(?:models\.(?:\w+\.)*)?create_model|segmentation_models_pytorch\.[A-Z]\w*"
 )
 _DROPOUT = re.compile(r"torch\.nn\.\w*Dropout\w*")
 _READS_MODE = re.compile(r"self\.training\b")
@@ -378,7 +380,7 @@ def has_modes(thing: Thing, depth: int = 0) -> bool | None:
     for home, cls in lineage(thing):
         if home.matches(_READS_MODE, cls.at):
             return True
-        asked = _switched_by_argument(home, cls)
+        asked = _switched_by_argument(home, cls) | _never_run(home, cls)
         for index in cls.methods.values():
             first, last = home.functions[index].calls
             for call in home.calls[first:last]:
@@ -393,7 +395,9 @@ def has_modes(thing: Thing, depth: int = 0) -> bool | None:
                     answers.append(has_modes(thing_of(home, call), depth + 1))
     if is_module(Thing("class", thing.name, thing.code, thing.number)) is None:
         answers.append(None)
-    own = _switched_by_argument(thing.code, thing.cls) if thing.code is not None else set()
+    own = set[int]()
+    if thing.code is not None and thing.cls is not None:
+        own = _switched_by_argument(thing.code, thing.cls) | _never_run(thing.code, thing.cls)
     for _, part in parts_of(thing):
         if part.made is not None and part.made_in is thing.code and part.made.number in own:
             continue
@@ -403,6 +407,24 @@ def has_modes(thing: Thing, depth: int = 0) -> bool | None:
         if part.kind in ("module", "unknown", "imported"):
             answers.append(has_modes(part, depth + 1) if part.kind == "module" else None)
     return _any_known(answers)
+
+
+_REACHES_ALL = re.compile(
+    r"getattr|setattr|__dict__|_modules\b|\.children\(|named_children|\.modules\(|named_modules|get_submodule|vars\("
+)
+
+_TAKES_APART = re.compile(r"\*\s*(?:list\()?[\w.]+\.(?:named_)?(?:children|modules)\(|\bgetattr\((?!self\b)")
+"""What runs the layers of a model from outside, whatever they are called."""
+
+
+def _never_run(code: Code, cls: Class) -> set[int]:
+    """The calls that make a layer for an attribute which the file names nowhere else: no mode decides on that one."""
+    found = set[int]()
+    for name, numbers in cls.attributes.items():
+        made = [code.bindings[number].value for number in numbers]
+        if len(made) == 1 and isinstance(made[0], Call) and times_ended(code, name) == 1:
+            found.add(made[0].number)
+    return found if found and not code.matches(_REACHES_ALL, cls.at) and not code.matches(_TAKES_APART) else set()
 
 
 def _is_off(code: Code, cls: Class, call: Call, made: Call | None) -> bool:

@@ -119,6 +119,13 @@ def has_own_loop(event: Event) -> bool:
     return any(innermost_loop(home, context, NOWHERE) != NOWHERE for home, context in ways)
 
 
+def leaves_at_once(code: Code, loop: At) -> bool:
+    """Whether a loop has one round: the body ends with `break`, under no condition."""
+    body = [line for line in code.lines[loop.line : loop.end_line] if line.strip()]
+    depth = len(body[0]) - len(body[0].lstrip()) if body else 0
+    return any(line.partition("#")[0].rstrip() == " " * depth + "break" for line in body)
+
+
 def innermost_loop(code: Code, context: int, function: int) -> int:
     """The nearest loop around something in the same function, or NOWHERE. A loop over parameters is none."""
     for number in code.numbers_around(context):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stethoscope.facts.code import NOWHERE, Call, Code, Name, Value
+from stethoscope.facts.code import NOWHERE, Call, Code, Item, Name, Value
 from stethoscope.facts.evaluations import Evaluation, called_models, evaluations_of, trained_models
 from stethoscope.facts.events import NO_GRAD, events_of, is_in_loop, is_under, name_of
 from stethoscope.facts.layers import has_modes
+from stethoscope.facts.libraries import SAME, SAME_METHODS
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.module_classes import modules_in
-from stethoscope.facts.origins import called, thing_of
+from stethoscope.facts.origins import called, given_to, thing_of
 from stethoscope.facts.other_data import goes_over_another
 from stethoscope.facts.things import followed
 
@@ -32,11 +33,33 @@ def evaluated_unswitched(file: Code) -> Iterator[Evaluation]:
             and not found.is_hidden
             and not _draws_samples(file, found)
             and not _is_of_the_step(file, found)
+            and not found.is_once
+            and not _is_asked_again(file, found)
+            and not any(one.value is found.forward.call for one in file.bare)  # it settles statistics
             and _is_trained_with_modes(file, found)
             and _is_looked_at(file, found)
         ):
             told.add(name)
             yield found
+
+
+_COMMENTED_OUT = re.compile(r"#.*\.eval\(\)")
+
+
+def is_left_on_purpose(file: Code, found: Evaluation) -> bool:
+    """Whether somebody thought of the mode: a call of `eval()` is commented out, the function that evaluates, and does
+    not train, switches to train mode itself, or each round asks before it trains, as for labels that it guesses.
+    """
+    events = events_of(file, found.function)
+    switched = [event for event in found.before if event.kind == "train" and not event.via]
+    backwards = [event for event in events if event.kind == "backward"]
+    if any(_COMMENTED_OUT.search(line) for line in file.lines) or (found.function and switched and not backwards):
+        return True
+    rounds = [n for n in file.numbers_around(found.context) if file.contexts[n].kind in ("for", "while")][
+        found.is_loop :
+    ]
+    inside = [event for event in backwards if rounds and is_in_loop(file, event, rounds[-1])]
+    return bool(inside) and events.index(inside[0]) > events.index(found.forward)
 
 
 _NOISE = frozenset({"torch.randn", "torch.rand", "torch.normal", "torch.randn_like", "torch.rand_like",
@@ -66,6 +89,54 @@ def _is_of_the_step(file: Code, found: Evaluation) -> bool:
              and event.call is not None and not is_under(file, event.context, *NO_GRAD)]  # fmt: skip
     is_same = any(isinstance(one, Name) and one.binding == batch.binding for one in given)
     return is_same and any(event.kind == "backward" for event in inside)
+
+
+def _is_asked_again(file: Code, found: Evaluation) -> bool:
+    """Whether a model is asked the same many times, as for how its answers vary: `[model(x) for _ in range(30)]`."""
+    call = found.forward.call
+    for number in file.numbers_around(found.forward.context) if call is not None and call.arguments else ():
+        here = file.contexts[number]
+        if here.kind in ("for", "while", "comprehension", "function"):
+            if not isinstance(here.value, Call) or here.value.name != "builtins.range" or call is None:
+                return False
+            made = [file.bindings[one.binding].context for one in call.arguments
+                    if isinstance(one, Name) and one.binding != NOWHERE]  # fmt: skip
+            return len(made) == len(call.arguments) and not any(number in file.numbers_around(one) for one in made)
+        if number == found.context:
+            return False
+    return False
+
+
+def has_two_modes(file: Code, found: Evaluation) -> bool:
+    """Whether the model that is evaluated is seen to run a layer with two modes, or torchvision makes it by name."""
+    return has_modes(found.forward.thing) is True or _is_of_torchvision(file, found.forward.subject)
+
+
+def _is_of_torchvision(code: Code, value: Value | None, depth: int = 0) -> bool:
+    """Whether a value is what `models.__dict__[name]()` gives, here or where it is handed over: nearly all of these
+    normalize over batches or drop.
+    """
+    if value is None or depth > MOST_FORMS:
+        return False
+    if isinstance(value, Call):
+        if value.name in SAME_METHODS or value.name in SAME:
+            inner = value.receiver if value.name in SAME_METHODS else value.argument(0)
+            return _is_of_torchvision(code, inner, depth)
+        return isinstance(value.receiver, Item) and code.text(value.receiver.at).startswith(_BY_NAME)
+    binding = code.bindings[value.binding] if isinstance(value, Name) and value.binding != NOWHERE else None
+    if binding is None:
+        return False
+    if binding.how == "argument":
+        index = code.function_at(binding.context)
+        parameters = code.functions[index].parameters
+        places = [i for i, one in enumerate(parameters) if code.bindings[one.binding] is binding]
+        given = given_to(code, index, places[0]) if places else []
+        return any(_is_of_torchvision(home, one, depth + 1) for home, one in given)
+    options = [code.bindings[one].value for one in binding.options] if binding.how == "merge" else [binding.value]
+    return any(_is_of_torchvision(code, one, depth + 1) for one in options)
+
+
+_BY_NAME = ("models.__dict__[", "torchvision.models.__dict__[")
 
 
 def _is_noise(file: Code, value: Value | None) -> bool:

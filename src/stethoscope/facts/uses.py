@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.facts.code import NOWHERE, At, Code, Name
@@ -59,3 +60,8 @@ def _places(text: str, name: str) -> Iterator[int]:
 
 def _continues(character: str) -> bool:
     return character == "_" or character.isalnum()
+
+
+def times_ended(code: Code, name: str) -> int:
+    """How often an attribute of this name stands in the text, of whatever it is one: `self.fc`, `net.fc`."""
+    return sum(1 for _ in re.finditer(rf"\.{re.escape(name)}\b", code.uncommented()))

@@ -40,9 +40,9 @@ class ValidationBuildsGraph(Rule):
     ## How to fix it
     Put the validation loop into `with torch.no_grad():`, or decorate its function with `@torch.no_grad()`.
     ## When it is not a fault
-    The numbers are right either way. A single pass at the end of a script costs next to nothing and is not reported;
-    passes that choose actions or make samples, without a loss, are a note at most. In code a loop that goes on until
-    something is over, and that no data feeds, is possible at most: it may play a game.
+    The numbers are right either way. A single pass at the end of a script costs next to nothing and is not told, nor
+    is a loop that one answer ends; passes that choose actions or make samples, without a loss, are a note at most. In
+    code a loop that goes on until something is over, and that no data feeds, is possible at most: it may play a game.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "No-grad Mode"; "Frequently Asked Questions", "My model
     reports cuda runtime error(2): out of memory".
@@ -107,7 +107,7 @@ class ValidationBuildsGraph(Rule):
             is_evaluation = found.is_loop and (
                 (is_switched and (found.is_read or found.is_fed)) or (is_apart and found.is_fed)
             )
-            if found.without_graph or found.is_hidden or not is_evaluation:
+            if found.without_graph or found.is_hidden or not is_evaluation or found.is_once:
                 continue
             if _acts(file, found):
                 continue  # one observation at a time: its graph costs next to nothing

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
-from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.evaluations import Evaluation
-from stethoscope.facts.layers import has_modes
 from stethoscope.facts.training import History, Model, ValidationPass
-from stethoscope.facts.unswitched import evaluated_unswitched
+from stethoscope.facts.unswitched import evaluated_unswitched, has_two_modes, is_left_on_purpose
 from stethoscope.rules.lines import fitting, place_in
 from stethoscope.rules.sites import code, place_at, receiver
 
@@ -52,7 +51,8 @@ class ValidationInTrainMode(Rule):
     ## When it is not a fault
     Monte-Carlo dropout, which asks the same input many times; a pass that settles the statistics of batch
     normalization; single forwards of a teacher or a generator inside a training step; samples that a generator makes of
-    noise to be looked at. None is reported.
+    noise to be looked at. None is reported. In code it is possible at most where nothing shows that the model runs a
+    layer with two modes, where an `eval()` is commented out, or where the evaluation calls `train()` itself.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "Evaluation Mode (nn.Module.eval())".
     """
@@ -134,14 +134,17 @@ class ValidationInTrainMode(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for a model with dropout or batch normalization that a file trains, evaluates, and never switches."""
         for found in evaluated_unswitched(file):
-            yield self._read(file, found)
+            holds = has_two_modes(file, found)
+            is_shown = holds and not is_left_on_purpose(file, found)
+            yield self._read(file, found, holds, Sureness.LIKELY if is_shown else Sureness.POSSIBLE)
 
-    def _read(self, file: Code, found: Evaluation) -> Finding:
+    def _read(self, file: Code, found: Evaluation, is_known: bool, sureness: Sureness) -> Finding:
         name = found.forward.name or "model"
-        holds = "holds" if has_modes(found.forward.thing) else "may hold"
+        holds = "holds" if is_known else "may hold"
         return self.finding(
             fitting(f"`{name}` is evaluated in train mode", "a model is evaluated in train mode"),
             severity=Severity.ERROR,
+            sureness=sureness,
             place=place_in(file, found.forward.at),
             evidence=[Evidence("calls of `eval()` in this file", 0, "1 before each evaluation")],
             cause=f"`{name}` {holds} dropout or batch normalization, which act in train mode: answers are noisy, and "
