@@ -80,11 +80,12 @@ def near_between(one: DataSet, other: DataSet, others: Sequence[str]) -> Near:
         for name, values in first.values.items()
         if name in second.values and second.values[name].dtype == values.dtype
     ]
-    new = np.flatnonzero(~np.isin(_keys(second, shared, others), _keys(first, shared, others)))  # others are equal
     places = _different(first, others)
+    some = _evenly(np.arange(second.count), 2 * ASKED)
+    is_equal = np.isin(_keys(second, some, shared, others), _keys(first, places, shared, others))
+    new = _evenly(some[~is_equal], ASKED)
     if places.size < FEWEST_ROWS or not new.size:
         return Near()
-    new = _evenly(new, ASKED)
     names = [name for name in _compared(one, others) if name in shared]
     both = Rows(
         np.concatenate([first.index[places], second.index[new]]),
@@ -101,7 +102,9 @@ def near_between(one: DataSet, other: DataSet, others: Sequence[str]) -> Near:
 
 
 def _evenly(places: Ints, most: int) -> Ints:
-    return np.asarray(places[np.linspace(0, places.size - 1, min(most, places.size)).astype(np.int64)], np.int64)
+    if places.size <= most:
+        return places
+    return np.asarray(places[np.linspace(0, places.size - 1, most).astype(np.int64)], np.int64)
 
 
 def _compared(one: DataSet, others: Sequence[str]) -> list[str]:
@@ -117,21 +120,22 @@ def _compared(one: DataSet, others: Sequence[str]) -> list[str]:
 
 def _different(rows: Rows, others: Sequence[str]) -> Ints:
     """Places of at most `KNOWN` sampled rows, evenly, of those with equal inputs the first."""
-    return _evenly(np.sort(np.unique(_keys(rows, list(rows.values), others), return_index=True)[1]), KNOWN)
+    places = _evenly(np.arange(rows.count), KNOWN)
+    return places[np.sort(np.unique(_keys(rows, places, list(rows.values), others), return_index=True)[1])]
 
 
-def _keys(rows: Rows, names: Sequence[str], others: Sequence[str]) -> Keys:
-    """A key of the inputs of each sampled row. Shape: (rows,)."""
-    total = np.zeros(rows.count, np.uint64)
+def _keys(rows: Rows, places: Ints, names: Sequence[str], others: Sequence[str]) -> Keys:
+    """A key of the inputs of the sampled rows at these places. Shape: that of `places`."""
+    total = np.zeros(places.size, np.uint64)
     for name in names:
-        values = rows.values[name]
         if name in others:
             continue
+        values = rows.values[name][places]
         if values.dtype == object:
             texts = values.tolist()
-            places = {text: place for place, text in enumerate(dict.fromkeys(t for t in texts if t is not None))}
-            codes = np.array([-1 if text is None else places[text] for text in texts], np.int64)
-            keys.add_words(total, name, codes, list(places))
+            known = {text: number for number, text in enumerate(dict.fromkeys(t for t in texts if t is not None))}
+            codes = np.array([-1 if text is None else known[text] for text in texts], np.int64)
+            keys.add_words(total, name, codes, list(known))
         else:
             keys.add_numbers(total, name, np.asarray(values, np.float64))
     return total
