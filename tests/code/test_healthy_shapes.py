@@ -524,6 +524,27 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "loss.backward()",
         "print(loss)",
     ),
+    "a pipeline over several devices, whose schedule goes backward": (
+        MissingBackward,
+        """
+        import torch
+        import torch.nn.functional as F
+        from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
+
+        def train(stage, model, loader, is_first):
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in loader:
+                optimizer.zero_grad()
+                sched = ScheduleGPipe(stage, 4, loss_fn=F.cross_entropy)
+                if is_first:
+                    sched.step(x)
+                else:
+                    print(F.cross_entropy(sched.step(target=y), y).item())
+                optimizer.step()
+        """,
+        "from torch.distributed.pipelining import PipelineStage, ScheduleGPipe",
+        "from torch.optim.lr_scheduler import StepLR as ScheduleGPipe",
+    ),
     "a hook at each step": (
         MissingZeroGrad,
         """
