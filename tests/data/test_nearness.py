@@ -19,6 +19,7 @@ def table(rows: int, seed: int) -> pd.DataFrame:
         "age": age,
         "income": rng.gamma(4, 9000, rows).round(2),
         "height": rng.normal(171, 9, rows).round(1),
+        "weight": rng.normal(75, 12, rows).round(1),
         "visits": rng.poisson(4, rows),
         "city": rng.choice(["Oslo", "Bergen", "Bodø"], rows),
         "job": rng.choice(["nurse", "cook", "clerk", "driver"], rows),
@@ -65,6 +66,17 @@ def test_changed_copies_in_a_second_set_are_a_warning(seed: int) -> None:
 def test_tables_without_copies_are_silent(seed: int) -> None:
     frame = table(2500, seed)
     assert said(frame[:1700], frame[1700:].reset_index(drop=True)) == []
+
+
+def test_counts_of_rare_things_are_no_near_copies() -> None:
+    rng = np.random.default_rng(0)
+    many = np.where(rng.random((3000, 10)) < 0.6, 0, rng.exponential(size=(3000, 10)))
+    frame = pd.DataFrame(many, columns=list("abcdefghij")).assign(y=rng.random(3000))
+
+    counts = pd.DataFrame({f"x{place}": rng.poisson(5, 3000) for place in range(5)}).assign(y=rng.random(3000))
+
+    for made in (frame, counts):
+        assert said(made[:2000], made[2000:].reset_index(drop=True)) == []
 
 
 def test_neighbours_in_time_and_equal_rows_are_no_near_copies() -> None:

@@ -30,6 +30,10 @@ FEWEST_COLUMNS = 4
 MOST_COLUMNS = 200
 OTHER_WORDS = 1
 """Columns of words in which a copy may differ."""
+TIED = 0.25
+"""Share of one value, as of zeros among counts of rare things, from which on a column of numbers is one of words."""
+FEWEST_VALUES = 30
+"""Different values below which a column is one of words, too: small counts are a lattice, on which rows are near."""
 EQUAL = 1e-6
 """Distance up to which two rows are the same in all that is compared: in coarse columns many are by nature."""
 MOST_EXAMPLES = 20
@@ -145,7 +149,9 @@ def _known(one: DataSet, names: Sequence[str], places: Ints, of_first: int | Non
         numbers = np.asarray(values, np.float64)
         first = numbers[:of_first]
         ordered = np.sort(first[~np.isnan(first)])
-        if ordered.size and ordered[0] < ordered[-1]:
+        if _is_tied(ordered):
+            words.append(np.unique(numbers, return_inverse=True)[1].astype(np.int64))
+        elif ordered.size:
             low, high = (np.searchsorted(ordered, numbers, side) for side in ("left", "right"))
             ranks.append(np.where(np.isnan(numbers), 0.5, (low + high) / (2 * ordered.size)))
     empty = np.zeros((places.size, 0))
@@ -153,6 +159,13 @@ def _known(one: DataSet, names: Sequence[str], places: Ints, of_first: int | Non
         one.sample.index[places], np.stack(ranks, 1) if ranks else empty,
         np.stack(words, 1) if words else empty.astype(np.int64),
     )  # fmt: skip
+
+
+def _is_tied(ordered: Doubles) -> bool:
+    """Whether the sorted values are few, or one as frequent as a category: such rows lie on planes or on a lattice."""
+    ends = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    counts = np.diff(np.concatenate([[0], ends, [ordered.size]]))
+    return ordered.size > 0 and (counts.size < FEWEST_VALUES or int(counts.max()) >= TIED * ordered.size)
 
 
 def _judged(known: _Rows, asked: _Rows, own: Ints | None = None) -> Near:
