@@ -545,6 +545,21 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "from torch.distributed.pipelining import PipelineStage, ScheduleGPipe",
         "from torch.optim.lr_scheduler import StepLR as ScheduleGPipe",
     ),
+    "another library, which writes gradients anew": (
+        MissingZeroGrad,
+        """
+        from mxnet import autograd, gluon
+
+        def train(model, loader, optimizer, fabric=None):
+            for x, y in loader:
+                with autograd.record():
+                    loss = model(x, y)
+                loss.backward()
+                optimizer.step()
+        """,
+        "from mxnet import autograd, gluon",
+        "from torch import autograd",
+    ),
     "a hook at each step": (
         MissingZeroGrad,
         """
