@@ -412,6 +412,17 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "        break\n",
         "        print(loss)\n",
     ),
+    "a few pictures": (
+        ValidationBuildsGraph,
+        """
+        def shown(model, images, count=0):
+            model.eval()
+            for i in range(9):
+                print(model(images[i]).argmax().item())
+        """,
+        "range(9)",
+        "range(900)",
+    ),
     "one picture of many": (
         ValidationBuildsGraph,
         """
