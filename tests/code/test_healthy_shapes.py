@@ -412,6 +412,17 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "        break\n",
         "        print(loss)\n",
     ),
+    "a few pictures": (
+        ValidationBuildsGraph,
+        """
+        def shown(model, images, count=0):
+            model.eval()
+            for i in range(9):
+                print(model(images[i]).argmax().item())
+        """,
+        "range(9)",
+        "range(900)",
+    ),
     "one picture of many": (
         ValidationBuildsGraph,
         """
@@ -523,6 +534,42 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "loss.backward()",
         "print(loss)",
+    ),
+    "a pipeline over several devices, whose schedule goes backward": (
+        MissingBackward,
+        """
+        import torch
+        import torch.nn.functional as F
+        from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
+
+        def train(stage, model, loader, is_first):
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in loader:
+                optimizer.zero_grad()
+                sched = ScheduleGPipe(stage, 4, loss_fn=F.cross_entropy)
+                if is_first:
+                    sched.step(x)
+                else:
+                    print(F.cross_entropy(sched.step(target=y), y).item())
+                optimizer.step()
+        """,
+        "from torch.distributed.pipelining import PipelineStage, ScheduleGPipe",
+        "from torch.optim.lr_scheduler import StepLR as ScheduleGPipe",
+    ),
+    "another library, which writes gradients anew": (
+        MissingZeroGrad,
+        """
+        from mxnet import autograd, gluon
+
+        def train(model, loader, optimizer, fabric=None):
+            for x, y in loader:
+                with autograd.record():
+                    loss = model(x, y)
+                loss.backward()
+                optimizer.step()
+        """,
+        "from mxnet import autograd, gluon",
+        "from torch import autograd",
     ),
     "a hook at each step": (
         MissingZeroGrad,

@@ -25,6 +25,7 @@ from stethoscope.facts.code import (
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_under, name_of
 from stethoscope.facts.loops import leaves_at_once, loops_of
 from stethoscope.facts.origins import call_sites, called
+from stethoscope.facts.things import literal
 
 READING = frozenset({".item", ".argmax", ".numpy", ".tolist", ".topk", ".eq", "torch.argmax", "torch.max", "torch.topk",
                      "torch.eq", ".cpu", "sklearn.metrics.accuracy_score", "builtins.float"})  # fmt: skip
@@ -67,12 +68,21 @@ class Evaluation:
         return False
 
     @property
-    def may_act(self) -> bool:
-        """Whether its loop goes on until something is over, and no data feeds it: the answers may play a game."""
+    def is_small(self) -> bool:
+        """Whether no data feeds its loop, and it goes on until something is over, as where the answers play a game, or
+        has a few rounds, as where some answers are drawn.
+        """
         loop = next((one for one in self.code.around(self.context) if one.kind in ("for", "while")), None)
-        return not self.is_fed and loop is not None and loop.kind == "while"
+        if self.is_fed or loop is None:
+            return False
+        rounds = loop.value
+        is_range = isinstance(rounds, Call) and rounds.name == "builtins.range" and len(rounds.arguments) == 1
+        count = literal(self.code, rounds.arguments[0]) if is_range and isinstance(rounds, Call) else None
+        return loop.kind == "while" or (isinstance(count, int) and count <= A_FEW)
 
 
+A_FEW = 16
+"""Rounds: as many pictures as are drawn side by side."""
 _LEAVES = re.compile(r"^\s*(?:break|return)\b")
 
 

@@ -451,7 +451,16 @@ def _cleared_behind(file: Code, step: Event) -> tuple[Edit, ...]:
 
 def _is_of_another_kind(file: Code, loop: Loop) -> bool:
     """Whether what steps is none of torch's optimizers, as far as can be seen, in a file that does not know torch."""
-    return loop.of("step")[0].thing.kind != "optimizer" and not file.says("torch", "lightning", "accelerate", "fabric")
+    if loop.of("step")[0].thing.kind == "optimizer":
+        return False
+    roots = {name.partition(".")[0] for name, _, _ in file.imports}
+    return not file.says("torch", "lightning", "accelerate", "fabric") or (
+        bool(roots & _OTHERS) and not any(word in root for root in roots for word in ("torch", "lightning"))
+    )
+
+
+_OTHERS = {"mxnet", "paddle", "jittor", "mindspore", "oneflow", "chainer", "tinygrad", "tensorflow", "jax"}
+"""Libraries whose steps and gradients are their own: MXNet writes gradients anew."""
 
 
 def _is_of_nothing(loop: Loop) -> bool:

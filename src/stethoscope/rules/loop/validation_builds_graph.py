@@ -42,7 +42,7 @@ class ValidationBuildsGraph(Rule):
     ## When it is not a fault
     The numbers are right either way. A single pass at the end of a script costs next to nothing and is not told, nor
     is a loop that one answer ends; passes that choose actions or make samples, without a loss, are a note at most. In
-    code a loop that goes on until something is over, and that no data feeds, is possible at most: it may play a game.
+    code a loop that no data feeds is possible at most where it goes on until something is over or has a few rounds.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "No-grad Mode"; "Frequently Asked Questions", "My model
     reports cuda runtime error(2): out of memory".
@@ -117,7 +117,7 @@ class ValidationBuildsGraph(Rule):
             if file.matches(GRADIENTS, around) or file.matches(FORCES):
                 continue
             quiet = file.says("no_grad", "inference_mode")
-            is_shown = (found.callers_known or not quiet) and not found.may_act
+            is_shown = (found.callers_known or not quiet) and not found.is_small
             yield self._read(file, found, Sureness.LIKELY if is_shown else Sureness.POSSIBLE)
 
     def _read(self, file: Code, found: Evaluation, sureness: Sureness) -> Finding:
