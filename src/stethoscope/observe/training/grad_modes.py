@@ -21,8 +21,8 @@ PATIENCE = 20
 """A place that has switched gradients off so many times running without any forward pass before the next step is no
 validation, but an average of weights, an accuracy or a part of a model."""
 EVERY = 50
-"""Of such a place, every so-manieth time is heard still: hooks that go on and off cost up to 0.1 ms, and a step of Keras
-has five such places."""
+"""Of such a place, every so-manieth time is heard still: hooks that go on and off cost up to 0.1 ms, and a step of
+Keras has five such places."""
 MOST_PLACES = 1000
 
 _TORCH = os.path.dirname(torch.__file__) + os.sep
