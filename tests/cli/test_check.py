@@ -91,7 +91,6 @@ ENDS = {
     "a wrong import": ("import no_such_module", "ended with ModuleNotFoundError before"),
     "a key in the data": ("{}['pixels']", "ended with KeyError before"),
     "a product in the data": ("X @ torch.randn(4, 4)", "ended with RuntimeError before"),
-    "another device": ("Net().to('nowhere')", "ended with RuntimeError before"),
     "sys.exit": ("sys.exit('usage: give a file')", "no backward pass and no optimizer step ran"),
     "forward passes": ("Net()(X)", "forward passes of Net were seen, but no backward pass"),
     "nothing": ("", "no backward pass and no optimizer step ran"),
@@ -133,6 +132,16 @@ def test_a_script_that_never_trains_gets_a_sentence(name: str, tmp_path: Path) -
     (notice,) = document["summary"]["notices"]
     assert words in notice
     assert (document["findings"], document["experiments"]) == ([], [])
+
+
+def test_a_device_that_is_not_there_is_a_finding_at_the_line_that_asks_for_it(tmp_path: Path) -> None:
+    document = tried("Net().to('nowhere')", tmp_path)
+    (finding,) = document["findings"]
+    assert (finding["rule"], finding["title"]) == ("forward-crash", "the script asks for a device that is not there")
+    assert (
+        "Net().to('nowhere')" in (tmp_path / "program.py").read_text("utf-8").splitlines()[finding["place"]["line"] - 1]
+    )
+    assert document["experiments"] == []
 
 
 def test_a_crash_of_the_model_is_the_first_finding(tmp_path: Path) -> None:
