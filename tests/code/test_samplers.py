@@ -105,7 +105,6 @@ def train(model, loader, optimizer):
 def main(model, data, held_out, optimizer):
     loader, other, sampler = loaders(data, held_out)
     for epoch in range(10):
-        pass  # here
         train(model, loader, optimizer)
 """
 
@@ -114,7 +113,7 @@ def main(model, data, held_out, optimizer):
     ("there", "here", "told"),
     [
         ("", "", True),
-        ("", "sampler.set_epoch(epoch)", False),
+        ("", "        sampler.set_epoch(epoch)\n", False),
         ("def tell(loader, epoch): loader.sampler.set_epoch(epoch)", "", False),
     ],
 )
@@ -122,7 +121,7 @@ def test_loaders_that_another_file_of_the_project_makes(
     there: str, here: str, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "data.py").write_text(DATA + there, "utf-8")
-    (tmp_path / "train.py").write_text(TRAIN.replace("pass  # here", here or "pass"), "utf-8")
+    (tmp_path / "train.py").write_text(TRAIN + here, "utf-8")
     monkeypatch.chdir(tmp_path)
 
     findings = lint(".", settings=Settings(), processes=1).findings
