@@ -29,7 +29,8 @@ def test_a_method_forward_that_is_called_is_on_trial() -> None:
     assert not Level().shows(found)
 
 
-def test_the_name_of_an_accuracy_is_sure_where_the_version_of_keras_is_told() -> None:
+def test_the_name_of_an_accuracy_is_sure_where_the_version_of_keras_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MonitoredMetricMissing, "on_trial", False)
     text = """
         import tensorflow as tf
         from tensorflow.keras.callbacks import EarlyStopping
@@ -54,7 +55,7 @@ def test_the_name_of_an_accuracy_is_sure_where_the_version_of_keras_is_told() ->
 @pytest.mark.parametrize(
     "used", ["torch.matmul(weights.view(1, -1, 4), x)", "weights @ x", "(weights.unsqueeze(2) * x).sum(1)"]
 )
-def test_a_softmax_of_a_sigmoid_that_weighs_a_sum_is_possible_at_most(used: str) -> None:
+def test_a_softmax_of_a_softmax_that_weighs_a_sum_is_possible_at_most(used: str) -> None:
     text = f"""
         class Hops(nn.Module):
             def __init__(self):
@@ -63,15 +64,18 @@ def test_a_softmax_of_a_sigmoid_that_weighs_a_sum_is_possible_at_most(used: str)
                 self.out = nn.Linear(8, 2)
 
             def forward(self, x):
-                weights = F.softmax(torch.sigmoid(self.score(x)), dim=1)
+                weights = F.softmax(F.softmax(self.score(x), dim=1), dim=1)
                 x = {used}
                 return self.out(x)
     """
     (found,) = _told(DoubleActivation, text)
     assert Level(possible=True).shows(found)
     assert not Level().shows(found)
-    (found,) = _told(DoubleActivation, text.replace(used, "weights.view(-1, 8)"))
+    text = text.replace(used, "weights.view(-1, 8)")
+    (found,) = _told(DoubleActivation, text)
     assert Level().shows(found)
+    (found,) = _told(DoubleActivation, text.replace("F.softmax(self.score(x), dim=1)", "torch.sigmoid(self.score(x))"))
+    assert not Level().shows(found), "one after another: a range may be meant"
 
 
 @pytest.mark.parametrize("rule", [SoftmaxBeforeCrossEntropy, SigmoidBeforeBceWithLogits])
@@ -90,7 +94,8 @@ def test_a_loss_of_keras_takes_the_scores_behind_an_activation_on_tensorflow(rul
     assert Level().shows(found)
 
 
-def test_a_schedule_of_old_code_that_steps_first_is_possible_at_most() -> None:
+def test_a_schedule_of_old_code_that_steps_first_is_possible_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SchedulerBeforeOptimizer, "on_trial", False)
     text = SchedulerBeforeOptimizer.bad_code["at the top of an epoch"]
     (found,) = _told(SchedulerBeforeOptimizer, text)
     assert not Level().shows(found), "nothing tells that it is newer than torch 1.1"
@@ -110,7 +115,10 @@ def test_a_schedule_of_old_code_that_steps_first_is_possible_at_most() -> None:
         assert Level().shows(found) is is_shown, module
 
 
-def test_a_misspelled_switch_of_a_tensor_that_asks_for_no_gradient_is_possible_at_most() -> None:
+def test_a_misspelled_switch_of_a_tensor_that_asks_for_no_gradient_is_possible_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(AttributeWithoutEffect, "on_trial", False)
     text = """
         table = torch.zeros(100, 64)
         table.require_grad = False
@@ -126,14 +134,16 @@ def test_a_misspelled_switch_of_a_tensor_that_asks_for_no_gradient_is_possible_a
         assert Level().shows(found), other
 
 
-def test_a_profiler_that_is_not_entered_is_possible_at_most() -> None:
+def test_a_profiler_that_is_not_entered_is_possible_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ContextNotEntered, "on_trial", False)
     (found,) = _told(ContextNotEntered, "torch.autograd.profiler.profile()\n")
     assert not Level().shows(found)
     (found,) = _told(ContextNotEntered, "torch.no_grad()\n")
     assert Level().shows(found)
 
 
-def test_a_branch_that_nobody_gets_to_is_possible_at_most() -> None:
+def test_a_branch_that_nobody_gets_to_is_possible_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ContextNotEntered, "on_trial", False)
     text = """
         def loss_of_kind(kind):
             if kind == "own":

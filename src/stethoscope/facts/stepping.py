@@ -6,6 +6,7 @@ import re
 
 from stethoscope.facts.code import Call, Code
 from stethoscope.facts.events import (
+    Event,
     events_of,
     is_in_loop,
     is_named_as_recorder,
@@ -25,6 +26,11 @@ MAY_STEP = ("step", "unknown step", "other")
 _DEEPEST = 2
 """Functions inside of functions that are looked into."""
 _SETS_RATES = re.compile(r"clip|learning_?rate|_lr|lr_|scale_loss|master_params")
+
+
+def is_made_here(file: Code, event: Event) -> bool:
+    """Whether what an event is about is known to be an optimizer, and the file shows how it is made."""
+    return event.thing.kind == "optimizer" and event.thing.made_in is file
 
 
 def outermost_loop(file: Code, context: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stethoscope.facts.code import NOWHERE, Call, Code, Item, Name, Value
 from stethoscope.facts.evaluations import Evaluation, called_models, evaluations_of, trained_models
-from stethoscope.facts.events import NO_GRAD, events_of, is_in_loop, is_under, name_of
+from stethoscope.facts.events import NO_GRAD, Event, events_of, is_in_loop, is_under, name_of
 from stethoscope.facts.layers import has_modes
 from stethoscope.facts.libraries import SAME, SAME_METHODS
 from stethoscope.facts.loops import loops_of
@@ -107,9 +107,9 @@ def _is_asked_again(file: Code, found: Evaluation) -> bool:
     return False
 
 
-def has_two_modes(file: Code, found: Evaluation) -> bool:
-    """Whether the model that is evaluated is seen to run a layer with two modes, or torchvision makes it by name."""
-    return has_modes(found.forward.thing) is True or _is_of_torchvision(file, found.forward.subject)
+def has_two_modes(file: Code, event: Event) -> bool:
+    """Whether a model is seen to run a layer with two modes, or torchvision makes it by name."""
+    return has_modes(event.thing) is True or _is_of_torchvision(file, event.subject)
 
 
 def _is_of_torchvision(code: Code, value: Value | None, depth: int = 0) -> bool:

@@ -94,8 +94,8 @@ class DoubleActivation(Rule):
         first, second = (_named(kind) for kind in kinds)
         return self.finding(
             fitting(f"{second} is applied to what {first} has squashed"),
-            # A gate that stays above a half may be meant, and attention that cannot be sharp.
-            sureness=Sureness.POSSIBLE if kinds[0] == "relu" or is_meant else Sureness.LIKELY,
+            # A gate that stays above a half may be meant, and attention that cannot be sharp; the same twice is a slip.
+            sureness=Sureness.LIKELY if _is_the_same(kinds) and not is_meant else Sureness.POSSIBLE,
             place=place_in(file, at),
             evidence=[
                 Evidence(
@@ -162,6 +162,11 @@ class DoubleActivation(Rule):
                     return torch.sigmoid(weights @ x), F.softmax(F.relu(adjacency @ adjacency.T), dim=1)
             """,
     }
+
+
+def _is_the_same(kinds: tuple[str, str]) -> bool:
+    """Whether an activation is applied twice; a log-softmax is a softmax."""
+    return kinds[0] == kinds[1].removeprefix("log_")
 
 
 def _kind(name: str) -> str:

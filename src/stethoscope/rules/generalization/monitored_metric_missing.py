@@ -36,6 +36,8 @@ class MonitoredMetricMissing(Rule):
     exact name specified by the user".
     """
 
+    on_trial = True
+
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look at the callbacks of each `fit`."""
         if not file.says(*_CALLBACKS):

@@ -35,6 +35,8 @@ class ContextNotEntered(Rule):
     PyTorch documentation, `torch.no_grad`: "Context-manager that disables gradient calculation".
     """
 
+    on_trial = True
+
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for such calls that are statements."""
         for bare in file.bare:

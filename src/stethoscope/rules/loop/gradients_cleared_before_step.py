@@ -11,6 +11,7 @@ from stethoscope.core.treatment import KeepGradients
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.events import Event
 from stethoscope.facts.loops import Loop, loops_of
+from stethoscope.facts.stepping import is_made_here
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.rules.changing import moved_behind
 from stethoscope.rules.lines import fitting, place_in, way_to, where_event
@@ -101,7 +102,7 @@ class GradientsClearedBeforeStep(Rule):
             fitting(
                 f"gradients are cleared before `{name}` uses them", "gradients are cleared before the step uses them"
             ),
-            sureness=Sureness.CERTAIN if step.thing.kind == "optimizer" else Sureness.LIKELY,
+            sureness=Sureness.CERTAIN if is_made_here(file, step) else Sureness.POSSIBLE,
             place=place_in(clearing.code, clearing.at),
             evidence=[
                 Evidence(

@@ -237,7 +237,7 @@ class LossDetached(Rule):
         name = event.name if len(event.name) < 20 else "loss"
         return self.finding(
             f"`{name}` is a new tensor, cut off from the model"[:72],
-            sureness=Sureness.CERTAIN,
+            sureness=Sureness.POSSIBLE,
             place=lines.place_in(file, made.at),
             evidence=[
                 Evidence(
@@ -274,7 +274,7 @@ class LossDetached(Rule):
     def _read_cut(self, file: Code, call: Call, made: Call) -> Finding:
         return self.finding(
             "the loss is computed from a copy of the model's answer",
-            sureness=Sureness.CERTAIN,
+            sureness=Sureness.POSSIBLE,
             place=lines.place_in(file, made.at),
             evidence=[
                 Evidence(
@@ -290,7 +290,7 @@ class LossDetached(Rule):
     def _read_decision(self, file: Code, call: Call, function: str, decision: str) -> Finding:
         return self.finding(
             f"`{function}` is given a decision (`{decision}`), which has no gradient"[:72],
-            sureness=Sureness.CERTAIN,
+            sureness=Sureness.POSSIBLE,
             place=lines.place_in(file, call.at),
             evidence=[
                 Evidence(

@@ -12,6 +12,7 @@ from stethoscope.facts.code import NOWHERE, Call, Code, Site
 from stethoscope.facts.events import Event, events_of, is_named_as_optimizer
 from stethoscope.facts.hidden_backward import cleared_right_before, has_gradients, loss_in, may_go_backward, round_of
 from stethoscope.facts.loss_calls import losses_of
+from stethoscope.facts.stepping import is_made_here
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -99,11 +100,12 @@ class MissingBackward(Rule):
                 if event.thing.kind != "optimizer" and not is_named_as_optimizer(event.name):
                     continue
                 cleared = cleared_right_before(file, index, event)
+                home = round_of(file, index, event)
                 if cleared is not None:
                     told.add(event.at)
-                    yield self._straight(file, event, cleared)
+                    made = loss_in(file, index, home, losses) if home != NOWHERE else None
+                    yield self._straight(file, event, cleared, is_known=any(one.call is made for one in losses))
                     continue
-                home = round_of(file, index, event)
                 if home == NOWHERE or has_gradients(file, index, home):
                     continue
                 loss = loss_in(file, index, home, losses)
@@ -111,13 +113,13 @@ class MissingBackward(Rule):
                 if loss is None or given or may_go_backward(file, index, home, loss):
                     continue
                 told.add(event.at)
-                is_known = event.thing.kind == "optimizer" and any(one.call is loss for one in losses)
-                yield self._read(file, event, loss, Sureness.CERTAIN if is_known else Sureness.LIKELY)
+                is_known = is_made_here(file, event) and any(one.call is loss for one in losses)
+                yield self._read(file, event, loss, Sureness.CERTAIN if is_known else Sureness.POSSIBLE)
 
-    def _straight(self, file: Code, event: Event, cleared: Event) -> Finding:
+    def _straight(self, file: Code, event: Event, cleared: Event, *, is_known: bool) -> Finding:
         return self.finding(
             fitting(f"`{event.name}` steps right after gradients are cleared", "an optimizer steps without gradients"),
-            sureness=Sureness.CERTAIN if event.thing.kind == "optimizer" else Sureness.LIKELY,
+            sureness=Sureness.CERTAIN if is_known and is_made_here(file, event) else Sureness.POSSIBLE,
             place=place_in(file, event.at),
             evidence=[
                 Evidence(

@@ -12,6 +12,7 @@ from stethoscope.core.treatment import TakeSteps
 from stethoscope.facts.code import At, Code, Site
 from stethoscope.facts.events import Event, events_of, is_named_as_optimizer
 from stethoscope.facts.loops import backward_calls, loops_of
+from stethoscope.facts.stepping import is_made_here
 from stethoscope.facts.training import History, Loop, Optimizer
 from stethoscope.facts.unstepped import end_of_round, is_left_there, is_round, kept_unstepped, unused_in
 from stethoscope.rules.lines import fitting, line_of, place_in
@@ -106,10 +107,10 @@ class MissingOptimizerStep(Rule):
             cleared = next((event for event in loop.of("zero") if is_left_there(file, loop, event)), None)
             where = "loop" if loop.is_loop else "function"
             if cleared is not None and (loop.is_loop or is_round(loop)):
-                is_known = cleared.thing.kind == "optimizer" and loop.is_loop
+                is_known = is_made_here(file, cleared) and loop.is_loop
                 told.add(backward.at)
                 what = f"calls of `{cleared.name}.step()` in the {where}"
-                sureness = Sureness.CERTAIN if is_known else Sureness.LIKELY
+                sureness = Sureness.CERTAIN if is_known else Sureness.POSSIBLE
                 yield self._read(file, backward, cleared.name, what, sureness)
                 continue
             for made in unused_in(file, loop):
@@ -123,11 +124,11 @@ class MissingOptimizerStep(Rule):
             if kept is not None and backward_of and backward_of[0].at not in told:
                 what = f"steps of the optimizer that is kept on {line_of(file, kept.at)}"
                 told.add(backward_of[0].at)
-                yield self._read(file, backward_of[0], kept.name, what, Sureness.LIKELY)
+                yield self._read(file, backward_of[0], kept.name, what, Sureness.POSSIBLE)
             end = end_of_round(file, index)
             if end is not None and not told & {one.at for one in backward_of}:
                 what = f"steps between the backward pass and {end[1]}"
-                yield self._read(file, end[0], _cleared_in(file, index), what, Sureness.LIKELY)
+                yield self._read(file, end[0], _cleared_in(file, index), what, Sureness.POSSIBLE)
 
     def _read(self, file: Code, backward: Event, name: str, what: str, sureness: Sureness) -> Finding:
         return self.finding(

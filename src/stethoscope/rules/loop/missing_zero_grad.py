@@ -11,7 +11,7 @@ from stethoscope.core.treatment import ClearGradients
 from stethoscope.facts.code import Call, Code, Site, Value
 from stethoscope.facts.events import Event, events_of
 from stethoscope.facts.loops import Loop, loops_of
-from stethoscope.facts.stepping import is_cleared_apart
+from stethoscope.facts.stepping import is_cleared_apart, is_made_here
 from stethoscope.facts.things import binding_of, followed
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, way_to, where_event
@@ -127,20 +127,18 @@ class MissingZeroGrad(Rule):
                 yield self._read(file, loop, sureness)
 
     def _how_sure(self, file: Code, loop: Loop) -> Sureness | None:
-        """Certain where the whole loop is seen; less where gradients may be cleared around it."""
-        known = loop.of("step")[0].thing.kind == "optimizer"
+        """Certain where the loop and the making of its optimizer are seen; gradients may be cleared elsewhere else."""
+        step = loop.of("step")[0]
         elsewhere = file.says("zero_grad")
-        if is_cleared_apart(file, loop.of("step")[0].name):
+        if is_cleared_apart(file, step.name):
             return Sureness.POSSIBLE
         if not loop.is_loop:  # its caller may clear
-            if _is_single(file, loop) or _is_helper(file, loop):
-                return None
-            return None if elsewhere else Sureness.LIKELY if known else Sureness.POSSIBLE
+            return None if elsewhere or _is_single(file, loop) or _is_helper(file, loop) else Sureness.POSSIBLE
         if elsewhere and any(
             event.kind == "zero" for event in events_of(file, loop.function)
         ):  # once an epoch: rarely meant, but it may be
             return Sureness.POSSIBLE
-        return Sureness.CERTAIN if known else Sureness.LIKELY
+        return Sureness.CERTAIN if is_made_here(file, step) else Sureness.POSSIBLE
 
     def _read(self, file: Code, loop: Loop, sureness: Sureness) -> Finding:
         step, backward = loop.of("step")[0], loop.of("backward")[0]

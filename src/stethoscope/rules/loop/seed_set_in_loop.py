@@ -35,6 +35,8 @@ class SeedSetInLoop(Rule):
     PyTorch documentation, "Reproducibility".
     """
 
+    on_trial = True
+
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for seeds in training loops."""
         seeds = [call for call in file.calls_of(*_SEEDS) if call.arguments]

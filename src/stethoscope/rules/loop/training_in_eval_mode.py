@@ -14,6 +14,7 @@ from stethoscope.facts.layers import has_modes
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.switches import is_made_anew, is_made_in_eval_mode, switched_for_good
 from stethoscope.facts.training import History, Model
+from stethoscope.facts.unswitched import has_two_modes
 from stethoscope.rules.lines import fitting, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
 
@@ -147,12 +148,14 @@ class TrainingInEvalMode(Rule):
         backward = next(event for event in inside if event.kind == "backward")
         outside = f"1, on {where_event(switched.code, before[0])}" if before else "0"
         is_first = not switched.in_branch and inside.index(switched) < inside.index(backward)
+        # The first round trains in one mode and the others in another, and a layer acts differently: nobody means that.
+        is_seen = not is_first and any(one.kind == "step" for one in inside) and has_two_modes(switched.code, switched)
         since = f"from the {'first' if is_first else 'second'} round on"
         meant = "it" if is_first else "only the first round"
         return self.finding(
             fitting(f"`{name}` trains in eval mode {since}", "training goes on in eval mode"),
             severity=Severity.ERROR,
-            sureness=Sureness.LIKELY if not before else Sureness.CERTAIN,
+            sureness=Sureness.POSSIBLE if not is_seen else Sureness.LIKELY if not before else Sureness.CERTAIN,
             place=place_in(switched.code, switched.at),
             evidence=[
                 Evidence("calls of `train()` in the loop that calls `eval()`", 0, "1 before each round of training"),

@@ -57,6 +57,7 @@ class ValidationInTrainMode(Rule):
     PyTorch documentation, "Autograd mechanics", section "Evaluation Mode (nn.Module.eval())".
     """
 
+    on_trial = True
     explains = ("train-eval-mismatch",)
     reads = ("validation",)
 
@@ -134,7 +135,7 @@ class ValidationInTrainMode(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for a model with dropout or batch normalization that a file trains, evaluates, and never switches."""
         for found in evaluated_unswitched(file):
-            holds = has_two_modes(file, found)
+            holds = has_two_modes(file, found.forward)
             is_shown = holds and not is_left_on_purpose(file, found)
             yield self._read(file, found, holds, Sureness.LIKELY if is_shown else Sureness.POSSIBLE)
 

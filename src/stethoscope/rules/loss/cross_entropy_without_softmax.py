@@ -57,6 +57,7 @@ class CrossEntropyWithoutSoftmax(Rule):
     encodes a probability distribution". The cut is at `keras.config.epsilon()`.
     """
 
+    on_trial = True
     severity = Severity.ERROR
     treatments = (FitHead("cross_entropy"),)
     explains = (*FOLLOWS, "unnormalized-input")

@@ -41,6 +41,7 @@ class SharedSubmoduleUnintended(Rule):
     Z. Lan et al., "ALBERT", ICLR 2020.
     """
 
+    on_trial = True
     severity = Severity.WARNING
     explains = ("underfitting", "no-gain-over-baseline", "cannot-overfit-batch")
 
