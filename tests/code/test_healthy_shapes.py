@@ -638,6 +638,40 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "self.shared",
         "self.layers",
     ),
+    "answers whose derivatives an object asks for": (
+        ValidationBuildsGraph,
+        """
+        from torch.autograd import grad
+
+        class Physics:
+            def residual(self, u, x):
+                return grad(u.sum(), x, retain_graph=True)[0] + u
+
+        def error(model, loader, physics):
+            model.eval()
+            errors = []
+            for x, y in loader:
+                u = model(x)
+                errors.append((physics.residual(u, x) ** 2).mean().item())
+            return errors
+        """,
+        "from torch.autograd import grad",
+        "from torch import roll",
+    ),
+    "a network of whole numbers": (
+        ValidationBuildsGraph,
+        """
+        def accuracy(model, loader):
+            model.eval()
+            model = torch.quantization.convert(model)
+            right = 0
+            for x, y in loader:
+                right += (model(x).argmax(1) == y).sum().item()
+            return right
+        """,
+        "model = torch.quantization.convert(model)",
+        "print(torch.quantization.convert(model))",
+    ),
     "layers that are set by their names in one line": (
         UnregisteredModules,
         """

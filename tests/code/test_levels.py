@@ -13,7 +13,11 @@ from stethoscope.rules.activations.double_activation import DoubleActivation
 from stethoscope.rules.generalization.monitored_metric_missing import MonitoredMetricMissing
 from stethoscope.rules.loop.context_not_entered import ContextNotEntered
 from stethoscope.rules.loop.forward_called_directly import ForwardCalledDirectly
+from stethoscope.rules.loop.gradients_cleared_before_step import GradientsClearedBeforeStep
+from stethoscope.rules.loop.missing_backward import MissingBackward
+from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
+from stethoscope.rules.loop.training_in_eval_mode import TrainingInEvalMode
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
 from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeBceWithLogits
@@ -258,3 +262,104 @@ def test_a_model_that_clears_as_it_is_called_is_found_among_several_imports_by_s
 
 def _told(rule: type[Rule], text: str) -> tuple[Finding, ...]:
     return review(code_of(text), rules=[rule]).findings
+
+
+MADE = "optimizer = torch.optim.SGD(model.parameters(), lr=0.1)"
+LOOPS: dict[str, tuple[type[Rule], str]] = {
+    "never cleared": (
+        MissingZeroGrad,
+        """
+        def fit(model, loader):
+            MADE
+            for x, y in loader:
+                loss = F.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.step()
+        """,
+    ),
+    "cleared too early": (
+        GradientsClearedBeforeStep,
+        """
+        def fit(model, loader):
+            MADE
+            for x, y in loader:
+                loss = F.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.zero_grad()
+                optimizer.step()
+        """,
+    ),
+    "nothing goes backward": (
+        MissingBackward,
+        """
+        def fit(model, loader):
+            MADE
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(x), y)
+                optimizer.step()
+        """,
+    ),
+    "nothing goes backward, cleared right before": (
+        MissingBackward,
+        """
+        def fit(model, loader):
+            MADE
+            for x, y in loader:
+                loss = F.cross_entropy(model(x), y)
+                optimizer.zero_grad()
+                optimizer.step()
+        """,
+    ),
+    "no step": (
+        MissingOptimizerStep,
+        """
+        def fit(model, loader):
+            MADE
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(x), y)
+                loss.backward()
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_is_shown_where_its_optimizer_is_made_in_the_file(name: str) -> None:
+    rule, text = LOOPS[name]
+    (found,) = _told(rule, text.replace("MADE", MADE))
+    assert Level().shows(found)
+    (found,) = _told(rule, text.replace("MADE", "pass").replace("loader):", "loader, optimizer):"))
+    assert not Level().shows(found)
+    assert Level(possible=True).shows(found)
+
+
+def test_a_step_behind_a_clearing_is_possible_at_most_where_no_loss_is_computed() -> None:
+    rule, text = LOOPS["nothing goes backward, cleared right before"]
+    text = text.replace("MADE", MADE).replace("F.cross_entropy(model(x), y)", "model(x)")
+    (found,) = _told(rule, text)
+    assert not Level().shows(found)
+
+
+def test_eval_mode_in_training_is_shown_where_the_first_round_trains_in_another_and_it_matters() -> None:
+    text = """
+        model = nn.Sequential(nn.Linear(3, 9), nn.Dropout(0.5), nn.Linear(9, 2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        loader, test = torch.load("data")
+        for epoch in range(9):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                print(sum(F.cross_entropy(model(x), y).item() for x, y in test))
+    """
+    (found,) = _told(TrainingInEvalMode, text)
+    assert Level().shows(found)
+    unseen = text.replace("nn.Sequential(nn.Linear(3, 9), nn.Dropout(0.5), nn.Linear(9, 2))", 'torch.load("model")')
+    for other in (unseen, text.replace("optimizer.step()", "print(model[0].weight.grad)")):
+        (found,) = _told(TrainingInEvalMode, other)
+        assert not Level().shows(found), other
+        assert Level(possible=True).shows(found)

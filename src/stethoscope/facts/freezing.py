@@ -57,7 +57,7 @@ def frozen_in_train_mode(code: Code) -> Iterator[Frozen]:
 
 def builds_no_graph(code: Code, model: Value | None, depth: int = 0) -> bool:
     """Whether all parameters of a network are switched off, or may be, where it is made: nothing wants a gradient."""
-    if model is None or depth > DEEPEST or not code.and_linked_say("requires_grad", "detach_"):
+    if model is None or depth > DEEPEST or not code.and_linked_say("requires_grad", "detach_", "quantiz", "jit"):
         return False
     if isinstance(model, Name) and model.binding != NOWHERE:
         return _is_bound_frozen(code, model.binding, depth + 1)
@@ -69,10 +69,21 @@ def builds_no_graph(code: Code, model: Value | None, depth: int = 0) -> bool:
         return False
     if model.name == ".requires_grad_" and literal(code, model.argument(0)) is False:
         return True
+    if model.name in _FOR_USE:
+        return True
     if model.name in SAME_METHODS or model.name in SAME:
         inner = model.receiver if model.name in SAME_METHODS else model.argument(0)
         return builds_no_graph(code, inner, depth + 1)
     return is_made_frozen(thing_of(code, model)) or _is_given_frozen(code, model)
+
+
+_FOR_USE = frozenset({
+    "torch.jit.freeze", "torch.jit.load", "torch.jit.optimize_for_inference",
+    *(f"torch.{home}.{name}" for home in ("quantization", "ao.quantization")
+      for name in ("convert", "quantize", "quantize_dynamic")),
+    *(f"torch.{home}.quantize_fx.convert_fx" for home in ("quantization", "ao.quantization")),
+})  # fmt: skip
+"""What makes a network that is only used: of whole numbers, or of constants. A stored one may be of either."""
 
 
 def _is_bound_frozen(code: Code, number: int, depth: int) -> bool:

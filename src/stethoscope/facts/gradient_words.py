@@ -32,6 +32,18 @@ def _beside(without: re.Pattern[str] | None, text: str) -> str:
     return without.sub("", text) if without is not None else text
 
 
+def may_differentiate(code: Code) -> bool:
+    """Whether a file, or one that it imports, takes derivatives of answers, as for a penalty."""
+    return code.matches(_DERIVATIVES) or code.linked.match(_DERIVATIVES)
+
+
+_DERIVATIVES = re.compile(
+    r"autograd\.(?:grad|functional)\b|\bcreate_graph\b|torch\.func\b|functorch|deepxde|neurodiffeq"
+    r"|^\s*(?:from|import)\b.*\b(?:grad|jacobian|hessian|jacrev|vjp|jvp)\b",
+    re.M,
+)
+
+
 def reads_gradients(code: Code, at: At) -> bool:
     """Whether a stretch names the gradient of anything, and be it for a plot."""
     return code.matches(_GRADIENT, at)

@@ -13,6 +13,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import NOWHERE, Attribute, Code, Item, Name, Site, Value
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
 from stethoscope.facts.freezing import builds_no_graph, is_made_frozen
+from stethoscope.facts.gradient_words import may_differentiate
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.old_torch import knows_volatile
 from stethoscope.facts.origins import thing_of
@@ -42,7 +43,8 @@ class ValidationBuildsGraph(Rule):
     ## When it is not a fault
     The numbers are right either way. A single pass at the end of a script costs next to nothing and is not told, nor
     is a loop that one answer ends; passes that choose actions or make samples, without a loss, are a note at most. In
-    code a loop that no data feeds is possible at most where it goes on until something is over or has a few rounds.
+    code a loop that no data feeds is possible at most where it goes on until something is over or has a few rounds, and
+    any where the file takes derivatives of answers, as for the residual of an equation.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "No-grad Mode"; "Frequently Asked Questions", "My model
     reports cuda runtime error(2): out of memory".
@@ -117,7 +119,7 @@ class ValidationBuildsGraph(Rule):
             if file.matches(GRADIENTS, around) or file.matches(FORCES):
                 continue
             quiet = file.says("no_grad", "inference_mode")
-            is_shown = (found.callers_known or not quiet) and not found.is_small
+            is_shown = (found.callers_known or not quiet) and not found.is_small and not may_differentiate(file)
             yield self._read(file, found, Sureness.LIKELY if is_shown else Sureness.POSSIBLE)
 
     def _read(self, file: Code, found: Evaluation, sureness: Sureness) -> Finding:
