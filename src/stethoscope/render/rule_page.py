@@ -28,7 +28,7 @@ _REPAIR = re.compile(r"\s*# fix:.*$")
 def markdown(rule: type[Rule]) -> str:
     """The page of a rule in the documentation."""
     page = rule.page()
-    facts = f"Subject: {rule.subject} · {rule.kind.value} · {rule.severity.value} · seen {' and '.join(seen_by(rule))}"
+    facts = f"Subject: {rule.subject} · {rule.kind.value} · {rule.severity.value} · seen {' and '.join(_seen(rule))}"
     parts = [GENERATED, f"# `{rule.name}`", page[""], f"*{facts}*"]
     for heading in HEADINGS:
         parts.append(f"## {heading}\n\n{page[heading]}")
@@ -65,7 +65,7 @@ def contents(rules: Sequence[type[Rule]]) -> str:
     """The table of all rules, in Markdown."""
     rows = [
         f"| [`{rule.name}`]({rule.name}.md) | {rule.subject} | {rule.kind.value} | {rule.severity.value} "
-        f"| {', '.join(seen_by(rule))} | {summary(rule)} |"
+        f"| {', '.join(_seen(rule))} | {summary(rule)} |"
         for rule in rules
     ]
     head = ["| rule | subject | kind | severity | seen | what is wrong |", "| --- | --- | --- | --- | --- | --- |"]
@@ -75,7 +75,7 @@ def contents(rules: Sequence[type[Rule]]) -> str:
 def plain(rule: type[Rule]) -> str:
     """The page of a rule for a terminal: no wider than 80, no code of its own beside the repair."""
     page = rule.page()
-    facts = f"{rule.subject}, {rule.kind.value}, {rule.severity.value}, seen {' and '.join(seen_by(rule))}"
+    facts = f"{rule.subject}, {rule.kind.value}, {rule.severity.value}, seen {' and '.join(_seen(rule))}"
     fits = len(rule.name) + 1 + len(facts) <= WIDTH
     head = f"{rule.name}{facts:>{WIDTH - len(rule.name)}}" if fits else f"{rule.name}\n{facts:>{WIDTH}}"
     parts = [head, _indented(page[""])]
@@ -96,6 +96,11 @@ def plain(rule: type[Rule]) -> str:
 def seen_by(rule: type[Rule]) -> list[str]:
     """When it can be seen: before training (`stethoscope check`), while it goes on (`run`), or both."""
     return [WHEN[eye] for eye in EYES if eye in rule.eyes()]
+
+
+def _seen(rule: type[Rule]) -> list[str]:
+    """The same for a page: of a rule on trial `stethoscope lint` shows what it reads in code with `--all` only."""
+    return [f"{when} with `--all`" if rule.on_trial and when == WHEN["in_code"] else when for when in seen_by(rule)]
 
 
 def summary(rule: type[Rule]) -> str:

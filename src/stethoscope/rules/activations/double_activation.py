@@ -47,7 +47,8 @@ class DoubleActivation(Rule):
     Keep one of the two: the last one gets the linear layer's output.
     ## When it is not a fault
     A range that is meant to be narrow. A leaky ReLU or a GELU before a softmax, as in graph attention, is not reported,
-    and a softmax that weighs a sum, as over the hops of a graph, or one along another axis, is possible at most.
+    and two different ones, a softmax that weighs a sum, as over the hops of a graph, or one along another axis are
+    possible at most.
     ## Sources
     A. Nikanjam et al., "NeuraLint: Automatic Fault Detection for Deep Learning Programs", TOSEM 2021, rule 3;
     A. Karpathy, "Most common neural net mistakes", 2018. `saturated-activations` and `vanishing-gradients` see its

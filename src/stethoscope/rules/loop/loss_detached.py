@@ -69,7 +69,8 @@ class LossDetached(Rule):
     printing and for metrics only.
     ## When it is not a fault
     A part that is held still on purpose (a target network, a pretrained encoder). It reads better, and costs less, to
-    leave such a part out of the optimizer; then it is not reported. Gradients for the input alone are not reported.
+    leave such a part out of the optimizer; then it is not reported. Gradients for the input alone are not reported. In
+    code a loss of decisions or of a copy is possible at most: it may be a measure.
     ## Sources
     PyTorch documentation, "Autograd mechanics" and `torch.Tensor.detach`.
     """

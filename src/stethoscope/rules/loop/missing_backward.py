@@ -38,7 +38,8 @@ class MissingBackward(Rule):
     Call `loss.backward()` between computing the loss and `optimizer.step()`.
     ## When it is not a fault
     Gradients that are written by hand or by `torch.autograd.grad` change, so steps that use them are not
-    counted. A single step before training, as some schedules ask for, is not reported.
+    counted. A single step before training, as some schedules ask for, is not reported. Code is possible at most where
+    the loss is none of torch's, or the optimizer is handed over.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """

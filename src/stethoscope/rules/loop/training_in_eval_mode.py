@@ -46,7 +46,8 @@ class TrainingInEvalMode(Rule):
     `model.eval()`.
     ## When it is not a fault
     Fine-tuning with all statistics frozen. Gradients for the input (saliency, adversarial samples) are not
-    reported as long as training passes are made in train mode too.
+    reported as long as training passes are made in train mode too. Code is possible at most where all rounds are in
+    eval mode, nothing steps, or nothing shows that the model runs a layer with two modes.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "Evaluation Mode (nn.Module.eval())".
     """
