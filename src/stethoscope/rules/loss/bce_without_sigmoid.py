@@ -42,6 +42,7 @@ class BceWithoutSigmoid(Rule):
     probabilities") and `torch.nn.BCEWithLogitsLoss`.
     """
 
+    on_trial = True
     treatments = (ExchangeLoss("binary_cross_entropy_with_logits"),)
     explains = (*FOLLOWS, "output-activation-limits-range", "forward-crash")
     reads = ("losses",)

@@ -41,6 +41,7 @@ class NllWithoutLogSoftmax(Rule):
     log-probabilities of each class") and `torch.nn.KLDivLoss`.
     """
 
+    on_trial = True
     treatments = (ExchangeLoss("cross_entropy"),)
     explains = (*FOLLOWS, "output-activation-limits-range")
     reads = ("losses",)
