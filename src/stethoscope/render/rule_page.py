@@ -75,7 +75,7 @@ def contents(rules: Sequence[type[Rule]]) -> str:
 def plain(rule: type[Rule]) -> str:
     """The page of a rule for a terminal: no wider than 80, no code of its own beside the repair."""
     page = rule.page()
-    facts = f"{rule.subject}, {rule.kind.value}, {rule.severity.value}, seen {' and '.join(_seen(rule))}"
+    facts = f"{rule.subject}, {rule.kind.value}, {rule.severity.value}, seen {' and '.join(seen_by(rule))}"
     fits = len(rule.name) + 1 + len(facts) <= WIDTH
     head = f"{rule.name}{facts:>{WIDTH - len(rule.name)}}" if fits else f"{rule.name}\n{facts:>{WIDTH}}"
     parts = [head, _indented(page[""])]
