@@ -22,6 +22,7 @@ from stethoscope.rules.loop.training_in_eval_mode import TrainingInEvalMode
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
 from stethoscope.rules.parameters.attribute_without_effect import AttributeWithoutEffect
+from stethoscope.rules.parameters.dropout_always_on import DropoutAlwaysOn
 from stethoscope.rules.parameters.shared_submodule_unintended import SharedSubmoduleUnintended
 from stethoscope.rules.parameters.super_init_missing import SuperInitMissing
 from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
@@ -671,6 +672,73 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "model = torch.quantization.convert(model)",
         "print(torch.quantization.convert(model))",
+    ),
+    "gradients that a variable switches": (
+        ValidationBuildsGraph,
+        """
+        def forecast(model, loader, is_spline):
+            model.eval()
+            context = torch.enable_grad if is_spline else torch.no_grad
+            with context():
+                for x, _ in loader:
+                    print(model(x).argmax(1).tolist())
+        """,
+        "with context():",
+        "if context:",
+    ),
+    "a sample that is turned": (
+        ValidationBuildsGraph,
+        """
+        def predict(model, x):
+            model.eval()
+            right = 0
+            for turn in range(4):
+                for flip in (False, True):
+                    turned = torch.rot90(x.flip(3) if flip else x, turn, dims=[2, 3])
+                    right += model(turned).argmax(1).item()
+            return right / 8
+        """,
+        "range(4)",
+        "range(400)",
+    ),
+    "pictures of one batch": (
+        ValidationBuildsGraph,
+        """
+        def draw(generator, loader):
+            generator.eval()
+            images = next(iter(loader))
+            for first, second in zip(images["a"], images["b"]):
+                print(first, second, generator(first.unsqueeze(0)).tolist())
+        """,
+        "images = next(iter(loader))",
+        "images = loader",
+    ),
+    "answers for a caller that is not seen": (
+        ValidationBuildsGraph,
+        """
+        def predict(model, loader):
+            model.eval()
+            found = []
+            for x, _ in loader:
+                found.append(model(x))
+            return torch.cat(found)
+        """,
+        "model(x))",
+        "model(x).argmax(1).tolist())",
+    ),
+    "dropout in a network that judges": (
+        DropoutAlwaysOn,
+        """
+        class Discriminator(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.last = nn.Linear(3, 1)
+
+            def forward(self, x):
+                return self.last(F.dropout(x, 0.3))
+        """,
+        "class Discriminator",
+        "class Classifier",
     ),
     "layers that are set by their names in one line": (
         UnregisteredModules,

@@ -13,6 +13,7 @@ from stethoscope.facts.code import (
     Call,
     Choice,
     Code,
+    Context,
     Each,
     Group,
     Item,
@@ -69,21 +70,46 @@ class Evaluation:
 
     @property
     def is_small(self) -> bool:
-        """Whether no data feeds its loop, and it goes on until something is over, as where the answers play a game, or
-        has a few rounds, as where some answers are drawn.
+        """Whether its loops have a few rounds, as where some answers are drawn or a sample is turned, or no data feeds
+        it and it goes on until something is over, as where the answers play a game.
         """
-        loop = next((one for one in self.code.around(self.context) if one.kind in ("for", "while")), None)
-        if self.is_fed or loop is None:
+        loops = list[Context]()
+        for number in self.code.numbers_around(self.forward.context):
+            if self.code.contexts[number].kind in ("for", "while"):
+                loops.append(self.code.contexts[number])
+            if number == self.context:
+                break
+        if not loops:
             return False
-        rounds = loop.value
-        is_range = isinstance(rounds, Call) and rounds.name == "builtins.range" and len(rounds.arguments) == 1
-        count = literal(self.code, rounds.arguments[0]) if is_range and isinstance(rounds, Call) else None
-        return loop.kind == "while" or (isinstance(count, int) and count <= A_FEW)
+        outermost = loops[-1]
+        is_open = not self.is_fed and (outermost.kind == "while" or _is_few(self.code, outermost.value))
+        return is_open or all(one.kind == "for" and _is_few(self.code, one.value) for one in loops)
 
 
 A_FEW = 16
 """Rounds: as many pictures as are drawn side by side."""
 _LEAVES = re.compile(r"^\s*(?:break|return)\b")
+_GONE_OVER = ("builtins.enumerate", "builtins.zip", "builtins.reversed")
+
+
+def _is_few(code: Code, rounds: Value | None, depth: int = 0) -> bool:
+    """Whether a loop has a few rounds that are written out, or goes over the rows of one batch: `next(...)`."""
+    if depth > MOST_NAMES:
+        return False
+    if isinstance(rounds, Group) and rounds.kind in ("list", "tuple"):
+        return len(rounds.items) <= A_FEW
+    if isinstance(rounds, Call) and rounds.name == "builtins.range":
+        ends = [literal(code, one) for one in rounds.arguments]
+        return all(isinstance(one, int) for one in ends) and len(range(*ends[:3])) <= A_FEW if ends else False
+    if isinstance(rounds, Call) and rounds.name in _GONE_OVER:
+        return any(_is_few(code, one, depth + 1) for one in rounds.arguments)
+    if isinstance(rounds, Call):
+        return rounds.name == "builtins.next"
+    if isinstance(rounds, Item | Attribute | Starred):
+        return _is_few(code, rounds.value, depth + 1)
+    if isinstance(rounds, Name) and rounds.binding != NOWHERE and code.bindings[rounds.binding].how == "assign":
+        return _is_few(code, code.bindings[rounds.binding].value, depth + 1)
+    return False
 
 
 def evaluations_of(code: Code) -> tuple[Evaluation, ...]:
@@ -224,8 +250,12 @@ def _is_decorated(code: Code, context: int) -> bool:
 
 
 def _is_handed_over(code: Code, forward: Event) -> bool:
-    """Whether a `with` around it is given the model: what such a context does to modes and gradients is not known."""
+    """Whether a `with` around it is given the model, or a variable holds it: what such a context does to modes and
+    gradients is not known.
+    """
     for here in code.around(forward.context):
+        if here.kind == "with" and isinstance(here.value, Call) and here.value.name == "()":
+            return True
         if here.kind == "with" and isinstance(here.value, Call) and not here.value.name.startswith("torch."):
             given = (*here.value.arguments, *([here.value.receiver] if here.value.receiver is not None else ()))
             if any(name_of(code, value) == forward.name for value in given):

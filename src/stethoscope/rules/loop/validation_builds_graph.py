@@ -119,7 +119,9 @@ class ValidationBuildsGraph(Rule):
             if file.matches(GRADIENTS, around) or file.matches(FORCES):
                 continue
             quiet = file.says("no_grad", "inference_mode")
-            is_shown = (found.callers_known or not quiet) and not found.is_small and not may_differentiate(file)
+            # What is given back to callers that are not seen may be used, or asked for without a graph.
+            is_seen = found.callers_known or (found.is_read and not quiet)
+            is_shown = is_seen and not found.is_small and not may_differentiate(file)
             yield self._read(file, found, Sureness.LIKELY if is_shown else Sureness.POSSIBLE)
 
     def _read(self, file: Code, found: Evaluation, sureness: Sureness) -> Finding:
