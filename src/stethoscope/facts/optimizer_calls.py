@@ -45,7 +45,7 @@ def _optimizers(code: Code) -> Iterator[Made]:
         if call.name.startswith(_TORCH):
             if owners_of(code, call.argument(0, "params")) is not None:
                 yield _made(code, call, call.argument(1, "lr"), call.keyword("momentum"))
-        elif call.name.startswith(_KERAS):
+        elif call.name.startswith(_KERAS) and ".schedules." not in call.name:
             rate = call.argument(0, "learning_rate") or call.keyword("lr")
             yield _made(code, call, rate, call.argument(1, "momentum"))
 

@@ -14,7 +14,7 @@ from stethoscope.rules.sites import code
 
 _WRAPS = ("torch.nn.parallel.DistributedDataParallel", "apex.parallel.DistributedDataParallel")
 _STARTS = ("torch.distributed.init_process_group",)
-_GUARD = re.compile(r"rank|main|master|primary|chief|leader|is_first|proc", re.I)
+_GUARD = re.compile(r"rank|main|master|primary|chief|leader|is_first|proc|\b(?:gpu|device)\w*\s*[=!]=\s*0", re.I)
 _PER_PROCESS = re.compile(r"rank|proc|FSDP|full_tensor|fully_shard|distributed\.checkpoint")
 
 
@@ -86,6 +86,17 @@ class RankGuardMissing(Rule):
             """,
     }
     good_code = {
+        "the process of the first device": """
+            import torch
+            import torch.distributed as dist
+            from torch import nn
+
+            def main(gpu, data):
+                dist.init_process_group("nccl")
+                model = nn.parallel.DistributedDataParallel(nn.Linear(3, 2).cuda(gpu))
+                if gpu == 0:
+                    torch.save(model.state_dict(), "last.pt")
+            """,
         "one process": """
             import torch.distributed as dist
             from torch import nn

@@ -222,6 +222,12 @@ class MomentumTooHigh(Rule):
             """,
     }
     good_code = {
+        "a schedule, which has no momentum": """
+            from tensorflow import keras
+
+            rate = keras.optimizers.schedules.PolynomialDecay(0.1, 200, 0.001, power=0.5)
+            optimizer = keras.optimizers.Adam(rate)
+            """,
         "high": """
             model = nn.Linear(3, 2)
             optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.98)

@@ -83,6 +83,16 @@ class ParameterUninitialized(Rule):
             """,
     }
     good_code = {
+        "a parameter of no elements, which tells the device": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.last = nn.Linear(3, 1)
+                    self.dummy = nn.Parameter(torch.empty(0))
+
+                def forward(self, x):
+                    return self.last(x.to(self.dummy.device))
+            """,
         "drawn, in a call of several lines": """
             class Layer(nn.Module):
                 def __init__(self, width):
@@ -154,6 +164,8 @@ def _empty(file: Code, value: Value | None) -> Call | None:
     found, way = followed(file, inner)
     if not isinstance(found, Call) or way:
         return None
+    if any(literal(file, one) == 0 for one in found.arguments):
+        return None  # of no elements: it tells its module's device
     if found.name in ("torch.empty", "torch.empty_like"):
         return found
     if found.name not in _SIZED or not found.arguments or any(isinstance(one, Starred) for one in found.arguments):
