@@ -740,6 +740,20 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "class Discriminator",
         "class Classifier",
     ),
+    "dropout that is the noise of a generator": (
+        DropoutAlwaysOn,
+        """
+        class UNetGenerator(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.last = nn.Linear(3, 3)
+
+            def forward(self, x):
+                return F.dropout(self.last(x), 0.5).tanh()
+        """,
+        "class UNetGenerator",
+        "class UNet",
+    ),
     "layers that are set by their names in one line": (
         UnregisteredModules,
         """

@@ -18,8 +18,10 @@ FUNCTIONS = tuple(
 )
 
 
-_JUDGES = re.compile(r"discriminator|critic(?!al)", re.I)
-"""Classes of networks that judge another one while it trains, and are thrown away: nobody evaluates them."""
+_ADVERSARIAL = re.compile(r"discriminator|critic(?!al)|generator", re.I)
+"""Classes of networks of which one judges the other while it trains, and nobody evaluates it; dropout may be the noise
+of the other.
+"""
 
 
 class DropoutAlwaysOn(Rule):
@@ -34,7 +36,8 @@ class DropoutAlwaysOn(Rule):
     `F.dropout(x, p, training=self.training)`, or an `nn.Dropout` that is made in `__init__`.
     ## When it is not a fault
     Monte-Carlo dropout: say so with `training=True`, which is not reported. A call under `if self.training:` is not
-    reported either. In a discriminator, which is seldom evaluated, it is possible at most.
+    reported either. In a discriminator, which is seldom evaluated, and in a generator, whose noise it may be, it is possible at
+    most.
     ## Sources
     PyTorch documentation, `torch.nn.functional.dropout` ("training: apply dropout if True. Default: True").
     """
@@ -55,7 +58,7 @@ class DropoutAlwaysOn(Rule):
                     share = call.argument(1, "p")
                     if literal(file, share) not in (0, 0.0):
                         right = f"F.{call.name.rpartition('.')[2]}(x, p, training=self.training)"
-                        is_meant = _is_off(file, thing, share) or _JUDGES.search(thing.name) is not None
+                        is_meant = _is_off(file, thing, share) or _ADVERSARIAL.search(thing.name) is not None
                         sureness = Sureness.POSSIBLE if is_meant else Sureness.CERTAIN
                         yield self._read(file, call, right, _told(file, call), sureness)
                 elif call.name == "()" and method == "forward":
