@@ -36,8 +36,8 @@ class DropoutAlwaysOn(Rule):
     `F.dropout(x, p, training=self.training)`, or an `nn.Dropout` that is made in `__init__`.
     ## When it is not a fault
     Monte-Carlo dropout: say so with `training=True`, which is not reported. A call under `if self.training:` is not
-    reported either. In a discriminator, which is seldom evaluated, and in a generator, whose noise it may be, it is possible at
-    most.
+    reported either. In a discriminator, which is seldom evaluated, and in a generator, whose noise it may be, it is
+    possible at most.
     ## Sources
     PyTorch documentation, `torch.nn.functional.dropout` ("training: apply dropout if True. Default: True").
     """
