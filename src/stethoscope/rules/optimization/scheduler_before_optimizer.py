@@ -87,17 +87,10 @@ class SchedulerBeforeOptimizer(Rule):
     on_trial = True
     treatments = (HoldLearningRate(),)
     explains = (
-        "learning-rate-decayed-away",
-        "learning-rate-too-low",
-        "loss-not-decreasing",
-        "cannot-overfit-batch",
-        "attention-collapse",
-        "underfitting",
-        "too-few-epochs",
-        "frozen-parameters",
-        "collapsed-predictions",
+        "learning-rate-decayed-away", "learning-rate-too-low", "loss-not-decreasing", "cannot-overfit-batch",
+        "attention-collapse", "underfitting", "too-few-epochs", "frozen-parameters", "collapsed-predictions",
         "no-gain-over-baseline",
-    )
+    )  # fmt: skip
     reads = ("loop", "losses", "batches")
 
     nothing = Limit(
