@@ -37,8 +37,6 @@ from numpy.typing import NDArray
 from overhead import keep_freed_memory
 
 import stethoscope
-from stethoscope.observe.training.session import Session
-from stethoscope.observe.training.taps import Taps
 
 STEPS = 40
 """Of a stretch: short, since a machine's speed drifts within seconds."""
@@ -127,16 +125,12 @@ class Turns:
 
     def take(self, stretch: int) -> None:
         """Every second stretch is listened to."""
-        session = self._recording.session
-        assert isinstance(session, Session)
-        if stretch % 2 == 0:
-            assert self._recording._taps is not None
-            self._recording._taps.take_off(finish=False)
-            return
-        taps = self._recording._taps = Taps(session)
-        taps.put_on()
-        session.state.on_hearing(session.forwards.hears)
-        session.state.on_attention(session.state.attentive)
+        taps = self._recording._taps
+        assert taps is not None
+        if stretch % 2:
+            taps.put_on()
+        else:
+            taps.take_off(finish=False)
 
 
 def in_own_process(name: str, pairs: int) -> None:
