@@ -5,6 +5,7 @@ Each function builds its model anew and trains through its door until the tape s
 
 from __future__ import annotations
 
+import itertools
 import logging
 import tempfile
 import time
@@ -30,15 +31,15 @@ class Enough(Exception):
     """The block is over: thrown from the data, it ends every kind of loop."""
 
 
-class Tape(IterableDataset):  # type: ignore[type-arg]
-    """Batches without end, and a clock: times stretches of steps that take turns, then throws `Enough`.
+class Clock:
+    """Times stretches of steps that take turns: the training calls `tick` before each step.
 
     Args:
-        is_warm: asked with the number of each batch before the first stretch, which begins where it says yes.
+        is_warm: asked with the number of each step before the first stretch, which begins where it says yes.
         turn: called with the number of each stretch before it begins.
         stretches: how many there are.
         steps: in each.
-        as_tokens: batches of texts, as a dict, instead of rows.
+        now: tells the CPU seconds so far, of whatever does the work.
     """
 
     def __init__(
@@ -47,9 +48,48 @@ class Tape(IterableDataset):  # type: ignore[type-arg]
         turn: Callable[[int], object],
         stretches: int,
         steps: int,
-        as_tokens: bool = False,
+        now: Callable[[], float] = time.thread_time,
     ) -> None:
-        self._is_warm, self._turn, self._stretches, self._steps = is_warm, turn, stretches, steps
+        self._is_warm, self._turn, self._now = is_warm, turn, now
+        self.times = np.empty((stretches, steps))
+        """CPU seconds by stretch and step."""
+        self._course = self._ticks()
+
+    def tick(self) -> None:
+        """A step begins.
+
+        Raises:
+            Enough: all stretches are over.
+        """
+        next(self._course)
+
+    def _ticks(self) -> Iterator[None]:
+        number = 0
+        while not self._is_warm(number):
+            yield
+            number += 1
+        for stretch, times in enumerate(self.times):
+            self._turn(stretch)
+            for _ in range(UNTIMED):
+                yield
+            marks = [self._now()]
+            for _ in times:
+                yield
+                marks.append(self._now())
+            times[:] = np.diff(marks)
+        raise Enough
+
+
+class Tape(IterableDataset):  # type: ignore[type-arg]
+    """Batches without end for loops on torch, whose drawing is the clock's tick.
+
+    Args:
+        clock: throws `Enough` in the end.
+        as_tokens: batches of texts, as a dict, instead of rows.
+    """
+
+    def __init__(self, clock: Clock, as_tokens: bool = False) -> None:
+        self._clock = clock
         generator = torch.Generator().manual_seed(0)
         labels = [torch.randint(CLASSES, (BATCH,), generator=generator) for _ in range(16)]
         if as_tokens:
@@ -60,23 +100,11 @@ class Tape(IterableDataset):  # type: ignore[type-arg]
         else:
             rows = [torch.randn(BATCH, FEATURES, generator=generator) for _ in range(16)]
             self._batches = list(zip(rows, labels, strict=True))
-        self.times = np.empty((stretches, steps))
-        """CPU seconds of the training thread, by stretch and step."""
 
     def __iter__(self) -> Iterator[Any]:
-        number = 0
-        while not self._is_warm(number):
-            yield self._batches[number % 16]
-            number += 1
-        for stretch in range(self._stretches):
-            self._turn(stretch)
-            yield from self._batches[:UNTIMED]
-            marks = [time.thread_time()]
-            for step in range(self._steps):
-                yield self._batches[step % 16]
-                marks.append(time.thread_time())
-            self.times[stretch] = np.diff(marks)
-        raise Enough
+        for batch in itertools.cycle(self._batches):
+            self._clock.tick()
+            yield batch
 
     def loader(self) -> DataLoader[Any]:
         """As frameworks want it."""

@@ -12,7 +12,8 @@ An ordinary step is the median of a stretch: what is paid at every step. Its rat
 half the width of its 95 % interval (McGill, Tukey and Larsen 1978); the same of bare stretches with their bare
 neighbours is the noise floor. The few steps that are looked at have their price in the own estimate, which is that of
 `stethoscope run`'s report. `all steps` is the time of all that is listened to by all that is bare, looks and a
-machine's interruptions included. The clock is the CPU time of the training thread.
+machine's interruptions included. The clock is the CPU time of the training thread; with JAX and TensorFlow, which
+compute in threads of their own, that of the process.
 """
 
 from __future__ import annotations
@@ -26,20 +27,22 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import array_loops
 import numpy as np
 import torch
-from door_loops import LOOPS, READS_TOKENS, TWO_RANKS, Tape, hush, run
+from door_loops import LOOPS, READS_TOKENS, TWO_RANKS, Clock, Tape, hush, run
 from numpy.typing import NDArray
 from overhead import keep_freed_memory
 
 import stethoscope
-from stethoscope.observe.training.session import Session
-from stethoscope.observe.training.taps import Taps
 
+NEEDED = {name: packages for name, (_, packages) in (*LOOPS.items(), *array_loops.LOOPS.items())}
+"""The packages of each door."""
 STEPS = 40
 """Of a stretch: short, since a machine's speed drifts within seconds."""
 WARM_UP = 30
@@ -55,7 +58,7 @@ def main(names: Sequence[str], pairs: int) -> None:
     print("| door | a step | an ordinary step, ratio | noise floor | its own estimate of looks | all steps |")
     print("|---|--:|--:|--:|--:|--:|")
     for name in names:
-        missing = [package for package in LOOPS[name][1] if importlib.util.find_spec(package) is None]
+        missing = [package for package in NEEDED[name] if importlib.util.find_spec(package) is None]
         if missing:
             print(f"| {name} | left out: {', '.join(missing)} not installed | | | | |", flush=True)
             continue
@@ -65,7 +68,7 @@ def main(names: Sequence[str], pairs: int) -> None:
 def measured(name: str, pairs: int) -> dict[str, Any]:
     """What a process of its own measured; see `measure`."""
     ranks = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"] if name in TWO_RANKS else []
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "KERAS_BACKEND": "torch"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "KERAS_BACKEND": "torch", **array_loops.ONE_THREAD}
     done = subprocess.run(
         [sys.executable, *ranks, __file__, name, str(pairs)],
         capture_output=True, text=True, env=environment, check=False,
@@ -93,20 +96,47 @@ def with_interval(ratios: NDArray[np.float64]) -> str:
 def measure(name: str, pairs: int) -> dict[str, Any]:
     """Ratios of each pair, and seconds of a bare step."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        if name in array_loops.LOOPS:
+            return measure_arrays(name, pairs)
         handle = stethoscope.watch(store=folder, proof=False)
         turns = Turns(handle, name in TWO_RANKS)
-        tape = Tape(turns.is_warm, turns.take, 2 * pairs + 1, STEPS, name in READS_TOKENS)
-        run(name, tape)
-        own = handle.history.sampling.estimated_cost
-    typical = np.median(tape.times, axis=1)
+        clock = Clock(turns.is_warm, turns.take, 2 * pairs + 1, STEPS)
+        run(name, Tape(clock, name in READS_TOKENS))
+        return ratios(clock.times, handle)
+
+
+def measure_arrays(name: str, pairs: int) -> dict[str, Any]:
+    """The same where torch does not train."""
+    patient = array_loops.LOOPS[name][0]()
+    clock = Clock(
+        lambda number: is_past_opening(number, patient.heard), lambda stretch: patient.listen(stretch % 2 == 1),
+        2 * pairs + 1, STEPS, time.process_time,
+    )  # fmt: skip
+    array_loops.run(patient, clock)
+    found = ratios(clock.times, patient.heard())
+    patient.heard().stop()
+    return found
+
+
+def ratios(times: NDArray[np.float64], handle: stethoscope.Watch) -> dict[str, Any]:
+    """Of stretches that are bare and listened to by turns."""
+    typical = np.median(times, axis=1)
     bare, listened = typical[::2], typical[1::2]
     return {
         "bare": float(np.median(bare)),
         "ordinary": list(2 * listened / (bare[:-1] + bare[1:])),
         "floor": list(2 * bare[1:-1] / (bare[:-2] + bare[2:])),
-        "all": float(tape.times[1::2].mean() / tape.times[::2].mean()),
-        "own": own,
+        "all": float(times[1::2].mean() / times[::2].mean()),
+        "own": handle.history.sampling.estimated_cost,
     }
+
+
+def is_past_opening(number: int, heard: Callable[[], stethoscope.Watch]) -> bool:
+    """Whether nearly all steps were looked at so far, and no longer are; asked now and then, since it costs."""
+    if number < WARM_UP or number % 50:
+        return False
+    sampling = heard().history.sampling
+    return sampling.looks > sampling.burst_looks or number >= LONGEST_OPENING
 
 
 class Turns:
@@ -120,23 +150,16 @@ class Turns:
         """After the opening."""
         if self._of_ranks:
             return number >= OPENING_OF_RANKS
-        if number < WARM_UP or number % 50:
-            return False
-        sampling = self._handle.history.sampling
-        return sampling.looks > sampling.burst_looks or number >= LONGEST_OPENING
+        return is_past_opening(number, lambda: self._handle)
 
     def take(self, stretch: int) -> None:
         """Every second stretch is listened to."""
-        session = self._recording.session
-        assert isinstance(session, Session)
-        if stretch % 2 == 0:
-            assert self._recording._taps is not None
-            self._recording._taps.take_off(finish=False)
-            return
-        taps = self._recording._taps = Taps(session)
-        taps.put_on()
-        session.state.on_hearing(session.forwards.hears)
-        session.state.on_attention(session.state.attentive)
+        taps = self._recording._taps
+        assert taps is not None
+        if stretch % 2:
+            taps.put_on()
+        else:
+            taps.take_off(finish=False)
 
 
 def in_own_process(name: str, pairs: int) -> None:
@@ -158,7 +181,7 @@ def in_own_process(name: str, pairs: int) -> None:
 def parsed() -> argparse.Namespace:
     """A door, and the number of pairs."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("door", choices=LOOPS)
+    parser.add_argument("door", choices=NEEDED)
     parser.add_argument("pairs", type=int)
     return parser.parse_args()
 

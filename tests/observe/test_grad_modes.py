@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from stethoscope.observe.training.grad_modes import EVERY, PATIENCE
+from stethoscope.observe.training.session import Session
+from stethoscope.observe.training.taps import Taps
 
 Action = Callable[[nn.Module], object]
 
@@ -151,3 +153,19 @@ def test_a_place_that_validates_at_last_is_heard_every_time_from_then_on(listeni
         training.take(100, validates_late)
 
         assert training.passes_heard() >= len(seen) - EVERY
+
+
+def test_a_place_in_vain_is_known_still_when_the_taps_were_off_for_a_while() -> None:
+    session = Session()
+    taps = Taps(session)
+    taps.put_on()
+    training = _Training(session)
+    training.take(300, _averages)
+    before = training.woken
+
+    taps.take_off(finish=False)
+    taps.put_on()
+    training.take(200, _averages)
+    taps.take_off()
+
+    assert training.woken - before <= 200 / EVERY + 1

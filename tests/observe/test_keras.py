@@ -15,6 +15,8 @@ keras: Any = pytest.importorskip("keras")
 from stethoscope.facts.training import History, LossCall  # noqa: E402
 from stethoscope.observe.training import keras_layers  # noqa: E402
 from stethoscope.observe.training.keras_losses import compared  # noqa: E402
+from stethoscope.observe.training.session import Session  # noqa: E402
+from stethoscope.observe.training.taps import Taps  # noqa: E402
 
 layers = keras.layers
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="Keras runs on another backend here")
@@ -287,6 +289,20 @@ def test_the_loss_is_heard_once_although_torch_computes_it(listening: Any, data:
         model.compile("adam", "binary_crossentropy", metrics=["binary_crossentropy"])
         model.fit(x, (y == 0).astype("float32")[:, None], verbose=0)
         assert [loss.training_calls for loss in session.history().losses] == [4]
+
+
+def test_an_optimizer_is_no_second_one_when_the_taps_were_off_for_a_while(data: Any) -> None:
+    session = Session()
+    taps = Taps(session)
+    model = _classifier()
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+    for _ in range(2):
+        taps.put_on()
+        model.fit(*data, epochs=1, verbose=0)
+        taps.take_off(finish=False)
+    session.end()
+
+    assert len(session.history().optimizers) == 1
 
 
 def test_keras_is_put_back_as_it_was(listening: Any) -> None:

@@ -25,6 +25,12 @@ except ImportError as error:
     ) from error
 
 
+try:
+    from jax._src.core import trace_state_clean as _is_at_top
+except ImportError:  # it is no part of what JAX promises
+    _is_at_top = None
+
+
 class WatchedStep(Watch):
     """A step function that is listened to: called as before, it returns what it returned before.
 
@@ -55,12 +61,14 @@ class WatchedStep(Watch):
             return self._step(*args, **kwargs)
         place = spot(2)
         began = self._session.begin_own()
-        if self._session.wants:
-            self._careful(steps.begins, args, kwargs, place)
+        if looks := self._session.wants:
+            with _unwarned():
+                self._careful(steps.begins, args, kwargs, place)
         self._session.end_own(began)
         result = self._step(*args, **kwargs)
         began = self._session.begin_own()
-        self._careful(steps.ended, result, place)
+        with _unwarned() if looks else _NOTHING:
+            self._careful(steps.ended, result, place)
         self._session.end_own(began)
         return result
 
@@ -81,8 +89,7 @@ class WatchedStep(Watch):
         """Our own code: should it fail, looking ends, once, with a word about it; training goes on."""
         state = self._session.state
         try:
-            with _unwarned():
-                ear(*args)
+            ear(*args)
         except Unreadable as why:
             state.off.add("looks")
             state.blind["jax"] = f"only the losses that the step returns were heard, since {why}"
@@ -108,6 +115,11 @@ def _unwarned() -> Iterator[None]:
             filters.remove(ours)
 
 
+_NOTHING = contextlib.nullcontext()
+
+
 def _is_traced(args: Any, kwargs: Any) -> bool:
     """Whether another transformation is going through it: then there are no values."""
+    if _is_at_top is not None and _is_at_top():
+        return False
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree_util.tree_leaves((args, kwargs)))

@@ -53,9 +53,13 @@ class Taps:
         self._discovery: list[Any] = []
         self._depth: list[nn.Module] = []
         self._global_hooks_allowed = True
+        self._grad_modes = GradModeTaps(session.forwards, session.state)
+        self._libraries = (KerasTaps(session, self), library_taps(self, session.state))
 
     def put_on(self) -> None:
-        """Start listening."""
+        """Start listening, or go on with it after `take_off(finish=False)`: what was learned so far is known still."""
+        self.for_losses.clear()
+        self._for_protocol.clear()
         self._tap_losses()
         self._for_metrics = metric_taps(self, self._state.metrics)
         self._tap_backward()
@@ -63,7 +67,7 @@ class Taps:
         self._tap_loop()
         self._tap_compile()
         self._tap_copies()
-        GradModeTaps(self._session.forwards, self._state).put_on(self)
+        self._grad_modes.put_on(self)
         self._tap_autograd_contexts()
         if has_compiled():
             self._stop_hearing_inside()
@@ -71,7 +75,9 @@ class Taps:
         self._tap_libraries()
         self._state.on_discovery = self.discover
         self._state.on_hearing = self._hear
+        self._hear(self._session.forwards.hears)
         self._state.on_attention = functools.partial(self._switch, self._for_protocol)
+        self._state.on_attention(self._state.attentive)
         self.discover(self._state.discovering > 0)
 
     def take_off(self, *, finish: bool = True) -> None:
@@ -376,7 +382,7 @@ class Taps:
         session.forwards.layer_called(module, args, output)
 
     def _tap_libraries(self) -> None:
-        for library in (KerasTaps(self._session, self), library_taps(self, self._state)):
+        for library in self._libraries:
             library.wait()
             self._undo.append(library.forget)
 
