@@ -99,8 +99,9 @@ def _is_few(code: Code, rounds: Value | None, depth: int = 0) -> bool:
     if isinstance(rounds, Group) and rounds.kind in ("list", "tuple"):
         return len(rounds.items) <= A_FEW
     if isinstance(rounds, Call) and rounds.name == "builtins.range":
-        ends = [literal(code, one) for one in rounds.arguments]
-        return all(isinstance(one, int) for one in ends) and len(range(*ends[:3])) <= A_FEW if ends else False
+        ends = [end for one in rounds.arguments if isinstance(end := literal(code, one), int)]
+        first, last = (0, *ends)[-2:] if len(ends) < 2 else ends[:2]
+        return 0 < len(ends) == len(rounds.arguments) and abs(last - first) <= A_FEW
     if isinstance(rounds, Call) and rounds.name in _GONE_OVER:
         return any(_is_few(code, one, depth + 1) for one in rounds.arguments)
     if isinstance(rounds, Call):
