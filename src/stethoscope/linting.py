@@ -101,7 +101,7 @@ def lint(
 
 
 def lint_executed(files: Sequence[str], directory: Path, settings: Settings) -> tuple[Finding, ...]:
-    """What is found in files that a program has executed, at the default level, as far as there is time for it.
+    """What is found in files that a program has executed, also what is only possible, as far as there is time for it.
 
     Args:
         files: the most important first.
@@ -120,7 +120,7 @@ def lint_executed(files: Sequence[str], directory: Path, settings: Settings) -> 
                 data = read_bytes(Path(file))
                 reviews.append(_reviewed(project, Path(file), data, asked, rules, _name_from(directory, file))[0])
     names = {_name_from(directory, file) for file in files}
-    found = (one for review in _each_once(reviews) for one in review.findings if Level().shows(one))
+    found = (one for review in _each_once(reviews) for one in review.findings if Level(possible=True).shows(one))
     return tuple(one for one in found if one.place.file in names)
 
 

@@ -71,6 +71,19 @@ def test_one_mistake_that_is_seen_and_read_is_one_certain_finding() -> None:
     assert not joined.refuted
 
 
+def test_what_is_only_possible_in_the_code_counts_where_the_run_has_seen_it() -> None:
+    read = finding(what="a call", sureness=Sureness.POSSIBLE)
+
+    (one,) = join([finding()], [read], (), History()).seen
+    assert [each.what for each in one.evidence] == ["a value", "a call"]
+    assert one.sureness is Sureness.LIKELY, "as sure as the run alone"
+    for seen, silent in (([], ()), ([finding(line=9)], ()), ([], ("some-rule",))):
+        joined = join(seen, [read], silent, ran(3))
+        assert joined.seen == tuple(seen)
+        assert not joined.only_read
+        assert not joined.refuted
+
+
 def test_a_finding_of_the_run_without_a_line_gets_that_of_the_code() -> None:
     (one,) = join([finding(line=0)], [finding(line=7, what="a call")], (), History()).seen
 

@@ -47,7 +47,8 @@ def join(seen: Sequence[Finding], code: Sequence[Finding], silent: Collection[st
     for one in code:
         places = [i for i, it in enumerate(findings) if it.rule == one.rule and _lines(it) & _lines(one)]
         if not places:
-            left.append(one)
+            if one.sureness is not Sureness.POSSIBLE:  # what is only possible counts where the run has seen it, too
+                left.append(one)
             continue
         findings[places[0]] = confirmed(findings[places[0]], one)
         taken.add(places[0])
@@ -91,9 +92,10 @@ def _amount(evidence: Evidence) -> str:
 
 
 def _sureness(seen: Finding, read: Finding) -> Sureness:
-    """Two witnesses leave no doubt, unless an experiment has shown that it does not matter."""
+    """Two witnesses leave no doubt, unless one is not sure, or an experiment has shown that it does not matter."""
     is_vain = seen.proof is not None and seen.proof.verdict == NO_EFFECT
-    if is_vain or seen.severity is Severity.NOTE or seen.kind is Kind.SYMPTOM:
+    is_weak = read.sureness is Sureness.POSSIBLE
+    if is_vain or is_weak or seen.severity is Severity.NOTE or seen.kind is Kind.SYMPTOM:
         return seen.sureness
     return Sureness.LIKELY if seen.sureness is Sureness.POSSIBLE else Sureness.CERTAIN
 
