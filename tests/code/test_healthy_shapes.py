@@ -176,13 +176,15 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         """
         def play(model, game):
             model.eval()
-            state = game.start()
-            for state in game:
-                state = model(torch.tensor(state)).argmax().item()
-                print(state)
-        """.replace("for state in game:", "while not game.over:"),
+            state, moves = game.start(), []
+            while not game.over:
+                move = model(torch.tensor(state)).argmax().item()
+                moves.append(move)
+                state = game.after(move)
+            return moves
+        """,
         "while not game.over:",
-        "for state in game:",
+        "for state in test_data:",
     ),
     "gradients that were kept, and are put back": (
         GradientsClearedBeforeStep,
@@ -415,13 +417,15 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
     "a few pictures": (
         ValidationBuildsGraph,
         """
-        def shown(model, images, count=0):
+        def shown(model, batches):
             model.eval()
-            for i in range(9):
-                print(model(images[i]).argmax().item())
+            found = []
+            for x in (batches[0], batches[9]):
+                found.append(model(x).argmax().item())
+            return found
         """,
-        "range(9)",
-        "range(900)",
+        "(batches[0], batches[9])",
+        "batches",
     ),
     "one picture of many": (
         ValidationBuildsGraph,
@@ -698,20 +702,21 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
                     right += model(turned).argmax(1).item()
             return right / 8
         """,
-        "range(4)",
-        "range(400)",
+        "turn in range(4)",
+        "x, turn in test_loader",
     ),
     "pictures of one batch": (
         ValidationBuildsGraph,
         """
         def draw(generator, loader):
             generator.eval()
-            images = next(iter(loader))
-            for first, second in zip(images["a"], images["b"]):
-                print(first, second, generator(first.unsqueeze(0)).tolist())
+            batches, found = next(iter(loader)), []
+            for first, second in zip(batches["a"], batches["b"]):
+                found.append((first, second, generator(first.unsqueeze(0)).tolist()))
+            return found
         """,
-        "images = next(iter(loader))",
-        "images = loader",
+        "next(iter(loader)), []",
+        "loader, []",
     ),
     "answers for a caller that is not seen": (
         ValidationBuildsGraph,

@@ -42,6 +42,11 @@ def loops_of(code: Code) -> tuple[Loop, ...]:
     return found
 
 
+def training_functions(code: Code) -> set[int]:
+    """The functions that train: a loop beside the training may prepare something for it."""
+    return {loop.function for loop in loops_of(code)}
+
+
 def is_stepped_in_loop(code: Code, made: Call) -> bool:
     """Whether the optimizer that a call makes steps in a loop of this file; one of Keras's does in `fit`."""
     if made.name.startswith("keras."):

@@ -10,16 +10,17 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import NOWHERE, Attribute, Code, Item, Name, Site, Value
+from stethoscope.facts.code import Code, Site
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
 from stethoscope.facts.freezing import builds_no_graph, is_made_frozen
 from stethoscope.facts.gradient_words import may_differentiate
-from stethoscope.facts.loops import loops_of
+from stethoscope.facts.loops import loops_of, training_functions
+from stethoscope.facts.measures import WANTED, may_run_under_a_framework, measures_data
 from stethoscope.facts.old_torch import knows_volatile
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.training import History, ValidationPass
-from stethoscope.rules.changing import Edits, imported_as
-from stethoscope.rules.lines import fitting, insertion, line_of, place_in
+from stethoscope.rules.lines import fitting, line_of, place_in
+from stethoscope.rules.quieting import without_graph
 from stethoscope.rules.sites import at, code, place_at
 
 
@@ -43,8 +44,9 @@ class ValidationBuildsGraph(Rule):
     ## When it is not a fault
     The numbers are right either way. A single pass at the end of a script costs next to nothing and is not told, nor
     is a loop that one answer ends; passes that choose actions or make samples, without a loss, are a note at most. In
-    code a loop that no data feeds is possible at most where it goes on until something is over or has a few rounds, and
-    any where the file takes derivatives of answers, as for the residual of an equation.
+    code it is likely where a loop over the batches of a data set sums or collects what it measures: a loss, the number
+    that are right, predictions. All else is possible at most: samples that are drawn, a few rounds, rows of one batch,
+    and whatever stands in a file that takes derivatives of answers, freezes parameters, attacks or prunes.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "No-grad Mode"; "Frequently Asked Questions", "My model
     reports cuda runtime error(2): out of memory".
@@ -105,7 +107,9 @@ class ValidationBuildsGraph(Rule):
             switched = mode.name if mode is not None and mode.kind == "eval" else ""
             # A part of it is switched with the whole.
             is_switched = bool(switched) and f"{found.forward.name}.".startswith(f"{switched}.")
-            is_apart = found.is_read and found.forward.name in trained and found.function not in _training(file)
+            is_apart = (
+                found.is_read and found.forward.name in trained and found.function not in training_functions(file)
+            )
             is_evaluation = found.is_loop and (
                 (is_switched and (found.is_read or found.is_fed)) or (is_apart and found.is_fed)
             )
@@ -120,8 +124,9 @@ class ValidationBuildsGraph(Rule):
                 continue
             quiet = file.says("no_grad", "inference_mode")
             # What is given back to callers that are not seen may be used, or asked for without a graph.
-            is_seen = found.callers_known or (found.is_read and not quiet)
-            is_shown = is_seen and not found.is_small and not may_differentiate(file)
+            is_seen = found.callers_known or not (quiet or may_run_under_a_framework(found))
+            is_alone = not may_differentiate(file) and not file.matches(WANTED)
+            is_shown = is_seen and is_alone and not found.is_small and measures_data(found)
             yield self._read(file, found, Sureness.LIKELY if is_shown else Sureness.POSSIBLE)
 
     def _read(self, file: Code, found: Evaluation, sureness: Sureness) -> Finding:
@@ -144,7 +149,7 @@ class ValidationBuildsGraph(Rule):
             fixes=[
                 Fix(
                     "Evaluate without a graph:\n" + code("with torch.no_grad():", "    ..."),
-                    edits=_without_graph(file, found),
+                    edits=without_graph(file, found),
                 )
             ],
             unless="a caller that is not in this file switches gradients off.",
@@ -191,7 +196,13 @@ class ValidationBuildsGraph(Rule):
                     right += (scores.argmax(1) == y).sum().item()
                 return right
             """,
-        "a network whose parameters are switched off where it is asked": """
+        "answers that are drawn, with `--all` only": """
+            def draw(generator, codes):
+                generator.eval()
+                for z in codes:
+                    show(generator(z).detach())  # bad
+            """,
+        "a network whose parameters are switched off where it is asked, with `--all` only": """
             class Features(nn.Module):
                 def __init__(self, body, requires_grad=False):
                     super().__init__()
@@ -467,34 +478,3 @@ def _acts(file: Code, found: Evaluation) -> bool:
         and thing_of(file, call.receiver).kind not in ("optimizer", "scheduler")
         for call in file.calls_of(".step")
     )
-
-
-def _training(file: Code) -> set[int]:
-    """The functions that train: a loop beside the training may prepare something for it."""
-    return {loop.function for loop in loops_of(file)}
-
-
-def _without_graph(file: Code, found: Evaluation) -> Edits:
-    """The decorator, on a function that does nothing but evaluate."""
-    function = file.functions[found.function]
-    torch = imported_as(file, "torch")
-    line = file.lines[function.at.line - 1]
-    is_plain = line.lstrip().startswith("def ") and not line[: function.at.column].strip()
-    if not found.function or not torch or not is_plain or found.function in _training(file):
-        return ()
-    calls = file.calls[slice(*function.calls)]
-    if any(
-        (call.arguments or call.keywords) and _is_handed_over(file, call.receiver, found.forward.name) for call in calls
-    ):
-        return ()  # something unknown that gets data: it may need gradients, as an attack does
-    indent = line[: len(line) - len(line.lstrip())]
-    return (insertion(file, function.at.line, function.at.column, f"@{torch}.no_grad()\n{indent}"),)
-
-
-def _is_handed_over(file: Code, value: Value | None, model: str) -> bool:
-    """Whether a method belongs to a parameter of the function that is not the model, or to something in one."""
-    while isinstance(value, Item | Attribute):
-        value = value.value
-    if not isinstance(value, Name) or value.binding == NOWHERE or value.name == model:
-        return False
-    return file.bindings[value.binding].how == "argument"

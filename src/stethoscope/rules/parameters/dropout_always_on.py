@@ -42,6 +42,7 @@ class DropoutAlwaysOn(Rule):
     PyTorch documentation, `torch.nn.functional.dropout` ("training: apply dropout if True. Default: True").
     """
 
+    on_trial = True
     explains = ("train-eval-mismatch",)
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
