@@ -100,8 +100,8 @@ def _is_few(code: Code, rounds: Value | None, depth: int = 0) -> bool:
         return len(rounds.items) <= A_FEW
     if isinstance(rounds, Call) and rounds.name == "builtins.range":
         ends = [end for one in rounds.arguments if isinstance(end := literal(code, one), int)]
-        first, last = (0, *ends)[-2:] if len(ends) < 2 else ends[:2]
-        return 0 < len(ends) == len(rounds.arguments) and abs(last - first) <= A_FEW
+        span = ends[1] - ends[0] if len(ends) > 1 else sum(ends)
+        return 0 < len(ends) == len(rounds.arguments) and abs(span) <= A_FEW
     if isinstance(rounds, Call) and rounds.name in _GONE_OVER:
         return any(_is_few(code, one, depth + 1) for one in rounds.arguments)
     if isinstance(rounds, Call):
