@@ -92,12 +92,12 @@ _LEAVES = re.compile(r"^\s*(?:break|return)\b")
 _GONE_OVER = ("builtins.enumerate", "builtins.zip", "builtins.reversed")
 
 
-def _is_few(code: Code, rounds: Value | None, depth: int = 0) -> bool:
+def _is_few(code: Code, rounds: Value | None, depth: int = 0, *, is_part: bool = False) -> bool:
     """Whether a loop has a few rounds that are written out, or goes over the rows of one batch: `next(...)`."""
     if depth > MOST_NAMES:
         return False
     if isinstance(rounds, Group) and rounds.kind in ("list", "tuple"):
-        return len(rounds.items) <= A_FEW
+        return not is_part and len(rounds.items) <= A_FEW  # a part of it may be a loader
     if isinstance(rounds, Call) and rounds.name == "builtins.range":
         ends = [end for one in rounds.arguments if isinstance(end := literal(code, one), int)]
         span = ends[1] - ends[0] if len(ends) > 1 else sum(ends)
@@ -107,9 +107,9 @@ def _is_few(code: Code, rounds: Value | None, depth: int = 0) -> bool:
     if isinstance(rounds, Call):
         return rounds.name == "builtins.next"
     if isinstance(rounds, Item | Attribute | Starred):
-        return _is_few(code, rounds.value, depth + 1)
+        return _is_few(code, rounds.value, depth + 1, is_part=True)
     if isinstance(rounds, Name) and rounds.binding != NOWHERE and code.bindings[rounds.binding].how == "assign":
-        return _is_few(code, code.bindings[rounds.binding].value, depth + 1)
+        return _is_few(code, code.bindings[rounds.binding].value, depth + 1, is_part=is_part)
     return False
 
 
