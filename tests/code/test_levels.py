@@ -264,6 +264,20 @@ def _told(rule: type[Rule], text: str) -> tuple[Finding, ...]:
     return review(code_of(text), rules=[rule]).findings
 
 
+def test_a_loader_that_stands_in_a_list_has_many_rounds() -> None:
+    text = """
+        def accuracy(model, loader, other):
+            loaders = [loader, other]
+            model.eval()
+            right = 0
+            for x, y in loaders[1]:
+                right += (model(x).argmax(1) == y).sum().item()
+            return right
+    """
+    (found,) = _told(ValidationBuildsGraph, text)
+    assert Level().shows(found)
+
+
 MADE = "optimizer = torch.optim.SGD(model.parameters(), lr=0.1)"
 LOOPS: dict[str, tuple[type[Rule], str]] = {
     "never cleared": (

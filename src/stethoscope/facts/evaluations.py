@@ -92,24 +92,24 @@ _LEAVES = re.compile(r"^\s*(?:break|return)\b")
 _GONE_OVER = ("builtins.enumerate", "builtins.zip", "builtins.reversed")
 
 
-def _is_few(code: Code, rounds: Value | None, depth: int = 0) -> bool:
+def _is_few(code: Code, rounds: Value | None, depth: int = 0, *, is_part: bool = False) -> bool:
     """Whether a loop has a few rounds that are written out, or goes over the rows of one batch: `next(...)`."""
     if depth > MOST_NAMES:
         return False
     if isinstance(rounds, Group) and rounds.kind in ("list", "tuple"):
-        return len(rounds.items) <= A_FEW
+        return not is_part and len(rounds.items) <= A_FEW  # a part of it may be a loader
     if isinstance(rounds, Call) and rounds.name == "builtins.range":
         ends = [end for one in rounds.arguments if isinstance(end := literal(code, one), int)]
-        first, last = (0, *ends, 0)[:2] if len(ends) < 2 else ends[:2]
-        return 0 < len(ends) == len(rounds.arguments) and abs(last - first) <= A_FEW
+        span = ends[1] - ends[0] if len(ends) > 1 else sum(ends)
+        return 0 < len(ends) == len(rounds.arguments) and abs(span) <= A_FEW
     if isinstance(rounds, Call) and rounds.name in _GONE_OVER:
         return any(_is_few(code, one, depth + 1) for one in rounds.arguments)
     if isinstance(rounds, Call):
         return rounds.name == "builtins.next"
     if isinstance(rounds, Item | Attribute | Starred):
-        return _is_few(code, rounds.value, depth + 1)
+        return _is_few(code, rounds.value, depth + 1, is_part=True)
     if isinstance(rounds, Name) and rounds.binding != NOWHERE and code.bindings[rounds.binding].how == "assign":
-        return _is_few(code, code.bindings[rounds.binding].value, depth + 1)
+        return _is_few(code, code.bindings[rounds.binding].value, depth + 1, is_part=is_part)
     return False
 
 
