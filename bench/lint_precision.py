@@ -55,7 +55,7 @@ SUFFIXES = (".py", ".ipynb")
 HALVES = ("develop", "held out")
 PARTS = (
     *HALVES, "later", "last", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh", "twelfth",
-    "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "seventeenth",
+    "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth",
 )  # fmt: skip
 
 
