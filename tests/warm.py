@@ -241,7 +241,8 @@ def _end(work: Callable[[], None]) -> NoReturn:
     except SystemExit as leave:
         code = leave.code
     except BaseException as error:
-        sys.excepthook(type(error), error, _from_the_command(error.__traceback__))
+        error.__traceback__ = _from_the_command(error.__traceback__)
+        sys.excepthook(type(error), error, error.__traceback__)
         code = 1
     if not isinstance(code, int | None):
         print(code, file=sys.stderr)
