@@ -33,7 +33,7 @@ KINDS = (
 )
 PACKAGES = {"fabric": "lightning"}
 """What a program needs, where that is not named like the beginning of its own name."""
-IN_PROCESSES_OF_THEIR_OWN = ("mlp_sgd", "loader_workers", "keras_fit")
+IN_PROCESSES_OF_THEIR_OWN = ("mlp_sgd", "keras_fit")
 """Kinds for which Python is started twice, as people do; the others are forks that have imported torch already."""
 WITH_A_CALLBACK = ("accelerate", "ignite", "keras", "lightning", "skorch", "transformers")
 

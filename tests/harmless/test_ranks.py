@@ -36,7 +36,7 @@ dist.destroy_process_group()
 def test_each_rank_is_recorded_rank_0_reports_and_the_weights_are_the_same(pair: Pair) -> None:
     program = pair.write(PROGRAM)
 
-    plain = pair.two_ranks(program)
+    plain = pair.forked.two_ranks(program)
     listened = pair.two_ranks(program, options=("--store", "runs"))
 
     assert plain.exit_code == 0, plain.stderr
