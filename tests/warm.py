@@ -132,9 +132,9 @@ class _Server:
             socket.send_fds(self._here, [json.dumps(request).encode()], files)
             its.close()
             mine.settimeout(PATIENCE_S)
-            keeper = int.from_bytes(mine.recv(4))
+            keeper = _number(mine)
             try:
-                return int.from_bytes(mine.recv(4), signed=True)
+                return _number(mine)
             except TimeoutError:
                 os.killpg(keeper, signal.SIGKILL)
                 raise
@@ -143,6 +143,12 @@ class _Server:
         """The server ends where nobody can ask any more."""
         self._here.close()
         self._process.wait()
+
+
+def _number(told: socket.socket) -> int:
+    received = told.recv(4)
+    assert received, "the warm interpreter has ended; what it printed says why"
+    return int.from_bytes(received, signed=True)
 
 
 @functools.cache
@@ -195,7 +201,7 @@ def _keep(request: dict[str, Any], files: list[int]) -> tuple[dict[str, Any], li
             os.close(told)
             return {**request, "env": environment}, streams
         running.add(child)
-    os.write(told, os.getpid().to_bytes(4))
+    os.write(told, os.getpid().to_bytes(4, signed=True))
     first = 0
     while running:
         child, status = os.wait()
