@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Group, Item, Name, Operation, Value
+from stethoscope.facts.dicts import entries_of, handed_in
 from stethoscope.facts.loops import Loop
-from stethoscope.facts.origins import called, given_to, lineage, part_of, thing_of
+from stethoscope.facts.origins import called, lineage, part_of, thing_of
 from stethoscope.facts.things import Thing, followed, iterated, literal
 
 Made = tuple[Code, Call]
@@ -13,6 +16,7 @@ Made = tuple[Code, Call]
 DEEPEST = 8
 """Variables that are followed from one value to the call that made it, at most."""
 SAMPLER = "torch.utils.data.DistributedSampler"
+_YIELDS = re.compile(r"\byield\b")
 
 
 def distributed_sampler(file: Code, loop: Loop) -> Made | None:
@@ -21,66 +25,78 @@ def distributed_sampler(file: Code, loop: Loop) -> Made | None:
         if thing_of(home, loader).kind != "loader":
             continue
         for place, sampler in _samplers(home, loader):
-            if sampler.name == SAMPLER and not sampler.is_open:
-                return (place, sampler) if _is_true(place, sampler.argument(3, "shuffle")) else None
+            if sampler.name == SAMPLER and not sampler.is_open and _shuffles(place, sampler):
+                return place, sampler
     return None
 
 
-def _is_true(file: Code, shuffles: Value | None) -> bool:
-    """Whether a sampler that a training goes over shuffles: as by default, as written, or as one of the calls has it of
-    the function that makes it for several uses; and where it does so for training, as in `shuffle=mode == "train"`.
+def _shuffles(file: Code, sampler: Call) -> bool:
+    """Whether a sampler that a training goes over shuffles, as it does where nothing is said."""
+    given = sampler.argument(3, "shuffle")
+    return given is None or _is_so(file, given, True)
+
+
+def _is_so(file: Code, asked: Value | None, meant: bool, depth: int = 0) -> bool:
+    """Whether a condition is what is meant, in training: as it is written, or as one of the calls has it of the function
+    that makes a sampler for several uses; and what asks for training is true, as in `shuffle=mode == "train"`.
     """
-    if shuffles is None or literal(file, shuffles) is True:
+    if literal(file, asked) is meant:
         return True
-    found, _ = followed(file, shuffles)
-    if isinstance(found, Operation) and found.operator == "==":
-        return any(str(literal(file, one)).lower() in ("train", "training") for one in found.operands)
-    binding = file.bindings[found.binding] if isinstance(found, Name) and found.binding != NOWHERE else None
-    if binding is None or binding.how != "argument" or not isinstance(found, Name):
+    found, _ = followed(file, asked)
+    if depth > DEEPEST:
         return False
-    return any(literal(file, one) is True for one in _handed_in(file, found.binding))
+    if isinstance(found, Operation) and found.operator == "not":
+        return _is_so(file, found.operands[0], not meant, depth + 1)
+    if isinstance(found, Operation) and found.operator in ("==", "!="):
+        words = _TRAINING if (found.operator == "==") is meant else _EVALUATION
+        return any(str(literal(file, one)).lower() in words for one in found.operands)
+    if isinstance(found, Choice) and len(found.options) == 2:
+        ways = [literal(file, one) for one in found.options]
+        return ways in ([True, False], [False, True]) and _is_so(file, found.condition, ways[0] is meant, depth + 1)
+    if not isinstance(found, Name) or found.binding == NOWHERE or file.bindings[found.binding].how != "argument":
+        return False
+    given = handed_in(file, found.binding)
+    return any(_is_so(home, one, meant, depth + 1) for home, one in given)
 
 
-def _handed_in(file: Code, number: int) -> list[Value]:
-    """What the calls of this file give a parameter."""
-    index = file.function_at(file.bindings[number].context)
-    parameters = file.functions[index].parameters
-    place = next((i for i, one in enumerate(parameters) if one.binding == number), NOWHERE)
-    return [one for home, one in given_to(file, index, place) if home is file] if place != NOWHERE else []
+_TRAINING = ("train", "training")
+_EVALUATION = ("val", "valid", "validation", "eval", "test", "testing")
+"""Names of what a loader is for: `split == "train"` and `split != "test"` are so in training."""
 
 
 def _samplers(file: Code, loader: Call) -> list[Made]:
     """The calls that may have made a loader's sampler, or that of its sampler of batches."""
     batched = [
-        (home, one) for home, one in _calls_behind(file, _option(file, loader, "batch_sampler"))
-        if one.name.startswith("torch.utils.data.") and one.name.endswith(".BatchSampler")
+        made for made in _made_by(file, loader, "batch_sampler", 4)
+        if made[1].name.startswith("torch.utils.data.") and made[1].name.endswith(".BatchSampler")
     ]  # fmt: skip
-    given = [(file, _option(file, loader, "sampler")), *((home, one.argument(0, "sampler")) for home, one in batched)]
-    return [made for home, value in given for made in _calls_behind(home, value)]
+    inner = [made for home, one in batched for made in _calls_behind(home, one.argument(0, "sampler"))]
+    return [*_made_by(file, loader, "sampler", 3), *inner]
 
 
-def _option(file: Code, call: Call, name: str) -> Value | None:
-    """What a call is given by a name: as a keyword, or in a dict that is written out and unpacked in the call."""
-    given = call.keyword(name)
-    for options in [value for key, value in call.keywords if not key] if given is None else []:
-        found, _ = followed(file, options)
-        if isinstance(found, Call) and found.name == "builtins.dict":
-            given = given or found.keyword(name)
-        elif isinstance(found, Group):
-            named = [one for key, one in zip(found.keys, found.items, strict=False) if literal(file, key) == name]
-            given = named[-1] if named else given
-    return given
+def _made_by(file: Code, call: Call, name: str, place: int) -> list[Made]:
+    """The calls that made what a call is given: at its place, by name, or in a dict that is unpacked in the call."""
+    given = call.argument(place, name)
+    if given is not None:
+        return _calls_behind(file, given)
+    for options in [value for key, value in call.keywords if not key]:
+        held = [one for one in entries_of(file, options) if one.key == name]
+        there = [one for one in held if one.code is not file or one.order <= call.number]
+        if there:
+            return _calls_behind(there[-1].code, there[-1].value)
+    return []
 
 
 def _loaders(file: Code, loop: Loop) -> list[Made]:
     """The calls that made what a loop takes its batches from."""
     source, _ = iterated(file, file.contexts[loop.context].value)
-    found = _calls_behind(file, source)
+    together = source.arguments if isinstance(source, Call) and source.name == "builtins.zip" else (source,)
+    found = [made for one in together for made in _calls_behind(file, iterated(file, one)[0])]
     if any(thing_of(home, one).kind == "loader" for home, one in found):
         return found
     begun = begun_anew(file, loop)
     if begun:
-        return [made for one in begun for made in _calls_behind(file, one.argument(0))]
+        return [made for one in begun for made in _calls_behind(file, one)]
     # Through something of the project's own that is given the one loader that the function has.
     handed = [
         made
@@ -91,18 +107,51 @@ def _loaders(file: Code, loop: Loop) -> list[Made]:
     return handed[0] if len(handed) == 1 else []
 
 
-def begun_anew(file: Code, loop: Loop) -> list[Call]:
-    """The calls of `iter` whose batches a loop takes by `next`, where one of them is in the loop itself, or in one
-    around it.
+def begun_anew(file: Code, loop: Loop) -> list[Value]:
+    """What a loop takes its batches from again and again: what a generator of the project goes over without an end, and
+    what `iter` is given, in the loop or in one around it, where the loop takes them by `next`.
     """
+    source, _ = iterated(file, file.contexts[loop.context].value)
+    endless = _gone_over_again(file, source)
+    if endless is not None:
+        return [endless]
     outer = {number for number in file.numbers_around(loop.context) if file.contexts[number].kind in ("for", "while")}
     for call in file.calls_of("builtins.next"):
         if loop.context in file.numbers_around(call.context):
-            behind = _calls_behind(file, call.argument(0))
-            begun = [one for home, one in behind if one.name == "builtins.iter" and home is file]
+            behind = [one for home, one in _calls_behind(file, call.argument(0)) if home is file]
+            begun = [one for one in behind if one.name == "builtins.iter"]
             if any(outer & set(file.numbers_around(one.context)) for one in begun):
-                return begun
+                return [one.arguments[0] for one in begun if one.arguments]
+            endless = next((it for one in behind if (it := _gone_over_again(file, one)) is not None), None)
+            if endless is not None:
+                return [endless]
     return []
+
+
+def _gone_over_again(file: Code, value: Value | None) -> Value | None:
+    """What a generator is given that goes over it in a loop: `while True: yield from loader`, in two lines."""
+    callee = called(file, value) if isinstance(value, Call) else None
+    if callee is None or callee.function is None or callee.code is None or not isinstance(value, Call):
+        return None
+    home, function = callee.code, callee.function
+    if not home.matches(_YIELDS, function.at):
+        return None
+    bound = function.owner != NOWHERE
+    for number, context in enumerate(home.contexts):
+        if context.kind == "for" and home.function_at(number) == callee.number and in_loop(home, context.parent):
+            source, _ = iterated(home, context.value)
+            for place, one in enumerate(function.parameters):
+                if isinstance(source, Name) and source.binding == one.binding:
+                    return value.argument(place - bound, one.name)
+    return None
+
+
+def in_loop(file: Code, context: int) -> bool:
+    """Whether something stands in a loop of its function."""
+    for here in file.around(context):
+        if here.kind in ("function", "for", "while"):
+            return here.kind != "function"
+    return False
 
 
 def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Made]:
@@ -120,16 +169,18 @@ def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Made]
             return _where_made(made)
         options = _attribute_values(file, found)
     if isinstance(found, Item):
-        options = [(file, one) for one in _entries(file, found)]
+        key = literal(file, found.key)
+        held = entries_of(file, found.value)
+        options = [(one.code, one.value) for one in held if not isinstance(key, str) or one.key in (key, None)]
     if isinstance(found, Name) and found.binding != NOWHERE:
         binding = file.bindings[found.binding]
         if binding.how == "argument":
-            options = [(file, one) for one in _handed_in(file, found.binding)]
-        elif binding.how == "assign" and len(binding.item) == 1:
+            options = handed_in(file, found.binding)
+        elif binding.how == "assign" and binding.item:
             made_in_function = part_of(file, binding.value, binding.item)
             if _where_made(made_in_function):
                 return _where_made(made_in_function)
-            options = _returned(file, binding.value, binding.item[0])
+            options = _returned(file, binding.value, binding.item)
         options += [(file, Name(found.name, one, found.at)) for one in binding.options]
     return [call for home, one in options for call in _calls_behind(home, one, depth + 1)]
 
@@ -151,20 +202,16 @@ def _attribute_values(file: Code, value: Attribute) -> list[tuple[Code, Value]]:
     return values
 
 
-def _entries(file: Code, value: Item) -> list[Value]:
-    """What stands in a dict that is written out: behind a key, or behind each where the key is not known."""
-    whole, _ = followed(file, value.value)
-    if not isinstance(whole, Group) or whole.kind != "dict":
-        return []
-    key = literal(file, value.key)
-    pairs = list(zip([literal(file, one) for one in whole.keys], whole.items, strict=False))
-    return [one for name, one in pairs if name == key] if isinstance(key, str) else [one for _, one in pairs]
-
-
-def _returned(file: Code, value: Value | None, place: int) -> list[tuple[Code, Value]]:
+def _returned(file: Code, value: Value | None, item: tuple[int, ...]) -> list[tuple[Code, Value]]:
     """What stands at a place of each tuple that a function of the project gives, where a value is a call of one."""
     callee = called(file, value) if isinstance(value, Call) else None
     if callee is None or callee.function is None or callee.code is None:
         return []
-    groups = [one.value for one in callee.function.returns if isinstance(one.value, Group)]
-    return [(callee.code, group.items[place]) for group in groups if 0 <= place < len(group.items)]
+    found: list[tuple[Code, Value]] = []
+    for one in callee.function.returns:
+        inner: Value | None = one.value
+        for place in item:
+            fits = isinstance(inner, Group) and -len(inner.items) <= place < len(inner.items)
+            inner = inner.items[place] if fits and isinstance(inner, Group) else None
+        found += [(callee.code, inner)] if inner is not None else []
+    return found

@@ -7,18 +7,23 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Code, Site
+from stethoscope.facts.code import Call, Code, Site
 from stethoscope.facts.flow import Stream
 from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.origins import call_sites
-from stethoscope.facts.samplers import begun_anew, distributed_sampler
+from stethoscope.facts.samplers import begun_anew, distributed_sampler, in_loop
 from stethoscope.facts.training import History
 from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import code, place_at
 
 _MAKES = re.compile("DistributedSampler")
-_TELLS = re.compile(r"(?<!['\"])set_epoch|getattr\([^)]*set_epoch")
-"""A call or a method of that name, and not the question whether there is one: `hasattr(sampler, "set_epoch")`."""
+_TELLS = re.compile(
+    r"(?<!['\"])(?<!\bdef )set_epoch|getattr\([^)]*set_epoch"
+    r"|(?i:sampler)\w*(?:\[[^\]]*\])?\.(?:epoch|seed)\s*[-+]?=(?!=)"
+    r"|setup_dataloaders\(|(?i:accelerator)\w*\.prepare\w*\("
+)
+"""A call of that name, and neither its definition nor the question whether there is one: `hasattr(sampler, "set_epoch")`;
+the number or the seed is set; or Fabric or Accelerate goes over the loader, and tells it by itself."""
 _TELL_IT = "Tell it at the begin of each epoch:\n" + code("for epoch in range(epochs):", "    sampler.set_epoch(epoch)")
 
 
@@ -87,6 +92,8 @@ class DistributedSamplerEpoch(Rule):
                 continue
             home, sampler = made
             told.add(sampler.at)
+            if sampler.argument(4, "seed") is not None and _is_made_again(home, sampler):
+                continue
             yield self.finding(
                 "the distributed sampler is never told the epoch",
                 sureness=Sureness.CERTAIN,
@@ -434,20 +441,16 @@ def _is_repeated(file: Code, loop: Loop) -> bool:
     return bool(begun_anew(file, loop)) or _is_in_loop(file, file.contexts[loop.context].parent, loop.function)
 
 
+def _is_made_again(file: Code, sampler: Call) -> bool:
+    """Whether a sampler is made in a loop: another one for each epoch, with another seed."""
+    return _is_in_loop(file, sampler.context, file.function_at(sampler.context))
+
+
 def _is_in_loop(file: Code, context: int, function: int, depth: int = 0) -> bool:
     """Whether something stands in a loop, or in a function that is called in one."""
-    if _in_loop(file, context) or depth > 3:
+    if in_loop(file, context) or depth > 3:
         return depth <= 3
     return any(
         _is_in_loop(file, call.context, file.function_at(call.context), depth + 1)
         for call in call_sites(file, function)
     )
-
-
-def _in_loop(file: Code, context: int) -> bool:
-    for here in file.around(context):
-        if here.kind == "function":
-            return False
-        if here.kind in ("for", "while"):
-            return True
-    return False
