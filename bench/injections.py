@@ -395,6 +395,17 @@ def set_epoch_removed(script: Script) -> Iterator[Mutant]:
         yield script.mutant(calls[0], *(script.gone(one) for one in bare if one is not None), region=lines)
 
 
+def set_epoch_removed_elsewhere(script: Script) -> Iterator[Mutant]:
+    """The same where the file calls, in a loop, what trains in another file."""
+    calls = list(script.calls("set_epoch"))
+    bare = [alone(call, script) for call in calls]
+    in_loop = any(isinstance(one, ast.For | ast.While) for call in calls for one in script.up(call))
+    trains = any(True for _ in trainings(script))
+    if in_loop and any(True for _ in script.calls("DistributedSampler")) and None not in bare and not trains:
+        gone = (script.gone(one) for one in bare if one is not None)
+        yield script.mutant(calls[0], *gone, region=(1, len(script.lines)))
+
+
 def shuffle_removed(script: Script) -> Iterator[Mutant]:
     """`shuffle=True` of a loader that a training goes over: the last of its name before that loop."""
     for call in script.calls("DataLoader"):
@@ -435,5 +446,6 @@ KINDS = (
     Kind("train() removed", ("training-in-eval-mode",), train_removed),
     Kind("no_grad removed", ("validation-builds-graph",), no_grad_removed, 0.6),
     Kind("set_epoch removed", ("distributed-sampler-epoch",), set_epoch_removed),
+    Kind("set_epoch, trained elsewhere", ("distributed-sampler-epoch",), set_epoch_removed_elsewhere),
     Kind("shuffle removed", ("unshuffled-data",), shuffle_removed),
 )

@@ -31,7 +31,10 @@ def entries_of(code: Code, value: Value | None, depth: int = 0) -> list[Entry]:
     found, way = followed(code, value)
     if depth > DEEPEST or found is None:
         return []
-    held = [*_written(code, found), *(one for home, it in _behind(code, found) for one in entries_of(home, it, depth + 1))]
+    held = [
+        *_written(code, found),
+        *(one for home, it in _behind(code, found) for one in entries_of(home, it, depth + 1)),
+    ]
     names = {one.name: code.function_at(one.context) for one in way}
     if isinstance(found, Name) and found.binding != NOWHERE:
         names[found.name] = code.function_at(code.bindings[found.binding].context)

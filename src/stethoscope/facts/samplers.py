@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Group, Item, Name, Operation, Value
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Constant, Group, Item, Name, Operation, Value
 from stethoscope.facts.dicts import entries_of, handed_in
 from stethoscope.facts.loops import Loop
-from stethoscope.facts.origins import called, lineage, part_of, thing_of
+from stethoscope.facts.loops_elsewhere import Handed, method_calls
+from stethoscope.facts.origins import call_sites, called, lineage, part_of, thing_of
 from stethoscope.facts.things import Thing, followed, iterated, literal
 
 Made = tuple[Code, Call]
@@ -15,13 +16,24 @@ Made = tuple[Code, Call]
 
 DEEPEST = 8
 """Variables that are followed from one value to the call that made it, at most."""
+MOST_CALLERS = 3
+"""Functions that are followed from a loop to one that is called in a loop, at most."""
 SAMPLER = "torch.utils.data.DistributedSampler"
 _YIELDS = re.compile(r"\byield\b")
 
 
 def distributed_sampler(file: Code, loop: Loop) -> Made | None:
     """The distributed sampler of what a loop goes over, on one of its ways at least, where it shuffles."""
-    for home, loader in _loaders(file, loop):
+    return _shuffling(_loaders(file, loop))
+
+
+def sampler_handed(file: Code, handed: Handed) -> Made | None:
+    """The same of a loop of another file, which is handed its loader."""
+    return _shuffling(_calls_behind(file, handed.value))
+
+
+def _shuffling(loaders: list[Made]) -> Made | None:
+    for home, loader in loaders:
         if thing_of(home, loader).kind != "loader":
             continue
         for place, sampler in _samplers(home, loader):
@@ -37,8 +49,8 @@ def _shuffles(file: Code, sampler: Call) -> bool:
 
 
 def _is_so(file: Code, asked: Value | None, meant: bool, depth: int = 0) -> bool:
-    """Whether a condition is what is meant, in training: as it is written, or as one of the calls has it of the function
-    that makes a sampler for several uses; and what asks for training is true, as in `shuffle=mode == "train"`.
+    """Whether a condition is what is meant, in training: as it is written, or as one of the calls has it of the
+    function that makes a sampler for several uses; and what asks for training is true: `shuffle=mode == "train"`.
     """
     if literal(file, asked) is meant:
         return True
@@ -138,7 +150,7 @@ def _gone_over_again(file: Code, value: Value | None) -> Value | None:
         return None
     bound = function.owner != NOWHERE
     for number, context in enumerate(home.contexts):
-        if context.kind == "for" and home.function_at(number) == callee.number and in_loop(home, context.parent):
+        if context.kind == "for" and home.function_at(number) == callee.number and _loops_around(home, context.parent):
             source, _ = iterated(home, context.value)
             for place, one in enumerate(function.parameters):
                 if isinstance(source, Name) and source.binding == one.binding:
@@ -146,12 +158,50 @@ def _gone_over_again(file: Code, value: Value | None) -> Value | None:
     return None
 
 
-def in_loop(file: Code, context: int) -> bool:
-    """Whether something stands in a loop of its function."""
-    for here in file.around(context):
-        if here.kind in ("function", "for", "while"):
-            return here.kind != "function"
+def is_repeated(file: Code, loop: Loop) -> bool:
+    """Whether a loop stands in another, or its function is called in one, or it begins its data anew."""
+    return bool(begun_anew(file, loop)) or is_in_loop(file, file.contexts[loop.context].parent, loop.function)
+
+
+def is_handed_again(file: Code, handed: Handed, sampler: Made) -> bool:
+    """Whether a loop of another file goes over what it is handed again and again: there, or as it is called in a loop
+    of this file, and that not with another sampler each time.
+    """
+    if is_repeated(handed.loop.code, handed.loop):
+        return True
+    called_thing = called(file, handed.call)
+    for call in method_calls(file, handed.loop) if called_thing.kind == "class" else (handed.call,):
+        around = _loops_around(file, call.context)
+        own = _loops_around(sampler[0], sampler[1].context) if sampler[0] is file else set()
+        if around - own or (not around and is_in_loop(file, call.context, file.function_at(call.context))):
+            return True
     return False
+
+
+def is_made_again(made: Made) -> bool:
+    """Whether a sampler is made in a loop: another one each time."""
+    home, sampler = made
+    return is_in_loop(home, sampler.context, home.function_at(sampler.context))
+
+
+def is_in_loop(file: Code, context: int, function: int, depth: int = 0) -> bool:
+    """Whether something stands in a loop, or in a function that is called in one."""
+    if _loops_around(file, context) or depth > MOST_CALLERS:
+        return depth <= MOST_CALLERS
+    return any(
+        is_in_loop(file, call.context, file.function_at(call.context), depth + 1) for call in call_sites(file, function)
+    )
+
+
+def _loops_around(file: Code, context: int) -> set[int]:
+    """The loops of its function in which something stands."""
+    found: set[int] = set()
+    for number in file.numbers_around(context):
+        if file.contexts[number].kind == "function":
+            break
+        if file.contexts[number].kind in ("for", "while"):
+            found.add(number)
+    return found
 
 
 def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Made]:
@@ -162,7 +212,7 @@ def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Made]
     if isinstance(found, Call):
         made = thing_of(file, found)  # what a function of the project gives was made in that function
         return _where_made(made) if made.kind == "loader" and _where_made(made) else [(file, found)]
-    options: list[tuple[Code, Value]] = [(file, one) for one in found.options] if isinstance(found, Choice) else []
+    options: list[tuple[Code, Value]] = [(file, one) for one in _taken(file, found)]
     if isinstance(found, Attribute):
         made = thing_of(file, found)
         if made.made is not None:
@@ -181,8 +231,41 @@ def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Made]
             if _where_made(made_in_function):
                 return _where_made(made_in_function)
             options = _returned(file, binding.value, binding.item)
-        options += [(file, Name(found.name, one, found.at)) for one in binding.options]
+        reached = (one for one in binding.options if _may_run(file, file.bindings[one].context))
+        options += [(file, Name(found.name, one, found.at)) for one in reached]
     return [call for home, one in options for call in _calls_behind(home, one, depth + 1)]
+
+
+def _taken(file: Code, value: Value) -> tuple[Value, ...]:
+    """What a choice may give: `DistributedSampler(data) if distributed else None` is None where that is known."""
+    if not isinstance(value, Choice):
+        return ()
+    known = _known(file, value.condition) if len(value.options) == 2 else None
+    return value.options if known is None else value.options[:1] if known else value.options[1:]
+
+
+def _may_run(file: Code, context: int) -> bool:
+    """Whether something stands in no branch that is known not to be taken."""
+    left = {"if": False, "else": True}
+    return not any(here.kind in left and _known(file, here.value) is left[here.kind] for here in file.around(context))
+
+
+def _known(file: Code, condition: Value | None, depth: int = 0) -> bool | None:
+    """Whether a condition is true, by what all calls of this file give a parameter. A variable that is True or False by
+    what is written above is a setting that somebody changes.
+    """
+    if isinstance(condition, Constant) and isinstance(condition.value, bool):
+        return condition.value
+    found, _ = followed(file, condition)
+    if depth > DEEPEST:
+        return None
+    if isinstance(found, Operation) and found.operator == "not":
+        inner = _known(file, found.operands[0], depth + 1)
+        return None if inner is None else not inner
+    if isinstance(found, Name) and found.binding != NOWHERE and file.bindings[found.binding].how == "argument":
+        given = {_known(home, one, depth + 1) for home, one in handed_in(file, found.binding)}
+        return given.pop() if len(given) == 1 else None
+    return None
 
 
 def _where_made(thing: Thing) -> list[Made]:
