@@ -387,12 +387,18 @@ def set_epoch_removed(script: Script) -> Iterator[Mutant]:
     """`sampler.set_epoch(epoch)`, of one of the samplers of the file."""
     calls = list(script.calls("set_epoch"))
     bare = [alone(call, script) for call in calls]
-    made = list(script.calls("DistributedSampler"))
+    made = [] if _keeps_batches(script) else list(script.calls("DistributedSampler"))
     if calls and made and None not in bare and any(True for _ in trainings(script)):
         homes = [script.function(one) for one in made]
         ends = [_lines(home) if isinstance(home, ast.stmt) else (1, len(script.lines)) for home in homes]
         lines = min(first for first, _ in ends), max(end for _, end in ends)
         yield script.mutant(calls[0], *(script.gone(one) for one in bare if one is not None), region=lines)
+
+
+def _keeps_batches(script: Script) -> bool:
+    """Whether the batches of a loader are drawn once: `list(DataLoader(...))`; then nothing is left to be told."""
+    kept = [*script.calls("list"), *script.calls("tuple")]
+    return any(one in call.args for call in kept for one in script.calls("DataLoader"))
 
 
 def set_epoch_removed_elsewhere(script: Script) -> Iterator[Mutant]:

@@ -240,6 +240,14 @@ def test_what_is_told_or_goes_in_order_is_not_reported(form: str) -> None:
     assert not is_told(f"{MAKERS}{SILENT[form]}{STEP}")
 
 
+def test_what_is_said_of_telling_tells_nobody() -> None:
+    own = 'class Data:\n    """Call `sampler.set_epoch(0)`.\n\n    >>> sampler.set_epoch(0)\n    """\n'
+    own += "    def __init__(self):\n        self.set_epoch(0)\n"
+    own += "    def set_epoch(self, epoch):\n        self.number = epoch\n"
+
+    assert is_told(f"{own}{MAKERS}{FORMS['a sampler at its place']}{STEP}")
+
+
 def test_a_sampler_of_ones_own_that_could_be_told_tells_no_other() -> None:
     own = "class Weighted:\n    def set_epoch(self, epoch):\n        self.epoch = epoch\n"
 
@@ -316,6 +324,14 @@ class Rounds:
     def epoch(self):
         for x, y in self.loader:
             self.step(x, y)
+
+class Phases(Rounds):
+    def __init__(self, model, loaders, optimizer):
+        self.model, self.loaders, self.optimizer = model, loaders, optimizer
+
+    def phase(self):
+        for x, y in self.loaders["train"]:
+            self.step(x, y)
 """
 FITS = """
     def fit(self, epochs):
@@ -330,6 +346,11 @@ CALLS = {
     "by an object, in each epoch": (
         "trainer = Trainer(model, loader, optimizer)\n    while True:",
         "trainer.epoch()",
+        True,
+    ),
+    "by an object, in a dict": (
+        "phases = Phases(model, {'train': loader, 'val': held_out}, optimizer)\n    while True:",
+        "phases.phase()",
         True,
     ),
     "by an object's own epochs": ("if True:", "Trainer(model, loader, optimizer).fit(9)", True),
@@ -353,7 +374,7 @@ def test_a_loop_in_another_file_that_is_handed_its_loader(
     (tmp_path / "engine.py").write_text(ENGINE + OBJECT + OBJECT.replace("Rounds", "Trainer") + FITS, "utf-8")
     main = "def main(model, data, held_out, optimizer, logger):\n    sampler = DistributedSampler(data)\n"
     (tmp_path / "main.py").write_text(
-        f"{IMPORTS}from engine import Rounds, Trainer, fetched, logged, train\n\n{main}"
+        f"{IMPORTS}from engine import Phases, Rounds, Trainer, fetched, logged, train\n\n{main}"
         f"    loader = DataLoader(data, sampler=sampler)\n    {head}\n        {call}\n",
         "utf-8",
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Function, Name, Value
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Constant, Function, Item, Name, Value
 from stethoscope.facts.dicts import handed_in
 from stethoscope.facts.loops import GOING_BACKWARD, Loop, loops_of
 from stethoscope.facts.origins import called, lineage, thing_of
-from stethoscope.facts.things import followed, iterated
+from stethoscope.facts.things import followed, iterated, literal
 
 DEEPEST = 4
 """Parameters and attributes that are followed from a loop to the function that is called from outside, at most."""
@@ -28,6 +28,8 @@ class _Way(NamedTuple):
 
     function: int
     place: int
+    key: str = ""
+    """Of a dict of loaders, the one that the loop goes over."""
 
 
 def loops_elsewhere(file: Code) -> Iterator[Handed]:
@@ -40,12 +42,13 @@ def loops_elsewhere(file: Code) -> Iterator[Handed]:
 
 
 def _by_parameters(file: Code, loop: Loop, ways: Iterable[_Way]) -> Iterator[Handed]:
-    for index, place in ways:
+    for index, place, key in ways:
         function = loop.code.functions[index]
         for call in _calls_of(file, loop.code, index):
             value = call.argument(place - (function.owner != NOWHERE), function.parameters[place].name)
             if value is not None:
-                yield Handed(loop, call, value)
+                held = Item(value, Constant(key, call.at), call.at) if key else value
+                yield Handed(loop, call, held)
 
 
 def _by_the_loader(file: Code, loop: Loop) -> Iterator[Handed]:
@@ -61,10 +64,14 @@ def _ways_in(code: Code, loop: Loop) -> Iterator[_Way]:
     source, _ = iterated(code, code.contexts[loop.context].value)
     # `zip(loader, other)`, and what goes over a loader for the loop: `logger.log_every(loader, 10)`.
     for one in source.arguments if isinstance(source, Call) else (source,):
-        yield from _ways(code, iterated(code, one)[0], loop.function)
+        found, _ = iterated(code, one)
+        key = literal(code, found.key) if isinstance(found, Item) else ""
+        whole = found.value if isinstance(found, Item) else found
+        for way in _ways(code, whole) if isinstance(key, str) else ():
+            yield way._replace(key=key)
 
 
-def _ways(code: Code, value: Value | None, function: int, depth: int = 0) -> Iterator[_Way]:
+def _ways(code: Code, value: Value | None, depth: int = 0) -> Iterator[_Way]:
     found, _ = followed(code, value)
     if depth > DEEPEST:
         return
@@ -74,11 +81,11 @@ def _ways(code: Code, value: Value | None, function: int, depth: int = 0) -> Ite
         if place != NOWHERE:
             yield _Way(index, place)
             for home, one in handed_in(code, found.binding):
-                yield from _ways(home, one, index, depth + 1)
+                yield from _ways(home, one, depth + 1)
     elif isinstance(found, Attribute):
         for home, cls in lineage(thing_of(code, found.value)):
             for number in cls.attributes.get(found.name, ()) if home is code else ():
-                yield from _ways(code, code.bindings[number].value, function, depth + 1)
+                yield from _ways(code, code.bindings[number].value, depth + 1)
 
 
 def _place(function: Function, binding: int) -> int:

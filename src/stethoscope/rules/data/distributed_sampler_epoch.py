@@ -9,6 +9,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severi
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import At, Code, Site
 from stethoscope.facts.flow import Stream
+from stethoscope.facts.linked import uncommented
 from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.loops_elsewhere import loops_elsewhere
 from stethoscope.facts.samplers import (
@@ -33,6 +34,9 @@ _TELLS = re.compile(
 `hasattr(sampler, "set_epoch")`; the number or the seed is set; or Fabric or Accelerate goes over the loader, and tells
 it by itself.
 """
+_DOCUMENTATION = re.compile(r"^[ \t]*[rRuU]?(\"\"\"|''')[\s\S]*?\1", re.M)
+_WORDS = ("set_epoch", ".epoch", ".seed", "setup_dataloaders(", ".prepare")
+"""One of these stands in each text in which that is found."""
 _TELL_IT = "Tell it at the begin of each epoch:\n" + code("for epoch in range(epochs):", "    sampler.set_epoch(epoch)")
 
 
@@ -94,11 +98,11 @@ class DistributedSamplerEpoch(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Follow the loader of each training loop to its sampler."""
         is_there = file.says("DistributedSampler") or file.linked.match(_MAKES)
-        if not is_there or file.matches(_TELLS) or file.linked.match(_TELLS):
+        if not is_there or _is_told_in(file):
             return
         told = set()
         for loop, at, (home, sampler) in _repeated(file):
-            if sampler.at in told or home.linked.match(_TELLS):
+            if sampler.at in told or (home is not file and _is_told_in(home)):
                 continue
             if sampler.argument(4, "seed") is not None and is_made_again((home, sampler)):
                 continue  # each epoch has a sampler with another seed
@@ -445,6 +449,24 @@ class DistributedSamplerEpoch(Rule):
                         optimizer.step()
             """,
     }
+
+
+def _is_told_in(file: Code) -> bool:
+    """Whether a sampler is told the epoch in a file, or in one that it imports."""
+    found = file.linked.saying(*_WORDS) if file.linked.match(_TELLS) else ()
+    return _tells(file) or any(_tells(other) for other in found)
+
+
+def _tells(file: Code) -> bool:
+    """Whether a file tells a sampler the epoch: not in the text of its documentation, and not what it is itself, as an
+    object of a class that defines `set_epoch` does.
+    """
+    if not file.matches(_TELLS):
+        return False
+    text = uncommented(_DOCUMENTATION.sub("", "\n".join(file.lines)).split("\n"))
+    if any("set_epoch" in cls.methods for cls in file.classes):
+        text = text.replace("self.set_epoch(", "")
+    return _TELLS.search(text) is not None
 
 
 def _repeated(file: Code) -> Iterator[tuple[Loop, At, Made]]:
