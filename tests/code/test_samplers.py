@@ -138,6 +138,10 @@ FORMS = {
     loader = unless_test(data)
     for epoch in range(10):
             for x, y in loader:""",
+    "made anew in each epoch": """
+    for epoch in range(10):
+            loader = DataLoader(data, sampler=DistributedSampler(data))
+            for x, y in loader:""",
     "made where some run asks for it": """
     loader = DataLoader(data, sampler=DistributedSampler(data) if ranks > 1 else None)
     for epoch in range(10):
@@ -179,6 +183,15 @@ SILENT = {
     for epoch in range(10):
             loader = DataLoader(data, sampler=DistributedSampler(data, seed=epoch))
             for x, y in loader:""",
+    "a sampler of other data each time": """
+    for part in range(10):
+            rows = data[part]
+            loader = DataLoader(rows, sampler=DistributedSampler(rows))
+            for x, y in loader:""",
+    "a function makes both each time": """
+    for part in range(10):
+            loader = of_part(data, part)
+            for x, y in loader:""",
     "its number is set": """
     sampler = DistributedSampler(data)
     loader = DataLoader(data, sampler=sampler)
@@ -217,6 +230,10 @@ def unless_test(data, test=False):
 
 def asked_for(data, distributed):
     return DataLoader(data, sampler=DistributedSampler(data) if distributed else None)
+
+def of_part(data, part):
+    rows = data[part]
+    return DataLoader(rows, sampler=DistributedSampler(rows))
 
 def cycle(loader):
     while True:

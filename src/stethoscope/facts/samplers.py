@@ -184,6 +184,22 @@ def is_made_again(made: Made) -> bool:
     return is_in_loop(home, sampler.context, home.function_at(sampler.context))
 
 
+def is_of_new_data(file: Code, loop: Loop, made: Made) -> bool:
+    """Whether the loop around a training makes another sampler each time, of data that it makes each time, too."""
+    home, sampler = made
+    around = _loops_around(file, file.contexts[loop.context].parent)
+    maker = home.function_at(sampler.context)
+    here = home is file and maker == loop.function
+    makes = [sampler] if here else [one for one in file.calls if called(file, one).function is home.functions[maker]]
+    if not any(around & _loops_around(file, one.context) for one in makes):
+        return False
+    data = sampler.argument(0, "dataset")
+    binding = home.bindings[data.binding] if isinstance(data, Name) and data.binding != NOWHERE else None
+    if binding is None or binding.how != "assign" or home.function_at(binding.context) != maker:
+        return False
+    return not here or bool(around & _loops_around(file, binding.context))
+
+
 def is_in_loop(file: Code, context: int, function: int, depth: int = 0) -> bool:
     """Whether something stands in a loop, or in a function that is called in one."""
     if _loops_around(file, context) or depth > MOST_CALLERS:

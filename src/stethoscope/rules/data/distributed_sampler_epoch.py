@@ -17,6 +17,7 @@ from stethoscope.facts.samplers import (
     distributed_sampler,
     is_handed_again,
     is_made_again,
+    is_of_new_data,
     is_repeated,
     sampler_handed,
 )
@@ -475,7 +476,7 @@ def _repeated(file: Code) -> Iterator[tuple[Loop, At, Made]]:
     """
     for loop in loops_of(file):
         made = distributed_sampler(file, loop)
-        if made is not None and is_repeated(file, loop):
+        if made is not None and is_repeated(file, loop) and not is_of_new_data(file, loop, made):
             yield loop, loop.at, made
     for handed in loops_elsewhere(file):
         made = sampler_handed(file, handed)
