@@ -67,8 +67,8 @@ def _ways_in(code: Code, loop: Loop) -> Iterator[_Way]:
         found, _ = iterated(code, one)
         key = literal(code, found.key) if isinstance(found, Item) else ""
         whole = found.value if isinstance(found, Item) else found
-        for way in _ways(code, whole) if isinstance(key, str) else ():
-            yield way._replace(key=key)
+        if isinstance(key, str):
+            yield from (way._replace(key=key) for way in _ways(code, whole))
 
 
 def _ways(code: Code, value: Value | None, depth: int = 0) -> Iterator[_Way]:
