@@ -25,7 +25,6 @@ from stethoscope.facts.training import History
 from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import code, place_at
 
-_MAKES = re.compile("DistributedSampler")
 _TELLS = re.compile(
     r"(?<!['\"])(?<!\bdef )set_epoch|getattr\([^)]*set_epoch"
     r"|(?i:sampler)\w*(?:\[[^\]]*\])?\.(?:epoch|seed)\s*[-+]?=(?!=)"
@@ -98,7 +97,7 @@ class DistributedSamplerEpoch(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Follow the loader of each training loop to its sampler."""
-        is_there = file.says("DistributedSampler") or file.linked.match(_MAKES)
+        is_there = file.and_linked_say("DistributedSampler")
         if not is_there or _is_told_in(file):
             return
         told = set()
