@@ -37,3 +37,21 @@ def written(module: nn.Module, most: int) -> str:
         return repr(module)[:most]
     except RecursionError:
         return ""
+
+
+def holds_itself(module: nn.Module) -> str:
+    """Path of a part that is a model which holds it; empty where there is none."""
+    waiting: list[tuple[str, nn.Module, tuple[nn.Module, ...]]] = [("", module, ())]
+    done: set[int] = set()
+    while waiting:
+        path, part, above = waiting.pop()
+        if any(part is one for one in above):
+            return path
+        if id(part) not in done:
+            done.add(id(part))
+            waiting += [
+                (f"{path}.{name}" if path else name, each, (*above, part))
+                for name, each in part._modules.items()
+                if each is not None
+            ]
+    return ""

@@ -105,6 +105,12 @@ def site_of(place: Spot | None) -> Site | None:
     return Site(shorten(code.co_filename), line, function, linecache.getline(code.co_filename, line).strip())
 
 
+def site_in(file: str, line: int) -> Site | None:
+    """A readable site where only file and line are known."""
+    text = linecache.getline(file, line).strip()
+    return Site(shorten(file), line, "", text) if text else None
+
+
 _namers: list[Callable[[str], str | None]] = []
 
 
