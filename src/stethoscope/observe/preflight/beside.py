@@ -174,6 +174,7 @@ def _of_state(part: nn.RNNBase | nn.RNNCellBase, given: dict[str, Any], name: st
         return Remedy()
     if first.dim() < 2 or first.shape[-1] != part.input_size:
         return Remedy()
+    axis, shapes = 0, list[tuple[int, ...]]()
     if isinstance(part, nn.RNNCellBase):
         axis, shapes = 0, [(first.shape[0], part.hidden_size)] * len(states)
     elif first.dim() == 3:

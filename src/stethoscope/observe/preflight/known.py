@@ -46,7 +46,7 @@ OF_TENSORS = {
     ),
     "optimizer got an empty parameter list": (
         (
-            "What the optimizer is given holds no parameter: a generator, as `parameters()` is one, can be gone through "
+            "What the optimizer is given holds no parameter: a generator, as `parameters()` is one, gives them "
             "once, and layers in a plain list or dict are no part of a module (`nn.ModuleList`, `nn.ModuleDict`)."
         ),
         "",
@@ -54,8 +54,8 @@ OF_TENSORS = {
 }
 """Cause and change for errors that any line may meet, by some of their words."""
 _CHANGED = re.compile(r"Tensor \[([\d, ]*)\]\], which is output \d+ of (\w+?)(?:Backward\d*)?,")
-_SIZES = re.compile(r"size mismatch for ([\w.]+): copying a param with shape torch\.Size\(\[([\d, ]*)\]\) from checkpoint, "
-                    r"the shape in current model is torch\.Size\(\[([\d, ]*)\]\)")  # fmt: skip
+_SIZES = re.compile(r"size mismatch for ([\w.]+): copying a param with shape torch\.Size\(\[([\d, ]*)\]\) from "
+                    r"checkpoint, the shape in current model is torch\.Size\(\[([\d, ]*)\]\)")  # fmt: skip
 TURNED = ("AsStrided", "T", "Permute", "Transpose")
 """Views by which a product takes a weight, as a backward pass names them."""
 WRAPPED = ("module.", "_orig_mod.")
@@ -75,10 +75,10 @@ def of_gradients(message: str, shapes: Sequence[tuple[int, ...]]) -> tuple[str, 
     if changed is not None:
         shape, made = tuple(int(size) for size in changed[1].split(",") if size.strip()), changed[2]
         if made in TURNED and shape and (shape in shapes or shape[::-1] in shapes):
-            why = f"A weight of shape {shape} or {shape[::-1]} that the backward pass needs was changed after the forward "
+            why = f"A weight of shape {shape} or {shape[::-1]}, needed by the backward pass, was changed since the "
             fix = "first_loss.backward(retain_graph=True)\nsecond_loss.backward()  # both, and only then\n"
             fix += "first_optimizer.step()\nsecond_optimizer.step()"
-            return f"{why}pass: an optimizer's `step()` ran between the two.", fix
+            return f"{why}forward pass: an optimizer's `step()` ran between the two.", fix
         if made not in TURNED:
             why = (
                 f"What `{made.lower()}` gave, {shape}, is needed by the backward pass, and was changed in place after "
@@ -115,9 +115,9 @@ def of_words(plain: Crash, error: BaseException, frames: Sequence[FrameType], me
         ):
             kind = type(known.get("self")).__name__
             why = f"It is given a `{type(known['params']).__name__}` itself: an optimizer takes parameters."
-            return replace(plain, during="code", kind=kind, why=why, fix=f"torch.optim.{kind}(model.parameters(), ...)")
+            return replace(plain, during="use", kind=kind, why=why, fix=f"torch.optim.{kind}(model.parameters(), ...)")
     why, fix = of_tensors(message)
-    return replace(plain, during="code", why=why, fix=fix) if why else None
+    return replace(plain, during="use", why=why, fix=fix) if why else None
 
 
 def of_tensors(message: str) -> tuple[str, str]:
@@ -134,10 +134,10 @@ def _of_cycle(plain: Crash, frames: Sequence[FrameType]) -> Crash | None:
             if not path:
                 return None
             name = path.rpartition(".")[2]
-            why = f"`{path}` is a part that holds itself: `train`, `eval`, `to` and `state_dict` go through its parts without "
+            why = f"`{path}` holds itself: `train`, `eval`, `to` and `state_dict` go through its parts with no "
             why += "end."
             fix = f'self.__dict__["{name}"] = {name}  # a reference, and no part'
-            return replace(plain, during="code", kind=type(part).__name__, why=why, fix=fix)
+            return replace(plain, during="use", kind=type(part).__name__, why=why, fix=fix)
     return None
 
 
@@ -145,11 +145,13 @@ def _of_state(plain: Crash, model: Any, state: Any, message: str) -> Crash | Non
     """Saved weights that do not fit the model they are loaded into."""
     if not isinstance(model, nn.Module) or not isinstance(state, Mapping) or not state:
         return None
-    crash = replace(plain, during="code", kind=type(model).__name__)
+    crash = replace(plain, during="use", kind=type(model).__name__)
     own, saved = dict.fromkeys(model.state_dict()), [str(name) for name in state]
     for prefix in WRAPPED:
         if all(name.startswith(prefix) for name in saved) and not any(name.startswith(prefix) for name in own):
-            why = f"All saved names begin with `{prefix}`, put there by a wrapper (DDP, `torch.compile`), and those of this "
+            why = (
+                f"All saved names begin with `{prefix}`, put there by a wrapper (DDP, `torch.compile`), those of this "
+            )
             fix = f"state = {{name.removeprefix({prefix!r}): value for name, value in state.items()}}"
             return replace(crash, why=f"{why}model do not.", fix=fix)
     inner = next((name for name in NESTED if isinstance(state.get(name), Mapping)), "")

@@ -209,7 +209,7 @@ def _value(node: ast.expr, frame: FrameType) -> Any:
         case ast.Subscript():
             base = _value(node.value, frame)
             if isinstance(base, Tensor | tuple | list | nn.ModuleList | nn.Sequential):
-                return base[_value(node.slice, frame)]  # type: ignore[index]
+                return base[_value(node.slice, frame)]
         case ast.Slice():
             ends = (node.lower, node.upper, node.step)
             return slice(*(None if end is None else _value(end, frame) for end in ends))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
@@ -173,15 +174,16 @@ def _of_elementwise(operation: Operation, module: nn.Module | None, forward: Fra
     tensors = operation.tensors
     if operation.name not in ("add", "add_") or len(tensors) != 2 or module is None or forward is None:
         return Remedy()
-    given = _first_given(forward)
-    if given is None:
+    given = _only_given(forward)
+    if given is None or not any(True for _ in module.children()):
         return Remedy()
     skip = [one for one in tensors if tuple(one.value.shape) == tuple(given.shape)]
     if len(skip) != 1 or not tensors[0].value.dim() == tensors[1].value.dim() == given.dim():
         return Remedy()
     (branch,) = [one for one in tensors if one is not skip[0]]
     for changes in _padded(module, forward):
-        kernels = " and ".join(f"`{name}` ({_by(module.get_submodule(name).kernel_size)})" for name in changes)  # type: ignore[arg-type]
+        parts: dict[str, Any] = {name: module.get_submodule(name) for name in changes}
+        kernels = " and ".join(f"`{name}` ({_by(part.kernel_size)})" for name, part in parts.items())
         why = f"{said(skip[0])} and {said(branch)}: without padding {kernels} takes the rim of its input away."
         return Remedy("", why, "\n".join(f"{_path_of(name)} = {made}" for name, (_, made) in changes.items()))
     for layer, made in _shortcuts(skip[0].value, branch.value):
@@ -203,9 +205,11 @@ def _by(sizes: Sequence[int]) -> str:
     return " x ".join(map(str, sizes))
 
 
-def _first_given(forward: FrameType) -> Tensor | None:
+def _only_given(forward: FrameType) -> Tensor | None:
+    """What a module was called with, where that is one tensor."""
     values = (*forward.f_locals["args"], *forward.f_locals["kwargs"].values())
-    return next((value for value in values if isinstance(value, Tensor)), None)
+    given = [value for value in values if isinstance(value, Tensor)]
+    return given[0] if len(given) == 1 else None
 
 
 def _padded(module: nn.Module, forward: FrameType) -> Iterator[dict[str, Layer]]:
@@ -262,19 +266,11 @@ def _of_join(operation: Operation, *_: Any) -> Remedy:
     a, b = first.value, second.value
     listed = f"{said(first)} and {said(second)}"
     if a.dim() != b.dim():
-        more, fewer = (first, second) if a.dim() > b.dim() else (second, first)
-        for change, made in (
-            ("flatten(1)", (more, lambda t: t.flatten(1))),
-            (f"unsqueeze({axis})", (fewer, lambda t: t.unsqueeze(axis))),
-        ):
-            which, act = made
-            pair = [act(one.value) if one is which else one.value for one in (first, second)]
-            if (change != "flatten(1)" or 1 in which.value.shape[1:]) and _does(
-                lambda pair=pair: torch.cat(pair, axis)
-            ):
-                return Remedy("", f"{listed}: they have different numbers of axes.",
-                              f"{which.text}.{change}  # in place of {which.text}")  # fmt: skip
-        return Remedy("", f"{listed}: they have different numbers of axes.")
+        why = f"{listed}: they have different numbers of axes."
+        for change, mended, pair in _of_one_number_of_axes(first, second, axis):
+            if _does(functools.partial(torch.cat, pair, axis)):
+                return Remedy("", why, f"{mended.text}.{change}  # in place of {mended.text}")
+        return Remedy("", why)
     if a.dim() in (3, 4, 5) and axis == 1 and a.shape[0] == b.shape[0] and a.shape[2:] != b.shape[2:]:
         if not (a.is_floating_point() and b.is_floating_point()):
             return Remedy()
@@ -285,6 +281,19 @@ def _of_join(operation: Operation, *_: Any) -> Remedy:
         made = f"nn.functional.interpolate({smaller.text}, size={larger.text}.shape[2:])"
         return Remedy("", why, f"{smaller.text} = {made}" if smaller.text.isidentifier() else f"{made}  # in its place")
     return Remedy()
+
+
+def _of_one_number_of_axes(
+    first: Operand, second: Operand, axis: int
+) -> Iterator[tuple[str, Operand, tuple[Tensor, Tensor]]]:
+    """Ways to give two tensors the same number of axes: the change, whose it is, and both after it."""
+    more, fewer = (first, second) if first.value.dim() > second.value.dim() else (second, first)
+    if 1 in more.value.shape[1:]:
+        flat = more.value.flatten(1)
+        yield "flatten(1)", more, (flat, second.value) if more is first else (first.value, flat)
+    if -fewer.value.dim() - 1 <= axis <= fewer.value.dim():
+        wide = fewer.value.unsqueeze(axis)
+        yield f"unsqueeze({axis})", fewer, (first.value, wide) if fewer is second else (wide, second.value)
 
 
 def _of_product(operation: Operation, *_: Any) -> Remedy:

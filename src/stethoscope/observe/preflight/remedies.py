@@ -322,7 +322,7 @@ def _of_weights(output: Tensor, target: Tensor, weights: dict[str, Any], *, of_c
 def stretches(one: torch.Size, to: torch.Size) -> bool:
     """Whether a shape stretches to another one."""
     try:
-        return torch.broadcast_shapes(one, to) == to
+        return bool(torch.broadcast_shapes(one, to) == to)
     except RuntimeError:
         return False
 
@@ -359,21 +359,13 @@ def _of_other_rows(output: Tensor, target: Tensor, names: tuple[str, str], expec
     why = "The target's shape is not that of one class for each sample."
     if target.shape == output.shape and not target.is_floating_point() and _is_one_hot(target):
         return Remedy(expected, f"{why} It has a 1 for the class and 0 for others.", f"{second} = {second}.argmax(1)")
-    if (
-        output.dim() == 2
-        and target.dim() > 1
-        and target.numel() == output.shape[0]
-        and _within(target, output.shape[1])
-    ):
-        return Remedy(expected, f"The output has its {output.shape[0]} rows in a row, and the target in {tuple(target.shape)}.",
-                      f"{second} = {second}.flatten()")  # fmt: skip
+    rows, given = output.shape[0], target.shape
+    if output.dim() == 2 and target.dim() > 1 and target.numel() == rows and _within(target, output.shape[1]):
+        why = f"The output has its {rows} rows one below the other, and the target is {tuple(given)}."
+        return Remedy(expected, why, f"{second} = {second}.flatten()")
     if output.dim() == 2 and target.dim() == 1:
-        why = f"The output has {output.shape[0]} rows for {target.shape[0]} targets."
-        if (
-            output.shape[0]
-            and target.shape[0]
-            and not max(output.shape[0], target.shape[0]) % min(output.shape[0], target.shape[0])
-        ):
+        why = f"The output has {rows} rows for {given[0]} targets."
+        if rows and given[0] and max(rows, given[0]) % min(rows, given[0]) == 0:
             why += " A `view` or `reshape` before it may have made rows of parts of samples, or samples of rows."
     return Remedy(expected, why)
 
