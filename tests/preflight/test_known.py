@@ -194,6 +194,29 @@ def test_a_compiled_model_is_explained_by_its_own_layers(in_place: bool, capsys:
     assert capsys.readouterr().out.count("never twice") == 2  # once for each call
 
 
+class Words(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(10, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.words(x).mean(1)  # of the words
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_what_a_compiled_model_fails_on_while_it_runs_is_found_with_its_values(backend: str) -> None:
+    model = torch.compile(Words(), backend=backend)
+    logging.disable(logging.CRITICAL)
+    try:
+        model(torch.ones(3, 5, dtype=torch.long))
+        crash = failed(lambda: model(torch.full((3, 5), 10)))
+    finally:
+        logging.disable(logging.NOTSET)
+    assert (crash.module, crash.kind, crash.fix) == ("words", "Embedding", "nn.Embedding(11, 4)")
+    assert crash.site is not None
+    assert crash.site.text.endswith("# of the words")
+
+
 def test_what_a_compiler_says_of_itself_keeps_its_words_and_the_users_line() -> None:
     @torch.compile(backend="eager", fullgraph=True)
     def step(x: Tensor) -> Tensor:

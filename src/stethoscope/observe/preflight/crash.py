@@ -26,7 +26,7 @@ from stethoscope.observe.preflight.known import of_gradients, of_tensors, of_wor
 from stethoscope.observe.preflight.lines import operation_at
 from stethoscope.observe.preflight.operations import of_operation, said
 from stethoscope.observe.preflight.remedies import Remedy, of_layer, of_loss
-from stethoscope.observe.training.sites import is_users, is_users_file, site_in, site_of
+from stethoscope.observe.training.sites import is_compilers_file, is_users, is_users_file, site_in, site_of
 
 if TYPE_CHECKING:
     from stethoscope.observe.training.models import ModelBook
@@ -71,9 +71,9 @@ def crash_of(error: BaseException | None, *, always: bool = False, book: ModelBo
     """
     if error is None:
         return None
-    if is_traced(error):
-        return _of_compiled(error)
     spots = _spots(error)
+    if is_traced(error) or any(is_compilers_file(frame.f_code.co_filename) for frame in spots):
+        return _of_compiled(error, spots)
     frames = list(spots)
     whole = " ".join(COLOURS.sub("", str(error)).split())
     message = _last_words(str(error)) if " DataLoader worker process " in whole else whole.partition(" Hint: ")[0]
@@ -127,17 +127,17 @@ def _source(book: ModelBook | None, where: _Where) -> str:
     return f"What arrives comes from `{name}` ({last.kind}), which gave {last.output_shape}."
 
 
-def _of_compiled(error: BaseException) -> Crash | None:
+def _of_compiled(error: BaseException, spots: Spots) -> Crash:
     """Of a model that is compiled: what the model itself raises on the same, else what the compiler says."""
-    frames = list(_spots(error))
-    met = eager_error(frames)
+    frames = list(spots)
+    met = eager_error(frames, with_values=not is_traced(error))
     if met is not None and (crash := crash_of(met, always=True)) is not None:
         return crash
     kind, words = words_of(error)
     lines = [site for place in users_place(error) if is_users_file(place[0]) and (site := site_in(*place)) is not None]
     if not lines:
         users = [frame for frame in frames if is_users(frame.f_code)]
-        lines = [site for frame in users if (site := _site(frame, _spots(error))) is not None]
+        lines = [site for frame in users if (site := _site(frame, spots)) is not None]
     message = " ".join(words.split())[:MOST_MESSAGE]
     return Crash(kind, message, site=lines[-1] if lines else None, during="code")
 
