@@ -142,6 +142,22 @@ def test_next_tokens_are_recognized_along_either_axis(time_first: bool) -> None:
     assert seen.other_losses[0] < 1e-6
 
 
+@pytest.mark.parametrize("handed", [False, True])
+@pytest.mark.parametrize("shifts", [1, 2])
+def test_targets_are_compared_with_the_first_input_where_the_model_is_given_labels_too(
+    shifts: int, handed: bool
+) -> None:
+    book, tokens = TokenBook(), torch.randint(30, (8, 20), generator=torch.Generator().manual_seed(0))
+    labels = tokens.roll(1 - shifts, 1)
+    target = torch.cat([labels[:, 1:], torch.full((8, 1), -100)], 1)  # as a causal model shifts them itself
+    book.see_inputs([tokens, torch.ones_like(tokens), labels] if handed else [tokens])
+    book.see_loss("cross_entropy", None, torch.zeros(160, 30), target.flatten(), -100)
+    (seen,) = book.facts()
+    assert (seen.first_next_share > 0.98) == (shifts == 1)
+    assert (seen.first_second_share > 0.98) == (shifts == 2)
+    assert seen.next_share > 0.98 or not handed
+
+
 def test_padding_is_told_from_a_token_that_stands_anywhere() -> None:
     book = TokenBook()
     rows = torch.tensor([[5, 6, 7, 0, 0, 0], [8, 9, 0, 0, 0, 0], [7, 6, 5, 4, 0, 0]])
