@@ -171,7 +171,7 @@ def _largest(scaled: Numbers, wanted: Numbers, classes: bool) -> float:
     By chance a share is about chi-squared over the rows, whose cube root is nearly normal (Wilson and Hilferty, PNAS
     1931): deviations of the share itself have a long tail, in which labels in random order lie too often.
     """
-    return float(_explained(scaled, wanted, classes).max()) ** (1 / 3)
+    return float(np.cbrt(_explained(scaled, wanted, classes).max()))
 
 
 def _explained(scaled: Numbers, wanted: Numbers, classes: bool) -> Numbers:

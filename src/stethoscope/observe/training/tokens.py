@@ -185,7 +185,8 @@ class TokenBook:
             if entry.batches <= MOST_BATCHES and not given[-1].is_floating_point():
                 tokens = turned(given[-1], entry.time_first)[:MOST_ROWS].detach()
                 answers = turned(target.detach().reshape(inputs.shape), entry.time_first)[:MOST_ROWS]
-                entry.see_first(*(as_array(t.cpu().contiguous()) for t in (tokens, answers)), ignore)
+                first, wanted = as_array(tokens.cpu().contiguous()), as_array(answers.cpu().contiguous())
+                entry.see_first(first, wanted, ignore)
 
     def _given(self, target: Tensor) -> list[Tensor]:
         """The inputs that have a target for each position, or for all but the last, which has none to follow; the
