@@ -266,3 +266,34 @@ def test_the_line_is_that_which_raised_and_not_where_its_frame_went_on() -> None
     assert crash.site is not None
     assert crash.site.text.endswith("# here")
     assert "`self.weight` is the wrong way round" in crash.why
+
+
+class OnDevices(nn.Module):
+    def __init__(self, *, registered: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4))
+        mask = torch.ones(4)
+        self.mask = mask if not registered else nn.Parameter(mask)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.mask
+
+
+def test_an_attribute_that_stayed_behind_becomes_a_buffer() -> None:
+    model = OnDevices(registered=False).to("meta")
+    crash = failed(lambda: model(torch.ones(2, 4, device="meta")))
+    assert "only parameters and buffers move" in crash.why
+    mask = model.__dict__.pop("mask")
+    exec(crash.fix, {"self": model, "mask": mask})
+    assert model.to("meta")(torch.ones(2, 4, device="meta")).shape == (2, 4)
+
+
+def test_an_input_that_stayed_behind_goes_to_the_weights() -> None:
+    model, x = OnDevices(registered=True), torch.ones(2, 4, device="meta")
+    crash = failed(lambda: model(x))
+    assert crash.fix == "x = x.to(self.mask.device)"
+
+
+def test_weights_on_meta_are_told_to_hold_no_values() -> None:
+    crash = failed(lambda: OnDevices(registered=True).to("meta")(torch.ones(2, 4)))
+    assert crash.fix == "model.to_empty(device='cpu')"

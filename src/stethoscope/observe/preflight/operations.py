@@ -32,7 +32,7 @@ def of_operation(operation: Operation, module: nn.Module | None, forward: FrameT
     tensors = operation.tensors
     devices = {one.device for one in tensors if one.device}
     if len(devices) > 1:
-        return _of_devices([one for one in tensors if one.device])
+        return _of_devices([one for one in tensors if one.device], module)
     for find in (_of_reshape, _of_mask, _of_elementwise, _of_join, _of_product, _of_index):
         remedy = find(operation, module, forward)
         if remedy.why:
@@ -47,16 +47,23 @@ def said(operand: Operand) -> str:
     return f"`{operand.text}` is {tuple(operand.value.shape)} {kind}{on}"
 
 
-def _of_devices(tensors: Sequence[Operand]) -> Remedy:
-    """Tensors that lie apart: what is given goes to where the module's own are."""
-    home = next((one for one in tensors if one.text.startswith("self.")), None)
-    home = home or next((one for one in tensors if one.device != "cpu"), tensors[0])
+def _of_devices(tensors: Sequence[Operand], module: nn.Module | None) -> Remedy:
+    """Tensors that lie apart: what is given goes to where the module is; its plain attributes move with nothing."""
+    moved = {*module._parameters, *module._buffers} if module is not None else set()
+    owned = [one for one in tensors if one.text.rpartition(".")[2] in moved and "." in one.text]
+    plain = [one for one in tensors if "." in one.text and one not in owned]
+    home = next(iter(owned), None) or next(
+        (one for one in tensors if one.device != "cpu" and one not in plain), tensors[0]
+    )
     away = next(one for one in tensors if one.device != home.device)
-    if away.text.startswith("self."):
-        why = f"`{away.text}` is on {away.device} and `{home.text}` on {home.device}: only parameters and buffers move."
-        return Remedy("", why, f"self.register_buffer({away.text.removeprefix('self.')!r}, ...)  # moves with `.to()`")
-    why = f"`{away.text}` is on {away.device} and `{home.text}` on {home.device}."
-    return Remedy("", why, f"{away.text} = {away.text}.to({home.text}.device)")
+    why = f"`{away.text}` is on {away.device} and `{home.text}` on {home.device}"
+    if home.device == "meta" and home in owned:
+        return Remedy("", f"{why}, where weights hold no values.", f"model.to_empty(device='{away.device}')")
+    if away in plain:
+        name = away.text.rpartition(".")[2]
+        fix = f"self.register_buffer({name!r}, {name})  # in `__init__`: moves with the model"
+        return Remedy("", f"{why}: of a module only parameters and buffers move with it.", fix)
+    return Remedy("", f"{why}.", f"{away.text} = {away.text}.to({home.text}.device)")
 
 
 # Another shape of the same values
