@@ -202,7 +202,8 @@ def a_folder(count: int = 100, name: str = "images", **facts: Any) -> DataSet:
         "brightness": 0.3 + 0.4 * spread, "contrast": 0.15 + 0.1 * spread, "sharpness": 0.2 + 0.5 * spread,
         "entropy": 6 + spread, "width": np.full(count, 64.0), "height": np.full(count, 64.0), "aspect": np.ones(count),
         "red": 0.3 + 0.4 * spread, "green": 0.3 + 0.4 * spread, "blue": 0.3 + 0.4 * spread,
-        "saturation": 0.2 + 0.3 * spread,
+        "saturation": 0.2 + 0.3 * spread, "focus": 0.3 + 0.4 * spread,
+        "shadows": 0.02 + 0.1 * spread, "highlights": 0.7 + 0.2 * spread,
     }  # fmt: skip
     for key in [key for key in facts if key in PROPERTIES]:
         given = np.atleast_1d(np.asarray(facts.pop(key), np.float64))

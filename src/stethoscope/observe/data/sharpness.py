@@ -1,0 +1,66 @@
+"""How much a picture loses from one size of details to the next finer one: what is out of focus has lost the finest.
+
+In photos, drawings and textures alike the details of half the size weigh about as much as the next coarser ones (D.
+Field, "Relations between the statistics of natural images and the response properties of cortical cells", 1987), and an
+edge has all of them. A blur takes the finest away, whatever the picture shows and however much contrast it has: the
+Laplacian's variance falls to a tenth from one octave to the next. So `focus` asks for no smoothness of the whole
+picture, which clouds, drawings and renderings have by nature.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+OCTAVES = 4
+"""Sizes of details that are looked at: 1, 2, 4 and 8 pixels."""
+SMALLEST = 8
+"""Pixels of a side below which a picture has no two sizes of details."""
+ROUNDED = 20 / 12
+"""Variance of the Laplacian of grays of 0..255 that comes from their being whole numbers: the squares of its five
+weights, times the twelfth that rounding gives each. Halved pictures have a quarter of it."""
+
+CLEAR = 10.0
+"""Times the rounding of the finer one, from which on a size of details is seen: below, blurred and sharp are alike."""
+
+Grays = NDArray[np.float32]
+
+
+def sharpness(grays: Grays) -> float:
+    """Variance of the Laplacian over that of the grays: near 0 where neighbours hardly differ."""
+    if min(grays.shape) < 3:
+        return 0.0
+    spread = float(grays.var())
+    return _of_laplacian(grays) / spread if spread > 1e-6 else 0.0
+
+
+def focus(grays: Grays) -> float:
+    """Variance of the Laplacian over that of the same picture at half the size, the least of three octaves.
+
+    0.2 to 1.5 in pictures that are sharp; a Gaussian blur of a pixel leaves 0.11 to 0.17, and of more below 0.12. 1
+    where the picture is too small, or shows hardly anything.
+
+    Args:
+        grays: (height, width), 0..1.
+    """
+    variances: list[float] = []
+    ratios: list[float] = []
+    halved, rounded = grays, ROUNDED / 255**2
+    while len(variances) < OCTAVES and min(halved.shape) >= SMALLEST:
+        variances.append(max(0.0, _of_laplacian(halved) - rounded))
+        if len(variances) > 1 and variances[-1] >= CLEAR * 4 * rounded:
+            ratios.append(variances[-2] / variances[-1])
+        halved, rounded = _halved(halved), rounded / 4
+    return min(ratios, default=1.0)
+
+
+def _of_laplacian(grays: Grays) -> float:
+    inner = grays[1:-1, 1:-1]
+    around = grays[:-2, 1:-1] + grays[2:, 1:-1] + grays[1:-1, :-2] + grays[1:-1, 2:]
+    return float((around - 4 * inner).var())
+
+
+def _halved(grays: Grays) -> Grays:
+    height, width = (side // 2 for side in grays.shape)
+    whole = grays[: 2 * height, : 2 * width].reshape(height, 2, width, 2)
+    return np.asarray(whole.mean((1, 3)), np.float32)
