@@ -195,6 +195,8 @@ def test_texts_of_the_first_set_in_the_second_are_told() -> None:
         ("Il treno è di nuovo in ritardo e sul binario ci sono molte persone che aspettano con i bambini.", "Italian"),
         ("De trein is weer te laat en op het perron staan veel mensen die met de kinderen wachten.", "Dutch"),
         ("too short", ""),
+        ("Miss ya, need ya, want ya, love ya.", ""),
+        ("Dunno dat's wat he told me. Ok then lor", ""),
         ("x = f(y) + g(z) * h(w) - a b c d e f g", ""),
     ],
 )
