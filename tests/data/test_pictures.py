@@ -286,23 +286,6 @@ def test_the_page_shows_suspects_and_examples_and_stays_small(folder: Path) -> N
     assert "Normalize(mean=[" in page
 
 
-def test_arrays_and_data_sets_of_pictures_are_read(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    root = digits(tmp_path / "train", 0, 200)
-    names = sorted(root.rglob("*.png"))
-    array = np.stack([np.asarray(Image.open(name)) for name in names])
-    labels = [int(name.parent.name) for name in names]
-    tensors = torch.utils.data.TensorDataset(torch.tensor(array[:, None] / 255.0), torch.tensor(labels))
-    of_folder = inspect(root).data.train.images
-    given = ((array, labels), tensors, torch.utils.data.DataLoader(tensors, batch_size=8))
-    for source in given:
-        images = inspect(source).data.train.images
-        assert images is not None
-        assert of_folder is not None
-        assert images.labels == of_folder.labels
-        np.testing.assert_allclose(images.values, of_folder.values, atol=1e-9)
-
-
 def test_arrays_that_count_to_255_and_to_1_are_told(tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(0, 256, (80, 16, 16, 3), dtype=np.uint8)
 
