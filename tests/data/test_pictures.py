@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,6 +158,22 @@ def test_a_bomb_takes_neither_time_nor_memory(tmp_path: Path) -> None:
     assert isinstance(read_file(str(tmp_path / "larger.png")), str)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
     assert time.perf_counter() - began < 2
+
+
+def test_a_large_picture_of_16_bits_is_reduced_before_it_is_converted(tmp_path: Path) -> None:
+    pixels = np.zeros((4000, 4000), np.uint16)
+    pixels[:, 2000:] = 40_000
+    Image.fromarray(pixels).save(tmp_path / "large.png", compress_level=1)
+    tracemalloc.start()
+    seen = read_file(str(tmp_path / "large.png"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert not isinstance(seen, str)
+    assert seen.size == (4000, 4000)
+    assert peak < 4 * pixels.nbytes
+    assert seen.pixels[10, 10, 0] == 0
+    assert abs(int(seen.pixels[10, -10, 0]) - 156) <= 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of bytes that are no UTF-8")
