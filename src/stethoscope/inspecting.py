@@ -164,7 +164,7 @@ def _recorded(history: Any, settings: Settings) -> Any:
 
     if isinstance(history, str | os.PathLike):
         is_folder = os.path.isdir(history)
-        history = reader.load_run(history if is_folder else reader.find_run(Path(settings.store), str(history)))
+        history = reader.load_run(Path(history) if is_folder else reader.find_run(Path(settings.store), str(history)))
     return history.history.learning if hasattr(history, "record") and hasattr(history, "history") else history
 
 

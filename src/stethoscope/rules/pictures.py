@@ -140,7 +140,7 @@ def overlap(rule: Rule, seen: Data, share: float) -> Iterator[Finding]:
             grave = Severity.WARNING
         yield rule.finding(
             f"{len(pairs):,} of {total:,} pictures of the second set "
-            + ("look like one of the first" if near else "are in the first, too"),
+            + _verb(len(pairs), near),
             severity=grave,
             sureness=Sureness.LIKELY if near else Sureness.CERTAIN,
             place=Place(file=test.name),
@@ -161,6 +161,12 @@ def overlap(rule: Rule, seen: Data, share: float) -> Iterator[Finding]:
                 row_at(test, row, f"{what} {first.files[other]} of the first") for other, row in pairs[:MOST_ROWS]
             ],
         )  # fmt: skip
+
+
+def _verb(count: int, near: bool) -> str:
+    if near:
+        return f"{'looks' if count == 1 else 'look'} like one of the first"
+    return f"{'is' if count == 1 else 'are'} in the first, too"
 
 
 _SUSPECTS = "stethoscope data TRAIN --test TEST --suspects pictures.csv"
