@@ -27,7 +27,7 @@ from stethoscope.inspecting import Inspection, inspect_data
 from stethoscope.observe.data.likeness import alike_pairs, perceptual
 from stethoscope.observe.data.picture_files import read_file
 from stethoscope.observe.data.picture_sources import is_pictures
-from stethoscope.observe.data.sharpness import focus
+from stethoscope.observe.data.sharpness import sharpness_and_focus
 
 SEEDS = (0, 1, 2)
 
@@ -450,6 +450,11 @@ def test_a_photo_out_of_focus_or_badly_exposed_is_told_among_pieces_of_a_photo(t
 
     assert files(of(seen, "odd-images", "blurred")) == {"blurred.jpg"}
     assert files(of(seen, "odd-images", "darker")) == {"dark.jpg"}
+
+
+def focus(grays: np.ndarray) -> float:
+    """The second of the two measures."""
+    return sharpness_and_focus(grays)[1]
 
 
 @pytest.mark.parametrize("width", [3, 7, 16, 64])

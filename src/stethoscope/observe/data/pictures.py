@@ -22,7 +22,7 @@ from stethoscope.observe.data.picture_files import Opened, listed, quiet
 from stethoscope.observe.data.picture_labels import CELLS, look_of, picture_suspects
 from stethoscope.observe.data.picture_labels import SIDE as EDGED
 from stethoscope.observe.data.picture_sources import Pictures, Samples
-from stethoscope.observe.data.sharpness import focus, sharpness
+from stethoscope.observe.data.sharpness import sharpness_and_focus
 from stethoscope.observe.data.ties import ties
 
 if TYPE_CHECKING:
@@ -293,12 +293,13 @@ def _seen(opened: Opened | str) -> _Seen | str:
     tops = float(high.mean())
     darker = np.cumsum(gray.histogram()) / gray.width / gray.height
     shadows, highlights = (float(np.searchsorted(darker, share)) / 255 for share in (EXTREME, 1 - EXTREME))
+    sharpness, focus = sharpness_and_focus(grays)
     values = {
-        "brightness": float(grays.mean()), "contrast": float(grays.std()), "sharpness": sharpness(grays),
+        "brightness": float(grays.mean()), "contrast": float(grays.std()), "sharpness": sharpness,
         "entropy": float(gray.entropy()), "width": float(width), "height": float(height),
         "aspect": max(width, height) / max(1, min(width, height)), "red": float(means[0]), "green": float(means[1]),
         "blue": float(means[2]), "saturation": (tops - float(low.mean())) / tops if tops else 0.0,
-        "focus": focus(grays), "shadows": shadows, "highlights": highlights,
+        "focus": focus, "shadows": shadows, "highlights": highlights,
     }  # fmt: skip
     key = hashlib.blake2b(pixels.tobytes(), digest_size=12, person=f"{width}x{height}".encode()[:16]).hexdigest()
     kept = replace(opened, pixels=np.zeros((0, 0, 3), np.uint8))
