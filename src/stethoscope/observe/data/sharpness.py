@@ -61,4 +61,4 @@ def _halved(grays: Grays) -> Grays:
     whole = grays[:height:2, :width:2] + grays[1:height:2, :width:2]
     whole += grays[:height:2, 1:width:2]
     whole += grays[1:height:2, 1:width:2]
-    return whole / 4
+    return np.asarray(whole / 4, np.float32)
