@@ -80,7 +80,7 @@ class OddImages(Rule):
     exposed = Limit(
         3.0,
         unit="the same distance, of the lightest or darkest hundredth of the pixels",
-        why="two of 3,564 clean pictures lie beyond, one at night; a third of the light in a set of all kinds gives 3 to 4",
+        why="two of 3,564 clean pictures lie beyond, one at night; a third of the light in a mixed set gives 3 to 4",
     )
     rare = Limit(0.02, unit="share of the pictures", why="more than that are a kind of their own")
     fewest = Limit(50, unit="pictures", why="in fewer it is not known what is usual")
