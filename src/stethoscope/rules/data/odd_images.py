@@ -55,12 +55,12 @@ class OddImages(Rule):
 
     ## What it sees
     Brightness, sharpness, size and shape of each picture, beside those of the set: it is told when it lies both beyond
-    what is usual for any picture and far beyond the others, and when only few do. Dark is a picture whose lightest parts
-    are far darker than those of the others, and light one whose darkest parts are far lighter, as an exposure that went
-    wrong leaves it, whatever is shown. A set of dark pictures has no dark one. Blurred is a picture whose finest details
-    weigh far less than those of twice the size, which clouds, drawings and renderings keep; in a set that is smooth
-    itself, one that is far smoother. Pictures of a single colour are told in any set, and gray ones where nearly all
-    have colours.
+    what is usual for any picture and far beyond the others, and when only few do. Dark is a picture whose lightest
+    parts are far darker than those of the others, and light one whose darkest parts are far lighter, as an exposure
+    that went wrong leaves it, whatever is shown. A set of dark pictures has no dark one. Blurred is a picture whose
+    finest details weigh far less than those of twice the size, which clouds, drawings and renderings keep; in a set
+    that is smooth itself, one that is far smoother. Pictures of a single colour are told in any set, and gray ones
+    where nearly all have colours.
     ## Why it hurts
     Most are slips: a lens cap, a failed export, a thumbnail among photos, a banner. Their labels cannot be learned,
     and what is learned from them is wrong.
