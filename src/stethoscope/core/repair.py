@@ -13,6 +13,8 @@ class AsMissing:
     column: str
     words: tuple[str, ...] = ()
     numbers: tuple[float, ...] = ()
+    days: tuple[str, ...] = ()
+    """Of a column of dates, as `1900-01-01`."""
 
 
 @dataclass(frozen=True)

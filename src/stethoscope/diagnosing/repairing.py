@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 
-from stethoscope.core.finding import Diagnosis, Finding
+from stethoscope.core.finding import Diagnosis, Finding, Sureness
 from stethoscope.core.repair import (
     AsDate,
     AsMissing,
@@ -131,17 +132,32 @@ def _missing(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
     for name in finding.place.columns or ():
         column = _column(finding, data, name)
         gap = rule.gap(column) if column is not None else None
-        if column is None or gap is None:
-            continue
+        if column is None or gap is None or finding.sureness is Sureness.POSSIBLE:
+            continue  # a 0, or a text, that may be a value
         words = tuple(text for text, _ in column.words.missing) if column.words is not None else ()
-        numbers: tuple[float, ...] = () if gap.sentinel is None else (gap.sentinel,)
+        numbers: tuple[float, ...] = ()
+        days: tuple[str, ...] = ()
+        if gap.sentinel is not None and column.kind == "date":
+            days = (gap.written,) if column.words is None else ()
+            words += _texts_of(gap.written, column.words) if column.words is not None else ()
+        elif gap.sentinel is not None:
+            numbers = (gap.sentinel,)
         numbers += (float("inf"), float("-inf")) if gap.infinite else ()
-        if words or numbers:
-            yield AsMissing(finding.rule, name, words, numbers)
+        if words or numbers or days:
+            yield AsMissing(finding.rule, name, words, numbers, days)
         if name == data.target:
             yield DropWithout(finding.rule, name)
         else:
             yield _filled(finding.rule, column, gap.share >= rule.much)
+
+
+def _texts_of(day: str, words: Words) -> tuple[str, ...]:
+    """The texts of a column that are this day, whichever way they are written."""
+    year, month, date = day.split("-")
+    forms = {day, f"{year}/{month}/{date}", f"{date}.{month}.{year}"}
+    forms |= {f"{one}/{other}/{year}" for one, other in ((date, month), (month, date))}
+    forms |= {f"{int(one)}/{int(other)}/{year}" for one, other in ((date, month), (month, date))}
+    return tuple(text for text, _ in words.top if re.split(r"[ T]", text.strip(), maxsplit=1)[0] in forms)
 
 
 def _filled(rule: str, column: Column, is_much: bool) -> FillIn:
@@ -161,7 +177,7 @@ def _formats(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
         forms = MixedFormats(limits.get(finding.rule)).forms(words)
         if words.damaged:
             yield Decode(finding.rule, name)
-        if forms and all(form.kind.startswith("date") for form in forms):
+        if forms and forms[0].kind.startswith("date"):
             yield _date(finding.rule, name, words)
         elif forms:
             strangers = [

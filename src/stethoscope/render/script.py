@@ -177,6 +177,9 @@ def _pandas(step: Repair) -> list[str]:
             return _broken("frame = frame.drop(columns=[", columns, '], errors="ignore")')
         case Decode(column=name):
             return [f"{_at(name)} = {_at(name)}.map(decoded)"]
+        case AsMissing(column=name, days=days) if days:
+            found = f"{_at(name)}.astype(str).str[:10].isin({list(days)!r})"
+            return [f"{_at(name)} = {_at(name)}.mask({found})"]
         case AsMissing(column=name, words=words, numbers=numbers):
             some = [*map(repr, words), *map(_number, numbers), *(_texts(numbers) if words else ())]
             return [f"{_at(name)} = {_at(name)}.astype(object).mask({_at(name)}.isin([{', '.join(some)}]))"
@@ -224,6 +227,9 @@ def _polars(step: Repair) -> list[str]:
             return _broken("frame = frame.drop([", columns, "], strict=False)")
         case Decode(column=name):
             return [_with(f"{_col(name)}.map_elements(decoded, return_dtype=pl.String)")]
+        case AsMissing(column=name, days=days) if days:
+            found = f"{_col(name)}.cast(pl.Date).cast(pl.String).is_in({list(days)!r})"
+            return [_with(f"pl.when({found}).then(None).otherwise({_col(name)}).alias({name!r})")]
         case AsMissing(column=name, words=words, numbers=numbers):
             column = f"{_col(name)}.cast(pl.String)" if words else _col(name)
             # Polars 2 does not look for whole numbers among others: both are made doubles.

@@ -1,0 +1,152 @@
+"""Faults of tables that no single statistic shows, planted in a made-up table; and the healthy table beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+pd = pytest.importorskip("pandas")
+pytest.importorskip("sklearn")
+
+from stethoscope.core.finding import Finding, Severity  # noqa: E402
+from stethoscope.inspecting import inspect_data  # noqa: E402
+
+ROWS = 1000
+Frame = Any
+
+
+def people(seed: int = 0) -> tuple[np.random.Generator, Frame]:
+    """Heights in metres, weights in kilograms, ages, incomes, a blood pressure, and a risk that they tell."""
+    random = np.random.default_rng(seed)
+    height = random.normal(1.71, 0.09, ROWS)
+    weight = 22.5 * height**2 * np.exp(random.normal(0, 0.13, ROWS))
+    age = np.clip(random.normal(45, 15, ROWS), 18, 85).round()
+    frame = pd.DataFrame({
+        "height": height.round(2),
+        "weight": weight.round(1),
+        "age": age,
+        "income": random.lognormal(10, 0.5, ROWS).round(),
+        "pressure": (90 + 0.6 * age + random.normal(0, 10, ROWS)).round(),
+        "born": pd.Timestamp("1930-01-01") + pd.to_timedelta(random.integers(0, 25_000, ROWS), "D"),
+        "city": random.choice(["Rome", "Oslo", "Bonn", "Lyon"], ROWS),
+        "risk": (30 + 2 * age + 200 * (height - 1.7) + 0.4 * weight + random.normal(0, 5, ROWS)).round(2),
+    })  # fmt: skip
+    return random, frame
+
+
+def some(random: np.random.Generator, share: float = 0.03) -> Any:
+    return random.random(ROWS) < share
+
+
+def found(frame: Frame, rule: str, **asked: Any) -> list[Finding]:
+    diagnosis = inspect_data(frame, **asked).diagnosis
+    assert not diagnosis.broken
+    return [one for one in diagnosis.findings if one.rule == rule]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_healthy_table_has_no_error_and_no_warning(seed: int) -> None:
+    _, frame = people(seed)
+    diagnosis = inspect_data(frame, target="risk").diagnosis
+
+    assert {one.rule for one in diagnosis.findings} <= {"unnormalized-input", "unnormalized-target", "outliers"}
+    assert {one.severity for one in diagnosis.findings} <= {Severity.NOTE}
+
+
+@pytest.mark.parametrize("value", [-1, -9, 999])
+def test_numbers_for_nothing_among_ages_are_told_and_repaired(value: float) -> None:
+    random, frame = people()
+    frame.loc[some(random), "age"] = value
+    told = inspect_data(frame)
+
+    assert [one.title for one in told.diagnosis.findings if one.severity is Severity.WARNING] == [
+        f"column `age` has {value} where a value is missing"
+    ]
+    assert repaired(told, frame)["age"].min() >= (18 - 45) / 10
+
+
+@pytest.mark.parametrize("name", ["age", "weight"])
+def test_a_zero_far_below_all_others_is_worth_a_note(name: str) -> None:
+    random, frame = people()
+    frame.loc[some(random), name] = 0
+    told = found(frame, "missing-values")
+
+    assert [one.severity for one in told] == [Severity.NOTE]
+    assert told[0].place.columns == (name,)
+
+
+def test_a_zero_that_means_none_says_nothing() -> None:
+    random, frame = people()
+    frame["pool"] = np.where(random.random(ROWS) < 0.9, 0, random.uniform(20, 90, ROWS))
+    frame["debt"] = np.where(random.random(ROWS) < 0.3, 0, random.lognormal(8, 1, ROWS))
+    frame["visits"] = random.poisson(2, ROWS) - 1.0
+    frame["change"] = random.normal(0, 1, ROWS).round()
+
+    assert found(frame, "missing-values") == []
+
+
+@pytest.mark.parametrize("day", ["1900-01-01", "1970-01-01", "2099-12-31"])
+@pytest.mark.parametrize("written", [False, True], ids=["dates", "texts"])
+def test_days_for_nothing_are_told_and_repaired(day: str, written: bool) -> None:
+    random, frame = people()
+    frame.loc[some(random), "born"] = pd.Timestamp(day)
+    if written:
+        frame["born"] = frame["born"].dt.strftime("%d/%m/%Y")
+    told = inspect_data(frame)
+
+    assert [one.title for one in told.diagnosis.findings if one.rule == "missing-values"] == [
+        f"column `born` has {day} where a value is missing"
+    ]
+    assert pd.Timestamp(day) not in set(repaired(told, frame)["born"])
+
+
+def test_a_series_of_days_that_begins_in_1970_is_healthy() -> None:
+    _, frame = people()
+    frame["day"] = np.tile(pd.date_range("1970-01-01", periods=ROWS // 4), 4)
+
+    assert found(frame, "missing-values") == []
+
+
+@pytest.mark.parametrize("word", ["TBD", "[deleted]", "n.a", "not available"])
+def test_words_for_nothing_are_missing_values(word: str) -> None:
+    random, frame = people()
+    frame["born"] = frame["born"].dt.strftime("%Y-%m-%d")
+    frame["income"] = frame["income"].astype(int).astype(str)
+    for name in ("income", "born", "city"):
+        frame.loc[some(random), name] = word
+    told = found(frame, "missing-values")
+
+    assert [one.place.columns and set(one.place.columns) for one in told] == [{"income", "born", "city"}]
+
+
+def test_a_word_among_dates_and_among_numbers_is_told() -> None:
+    random, frame = people()
+    frame["born"] = frame["born"].dt.strftime("%Y-%m-%d")
+    frame["income"] = frame["income"].astype(int).astype(str)
+    for name in ("income", "born"):
+        frame.loc[some(random), name] = "pending"
+
+    assert sorted(one.title for one in found(frame, "mixed-formats")) == [
+        "column `born` holds dates, and words such as 'pending'",
+        "column `income` holds numbers, and words such as 'pending'",
+    ]
+
+
+def test_an_address_that_many_share_is_worth_a_note() -> None:
+    random, frame = people()
+    frame["mail"] = [f"m{place}@example.com" for place in range(ROWS)]
+    assert found(frame, "missing-values") == []
+
+    frame.loc[some(random), "mail"] = "none@example.com"
+    told = found(frame, "missing-values")
+    assert [one.severity for one in told] == [Severity.NOTE]
+
+
+def repaired(told: Any, frame: Frame) -> Frame:
+    """The frame after the script that repairs it."""
+    space: dict[str, Callable[..., list[Frame]]] = {}
+    exec(told.suggest(), space)
+    return space["repair"](frame)[0]
