@@ -278,6 +278,7 @@ def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Dat
     from stethoscope.observe.data.ordering import order
     from stethoscope.observe.data.segments import weak_segments
     from stethoscope.observe.data.ties import ties
+    from stethoscope.observe.data.units import mixtures
 
     rows, others = data.train.sample, tuple(name for name in (data.target, data.predictions) if name)
     tied = ties(rows, data.target, data.task, others) if data.target else ()
@@ -297,6 +298,7 @@ def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Dat
         weak=weak_segments(rows, data.target, data.task, telling, data.predictions),
         outliers=far_rows(rows, others),
         order=order(rows, data.target, data.task),
+        mixtures=mixtures(data.train, (data.predictions,)),
     )
     test = data.test
     if test is not None and data.predictions in test.sample.values:  # where a model's errors count

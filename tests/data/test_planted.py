@@ -150,3 +150,66 @@ def repaired(told: Any, frame: Frame) -> Frame:
     space: dict[str, Callable[..., list[Frame]]] = {}
     exec(told.suggest(), space)
     return space["repair"](frame)[0]
+
+
+@pytest.mark.parametrize("share", [0.05, 0.4])
+def test_centimetres_among_metres_are_told_with_their_border(share: float) -> None:
+    random, frame = people()
+    odd = some(random, share)
+    frame.loc[odd, "height"] *= 100
+    (told,) = found(frame, "mixed-units", target="risk")
+
+    assert told.severity is Severity.WARNING
+    assert told.place.columns == ("height",)
+    assert {one.row for one in told.suspects} <= set(np.flatnonzero(odd).tolist())
+    exec(next(line for line in told.fixes[0].text.splitlines() if "odd =" in line).strip(), {"frame": frame})
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_pounds_among_kilograms_are_told_by_what_height_says_of_weight(share: float) -> None:
+    random, frame = people()
+    frame.loc[some(random, share), "weight"] *= 2.20462
+    (told,) = found(frame, "mixed-units", target="risk")
+
+    assert (told.severity, told.place.columns) == (Severity.WARNING, ("weight",))
+
+
+def test_two_kinds_of_things_are_not_two_units() -> None:
+    random, frame = people()
+    is_large = random.random(ROWS) < 0.4
+    frame["engine"] = np.where(is_large, 100, 1) * np.exp(random.normal(0, 0.1, ROWS))
+    frame["wheel"] = np.where(is_large, 3, 1) * np.exp(random.normal(0, 0.1, ROWS))
+    frame["dose"] = random.choice([1.0, 10.0, 100.0], ROWS)
+
+    assert found(frame, "mixed-units") == []
+
+
+def test_units_in_texts_are_converted_and_not_cut_off() -> None:
+    random, frame = people()
+    kilograms, pounds = frame["weight"], some(random, 0.3)
+    frame["weight"] = np.where(pounds, (kilograms * 2.20462).map("{:.1f} lb".format), kilograms.map("{:.1f} kg".format))
+    told = inspect_data(frame)
+    after = repaired(told, frame)["weight"]
+
+    assert [one.rule for one in told.diagnosis.findings if one.severity is Severity.WARNING] == ["mixed-units"]
+    assert np.corrcoef(after, kilograms)[0, 1] > 0.9999
+
+
+def test_currencies_are_left_to_a_person() -> None:
+    random, frame = people()
+    frame["income"] = np.where(
+        some(random, 0.3), frame["income"].map("€ {:.0f}".format), frame["income"].map("$ {:.0f}".format)
+    )
+    told = inspect_data(frame)
+
+    assert [one.rule for one in told.diagnosis.findings if one.severity is Severity.WARNING] == ["mixed-units"]
+    assert "as_number" not in told.suggest()
+    assert "# mixed-units:" in told.suggest()
+
+
+def test_numbers_without_a_unit_among_others_are_taken_for_it_in_so_many_words() -> None:
+    random, frame = people()
+    plain = some(random, 0.3)
+    frame["weight"] = np.where(plain, frame["weight"].map("{:.1f}".format), frame["weight"].map("{:.1f} kg".format))
+
+    assert "# those without a unit are taken for kg: look before you trust it" in inspect_data(frame).suggest()

@@ -26,6 +26,7 @@ from stethoscope.core.repair import (
     Shuffle,
 )
 from stethoscope.facts.data import Column, Data, Words
+from stethoscope.facts.units import factors_of, units_of
 from stethoscope.rules.data.missing_values import MissingValues
 from stethoscope.rules.data.mixed_formats import MixedFormats
 from stethoscope.rules.data.outliers import Outliers
@@ -180,14 +181,33 @@ def _formats(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
         if forms and forms[0].kind.startswith("date"):
             yield _date(finding.rule, name, words)
         elif forms:
-            strangers = [
-                form.examples[0] for form in words.spellings if not form.kind.startswith("number") and form.examples
-            ]
-            yield AsNumber(finding.rule, name, tuple(strangers))
-            if strangers and name != data.target:
-                yield FillIn(finding.rule, name, "median")
+            yield from _numbers_of(finding, data, name, words)
         elif words.variants:
             yield OneSpelling(finding.rule, name, tuple(_merged(words)))
+
+
+def _units(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
+    for name in finding.place.columns or ():
+        column = _column(finding, data, name)
+        if column is not None and column.words is not None:
+            yield from _numbers_of(finding, data, name, column.words)
+
+
+def _numbers_of(finding: Finding, data: Data, name: str, words: Words) -> Iterator[Repair]:
+    """What makes numbers of texts; nothing where they are in units that no factor leads between."""
+    units = units_of(pair for pair in words.top if pair not in words.missing)
+    named = [unit for unit in units if unit.name]
+    factors = factors_of(units) if named else {}
+    if factors is None or None in factors.values():
+        return
+    sizes = tuple((unit, size) for unit, size in factors.items() if size is not None)
+    strangers = [form.examples[0] for form in words.spellings if not form.kind.startswith("number") and form.examples]
+    strangers += [unit.example for unit in named if unit.name not in factors]
+    bare = any(not unit.name for unit in units)
+    doubt = f"those without a unit are taken for {named[0].name}" if named and bare else ""
+    yield AsNumber(finding.rule, name, tuple(strangers), sizes, doubt)
+    if strangers and name != data.target:
+        yield FillIn(finding.rule, name, "median")
 
 
 def _merged(words: Words) -> Iterator[tuple[str, str]]:
@@ -269,6 +289,7 @@ _REPAIRS: dict[str, Callable[[Finding, Data, Limits], Iterator[Repair]]] = {
     "label-out-of-range": _labels,
     "missing-values": _missing,
     "mixed-formats": _formats,
+    "mixed-units": _units,
     "outliers": _outliers,
     "skewed-feature": _skewed,
     "unnormalized-input": _scales,

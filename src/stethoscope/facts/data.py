@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from stethoscope.facts.grids import Grid
 from stethoscope.facts.images import ImageSet, SharedImages
 from stethoscope.facts.texts import TextSet
+from stethoscope.facts.units import Mixture
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -386,6 +387,7 @@ class DataSet:
     weak: tuple[Segment, ...] | None = None
     """Where the predictions are worst, by rows that were not used to find them; None without predictions."""
     order: Order | None = None
+    mixtures: tuple[Mixture, ...] = ()
     images: ImageSet | None = None
     texts: TextSet | None = None
 
