@@ -213,3 +213,40 @@ def test_numbers_without_a_unit_among_others_are_taken_for_it_in_so_many_words()
     frame["weight"] = np.where(plain, frame["weight"].map("{:.1f}".format), frame["weight"].map("{:.1f} kg".format))
 
     assert "# those without a unit are taken for kg: look before you trust it" in inspect_data(frame).suggest()
+
+
+@pytest.mark.parametrize("factor", [10, 0.1])
+@pytest.mark.parametrize("seed", range(3))
+def test_one_in_a_hundred_targets_with_a_slip_of_the_point_is_listed(seed: int, factor: float) -> None:
+    random, frame = people(seed)
+    odd = random.choice(ROWS, 10, replace=False)
+    frame.loc[odd, "risk"] *= factor
+    (told,) = found(frame, "label-errors", target="risk")
+    listed = {one.row for one in told.suspects}
+
+    assert told.severity is Severity.WARNING
+    assert len(listed & set(odd.tolist())) >= 8
+    assert len(listed - set(odd.tolist())) <= 1
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_targets_with_long_tails_have_no_slips(seed: int) -> None:
+    random, frame = people(seed)
+    frame["risk"] += 10 * random.standard_t(3, ROWS)
+    assert [one for one in found(frame, "label-errors", target="risk") if one.severity is not Severity.NOTE] == []
+
+    frame["risk"] = np.exp(frame["risk"] / 40 + random.normal(0, 0.5, ROWS))
+    assert [one for one in found(frame, "label-errors", target="risk") if one.severity is not Severity.NOTE] == []
+
+
+def test_a_column_that_hardly_varies_is_worth_a_note_and_stays() -> None:
+    random, frame = people()
+    frame["rare"] = (random.random(ROWS) < 0.012).astype(int)
+    assert found(frame, "constant-feature") == []
+
+    frame["flag"] = 0
+    frame.loc[:2, "flag"] = 1
+    told = inspect_data(frame)
+    (note,) = (one for one in told.diagnosis.findings if one.rule == "constant-feature")
+    assert (note.severity, note.title) == (Severity.NOTE, "column `flag` is 0 in all but 3 rows")
+    assert "flag" in repaired(told, frame)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 
-from stethoscope.core.finding import Diagnosis, Finding, Sureness
+from stethoscope.core.finding import Diagnosis, Finding, Severity, Sureness
 from stethoscope.core.repair import (
     AsDate,
     AsMissing,
@@ -271,6 +271,11 @@ def _dropped(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
     yield DropColumns(finding.rule, finding.place.columns or ())
 
 
+def _constant(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
+    if finding.severity is not Severity.NOTE:  # a rare value may be what it is all about
+        yield DropColumns(finding.rule, finding.place.columns or ())
+
+
 def _shuffled(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
     yield Shuffle(finding.rule)
 
@@ -283,7 +288,7 @@ def _labels(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
 
 
 _REPAIRS: dict[str, Callable[[Finding, Data, Limits], Iterator[Repair]]] = {
-    "constant-feature": _dropped,
+    "constant-feature": _constant,
     "duplicate-samples": _repeats,
     "identifier-feature": _dropped,
     "label-out-of-range": _labels,

@@ -275,7 +275,11 @@ class LabelSuspects:
     explained: float = NAN
     """Of a target of numbers: share of the mean distance from its median that the predictions put right."""
     usual: float = NAN
-    """And the distance from the prediction that 99 % of the rows stay below."""
+    """And the distance from the prediction that 99 % of the rows stay below, but for wrong ones."""
+    factor: float = NAN
+    """Power of ten by which most of the suspects are off, where that explains any."""
+    slips: int = 0
+    """Suspects that it explains."""
     relation: float = NAN
     """How far the predictions are from knowing nothing, in standard errors."""
 

@@ -16,13 +16,13 @@ from stethoscope.facts.samples import Samples
 from stethoscope.facts.training import Curve, History
 from stethoscope.rules.columns import named, of_numbers, of_words, one_set, row_of
 from stethoscope.rules.examples import falling, run
+from stethoscope.rules.far_targets import LOOK, far_off
 from stethoscope.rules.learned_labels import evidence_of, known_by_heart, learning, suspects_of, wrong_rows
 from stethoscope.rules.pictures import of_pictures, row_at
 from stethoscope.rules.sites import code, place_at
 
 Z = 1.96
 MOST_SUSPECTS = 2000
-LOOK = code("stethoscope data TRAIN --target TARGET --suspects rows.csv")
 
 SMOOTHED = code("loss_function = nn.CrossEntropyLoss(label_smoothing=0.1)")
 LAST = 3
@@ -42,7 +42,9 @@ class LabelErrors(Rule):
     where they disagree with the one given. That alone says little: in every hard data set many rows are listed. So it
     warns by the half of the rows of which the models are the most confident. In clean data their labels are right in
     997 cases of 1,000 and more, whatever the data; what is wrong there is wrong in the labels, if the models know the
-    data well otherwise. Of targets of numbers: rows that lie several times as far from the prediction as 99 % of them.
+    data well otherwise. Of targets of numbers: rows that lie several times as far from the prediction as 99 % of them
+    (or 15 times as far as the middle half, where one in a hundred is wrong); a warning where a slip of the point
+    explains them.
     In a run: some hundred training rows, and what neighbours and a linear model make of them; and up to 2,048 rows of
     the first batches, with what the network itself made of each by its weights at 10 to 32 steps of the run. A label
     behind another one over the run (its *area under the margin* is below 0) is listed, with its place in the data set
@@ -94,6 +96,12 @@ class LabelErrors(Rule):
     sure = Limit(0.9, unit="probability of another label", why="for a note: less is an ordinary hard row")
     explained = Limit(
         0.5, unit="share of the distance from the median that is explained", why="else any distance is usual"
+    )
+
+    slips = Limit(
+        5,
+        unit="numbers that a slip of the point explains, and half of those that are far off",
+        why="for a warning: one or two may be rare cases",
     )
 
     hard_in_runs = Limit(
@@ -220,7 +228,8 @@ class LabelErrors(Rule):
             return
         if seen.task == "regression":
             if labels.suspects and labels.explained >= self.explained:
-                yield self._numbers(seen, labels)
+                place, rows = _place(seen, labels.suspects), _rows(seen, labels.suspects)
+                yield far_off(self, seen, labels, self.slips, place, rows)
             return
         guessed = 1 - labels.chance
         if not guessed > 0 or not labels.confident:
@@ -287,31 +296,6 @@ class LabelErrors(Rule):
             suspects=_rows(seen, shown),
         )
 
-    def _numbers(self, seen: Data, labels: LabelSuspects) -> Finding:
-        worst = labels.suspects[0]
-        return self.finding(
-            f"{amount(len(labels.suspects), 'row')} where {named(seen.target)} is far from what the rest says",
-            severity=Severity.NOTE,
-            sureness=Sureness.POSSIBLE,
-            place=_place(seen, labels.suspects),
-            evidence=[
-                Evidence(
-                    f"distance of row {worst.row} from its prediction",
-                    number(labels.usual / worst.score),
-                    f"below {number(labels.usual)} in 99 % of {labels.rows:,} rows",
-                    labels.method,
-                ),
-                Evidence(
-                    "share of the distance from the median that is explained", f"{labels.explained:.2f}", "0 to 1"
-                ),
-            ],
-            cause="Models that did not see a row's target miss these by several times what they miss others by: a "
-            "slip in the target, or in the inputs.",
-            fixes=[f"Look at them, and correct what is wrong:\n{LOOK}"],
-            unless="they are rare cases, and right.",
-            suspects=_rows(seen, labels.suspects),
-        )
-
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits
@@ -370,6 +354,8 @@ class LabelErrors(Rule):
         "as sure as needed": _set(_labels(suspects=(_suspect(0.91),))),
         "a note where the models know enough": _set(_labels(accuracy=0.83, suspects=(_suspect(0.97),))),
         "numbers": _set(_amounts(0.8)),
+        "numbers, five of them slips of the point": _set(_amounts(0.8, slips=5)),
+        "numbers, four of them slips of the point": _set(_amounts(0.8, slips=4)),
         "numbers that are explained just well enough": _set(_amounts(0.51)),
     })  # fmt: skip
     good = Examples(lambda: {
@@ -486,9 +472,10 @@ def _pictures(accuracy: float) -> Data:
     return replace(seen, train=replace(seen.train, labels=_labels(wrong=88, accuracy=accuracy, suspects=())))
 
 
-def _amounts(explained: float) -> LabelSuspects:
-    suspects = (Suspect(7, 0.2, "900", "about 30"),)
-    return LabelSuspects("some models", "", suspects, 1000, explained=explained, usual=12.0)
+def _amounts(explained: float, slips: int = 0) -> LabelSuspects:
+    suspects = (Suspect(7, 0.2, "900", "about 30"),) * max(1, slips)
+    facts = {"explained": explained, "usual": 12.0, "factor": 10.0}
+    return LabelSuspects("some models", "", suspects, 1000, slips=slips, **facts)
 
 
 def _set(labels: LabelSuspects) -> Data:
