@@ -250,3 +250,61 @@ def test_a_column_that_hardly_varies_is_worth_a_note_and_stays() -> None:
     (note,) = (one for one in told.diagnosis.findings if one.rule == "constant-feature")
     assert (note.severity, note.title) == (Severity.NOTE, "column `flag` is 0 in all but 3 rows")
     assert "flag" in repaired(told, frame)
+
+
+def test_a_cut_by_speakers_has_no_new_categories() -> None:
+    random, frame = people()
+    who = random.integers(0, 40, ROWS)
+    frame["speaker"] = [f"s{one}" for one in who]
+    diagnosis = inspect_data(frame[who < 30], frame[who >= 30], target="risk").diagnosis
+
+    assert {one.severity for one in diagnosis.findings} <= {Severity.NOTE}
+
+
+def test_spellings_of_a_class_lead_the_conflicts_and_wrong_labels_that_they_make() -> None:
+    random, frame = people()
+    frame["risk"] = np.where(frame["age"] > 45, "old", "young")
+    frame = pd.concat([frame, frame.iloc[:200]], ignore_index=True)
+    odd = random.random(len(frame)) < 0.2
+    frame.loc[odd, "risk"] = frame.loc[odd, "risk"].str.upper()
+    first = inspect_data(frame, target="risk").diagnosis.findings[0]
+
+    assert first.rule == "mixed-formats"
+    assert {one.rule for one in first.follows} == {"label-errors", "conflicting-labels"}
+
+
+def test_wrong_labels_lead_the_conflicts_that_they_make_among_copies() -> None:
+    random, frame = people()
+    frame["risk"] = np.where(frame["age"] > 45, "old", "young")
+    frame = pd.concat([frame, frame.iloc[:200]], ignore_index=True)
+    odd = random.random(len(frame)) < 0.15
+    frame.loc[odd, "risk"] = np.where(frame.loc[odd, "risk"] == "old", "young", "old")
+    first = inspect_data(frame, target="risk").diagnosis.findings[0]
+
+    assert first.rule == "label-errors"
+    assert {one.rule for one in first.follows} == {"conflicting-labels"}
+
+
+def test_empty_rows_are_neither_copies_nor_conflicts() -> None:
+    random, frame = people()
+    frame["risk"] = np.where(frame["age"] > 45, "old", "young")
+    frame.loc[some(random, 0.05), frame.columns[:-1].tolist()] = None
+    rules = {one.rule for one in inspect_data(frame, target="risk").diagnosis.findings}
+
+    assert "missing-values" in rules
+    assert not rules & {"conflicting-labels", "duplicate-samples"}
+
+
+def test_an_embedding_that_has_moved_is_one_finding_and_what_else_moved_another() -> None:
+    random, _ = people()
+    mixing = random.normal(size=(64, 64)) / 8
+    sets = []
+    for shift in (0.0, 0.3):
+        frame = pd.DataFrame(random.normal(size=(ROWS, 64)) @ mixing + shift).add_prefix("emb_")
+        sets.append(frame.assign(price=random.normal(4 * shift, 1, ROWS), size=random.normal(0, 1, ROWS)))
+    diagnosis = inspect_data(*sets).diagnosis
+    loud = [one for one in diagnosis.findings if one.severity is Severity.WARNING]
+
+    assert [one.rule for one in loud] == ["embedding-shift", "distribution-shift"]
+    assert loud[1].place.columns == ("price",)
+    assert not inspect_data(sets[0][:500], sets[0][500:]).diagnosis.count(Severity.WARNING)

@@ -132,7 +132,7 @@ def _most(column: Column) -> tuple[str, int]:
     if column.kind in ("text", "nested", "empty"):
         return "", 0
     numbers, words = column.numbers, column.words
-    if numbers is not None and numbers.spikes:
+    if numbers is not None and numbers.spikes and abs(numbers.spikes[0][0]) < EXACT:
         value, count = numbers.spikes[0]
         return f"{value:g}", count
     if words is not None and words.top and words.top[0] not in words.missing:

@@ -64,6 +64,7 @@ class LabelErrors(Rule):
     """
 
     severity = Severity.WARNING
+    explains = ("conflicting-labels",)
     reads = ("losses", "samples", "validation")
 
     wrong = Limit(
@@ -474,8 +475,9 @@ def _pictures(accuracy: float) -> Data:
 
 def _amounts(explained: float, slips: int = 0) -> LabelSuspects:
     suspects = (Suspect(7, 0.2, "900", "about 30"),) * max(1, slips)
-    facts = {"explained": explained, "usual": 12.0, "factor": 10.0}
-    return LabelSuspects("some models", "", suspects, 1000, slips=slips, **facts)
+    return LabelSuspects(
+        "some models", "", suspects, 1000, explained=explained, usual=12.0, factor=10.0, slips=slips
+    )  # fmt: skip
 
 
 def _set(labels: LabelSuspects) -> Data:

@@ -40,7 +40,7 @@ class MixedFormats(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("new-categories",)
+    explains = ("new-categories", "conflicting-labels", "label-errors")
 
     rare = Limit(0.001, unit="share of a column in a second form", why="a single odd cell is a slip and no second form")
     mostly = Limit(0.8, unit="share of a column that are numbers or dates", why="below, it is a column of words")
