@@ -192,7 +192,7 @@ PLANTED: dict[str, tuple[Callable[[pd.DataFrame, pd.DataFrame], Frames], str, st
     "class shares": (_labels, "label-shift", "target"),
     "missing values": (_missing, "missing-values-rise", "mean area"),
     "an empty column": (_empty, "missing-values-rise", "mean area"),
-    "sentinels": (_sentinels, "out-of-range-values", "mean area"),
+    "sentinels": (_sentinels, "missing-values", "mean area"),
     "an infinite value": (_infinite, "out-of-range-values", "mean area"),
     "a new category": (_new_category, "new-categories", "grade"),
     "a new spelling": (_new_spelling, "new-categories", "grade"),
@@ -308,7 +308,7 @@ def test_what_follows_is_put_under_the_cause() -> None:
     assert [each.rule for each in found] == ["inconsistent-preprocessing"]
     assert found[0].severity is Severity.ERROR
     found = said(_sentinels(*halves("breast cancer", 1)), target="target")
-    assert [each.rule for each in found] == ["out-of-range-values"]
+    assert [each.rule for each in found] == ["missing-values"]
 
 
 def test_facts_are_not_changed_by_comparing(capsys: pytest.CaptureFixture[str]) -> None:

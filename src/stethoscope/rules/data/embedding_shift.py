@@ -49,8 +49,10 @@ def _beside_others() -> Data:
     moved = _clouds(0.3)
     assert moved.test is not None
     words = tuple(of_words(f"word {place}", {"x": 10, "y": 10}) for place in range(10))
-    sets = [replace(one, profile=Profile(20, (*one.profile.columns, *words))) for one in (moved.train, moved.test)]
-    return Data(*sets)
+    first, second = (
+        replace(one, profile=Profile(20, (*one.profile.columns, *words))) for one in (moved.train, moved.test)
+    )
+    return Data(first, second)
 
 
 class EmbeddingShift(Rule):
@@ -91,7 +93,7 @@ class EmbeddingShift(Rule):
         names = [column.name for column in numbers]
         numbered = vectors(numbers, self.fewest_columns)
         if numbered:
-            names = list(max(numbered, key=len))
+            names = list(sorted(numbered, key=len)[-1])
         elif len(names) < self.fewest_columns or len(names) < 0.9 * len(seen.inputs(seen.train)):
             yield self.cannot_tell("the rows are no vectors: there are few columns of numbers, or others beside them")
             return
