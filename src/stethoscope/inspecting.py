@@ -272,6 +272,7 @@ def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Dat
     Raises:
         UsageError: probabilities, or a history, of another shape.
     """
+    from stethoscope.observe.data.contradicted import contradicted
     from stethoscope.observe.data.far import far_rows
     from stethoscope.observe.data.groups import groups
     from stethoscope.observe.data.label_errors import from_training, label_suspects
@@ -299,6 +300,7 @@ def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Dat
         outliers=far_rows(rows, others),
         order=order(rows, data.target, data.task),
         mixtures=mixtures(data.train, (data.predictions,)),
+        contradicted=contradicted(data.train, others),
     )
     test = data.test
     if test is not None and data.predictions in test.sample.values:  # where a model's errors count

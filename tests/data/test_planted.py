@@ -308,3 +308,27 @@ def test_an_embedding_that_has_moved_is_one_finding_and_what_else_moved_another(
     assert [one.rule for one in loud] == ["embedding-shift", "distribution-shift"]
     assert loud[1].place.columns == ("price",)
     assert not inspect_data(sets[0][:500], sets[0][500:]).diagnosis.count(Severity.WARNING)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_values_that_only_together_are_odd_are_listed(seed: int) -> None:
+    random, frame = people(seed)
+    frame = frame.drop(columns="risk")
+    odd = random.choice(ROWS, 5, replace=False)
+    frame.loc[odd, "height"] = [1.55, 1.9, 1.58, 1.93, 1.54]
+    frame.loc[odd, "weight"] = [110, 45, 105, 47, 112]
+    told = [one for one in found(frame, "outliers") if "contradict" in one.title]
+
+    assert [one.severity for one in told] == [Severity.NOTE]
+    assert {one.row for one in told[0].suspects} == set(odd.tolist())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_long_tails_together_contradict_nothing(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    together = random.multivariate_normal(np.zeros(5), 0.7 + 0.3 * np.eye(5), ROWS)
+    wild = together / np.sqrt(random.chisquare(4, ROWS) / 4)[:, None]
+    size = random.lognormal(size=ROWS)
+    frame = pd.DataFrame(wild).add_prefix("x").assign(a=size, b=size * random.lognormal(0, 0.3, ROWS))
+
+    assert not [one for one in found(frame, "outliers") if "contradict" in one.title]

@@ -384,6 +384,8 @@ class DataSet:
     """Strongest first."""
     outliers: tuple[Suspect, ...] = ()
     """Rows far from all others, from the sample."""
+    contradicted: tuple[Suspect, ...] = ()
+    """Rows of the sample with a value (`given`) that the other columns contradict (`better`)."""
     labels: LabelSuspects | None = None
     dynamics: Dynamics | None = None
     groups: Groups | None = None

@@ -130,11 +130,11 @@ class MixedUnits(Rule):
 
     def _of(self, one: Mixture) -> Severity | None:
         """How grave it is that a column may be in two units; None where it has two humps, and no more."""
-        if one.others > self.others:
+        if one.others > self.others or one.between > self.between:
             return None
         if one.explained[1] - one.explained[0] >= self.gain:
             return Severity.WARNING
-        if one.between > self.between or one.explained[1] < one.explained[0] - self.gain:
+        if one.explained[1] < one.explained[0] - self.gain:
             return None
         is_prefix = log10(one.factor).is_integer()
         return Severity.WARNING if is_prefix and one.between <= self.empty else Severity.NOTE
@@ -191,7 +191,8 @@ class MixedUnits(Rule):
         "next to nothing between": _parted(replace(_HEIGHTS, between=0.049)),
         "hardly nothing between": _parted(replace(_HEIGHTS, between=0.051)),
         "others hardly tell": _parted(replace(_HEIGHTS, others=0.098)),
-        "better explained": _parted(replace(_HEIGHTS, factor=2.20462, between=0.9, explained=(0.3, 0.401))),
+        "better explained": _parted(replace(_HEIGHTS, factor=2.20462, between=0.3, explained=(0.3, 0.401))),
+        "hardly better explained": _parted(replace(_HEIGHTS, factor=2.20462, between=0.3, explained=(0.3, 0.399))),
         "explained as well": _parted(replace(_HEIGHTS, factor=2.54, between=0.2, explained=(0.3, 0.203))),
         "no single border": _parted(replace(_HEIGHTS, border=float("nan"), fewer_are_larger=False)),
     })  # fmt: skip
@@ -206,7 +207,7 @@ class MixedUnits(Rule):
         "words with some amounts": one_set(_amounts({"kg": 39, "lb": 40}, words=21)),
         "two humps": _parted(replace(_HEIGHTS, factor=2.54, between=0.36)),
         "two kinds of things": _parted(replace(_HEIGHTS, others=0.102)),
-        "not better explained": _parted(replace(_HEIGHTS, factor=2.20462, between=0.9, explained=(0.3, 0.399))),
+        "better explained, and one hump": _parted(replace(_HEIGHTS, factor=1.60934, between=0.9, explained=(0.3, 0.6))),
         "worse explained": _parted(replace(_HEIGHTS, factor=2.54, between=0.2, explained=(0.3, 0.197))),
         "numbers": one_set(of_numbers("a", range(20))),
     })  # fmt: skip
