@@ -327,7 +327,7 @@ def test_values_that_only_together_are_odd_are_listed(seed: int) -> None:
 def test_long_tails_together_contradict_nothing(seed: int) -> None:
     random = np.random.default_rng(seed)
     together = random.multivariate_normal(np.zeros(5), 0.7 + 0.3 * np.eye(5), ROWS)
-    wild = together / np.sqrt(random.chisquare(4, ROWS) / 4)[:, None]
+    wild = together / np.sqrt(random.chisquare(6, ROWS) / 6)[:, None]
     size = random.lognormal(size=ROWS)
     frame = pd.DataFrame(wild).add_prefix("x").assign(a=size, b=size * random.lognormal(0, 0.3, ROWS))
 

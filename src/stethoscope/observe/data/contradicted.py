@@ -29,11 +29,11 @@ FEW = 0.01
 """Share of the rows that may lie beyond the gap."""
 TAIL, END = 0.1, 0.02
 """Shares of the rows that the tail, and its end, is judged by."""
-HEAVIER = 1.4
+HEAVIER = 1.2
 """Mean of what lies beyond the end's border over that beyond the tail's, from which on it thins out like a power: 0.8
 of a normal column, 1 of an exponential one, and 2 of Student's with 3 degrees of freedom."""
 LARGE = 1.0
-"""Distance in standard deviations of the column itself: where others tell it nearly wholly, less contradicts nothing."""
+"""Distance in standard deviations of the column itself: where others tell it nearly wholly, less is no news."""
 FAR = 4.0
 """Distance in standard deviations of what is left, robustly measured, from which on a value is told."""
 CHANCE = 1e-4
@@ -100,7 +100,8 @@ _QUANTILES = np.array([NormalDist().inv_cdf(min(max(share, 1e-5), 1 - 1e-5)) for
 
 
 def _normal(shares: Doubles) -> Doubles:
-    return np.interp(shares, _GRID, _QUANTILES)
+    scores: Doubles = np.interp(shares, _GRID, _QUANTILES)
+    return scores
 
 
 def _beyond(left: Doubles) -> Doubles:
