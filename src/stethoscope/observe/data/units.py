@@ -24,7 +24,7 @@ FACTORS = (10.0, 100.0, 1000.0, 2.20462, 2.54, 3.28084, 1.60934, 12.0, 25.4, 39.
 """Slips of the point and metric prefixes; pounds in a kilogram, centimetres in an inch, feet in a metre, kilometres in
 a mile, inches in a foot, millimetres in an inch, inches in a metre, grams in an ounce, minutes and seconds in an hour,
 litres in a gallon."""
-MOST_ROWS = 4000
+MOST_ROWS = 2000
 FEWEST_ROWS = 100
 FEWEST = 10
 """Rows in the rarer unit."""
