@@ -136,7 +136,8 @@ class LabelErrors(Rule):
                 yield self._learned(seen, learned)
                 return
         elif samples.tested < self.fewest_rows:
-            yield self.cannot_tell(learned.why or "too few training rows were seen with one class each")
+            few = f"{samples.tested:,} training rows were seen with one class each; {self.fewest_rows:,.0f} are needed"
+            yield self.cannot_tell(learned.why or few)
             return
         yield from self._by_simple_models(seen, samples)
 
@@ -176,7 +177,7 @@ class LabelErrors(Rule):
             return []
         return [Evidence("validation loss at the end / at its best", number(rise), "1 to 1.1")]
 
-    def _by_simple_models(self, seen: History, samples: Samples) -> Iterator[Finding]:
+    def _by_simple_models(self, seen: History, samples: Samples) -> Iterator[Finding | CannotTell]:
         """Judge what neighbours and a linear model said of some hundred training rows."""
         if samples.tested < self.fewest_rows:
             return
@@ -187,6 +188,12 @@ class LabelErrors(Rule):
         besides = (1 - samples.named - share) / guessed
         if (samples.named - samples.majority) / guessed >= self.skill and besides <= self.hard_in_runs:
             yield self._trained_on(seen, samples, share)
+            return
+        yield self.cannot_tell(
+            f"{samples.contradicted:,} of {samples.surest:,} labels are not what simple models are surest of, and by "
+            f"{samples.tested:,} rows wrong labels cannot be told from rows that are hard to tell apart: give the data "
+            "to `stethoscope data`, whose models know more"
+        )
 
     def _trained_on(self, seen: History, samples: Samples, share: float) -> Finding:
         loss = seen.main_loss()
