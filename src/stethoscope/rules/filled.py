@@ -64,8 +64,9 @@ def defaults(rule: Rule, seen: Data, tells: Tells, own: float) -> Iterator[Findi
         if words is None or column.numbers is not None or column.kind == "empty":
             continue
         present = [pair for pair in words.top if pair not in words.missing]
-        if len(present) < 2 or words.distinct - 1 < own * (words.count - present[0][1]):
-            continue
+        others = words.count - present[0][1] if present else 0
+        if len(present) < 2 or others < present[0][1] or words.distinct - 1 < own * others:
+            continue  # where it is most of the column, the others are the rare case
         (text, rows), (_, usual) = present[:2]
         if rows >= max(tells.fewest, tells.share * column.rows, tells.often * usual):
             yield _default(rule, seen, column, (text, rows), usual)
