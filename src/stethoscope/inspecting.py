@@ -308,6 +308,7 @@ def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Dat
     Raises:
         UsageError: probabilities, or a history, of another shape.
     """
+    from stethoscope.observe.data.contradicted import contradicted
     from stethoscope.observe.data.far import far_rows
     from stethoscope.observe.data.groups import groups
     from stethoscope.observe.data.label_errors import from_training, label_suspects
@@ -315,6 +316,7 @@ def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Dat
     from stethoscope.observe.data.recorded_history import from_run
     from stethoscope.observe.data.segments import weak_segments
     from stethoscope.observe.data.ties import ties
+    from stethoscope.observe.data.units import mixtures
 
     rows, others = data.train.sample, tuple(name for name in (data.target, data.predictions) if name)
     tied = ties(rows, data.target, data.task, others) if data.target else ()
@@ -341,6 +343,8 @@ def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Dat
         weak=weak_segments(rows, data.target, data.task, telling, data.predictions),
         outliers=far_rows(rows, others),
         order=order(rows, data.target, data.task),
+        mixtures=mixtures(data.train, (data.predictions,)),
+        contradicted=contradicted(data.train, others),
     )
     test = data.test
     if test is not None and data.predictions in test.sample.values:  # where a model's errors count

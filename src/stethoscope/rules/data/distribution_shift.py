@@ -30,6 +30,7 @@ from stethoscope.rules.shifting import Shift as Moved
 from stethoscope.rules.shifting import evidence_of, judged, pairs_of, percent, unjudged
 from stethoscope.rules.sites import at, code, place_at
 from stethoscope.rules.two_sets import bell, two_sets, yes_no
+from stethoscope.rules.vectors import vectors
 
 MOST_NAMED = 3
 """Features that are named one by one."""
@@ -173,8 +174,10 @@ class DistributionShift(Rule):
         joint = seen.joint
         if joint is None or joint.low < 0.5 + self.told_apart or in_other_units:
             joint = None
-        for by_new in (False, True):
-            if some := [shift for shift in found if self._is_of_new_values(shift) is by_new]:
+        numbered = {name for names in vectors(one for one, _ in pairs) for name in names}
+        kinds = {shift.name: (shift.name in numbered, self._is_of_new_values(shift)) for shift in found}
+        for kind in ((False, False), (True, False), (False, True)):
+            if some := [shift for shift in found if kinds[shift.name] == kind]:
                 yield self._moved(seen, some, len(shifts), joint)
                 joint = None
         if joint is not None:
