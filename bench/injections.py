@@ -387,12 +387,29 @@ def set_epoch_removed(script: Script) -> Iterator[Mutant]:
     """`sampler.set_epoch(epoch)`, of one of the samplers of the file."""
     calls = list(script.calls("set_epoch"))
     bare = [alone(call, script) for call in calls]
-    made = list(script.calls("DistributedSampler"))
+    made = [] if _keeps_batches(script) else list(script.calls("DistributedSampler"))
     if calls and made and None not in bare and any(True for _ in trainings(script)):
         homes = [script.function(one) for one in made]
         ends = [_lines(home) if isinstance(home, ast.stmt) else (1, len(script.lines)) for home in homes]
         lines = min(first for first, _ in ends), max(end for _, end in ends)
         yield script.mutant(calls[0], *(script.gone(one) for one in bare if one is not None), region=lines)
+
+
+def _keeps_batches(script: Script) -> bool:
+    """Whether the batches of a loader are drawn once: `list(DataLoader(...))`; then nothing is left to be told."""
+    kept = [*script.calls("list"), *script.calls("tuple")]
+    return any(one in call.args for call in kept for one in script.calls("DataLoader"))
+
+
+def set_epoch_removed_elsewhere(script: Script) -> Iterator[Mutant]:
+    """The same where the file calls, in a loop, what trains in another file."""
+    calls = list(script.calls("set_epoch"))
+    bare = [alone(call, script) for call in calls]
+    in_loop = any(isinstance(one, ast.For | ast.While) for call in calls for one in script.up(call))
+    trains = any(True for _ in trainings(script))
+    if in_loop and any(True for _ in script.calls("DistributedSampler")) and None not in bare and not trains:
+        gone = (script.gone(one) for one in bare if one is not None)
+        yield script.mutant(calls[0], *gone, region=(1, len(script.lines)))
 
 
 def shuffle_removed(script: Script) -> Iterator[Mutant]:
@@ -435,5 +452,6 @@ KINDS = (
     Kind("train() removed", ("training-in-eval-mode",), train_removed),
     Kind("no_grad removed", ("validation-builds-graph",), no_grad_removed, 0.6),
     Kind("set_epoch removed", ("distributed-sampler-epoch",), set_epoch_removed),
+    Kind("set_epoch, trained elsewhere", ("distributed-sampler-epoch",), set_epoch_removed_elsewhere),
     Kind("shuffle removed", ("unshuffled-data",), shuffle_removed),
 )

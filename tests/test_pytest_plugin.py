@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import warm
+
 TESTS = """
 import pytest, torch
 from torch import nn
@@ -35,12 +37,12 @@ def suite(tmp_path: Path) -> Path:
 
 
 def _pytest(folder: Path, *options: str) -> str:
-    command = [sys.executable, "-m", "pytest", "-rsf", *options, "test_net.py"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
+    return warm.run(["-m", "pytest", "-rsf", *options, "test_net.py"], cwd=folder).stdout.decode()
 
 
 def test_without_the_option_models_are_not_checked(suite: Path) -> None:
-    text = _pytest(suite)
+    command = [sys.executable, "-m", "pytest", "-rsf", "test_net.py"]
+    text = subprocess.run(command, cwd=suite, capture_output=True, text=True, check=False).stdout
     assert "1 passed, 2 skipped" in text
     assert "run with --stethoscope" in text
 

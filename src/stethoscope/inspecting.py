@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import numpy as np
+
 from stethoscope import displaying as displaying
 from stethoscope.core.display import Shown
 from stethoscope.core.errors import UsageError
@@ -19,6 +21,7 @@ from stethoscope.diagnosing.inspect import inspect
 from stethoscope.diagnosing.select import read_limits, select
 from stethoscope.diagnosing.suppress import allowed_in_settings
 from stethoscope.facts.data import Data, DataSet, Profile
+from stethoscope.facts.learning import Learning
 from stethoscope.facts.schema import Schema, learn
 
 if TYPE_CHECKING:
@@ -103,8 +106,9 @@ def inspect_data(
         predictions: name of the column with a model's predictions.
         probabilities: (rows of train, classes), of a model that was not trained on the row, the classes in the order
             of the sorted labels; made here when None, to find wrong labels.
-        history: (epochs, rows of train, classes), what a network answered to each row while it was trained on it,
-            logits or probabilities: wrong labels are then found by how it learned them.
+        history: how a network learned the rows: (epochs, rows of train, classes), what it answered to each row while it
+            was trained on it, logits or probabilities; or a recorded run (its folder, its id, `last`, or what
+            `load_run` gives). Wrong labels are then found by that.
         settings: limits and allowed rules; those of the nearest `pyproject.toml` when None.
         progress: told what is being done, and the share of all of it (0..1) that is done.
 
@@ -120,8 +124,9 @@ def inspect_data(
 
     began = time.perf_counter()
     settings = settings or read_settings(Path.cwd())
+    history = _recorded(history, settings)
     if is_pictures(train):
-        return _inspect_pictures(train, test, target, settings, began, progress or _silent)
+        return _inspect_pictures(train, test, target, settings, began, progress or _silent, history)
     first = _opened(train, "train")
     second = None if test is None else _opened(test, "test")
     for name in (*(one for one in (target, text, predictions) if one), *sensitive):
@@ -153,6 +158,33 @@ def inspect_data(
     return Inspection(diagnosis, _illustrated(data, diagnosis, pictures), took, read_limits(settings.limits))
 
 
+def _recorded(history: Any, settings: Settings) -> Any:
+    """What a run has recorded of how its rows were learned; arrays as they are. Raises BadFile."""
+    from stethoscope.store import reader
+
+    if isinstance(history, str | os.PathLike):
+        is_folder = os.path.isdir(history)
+        history = reader.load_run(Path(history) if is_folder else reader.find_run(Path(settings.store), str(history)))
+    return history.history.learning if hasattr(history, "record") and hasattr(history, "history") else history
+
+
+def _with_history(train: DataSet, history: Any, looked: Looked) -> DataSet:
+    """Pictures with what a run has recorded of their labels. Raises UsageError."""
+    from stethoscope.observe.data.recorded_history import from_run
+
+    if not isinstance(history, Learning):
+        raise UsageError("of pictures, `history` can be a recorded run only")
+    images = looked.images
+    if not images.labels:
+        return train
+    labels = {place: images.labels[row] for row, place in enumerate(looked.places)}
+    told, learned = from_run(history, labels, len(looked.pictures), "class")
+    of = {place: row for row, place in enumerate(looked.places)}
+    suspects = tuple(replace(one, row=of[one.row]) for one in told.suspects)
+    index = np.array([of[int(place)] for place in learned.index], np.int64)
+    return replace(train, labels=replace(told, suspects=suspects), dynamics=replace(learned, index=index))
+
+
 def _folder(source: Any) -> str:
     """From which the files that a table names are counted."""
     if isinstance(source, str | os.PathLike):
@@ -171,17 +203,19 @@ def _judged(data: Data, settings: Settings) -> Diagnosis:
 
 
 def _inspect_pictures(
-    train: Any, test: Any, target: str | None, settings: Settings, began: float, tell: Progress
+    train: Any, test: Any, target: str | None, settings: Settings, began: float, tell: Progress, history: Any
 ) -> Inspection:
-    from stethoscope.observe.data.picture_sources import is_pictures, open_pictures
-    from stethoscope.observe.data.pictures import data_of, look
+    from stethoscope.observe.data.picture_sources import called, is_pictures, open_pictures
+    from stethoscope.observe.data.pictures import CLASS, data_of, look
 
     if test is not None and not is_pictures(test):
         raise UsageError("the first set holds pictures, and the second one none; expected two folders of pictures")
+    if target and target != CLASS and target not in (names := called(train)):
+        _check_column(target, [CLASS, *names], "train")
     looked = []
     given = [(one, name) for one, name in ((train, "train"), (test, "test")) if one is not None]
     for place, (one, name) in enumerate(given):
-        pictures = open_pictures(one, name)
+        pictures = open_pictures(one, name, target or "")
 
         def told(part: float, place: int = place, what: str = f"look at {amount(len(pictures), 'picture')}") -> None:
             tell(what, 0.02 + 0.8 * (place + part) / len(given))
@@ -189,8 +223,10 @@ def _inspect_pictures(
         looked.append(look(pictures, told))
     tell("ask what tells the class", 0.85)
     data = data_of(looked)
-    if target:
-        _check_column(target, [column.name for column in data.train.profile.columns], data.train.name)
+    if target and not data.target:
+        raise UsageError(f"{os.path.basename(data.train.name)} has no label for each picture")
+    if history is not None:
+        data = replace(data, train=_with_history(data.train, history, looked[0]))
     diagnosis = _judged(data, settings)
     return Inspection(diagnosis, _illustrated(data, diagnosis, looked), time.perf_counter() - began)
 
@@ -272,19 +308,29 @@ def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Dat
     Raises:
         UsageError: probabilities, or a history, of another shape.
     """
+    from stethoscope.observe.data.contradicted import contradicted
     from stethoscope.observe.data.far import far_rows
     from stethoscope.observe.data.groups import groups
     from stethoscope.observe.data.label_errors import from_training, label_suspects
     from stethoscope.observe.data.ordering import order
+    from stethoscope.observe.data.recorded_history import from_run
     from stethoscope.observe.data.segments import weak_segments
     from stethoscope.observe.data.ties import ties
+    from stethoscope.observe.data.units import mixtures
 
     rows, others = data.train.sample, tuple(name for name in (data.target, data.predictions) if name)
     tied = ties(rows, data.target, data.task, others) if data.target else ()
     # Columns of texts have no tie, and are read by models all the same.
     telling = list(dict.fromkeys([*(tie.column for tie in tied), *(one for one in rows.values if one not in others)]))
     labels, learned = None, None
-    if history is not None and data.task == "classification" and data.target in rows.values:
+    if isinstance(history, Learning) and data.task == "classification" and data.target in rows.values:
+        named = {
+            int(row): f"{one:g}" if isinstance(one, float) else str(one)
+            for row, one in zip(rows.index, rows.values[data.target].tolist(), strict=True)
+            if one is not None and one == one
+        }
+        labels, learned = from_run(history, named, data.train.profile.rows, data.target)
+    elif history is not None and data.task == "classification" and data.target in rows.values:
         labels, learned = from_training(rows, data.target, telling, _of_rows(history, data.train, 3))
     else:
         labels = label_suspects(rows, data.target, data.task, telling, _of_rows(probabilities, data.train, 2))
@@ -297,6 +343,8 @@ def looked_at(data: Data, probabilities: Any = None, history: Any = None) -> Dat
         weak=weak_segments(rows, data.target, data.task, telling, data.predictions),
         outliers=far_rows(rows, others),
         order=order(rows, data.target, data.task),
+        mixtures=mixtures(data.train, (data.predictions,)),
+        contradicted=contradicted(data.train, others),
     )
     test = data.test
     if test is not None and data.predictions in test.sample.values:  # where a model's errors count
@@ -325,8 +373,6 @@ def _of_rows(outputs: Any, one: DataSet, axes: int) -> Any:
     """Of the sampled rows; None for None. The last axis are classes, the one before rows. Raises UsageError."""
     if outputs is None:
         return None
-    import numpy as np
-
     given = np.asarray(outputs, np.float64)
     if given.ndim != axes or given.shape[-2] != one.profile.rows:
         wanted = "(rows, classes)" if axes == 2 else "(epochs, rows, classes)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import zipfile
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import warm
 from stethoscope import api
 from stethoscope.adapters import trackers
 from stethoscope.adapters.importing import read
@@ -47,9 +47,7 @@ NO_SECRETS = ("WANDB_API_KEY", "COMET_API_KEY", "MLFLOW_EXPERIMENT_NAME", "OTEL_
 
 def started(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     (folder / "train.py").write_text(FAULTY)
-    command = [sys.executable, "-m", "stethoscope", "run", "--no-proof", *words, "train.py"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment, timeout=300)
+    return warm.stethoscope("run", "--no-proof", *words, "train.py", cwd=folder)
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import warm
 from programs_run import alarms, findings_of
 
 TRAINS = """
@@ -158,10 +157,7 @@ def test_labels_out_of_range_lead_and_the_crash_follows(tmp_path: Path) -> None:
 
 def stethoscope(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """The command, in a directory."""
-    return subprocess.run(
-        [sys.executable, "-m", "stethoscope", *words], cwd=directory, capture_output=True, text=True, timeout=120,
-        check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    return warm.stethoscope(*words, cwd=directory)
 
 
 def test_a_function_gives_what_is_checked(tmp_path: Path) -> None:

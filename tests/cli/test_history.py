@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+import warm
 
 PROGRAM = """
 import argparse, torch
@@ -35,9 +35,7 @@ for step in range(12):
 
 
 def stethoscope(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "stethoscope", *words]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return warm.stethoscope(*words, cwd=folder)
 
 
 @pytest.fixture(scope="module")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import stethoscope
+import warm
 from stethoscope.api import diagnose
 
 SCRIPT = """\
@@ -47,17 +45,10 @@ def run(folder: Path, *options: str, verb: str = "run") -> dict[str, Any]:
     (folder / "train.py").write_text(SCRIPT)
     (folder / "net.py").write_text(NET)
     (folder / "other.py").write_text(NEVER_IMPORTED)
-    command = [sys.executable, "-m", "stethoscope", verb, "--json", "found.json", *options, "train.py"]
-    done = subprocess.run(command, cwd=folder, env=_environment(), capture_output=True, text=True, timeout=120)
+    done = warm.stethoscope(verb, "--json", "found.json", *options, "train.py", cwd=folder)
     assert done.stderr
     loaded: dict[str, Any] = json.loads((folder / "found.json").read_text())
     return loaded
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "PYTHONPATH": str(Path(stethoscope.__file__).parent.parent)}
 
 
 def rules_of(document: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`stethoscope prove` repeats an experiment of a recorded run; the commands are started as a user starts them."""
+"""`stethoscope prove` repeats an experiment of a recorded run; once, the command is started as a user starts it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import warm
 from programs_run import findings_of
 
 RULE = "learning-rate-too-high"
@@ -40,15 +41,7 @@ print("trained to the end")
 
 def stethoscope(directory: Path, *words: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """The command, in a directory."""
-    return subprocess.run(
-        [sys.executable, "-m", "stethoscope", *words],
-        cwd=directory,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **variables},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return warm.stethoscope(*words, cwd=directory, env={**os.environ, **variables})
 
 
 def in_one_line(text: str) -> str:
@@ -77,7 +70,8 @@ def copy_of_run(place: Path, store: Path) -> Path:
 
 
 def test_the_proof_of_the_run_is_repeated(place: Path, tmp_path: Path) -> None:
-    done = stethoscope(tmp_path, "prove", the_run(place), RULE, "--json", "-")
+    command = [sys.executable, "-m", "stethoscope", "prove", the_run(place), RULE, "--json", "-"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
 
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)

@@ -92,3 +92,11 @@ def test_a_store_that_is_a_file_is_a_wrong_use(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadFile, match="no folder of runs"):
         runs("--store", tmp_path / "file")
+
+
+def test_a_script_is_found_by_its_name_and_a_text_beside_numbers_is_told(store: Path) -> None:
+    found = runs("--store", store, "script == 'train_the_classifier_on_digits.py'").output
+    assert "quiet-otter" in found
+    assert "merry-seal" not in found
+    with pytest.raises(UsageError, match=r"write steps > 100"):
+        runs("--store", store, "steps > '100'")

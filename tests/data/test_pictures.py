@@ -7,6 +7,8 @@ import os
 import shutil
 import sys
 import time
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from stethoscope.inspecting import Inspection, inspect_data
 from stethoscope.observe.data.likeness import alike_pairs, perceptual
 from stethoscope.observe.data.picture_files import read_file
 from stethoscope.observe.data.picture_sources import is_pictures
+from stethoscope.observe.data.sharpness import sharpness_and_focus
 
 SEEDS = (0, 1, 2)
 
@@ -157,6 +160,22 @@ def test_a_bomb_takes_neither_time_nor_memory(tmp_path: Path) -> None:
     assert time.perf_counter() - began < 2
 
 
+def test_a_large_picture_of_16_bits_is_reduced_before_it_is_converted(tmp_path: Path) -> None:
+    pixels = np.zeros((4000, 4000), np.uint16)
+    pixels[:, 2000:] = 40_000
+    Image.fromarray(pixels).save(tmp_path / "large.png", compress_level=1)
+    tracemalloc.start()
+    seen = read_file(str(tmp_path / "large.png"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert not isinstance(seen, str)
+    assert seen.size == (4000, 4000)
+    assert peak < 4 * pixels.nbytes
+    assert seen.pixels[10, 10, 0] == 0
+    assert abs(int(seen.pixels[10, -10, 0]) - 156) <= 1
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names of bytes that are no UTF-8")
 def test_links_pipes_and_strange_names_do_no_harm(folder: Path) -> None:
     os.symlink("/nonexistent", folder / "china" / "link.jpg")
@@ -284,23 +303,6 @@ def test_the_page_shows_suspects_and_examples_and_stays_small(folder: Path) -> N
     assert "Normalize(mean=[" in page
 
 
-def test_arrays_and_data_sets_of_pictures_are_read(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    root = digits(tmp_path / "train", 0, 200)
-    names = sorted(root.rglob("*.png"))
-    array = np.stack([np.asarray(Image.open(name)) for name in names])
-    labels = [int(name.parent.name) for name in names]
-    tensors = torch.utils.data.TensorDataset(torch.tensor(array[:, None] / 255.0), torch.tensor(labels))
-    of_folder = inspect(root).data.train.images
-    given = ((array, labels), tensors, torch.utils.data.DataLoader(tensors, batch_size=8))
-    for source in given:
-        images = inspect(source).data.train.images
-        assert images is not None
-        assert of_folder is not None
-        assert images.labels == of_folder.labels
-        np.testing.assert_allclose(images.values, of_folder.values, atol=1e-9)
-
-
 def test_arrays_that_count_to_255_and_to_1_are_told(tmp_path: Path) -> None:
     array = np.random.default_rng(0).integers(0, 256, (80, 16, 16, 3), dtype=np.uint8)
 
@@ -397,3 +399,78 @@ def test_red_and_blue_that_changed_places_are_named(tmp_path: Path, seed: int) -
     found = inspect(train / "flower", swapped(test / "flower"))
 
     assert "red and blue" in of(found, "inconsistent-preprocessing").title
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_cause_of_channels_sizes_or_light_is_one_finding_with_its_name(tmp_path: Path, seed: int) -> None:
+    train, test = crops_apart(tmp_path / "a", tmp_path / "b", seed)
+    for change, part, rule, title in (
+        (swapped, "flower", "inconsistent-preprocessing", "red and blue"),
+        (halved, "flower", "distribution-shift", "are smaller: 32 pixels wide, were 64"),
+        (dimmed, "flower", "distribution-shift", "darker"),
+        (softened, "china", "distribution-shift", "less sharp"),
+    ):
+        other = Path(shutil.copytree(test / part, tmp_path / change.__name__))
+        said = inspect(train / part, change(other)).diagnosis.findings
+        loud = [one for one in said if one.severity is not Severity.NOTE]
+        assert [one.rule for one in loud] == [rule], change.__name__
+        assert title in loud[0].title
+
+
+def halved(root: Path) -> Path:
+    """The same folder at half the size."""
+    return _each(root, lambda image: image.resize((image.width // 2, image.height // 2)))
+
+
+def dimmed(root: Path) -> Path:
+    """The same folder with three quarters of the light."""
+    return _each(root, lambda image: image.point(lambda value: int(value * 0.75)))
+
+
+def softened(root: Path) -> Path:
+    """The same folder a little out of focus."""
+    return _each(root, lambda image: image.filter(ImageFilter.GaussianBlur(1)))
+
+
+def _each(root: Path, change: Callable[[Image.Image], Image.Image], names: str = "*.jpg") -> Path:
+    for file in root.rglob(names):
+        change(Image.open(file)).save(file, quality=90)
+    return root
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_photo_out_of_focus_or_badly_exposed_is_told_among_pieces_of_a_photo(tmp_path: Path, seed: int) -> None:
+    root = crops(tmp_path / "train", 240, seed) / "china"  # half of the flower is out of focus by itself
+    whole = sorted(root.iterdir(), key=lambda file: -np.asarray(Image.open(file)).std())[:2]  # and sky is no photo
+    for file, name in zip(whole, ("blurred.jpg", "dark.jpg"), strict=True):
+        shutil.copy(file, root / name)
+    _each(root, lambda image: image.filter(ImageFilter.GaussianBlur(2)), "blurred.jpg")
+    _each(root, lambda image: image.point(lambda value: int(value * 0.25)), "dark.jpg")
+    seen = inspect(root)
+
+    assert files(of(seen, "odd-images", "blurred")) == {"blurred.jpg"}
+    assert files(of(seen, "odd-images", "darker")) == {"dark.jpg"}
+
+
+def focus(grays: np.ndarray) -> float:
+    """The second of the two measures."""
+    return sharpness_and_focus(grays)[1]
+
+
+@pytest.mark.parametrize("width", [3, 7, 16, 64])
+def test_focus_falls_with_blur_alone(width: int) -> None:
+    rng = np.random.default_rng(0)
+    for contrast in (1.0, 0.2):
+        steps = np.repeat(np.repeat(rng.integers(0, 256, (16, 16)), width, 0), width, 1)  # a drawing of squares
+        clear = Image.fromarray((128 + contrast * (steps - 128)).astype(np.uint8))
+        soft = clear.filter(ImageFilter.GaussianBlur(2))
+        sharp, blurred = (focus(np.asarray(one, np.float32) / 255) for one in (clear, soft))
+        assert sharp > 0.25
+        assert blurred < 0.16
+
+
+def test_focus_is_not_known_of_what_shows_nothing() -> None:
+    assert focus(np.full((64, 64), 0.5, np.float32)) == 1
+    assert focus(np.zeros((3, 3), np.float32)) == 1
+    faint = np.random.default_rng(0).integers(100, 102, (64, 64)).astype(np.float32) / 255
+    assert focus(faint) >= 0.16

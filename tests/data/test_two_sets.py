@@ -108,8 +108,8 @@ def _empty(first: pd.DataFrame, second: pd.DataFrame) -> Frames:
     return first, second.assign(**{"mean area": np.nan})
 
 
-def _sentinels(first: pd.DataFrame, second: pd.DataFrame) -> Frames:
-    return first, second.assign(**{"mean area": second["mean area"].where(np.arange(len(second)) % 12 > 0, -999.0)})
+def _error_codes(first: pd.DataFrame, second: pd.DataFrame) -> Frames:
+    return first, second.assign(**{"mean area": second["mean area"].where(np.arange(len(second)) % 12 > 0, -5555.0)})
 
 
 def _infinite(first: pd.DataFrame, second: pd.DataFrame) -> Frames:
@@ -192,7 +192,7 @@ PLANTED: dict[str, tuple[Callable[[pd.DataFrame, pd.DataFrame], Frames], str, st
     "class shares": (_labels, "label-shift", "target"),
     "missing values": (_missing, "missing-values-rise", "mean area"),
     "an empty column": (_empty, "missing-values-rise", "mean area"),
-    "sentinels": (_sentinels, "out-of-range-values", "mean area"),
+    "error codes": (_error_codes, "out-of-range-values", "mean area"),
     "an infinite value": (_infinite, "out-of-range-values", "mean area"),
     "a new category": (_new_category, "new-categories", "grade"),
     "a new spelling": (_new_spelling, "new-categories", "grade"),
@@ -307,7 +307,7 @@ def test_what_follows_is_put_under_the_cause() -> None:
     found = said(_all_other_units(*halves("breast cancer", 0)), target="target")
     assert [each.rule for each in found] == ["inconsistent-preprocessing"]
     assert found[0].severity is Severity.ERROR
-    found = said(_sentinels(*halves("breast cancer", 1)), target="target")
+    found = said(_error_codes(*halves("breast cancer", 1)), target="target")
     assert [each.rule for each in found] == ["out-of-range-values"]
 
 

@@ -109,28 +109,39 @@ def door(name: str) -> Door:
 
 
 def hear(
-    door: Door, folder: Path, rule: str = "", seed: int = 0, timeout_s: float = 300.0, python: str = sys.executable
+    door: Door, folder: Path, rule: str = "", seed: int = 0, timeout_s: float = 300.0, python: str = sys.executable,
+    forked: bool = False,
 ) -> Heard:  # fmt: skip
     """Run the door's program, healthy or with a fault, under `stethoscope run`, unmodified otherwise.
 
     One that listens by itself is run as it is, and what it heard is written down behind its last line. Another
-    environment's `python` finds this Stethoscope where it lies, and need not have it installed.
+    environment's `python` finds this Stethoscope where it lies, and need not have it installed. When `forked`, nothing
+    is started for a program of two processes: they are forks that have imported torch already, as `warm` makes them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     script, told = folder / "train.py", folder / "told.json"
     script.write_text(door.planted(rule)[0] + (TOLD.replace("HANDLE", door.handle) if door.handle else ""), "utf-8")
     (folder / "pyproject.toml").write_text("[tool.stethoscope]\ncode = false\n", "utf-8")  # heard, and not read
-    listening = ["stethoscope", "run", "--json", str(told), "train.py"]
-    launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={door.ranks}", "-m"]
-    command = [python, "-m", *(launcher if door.ranks > 1 else ()), *listening]
-    if door.handle:
-        command = [python, "train.py"]
+    words = ["train.py"] if door.handle else ["-m", "stethoscope", "run", "--json", str(told), "train.py"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={door.ranks}"]
     environment = {**os.environ, "SEED": str(seed), "OMP_NUM_THREADS": "1"}
     if python != sys.executable:
         environment["PYTHONPATH"] = str(SOURCE)
     began = time.perf_counter()
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
-    )
+    if forked and door.ranks == 2:
+        exit_code, printed = _in_forks(words, folder, environment)
+    else:
+        command = [python, *(launcher if door.ranks > 1 else ()), *words]
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        exit_code, printed = done.returncode, done.stdout + done.stderr
     report = json.loads(told.read_text("utf-8")) if told.exists() else {}
-    return Heard(done.returncode, time.perf_counter() - began, report, done.stdout + done.stderr)
+    return Heard(exit_code, time.perf_counter() - began, report, printed)
+
+
+def _in_forks(words: list[str], folder: Path, environment: dict[str, str]) -> tuple[int, str]:
+    import warm  # which only tests find
+
+    done = warm.two_ranks(words, cwd=folder, env=environment)
+    return done.returncode, (done.stdout + done.stderr).decode()

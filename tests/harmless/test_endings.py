@@ -98,8 +98,10 @@ for _ in range(3):
 {failure}
 """
     )
+    pair = pair if failure.startswith("fragile") else pair.forked  # one pair of processes is Python's own
     plain, _ = pair.both(program, options=("--every", "1"))
     assert plain.exit_code == 1
+    assert plain.stderr.startswith('Traceback (most recent call last):\n  File "')
 
 
 def test_a_script_with_a_syntax_error_fails_as_in_python(pair: Pair) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from pairs import Ended, Pair
+from pairs import Pair
 
 from stethoscope import load_run
 
@@ -33,21 +33,11 @@ dist.destroy_process_group()
 """
 
 
-def _launched(pair: Pair, *command: str | Path) -> Ended:
-    """A launch; tried again where torch 2.13 itself aborts while gloo's threads end, as it does once in a while."""
-    for _ in range(4):
-        ended = pair.plainly(*command)
-        if "terminate called without an active exception" not in ended.stderr:
-            break
-    return ended
-
-
 def test_each_rank_is_recorded_rank_0_reports_and_the_weights_are_the_same(pair: Pair) -> None:
     program = pair.write(PROGRAM)
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
 
-    plain = _launched(pair, *launch, program)
-    listened = _launched(pair, *launch, "-m", "stethoscope", "run", "--store", "runs", program)
+    plain = pair.forked.two_ranks(program)
+    listened = pair.two_ranks(program, options=("--store", "runs"))
 
     assert plain.exit_code == 0, plain.stderr
     assert listened.exit_code == 0, listened.stderr
@@ -62,11 +52,10 @@ def test_each_rank_is_recorded_rank_0_reports_and_the_weights_are_the_same(pair:
 
 @pytest.mark.parametrize("kind", ["ddp", "fsdp"])
 def test_both_ranks_compute_the_same_bits_looked_at_in_every_step(kind: str, pair: Pair, programs: Path) -> None:
-    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
     program = programs / "of_two_ranks.py"
 
-    plain = _launched(pair, *launch, program, kind)
-    listened = _launched(pair, *launch, "-m", "stethoscope", "run", "--every", "1", program, kind)
+    plain = pair.forked.two_ranks(program, kind)
+    listened = pair.forked.two_ranks(program, kind, options=("--every", "1"))
 
     assert plain.exit_code == listened.exit_code == 0, listened.stderr
     assert plain.stdout.count(b"weights: ") == 2

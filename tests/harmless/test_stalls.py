@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pairs import PATIENCE_S, Ended, Pair, environment
+from pairs import PATIENCE_S, TORCHRUN, Ended, Pair, environment
 
 from stethoscope import diagnose, load_run
 
-LAUNCH = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "stethoscope", "run")
+LAUNCH = (*TORCHRUN, "-m", "stethoscope", "run")
 SHORT = "[tool.stethoscope]\ncode = false\n[tool.stethoscope.limits]\n"
 SHORT += '"stalled-rank.gone" = 2\n"stalled-rank.locked" = 3\n"stalled-rank.busy" = 3\n'
 """So that a test need not wait as long as a person."""
@@ -24,8 +24,8 @@ SHORT += '"stalled-rank.gone" = 2\n"stalled-rank.locked" = 3\n"stalled-rank.busy
 def _launched(
     pair: Pair, program: Path, way: str, timeout_s: float, limits: str = SHORT, *others: str
 ) -> tuple[Ended, Any]:
-    (pair.place("plain") / "pyproject.toml").write_text(limits)
-    ended = pair.plainly(*LAUNCH, program, way, str(timeout_s), *others)
+    (pair.place("listened") / "pyproject.toml").write_text(limits)
+    ended = pair.two_ranks(program, way, str(timeout_s), *others, options=())
     return ended, json.loads((ended.runs[-1] / "findings.json").read_text())
 
 
@@ -40,6 +40,7 @@ def _launched(
 def test_processes_that_wait_for_each_other_are_told_while_they_wait(
     way: str, why: str, pair: Pair, programs: Path
 ) -> None:
+    pair = pair if way == "skips" else pair.forked  # one launch is torchrun's own
     ended, told = _launched(pair, programs / "of_a_stall.py", way, 6)
 
     live, _, report = ended.stderr.partition("\n── stethoscope ─")
@@ -60,7 +61,7 @@ def test_processes_that_wait_for_each_other_are_told_while_they_wait(
 def test_the_same_is_told_of_sharded_processes_that_wait_in_a_forward_pass(
     way: str, why: str, pair: Pair, programs: Path
 ) -> None:
-    _, told = _launched(pair, programs / "of_a_stall.py", way, 6, SHORT, "sharded")
+    _, told = _launched(pair.forked, programs / "of_a_stall.py", way, 6, SHORT, "sharded")
 
     first = told["findings"][0]
     assert (first["rule"], first["severity"]) == ("stalled-rank", "error")
@@ -109,7 +110,7 @@ def test_a_process_that_is_given_no_batch_is_told_however_the_run_ends(
 
 
 def test_a_process_that_has_ended_is_told_where_the_other_one_fails(pair: Pair, programs: Path) -> None:
-    _, told = _launched(pair, programs / "of_a_stall.py", "ends", 60)
+    _, told = _launched(pair.forked, programs / "of_a_stall.py", "ends", 60)
 
     first = told["findings"][0]
     assert first["title"] == "process 0 waits for process 1, which ended after 19 steps"
@@ -117,7 +118,7 @@ def test_a_process_that_has_ended_is_told_where_the_other_one_fails(pair: Pair, 
 
 
 def test_one_that_does_something_alone_is_waited_for_in_silence(pair: Pair, programs: Path) -> None:
-    ended, told = _launched(pair, programs / "of_a_stall.py", "saves", 60, "[tool.stethoscope]\ncode = false\n")
+    ended, told = _launched(pair.forked, programs / "of_a_stall.py", "saves", 60, "[tool.stethoscope]\ncode = false\n")
 
     assert ended.exit_code == 0, ended.stderr
     assert "waits for" not in ended.stderr

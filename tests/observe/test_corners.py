@@ -29,6 +29,61 @@ def _step(model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor | 
     return loss
 
 
+class _Child(nn.Module):
+    """A part that holds what holds it."""
+
+    def __init__(self, parent: nn.Module) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+        self.parent = parent
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.fc(x)) * self.parent.scale
+
+
+class _Parent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+        self.child = _Child(self)
+        self.head = nn.Linear(8, 2)
+        self.again = self.head
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.again(self.child(x))
+
+
+def test_a_model_whose_part_holds_it_is_heard_like_others(listening: Any) -> None:
+    from stethoscope.observe.training.naming import written
+
+    model = _Parent()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with listening(every=1) as session:
+        for _ in range(3):
+            _step(model, optimizer)
+        history = session.history()
+
+    assert session.state.notices == []
+    assert {"child.fc", "head"} <= {layer.name for layer in history.layers if layer.order >= 0}
+    parameters = {one.name: one.shared_with for one in history.parameters}
+    assert parameters == {
+        "scale": "", "child.fc.weight": "", "child.fc.bias": "", "head.weight": "again.weight",
+        "head.bias": "again.bias",
+    }  # fmt: skip
+    assert written(model, 100) == ""
+    assert written(model.head, 6) == "Linear"
+
+
+def test_every_name_is_that_of_torch_where_nothing_holds_itself() -> None:
+    from stethoscope.observe.training.naming import every_name, every_parameter
+
+    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, batch_first=True), 2)
+    model.again = model.layers[0]
+    assert list(every_name(model)) == list(model.named_modules(remove_duplicate=False))
+    ours, torchs = every_parameter(model), model.named_parameters(remove_duplicate=False)
+    assert [(name, id(tensor)) for name, tensor in ours] == [(name, id(tensor)) for name, tensor in torchs]
+
+
 def test_storages_stay_resizable(listening: Any) -> None:
     model, batch = _model(), torch.randn(4, 8)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -52,7 +52,7 @@ class OnALine(nn.Module):
         ("adds", torch.zeros(2, 48, 6), torch.zeros(1), "48 entries", "self.position[: x.shape[1]]"),
         ("adds a shorter one", torch.zeros(2, 6), torch.zeros(1), "has 3", ""),
         ("multiplies", torch.zeros(2, 6), torch.zeros(1), "the wrong way round", "self.weight.T"),
-        ("joins", torch.zeros(2, 1, 8, 8), torch.zeros(2, 3, 6, 6), "(8, 8) and (6, 6)", "size=x.shape[2:]"),
+        ("joins", torch.zeros(2, 1, 8, 8), torch.zeros(2, 3, 6, 6), "(2, 3, 6, 6)", "size=x.shape[2:]"),
         ("joins", torch.zeros(2, 1, 8), torch.zeros(3, 1, 8), "cannot take these", ""),
     ],
 )

@@ -90,6 +90,30 @@ def test_an_activation_between_them_in_any_form_is_seen() -> None:
         assert links(Net(between)) == []
 
 
+def test_a_layer_whose_output_goes_elsewhere_as_well_is_not_one_with_the_next() -> None:
+    """As in front of a residual block without normalization, or of two heads."""
+
+    class Net(nn.Module):
+        def __init__(self, how: str) -> None:
+            super().__init__()
+            self.how, self.a, self.drop = how, nn.Linear(16, 16), nn.Dropout(0.0)
+            self.b, self.c = nn.Linear(16, 16), nn.Linear(16, 16)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.a(x)
+            if self.how == "residual":
+                return x + F.relu(self.b(x))
+            if self.how == "residual behind dropout":
+                return x + F.relu(self.b(self.drop(x).flatten(1)))
+            if self.how == "two heads":
+                return torch.cat([self.b(x), self.c(x)], 1)
+            return F.relu(self.b(self.drop(x)))
+
+    assert links(Net("row")) == [("a", "b")]
+    for how in ("residual", "residual behind dropout", "two heads"):
+        assert links(Net(how)) == [], how
+
+
 def test_dropout_that_feeds_batch_norm_is_seen_and_the_other_order_is_not() -> None:
     wrong = nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Dropout(0.5), nn.BatchNorm1d(8))
     right = nn.Sequential(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5))

@@ -74,7 +74,7 @@ def test_a_suspicious_row_is_a_line_of_the_csv() -> None:
     ]
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\tx"])
+@pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\tx", "\n=1", "\uff1d1+1"])
 def test_a_cell_that_a_spreadsheet_would_run_is_text(cell: str) -> None:
     written = list(csv.reader(io.StringIO(suspects_csv(_diagnosis(("note", cell))))))[1][-1]
 

@@ -68,13 +68,13 @@ def test_both_schemas_say_the_same_of_a_finding() -> None:
     assert inspection_schema()["$defs"] == schema()["$defs"]
 
 
-def test_a_page_of_five_thousand_columns_stays_small() -> None:
+def test_a_page_of_far_more_columns_than_it_draws_stays_small() -> None:
     rng = np.random.default_rng(0)
-    wide = pd.DataFrame(rng.normal(size=(60, 5000)), columns=[f"c{i}" for i in range(5000)]).assign(c4999=1.0)
+    wide = pd.DataFrame(rng.normal(size=(60, 1500)), columns=[f"c{i}" for i in range(1500)]).assign(c1499=1.0)
     page = inspect_data(wide, wide).to_html()
 
     assert len(page.encode()) < LARGEST_PAGE
-    assert page.index("c4999") < page.index("c4998") if "c4998" in page else "c4999" in page
+    assert page.index("c1499") < page.index("c1498") if "c1498" in page else "c1499" in page
 
 
 def _named(name: str) -> Inspection:

@@ -86,11 +86,11 @@ def command(
 
 
 def _fitting(listed: list[Listed], known: dict[str, dict[str, Value]], condition: str | None) -> list[Listed]:
-    """The runs that fit a condition. Raises UsageError where no run has what it names."""
+    """The runs that fit a condition. Raises UsageError where no run can answer it."""
     if condition is None:
         return listed
     asked = Condition(condition)
-    if why := asked.unknown({name for values in known.values() for name in values}):
+    if listed and (why := asked.unanswerable(list(known.values()))):
         raise UsageError(why)
     return [run for run in listed if asked.fits(known[str(run.path)])]
 

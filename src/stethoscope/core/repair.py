@@ -13,6 +13,8 @@ class AsMissing:
     column: str
     words: tuple[str, ...] = ()
     numbers: tuple[float, ...] = ()
+    days: tuple[str, ...] = ()
+    """Of a column of dates, as `1900-01-01`."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,16 @@ class Decode:
 
 @dataclass(frozen=True)
 class AsNumber:
-    """Texts in several forms become numbers; what is none becomes missing."""
+    """Texts in several forms become numbers; what is none becomes missing, and so does what is in another unit."""
 
     rule: str
     column: str
     lost: tuple[str, ...] = ()
     """Some words that are no numbers."""
+    units: tuple[tuple[str, float], ...] = ()
+    """The units that there are, in lower case, and what each is in the first of them."""
+    doubt: str = ""
+    """What the values leave open, as a clause."""
 
 
 @dataclass(frozen=True)

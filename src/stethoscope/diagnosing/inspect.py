@@ -116,7 +116,7 @@ def _accounts_for(cause: Finding, each: Finding, explains: Mapping[str, Sequence
 
 FIRST = (
     "train-test-overlap", "target-leakage", "preprocessing-leakage", "inconsistent-preprocessing", "schema-violation",
-    "label-errors", "conflicting-labels", "distribution-shift", "label-shift", "missing-values",
+    "label-errors", "conflicting-labels", "embedding-shift", "distribution-shift", "label-shift", "missing-values",
 )  # fmt: skip
 """Of findings as grave and as sure: those that make a score wrong come before those that make learning harder."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 
-from stethoscope.core.finding import Diagnosis, Finding
+from stethoscope.core.finding import Diagnosis, Finding, Severity, Sureness
 from stethoscope.core.repair import (
     AsDate,
     AsMissing,
@@ -25,6 +26,7 @@ from stethoscope.core.repair import (
     Shuffle,
 )
 from stethoscope.facts.data import Column, Data, Words
+from stethoscope.facts.units import factors_of, units_of
 from stethoscope.rules.data.missing_values import MissingValues
 from stethoscope.rules.data.mixed_formats import MixedFormats
 from stethoscope.rules.data.outliers import Outliers
@@ -131,17 +133,32 @@ def _missing(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
     for name in finding.place.columns or ():
         column = _column(finding, data, name)
         gap = rule.gap(column) if column is not None else None
-        if column is None or gap is None:
-            continue
+        if column is None or gap is None or finding.sureness is Sureness.POSSIBLE:
+            continue  # a 0, or a text, that may be a value
         words = tuple(text for text, _ in column.words.missing) if column.words is not None else ()
-        numbers: tuple[float, ...] = () if gap.sentinel is None else (gap.sentinel,)
+        numbers: tuple[float, ...] = ()
+        days: tuple[str, ...] = ()
+        if gap.sentinel is not None and column.kind == "date":
+            days = (gap.written,) if column.words is None else ()
+            words += _texts_of(gap.written, column.words) if column.words is not None else ()
+        elif gap.sentinel is not None:
+            numbers = (gap.sentinel,)
         numbers += (float("inf"), float("-inf")) if gap.infinite else ()
-        if words or numbers:
-            yield AsMissing(finding.rule, name, words, numbers)
+        if words or numbers or days:
+            yield AsMissing(finding.rule, name, words, numbers, days)
         if name == data.target:
             yield DropWithout(finding.rule, name)
         else:
             yield _filled(finding.rule, column, gap.share >= rule.much)
+
+
+def _texts_of(day: str, words: Words) -> tuple[str, ...]:
+    """The texts of a column that are this day, whichever way they are written."""
+    year, month, date = day.split("-")
+    forms = {day, f"{year}/{month}/{date}", f"{date}.{month}.{year}"}
+    forms |= {f"{one}/{other}/{year}" for one, other in ((date, month), (month, date))}
+    forms |= {f"{int(one)}/{int(other)}/{year}" for one, other in ((date, month), (month, date))}
+    return tuple(text for text, _ in words.top if re.split(r"[ T]", text.strip(), maxsplit=1)[0] in forms)
 
 
 def _filled(rule: str, column: Column, is_much: bool) -> FillIn:
@@ -161,17 +178,36 @@ def _formats(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
         forms = MixedFormats(limits.get(finding.rule)).forms(words)
         if words.damaged:
             yield Decode(finding.rule, name)
-        if forms and all(form.kind.startswith("date") for form in forms):
+        if forms and forms[0].kind.startswith("date"):
             yield _date(finding.rule, name, words)
         elif forms:
-            strangers = [
-                form.examples[0] for form in words.spellings if not form.kind.startswith("number") and form.examples
-            ]
-            yield AsNumber(finding.rule, name, tuple(strangers))
-            if strangers and name != data.target:
-                yield FillIn(finding.rule, name, "median")
+            yield from _numbers_of(finding, data, name, words)
         elif words.variants:
             yield OneSpelling(finding.rule, name, tuple(_merged(words)))
+
+
+def _units(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
+    for name in finding.place.columns or ():
+        column = _column(finding, data, name)
+        if column is not None and column.words is not None:
+            yield from _numbers_of(finding, data, name, column.words)
+
+
+def _numbers_of(finding: Finding, data: Data, name: str, words: Words) -> Iterator[Repair]:
+    """What makes numbers of texts; nothing where they are in units that no factor leads between."""
+    units = units_of(pair for pair in words.top if pair not in words.missing)
+    named = [unit for unit in units if unit.name]
+    factors = factors_of(units) if named else {}
+    if factors is None or None in factors.values():
+        return
+    sizes = tuple((unit, size) for unit, size in factors.items() if size is not None)
+    strangers = [form.examples[0] for form in words.spellings if not form.kind.startswith("number") and form.examples]
+    strangers += [unit.example for unit in named if unit.name not in factors]
+    bare = any(not unit.name for unit in units)
+    doubt = f"those without a unit are taken for {named[0].name}" if named and bare else ""
+    yield AsNumber(finding.rule, name, tuple(strangers), sizes, doubt)
+    if strangers and name != data.target:
+        yield FillIn(finding.rule, name, "median")
 
 
 def _merged(words: Words) -> Iterator[tuple[str, str]]:
@@ -235,6 +271,11 @@ def _dropped(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
     yield DropColumns(finding.rule, finding.place.columns or ())
 
 
+def _constant(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
+    if finding.severity is not Severity.NOTE:  # a rare value may be what it is all about
+        yield DropColumns(finding.rule, finding.place.columns or ())
+
+
 def _shuffled(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
     yield Shuffle(finding.rule)
 
@@ -247,12 +288,13 @@ def _labels(finding: Finding, data: Data, limits: Limits) -> Iterator[Repair]:
 
 
 _REPAIRS: dict[str, Callable[[Finding, Data, Limits], Iterator[Repair]]] = {
-    "constant-feature": _dropped,
+    "constant-feature": _constant,
     "duplicate-samples": _repeats,
     "identifier-feature": _dropped,
     "label-out-of-range": _labels,
     "missing-values": _missing,
     "mixed-formats": _formats,
+    "mixed-units": _units,
     "outliers": _outliers,
     "skewed-feature": _skewed,
     "unnormalized-input": _scales,

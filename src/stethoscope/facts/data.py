@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from stethoscope.facts.grids import Grid
 from stethoscope.facts.images import ImageSet, SharedImages
 from stethoscope.facts.texts import TextSet
+from stethoscope.facts.units import Mixture
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -274,7 +275,11 @@ class LabelSuspects:
     explained: float = NAN
     """Of a target of numbers: share of the mean distance from its median that the predictions put right."""
     usual: float = NAN
-    """And the distance from the prediction that 99 % of the rows stay below."""
+    """And the distance from the prediction that 99 % of the rows stay below, but for wrong ones."""
+    factor: float = NAN
+    """Power of ten by which most of the suspects are off, where that explains any."""
+    slips: int = 0
+    """Suspects that it explains."""
     relation: float = NAN
     """How far the predictions are from knowing nothing, in standard errors."""
 
@@ -379,6 +384,8 @@ class DataSet:
     """Strongest first."""
     outliers: tuple[Suspect, ...] = ()
     """Rows far from all others, from the sample."""
+    contradicted: tuple[Suspect, ...] = ()
+    """Rows of the sample with a value (`given`) that the other columns contradict (`better`)."""
     labels: LabelSuspects | None = None
     dynamics: Dynamics | None = None
     groups: Groups | None = None
@@ -386,6 +393,7 @@ class DataSet:
     weak: tuple[Segment, ...] | None = None
     """Where the predictions are worst, by rows that were not used to find them; None without predictions."""
     order: Order | None = None
+    mixtures: tuple[Mixture, ...] = ()
     images: ImageSet | None = None
     texts: TextSet | None = None
 

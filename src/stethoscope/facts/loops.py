@@ -54,7 +54,7 @@ def is_stepped_in_loop(code: Code, made: Call) -> bool:
     return any(loop.is_loop and any(step.thing.made is made for step in loop.of("step")) for loop in loops_of(code))
 
 
-_GOING_BACKWARD = (".backward(", "manual_backward(")
+GOING_BACKWARD = (".backward(", "manual_backward(")
 """What stands in a text with one of these calls."""
 
 
@@ -72,7 +72,7 @@ def functions_going_backward(code: Code) -> list[int]:
 
 
 def _loops(code: Code) -> Iterator[Loop]:
-    if not backward_calls(code) and not any(backward_calls(other) for other in code.linked.saying(*_GOING_BACKWARD)):
+    if not backward_calls(code) and not any(backward_calls(other) for other in code.linked.saying(*GOING_BACKWARD)):
         return
     reached: set[int] = set()
     """Functions whose backward passes belong to a loop."""

@@ -408,7 +408,8 @@ class Crash:
     """The change that fits, as code."""
     during: str = "layer"
     """What could not be done: `layer`, `loss`, `call` (of a module), `code` (of the user's, in a module), `backward`,
-    `device`, `memory`, `data` (a loader that makes no batch), or `training`, where no more is known."""
+    `device`, `memory`, `data` (a loader that makes no batch), `use` (of a tensor, an optimizer or saved weights), or
+    `training`, where no more is known."""
     why: str = ""
     """What the exception means, in a sentence; empty where that is not known."""
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Group, Item, Name, Operation, Value
+import re
+
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Constant, Group, Item, Name, Operation, Value
+from stethoscope.facts.dicts import entries_of, handed_in
 from stethoscope.facts.loops import Loop
-from stethoscope.facts.origins import called, given_to, lineage, part_of, thing_of
+from stethoscope.facts.loops_elsewhere import Handed, method_calls
+from stethoscope.facts.origins import call_sites, called, lineage, part_of, thing_of
 from stethoscope.facts.things import Thing, followed, iterated, literal
 
 Made = tuple[Code, Call]
@@ -12,75 +16,99 @@ Made = tuple[Code, Call]
 
 DEEPEST = 8
 """Variables that are followed from one value to the call that made it, at most."""
+MOST_CALLERS = 3
+"""Functions that are followed from a loop to one that is called in a loop, at most."""
 SAMPLER = "torch.utils.data.DistributedSampler"
+_YIELDS = re.compile(r"\byield\b")
 
 
 def distributed_sampler(file: Code, loop: Loop) -> Made | None:
     """The distributed sampler of what a loop goes over, on one of its ways at least, where it shuffles."""
-    for home, loader in _loaders(file, loop):
+    return _shuffling(_loaders(file, loop))
+
+
+def sampler_handed(file: Code, handed: Handed) -> Made | None:
+    """The same of a loop of another file, which is handed its loader."""
+    return _shuffling(_calls_behind(file, handed.value))
+
+
+def _shuffling(loaders: list[Made]) -> Made | None:
+    for home, loader in loaders:
         if thing_of(home, loader).kind != "loader":
             continue
         for place, sampler in _samplers(home, loader):
-            if sampler.name == SAMPLER and not sampler.is_open:
-                return (place, sampler) if _is_true(place, sampler.argument(3, "shuffle")) else None
+            if sampler.name == SAMPLER and not sampler.is_open and _shuffles(place, sampler):
+                return place, sampler
     return None
 
 
-def _is_true(file: Code, shuffles: Value | None) -> bool:
-    """Whether a sampler that a training goes over shuffles: as by default, as written, or as one of the calls has it of
-    the function that makes it for several uses; and where it does so for training, as in `shuffle=mode == "train"`.
+def _shuffles(file: Code, sampler: Call) -> bool:
+    """Whether a sampler that a training goes over shuffles, as it does where nothing is said."""
+    given = sampler.argument(3, "shuffle")
+    return given is None or _is_so(file, given, True)
+
+
+def _is_so(file: Code, asked: Value | None, meant: bool, depth: int = 0) -> bool:
+    """Whether a condition is what is meant, in training: as it is written, or as one of the calls has it of the
+    function that makes a sampler for several uses; and what asks for training is true: `shuffle=mode == "train"`.
     """
-    if shuffles is None or literal(file, shuffles) is True:
+    if literal(file, asked) is meant:
         return True
-    found, _ = followed(file, shuffles)
-    if isinstance(found, Operation) and found.operator == "==":
-        return any(str(literal(file, one)).lower() in ("train", "training") for one in found.operands)
-    binding = file.bindings[found.binding] if isinstance(found, Name) and found.binding != NOWHERE else None
-    if binding is None or binding.how != "argument" or not isinstance(found, Name):
+    found, _ = followed(file, asked)
+    if depth > DEEPEST:
         return False
-    return any(literal(file, one) is True for one in _handed_in(file, found.binding))
+    if isinstance(found, Operation) and found.operator == "not":
+        return _is_so(file, found.operands[0], not meant, depth + 1)
+    if isinstance(found, Operation) and found.operator in ("==", "!="):
+        words = _TRAINING if (found.operator == "==") is meant else _EVALUATION
+        return any(str(literal(file, one)).lower() in words for one in found.operands)
+    if isinstance(found, Choice) and len(found.options) == 2:
+        ways = [literal(file, one) for one in found.options]
+        return ways in ([True, False], [False, True]) and _is_so(file, found.condition, ways[0] is meant, depth + 1)
+    if not isinstance(found, Name) or found.binding == NOWHERE or file.bindings[found.binding].how != "argument":
+        return False
+    given = handed_in(file, found.binding)
+    return any(_is_so(home, one, meant, depth + 1) for home, one in given)
 
 
-def _handed_in(file: Code, number: int) -> list[Value]:
-    """What the calls of this file give a parameter."""
-    index = file.function_at(file.bindings[number].context)
-    parameters = file.functions[index].parameters
-    place = next((i for i, one in enumerate(parameters) if one.binding == number), NOWHERE)
-    return [one for home, one in given_to(file, index, place) if home is file] if place != NOWHERE else []
+_TRAINING = ("train", "training")
+_EVALUATION = ("val", "valid", "validation", "eval", "test", "testing")
+"""Names of what a loader is for: `split == "train"` and `split != "test"` are so in training."""
 
 
 def _samplers(file: Code, loader: Call) -> list[Made]:
     """The calls that may have made a loader's sampler, or that of its sampler of batches."""
     batched = [
-        (home, one) for home, one in _calls_behind(file, _option(file, loader, "batch_sampler"))
-        if one.name.startswith("torch.utils.data.") and one.name.endswith(".BatchSampler")
+        made for made in _made_by(file, loader, "batch_sampler", 4)
+        if made[1].name.startswith("torch.utils.data.") and made[1].name.endswith(".BatchSampler")
     ]  # fmt: skip
-    given = [(file, _option(file, loader, "sampler")), *((home, one.argument(0, "sampler")) for home, one in batched)]
-    return [made for home, value in given for made in _calls_behind(home, value)]
+    inner = [made for home, one in batched for made in _calls_behind(home, one.argument(0, "sampler"))]
+    return [*_made_by(file, loader, "sampler", 3), *inner]
 
 
-def _option(file: Code, call: Call, name: str) -> Value | None:
-    """What a call is given by a name: as a keyword, or in a dict that is written out and unpacked in the call."""
-    given = call.keyword(name)
-    for options in [value for key, value in call.keywords if not key] if given is None else []:
-        found, _ = followed(file, options)
-        if isinstance(found, Call) and found.name == "builtins.dict":
-            given = given or found.keyword(name)
-        elif isinstance(found, Group):
-            named = [one for key, one in zip(found.keys, found.items, strict=False) if literal(file, key) == name]
-            given = named[-1] if named else given
-    return given
+def _made_by(file: Code, call: Call, name: str, place: int) -> list[Made]:
+    """The calls that made what a call is given: at its place, by name, or in a dict that is unpacked in the call."""
+    given = call.argument(place, name)
+    if given is not None:
+        return _calls_behind(file, given)
+    for options in [value for key, value in call.keywords if not key]:
+        held = [one for one in entries_of(file, options) if one.key == name]
+        there = [one for one in held if one.code is not file or one.order <= call.number]
+        if there:
+            return _calls_behind(there[-1].code, there[-1].value)
+    return []
 
 
 def _loaders(file: Code, loop: Loop) -> list[Made]:
     """The calls that made what a loop takes its batches from."""
     source, _ = iterated(file, file.contexts[loop.context].value)
-    found = _calls_behind(file, source)
+    together = source.arguments if isinstance(source, Call) and source.name == "builtins.zip" else (source,)
+    found = [made for one in together for made in _calls_behind(file, iterated(file, one)[0])]
     if any(thing_of(home, one).kind == "loader" for home, one in found):
         return found
     begun = begun_anew(file, loop)
     if begun:
-        return [made for one in begun for made in _calls_behind(file, one.argument(0))]
+        return [made for one in begun for made in _calls_behind(file, one)]
     # Through something of the project's own that is given the one loader that the function has.
     handed = [
         made
@@ -91,18 +119,105 @@ def _loaders(file: Code, loop: Loop) -> list[Made]:
     return handed[0] if len(handed) == 1 else []
 
 
-def begun_anew(file: Code, loop: Loop) -> list[Call]:
-    """The calls of `iter` whose batches a loop takes by `next`, where one of them is in the loop itself, or in one
-    around it.
+def begun_anew(file: Code, loop: Loop) -> list[Value]:
+    """What a loop takes its batches from again and again: what a generator of the project goes over without an end, and
+    what `iter` is given, in the loop or in one around it, where the loop takes them by `next`.
     """
+    source, _ = iterated(file, file.contexts[loop.context].value)
+    endless = _gone_over_again(file, source)
+    if endless is not None:
+        return [endless]
     outer = {number for number in file.numbers_around(loop.context) if file.contexts[number].kind in ("for", "while")}
     for call in file.calls_of("builtins.next"):
         if loop.context in file.numbers_around(call.context):
-            behind = _calls_behind(file, call.argument(0))
-            begun = [one for home, one in behind if one.name == "builtins.iter" and home is file]
+            behind = [one for home, one in _calls_behind(file, call.argument(0)) if home is file]
+            begun = [one for one in behind if one.name == "builtins.iter"]
             if any(outer & set(file.numbers_around(one.context)) for one in begun):
-                return begun
+                return [one.arguments[0] for one in begun if one.arguments]
+            endless = next((it for one in behind if (it := _gone_over_again(file, one)) is not None), None)
+            if endless is not None:
+                return [endless]
     return []
+
+
+def _gone_over_again(file: Code, value: Value | None) -> Value | None:
+    """What a generator is given that goes over it in a loop: `while True: yield from loader`, in two lines."""
+    callee = called(file, value) if isinstance(value, Call) else None
+    if callee is None or callee.function is None or callee.code is None or not isinstance(value, Call):
+        return None
+    home, function = callee.code, callee.function
+    if not home.matches(_YIELDS, function.at):
+        return None
+    bound = function.owner != NOWHERE
+    for number, context in enumerate(home.contexts):
+        if context.kind == "for" and home.function_at(number) == callee.number and _loops_around(home, context.parent):
+            source, _ = iterated(home, context.value)
+            for place, one in enumerate(function.parameters):
+                if isinstance(source, Name) and source.binding == one.binding:
+                    return value.argument(place - bound, one.name)
+    return None
+
+
+def is_repeated(file: Code, loop: Loop) -> bool:
+    """Whether a loop stands in another, or its function is called in one, or it begins its data anew."""
+    return bool(begun_anew(file, loop)) or is_in_loop(file, file.contexts[loop.context].parent, loop.function)
+
+
+def is_handed_again(file: Code, handed: Handed, sampler: Made) -> bool:
+    """Whether a loop of another file goes over what it is handed again and again: there, or as it is called in a loop
+    of this file, and that not with another sampler each time.
+    """
+    if is_repeated(handed.loop.code, handed.loop):
+        return True
+    called_thing = called(file, handed.call)
+    for call in method_calls(file, handed.loop) if called_thing.kind == "class" else (handed.call,):
+        around = _loops_around(file, call.context)
+        own = _loops_around(sampler[0], sampler[1].context) if sampler[0] is file else set()
+        if around - own or (not around and is_in_loop(file, call.context, file.function_at(call.context))):
+            return True
+    return False
+
+
+def is_made_again(made: Made) -> bool:
+    """Whether a sampler is made in a loop: another one each time."""
+    home, sampler = made
+    return is_in_loop(home, sampler.context, home.function_at(sampler.context))
+
+
+def is_of_new_data(file: Code, loop: Loop, made: Made) -> bool:
+    """Whether the loop around a training makes another sampler each time, of data that it makes each time, too."""
+    home, sampler = made
+    around = _loops_around(file, file.contexts[loop.context].parent)
+    maker = home.function_at(sampler.context)
+    here = home is file and maker == loop.function
+    makes = [sampler] if here else [one for one in file.calls if called(file, one).function is home.functions[maker]]
+    if not any(around & _loops_around(file, one.context) for one in makes):
+        return False
+    data = sampler.argument(0, "dataset")
+    binding = home.bindings[data.binding] if isinstance(data, Name) and data.binding != NOWHERE else None
+    if binding is None or binding.how != "assign" or home.function_at(binding.context) != maker:
+        return False
+    return not here or bool(around & _loops_around(file, binding.context))
+
+
+def is_in_loop(file: Code, context: int, function: int, depth: int = 0) -> bool:
+    """Whether something stands in a loop, or in a function that is called in one."""
+    if _loops_around(file, context) or depth > MOST_CALLERS:
+        return depth <= MOST_CALLERS
+    return any(
+        is_in_loop(file, call.context, file.function_at(call.context), depth + 1) for call in call_sites(file, function)
+    )
+
+
+def _loops_around(file: Code, context: int) -> set[int]:
+    """The loops of its function in which something stands."""
+    found: set[int] = set()
+    for number in file.numbers_around(context):
+        if file.contexts[number].kind == "function":
+            break
+        if file.contexts[number].kind in ("for", "while"):
+            found.add(number)
+    return found
 
 
 def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Made]:
@@ -113,25 +228,60 @@ def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Made]
     if isinstance(found, Call):
         made = thing_of(file, found)  # what a function of the project gives was made in that function
         return _where_made(made) if made.kind == "loader" and _where_made(made) else [(file, found)]
-    options: list[tuple[Code, Value]] = [(file, one) for one in found.options] if isinstance(found, Choice) else []
+    options: list[tuple[Code, Value]] = [(file, one) for one in _taken(file, found)]
     if isinstance(found, Attribute):
         made = thing_of(file, found)
         if made.made is not None:
             return _where_made(made)
         options = _attribute_values(file, found)
     if isinstance(found, Item):
-        options = [(file, one) for one in _entries(file, found)]
+        key = literal(file, found.key)
+        held = entries_of(file, found.value)
+        options = [(one.code, one.value) for one in held if not isinstance(key, str) or one.key in (key, None)]
     if isinstance(found, Name) and found.binding != NOWHERE:
         binding = file.bindings[found.binding]
         if binding.how == "argument":
-            options = [(file, one) for one in _handed_in(file, found.binding)]
-        elif binding.how == "assign" and len(binding.item) == 1:
+            options = handed_in(file, found.binding)
+        elif binding.how == "assign" and binding.item:
             made_in_function = part_of(file, binding.value, binding.item)
             if _where_made(made_in_function):
                 return _where_made(made_in_function)
-            options = _returned(file, binding.value, binding.item[0])
-        options += [(file, Name(found.name, one, found.at)) for one in binding.options]
+            options = _returned(file, binding.value, binding.item)
+        reached = (one for one in binding.options if _may_run(file, file.bindings[one].context))
+        options += [(file, Name(found.name, one, found.at)) for one in reached]
     return [call for home, one in options for call in _calls_behind(home, one, depth + 1)]
+
+
+def _taken(file: Code, value: Value) -> tuple[Value, ...]:
+    """What a choice may give: `DistributedSampler(data) if distributed else None` is None where that is known."""
+    if not isinstance(value, Choice):
+        return ()
+    known = _known(file, value.condition) if len(value.options) == 2 else None
+    return value.options if known is None else value.options[:1] if known else value.options[1:]
+
+
+def _may_run(file: Code, context: int) -> bool:
+    """Whether something stands in no branch that is known not to be taken."""
+    left = {"if": False, "else": True}
+    return not any(here.kind in left and _known(file, here.value) is left[here.kind] for here in file.around(context))
+
+
+def _known(file: Code, condition: Value | None, depth: int = 0) -> bool | None:
+    """Whether a condition is true, by what all calls of this file give a parameter. A variable that is True or False by
+    what is written above is a setting that somebody changes.
+    """
+    if isinstance(condition, Constant) and isinstance(condition.value, bool):
+        return condition.value
+    found, _ = followed(file, condition)
+    if depth > DEEPEST:
+        return None
+    if isinstance(found, Operation) and found.operator == "not":
+        inner = _known(file, found.operands[0], depth + 1)
+        return None if inner is None else not inner
+    if isinstance(found, Name) and found.binding != NOWHERE and file.bindings[found.binding].how == "argument":
+        given = {_known(home, one, depth + 1) for home, one in handed_in(file, found.binding)}
+        return given.pop() if len(given) == 1 else None
+    return None
 
 
 def _where_made(thing: Thing) -> list[Made]:
@@ -151,20 +301,16 @@ def _attribute_values(file: Code, value: Attribute) -> list[tuple[Code, Value]]:
     return values
 
 
-def _entries(file: Code, value: Item) -> list[Value]:
-    """What stands in a dict that is written out: behind a key, or behind each where the key is not known."""
-    whole, _ = followed(file, value.value)
-    if not isinstance(whole, Group) or whole.kind != "dict":
-        return []
-    key = literal(file, value.key)
-    pairs = list(zip([literal(file, one) for one in whole.keys], whole.items, strict=False))
-    return [one for name, one in pairs if name == key] if isinstance(key, str) else [one for _, one in pairs]
-
-
-def _returned(file: Code, value: Value | None, place: int) -> list[tuple[Code, Value]]:
+def _returned(file: Code, value: Value | None, item: tuple[int, ...]) -> list[tuple[Code, Value]]:
     """What stands at a place of each tuple that a function of the project gives, where a value is a call of one."""
     callee = called(file, value) if isinstance(value, Call) else None
     if callee is None or callee.function is None or callee.code is None:
         return []
-    groups = [one.value for one in callee.function.returns if isinstance(one.value, Group)]
-    return [(callee.code, group.items[place]) for group in groups if 0 <= place < len(group.items)]
+    found: list[tuple[Code, Value]] = []
+    for one in callee.function.returns:
+        inner: Value | None = one.value
+        for place in item:
+            fits = isinstance(inner, Group) and -len(inner.items) <= place < len(inner.items)
+            inner = inner.items[place] if fits and isinstance(inner, Group) else None
+        found += [(callee.code, inner)] if inner is not None else []
+    return found

@@ -121,6 +121,11 @@ class Tokens:
     """Share (0..1) of counted positions whose target is the input at that position."""
     next_share: float = float("nan")
     """Share (0..1) of counted positions whose target is the input one position later."""
+    first_next_share: float = float("nan")
+    """The same of the first input that has the targets' shape: a model that is given its labels, too, has these as
+    another one, whose next position every target is."""
+    first_second_share: float = float("nan")
+    """Share (0..1) of counted positions whose target is that first input two positions later."""
     last_losses: Doubles = field(default_factory=_no_values)
     """At each batch looked at: mean loss at the last position, whose target is nowhere in the input; nats."""
     other_losses: Doubles = field(default_factory=_no_values)

@@ -1,9 +1,10 @@
-"""Numbers that stand for nothing, such as -999 among ages."""
+"""Numbers and dates that stand for nothing, such as -999 among ages and 1900-01-01 among days of birth."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -12,14 +13,40 @@ from stethoscope.facts.statistics import central
 
 SENTINELS = (-1.0, -9.0, -99.0, -999.0, -9999.0, -99999.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0)
 """Numbers that people write where they have none."""
-SHARE = 0.01
-"""Of a column, from which on one of them is typical of it."""
-APART = 3.0
-"""Distance from the next value over the range of the others."""
+SENTINEL_DATES = {
+    datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp(): day
+    for day in (
+        "0001-01-01", "1111-11-11", "1753-01-01", "1800-01-01", "1899-12-30", "1899-12-31", "1900-01-01", "1901-01-01",
+        "1970-01-01", "2099-12-31", "2999-12-31", "9999-12-31",
+    )
+}  # fmt: skip
+"""Days that programs write where they have none (the first or last one that they know), by their seconds since 1970."""
+DIFFERENT = 10
+"""Other values from which on a column holds amounts, and no names of categories."""
+SPACINGS = 5.0
+"""Usual distances between two neighbouring values, from which on a number lies by itself."""
 MOST_LOST = 1e10
 """What is taken from a sum over what is left of it, beyond which fewer than six digits of that are known."""
 FEWEST_OTHERS = 2
 """Other values that a column has: of two values alone, as in labels of -1 and 1, neither stands for nothing."""
+
+
+@dataclass(frozen=True)
+class Tells:
+    """By what a number is told to stand for nothing."""
+
+    share: float = 0.01
+    """Of a column, from which on it is typical of it."""
+    apart: float = 3.0
+    """Distance from the next value over the range of the others, from which on nothing else is asked."""
+    fewest: float = 10
+    """Rows of a number that is nearer."""
+    gap: float = 0.25
+    """Distance from the next value over the range of the others, for one that is nearer."""
+    spike: float = 3.0
+    """Rows of the only negative number over those of the next value."""
+    often: float = 10.0
+    """Rows of a date over those of the next most frequent one."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +58,13 @@ class Sentinel:
     least: float
     """Of the other numbers; to within a bin where not all values are known."""
     greatest: float
+    is_near: bool = False
+    """Whether it is told by its rows, and not by its distance from all others."""
+
+    @property
+    def written(self) -> str:
+        """As a person writes it."""
+        return SENTINEL_DATES.get(self.value, f"{self.value:g}")
 
     def is_apart(self, apart: float, least: float, greatest: float) -> bool:
         """Whether it lies so many ranges of all others (these among them) beyond them."""
@@ -39,29 +73,120 @@ class Sentinel:
         return gap >= apart * max(high - low, 1e-300)
 
 
-def sentinel_of(column: Column, share: float = SHARE, apart: float = APART) -> Sentinel | None:
-    """The number that stands for nothing in a column; None where there is none."""
+def sentinel_of(column: Column, tells: Tells = Tells()) -> Sentinel | None:
+    """The number, or the date, that stands for nothing in a column; None where there is none."""
     numbers = column.numbers
-    if numbers is None or column.kind != "number":
+    if numbers is None or column.kind not in ("number", "date"):
         return None
-    found = None
+    if column.kind == "date":
+        return _date_of(column, numbers, tells)
+    found: Sentinel | None = None
     for value in {numbers.least, numbers.greatest} & set(SENTINELS):
         one = _written(numbers, value)
-        if one is not None and one.rows >= share * column.rows and one.is_apart(apart, one.least, one.greatest):
-            found = one
+        if one is None or one.rows < tells.share * column.rows:
+            continue
+        if one.is_apart(tells.apart, one.least, one.greatest):
+            return one
+        found = _near(column, numbers, one, tells) or found
     return found
 
 
-def sentinel_beside(one: Column, other: Column, share: float = SHARE, apart: float = APART) -> Sentinel | None:
+def sentinel_beside(one: Column, other: Column, tells: Tells = Tells()) -> Sentinel | None:
     """The same of the second set's column, where the first set does not have it: it is apart from both sets' values."""
-    found = sentinel_of(other, share, apart)
-    own = sentinel_of(one, share, apart)
+    found = sentinel_of(other, tells)
+    own = sentinel_of(one, tells)
     if found is None or (own is not None and own.value == found.value):
         return None
     first = as_missing(one, own).numbers if own is not None else one.numbers
     if first is None or not first.count:
         return found
-    return found if found.is_apart(apart, first.least, first.greatest) else None
+    if found.is_near:
+        return found if not first.least <= found.value <= first.greatest else None
+    return found if found.is_apart(tells.apart, first.least, first.greatest) else None
+
+
+def _near(column: Column, numbers: Numbers, one: Sentinel, tells: Tells) -> Sentinel | None:
+    """A number at an end, not far from the others, that so many rows have that it stands for nothing.
+
+    Either nothing lies between it and the others over a part of their range that is wider than any other gap; or it is
+    the only negative number, and has a gap to the next value, or many more rows.
+    """
+    rows = dict(numbers.values or numbers.spikes).get(one.value, 0)
+    if rows < max(tells.fewest, tells.share * column.rows) or numbers.distinct <= DIFFERENT:
+        return None
+    is_only_negative = one.value < 0 and numbers.negative == rows
+    least = max(one.least, 0.0) if is_only_negative else one.least
+    near = replace(one, rows=rows, least=least, is_near=True)
+    gap = least - one.value if one.value < least else one.value - one.greatest
+    width = max(one.greatest - least, 1e-300)
+    if gap >= tells.gap * width and gap >= 2 * _widest_gap(numbers, one.value):
+        return near
+    spacing = width / max(1, numbers.distinct - 2)
+    usual = numbers.zeros or (numbers.count - rows) / max(1, numbers.distinct - 1)
+    if is_only_negative and (rows >= tells.spike * usual or gap >= SPACINGS * max(spacing, -one.value)):
+        return near
+    return None
+
+
+def _widest_gap(numbers: Numbers, without: float) -> float:
+    """Between two neighbouring values, one of them left out; to within a bin where not all are known."""
+    if numbers.values:
+        others = np.array([value for value, _ in numbers.values if value != without])
+        return float(np.diff(others).max(initial=0.0))
+    place, edges = _place(numbers, without), numbers.grid.edges()
+    filled = numbers.counts.nonzero()[0]
+    filled = filled[filled != place]
+    below, above = edges[np.minimum(filled[:-1], edges.size - 1)], edges[np.maximum(filled[1:] - 1, 0)]
+    return float((above - below).max(initial=0.0))
+
+
+def _date_of(column: Column, numbers: Numbers, tells: Tells) -> Sentinel | None:
+    """A date that is no date: apart from all others, or far more frequent than each of them."""
+    counts = dict(numbers.values or numbers.spikes)
+    for value in sorted(set(counts) & set(SENTINEL_DATES)):
+        rows = counts[value]
+        if rows < max(tells.fewest, tells.share * column.rows):
+            continue
+        usual = max((count for day, count in counts.items() if day != value), default=0)
+        often = max(usual, (numbers.count - rows) / max(1, numbers.distinct - 1))
+        one = _written(numbers, value)
+        within = one is None and numbers.least < value < numbers.greatest
+        if rows >= tells.often * often and (one is not None or within):
+            ends = (numbers.least, numbers.greatest) if one is None else (one.least, one.greatest)
+            return Sentinel(value, rows, *ends, is_near=True)
+        if one is not None and one.is_apart(tells.gap, one.least, one.greatest):
+            return replace(one, rows=rows, is_near=True)
+    return None
+
+
+@dataclass(frozen=True)
+class Zero:
+    """A 0 that many rows have, and that lies by itself below all other values."""
+
+    rows: int
+    least: float
+    """Of the others; to within a bin where not all values are known."""
+    width: float
+    """Of the middle half of the others."""
+    span: float
+    """Of all others."""
+
+
+def zero_of(column: Column, tells: Tells = Tells()) -> Zero | None:
+    """A 0 among amounts that never come near it, such as weights; None where there is none."""
+    numbers = column.numbers
+    if numbers is None or column.kind != "number" or numbers.least != 0 or numbers.distinct <= DIFFERENT:
+        return None
+    if numbers.zeros < max(tells.fewest, tells.share * column.rows) or 2 * numbers.zeros > numbers.count:
+        return None
+    one = _written(numbers, 0.0)
+    if one is None or not one.least > 0:
+        return None
+    others = as_missing(column, replace(one, rows=numbers.zeros)).numbers
+    if others is None:
+        return None
+    width = others.quantile(0.75) - others.quantile(0.25)
+    return Zero(numbers.zeros, one.least, width, one.greatest - one.least) if width > 0 else None
 
 
 def without_own(column: Column) -> Column:

@@ -40,6 +40,15 @@ class TextSet:
     empty: int = 0
     """Texts of blanks only."""
     empty_rows: tuple[int, ...] = ()
+    placeholders: tuple[tuple[int, str], ...] = ()
+    """Rows whose text stands for one that is not there, such as `[deleted]`, and that text."""
+    sure_placeholders: int = 0
+    """Of them, those that say so in known words; the others are the same mark in brackets, again and again."""
+    alike: tuple[tuple[int, int], ...] = ()
+    """Rows whose text is nearly that of an earlier row, equal ones left out: the earlier row, and the row."""
+    telling: tuple[tuple[str, float, float, int], ...] = ()
+    """How well each property alone tells the class: property, share of guessing's errors that it puts right, lower end
+    of its 95 % interval, texts held out; strongest first."""
     same: tuple[tuple[int, ...], ...] = ()
     """Groups of rows with equal texts of several words, but for case and spacing."""
     damaged: tuple[tuple[int, str], ...] = ()
@@ -62,6 +71,9 @@ class TextSet:
     known: tuple[tuple[int, int], ...] = ()
     """Of a second set: row of the first and row of this one with equal texts of several words, but for case and
     spacing."""
+
+    near_known: tuple[tuple[int, int], ...] = ()
+    """The same of texts that are nearly equal, one pair for each row; equal ones left out."""
 
     def of(self, name: str) -> Doubles:
         """One property of all texts. Shape: (texts,)."""

@@ -31,8 +31,8 @@ WANTED = (
 """Words of reasons for which a check was not possible, and the option that makes it so."""
 ELSEWHERE = ("no picture", "no column of texts", "two sets with a column of texts", "no target", "no vectors")
 """Words of reasons that come of what the data are, where all is given."""
-RISKY = ("=", "+", "-", "@", "\t", "\r")
-"""First characters that make a spreadsheet take a cell for a formula."""
+RISKY = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""First characters that make a spreadsheet take a cell for a formula; in some languages those of full width as well."""
 
 
 def print_inspection(

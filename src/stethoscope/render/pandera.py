@@ -60,6 +60,8 @@ def _range(column: ColumnSchema) -> str:
 
 
 def _nothing(column: ColumnSchema) -> str:
+    if column.kind == "date":
+        return f"values.isin([{', '.join(_bound(column, day) for day in column.missing_as)}])"
     return f"values.isin({list(column.missing_as)!r})"
 
 

@@ -37,14 +37,17 @@ USUAL = (FillIn, Clip, Compress, Scale)
 """What is learned from the training set, and done to all."""
 
 AS_NUMBER = '''
-def as_number(value):
-    """1.5, 1,5, 1,500, 1.500,0, $ 3, 4 % and 5 kg as numbers; None for anything else."""
-    text = re.sub(r"^[$€£¥]\\s*|\\s*([$€£¥%]|[A-Za-zµ°]{1,4})$", "", str(value).strip())
+def as_number(value, units=None):
+    """1.5, 1,5, 1,500 and 1.500,0 as numbers, $ 3, 4 % and 5 kg times their unit; None for anything else."""
+    sign, text, unit = re.fullmatch(r"([$€£¥]?)\\s*(.*?)\\s*([$€£¥%]|[A-Za-zµ°]{1,4})?", str(value).strip()).groups()
+    times = (units or {}).get((sign or unit or "").lower()) if sign or unit else 1
     if re.fullmatch(r"[+-]?\\d+,\\d{1,2}|[+-]?\\d{1,3}(\\.\\d{3})+,\\d+", text):
         text = text.replace(".", "").replace(",", ".")
     elif re.fullmatch(r"[+-]?\\d{1,3}(,\\d{3})+(\\.\\d+)?", text):
         text = text.replace(",", "")
-    return float(text) if re.fullmatch(r"[+-]?(\\d+\\.?\\d*|\\.\\d+)(e[+-]?\\d+)?", text, re.IGNORECASE) else None
+    if times is None or not re.fullmatch(r"[+-]?(\\d+\\.?\\d*|\\.\\d+)(e[+-]?\\d+)?", text, re.IGNORECASE):
+        return None
+    return float(text) * times
 '''
 AS_DATE = '''
 def as_date(value, forms):
@@ -177,13 +180,16 @@ def _pandas(step: Repair) -> list[str]:
             return _broken("frame = frame.drop(columns=[", columns, '], errors="ignore")')
         case Decode(column=name):
             return [f"{_at(name)} = {_at(name)}.map(decoded)"]
+        case AsMissing(column=name, days=days) if days:
+            found = f"{_at(name)}.astype(str).str[:10].isin({list(days)!r})"
+            return [f"{_at(name)} = {_at(name)}.mask({found})"]
         case AsMissing(column=name, words=words, numbers=numbers):
             some = [*map(repr, words), *map(_number, numbers), *(_texts(numbers) if words else ())]
             return [f"{_at(name)} = {_at(name)}.astype(object).mask({_at(name)}.isin([{', '.join(some)}]))"
                     if words else f"{_at(name)} = {_at(name)}.mask({_at(name)}.isin([{', '.join(some)}]))"]  # fmt: skip
         case AsNumber(column=name):
             lost = _lost(step)
-            return [*lost, f"{_at(name)} = pd.to_numeric({_at(name)}.astype(object).map(as_number))"]
+            return [*lost, f"{_at(name)} = pd.to_numeric({_at(name)}.astype(object).map({_reader(step)}))"]
         case AsDate(column=name, forms=forms):
             made = f"{_at(name)} = pd.to_datetime({_at(name)}.map(lambda text: as_date(text, {list(forms)!r})))"
             return [*_doubt(step), made]
@@ -224,6 +230,9 @@ def _polars(step: Repair) -> list[str]:
             return _broken("frame = frame.drop([", columns, "], strict=False)")
         case Decode(column=name):
             return [_with(f"{_col(name)}.map_elements(decoded, return_dtype=pl.String)")]
+        case AsMissing(column=name, days=days) if days:
+            found = f"{_col(name)}.cast(pl.Date).cast(pl.String).is_in({list(days)!r})"
+            return [_with(f"pl.when({found}).then(None).otherwise({_col(name)}).alias({name!r})")]
         case AsMissing(column=name, words=words, numbers=numbers):
             column = f"{_col(name)}.cast(pl.String)" if words else _col(name)
             # Polars 2 does not look for whole numbers among others: both are made doubles.
@@ -231,7 +240,7 @@ def _polars(step: Repair) -> list[str]:
             some = ", ".join([*map(repr, words), *_texts(numbers)] if words else map(_double, numbers))
             return [_with(f"pl.when({sought}.is_in([{some}])).then(None).otherwise({column}).alias({name!r})")]
         case AsNumber(column=name):
-            made = f"{_col(name)}.cast(pl.String).map_elements(as_number, return_dtype=pl.Float64)"
+            made = f"{_col(name)}.cast(pl.String).map_elements({_reader(step)}, return_dtype=pl.Float64)"
             return [*_lost(step), _with(made)]
         case AsDate(column=name, forms=forms):
             made = f"lambda text: as_date(text, {list(forms)!r}), return_dtype=pl.Datetime"
@@ -300,8 +309,17 @@ def _bounds(low: float | None, high: float | None, lower: str, upper: str) -> st
     return ", ".join(f"{word}={value:.6g}" for word, value in pairs if value is not None)
 
 
+def _reader(step: AsNumber) -> str:
+    """What makes a number of a text, in code."""
+    if not step.units:
+        return "as_number"
+    units = ", ".join(f"{name!r}: {size:.10g}" for name, size in step.units)
+    return f"lambda value: as_number(value, {{{units}}})"
+
+
 def _lost(step: AsNumber) -> list[str]:
-    return [f"# {', '.join(map(repr, step.lost))} and the like become missing"] if step.lost else []
+    lines = [f"# {', '.join(map(repr, step.lost))} and the like become missing"] if step.lost else []
+    return [*lines, f"# {_words(step.doubt)}: look before you trust it"] if step.doubt else lines
 
 
 def _doubt(step: AsDate) -> list[str]:

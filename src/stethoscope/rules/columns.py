@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,13 @@ def of_numbers(name: str, values: Iterable[float], *, kind: str = "number", grid
     array = [float(one) for one in values]
     numbers = numbers_of(array, grid)
     return Column(name, kind, "float64", len(array), int(np.isnan(array).sum()), numbers=numbers)
+
+
+def days(name: str, odd: Iterable[str], year: int, rows: int) -> Column:
+    """A column of dates: so many days from the first one of a year, every 37th, and some others before them."""
+    seconds = [datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() for day in odd]
+    first = datetime(year, 1, 1, tzinfo=UTC).timestamp()
+    return of_numbers(name, [*seconds, *(first + 37 * 86_400 * i for i in range(rows))], kind="date")
 
 
 def of_words(name: str, counts: Mapping[str, int], *, nulls: int = 0, kind: str = "category", **facts: Any) -> Column:

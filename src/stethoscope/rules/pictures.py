@@ -140,7 +140,7 @@ def overlap(rule: Rule, seen: Data, share: float) -> Iterator[Finding]:
             grave = Severity.WARNING
         yield rule.finding(
             f"{len(pairs):,} of {total:,} pictures of the second set "
-            + ("look like one of the first" if near else "are in the first, too"),
+            + _verb(len(pairs), near),
             severity=grave,
             sureness=Sureness.LIKELY if near else Sureness.CERTAIN,
             place=Place(file=test.name),
@@ -161,6 +161,12 @@ def overlap(rule: Rule, seen: Data, share: float) -> Iterator[Finding]:
                 row_at(test, row, f"{what} {first.files[other]} of the first") for other, row in pairs[:MOST_ROWS]
             ],
         )  # fmt: skip
+
+
+def _verb(count: int, near: bool) -> str:
+    if near:
+        return f"{'looks' if count == 1 else 'look'} like one of the first"
+    return f"{'is' if count == 1 else 'are'} in the first, too"
 
 
 _SUSPECTS = "stethoscope data TRAIN --test TEST --suspects pictures.csv"
@@ -202,7 +208,8 @@ def a_folder(count: int = 100, name: str = "images", **facts: Any) -> DataSet:
         "brightness": 0.3 + 0.4 * spread, "contrast": 0.15 + 0.1 * spread, "sharpness": 0.2 + 0.5 * spread,
         "entropy": 6 + spread, "width": np.full(count, 64.0), "height": np.full(count, 64.0), "aspect": np.ones(count),
         "red": 0.3 + 0.4 * spread, "green": 0.3 + 0.4 * spread, "blue": 0.3 + 0.4 * spread,
-        "saturation": 0.2 + 0.3 * spread,
+        "saturation": 0.2 + 0.3 * spread, "focus": 0.3 + 0.4 * spread,
+        "shadows": 0.02 + 0.1 * spread, "highlights": 0.7 + 0.2 * spread,
     }  # fmt: skip
     for key in [key for key in facts if key in PROPERTIES]:
         given = np.atleast_1d(np.asarray(facts.pop(key), np.float64))

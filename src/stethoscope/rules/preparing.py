@@ -15,9 +15,10 @@ from stethoscope.facts.data import Column, Data, Rows, Spelling
 from stethoscope.facts.images import PROPERTIES, ImageSet
 from stethoscope.facts.statistics import all_in_one_chance, chosen, effective
 from stethoscope.rules.budget import SHARES
-from stethoscope.rules.columns import listed, named, of_numbers
+from stethoscope.rules.columns import listed, named
+from stethoscope.rules.recolouring import colours
 from stethoscope.rules.scaling import LARGE, MOST, Rescaling, rescaled
-from stethoscope.rules.shifting import Shift, judged, percent
+from stethoscope.rules.shifting import Shift, judged
 from stethoscope.rules.sites import code
 from stethoscope.rules.two_sets import bell, beside, column, two_sets, yes_no
 
@@ -32,8 +33,6 @@ MOST_SWAPPED = 20
 """Shifted columns among which a swap is looked for."""
 NEAR = 0.1
 """Mean distance of the quantiles of two columns that hold the same, in standard deviations, beside that of few rows."""
-SURE = 6.0
-"""Standard errors by which red differs from blue in both sets, for all pictures taken together."""
 
 
 def differences(rule: Rule, seen: Data) -> Iterator[Finding]:
@@ -46,7 +45,7 @@ def differences(rule: Rule, seen: Data) -> Iterator[Finding]:
     yield from _swapped(rule, seen, changes)
     yield from _spelled(rule, seen)
     yield from _missing(rule, seen)
-    yield from _colours(rule, seen)
+    yield from colours(rule, seen)
 
 
 def _place(seen: Data, *names: str) -> Place:
@@ -266,84 +265,6 @@ def _missing(rule: Rule, seen: Data) -> Iterator[Finding]:
             )
         ],
         unless="the two spellings mean different things.",
-    )
-
-
-def _colours(rule: Rule, seen: Data) -> Iterator[Finding]:
-    """Pictures whose red and blue have changed places, or that have lost their colours."""
-    assert seen.test is not None
-    one, other = seen.train.images, seen.test.images
-    if one is None or other is None or min(len(one.values), len(other.values)) < FEWEST:
-        return
-    grays = [float(np.mean(each.gray)) if each.gray else 0.0 for each in (one, other)]
-    if abs(grays[0] - grays[1]) >= MAIN:
-        yield _gray(rule, seen, grays)
-        return
-    sides = [_red_over_blue(each) for each in (one, other)]
-    (first, error), (second, error_other) = sides
-    mirrored = first * second < 0 and min(abs(first) / error, abs(second) / error_other) >= SURE
-    mirrored = mirrored and abs(first + second) < 0.5 * min(abs(first), abs(second))
-    if (mirrored and _is_exchanged(one, other, abs(first))) or _fits_exchanged(one, other):
-        yield rule.finding(
-            "red and blue have changed places in the pictures of the second set",
-            severity=Severity.ERROR,
-            place=_place(seen),
-            evidence=[
-                Evidence(
-                    "mean red less mean blue, of 0..1", f"{second:+.3f}", f"{first:+.3f}", "in the training set",
-                )
-            ],
-            cause="The channels of one set are in the order RGB and those of the other in BGR: one was read by OpenCV, "
-            "which gives BGR.",
-            fixes=[Fix("Turn what OpenCV reads:\n" + code("image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)"))],
-            unless="the two sets show other things.",
-        )  # fmt: skip
-
-
-def _is_exchanged(one: ImageSet, other: ImageSet, apart: float) -> bool:
-    """Whether red is like the other set's blue, blue like its red, and green like green, as far as can be told."""
-    for mine, theirs in (("red", "blue"), ("blue", "red"), ("green", "green")):
-        a, b = one.values[:, PROPERTIES.index(mine)], other.values[:, PROPERTIES.index(theirs)]
-        error = float(np.sqrt(a.var() / a.size + b.var() / b.size))
-        if abs(float(a.mean() - b.mean())) > max(0.5 * apart, 3 * error):
-            return False
-    return True
-
-
-def _fits_exchanged(one: ImageSet, other: ImageSet) -> bool:
-    """Whether red and blue have both shifted, each lies as the other did, and green is where it was."""
-
-    def moved(mine: str, theirs: str) -> tuple[Shift, ...]:
-        first = of_numbers("share", one.values[:, PROPERTIES.index(mine)])
-        grid = first.numbers.grid if first.numbers is not None else None
-        second = of_numbers("share", other.values[:, PROPERTIES.index(theirs)], grid=grid)
-        return judged([(first, second)], SHARES["inconsistent-preprocessing"])
-
-    as_they_are = (*moved("red", "red"), *moved("blue", "blue"))
-    exchanged = (*moved("red", "blue"), *moved("blue", "red"), *moved("green", "green"))
-    if len(as_they_are) < 2 or any(shift.verdict != "shift" for shift in as_they_are):
-        return False
-    least = min(shift.gap.size for shift in as_they_are)
-    return all(shift.verdict != "shift" and shift.gap.size < 0.5 * least for shift in exchanged)
-
-
-def _red_over_blue(images: ImageSet) -> tuple[float, float]:
-    """The mean of red less blue over the pictures, and its standard error."""
-    red, blue = (images.values[:, PROPERTIES.index(name)] for name in ("red", "blue"))
-    apart = (red - blue)[np.isfinite(red - blue)]
-    return (float(apart.mean()), float(apart.std() / np.sqrt(apart.size)) + 1e-9) if apart.size else (0.0, 1.0)
-
-
-def _gray(rule: Rule, seen: Data, grays: list[float]) -> Finding:
-    return rule.finding(
-        "the pictures of one set are gray, those of the other have colours",
-        severity=Severity.ERROR,
-        sureness=Sureness.CERTAIN,
-        place=_place(seen),
-        evidence=[Evidence("gray pictures of the second set", percent(grays[1]), percent(grays[0]), "in training")],
-        cause="A model that has learned from colours meets none, or the reverse.",
-        fixes=[Fix("Read both in the same way:\n" + code('image = Image.open(path).convert("RGB")'))],
-        unless="colours are taken away in training as well, later on.",
     )
 
 

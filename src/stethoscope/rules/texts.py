@@ -18,6 +18,8 @@ from stethoscope.rules.sites import code
 MOST_ROWS = 100
 FEW = 0.01
 """Share of the texts from which on copies are a warning."""
+BY_NATURE = 3.0
+"""Times the share of texts that are alike within the first set: as alike as that are two sets that share none."""
 
 
 def text_row(one: DataSet, row: int, why: str = "") -> SuspectRow:
@@ -33,6 +35,8 @@ def text_rows(one: DataSet, rows: Iterable[int], why: str = "") -> list[SuspectR
 def copies(rule: Rule, seen: Data) -> Iterator[Finding]:
     """Texts that stand in the first set more than once, in other rows, but for case and spacing."""
     texts = seen.train.texts
+    if texts is not None and texts.alike:
+        yield _near(rule, seen.train, texts)
     if texts is None or not texts.same:
         return
     count, total = sum(len(group) - 1 for group in texts.same), len(texts.values)
@@ -61,6 +65,61 @@ def copies(rule: Rule, seen: Data) -> Iterator[Finding]:
         unless="other columns tell these rows apart, or many people say the same.",
         suspects=rows[:MOST_ROWS],
     )  # fmt: skip
+
+
+def _near(rule: Rule, one: DataSet, texts: TextSet) -> Finding:
+    """Texts that nearly repeat another row's."""
+    count, total = len(texts.alike), max(1, len(texts.values))
+    return rule.finding(
+        f"{count:,} of {total:,} texts of {named(texts.column)} nearly repeat another row's"[:72],
+        severity=Severity.NOTE,
+        sureness=Sureness.LIKELY,
+        place=Place(file=one.name, columns=(texts.column,)),
+        evidence=[
+            Evidence(
+                "texts that share 7 of 10 runs of three words with an earlier one",
+                f"{count:,} ({count / total:.1%})", "0", f"{texts.rows:,} rows were compared",
+            )
+        ],
+        cause="Quotations, corrected versions and templates with other names in them. Split at random, one of them is "
+        "learned and the other one tests.",
+        fixes=["Split by source or template, or keep one of each; they are listed by:\n" + code(_LIST)],
+        unless="the split keeps what belongs together on one side, or texts of one form are what there is.",
+        suspects=[text_row(one, row, f"nearly the text of row {first}") for first, row in texts.alike[:MOST_ROWS]],
+    )  # fmt: skip
+
+
+def near_overlap(rule: Rule, seen: Data) -> Iterator[Finding]:
+    """Texts of the second set that nearly are one of the first, more than such as are alike within the first."""
+    test = seen.test
+    one, other = seen.train.texts, test.texts if test is not None else None
+    if test is None or one is None or other is None or not other.near_known:
+        return
+    count, total = len(other.near_known), max(1, len(other.values))
+    within = len(one.alike) / max(1, len(one.values))
+    if count / total <= BY_NATURE * within:
+        return
+    yield rule.finding(
+        f"{count:,} of {total:,} texts of the second set nearly are texts of the first"[:72],
+        severity=Severity.WARNING if count >= FEW * total else Severity.NOTE,
+        sureness=Sureness.LIKELY,
+        place=Place(file=test.name, columns=(other.column,)),
+        evidence=[
+            Evidence(
+                "texts that share 7 of 10 runs of three words with one of the first",
+                f"{count:,} ({count / total:.1%})",
+                f"{within:.1%}, as within the first set" if within else "0",
+            )
+        ],
+        cause="The second set asks for what was learned by heart, with a word changed: its score is too good, and says "
+        "little about new texts. Augmented, corrected or translated copies give this, and templates.",
+        fixes=["Remove from the second set what the first one has:\n" + code(_SUSPECTS)],
+        unless="texts of one form are what there is.",
+        suspects=[
+            text_row(test, row, f"nearly the text of row {first} of the first")
+            for first, row in other.near_known[:MOST_ROWS]
+        ],
+    )
 
 
 def overlap(rule: Rule, seen: Data, share: float) -> Iterator[Finding]:
@@ -95,6 +154,7 @@ def overlap(rule: Rule, seen: Data, share: float) -> Iterator[Finding]:
     )  # fmt: skip
 
 
+_LIST = "stethoscope data TRAIN --suspects texts.csv"
 _SUSPECTS = "stethoscope data TRAIN --test TEST --suspects texts.csv"
 
 

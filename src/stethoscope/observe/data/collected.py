@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stethoscope.core.errors import UsageError
+from stethoscope.core.errors import BadFile, UsageError
 from stethoscope.facts.data import Numbers, Rows
 from stethoscope.facts.grids import Grid
 from stethoscope.observe.data import keys
@@ -193,7 +193,10 @@ def _is_loader(source: Any) -> bool:
 def _samples(source: Any, batched: bool) -> Iterator[Any]:
     if not batched and hasattr(source, "__getitem__") and hasattr(source, "__len__"):
         for place in evenly(len(source), MOST_SAMPLES):
-            yield source[int(place)]
+            try:
+                yield source[int(place)]
+            except Exception as error:  # a data set of the user's fails in its own way
+                raise BadFile(f"sample {place} cannot be read: {type(error).__name__}: {error}") from error
     else:
         yield from islice(source, None)
 

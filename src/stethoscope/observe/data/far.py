@@ -17,7 +17,9 @@ FAR = 4.0
 BEYOND = 2.0
 """And times the distance that 1 % of the rows exceed: in long tails some rows are always far."""
 MOST = 50
-BLOCK = 500
+EQUAL = 1e-5
+"""Share of the squared distance from the middle, below which two rows are the same in single precision."""
+BLOCK = 250
 
 
 def far_rows(rows: Rows, others: tuple[str, ...] = ()) -> tuple[Suspect, ...]:
@@ -59,11 +61,14 @@ def _scaled(table: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _to_neighbour(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(rows,): the distance of each row to its tenth neighbour."""
-    squares = (table**2).sum(1)
+    """(rows,): the distance of each row to its tenth neighbour; in single precision, which is twice as fast."""
+    points = table.astype(np.float32)
+    squares = (points**2).sum(1)
     found = np.empty(len(table))
     for start in range(0, len(table), BLOCK):
-        block = table[start : start + BLOCK]
-        between = squares[start : start + BLOCK, None] + squares - 2 * block @ table.T
-        found[start : start + BLOCK] = np.partition(between.astype(np.float32), NEIGHBOURS, axis=1)[:, NEIGHBOURS]
-    return np.sqrt(np.maximum(found, 0))
+        between = points[start : start + BLOCK] @ points.T
+        between *= -2
+        between += squares
+        between.partition(NEIGHBOURS, axis=1)
+        found[start : start + BLOCK] = between[:, NEIGHBOURS] + squares[start : start + BLOCK]
+    return np.sqrt(np.where(found > EQUAL * squares, found, 0))

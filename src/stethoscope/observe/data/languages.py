@@ -34,6 +34,8 @@ MOST_WORDS = 100
 """That are looked at."""
 LEAST = 0.15
 """Share of a language's small words among the words of a text: a third, in prose."""
+FEWEST_SMALL = 3
+"""Different ones of them: `ya`, `come` and `in da` are slang of one language and words of another."""
 AHEAD = 1.5
 """Times the share of the second language."""
 
@@ -56,4 +58,5 @@ def language_of(words: Sequence[str]) -> str:
     words = words[:MOST_WORDS]
     shares = sorted(((sum(one in small for one in words) / len(words), name) for name, small in _SMALL.items()))
     (second, _), (first, best) = shares[-2:]
-    return best if first >= LEAST and first >= AHEAD * second else ""
+    told = len(set(words) & _SMALL[best]) >= FEWEST_SMALL
+    return best if told and first >= LEAST and first >= AHEAD * second else ""

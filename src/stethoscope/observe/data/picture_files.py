@@ -210,32 +210,41 @@ def _decoded(image: Image, path: str, wide: int) -> Opened:
     real, mode, size = image.format or "", image.mode, image.size
     promised = FORMATS.get(os.path.splitext(path)[1].lower(), "")
     is_other = bool(promised) and promised != real and (promised, real) not in ALSO
-    is_animated = int(getattr(image, "n_frames", 1)) > 1 and real != "MPO"
+    is_animated = bool(getattr(image, "is_animated", False)) and real != "MPO"  # to count frames reads the whole file
     if max(size) > 2 * wide:
         image.draft("RGB", (wide, wide))
     image.load()
     turned = image.getexif().get(ORIENTATION, 1) not in (0, 1)
-    whole = as_rgb(image, mode)
-    hidden = mode in ALPHA and is_flat(image.convert("RGBA").convert("RGB")) and not is_flat(whole)
-    step = max(whole.size) // wide
-    if step > 1:
+    step = max(1, max(image.size) // wide)
+    if mode in ALPHA or "transparency" in image.info:  # several copies of it are made: the smaller one's
+        image = (image if image.mode == "RGBA" else image.convert("RGBA")).reduce(step)
+    whole = as_rgb(image, mode, step)
+    hidden = mode in ALPHA and is_flat(image.convert("RGB")) and not is_flat(whole)
+    if max(whole.size) > wide and (step := max(whole.size) // wide) > 1:
         whole = whole.reduce(step)
     return Opened(
         np.asarray(whole, np.uint8), mode, size, promised if is_other else "", real, hidden, bool(turned), is_animated
     )
 
 
-def as_rgb(image: Image, mode: str) -> Image:
+def as_rgb(image: Image, mode: str, step: int = 1) -> Image:
     """As RGB, on white where it is transparent, as it is looked at.
 
     Deeper grays are brought to 0..255 by their depth, where Pillow would cut off what is above 255.
+
+    Args:
+        image: the picture.
+        mode: as it was stored.
+        step: pixels of a side that become one, of deeper grays: a byte of a file may be a gigabyte of doubles.
     """
     from PIL import Image as images
 
     if mode.startswith(("I", "F")):
-        grays = np.asarray(image, np.float64)
-        grays = np.where(np.isfinite(grays), grays, 0)
-        least, greatest = (float(grays.min()), float(grays.max())) if grays.size else (0.0, 1.0)
+        given = np.asarray(image)
+        if given.dtype.kind == "f" and not np.isfinite(given).all():
+            given = np.where(np.isfinite(given), given, np.float32(0))
+        least, greatest = (float(given.min()), float(given.max())) if given.size else (0.0, 1.0)
+        grays = _averaged(given, step)
         white = 1.0 if least >= 0 and greatest <= 1 and mode == "F" else 255.0 if greatest <= 255 else 65535.0
         return images.fromarray(np.clip(grays * (255 / max(white, greatest)), 0, 255).astype(np.uint8)).convert("RGB")
     if mode in ALPHA or "transparency" in image.info:
@@ -246,6 +255,14 @@ def as_rgb(image: Image, mode: str) -> Image:
                 break
         return seen
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _averaged(grays: NDArray[Any], step: int) -> NDArray[np.float64]:
+    """The means of squares of so many pixels a side; of a side that has fewer, as it is."""
+    steps = [max(1, min(step, side)) for side in grays.shape[:2]]
+    height, width = (side // one for side, one in zip(grays.shape, steps, strict=False))
+    whole = grays[: height * steps[0], : width * steps[1]].reshape(height, steps[0], width, steps[1])
+    return np.asarray(whole.mean((1, 3), dtype=np.float64))
 
 
 def is_flat(image: Image) -> bool:

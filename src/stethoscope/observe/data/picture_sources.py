@@ -14,7 +14,15 @@ from stethoscope.core.errors import MissingPiece, UsageError
 from stethoscope.observe.data.picture_files import WIDE, Folder, Opened, as_rgb, folder_of, holds_pictures
 
 CHANNELS = (1, 3, 4)
+PICTURES = ("image", "img", "pixel_values", "x")
+LABELS = ("label", "labels", "target", "class", "y", "fine_label")
+"""What data sets of dicts call these."""
+TABLES = ("builtins", "pandas", "polars", "pyarrow", "duckdb", "_duckdb", "dask", "ibis", "pyspark", "narwhals")
+"""Modules whose things are no pictures."""
+MOST_HELD = 500_000_000
+"""Bytes of the pictures that are taken from a stream, the first ones."""
 WHITES = (1.0, 255.0, 65535.0)
+MOST_OF_A_STREAM = 10_000
 PROBED = 64
 """Pictures by which the range of their numbers is known."""
 
@@ -77,12 +85,10 @@ def is_pictures(source: Any) -> bool:
 
 def _gives_pictures(source: Any) -> bool:
     """Whether the first sample of a data set is a picture, or begins with one."""
-    if type(source).__module__.split(".")[0] in ("builtins", "pandas", "polars", "pyarrow", "duckdb", "datasets"):
-        return False
-    if not (hasattr(source, "__getitem__") and hasattr(source, "__len__")):
+    if type(source).__module__.split(".")[0] in TABLES:
         return False
     try:
-        one = picture_of(source[0])
+        one = picture_of(_first(source))
     except Exception:  # whatever it is, it gives no picture
         return False
     if hasattr(one, "convert") and hasattr(one, "getbands"):
@@ -91,11 +97,44 @@ def _gives_pictures(source: Any) -> bool:
     return len(shape) == 3 and (shape[0] in CHANNELS or shape[2] in CHANNELS) and min(sorted(shape)[1:]) >= 8
 
 
+def _first(source: Any) -> Any:
+    """The first sample; of a stream one is drawn only where it begins anew each time."""
+    if _has_places(source):
+        return source[0]
+    if not hasattr(type(source), "__iter__"):  # a frame gives a column for each number that it is asked for
+        return None
+    stream = iter(source)
+    return None if stream is source else next(stream)
+
+
+def _has_places(source: Any) -> bool:
+    return hasattr(source, "__getitem__") and hasattr(source, "__len__")
+
+
 def picture_of(sample: Any) -> Any:
     """The picture of a sample: itself, its first part, or what it calls `image`."""
     if isinstance(sample, dict):
-        return next((sample[name] for name in ("image", "img", "pixel_values", "x") if name in sample), None)
+        return next((sample[name] for name in PICTURES if name in sample), None)
     return sample[0] if isinstance(sample, tuple | list) else sample
+
+
+def label_of(sample: Any, target: str = "") -> Any:
+    """The label of a sample: its second part, or what it calls `label`.
+
+    Raises: LookupError where it has none.
+    """
+    if isinstance(sample, dict):
+        return sample[next(name for name in (target, *LABELS) if name in sample)]
+    return sample[1]
+
+
+def called(source: Any) -> tuple[str, ...]:
+    """What the samples of a data set call their parts; empty where they are no dicts."""
+    try:
+        one = _first(getattr(source, "dataset", source))
+    except Exception:  # a data set of the user's fails in its own way
+        return ()
+    return tuple(map(str, one)) if isinstance(one, dict) else ()
 
 
 def as_pixels(one: Any) -> NDArray[Any]:
@@ -108,8 +147,13 @@ def as_pixels(one: Any) -> NDArray[Any]:
     return pixels
 
 
-def open_pictures(source: Any, name: str) -> Pictures:
+def open_pictures(source: Any, name: str, target: str = "") -> Pictures:
     """The pictures of a folder, an array or a data set (`Any`: a path, or what the user's libraries have).
+
+    Args:
+        source: what the user gave.
+        name: what it is called.
+        target: what samples that are dicts call their label; found by itself when empty.
 
     Raises:
         UsageError: a folder that holds several sets, or labels that do not go with the pictures.
@@ -128,25 +172,49 @@ def open_pictures(source: Any, name: str) -> Pictures:
         labels = tuple(str(one) for one in np.asarray(given).ravel().tolist())
         if len(labels) != len(source):
             raise UsageError(f"{name} has {len(source)} pictures and {len(labels)} labels; expected as many of both")
-    source = getattr(source, "dataset", source) if not hasattr(source, "shape") else source
-    if not labels and not hasattr(source, "shape"):
-        labels = _labels(source)
+    source = getattr(source, "dataset", source) if not _is_array(source) else source
+    if not _is_array(source) and not _has_places(source):
+        source = _held(source)
+    if not labels and not _is_array(source):
+        labels = _labels(source, target)
     low, white = _range(source)
     return Samples(name, source, labels, low, white, tuple(f"sample {place}" for place in range(len(source))))
 
 
-def _labels(source: Any) -> tuple[str, ...]:
+def _is_array(source: Any) -> bool:
+    """Whether it is an array: data sets of Hugging Face have a shape as well."""
+    return hasattr(source, "shape") and hasattr(source, "dtype")
+
+
+def _held(stream: Any) -> list[Any]:
+    """The first samples of a stream, as many as there is room for."""
+    held, room = [], MOST_HELD
+    for sample in stream:
+        one = picture_of(sample)
+        size = getattr(one, "nbytes", None) or 3 * getattr(one, "width", 0) * getattr(one, "height", 0)
+        room -= int(size)
+        held.append(sample)
+        if room < 0 or len(held) >= MOST_OF_A_STREAM:
+            break
+    return held
+
+
+def _labels(source: Any, target: str = "") -> tuple[str, ...]:
     """The labels that a data set has beside its pictures; empty where it has none."""
     given = getattr(source, "targets", None)
+    features = getattr(source, "features", None)
+    names = getattr(source, "classes", None)
     try:
+        if isinstance(features, dict) and given is None:  # of Hugging Face: without decoding the pictures
+            column = next(one for one in (target, *LABELS) if one in features)
+            given, names = source[column], getattr(features[column], "names", None)
         if given is None:
-            given = [source[place][1] for place in range(len(source))]
+            given = [label_of(source[place], target) for place in range(len(source))]
         values = [one.item() if hasattr(one, "item") else one for one in given]
     except Exception:  # samples without a label, or with several values for one
         return ()
     if len(values) != len(source) or not all(isinstance(one, int | str) for one in values):
         return ()
-    names = getattr(source, "classes", None)
     if names is not None and all(isinstance(one, int) and 0 <= one < len(names) for one in values):
         return tuple(str(names[one]) for one in values)
     return tuple(str(one) for one in values)

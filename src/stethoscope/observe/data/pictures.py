@@ -22,6 +22,7 @@ from stethoscope.observe.data.picture_files import Opened, listed, quiet
 from stethoscope.observe.data.picture_labels import CELLS, look_of, picture_suspects
 from stethoscope.observe.data.picture_labels import SIDE as EDGED
 from stethoscope.observe.data.picture_sources import Pictures, Samples
+from stethoscope.observe.data.sharpness import sharpness_and_focus
 from stethoscope.observe.data.ties import ties
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ THUMBNAIL = 96
 QUALITY = 60
 GRAY = 3
 """Largest distance of two channels of 0..255 in a gray picture: JPEG rounds each of them."""
+EXTREME = 0.01
+"""Share of the pixels that may be darker than the shadows, or lighter than the highlights: specks and glints."""
 MOST_THUMBNAILS = 84
 """Of a page: 2 to 4 KB each."""
 MOST_SUSPECTS = 48
@@ -288,11 +291,15 @@ def _seen(opened: Opened | str) -> _Seen | str:
     width, height = opened.size
     grays = np.asarray(gray, np.float32) / np.float32(255)
     tops = float(high.mean())
+    darker = np.cumsum(gray.histogram()) / gray.width / gray.height
+    shadows, highlights = (float(np.searchsorted(darker, share)) / 255 for share in (EXTREME, 1 - EXTREME))
+    sharpness, focus = sharpness_and_focus(grays)
     values = {
-        "brightness": float(grays.mean()), "contrast": float(grays.std()), "sharpness": _sharpness(grays),
+        "brightness": float(grays.mean()), "contrast": float(grays.std()), "sharpness": sharpness,
         "entropy": float(gray.entropy()), "width": float(width), "height": float(height),
         "aspect": max(width, height) / max(1, min(width, height)), "red": float(means[0]), "green": float(means[1]),
         "blue": float(means[2]), "saturation": (tops - float(low.mean())) / tops if tops else 0.0,
+        "focus": focus, "shadows": shadows, "highlights": highlights,
     }  # fmt: skip
     key = hashlib.blake2b(pixels.tobytes(), digest_size=12, person=f"{width}x{height}".encode()[:16]).hexdigest()
     kept = replace(opened, pixels=np.zeros((0, 0, 3), np.uint8))
@@ -305,16 +312,6 @@ def _shrunk(fine: Image, width: int, height: int) -> Doubles:
     from PIL.Image import Resampling
 
     return np.asarray(fine.resize((width, height), Resampling.BILINEAR), np.float64)
-
-
-def _sharpness(grays: NDArray[np.float32]) -> float:
-    """Variance of the Laplacian over that of the grays: near 0 where neighbours hardly differ."""
-    if min(grays.shape) < 3:
-        return 0.0
-    inner = grays[1:-1, 1:-1]
-    laplacian = grays[:-2, 1:-1] + grays[2:, 1:-1] + grays[1:-1, :-2] + grays[1:-1, 2:] - 4 * inner
-    spread = float(grays.var())
-    return float(laplacian.var()) / spread if spread > 1e-6 else 0.0
 
 
 def _telling(values: Doubles, labels: tuple[str, ...]) -> tuple[tuple[str, float, float, int], ...]:

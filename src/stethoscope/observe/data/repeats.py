@@ -19,7 +19,8 @@ MOST_IN_GROUP = 5
 FEWEST_ENTITIES = 10
 """Different values of a column from which on it may name entities."""
 ENTITY = re.compile(
-    r"(?:^|[_\W])(?i:id|uuid|guid|key|patient|subject|user|customer|client|session|account|email|device|household)(?:$|[_\W])"
+    r"(?:^|[_\W])(?i:id|uuid|guid|key|patient|subject|user|customer|client|session|account|email|device|household"
+    r"|speaker|person|participant|respondent|volunteer|student|employee|author|writer|artist|singer|driver|donor|animal)(?:$|[_\W])"
     r"|(?<=[a-z])(?:Id|ID|Key|Uuid|Guid)$"
 )
 
@@ -39,6 +40,8 @@ class Keyed:
     """With it; the same where there is none. Shape: (rows,)."""
     unlabelled: NDArray[np.bool_] | None = None
     """Rows without a target. Shape: (rows,)."""
+    blank: NDArray[np.bool_] | None = None
+    """Rows without any input, where there are some: they are equal because they are empty. Shape: (rows,)."""
 
 
 def keyed(table: Table, target: str = "", without: Sequence[str] = ()) -> Keyed | None:
@@ -50,15 +53,19 @@ def keyed(table: Table, target: str = "", without: Sequence[str] = ()) -> Keyed 
         without: columns that count for nothing, such as predictions.
     """
     names = [field.name for field in table.fields()]
-    inputs = table.keys([name for name in names if name != target and name not in without])
+    asked = [name for name in names if name != target and name not in without]
+    inputs = table.keys(asked)
     if inputs is None:
         return None
+    with np.errstate(over="ignore"):
+        empty = inputs == sum(map(key_of_missing, asked), np.uint64(0))
+    blank = empty if empty.any() else None
     if target not in names:
-        return Keyed(inputs, inputs)
+        return Keyed(inputs, inputs, blank=blank)
     label = table.keys([target])
     if label is None:
         return None
-    return Keyed(inputs, inputs + label, label == key_of_missing(target))
+    return Keyed(inputs, inputs + label, label == key_of_missing(target), blank)
 
 
 def key_of_missing(name: str) -> np.uint64:
@@ -77,8 +84,9 @@ def repeats_of(table: Table, rows: Keyed | None) -> Repeats | None:
             return None
         names = [field.name for field in table.fields() if field.kind != "nested"]
         return Repeats(exact=table.repeated(names), conflicting=None)
-    again = _repeated(rows.every)
-    exact = rows.every.size - different(rows.every).size if again.size else 0
+    filled = rows.every if rows.blank is None else rows.every[~rows.blank]
+    again = _repeated(filled)
+    exact = filled.size - different(filled).size if again.size else 0
     groups = _groups(rows.every, again[:MOST_GROUPS])
     if rows.inputs is rows.every:
         return Repeats(exact=exact, examples=groups)
@@ -112,13 +120,15 @@ def _groups(keys: Keys, chosen: Keys) -> tuple[tuple[int, ...], ...]:
 
 
 def _conflicts(rows: Keyed) -> tuple[int, tuple[tuple[int, ...], ...]]:
-    """Rows with equal inputs and different targets, those without a target left out, and groups of them."""
+    """Rows with equal inputs and different targets, those without a target or an input left out, and groups of them."""
     again = _repeated(rows.inputs)
     if not again.size:
         return 0, ()
     use = _is_in(rows.inputs, again)
     if rows.unlabelled is not None:
         use &= ~rows.unlabelled
+    if rows.blank is not None:
+        use &= ~rows.blank
     places = np.flatnonzero(use)
     if not places.size:
         return 0, ()

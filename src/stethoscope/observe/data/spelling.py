@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from stethoscope.facts.data import Spelling
 
 MISSING = frozenset((
-    "", "na", "n/a", "n.a.", "#n/a", "nan", "nat", "null", "none", "nil", "missing", "unknown", "undefined", "-", "--",
-    "?",
+    "", "na", "n/a", "n.a.", "n.a", "#n/a", "#na", "nan", "nat", "null", "none", "nil", "missing", "unknown",
+    "undefined", "-", "--", "---", "?", "??", "???", "<na>", "<null>", "(null)", "[null]", "(blank)", "(empty)",
+    "#null!", "#value!", "#ref!", "#div/0!", "tbd", "tba", "tbc", "to be determined", "to be announced", "[deleted]",
+    "[removed]", "no data", "no value", "not available", "not applicable", "not known", "not specified", "unspecified",
 ))  # fmt: skip
 """Spellings of a missing value, in lower case without blanks around."""
 FORMS: tuple[tuple[str, str], ...] = (

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from stethoscope.facts.data import Data, Profile, Rows
 from stethoscope.facts.texts import PROPERTIES, TextSet
 from stethoscope.observe.data.languages import language_of, script_of
+from stethoscope.observe.data.placeholders import placeholders
 from stethoscope.observe.data.spelling import DAMAGED
+from stethoscope.observe.data.text_copies import near_copies
+from stethoscope.observe.data.ties import ties
 
 LONGEST = 2000
 """Characters of a text that are looked at."""
@@ -55,6 +58,10 @@ class Vocabulary:
     """Word to the number of different texts that have it."""
     texts: Mapping[str, int]
     """Text but for case and spacing, to its row."""
+    runs: Sequence[Sequence[str]]
+    """The words of each different text, ..."""
+    rows: Sequence[int]
+    """... and its row."""
 
 
 def with_texts(data: Data, column: str | None = None) -> Data:
@@ -113,14 +120,20 @@ def look(
     written = [(script_of(text), some) for text, some in zip(texts, words, strict=True)]
     spoken = [language_of(some) if script == "Latin" else "" for script, some in written]
     scripts, languages = _shares([script for script, _ in written]), _shares(spoken)
+    stand_ins, sure = placeholders(texts, words, index)
+    own = list(once.values())
+    pairs = near_copies([words[place] for place in own])
+    given = None if labels is None else [_label(labels[place]) for place in present]
     seen = TextSet(
         column=column, rows=rows.count, values=values[kept], index=index[kept],
+        placeholders=stand_ins, sure_placeholders=sure, alike=_latest(pairs, index[own]),
+        telling=() if given is None else _tied(values[kept], np.array(given, dtype=object)[kept]),
         empty=int((~kept).sum()), empty_rows=tuple(int(row) for row in index[~kept][:MOST]),
         same=_same(bare, words, index),
         damaged=_pieces(texts, index, DAMAGED), markup=_pieces(texts, index, _MARKUP),
         scripts=scripts, languages=languages,
         foreign=(*_strangers([script for script, _ in written], scripts, index), *_strangers(spoken, languages, index)),
-        telling_words=() if labels is None else _telling(words, [_label(labels[place]) for place in present]),
+        telling_words=() if given is None else _telling(words, given),
         boilerplate=_passages(texts, [words[place] for place in once.values()], list(once.values())),
     )  # fmt: skip
     if like is not None:
@@ -131,7 +144,32 @@ def look(
             if len(some) >= SEVERAL and text in like.texts
         )
         seen = replace(seen, new_words=tuple(new.most_common(NEW_WORDS)), known=known)
-    return seen, Vocabulary(found, {text: int(index[place]) for text, place in once.items()})
+        seen = replace(seen, near_known=_near_known(like, [words[place] for place in own], index[own]))
+    of_each = [int(row) for row in index[own]]
+    return seen, Vocabulary(found, dict(zip(once, of_each, strict=True)), [words[place] for place in own], of_each)
+
+
+def _near_known(like: Vocabulary, words: list[list[str]], index: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
+    """Texts of a second set that nearly are one of the first."""
+    first = len(like.runs)
+    pairs = near_copies([*like.runs, *words], first) if first else []
+    rows = np.array([*like.rows, *index.tolist()], np.int64)
+    return _latest(pairs, rows)
+
+
+def _latest(pairs: Sequence[tuple[int, int]], rows: NDArray[np.int64]) -> tuple[tuple[int, int], ...]:
+    """One pair for each later text, as rows."""
+    of: dict[int, int] = {}
+    for a, b in pairs:
+        of.setdefault(b, a)
+    return tuple((int(rows[a]), int(rows[b])) for b, a in sorted(of.items()))
+
+
+def _tied(values: NDArray[np.float64], labels: Texts) -> tuple[tuple[str, float, float, int], ...]:
+    """How well each property tells the label."""
+    columns: dict[str, NDArray[np.float64] | Texts] = {name: values[:, i] for i, name in enumerate(PROPERTIES)}
+    found = ties(Rows(np.arange(len(labels)), {"": labels, **columns}), "", "classification")
+    return tuple((tie.column, tie.strength, tie.low, tie.rows) for tie in found)
 
 
 def _properties(text: str, words: list[str], size: int, found: Mapping[str, int], own: int) -> tuple[float, ...]:

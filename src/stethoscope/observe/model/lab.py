@@ -33,6 +33,7 @@ from stethoscope.observe.model.ingredients import Step
 from stethoscope.observe.model.recipe import DROPOUTS, CannotTry, Recipe, clip_gradients
 from stethoscope.observe.model.treating import treated
 from stethoscope.observe.training.graph import read
+from stethoscope.observe.training.naming import ENDLESS
 
 if TYPE_CHECKING:
     from stethoscope.observe.training.state import State
@@ -112,6 +113,8 @@ class Bench:
             return Trial(words, why_not="the time for experiments was over")
         except CannotTry as reason:
             return Trial(words, why_not=str(reason))
+        except RecursionError:
+            return Trial(words, why_not=ENDLESS)
         except Exception as error:  # a failing lab must not cost the report
             return Trial(words, why_not=f"it failed ({type(error).__name__}: {str(error).strip()[:100]})")
 

@@ -22,6 +22,7 @@ from stethoscope.observe.preflight.structure import structure_of, structure_said
 from stethoscope.observe.preflight.subject import CannotMake, Subject
 from stethoscope.observe.preflight.training import cost_of, effect_of_a_step, modes_of, range_test, repeats, start_of
 from stethoscope.observe.preflight.yardstick import yardstick
+from stethoscope.observe.training.naming import ENDLESS
 
 SECONDS = {"quick": 6.0, "default": 60.0, "thorough": 600.0}
 """Time for all experiments of a profile together."""
@@ -43,6 +44,7 @@ KNOWN = {
     "derivative for": "an operation of the model has no such derivative",
     "ScriptModules": "the model was compiled by torch.jit",
     "cannot pickle": "the model cannot be copied",
+    "maximum recursion depth": ENDLESS,
 }
 """What torch's errors mean, by some of their words."""
 

@@ -19,9 +19,14 @@ from torch import Tensor, nn
 from stethoscope.facts.code import Site
 from stethoscope.facts.model import Crash
 from stethoscope.observe.model.ingredients import tensors_in
+from stethoscope.observe.preflight.beside import of_beside
+from stethoscope.observe.preflight.compiled import eager_error, is_traced, users_place, words_of
 from stethoscope.observe.preflight.fitting import NO_MEMORY, last_before, of_library, of_line, of_memory, of_samples
+from stethoscope.observe.preflight.known import of_gradients, of_tensors, of_words
+from stethoscope.observe.preflight.lines import operation_at
+from stethoscope.observe.preflight.operations import of_operation, said
 from stethoscope.observe.preflight.remedies import Remedy, of_layer, of_loss
-from stethoscope.observe.training.sites import is_users, site_of
+from stethoscope.observe.training.sites import is_compilers_file, is_users, is_users_file, site_in, site_of
 
 if TYPE_CHECKING:
     from stethoscope.observe.training.models import ModelBook
@@ -66,17 +71,22 @@ def crash_of(error: BaseException | None, *, always: bool = False, book: ModelBo
     """
     if error is None:
         return None
-    frames = _frames(error)
+    spots = _spots(error)
+    if is_traced(error) or any(is_compilers_file(frame.f_code.co_filename) for frame in spots):
+        return _of_compiled(error, spots)
+    frames = list(spots)
     whole = " ".join(COLOURS.sub("", str(error)).split())
     message = _last_words(str(error)) if " DataLoader worker process " in whole else whole.partition(" Hint: ")[0]
     message = message if len(message) <= MOST_MESSAGE else message[: MOST_MESSAGE - 1] + "…"
     users = [frame for frame in frames if is_users(frame.f_code)]
+    plain = Crash(type(error).__name__, message, site=_site(users[-1], spots) if users else None, during="training")
     where = _where(frames)
     samples = of_samples(frames, whole) if where is None else None
+    if where is None and samples is None and (crash := of_words(plain, error, frames, whole)) is not None:
+        return crash
     no_device = _is_of_device(whole) and str(frames[-1].f_globals.get("__name__")).partition(".")[0] == "torch"
     if where is None and samples is None and not always and not no_device:
         return None
-    plain = Crash(type(error).__name__, message, site=_site(users[-1]) if users else None, during="training")
     if samples is not None:
         kind, shapes, remedy = samples
         crash = _with(replace(plain, during="data", kind=kind), [], remedy)
@@ -84,7 +94,7 @@ def crash_of(error: BaseException | None, *, always: bool = False, book: ModelBo
     if where is None:
         return _without_device(plain) if no_device else plain
     try:
-        crash = _explained(plain, where, users[-1] if users else None, error, raised_by=frames[-1])
+        crash = _explained(plain, where, users[-1] if users else None, error, spots, book)
     except Exception:  # tensors on a device that has failed cannot be read any more
         return plain
     if crash.during == "layer" and not crash.why:
@@ -117,17 +127,35 @@ def _source(book: ModelBook | None, where: _Where) -> str:
     return f"What arrives comes from `{name}` ({last.kind}), which gave {last.output_shape}."
 
 
-def _frames(error: BaseException) -> list[FrameType]:
-    """From the outermost to the innermost."""
-    frames, tb = [], error.__traceback__
+def _of_compiled(error: BaseException, spots: Spots) -> Crash:
+    """Of a model that is compiled: what the model itself raises on the same, else what the compiler says."""
+    frames = list(spots)
+    met = eager_error(frames, with_values=not is_traced(error))
+    if met is not None and (crash := crash_of(met, always=True)) is not None:
+        return crash
+    kind, words = words_of(error)
+    lines = [site for place in users_place(error) if is_users_file(place[0]) and (site := site_in(*place)) is not None]
+    if not lines:
+        users = [frame for frame in frames if is_users(frame.f_code)]
+        lines = [site for frame in users if (site := _site(frame, spots)) is not None]
+    message = " ".join(words.split())[:MOST_MESSAGE]
+    return Crash(kind, message, site=lines[-1] if lines else None, during="code")
+
+
+Spots = dict[FrameType, tuple[int, int]]
+"""The frames of a traceback, from the outermost, with the line and the instruction at which each was left."""
+
+
+def _spots(error: BaseException) -> Spots:
+    found, tb = {}, error.__traceback__
     while tb is not None:
-        frames.append(tb.tb_frame)
+        found[tb.tb_frame] = (tb.tb_lineno, tb.tb_lasti)
         tb = tb.tb_next
-    return frames
+    return found
 
 
-def _site(frame: FrameType) -> Site | None:
-    return site_of((frame.f_code, frame.f_lineno))
+def _site(frame: FrameType, spots: Spots) -> Site | None:
+    return site_of((frame.f_code, spots[frame][0]))
 
 
 def _where(frames: list[FrameType]) -> _Where | None:
@@ -165,7 +193,7 @@ def _self(frame: FrameType) -> Any:
 
 
 def _explained(
-    plain: Crash, where: _Where, user: FrameType | None, error: BaseException, *, raised_by: FrameType
+    plain: Crash, where: _Where, user: FrameType | None, error: BaseException, spots: Spots, book: ModelBook | None
 ) -> Crash:
     """The same with what is known of the place and its arguments."""
     part, message = where.part, plain.message
@@ -184,23 +212,27 @@ def _explained(
     if where.during == "call":
         return _called(crash, part, error)
     if where.during == "backward":
-        why, fix = _of_backward(message, OF_GRADIENTS), _of_backward(message, OF_GRADIENTS_CHANGED)
+        shapes = [parameter.shape for parameter in book.parameters] if book is not None else []
+        why, fix = of_gradients(" ".join(str(error).split()), shapes)
         return replace(crash, kind="", why=why, fix=fix)
     given = _given(where)
     if where.during == "loss":
         first, second = _pair(where.frame)
         names = (_name(first, user, "output"), _name(second, user, "target"))
         function = where.frame.f_code.co_name if part is None else ""
-        return _with(crash, given, of_loss(function, part, first, second, names, message))
+        weights = {name: where.frame.f_locals.get(name) for name in ("weight", "pos_weight")}
+        return _with(crash, given, of_loss(function, part, first, second, names, weights))
     assert part is not None
     if is_users(where.frame.f_code):
-        return _on_a_line(crash, given, raised_by, error)
+        return _on_a_line(crash, given, where, error, spots)
     name = _name(given[0], user, "x") if given else "x"
     remedy = of_library(where.roots, part, given)
     if not remedy.why:
-        remedy = of_layer(part, given, name, message, in_list=where.is_in_list)
+        remedy = of_beside(part, where.called, name, message)
+    if not remedy.why:
+        remedy = of_layer(part, given, name, in_list=where.is_in_list)
     if not remedy.expected and not remedy.why:
-        remedy = _in_library(where.frame)
+        remedy = _in_library(where.frame, spots[where.frame][0])
     return _with(crash, given, remedy)
 
 
@@ -215,12 +247,12 @@ def _given(where: _Where) -> list[Tensor]:
     return given[:1] if isinstance(where.part, nn.RNNBase) else given  # states are made of the input
 
 
-def _in_library(frame: FrameType) -> Remedy:
+def _in_library(frame: FrameType, line: int) -> Remedy:
     """A line of a library's module that names tensors of which it can make nothing."""
-    shown = _tensors_on_line(frame)
+    shown = _tensors_on_line(frame, line)
     if type(_self(frame)).__module__.startswith("torch.") or len(shown) < 2:
         return Remedy()
-    file = f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"
+    file = f"{frame.f_code.co_filename.rpartition('/')[2]}:{line}"
     return Remedy("", f"At {file} {_listed(shown)}, and an operation cannot take these.")
 
 
@@ -248,26 +280,44 @@ def _called(crash: Crash, part: nn.Module | None, error: BaseException) -> Crash
     return replace(crash, expected=takes, why="Its `forward` has other parameters.")
 
 
-def _on_a_line(crash: Crash, given: list[Tensor], raised_by: FrameType, error: BaseException) -> Crash:
+def _on_a_line(crash: Crash, given: list[Tensor], where: _Where, error: BaseException, spots: Spots) -> Crash:
     """The exception came from a line of a module's own code: an operation of torch's there, or the code itself."""
+    raised_by = list(spots)[-1]
+    user = [frame for frame in spots if is_users(frame.f_code)][-1]
     by_operation = isinstance(error, OPERATIONS) and (
         type(error) is RuntimeError or not is_users(raised_by.f_code) or _calls_torch(raised_by, error)
     )
-    shown = _tensors_on_line(raised_by) if is_users(raised_by.f_code) else {}
-    why, fits = "", Remedy()
-    if by_operation and len(shown) > 1:
-        fits = of_line(shown, str(error))
-        why = f"On this line {_listed(shown)}" + (
-            f". {fits.why}" if fits.why else ", and an operation cannot take these."
-        )
-    elif by_operation:
-        why = "An operation on this line cannot take what it is given."
-    crash = replace(crash, during="code", why=why, fix=fits.fix)
+    why, fix = _of_operation(user, where, spots, str(error)) if by_operation else ("", "")
+    crash = replace(crash, during="code", why=why, fix=fix)
     return replace(
         crash,
         input_shapes=tuple(tuple(t.shape) for t in given[:MOST_SHOWN]),
         input_dtypes=tuple(_short(t) for t in given[:MOST_SHOWN]),
     )
+
+
+def _of_operation(user: FrameType, where: _Where, spots: Spots, message: str) -> tuple[str, str]:
+    """Why an operation on a line failed, and what fits."""
+    line, last = spots[user]
+    operation, owner = operation_at(user, line, last), _self(user)
+    why, fix = of_tensors(message)
+    if why:
+        return why, fix
+    if operation is not None:
+        module = owner if isinstance(owner, nn.Module) else None
+        remedy = of_operation(operation, module, where.called if user is where.frame else None)
+        if remedy.why:
+            return remedy.why, remedy.fix
+    shown = _tensors_on_line(user, line)
+    fits = of_line(shown, message) if len(shown) > 1 else Remedy()
+    if fits.why:
+        return f"On this line {_listed(shown)}. {fits.why}", fits.fix
+    if operation is not None and operation.tensors:
+        listed = " and ".join(said(one) for one in operation.tensors[:MOST_SHOWN])
+        return f"In `{operation.text}` {listed}, and the operation cannot take these.", ""
+    if len(shown) > 1:
+        return f"On this line {_listed(shown)}, and an operation cannot take these.", ""
+    return "An operation on this line cannot take what it is given.", ""
 
 
 def _calls_torch(frame: FrameType, error: BaseException) -> bool:
@@ -287,9 +337,9 @@ def _listed(shown: dict[str, Tensor]) -> str:
     return " and ".join(f"`{name}` is {tuple(t.shape)} {_short(t)}" for name, t in shown.items())
 
 
-def _tensors_on_line(frame: FrameType) -> dict[str, Tensor]:
+def _tensors_on_line(frame: FrameType, number: int) -> dict[str, Tensor]:
     """The tensors that a line of code names: variables, and parameters and buffers of the module."""
-    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).partition("#")[0]
+    line = linecache.getline(frame.f_code.co_filename, number).partition("#")[0]
     found: dict[str, Tensor] = {}
     for name in re.findall(r"[A-Za-z_][\w.]*", line):
         first, _, rest = name.partition(".")
@@ -301,32 +351,6 @@ def _tensors_on_line(frame: FrameType) -> dict[str, Tensor]:
             if isinstance(owned, Tensor):
                 found.setdefault(f"{first}.{rest.partition('.')[0]}", owned)
     return dict(list(found.items())[:MOST_SHOWN])
-
-
-OF_GRADIENTS = {
-    "does not require grad": "The loss does not depend on any parameter by a way that has gradients: look for "
-    "`detach`, `item`, `no_grad`, `argmax`, or a tensor that is built anew.",
-    "modified by an inplace operation": "A value that the backward pass needs was changed in place after it was used: "
-    "look for `+=`, `x[...] = ...`, and methods whose name ends in `_`, and write `x = x + ...` there.",
-    "second time": "The graph of an earlier backward pass is part of this loss, and was freed: detach what is kept "
-    "from one step to the next, and compute the loss anew for each step.",
-    "only for scalar outputs": "The loss is no single number: take its mean.",
-    "Found dtype": "Two numeric types meet in the loss: give the target the type of the output.",
-}
-"""What the errors of a backward pass mean, by some of their words."""
-
-
-OF_GRADIENTS_CHANGED = {
-    "modified by an inplace operation": "x = x + y  # in place of x += y",
-    "second time": "state = state.detach()  # what is kept from one step to the next",
-    "only for scalar outputs": "loss = loss.mean()",
-    "Found dtype": "target = target.to(output.dtype)",
-}
-"""What is changed for that, as code; nothing where that depends on what was meant."""
-
-
-def _of_backward(message: str, said: dict[str, str]) -> str:
-    return next((text for words, text in said.items() if words in message), "")
 
 
 def _arguments(frame: FrameType) -> list[Any]:

@@ -154,7 +154,7 @@ def _types_of(name: str) -> Any:
             return
         came, takes = (str(t.dtype).removeprefix("torch.") for t in (given[0], weight))
         message = f"the input is {came}, and the weights are {takes}"
-        remedy = of_layer(part, given, "x", message, in_list=False)
+        remedy = of_layer(part, given, "x", in_list=False)
         raise _WrongType(
             Crash(
                 "RuntimeError", message, name, type(part).__name__, site_of(spot(2)), (tuple(given[0].shape),), (came,),

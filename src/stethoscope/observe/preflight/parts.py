@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from stethoscope.observe.model.keras_copy import KerasCopy
 from stethoscope.observe.training.keras_layers import is_keras, is_recurrent, layers_of
+from stethoscope.observe.training.naming import every_name as all_names
 
 
 def parts_of(model: nn.Module, *, every_name: bool = False) -> Iterator[tuple[str, nn.Module]]:
@@ -20,7 +21,7 @@ def parts_of(model: nn.Module, *, every_name: bool = False) -> Iterator[tuple[st
     if isinstance(model, KerasCopy):
         yield from ((name, layer) for name, layer, _ in layers_of(model.model))
     else:
-        yield from model.named_modules(remove_duplicate=not every_name)
+        yield from all_names(model) if every_name else model.named_modules()
 
 
 def is_leaf(part: nn.Module) -> bool:

@@ -35,17 +35,16 @@ class Remedy:
     fix: str = ""
 
 
-def of_layer(part: nn.Module, given: list[Tensor], name: str, message: str, *, in_list: bool) -> Remedy:
+def of_layer(part: nn.Module, given: list[Tensor], name: str, *, in_list: bool) -> Remedy:
     """For a layer of torch's.
 
     Args:
         part: the layer.
         given: the tensors that it was given.
         name: of the first one in the user's code.
-        message: of the exception.
         in_list: whether the layer stands in an `nn.Sequential`, so that its input has no name.
     """
-    expected = _expected(part)
+    expected = expected_of(part)
     if not given:
         return (
             Remedy()
@@ -62,12 +61,6 @@ def of_layer(part: nn.Module, given: list[Tensor], name: str, message: str, *, i
             return Remedy(expected, f"`{name}` is on the device `meta`, and holds no values.")
         why = "Its weights are on the device `meta`, and hold no values: it was made there and never given any."
         return Remedy(expected, why, f"model.to_empty(device='{first.device}')  # and then load or draw its weights")
-    if "more than 1 value per channel" in message:
-        return Remedy(
-            "more than one value a channel",
-            "In train mode it normalizes by the batch, and the batch is a single sample: leave a last batch of one out "
-            "(`drop_last=True` in the loader), or take larger batches.",
-        )
     before = ""
     if weight is not None and first.device != weight.device:
         before += f".to({str(weight.device)!r})"
@@ -113,14 +106,14 @@ def _changes(part: nn.Module, given: Tensor) -> Iterator[tuple[Change, Layer]]:
         case nn.Linear() if axes:
             yield FLATTENED, AS_IT_IS
             if axes < 4:
-                yield (), _written(part, in_features=shape[-1])
-            yield FLATTENED, _written(part, in_features=math.prod(shape[1:]))
+                yield (), written(part, in_features=shape[-1])
+            yield FLATTENED, written(part, in_features=math.prod(shape[1:]))
         case nn.modules.conv._ConvNd():
             space = len(part.kernel_size)
             if axes == space + 2:
                 if shape[1] != part.in_channels == shape[-1]:
                     yield ("permute", 0, axes - 1, *range(1, axes - 1)), AS_IT_IS
-                yield (), _written(part, in_channels=shape[1])
+                yield (), written(part, in_channels=shape[1])
             elif axes == space + 1 and part.in_channels == 1:
                 yield ("unsqueeze", 1), AS_IT_IS
             elif axes == 2 and space == 2 and shape[1] % part.in_channels == 0:
@@ -128,16 +121,16 @@ def _changes(part: nn.Module, given: Tensor) -> Iterator[tuple[Change, Layer]]:
                 if side * side * part.in_channels == shape[1]:
                     yield ("reshape", -1, part.in_channels, side, side), AS_IT_IS
         case nn.modules.batchnorm._BatchNorm() if axes == 2 or (axes > 2 and shape[-1] != part.num_features):
-            yield (), _written(part, num_features=shape[1])
-            yield (), _written(part, num_features=shape[1], kind=BATCH_NORMS.get(axes))
+            yield (), written(part, num_features=shape[1])
+            yield (), written(part, num_features=shape[1], kind=BATCH_NORMS.get(axes))
         case nn.GroupNorm() if axes > 1 and shape[1] % part.num_groups == 0:
-            yield (), _written(part, num_channels=shape[1])
+            yield (), written(part, num_channels=shape[1])
         case nn.LayerNorm() if axes >= len(part.normalized_shape):
-            yield (), _written(part, normalized_shape=tuple(shape[axes - len(part.normalized_shape) :]))
+            yield (), written(part, normalized_shape=tuple(shape[axes - len(part.normalized_shape) :]))
         case nn.RNNBase() if axes in (2, 3):
-            yield (), _written(part, input_size=shape[-1])
+            yield (), written(part, input_size=shape[-1])
         case nn.MultiheadAttention() if axes in (2, 3) and shape[-1] % part.num_heads == 0:
-            yield (), _written(part, embed_dim=shape[-1])
+            yield (), written(part, embed_dim=shape[-1])
 
 
 def _twin(part: nn.Module, kind: Any = None, **changed: Any) -> nn.Module | None:
@@ -169,7 +162,7 @@ def _twin(part: nn.Module, kind: Any = None, **changed: Any) -> nn.Module | None
     return twin.train(part.training)
 
 
-def _written(part: nn.Module, kind: Any = None, **changed: Any) -> Layer:
+def written(part: nn.Module, kind: Any = None, **changed: Any) -> Layer:
     """A changed layer, and the code that makes it."""
     try:
         twin = _twin(part, kind, **changed)
@@ -214,7 +207,7 @@ def _computes(layer: nn.Module | None, given: Tensor, change: Change) -> bool:
     return True
 
 
-def _expected(part: nn.Module) -> str:
+def expected_of(part: nn.Module) -> str:
     """What a layer takes, in words; empty where it is not known."""
     match part:
         case nn.Linear():
@@ -277,7 +270,7 @@ def _of_embedding(part: nn.Embedding, given: Tensor, name: str, expected: str) -
 
 
 def of_loss(
-    function: str, part: nn.Module | None, output: Any, target: Any, names: tuple[str, str], text: str
+    function: str, part: nn.Module | None, output: Any, target: Any, names: tuple[str, str], weights: dict[str, Any]
 ) -> Remedy:
     """For a loss of torch's: `function` by name, or `part` as a module.
 
@@ -287,7 +280,7 @@ def of_loss(
         output: its first argument.
         target: its second argument.
         names: what the user's code calls the two.
-        text: message of the exception.
+        weights: of classes or outputs, by the name that the loss has for them.
     """
     function = LOSS_MODULES.get(type(part), "") if part is not None else function
     if not isinstance(output, Tensor) or not isinstance(target, Tensor):
@@ -295,11 +288,43 @@ def of_loss(
         return Remedy(
             "two tensors", f"One of the two is of type {other}: take the tensor out of it, or make one of it."
         )
+    if function in (*OF_CLASSES, *LIKE_TARGET):
+        remedy = _of_weights(output, target, weights, of_classes=function in OF_CLASSES)
+        if remedy.why:
+            return remedy
     if function in OF_CLASSES:
         return _of_classes(output, target, names)
     if function in LIKE_TARGET:
         return _like_target(function, output, target, names)
     return Remedy()
+
+
+def _of_weights(output: Tensor, target: Tensor, weights: dict[str, Any], *, of_classes: bool) -> Remedy:
+    """For weights of classes or of outputs that do not fit, where output and target do."""
+    for name, weight in weights.items():
+        if not isinstance(weight, Tensor) or (of_classes and output.dim() < 2):
+            continue
+        wanted = (output.shape[1],) if of_classes else tuple(output.shape)
+        if of_classes and tuple(weight.shape) != wanted:
+            why = f"`{name}` has {weight.numel()} entries, and there are {wanted[0]} classes."
+            return Remedy(f"`{name}` of shape {wanted}", why)
+        if not of_classes and target.shape == output.shape and not stretches(weight.shape, output.shape):
+            why = f"`{name}` is {tuple(weight.shape)}, and the output {wanted}."
+            return Remedy(f"`{name}` that fits {wanted}: one for each output", why)
+        if weight.dtype != output.dtype and of_classes:
+            why = f"`{name}` is of type {str(weight.dtype).removeprefix('torch.')}, and the output of another."
+            return Remedy(
+                f"`{name}` of {str(output.dtype).removeprefix('torch.')}", why, f"{name}={name}.to({output.dtype})"
+            )
+    return Remedy()
+
+
+def stretches(one: torch.Size, to: torch.Size) -> bool:
+    """Whether a shape stretches to another one."""
+    try:
+        return bool(torch.broadcast_shapes(one, to) == to)
+    except RuntimeError:
+        return False
 
 
 def _of_classes(output: Tensor, target: Tensor, names: tuple[str, str]) -> Remedy:
@@ -316,7 +341,7 @@ def _of_classes(output: Tensor, target: Tensor, names: tuple[str, str]) -> Remed
     if target.dim() == output.dim() and target.shape[1] == 1 and target.squeeze(1).shape == rows:
         change, values = ".squeeze(1)", target.squeeze(1)
     if values.shape != rows:
-        return Remedy(expected, "The target's shape is not that of one class for each sample.")
+        return _of_other_rows(output, target, names, expected)
     if values.dtype != torch.long:
         change += ".long()"
     if not _within(values, classes):
@@ -326,6 +351,27 @@ def _of_classes(output: Tensor, target: Tensor, names: tuple[str, str]) -> Remed
         fix = f"{second} = {second}{change} - 1" if counts_from_one else ""
         return Remedy(f"class indices from 0 to {classes - 1}", why, fix)
     return Remedy(expected, "", f"{second} = {second}{change}" if change else "")
+
+
+def _of_other_rows(output: Tensor, target: Tensor, names: tuple[str, str], expected: str) -> Remedy:
+    """For a target that has not one class for each row."""
+    second = names[1]
+    why = "The target's shape is not that of one class for each sample."
+    if target.shape == output.shape and not target.is_floating_point() and _is_one_hot(target):
+        return Remedy(expected, f"{why} It has a 1 for the class and 0 for others.", f"{second} = {second}.argmax(1)")
+    rows, given = output.shape[0], target.shape
+    if output.dim() == 2 and target.dim() > 1 and target.numel() == rows and _within(target, output.shape[1]):
+        why = f"The output has its {rows} rows one below the other, and the target is {tuple(given)}."
+        return Remedy(expected, why, f"{second} = {second}.flatten()")
+    if output.dim() == 2 and target.dim() == 1:
+        why = f"The output has {rows} rows for {given[0]} targets."
+        if rows and given[0] and max(rows, given[0]) % min(rows, given[0]) == 0:
+            why += " A `view` or `reshape` before it may have made rows of parts of samples, or samples of rows."
+    return Remedy(expected, why)
+
+
+def _is_one_hot(target: Tensor) -> bool:
+    return bool(((target == 0) | (target == 1)).all()) and bool((target.sum(1) == 1).all())
 
 
 def _within(target: Tensor, classes: int) -> bool:
@@ -342,6 +388,11 @@ def _like_target(function: str, output: Tensor, target: Tensor, names: tuple[str
         return Remedy("probabilities from 0 to 1", "Its first argument is no probability.", "nn.BCEWithLogitsLoss()")
     if target.shape != output.shape:
         if target.numel() != output.numel():
+            if "logits" in function and (*target.shape, 2) == tuple(output.shape) and _within(target, 2):
+                why = (
+                    f"The output tells of two classes for each sample, and the target {tuple(target.shape)} names one."
+                )
+                return Remedy(expected, why, f"nn.functional.cross_entropy({first}, {second}.long())")
             return Remedy(expected, f"The output is {tuple(output.shape)} and the target {tuple(target.shape)}.")
         one_less = (*target.shape, 1) == tuple(output.shape)
         change += ".unsqueeze(-1)" if one_less else f".reshape({first}.shape)"

@@ -15,7 +15,7 @@ from stethoscope.facts.model import Hidden, Link, Part, Repeated, Structure
 from stethoscope.observe.model.ingredients import tensors_in
 from stethoscope.observe.preflight.parts import is_leaf, own_tensors, parts_of
 from stethoscope.observe.preflight.subject import Subject
-from stethoscope.observe.training.graph import read
+from stethoscope.observe.training.graph import Reading, read
 from stethoscope.observe.training.sites import site_of, spot
 
 LINEAR = (nn.Linear, nn.Bilinear)
@@ -50,10 +50,11 @@ def read_structure(model: nn.Module, trace: Trace, loss: Tensor | None, held: se
         loss: whose graph is read; None where it did not come so far.
         held: identities of the parameters that an optimizer holds.
     """
-    reached = {id(leaf) for leaf in read(loss).leaves} if loss is not None and loss.grad_fn is not None else set()
+    reading = read(loss) if loss is not None and loss.grad_fn is not None else None
+    reached = {id(leaf) for leaf in reading.leaves} if reading is not None else set()
     return Structure(
         parts=tuple(trace.parts()),
-        links=tuple(trace.links),
+        links=tuple(trace.links_in(reading)),
         dropped_norms=tuple(trace.dropped_norms),
         hidden=tuple(_hidden(model, reached, held)),
         repeated=tuple(_repeated(model)),
@@ -94,6 +95,8 @@ class _Made:
     """The dropout that it passed last, with nothing behind."""
     norm: str = ""
     """Class of the batch normalization that it passed behind a convolution."""
+    nodes: tuple[Any, ...] = ()
+    """Of the graph: that of what `by` returned, and of what it passed since."""
 
 
 class Trace:
@@ -104,7 +107,8 @@ class Trace:
         self._seen: dict[nn.Module, _Seen] = {}
         self._made: dict[int, _Made] = {}
         self._handles: list[Any] = []
-        self.links: list[Link] = []
+        self._links: list[tuple[Link, tuple[Any, ...]]] = []
+        """With the nodes of what goes from one to the other."""
         self.dropped_norms: list[Link] = []
 
     def __enter__(self) -> Trace:
@@ -149,12 +153,14 @@ class Trace:
                 by = source.by if source is not None else (name, part)
                 dropout = (name, part) if isinstance(part, DROPOUTS) and part.p > 0 else source and source.dropout
                 norm = source.norm if source is not None else ""
-                self._made[_memory(made)] = _Made(made, made._version, by, dropout or None, norm)
+                nodes = (*(source.nodes if source is not None else ()), made.grad_fn)
+                self._made[_memory(made)] = _Made(made, made._version, by, dropout or None, norm, nodes)
             elif isinstance(part, NORMS) and source is not None and isinstance(source.by[1], CONVOLUTIONS):
                 # Behind a linear layer it may be meant: projection heads end in one, and a predictor follows.
-                self._made[_memory(made)] = _Made(made, made._version, source.by, norm=type(part).__name__)
+                nodes, kind = (*source.nodes, made.grad_fn), type(part).__name__
+                self._made[_memory(made)] = _Made(made, made._version, source.by, norm=kind, nodes=nodes)
             else:
-                self._made[_memory(made)] = _Made(made, made._version, (name, part))
+                self._made[_memory(made)] = _Made(made, made._version, (name, part), nodes=(made.grad_fn,))
 
         return after
 
@@ -174,9 +180,19 @@ class Trace:
         first_name, first = source.by
         for kinds in (LINEAR, CONVOLUTIONS):
             if isinstance(part, kinds) and isinstance(first, kinds):
-                self.links.append(replace(_link(first_name, first, name, part), through=source.norm))
+                link = replace(_link(first_name, first, name, part), through=source.norm)
+                self._links.append((link, source.nodes))
         if isinstance(part, NORMS) and source.dropout is not None:
             self.dropped_norms.append(_link(*source.dropout, name, part))
+
+    def links_in(self, reading: Reading | None) -> Iterator[Link]:
+        """Layers of which the second alone is given what the first returned: where others are, too (around a residual
+        block, in front of two heads), the two are not one. Without a graph, all."""
+        whole = reading is not None and reading.whole
+        uses = Counter(child for node in reading.nodes for child, _ in node.next_functions) if reading and whole else {}
+        for link, nodes in self._links:
+            if not any(uses.get(node, 0) > 1 for node in nodes if node is not None):
+                yield link
 
     def parts(self) -> Iterator[Part]:
         """The table."""

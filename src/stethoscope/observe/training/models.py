@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 
 from stethoscope.facts.training import Layer, Model, Parameter
 from stethoscope.observe.training import keras_layers
+from stethoscope.observe.training.naming import every_name, every_parameter
 from stethoscope.observe.training.shards import shards_of
 from stethoscope.observe.training.sites import Spot, is_users, is_users_file, site_of
 from stethoscope.observe.training.symmetry import DRAWN, looks_drawn
@@ -277,9 +278,9 @@ class ModelBook:
             self._layer_of[part] = layer
             entry.layers.append(layer.index)
         seen: dict[int, ParameterEntry] = {}
-        owners = dict(module.named_modules(remove_duplicate=False))
+        owners = dict(every_name(module))
         shards = shards_of(module)
-        for path, parameter in module.named_parameters(remove_duplicate=False):
+        for path, parameter in every_parameter(module):
             if id(parameter) in seen:
                 seen[id(parameter)].shared_with = prefix + path
                 continue

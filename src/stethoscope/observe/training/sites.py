@@ -27,9 +27,14 @@ _is_user: dict[CodeType, bool] = {}
 
 def is_users_file(path: str) -> bool:
     """Whether a source file is the user's: not in an installed package, the standard library or here."""
-    return not (
-        path.startswith(("<frozen", "<string>", "<__array_function__", _OURS)) or any(p in path for p in _LIBRARIES)
-    )
+    if path.startswith(("<frozen", "<string>", "<__array_function__", _OURS)) or is_compilers_file(path):
+        return False
+    return not any(p in path for p in _LIBRARIES)
+
+
+def is_compilers_file(path: str) -> bool:
+    """Whether a source was written by `torch.compile`: a graph, or kernels of Inductor's."""
+    return path.startswith("<eval_with_key>") or f"{os.sep}torchinductor_" in path
 
 
 def users_files(script: str) -> list[str]:
@@ -103,6 +108,12 @@ def site_of(place: Spot | None) -> Site | None:
     code, line = place
     function = "" if code.co_name == "<module>" else code.co_qualname
     return Site(shorten(code.co_filename), line, function, linecache.getline(code.co_filename, line).strip())
+
+
+def site_in(file: str, line: int) -> Site | None:
+    """A readable site where only file and line are known."""
+    text = linecache.getline(file, line).strip()
+    return Site(shorten(file), line, "", text) if text else None
 
 
 _namers: list[Callable[[str], str | None]] = []

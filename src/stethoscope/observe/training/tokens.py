@@ -46,6 +46,10 @@ class TokenEntry:
     followed: int = 0
     """Positions that have a later one and are counted."""
     next: int = 0
+    first_followed: int = 0
+    """Positions that have two later ones and are counted, beside the first input."""
+    first_next: int = 0
+    first_second: int = 0
     classes: int = 0
     last_losses: list[float] = field(default_factory=list)
     other_losses: list[float] = field(default_factory=list)
@@ -87,6 +91,13 @@ class TokenEntry:
             self.padded_targets[int(target)] = self.padded_targets.get(int(target), 0) + int(times)
         self.lengths.update((~tail).sum(axis=1).tolist())
 
+    def see_first(self, inputs: Any, targets: Any, ignore: int) -> None:
+        """The same batch beside the model's first input: are targets its next positions, or the ones behind these?"""
+        counted, answers = targets[:, :-2] != ignore, targets[:, :-2]
+        self.first_followed += int(counted.sum())
+        self.first_next += int((counted & (inputs[:, 1:-1] == answers)).sum())
+        self.first_second += int((counted & (inputs[:, 2:] == answers)).sum())
+
     def look_for_padding(self, inputs: Tensor, time_first: bool | None = None) -> None:
         """Find out how rows are filled, and which axis counts positions where that is not known."""
         if self.filler is None and (way := way_of(inputs, (False, True) if time_first is None else (time_first,))):
@@ -104,6 +115,8 @@ class TokenEntry:
             classes=self.classes,
             same_share=self.same / self.counted if self.counted else math.nan,
             next_share=self.next / self.followed if self.followed else math.nan,
+            first_next_share=self.first_next / self.first_followed if self.first_followed else math.nan,
+            first_second_share=self.first_second / self.first_followed if self.first_followed else math.nan,
             last_losses=np.array(self.last_losses),
             other_losses=np.array(self.other_losses),
             padding_token=self.token,
@@ -151,9 +164,10 @@ class TokenBook:
         Args:
             each: the step, and what was returned, of a loss for each position.
         """
-        inputs = self._given(target)
-        if inputs is None:
+        given = self._given(target)
+        if not given:
             return
+        inputs = given[0]
         entry = self._entries.setdefault((function, place), TokenEntry(function, place))
         if len(self._entries) > MOST_ENTRIES:
             return
@@ -168,9 +182,15 @@ class TokenBook:
                 self._see_numbers(entry, inputs.detach(), output.detach(), target.detach(), ignore)
         elif len(entry.last_losses) < MOST_LOSSES:
             self._see(entry, inputs, output, target.detach().reshape(inputs.shape), ignore)
+            if entry.batches <= MOST_BATCHES and not given[-1].is_floating_point():
+                tokens = turned(given[-1], entry.time_first)[:MOST_ROWS].detach()
+                answers = turned(target.detach().reshape(inputs.shape), entry.time_first)[:MOST_ROWS]
+                first, wanted = as_array(tokens.cpu().contiguous()), as_array(answers.cpu().contiguous())
+                entry.see_first(first, wanted, ignore)
 
-    def _given(self, target: Tensor) -> Tensor | None:
-        """The input that has a target for each of its positions, or for all but the last, which has none to follow."""
+    def _given(self, target: Tensor) -> list[Tensor]:
+        """The inputs that have a target for each position, or for all but the last, which has none to follow; the
+        first one comes last."""
         # A decoder's own input comes after the encoder's.
         fitting = [
             tensor if cut is None else tensor[:, :cut]
@@ -180,7 +200,7 @@ class TokenBook:
             and not ((number or tensor.is_floating_point()) and tensor.data_ptr() == target.data_ptr())
         ]
         masks = [len(fitting) > 1 and _is_mask(tensor) for tensor in fitting]
-        return next((tensor for tensor, is_mask in zip(fitting, masks, strict=True) if not is_mask), None)
+        return [tensor for tensor, is_mask in zip(fitting, masks, strict=True) if not is_mask]
 
     def _see_numbers(self, entry: TokenEntry, inputs: Tensor, output: Tensor, target: Tensor, ignore: int) -> None:
         """Inputs that are numbers, or targets that are: only what is padded is of interest."""

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
 from stethoscope.facts.results import results_of as results_of
+from stethoscope.observe.training.naming import written
 from stethoscope.observe.training.session import Session
 from stethoscope.observe.training.sites import called_from_keras, spot
 from stethoscope.observe.training.state import State
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 UNSET_SEED = 67280421310721
 """The seed that torch starts with when nobody sets one (`default_rng_seed_val` in ATen)."""
 MOST_LOADERS = 20
+MOST_WRITTEN = 20_000
+"""Characters of a model's structure that are kept."""
 _COUNTED = (DistributedSampler, RandomSampler, SequentialSampler)
 """Samplers of torch's that say how much they draw; asking another one may do anything."""
 
@@ -124,7 +127,7 @@ def models_of(session: Session | ArraySession) -> tuple[dict[str, Any], ...]:
                 "name": fact.name,
                 "parameters": fact.num_parameters,
                 "trainable": fact.num_trainable,
-                "structure": repr(module)[:20_000] if module is not None else "",
+                "structure": written(module, MOST_WRITTEN) if module is not None else "",
             }
         )
     return tuple(described)

@@ -39,7 +39,8 @@ class MissingNonlinearity(Rule):
     Put an activation between the layers, or leave one of them out.
     ## When it is not a fault
     A narrow layer between two wide ones is a factorized matrix, made so on purpose (LoRA, bottlenecks, autoencoders
-    whose code is linear), and so are grouped, 1 x 1 and 1 x 3 convolutions beside others. They are not reported.
+    whose code is linear), and so are grouped, 1 x 1 and 1 x 3 convolutions beside others. They are not reported; nor is
+    a layer whose output goes elsewhere as well, as around a residual block.
     ## Sources
     Goodfellow, Bengio, Courville, "Deep Learning" (2016), 6.1. Humbatova et al., "Taxonomy of Real Faults in Deep
     Learning Systems", ICSE 2020 ("missing activation").

@@ -7,18 +7,36 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import Code, Site
+from stethoscope.facts.code import At, Code, Site
 from stethoscope.facts.flow import Stream
+from stethoscope.facts.linked import uncommented
 from stethoscope.facts.loops import Loop, loops_of
-from stethoscope.facts.origins import call_sites
-from stethoscope.facts.samplers import begun_anew, distributed_sampler
+from stethoscope.facts.loops_elsewhere import loops_elsewhere
+from stethoscope.facts.samplers import (
+    Made,
+    distributed_sampler,
+    is_handed_again,
+    is_made_again,
+    is_of_new_data,
+    is_repeated,
+    sampler_handed,
+)
 from stethoscope.facts.training import History
 from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import code, place_at
 
-_MAKES = re.compile("DistributedSampler")
-_TELLS = re.compile(r"(?<!['\"])set_epoch|getattr\([^)]*set_epoch")
-"""A call or a method of that name, and not the question whether there is one: `hasattr(sampler, "set_epoch")`."""
+_TELLS = re.compile(
+    r"(?<!['\"])(?<!\bdef )set_epoch|getattr\([^)]*set_epoch"
+    r"|(?i:sampler)\w*(?:\[[^\]]*\])?\.(?:epoch|seed)\s*[-+]?=(?!=)"
+    r"|setup_dataloaders\(|(?i:accelerator)\w*\.prepare\w*\("
+)
+"""A call of that name, and neither its definition nor the question whether there is one, as in
+`hasattr(sampler, "set_epoch")`; the number or the seed is set; or Fabric or Accelerate goes over the loader, and tells
+it by itself.
+"""
+_DOCUMENTATION = re.compile(r"^[ \t]*[rRuU]?(\"\"\"|''')[\s\S]*?\1", re.M)
+_WORDS = ("set_epoch", ".epoch", ".seed", "setup_dataloaders(", ".prepare")
+"""One of these stands in each text in which that is found."""
 _TELL_IT = "Tell it at the begin of each epoch:\n" + code("for epoch in range(epochs):", "    sampler.set_epoch(epoch)")
 
 
@@ -33,14 +51,16 @@ class DistributedSamplerEpoch(Rule):
 
     ## What it sees
     A training loop inside of another, over a loader with a `DistributedSampler` that shuffles, and no `set_epoch` in
-    this file nor in those that it imports. In a run: a loader whose sampler draws the same order each time it begins.
+    this file nor in those that it imports; also where the inner loop stands in an imported file that is handed the
+    loader. In a run: a loader whose sampler draws the same order each time it begins.
     ## Why it hurts
     The sampler seeds its shuffling with the epoch's number, which stays 0: all epochs go through the same batches in
     the same order, on the same workers.
     ## How to fix it
     `sampler.set_epoch(epoch)` at the begin of each epoch.
     ## When it is not a fault
-    A sampler with `shuffle=False`, or one epoch only. Neither is reported.
+    A sampler with `shuffle=False`, or one epoch only; a seed for each epoch; Accelerate or Fabric, which tell the
+    sampler by themselves. None of these is reported.
     ## Sources
     PyTorch documentation, `torch.utils.data.distributed.DistributedSampler`: "Otherwise, the same ordering will be
     always used".
@@ -77,26 +97,28 @@ class DistributedSamplerEpoch(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Follow the loader of each training loop to its sampler."""
-        is_there = file.says("DistributedSampler") or file.linked.match(_MAKES)
-        if not is_there or file.matches(_TELLS) or file.linked.match(_TELLS):
+        is_there = file.and_linked_say("DistributedSampler")
+        if not is_there or _is_told_in(file):
             return
         told = set()
-        for loop in loops_of(file):
-            made = distributed_sampler(file, loop)
-            if made is None or made[1].at in told or not _is_repeated(file, loop) or made[0].linked.match(_TELLS):
+        for loop, at, (home, sampler) in _repeated(file):
+            if sampler.at in told or (home is not file and _is_told_in(home)):
                 continue
-            home, sampler = made
+            if sampler.argument(4, "seed") is not None and is_made_again((home, sampler)):
+                continue  # each epoch has a sampler with another seed
             told.add(sampler.at)
             yield self.finding(
                 "the distributed sampler is never told the epoch",
                 sureness=Sureness.CERTAIN,
-                place=place_in(file, sampler.at if home is file else loop.at),
-                evidence=[Evidence(f"calls of `set_epoch` for the loop on {line_of(file, loop.at)}", 0, "1 an epoch")],
+                place=place_in(file, sampler.at if home is file else at),
+                evidence=[
+                    Evidence(f"calls of `set_epoch` for the loop on {line_of(loop.code, loop.at)}", 0, "1 an epoch")
+                ],
                 cause="It shuffles by the epoch's number, which stays 0: every epoch has the same order.",
                 fixes=[_TELL_IT],
                 chain=[
                     Link(place_in(home, sampler.at), "the sampler is made"),
-                    Link(place_in(file, loop.at), "the loop goes over its loader, again in each epoch"),
+                    Link(place_in(loop.code, loop.at), "the loop goes over its loader, again in each epoch"),
                 ],
             )
 
@@ -429,25 +451,33 @@ class DistributedSamplerEpoch(Rule):
     }
 
 
-def _is_repeated(file: Code, loop: Loop) -> bool:
-    """Whether a loop stands in another, or its function is called in one, or it begins its data anew."""
-    return bool(begun_anew(file, loop)) or _is_in_loop(file, file.contexts[loop.context].parent, loop.function)
+def _is_told_in(file: Code) -> bool:
+    """Whether a sampler is told the epoch in a file, or in one that it imports."""
+    found = file.linked.saying(*_WORDS) if file.linked.match(_TELLS) else ()
+    return _tells(file) or any(_tells(other) for other in found)
 
 
-def _is_in_loop(file: Code, context: int, function: int, depth: int = 0) -> bool:
-    """Whether something stands in a loop, or in a function that is called in one."""
-    if _in_loop(file, context) or depth > 3:
-        return depth <= 3
-    return any(
-        _is_in_loop(file, call.context, file.function_at(call.context), depth + 1)
-        for call in call_sites(file, function)
-    )
+def _tells(file: Code) -> bool:
+    """Whether a file tells a sampler the epoch: not in the text of its documentation, and not what it is itself, as an
+    object of a class that defines `set_epoch` does.
+    """
+    if not file.matches(_TELLS):
+        return False
+    text = uncommented(_DOCUMENTATION.sub("", "\n".join(file.lines)).split("\n"))
+    if any("set_epoch" in cls.methods for cls in file.classes):
+        text = text.replace("self.set_epoch(", "")
+    return _TELLS.search(text) is not None
 
 
-def _in_loop(file: Code, context: int) -> bool:
-    for here in file.around(context):
-        if here.kind == "function":
-            return False
-        if here.kind in ("for", "while"):
-            return True
-    return False
+def _repeated(file: Code) -> Iterator[tuple[Loop, At, Made]]:
+    """The training loops that go over their data again and again, each with its place in this file, or that of the call
+    which hands it its data, and the distributed sampler of these.
+    """
+    for loop in loops_of(file):
+        made = distributed_sampler(file, loop)
+        if made is not None and is_repeated(file, loop) and not is_of_new_data(file, loop, made):
+            yield loop, loop.at, made
+    for handed in loops_elsewhere(file):
+        made = sampler_handed(file, handed)
+        if made is not None and is_handed_again(file, handed, made):
+            yield handed.loop, handed.call.at, made

@@ -12,6 +12,7 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.data import Data, JointShift
+from stethoscope.facts.images import PROPERTIES
 from stethoscope.facts.modes import accuracies_of, losses_of
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.samples import HeldOut, Samples
@@ -21,12 +22,15 @@ from stethoscope.rules.columns import listed, named
 from stethoscope.rules.examples import falling, run, with_curve
 from stethoscope.rules.feeding import change_between
 from stethoscope.rules.newcomers import new_values
+from stethoscope.rules.picture_shifts import changed_pictures
+from stethoscope.rules.recolouring import recoloured
 from stethoscope.rules.reweighing import by_labels
 from stethoscope.rules.scaling import rescaled
 from stethoscope.rules.shifting import Shift as Moved
 from stethoscope.rules.shifting import evidence_of, judged, pairs_of, percent, unjudged
 from stethoscope.rules.sites import at, code, place_at
 from stethoscope.rules.two_sets import bell, two_sets, yes_no
+from stethoscope.rules.vectors import vectors
 
 MOST_NAMED = 3
 """Features that are named one by one."""
@@ -162,14 +166,18 @@ class DistributionShift(Rule):
             return
         rate = SHARES[self.name]
         in_other_units = rescaled(seen)
-        pairs = [(one, other) for one, other in pairs_of(seen) if one.name not in in_other_units]
+        colours = recoloured(seen)
+        told = {*in_other_units, *(colours.columns if colours is not None else ())}
+        pairs = [(one, other) for one, other in pairs_of(seen) if one.name not in told]
         shifts = judged(pairs, rate, self.tolerance)
         found = [shift for shift in shifts if shift.verdict == "shift"]
         joint = seen.joint
         if joint is None or joint.low < 0.5 + self.told_apart or in_other_units:
             joint = None
-        for by_new in (False, True):
-            if some := [shift for shift in found if self._is_of_new_values(shift) is by_new]:
+        numbered = {name for names in vectors(one for one, _ in pairs) for name in names}
+        kinds = {shift.name: (shift.name in numbered, self._is_of_new_values(shift)) for shift in found}
+        for kind in ((False, False), (True, False), (False, True)):
+            if some := [shift for shift in found if kinds[shift.name] == kind]:
                 yield self._moved(seen, some, len(shifts), joint)
                 joint = None
         if joint is not None:
@@ -200,13 +208,11 @@ class DistributionShift(Rule):
         if (labels := by_labels(seen, found)) is not None:
             evidence.append(labels)
         has_pictures = seen.train.images is not None
-        light = _light(found) if has_pictures else ""
         pictures = has_pictures and len(seen.train.profile.columns) <= 1
-        title = f"{len(found)} columns shifted, first {worst}" if len(found) > 1 else f"{worst} has shifted"
-        if pictures:
-            title = f"the pictures have changed, most in {worst}"
-        if light:
-            title = f"the pictures of the second set are {'darker' if 'darker' in light else 'lighter'}"
+        title, change = f"{len(found)} columns shifted, first {worst}" if len(found) > 1 else f"{worst} has shifted", ""
+        of_pictures = [shift for shift in found if shift.name in PROPERTIES]
+        if has_pictures and of_pictures and (pictures or found[0].name in PROPERTIES):
+            title, change = changed_pictures(of_pictures)
         fixes: list[Fix | str] = [
             Fix(
                 "Where the sets were cut from one table, shuffle it first:\n"
@@ -237,7 +243,7 @@ class DistributionShift(Rule):
             f"elsewhere in {', '.join(named(name) for name in names[:5])}{', ...' if len(names) > 5 else ''}, by more "
             "than the tolerance and chance allow. Sets cut from a sorted table give this, and so does another time, "
             "place or instrument."
-            + light
+            + change
             + (" Here it follows from the labels, whose shares differ." if labels else ""),
             fixes=fixes,
             unless="the second set is of a later time or of another group on purpose.",
@@ -434,15 +440,6 @@ class DistributionShift(Rule):
                 score = nn.functional.mse_loss(model(x[held_out]), y[held_out]).item()
         print(f"loss {score:.4f}")
         """)
-
-
-def _light(found: list[Moved]) -> str:
-    """That the pictures are darker or lighter, where they are."""
-    for shift in found:
-        if shift.name == "brightness" and shift.one.numbers and shift.other.numbers:
-            darker = shift.other.numbers.mean < shift.one.numbers.mean
-            return f" Its pictures are {'darker, as by night' if darker else 'lighter, as by day'}."
-    return ""
 
 
 def _apart(joint: JointShift, tolerance: float) -> Evidence:

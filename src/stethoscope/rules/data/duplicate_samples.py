@@ -158,6 +158,7 @@ class DuplicateSamples(Rule):
         "pictures that look the same": pictures.of_pictures(alike=((1, 7),)),
         "copies of texts": texts.of_texts(same=((1, 7), (3, 4))),
         "a copy of a text": texts.of_texts(same=((1, 7),)),
+        "texts that are nearly equal": texts.of_texts(alike=((1, 7),)),
         "three times chance": _coarse(Repeats(exact=36), 1000),
     })  # fmt: skip
     good = Examples(lambda: {

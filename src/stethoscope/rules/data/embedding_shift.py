@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,13 +12,15 @@ from numpy.typing import NDArray
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, Severity
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.facts.comparable import comparable
-from stethoscope.facts.data import Data
+from stethoscope.facts.data import Data, Profile
 from stethoscope.facts.statistics import gap_band, gap_chance
 from stethoscope.rules.budget import SHARES
+from stethoscope.rules.columns import named, of_words
 from stethoscope.rules.preparing import sampled
 from stethoscope.rules.shifting import percent
 from stethoscope.rules.sites import code
 from stethoscope.rules.two_sets import two_sets
+from stethoscope.rules.vectors import vectors
 
 Doubles = NDArray[np.float64]
 
@@ -41,13 +44,26 @@ def _clouds(shift: float, columns: int = 40, rows: int = 1000) -> Data:
     return sampled(two_sets(small), values)
 
 
+def _beside_others() -> Data:
+    """Forty columns that have moved, beside ten of words."""
+    moved = _clouds(0.3)
+    assert moved.test is not None
+    words = tuple(of_words(f"word {place}", {"x": 10, "y": 10}) for place in range(10))
+    first, second = (
+        replace(one, profile=Profile(20, (*one.profile.columns, *words))) for one in (moved.train, moved.test)
+    )
+    return Data(first, second)
+
+
 class EmbeddingShift(Rule):
     """The vectors of the second set lie elsewhere than those of the training set, taken as a whole.
 
     ## What it sees
-    Tables that are nearly all numbers, with many columns, such as embeddings. Random Fourier features of one half of
-    the sampled rows give the direction in which the sets differ most (the witness of the maximum mean discrepancy);
-    the other half is projected on it, and there it is asked how many rows lie elsewhere, as of a single column.
+    Tables that are nearly all numbers, with many columns, and columns whose names begin alike and end in running
+    numbers, such as embeddings: what their coordinates show one by one follows from it. Random Fourier features of one
+    half of the sampled rows give the direction in which the sets differ most (the witness of the maximum mean
+    discrepancy); the other half is projected on it, and there it is asked how many rows lie elsewhere, as of a single
+    column.
     ## Why it hurts
     A model built on these vectors answers for a region that it has hardly seen.
     ## How to fix it
@@ -62,6 +78,7 @@ class EmbeddingShift(Rule):
     """
 
     severity = Severity.WARNING
+    explains = ("distribution-shift",)
 
     fewest_columns = Limit(32, unit="columns of numbers", why="fewer are judged one by one, and by a classifier")
     tolerance = Limit(0.05, unit="share of the rows that lie elsewhere", why="as of any single column")
@@ -72,8 +89,12 @@ class EmbeddingShift(Rule):
             yield self.cannot_tell("there is only one data set")
             return
         pairs = comparable(seen)
-        names = [one.name for one, other in pairs if one.kind == "number" and other.kind == "number"]
-        if len(names) < self.fewest_columns or len(names) < 0.9 * len(seen.inputs(seen.train)):
+        numbers = [one for one, other in pairs if one.kind == "number" and other.kind == "number"]
+        names = [column.name for column in numbers]
+        numbered = vectors(numbers, self.fewest_columns)
+        if numbered:
+            names = list(sorted(numbered, key=len)[-1])
+        elif len(names) < self.fewest_columns or len(names) < 0.9 * len(seen.inputs(seen.train)):
             yield self.cannot_tell("the rows are no vectors: there are few columns of numbers, or others beside them")
             return
         first, second = (_vectors(each.sample.values, names) for each in seen.sets)
@@ -83,20 +104,21 @@ class EmbeddingShift(Rule):
             return
         size, judged = _gap(first, second)
         if size > self.tolerance and gap_chance(size - self.tolerance, *judged) <= SHARES[self.name]:
-            yield self._report(seen, size, judged, len(names))
+            yield self._report(seen, size, judged, names, bool(numbered))
 
-    def _report(self, seen: Data, size: float, rows: tuple[int, int], columns: int) -> Finding:
+    def _report(self, seen: Data, size: float, rows: tuple[int, int], names: list[str], is_vector: bool) -> Finding:
         assert seen.test is not None
         band = gap_band(0.05, *rows)
         return self.finding(
             f"vectors of the second set lie elsewhere: {percent(size)} of the rows",
-            place=Place(file=seen.test.name),
+            place=Place(file=seen.test.name, columns=tuple(names) if is_vector else None),
             evidence=[
                 Evidence(
                     "rows that lie elsewhere along the direction that tells the sets apart",
                     f"{percent(size)} ({percent(max(0.0, size - band))} to {percent(min(1.0, size + band))})",
                     f"at most {percent(self.tolerance)}",
-                    f"{columns} columns; {rows[0]:,} and {rows[1]:,} rows that did not choose the direction",
+                    (f"{named(names[0])} to {named(names[-1])}; " if is_vector else f"{len(names)} columns; ")
+                    + f"{rows[0]:,} and {rows[1]:,} rows that did not choose the direction",
                 )
             ],
             cause=f"The rows of `{seen.test.name}` are another cloud of points than those of `{seen.train.name}`: "
@@ -112,6 +134,7 @@ class EmbeddingShift(Rule):
 
     bad = Examples(lambda: {
         "all moved a little": _clouds(0.3),
+        "an embedding beside other columns": _beside_others(),
         "as few columns as can be told": _clouds(0.3, columns=32),
         "next to the tolerance": _clouds(*_NEXT_TO_TOLERANCE),
     })  # fmt: skip

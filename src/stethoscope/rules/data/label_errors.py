@@ -16,13 +16,13 @@ from stethoscope.facts.samples import Samples
 from stethoscope.facts.training import Curve, History
 from stethoscope.rules.columns import named, of_numbers, of_words, one_set, row_of
 from stethoscope.rules.examples import falling, run
+from stethoscope.rules.far_targets import LOOK, far_off
 from stethoscope.rules.learned_labels import evidence_of, known_by_heart, learning, suspects_of, wrong_rows
 from stethoscope.rules.pictures import of_pictures, row_at
 from stethoscope.rules.sites import code, place_at
 
 Z = 1.96
 MOST_SUSPECTS = 2000
-LOOK = code("stethoscope data TRAIN --target TARGET --suspects rows.csv")
 
 SMOOTHED = code("loss_function = nn.CrossEntropyLoss(label_smoothing=0.1)")
 LAST = 3
@@ -42,7 +42,9 @@ class LabelErrors(Rule):
     where they disagree with the one given. That alone says little: in every hard data set many rows are listed. So it
     warns by the half of the rows of which the models are the most confident. In clean data their labels are right in
     997 cases of 1,000 and more, whatever the data; what is wrong there is wrong in the labels, if the models know the
-    data well otherwise. Of targets of numbers: rows that lie several times as far from the prediction as 99 % of them.
+    data well otherwise. Of targets of numbers: rows that lie several times as far from the prediction as 99 % of them
+    (or 15 times as far as the middle half, where one in a hundred is wrong); a warning where a slip of the point
+    explains them.
     In a run: some hundred training rows, and what neighbours and a linear model make of them; and up to 2,048 rows of
     the first batches, with what the network itself made of each by its weights at 10 to 32 steps of the run. A label
     behind another one over the run (its *area under the margin* is below 0) is listed, with its place in the data set
@@ -62,6 +64,7 @@ class LabelErrors(Rule):
     """
 
     severity = Severity.WARNING
+    explains = ("conflicting-labels",)
     reads = ("losses", "samples", "validation")
 
     wrong = Limit(
@@ -96,6 +99,12 @@ class LabelErrors(Rule):
         0.5, unit="share of the distance from the median that is explained", why="else any distance is usual"
     )
 
+    slips = Limit(
+        5,
+        unit="numbers that a slip of the point explains, and half of those that are far off",
+        why="for a warning: one or two may be rare cases",
+    )
+
     hard_in_runs = Limit(
         0.08,
         unit="share of guessing's errors that the two models of a run make besides",
@@ -127,7 +136,8 @@ class LabelErrors(Rule):
                 yield self._learned(seen, learned)
                 return
         elif samples.tested < self.fewest_rows:
-            yield self.cannot_tell(learned.why or "too few training rows were seen with one class each")
+            few = f"{samples.tested:,} training rows were seen with one class each; {self.fewest_rows:,.0f} are needed"
+            yield self.cannot_tell(learned.why or few)
             return
         yield from self._by_simple_models(seen, samples)
 
@@ -167,7 +177,7 @@ class LabelErrors(Rule):
             return []
         return [Evidence("validation loss at the end / at its best", number(rise), "1 to 1.1")]
 
-    def _by_simple_models(self, seen: History, samples: Samples) -> Iterator[Finding]:
+    def _by_simple_models(self, seen: History, samples: Samples) -> Iterator[Finding | CannotTell]:
         """Judge what neighbours and a linear model said of some hundred training rows."""
         if samples.tested < self.fewest_rows:
             return
@@ -178,6 +188,12 @@ class LabelErrors(Rule):
         besides = (1 - samples.named - share) / guessed
         if (samples.named - samples.majority) / guessed >= self.skill and besides <= self.hard_in_runs:
             yield self._trained_on(seen, samples, share)
+            return
+        yield self.cannot_tell(
+            f"{samples.contradicted:,} of {samples.surest:,} labels are not what simple models are surest of, and by "
+            f"{samples.tested:,} rows wrong labels cannot be told from rows that are hard to tell apart: give the data "
+            "to `stethoscope data`, whose models know more"
+        )
 
     def _trained_on(self, seen: History, samples: Samples, share: float) -> Finding:
         loss = seen.main_loss()
@@ -220,7 +236,8 @@ class LabelErrors(Rule):
             return
         if seen.task == "regression":
             if labels.suspects and labels.explained >= self.explained:
-                yield self._numbers(seen, labels)
+                place, rows = _place(seen, labels.suspects), _rows(seen, labels.suspects)
+                yield far_off(self, seen, labels, self.slips, place, rows)
             return
         guessed = 1 - labels.chance
         if not guessed > 0 or not labels.confident:
@@ -287,31 +304,6 @@ class LabelErrors(Rule):
             suspects=_rows(seen, shown),
         )
 
-    def _numbers(self, seen: Data, labels: LabelSuspects) -> Finding:
-        worst = labels.suspects[0]
-        return self.finding(
-            f"{amount(len(labels.suspects), 'row')} where {named(seen.target)} is far from what the rest says",
-            severity=Severity.NOTE,
-            sureness=Sureness.POSSIBLE,
-            place=_place(seen, labels.suspects),
-            evidence=[
-                Evidence(
-                    f"distance of row {worst.row} from its prediction",
-                    number(labels.usual / worst.score),
-                    f"below {number(labels.usual)} in 99 % of {labels.rows:,} rows",
-                    labels.method,
-                ),
-                Evidence(
-                    "share of the distance from the median that is explained", f"{labels.explained:.2f}", "0 to 1"
-                ),
-            ],
-            cause="Models that did not see a row's target miss these by several times what they miss others by: a "
-            "slip in the target, or in the inputs.",
-            fixes=[f"Look at them, and correct what is wrong:\n{LOOK}"],
-            unless="they are rare cases, and right.",
-            suspects=_rows(seen, labels.suspects),
-        )
-
     bug = Bug("""
         import torch
         from sklearn.datasets import load_digits
@@ -370,6 +362,8 @@ class LabelErrors(Rule):
         "as sure as needed": _set(_labels(suspects=(_suspect(0.91),))),
         "a note where the models know enough": _set(_labels(accuracy=0.83, suspects=(_suspect(0.97),))),
         "numbers": _set(_amounts(0.8)),
+        "numbers, five of them slips of the point": _set(_amounts(0.8, slips=5)),
+        "numbers, four of them slips of the point": _set(_amounts(0.8, slips=4)),
         "numbers that are explained just well enough": _set(_amounts(0.51)),
     })  # fmt: skip
     good = Examples(lambda: {
@@ -486,9 +480,11 @@ def _pictures(accuracy: float) -> Data:
     return replace(seen, train=replace(seen.train, labels=_labels(wrong=88, accuracy=accuracy, suspects=())))
 
 
-def _amounts(explained: float) -> LabelSuspects:
-    suspects = (Suspect(7, 0.2, "900", "about 30"),)
-    return LabelSuspects("some models", "", suspects, 1000, explained=explained, usual=12.0)
+def _amounts(explained: float, slips: int = 0) -> LabelSuspects:
+    suspects = (Suspect(7, 0.2, "900", "about 30"),) * max(1, slips)
+    return LabelSuspects(
+        "some models", "", suspects, 1000, explained=explained, usual=12.0, factor=10.0, slips=slips
+    )  # fmt: skip
 
 
 def _set(labels: LabelSuspects) -> Data:

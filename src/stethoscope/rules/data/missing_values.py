@@ -9,12 +9,13 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Sever
 from stethoscope.core.rule import Examples, Limit, Rule
 from stethoscope.core.text import amount
 from stethoscope.facts.data import Column, Data, DataSet
-from stethoscope.facts.sentinels import sentinel_beside, sentinel_of
-from stethoscope.rules.columns import named, of_numbers, of_words, one_set
+from stethoscope.facts.sentinels import Tells, sentinel_beside, sentinel_of
+from stethoscope.rules.columns import days, named, of_numbers, of_words, one_set
+from stethoscope.rules.filled import defaults, zeros
 from stethoscope.rules.sites import code
 from stethoscope.rules.two_sets import beside, column, two_sets
 
-ANSWERS = ("none", "unknown", "missing")
+ANSWERS = ("none", "unknown", "missing", "not applicable", "unspecified", "not specified", "not known")
 """Spellings of nothing that are words: as often they are one of the values."""
 NAMED = 5
 """Columns that are named in the evidence."""
@@ -30,6 +31,8 @@ class Gap:
     spellings: tuple[str, ...]
     """How they are written: `null`, `""`, `N/A`, `-999`, `infinite`."""
     sentinel: float | None = None
+    written: str = ""
+    """The sentinel as a person writes it: `-999`, `1900-01-01`."""
     infinite: int = 0
     """Rows whose number is infinite, which a division by zero leaves; they are among `rows`."""
 
@@ -48,10 +51,14 @@ class MissingValues(Rule):
     """Values are missing: null, NaN, or a word or a number that stands for nothing.
 
     ## What it sees
-    Null and NaN; the spellings of nothing that people use ("", `N/A`, `null`, `?`); and single numbers far from all
-    others that are typical of it, such as -999, where they make up at least a hundredth of a column; infinite numbers.
+    Null and NaN; the spellings of nothing that people use ("", `N/A`, `null`, `?`, `TBD`, `[deleted]`); and single
+    numbers that are typical of it, such as -999, far from all others, where they make up at least a hundredth of a
+    column; infinite numbers. Nearer to the others such a number must lie by itself (99 among ages up to 80), or be the
+    only negative one (-1 among ages). So it is with days like 1900-01-01, 1970-01-01 and 9999-12-31, which lie apart
+    from all other dates, or are far more frequent than each of them.
     A target with missing values is an error, a column with many of them or with several spellings a warning, few a
-    note; so is a column that is empty in most rows, which most often is meant to be.
+    note; so is a column that is empty in most rows, which most often is meant to be; a 0 among amounts that never come
+    near it; and a word or text that many rows share where nearly all others have one of their own.
 
     Of a second set what the first one does not have: a number that stands for nothing, and rows without a target where
     others have one. Other spellings, and more missing values, are told by inconsistent-preprocessing and
@@ -85,11 +92,37 @@ class MissingValues(Rule):
         unit="distance of a sentinel from the next value / range of the others",
         why="-1 beside values of 0 to 1 may be one of them, -999 beside ages is not",
     )
+    fewest_alike = Limit(10, unit="rows with one odd number", why="nearer to the others a few may be true values")
+    alone = Limit(
+        0.25,
+        unit="distance of such a number, or date, from the next value / range of the others",
+        why="99 beside ages of 18 to 80 stands alone; in a tail values follow each other more closely",
+    )
+    spike = Limit(
+        3.0,
+        unit="rows with the only negative number / with the next value",
+        why="counts less one have -1 as well, and hardly more often than 0",
+    )
+    often = Limit(
+        10.0,
+        unit="rows with one day, or text / with the next most frequent one",
+        why="in days of birth the most frequent one comes twice as often as the next at most",
+    )
+    zero = Limit(
+        1.0,
+        unit="distance of 0 from the next value / width of the middle half of the others",
+        why="a weight of 0 beside those of 45 kg and more is none; a price of 0 may be one",
+    )
+    own = Limit(
+        0.5, unit="share of the rows with a text of their own", why="below, a frequent value is one of the categories"
+    )
 
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
         """Judge each column of the training set, and what is new in the second one."""
         gaps = [gap for column in seen.train.profile.columns if (gap := self.gap(column)) is not None]
         yield from self._told(seen, seen.train, gaps)
+        yield from zeros(self, seen, self._tells(), self.zero)
+        yield from defaults(self, seen, self._tells(), self.own)
         if seen.test is not None:
             new = [gap for column in seen.test.profile.columns if (gap := self._new(seen, column)) is not None]
             yield from self._told(seen, seen.test, new)
@@ -109,8 +142,11 @@ class MissingValues(Rule):
             return None
         if column.name == seen.target:
             return gap if self.gap(before) is None else None  # without any target it is for prediction
-        found = sentinel_beside(before, column, self.sentinel, self.apart)
-        return None if found is None else Gap(column, found.rows, (f"{found.value:g}",), found.value)
+        found = sentinel_beside(before, column, self._tells())
+        return None if found is None else Gap(column, found.rows, (found.written,), found.value, found.written)
+
+    def _tells(self) -> Tells:
+        return Tells(self.sentinel, self.apart, self.fewest_alike, self.alone, self.spike, self.often)
 
     def gap(self, column: Column) -> Gap | None:
         """What a column lacks; None where it lacks nothing."""
@@ -121,15 +157,16 @@ class MissingValues(Rule):
         rows, sentinel = column.missing, None
         if column.words is not None:
             spellings += [repr(text) for text, _ in column.words.missing]
-        if column.numbers is not None and column.kind == "number":
-            found = sentinel_of(column, self.sentinel, self.apart)
+        if column.numbers is not None:
+            found = sentinel_of(column, self._tells())
             if found is not None:
                 sentinel, rows = found.value, rows + found.rows
-                spellings.append(f"{found.value:g}")
-            if infinite := column.numbers.infinite:
+                spellings.append(found.written)
+            if column.kind == "number" and (infinite := column.numbers.infinite):
                 rows += infinite
                 spellings.append("infinite")
-        return Gap(column, rows, tuple(spellings), sentinel, infinite) if rows else None
+        written = "" if sentinel is None else spellings[-1 - bool(infinite)]
+        return Gap(column, rows, tuple(spellings), sentinel, written, infinite) if rows else None
 
     def _are_many(self, gap: Gap) -> bool:
         return self.much <= gap.share < self.optional and gap.rows >= self.fewest
@@ -162,11 +199,12 @@ class MissingValues(Rule):
         if coded:
             odd.sort(key=lambda gap: gap.sentinel is None)
             name = named(odd[0].column.name)
-            title = f"column {name} has {odd[0].sentinel:g} where a value is missing"
+            title = f"column {name} has {odd[0].written} where a value is missing"
             if one is not seen.train:
-                title = f"{name} has {odd[0].sentinel:g} for missing in the second set"
+                title = f"{name} has {odd[0].written} for missing in the second set"
             if len(coded) > 1:
-                title = f"{len(coded)} columns have numbers for nothing, first {name}"
+                what = "numbers" if all(gap.column.kind == "number" for gap in coded) else "values"
+                title = f"{len(coded)} columns have {what} for nothing, first {name}"
         elif odd and odd[0].infinite:
             title = f"column {named(odd[0].column.name)} is infinite in {amount(odd[0].infinite, 'row')}"
         elif odd:
@@ -221,11 +259,35 @@ class MissingValues(Rule):
         "a second set without some targets": beside(
             [column("y", {"a": 50, "b": 50})], [column("y", {"a": 50, "b": 49}, nulls=1)], target="y"
         ),
+        "minus 1 among ages": one_set(of_numbers("age", [*_ages(500), *[-1] * 10])),
+        "minus 1 below many zeros": one_set(of_numbers("visits", [*_visits(), *[-1] * 305])),
+        "99 among ages": one_set(of_numbers("age", [*_ages(500), *[99] * 10])),
+        "99, just alone": one_set(of_numbers("a", [*[i % 80 for i in range(800)], *[99] * 12])),
+        "weights of 0": one_set(of_numbers("kg", [*[50 + i % 95 for i in range(475)], *[0] * 12])),
+        "weights of 0, next to others": one_set(of_numbers("kg", [*_weights(51), *[0] * 12])),
+        "ages of 0": one_set(of_numbers("age", [*_ages(500), *[0] * 10])),
+        "a day among days of birth": one_set(days("born", ["1970-01-01"] * 12, 1930, 400)),
+        "days of birth": one_set(days("born", ["1900-01-01"] * 12, 1930, 400)),
+        "a day among many before it": one_set(days("seen", ["1970-01-01"] * 12, 1971, 900)),
+        "the end of time": one_set(days("until", ["9999-12-31"] * 300, 2020, 400)),
+        "no address": one_set(of_words("mail", {"none@example.com": 40, **{f"m{i}": 1 for i in range(160)}})),
+        "no address, next to the limits": one_set(of_words("mail", {"none@example.com": 20, **_mails(2, 10, 19)})),
+        "hardly two to a mail": one_set(of_words("mail", {"none@example.com": 40, **_mails(2, 20, 1)})),
         "just apart": one_set(of_numbers("a", [*[i / 10 for i in range(318)], -99, -99, -99, -99])),
     })  # fmt: skip
     good = Examples(lambda: {
         "labels of minus 1 and 1": one_set(of_numbers("y", [-1.0, 1.0] * 100), target="y"),
         "not quite a hundredth": one_set(of_numbers("age", [*[20 + i % 50 for i in range(2030)], *[-999] * 20])),
+        "minus 1 in nine rows": one_set(of_numbers("age", [*_ages(500), *[-1] * 9])),
+        "counts less one": one_set(of_numbers("visits", [*_visits(), *[-1] * 295])),
+        "99, not quite alone": one_set(of_numbers("a", [*[12 * (i % 68) for i in range(680)], *[999] * 12])),
+        "a 0 that others come near": one_set(of_numbers("kg", [*_weights(48), *[0] * 12])),
+        "no zeros to speak of": one_set(of_numbers("kg", [*[50 + i % 95 for i in range(475)], *[0] * 9])),
+        "a series that begins in 1970": one_set(days("day", ["1970-01-01"], 1970, 400)),
+        "as frequent as other days": one_set(days("day", ["1970-01-01"] * 12 + ["1971-06-01"] * 11, 1971, 900)),
+        "not often enough": one_set(of_words("mail", {"none@example.com": 19, **_mails(2, 10, 19)})),
+        "two to a mail": one_set(of_words("mail", {"none@example.com": 40, "m": 3, **_mails(2, 19, 0)})),
+        "a word that is one of many": one_set(of_words("city", {"Rome": 40, **{f"m{i}": 4 for i in range(40)}})),
         "nothing missing": one_set(of_words("a", {"x": 60, "y": 40})),
         "minus 1 among others": one_set(of_numbers("a", [*[i / 50 for i in range(100)], -1, -1, -1])),
         "not quite apart": one_set(of_numbers("a", [*[i / 10 for i in range(336)], -99, -99, -99, -99])),
@@ -237,6 +299,26 @@ class MissingValues(Rule):
         ),
         "one of 200": one_set(of_numbers("age", [*[20 + i % 50 for i in range(199)], -999])),
     })  # fmt: skip
+
+
+def _ages(rows: int) -> list[int]:
+    """Ages of 18 to 80."""
+    return [18 + i % 63 for i in range(rows)]
+
+
+def _mails(rows: int, many: int, others: int) -> dict[str, int]:
+    """So many texts with these rows each, and others with one."""
+    return {**{f"m{i}": rows for i in range(many)}, **{f"n{i}": 1 for i in range(others)}}
+
+
+def _weights(least: int) -> list[int]:
+    """From so many kilograms on, the middle half 50 wide, with a few up to 400."""
+    return [least + 2 * (i % 50) for i in range(500)] + [300, 350, 400]
+
+
+def _visits() -> list[int]:
+    """A hundred zeros, and fewer of each number after it."""
+    return [i for i in range(15) for _ in range(100 - 6 * i)]
 
 
 def _frame(seen: Data, one: DataSet) -> str:
@@ -257,7 +339,7 @@ def _fixes(gaps: list[Gap], frame: str) -> list[str]:
     """Lines for the frame of this name."""
     words = sorted({one for gap in gaps for one in gap.spellings if one[0] == "'" and one[1:-1].lower() not in ANSWERS})
     lines = [
-        f"{column} = {column}.mask({column} == {gap.sentinel:g})"
+        f"{column} = {column}.mask({column} == {gap.written if gap.column.kind == 'number' else repr(gap.written)})"
         for gap in gaps
         if gap.sentinel is not None
         for column in (f"{frame}[{gap.column.name!r}]",)

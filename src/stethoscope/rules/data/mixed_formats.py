@@ -40,7 +40,7 @@ class MixedFormats(Rule):
     """
 
     severity = Severity.WARNING
-    explains = ("new-categories",)
+    explains = ("new-categories", "conflicting-labels", "label-errors")
 
     rare = Limit(0.001, unit="share of a column in a second form", why="a single odd cell is a slip and no second form")
     mostly = Limit(0.8, unit="share of a column that are numbers or dates", why="below, it is a column of words")
@@ -88,6 +88,9 @@ class MixedFormats(Rule):
         numbers = [form for form in present if form.kind.startswith("number")]
         if len(dates) > 1 and sum(form.rows for form in dates) >= self.mostly * rows:
             return dates
+        strange = [form for form in words.spellings if not form.kind.startswith(("number", "date"))]
+        if dates and strange and sum(form.rows for form in dates) >= self.mostly * rows and len(words.top) > 2:
+            return [dates[0], *strange[:2]]
         share = sum(form.rows for form in numbers) / rows if rows else 0.0
         if share < self.mostly:
             return []
@@ -96,17 +99,16 @@ class MixedFormats(Rule):
         units = sum(form.rows for form in others if form.kind == "number with unit")
         if units >= self.mostly * rows and len(words.top) < self.fewest_amounts:
             return []  # such as 1Fam and 2Fam: names that begin with a digit
-        strangers = [form for form in words.spellings if not form.kind.startswith(("number", "date"))]
         if len(others) > 1 or (others and plain):
             return numbers
-        return [*numbers[:2], *strangers[:2]] if strangers and len(words.top) > 2 else []
+        return [*numbers[:2], *strange[:2]] if strange and len(words.top) > 2 else []
 
     def _mixed(self, one: DataSet, column: Column, forms: list[Spelling]) -> Finding:
         first, second = forms[0], forms[-1]
         kind = "dates" if first.kind.startswith("date") else "numbers"
         title = f"{kind} of column {named(column.name)} in {len(forms)} forms"
         if not second.kind.startswith(("number", "date")):
-            title = f"column {named(column.name)} holds numbers, and words such as {second.examples[0][:12]!r}"
+            title = f"column {named(column.name)} holds {kind}, and words such as {second.examples[0][:12]!r}"
         read = (
             code(f"pd.to_datetime(frame[{column.name!r}], format='%Y-%m-%d')  # fails on all other forms")
             if kind == "dates"
@@ -175,6 +177,7 @@ class MixedFormats(Rule):
         "comma and point": one_set(_column(("number 1.5", 90), ("number 1,5", 10))),
         "four in five are numbers": one_set(_column(("number 1.5", 70), ("number 1,5", 10), ("word", 20))),
         "one of a thousand": one_set(_column(("number 1.5", 1998), ("number 1,5", 2))),
+        "a word among dates": one_set(_column(("date 1999-12-31", 97), ("word", 3))),
         "a word among numbers": one_set(_column(("number 1", 97), ("word", 3))),
         "spellings of one city": one_set(
             of_words("city", {"Paris": 50, "paris ": 40, "Rome": 10}, variants=(("Paris", "paris "),))

@@ -1,7 +1,8 @@
-"""Texts that are empty, or far longer than all others."""
+"""Texts that are empty, stand for none, or are far longer or shorter than all others."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,23 +13,28 @@ from stethoscope.facts.data import Data, DataSet
 from stethoscope.facts.texts import TextSet
 from stethoscope.rules.columns import named
 from stethoscope.rules.sites import code
-from stethoscope.rules.texts import of_texts, text_row, text_rows
+from stethoscope.rules.texts import MOST_ROWS, of_texts, text_row, text_rows
 
 TAIL = 0.05
 """Share of the texts by which the usual spread of the lengths is known."""
 LEAST = np.log(2.0)
 """Least usual spread of the logarithm, where all texts are of one length."""
 
+RARE = 0.02
+"""Share of the texts: more short ones than that are a kind of their own."""
+
 
 class OddTexts(Rule):
-    """Texts are empty, far longer than all others, or say the same sentences again and again.
+    """Texts are empty, far longer or shorter than all others, or say the same sentences again and again.
 
     ## What it sees
-    Texts of blanks only; texts whose length is far beyond the others, on a scale of ratios; and long sentences that
-    stand in many texts (a signature, a notice of copyright, a header).
+    Texts of blanks only; such as stand for one that is not there (`[deleted]`, `no text`, a line of dashes, the same
+    mark in brackets again and again); texts whose length is far beyond the others, on a scale of ratios; and long
+    sentences that stand in many texts (a signature, a notice of copyright, a header).
     ## Why it hurts
-    An empty text has a label and nothing to learn it from. The longest text sets the length that a batch is padded to,
-    and is most often two records that ran together; a tokenizer cuts it. Repeated sentences take room.
+    An empty text, or one that was deleted, has a label and nothing to learn it from. The longest text sets the length
+    that a batch is padded to, and is most often two records that ran together; a tokenizer cuts it. Repeated sentences
+    take room.
     ## How to fix it
     Drop the empty ones, look at the longest, and cut off what is repeated.
     ## When it is not a fault
@@ -55,8 +61,11 @@ class OddTexts(Rule):
                 continue
             if texts.empty:
                 yield self._empty(one, texts)
+            if texts.placeholders:
+                yield self._stands_for_none(one, texts)
             if len(texts.values):
                 yield from self._long(one, texts)
+                yield from self._short(one, texts)
             if texts.boilerplate and one is seen.train:
                 yield self._boilerplate(one, texts)
 
@@ -73,6 +82,59 @@ class OddTexts(Rule):
             unless="to say nothing is an answer.",
             suspects=text_rows(one, texts.empty_rows),
         )
+
+    def _stands_for_none(self, one: DataSet, texts: TextSet) -> Finding:
+        count, total = len(texts.placeholders), len(texts.values) + texts.empty
+        frequent = Counter(text for _, text in texts.placeholders).most_common(3)
+        is_many = texts.sure_placeholders >= self.many * total
+        return self.finding(
+            f"{count:,} of {total:,} texts of {named(texts.column)} only stand for one"[:72],
+            severity=Severity.WARNING if is_many else Severity.NOTE,
+            sureness=Sureness.LIKELY if texts.sure_placeholders else Sureness.POSSIBLE,
+            place=Place(file=one.name, columns=(texts.column,)),
+            evidence=[
+                Evidence(f"texts that are `{text.replace('`', '')}`", f"{times:,} ({times / total:.1%})", "0")
+                for text, times in frequent
+            ],
+            cause="They were put in the place of a text that was deleted, or never there. Their labels cannot be "
+            "learned from them, and a model learns the mark instead.",
+            fixes=[
+                "Drop them:\n"
+                + code(
+                    f"gone = [{', '.join(repr(text) for text, _ in frequent)}]",
+                    f"frame = frame[~frame[{texts.column!r}].str.strip().isin(gone)]",
+                )
+            ],
+            unless="such a mark is what was said, as `[Music]` in the text of a film.",
+            suspects=[text_row(one, row, f"stands for a text: {text}") for row, text in texts.placeholders[:MOST_ROWS]],
+        )
+
+    def _short(self, one: DataSet, texts: TextSet) -> Iterator[Finding]:
+        lengths = texts.of("characters")
+        scale = np.log(lengths + 1)
+        edge, middle = np.quantile(scale, [TAIL, 0.5])
+        far = middle - scale > self.times * max(float(middle - edge), LEAST)
+        far &= ~np.isin(texts.index, [row for row, _ in texts.placeholders])
+        rows = np.flatnonzero(far)
+        if not rows.size or rows.size > RARE * lengths.size:
+            return
+        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        yield self.finding(
+            f"{rows.size:,} text{'s' * (rows.size > 1)} of {named(texts.column)} far shorter than all others"[:72],
+            sureness=Sureness.POSSIBLE,
+            place=Place(file=one.name, columns=(texts.column,)),
+            evidence=[
+                Evidence(
+                    "characters of the shortest text", f"{lengths[rows[0]]:,.0f}",
+                    f"from {np.exp(edge):,.0f} on in 95 % of them, {np.exp(middle):,.0f} in the middle",
+                )
+            ],
+            cause="Where all others say something at length, such a text was most often cut off, or is a note about a "
+            "text and not one itself.",
+            fixes=["Look at them:\n" + code(_LIST)],
+            unless="to say little is an answer.",
+            suspects=[text_row(one, int(texts.index[row])) for row in rows[:50]],
+        )  # fmt: skip
 
     def _long(self, one: DataSet, texts: TextSet) -> Iterator[Finding]:
         lengths = texts.of("characters")
@@ -126,6 +188,13 @@ class OddTexts(Rule):
         "just below a hundredth": of_texts(205, empty=2),
         "far longer": of_texts(characters=[90000.0]),
         "just far enough": of_texts(characters=[119 * 8.3]),
+        "deleted": of_texts(placeholders=((3, "[deleted]"), (9, "[deleted]")), sure_placeholders=2),
+        "just fewer than a hundredth deleted": of_texts(
+            205, placeholders=((3, "[deleted]"), (9, "[deleted]")), sure_placeholders=2
+        ),
+        "a mark in brackets": of_texts(placeholders=tuple((i, "[Music]") for i in range(9))),
+        "far shorter": of_texts(characters=[3.0]),
+        "just short enough": of_texts(characters=[13.3]),
         "a signature": of_texts(boilerplate=(("This message is confidential and may be privileged", 40),)),
         "fifty texts": of_texts(49, empty=1),
     })  # fmt: skip
@@ -133,5 +202,10 @@ class OddTexts(Rule):
         "alike": of_texts(),
         "not quite far enough": of_texts(characters=[119 * 7.4]),
         "lengths of all sizes": of_texts(characters=np.exp(np.linspace(0, 9, 200))),
+        "not quite short enough": of_texts(characters=[15.3]),
+        "short ones are a kind of their own": of_texts(characters=np.where(np.arange(200) < 20, 3.0, 100.0)),
         "49 texts": of_texts(48, empty=1),
     })  # fmt: skip
+
+
+_LIST = "stethoscope data TRAIN --suspects texts.csv"

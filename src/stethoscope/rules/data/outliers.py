@@ -47,7 +47,9 @@ class Outliers(Rule):
     ## What it sees
     A gap: beyond the last of the others nothing, and then, far away, a few values, further than the tail of the others
     would ever reach at the pace at which it thins out. Long tails have no such gap. And, as a note, rows whose nearest
-    neighbours are many times as far as is usual. Of a second set: values beyond such a gap from those of both.
+    neighbours are many times as far as is usual, and values that the other columns of their row contradict (45 kg at
+    1.90 m): what a line through the ranks of the others leaves of them lies beyond such a gap. Of a second set: values
+    beyond such a gap from those of both.
     ## Why it hurts
     Most often it is a slip (a decimal point, grams for kilograms, an error code). One such value sets the mean and the
     spread of a scaler, squeezes all others together, and by a squared loss outweighs thousands of them.
@@ -90,6 +92,8 @@ class Outliers(Rule):
         found = [one for column in seen.inputs(seen.train) for one in self.isolated(column)]
         if found:
             yield self._values(seen, seen.train, sorted(found, key=lambda one: one.column))
+        if seen.train.contradicted:
+            yield self._contradicted(seen)
         if seen.train.outliers:
             yield self._rows(seen)
         if seen.test is not None:
@@ -178,6 +182,33 @@ class Outliers(Rule):
             suspects=rows,
         )
 
+    def _contradicted(self, seen: Data) -> Finding:
+        found = seen.train.contradicted
+        return self.finding(
+            f"{amount(len(found), 'row')} with a value that the other columns contradict",
+            severity=Severity.NOTE,
+            sureness=Sureness.POSSIBLE,
+            place=Place(file=seen.train.name, rows=tuple(one.row for one in found)),
+            evidence=[
+                Evidence(f"row {one.row:,}", one.given, one.better, "by what the other columns say of it")
+                for one in found[:NAMED]
+            ],
+            cause="By itself each value is like others, and together they are not: what is left of it once the other "
+            "columns have told what they can lies beyond a gap. A slip, or values of two rows in one, give this.",
+            fixes=["Look at them before training:\n" + code("stethoscope data TRAIN --suspects rows.csv")],
+            unless="rare cases are expected.",
+            suspects=[
+                SuspectRow(
+                    seen.train.name,
+                    one.row,
+                    row_of(seen.train.sample, one.row),
+                    f"{one.given}, {one.better}",
+                    one.score,
+                )
+                for one in found
+            ],
+        )
+
     def _rows(self, seen: Data) -> Finding:
         worst = seen.train.outliers[0]
         return self.finding(
@@ -207,6 +238,9 @@ class Outliers(Rule):
         "a slip in the second set": two_sets({"a": (_halves(200), [*_halves(120), 9000.0])}),
         "fifty rows": one_set(of_numbers("a", [*range(49), 9000.0])),
         "rows": one_set(of_numbers("a", range(100)), outliers=(Suspect(7, 0.1),)),
+        "contradicted": one_set(
+            of_numbers("a", range(100)), contradicted=(Suspect(7, 0.1, "weight 45", "about 82"),)
+        ),
     })  # fmt: skip
     good = Examples(lambda: {
         "none": one_set(of_numbers("a", range(100))),
@@ -221,6 +255,11 @@ class Outliers(Rule):
         "a long tail of both": two_sets({"a": ([1.05**i for i in range(300)], [1.05**i for i in range(305)])}),
         "few rows": one_set(of_numbers("a", [*range(48), 9000.0])),
     })  # fmt: skip
+
+
+def _suspect(seen: Data, one: Suspect) -> SuspectRow:
+    cells = row_of(seen.train.sample, one.row)
+    return SuspectRow(seen.train.name, one.row, cells, f"{one.given}, {one.better}", one.score)
 
 
 def _halves(count: int) -> list[float]:

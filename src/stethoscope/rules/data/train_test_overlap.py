@@ -166,6 +166,7 @@ class TrainTestOverlap(Rule):
         yield from overlapping.overlaps(self, seen, self.share)
         yield from pictures.overlap(self, seen, self.share)
         yield from texts.overlap(self, seen, self.share)
+        yield from texts.near_overlap(self, seen)
 
     def in_training(self, seen: History) -> Iterator[Finding | CannotTell]:
         """Judge the pass that most rows of training were known at."""
@@ -262,6 +263,9 @@ class TrainTestOverlap(Rule):
     bad = Examples(
         lambda: {
             "the same pictures": pictures.two_folders(exact=10, near=10),
+            "nearly the same texts": texts.two_texts(
+                texts.a_text_set(), texts.a_text_set(name="test.csv", near_known=((1, 2), (3, 4), (5, 6)))
+            ),
             "the same texts": texts.two_texts(
                 texts.a_text_set(), texts.a_text_set(name="test.csv", known=((1, 2), (3, 4), (5, 6)))
             ),
@@ -293,6 +297,9 @@ class TrainTestOverlap(Rule):
     )
     good = Examples(
         lambda: {
+            "as alike as the first set itself": texts.two_texts(
+                texts.a_text_set(alike=((1, 2), (3, 4))), texts.a_text_set(name="test.csv", near_known=((1, 2), (3, 4)))
+            ),
             "other pictures": pictures.two_folders(),
             "as alike as within a set": pictures.two_folders(near=3, alike=((1, 2),)),
             "separate sets": _run(_pass((0, 0, 0, 0), (100,) * 4, 0.0)),

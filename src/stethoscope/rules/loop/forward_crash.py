@@ -27,7 +27,7 @@ _narrow = Crash(
 
 LONGEST_TITLE = 72
 SURE_TO_FIT = "What fits"
-NOT_TRIED = ("backward", "device", "memory")
+NOT_TRIED = ("backward", "device", "memory", "use")
 """Where a change is known by the exception's words alone, and was not seen to compute."""
 
 
@@ -40,7 +40,10 @@ class ForwardCrash(Rule):
 
     ## What it sees
     The exception that ended a forward pass, a loss or a backward pass, and in its traceback the innermost module that
-    was running, with its arguments. A change is proposed only if the layer computes after it.
+    was running, with its arguments. Where an operation on a line of yours failed, what it was given is worked out once
+    more on tensors without values; so is a compiled model, whose traceback shows none of its frames. A change is
+    proposed as one that fits only if the layer, the operation or the block computes after it. A failed loader,
+    `load_state_dict` or optimizer is explained where its words are known.
     ## Why it hurts
     Nothing can be learned before the shapes fit.
     ## How to fix it
@@ -69,6 +72,7 @@ class ForwardCrash(Rule):
             "loss": f"{where} fails on what it is given",
             "call": f"{where} is called with other arguments than it takes",
             "code": f"{where} raises {_a(crash.error)}",
+            "use": f"{where} raises {_a(crash.error)}",
             "backward": f"the backward pass raises {_a(crash.error)}",
             "device": f"{where} asks for a device that is not there",
             "memory": f"{where} runs out of memory",
@@ -152,6 +156,18 @@ class ForwardCrash(Rule):
                     expected="tensors of one shape",
                     during="data",
                     why="Samples of a batch have different sizes, and cannot be stacked.",
+                )
+            ),
+            "saved weights of other sizes": tried(
+                crash=Crash(
+                    "RuntimeError",
+                    "size mismatch for weight",
+                    kind="Linear",
+                    input_shapes=((2, 4),),
+                    input_dtypes=("float32",),
+                    expected="(2, 3)",
+                    during="use",
+                    why="`weight` was saved as (2, 4), and is (2, 3) in this model.",
                 )
             ),
             "no such device": tried(crash=Crash("AssertionError", "Torch not compiled with CUDA", during="device")),
