@@ -11,6 +11,7 @@ from stethoscope.core.finding import Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.diagnosing.review import review
 from stethoscope.rules.activations.double_activation import DoubleActivation
+from stethoscope.rules.data.distributed_sampler_epoch import DistributedSamplerEpoch
 from stethoscope.rules.generalization.monitored_metric_missing import MonitoredMetricMissing
 from stethoscope.rules.loop.call_forgotten import CallForgotten
 from stethoscope.rules.loop.gradients_cleared_before_step import GradientsClearedBeforeStep
@@ -170,6 +171,71 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "    freeze(network)\n",
         "    print(network)\n",
+    ),
+    "a network whose file gives its name to an object, to try it out": (
+        ResultDropped,
+        """
+        # file: net.py
+        import torch
+        from torch import nn
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.out = nn.Linear(3, 2)
+
+            def forward(self, x):
+                return self.out(x)
+
+        if __name__ == "__main__":
+            Net = Net()
+            print(Net(torch.ones(1, 3)))
+        # file: infer.py
+        from net import Net
+
+        model = Net()
+        model.to("cuda")
+        """,
+        'if __name__ == "__main__":',
+        "with torch.enable_grad():",
+    ),
+    "gradients that rank what is cut off": (
+        DistributedSamplerEpoch,
+        """
+        import torch
+        import torch.nn.functional as F
+        from torch.utils.data import DataLoader
+        from torch.utils.data.distributed import DistributedSampler
+
+        def rank(model, loader):
+            for x, y in loader:
+                F.cross_entropy(model(x), y).backward()
+                print(model.mask.grad)
+
+        def main(model, data, rounds):
+            loader = DataLoader(data, sampler=DistributedSampler(data))
+            for number in range(rounds):
+                rank(model, loader)
+        """,
+        "print(model.mask.grad)",
+        "model.optimizer.step()",
+    ),
+    "a table that the layers are chosen from": (
+        UnregisteredModules,
+        """
+        class Net(nn.Module):
+            def __init__(self, kind):
+                super().__init__()
+                self.kinds = {"relu": nn.ReLU(), "prelu": nn.PReLU()}
+                layers = [nn.Linear(3, 3)]
+                layers.append(self.kinds[kind])
+                self.layers = nn.Sequential(*layers)
+
+            def forward(self, x):
+                return self.layers(x)
+        """,
+        "self.layers(x)",
+        'self.kinds["prelu"](x)',
     ),
     "a game that the answers play": (
         ValidationBuildsGraph,

@@ -94,7 +94,7 @@ def is_left_plain(file: Code, thing: Thing, name: str) -> bool:
     ):
         return False
     lines = file.lines[cls.at.line - 1 : cls.at.end_line] if cls is not None else ()
-    if _goes_on_in_another(lines, name):
+    if _goes_on_in_another(lines, name) or _is_table(file, thing, name):
         return False
     kept = re.compile(rf"ParameterList\(.*(?:parameters\(\)|self\.{re.escape(name)}\b)")
     if any(kept.search(line) for line in lines):
@@ -107,6 +107,19 @@ def is_left_plain(file: Code, thing: Thing, name: str) -> bool:
     ):
         return False
     return sum(f"self.{name}" in line for line in lines) > 1
+
+
+def _is_table(file: Code, thing: Thing, name: str) -> bool:
+    """Whether the constructor only chooses from it what the module is made of: `layers.append(self.kinds[kind])`."""
+    cls = thing.cls
+    if cls is None or "__init__" not in cls.methods:
+        return False
+    here = file.functions[cls.methods["__init__"]].at
+    made = {binding.at.line for one, binding in assigned(file, thing) if one == name}
+    said = re.compile(rf"\bself\.{re.escape(name)}\b")
+    uses = [n for n in range(cls.at.line, cls.at.end_line + 1) if n not in made and said.search(file.lines[n - 1])]
+    chosen = re.compile(rf"\bself\.{re.escape(name)}\[")
+    return bool(uses) and all(here.line <= n <= here.end_line and chosen.search(file.lines[n - 1]) for n in uses)
 
 
 _BY_NAME = re.compile(r"\b(?:setattr\(\s*self|self\.(?:add_module|register_module)\()")

@@ -28,7 +28,7 @@ from stethoscope.facts.code import (
 from stethoscope.observe.code.drafts import ClassDraft, FunctionDraft
 from stethoscope.observe.code.forms import _OPERATORS, Forms, at_of
 from stethoscope.observe.code.names import absolute, canonical
-from stethoscope.observe.code.scopes import Scope
+from stethoscope.observe.code.scopes import Meaning, Scope
 
 _TOP = At(1, 0, 1, 0)
 
@@ -47,6 +47,8 @@ class Lowering(Forms):
         self.keys: list[Value] = []
         self.imports: list[tuple[str, int, tuple[str, ...]]] = []
         self.confusing: list[str] = []
+        self.tried: dict[str, tuple[Meaning, Meaning]] = {}
+        """What the block that only a script runs makes of a name, and what it meant before."""
         self.waiting: deque[tuple[ast.Lambda | ast.FunctionDef | ast.AsyncFunctionDef, int, Scope]] = deque()
         self.inside = 0
         """The function that is being read."""
@@ -83,11 +85,15 @@ class Lowering(Forms):
             classes=tuple(draft.finished() for draft in self.classes),
             bare=tuple(self.bare),
             keys=tuple(self.keys),
-            names=dict(self.scope.names),
+            names={name: self._exported(name, meaning) for name, meaning in self.scope.names.items()},
             stars=self.stars,
             imports=tuple(self.imports),
             confusing=tuple(self.confusing),
         )
+
+    def _exported(self, name: str, meaning: Meaning) -> Meaning:
+        tried, before = self.tried.get(name, (None, meaning))
+        return before if tried == meaning else meaning
 
     # Statements
 
@@ -210,7 +216,7 @@ class Lowering(Forms):
 
     def _if(self, node: ast.If) -> bool:
         if _is_main(node.test):
-            return self.block(node.body)
+            return self._try_out(node)
         if isinstance(node.test, ast.Constant):  # what is switched off by `if False:` never runs
             return self.block(node.body if node.test.value else node.orelse)
         test = self.value(node.test)
@@ -235,6 +241,14 @@ class Lowering(Forms):
         else:
             scope.meet(scope.names, first, self.merge)
         return False
+
+    def _try_out(self, node: ast.If) -> bool:
+        """Who imports the file gets what its names meant before: `Net = Net()` to try it out is nobody else's."""
+        before = dict(self.scope.names)
+        leaves = self.block(node.body)
+        after = self.scope.names
+        self.tried |= {name: (after[name], old) for name, old in before.items() if after.get(name, old) != old}
+        return leaves
 
     def _for(self, node: ast.For | ast.AsyncFor) -> bool:
         iterated = self.value(node.iter)

@@ -35,6 +35,8 @@ _TELLS = re.compile(
 it by itself.
 """
 _DOCUMENTATION = re.compile(r"^[ \t]*[rRuU]?(\"\"\"|''')[\s\S]*?\1", re.M)
+_STEPS = re.compile(r"step\w*\(|optim", re.I)
+"""Words of a loop that trains, also by a function that is not seen."""
 _WORDS = ("set_epoch", ".epoch", ".seed", "setup_dataloaders(", ".prepare")
 """One of these stands in each text in which that is found."""
 _TELL_IT = "Tell it at the begin of each epoch:\n" + code("for epoch in range(epochs):", "    sampler.set_epoch(epoch)")
@@ -474,10 +476,15 @@ def _repeated(file: Code) -> Iterator[tuple[Loop, At, Made]]:
     which hands it its data, and the distributed sampler of these.
     """
     for loop in loops_of(file):
-        made = distributed_sampler(file, loop)
+        made = distributed_sampler(file, loop) if _may_step(loop) else None
         if made is not None and is_repeated(file, loop) and not is_of_new_data(file, loop, made):
             yield loop, loop.at, made
     for handed in loops_elsewhere(file):
-        made = sampler_handed(file, handed)
+        made = sampler_handed(file, handed) if _may_step(handed.loop) else None
         if made is not None and is_handed_again(file, handed, made):
             yield handed.loop, handed.call.at, made
+
+
+def _may_step(loop: Loop) -> bool:
+    """Whether anything is trained: who only takes gradients, as to rank what is pruned, needs no other order."""
+    return bool(loop.of("step", "other")) or loop.code.matches(_STEPS, loop.at)
