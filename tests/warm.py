@@ -41,8 +41,8 @@ LISTENING = (
     "stethoscope.store.*", "stethoscope.render.*",
 )  # fmt: skip
 """For commands of ours."""
-PATIENCE_S = 120
-"""Ends a command that hangs; none takes a tenth of it."""
+PATIENCE_S = 60
+"""Ends a command that hangs; none takes a fifth of it."""
 _REQUEST_BYTES = 1 << 20
 
 

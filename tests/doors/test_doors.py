@@ -29,7 +29,7 @@ def way(request: pytest.FixtureRequest) -> Door:
 
 
 def test_a_healthy_program_is_heard_and_nothing_is_said_of_it(way: Door, tmp_path: Path) -> None:
-    heard = hear(way, tmp_path, forked=way.name.startswith("fsdp"))  # that of DDP is torchrun's own launch
+    heard = hear(way, tmp_path, forked=way.name.startswith("fsdp"))  # DDP of forks hangs in torch now and then
 
     assert heard.exit_code == 0, heard.printed
     assert heard.observed
@@ -37,7 +37,7 @@ def test_a_healthy_program_is_heard_and_nothing_is_said_of_it(way: Door, tmp_pat
 
 
 def test_a_fault_is_named_first_and_at_a_line_of_the_users(way: Door, tmp_path: Path) -> None:
-    heard = hear(way, tmp_path, AT_EVERY_DOOR, forked=True)
+    heard = hear(way, tmp_path, AT_EVERY_DOOR, forked=way.name.startswith("fsdp"))
 
     assert heard.exit_code == 0, heard.printed
     assert [one["rule"] for one in heard.alarms[:1]] == [AT_EVERY_DOOR]

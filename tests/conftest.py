@@ -1,0 +1,19 @@
+"""What holds for every test: it leaves nothing behind in the process that the next one runs in."""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_compiled() -> Iterator[None]:
+    """A model that was compiled in this process would change how every later one is listened to."""
+    yield
+    compiler = sys.modules.get("torch._dynamo.eval_frame")
+    if getattr(compiler, "cached_backends", None):
+        sys.modules["torch"].compiler.reset()
+        gc.collect()
