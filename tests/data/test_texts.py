@@ -237,7 +237,7 @@ def test_html_and_control_characters_in_texts_are_shown_as_they_are() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_texts_that_stand_for_none_are_told_and_what_people_say_is_not(seed: int) -> None:
     frame = table(400, seed)
-    spelled, said = ["[deleted]", "[removed]"], ["(no text)", "No content.", "-----", *["{{review}}"] * 5]
+    spelled, said = ["[deleted]", "[removed]"], ["(no text)", "No content.", "-----", "no comment", *["{{review}}"] * 4]
     frame.loc[range(0, 50, 5), "body"] = spelled + said
     frame.loc[[101, 111, 121, 131], "body"] = [":-)", "?!", "[sic] indeed", "Thank you!"]
     seen = inspect(frame)
