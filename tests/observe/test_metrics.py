@@ -94,6 +94,10 @@ def test_a_kind_of_tensor_that_looks_functions_up_is_left_alone() -> None:
     program = """
 from torch import Tensor
 from stethoscope.observe.training.metric_taps import has_other_tensors
+class Spread(Tensor):
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        raise NotImplementedError
 print(has_other_tensors())
 class Noted(Tensor):
     @classmethod

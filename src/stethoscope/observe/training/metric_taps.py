@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stethoscope.observe.training.taps import Taps
 
 _LOOK_NOTHING_UP = ("torch.", "torchvision.")
+_NOTHING_LOOKED_UP = torch._C._disabled_torch_function_impl
 
 
 def metric_taps(taps: Taps, metrics: MetricEar) -> list[Replacement]:
@@ -38,6 +39,10 @@ def library_taps(taps: Taps, state: State) -> LibraryEar:
 def has_other_tensors() -> bool:
     """Whether the script has a kind of tensor that is told which function was called, and may not know a wrapper."""
     kinds = (*Tensor.__subclasses__(), *nn.Parameter.__subclasses__())
-    return any(
-        "__torch_function__" in vars(kind) and not kind.__module__.startswith(_LOOK_NOTHING_UP) for kind in kinds
-    )
+    return any(_is_told(kind) and not kind.__module__.startswith(_LOOK_NOTHING_UP) for kind in kinds)
+
+
+def _is_told(kind: type) -> bool:
+    """Torch itself puts a function that looks nothing up into kinds that are told of operations alone."""
+    looks_up = vars(kind).get("__torch_function__")
+    return looks_up is not None and getattr(looks_up, "__func__", looks_up) is not _NOTHING_LOOKED_UP
