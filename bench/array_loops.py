@@ -182,6 +182,7 @@ def _keras(backend: str) -> Patient:
             fit._steps_of_epoch, fit._last_mean, fit._session._began = at[0], float("nan"), time.perf_counter()
         else:
             fit.leave()
+            fit._session._settle()  # the losses so far are told from means without a gap
 
     return Patient(train, lambda: callback.heard, listen)
 
