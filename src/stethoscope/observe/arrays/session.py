@@ -249,8 +249,10 @@ class ArraySession:
             self._waiting.append((step, loss))
         if look is not None:
             self._take(step, look)
-        if look is not None or len(self._waiting) >= BLOCK:
+        if look is not None:
             self._settle()
+        elif len(self._waiting) >= BLOCK:
+            self._settle(leave=BLOCK // 2)
         state.steps += 1
         state.backward_calls += steps
         if self._optimizer is not None:
@@ -276,9 +278,10 @@ class ArraySession:
             self.send()
         self._began = _clock()
 
-    def _settle(self) -> None:
-        """Read the losses that wait."""
-        waiting, self._waiting = self._waiting, []
+    def _settle(self, leave: int = 0) -> None:
+        """Read the losses that wait, but for the last of them, which may still be on their way."""
+        end = len(self._waiting) - leave
+        waiting, self._waiting = self._waiting[:end], self._waiting[end:]
         curve = self._curve()
         for step, value in waiting:
             number = float(np.asarray(value).reshape(-1)[0]) if np.size(value) == 1 else math.nan
