@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,20 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from stethoscope.facts.model import Crash
+from crashing import failed
 from stethoscope.observe.preflight.crash import crash_of
 from stethoscope.observe.preflight.fitting import of_memory
 from stethoscope.observe.training.models import ModelBook
-
-
-def failed(run: Callable[[], Any], book: ModelBook | None = None) -> Crash:
-    try:
-        run()
-    except Exception as error:
-        crash = crash_of(error, book=book)
-        assert crash is not None
-        return crash
-    raise AssertionError("nothing was raised")
 
 
 class OnALine(nn.Module):

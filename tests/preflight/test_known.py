@@ -12,22 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stethoscope.facts.model import Crash
+from crashing import failed
 from stethoscope.observe.preflight.crash import crash_of
 from stethoscope.observe.preflight.known import of_gradients
 from stethoscope.observe.training.models import ModelBook
 
 X = torch.randn(4, 7, 16)
-
-
-def failed(run: Callable[[], Any], book: ModelBook | None = None) -> Crash:
-    try:
-        run()
-    except Exception as error:
-        crash = crash_of(error, book=book)
-        assert crash is not None
-        return crash
-    raise AssertionError("nothing was raised")
 
 
 def attention(*, batch_first: bool = True) -> nn.MultiheadAttention:
