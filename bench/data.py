@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 GROUPS = {
-    "memory": ("counting", "counting-texts", "polars", "pandas", "polars-rows"),
+    "memory": ("counting", "polars-codes", "pandas-codes", "counting-texts", "polars", "pandas", "polars-rows"),
     "files": ("counting-parquet", "parquet", "parquet-rows"),
     "large": ("parquet",),
     "small": ("counting", "whole", "evidently", "deepchecks"),
@@ -37,6 +37,8 @@ WHAT = {
     "counting": "counting (NumPy, texts as codes)",
     "counting-texts": "counting from texts (NumPy, Polars)",
     "counting-parquet": "reading and counting (PyArrow, NumPy)",
+    "polars-codes": "profiles and judgement, Polars frames, texts as `Categorical`",
+    "pandas-codes": "profiles and judgement, pandas frames, texts as `category`",
     "polars": "profiles and judgement, Polars frames",
     "pandas": "profiles and judgement, pandas frames",
     "polars-rows": "the same, with equal rows and overlap, Polars frames",
@@ -129,6 +131,17 @@ for name in files[0].schema_arrow.names:
     else:
         bins([{name: column.to_numpy()} for column in pair])
 done(began)
+''',
+    "polars-codes": OURS + '''
+import polars as pl
+frames = [pl.read_parquet(path).with_columns(pl.col(pl.String).cast(pl.Categorical)) for path in (one, two)]
+warmed(frames, False); began = seconds(); judged(frames, False); done(began)
+''',
+    "pandas-codes": OURS + '''
+import pandas as pd
+frames = [pd.read_parquet(path) for path in (one, two)]
+frames = [one.astype({name: "category" for name in one if name[0] == "c"}) for one in frames]
+warmed(frames, False); began = seconds(); judged(frames, False); done(began)
 ''',
     "polars": OURS + '''
 import polars as pl

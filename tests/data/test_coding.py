@@ -24,6 +24,12 @@ ENGINES: dict[str, Callable[[list[str | None]], Any]] = {
     "arrow": lambda values: pa.chunked_array([pa.array(values[:999]), pa.array(values)[999:]]),
     "large": lambda values: pa.chunked_array([pa.array(values, pa.large_string())]),
 }
+CATEGORICAL: dict[str, Callable[[list[str | None]], Any]] = {
+    "categories of polars": lambda values: pl.Series("a", values, dtype=pl.Categorical),
+    "a fixed list of polars": lambda values: pl.Series(
+        "a", values, dtype=pl.Enum(["never", *{one: 0 for one in values if one is not None}])
+    ),
+}
 
 
 def texts_of(one: Coded) -> list[str | None]:
@@ -31,16 +37,16 @@ def texts_of(one: Coded) -> list[str | None]:
     return [None if code < 0 else one.different[code] for code in one.codes.tolist()]
 
 
-@pytest.mark.parametrize("different", [1, 2, 700, 3000])
+@pytest.mark.parametrize("different", [1, 2, 255, 700, 3000])
 @pytest.mark.parametrize("nulls", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("late", [False, True])
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ENGINES | CATEGORICAL)
 def test_buckets_of_hashes_hold_what_was_given(engine: str, different: int, nulls: float, late: bool) -> None:
     rng = np.random.default_rng(different)
     chosen = rng.integers(0, different, 100_000)
     texts = [f"text {one}" for one in (np.sort(chosen) if late else chosen)]
     values = [None if nulls and rng.random() < nulls else text for text in texts]
-    fast = coded(nw.from_native(ENGINES[engine](values), series_only=True))
+    fast = coded(nw.from_native((ENGINES | CATEGORICAL)[engine](values), series_only=True))
     plain = coded_objects(values)
     assert texts_of(fast) == values
     for part in ("nulls", "count", "distinct", "top"):

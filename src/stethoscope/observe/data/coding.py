@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from stethoscope.facts.grids import Grid
 from stethoscope.observe.data.hashing import BLOCK, Buckets, Hashes, Ints, Places, Room, hashes_of
 from stethoscope.observe.data.tables import Counted
+from stethoscope.observe.data.tallies import tallied
 from stethoscope.observe.data.words import counted
 
 Codes = NDArray[np.int32]
@@ -63,6 +64,10 @@ def coded(series: nw.Series[Any], room: Room | None = None) -> Coded:
         made = by_hash(every.size, hashes, lambda rows: native.gather(rows).to_list(), room or Room())
         if made is not None:
             return made
+    if series.implementation.is_polars() and series.dtype in (nw.Categorical, nw.Enum) and len(series) > FEW:
+        made = _of_polars_codes(series.to_native())
+        if made is not None:
+            return made
     try:
         import pyarrow as pa
     except ImportError:
@@ -82,6 +87,33 @@ def coded(series: nw.Series[Any], room: Room | None = None) -> Coded:
         indices = indices.fill_null(-1)
     numbers = indices.to_numpy(zero_copy_only=False) + np.int32(1)
     return Coded(numbers, array.dictionary.cast(pa.large_string()).to_pylist())
+
+
+def _of_polars_codes(column: Any) -> Coded | None:
+    """A categorical column of Polars by its own codes, whose values it tells only row by row (`Any`: no types here).
+
+    None where the codes, which all columns of a program may share, reach far beyond the rows.
+    """
+    physical = column.to_physical()
+    greatest = physical.max()
+    if greatest is None or greatest >= len(column):
+        return None
+    bins = greatest + 2  # the first is that of missing ones
+    given = (physical.cast(int).fill_null(-1) if physical.null_count() else physical).to_numpy()
+    numbers = np.empty(given.size, np.uint16 if bins <= 1 << 16 else np.int32)
+    counts, rows, keys = np.zeros(bins, np.int64), np.full(bins, -1), np.empty(BLOCK, np.int64)
+    for start in range(0, given.size, BLOCK):
+        block = keys[: min(BLOCK, given.size - start)]
+        np.add(given[start : start + BLOCK], 1, out=block, dtype=np.int64)
+        numbers[start : start + BLOCK] = block
+        found = tallied(block, bins)
+        if (found[rows < 0] > 0).any():
+            rows[block] = np.arange(start, start + block.size)  # any row that has it
+        counts += found
+    told = np.flatnonzero(counts[1:])
+    different = np.full(bins - 1, "", object)
+    different[told] = column.gather(rows[told + 1]).to_list()
+    return Coded(numbers, different.tolist(), counts=counts[1:])
 
 
 def _of_arrow(column: Any, room: Room) -> Coded | None:
