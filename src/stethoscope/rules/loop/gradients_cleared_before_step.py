@@ -10,6 +10,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import KeepGradients
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.events import Event
+from stethoscope.facts.handed import is_handed
 from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.stepping import is_made_here
 from stethoscope.facts.training import History, Optimizer
@@ -102,7 +103,7 @@ class GradientsClearedBeforeStep(Rule):
             fitting(
                 f"gradients are cleared before `{name}` uses them", "gradients are cleared before the step uses them"
             ),
-            sureness=Sureness.CERTAIN if is_made_here(file, step) else Sureness.POSSIBLE,
+            sureness=Sureness.CERTAIN if is_made_here(file, step) or is_handed(file, step) else Sureness.POSSIBLE,
             place=place_in(clearing.code, clearing.at),
             evidence=[
                 Evidence(

@@ -10,6 +10,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ClearGradients
 from stethoscope.facts.code import Call, Code, Site, Value
 from stethoscope.facts.events import Event, events_of
+from stethoscope.facts.handed import is_cleared_in_helper, is_surely_stepped
 from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.stepping import is_cleared_apart, is_made_here
 from stethoscope.facts.things import binding_of, followed
@@ -138,7 +139,9 @@ class MissingZeroGrad(Rule):
             event.kind == "zero" for event in events_of(file, loop.function)
         ):  # once an epoch: rarely meant, but it may be
             return Sureness.POSSIBLE
-        return Sureness.CERTAIN if is_made_here(file, step) else Sureness.POSSIBLE
+        if not is_made_here(file, step) and is_cleared_in_helper(file):
+            return Sureness.POSSIBLE
+        return Sureness.CERTAIN if is_surely_stepped(file, loop.context, step) else Sureness.POSSIBLE
 
     def _read(self, file: Code, loop: Loop, sureness: Sureness) -> Finding:
         step, backward = loop.of("step")[0], loop.of("backward")[0]
