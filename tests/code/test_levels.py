@@ -341,7 +341,9 @@ LOOPS: dict[str, tuple[type[Rule], str]] = {
 }
 
 
-HANDED = {name: text.replace("MADE", "pass").replace("loader):", "loader, optimizer):") for name, (_, text) in LOOPS.items()}
+HANDED = {
+    name: text.replace("MADE", "pass").replace("loader):", "loader, optimizer):") for name, (_, text) in LOOPS.items()
+}
 
 
 @pytest.mark.parametrize("name", LOOPS)
@@ -393,7 +395,9 @@ def test_a_loop_that_times_its_steps_or_calls_hooks_is_possible_at_most(name: st
 
 def test_steps_without_clearing_are_possible_at_most_where_a_function_only_clears() -> None:
     text = HANDED["never cleared"]
-    (found,) = _told(MissingZeroGrad, text.rstrip() + "\n\n        def before(optimizer):\n            optimizer.zero_grad()\n")
+    (found,) = _told(
+        MissingZeroGrad, text.rstrip() + "\n\n        def before(optimizer):\n            optimizer.zero_grad()\n"
+    )
     assert not Level().shows(found)
 
 

@@ -36,7 +36,7 @@ class MissingOptimizerStep(Rule):
     ## When it is not a fault
     Gradient accumulation: several backward passes belong to one step, so a run that is still going on must
     have made many passes before this is said. Weights updated by hand move, and steps left out by a gradient scaler
-    are counted as such; neither is reported. In code an optimizer that is handed over is possible at most.
+    are counted as such; neither is reported. Code is possible at most without a loop over batches, or with hooks.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """

@@ -37,8 +37,9 @@ class MissingZeroGrad(Rule):
     Clear the gradients once for each step, before `backward()`: `optimizer.zero_grad()`.
     ## When it is not a fault
     Gradient accumulation: several backward passes for one step, cleared after the step. That is not
-    reported, since nothing is carried over from one step to the next. Code is possible at most where the optimizer is
-    handed over, or a method of the file only clears the same attribute, and may be called by its name.
+    reported, since nothing is carried over from one step to the next. Code is possible at most where a function of the
+    file only clears, where no batches are drawn, or where an optimizer is handed over to what calls hooks, or beside a
+    class of the project that clears in its `step`.
     ## Sources
     PyTorch documentation, "Zeroing out gradients in PyTorch", and `torch.Tensor.backward` ("accumulates
     gradients in the leaves").
