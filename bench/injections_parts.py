@@ -102,8 +102,9 @@ def copy_removed(script: Script) -> Iterator[Mutant]:
                 continue
             name, end = name_of(node.targets[0]), loops[-1].end_lineno or 0
             chosen = any(isinstance(one, ast.If) for one in within(loops[-1]) if node in within(one))
-            used = any(one.lineno > end and name_of(one.args[0]) == name for one in script.calls("load_state_dict", "save")
-                       if one.args and script.function(one) is script.function(node))  # fmt: skip
+            behind = [one for one in script.calls("load_state_dict", "save") if one.args and one.lineno > end]
+            home = script.function(node)
+            used = any(name_of(one.args[0]) == name and script.function(one) is home for one in behind)
             if name and chosen and used and value is not None:
                 yield script.mutant(node, script.replaced(value, script.source(copied)))
 

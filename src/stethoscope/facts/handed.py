@@ -48,7 +48,7 @@ def _is_of_others(file: Code) -> bool:
 
 
 def _is_given(file: Code, subject: Value | None) -> bool:
-    """Whether a value is a parameter of a function, or an attribute that its object was given as one and nothing else."""
+    """Whether a value is a parameter of a function, or an attribute that its object was only given as one."""
     if isinstance(subject, Name) and subject.binding != NOWHERE:
         binding = file.bindings[subject.binding]
         if binding.how == "assign" and not binding.item and _is_made_of_parameters(file, binding.value):
@@ -99,7 +99,7 @@ def _calls_hooks(file: Code, context: int) -> bool:
 
 
 def is_cleared_in_helper(file: Code) -> bool:
-    """Whether a function of the file clears gradients and neither goes backward nor steps: somebody calls it for that."""
+    """Whether a function of the file clears gradients and does not train: somebody calls it for that."""
     for call in file.calls_of(".zero_grad"):
         index = file.function_at(call.context)
         kinds = {event.kind for event in events_of(file, index)}

@@ -113,8 +113,8 @@ def has_two_modes(file: Code, event: Event) -> bool:
 
 
 def _is_made_by_name(code: Code, value: Value | None, depth: int = 0) -> bool:
-    """Whether a value is what `models.__dict__[name]()` or `model_class.from_pretrained(name)` give, here or where it is
-    handed over or kept: nearly all of these normalize over batches or drop.
+    """Whether a value is what `models.__dict__[name]()` or `model_class.from_pretrained(name)` give, here or where
+    it is handed over or kept: nearly all of these normalize over batches or drop.
     """
     if value is None or depth > MOST_FORMS:
         return False

@@ -35,8 +35,8 @@ class GradientsClearedBeforeStep(Rule):
     Keep the order: clear, backward, step.
     ## When it is not a fault
     An odd step at which gradients are thrown away on purpose, because they were not finite for one. Steps
-    like that are rare, and are not reported. In code what is handed over is possible at most where nothing says that it is
-    one of torch's optimizers.
+    like that are rare, and are not reported. In code what is handed over is possible at most where nothing says
+    that it is one of torch's optimizers.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters": `loss.backward()`, `optimizer.step()`,
     `optimizer.zero_grad()`.
