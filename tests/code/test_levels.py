@@ -100,8 +100,7 @@ def test_a_loss_of_keras_takes_the_scores_behind_an_activation_on_tensorflow(rul
     assert Level().shows(found)
 
 
-def test_a_schedule_of_old_code_that_steps_first_is_possible_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SchedulerBeforeOptimizer, "on_trial", False)
+def test_a_schedule_of_old_code_that_steps_first_is_possible_at_most() -> None:
     text = SchedulerBeforeOptimizer.bad_code["at the top of an epoch"]
     (found,) = _told(SchedulerBeforeOptimizer, text)
     assert not Level().shows(found), "nothing tells that it is newer than torch 1.1"
