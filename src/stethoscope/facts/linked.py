@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from stethoscope.facts.code import Code
 
 
+_COMMENT = re.compile("#[^\\n]*")
+
+
 class Linked(Mapping[str, "Code"]):
     """Files of the same project by module name, one level deep.
 
@@ -103,4 +106,4 @@ class Linked(Mapping[str, "Code"]):
 
 def uncommented(lines: Iterable[str]) -> str:
     """The text without comments, and without what stands behind a `#` in a string."""
-    return "\n".join([line.partition("#")[0] for line in lines])
+    return _COMMENT.sub("", "\n".join(lines))
