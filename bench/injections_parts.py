@@ -7,7 +7,20 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from injecting import Change, Kind, Mutant, Script, keyword, name_of
+from injecting import (
+    Change,
+    Kind,
+    Mutant,
+    Script,
+    alone,
+    keyword,
+    last,
+    made_as,
+    name_of,
+    owner,
+    trainings,
+    within,
+)  # fmt: skip
 
 _LAYER = re.compile(r"(?:torch\.)?nn\.(?:Linear|Conv[123]d|BatchNorm[123]d|LayerNorm|Embedding|LSTM|GRU)")
 
@@ -78,6 +91,37 @@ def layer_named_twice(script: Script) -> Iterator[Mutant]:
                 yield script.mutant(other, script.replaced(other, name_of(one)))
 
 
+def copy_removed(script: Script) -> Iterator[Mutant]:
+    """The copy of the weights that a training keeps for the best, and loads or saves when it is over."""
+    for training in trainings(script):
+        loops = [one for one in (training, *script.up(training)) if isinstance(one, ast.For | ast.While)]
+        for node in within(loops[-1]) if loops else ():
+            value = node.value if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
+            copied = value.args[0] if isinstance(value, ast.Call) and last(value) == "deepcopy" and value.args else None
+            if not isinstance(node, ast.Assign) or not isinstance(copied, ast.Call) or last(copied) != "state_dict":
+                continue
+            name, end = name_of(node.targets[0]), loops[-1].end_lineno or 0
+            chosen = any(isinstance(one, ast.If) for one in within(loops[-1]) if node in within(one))
+            behind = [one for one in script.calls("load_state_dict", "save") if one.args and one.lineno > end]
+            home = script.function(node)
+            used = any(name_of(one.args[0]) == name and script.function(one) is home for one in behind)
+            if name and chosen and used and value is not None:
+                yield script.mutant(node, script.replaced(value, script.source(copied)))
+
+
+def reset_removed(script: Script) -> Iterator[Mutant]:
+    """All resets of a metric of torchmetrics or Keras that is read in each epoch."""
+    made = made_as(script, r"(?:torchmetrics|(?:tf\.)?keras\.metrics|metrics)\.(?:\w+\.)?[A-Z]\w*|MulticlassAccuracy")
+    for name in made:
+        resets = [one for one in script.calls("reset", "reset_state", "reset_states") if owner(one) == name]
+        bare = [alone(one, script) for one in resets]
+        read = next((one for one in script.calls("compute", "result") if owner(one) == name), None)
+        if resets and read is not None and None not in bare:
+            looped = any(isinstance(one, ast.For) for one in script.up(read))
+            if looped and script.function(read) is script.function(made[name]):
+                yield script.mutant(read, *(script.gone(one) for one in bare if one is not None))
+
+
 def _layer_at(statement: ast.stmt) -> ast.expr | None:
     """The attribute that gets a layer in a statement."""
     if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Call):
@@ -99,4 +143,6 @@ KINDS = (
     Kind("activation twice", ("double-activation",), activation_twice),
     Kind("padding row drawn", ("padding-row-overwritten",), padding_row_drawn),
     Kind("layer named twice", ("overwritten-layer",), layer_named_twice),
+    Kind("copy of the best weights removed", ("checkpoint-aliased",), copy_removed),
+    Kind("metric's reset removed", ("metric-not-reset",), reset_removed),
 )

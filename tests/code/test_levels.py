@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 
 from code_programs import code_of
@@ -98,8 +100,7 @@ def test_a_loss_of_keras_takes_the_scores_behind_an_activation_on_tensorflow(rul
     assert Level().shows(found)
 
 
-def test_a_schedule_of_old_code_that_steps_first_is_possible_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SchedulerBeforeOptimizer, "on_trial", False)
+def test_a_schedule_of_old_code_that_steps_first_is_possible_at_most() -> None:
     text = SchedulerBeforeOptimizer.bad_code["at the top of an epoch"]
     (found,) = _told(SchedulerBeforeOptimizer, text)
     assert not Level().shows(found), "nothing tells that it is newer than torch 1.1"
@@ -339,14 +340,80 @@ LOOPS: dict[str, tuple[type[Rule], str]] = {
 }
 
 
+HANDED = {
+    name: text.replace("MADE", "pass").replace("loader):", "loader, optimizer):") for name, (_, text) in LOOPS.items()
+}
+
+
 @pytest.mark.parametrize("name", LOOPS)
-def test_a_loop_is_shown_where_its_optimizer_is_made_in_the_file(name: str) -> None:
+def test_a_loop_is_shown_where_its_optimizer_is_made_in_the_file_or_handed_over_to_it(name: str) -> None:
     rule, text = LOOPS[name]
-    (found,) = _told(rule, text.replace("MADE", MADE))
-    assert Level().shows(found)
-    (found,) = _told(rule, text.replace("MADE", "pass").replace("loader):", "loader, optimizer):"))
+    for shown in (
+        text.replace("MADE", MADE),
+        HANDED[name],
+        HANDED[name].replace("loader, optimizer)", "loader, optimizer: torch.optim.Optimizer)"),
+        text.replace("MADE", "optimizer = settings.optimizer(model.parameters(), lr=0.1)"),
+        HANDED[name].replace("in loader", "in range(9)").replace("F.cross", "x, y = next(loader); F.cross"),
+        _in_class(HANDED[name]),
+    ):
+        (found,) = _told(rule, shown)
+        assert Level().shows(found), shown
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_is_possible_at_most_where_what_is_handed_over_may_be_no_optimizer_of_torch(name: str) -> None:
+    rule, text = LOOPS[name]
+    wrapper = """
+        class Scheduled:
+            def step(self):
+                self.inner.step()
+                self.inner.zero_grad()
+        """
+    for unsure in (
+        "import deepspeed\nimport torch\nfrom torch import nn\nimport torch.nn.functional as F\n"
+        + textwrap.dedent(HANDED[name]),
+        wrapper + HANDED[name],
+        text.replace("MADE", "optimizer = settings.make()"),
+        _in_class(HANDED[name]).replace("class Trainer:", "class Trainer(Base):"),
+    ):
+        (found,) = _told(rule, unsure)
+        assert not Level().shows(found), unsure
+        assert Level(possible=True).shows(found)
+
+
+@pytest.mark.parametrize("name", [name for name in LOOPS if name != "cleared too early"])
+def test_a_loop_that_times_its_steps_or_calls_hooks_is_possible_at_most(name: str) -> None:
+    rule, _ = LOOPS[name]
+    for unsure in (
+        HANDED[name].replace("x, y in loader", "_ in range(50)").replace("loader, optimizer", "x, y, optimizer"),
+        HANDED[name].rstrip() + "\n                settings.callbacks.after_batch()\n",
+    ):
+        (found,) = _told(rule, unsure)
+        assert not Level().shows(found), unsure
+
+
+def test_steps_without_clearing_are_possible_at_most_where_a_function_only_clears() -> None:
+    text = HANDED["never cleared"]
+    (found,) = _told(
+        MissingZeroGrad, text.rstrip() + "\n\n        def before(optimizer):\n            optimizer.zero_grad()\n"
+    )
     assert not Level().shows(found)
-    assert Level(possible=True).shows(found)
+
+
+def test_a_step_without_a_backward_pass_is_shown_where_the_loss_is_known_or_handed_over() -> None:
+    text = HANDED["nothing goes backward"]
+    for loss, is_shown in (("criterion", True), ("loss_fn", True), ("measure", False)):
+        changed = text.replace("F.cross_entropy(", f"{loss}(").replace("loader,", f"loader, {loss},")
+        found = _told(MissingBackward, changed)
+        assert any(map(Level().shows, found)) is is_shown, loss
+
+
+def _in_class(text: str) -> str:
+    """The loop of a function as a method of an object that was handed model and optimizer."""
+    body = text.replace("def fit(model, loader, optimizer)", "def fit(self, loader)").replace("model(", "self.model(")
+    made = "def __init__(self, model, optimizer):\n    self.model, self.optimizer = model, optimizer\n"
+    inside = made + textwrap.dedent(body).replace("optimizer.", "self.optimizer.")
+    return "class Trainer:\n" + textwrap.indent(inside, "    ")
 
 
 def test_a_step_behind_a_clearing_is_possible_at_most_where_no_loss_is_computed() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stethoscope.facts.code import NOWHERE, Call, Code, Item, Name, Value
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Item, Name, Value
 from stethoscope.facts.evaluations import Evaluation, called_models, evaluations_of, trained_models
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_in_loop, is_under, name_of
 from stethoscope.facts.layers import has_modes
@@ -108,21 +108,25 @@ def _is_asked_again(file: Code, found: Evaluation) -> bool:
 
 
 def has_two_modes(file: Code, event: Event) -> bool:
-    """Whether a model is seen to run a layer with two modes, or torchvision makes it by name."""
-    return has_modes(event.thing) is True or _is_of_torchvision(file, event.subject)
+    """Whether a model is seen to run a layer with two modes, or torchvision or transformers make it by name."""
+    return has_modes(event.thing) is True or _is_made_by_name(file, event.subject)
 
 
-def _is_of_torchvision(code: Code, value: Value | None, depth: int = 0) -> bool:
-    """Whether a value is what `models.__dict__[name]()` gives, here or where it is handed over: nearly all of these
-    normalize over batches or drop.
+def _is_made_by_name(code: Code, value: Value | None, depth: int = 0) -> bool:
+    """Whether a value is what `models.__dict__[name]()` or `model_class.from_pretrained(name)` give, here or where
+    it is handed over or kept: nearly all of these normalize over batches or drop.
     """
     if value is None or depth > MOST_FORMS:
         return False
     if isinstance(value, Call):
         if value.name in SAME_METHODS or value.name in SAME:
             inner = value.receiver if value.name in SAME_METHODS else value.argument(0)
-            return _is_of_torchvision(code, inner, depth)
+            return _is_made_by_name(code, inner, depth + 1)
+        if value.name == ".from_pretrained" and any(name.startswith("transformers") for name, _, _ in code.imports):
+            return True
         return isinstance(value.receiver, Item) and code.text(value.receiver.at).startswith(_BY_NAME)
+    if isinstance(value, Attribute):
+        return any(_is_made_by_name(code, one, depth + 1) for one in _kept_as(code, value))
     binding = code.bindings[value.binding] if isinstance(value, Name) and value.binding != NOWHERE else None
     if binding is None:
         return False
@@ -131,9 +135,16 @@ def _is_of_torchvision(code: Code, value: Value | None, depth: int = 0) -> bool:
         parameters = code.functions[index].parameters
         places = [i for i, one in enumerate(parameters) if code.bindings[one.binding] is binding]
         given = given_to(code, index, places[0]) if places else []
-        return any(_is_of_torchvision(home, one, depth + 1) for home, one in given)
+        return any(_is_made_by_name(home, one, depth + 1) for home, one in given)
     options = [code.bindings[one].value for one in binding.options] if binding.how == "merge" else [binding.value]
-    return any(_is_of_torchvision(code, one, depth + 1) for one in options)
+    return any(_is_made_by_name(code, one, depth + 1) for one in options)
+
+
+def _kept_as(code: Code, value: Attribute) -> list[Value | None]:
+    """What an attribute of `self` was given anywhere in its class."""
+    owner = thing_of(code, value.value)
+    numbers = owner.cls.attributes.get(value.name, ()) if owner.cls is not None and owner.code is code else ()
+    return [code.bindings[one].value for one in numbers]
 
 
 _BY_NAME = ("models.__dict__[", "torchvision.models.__dict__[")

@@ -10,6 +10,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import KeepGradients
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.events import Event
+from stethoscope.facts.handed import is_handed
 from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.stepping import is_made_here
 from stethoscope.facts.training import History, Optimizer
@@ -34,7 +35,8 @@ class GradientsClearedBeforeStep(Rule):
     Keep the order: clear, backward, step.
     ## When it is not a fault
     An odd step at which gradients are thrown away on purpose, because they were not finite for one. Steps
-    like that are rare, and are not reported. In code an optimizer that is handed over is possible at most.
+    like that are rare, and are not reported. In code what is handed over is possible at most where nothing says
+    that it is one of torch's optimizers.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters": `loss.backward()`, `optimizer.step()`,
     `optimizer.zero_grad()`.
@@ -102,7 +104,7 @@ class GradientsClearedBeforeStep(Rule):
             fitting(
                 f"gradients are cleared before `{name}` uses them", "gradients are cleared before the step uses them"
             ),
-            sureness=Sureness.CERTAIN if is_made_here(file, step) else Sureness.POSSIBLE,
+            sureness=Sureness.CERTAIN if is_made_here(file, step) or is_handed(file, step) else Sureness.POSSIBLE,
             place=place_in(clearing.code, clearing.at),
             evidence=[
                 Evidence(

@@ -10,9 +10,9 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Backpropagate
 from stethoscope.facts.code import NOWHERE, Call, Code, Site
 from stethoscope.facts.events import Event, events_of, is_named_as_optimizer
+from stethoscope.facts.handed import is_handed_loss, is_surely_stepped
 from stethoscope.facts.hidden_backward import cleared_right_before, has_gradients, loss_in, may_go_backward, round_of
-from stethoscope.facts.loss_calls import losses_of
-from stethoscope.facts.stepping import is_made_here
+from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at, receiver
@@ -39,7 +39,7 @@ class MissingBackward(Rule):
     ## When it is not a fault
     Gradients that are written by hand or by `torch.autograd.grad` change, so steps that use them are not
     counted. A single step before training, as some schedules ask for, is not reported. Code is possible at most where
-    the loss is none of torch's, or the optimizer is handed over.
+    the loss is none of torch's and not handed over as one, or nothing says that one of torch's optimizers steps.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """
@@ -105,7 +105,8 @@ class MissingBackward(Rule):
                 if cleared is not None:
                     told.add(event.at)
                     made = loss_in(file, index, home, losses) if home != NOWHERE else None
-                    yield self._straight(file, event, cleared, is_known=any(one.call is made for one in losses))
+                    is_known = made is not None and _is_known(file, home, event, made, losses)
+                    yield self._straight(file, event, cleared, Sureness.CERTAIN if is_known else Sureness.POSSIBLE)
                     continue
                 if home == NOWHERE or has_gradients(file, index, home):
                     continue
@@ -114,13 +115,13 @@ class MissingBackward(Rule):
                 if loss is None or given or may_go_backward(file, index, home, loss):
                     continue
                 told.add(event.at)
-                is_known = is_made_here(file, event) and any(one.call is loss for one in losses)
+                is_known = _is_known(file, home, event, loss, losses)
                 yield self._read(file, event, loss, Sureness.CERTAIN if is_known else Sureness.POSSIBLE)
 
-    def _straight(self, file: Code, event: Event, cleared: Event, *, is_known: bool) -> Finding:
+    def _straight(self, file: Code, event: Event, cleared: Event, sureness: Sureness) -> Finding:
         return self.finding(
             fitting(f"`{event.name}` steps right after gradients are cleared", "an optimizer steps without gradients"),
-            sureness=Sureness.CERTAIN if is_known and is_made_here(file, event) else Sureness.POSSIBLE,
+            sureness=sureness,
             place=place_in(file, event.at),
             evidence=[
                 Evidence(
@@ -394,3 +395,9 @@ class MissingBackward(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+def _is_known(file: Code, home: int, step: Event, loss: Call, losses: tuple[LossUse, ...]) -> bool:
+    """Whether a step is surely an optimizer's, and the loss beside it surely a loss: torch's, or handed over as one."""
+    is_loss = any(one.call is loss for one in losses) or is_handed_loss(file, loss)
+    return is_loss and is_surely_stepped(file, home, step)

@@ -11,8 +11,8 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TakeSteps
 from stethoscope.facts.code import At, Code, Site
 from stethoscope.facts.events import Event, events_of, is_named_as_optimizer
+from stethoscope.facts.handed import is_surely_stepped
 from stethoscope.facts.loops import backward_calls, loops_of
-from stethoscope.facts.stepping import is_made_here
 from stethoscope.facts.training import History, Loop, Optimizer
 from stethoscope.facts.unstepped import end_of_round, is_left_there, is_round, kept_unstepped, unused_in
 from stethoscope.rules.lines import fitting, line_of, place_in
@@ -36,7 +36,7 @@ class MissingOptimizerStep(Rule):
     ## When it is not a fault
     Gradient accumulation: several backward passes belong to one step, so a run that is still going on must
     have made many passes before this is said. Weights updated by hand move, and steps left out by a gradient scaler
-    are counted as such; neither is reported. In code an optimizer that is handed over is possible at most.
+    are counted as such; neither is reported. Code is possible at most without a loop over batches, or with hooks.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """
@@ -107,7 +107,7 @@ class MissingOptimizerStep(Rule):
             cleared = next((event for event in loop.of("zero") if is_left_there(file, loop, event)), None)
             where = "loop" if loop.is_loop else "function"
             if cleared is not None and (loop.is_loop or is_round(loop)):
-                is_known = is_made_here(file, cleared) and loop.is_loop
+                is_known = loop.is_loop and is_surely_stepped(file, loop.context, cleared)
                 told.add(backward.at)
                 what = f"calls of `{cleared.name}.step()` in the {where}"
                 sureness = Sureness.CERTAIN if is_known else Sureness.POSSIBLE

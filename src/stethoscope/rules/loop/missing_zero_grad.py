@@ -10,6 +10,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ClearGradients
 from stethoscope.facts.code import Call, Code, Site, Value
 from stethoscope.facts.events import Event, events_of
+from stethoscope.facts.handed import is_cleared_in_helper, is_surely_stepped
 from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.stepping import is_cleared_apart, is_made_here
 from stethoscope.facts.things import binding_of, followed
@@ -36,8 +37,9 @@ class MissingZeroGrad(Rule):
     Clear the gradients once for each step, before `backward()`: `optimizer.zero_grad()`.
     ## When it is not a fault
     Gradient accumulation: several backward passes for one step, cleared after the step. That is not
-    reported, since nothing is carried over from one step to the next. Code is possible at most where the optimizer is
-    handed over, or a method of the file only clears the same attribute, and may be called by its name.
+    reported, since nothing is carried over from one step to the next. Code is possible at most where a function of the
+    file only clears, where no batches are drawn, or where an optimizer is handed over to what calls hooks, or beside a
+    class of the project that clears in its `step`.
     ## Sources
     PyTorch documentation, "Zeroing out gradients in PyTorch", and `torch.Tensor.backward` ("accumulates
     gradients in the leaves").
@@ -138,7 +140,9 @@ class MissingZeroGrad(Rule):
             event.kind == "zero" for event in events_of(file, loop.function)
         ):  # once an epoch: rarely meant, but it may be
             return Sureness.POSSIBLE
-        return Sureness.CERTAIN if is_made_here(file, step) else Sureness.POSSIBLE
+        if not is_made_here(file, step) and is_cleared_in_helper(file):
+            return Sureness.POSSIBLE
+        return Sureness.CERTAIN if is_surely_stepped(file, loop.context, step) else Sureness.POSSIBLE
 
     def _read(self, file: Code, loop: Loop, sureness: Sureness) -> Finding:
         step, backward = loop.of("step")[0], loop.of("backward")[0]

@@ -57,7 +57,6 @@ class ValidationInTrainMode(Rule):
     PyTorch documentation, "Autograd mechanics", section "Evaluation Mode (nn.Module.eval())".
     """
 
-    on_trial = True
     explains = ("train-eval-mismatch",)
     reads = ("validation",)
 

@@ -84,7 +84,6 @@ class SchedulerBeforeOptimizer(Rule):
     PyTorch documentation, "How to adjust learning rate": the order since 1.1.0, and the unit of each schedule.
     """
 
-    on_trial = True
     treatments = (HoldLearningRate(),)
     explains = (
         "learning-rate-decayed-away", "learning-rate-too-low", "loss-not-decreasing", "cannot-overfit-batch",

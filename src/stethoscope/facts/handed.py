@@ -1,0 +1,117 @@
+"""Optimizers that a function or an object is handed: whether all that can be seen says that they are torch's."""
+
+from __future__ import annotations
+
+import re
+
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name, Value
+from stethoscope.facts.events import Event, events_of, is_named_as_optimizer, name_of
+from stethoscope.facts.origins import bases, thing_of
+from stethoscope.facts.stepping import is_made_here
+from stethoscope.facts.things import Thing, iterated
+
+_OTHERS = frozenset({
+    "mxnet", "paddle", "jittor", "mindspore", "oneflow", "chainer", "tinygrad", "tensorflow", "jax", "keras",
+    "deepspeed", "colossalai", "megatron", "lightning", "pytorch_lightning", "fastai", "composer", "ignite", "catalyst",
+    "higher", "torchopt", "mmcv", "mmengine", "apex", "poptorch", "pyro", "fairseq", "allennlp",
+})  # fmt: skip
+"""Packages whose optimizers, or trainers, clear or step by themselves."""
+_HOOKS = re.compile(r"callback|hook|\.on_\w+\(|\bcall_event|accelerator\.accumulate", re.I)
+"""Words of lines that call what is registered elsewhere, and may clear or step."""
+_CLEARS = re.compile(r"zero_grad|\.grad\s*=\s*None|set_to_none|backward\(")
+
+
+def is_surely_stepped(file: Code, loop: int, event: Event) -> bool:
+    """Whether an event is about one of torch's optimizers for all that can be seen, in a loop that does nothing to it
+    behind our back: one that this file makes, or one that is of a known class, or is handed over under such a name.
+    """
+    if is_made_here(file, event):
+        return True
+    return is_handed(file, event) and _takes_batches(file, loop) and not _calls_hooks(file, loop)
+
+
+def is_handed(file: Code, event: Event) -> bool:
+    """Whether an optimizer comes from outside, and is torch's by its class, or by its name in a file of torch's where
+    nothing of the project is seen to wrap one.
+    """
+    if not file.says("torch") or _is_of_others(file):
+        return False
+    if event.thing.kind == "optimizer":
+        return event.thing.cls is None
+    if event.code is not file or event.thing.kind != "unknown" or not is_named_as_optimizer(event.name):
+        return False
+    return _is_given(file, event.subject) and not _is_wrapped_somewhere(file)
+
+
+def _is_of_others(file: Code) -> bool:
+    return bool({name.partition(".")[0] for name, _, _ in file.imports} & _OTHERS)
+
+
+def _is_given(file: Code, subject: Value | None) -> bool:
+    """Whether a value is a parameter of a function, or an attribute that its object was only given as one."""
+    if isinstance(subject, Name) and subject.binding != NOWHERE:
+        binding = file.bindings[subject.binding]
+        if binding.how == "assign" and not binding.item and _is_made_of_parameters(file, binding.value):
+            return True
+        return binding.how == "argument" or ("." in binding.name and _is_given(file, binding.value))
+    if not isinstance(subject, Attribute) or not isinstance(subject.value, Name) or subject.value.binding == NOWHERE:
+        return False
+    owner = file.bindings[subject.value.binding]
+    index = file.class_of(file.function_at(owner.context))
+    if owner.how != "argument" or index == NOWHERE or owner.name != "self":
+        return False
+    if "?" in bases(Thing("class", "", file, index)) or len(file.classes[index].bases) > 1:
+        return False
+    made = [file.bindings[one].value for one in file.classes[index].attributes.get(subject.name, ())]
+    return bool(made) and all(_is_given(file, one) or _is_made_of_parameters(file, one) for one in made)
+
+
+def _is_made_of_parameters(file: Code, value: Value | None) -> bool:
+    """Whether a call that is not understood is given a model's parameters: `settings.optimizer(model.parameters())`."""
+    return isinstance(value, Call) and any(thing_of(file, one).kind == "parameters" for one in value.arguments)
+
+
+def _is_wrapped_somewhere(file: Code) -> bool:
+    """Whether a class of the project has a `step` of its own that clears or goes backward."""
+    for code in (file, *file.linked.saying("def step(")):
+        for cls in code.classes:
+            index = cls.methods.get("step")
+            if index is not None and code.matches(_CLEARS, code.functions[index].at):
+                return True
+    return False
+
+
+def _takes_batches(file: Code, context: int) -> bool:
+    """Whether a round is given its batch, or draws it: who measures time steps as well, and always on the same."""
+    here = file.contexts[context]
+    if here.kind == "function" or file.matches(_DRAWN, here.at):
+        return True
+    source, _ = iterated(file, here.value)
+    counts = isinstance(source, Call) and source.name in ("builtins.range", "tqdm.trange")
+    return here.kind == "for" and not counts
+
+
+_DRAWN = re.compile(r"\bnext\(|\.next\(\)")
+
+
+def _calls_hooks(file: Code, context: int) -> bool:
+    return file.matches(_HOOKS, file.contexts[context].at)
+
+
+def is_cleared_in_helper(file: Code) -> bool:
+    """Whether a function of the file clears gradients and does not train: somebody calls it for that."""
+    for call in file.calls_of(".zero_grad"):
+        index = file.function_at(call.context)
+        kinds = {event.kind for event in events_of(file, index)}
+        if index and not kinds & {"backward", "step", "unknown step"} and name_of(file, call.receiver):
+            return True
+    return False
+
+
+def is_handed_loss(file: Code, call: Call) -> bool:
+    """Whether what is called is handed over and named as a loss, and is given an answer and what it should be."""
+    is_plain = call.name == "()" and bool(_LOSS.fullmatch(name_of(file, call.receiver)))
+    return is_plain and len(call.arguments) + len(call.keywords) > 1 and _is_given(file, call.receiver)
+
+
+_LOSS = re.compile(r"(?:self\.)?(?:\w*criterion\w*|\w*loss(?:_?(?:fn|func|function|f))?)", re.I)
