@@ -17,6 +17,7 @@ from stethoscope.rules.loop.call_forgotten import CallForgotten
 from stethoscope.rules.loop.gradients_cleared_before_step import GradientsClearedBeforeStep
 from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
 from stethoscope.rules.loop.missing_backward import MissingBackward
+from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from stethoscope.rules.loop.result_dropped import ResultDropped
 from stethoscope.rules.loop.training_in_eval_mode import TrainingInEvalMode
@@ -825,6 +826,95 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "class UNetGenerator",
         "class UNet",
     ),
+    "gradients of an attack, which the caller's step takes with those of its batch": (
+        MissingOptimizerStep,
+        """
+        class Trainer:
+            def __init__(self, model):
+                self.model = model
+                self.optimizer = torch.optim.Adam(model.parameters())
+
+            def attack(self, adversary, x, y):
+                for time in range(3):
+                    adversary.attack(is_first=time == 0)
+                    if time < 2:
+                        self.optimizer.zero_grad()
+                    else:
+                        adversary.restore_gradients()
+                    F.cross_entropy(self.model(x), y).backward()
+                adversary.restore()
+
+            def train_step(self, adversary, x, y):
+                F.cross_entropy(self.model(x), y).backward()
+                self.attack(adversary, x, y)
+
+            def update(self):
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+
+            def train(self, loader, adversary):
+                for x, y in loader:
+                    self.train_step(adversary, x, y)
+                    self.update()
+        """,
+        "            self.update()",
+        "            pass",
+    ),
+    "a model of another library, whose gradients a tape takes": (
+        ValidationBuildsGraph,
+        """
+        import tensorflow as tf
+        import torch
+        from torch.nn import functional as F
+
+        def measure(model, loader, loss_of):
+            total = 0.0
+            for x, y in loader:
+                with tf.GradientTape() as tape:
+                    scores = model(x, training=True)
+                    loss = loss_of(y, scores)
+                gradients = tape.gradient(loss, model.trainable_variables)
+                print(len(gradients))
+                total += loss.numpy().item()
+            return total
+
+        def train(model, loader, optimizer):
+            model.train()
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+        """,
+        "with tf.GradientTape() as tape:",
+        "if loader:",
+    ),
+    "a network that runs without a graph inside, beside arithmetic of its own": (
+        ValidationBuildsGraph,
+        """
+        class Auditor(nn.Module):
+            def __init__(self, model):
+                super().__init__()
+                self.model = model
+
+            def forward(self, x):
+                with torch.no_grad():
+                    scores = self.model(x)
+                return self.spread(scores)
+
+            def spread(self, scores):
+                return scores.std(dim=0)
+
+        def audit(model, loader):
+            auditor = Auditor(model)
+            auditor.eval()
+            total = 0.0
+            for x in loader:
+                total += auditor(x).mean().item()
+            return total
+        """,
+        "return scores.std(dim=0)",
+        "return self.model(scores).std(dim=0)",
+    ),
     "layers that are set by their names in one line": (
         UnregisteredModules,
         """
@@ -886,3 +976,25 @@ SHOWN = Sureness.LIKELY.strength
 def _how_sure(rule: type[Rule], text: str) -> int:
     """Of the surest finding; -1 where there is none."""
     return max((one.sureness.strength for one in review(code_of(text), rules=[rule]).findings), default=-1)
+
+
+def test_a_training_without_a_step_is_found_before_another_of_the_same_optimizer() -> None:
+    text = """
+    def warm(model, loader, optimizer):
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+
+    def fit(model, loader, optimizer):
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+
+    def main(model, loader, rounds):
+        optimizer = torch.optim.Adam(model.parameters())
+        for epoch in range(rounds):
+            warm(model, loader, optimizer)
+            fit(model, loader, optimizer)
+    """
+    assert _how_sure(MissingOptimizerStep, textwrap.dedent(text)) >= SHOWN

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stethoscope.facts.code import NOWHERE, At, Attribute, Binding, Call, Code, Constant, Function, Name, Value
+from stethoscope.facts.code import NOWHERE, At, Attribute, Binding, Call, Class, Code, Constant, Function, Name, Value
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_under
 from stethoscope.facts.libraries import SAME, SAME_METHODS
 from stethoscope.facts.loaded import everything_in
@@ -212,7 +212,7 @@ def is_made_frozen(thing: Thing) -> bool:
     for home, cls in lineage(thing):
         if "forward" in cls.methods:
             function = home.functions[cls.methods["forward"]]
-            own = [call for call in home.calls[slice(*function.calls)] if _is_own(call)]
+            own = [call for call in _own_calls(home, function) if not _is_arithmetic(home, cls, call)]
             if own and all(is_under(home, call.context, *NO_GRAD) for call in own):
                 return True
             break
@@ -222,9 +222,16 @@ def is_made_frozen(thing: Thing) -> bool:
     return False
 
 
-def _is_own(call: Call) -> bool:
-    """Whether a call is of a part of the network: `self.body(x)`."""
-    return isinstance(call.receiver, Name) and call.receiver.name == "self"
+def _own_calls(home: Code, function: Function) -> list[Call]:
+    """The calls of what the network itself holds: `self.body(x)`."""
+    calls = home.calls[slice(*function.calls)]
+    return [call for call in calls if isinstance(call.receiver, Name) and call.receiver.name == "self"]
+
+
+def _is_arithmetic(home: Code, cls: Class, call: Call) -> bool:
+    """Whether what is called is a method of the class that calls nothing of the network."""
+    index = cls.methods.get(call.name[1:])
+    return index is not None and not _own_calls(home, home.functions[index])
 
 
 def _freezes_itself(code: Code, constructor: Function, made: Call | None) -> bool:

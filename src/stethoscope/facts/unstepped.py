@@ -10,7 +10,7 @@ from stethoscope.facts.events import Event, events_of, is_named_as_optimizer, na
 from stethoscope.facts.gradient_words import are_gradients_wanted, reads_gradients
 from stethoscope.facts.idle import is_idle, leaves_alone
 from stethoscope.facts.loops import Loop, is_driven
-from stethoscope.facts.origins import called, thing_of
+from stethoscope.facts.origins import call_sites, called, thing_of
 from stethoscope.facts.stepping import MAY_STEP, is_stepping, leaves_weights, may_step, outermost_loop, sets_rates
 
 
@@ -44,7 +44,37 @@ def is_left_there(file: Code, loop: Loop, cleared: Event) -> bool:
             return False
         if name_of(file, call.receiver) == name and call.name not in _HARMLESS and not _RATES.search(call.name):
             return False
-    return True
+    return not _is_stepped_behind(file, loop.function, name)
+
+
+def _is_stepped_behind(file: Code, index: int, name: str, depth: int = 0) -> bool:
+    """Whether a function of the file steps an optimizer of that name behind a call of this one, in the same round: it
+    leaves its gradients for that, as an attack does.
+    """
+    for call in call_sites(file, index) if index and depth < _CALLERS else ():
+        caller = file.function_at(call.context)
+        for event in events_of(file, caller):
+            at = event.via[0][1].at if event.via else event.at
+            is_behind = at.line > call.at.line and (event.via[0][0] if event.via else event.code) is file
+            is_same_round = _round_of(file, event.outer_context) == _round_of(file, call.context)
+            if event.via and event.code.contexts[_round_of(event.code, event.context)].kind != "function":
+                continue  # a training of its own, with its own rounds
+            if event.kind in MAY_STEP and is_behind and is_same_round and name in (event.name, event.outer_name):
+                return True
+        is_part_of_round = _round_of(file, call.context) == file.functions[caller].context and caller != index
+        if is_part_of_round and _is_stepped_behind(file, caller, name, depth + 1):
+            return True
+    return False
+
+
+_CALLERS = 3
+"""Functions that call one another, between a backward pass and the loop that steps."""
+
+
+def _round_of(file: Code, context: int) -> int:
+    """The innermost loop around something, or its function."""
+    around = file.numbers_around(context)
+    return next(one for one in around if file.contexts[one].kind in ("for", "while", "function", "module"))
 
 
 _HARMLESS = frozenset({".zero_grad", ".state_dict", ".load_state_dict", ".add_param_group", ".backward",

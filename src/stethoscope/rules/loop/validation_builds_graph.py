@@ -462,8 +462,10 @@ class ValidationBuildsGraph(Rule):
         """)
 
 
-GRADIENTS = re.compile(r"autograd|requires_grad|\.grad\b|retain_grad|jacobian|grad_cam|set_grad_enabled|volatile|vjp")
-"""Words of a function that wants gradients of its own."""
+GRADIENTS = re.compile(
+    r"autograd|requires_grad|\.grad\b|retain_grad|jacobian|grad_cam|set_grad_enabled|volatile|vjp|GradientTape"
+)
+"""Words of a function that wants gradients of its own: a tape is TensorFlow's."""
 SWITCHED_OFF = re.compile(r"^\s*torch\.(?:autograd\.|_C\.)?_?set_grad_enabled\(\s*(?:mode\s*=\s*)?False\s*\)", re.M)
 """A statement, and no context: no graph is built from there on."""
 FORCES = re.compile(r"\bforces\b|_forces?\b|\.FORCE\b|hessian|\bvirial\b", re.I)
