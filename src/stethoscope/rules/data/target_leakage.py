@@ -39,6 +39,15 @@ def _run(**facts: Any) -> History:
     return replace(seen, samples=(replace(_leaking, **facts),), losses=(LossCall("cross_entropy", training_calls=9),))
 
 
+def _untied(seen: Data) -> str:
+    """Why no column was asked what it says of the target."""
+    if not seen.target:
+        return "there is no target"
+    if seen.train.images is not None or not any(one.name != seen.target for one in seen.train.profile.columns):
+        return "there is no column besides the target"
+    return "there is nothing but texts or names beside the target, or too few rows have one"
+
+
 class TargetLeakage(Rule):
     """An input feature gives the target away: it says the same in other words.
 
@@ -97,7 +106,7 @@ class TargetLeakage(Rule):
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
         """Judge the column that alone tells the target best, on rows that were held out."""
         if not seen.train.ties:
-            yield self.cannot_tell("there is no target, or there are too few rows")
+            yield self.cannot_tell(_untied(seen))
             return
         telling = [tie for tie in seen.train.ties if tie.low >= self.tells]
         second = next((tie.strength for tie in seen.train.ties if tie not in telling), 0.0)
