@@ -26,6 +26,7 @@ from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeB
 from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
 from stethoscope.rules.optimization.scheduler_before_optimizer import SchedulerBeforeOptimizer
 from stethoscope.rules.parameters.attribute_without_effect import AttributeWithoutEffect
+from stethoscope.rules.parameters.shared_submodule_unintended import SharedSubmoduleUnintended
 
 
 def test_a_method_forward_that_is_called_is_on_trial() -> None:
@@ -406,6 +407,28 @@ def test_a_step_without_a_backward_pass_is_shown_where_the_loss_is_known_or_hand
         changed = text.replace("F.cross_entropy(", f"{loss}(").replace("loader,", f"loader, {loss},")
         found = _told(MissingBackward, changed)
         assert any(map(Level().shows, found)) is is_shown, loss
+
+
+@pytest.mark.parametrize("many, fewer", [("depth", "(depth - 1)"), ("depth", "(int(depth) - 2)"), ("3", "(depth - 1)")])
+def test_a_layer_that_may_stand_in_its_list_once_is_possible_at_most(many: str, fewer: str) -> None:
+    text = """
+        class Net(nn.Module):
+            def __init__(self, depth):
+                super().__init__()
+                self.layers = nn.Sequential(nn.Linear(8, 3), *([nn.Linear(3, 3)] * MANY), nn.Linear(3, 1))
+                self.others = Other([nn.Linear(3, 3)] * MANY)
+
+        class Other(nn.Module):
+            def __init__(self, parts):
+                super().__init__()
+                self.parts = nn.ModuleList(parts)
+    """
+    found = _told(SharedSubmoduleUnintended, text.replace("MANY", many))
+    assert found
+    assert all(map(Level().shows, found))
+    found = _told(SharedSubmoduleUnintended, text.replace("MANY", fewer))
+    assert found
+    assert not any(map(Level().shows, found))
 
 
 def _in_class(text: str) -> str:
