@@ -121,10 +121,7 @@ def test_a_schedule_of_old_code_that_steps_first_is_possible_at_most() -> None:
         assert Level().shows(found) is is_shown, module
 
 
-def test_a_misspelled_switch_of_a_tensor_that_asks_for_no_gradient_is_possible_at_most(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(AttributeWithoutEffect, "on_trial", False)
+def test_a_misspelled_switch_of_a_tensor_that_asks_for_no_gradient_is_possible_at_most() -> None:
     text = """
         table = torch.zeros(100, 64)
         table.require_grad = False
@@ -429,6 +426,73 @@ def test_a_layer_that_may_stand_in_its_list_once_is_possible_at_most(many: str, 
     found = _told(SharedSubmoduleUnintended, text.replace("MANY", fewer))
     assert found
     assert not any(map(Level().shows, found))
+
+
+def test_eval_mode_in_training_is_shown_where_a_function_makes_the_layers() -> None:
+    text = """
+        def make_layers(widths, normed):
+            layers = []
+            for before, after in widths:
+                layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU()]
+            return nn.Sequential(*layers)
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layers = make_layers([(3, 9), (9, 2)], True)
+
+            def forward(self, x):
+                return self.layers(x)
+
+        model = Net()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        loader, test = torch.load("data")
+        for epoch in range(9):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                print(sum(F.cross_entropy(model(x), y).item() for x, y in test))
+    """
+    (found,) = _told(TrainingInEvalMode, text)
+    assert Level().shows(found)
+    asked = text.replace("    layers += [nn.Linear", "    if normed:\n                    layers += [nn.Linear")
+    (found,) = _told(TrainingInEvalMode, asked)
+    assert not Level().shows(found), "whoever calls it may want none"
+
+
+@pytest.mark.parametrize("made", ["kind.from_pretrained(name)", "kinds[name][1].from_pretrained(name)"])
+def test_a_validation_in_train_mode_is_shown_of_a_pretrained_model_of_transformers(made: str) -> None:
+    text = f"""
+        import torch
+        import torch.nn.functional as F
+        from transformers import BertForSequenceClassification
+
+        class Trainer:
+            def __init__(self, kind, kinds, name):
+                self.model = {made}
+                self.optimizer = torch.optim.AdamW(self.model.parameters())
+
+            def train(self, loader):
+                self.model.train()
+                for x, y in loader:
+                    self.optimizer.zero_grad()
+                    F.cross_entropy(self.model(x)[0], y).backward()
+                    self.optimizer.step()
+
+            def evaluate(self, loader):
+                right = 0
+                for x, y in loader:
+                    with torch.no_grad():
+                        right += (self.model(x)[0].argmax(1) == y).sum().item()
+                return right
+    """
+    (found,) = _told(ValidationInTrainMode, text)
+    assert Level().shows(found)
+    (found,) = _told(ValidationInTrainMode, text.replace("from_pretrained", "made"))
+    assert not Level().shows(found)
 
 
 def _in_class(text: str) -> str:
