@@ -92,7 +92,7 @@ def layer_named_twice(script: Script) -> Iterator[Mutant]:
 
 
 def frozen_as_a_whole(script: Script) -> Iterator[Mutant]:
-    """`model.requires_grad = False` in place of a loop over its parameters; a method would do, an attribute does not."""
+    """`model.requires_grad = False` in place of a loop over its parameters: the method would do."""
     for loop in script.nodes(ast.For):
         assert isinstance(loop, ast.For)
         source, body = loop.iter, loop.body[0]

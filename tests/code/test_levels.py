@@ -398,19 +398,45 @@ def test_steps_without_clearing_are_possible_at_most_where_a_function_only_clear
     assert not Level().shows(found)
 
 
-def test_a_step_without_a_backward_pass_is_shown_where_the_loss_is_known_or_handed_over() -> None:
+def test_a_step_without_a_backward_pass_is_shown_where_the_loss_is_surely_one() -> None:
     text = HANDED["nothing goes backward"]
-    for loss, is_shown in (("criterion", True), ("loss_fn", True), ("measure", False)):
-        changed = text.replace("F.cross_entropy(", f"{loss}(").replace("loader,", f"loader, {loss},")
-        found = _told(MissingBackward, changed)
+    own = """
+        class FocalLoss(nn.Module):
+            def forward(self, scores, y):
+                return ((1 - scores.softmax(1)) ** 2).mean()
+
+        focal_loss = FocalLoss()
+
+        def margin_loss(scores, y):
+            return (scores - y).clamp(0).mean()
+        """
+    chosen = "\n            if loss_fn is None:\n                loss_fn = F.mse_loss\n            for"
+    for loss, around, is_shown in (
+        ("criterion", text, True),
+        ("loss_fn", text, True),
+        (
+            "loss_fn",
+            text.replace("optimizer):", "optimizer, loss_fn=None):").replace("\n            for", chosen),
+            True,
+        ),
+        ("focal_loss", own + text, True),
+        ("margin_loss", own + text, True),
+        ("measure", text, False),
+        ("settings.measure", text, False),
+    ):
+        changed = around.replace("F.cross_entropy(", f"{loss}(")
+        is_argument = around is text and loss.isidentifier()
+        found = _told(MissingBackward, changed.replace("loader,", f"loader, {loss},") if is_argument else changed)
         assert any(map(Level().shows, found)) is is_shown, loss
 
 
-@pytest.mark.parametrize("many, fewer", [("depth", "(depth - 1)"), ("depth", "(int(depth) - 2)"), ("3", "(depth - 1)")])
+@pytest.mark.parametrize(
+    ("many", "fewer"), [("depth", "(depth - 1)"), ("depth", "(int(depth) - 2)"), ("3", "(depth - 1)")]
+)
 def test_a_layer_that_may_stand_in_its_list_once_is_possible_at_most(many: str, fewer: str) -> None:
     text = """
         class Net(nn.Module):
-            def __init__(self, depth):
+            def __init__(self, depth, d):
                 super().__init__()
                 self.layers = nn.Sequential(nn.Linear(8, 3), *([nn.Linear(3, 3)] * MANY), nn.Linear(3, 1))
                 self.others = Other([nn.Linear(3, 3)] * MANY)

@@ -38,7 +38,6 @@ class MetricNotReset(Rule):
     scratch".
     """
 
-
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look at the metrics that are read in a loop."""
         if file.says("LightningModule", "Trainer("):

@@ -17,7 +17,6 @@ from stethoscope.rules.examples import tried
 from stethoscope.rules.lines import fitting, line_of, place_in, quoted
 from stethoscope.rules.sites import code, place_at
 
-
 MOST_PARTS = 4
 """Sums of lists in sums that are looked into."""
 
