@@ -459,13 +459,16 @@ def test_eval_mode_in_training_is_shown_where_a_function_makes_the_layers() -> N
         def make_layers(widths, normed):
             layers = []
             for before, after in widths:
-                layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU()]
+                if before == after:
+                    layers.append(nn.ReLU())
+                else:
+                    layers += [nn.Linear(before, after), nn.BatchNorm1d(after)]
             return nn.Sequential(*layers)
 
         class Net(nn.Module):
             def __init__(self):
                 super().__init__()
-                self.layers = make_layers([(3, 9), (9, 2)], True)
+                self.layers = make_layers([(3, 9), (9, 9), (9, 2)], True)
 
             def forward(self, x):
                 return self.layers(x)
@@ -484,7 +487,7 @@ def test_eval_mode_in_training_is_shown_where_a_function_makes_the_layers() -> N
     """
     (found,) = _told(TrainingInEvalMode, text)
     assert Level().shows(found)
-    asked = text.replace("    layers += [nn.Linear", "    if normed:\n                    layers += [nn.Linear")
+    asked = text.replace("else:", "elif normed:")
     (found,) = _told(TrainingInEvalMode, asked)
     assert not Level().shows(found), "whoever calls it may want none"
 
