@@ -23,8 +23,8 @@ from stethoscope.diagnosing.select import Overrides, read_limits, select_with
 from stethoscope.diagnosing.suppress import Suppressions, allowed_in_settings
 from stethoscope.observe.code.finding import find
 from stethoscope.observe.code.project import Project
-from stethoscope.observe.code.reading import Unreadable, read_bytes, source_of
-from stethoscope.observe.code.relevant import is_relevant
+from stethoscope.observe.code.reading import NOTEBOOK, Unreadable, read_bytes, source_of
+from stethoscope.observe.code.relevant import is_relevant, is_said_in_code
 from stethoscope.store.reviews import Kept, KeptReviews
 
 FEW = 24
@@ -210,7 +210,7 @@ def _reviewed(
 ) -> tuple[FileReview, Iterable[str]]:
     """What came of one file; a bug of ours in it is a line about this file, and never the end of all."""
     name = name or _name(path)
-    if not is_relevant(data):
+    if not is_relevant(data) or not (name.endswith(NOTEBOOK) or is_said_in_code(data)):
         return FileReview(name, is_relevant=False), []
     try:
         source = source_of(data, name)

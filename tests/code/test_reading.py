@@ -10,7 +10,7 @@ import pytest
 from stethoscope.observe.code.gather import facts_of
 from stethoscope.observe.code.project import Project
 from stethoscope.observe.code.reading import MOST_BYTES, Source, Unreadable, source_of, text_of
-from stethoscope.observe.code.relevant import is_relevant, may_matter
+from stethoscope.observe.code.relevant import is_relevant, is_said_in_code, may_matter
 from stethoscope.rules import all_rules
 
 
@@ -181,3 +181,42 @@ def test_a_file_that_imports_learns_from_one_that_only_passes_things_on(tmp_path
     code = Project().read(tmp_path / "train.py", "train.py")
 
     assert [function.name for function in code.linked["kept"].functions] == ["<module>", "state"]
+
+
+WRITTEN_ABOUT = {
+    "a comment": "x = 1  # then loss.backward()\n",
+    "a comment at the end of a line of old": "x = 1  # loss.backward()\ry = 2\r",
+    "what a function says of itself": 'def f():\n    """Call `loss.backward()` before `optimizer.step()`."""\n',
+    "other long quotes": "def f():\n    '''Call `loss.backward()`.'''\n",
+    "quotes in a comment before it": "# don't \"\"\" do it\ndef f():\n    '''Call `loss.backward()`.'''\n",
+    "quotes in it": 'def f():\n    """Say "loss.backward()" \\""" again."""\n',
+    "an example in a raw text": 'def f():\n    r"""\n    >>> loss.backward()\n    \\d"""\n',
+}
+
+
+@pytest.mark.parametrize("text", WRITTEN_ABOUT.values(), ids=WRITTEN_ABOUT)
+def test_what_is_only_written_about_training_is_no_reason_to_parse_a_file(text: str) -> None:
+    assert is_relevant(text.encode())
+    assert not is_said_in_code(text.encode())
+
+
+SAID = {
+    "behind long quotes": 'def f():\n    """Back."""\n    loss.backward()\n',
+    "between two of them": '"""A."""\nloss.backward()\n"""B."""\n',
+    "between quotes in comments": '# """\nloss.backward()\n# """\n',
+    "between quotes in other quotes": 'a = \'"""\'\nloss.backward()\nb = \'"""\'\n',
+    "behind a sign in a text": 'color = "#f00"; loss.backward()\n',
+    "behind an apostrophe in a comment": "x = 1  # don't\nloss.backward()\n",
+    "in a value of a long text": 'f"""{loss.backward()}"""\n',
+    "in a value of a raw one": "Rf'''{loss.backward()}'''\n",
+    "behind a line of old": "x = 1  # one\rloss.backward()\r",
+    "behind a quote that is no end": 'a = """\\"""; "\n"""\nloss.backward()\n"""b"""\n',
+    "in wide letters": "loss.backward()\n",
+}
+
+
+@pytest.mark.parametrize("how", SAID)
+def test_a_word_of_the_code_is_seen_between_whatever_quotes(how: str) -> None:
+    text = SAID[how]
+
+    assert is_said_in_code(text.encode("utf-16") if how == "in wide letters" else text.encode())

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from stethoscope.facts.code import Code
 
 
+_COMMENT = re.compile("#[^\\n]*")
+
+
 class Linked(Mapping[str, "Code"]):
     """Files of the same project by module name, one level deep.
 
@@ -22,12 +25,16 @@ class Linked(Mapping[str, "Code"]):
         modules: Iterable[str] = (),
         read: Callable[[str], Code | None] = lambda module: None,
         text: Callable[[str, tuple[str, ...]], str] = lambda module, words: "",
+        handed_on: Mapping[str, str] | None = None,
     ) -> None:
         """`read` makes the facts of a module, None where it has none; `text` its text without comments, which may be
-        left out where none of the words stands in it.
+        left out where none of the words stands in it; `handed_on` has, for names that a package only hands on, those
+        under which they are defined.
         """
         self._modules = dict.fromkeys(modules)
         self._read_module, self._text_of = read, text
+        self._handed_on = handed_on or {}
+        self._named = frozenset(self._modules) if handed_on else frozenset()
         self._read: dict[str, Code] = {}
 
     @classmethod
@@ -66,6 +73,16 @@ class Linked(Mapping[str, "Code"]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def real(self, name: str) -> str:
+        """The full name under which something is defined that a package may only hand on."""
+        first, rest = name, ""
+        while first and self._handed_on and not (rest and first in self._named):
+            if first in self._handed_on:
+                return self._handed_on[first] + rest
+            first, _, last = first.rpartition(".")
+            rest = f".{last}{rest}"
+        return name
+
     def already_read(self) -> Iterator[Code]:
         """Those that were asked for: whatever is told of another file comes from one of them."""
         return iter(self._read.values())
@@ -89,4 +106,4 @@ class Linked(Mapping[str, "Code"]):
 
 def uncommented(lines: Iterable[str]) -> str:
     """The text without comments, and without what stands behind a `#` in a string."""
-    return "\n".join([line.partition("#")[0] for line in lines])
+    return _COMMENT.sub("", "\n".join(lines))

@@ -159,6 +159,12 @@ def _symbol(code: Code, name: str) -> Thing:
 
 
 def _linked(code: Code, name: str) -> Thing | None:
+    """What the project says of an imported name."""
+    real = code.linked.real(name)
+    return _defined(code, real) or (Thing("imported", real) if real != name else None)
+
+
+def _defined(code: Code, name: str) -> Thing | None:
     """A function, class or variable of another file of the project."""
     module, _, rest = name.rpartition(".")
     module = _star_of(code, module, rest) if module in code.stars else module

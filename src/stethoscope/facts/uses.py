@@ -17,8 +17,9 @@ def readings_of(code: Code, number: int) -> list[Name]:
     if index is None:
         index = {}
         for value in values_of(code):
-            if isinstance(value, Name) and value.binding != NOWHERE:
-                for one in _behind(code, value.binding):
+            if type(value) is Name and value.binding != NOWHERE:
+                merged = code.bindings[value.binding].how == "merge"
+                for one in _behind(code, value.binding) if merged else (value.binding,):
                     index.setdefault(one, []).append(value)
         code.memo["readings"] = index
     return sorted(index.get(number, ()), key=lambda name: name.at)

@@ -6,15 +6,15 @@ import contextlib
 import functools
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from stethoscope.facts.code import Code
 from stethoscope.facts.linked import Linked, uncommented
 from stethoscope.observe.code.gather import facts_of
-from stethoscope.observe.code.names import absolute
-from stethoscope.observe.code.reading import MOST_BYTES, NOTEBOOK, Source, Unreadable, read_source, source_of
+from stethoscope.observe.code.packages import Imported, Packages
+from stethoscope.observe.code.places import Places
+from stethoscope.observe.code.reading import MOST_BYTES, Source, Unreadable, read_source, source_of
 from stethoscope.observe.code.relevant import may_matter
 
 KEPT = 500
@@ -34,9 +34,8 @@ class Project:
         self.keeps = keeps
         self._kept: OrderedDict[str, Code | None] = OrderedDict()
         self._texts: OrderedDict[str, _Text] = OrderedDict()
-        self._tops: dict[str, str] = {}
-        self._placed: dict[tuple[str, str], tuple[str, ...]] = {}
-        self._names: dict[str, frozenset[str]] = {}
+        self._places = Places()
+        self._packages = Packages(self._places, self._exports, self._bytes_of)
 
     def read(self, path: Path, file: str) -> Code:
         """The facts of a file, linked to those of the project's files that it imports.
@@ -57,27 +56,22 @@ class Project:
             if self.keeps:
                 self._keep(place, code)
         code = replace(code, memo={})
-        places = self.imported_files(code, path)
+        found = self._imports(code, path)
+        places = found.files
         linked = Linked(
-            places, lambda module: self._known(places[module]), lambda module, words: self._text(places[module], words)
+            places,
+            lambda module: self._known(places[module]),
+            lambda module, words: self._text(places[module], words),
+            found.handed_on,
         )
         return replace(code, linked=linked, memo=code.memo)
 
     def imported_files(self, code: Code, path: Path) -> dict[str, str]:
         """The files of the project that a file imports, by module; none where it does not matter what they define."""
-        found: dict[str, str] = {}
-        if not code.says(*_ASKS):
-            return found
-        own = str(path)
-        module, is_package = self._module(own)
-        package = module if is_package else module.rpartition(".")[0]
-        for imported, dots, names in code.imports:
-            name = absolute(imported, dots, package)
-            self._place(name, own, found, relative=bool(dots))
-            if dots or name not in found:
-                for inner in names:
-                    self._place(f"{name}.{inner}" if name else inner, own, found, relative=bool(dots))
-        return found
+        return self._imports(code, path).files
+
+    def _imports(self, code: Code, path: Path) -> Imported:
+        return self._packages.imported(code, str(path)) if code.says(*_ASKS) else Imported()
 
     def forget(self) -> None:
         """Let go of all that was read; answers refer back to their files, and without them nothing goes in circles."""
@@ -87,8 +81,18 @@ class Project:
         self._kept.clear()
 
     def _facts(self, source: Source, place: str) -> Code:
-        module, is_package = self._module(place)
+        module, is_package = self._places.module(place)
         return facts_of(source, module, is_package=is_package)
+
+    def _exports(self, place: str) -> Code | None:
+        """The facts of a package's own file, also of one of which nothing is to be learnt but what it hands on."""
+        with contextlib.suppress(OSError, Unreadable):
+            known = self._kept.get(place)
+            return known or self._facts(source_of(_bytes(place), _shown(place)), place)
+        return None
+
+    def _bytes_of(self, place: str) -> bytes:
+        return self._read_text(place).data
 
     def _known(self, place: str) -> Code | None:
         """The facts of a file that others import from; None where nothing is to be learnt from it."""
@@ -110,11 +114,14 @@ class Project:
         known = self._kept.get(place)
         if known is not None:
             return known.uncommented()
+        return self._read_text(place).saying(words)
+
+    def _read_text(self, place: str) -> _Text:
         if place not in self._texts:
             self._texts[place] = _Text(place)
             if len(self._texts) > KEPT:
                 self._texts.popitem(last=False)
-        return self._texts[place].saying(words)
+        return self._texts[place]
 
     def _keep(self, place: str, code: Code | None) -> None:
         self._kept[place] = code
@@ -123,88 +130,27 @@ class Project:
             if old is not None:
                 old.memo.clear()
 
-    def _module(self, place: str) -> tuple[str, bool]:
-        """The dotted name of a file from the top of its project, and whether it is a package's own file."""
-        stem, suffix = os.path.splitext(place)
-        if suffix == NOTEBOOK:
-            return "", False
-        top = self._top(os.path.dirname(place))
-        parts = [part for part in stem.removeprefix(top).split(os.sep) if part]
-        if parts[-1] == "__init__":
-            return ".".join(parts[:-1]), True
-        return ".".join(parts), False
-
-    def _top(self, folder: str) -> str:
-        """The first folder above that is no package."""
-        if folder not in self._tops:
-            above = folder
-            while os.path.isfile(os.path.join(above, "__init__.py")) and os.path.dirname(above) != above:
-                above = os.path.dirname(above)
-            self._tops[folder] = above
-        return self._tops[folder]
-
-    def _place(self, module: str, own: str, places: dict[str, str], *, relative: bool = False) -> None:
-        if not module or module in places:
-            return
-        folder = os.path.dirname(own)
-        top = self._top(folder)
-        # A script's own folder comes first, as in `sys.path`; then the top of its package, and the folder above it.
-        for root in (top,) if relative else dict.fromkeys((folder, top, os.path.dirname(top))):
-            for place in self._files_of(root, module):
-                if place != own:
-                    places[module] = place
-                    return
-
-    def _files_of(self, root: str, module: str) -> tuple[str, ...]:
-        """The files that a module below a folder can be, the first that Python takes first."""
-        known = self._placed.get((root, module))
-        if known is None:
-            known = self._placed[root, module] = tuple(self._candidates(root, module))
-        return known
-
-    def _candidates(self, root: str, module: str) -> Iterator[str]:
-        *folders, last = module.split(".")
-        for folder in folders:
-            if folder not in self._listed(root):
-                return
-            root = os.path.join(root, folder)
-        names = self._listed(root)
-        if f"{last}.py" in names and os.path.isfile(place := os.path.join(root, f"{last}.py")):
-            yield place
-        if last in names and os.path.isfile(place := os.path.join(root, last, "__init__.py")):
-            yield place
-
-    def _listed(self, folder: str) -> frozenset[str]:
-        """What a folder holds: most of what a file imports is not of its project, and need not be looked for."""
-        names = self._names.get(folder)
-        if names is None:
-            names = frozenset()
-            with contextlib.suppress(OSError):
-                names = frozenset(os.listdir(folder or "."))
-            self._names[folder] = names
-        return names
-
 
 class _Text:
     """What a file says that others import from. Most are asked for words that they do not have: then their bytes do."""
 
     def __init__(self, place: str) -> None:
         self._place = place
-        self._data = b""
+        self.data = b""
         with contextlib.suppress(OSError):
-            self._data = _bytes(place)
+            self.data = _bytes(place)
 
     def saying(self, words: tuple[str, ...]) -> str:
         """The text without comments; nothing where nothing is to be learnt, or none of the words stands in it."""
-        if words and not any(word.encode() in self._data for word in words):
+        if words and not any(word.encode() in self.data for word in words):
             return ""
         return self._text
 
     @functools.cached_property
     def _text(self) -> str:
         with contextlib.suppress(Unreadable):
-            if may_matter(self._data):
-                return uncommented(source_of(self._data, self._place).text.split("\n"))
+            if may_matter(self.data):
+                return uncommented(source_of(self.data, self._place).text.split("\n"))
         return ""
 
 

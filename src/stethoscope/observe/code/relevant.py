@@ -64,6 +64,21 @@ IN_A_LINE = (
 """Likewise, of what begins in the line in which the word stands: only such lines are looked at."""
 
 
+_COMMENT = re.compile(rb"#[^\r\n]*")
+_LONG = (
+    rb'(?:"""[^"\\]*(?:(?:\\.|"(?!""))[^"\\]*)*"""'
+    rb"|\'\'\'[^\'\\]*(?:(?:\\.|\'(?!\'\'))[^\'\\]*)*\'\'\')"
+)
+_STRINGS = re.compile(
+    rb"(?P<comment>#[^\r\n]*)"
+    rb"|\b(?:[fF][rR]?|[rR][fF])" + _LONG +  # holds code
+    rb"|(?P<long>" + _LONG + rb")"
+    rb"""|"(?:[^"\\\r\n]|\\.)*"|'(?:[^'\\\r\n]|\\.)*'""",
+    re.S,
+)  # fmt: skip
+"""Comments and strings, each from where it really begins."""
+
+
 PASSED_ON = (
     b"pickle.load", b"joblib.load", b"torch.load", b"state_dict", b"async_op", b"torch.utils.data", b"requires_grad",
     b"no_grad(", b"autocast(", b"torch.Tensor(", b"optim.", b"oftmax(", b"ropout(", b"torchvision", b"scaled_dot",
@@ -81,6 +96,17 @@ def is_relevant(data: bytes) -> bool:
         or any(pattern.search(line) for word, pattern in IN_A_LINE for line in _lines_with(word, data))
         or data.startswith((b"\xff\xfe", b"\xfe\xff"))
     )
+
+
+def is_said_in_code(data: bytes) -> bool:
+    """Whether a rule's word stands in the code of a Python file that is relevant, and not only in what is written about
+    it: a library's documentation speaks of training on every page.
+    """
+    # Nearly always a word is left whatever stands between long quotes; only the others need to be read with care.
+    rest = b"".join(_COMMENT.sub(b"", data).split(b'"""')[::2])
+    if is_relevant(b"".join(rest.split(b"'''")[::2])):
+        return True
+    return is_relevant(_STRINGS.sub(lambda found: b"" if found.lastgroup else found[0], data))
 
 
 def _lines_with(word: bytes, data: bytes) -> Iterator[bytes]:

@@ -1,0 +1,83 @@
+"""Where the modules of a project lie, as Python would look for them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from stethoscope.observe.code.reading import NOTEBOOK
+
+OWN_FILE = "__init__.py"
+"""The file that is a package itself."""
+
+
+class Places:
+    """Finds files by module and modules by file; folders are looked into once."""
+
+    def __init__(self) -> None:
+        self._tops: dict[str, str] = {}
+        self._placed: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._names: dict[str, frozenset[str]] = {}
+
+    def module(self, place: str) -> tuple[str, bool]:
+        """The dotted name of a file from the top of its project, and whether it is a package's own file."""
+        stem, suffix = os.path.splitext(place)
+        if suffix == NOTEBOOK:
+            return "", False
+        top = self._top(os.path.dirname(place))
+        parts = [part for part in stem.removeprefix(top).split(os.sep) if part]
+        if parts[-1] == "__init__":
+            return ".".join(parts[:-1]), True
+        return ".".join(parts), False
+
+    def _top(self, folder: str) -> str:
+        """The first folder above that is no package."""
+        if folder not in self._tops:
+            above = folder
+            while os.path.isfile(os.path.join(above, OWN_FILE)) and os.path.dirname(above) != above:
+                above = os.path.dirname(above)
+            self._tops[folder] = above
+        return self._tops[folder]
+
+    def find(self, module: str, own: str, places: dict[str, str], *, relative: bool = False) -> None:
+        """Put the file of a module beside its name, where another file of the project is that module."""
+        if not module or module in places:
+            return
+        folder = os.path.dirname(own)
+        top = self._top(folder)
+        # A script's own folder comes first, as in `sys.path`; then the top of its package, and the folder above it.
+        for root in (top,) if relative else dict.fromkeys((folder, top, os.path.dirname(top))):
+            for place in self._files_of(root, module):
+                if place != own:
+                    places[module] = place
+                    return
+
+    def _files_of(self, root: str, module: str) -> tuple[str, ...]:
+        """The files that a module below a folder can be, the first that Python takes first."""
+        known = self._placed.get((root, module))
+        if known is None:
+            known = self._placed[root, module] = tuple(self._candidates(root, module))
+        return known
+
+    def _candidates(self, root: str, module: str) -> Iterator[str]:
+        *folders, last = module.split(".")
+        for folder in folders:
+            if folder not in self._listed(root):
+                return
+            root = os.path.join(root, folder)
+        names = self._listed(root)
+        if f"{last}.py" in names and os.path.isfile(place := os.path.join(root, f"{last}.py")):
+            yield place
+        if last in names and os.path.isfile(place := os.path.join(root, last, OWN_FILE)):
+            yield place
+
+    def _listed(self, folder: str) -> frozenset[str]:
+        """What a folder holds: most of what a file imports is not of its project, and need not be looked for."""
+        names = self._names.get(folder)
+        if names is None:
+            names = frozenset()
+            with contextlib.suppress(OSError):
+                names = frozenset(os.listdir(folder or "."))
+            self._names[folder] = names
+        return names
