@@ -358,6 +358,47 @@ def test_a_loop_is_shown_where_its_optimizer_is_made_in_the_file_or_handed_over_
         assert Level().shows(found), shown
 
 
+WRAPPED = {
+    "horovod": "import horovod.torch as hvd\n@optimizer = hvd.DistributedOptimizer(optimizer)",
+    "apex": "from apex import amp\n@model, optimizer = amp.initialize(model, optimizer)",
+}
+IMPORTS = "import torch\nfrom torch import nn\nimport torch.nn.functional as F\n"
+
+
+@pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.parametrize("library", WRAPPED)
+def test_a_loop_is_shown_where_its_optimizer_is_wrapped_for_several_devices(name: str, library: str) -> None:
+    rule, text = LOOPS[name]
+    imported, _, wrapped = WRAPPED[library].partition("@")
+    (found,) = _told(rule, IMPORTS + imported + textwrap.dedent(text.replace("MADE", f"{MADE}; {wrapped}")))
+    assert Level().shows(found)
+
+
+@pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.parametrize(("base", "is_shown"), [("", True), ("(abc.ABC)", True), ("(library.Trainer)", False)])
+def test_an_optimizer_that_a_base_of_the_project_was_handed_is_known(name: str, base: str, is_shown: bool) -> None:
+    rule, _ = LOOPS[name]
+    made, _, fit = textwrap.dedent(_in_class(HANDED[name])).partition("    def fit")
+    text = made.replace("class Trainer:", f"class Base{base}:") + "class Trainer(Base):\n    def fit" + fit
+    (found,) = _told(rule, f"import abc\nimport library\n{IMPORTS}{text}")
+    assert Level().shows(found) is is_shown
+
+
+def test_gradients_that_another_training_clears_are_none_of_a_loop() -> None:
+    text = LOOPS["never cleared"][1].replace("MADE", MADE).rstrip()
+    other = """
+            for x, y in loader:
+                optimizer.zero_grad()
+                model(x).sum().backward()
+    """
+    (found,) = _told(MissingZeroGrad, text + other)
+    assert Level().shows(found)
+    (found,) = _told(
+        MissingZeroGrad, text.replace("            for x", "            optimizer.zero_grad()\n            for x")
+    )
+    assert not Level().shows(found)
+
+
 @pytest.mark.parametrize("name", LOOPS)
 def test_a_loop_is_possible_at_most_where_what_is_handed_over_may_be_no_optimizer_of_torch(name: str) -> None:
     rule, text = LOOPS[name]
@@ -492,12 +533,14 @@ def test_eval_mode_in_training_is_shown_where_a_function_makes_the_layers() -> N
     assert not Level().shows(found), "whoever calls it may want none"
 
 
-@pytest.mark.parametrize("made", ["kind.from_pretrained(name)", "kinds[name][1].from_pretrained(name)"])
+@pytest.mark.parametrize(
+    "made", ["kind.from_pretrained(name)", "kinds[name][1].from_pretrained(name)", "BertModel.from_pretrained(name)"]
+)
 def test_a_validation_in_train_mode_is_shown_of_a_pretrained_model_of_transformers(made: str) -> None:
     text = f"""
         import torch
         import torch.nn.functional as F
-        from transformers import BertForSequenceClassification
+        from transformers import BertModel
 
         class Trainer:
             def __init__(self, kind, kinds, name):

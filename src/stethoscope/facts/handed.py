@@ -6,7 +6,7 @@ import re
 
 from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name, Symbol, Value
 from stethoscope.facts.events import Event, events_of, is_named_as_optimizer, name_of
-from stethoscope.facts.origins import bases, called, thing_of
+from stethoscope.facts.origins import bases, called, lineage, thing_of
 from stethoscope.facts.stepping import is_made_here
 from stethoscope.facts.things import Thing, iterated
 
@@ -63,10 +63,17 @@ def _is_given(file: Code, subject: Value | None) -> bool:
     index = file.class_of(file.function_at(owner.context))
     if owner.how != "argument" or index == NOWHERE or owner.name != "self":
         return False
-    if "?" in bases(Thing("class", "", file, index)) or len(file.classes[index].bases) > 1:
+    cls = Thing("class", "", file, index)
+    if set(bases(cls)) - _PLAIN_BASES or len(file.classes[index].bases) > 1:
         return False
-    made = [file.bindings[one].value for one in file.classes[index].attributes.get(subject.name, ())]
-    return bool(made) and all(_is_given(file, one) or _is_made_of_parameters(file, one) for one in made)
+    made = [
+        (home, home.bindings[one].value) for home, its in lineage(cls) for one in its.attributes.get(subject.name, ())
+    ]
+    return bool(made) and all(_is_given(home, one) or _is_made_of_parameters(home, one) for home, one in made)
+
+
+_PLAIN_BASES = {"builtins.object", "abc.ABC", "torch.nn.Module"}
+"""Bases that do nothing to an optimizer."""
 
 
 def _is_made_of_parameters(file: Code, value: Value | None) -> bool:
