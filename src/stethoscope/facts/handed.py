@@ -16,8 +16,8 @@ _OTHERS = frozenset({
     "higher", "torchopt", "mmcv", "mmengine", "poptorch", "pyro", "fairseq", "allennlp",
 })  # fmt: skip
 """Packages whose optimizers, or trainers, clear or step by themselves."""
-_HOOKS = re.compile(r"callback|hook|\.on_\w+\(|\bcall_event|accelerator\.accumulate", re.I)
-"""Words of lines that call what is registered elsewhere, and may clear or step."""
+_HOOKS = re.compile(r"callback|hook|\.on_\w+\(|\bcall_event|accelerator\.accumulate|\.grad\b|['\"]grad['\"]", re.I)
+"""Words of lines that call what is registered elsewhere, or touch gradients themselves: both may clear or step."""
 _CLEARS = re.compile(r"zero_grad|\.grad\s*=\s*None|set_to_none|backward\(")
 
 
