@@ -567,6 +567,18 @@ def test_a_validation_in_train_mode_is_shown_of_a_pretrained_model_of_transforme
     assert not Level().shows(found)
 
 
+def test_a_step_beside_a_loss_without_gradients_is_possible_at_most() -> None:
+    text = """
+        def search(optimizer, loader, model):
+            for x, y in loader:
+                with torch.no_grad():
+                    loss = F.mse_loss(model(x), y)
+                optimizer.tell(loss.item())
+                optimizer.step()
+    """
+    assert not any(map(Level().shows, _told(MissingBackward, text)))
+
+
 def _in_class(text: str) -> str:
     """The loop of a function as a method of an object that was handed model and optimizer."""
     body = text.replace("def fit(model, loader, optimizer)", "def fit(self, loader)").replace("model(", "self.model(")
