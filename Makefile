@@ -25,7 +25,9 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# Many processes start in the tests, and shells may forbid Python to keep what it compiles: a third of a second each.
 pytest: $(READY)
+	$(BIN)/python -m compileall -q src
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 bench: $(READY)

@@ -91,6 +91,20 @@ def layer_named_twice(script: Script) -> Iterator[Mutant]:
                 yield script.mutant(other, script.replaced(other, name_of(one)))
 
 
+def frozen_as_a_whole(script: Script) -> Iterator[Mutant]:
+    """`model.requires_grad = False` in place of a loop over its parameters: the method would do."""
+    for loop in script.nodes(ast.For):
+        assert isinstance(loop, ast.For)
+        source, body = loop.iter, loop.body[0]
+        if len(loop.body) != 1 or not isinstance(source, ast.Call) or last(source) != "parameters" or source.args:
+            continue
+        set_, frozen = body.targets[0] if isinstance(body, ast.Assign) else None, getattr(body, "value", None)
+        is_frozen = isinstance(frozen, ast.Constant) and frozen.value is False
+        whole = owner(source)
+        if is_frozen and name_of(set_) == f"{name_of(loop.target)}.requires_grad" and re.fullmatch(r"[\w.]+", whole):
+            yield script.mutant(loop, script.replaced(loop, f"{whole}.requires_grad = False"))
+
+
 def copy_removed(script: Script) -> Iterator[Mutant]:
     """The copy of the weights that a training keeps for the best, and loads or saves when it is over."""
     for training in trainings(script):
@@ -143,6 +157,7 @@ KINDS = (
     Kind("activation twice", ("double-activation",), activation_twice),
     Kind("padding row drawn", ("padding-row-overwritten",), padding_row_drawn),
     Kind("layer named twice", ("overwritten-layer",), layer_named_twice),
+    Kind("frozen by a module's attribute", ("attribute-without-effect",), frozen_as_a_whole),
     Kind("copy of the best weights removed", ("checkpoint-aliased",), copy_removed),
     Kind("metric's reset removed", ("metric-not-reset",), reset_removed),
 )

@@ -11,7 +11,7 @@ from stethoscope.core.finding import Edit, Finding
 from stethoscope.core.review import Review
 from stethoscope.core.text import amount
 from stethoscope.observe.code.notebook_rewriting import rewritten_notebook
-from stethoscope.observe.code.reading import NOTEBOOK, Unreadable, read_bytes, text_of
+from stethoscope.observe.code.reading import NOTEBOOK, Unreadable, decoded, read_bytes
 from stethoscope.observe.code.rewriting import rewritten
 
 
@@ -26,10 +26,16 @@ class Fixed:
     """Findings that are repaired by it."""
 
     def diff(self) -> str:
-        """What changes, as `diff -u` shows it; line ends are left out."""
-        old, new = text_of(self.before).splitlines(), text_of(self.after).splitlines()
+        """What changes, as `diff -u` shows it: lines end as they do in the file, so that it can be applied."""
         name = self.path.as_posix()
-        return "\n".join(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}", lineterm="")) + "\n"
+        lines = difflib.unified_diff(_lines(self.before), _lines(self.after), f"a/{name}", f"b/{name}")
+        return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _lines(data: bytes) -> list[str]:
+    """The lines with their ends, where only `\\n` ends one, as in a diff."""
+    *whole, last = decoded(data).split("\n")
+    return [f"{line}\n" for line in whole] + ([last] if last else [])
 
 
 def fixes_of(review: Review, *, unsafe: bool = False) -> list[Fixed]:

@@ -190,6 +190,33 @@ def test_a_diff_shows_what_a_fix_would_do_and_changes_nothing(folder: Path) -> N
     assert lint("train.py", "--diff") == (0, "")
 
 
+ENDS = {
+    "of Unix": lambda text: text.encode(),
+    "of Windows": lambda text: text.replace("\n", "\r\n").encode(),
+    "of both": lambda text: text.replace("\n", "\r\n", 3).encode(),
+    "none at the last line": lambda text: text.rstrip("\n").encode(),
+    "behind a mark of order": lambda text: b"\xef\xbb\xbf" + text.encode(),
+    "beside a form feed": lambda text: text.replace("import torch", "\f\nimport torch", 1).encode(),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_a_diff_can_be_applied_whatever_ends_the_lines(folder: Path, how: str) -> None:
+    path = folder / "train.py"
+    path.write_bytes(ENDS[how](BAD))
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+
+    difference = CliRunner().invoke(command, ["train.py", "--diff", "--unsafe"]).stdout_bytes
+    apply = ["git", "-c", "core.autocrlf=false", "apply", "--whitespace=nowarn"]
+    subprocess.run(apply, cwd=folder, input=difference, check=True)
+
+    applied = path.read_bytes()
+    path.write_bytes(ENDS[how](BAD))
+    lint("train.py", "--fix", "--unsafe")
+    assert b"zero_grad" in applied
+    assert applied == path.read_bytes()
+
+
 def test_a_fix_leaves_nothing_to_be_found(folder: Path) -> None:
     (folder / "train.py").write_text(BAD)
 

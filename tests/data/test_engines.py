@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from stethoscope.facts.data import Column, Profile
 from stethoscope.inspecting import inspect_data
 from stethoscope.observe.data.opening import open_table
 from stethoscope.observe.data.profiling import profile
-from stethoscope.observe.data.repeats import keyed, overlap_of, repeats_of
+from stethoscope.observe.data.repeats import Keyed, keyed, overlap_of, repeats_of
 
 UNORDERED = ("pyspark",)
 """Engines whose rows have no places."""
@@ -31,6 +32,32 @@ WORDS = ("count", "distinct", "distinct_is_exact", "top", "missing", "spellings"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("engines")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What is found in two tables of Polars."""
+
+    frames: tuple[pl.DataFrame, pl.DataFrame]
+    tables: tuple[Any, Any]
+    profiles: tuple[Profile, Profile]
+    keys: tuple[Keyed | None, Keyed | None]
+    verdict: list[Any]
+
+
+@pytest.fixture(scope="module")
+def polars() -> Reference:
+    frames = made(), made(3000, seed=1, shift=2.0)
+    frames = frames[0], pl.concat([frames[1], frames[0][100:150]])
+    tables = open_table(frames[0], "train"), open_table(frames[1], "test")
+    first = profile(tables[0])
+    keys = keyed(tables[0], "truth"), keyed(tables[1], "truth")
+    return Reference(frames, tables, (first, profile(tables[1], first)), keys, verdict(*frames))
+
+
+def verdict(train: Any, test: Any) -> list[Any]:
+    found = inspect_data(train, test, target="truth").diagnosis.findings
+    return [(one.rule, one.severity, one.place.columns) for one in found]
 
 
 def differences(one: Column, other: Column) -> list[tuple[str, str]]:
@@ -55,25 +82,21 @@ def all_differences(one: Profile, other: Profile) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_profiles_rows_and_verdicts_are_those_of_polars(engine: str, folder: Path) -> None:
-    frames = made(), made(3000, seed=1, shift=2.0)
-    frames = frames[0], pl.concat([frames[1], frames[0][100:150]])
-    sources: tuple[Any, ...] = tuple(ENGINES[engine](frame, folder) for frame in frames)
-    reference = [open_table(frame, name) for frame, name in zip(frames, ("train", "test"), strict=True)]
+def test_profiles_rows_and_verdicts_are_those_of_polars(engine: str, folder: Path, polars: Reference) -> None:
+    sources: tuple[Any, ...] = tuple(ENGINES[engine](frame, folder) for frame in polars.frames)
+    reference, (expected, expected_test), known = polars.tables, polars.profiles, polars.keys
     tables = [open_table(source, name) for source, name in zip(sources, ("train", "test"), strict=True)]
 
-    expected = profile(reference[0])
     found = profile(tables[0])
     assert all_differences(expected, found) == []
-    expected_test, found_test = profile(reference[1], expected), profile(tables[1], found)
+    found_test = profile(tables[1], found)
     assert all_differences(expected_test, found_test) == []
 
     keys = [keyed(table, "truth") for table in tables]
-    known = [keyed(table, "truth") for table in reference]
     ours, theirs = repeats_of(tables[0], keys[0]), repeats_of(reference[0], known[0])
     assert ours.exact == theirs.exact == 7
     overlap = overlap_of(*tables, (found, found_test), tuple(keys), "truth")
-    other = overlap_of(*reference, (expected, expected_test), tuple(known), "truth")
+    other = overlap_of(*reference, (expected, expected_test), known, "truth")
     assert overlap.shared_keys == other.shared_keys == (("user_id", 50, 3050),)
     assert overlap.times == other.times
     if engine not in UNORDERED:
@@ -89,11 +112,7 @@ def test_profiles_rows_and_verdicts_are_those_of_polars(engine: str, folder: Pat
         assert overlap.exact <= other.exact == 50  # rows with nulls never match in a join
         assert tables[0].sample(1000).count == 1000
 
-    said = inspect_data(*sources, target="truth").diagnosis
-    meant = inspect_data(*frames, target="truth").diagnosis
-    assert [(one.rule, one.severity, one.place.columns) for one in said.findings] == [
-        (one.rule, one.severity, one.place.columns) for one in meant.findings
-    ]
+    assert verdict(*sources) == polars.verdict
 
 
 def test_a_lazy_table_of_too_many_texts_is_counted_by_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,6 +168,24 @@ def test_folders_without_tables(tmp_path: Path) -> None:
     assert "several formats" in complaint(str(tmp_path))
 
 
+def test_a_folder_within_that_may_not_be_read_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("2023", "2024"):
+        (tmp_path / part).mkdir()
+        written(tmp_path / part, "rows.csv", ROWS)
+    assert len(files.find(str(tmp_path)).paths) == 2
+    look_into = os.scandir
+
+    def scandir(folder: str) -> object:
+        if str(folder).endswith("2024"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return look_into(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert complaint(str(tmp_path)).endswith("2024 cannot be read: Permission denied")
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser reads everything")
 def test_what_may_not_be_read(tmp_path: Path) -> None:
     path = written(tmp_path, "rows.csv", ROWS)
@@ -252,7 +270,7 @@ def test_a_line_longer_than_what_is_looked_at_first(tmp_path: Path) -> None:
     path = written(tmp_path, "wide.csv", f"{names}\n" + f"{','.join(['1.5'] * 4000)}\n" * 3)
 
     assert open_table(path, "train").rows() == 3
-    assert len(columns(path)) == 4000
+    assert len(open_table(path, "train").fields()) == 4000
 
 
 def test_a_quote_that_is_never_closed(tmp_path: Path) -> None:

@@ -51,6 +51,28 @@ def found(name: str, share: float, seed: int) -> tuple[LabelSuspects, NDArray[np
     return labels, wrong
 
 
+def test_models_run_on_one_thread_and_leave_the_others_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads that share the product of small matrices spend their time with waiting for each other."""
+    from sklearn import model_selection
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    def threads() -> set[int]:
+        return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+    seen: list[set[int]] = []
+    held_out = model_selection.cross_val_predict
+    monkeypatch.setattr(
+        model_selection,
+        "cross_val_predict",
+        lambda *some, **named: (seen.append(threads()), held_out(*some, **named))[1],
+    )
+    with threadpool_limits(2, user_api="blas"):
+        found("iris", 0, 0)
+        assert threads() == {2}
+    assert seen
+    assert all(one == {1} for one in seen)
+
+
 def said(labels: LabelSuspects, task: str = "classification") -> list[Finding | CannotTell]:
     return list(LabelErrors().in_data(Data(DataSet("train", labels=labels), target="y", task=task)))
 

@@ -36,6 +36,27 @@ def test_a_column_that_is_the_class_in_other_words_puts_nearly_all_errors_right(
     assert found[1].strength < 0.1
 
 
+def test_a_class_that_begins_within_a_stretch_is_told_of_all_its_rows(rng: np.random.Generator) -> None:
+    labels = (rng.random(600) < 0.37).astype(float)
+    copy = labels * 3 + rng.normal(0, 0.01, 600)
+    slips = np.where(rng.random(600) < 0.3, rng.normal(1.5, 1.5, 600), copy)
+    leak, some = ties(rows(y=labels, leak=copy, some=slips), "y", "classification")
+
+    assert (leak.column, leak.strength) == ("leak", 1.0)
+    assert leak.low > 0.95
+    assert 0.6 < some.strength < 0.9
+
+
+@pytest.mark.parametrize("spread", [0.5, 1.0, 2.0, 3.0])
+def test_a_copy_of_a_target_with_a_long_tail_tells_it(rng: np.random.Generator, spread: float) -> None:
+    target = rng.lognormal(0, spread, 3000)
+    related = np.log(target) + rng.normal(0, spread, 3000)
+    copy, other = ties(rows(y=target, copy=3 * target + 1, related=related), "y", "regression")
+
+    assert (copy.column, copy.low > 0.95) == ("copy", True)
+    assert 0.1 < other.strength < 0.6
+
+
 def test_a_column_of_words_can_tell_a_number(rng: np.random.Generator) -> None:
     place = rng.integers(0, 4, N)
     words = np.array(["north", "south", "east", "west"], dtype=object)[place]

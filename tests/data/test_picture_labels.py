@@ -47,7 +47,7 @@ def misplaced(root: Path, share: float, seed: int = 0) -> set[str]:
 
 @pytest.mark.parametrize("share", [0.05, 0.2])
 def test_digits_in_the_wrong_folder_are_named_first(tmp_path: Path, share: float) -> None:
-    moved = misplaced(digits(tmp_path, 0, 1000), share)
+    moved = misplaced(digits(tmp_path, 0, 800), share)
     seen = inspect(str(tmp_path))
     finding = told(seen)
 
@@ -62,7 +62,7 @@ def test_digits_in_the_wrong_folder_are_named_first(tmp_path: Path, share: float
 
 
 def test_clean_digits_and_photos_are_left_in_peace(tmp_path: Path) -> None:
-    assert told(inspect(str(digits(tmp_path / "digits", 0, 1000)))) is None
+    assert told(inspect(str(digits(tmp_path / "digits", 0, 600)))) is None
     assert told(inspect(str(crops(tmp_path / "photos", 200)))) is None
 
 

@@ -29,7 +29,7 @@ from stethoscope.observe.data.picture_files import read_file
 from stethoscope.observe.data.picture_sources import is_pictures
 from stethoscope.observe.data.sharpness import sharpness_and_focus
 
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1)
 
 
 def inspect(train: object, test: object = None) -> Inspection:
@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
 def test_two_halves_of_real_pictures_raise_no_warning(tmp_path: Path, seed: int) -> None:
     for make, train, test in (
         ("photos", *crops_apart(tmp_path / "a", tmp_path / "b", seed)),
-        ("digits", digits(tmp_path / "c", 0, 700, seed), digits(tmp_path / "d", 700, 1400, seed)),
+        ("digits", digits(tmp_path / "c", 0, 500, seed), digits(tmp_path / "d", 500, 1000, seed)),
     ):
         seen = inspect(train, test)
         loud = [one.title for one in seen.diagnosis.findings if one.severity is not Severity.NOTE]
@@ -247,7 +247,7 @@ def test_a_size_that_tells_the_class_is_a_shortcut(tmp_path: Path) -> None:
 
 
 def test_brightness_of_digits_is_no_shortcut(tmp_path: Path) -> None:
-    seen = inspect(digits(tmp_path / "train", 0, 900))
+    seen = inspect(digits(tmp_path / "train", 0, 500))
 
     assert not [one for one in seen.diagnosis.findings if one.rule == "shortcut-feature"]
 

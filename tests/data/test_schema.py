@@ -218,6 +218,21 @@ def test_pandera_takes_what_keeps_to_it_and_refuses_what_does_not(schema: Schema
             space["schema"].validate(table(1).assign(**{column: value}))
 
 
+def test_pandera_takes_dates_in_the_forms_that_training_had() -> None:
+    days = (pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(400) % 300, "D")).strftime("%Y-%m-%d").to_series()
+    days.iloc[::20] = "03/27/2024"
+    frame = pd.DataFrame({"day": days.to_numpy(), "a": np.arange(400.0)})
+    source = to_pandera(inspect_data(frame).schema())
+    assert "format='mixed'" in source
+    pytest.importorskip("pandera.pandas", reason="pandera is not installed")
+    space: dict[str, Any] = {}
+    exec(source, space)
+
+    assert len(space["schema"].validate(frame)) == 400
+    with pytest.raises(Exception, match="day"):
+        space["schema"].validate(frame.assign(day="1901-01-01"))
+
+
 @pytest.fixture
 def reads_csv(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line with files read by pandas: what is tested here is not how files are read."""

@@ -23,12 +23,21 @@ from stethoscope.core.treatment import (  # noqa: E402
     Treatment,
 )
 from stethoscope.diagnosing.verdict import verdict_of  # noqa: E402
+from stethoscope.observe.model import lab as laboratory  # noqa: E402
 from stethoscope.observe.model.lab import lab_of  # noqa: E402
 
 layers = keras.layers
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "torch", reason="Keras runs on another backend here")
 DIGITS = load_digits()
 IMAGES = (DIGITS.data / 16).astype("float32")
+PATIENT_S = 600.0
+"""No experiment here ends for want of time, however busy the machine is."""
+
+
+@pytest.fixture(autouse=True)
+def _short_replays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of Keras are slow, and what is tried here shows in a third of them."""
+    monkeypatch.setattr(laboratory, "MOST_STEPS", 16)
 
 
 class Net(keras.Model):  # type: ignore[misc]
@@ -54,7 +63,7 @@ def verdict(listening: Any, model: Any, optimizer: Any, *treatments: Treatment, 
         target = DIGITS.target if loss is None else (DIGITS.target > 4).astype("float32")[:, None]
         model.fit(IMAGES, target, epochs=1, verbose=0)
     before = [np.array(weight) for weight in (*model.get_weights(), *(v.numpy() for v in optimizer.variables))]
-    lab = lab_of(session.state, chance=float("nan"), rates=[], seconds=60.0)
+    lab = lab_of(session.state, chance=float("nan"), rates=[], seconds=PATIENT_S)
     found = verdict_of(lab(treatments, False)).verdict
     after = [np.array(weight) for weight in (*model.get_weights(), *(v.numpy() for v in optimizer.variables))]
     assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
@@ -103,7 +112,7 @@ def test_a_loop_that_never_says_training_gets_train_mode(listening: Any) -> None
             loss.backward()
             with torch.no_grad():
                 optimizer.apply([v.value.grad for v in model.trainable_variables], model.trainable_variables)
-    lab = lab_of(session.state, chance=float("nan"), rates=[], seconds=60.0)
+    lab = lab_of(session.state, chance=float("nan"), rates=[], seconds=PATIENT_S)
     trial = lab((TrainMode(),), False)
     assert trial.why_not == ""
     assert verdict_of(trial).verdict in ("cured", "helped")

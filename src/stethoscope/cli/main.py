@@ -68,7 +68,8 @@ def main() -> None:
         _say(error, debug)
         sys.exit(2)
     if not callable(result):
-        gc.freeze()  # nothing of the user's has run: Python need not look three times for circles in order to end
+        if "duckdb" not in sys.modules:  # which tells the user of each object that is still there at the end
+            gc.freeze()  # nothing of the user's has run: Python need not look three times for circles in order to end
     else:
         try:
             result = result()

@@ -147,6 +147,11 @@ def amount(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def only(count: int, one: str) -> str:
+    """`is only 1 row`, `are only 12 rows`."""
+    return f"{'is' if count == 1 else 'are'} only {amount(count, one)}"
+
+
 def byte_size(count: float) -> str:
     """Bytes as a person says them, to two digits: `34 kB`, `1.2 GB`."""
     for unit, large in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name, Value
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name, Symbol, Value
 from stethoscope.facts.events import Event, events_of, is_named_as_optimizer, name_of
-from stethoscope.facts.origins import bases, thing_of
+from stethoscope.facts.origins import bases, called, lineage, thing_of
 from stethoscope.facts.stepping import is_made_here
 from stethoscope.facts.things import Thing, iterated
 
 _OTHERS = frozenset({
     "mxnet", "paddle", "jittor", "mindspore", "oneflow", "chainer", "tinygrad", "tensorflow", "jax", "keras",
     "deepspeed", "colossalai", "megatron", "lightning", "pytorch_lightning", "fastai", "composer", "ignite", "catalyst",
-    "higher", "torchopt", "mmcv", "mmengine", "apex", "poptorch", "pyro", "fairseq", "allennlp",
+    "higher", "torchopt", "mmcv", "mmengine", "poptorch", "pyro", "fairseq", "allennlp",
 })  # fmt: skip
 """Packages whose optimizers, or trainers, clear or step by themselves."""
-_HOOKS = re.compile(r"callback|hook|\.on_\w+\(|\bcall_event|accelerator\.accumulate", re.I)
-"""Words of lines that call what is registered elsewhere, and may clear or step."""
+_HOOKS = re.compile(r"callback|hook|\.on_\w+\(|\bcall_event|accelerator\.accumulate|\.grad\b|['\"]grad['\"]", re.I)
+"""Words of lines that call what is registered elsewhere, or touch gradients themselves: both may clear or step."""
 _CLEARS = re.compile(r"zero_grad|\.grad\s*=\s*None|set_to_none|backward\(")
 
 
@@ -53,6 +53,9 @@ def _is_given(file: Code, subject: Value | None) -> bool:
         binding = file.bindings[subject.binding]
         if binding.how == "assign" and not binding.item and _is_made_of_parameters(file, binding.value):
             return True
+        if binding.how == "merge":  # `if loss_fn is None: loss_fn = F.cross_entropy`
+            ways = [(Name(binding.name, one, subject.at), file.bindings[one].value) for one in binding.options]
+            return all(isinstance(value, Symbol) or _is_given(file, name) for name, value in ways)
         return binding.how == "argument" or ("." in binding.name and _is_given(file, binding.value))
     if not isinstance(subject, Attribute) or not isinstance(subject.value, Name) or subject.value.binding == NOWHERE:
         return False
@@ -60,10 +63,17 @@ def _is_given(file: Code, subject: Value | None) -> bool:
     index = file.class_of(file.function_at(owner.context))
     if owner.how != "argument" or index == NOWHERE or owner.name != "self":
         return False
-    if "?" in bases(Thing("class", "", file, index)) or len(file.classes[index].bases) > 1:
+    cls = Thing("class", "", file, index)
+    if set(bases(cls)) - _PLAIN_BASES or len(file.classes[index].bases) > 1:
         return False
-    made = [file.bindings[one].value for one in file.classes[index].attributes.get(subject.name, ())]
-    return bool(made) and all(_is_given(file, one) or _is_made_of_parameters(file, one) for one in made)
+    made = [
+        (home, home.bindings[one].value) for home, its in lineage(cls) for one in its.attributes.get(subject.name, ())
+    ]
+    return bool(made) and all(_is_given(home, one) or _is_made_of_parameters(home, one) for home, one in made)
+
+
+_PLAIN_BASES = {"builtins.object", "abc.ABC", "torch.nn.Module"}
+"""Bases that do nothing to an optimizer."""
 
 
 def _is_made_of_parameters(file: Code, value: Value | None) -> bool:
@@ -108,10 +118,21 @@ def is_cleared_in_helper(file: Code) -> bool:
     return False
 
 
-def is_handed_loss(file: Code, call: Call) -> bool:
-    """Whether what is called is handed over and named as a loss, and is given an answer and what it should be."""
-    is_plain = call.name == "()" and bool(_LOSS.fullmatch(name_of(file, call.receiver)))
-    return is_plain and len(call.arguments) + len(call.keywords) > 1 and _is_given(file, call.receiver)
+def is_surely_loss(file: Code, call: Call) -> bool:
+    """Whether what is called is named as a loss, is given an answer and what it should be, and is handed over as one or
+    is of the project.
+    """
+    if len(call.arguments) + len(call.keywords) < 2:
+        return False
+    callee, kept = called(file, call), call.receiver
+    if callee.kind == "loss":
+        return True
+    name = name_of(file, call.receiver) if call.name == "()" else call.name[1:]
+    if not _LOSS.fullmatch(name):
+        return False
+    if call.name != "()" and call.receiver is not None:
+        kept = Attribute(call.receiver, name, call.at)
+    return (callee.kind == "function" and callee.code is not None) or _is_given(file, kept)
 
 
-_LOSS = re.compile(r"(?:self\.)?(?:\w*criterion\w*|\w*loss(?:_?(?:fn|func|function|f))?)", re.I)
+_LOSS = re.compile(r"(?:self\.)?(?:\w*criterion\w*|\w*loss(?:es)?(?:_?(?:fn|func|function|f))?)", re.I)

@@ -25,6 +25,7 @@ from stethoscope.facts.code import (
     Starred,
     Value,
 )  # fmt: skip
+from stethoscope.facts.made_layers import makes_batch_norm
 from stethoscope.facts.origins import called, given_to, is_module, lineage, thing_of
 from stethoscope.facts.things import MOST_STEPS, Step, Thing, followed, literal
 from stethoscope.facts.uses import times_ended
@@ -389,7 +390,7 @@ def has_modes(thing: Thing, depth: int = 0) -> bool | None:
                 if _is_off(home, cls, call, thing.made):
                     answers.append(None)
                     continue
-                if "dropout" in call.name.lower() or "BatchNorm" in call.name:
+                if "dropout" in call.name.lower() or "BatchNorm" in call.name or makes_batch_norm(home, call):
                     return True
                 if call.name.startswith("torch.nn.") and call.name.rpartition(".")[2][:1].isupper():
                     answers.append(has_modes(thing_of(home, call), depth + 1))

@@ -35,7 +35,7 @@ SAME = {
     "torch.nn.parallel.DataParallel", "copy.deepcopy", "copy.copy", "torch.nn.utils.spectral_norm",
     "torch.nn.utils.weight_norm", "torch.nn.utils.parametrizations.spectral_norm",
     "torch.nn.SyncBatchNorm.convert_sync_batchnorm", "torch.distributed.fsdp.FullyShardedDataParallel",
-    "apex.parallel.DistributedDataParallel", "torch.distributed.fsdp.fully_shard",
+    "apex.parallel.DistributedDataParallel", "horovod.torch.DistributedOptimizer", "torch.distributed.fsdp.fully_shard",
 }  # fmt: skip
 """Calls that give what they were given, wrapped."""
 SAME_METHODS = {

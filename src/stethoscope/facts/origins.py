@@ -140,6 +140,8 @@ def part_of(code: Code, value: Value | None, item: tuple[int, ...], depth: int =
     is_prepared = found.name in (".prepare", ".setup") and not found.is_open and item[0] < len(found.arguments)
     if is_prepared and thing_of(code, found.receiver, depth + 1).kind == "framework":
         return thing_of(code, found.arguments[item[0]], depth + 1)
+    if found.name == "apex.amp.initialize" and item[0] < len(found.arguments):
+        return thing_of(code, found.arguments[item[0]], depth + 1)
     if found.name == "deepspeed.initialize":
         return Thing("framework", "deepspeed")
     callee = called(code, found, depth + 1)

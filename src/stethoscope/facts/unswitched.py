@@ -122,7 +122,8 @@ def _is_made_by_name(code: Code, value: Value | None, depth: int = 0) -> bool:
         if value.name in SAME_METHODS or value.name in SAME:
             inner = value.receiver if value.name in SAME_METHODS else value.argument(0)
             return _is_made_by_name(code, inner, depth + 1)
-        if value.name == ".from_pretrained" and any(name.startswith("transformers") for name, _, _ in code.imports):
+        is_loaded = value.name == ".from_pretrained" or re.fullmatch(r"transformers\..*\.from_pretrained", value.name)
+        if is_loaded and any(name.startswith("transformers") for name, _, _ in code.imports):
             return True
         return isinstance(value.receiver, Item) and code.text(value.receiver.at).startswith(_BY_NAME)
     if isinstance(value, Attribute):

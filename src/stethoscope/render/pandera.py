@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from stethoscope.facts.schema import ColumnSchema, Schema
 
 WIDTH = 110
+DATES = "parsers=pa.Parser(lambda values: pd.to_datetime(values, format='mixed'))"
+"""Dates that are text may come in several forms, as they did in training; pandas would take the first row's for all."""
 
 
 def to_pandera(schema: Schema) -> str:
@@ -35,6 +37,7 @@ def _column(column: ColumnSchema) -> str:
     dtype = {"number": "float", "date": "'datetime64[ns]'"}.get(column.kind)
     parts = [
         dtype or "None",
+        *([DATES] if column.kind == "date" else []),
         *([f"checks=[{', '.join(checks)}]"] if checks else []),
         *(["nullable=True"] if column.nullable else []),
         *(["unique=True"] if column.unique else []),

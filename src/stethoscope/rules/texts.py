@@ -43,7 +43,7 @@ def copies(rule: Rule, seen: Data) -> Iterator[Finding]:
     rows = [text_row(seen.train, row, f"the same text as row {group[0]}") for group in texts.same for row in group[1:]]
     column = texts.column
     yield rule.finding(
-        f"{count:,} of {total:,} texts of {named(column)} repeat another row's",
+        f"{count:,} of {total:,} texts of {named(column)} {_repeat(count)} another row's",
         severity=Severity.WARNING if count >= FEW * total else Severity.NOTE,
         sureness=Sureness.CERTAIN,
         place=Place(file=seen.train.name, columns=(column,)),
@@ -67,11 +67,15 @@ def copies(rule: Rule, seen: Data) -> Iterator[Finding]:
     )  # fmt: skip
 
 
+def _repeat(count: int) -> str:
+    return "repeats" if count == 1 else "repeat"
+
+
 def _near(rule: Rule, one: DataSet, texts: TextSet) -> Finding:
     """Texts that nearly repeat another row's."""
     count, total = len(texts.alike), max(1, len(texts.values))
     return rule.finding(
-        f"{count:,} of {total:,} texts of {named(texts.column)} nearly repeat another row's"[:72],
+        f"{count:,} of {total:,} texts of {named(texts.column)} nearly {_repeat(count)} another row's"[:72],
         severity=Severity.NOTE,
         sureness=Sureness.LIKELY,
         place=Place(file=one.name, columns=(texts.column,)),

@@ -79,6 +79,15 @@ def text_of(data: bytes) -> str:
 
     Raises: Unreadable, with the reason.
     """
+    # As Python reads source: \r\n and a lone \r end lines, too.
+    return decoded(data).removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def decoded(data: bytes) -> str:
+    """Python source as text, each character as it stands there.
+
+    Raises: Unreadable, with the reason.
+    """
     if b"\0" in data:
         encoding = next((name for bom, name in _WIDE if data.startswith(bom)), "")
         if not encoding:
@@ -90,11 +99,9 @@ def text_of(data: bytes) -> str:
             unknown = "unknown encoding" in str(error) or isinstance(error, LookupError)
             raise Unreadable("declares an encoding that is not known" if unknown else "is not valid utf-8") from error
     try:
-        text = data.decode(encoding)
+        return data.decode("utf-8" if encoding == "utf-8-sig" else encoding)
     except (UnicodeDecodeError, LookupError) as error:
         raise Unreadable(f"is not valid {encoding}") from error
-    # As Python reads source: \r\n and a lone \r end lines, too.
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def bytes_of(text: str) -> bytes:

@@ -18,6 +18,10 @@ Doubles = NDArray[np.float64]
 
 MOST_ROWS = 4000
 FEWEST_ROWS = 200
+MOST_COLUMNS = 500
+"""Two thousand take a second or more, five thousand half a minute."""
+ROWS_OF_A_COLUMN = 4
+"""For each column: with fewer, a line through the others explains any column by chance."""
 FEWEST_VALUES = 30
 """Different values below which a column has steps, beyond which gaps are usual."""
 TIED = 0.25
@@ -53,7 +57,7 @@ def contradicted(one: DataSet, others: tuple[str, ...] = ()) -> tuple[Suspect, .
         return ()
     chosen = np.unique(np.linspace(0, rows.count - 1, min(MOST_ROWS, rows.count)).astype(np.int64))
     names, scores = _scores(one, rows, chosen, others)
-    if len(names) < 2:
+    if not 2 <= len(names) <= min(MOST_COLUMNS, chosen.size // ROWS_OF_A_COLUMN):
         return ()
     table = np.stack(scores, 1)
     spread = table.std(0)

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,12 +82,10 @@ def find(path: str) -> Source:
     shown = path.encode("utf-8", "backslashreplace").decode()
     if os.path.isdir(path):
         try:
-            found = sorted(
-                str(one) for one in Path(path).rglob("*") if one.is_file() and not one.name.startswith((".", "_"))
-            )
-            os.scandir(path).close()
+            found = sorted(_files_in(path))
         except OSError as error:
-            raise BadFile(f"the folder {shown} cannot be read: {error.strerror}") from error
+            closed = str(error.filename or path).encode("utf-8", "backslashreplace").decode()
+            raise BadFile(f"the folder {closed} cannot be read: {error.strerror}") from error
         tables = [one for one in found if format_of(one) == "parquet"] or [one for one in found if format_of(one)]
         if not tables:
             raise UsageError(f"the folder {shown} holds no {KNOWN} files")
@@ -99,6 +97,22 @@ def find(path: str) -> Source:
             raise UsageError(f"no file matches {shown}")
     else:
         raise UsageError(f"there is no file {shown}{_near(path)}")
+    return _of_one_format(tables, shown)
+
+
+def _files_in(folder: str) -> Iterator[str]:
+    """The files in it and below, but for hidden ones. Raises OSError where a folder cannot be looked into."""
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    for where, _, names in os.walk(folder, onerror=stop):
+        paths = (os.path.join(where, name) for name in names if not name.startswith((".", "_")))
+        yield from (path for path in paths if os.path.isfile(path))
+
+
+def _of_one_format(tables: list[str], shown: str) -> Source:
+    """Readable files, all of one kind. Raises UsageError, BadFile."""
     formats = {format_of(one) for one in tables}
     if "" in formats:
         odd = next(one for one in tables if not format_of(one))

@@ -43,6 +43,8 @@ NARROW = 0.5
 EXPLAINED = 0.2
 """Share of the variance from which on it is asked what the other columns do not explain."""
 RIDGE = 1e-6
+MOST_COLUMNS = 500
+"""Of more, each is looked at by itself: what 2,000 others explain takes a second, and what 5,000 do half a minute."""
 MOST_EXAMPLES = 20
 
 
@@ -102,6 +104,8 @@ def _scaled(logs: Doubles) -> Doubles:
 
 def _unexplained(scaled: Doubles) -> Doubles:
     """(rows, columns): what a linear model of all other columns leaves of each, in standard deviations of it."""
+    if scaled.shape[1] > MOST_COLUMNS:
+        return scaled
     alike = scaled.T @ scaled / len(scaled)
     inverse = np.linalg.inv(alike + RIDGE * np.eye(len(alike)) + np.diag((np.diag(alike) == 0) * 1.0))
     left: Doubles = scaled @ inverse / np.diag(inverse)
@@ -208,7 +212,7 @@ def _association(beside: Doubles, fewer: Any) -> float:
 
 def _share(beside: Doubles, values: Doubles) -> float:
     """Share of the variance that a linear model of other columns explains, less what it would explain by chance."""
-    if not beside.shape[1]:
+    if not 0 < beside.shape[1] <= MOST_COLUMNS:
         return 0.0
     inputs = np.column_stack([beside, np.ones(len(beside))])
     fitted = inputs @ np.linalg.lstsq(inputs, values, rcond=None)[0]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.core.text import only
 from stethoscope.facts.data import Data
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.training import History, LossCall
@@ -83,7 +84,8 @@ class ClassImbalance(Rule):
         counts = classes_of(seen.train.profile.column(seen.target)) if seen.task == "classification" else ()
         total = sum(count for _, count in counts)
         if len(counts) < 2 or total < self.fewest_steps:
-            yield self.cannot_tell("there is no target with classes, or too few rows")
+            few = seen.task == "classification" and len(counts) > 1
+            yield self.cannot_tell(f"there {only(total, 'row')}" if few else "there is no target with several classes")
             return
         rarest, most = counts[-1], counts[0]
         if rarest[1] < self.fewest or most[1] >= self.dominates * total:

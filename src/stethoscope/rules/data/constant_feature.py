@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness
 from stethoscope.core.rule import Examples, Limit, Rule
-from stethoscope.core.text import amount
+from stethoscope.core.text import amount, only
 from stethoscope.facts.data import Column, Data
 from stethoscope.rules.columns import listed, named, of_numbers, of_words, one_set
 from stethoscope.rules.sites import code
@@ -21,8 +21,8 @@ class ConstantFeature(Rule):
     """A column holds the same value in every row.
 
     ## What it sees
-    The number of different values of each input column, those that are missing left out. A column without any value
-    is one as well. A column with one value in nearly all rows is a note.
+    The number of different values of each input column and of the target, those that are missing left out. A column
+    without any value is one as well. A column with one value in nearly all rows is a note.
     ## Why it hurts
     It tells nothing, and a scaler divides by its spread of 0. Most often it is a sign that a join, a filter or a
     parser upstream went wrong: the column was meant to vary.
@@ -51,7 +51,7 @@ class ConstantFeature(Rule):
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
         """Count the values of each column of the training set."""
         if seen.train.profile.rows < self.fewest_rows:
-            yield self.cannot_tell(f"there are only {seen.train.profile.rows} rows")
+            yield self.cannot_tell(f"there {only(seen.train.profile.rows, 'row')}")
             return
         found = [
             column
@@ -60,9 +60,27 @@ class ConstantFeature(Rule):
         ]
         if found:
             yield self._report(seen, found)
+        target = seen.train.profile.column(seen.target) if seen.target and seen.train.images is None else None
+        if target is not None and target.kind != "empty" and _value(target) is not None:
+            yield self._target(seen, target)
         rest = [column for column in seen.inputs(seen.train) if column not in found and _value(column) is None]
         if hardly := [(column, most) for column in rest if (most := _most(column))[1] >= self.nearly * column.rows]:
             yield self._nearly(seen, hardly)
+
+    def _target(self, seen: Data, target: Column) -> Finding:
+        name, value = named(target.name), _value(target)
+        return self.finding(
+            f"the target {name} is {value} in all rows"[:72],
+            sureness=Sureness.CERTAIN,
+            place=Place(file=seen.train.name, columns=(target.name,)),
+            evidence=[Evidence(f"different values of {name}", f"1 ({value})", "2 or more")],
+            cause="There is one answer to everything, and a network learns to give it whatever it is shown. Most often "
+            "a filter or a join upstream kept the rows of one class only.",
+            fixes=[
+                "Find out where the other answers were lost:\n" + code(f"print(frame[{target.name!r}].value_counts())")
+            ],
+            unless="one kind of rows is to be learned, so that others stand out.",
+        )
 
     def _nearly(self, seen: Data, found: list[tuple[Column, tuple[str, int]]]) -> Finding:
         one, (value, count) = found[0]
@@ -114,9 +132,11 @@ class ConstantFeature(Rule):
         "hardly a gap": one_set(of_numbers("a", [3.0] * 100 + [float("nan")])),
         "all but three": one_set(of_numbers("a", [0.0] * 597 + [1.0] * 3)),
         "all but one word": one_set(of_words("a", {"x": 199, "y": 1})),
+        "the target": one_set(of_words("y", {"no": 12}), of_numbers("b", range(12)), target="y"),
         "empty": one_set(of_words("a", {}, nulls=12), of_numbers("b", range(12))),
     })  # fmt: skip
     good = Examples(lambda: {
+        "no target yet": one_set(of_words("y", {}, nulls=12), of_numbers("b", range(12)), target="y"),
         "it varies": one_set(of_numbers("a", [3.0] * 11 + [4.0])),
         "all but six": one_set(of_numbers("a", [0.0] * 1194 + [1.0] * 7)),
         "all but one of 199": one_set(of_words("a", {"x": 198, "y": 1})),

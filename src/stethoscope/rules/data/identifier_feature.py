@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness
 from stethoscope.core.rule import Examples, Limit, Rule
+from stethoscope.core.text import only
 from stethoscope.facts.data import Column, Data, Tie
 from stethoscope.rules.columns import listed, named, of_numbers, of_words, one_set
 from stethoscope.rules.sites import code
@@ -40,7 +41,7 @@ class IdentifierFeature(Rule):
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
         """Look for identifiers among the inputs."""
         if seen.train.profile.rows < self.fewest_rows:
-            yield self.cannot_tell(f"there are only {seen.train.profile.rows} rows")
+            yield self.cannot_tell(f"there {only(seen.train.profile.rows, 'row')}")
             return
         ties = {tie.column: tie for tie in seen.train.ties}
         columns = [column for column in seen.inputs(seen.train) if _is_identifier(column)]

@@ -9,6 +9,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Place, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.core.text import only
 from stethoscope.facts.data import Data, LabelSuspects
 from stethoscope.facts.model import Experiment, InputUse, Preflight, Yardstick
 from stethoscope.facts.progress import progress_of
@@ -172,7 +173,7 @@ class LabelsUnrelatedToInputs(Rule):
             yield self.cannot_tell(labels.why if labels is not None else "there is no target")
             return
         if labels.rows < self.enough_rows:
-            yield self.cannot_tell(f"there are only {labels.rows} rows with a target")
+            yield self.cannot_tell(f"there {only(labels.rows, 'row')} with a target")
             return
         if not labels.relation < self.relation:
             return

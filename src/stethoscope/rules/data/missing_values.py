@@ -121,6 +121,9 @@ class MissingValues(Rule):
         """Judge each column of the training set, and what is new in the second one."""
         gaps = [gap for column in seen.train.profile.columns if (gap := self.gap(column)) is not None]
         yield from self._told(seen, seen.train, gaps)
+        target = seen.train.profile.column(seen.target) if seen.target else None
+        if target is not None and target.kind == "empty" and target.rows:
+            yield self._no_target(seen, target)
         yield from zeros(self, seen, self._tells(), self.zero)
         yield from defaults(self, seen, self._tells(), self.own)
         if seen.test is not None:
@@ -187,6 +190,20 @@ class MissingValues(Rule):
             unless="these rows are meant for prediction only, or to have none is an answer of its own: give it a name.",
         )
 
+    def _no_target(self, seen: Data, target: Column) -> Finding:
+        name = named(target.name)
+        return self.finding(
+            f"the target {name} is missing in all rows",
+            severity=Severity.ERROR,
+            sureness=Sureness.CERTAIN,
+            place=Place(file=seen.train.name, columns=(target.name,)),
+            evidence=[Evidence(f"rows with a value of {name}", f"0 of {target.rows:,}", f"{target.rows:,}")],
+            cause="There is nothing to learn. Most often a join found no partners, or a column was read under another "
+            "name than it was written.",
+            fixes=["Find out where its values were lost, or name the column that has them with `--target`."],
+            unless="these rows are meant for prediction only.",
+        )
+
     def _report(self, seen: Data, one: DataSet, gaps: list[Gap]) -> Finding:
         odd = [gap for gap in gaps if gap.sentinel is not None or gap.is_mixed or gap.infinite]
         many = [gap for gap in gaps if self._are_many(gap) and gap not in odd]
@@ -251,6 +268,7 @@ class MissingValues(Rule):
         "two years, and minus 1": one_set(of_numbers("year", [*[2019, 2020] * 45, *[-1] * 10])),
         "a hundredth": one_set(of_numbers("age", [*[20 + i % 50 for i in range(198)], -999, -999])),
         "the target": one_set(of_words("y", {"a": 50, "b": 49}, nulls=1), target="y"),
+        "no target at all": one_set(of_words("y", {}, nulls=50), of_words("a", {"x": 30, "y": 20}), target="y"),
         "one infinite": one_set(of_numbers("a", [*range(99), float("inf")])),
         "minus 999 in the second set": two_sets({"age": (range(20, 80), [*range(20, 80), -999, -999])}),
         "a hundredth of the second set": two_sets(

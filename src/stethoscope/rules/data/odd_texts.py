@@ -86,9 +86,10 @@ class OddTexts(Rule):
     def _stands_for_none(self, one: DataSet, texts: TextSet) -> Finding:
         count, total = len(texts.placeholders), len(texts.values) + texts.empty
         frequent = Counter(text for _, text in texts.placeholders).most_common(3)
+        stand = "stands" if count == 1 else "stand"
         is_many = texts.sure_placeholders >= self.many * total
         return self.finding(
-            f"{count:,} of {total:,} texts of {named(texts.column)} only stand for one"[:72],
+            f"{count:,} of {total:,} texts of {named(texts.column)} only {stand} for one"[:72],
             severity=Severity.WARNING if is_many else Severity.NOTE,
             sureness=Sureness.LIKELY if texts.sure_placeholders else Sureness.POSSIBLE,
             place=Place(file=one.name, columns=(texts.column,)),

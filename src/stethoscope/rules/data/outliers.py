@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness, SuspectRow
 from stethoscope.core.rule import Examples, Limit, Rule
-from stethoscope.core.text import amount, number
+from stethoscope.core.text import amount, number, only
 from stethoscope.facts.comparable import comparable
 from stethoscope.facts.data import Column, Data, DataSet, Numbers, Suspect
 from stethoscope.facts.sentinels import SENTINELS
@@ -87,7 +87,7 @@ class Outliers(Rule):
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
         """Look for gaps in each column, and tell of far rows."""
         if seen.train.profile.rows < self.fewest_rows:
-            yield self.cannot_tell(f"there are only {seen.train.profile.rows} rows")
+            yield self.cannot_tell(f"there {only(seen.train.profile.rows, 'row')}")
             return
         found = [one for column in seen.inputs(seen.train) for one in self.isolated(column)]
         if found:

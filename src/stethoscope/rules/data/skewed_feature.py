@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness
 from stethoscope.core.rule import Examples, Limit, Rule
-from stethoscope.core.text import number
+from stethoscope.core.text import number, only
 from stethoscope.facts.data import Column, Data, Numbers
 from stethoscope.facts.sentinels import without_own
 from stethoscope.rules.columns import named, of_numbers, one_set
@@ -45,7 +45,7 @@ class SkewedFeature(Rule):
     def in_data(self, seen: Data) -> Iterator[Finding | CannotTell]:
         """Judge each input column of numbers."""
         if seen.train.profile.rows < self.fewest_rows:
-            yield self.cannot_tell(f"there are only {seen.train.profile.rows} rows")
+            yield self.cannot_tell(f"there {only(seen.train.profile.rows, 'row')}")
             return
         found = [
             (column, numbers) for column in map(without_own, seen.inputs(seen.train))

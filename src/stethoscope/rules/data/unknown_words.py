@@ -7,6 +7,7 @@ from math import sqrt
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Place, Severity, Sureness
 from stethoscope.core.rule import Examples, Limit, Rule
+from stethoscope.core.text import only
 from stethoscope.facts.data import Data
 from stethoscope.rules.columns import named
 from stethoscope.rules.sites import code
@@ -45,7 +46,7 @@ class UnknownWords(Rule):
             yield self.cannot_tell("there are no two sets with a column of texts")
             return
         if min(len(one.values), len(other.values)) < self.fewest:
-            yield self.cannot_tell(f"there are only {min(len(one.values), len(other.values))} texts in a set")
+            yield self.cannot_tell(f"there {only(min(len(one.values), len(other.values)), 'text')} in a set")
             return
         first, second = one.of("unknown words"), other.of("unknown words")
         apart = float(second.mean() - first.mean())

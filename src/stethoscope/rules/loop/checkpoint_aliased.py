@@ -36,8 +36,6 @@ class CheckpointAliased(Rule):
     copy", and best_model_state must be copied.
     """
 
-    on_trial = True
-
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for states that are kept in a loop, and used behind it."""
         for call in file.calls_of(".state_dict"):

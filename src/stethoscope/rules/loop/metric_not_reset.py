@@ -38,8 +38,6 @@ class MetricNotReset(Rule):
     scratch".
     """
 
-    on_trial = True
-
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look at the metrics that are read in a loop."""
         if file.says("LightningModule", "Trainer("):

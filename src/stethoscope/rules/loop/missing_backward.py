@@ -9,8 +9,8 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Backpropagate
 from stethoscope.facts.code import NOWHERE, Call, Code, Site
-from stethoscope.facts.events import Event, events_of, is_named_as_optimizer
-from stethoscope.facts.handed import is_handed_loss, is_surely_stepped
+from stethoscope.facts.events import NO_GRAD, Event, events_of, is_named_as_optimizer, is_under
+from stethoscope.facts.handed import is_surely_loss, is_surely_stepped
 from stethoscope.facts.hidden_backward import cleared_right_before, has_gradients, loss_in, may_go_backward, round_of
 from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
@@ -399,5 +399,5 @@ class MissingBackward(Rule):
 
 def _is_known(file: Code, home: int, step: Event, loss: Call, losses: tuple[LossUse, ...]) -> bool:
     """Whether a step is surely an optimizer's, and the loss beside it surely a loss: torch's, or handed over as one."""
-    is_loss = any(one.call is loss for one in losses) or is_handed_loss(file, loss)
-    return is_loss and is_surely_stepped(file, home, step)
+    is_loss = any(one.call is loss for one in losses) or is_surely_loss(file, loss)
+    return is_loss and not is_under(file, loss.context, *NO_GRAD) and is_surely_stepped(file, home, step)

@@ -107,7 +107,7 @@ class MissingOptimizerStep(Rule):
             cleared = next((event for event in loop.of("zero") if is_left_there(file, loop, event)), None)
             where = "loop" if loop.is_loop else "function"
             if cleared is not None and (loop.is_loop or is_round(loop)):
-                is_known = loop.is_loop and is_surely_stepped(file, loop.context, cleared)
+                is_known = is_surely_stepped(file, loop.context, cleared)
                 told.add(backward.at)
                 what = f"calls of `{cleared.name}.step()` in the {where}"
                 sureness = Sureness.CERTAIN if is_known else Sureness.POSSIBLE

@@ -37,9 +37,8 @@ class MissingZeroGrad(Rule):
     Clear the gradients once for each step, before `backward()`: `optimizer.zero_grad()`.
     ## When it is not a fault
     Gradient accumulation: several backward passes for one step, cleared after the step. That is not
-    reported, since nothing is carried over from one step to the next. Code is possible at most where a function of the
-    file only clears, where no batches are drawn, or where an optimizer is handed over to what calls hooks, or beside a
-    class of the project that clears in its `step`.
+    reported, since nothing is carried over from one step to the next. Code is possible at most where a function only
+    clears, no batches are drawn, hooks are called, or a class of the project clears in its `step`.
     ## Sources
     PyTorch documentation, "Zeroing out gradients in PyTorch", and `torch.Tensor.backward` ("accumulates
     gradients in the leaves").
@@ -136,10 +135,8 @@ class MissingZeroGrad(Rule):
             return Sureness.POSSIBLE
         if not loop.is_loop:  # its caller may clear
             return None if elsewhere or _is_single(file, loop) or _is_helper(file, loop) else Sureness.POSSIBLE
-        if elsewhere and any(
-            event.kind == "zero" for event in events_of(file, loop.function)
-        ):  # once an epoch: rarely meant, but it may be
-            return Sureness.POSSIBLE
+        if elsewhere and any(_is_around(file, loop, event) for event in events_of(file, loop.function)):
+            return Sureness.POSSIBLE  # once an epoch: rarely meant, but it may be
         if not is_made_here(file, step) and is_cleared_in_helper(file):
             return Sureness.POSSIBLE
         return Sureness.CERTAIN if is_surely_stepped(file, loop.context, step) else Sureness.POSSIBLE
@@ -474,6 +471,12 @@ def _is_of_nothing(loop: Loop) -> bool:
         if not isinstance(subject, Call) or subject.name != "torch.nn.Parameter":
             return False
     return True
+
+
+def _is_around(file: Code, loop: Loop, event: Event) -> bool:
+    """Whether gradients are cleared beside a loop, in the loops around it at most: not in another training."""
+    loops = {n for n in file.numbers_around(event.outer_context) if file.contexts[n].kind in ("for", "while")}
+    return event.kind == "zero" and loops <= set(file.numbers_around(loop.context))
 
 
 def _is_single(file: Code, loop: Loop) -> bool:

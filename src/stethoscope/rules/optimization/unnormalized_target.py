@@ -144,7 +144,8 @@ class UnnormalizedTarget(Rule):
             cause="A fresh network answers numbers of about unit size; the loss and its gradient grow with the square "
             "of the target's size.",
             fixes=[
-                "Scale it with the training set's mean and spread, and undo that on the answers:\n"
+                ("Take its logarithm, which has no long tail" if log else "Scale it with the training set's mean and "
+                 "spread") + ", and undo that on the answers:\n"
                 + code(f"y = numpy.log(frame[{name!r}])" if log else
                        f"y = (frame[{name!r}] - {numbers.mean:.4g}) / {numbers.std:.4g}")
             ],

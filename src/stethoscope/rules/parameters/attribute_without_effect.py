@@ -50,8 +50,6 @@ class AttributeWithoutEffect(Rule):
     TorchFix.
     """
 
-    on_trial = True
-
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look at what the attributes of these names are set on."""
         for number, binding in attributes_set(file, *MISSPELLED, *RATES, "requires_grad"):

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
-from stethoscope.facts.code import At, Call, Code, Each, Group, Name, Operation, Value
+from stethoscope.facts.code import NOWHERE, At, Call, Code, Each, Group, Name, Operation, Starred, Value
 from stethoscope.facts.model import Repeated, Structure
 from stethoscope.facts.module_classes import shared_layer
 from stethoscope.facts.origins import thing_of
-from stethoscope.facts.things import literal
+from stethoscope.facts.things import followed, literal
 from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
 from stethoscope.rules.lines import fitting, line_of, place_in, quoted
 from stethoscope.rules.sites import code, place_at
+
+MOST_PARTS = 4
+"""Sums of lists in sums that are looked into."""
 
 
 def _run(*repeated: Repeated) -> History:
@@ -35,13 +38,12 @@ class SharedSubmoduleUnintended(Rule):
     ## When it is not a fault
     Weights that are shared on purpose, as across the layers of ALBERT or the steps of a recurrence. Call the one
     layer in a loop then, or allow the rule with that reason. Where the line says so (`shared`, `tied`, `recurrent`) it
-    is possible at most.
+    is possible at most, and where a layer may stand there once: `[layer] * (depth - 1)`.
     ## Sources
     Python documentation, "Sequence Types": items in `s * n` are not copied, they are referenced multiple times.
     Z. Lan et al., "ALBERT", ICLR 2020.
     """
 
-    on_trial = True
     severity = Severity.WARNING
     explains = ("underfitting", "no-gain-over-baseline", "cannot-overfit-batch")
 
@@ -78,12 +80,13 @@ class SharedSubmoduleUnintended(Rule):
             # A layer that has a name was kept apart for a reason more often.
             is_each = any(isinstance(value, Each) for value in call.arguments)
             is_named = (isinstance(layer, Name) and not is_each) or _says_shared(file, call.at.line)
-            yield self._read(file, call, layer, Sureness.POSSIBLE if is_named else Sureness.CERTAIN)
+            is_unsure = is_named or any(_may_stand_once(file, value) for value in call.arguments)
+            yield self._read(file, call, layer, Sureness.POSSIBLE if is_unsure else Sureness.CERTAIN)
         for value, at in _repeated_elsewhere(file):
             layer = shared_layer(file, value)
             if isinstance(layer, Call):
-                is_meant = _says_shared(file, at.line)
-                yield self._read(file, value, layer, Sureness.POSSIBLE if is_meant else Sureness.CERTAIN, at)
+                is_unsure = _says_shared(file, at.line) or _may_stand_once(file, value)
+                yield self._read(file, value, layer, Sureness.POSSIBLE if is_unsure else Sureness.CERTAIN, at)
 
     def _read(self, file: Code, value: Value, layer: Value, sureness: Sureness, at: At | None = None) -> Finding:
         where = "in one container" if at is None else "in one list"
@@ -271,3 +274,24 @@ _SHARING = re.compile(r"shar(?:e|ing)|\btied?\b|tying|unroll|recurren|albert|uni
 def _says_shared(file: Code, line: int) -> bool:
     """Whether a line, or the one above it, says that weights are shared."""
     return any(_SHARING.search(text) for text in file.lines[max(0, line - 2) : line])
+
+
+def _may_stand_once(file: Code, value: Value, depth: int = 0) -> bool:
+    """Whether a list may be repeated once or never, in part of what is given: `[layer] * (depth - 1)`, of two."""
+    found, _ = followed(file, value)
+    if isinstance(found, Starred):
+        found, _ = followed(file, found.value)
+    if isinstance(found, Name) and found.binding != NOWHERE and file.bindings[found.binding].how == "augment":
+        found = file.bindings[found.binding].value
+    if isinstance(found, Operation) and found.operator in "*+" and depth < MOST_PARTS:
+        return any(_is_less(file, one) if found.operator == "*" else _may_stand_once(file, one, depth + 1)
+                   for one in found.operands)  # fmt: skip
+    source = found.source if isinstance(found, Each) else None
+    counts = isinstance(source, Call) and source.name == "builtins.range"
+    return counts and isinstance(source, Call) and (len(source.arguments) > 1 or _is_less(file, source.argument(0)))
+
+
+def _is_less(file: Code, count: Value | None) -> bool:
+    """Whether a number is a difference, and so may be one."""
+    found, _ = followed(file, count)
+    return isinstance(found, Operation) and found.operator == "-" and len(found.operands) > 1
