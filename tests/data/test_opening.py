@@ -171,12 +171,12 @@ def test_names_that_occur_twice_or_are_no_texts() -> None:
     assert list(frame.columns) == ["a", "a", 7]
 
 
-def test_many_columns_take_seconds() -> None:
+def test_five_thousand_columns_take_seconds() -> None:
     rng = np.random.default_rng(0)
     began = time.process_time()
-    found = inspect_data({f"x{place}": rng.normal(place, 1, 200) for place in range(1500)})
-    assert len(found.data.train.profile.columns) == 1500
-    assert time.process_time() - began < 20
+    found = inspect_data({f"x{place}": rng.normal(place, 1, 200) for place in range(5000)})
+    assert len(found.data.train.profile.columns) == 5000
+    assert time.process_time() - began < 30
 
 
 def test_equal_rows_and_rows_that_contradict_each_other() -> None:
