@@ -135,7 +135,7 @@ def test_what_was_not_given_is_said_in_a_line_and_in_full_when_asked() -> None:
 
 
 def test_too_few_rows_are_said_whatever_is_missing_else() -> None:
-    assert "there are only 1 rows" in printed(inspect_data(table().iloc[:1], target="y"))
+    assert "there is only 1 row" in printed(inspect_data(table().iloc[:1], target="y"))
 
 
 def test_commands_carry_the_names_of_the_call(tmp_path: Path) -> None:

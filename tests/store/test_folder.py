@@ -6,6 +6,7 @@ import json
 import secrets
 import subprocess
 import sys
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from stethoscope.store.writer import RunWriter
 
 RANK = """
 import sys
+from datetime import datetime, tzinfo
 from pathlib import Path
 from stethoscope.facts.run import RunRecord
 from stethoscope.store.writer import RunWriter
@@ -54,21 +56,30 @@ def maker_gone() -> Process:
     return Process(child.pid, 1, here.host, here.boot, here.namespace)
 
 
-def test_two_runs_in_the_same_second_get_different_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Noon(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Noon:
+        return cls(2026, 11, 21, 12, 0, 59, tzinfo=tz)
+
+
+def test_runs_of_the_same_second_stand_in_the_order_in_which_they_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = iter(["wise", "zebra", "mild", "moose", "brave", "ant"])
+    monkeypatch.setattr(secrets, "choice", lambda known: next(words))
+    monkeypatch.setattr(folders, "datetime", Noon)
+    made = [make_folder(tmp_path).name for _ in range(3)]
+    assert made == ["2026-11-21_120059_wise-zebra", "2026-11-21_120100_mild-moose", "2026-11-21_120101_brave-ant"]
+
+
+def test_two_runs_that_begin_at_once_get_different_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = iter(["quiet", "otter", "quiet", "otter", "quiet", "owl"])
     monkeypatch.setattr(secrets, "choice", lambda known: next(words))
-
-    class Now:
-        @staticmethod
-        def now() -> Now:
-            return Now()
-
-        def strftime(self, form: str) -> str:
-            return "2026-11-21_140503"
-
-    monkeypatch.setattr(folders, "datetime", Now)
-    assert make_folder(tmp_path).name == "2026-11-21_140503_quiet-otter"
-    assert make_folder(tmp_path).name == "2026-11-21_140503_quiet-owl"
+    monkeypatch.setattr(folders, "_free_second", lambda store: "2026-11-21_120059")  # neither sees the other one
+    assert make_folder(tmp_path).name == "2026-11-21_120059_quiet-otter"
+    assert make_folder(tmp_path).name == "2026-11-21_120059_quiet-owl"
 
 
 def test_two_ranks_that_start_together_share_a_folder(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from stethoscope.core.errors import BadFile
@@ -56,16 +56,28 @@ def database_name(rank: int) -> str:
 
 
 def make_folder(store: Path) -> Path:
-    """A new empty run folder: date, time and two words. Raises OSError when it cannot be made."""
+    """A new empty run folder: date, time and two words. Raises OSError when it cannot be made.
+
+    Names stand in the order in which runs began: a second that a run has already goes on to the next one.
+    """
     store.mkdir(parents=True, exist_ok=True)
     for _ in range(1000):
         # `secrets` asks the system: the random state of the user's program is not touched.
         words = f"{secrets.choice(MANNERS.split())}-{secrets.choice(ANIMALS.split())}"
-        folder = store / f"{datetime.now().strftime('%Y-%m-%d_%H%M%S')}_{words}"
+        folder = store / f"{_free_second(store)}_{words}"
         with suppress(FileExistsError):
             folder.mkdir()
             return folder
     raise FileExistsError(f"no free name was found in {store}")
+
+
+def _free_second(store: Path) -> str:
+    """The time of now, or the first one after it that no run of the store has."""
+    taken = {name.rpartition("_")[0] for name in os.listdir(store)}
+    moment = datetime.now()
+    while (stamp := moment.strftime("%Y-%m-%d_%H%M%S")) in taken:
+        moment += timedelta(seconds=1)
+    return stamp
 
 
 def share_folder(store: Path, group: str, rank: int, world_size: int) -> Path:

@@ -67,10 +67,14 @@ def _table(relation: float, rows: int = 4000) -> Data:
 
 
 def _checked(
-    unchanged: float = 2.29, one_hidden: float = 0.11, samples: Samples = _lost, classes: bool = True
+    unchanged: float = 2.29,
+    one_hidden: float = 0.11,
+    samples: Samples = _lost,
+    classes: bool = True,
+    guess: float = 0.11,
 ) -> History:
     """A check whose copies reached this loss (2.3 with labels in random order), and simple models so many right."""
-    simple = Yardstick(600, classes, 0.11 if classes else 0.0, 0.1, 0.1, one_hidden)
+    simple = Yardstick(600, classes, guess if classes else 0.0, 0.1, 0.1, one_hidden)
     made = (Experiment("input_use", "blank the input"),)
     use = InputUse(True, 64, blanked=2.31, permuted=2.3, unchanged=unchanged, steps=48)
     seen = _run(flat(2.3, 40), replace(samples, familiar=0.0))
@@ -241,15 +245,17 @@ class LabelsUnrelatedToInputs(Rule):
             yield self.cannot_tell("copies could not be trained with the labels in random order")
         elif len(samples.shape) == 3:
             yield self.cannot_tell("its inputs are sequences, of which simple models see little")
-        elif use.unchanged >= self.no_better * use.permuted and simple.one_hidden <= self._by_luck(simple):
+        elif use.unchanged >= self.no_better * use.permuted and simple.one_hidden <= self._by_luck(simple, samples):
             yield self._untrained(seen, samples)
 
-    def _by_luck(self, simple: Yardstick) -> float:
-        """What a model with one hidden layer may reach on rows held out without any relation."""
+    def _by_luck(self, simple: Yardstick, samples: Samples) -> float:
+        """What a model with one hidden layer may reach on rows held out without any relation: the class that is the
+        most frequent elsewhere may be rare among them, and any other answer is right as often as one of all classes.
+        """
         if not simple.classes:
             return float(self.luck / np.sqrt(simple.rows / HELD_OUT))
-        spread = np.sqrt(simple.guess * (1 - simple.guess) / (simple.rows / HELD_OUT))
-        return float(simple.guess + self.luck * spread)
+        chance = max(simple.guess, 1 / max(1, samples.classes))
+        return float(chance + self.luck * np.sqrt(chance * (1 - chance) / (simple.rows / HELD_OUT)))
 
     def _untrained(self, seen: History, samples: Samples) -> Finding:
         use, simple = seen.preflight.input_use, seen.preflight.yardstick
@@ -332,6 +338,7 @@ class LabelsUnrelatedToInputs(Rule):
             "before training": _checked(),
             "before training, and hardly better": _checked(2.26),
             "before training, and a little luck": _checked(one_hidden=0.172),
+            "before training, and the frequent class is rare there": _checked(one_hidden=0.15, guess=0.06),
             "before training, numbers": _checked(one_hidden=0.1, classes=False, samples=replace(_lost, classes=0)),
             "a table": _table(0.3),
             "a table of as few rows as can tell": _table(0.3, 1000),
