@@ -221,6 +221,41 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "print(model.mask.grad)",
         "model.optimizer.step()",
     ),
+    "two softmaxes in a row, of which only the largest share is taken": (
+        DoubleActivation,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(8, 4)
+
+            def forward(self, x):
+                return F.softmax(self.fc(x), dim=1)
+
+        def answers(net: Net, x, y):
+            shown = torch.argmax(torch.sigmoid(torch.sigmoid(x)), dim=1)
+            return shown, torch.softmax(net(x), dim=1).argmax(dim=1) == y
+        """,
+        "dim=1).argmax(dim=1) == y",
+        "dim=1)",
+    ),
+    "a parameter that is moved, and whose gradient the class uses": (
+        UnregisteredModules,
+        """
+        class Net(nn.Module):
+            def __init__(self, device):
+                super().__init__()
+                self.scale = nn.Parameter(torch.tensor([10.0])).to(device)
+
+            def slow(self):
+                self.scale.grad *= 0.01
+
+            def forward(self, x):
+                return x * self.scale
+        """,
+        "self.scale.grad *= 0.01",
+        "pass",
+    ),
     "a table that the layers are chosen from": (
         UnregisteredModules,
         """

@@ -271,6 +271,7 @@ def test_a_sampler_of_ones_own_that_could_be_told_tells_no_other() -> None:
     assert is_told(f"{own}{MAKERS}{FORMS['a sampler at its place']}{STEP}")
 
 
+STARTED = "\nif __name__ == '__main__':\n    {}main(*parts())\n"
 DATA = """
 from torch.utils.data import DataLoader, DistributedSampler
 
@@ -298,6 +299,10 @@ def main(model, data, held_out, optimizer):
         ("", "", True),
         ("", "        sampler.set_epoch(epoch)\n", False),
         ("def tell(loader, epoch): loader.sampler.set_epoch(epoch)", "", False),
+        # The other file makes loaders for a program of many processes; this one is started as one, and gets no sampler.
+        ("", STARTED.format(""), False),
+        ("", STARTED.format("torch.distributed.init_process_group('nccl')\n    "), True),
+        ("import torch\ndef begin(): torch.distributed.init_process_group('nccl')", STARTED.format(""), True),
     ],
 )
 def test_loaders_that_another_file_of_the_project_makes(

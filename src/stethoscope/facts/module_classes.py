@@ -34,6 +34,8 @@ _FACTORIES = {
     "torch.randn", "torch.rand", "torch.zeros", "torch.ones", "torch.full", "torch.empty", "torch.tensor", "torch.eye",
     "torch.normal", "torch.linspace",
 }  # fmt: skip
+_MOVES = (".to", ".cuda", ".cpu")
+"""They give back what they are asked of where it is there already."""
 DEEPEST = 12
 _OWN_TRAINING = re.compile(
     r"optim|autograd\.grad|\.backward\(|register_|add_module|setattr|def parameters|\b_parameters"
@@ -229,6 +231,9 @@ def plain_tensor(code: Code, thing: Thing, name: str, binding: Binding) -> str:
         return ""
     how = "asks" if _asks(code, value) else "derived" if _derived(value) and not _has_no_value(value) else ""
     if not how or len(cls.attributes[name]) > 1 or code.matches(_OWN_TRAINING, cls.at):
+        return ""
+    # Of what is no parameter there is no gradient, so that who uses it knows that the move gives the parameter back.
+    if isinstance(value, Call) and value.name in _MOVES and times_said(code, f"self.{name}.grad", cls.at):
         return ""
     # Whoever names it from outside may give it to an optimizer.
     first = code.functions[cls.methods["__init__"]].at

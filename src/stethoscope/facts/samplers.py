@@ -19,6 +19,9 @@ DEEPEST = 8
 MOST_CALLERS = 3
 """Functions that are followed from a loop to one that is called in a loop, at most."""
 SAMPLER = "torch.utils.data.DistributedSampler"
+_GROUP = re.compile(r"distribut|process|ddp|rank|world|spawn|launch|accelerat|fabric|deepspeed|horovod|slurm", re.I)
+"""Words of a program that runs as several processes."""
+_OPENS_GROUP = ("init_process_group", "init_distributed")
 _YIELDS = re.compile(r"\byield\b")
 
 
@@ -30,6 +33,16 @@ def distributed_sampler(file: Code, loop: Loop) -> Made | None:
 def sampler_handed(file: Code, handed: Handed) -> Made | None:
     """The same of a loop of another file, which is handed its loader."""
     return _shuffling(_calls_behind(file, handed.value))
+
+
+def is_refused(file: Code, made: Made) -> bool:
+    """Whether a program is started as one process, by what it says, and its sampler is made by a file that serves
+    others: without a group of processes, which it asks for their number, the sampler is refused.
+    """
+    home, sampler = made
+    if home is file or sampler.argument(1, "num_replicas") is not None or not file.says("__main__"):
+        return False
+    return not file.matches(_GROUP) and not file.and_linked_say(*_OPENS_GROUP)
 
 
 def _shuffling(loaders: list[Made]) -> Made | None:

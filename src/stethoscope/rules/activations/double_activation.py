@@ -47,8 +47,8 @@ class DoubleActivation(Rule):
     Keep one of the two: the last one gets the linear layer's output.
     ## When it is not a fault
     A range that is meant to be narrow. A leaky ReLU or a GELU before a softmax, as in graph attention, is not reported,
-    and two different ones, a softmax that weighs a sum, as over the hops of a graph, or one along another axis are
-    possible at most.
+    nor one of which only the largest is taken; two different ones, a softmax that weighs a sum, as over the hops of a
+    graph, or one along another axis are possible at most.
     ## Sources
     A. Nikanjam et al., "NeuraLint: Automatic Fault Detection for Deep Learning Programs", TOSEM 2021, rule 3;
     A. Karpathy, "Most common neural net mistakes", 2018. `saturated-activations` and `vanishing-gradients` see its
@@ -84,7 +84,8 @@ class DoubleActivation(Rule):
             if not kind or operand is None:
                 continue
             first = output_of(file, operand)
-            if (first.kind, kind) in _RANGES and first.made is not call and call.at not in told:
+            is_found = (first.kind, kind) in _RANGES and first.made is not call and call.at not in told
+            if is_found and not _is_ranked_only(file, call):
                 told.add(call.at)
                 is_meant = (kind == "softmax" and _weighs(file, call)) or _is_of_another_axis(file, call, first)
                 yield self._report(file, call.at, (first.kind, kind), first.steps, is_meant=is_meant)
@@ -185,6 +186,12 @@ def _applied(file: Code, call: Call, has_layers: bool) -> tuple[str, Value | Non
     layer = called(file, call) if has_layers else UNKNOWN
     kind = _kind(layer.name) if layer.kind == "module" and layer.cls is None else ""
     return (kind, call.argument(0)) if kind in _WHOLE else ("", None)
+
+
+def _is_ranked_only(file: Code, squashing: Call) -> bool:
+    """Whether of what an activation gives the largest is asked for, and nothing else: which it is stays the same."""
+    asked = ((one.receiver, one.argument(0, "input")) for one in file.calls_of(".argmax", "torch.argmax"))
+    return any(squashing is (given if owner is None else owner) for owner, given in asked)
 
 
 def _weighs(file: Code, softmax: Call) -> bool:

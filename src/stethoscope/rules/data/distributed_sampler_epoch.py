@@ -18,6 +18,7 @@ from stethoscope.facts.samplers import (
     is_handed_again,
     is_made_again,
     is_of_new_data,
+    is_refused,
     is_repeated,
     sampler_handed,
 )
@@ -62,7 +63,8 @@ class DistributedSamplerEpoch(Rule):
     `sampler.set_epoch(epoch)` at the begin of each epoch.
     ## When it is not a fault
     A sampler with `shuffle=False`, or one epoch only; a seed for each epoch; Accelerate or Fabric, which tell the
-    sampler by themselves. None of these is reported.
+    sampler by themselves. None of these is reported. A program of one process, which such a sampler refuses, is
+    possible at most.
     ## Sources
     PyTorch documentation, `torch.utils.data.distributed.DistributedSampler`: "Otherwise, the same ordering will be
     always used".
@@ -111,7 +113,7 @@ class DistributedSamplerEpoch(Rule):
             told.add(sampler.at)
             yield self.finding(
                 "the distributed sampler is never told the epoch",
-                sureness=Sureness.CERTAIN,
+                sureness=Sureness.POSSIBLE if is_refused(file, (home, sampler)) else Sureness.CERTAIN,
                 place=place_in(file, sampler.at if home is file else at),
                 evidence=[
                     Evidence(f"calls of `set_epoch` for the loop on {line_of(loop.code, loop.at)}", 0, "1 an epoch")

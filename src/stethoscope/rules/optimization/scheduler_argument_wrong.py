@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import NOWHERE, Call, Code, Constant, Name, Operation, Value
+from stethoscope.facts.code import NOWHERE, Call, Code, Constant, Name, Operation, Symbol, Value
 from stethoscope.facts.origins import called, thing_of
 from stethoscope.facts.things import Thing, followed, literal
 from stethoscope.rules.lines import fitting, line_of, place_in, quoted
@@ -33,7 +33,7 @@ class SchedulerArgumentWrong(Rule):
     ## How to fix it
     `scheduler.step(val_loss)` for `ReduceLROnPlateau`, `scheduler.step()` for the others; `mode="max"` for scores.
     ## When it is not a fault
-    `scheduler.step(epoch)`, an older way of stepping. That is not reported.
+    `scheduler.step(epoch)`, an older way of stepping, and the branch of other schedules. These are not reported.
     ## Sources
     PyTorch documentation, `torch.optim.lr_scheduler.ReduceLROnPlateau`.
     """
@@ -45,6 +45,8 @@ class SchedulerArgumentWrong(Rule):
         for call in file.calls_of(".step"):
             thing = thing_of(file, call.receiver)
             if thing.kind != "scheduler" or call.is_open or not thing.name.startswith("torch.optim.lr_scheduler."):
+                continue
+            if _is_ruled_out(file, call, thing):
                 continue
             given = call.argument(0, "metrics" if thing.name == PLATEAU else "epoch")
             if thing.name == PLATEAU and given is None and not call.keywords:
@@ -147,11 +149,34 @@ class SchedulerArgumentWrong(Rule):
                 scheduler.step(loss)
                 scheduler.step()
             """,
+        "asked which": """
+            def train(optimizer, scheduler, loss):
+                if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+                    scheduler.step(loss.item())
+                else:
+                    scheduler.step()
+
+            def main(x, y):
+                model = nn.Linear(3, 2)
+                optimizer = torch.optim.Adam(model.parameters())
+                scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+                train(optimizer, scheduler, F.cross_entropy(model(x), y))
+            """,
     }
 
 
 def _short(thing: Thing) -> str:
     return thing.name.rpartition(".")[2]
+
+
+def _is_ruled_out(file: Code, call: Call, thing: Thing) -> bool:
+    """Whether the branch is that of other schedules, as where `isinstance` asks for this class and it is the `else`."""
+    for here in file.around(call.context):
+        if here.kind in ("if", "else") and isinstance(here.value, Call) and here.value.name == "builtins.isinstance":
+            asked = here.value.argument(1)
+            if isinstance(asked, Symbol) and asked.name.startswith("torch.optim.lr_scheduler."):
+                return (asked.name == thing.name) is (here.kind == "else")
+    return False
 
 
 def _name(file: Code, call: Call) -> str:

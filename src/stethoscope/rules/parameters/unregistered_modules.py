@@ -38,8 +38,8 @@ class UnregisteredModules(Rule):
     ## How to fix it
     Use `nn.ModuleList`, `nn.ModuleDict`, `nn.ParameterList`, or `nn.Parameter`.
     ## When it is not a fault
-    A teacher or a frozen feature extractor that is hidden on purpose: switch its gradients off, and nothing is
-    reported. Layers in a list that an optimizer is given by hand are trained; that they are not saved is a note.
+    A teacher or a frozen feature extractor that is hidden on purpose: switch its gradients off. A moved parameter whose
+    `.grad` is used. Layers in a list that an optimizer is given by hand are trained; that they are not saved is a note.
     ## Sources
     PyTorch documentation, `torch.nn.ModuleList`. Islam et al., "A Comprehensive Study on Deep Learning Bug
     Characteristics", FSE 2019.
