@@ -93,9 +93,12 @@ def _cells(
         classes: (rows,) of the target, where it has such.
     """
     if values.dtype == object:
-        number: dict[str, int] = {}  # an array of texts would take the room of the longest one for each
-        codes = [number.setdefault("" if one is None else str(one), len(number)) for one in values]
-        return np.array(codes, np.int64) if len(number) <= LARGEST_SHARE_OF_WORDS * values.size else None
+        words = values.tolist()  # an array of texts would take the room of the longest one for each
+        number: dict[str, int] = {}
+        cell = {one: number.setdefault("" if one is None else str(one), len(number)) for one in dict.fromkeys(words)}
+        if len(number) > LARGEST_SHARE_OF_WORDS * values.size:
+            return None
+        return np.fromiter(map(cell.__getitem__, words), np.int64, values.size)
     numbers = np.asarray(values, np.float64)
     usable = learns & np.isfinite(numbers)
     learned = numbers[usable]
