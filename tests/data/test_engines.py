@@ -109,7 +109,7 @@ def test_profiles_rows_and_verdicts_are_those_of_polars(engine: str, folder: Pat
                 expected_values = others.values[name]
                 assert np.array_equal(values, expected_values, equal_nan=values.dtype != object), name
     else:
-        assert overlap.exact <= other.exact == 50  # rows with nulls never match in a join
+        assert overlap.exact == other.exact == 50
         assert tables[0].sample(1000).count == 1000
 
     assert verdict(*sources) == polars.verdict
@@ -135,3 +135,24 @@ def test_a_lazy_table_with_too_many_rows_is_compared_by_its_engine(monkeypatch: 
     assert keyed(one) is None
     assert repeats_of(one, None).exact == 16
     assert overlap_of(one, two, (profile(one), profile(two)), (None, None), "y").exact == 3
+
+
+@pytest.mark.parametrize("engine", ["polars lazy", "dask", "pyspark"])
+def test_rows_with_missing_values_are_found_again_by_an_engine(
+    engine: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stethoscope.observe.data import queries
+
+    monkeypatch.setattr(queries, "KEYED", 10)
+    frame = pl.DataFrame({"a": [1, None, 3, 4] * 5, "b": ["x", "y", None, "z"] * 5})
+    one, two = (open_table(ENGINES[engine](each, folder), "") for each in (frame, frame[1:3]))
+    assert overlap_of(one, two, (profile(one), profile(two)), (None, None), "").exact == 2
+
+
+def test_rows_of_two_connections_are_not_compared_by_either(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stethoscope.observe.data import queries
+
+    monkeypatch.setattr(queries, "KEYED", 10)
+    frame = pl.DataFrame({"a": [1, 2, 3, 4] * 5})
+    one, two = (open_table(ENGINES["ibis"](each, folder), "") for each in (frame, frame[:3]))
+    assert overlap_of(one, two, (profile(one), profile(two)), (None, None), "") is None

@@ -27,6 +27,7 @@ TOGETHER = 50
 KEYED = 5_000_000
 """Rows of which a key each is computed here; of more the engine itself counts the equal ones."""
 ROW = "row_of_seen"
+MINE, THEIRS = "mine_of_seen", "theirs_of_seen"
 
 
 class LazyTable:
@@ -175,16 +176,32 @@ class LazyTable:
         return self.rows() - int(self._asked(different)[0][0])
 
     def shared_with(self, other: LazyTable, names: Sequence[str], *, different: bool = False) -> int | None:
-        """Rows, or different ones, that the other table has as well in these columns; rows with nulls never match.
+        """Rows that the other table has as well in these columns, or different ones without nulls.
 
-        None where the tables are of different engines.
+        None where the tables are of different engines, or of different connections of Ibis.
         """
-        if self._frame.implementation is not other._frame.implementation:
+        engine = self._frame.implementation
+        if engine is not other._frame.implementation:
             return None
+        if engine.is_ibis() and self._frame.to_native().get_backend() is not other._frame.to_native().get_backend():
+            return None
+        types = [{name: one._frame.collect_schema()[name] for name in names} for one in (self, other)]
+        if not different and types[0] == types[1]:
+            return self._rows_in(other, names)
         there = other._frame.select(*names).unique()
         mine = self._frame.select(*names)
         both = (mine.unique() if different else mine).join(there, on=list(names), how="semi")
         return int(self._asked(both.select(nw.len().alias("rows")))[0][0])
+
+    def _rows_in(self, other: LazyTable, names: Sequence[str]) -> int:
+        """Rows that the other table has as well. They are grouped: a join takes nulls for different from each other."""
+        sides = [
+            one._frame.select(*names).with_columns(nw.lit(mine).alias(MINE), nw.lit(1 - mine).alias(THEIRS))
+            for one, mine in ((self, 1), (other, 0))
+        ]
+        counts = nw.concat(sides).group_by(*names).agg(nw.col(MINE).sum(), nw.col(THEIRS).sum())
+        both = counts.filter(nw.col(THEIRS) > 0).select(nw.col(MINE).sum())
+        return int(self._asked(both)[0][0] or 0)
 
     def _is_ordered(self) -> bool:
         return not self._frame.implementation.is_pyspark()
