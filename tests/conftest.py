@@ -20,6 +20,11 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """What is frozen when Python ends is told as leaked by modules in C++."""
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def _nothing_stays_compiled() -> Iterator[None]:
     """A model that was compiled in this process would change how every later one is listened to."""
