@@ -71,7 +71,10 @@ dist.init_process_group("gloo")
 rank = dist.get_rank()
 total = torch.tensor(rank + 1.0)
 dist.all_reduce(total)
-print("total", total.item(), flush=True)
+for part in "total ", str(total.item()), "\\n":
+    sys.stdout.write(part)
+    sys.stdout.flush()
+    dist.barrier()
 if rank == 0:
     sys.exit(5)
 import time

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -44,6 +45,8 @@ LISTENING = (
 PATIENCE_S = 60
 """Ends a command that hangs; none takes a fifth of it."""
 _REQUEST_BYTES = 1 << 20
+_MOST_STREAMS = 16
+"""Received with a request: standard input, two for each environment, and the socket that is told how it went."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +76,19 @@ def launch(
 ) -> Ended:  # fmt: skip
     """The command once in each of these environments, at the same time; the exit code is the first that is not 0.
 
-    As under torchrun, the others are ended when one fails.
+    As under torchrun, the others are ended when one fails. What each has written stands behind what the one before it
+    has: were they to write into one file at the same time, a line could stand in the middle of another's.
     """
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with ExitStack() as opened:
+        given, *written = (opened.enter_context(tempfile.TemporaryFile()) for _ in range(1 + 2 * len(env)))
         given.write(stdin)
         given.seek(0)
         request = {"words": [str(word) for word in words], "cwd": str(cwd), "env": [dict(each) for each in env]}
-        code = _server(imported).ask(request, (given, out, err))
-        out.seek(0)
-        err.seek(0)
-        return Ended(code, out.read(), err.read())
+        code = _server(imported).ask(request, (given, *written))
+        for stream in written:
+            stream.seek(0)
+        told = [stream.read() for stream in written]
+        return Ended(code, b"".join(told[0::2]), b"".join(told[1::2]))
 
 
 def stethoscope(
@@ -162,7 +168,7 @@ def _server(imported: tuple[str, ...]) -> _Server:
 def _serve(asked: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """Answer requests until nobody can ask; returns in a fork that is to become a command, with its streams."""
     while True:
-        message, files, _, _ = socket.recv_fds(asked, _REQUEST_BYTES, 4)
+        message, files, _, _ = socket.recv_fds(asked, _REQUEST_BYTES, _MOST_STREAMS)
         if not message:
             os._exit(0)
         if os.fork() == 0:
@@ -192,14 +198,16 @@ def _import(name: str) -> None:
 
 def _keep(request: dict[str, Any], files: list[int]) -> tuple[dict[str, Any], list[int]]:
     """Fork a command for each environment, wait for them, tell the exit code; returns in those forks."""
-    *streams, told = files
+    given, *written, told = files
     os.setsid()
     running = set()
-    for environment in request["env"]:
+    for number, environment in enumerate(request["env"]):
         child = os.fork()
         if child == 0:
-            os.close(told)
-            return {**request, "env": environment}, streams
+            own = written[2 * number : 2 * number + 2]
+            for file in {told, *written}.difference(own):
+                os.close(file)
+            return {**request, "env": environment}, [given, *own]
         running.add(child)
     os.write(told, os.getpid().to_bytes(4, signed=True))
     first = 0
