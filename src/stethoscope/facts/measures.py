@@ -23,8 +23,8 @@ from stethoscope.facts.code import (
     Value,
 )
 from stethoscope.facts.evaluations import READING, Evaluation
-from stethoscope.facts.origins import thing_of
-from stethoscope.facts.things import iterated
+from stethoscope.facts.origins import bases, lineage, thing_of
+from stethoscope.facts.things import Thing, iterated
 
 MOST_VALUES = 200
 """Values that are followed from what is kept back to the answer, at most."""
@@ -44,7 +44,7 @@ _KEYS = re.compile(r"\[[^\]]*\]")
 """What is taken of a batch: its name is none of a data set's."""
 WANTED = re.compile(
     r"requires_grad|\bfreez|\bfrozen|attack|fgsm|\bpgd|saliency|grad_?cam|captum|create_graph|autograd\.grad|\bprun"
-    r"|set_grad_enabled|hessian|jacobian|fisher|\bmaml|influence",
+    r"|set_grad_enabled|enable_grad|backward_hook|register_hook|retain_grad|hessian|jacobian|fisher|\bmaml|influence",
     re.I,
 )
 """Words of a file in which gradients are switched for reasons of its own, or wanted of a model that is not trained."""
@@ -68,6 +68,22 @@ def may_run_under_a_framework(found: Evaluation) -> bool:
     return any(
         thing_of(code, base).cls is None and not _is_known_base(code, base) for base in code.classes[owner].bases
     )
+
+
+def may_be_called_by_a_base(code: Code, index: int) -> bool:
+    """Whether a function is a method that a base may call without a graph: one that is not seen, or that stands in
+    another file of the project in which gradients are switched off.
+    """
+    owner = code.class_of(index)
+    if owner == NOWHERE:
+        return False
+    cls = Thing("class", "", code, owner)
+    if any(name not in _PLAIN_BASES for name in bases(cls)):
+        return True
+    return any(home is not code and home.says("no_grad", "inference_mode") for home, _ in lineage(cls))
+
+
+_PLAIN_BASES = frozenset({"builtins.object", "abc.ABC", "torch.nn.Module", "torch.nn.modules.module.Module"})
 
 
 def _is_known_base(code: Code, base: Value) -> bool:
@@ -153,7 +169,7 @@ def _is_of_answer(found: Evaluation, value: Value, *, is_read: bool) -> bool:
                 waiting.append((binding.value, read))
             continue
         reads = read or _reads(one)
-        waiting += [(inner, reads) for inner in _inside(one)]
+        waiting += [(inner, reads) for inner in inside_of(one)]
     return False
 
 
@@ -165,7 +181,8 @@ def _reads(value: Value) -> bool:
     return isinstance(value, Operation) and value.operator in ("==", "!=", ">", "<", ">=", "<=")
 
 
-def _inside(value: Value) -> tuple[Value, ...]:
+def inside_of(value: Value) -> tuple[Value, ...]:
+    """The values that stand directly in a value."""
     if isinstance(value, Call):
         given = (*value.arguments, *(one for _, one in value.keywords))
         return given if value.receiver is None else (*given, value.receiver)

@@ -10,6 +10,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.certain_graphs import builds_for_certain, would_fail_with_graph
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
 from stethoscope.facts.freezing import builds_no_graph, is_made_frozen
@@ -119,6 +120,8 @@ class ValidationBuildsGraph(Rule):
                 continue  # one observation at a time: its graph costs next to nothing
             if is_made_frozen(found.forward.thing) or builds_no_graph(file, found.forward.subject):
                 continue  # no graph is built where nothing wants a gradient
+            if would_fail_with_graph(found):
+                continue
             around = file.functions[found.function].at if found.function else found.at
             if file.matches(GRADIENTS, around) or file.matches(FORCES):
                 continue
@@ -126,7 +129,9 @@ class ValidationBuildsGraph(Rule):
             # What is given back to callers that are not seen may be used, or asked for without a graph.
             is_seen = found.callers_known or not (quiet or may_run_under_a_framework(found))
             is_alone = not may_differentiate(file) and not file.matches(WANTED)
-            is_shown = is_seen and is_alone and not found.is_small and measures_data(found)
+            is_shown = (
+                is_seen and is_alone and not found.is_small and measures_data(found) and builds_for_certain(found)
+            )
             yield self._read(file, found, Sureness.LIKELY if is_shown else Sureness.POSSIBLE)
 
     def _read(self, file: Code, found: Evaluation, sureness: Sureness) -> Finding:
