@@ -16,7 +16,6 @@ from stethoscope.facts.code import (
     Choice,
     Code,
     Constant,
-    Context,
     Item,
     Name,
     Operation,
@@ -27,37 +26,27 @@ from stethoscope.facts.evaluations import Evaluation, trained_models
 from stethoscope.facts.events import events_of, name_of
 from stethoscope.facts.libraries import SAME, SAME_METHODS, kind_of_library
 from stethoscope.facts.loops import loops_of
-from stethoscope.facts.measures import inside_of, may_be_called_by_a_base
+from stethoscope.facts.measures import inside_of
 from stethoscope.facts.module_classes import has_weights
 from stethoscope.facts.origins import call_sites, called, given_to, is_module, thing_of
+from stethoscope.facts.reached import Reach, reach_of
 from stethoscope.facts.things import Thing
 
 DEEPEST = 4
 """Callers of callers that are followed to where gradients are seen to be on, at most."""
 MOST_VALUES = 200
 """Values that are followed from one to the answer of a model, at most."""
-_PLAIN_CONTEXTS = re.compile(
-    r"torch\.(?!no_grad|inference_mode|enable_grad|set_grad_enabled|autograd|func|_C).*|builtins\.open|\.open|tqdm.*"
-    r"|contextlib\.(?:suppress|redirect_\w+|closing)|warnings\.catch_warnings|rich\.progress\..*|\.autocast"
-    r"|alive_progress\..*|tempfile\..*|accelerate\..*autocast"
-)
-"""Contexts that are known to leave gradients as they are."""
-_PLAIN_CLASS = re.compile(r"@(?:dataclass|dataclasses\.|final\b|typing\.)")
 _OTHERS = frozenset({
     "mxnet", "paddle", "jittor", "mindspore", "oneflow", "chainer", "tinygrad", "jax", "flax", "mlx", "tensorflow",
     "megengine", "keras",
 })  # fmt: skip
 """Packages whose networks are called, switched and, by some, trained with the words of torch's."""
-_QUIET = ("no_grad", "inference_mode")
 
 
 def builds_for_certain(found: Evaluation) -> bool:
     """Whether an evaluation that is not seen to be without a graph is seen to have one, which nobody uses."""
     return (
-        _is_of_torch(found)
-        and _has_trained_parameters(found)
-        and _has_gradients_on(found, found.forward.context)
-        and not _is_handed_on(found)
+        _is_of_torch(found) and _has_trained_parameters(found) and _has_gradients_on(found) and not _is_handed_on(found)
     )
 
 
@@ -163,53 +152,14 @@ def _given(code: Code, value: Value | None) -> Iterator[tuple[Code, Value]]:
             yield home, inner
 
 
-def _has_gradients_on(found: Evaluation, context: int, depth: int = 0) -> bool:
-    """Whether a way leads there on which gradients are seen to be on: from the file's own lines or from a function that
-    trains, through contexts and decorators that are known. Of a function that nobody calls here it is likely where the
-    file trains and says nowhere that gradients are switched off.
+def _has_gradients_on(found: Evaluation) -> bool:
+    """Whether a way leads there on which gradients are seen to be on. Of a function that nobody calls in its file it is
+    likely where the file trains and says nowhere that gradients are switched off.
     """
-    code = found.code
-    if not all(_is_plain(code, here) for here in code.around(context)):
-        return False
-    index = code.function_at(context)
-    if index == 0 or any(event.kind == "backward" for event in events_of(code, index)):
-        return True
-    sites = call_sites(code, index)
-    if sites:
-        return depth < DEEPEST and any(_has_gradients_on(found, call.context, depth + 1) for call in sites)
-    return (
-        bool(trained_models(code)[1])
-        and not code.says(*_QUIET)
-        and not may_be_called_by_a_base(code, index)
-        and not _is_passed_on(code, index)
+    code, reach = found.code, reach_of(found.code, found.forward.context)
+    return reach is Reach.TRAINING or (
+        reach is Reach.NOBODY and bool(trained_models(code)[1]) and not code.says("no_grad", "inference_mode")
     )
-
-
-def _is_plain(code: Code, here: Context) -> bool:
-    """Whether what stands around something is known not to switch gradients."""
-    if here.kind == "with":
-        return isinstance(here.value, Call) and _PLAIN_CONTEXTS.fullmatch(here.value.name) is not None
-    if here.kind == "function":
-        return all(_is_known(one) for one in code.functions[here.owner].decorators)
-    if here.kind == "class":
-        above = code.lines[here.at.line - 2].strip() if here.at.line > 1 else ""
-        own = code.lines[here.at.line - 1].strip()
-        return all(not line.startswith("@") or _PLAIN_CLASS.match(line) for line in (above, own))
-    return True
-
-
-_KNOWN_DECORATORS = ("builtins.", "functools.", "abc.", "typing.", "contextlib.", "torch.", "dataclasses.")
-
-
-def _is_known(decorator: Value) -> bool:
-    name = decorator.name if isinstance(decorator, Symbol | Call | Name) else ""
-    return name.startswith(_KNOWN_DECORATORS) and "grad" not in name and "inference" not in name
-
-
-def _is_passed_on(code: Code, index: int) -> bool:
-    """Whether a function is named beside its definition and its calls: who is handed it may call it quietly."""
-    name = code.functions[index].name
-    return re.search(rf"(?<![\w\"'])(?<!def ){re.escape(name)}\b(?!\s*[(\"'\w=])", code.uncommented()) is not None
 
 
 def _is_handed_on(found: Evaluation) -> bool:

@@ -23,8 +23,8 @@ from stethoscope.facts.code import (
     Value,
 )
 from stethoscope.facts.evaluations import READING, Evaluation
-from stethoscope.facts.origins import bases, lineage, thing_of
-from stethoscope.facts.things import Thing, iterated
+from stethoscope.facts.origins import thing_of
+from stethoscope.facts.things import iterated
 
 MOST_VALUES = 200
 """Values that are followed from what is kept back to the answer, at most."""
@@ -70,20 +70,9 @@ def may_run_under_a_framework(found: Evaluation) -> bool:
     )
 
 
-def may_be_called_by_a_base(code: Code, index: int) -> bool:
-    """Whether a function is a method that a base may call without a graph: one that is not seen, or that stands in
-    another file of the project in which gradients are switched off.
-    """
-    owner = code.class_of(index)
-    if owner == NOWHERE:
-        return False
-    cls = Thing("class", "", code, owner)
-    if any(name not in _PLAIN_BASES for name in bases(cls)):
-        return True
-    return any(home is not code and home.says("no_grad", "inference_mode") for home, _ in lineage(cls))
-
-
-_PLAIN_BASES = frozenset({"builtins.object", "abc.ABC", "torch.nn.Module", "torch.nn.modules.module.Module"})
+def keeps_measures(found: Evaluation) -> bool:
+    """Whether something that is read off the answers is summed or collected over the rounds of a loop."""
+    return any(_kept(found))
 
 
 def _is_known_base(code: Code, base: Value) -> bool:
@@ -126,7 +115,7 @@ def _kept(found: Evaluation) -> Iterator[Value]:
         if binding.value is None or found.context not in code.numbers_around(binding.context):
             continue
         is_joined = isinstance(binding.value, Call) and _JOINING.search(binding.value.name) is not None
-        if (binding.how == "augment" or is_joined or _adds_to_itself(binding.name, binding.value)) and _is_of_answer(
+        if (binding.how == "augment" or is_joined or _adds_to_itself(binding.name, binding.value)) and comes_of_answer(
             found, binding.value, is_read=False
         ):
             yield binding.value
@@ -134,7 +123,7 @@ def _kept(found: Evaluation) -> Iterator[Value]:
         if call.name in COLLECTING and found.context in code.numbers_around(call.context):
             given = (*call.arguments, *(value for _, value in call.keywords))
             is_list = call.name in (".append", ".extend")
-            if any(_is_of_answer(found, value, is_read=not is_list) for value in given):
+            if any(comes_of_answer(found, value, is_read=not is_list) for value in given):
                 yield call
 
 
@@ -147,7 +136,7 @@ def _adds_to_itself(name: str, value: Value) -> bool:
     )
 
 
-def _is_of_answer(found: Evaluation, value: Value, *, is_read: bool) -> bool:
+def comes_of_answer(found: Evaluation, value: Value, *, is_read: bool) -> bool:
     """Whether a value comes of the model's answer, and only of what is read from it, where it has to be."""
     code, call = found.code, found.forward.call
     waiting, seen = [(value, is_read)], set[tuple[int, bool]]()
