@@ -46,8 +46,12 @@ class ValidationBuildsGraph(Rule):
     The numbers are right either way. A single pass at the end of a script costs next to nothing and is not told, nor
     is a loop that one answer ends; passes that choose actions or make samples, without a loss, are a note at most. In
     code it is likely where a loop over the batches of a data set sums or collects what it measures: a loss, the number
-    that are right, predictions. All else is possible at most: samples that are drawn, a few rounds, rows of one batch,
-    and whatever stands in a file that takes derivatives of answers, freezes parameters, attacks or prunes.
+    that are right, predictions; of a model that the file trains, or whose layers are seen; where a way leads there from
+    the file's own lines or from a training, through contexts and decorators that are known, or where nobody calls the
+    function in a file that trains and never says `no_grad`. All else is possible at most: samples that are drawn, a few
+    rounds, rows of one batch, answers that are yielded, handed on or returned with their graph, and whatever stands in a
+    file that takes derivatives of answers, freezes parameters, attacks or prunes. An answer that becomes an array as it
+    is has no graph, or torch would refuse: nothing is said.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "No-grad Mode"; "Frequently Asked Questions", "My model
     reports cuda runtime error(2): out of memory".
