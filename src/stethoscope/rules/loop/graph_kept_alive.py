@@ -41,8 +41,8 @@ class GraphKeptAlive(Rule):
     ## How to fix it
     Add up numbers: `total += loss.item()`, or `total += loss.detach()` where waiting for an accelerator costs time.
     ## When it is not a fault
-    Sums over a few steps that are backpropagated together, and a few losses kept in a queue, are not reported. In code it
-    is possible at most where a loop goes over the parts of one step, or over a number of rounds that is not known.
+    Sums over a few steps that are backpropagated together, and a few losses kept in a queue, are not reported. In code
+    it is possible at most where a loop goes over the parts of one step, or over a number of rounds that is not known.
     ## Sources
     PyTorch documentation, "Frequently Asked Questions": "Don't accumulate history across your training loop".
     """
