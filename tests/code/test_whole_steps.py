@@ -53,19 +53,42 @@ FISHER = """
     class Learner:
         def __init__(self, net):
             self.net = net
-
-        def fit(self, loader):
             self.optimizer = torch.optim.SGD(self.net.parameters(), lr=0.1)
-            for x, y in loader:
-                self.optimizer.zero_grad()
-                F.cross_entropy(self.net(x), y).backward()
-                self.optimizer.step()
 
         def finish(self, loader):
             for x, y in loader:
                 self.optimizer.zero_grad()
                 F.cross_entropy(self.net(x), y).backward()
                 self.seen = self.net.get_grads()
+
+        def fit(self, loader):
+            for x, y in loader:
+                loss = F.cross_entropy(self.net(x), y)
+                self.optimizer.step()
+"""
+NORMS = """
+    def norms(model, loader):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        found = []
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            found.append(torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9).item())
+        return found
+"""
+WATCHED = """
+    import torch
+    import torch.nn.functional as F
+    from scores import Scores
+
+    def rank(model, loader):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scores = Scores(model)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            scores.update()
+        return scores
 """
 TRIED = """
     def tried(source, x):
@@ -124,7 +147,25 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
     "parts of one step": (GraphKeptAlive, ACCUMULATED, "            optimizer", "            optimizer"),
     "a weight that goes into the loss": (GraphKeptAlive, WEIGHED, "TAKEN", "value"),
     "a number of rounds that is not known": (GraphKeptAlive, ROUNDS, "range(rounds)", "range(10_000)"),
-    "gradients that a method gives": (MissingOptimizerStep, FISHER, "self.net.get_grads()", "len(x)"),
+    "gradients that a method gives": (
+        MissingOptimizerStep,
+        FISHER.replace("                self.optimizer.step()\n", "                print(loss.item())\n"),
+        "self.net.get_grads()",
+        "len(x)",
+    ),
+    "an optimizer that steps in its training": (
+        MissingOptimizerStep,
+        FISHER.replace("self.net.get_grads()", "len(x)"),
+        "self.optimizer.step()",
+        "print(loss.item())",
+    ),
+    "how large gradients are": (
+        MissingOptimizerStep,
+        NORMS,
+        "found.append(torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9).item())",
+        "torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9)",
+    ),
+    "something that looks at the model": (MissingOptimizerStep, WATCHED, "Scores(model)", "Scores()"),
     "an optimizer that each round makes": (
         MissingZeroGrad, TRIED, "        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n", "",
     ),
