@@ -265,6 +265,34 @@ def states(loader):
         found.append(net(x).tolist())
     return found
 """,
+    "a function that may train as well": """
+from library import Scaler
+
+scaler = Scaler()
+
+def run(model, loader, optimizer=None):
+    if optimizer is not None:
+        model.train()
+    else:
+        model.eval()
+    total = 0.0
+    for x, y in loader:
+        loss = F.cross_entropy(model(x), y)
+        if optimizer is not None:
+            scaler(loss, optimizer, parameters=model.parameters())
+        total += loss.item()
+    return total
+""",
+    "answers that are kept in a dict": """
+def evaluate(model, loader):
+    model.eval()
+    right, found = 0, {}
+    for i, (x, y) in enumerate(loader):
+        scores = model(x)
+        found[i] = scores
+        right += (scores.argmax(1) == y).sum().item()
+    return found, right
+""",
     "a network of JAX": """
 from flax import nnx
 
@@ -286,6 +314,15 @@ def test_a_graph_is_shown_where_gradients_are_seen_to_be_on(name: str) -> None:
 @pytest.mark.parametrize("name", DOUBTS)
 def test_a_graph_is_possible_at_most_where_something_may_want_it_or_switch_it_off(name: str) -> None:
     assert not _shown(DOUBTS[name])
+
+
+def test_a_graph_is_shown_of_torch_only() -> None:
+    text = (TRAINS + EVALUATES).replace("import torch.nn.functional as F", "from minitorch import functional as F")
+    text = text.replace("import torch\n", "import minitorch\n").replace("from torch import nn\n", "")
+    text = text.replace("from torch.utils.data import DataLoader\n", "")
+    assert "minitorch" in text
+    found = review(code_of(text), rules=[ValidationBuildsGraph]).findings
+    assert not any(map(Level().shows, found))
 
 
 def _shown(text: str) -> list[str]:

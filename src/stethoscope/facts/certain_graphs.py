@@ -40,18 +40,37 @@ _OTHERS = frozenset({
 """Packages whose networks are called, switched and, by some, trained with the words of torch's."""
 
 
+_ON_TORCH = frozenset(
+    {"lightning", "pytorch_lightning", "fastai", "transformers", "timm", "accelerate", "monai", "dgl"}
+)
+"""Packages whose networks are torch's."""
+
+
 def builds_for_certain(found: Evaluation) -> bool:
     """Whether an evaluation that is not seen to be without a graph is seen to have one, which nobody uses."""
     return (
-        _is_of_torch(found) and _has_trained_parameters(found) and _has_gradients_on(found) and not _is_handed_on(found)
+        _is_of_torch(found)
+        and not _is_also_trained(found)
+        and _has_trained_parameters(found)
+        and _has_gradients_on(found)
+        and not _is_handed_on(found)
     )
+
+
+def _is_also_trained(found: Evaluation) -> bool:
+    """Whether the function puts the model into either mode, under a condition: its loop may train as well, by a call
+    that is not understood.
+    """
+    switches = [event for event in found.before if event.kind in ("train", "eval", "mode") and not event.via]
+    return bool(switches) and switches[-1].in_branch and any(event.kind != "eval" for event in switches)
 
 
 def _is_of_torch(found: Evaluation) -> bool:
     thing = found.forward.thing
     if thing.cls is not None and is_module(thing):
         return True
-    return not {name.partition(".")[0] for name, _, _ in found.code.imports} & _OTHERS
+    imported = {name.partition(".")[0] for name, _, _ in found.code.imports}
+    return not imported & _OTHERS and any(name.startswith("torch") or name in _ON_TORCH for name in imported)
 
 
 def _has_trained_parameters(found: Evaluation) -> bool:
@@ -201,7 +220,7 @@ def _kept_with_graph(found: Evaluation) -> Iterator[str]:
     function = code.functions[found.function]
     for binding in code.bindings[slice(*function.bindings)]:
         if found.context in code.numbers_around(binding.context) and _comes_with_graph(found, binding.value, binding):
-            yield binding.name
+            yield binding.name.removesuffix("[]")
     for call in code.calls[slice(*function.calls)]:
         is_inside = call.name in (".append", ".extend") and found.context in code.numbers_around(call.context)
         if is_inside and _takes_answer(found, call):
