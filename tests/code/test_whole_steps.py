@@ -11,6 +11,7 @@ from stethoscope.diagnosing.review import review
 from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
 from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
+from stethoscope.rules.loop.training_in_eval_mode import TrainingInEvalMode
 from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
 
 ACCUMULATED = """
@@ -65,6 +66,25 @@ FISHER = """
             for x, y in loader:
                 loss = F.cross_entropy(self.net(x), y)
                 self.optimizer.step()
+"""
+EVALUATED = """
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+    from library import restore
+
+    def fit(loader, test_loader, callbacks):
+        model = nn.Sequential(nn.Linear(3, 9), nn.BatchNorm1d(9), nn.Linear(9, 2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for epoch in range(9):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                print(sum(F.cross_entropy(model(x), y).item() for x, y in test_loader))
+            AFTER
 """
 NORMS = """
     def norms(model, loader):
@@ -169,6 +189,8 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
     "an optimizer that each round makes": (
         MissingZeroGrad, TRIED, "        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n", "",
     ),
+    "a mode that a function may set back": (TrainingInEvalMode, EVALUATED, "AFTER", "print(epoch)"),
+    "a mode that a callback may set back": (TrainingInEvalMode, EVALUATED, "AFTER", "print(epoch)"),
     "a mode that a function may set": (ValidationInTrainMode, UNSWITCHED, "SWITCH", "print(epoch)"),
     "a generator's samples": (
         ValidationInTrainMode, GENERATOR, "LOOK", "found.append(G(x).argmax(1).tolist())",
@@ -177,6 +199,8 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
 HEALTHY = {
     "parts of one step": "        optimizer",
     "a weight that goes into the loss": "float(value.detach())",
+    "a mode that a function may set back": "restore(model)",
+    "a mode that a callback may set back": "[one.on_epoch_end() for one in callbacks]",
     "a mode that a function may set": "set_mode(model, False)",
     "a generator's samples": "found.append(G(torch.randn(len(x), 3)).argmax(1).tolist())",
 }

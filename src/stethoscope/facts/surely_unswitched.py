@@ -30,7 +30,7 @@ def is_surely_unswitched(file: Code, found: Evaluation) -> bool:
     reach = reach_of(file, found.forward.context, with_gradients=False)
     thinks_of_modes = any(name_of(file, call.receiver) in names for call in file.calls_of(".train"))
     is_reached = reach is Reach.TRAINING or (reach is Reach.NOBODY and thinks_of_modes)
-    return is_reached and _is_measured(file, found) and not _may_be_switched(file, names)
+    return is_reached and _is_measured(file, found) and not may_be_switched(file, names)
 
 
 def _is_measured(file: Code, found: Evaluation) -> bool:
@@ -44,14 +44,26 @@ def _is_measured(file: Code, found: Evaluation) -> bool:
     )
 
 
-def _may_be_switched(file: Code, names: set[str]) -> bool:
+def may_be_switched(file: Code, names: set[str], loop: int | None = None) -> bool:
     """Whether a function that is not seen is given the model and gives nothing back, `set_mode(model, False)`, or a
-    method of the model is called by a name that is not written out: `getattr(model, phase)()`.
+    method of the model is called by a name that is not written out: `getattr(model, phase)()`. In a loop, also whether
+    it calls what is registered elsewhere.
     """
     for call in file.calls_of("builtins.getattr"):
         if name_of(file, call.argument(0)) in names and not isinstance(call.argument(1), Constant):
             return True
-    return any(isinstance(one.value, Call) and _may_switch(file, one.value, names) for one in file.bare)
+    if loop is not None and file.matches(_HOOKS, file.contexts[loop].at):
+        return True
+    return any(
+        isinstance(one.value, Call)
+        and (loop is None or loop in file.numbers_around(one.context))
+        and _may_switch(file, one.value, names)
+        for one in file.bare
+    )
+
+
+_HOOKS = re.compile(r"callback|hook|\.on_\w+\(|call_event", re.I)
+"""Words of lines that call what is registered elsewhere."""
 
 
 def _may_switch(file: Code, call: Call, names: set[str]) -> bool:
