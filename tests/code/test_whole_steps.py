@@ -50,6 +50,18 @@ ROUNDS = """
             total += loss
         return total.detach()
 """
+PARTS = """
+    def train(model, loader, optimizer, parts):
+        for x, y in loader:
+            total = 0.0
+            for part in DATA:
+                optimizer.zero_grad()
+                loss = F.mse_loss(model(part), y)
+                loss.backward()
+                optimizer.step()
+                total += loss
+            print(total)
+"""
 FISHER = """
     class Learner:
         def __init__(self, net):
@@ -166,6 +178,7 @@ GENERATOR = """
 SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
     "parts of one step": (GraphKeptAlive, ACCUMULATED, "            optimizer", "            optimizer"),
     "a weight that goes into the loss": (GraphKeptAlive, WEIGHED, "TAKEN", "value"),
+    "the parts of a batch": (GraphKeptAlive, PARTS, "DATA", "loader"),
     "a number of rounds that is not known": (GraphKeptAlive, ROUNDS, "range(rounds)", "range(10_000)"),
     "gradients that a method gives": (
         MissingOptimizerStep,
@@ -197,6 +210,7 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
     ),
 }  # fmt: skip
 HEALTHY = {
+    "the parts of a batch": "x.chunk(parts)",
     "parts of one step": "        optimizer",
     "a weight that goes into the loss": "float(value.detach())",
     "a mode that a function may set back": "restore(model)",

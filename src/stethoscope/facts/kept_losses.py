@@ -87,12 +87,16 @@ def _has_many_steps(file: Code, loop: Loop) -> bool:
     here = file.contexts[loop.context]
     source, _ = iterated(file, here.value) if here.kind == "for" else (None, ())
     source = here.value if isinstance(here.value, Call) and here.value.name.endswith(".trange") else source
+    if isinstance(source, Call) and source.name in _CUT_UP:
+        batch = binding_of(file, source.receiver if source.name.startswith(".") else source.argument(0))
+        return batch is None or batch.how != "for"  # the parts of a batch that a loop around it draws
     if not isinstance(source, Call) or not source.name.endswith(("builtins.range", ".trange")):
         return True
     last = literal(file, source.arguments[-1 if len(source.arguments) < 3 else 1]) if source.arguments else None
     return (isinstance(last, int) and last > A_FEW) or file.matches(_RETAINS, here.at)
 
 
+_CUT_UP = frozenset({".chunk", ".split", ".unbind", "torch.chunk", "torch.split", "torch.unbind"})
 _RETAINS = re.compile(r"retain_graph\s*=\s*True")
 
 

@@ -66,7 +66,7 @@ def _is_plain(code: Code, here: Context, with_gradients: bool) -> bool:
 
 def _is_known(decorator: Value, with_gradients: bool) -> bool:
     name = decorator.name if isinstance(decorator, Symbol | Call | Name) else ""
-    switches = "grad" in name or "inference" in name
+    switches = "grad" in name or "inference" in name or name == "functools.partial"
     return name.startswith(_KNOWN_DECORATORS) and not (switches and with_gradients)
 
 
