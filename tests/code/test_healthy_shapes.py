@@ -77,7 +77,7 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
             model.eval()
             found = []
             for x in loader:
-                found.append(model(x).cpu().numpy())
+                found.append(model(x).detach().cpu().numpy())
             return found
         """,
         "torch.set_grad_enabled(False)",
@@ -95,7 +95,7 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
             model.eval()
             found = []
             for x in loader:
-                found.append(model(x).cpu().numpy())
+                found.append(model(x).detach().cpu().numpy())
             return found
         """,
         "freeze(model)",
@@ -118,7 +118,7 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
             model.eval()
             found = []
             for x in loader:
-                found.append(model(x).cpu().numpy())
+                found.append(model(x).detach().cpu().numpy())
             return found
 
         print(features(torch.load("data")))
@@ -144,7 +144,7 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
             model.eval()
             found = []
             for x in loader:
-                found.append(model(x).cpu().numpy())
+                found.append(model(x).detach().cpu().numpy())
             return found
         """,
         "parameter.requires_grad = False",
@@ -167,7 +167,7 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
             model.eval()
             found = []
             for x in loader:
-                found.append(model(x).cpu().numpy())
+                found.append(model(x).detach().cpu().numpy())
             return found
         """,
         "    freeze(network)\n",
@@ -581,7 +581,7 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
                 for x in pool:
                     found = []
                     for i in range(30):
-                        found.append(model(x).cpu().numpy())
+                        found.append(model(x).detach().cpu().numpy())
                     print(np.var(found))
         """,
         "for i in range(30)",
@@ -994,12 +994,23 @@ def test_a_network_that_torchvision_makes_by_its_name_has_two_modes(monkeypatch:
     assert _how_sure(ValidationInTrainMode, other) < SHOWN <= _how_sure(ValidationInTrainMode, text)
 
 
+TRAINS = """
+    def train(model, generator, train_loader, optimizer):
+        for x, y in train_loader:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(generator(x)), y).backward()
+            optimizer.step()
+"""
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_healthy_shape_is_not_shown_and_of_its_faulty_twin_more_is_said(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rule, text, healthy, faulty = SHAPES[name]
     text = textwrap.dedent(text)
+    if rule is ValidationBuildsGraph:
+        text += textwrap.dedent(TRAINS)  # of a model that comes from elsewhere no graph is certain
     assert healthy in text
     monkeypatch.setattr(rule, "on_trial", False)  # a rule on trial has to know what is healthy before it leaves it
     assert _how_sure(rule, text) < min(SHOWN, _how_sure(rule, text.replace(healthy, faulty)))
@@ -1032,4 +1043,5 @@ def test_a_training_without_a_step_is_found_before_another_of_the_same_optimizer
             warm(model, loader, optimizer)
             fit(model, loader, optimizer)
     """
-    assert _how_sure(MissingOptimizerStep, textwrap.dedent(text)) >= SHOWN
+    sureness = _how_sure(MissingOptimizerStep, textwrap.dedent(text))  # it may want the gradients for something else
+    assert sureness == Sureness.POSSIBLE.strength

@@ -272,6 +272,12 @@ def test_a_loader_that_stands_in_a_list_has_many_rounds() -> None:
             for x, y in loaders[1]:
                 right += (model(x).argmax(1) == y).sum().item()
             return right
+
+        def train(model, loader, optimizer):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
     """
     (found,) = _told(ValidationBuildsGraph, text)
     assert Level().shows(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 
 from code_programs import code_of
@@ -187,15 +189,32 @@ LOOKED_AT = {
 }
 
 
+TRAINS = """
+def train(model, train_loader, optimizer):
+    model.train()
+    for x, y in train_loader:
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+"""
+
+
 @pytest.mark.parametrize("name", MEASURED)
-def test_a_measure_of_a_data_set_is_shown(name: str) -> None:
-    (found,) = _told(MEASURED[name])
+def test_a_measure_of_a_data_set_is_shown_of_a_model_that_is_trained(name: str) -> None:
+    (found,) = _told(TRAINS + textwrap.dedent(MEASURED[name]))
     assert Level().shows(found)
+
+
+@pytest.mark.parametrize("name", set(MEASURED) - {"a loader that is called by no such name"})
+def test_what_comes_from_elsewhere_may_be_asked_without_a_graph(name: str) -> None:
+    (found,) = _told(MEASURED[name])
+    assert not Level().shows(found)
 
 
 @pytest.mark.parametrize("name", LOOKED_AT)
 def test_whatever_else_is_done_with_answers_is_possible_at_most(name: str) -> None:
-    (found,) = _told(LOOKED_AT[name])
+    (found,) = _told(TRAINS + textwrap.dedent(LOOKED_AT[name]))
     assert Level(possible=True).shows(found)
     assert not Level().shows(found)
 

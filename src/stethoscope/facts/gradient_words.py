@@ -51,6 +51,8 @@ def reads_gradients(code: Code, at: At) -> bool:
 
 def are_gradients_wanted(code: Code, home: At) -> bool:
     """Whether the gradients themselves are read there, and not only cleared, or changed for an optimizer."""
+    if code.matches(_ASKED_FOR, home):
+        return True
     if not any(
         _GRADIENT.search(_CLEARED.sub("", line.partition("#")[0])) for line in code.lines[home.line - 1 : home.end_line]
     ):
@@ -64,5 +66,9 @@ def are_gradients_wanted(code: Code, home: At) -> bool:
     return not inside or code.matches(_BY_HAND, home)
 
 
+_ASKED_FOR = re.compile(
+    r"\.(?:get|collect|flat|gather|save|store|read|extract|accumulate|copy|all)\w*_grads?(?:ients?)?\b\w*\(|fisher\w*\s*\+="
+)
+"""Methods that give the gradients of a whole network: `fisher += net.get_grads() ** 2`."""
 _CHANGED = re.compile(r"\.grad(?:\.data)?(?:\.(?:mul|div|clamp|copy|normal)\w*_\(|\s*[*/]=|\[.*\]\s*[*/]?=(?!=))")
 _BY_HAND = re.compile(r"\.data\s*[-+]=|[-+]=.*\.grad\b|\.grad\b.*\blr\b|\.(?:add|sub|addcdiv)_\(")

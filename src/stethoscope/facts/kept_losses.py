@@ -1,12 +1,14 @@
 """Losses that go backward and are added up with their graph: `total += loss`.
 
-for binding, loss in kept_losses(code):
+for binding, loss, is_certain in kept_losses(code):
     binding.name, code.text(loss.at)              "total", "loss"
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from stethoscope.facts.code import (
     NOWHERE,
@@ -21,16 +23,27 @@ from stethoscope.facts.code import (
     Operation,
     Value,
 )
+from stethoscope.facts.evaluations import A_FEW
 from stethoscope.facts.events import NO_GRAD, events_of, is_under
-from stethoscope.facts.loops import functions_going_backward, innermost_loop, leaves_at_once, loops_of
+from stethoscope.facts.graph_flow import comes_with_graph
+from stethoscope.facts.loops import Loop, functions_going_backward, innermost_loop, leaves_at_once, loops_of
 from stethoscope.facts.origins import call_sites, thing_of
-from stethoscope.facts.things import binding_of
+from stethoscope.facts.things import binding_of, iterated, literal
 
 MOST_WAYS = 8
 """Assignments that a sum's part is followed through."""
 
 
-def kept_losses(file: Code) -> Iterator[tuple[Binding, Value]]:
+class KeptLoss(NamedTuple):
+    """A sum that keeps the graphs of the losses that it takes up."""
+
+    binding: Binding
+    loss: Value
+    is_certain: bool
+    """Whether it does so over many whole steps: not over the parts of one, nor over rounds of no known number."""
+
+
+def kept_losses(file: Code) -> Iterator[KeptLoss]:
     """The sums that keep the graphs of the losses of many steps, each with the loss that it takes up."""
     backed = {event.name for loop in loops_of(file) for event in loop.of("backward") if event.subject is not None}
     for loop in loops_of(file):
@@ -42,18 +55,52 @@ def kept_losses(file: Code) -> Iterator[tuple[Binding, Value]]:
         for binding in file.bindings[slice(*file.functions[loop.function].bindings)] if loop.is_loop else ():
             if loop.context not in file.numbers_around(binding.context) or binding.name in backed:
                 continue
-            kept = _loss_in(file, binding, losses, subjects)
+            kept = _loss_in(file, binding, losses, subjects, lambda one: _has_graph(file, loop, subjects, one))  # noqa: B023
             start = _start(file, binding) if kept is not None else None
             if kept is None or start is None or loop.context in file.numbers_around(start.context):
                 continue  # begins anew in each round
             if _begins_anew(file, binding, loop.context):
                 continue
-            if not is_under(file, binding.context, *NO_GRAD) and thing_of(file, start.value).kind != "tensor":
-                yield binding, kept
+            if is_under(file, binding.context, *NO_GRAD) or thing_of(file, start.value).kind == "tensor":
+                continue
+            yield KeptLoss(binding, kept, _has_many_steps(file, loop))
     yield from _kept_by_steps(file, backed)
 
 
-def _kept_by_steps(file: Code, backed: set[str]) -> Iterator[tuple[Binding, Value]]:
+def _has_graph(file: Code, loop: Loop, subjects: list[Value | None], kept: Value) -> bool:
+    """Whether what a sum takes up comes of a model's answer, where one is seen to be asked, or is a tensor or the very
+    loss that goes backward: a weight or a count, by which the loss was multiplied, is neither.
+    """
+    sources = {
+        (event.via[0][1] if event.via else event.call).number for event in loop.of("forward") if event.call is not None
+    }
+    if sources:
+        return comes_with_graph(file, kept, sources, loop.context)
+    is_itself = isinstance(kept, Name) and any(kept.binding in _behind(file, one, 0, False) for one in subjects)
+    return is_itself or thing_of(file, kept).kind == "tensor"
+
+
+def _has_many_steps(file: Code, loop: Loop) -> bool:
+    """Whether each round of a loop is a whole step, and there are many: it goes over something, or says how many."""
+    if not loop.of("step", "unknown step"):
+        return False
+    here = file.contexts[loop.context]
+    source, _ = iterated(file, here.value) if here.kind == "for" else (None, ())
+    source = here.value if isinstance(here.value, Call) and here.value.name.endswith(".trange") else source
+    if isinstance(source, Call) and source.name in _CUT_UP:
+        batch = binding_of(file, source.receiver if source.name.startswith(".") else source.argument(0))
+        return batch is None or batch.how != "for"  # the parts of a batch that a loop around it draws
+    if not isinstance(source, Call) or not source.name.endswith(("builtins.range", ".trange")):
+        return True
+    last = literal(file, source.arguments[-1 if len(source.arguments) < 3 else 1]) if source.arguments else None
+    return (isinstance(last, int) and last > A_FEW) or file.matches(_RETAINS, here.at)
+
+
+_CUT_UP = frozenset({".chunk", ".split", ".unbind", "torch.chunk", "torch.split", "torch.unbind"})
+_RETAINS = re.compile(r"retain_graph\s*=\s*True")
+
+
+def _kept_by_steps(file: Code, backed: set[str]) -> Iterator[KeptLoss]:
     """The sums that an object keeps, where a method that takes one step adds to them: `self.total += loss`."""
     for index in functions_going_backward(file):
         function = file.functions[index]
@@ -72,7 +119,7 @@ def _kept_by_steps(file: Code, backed: set[str]) -> Iterator[tuple[Binding, Valu
             kept = _loss_in(file, binding, losses, subjects)
             is_quiet = is_under(file, binding.context, *NO_GRAD)
             if kept is not None and not is_quiet and _lasts(file, index, binding.name):
-                yield binding, kept
+                yield KeptLoss(binding, kept, True)
 
 
 def _lasts(file: Code, index: int, name: str) -> bool:
@@ -111,23 +158,25 @@ def _begins_anew(file: Code, binding: Binding, loop: int) -> bool:
     )
 
 
-def _behind(file: Code, value: Value | None, depth: int = 0) -> set[int]:
+def _behind(file: Code, value: Value | None, depth: int = 0, with_factors: bool = True) -> set[int]:
     """The bindings of the loss that goes backward: also of what was scaled, or divided by the number of steps."""
     if depth > 8 or value is None:
         return set()
     if isinstance(value, Call) and value.name == ".scale":
-        return _behind(file, value.argument(0), depth + 1)
+        return _behind(file, value.argument(0), depth + 1, with_factors)
     if isinstance(value, Operation) and value.operator == "/":
-        return _behind(file, value.operands[0], depth + 1)
+        return _behind(file, value.operands[0], depth + 1, with_factors)
     if isinstance(value, Operation) and value.operator == "*":
-        return {number for one in value.operands for number in _behind(file, one, depth + 1)}
+        operands = value.operands if with_factors else ()
+        return {number for one in operands for number in _behind(file, one, depth + 1)}
     if not isinstance(value, Name) or value.binding == NOWHERE:
         return set()
     binding, found = file.bindings[value.binding], {value.binding}
     if binding.how == "merge":
-        found.update(*(_behind(file, Name(value.name, one, value.at), depth + 1) for one in binding.options))
+        ways = [Name(value.name, one, value.at) for one in binding.options]
+        found.update(*(_behind(file, one, depth + 1, with_factors) for one in ways))
     elif binding.how in ("assign", "augment") and not binding.item and isinstance(binding.value, Name | Operation):
-        found |= _behind(file, binding.value, depth + 1)
+        found |= _behind(file, binding.value, depth + 1, with_factors)
     return found
 
 
@@ -153,7 +202,13 @@ def _is_list_or_dict(value: Value | None) -> bool:
     return is_counted or isinstance(value, Group) or (isinstance(value, Each) and value.kind in ("list", "dict"))
 
 
-def _loss_in(file: Code, binding: Binding, losses: set[int], subjects: list[Value | None]) -> Value | None:
+def _loss_in(
+    file: Code,
+    binding: Binding,
+    losses: set[int],
+    subjects: list[Value | None],
+    has_graph: Callable[[Value], bool] = lambda one: True,
+) -> Value | None:
     """The back-propagated loss that a sum takes up as it is, or times a number; None when it takes none."""
     value = binding.value
     if binding.how not in ("augment", "assign") or not isinstance(value, Operation) or value.operator != "+":
@@ -164,7 +219,7 @@ def _loss_in(file: Code, binding: Binding, losses: set[int], subjects: list[Valu
         return None
     parts = last.operands if isinstance(last, Operation) and last.operator in ("*", "/") else (last,)
     for one in parts:
-        if isinstance(one, Name) and _is_lost(file, one.binding, losses):
+        if isinstance(one, Name) and _is_lost(file, one.binding, losses) and has_graph(one):
             return one
         if isinstance(one, Attribute) and any(_is_same(file, one, subject) for subject in subjects):
             return one

@@ -25,7 +25,7 @@ from stethoscope.facts.code import (
     Starred,
     Value,
 )  # fmt: skip
-from stethoscope.facts.made_layers import makes_batch_norm
+from stethoscope.facts.made_layers import keeps_no_statistics, makes_batch_norm
 from stethoscope.facts.origins import called, given_to, is_module, lineage, thing_of
 from stethoscope.facts.things import MOST_STEPS, Step, Thing, followed, literal
 from stethoscope.facts.uses import times_ended
@@ -367,6 +367,8 @@ def has_modes(thing: Thing, depth: int = 0) -> bool | None:
     """
     if thing.kind not in ("module", "loss") or depth > 6:
         return None
+    if thing.made is not None and thing.made_in is not None and keeps_no_statistics(thing.made_in, thing.made):
+        return False
     if _MODES.fullmatch(thing.name):
         return True
     if thing.cls is None:
@@ -385,7 +387,7 @@ def has_modes(thing: Thing, depth: int = 0) -> bool | None:
         for index in cls.methods.values():
             first, last = home.functions[index].calls
             for call in home.calls[first:last]:
-                if call.number in asked:
+                if call.number in asked or keeps_no_statistics(home, call):
                     continue
                 if _is_off(home, cls, call, thing.made):
                     answers.append(None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from stethoscope.facts.code import NOWHERE, Call, Code, Defined
-from stethoscope.facts.things import binding_of
+from stethoscope.facts.things import binding_of, literal
 
 
 def makes_batch_norm(code: Code, call: Call) -> bool:
@@ -30,3 +30,8 @@ def _is_chosen(code: Code, made: Call, given: re.Pattern[str]) -> bool:
         here.kind in ("if", "else") and here.value is not None and given.search(code.text(here.value.at))
         for here in code.around(made.context)
     )
+
+
+def keeps_no_statistics(code: Code, call: Call) -> bool:
+    """Whether a call makes a batch normalization that does the same in both modes."""
+    return "BatchNorm" in call.name and literal(code, call.keyword("track_running_stats")) is False

@@ -44,7 +44,7 @@ _KEYS = re.compile(r"\[[^\]]*\]")
 """What is taken of a batch: its name is none of a data set's."""
 WANTED = re.compile(
     r"requires_grad|\bfreez|\bfrozen|attack|fgsm|\bpgd|saliency|grad_?cam|captum|create_graph|autograd\.grad|\bprun"
-    r"|set_grad_enabled|hessian|jacobian|fisher|\bmaml|influence",
+    r"|set_grad_enabled|enable_grad|backward_hook|register_hook|retain_grad|hessian|jacobian|fisher|\bmaml|influence",
     re.I,
 )
 """Words of a file in which gradients are switched for reasons of its own, or wanted of a model that is not trained."""
@@ -68,6 +68,11 @@ def may_run_under_a_framework(found: Evaluation) -> bool:
     return any(
         thing_of(code, base).cls is None and not _is_known_base(code, base) for base in code.classes[owner].bases
     )
+
+
+def keeps_measures(found: Evaluation) -> bool:
+    """Whether something that is read off the answers is summed or collected over the rounds of a loop."""
+    return any(_kept(found))
 
 
 def _is_known_base(code: Code, base: Value) -> bool:
@@ -110,7 +115,7 @@ def _kept(found: Evaluation) -> Iterator[Value]:
         if binding.value is None or found.context not in code.numbers_around(binding.context):
             continue
         is_joined = isinstance(binding.value, Call) and _JOINING.search(binding.value.name) is not None
-        if (binding.how == "augment" or is_joined or _adds_to_itself(binding.name, binding.value)) and _is_of_answer(
+        if (binding.how == "augment" or is_joined or _adds_to_itself(binding.name, binding.value)) and comes_of_answer(
             found, binding.value, is_read=False
         ):
             yield binding.value
@@ -118,7 +123,7 @@ def _kept(found: Evaluation) -> Iterator[Value]:
         if call.name in COLLECTING and found.context in code.numbers_around(call.context):
             given = (*call.arguments, *(value for _, value in call.keywords))
             is_list = call.name in (".append", ".extend")
-            if any(_is_of_answer(found, value, is_read=not is_list) for value in given):
+            if any(comes_of_answer(found, value, is_read=not is_list) for value in given):
                 yield call
 
 
@@ -131,7 +136,7 @@ def _adds_to_itself(name: str, value: Value) -> bool:
     )
 
 
-def _is_of_answer(found: Evaluation, value: Value, *, is_read: bool) -> bool:
+def comes_of_answer(found: Evaluation, value: Value, *, is_read: bool) -> bool:
     """Whether a value comes of the model's answer, and only of what is read from it, where it has to be."""
     code, call = found.code, found.forward.call
     waiting, seen = [(value, is_read)], set[tuple[int, bool]]()
@@ -153,7 +158,7 @@ def _is_of_answer(found: Evaluation, value: Value, *, is_read: bool) -> bool:
                 waiting.append((binding.value, read))
             continue
         reads = read or _reads(one)
-        waiting += [(inner, reads) for inner in _inside(one)]
+        waiting += [(inner, reads) for inner in inside_of(one)]
     return False
 
 
@@ -165,7 +170,8 @@ def _reads(value: Value) -> bool:
     return isinstance(value, Operation) and value.operator in ("==", "!=", ">", "<", ">=", "<=")
 
 
-def _inside(value: Value) -> tuple[Value, ...]:
+def inside_of(value: Value) -> tuple[Value, ...]:
+    """The values that stand directly in a value."""
     if isinstance(value, Call):
         given = (*value.arguments, *(one for _, one in value.keywords))
         return given if value.receiver is None else (*given, value.receiver)

@@ -33,6 +33,26 @@ def is_made_here(file: Code, event: Event) -> bool:
     return event.thing.kind == "optimizer" and event.thing.made_in is file
 
 
+def is_made_each_round(file: Code, loop: Loop, step: Event) -> bool:
+    """Whether an optimizer is made anew in each round of a loop: in its body, or in a function through which the loop
+    gets to its step.
+    """
+    made = step.thing.made
+    if made is None:
+        return False
+    if step.thing.made_in is file and loop.context in file.numbers_around(made.context):
+        return True
+    ways = [*((home, call.context) for home, call in step.via[1:]), (step.code, step.context)] if step.via else []
+    return any(home is step.thing.made_in and _are_together(home, made.context, context) for home, context in ways)
+
+
+def _are_together(home: Code, one: int, other: int) -> bool:
+    """Whether two calls stand in the same function, and no loop is around one of them alone."""
+    if home.function_at(one) == 0 or home.function_at(one) != home.function_at(other):
+        return False
+    return outermost_loop(home, one) == one or outermost_loop(home, one) == outermost_loop(home, other)
+
+
 def outermost_loop(file: Code, context: int) -> int:
     """The outermost loop around something, in its function: a step may be taken there after several passes."""
     found = context

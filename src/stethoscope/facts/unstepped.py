@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stethoscope.facts.code import Binding, Code, Constant, Context, Value
+from stethoscope.facts.code import Binding, Call, Code, Constant, Context, Value
 from stethoscope.facts.events import Event, events_of, is_named_as_optimizer, name_of
 from stethoscope.facts.gradient_words import are_gradients_wanted, reads_gradients
+from stethoscope.facts.handed import is_surely_stepped
 from stethoscope.facts.idle import is_idle, leaves_alone
 from stethoscope.facts.loops import Loop, is_driven
 from stethoscope.facts.origins import call_sites, called, thing_of
 from stethoscope.facts.stepping import MAY_STEP, is_stepping, leaves_weights, may_step, outermost_loop, sets_rates
+from stethoscope.facts.things import followed
 
 
 def is_left_there(file: Code, loop: Loop, cleared: Event) -> bool:
@@ -214,3 +216,48 @@ def _conditions(file: Code, event: Event, last: Event) -> Iterator[Context]:
 
 def _is_each_so_often(file: Code, asked: Value | None) -> bool:
     return asked is not None and "%" in file.text(asked.at)
+
+
+_READING = re.compile(
+    r"register\w*_hook|captum|\bprun|fisher|saliency|hessian|\bimportance|influence|\btaylor|grad_?cam|attack", re.I
+)
+"""Words of a file that wants gradients for something else than a step."""
+
+
+def is_meant(file: Code, loop: Loop, cleared: Event) -> bool:
+    """Whether gradients that a loop computes are of no use but for a step: its optimizer is surely torch's and steps
+    nowhere else in the file, which would show what a training is, and nobody reads how large they are or looks at the
+    model meanwhile.
+    """
+    if not is_surely_stepped(file, loop.context, cleared):
+        return False
+    if file.matches(_READING) or _steps_elsewhere(file, cleared):
+        return False
+    dropped = {id(one.value) for one in file.bare}
+    backward = max((one.call.number for one in loop.of("backward") if one.call is not None and not one.via), default=-1)
+    for call in file.calls[slice(*file.functions[loop.function].calls)]:
+        if loop.context not in file.numbers_around(call.context) or call.number <= backward:
+            continue
+        if "clip_grad" in call.name and id(call) not in dropped:
+            return False
+        if id(call) in dropped and _watches_a_model(file, call, {event.name for event in loop.of("forward")}):
+            return False
+    return True
+
+
+def _steps_elsewhere(file: Code, cleared: Event) -> bool:
+    """Whether the file steps an optimizer of that name, or the same one, in another place."""
+    for index in range(len(file.functions)):
+        for event in events_of(file, index):
+            is_same = cleared.thing.made is not None and event.thing.made is cleared.thing.made
+            if event.kind == "step" and (is_same or cleared.outer_name in (event.name, event.outer_name)):
+                return True
+    return False
+
+
+def _watches_a_model(file: Code, call: Call, models: set[str]) -> bool:
+    """Whether a method is called of an object that was made of the model and is not known: `scorer = Taylor(model)`."""
+    made, _ = followed(file, call.receiver) if call.name.startswith(".") else (None, [])
+    is_of_model = isinstance(made, Call) and any(name_of(file, one) in models for one in made.arguments)
+    is_open = thing_of(file, call.receiver).kind in ("unknown", "imported")
+    return is_of_model and is_open and called(file, call).function is None

@@ -70,9 +70,9 @@ _FORMING = frozenset({".to", ".cuda", ".float", ".type", ".view", ".reshape", ".
 
 
 def _draws_samples(file: Code, found: Evaluation) -> bool:
-    """Whether a generator is given noise once, to look at what it makes; lessons draw in train mode on purpose."""
+    """Whether a generator is given noise, to look at what it makes; lessons draw in train mode on purpose."""
     call = found.forward.call
-    if found.is_loop or call is None or not call.arguments:
+    if call is None or not call.arguments:
         return False
     return _is_noise(file, call.arguments[0])
 

@@ -41,7 +41,8 @@ class GraphKeptAlive(Rule):
     ## How to fix it
     Add up numbers: `total += loss.item()`, or `total += loss.detach()` where waiting for an accelerator costs time.
     ## When it is not a fault
-    Sums over a few steps that are backpropagated together, and a few losses kept in a queue, are not reported.
+    Sums over a few steps that are backpropagated together, and a few losses kept in a queue, are not reported. In code
+    it is possible at most where a loop goes over the parts of one step, or over a number of rounds that is not known.
     ## Sources
     PyTorch documentation, "Frequently Asked Questions": "Don't accumulate history across your training loop".
     """
@@ -86,14 +87,14 @@ class GraphKeptAlive(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for losses that go backward and are added up, or listed, with their graph."""
-        for binding, kept in kept_losses(file):
-            yield self._read(file, binding, kept)
+        for binding, kept, is_certain in kept_losses(file):
+            yield self._read(file, binding, kept, Sureness.CERTAIN if is_certain else Sureness.POSSIBLE)
 
-    def _read(self, file: Code, binding: Binding, kept: Value) -> Finding:
+    def _read(self, file: Code, binding: Binding, kept: Value, sureness: Sureness) -> Finding:
         total, loss = _total(file, binding), file.text(kept.at)
         return self.finding(
             fitting(f"`{total}` keeps the graph of every loss", "a sum keeps the graph of every loss"),
-            sureness=Sureness.CERTAIN,
+            sureness=sureness,
             place=place_in(file, binding.at),
             evidence=[
                 Evidence(

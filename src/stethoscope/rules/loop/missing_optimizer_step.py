@@ -11,10 +11,9 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TakeSteps
 from stethoscope.facts.code import At, Code, Site
 from stethoscope.facts.events import Event, events_of, is_named_as_optimizer
-from stethoscope.facts.handed import is_surely_stepped
 from stethoscope.facts.loops import backward_calls, loops_of
 from stethoscope.facts.training import History, Loop, Optimizer
-from stethoscope.facts.unstepped import end_of_round, is_left_there, is_round, kept_unstepped, unused_in
+from stethoscope.facts.unstepped import end_of_round, is_left_there, is_meant, is_round, kept_unstepped, unused_in
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
 
@@ -107,10 +106,9 @@ class MissingOptimizerStep(Rule):
             cleared = next((event for event in loop.of("zero") if is_left_there(file, loop, event)), None)
             where = "loop" if loop.is_loop else "function"
             if cleared is not None and (loop.is_loop or is_round(loop)):
-                is_known = is_surely_stepped(file, loop.context, cleared)
                 told.add(backward.at)
                 what = f"calls of `{cleared.name}.step()` in the {where}"
-                sureness = Sureness.CERTAIN if is_known else Sureness.POSSIBLE
+                sureness = Sureness.CERTAIN if is_meant(file, loop, cleared) else Sureness.POSSIBLE
                 yield self._read(file, backward, cleared.name, what, sureness)
                 continue
             for made in unused_in(file, loop):

@@ -12,7 +12,7 @@ from stethoscope.facts.code import Call, Code, Site, Value
 from stethoscope.facts.events import Event, events_of
 from stethoscope.facts.handed import is_cleared_in_helper, is_surely_stepped
 from stethoscope.facts.loops import Loop, loops_of
-from stethoscope.facts.stepping import is_cleared_apart, is_made_here
+from stethoscope.facts.stepping import is_cleared_apart, is_made_each_round, is_made_here
 from stethoscope.facts.things import binding_of, followed
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, way_to, where_event
@@ -114,13 +114,8 @@ class MissingZeroGrad(Rule):
             steps = loop.of("step")
             if loop.unclear or not steps or loop.of("zero"):
                 continue
-            made = steps[0].thing.made
-            if (
-                made is not None
-                and steps[0].thing.made_in is file
-                and loop.context in file.numbers_around(made.context)
-            ):
-                continue  # an optimizer for this round only: nothing is carried over
+            if is_made_each_round(file, loop, steps[0]):
+                continue  # nothing is carried over
             if _is_of_another_kind(file, loop) or _is_of_nothing(loop):
                 continue
             sureness = self._how_sure(file, loop)

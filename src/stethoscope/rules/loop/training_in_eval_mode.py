@@ -12,6 +12,7 @@ from stethoscope.facts.code import Code, Site
 from stethoscope.facts.events import Event, events_of, is_in_loop
 from stethoscope.facts.layers import has_modes
 from stethoscope.facts.loops import loops_of
+from stethoscope.facts.surely_unswitched import may_be_switched
 from stethoscope.facts.switches import is_made_anew, is_made_in_eval_mode, switched_for_good
 from stethoscope.facts.training import History, Model
 from stethoscope.facts.unswitched import has_two_modes
@@ -142,15 +143,18 @@ class TrainingInEvalMode(Rule):
                 if found is None or has_modes(found.thing) is False or is_made_in_eval_mode(found):
                     continue
                 if not is_made_anew(file, found, loop):
-                    yield self._read(file, found, [event for event in events if event.kind == "train"], inside)
+                    before = [event for event in events if event.kind == "train"]
+                    is_ours = not may_be_switched(file, {found.name, found.outer_name} - {""}, loop)
+                    yield self._read(file, found, before, inside, is_ours)
 
-    def _read(self, file: Code, switched: Event, before: list[Event], inside: list[Event]) -> Finding:
+    def _read(self, file: Code, switched: Event, before: list[Event], inside: list[Event], is_ours: bool) -> Finding:
         name = switched.name or "model"
         backward = next(event for event in inside if event.kind == "backward")
         outside = f"1, on {where_event(switched.code, before[0])}" if before else "0"
         is_first = not switched.in_branch and inside.index(switched) < inside.index(backward)
         # The first round trains in one mode and the others in another, and a layer acts differently: nobody means that.
         is_seen = not is_first and any(one.kind == "step" for one in inside) and has_two_modes(switched.code, switched)
+        is_seen = is_seen and is_ours  # what is not seen may switch back
         since = f"from the {'first' if is_first else 'second'} round on"
         meant = "it" if is_first else "only the first round"
         return self.finding(

@@ -10,6 +10,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.certain_graphs import builds_for_certain, would_fail_with_graph
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
 from stethoscope.facts.freezing import builds_no_graph, is_made_frozen
@@ -45,8 +46,12 @@ class ValidationBuildsGraph(Rule):
     The numbers are right either way. A single pass at the end of a script costs next to nothing and is not told, nor
     is a loop that one answer ends; passes that choose actions or make samples, without a loss, are a note at most. In
     code it is likely where a loop over the batches of a data set sums or collects what it measures: a loss, the number
-    that are right, predictions. All else is possible at most: samples that are drawn, a few rounds, rows of one batch,
-    and whatever stands in a file that takes derivatives of answers, freezes parameters, attacks or prunes.
+    that are right, predictions; of a model that the file trains, or whose layers are seen; where a way leads there from
+    the file's own lines or from a training, through contexts and decorators that are known, or where nobody calls the
+    function in a file that trains and never says `no_grad`. All else is possible at most: samples that are drawn, a few
+    rounds, rows of one batch, answers that are yielded, handed on or returned with their graph, and whatever stands in
+    a file that takes derivatives of answers, freezes parameters, attacks or prunes. An answer that becomes an array as
+    it is has no graph, or torch would refuse: nothing is said.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "No-grad Mode"; "Frequently Asked Questions", "My model
     reports cuda runtime error(2): out of memory".
@@ -119,6 +124,8 @@ class ValidationBuildsGraph(Rule):
                 continue  # one observation at a time: its graph costs next to nothing
             if is_made_frozen(found.forward.thing) or builds_no_graph(file, found.forward.subject):
                 continue  # no graph is built where nothing wants a gradient
+            if would_fail_with_graph(found):
+                continue
             around = file.functions[found.function].at if found.function else found.at
             if file.matches(GRADIENTS, around) or file.matches(FORCES):
                 continue
@@ -126,7 +133,9 @@ class ValidationBuildsGraph(Rule):
             # What is given back to callers that are not seen may be used, or asked for without a graph.
             is_seen = found.callers_known or not (quiet or may_run_under_a_framework(found))
             is_alone = not may_differentiate(file) and not file.matches(WANTED)
-            is_shown = is_seen and is_alone and not found.is_small and measures_data(found)
+            is_shown = (
+                is_seen and is_alone and not found.is_small and measures_data(found) and builds_for_certain(found)
+            )
             yield self._read(file, found, Sureness.LIKELY if is_shown else Sureness.POSSIBLE)
 
     def _read(self, file: Code, found: Evaluation, sureness: Sureness) -> Finding:

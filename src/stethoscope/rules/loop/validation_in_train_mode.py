@@ -10,6 +10,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Su
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.evaluations import Evaluation
+from stethoscope.facts.surely_unswitched import is_surely_unswitched
 from stethoscope.facts.training import History, Model, ValidationPass
 from stethoscope.facts.unswitched import evaluated_unswitched, has_two_modes, is_left_on_purpose
 from stethoscope.rules.lines import fitting, place_in
@@ -52,7 +53,9 @@ class ValidationInTrainMode(Rule):
     Monte-Carlo dropout, which asks the same input many times; a pass that settles the statistics of batch
     normalization; single forwards of a teacher or a generator inside a training step; samples that a generator makes of
     noise to be looked at. None is reported. In code it is possible at most where nothing shows that the model runs a
-    layer with two modes, where an `eval()` is commented out, or where the evaluation calls `train()` itself.
+    layer with two modes, where an `eval()` is commented out, where the evaluation calls `train()` itself, where nothing
+    is measured, as where pictures are translated, where nobody in the file gets there from a training, or where a
+    function that is not seen is handed the model and may switch it.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "Evaluation Mode (nn.Module.eval())".
     """
@@ -135,7 +138,7 @@ class ValidationInTrainMode(Rule):
         """Look for a model with dropout or batch normalization that a file trains, evaluates, and never switches."""
         for found in evaluated_unswitched(file):
             holds = has_two_modes(file, found.forward)
-            is_shown = holds and not is_left_on_purpose(file, found)
+            is_shown = holds and not is_left_on_purpose(file, found) and is_surely_unswitched(file, found)
             yield self._read(file, found, holds, Sureness.LIKELY if is_shown else Sureness.POSSIBLE)
 
     def _read(self, file: Code, found: Evaluation, is_known: bool, sureness: Sureness) -> Finding:

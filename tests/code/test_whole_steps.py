@@ -1,0 +1,253 @@
+"""Loops whose rounds are no whole steps, or that hand gradients or losses on: nothing is said of them by default."""
+
+from __future__ import annotations
+
+import pytest
+
+from code_programs import code_of
+from stethoscope.core.review import Level
+from stethoscope.core.rule import Rule
+from stethoscope.diagnosing.review import review
+from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
+from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
+from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
+from stethoscope.rules.loop.training_in_eval_mode import TrainingInEvalMode
+from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
+
+ACCUMULATED = """
+    def train_step(model, loader, optimizer, parts):
+        total = 0.0
+        for x, y in loader:
+            loss = F.cross_entropy(model(x), y) / parts
+            loss.backward()
+            total += loss
+            optimizer.step()
+            optimizer.zero_grad()
+        return total
+"""
+WEIGHED = """
+    def train(model, chunks, optimizer, n):
+        seen = 0.0
+        for chunk in chunks:
+            optimizer.zero_grad()
+            size = count(chunk)
+            value = F.mse_loss(model(chunk), chunk)
+            loss = (size / n) * value
+            loss.backward()
+            optimizer.step()
+            weight = size / n
+            seen += weight * TAKEN
+        return seen
+"""
+ROUNDS = """
+    def train(model, draw, optimizer, rounds):
+        total = 0.0
+        for number in range(rounds):
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(draw()), draw())
+            loss.backward()
+            optimizer.step()
+            total += loss
+        return total.detach()
+"""
+PARTS = """
+    def train(model, loader, optimizer, parts):
+        for x, y in loader:
+            total = 0.0
+            for part in DATA:
+                optimizer.zero_grad()
+                loss = F.mse_loss(model(part), y)
+                loss.backward()
+                optimizer.step()
+                total += loss
+            print(total)
+"""
+FISHER = """
+    class Learner:
+        def __init__(self, net):
+            self.net = net
+            self.optimizer = torch.optim.SGD(self.net.parameters(), lr=0.1)
+
+        def finish(self, loader):
+            for x, y in loader:
+                self.optimizer.zero_grad()
+                F.cross_entropy(self.net(x), y).backward()
+                self.seen = self.net.get_grads()
+
+        def fit(self, loader):
+            for x, y in loader:
+                loss = F.cross_entropy(self.net(x), y)
+                self.optimizer.step()
+"""
+EVALUATED = """
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+    from library import restore
+
+    def fit(loader, test_loader, callbacks):
+        model = nn.Sequential(nn.Linear(3, 9), nn.BatchNorm1d(9), nn.Linear(9, 2))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for epoch in range(9):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                print(sum(F.cross_entropy(model(x), y).item() for x, y in test_loader))
+            AFTER
+"""
+NORMS = """
+    def norms(model, loader):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        found = []
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            found.append(torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9).item())
+        return found
+"""
+WATCHED = """
+    import torch
+    import torch.nn.functional as F
+    from scores import Scores
+
+    def rank(model, loader):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        scores = Scores(model)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            scores.update()
+        return scores
+"""
+TRIED = """
+    def tried(source, x):
+        model = made(source)
+        loss = model(x).sum()
+        loss.backward()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        loss = model(x).sum()
+        loss.backward()
+        optimizer.step()
+
+    def all_tried(sources, x):
+        for source in sources:
+            tried(source, x)
+"""
+UNSWITCHED = """
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+    from utils import set_mode
+
+    model = nn.Sequential(nn.Linear(3, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 2))
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def fit(loader, test_loader):
+        for epoch in range(3):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            SWITCH
+            right = 0
+            with torch.no_grad():
+                for x, y in test_loader:
+                    right += model(x).argmax(1).eq(y).sum().item()
+"""
+GENERATOR = """
+    G = nn.Sequential(nn.Linear(3, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Linear(9, 2))
+    optimizer = torch.optim.Adam(G.parameters())
+
+    def fit(loader):
+        G.train()
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.mse_loss(G(x), y).backward()
+            optimizer.step()
+
+    def look(test_loader):
+        found = []
+        with torch.no_grad():
+            for x, y in test_loader:
+                LOOK
+        return found
+"""
+SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
+    "parts of one step": (GraphKeptAlive, ACCUMULATED, "            optimizer", "            optimizer"),
+    "a weight that goes into the loss": (GraphKeptAlive, WEIGHED, "TAKEN", "value"),
+    "the parts of a batch": (GraphKeptAlive, PARTS, "DATA", "loader"),
+    "a number of rounds that is not known": (GraphKeptAlive, ROUNDS, "range(rounds)", "range(10_000)"),
+    "gradients that a method gives": (
+        MissingOptimizerStep,
+        FISHER.replace("                self.optimizer.step()\n", "                print(loss.item())\n"),
+        "self.net.get_grads()",
+        "len(x)",
+    ),
+    "an optimizer that steps in its training": (
+        MissingOptimizerStep,
+        FISHER.replace("self.net.get_grads()", "len(x)"),
+        "self.optimizer.step()",
+        "print(loss.item())",
+    ),
+    "how large gradients are": (
+        MissingOptimizerStep,
+        NORMS,
+        "found.append(torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9).item())",
+        "torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9)",
+    ),
+    "something that looks at the model": (MissingOptimizerStep, WATCHED, "Scores(model)", "Scores()"),
+    "an optimizer that each round makes": (
+        MissingZeroGrad, TRIED, "        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n", "",
+    ),
+    "a mode that a function may set back": (TrainingInEvalMode, EVALUATED, "AFTER", "print(epoch)"),
+    "a mode that a callback may set back": (TrainingInEvalMode, EVALUATED, "AFTER", "print(epoch)"),
+    "a mode that a function may set": (ValidationInTrainMode, UNSWITCHED, "SWITCH", "print(epoch)"),
+    "a generator's samples": (
+        ValidationInTrainMode, GENERATOR, "LOOK", "found.append(G(x).argmax(1).tolist())",
+    ),
+}  # fmt: skip
+HEALTHY = {
+    "the parts of a batch": "x.chunk(parts)",
+    "parts of one step": "        optimizer",
+    "a weight that goes into the loss": "float(value.detach())",
+    "a mode that a function may set back": "restore(model)",
+    "a mode that a callback may set back": "[one.on_epoch_end() for one in callbacks]",
+    "a mode that a function may set": "set_mode(model, False)",
+    "a generator's samples": "found.append(G(torch.randn(len(x), 3)).argmax(1).tolist())",
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_shape_is_not_shown_and_its_faulty_twin_is(name: str) -> None:
+    rule, text, healthy, faulty = SHAPES[name]
+    assert healthy in text
+    if name == "an optimizer that each round makes":
+        twin = text.replace(healthy, "").replace(
+            "def all_tried", "optimizer = torch.optim.SGD(NET)\n\n    def all_tried"
+        )
+        assert not _shown(rule, text)
+        assert _found(rule, twin.replace("NET", "nn.Linear(3, 2).parameters(), lr=0.1"))
+        return
+    assert not _shown(rule, text.replace(healthy, HEALTHY.get(name, healthy)))
+    assert _shown(rule, text.replace(healthy, faulty))
+
+
+def test_pictures_that_are_translated_in_train_mode_are_possible_at_most() -> None:
+    assert not _shown(ValidationInTrainMode, GENERATOR.replace("LOOK", "save(G(x).cpu(), y)"))
+
+
+def test_a_mode_that_a_caller_elsewhere_may_set_is_possible_at_most() -> None:
+    text = GENERATOR.replace("LOOK", "found.append(G(x).argmax(1).tolist())")
+    assert _shown(ValidationInTrainMode, text)
+    assert not _shown(ValidationInTrainMode, text.replace("        G.train()\n", ""))
+
+
+def _shown(rule: type[Rule], text: str) -> list[str]:
+    return [one.title for one in review(code_of(text), rules=[rule]).findings if Level().shows(one)]
+
+
+def _found(rule: type[Rule], text: str) -> list[str]:
+    return [one.title for one in review(code_of(text), rules=[rule]).findings]
