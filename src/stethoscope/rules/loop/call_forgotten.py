@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Attribute, Code
-from stethoscope.facts.origins import thing_of
+from stethoscope.facts.cells import is_displayed
+from stethoscope.facts.code import Attribute, Code, Name
+from stethoscope.facts.guarded import is_there_to_fail
+from stethoscope.facts.model_like import model_like
+from stethoscope.facts.origins import lineage, thing_of
+from stethoscope.facts.things import Thing
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, quoted
 from stethoscope.rules.sites import code
 
@@ -40,10 +45,13 @@ class CallForgotten(Rule):
         """Look for methods that are statements."""
         for bare in file.bare:
             value = bare.value
-            if not isinstance(value, Attribute) or bare.displayed or value.name not in METHODS:
+            if not isinstance(value, Attribute) or value.name not in METHODS or is_displayed(file, bare):
                 continue
-            kind = thing_of(file, value.value).kind
-            if kind not in (*METHODS[value.name], "unknown") or (kind == "unknown" and _is_property(file, value.name)):
+            thing = thing_of(file, value.value)
+            kind = thing.kind
+            if kind not in (*METHODS[value.name], "unknown") or is_there_to_fail(file, bare.context):
+                continue
+            if _is_property(file, thing, value.name) or (kind == "unknown" and not _is_called(file, value)):
                 continue
             name = quoted(file, value, f"`{value.name}`")
             yield self.finding(
@@ -85,10 +93,31 @@ class CallForgotten(Rule):
     }
 
 
-def _is_property(file: Code, name: str) -> bool:
-    """Whether a class of the file has something by this name that is no method to be called: a property, a number."""
-    for cls in file.classes:
+def _is_property(file: Code, thing: Thing, name: str) -> bool:
+    """Whether a class has something by this name that is no method to be called: a property, a number."""
+    homes = list(lineage(thing)) or [(file, cls) for cls in file.classes if thing.kind == "unknown"]
+    for home, cls in homes:
         index = cls.methods.get(name)
-        if name in cls.attributes or (index is not None and file.functions[index].decorators):
+        if name in cls.attributes or (index is not None and home.functions[index].decorators):
             return True
     return False
+
+
+def _is_called(file: Code, value: Attribute) -> bool:
+    """Whether what is not known otherwise is seen to have such a method: it is called elsewhere, or others are that
+    models or optimizers have.
+    """
+    if isinstance(value.value, Name) and value.value.binding in model_like(file):
+        return True
+    owner = re.escape(file.text(value.value.at))
+    return bool(owner) and file.matches(re.compile(rf"(?<![\w.]){owner}\.(?:{value.name}|{_BESIDE[value.name]})\("))
+
+
+_BESIDE = {
+    "eval": "train|parameters|load_state_dict",
+    "train": "eval|parameters|load_state_dict",
+    "step": "zero_grad|get_last_lr",
+    "zero_grad": "step|parameters",
+    "backward": "item|detach",
+}
+"""Methods by whose calls a thing is known that has this one."""

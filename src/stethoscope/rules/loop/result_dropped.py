@@ -10,6 +10,7 @@ from stethoscope.core.rule import Rule
 from stethoscope.facts.cells import is_displayed
 from stethoscope.facts.certain_tensors import TENSORS_ONLY, is_certain_tensor
 from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name
+from stethoscope.facts.guarded import is_there_to_fail
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.uses import readings_of
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, quoted
@@ -75,7 +76,7 @@ class ResultDropped(Rule):
             call = bare.value
             if not isinstance(call, Call) or call.name not in METHODS or is_displayed(file, bare):
                 continue
-            if thing_of(file, call.receiver).kind != "tensor" or _is_there_to_fail(file, bare.context):
+            if thing_of(file, call.receiver).kind != "tensor" or is_there_to_fail(file, bare.context):
                 continue
             if call.name in CONVERSIONS and isinstance(call.receiver, Call) and call.receiver.name in _FRESH:
                 continue  # `torch.zeros(1).cuda()` wakes the device
@@ -155,18 +156,6 @@ def _taker(file: Code, call: Call, name: str) -> str:
     while isinstance(tensor, Call) and tensor.name.startswith("."):
         tensor = tensor.receiver
     return file.text(tensor.at) if isinstance(tensor, Name | Attribute) else name.strip("`")
-
-
-def _is_there_to_fail(file: Code, context: int) -> bool:
-    """Whether a line is in a `try`, or in a `with` that waits for an error."""
-    for here in file.around(context):
-        if here.kind == "try":
-            return True
-        if here.kind == "with" and isinstance(here.value, Call) and "aise" in here.value.name:
-            return True
-        if here.kind == "function":
-            return False
-    return False
 
 
 _FRESH = frozenset({"torch.zeros", "torch.ones", "torch.rand", "torch.randn", "torch.empty", "torch.tensor",
