@@ -32,7 +32,7 @@ DEEPEST = 12
 """Variables, calls and returns that are followed from one value, at most."""
 TENSORS_ONLY = frozenset({
     ".unsqueeze", ".squeeze", ".permute", ".view", ".reshape", ".softmax", ".sigmoid", ".relu", ".argmax", ".argsort",
-    ".item", ".numel", ".mean", ".std", ".expand", ".tolist", ".view_as", ".masked_fill", ".softmax", ".log_softmax",
+    ".item", ".numel", ".mean", ".std", ".expand", ".tolist", ".view_as", ".masked_fill", ".log_softmax",
     ".scatter_", ".gather", ".matmul", ".bmm", ".topk", ".eq", ".nonzero",
 })  # fmt: skip
 """Methods that nothing but a tensor has, or an array, none of which works in place."""
@@ -149,12 +149,13 @@ def _is_used_as_table(code: Code, name: Name) -> bool:
     index = code.function_at(code.bindings[name.binding].context)
     at = code.functions[index].at
     for value in values_of(code):
+        if index and not at.line <= value.at.line <= at.end_line:
+            continue
         if type(value) is Item and _is_name(value.value, name) and isinstance(value.key, Constant):
             if isinstance(value.key.value, str):
                 return True
         elif type(value) is Attribute and _is_name(value.value, name) and value.name not in _OF_TENSORS:
-            if index == 0 or at.line <= value.at.line <= at.end_line:
-                return True
+            return True
     first, last = code.functions[index].calls
     return any(not key and _is_name(one, name) for call in code.calls[first:last] for key, one in call.keywords)
 

@@ -36,7 +36,8 @@ class CallForgotten(Rule):
     ## How to fix it
     Write the parentheses.
     ## When it is not a fault
-    The last line of a notebook's cell, which displays the method: that is not reported.
+    The last line of a notebook's cell, or a line of a script in cells, which displays the method; a property; a line in
+    `try`. None of these is reported. Of what is not seen to have such a method it is possible at most.
     ## Sources
     Python documentation, "Expression statements".
     """
@@ -51,12 +52,12 @@ class CallForgotten(Rule):
             kind = thing.kind
             if kind not in (*METHODS[value.name], "unknown") or is_there_to_fail(file, bare.context):
                 continue
-            if _is_property(file, thing, value.name) or (kind == "unknown" and not _is_called(file, value)):
+            if _is_property(file, thing, value.name):
                 continue
             name = quoted(file, value, f"`{value.name}`")
             yield self.finding(
                 fitting(f"{name} is named, and not called", f"`{value.name}` is named, and not called"),
-                sureness=Sureness.CERTAIN if kind != "unknown" else Sureness.LIKELY,
+                sureness=_how_sure(file, value, kind),
                 place=place_in(file, value.at),
                 evidence=[Evidence(f"calls that {line_of(file, value.at)} makes", 0, 1)],
                 cause="Without parentheses the method is looked up and dropped: nothing happens.",
@@ -101,6 +102,12 @@ def _is_property(file: Code, thing: Thing, name: str) -> bool:
         if name in cls.attributes or (index is not None and home.functions[index].decorators):
             return True
     return False
+
+
+def _how_sure(file: Code, value: Attribute, kind: str) -> Sureness:
+    if kind != "unknown":
+        return Sureness.CERTAIN
+    return Sureness.LIKELY if _is_called(file, value) else Sureness.POSSIBLE
 
 
 def _is_called(file: Code, value: Attribute) -> bool:

@@ -38,16 +38,16 @@ class CheckpointAliased(Rule):
     """The best weights are kept without a copy, so they go on changing with the model.
 
     ## What it sees
-    `best = model.state_dict()` in a training loop, and `load_state_dict(best)` or `torch.save(best, ...)` behind it;
-    or the same with an attribute, where a class keeps what was best.
+    `best = model.state_dict()` in a training loop, under a comparison of a score, and `load_state_dict(best)` or
+    `torch.save(best, ...)` behind it; or the same with an attribute, where a class keeps what was best.
     ## Why it hurts
     The dictionary holds the model's own tensors, which the optimizer changes in place. What is loaded in the end is
     the last epoch's weights and not the best one's, without any error.
     ## How to fix it
     `best = copy.deepcopy(model.state_dict())`, or save it to a file at once.
     ## When it is not a fault
-    A dictionary that is saved or loaded in the same round, or a model that is made anew in each round. Neither is
-    reported.
+    A dictionary that is saved or loaded in the same round; a model that is made anew, copied, or moved to the processor
+    for it; the state of a schedule, which is numbers; a loop that ends there. None of these is reported.
     ## Sources
     PyTorch tutorial, "Saving and Loading Models": "model.state_dict() returns a reference to the state and not its
     copy", and best_model_state must be copied.
@@ -270,7 +270,9 @@ def _gives_own_tensors(file: Code, call: Call) -> bool:
     """
     owner = call.receiver
     thing = thing_of(file, owner)
-    if thing.kind not in ("module", "instance", "unknown") or any("state_dict" in cls.methods for _, cls in lineage(thing)):
+    if thing.kind not in ("module", "instance", "unknown") or any(
+        "state_dict" in cls.methods for _, cls in lineage(thing)
+    ):
         return False
     if thing.kind == "instance" and is_module(thing) is False:
         return False

@@ -19,8 +19,10 @@ _NO_METRICS = ("torchmetrics.functional.", "torcheval.metrics.functional.", "ker
 _RESETS = (".reset", ".reset_state", ".reset_states", ".reset_all")
 _READS = (".compute", ".result")
 _KNOWN_USES = frozenset({*_RESETS, *_READS, ".update", ".update_state", "()", ".to", ".cuda"})
-_OF_THE_WHOLE = frozenset({"SumMetric", "MaxMetric", "MinMetric", "CatMetric", "MinMaxMetric", "MetricTracker", "Sum", "Max",
-                           "Min", "Cat", "Throughput"})  # fmt: skip
+_OF_THE_WHOLE = frozenset({
+    "SumMetric", "MaxMetric", "MinMetric", "CatMetric", "MinMaxMetric", "MetricTracker", "Sum", "Max", "Min", "Cat",
+    "Throughput",
+})  # fmt: skip
 """What counts or keeps the best over all rounds, as it is made for, or looks at the last values only."""
 
 

@@ -62,8 +62,10 @@ class ResultDropped(Rule):
     ## How to fix it
     Keep the result, `x = x.detach()`, or use the method that works in place, `x.detach_()`.
     ## When it is not a fault
-    `model.to(device)`, which moves a module in place; a line in `try` or in `pytest.raises`, which is there to fail.
-    Neither is reported.
+    `model.to(device)`, which moves a module in place; a line in `try` or in `pytest.raises`, which is there to fail;
+    one of a script in cells, which displays it. None of these is reported. What may be no tensor, such as a graph of
+    PyG, which moves in place, a tensor that is not read again, and what is measured by a clock or a profiler, is
+    possible at most.
     ## Sources
     PyTorch documentation, `torch.Tensor.to` ("returns a tensor").
     """
