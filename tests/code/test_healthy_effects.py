@@ -388,6 +388,33 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         "tell = 'set_epoch'; getattr(sampler, tell)(epoch)",
         "print(epoch)",
     ),
+    "data that are shuffled": (
+        DistributedSamplerEpoch,
+        SAMPLER.replace("print(epoch)", "data.shuffle()"),
+        "data.shuffle()",
+        "print(epoch)",
+    ),
+    "a class that takes attributes in a way of its own": (
+        AttributeWithoutEffect,
+        FREEZE.replace(" = nn.Sequential(nn.Linear(3, 3), nn.ReLU())", " = Body()")
+        + "\nclass Body(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        + "        self.layer = nn.Linear(3, 3)\n\n"
+        + "    def __setattr__(self, name, value):\n        super().__setattr__(name, value)\n",
+        "def __setattr__",
+        "def set",
+    ),
+    "updates that exchange the tensors": (
+        CheckpointAliased,
+        TRAIN.replace("optimizer.step()", "optimizer.step(); model.weight.data = model.weight.data * 0.9"),
+        "; model.weight.data = model.weight.data * 0.9",
+        "",
+    ),
+    "all metrics of a model are reset": (
+        MetricNotReset,
+        METRIC + "        model.reset_metrics()\n",
+        "        model.reset_metrics()\n",
+        "",
+    ),
     "an option of another name": (
         AttributeWithoutEffect,
         "def main(model, options):\n    for one in model.options():\n        one.require_grad = False\n",

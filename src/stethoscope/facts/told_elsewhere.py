@@ -74,8 +74,8 @@ def _may_tell(file: Code, outer: int, loop: Loop, names: set[str], data: str) ->
         given = [*call.arguments, *(value for _, value in call.keywords)]
         counts = any(one.name in rounds for value in given for one in names_in(value))
         owner = name_of(file, call.receiver) if call.name != "()" else ""
-        if counts and data and owner in (data, *(f"{name}.dataset" for name in names)):
-            return True
+        if data and owner in (data, *(f"{name}.dataset" for name in names)):
+            return True  # `data.shuffle()`
         is_given = any(_stands_in(file, value, {*names, data} - {""}) for value in (*given, call.receiver))
         if counts and is_given and called(file, call).kind in ("unknown", "imported"):
             return True

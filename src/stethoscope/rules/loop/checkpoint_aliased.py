@@ -260,6 +260,8 @@ def _used_behind(file: Code, number: int, call: Call) -> Call | None:
 
 
 _HELPERS = (".unwrap_model", ".get_model", ".unwrap")
+_EXCHANGES = re.compile(r"\.data\s*=(?!=)|vector_to_parameters")
+"""Updates that give a parameter another tensor, and leave the one that a state holds as it is."""
 _GATHERS = re.compile(r"state_dict_type|full_params|[Gg]ather")
 """Contexts in which a state is put together anew from all processes."""
 
@@ -270,11 +272,9 @@ def _gives_own_tensors(file: Code, call: Call) -> bool:
     """
     owner = call.receiver
     thing = thing_of(file, owner)
-    if thing.kind not in ("module", "instance", "unknown") or any(
-        "state_dict" in cls.methods for _, cls in lineage(thing)
-    ):
-        return False
-    if thing.kind == "instance" and is_module(thing) is False:
+    has_its_own = any("state_dict" in cls.methods for _, cls in lineage(thing))
+    is_other = thing.kind not in ("module", "instance", "unknown")
+    if has_its_own or is_other or (thing.kind == "instance" and is_module(thing) is False) or file.matches(_EXCHANGES):
         return False
     while isinstance(owner, Call) and owner.name in _HELPERS:
         owner = owner.argument(0) or owner.receiver
@@ -293,11 +293,15 @@ def _gives_own_tensors(file: Code, call: Call) -> bool:
 
 
 def _is_moved(file: Code, call: Call, name: str) -> bool:
-    """Whether the model is moved in the lines before, inside of the same loop: its tensors are left behind then."""
+    """Whether the model goes to the processor inside of the same loop, and back: its tensors are left behind then."""
     here = {one for one in file.numbers_around(call.context) if file.contexts[one].kind in ("for", "while", "function")}
     inner = max(here, default=NOWHERE)
     first, last = file.functions[file.function_at(call.context)].calls
-    moves = (one for one in file.calls[first:last] if one.name in (".cpu", ".to", ".cuda"))
+    moves = (
+        one
+        for one in file.calls[first:last]
+        if one.name == ".cpu" or (one.name == ".to" and "cpu" in file.text(one.at))
+    )
     return any(name_of(file, one.receiver) == name and inner in file.numbers_around(one.context) for one in moves)
 
 

@@ -255,9 +255,13 @@ def _asking_for(name: str) -> re.Pattern[str]:
 
 
 def _is_its_own(thing: Thing, name: str) -> bool:
-    """Whether a class of the project has such an attribute itself."""
-    return any(name in cls.methods or any(_inside(home, cls.context, number) for number in cls.attributes.get(name, ()))
-               for home, cls in lineage(thing))  # fmt: skip
+    """Whether a class of the project has such an attribute itself, or takes attributes in a way of its own."""
+    for home, cls in lineage(thing):
+        if name in cls.methods or "__setattr__" in cls.methods:
+            return True
+        if any(_inside(home, cls.context, number) for number in cls.attributes.get(name, ())):
+            return True
+    return False
 
 
 def _is_read(file: Code, name: str) -> bool:
