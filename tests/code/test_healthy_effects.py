@@ -220,6 +220,20 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         "contextlib.suppress(RuntimeError)",
         "torch.no_grad()",
     ),
+    "detached and moved before it is forgotten": (
+        ResultDropped,
+        "def main(x):\n    loss = torch.sum(x)\n    loss.detach().to('cpu')\n    del loss\n",
+        "    del loss\n",
+        "    return loss\n",
+    ),
+    "a page of a gallery": (
+        ResultDropped,
+        '"""\nViews\n=====\n"""\nimport torch\n\n'
+        + "#" * 30
+        + "\n# One\nx = torch.arange(6) * 2\nx.view(2, 3)\nprint(x)\n",
+        "\n=====\n",
+        "\n\n",
+    ),
     "an option that is only named": (
         CallForgotten,
         "def main(options):\n    options.train\n",

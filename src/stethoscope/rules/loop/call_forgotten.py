@@ -116,15 +116,18 @@ def _is_called(file: Code, value: Attribute) -> bool:
     """
     if isinstance(value.value, Name) and value.value.binding in model_like(file):
         return True
+    if value.name not in _BESIDE:
+        return True
     owner = re.escape(file.text(value.value.at))
-    return bool(owner) and file.matches(re.compile(rf"(?<![\w.]){owner}\.(?:{value.name}|{_BESIDE[value.name]})\("))
+    beside = rf"(?<![\w.]){owner}\.(?:{value.name}\(|{_BESIDE[value.name]})"
+    return bool(owner) and file.matches(re.compile(beside))
 
 
 _BESIDE = {
-    "eval": "train|parameters|load_state_dict",
-    "train": "eval|parameters|load_state_dict",
-    "step": "zero_grad|get_last_lr",
-    "zero_grad": "step|parameters",
-    "backward": "item|detach",
+    "eval": r"(?:train|parameters|load_state_dict|named_parameters|to|cuda)\(",
+    "train": r"(?:eval|parameters|load_state_dict|named_parameters|to|cuda)\(",
+    "step": r"(?:zero_grad\(|get_last_lr\(|get_lr\(|param_groups|state_dict\(|load_state_dict\()",
 }
-"""Methods by whose calls a thing is known that has this one."""
+"""What is done to a thing that has this method; an option has others of the name. Nothing but a loss has a `backward`,
+and nothing but an optimizer or a model a `zero_grad`.
+"""

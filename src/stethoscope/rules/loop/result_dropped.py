@@ -189,6 +189,8 @@ def _is_doubtful(file: Code, call: Call) -> bool:
 def _is_needed(file: Code, call: Call) -> bool:
     """Whether a tensor that was made here is read again: one that is not only wakes the device, or is waited for."""
     tensor = call.receiver
+    while isinstance(tensor, Call) and tensor.name in METHODS:
+        tensor = tensor.receiver
     if not isinstance(tensor, Name) or tensor.binding == NOWHERE or "." in tensor.name:
         return True
     if file.bindings[tensor.binding].how != "assign":
