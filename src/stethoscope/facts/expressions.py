@@ -97,6 +97,20 @@ def _walked(code: Code, forms: _Parts) -> Iterator[Value]:
                 waiting += forms[type(value)](value)
 
 
+def names_in(value: Value | None) -> Iterator[Name]:
+    """The variables that stand in an expression, also in what its calls are given."""
+    waiting: list[Value | None] = [value]
+    while waiting:
+        one = waiting.pop()
+        if type(one) is Name:
+            yield one
+        elif type(one) is Call:
+            waiting += [one.receiver, *one.arguments, *(given for _, given in one.keywords)]
+        else:
+            parts = _PARTS.get(type(one))
+            waiting += parts(one) if parts is not None else ()
+
+
 def is_table(code: Code, value: Value | None, depth: int = 0) -> bool:
     """Whether a value is for certain a table of pandas, or a column of one."""
     if depth > 30:

@@ -22,13 +22,14 @@ from stethoscope.facts.samplers import (
     is_repeated,
     sampler_handed,
 )
+from stethoscope.facts.told_elsewhere import is_told_or_done_otherwise
 from stethoscope.facts.training import History
 from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import code, place_at
 
 _TELLS = re.compile(
     r"(?<!['\"])(?<!\bdef )set_epoch|getattr\([^)]*set_epoch"
-    r"|(?i:sampler)\w*(?:\[[^\]]*\])?\.(?:epoch|seed)\s*[-+]?=(?!=)"
+    r"|(?i:sampler)\w*(?:\[[^\]]*\])?\.(?:epoch|seed)\s*[-+]?=(?!=)|=\s*['\"]set_epoch|setattr\([^)]*['\"]epoch['\"]"
     r"|setup_dataloaders\(|(?i:accelerator)\w*\.prepare\w*\("
 )
 """A call of that name, and neither its definition nor the question whether there is one, as in
@@ -38,7 +39,7 @@ it by itself.
 _DOCUMENTATION = re.compile(r"^[ \t]*[rRuU]?(\"\"\"|''')[\s\S]*?\1", re.M)
 _STEPS = re.compile(r"step\w*\(|optim", re.I)
 """Words of a loop that trains, also by a function that is not seen."""
-_WORDS = ("set_epoch", ".epoch", ".seed", "setup_dataloaders(", ".prepare")
+_WORDS = ("set_epoch", ".epoch", ".seed", "setattr(", "setup_dataloaders(", ".prepare")
 """One of these stands in each text in which that is found."""
 _TELL_IT = "Tell it at the begin of each epoch:\n" + code("for epoch in range(epochs):", "    sampler.set_epoch(epoch)")
 
@@ -64,7 +65,7 @@ class DistributedSamplerEpoch(Rule):
     ## When it is not a fault
     A sampler with `shuffle=False`, or one epoch only; a seed for each epoch; Accelerate or Fabric, which tell the
     sampler by themselves. None of these is reported. A program of one process, which such a sampler refuses, is
-    possible at most.
+    possible at most, as is a loop that hands its number and the loader to something unseen, or changes its data.
     ## Sources
     PyTorch documentation, `torch.utils.data.distributed.DistributedSampler`: "Otherwise, the same ordering will be
     always used".
@@ -113,7 +114,7 @@ class DistributedSamplerEpoch(Rule):
             told.add(sampler.at)
             yield self.finding(
                 "the distributed sampler is never told the epoch",
-                sureness=Sureness.POSSIBLE if is_refused(file, (home, sampler)) else Sureness.CERTAIN,
+                sureness=Sureness.POSSIBLE if _is_doubtful(file, loop, (home, sampler)) else Sureness.CERTAIN,
                 place=place_in(file, sampler.at if home is file else at),
                 evidence=[
                     Evidence(f"calls of `set_epoch` for the loop on {line_of(loop.code, loop.at)}", 0, "1 an epoch")
@@ -453,6 +454,11 @@ class DistributedSamplerEpoch(Rule):
                         optimizer.step()
             """,
     }
+
+
+def _is_doubtful(file: Code, loop: Loop, made: Made) -> bool:
+    """Whether it may be no training of several processes and epochs, or something unseen may tell the epoch."""
+    return is_refused(file, made) or is_told_or_done_otherwise(file, loop, made[1])
 
 
 def _is_told_in(file: Code) -> bool:

@@ -28,14 +28,15 @@ class NanComparedByEquals(Rule):
     ## How to fix it
     `isna()` of pandas, `np.isnan`, `math.isnan`, `torch.isnan`.
     ## When it is not a fault
-    `x != x`, which is a test for NaN; that is not reported.
+    `x != x`, which is a test for NaN, and columns of Spark or Polars, where NaN equals NaN: neither is reported. Beside
+    `isnan` or `isna` in the same condition it is possible at most.
     ## Sources
     IEEE 754-2019, 5.11; pandas user guide, "Working with missing data".
     """
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for such comparisons."""
-        if not file.says("nan", "NaN", "NAN", "pd.NA", "NaT") or not file.matches(_WORDS):
+        if not file.says("nan", "NaN", "NAN", "pd.NA", "NaT") or not file.matches(_WORDS) or _has_its_own_nan(file):
             return
         for operation in (*operations_of(file, "==", "!="), *comparisons_in_keys(file)):
             named = [one for one in operation.operands if _is_nan(one)]
@@ -47,7 +48,7 @@ class NanComparedByEquals(Rule):
             result = "false" if operation.operator == "==" else "true"
             yield self.finding(
                 f"a comparison with NaN is {result} for every value",
-                sureness=Sureness.CERTAIN,
+                sureness=Sureness.POSSIBLE if _is_asked_beside(file, operation) else Sureness.CERTAIN,
                 place=place_in(file, operation.at),
                 evidence=[
                     Evidence("values for which it is another", 0, "the missing ones", "by IEEE 754, and for `pd.NA`")
@@ -100,6 +101,23 @@ class NanComparedByEquals(Rule):
                 return df.replace("?", np.nan) if df.size == 0 else df
             """,
     }
+
+
+_OTHER_TABLES = ("pyspark", "polars", "snowflake", "databricks", "duckdb", "ibis", "datafusion", "sqlframe", "sympy")
+"""Libraries whose comparisons are expressions of their own, and where NaN equals NaN in some."""
+_ASKS = re.compile(r"\bis_?nan\b|\bis_?na\b|\bis_?null\b|\bnot_?na\b|\bnot_?null\b|isfinite", re.I)
+
+
+def _has_its_own_nan(file: Code) -> bool:
+    """Whether a file compares columns of a library that has rules of its own for NaN."""
+    return any(name.partition(".")[0] in _OTHER_TABLES for name, dots, _ in file.imports if not dots)
+
+
+def _is_asked_beside(file: Code, operation: Operation) -> bool:
+    """Whether the lines of a comparison, or those next to it, ask for NaN as one should, too."""
+    at = operation.at
+    lines = file.lines[max(0, at.line - 2) : at.end_line + 1]
+    return any(_ASKS.search(line.partition("#")[0]) for line in lines)
 
 
 def _is_nan(value: Value) -> bool:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Attribute, Code
-from stethoscope.facts.origins import thing_of
+from stethoscope.facts.cells import is_displayed
+from stethoscope.facts.code import Attribute, Code, Name
+from stethoscope.facts.guarded import is_there_to_fail
+from stethoscope.facts.model_like import model_like
+from stethoscope.facts.origins import lineage, thing_of
+from stethoscope.facts.things import Thing
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, quoted
 from stethoscope.rules.sites import code
 
@@ -31,7 +36,8 @@ class CallForgotten(Rule):
     ## How to fix it
     Write the parentheses.
     ## When it is not a fault
-    The last line of a notebook's cell, which displays the method: that is not reported.
+    The last line of a notebook's cell, or a line of a script in cells, which displays the method; a property; a line in
+    `try`. None of these is reported. Of what is not seen to have such a method it is possible at most.
     ## Sources
     Python documentation, "Expression statements".
     """
@@ -40,15 +46,18 @@ class CallForgotten(Rule):
         """Look for methods that are statements."""
         for bare in file.bare:
             value = bare.value
-            if not isinstance(value, Attribute) or bare.displayed or value.name not in METHODS:
+            if not isinstance(value, Attribute) or value.name not in METHODS or is_displayed(file, bare):
                 continue
-            kind = thing_of(file, value.value).kind
-            if kind not in (*METHODS[value.name], "unknown") or (kind == "unknown" and _is_property(file, value.name)):
+            thing = thing_of(file, value.value)
+            kind = thing.kind
+            if kind not in (*METHODS[value.name], "unknown") or is_there_to_fail(file, bare.context):
+                continue
+            if _is_property(file, thing, value.name):
                 continue
             name = quoted(file, value, f"`{value.name}`")
             yield self.finding(
                 fitting(f"{name} is named, and not called", f"`{value.name}` is named, and not called"),
-                sureness=Sureness.CERTAIN if kind != "unknown" else Sureness.LIKELY,
+                sureness=_how_sure(file, value, kind),
                 place=place_in(file, value.at),
                 evidence=[Evidence(f"calls that {line_of(file, value.at)} makes", 0, 1)],
                 cause="Without parentheses the method is looked up and dropped: nothing happens.",
@@ -85,10 +94,40 @@ class CallForgotten(Rule):
     }
 
 
-def _is_property(file: Code, name: str) -> bool:
-    """Whether a class of the file has something by this name that is no method to be called: a property, a number."""
-    for cls in file.classes:
+def _is_property(file: Code, thing: Thing, name: str) -> bool:
+    """Whether a class has something by this name that is no method to be called: a property, a number."""
+    homes = list(lineage(thing)) or [(file, cls) for cls in file.classes if thing.kind == "unknown"]
+    for home, cls in homes:
         index = cls.methods.get(name)
-        if name in cls.attributes or (index is not None and file.functions[index].decorators):
+        if name in cls.attributes or (index is not None and home.functions[index].decorators):
             return True
     return False
+
+
+def _how_sure(file: Code, value: Attribute, kind: str) -> Sureness:
+    if kind != "unknown":
+        return Sureness.CERTAIN
+    return Sureness.LIKELY if _is_called(file, value) else Sureness.POSSIBLE
+
+
+def _is_called(file: Code, value: Attribute) -> bool:
+    """Whether what is not known otherwise is seen to have such a method: it is called elsewhere, or others are that
+    models or optimizers have.
+    """
+    if isinstance(value.value, Name) and value.value.binding in model_like(file):
+        return True
+    if value.name not in _BESIDE:
+        return True
+    owner = re.escape(file.text(value.value.at))
+    beside = rf"(?<![\w.]){owner}\.(?:{value.name}\(|{_BESIDE[value.name]})"
+    return bool(owner) and file.matches(re.compile(beside))
+
+
+_BESIDE = {
+    "eval": r"(?:train|parameters|load_state_dict|named_parameters|to|cuda)\(",
+    "train": r"(?:eval|parameters|load_state_dict|named_parameters|to|cuda)\(",
+    "step": r"(?:zero_grad\(|get_last_lr\(|get_lr\(|param_groups|state_dict\(|load_state_dict\()",
+}
+"""What is done to a thing that has this method; an option has others of the name. Nothing but a loss has a `backward`,
+and nothing but an optimizer or a model a `zero_grad`.
+"""

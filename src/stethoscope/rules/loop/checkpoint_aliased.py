@@ -7,30 +7,47 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import NOWHERE, At, Binding, Call, Code, Name, Operation, Value
-from stethoscope.facts.events import events_of, is_in_loop, name_of
+from stethoscope.facts.code import (
+    NOWHERE,
+    At,
+    Attribute,
+    Binding,
+    Call,
+    Code,
+    Constant,
+    Context,
+    Item,
+    Name,
+    Operation,
+    Value,
+)
+from stethoscope.facts.events import events_of, is_in_loop, is_named_as_schedule, name_of
+from stethoscope.facts.origins import is_module, lineage, thing_of
+from stethoscope.facts.things import followed
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
 _COPIES = frozenset({"copy.copy", "builtins.dict"})
 """Copies of the table alone: the tensors in it are the same."""
 _USES = frozenset({".load_state_dict", "torch.save"})
+DEEPEST = 6
+"""Expressions inside of each other that are looked at for what a condition compares."""
 
 
 class CheckpointAliased(Rule):
     """The best weights are kept without a copy, so they go on changing with the model.
 
     ## What it sees
-    `best = model.state_dict()` in a training loop, and `load_state_dict(best)` or `torch.save(best, ...)` behind it;
-    or the same with an attribute, where a class keeps what was best.
+    `best = model.state_dict()` in a training loop, under a comparison of a score, and `load_state_dict(best)` or
+    `torch.save(best, ...)` behind it; or the same with an attribute, where a class keeps what was best.
     ## Why it hurts
     The dictionary holds the model's own tensors, which the optimizer changes in place. What is loaded in the end is
     the last epoch's weights and not the best one's, without any error.
     ## How to fix it
     `best = copy.deepcopy(model.state_dict())`, or save it to a file at once.
     ## When it is not a fault
-    A dictionary that is saved or loaded in the same round, or a model that is made anew in each round. Neither is
-    reported.
+    A dictionary that is saved or loaded in the same round; a model that is made anew, copied, or moved to the processor
+    for it; the state of a schedule, which is numbers; a loop that ends there. None of these is reported.
     ## Sources
     PyTorch tutorial, "Saving and Loading Models": "model.state_dict() returns a reference to the state and not its
     copy", and best_model_state must be copied.
@@ -43,7 +60,7 @@ class CheckpointAliased(Rule):
             if kept is None or call.arguments or call.receiver is None:
                 continue
             binding = file.bindings[kept]
-            if _is_filled_anew(file, binding):
+            if _is_filled_anew(file, binding) or not _gives_own_tensors(file, call):
                 continue
             use = _used_by_class(file, binding, call) if "." in binding.name else _used_behind(file, kept, call)
             if use is not None:
@@ -242,6 +259,52 @@ def _used_behind(file: Code, number: int, call: Call) -> Call | None:
     return None
 
 
+_HELPERS = (".unwrap_model", ".get_model", ".unwrap")
+_EXCHANGES = re.compile(r"\.data\s*=(?!=)|vector_to_parameters")
+"""Updates that give a parameter another tensor, and leave the one that a state holds as it is."""
+_GATHERS = re.compile(r"state_dict_type|full_params|[Gg]ather")
+"""Contexts in which a state is put together anew from all processes."""
+
+
+def _gives_own_tensors(file: Code, call: Call) -> bool:
+    """Whether a state is a model's, and holds its very tensors: not the numbers of a schedule, nor those of a copy, nor
+    of a model that was moved for it, nor what a class or a context makes of it.
+    """
+    owner = call.receiver
+    thing = thing_of(file, owner)
+    has_its_own = any("state_dict" in cls.methods for _, cls in lineage(thing))
+    is_other = thing.kind not in ("module", "instance", "unknown")
+    if has_its_own or is_other or (thing.kind == "instance" and is_module(thing) is False) or file.matches(_EXCHANGES):
+        return False
+    while isinstance(owner, Call) and owner.name in _HELPERS:
+        owner = owner.argument(0) or owner.receiver
+    if not isinstance(owner, Name | Attribute):
+        return False  # `copy.deepcopy(model).state_dict()`, `model.cpu().state_dict()`
+    name = name_of(file, owner)
+    if is_named_as_schedule(name) or "scaler" in name.lower():
+        return False
+    made, _ = followed(file, owner)
+    if isinstance(made, Call) and made.name.startswith("copy."):
+        return False
+    if any(here.kind == "with" and isinstance(here.value, Call) and _GATHERS.search(here.value.name)
+           for here in file.around(call.context)):  # fmt: skip
+        return False
+    return not _is_moved(file, call, name)
+
+
+def _is_moved(file: Code, call: Call, name: str) -> bool:
+    """Whether the model goes to the processor inside of the same loop, and back: its tensors are left behind then."""
+    here = {one for one in file.numbers_around(call.context) if file.contexts[one].kind in ("for", "while", "function")}
+    inner = max(here, default=NOWHERE)
+    first, last = file.functions[file.function_at(call.context)].calls
+    moves = (
+        one
+        for one in file.calls[first:last]
+        if one.name == ".cpu" or (one.name == ".to" and "cpu" in file.text(one.at))
+    )
+    return any(name_of(file, one.receiver) == name and inner in file.numbers_around(one.context) for one in moves)
+
+
 def _bindings(file: Code, name: Name) -> tuple[int, ...]:
     if name.binding == NOWHERE:
         return ()
@@ -255,16 +318,67 @@ def _training_around(file: Code, index: int, call: Call) -> int:
         return NOWHERE
     made = set(file.numbers_around(file.bindings[receiver.binding].context))
     own = file.functions[index].context if index else 0
-    chosen = False
+    asked: list[Context] = []
     events = [event for event in events_of(file, index) if event.kind in ("step", "backward")]
     for loop in file.numbers_around(call.context):
         if loop == own or loop in made:
             break
         kind = file.contexts[loop].kind
-        chosen = chosen or kind in ("if", "else")
+        if kind in ("if", "else"):
+            asked.append(file.contexts[loop])
         if kind in ("for", "while") and any(is_in_loop(file, event, loop) for event in events):
-            return loop if chosen else NOWHERE
+            is_kept = any(_asks_for_best(file, one.value, loop) for one in asked)
+            return loop if is_kept and not any(_leaves(file, call, one) for one in asked) else NOWHERE
     return NOWHERE
+
+
+def _leaves(file: Code, call: Call, branch: Context) -> bool:
+    """Whether the loop ends behind a state that was kept: nothing trains the model any more."""
+    lines = file.lines[call.at.line : branch.at.end_line]
+    return any(re.match(r"\s*(?:break|return|raise|sys\.exit|exit|quit)\b", line) for line in lines)
+
+
+def _compared(file: Code, value: Value | None, depth: int = 0) -> Iterator[Name | Attribute]:
+    """The variables of a condition that are compared by size."""
+    found, _ = followed(file, value)
+    if not isinstance(found, Operation) or depth > DEEPEST:
+        return
+    if found.operator in ("<", ">", "<=", ">="):
+        yield from _named(found, 0)
+    for one in found.operands:
+        yield from _compared(file, one, depth + 1)
+
+
+def _named(value: Value, depth: int) -> Iterator[Name | Attribute]:
+    if isinstance(value, Name | Attribute):
+        yield value
+    parts: tuple[Value, ...] = ()
+    if isinstance(value, Operation):
+        parts = value.operands
+    elif isinstance(value, Item):
+        parts = (value.value,)
+    elif isinstance(value, Call):
+        parts = (*value.arguments, *((value.receiver,) if value.receiver is not None else ()))
+    if depth < DEEPEST:
+        for one in parts:
+            yield from _named(one, depth + 1)
+
+
+def _asks_for_best(file: Code, condition: Value | None, loop: int) -> bool:
+    """Whether a condition compares by size what the loop itself works out: a score, and no number of rounds."""
+    return any(_is_worked_out(file, one, loop) for one in _compared(file, condition))
+
+
+def _is_worked_out(file: Code, value: Name | Attribute, loop: int) -> bool:
+    name = name_of(file, value)
+    inside = [one for one in file.bindings if one.name == name and loop in file.numbers_around(one.context)]
+    return any(one.how == "assign" or (one.how == "augment" and not _is_count(one)) for one in inside)
+
+
+def _is_count(binding: Binding) -> bool:
+    """Whether a variable is counted up: `step += 1`."""
+    value = binding.value
+    return isinstance(value, Operation) and isinstance(value.operands[-1], Constant)
 
 
 def _used_by_class(file: Code, binding: Binding, call: Call) -> Call | None:
@@ -273,10 +387,11 @@ def _used_by_class(file: Code, binding: Binding, call: Call) -> Call | None:
     function = file.functions[index]
     first, _, rest = binding.name.partition(".")
     is_attribute = function.owner != NOWHERE and function.parameters and function.parameters[0].name == first
+    own = function.context
     compares = any(
-        here.kind in ("if", "else") and isinstance(here.value, Operation) for here in file.around(call.context)
+        here.kind in ("if", "else") and _asks_for_best(file, here.value, own) for here in file.around(call.context)
     )
-    if not is_attribute or function.name == "__init__" or not compares:
+    if not is_attribute or function.name == "__init__" or not compares or _is_bound_again(file, binding, own):
         return None
     for other in file.calls_of(".load_state_dict"):
         given = name_of(file, other.argument(0))
@@ -284,3 +399,10 @@ def _used_by_class(file: Code, binding: Binding, call: Call) -> Call | None:
         if given.endswith("." + rest) and elsewhere:
             return other
     return None
+
+
+def _is_bound_again(file: Code, binding: Binding, function: int) -> bool:
+    """Whether a method binds the attribute once more behind the state, as to copies of its tensors."""
+    later = (one for one in file.bindings if one.name == binding.name and one.order > binding.order)
+    return any(one.how == "assign" and function in file.numbers_around(one.context) and
+               one.context == binding.context for one in later)  # fmt: skip

@@ -8,8 +8,9 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Surene
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import NOWHERE, Call, Code, Name
 from stethoscope.facts.events import name_of
+from stethoscope.facts.expressions import names_in, values_of
 from stethoscope.facts.origins import call_sites, thing_of
-from stethoscope.facts.things import followed
+from stethoscope.facts.things import followed, iterated
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -17,6 +18,12 @@ _LIBRARIES = ("torchmetrics.", "torcheval.metrics.", "keras.metrics.")
 _NO_METRICS = ("torchmetrics.functional.", "torcheval.metrics.functional.", "keras.metrics.get")
 _RESETS = (".reset", ".reset_state", ".reset_states", ".reset_all")
 _READS = (".compute", ".result")
+_KNOWN_USES = frozenset({*_RESETS, *_READS, ".update", ".update_state", "()", ".to", ".cuda"})
+_OF_THE_WHOLE = frozenset({
+    "SumMetric", "MaxMetric", "MinMetric", "CatMetric", "MinMaxMetric", "MetricTracker", "Sum", "Max", "Min", "Cat",
+    "Throughput",
+})  # fmt: skip
+"""What counts or keeps the best over all rounds, as it is made for, or looks at the last values only."""
 
 
 class MetricNotReset(Rule):
@@ -31,8 +38,9 @@ class MetricNotReset(Rule):
     ## How to fix it
     `metric.reset()` after it is read; in Keras `metric.reset_state()`.
     ## When it is not a fault
-    A metric that is made anew in each epoch, or logged by Lightning, which resets it. Neither is reported. In a run the
-    rule `metric-wrong` counts the updates that it holds.
+    A metric that is made anew in each epoch, or logged by Lightning, which resets it; a sum, a best value or a running
+    mean, which is meant to go on; one that is handed to something, which may reset it. None of these is reported. In a
+    run the rule `metric-wrong` counts the updates that it holds.
     ## Sources
     TorchMetrics documentation, "Overview: Metrics", `Metric.reset`; Keras guide, "Writing a training loop from
     scratch".
@@ -42,7 +50,7 @@ class MetricNotReset(Rule):
         """Look at the metrics that are read in a loop."""
         if file.says("LightningModule", "Trainer("):
             return
-        if any(_made(file, call) is None for call in file.calls_of(*_RESETS)):
+        if any(call.name.startswith(".reset") and _made(file, call) is None for call in file.calls):
             return  # nobody knows what is reset
         emptied = {name_of(file, call.receiver) for call in file.calls_of(*_RESETS)}
         told = set()
@@ -52,7 +60,7 @@ class MetricNotReset(Rule):
                 continue
             loop = _epochs(file, read, made)
             update = next((call for call in _updates(file, read) if _is_deeper(file, call, loop)), None)
-            if loop == NOWHERE or update is None:
+            if loop == NOWHERE or update is None or _may_be_emptied(file, name_of(file, read.receiver)):
                 continue
             told.add(made.number)
             yield self._read(file, read, made, update, loop)
@@ -185,7 +193,17 @@ def _made(file: Code, read: Call) -> Call | None:
         return None
     thing = thing_of(file, made)
     known = made.name.startswith(_LIBRARIES) and not made.name.startswith(_NO_METRICS)
-    return made if known and thing.cls is None and made.name.rpartition(".")[2][:1].isupper() else None
+    last = made.name.rpartition(".")[2]
+    known = known and last not in _OF_THE_WHOLE and not last.startswith(("Running", "Windowed"))
+    return made if known and thing.cls is None and last[:1].isupper() else None
+
+
+def _may_be_emptied(file: Code, name: str) -> bool:
+    """Whether a metric is handed to something, put among others, or named for anything but to be fed and read: what
+    gets it may empty it.
+    """
+    receivers = {call.receiver.at for call in file.calls if call.name in _KNOWN_USES and call.receiver is not None}
+    return any(type(value) is Name and value.name == name and value.at not in receivers for value in values_of(file))
 
 
 def _epochs(file: Code, read: Call, made: Call) -> int:
@@ -213,6 +231,17 @@ def _is_deeper(file: Code, call: Call, loop: int) -> bool:
     for place in (call, *call_sites(file, file.function_at(call.context))):
         inner = next((number for number in file.numbers_around(place.context)
                       if file.contexts[number].kind in ("for", "while")), NOWHERE)  # fmt: skip
-        if inner != loop and loop in file.numbers_around(inner):
+        if inner != loop and loop in file.numbers_around(inner) and not _is_of_round(file, inner, loop):
             return True
     return False
+
+
+def _is_of_round(file: Code, inner: int, loop: int) -> bool:
+    """Whether an inner loop goes over something else in each round of the outer: over one of several files, or one
+    episode. What is read there may be meant as the mean so far.
+    """
+    source, _ = iterated(file, file.contexts[inner].value)
+    return any(
+        one.binding != NOWHERE and loop in file.numbers_around(file.bindings[one.binding].context)
+        for one in names_in(source)
+    )

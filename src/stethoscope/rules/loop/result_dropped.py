@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import NOWHERE, Call, Code, Name
+from stethoscope.facts.cells import is_displayed
+from stethoscope.facts.certain_tensors import TENSORS_ONLY, is_certain_tensor
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name
+from stethoscope.facts.guarded import is_there_to_fail
 from stethoscope.facts.origins import thing_of
+from stethoscope.facts.uses import readings_of
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, quoted
 from stethoscope.rules.sites import code
 
@@ -57,8 +62,10 @@ class ResultDropped(Rule):
     ## How to fix it
     Keep the result, `x = x.detach()`, or use the method that works in place, `x.detach_()`.
     ## When it is not a fault
-    `model.to(device)`, which moves a module in place; a line in `try` or in `pytest.raises`, which is there to fail.
-    Neither is reported.
+    `model.to(device)`, which moves a module in place; a line in `try` or in `pytest.raises`, which is there to fail;
+    one of a script in cells, which displays it. None of these is reported. What may be no tensor, such as a graph of
+    PyG, which moves in place, a tensor that is not read again, and what is measured by a clock or a profiler, is
+    possible at most.
     ## Sources
     PyTorch documentation, `torch.Tensor.to` ("returns a tensor").
     """
@@ -69,22 +76,22 @@ class ResultDropped(Rule):
         """Look for such calls whose value nobody takes."""
         for bare in file.bare:
             call = bare.value
-            if not isinstance(call, Call) or call.name not in METHODS or bare.displayed:
+            if not isinstance(call, Call) or call.name not in METHODS or is_displayed(file, bare):
                 continue
-            if thing_of(file, call.receiver).kind != "tensor" or _is_there_to_fail(file, bare.context):
+            if thing_of(file, call.receiver).kind != "tensor" or is_there_to_fail(file, bare.context):
                 continue
             if call.name in CONVERSIONS and isinstance(call.receiver, Call) and call.receiver.name in _FRESH:
                 continue  # `torch.zeros(1).cuda()` wakes the device
             name = quoted(file, call.receiver, "the tensor")
             yield self.finding(
                 fitting(f"the result of `{call.name[1:]}` is dropped", "a result is dropped"),
-                sureness=Sureness.POSSIBLE if _has_done_its_work(call) else Sureness.CERTAIN,
+                sureness=Sureness.POSSIBLE if _is_doubtful(file, call) else Sureness.CERTAIN,
                 place=place_in(file, call.at),
                 evidence=[Evidence(f"what takes the result on {line_of(file, call.at)}", "0 variables", "1")],
                 cause=f"`{call.name[1:]}` returns a new tensor and leaves {name} as it is.",
                 fixes=[
                     Fix(
-                        "Keep the result:\n" + code(f"{name.strip('`')} = {file.text(call.at)}"),
+                        "Keep the result:\n" + code(f"{_taker(file, call, name)} = {file.text(call.at)}"),
                         safe=True,
                         edits=_kept(file, call),
                     )
@@ -145,16 +152,12 @@ def _kept(file: Code, call: Call) -> tuple[Edit, ...]:
     return (insertion(file, call.at.line, call.at.column, f"{tensor.name} = "),)
 
 
-def _is_there_to_fail(file: Code, context: int) -> bool:
-    """Whether a line is in a `try`, or in a `with` that waits for an error."""
-    for here in file.around(context):
-        if here.kind == "try":
-            return True
-        if here.kind == "with" and isinstance(here.value, Call) and "aise" in here.value.name:
-            return True
-        if here.kind == "function":
-            return False
-    return False
+def _taker(file: Code, call: Call, name: str) -> str:
+    """What the result is to be bound to: the tensor itself, where it has a name."""
+    tensor = call.receiver
+    while isinstance(tensor, Call) and tensor.name.startswith("."):
+        tensor = tensor.receiver
+    return file.text(tensor.at) if isinstance(tensor, Name | Attribute) else name.strip("`")
 
 
 _FRESH = frozenset({"torch.zeros", "torch.ones", "torch.rand", "torch.randn", "torch.empty", "torch.tensor",
@@ -162,7 +165,65 @@ _FRESH = frozenset({"torch.zeros", "torch.ones", "torch.rand", "torch.randn", "t
 CONVERSIONS = (".to", ".type", ".float", ".double", ".half", ".long", ".int", ".cuda", ".cpu")
 
 
+_SYNCHRONIZING = ".cpu"
+_CLOCK = re.compile(r"\btime\.\w*time\(|perf_counter|monotonic\(|default_timer|timeit|\.elapsed_time\(|synchronize\(")
+_QUIET = re.compile(
+    r"(?:torch\.|\b)(?:no_grad|enable_grad|inference_mode|set_grad_enabled|set_detect_anomaly|autocast|amp\.\w+|stream"
+    r"|device|trange|tqdm|alive_bar|progress_bar|open|scope|maybe_autocast|join|no_sync|accumulate)$"
+)
+"""Contexts that do not look at what happens in them: neither at its time, nor at what it remembers or raises."""
+
+
+def _is_doubtful(file: Code, call: Call) -> bool:
+    """Whether something else may be meant: a method that works in place, time or memory that is taken, nothing."""
+    is_tensor = call.name in TENSORS_ONLY or is_certain_tensor(file, call.receiver)
+    return (
+        not is_tensor
+        or _has_done_its_work(call)
+        or not _is_needed(file, call)
+        or _is_measured(file, call)
+        or _is_watched(file, call)
+    )
+
+
+def _is_needed(file: Code, call: Call) -> bool:
+    """Whether a tensor that was made here is read again: one that is not only wakes the device, or is waited for."""
+    tensor = call.receiver
+    while isinstance(tensor, Call) and tensor.name in METHODS:
+        tensor = tensor.receiver
+    if not isinstance(tensor, Name) or tensor.binding == NOWHERE or "." in tensor.name:
+        return True
+    if file.bindings[tensor.binding].how != "assign":
+        return True
+    dropped = {bare.value.receiver.at for bare in file.bare if isinstance(bare.value, Call) and bare.value.receiver}
+    loops = [one for one in file.around(call.context) if one.kind in ("for", "while", "once")]
+    from_line = loops[-1].at.line if loops else call.at.line
+    reads = (one for one in readings_of(file, tensor.binding) if one.at not in dropped)
+    return any(one.at.line >= from_line and one.at != tensor.at for one in reads)
+
+
+def _is_measured(file: Code, call: Call) -> bool:
+    """Whether a clock is read around: then a result is waited for, or a loop that does nothing else takes its time."""
+    function = file.functions[file.function_at(call.context)]
+    if not file.matches(_CLOCK, function.at if function.context else None):
+        return False
+    loop = next((one for one in file.numbers_around(call.context) if file.contexts[one].kind in ("for", "while")), None)
+    inside = [one for one in file.calls if loop is not None and loop in file.numbers_around(one.context)]
+    dropped = {bare.value.number for bare in file.bare if isinstance(bare.value, Call)}
+    return call.name == _SYNCHRONIZING or (bool(inside) and all(one.number in dropped for one in inside))
+
+
+def _is_watched(file: Code, call: Call) -> bool:
+    """Whether a context around looks at what happens: a profiler, hooks for saved tensors, one that takes errors."""
+    for here in file.around(call.context):
+        if here.kind == "function":
+            return False
+        if here.kind == "with" and not (isinstance(here.value, Call) and _QUIET.search(here.value.name)):
+            return True
+    return False
+
+
 def _has_done_its_work(call: Call) -> bool:
-    """Whether a conversion follows a method that worked in place: `x.scatter_(...).float()` is not without effect."""
+    """Whether it follows a method that worked in place: `x.scatter_(...).float()` is not without effect."""
     before = call.receiver
-    return call.name in CONVERSIONS and isinstance(before, Call) and before.name.endswith("_")
+    return isinstance(before, Call) and before.name.endswith("_") and not before.name.endswith("__")

@@ -9,7 +9,9 @@ from typing import NamedTuple
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.attributes import attributes_set, owner_of, part_of_model
-from stethoscope.facts.code import Binding, Call, Code, Constant, Name
+from stethoscope.facts.code import Attribute, Binding, Call, Code, Constant, Name, Value
+from stethoscope.facts.expressions import values_of
+from stethoscope.facts.frozen_anyway import is_harmless, is_parameter
 from stethoscope.facts.model_like import model_like
 from stethoscope.facts.origins import lineage
 from stethoscope.facts.things import Thing
@@ -42,9 +44,10 @@ class AttributeWithoutEffect(Rule):
     ## How to fix it
     `model.requires_grad_(False)`, with its underscore and a call; `group["lr"] = 0.01` for each group.
     ## When it is not a fault
-    A class that defines the attribute itself. That is not reported. A tensor that somebody made asks for no gradient
-    unless it is told to: a misspelled `False` there is possible at most. A run shows which parameters move: see
-    `frozen-parameters`.
+    A class that defines the attribute itself, or a project that asks its modules for it. That is not reported. A tensor
+    that somebody made asks for no gradient unless it is told to: a misspelled `False` there is possible at most, and so
+    is a module without parameters, one whose parameters are switched in the same function or which runs under `no_grad`
+    only, and a `True` where nothing is frozen. A run shows which parameters move: see `frozen-parameters`.
     ## Sources
     PyTorch documentation, `torch.nn.Module.requires_grad_` and `torch.optim.Optimizer.param_groups`; rule TOR002 of
     TorchFix.
@@ -56,18 +59,24 @@ class AttributeWithoutEffect(Rule):
             path, _, last = binding.name.rpartition(".")
             owner = owner_of(file, number)
             thing = part_of_model(file, owner)
-            hinted = thing.kind == "unknown" and isinstance(owner, Name) and owner.binding in model_like(file)
+            hinted = thing.kind == "unknown" and _is_hinted(file, owner)
             if hinted and _is_told_apart(file, binding, path):
                 continue
+            if (
+                last in MISSPELLED
+                and thing.kind not in ("tensor", "module")
+                and not (hinted or is_parameter(file, owner))
+            ):
+                continue  # an option of somebody's, or the tensor of another library
             case = _case(path, last, Thing("module") if hinted else thing, binding)
             if case is None or _is_its_own(thing, last) or _is_in_handler(file, binding):
                 continue
-            if thing.kind == "instance" or _is_read(file, binding.name):
+            if thing.kind == "instance" or _is_read(file, binding.name) or _is_asked_of_modules(file, last):
                 continue  # a class of the project's own, which may have it, or who sets it reads it
             yield self.finding(
                 fitting(f"`{binding.name}` is set, and torch never reads it", f"`.{last}` is never read by torch"),
                 severity=Severity.WARNING if thing.kind == "tensor" else Severity.ERROR,
-                sureness=_how_sure(thing, binding, hinted),
+                sureness=Sureness.POSSIBLE if is_harmless(file, thing, binding) else _how_sure(thing, binding, hinted),
                 place=place_in(file, binding.at),
                 evidence=[Evidence(f"{case.words} that {line_of(file, binding.at)} changes", 0, "all that are meant")],
                 cause=case.cause,
@@ -212,18 +221,47 @@ def _case(path: str, last: str, thing: Thing, binding: Binding) -> _Case | None:
     )
 
 
+def _is_hinted(file: Code, owner: Value | None) -> bool:
+    """Whether a variable is used as a model of torch's: not one that a loop over something unknown gives, whose name
+    may have stood for a model in another loop.
+    """
+    if not isinstance(owner, Name) or owner.binding not in model_like(file) or not file.says("torch"):
+        return False
+    return file.bindings[owner.binding].how != "for"
+
+
 def _how_sure(thing: Thing, binding: Binding, hinted: bool) -> Sureness:
     """A tensor that is no parameter asks for no gradient by itself: nothing is worse where it was to be told so."""
+    if thing.name == "torch.optim.Optimizer":
+        return Sureness.POSSIBLE  # one of a class of its own, by its annotation
     is_switched_off = isinstance(binding.value, Constant) and binding.value.value is False
     if thing.kind == "tensor" and is_switched_off and not thing.name.endswith("Parameter"):
         return Sureness.POSSIBLE
     return Sureness.LIKELY if hinted else Sureness.CERTAIN
 
 
+def _is_asked_of_modules(file: Code, name: str) -> bool:
+    """Whether the project asks modules for the attribute: by its name, in a class that has a setter, or of what a loop
+    over modules gives.
+    """
+    if file.and_linked_say(f"{name}.setter", f'getattr(module, "{name}"') or file.matches(_asking_for(name)):
+        return True
+    reads = (one for one in values_of(file) if type(one) is Attribute and one.name == name)
+    return any(part_of_model(file, one.value).kind == "module" for one in reads)
+
+
+def _asking_for(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:get|has)attr\([\w.\[\]]+,\s*['\"]{name}['\"]")
+
+
 def _is_its_own(thing: Thing, name: str) -> bool:
-    """Whether a class of the project has such an attribute itself."""
-    return any(name in cls.methods or any(_inside(home, cls.context, number) for number in cls.attributes.get(name, ()))
-               for home, cls in lineage(thing))  # fmt: skip
+    """Whether a class of the project has such an attribute itself, or takes attributes in a way of its own."""
+    for home, cls in lineage(thing):
+        if name in cls.methods or "__setattr__" in cls.methods:
+            return True
+        if any(_inside(home, cls.context, number) for number in cls.attributes.get(name, ())):
+            return True
+    return False
 
 
 def _is_read(file: Code, name: str) -> bool:

@@ -1,0 +1,60 @@
+"""Lines that were to freeze a model, and where it makes no difference that they do not."""
+
+from __future__ import annotations
+
+import re
+
+from stethoscope.facts.code import NOWHERE, At, Attribute, Binding, Call, Code, Constant, Name, Value
+from stethoscope.facts.events import NO_GRAD, is_under, name_of
+from stethoscope.facts.module_classes import has_weights
+from stethoscope.facts.origins import thing_of
+from stethoscope.facts.things import Thing, followed
+
+_FREEZES = re.compile(r"requires?_grads?\w*\s*=\s*False|requires_grad_\(\s*(?:requires_grad\s*=\s*)?False|freeze")
+
+
+def is_parameter(code: Code, owner: Value | None) -> bool:
+    """Whether a value is a parameter: one after the other of `for p in model.parameters()`, or a layer's `weight`."""
+    found, _ = followed(code, owner)
+    if isinstance(found, Attribute):
+        return found.name in ("weight", "bias") and thing_of(code, found.value).kind == "module"
+    if not isinstance(owner, Name) or owner.binding == NOWHERE:
+        return False
+    binding = code.bindings[owner.binding]
+    source, _ = followed(code, binding.value)
+    if isinstance(source, Call) and source.name in ("builtins.list", "builtins.enumerate") and source.arguments:
+        source, _ = followed(code, source.arguments[0])
+    is_loop = binding.how == "for" and isinstance(source, Call)
+    return is_loop and isinstance(source, Call) and source.name in (".parameters", ".named_parameters")
+
+
+def is_harmless(code: Code, thing: Thing, binding: Binding) -> bool:
+    """Whether a module is not worse off: it has no parameters, or they are switched beside; it runs without gradients
+    only; or it was to learn, as it does where nothing freezes it.
+    """
+    path, _, last = binding.name.rpartition(".")
+    if thing.kind != "module" or last != "requires_grad":
+        return False
+    if isinstance(binding.value, Constant) and binding.value.value is True and not code.matches(_FREEZES):
+        return True
+    is_seen = thing.cls is not None or thing.name.startswith("torch.nn.")
+    return (is_seen and not has_weights(thing)) or _is_switched(code, path, binding) or _runs_without(code, path)
+
+
+def _is_switched(code: Code, path: str, binding: Binding) -> bool:
+    """Whether the same function switches the parameters of the same model as one should."""
+    function = code.functions[code.function_at(binding.context)]
+    at = At(function.at.line, 0, function.at.end_line, 0) if function.context else None
+    name = re.escape(path)
+    switched = rf"(?<![\w.]){name}\.requires_grad_\(|\bin\s+(?:\w+\()?{name}\.(?:named_)?parameters\(\)"
+    return code.matches(re.compile(switched), at)
+
+
+def _runs_without(code: Code, path: str) -> bool:
+    """Whether all calls of a module, of which there are some, are made where no gradients are taken."""
+    last = f".{path.rpartition('.')[2]}"
+    runs = [
+        call for call in code.calls_of("()", last)
+        if name_of(code, call.receiver) + call.name.removeprefix("()") == path
+    ]  # fmt: skip
+    return bool(runs) and all(is_under(code, call.context, *NO_GRAD) for call in runs)

@@ -1,0 +1,91 @@
+"""What stands in the loop around a training that goes over its data again: something that is not seen may tell its
+sampler the epoch or change its data, or each round is a training of its own, or there is only one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name, Value
+from stethoscope.facts.events import name_of
+from stethoscope.facts.expressions import names_in
+from stethoscope.facts.loops import Loop
+from stethoscope.facts.origins import call_sites, called
+from stethoscope.facts.things import iterated, literal
+
+MOST_CALLERS = 2
+"""Functions that are followed from a training loop to the loop around it, at most."""
+_LIBRARIES = ("builtins.", "tqdm", "torch.", "numpy.", "time.", "itertools.", "rich.", "logging.", "math.")
+"""Libraries that tell no sampler anything."""
+
+
+def is_told_or_done_otherwise(file: Code, loop: Loop, sampler: Call) -> bool:
+    """Whether the loops around a training, as far as this file shows them, are no plain epochs over the same data."""
+    if loop.code is not file:
+        return False
+    outer = list(_loops_around(file, loop.context, loop.function))
+    if not outer:
+        return False
+    if all(_is_one_round(file, number) for number in outer):
+        return True
+    steps = [event.thing.made for event in loop.of("step") if event.thing.made is not None]
+    if any(number in file.numbers_around(made.context) for number in outer[:1] for made in steps):
+        return True
+    names = {one.name for one in file.bindings if one.value is sampler} | _of_loader(file, loop)
+    data = name_of(file, sampler.argument(0, "dataset"))
+    return any(_may_tell(file, number, loop, names, data) for number in outer)
+
+
+def _loops_around(file: Code, context: int, function: int, depth: int = 0) -> Iterator[int]:
+    """The loops around a training, of its own function or of those that call it, the innermost first."""
+    found = [one for one in file.numbers_around(context) if file.function_at(one) == function]
+    loops = [one for one in found if file.contexts[one].kind in ("for", "while") and one != context]
+    yield from loops
+    if not loops and depth < MOST_CALLERS:
+        for call in call_sites(file, function):
+            yield from _loops_around(file, call.context, file.function_at(call.context), depth + 1)
+
+
+def _is_one_round(file: Code, number: int) -> bool:
+    """Whether a loop is `for epoch in range(1)`."""
+    source, _ = iterated(file, file.contexts[number].value)
+    is_range = isinstance(source, Call) and source.name == "builtins.range" and len(source.arguments) == 1
+    return is_range and isinstance(source, Call) and literal(file, source.arguments[0]) == 1
+
+
+def _of_loader(file: Code, loop: Loop) -> set[str]:
+    """How the loader of a loop is written."""
+    source, _ = iterated(file, file.contexts[loop.context].value)
+    written = {one.name for one in names_in(file.contexts[loop.context].value)}
+    written |= {one.name for one in file.bindings if source is not None and one.value is source}
+    return written | ({name_of(file, source)} if isinstance(source, Name | Attribute) else set())
+
+
+def _may_tell(file: Code, outer: int, loop: Loop, names: set[str], data: str) -> bool:
+    """Whether a call of something that is not seen is given the number of the round, and the sampler, the loader or the
+    data with it; or the data are asked to change.
+    """
+    head = file.contexts[outer].at.line
+    rounds = {one.name for one in file.bindings if one.how == "for" and one.at.line == head}
+    for call in file.calls:
+        around = set(file.numbers_around(call.context))
+        if outer not in around or loop.context in around or call.name.startswith(_LIBRARIES):
+            continue
+        given = [*call.arguments, *(value for _, value in call.keywords)]
+        counts = any(one.name in rounds for value in given for one in names_in(value))
+        owner = name_of(file, call.receiver) if call.name != "()" else ""
+        if data and owner in (data, *(f"{name}.dataset" for name in names)):
+            return True  # `data.shuffle()`
+        is_given = any(_stands_in(file, value, {*names, data} - {""}) for value in (*given, call.receiver))
+        if counts and is_given and called(file, call).kind in ("unknown", "imported"):
+            return True
+    return False
+
+
+def _stands_in(file: Code, value: Value | None, names: set[str]) -> bool:
+    text = name_of(file, value)
+    return (
+        text in names
+        or any(text.startswith(f"{name}.") for name in names)
+        or any(one.name in names for one in names_in(value) if one.binding != NOWHERE)
+    )
