@@ -54,6 +54,11 @@ def modules_in(code: Code) -> tuple[Thing, ...]:
     return found
 
 
+def defines(thing: Thing, *names: str) -> bool:
+    """Whether a class, or one of the project that it inherits from, has a method or property of one of these names."""
+    return any(name in cls.methods for _, cls in lineage(thing) for name in names)
+
+
 def is_plain_module(thing: Thing) -> bool:
     """Whether a class inherits from `nn.Module` and from nothing else, so that the whole of it is seen."""
     return (
@@ -81,11 +86,20 @@ def has_weights(thing: Thing) -> bool:
         )
     if name in ("modulelist", "moduledict") and thing.made is not None and thing.made_in is not None:
         return bool(thing.made.arguments) and bool(made_in(thing.made_in, thing.made.arguments[0]))
-    if thing.made is not None and thing.made_in is not None:
-        affine = thing.made.keyword("elementwise_affine") or thing.made.keyword("affine")
-        if affine is not None and literal(thing.made_in, affine) is False:
-            return False
+    made, home = thing.made, thing.made_in
+    if made is not None and home is not None and "norm" in name and not _is_affine(home, made, name):
+        return False
     return thing.name.startswith("torch.nn.") and (name in LINEAR or name.startswith(_WEIGHTY))
+
+
+def _is_affine(code: Code, made: Call, name: str) -> bool:
+    """Whether a normalization certainly has weights: it is told so, or not told otherwise where that is the default."""
+    by_sample = name in ("layernorm", "rmsnorm")
+    place = 2 if by_sample or name.startswith("lazy") else 3
+    given = made.argument(place, "elementwise_affine" if by_sample else "affine")
+    if given is None:
+        return "instancenorm" not in name and not made.is_open
+    return literal(code, given) is True
 
 
 def _is_either(code: Code, call: Call) -> bool:
