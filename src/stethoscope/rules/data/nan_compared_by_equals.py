@@ -14,6 +14,9 @@ from stethoscope.rules.lines import edit_of, place_in, quoted
 from stethoscope.rules.sites import code
 
 NAN = frozenset({"numpy.nan", "numpy.NaN", "numpy.NAN", "math.nan", "torch.nan", "pandas.NA", "pandas.NaT"})
+_EQUAL_THERE = frozenset({"pyspark", "polars", "ibis", "sympy", "snowflake", "duckdb"})
+"""Libraries whose comparison with NaN holds for NaN, or writes a query."""
+_ASKED_TOO = re.compile(r"\bis(?:nan|na|null|finite)\b|\bis (?:not )?(?:np|numpy|math|pd)\.\w+|\b(\w+) (?:!=|==) \1\b")
 _WORDS = re.compile(r"[=!]=|\bnan\b", re.I)
 
 
@@ -28,7 +31,8 @@ class NanComparedByEquals(Rule):
     ## How to fix it
     `isna()` of pandas, `np.isnan`, `math.isnan`, `torch.isnan`.
     ## When it is not a fault
-    `x != x`, which is a test for NaN; that is not reported.
+    `x != x`, which is a test for NaN; that is not reported, nor is a line that asks for NaN in another way as well, nor
+    a comparison in a file that uses a library of tables in which NaN equals itself (Spark, Polars).
     ## Sources
     IEEE 754-2019, 5.11; pandas user guide, "Working with missing data".
     """
@@ -37,9 +41,11 @@ class NanComparedByEquals(Rule):
         """Look for such comparisons."""
         if not file.says("nan", "NaN", "NAN", "pd.NA", "NaT") or not file.matches(_WORDS):
             return
+        if any(name.partition(".")[0] in _EQUAL_THERE for name, _, _ in file.imports):
+            return
         for operation in (*operations_of(file, "==", "!="), *comparisons_in_keys(file)):
             named = [one for one in operation.operands if _is_nan(one)]
-            if len(named) != 1:
+            if len(named) != 1 or file.matches(_ASKED_TOO, operation.at):
                 continue
             other = next(one for one in operation.operands if one is not named[0])
             value = quoted(file, other, "`x`").strip("`")
@@ -92,6 +98,21 @@ class NanComparedByEquals(Rule):
             df = pd.read_csv("data.csv")
             missing = df[df["age"].isna()]
             odd = [x for x in df["age"] if x != x or x is np.nan]
+            """,
+        "asked in another way, too, and where NaN equals itself": """
+            import math
+
+            import numpy as np
+
+            def missing(x, odd):
+                return x == np.nan or np.isnan(x) or (odd != odd or odd == math.nan)
+            """,
+        "Spark": """
+            import numpy as np
+            from pyspark.sql import functions
+
+            def missing(df):
+                return df.filter(functions.col("age") == np.nan)
             """,
         "a replacement": """
             import numpy as np
