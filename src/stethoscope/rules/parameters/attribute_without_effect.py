@@ -10,7 +10,9 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Su
 from stethoscope.core.rule import Rule
 from stethoscope.facts.attributes import attributes_set, owner_of, part_of_model
 from stethoscope.facts.code import Binding, Call, Code, Constant, Name
+from stethoscope.facts.layers import chain_of
 from stethoscope.facts.model_like import model_like
+from stethoscope.facts.module_classes import has_weights
 from stethoscope.facts.origins import lineage
 from stethoscope.facts.things import Thing
 from stethoscope.rules.lines import fitting, line_of, place_in
@@ -43,8 +45,8 @@ class AttributeWithoutEffect(Rule):
     `model.requires_grad_(False)`, with its underscore and a call; `group["lr"] = 0.01` for each group.
     ## When it is not a fault
     A class that defines the attribute itself. That is not reported. A tensor that somebody made asks for no gradient
-    unless it is told to: a misspelled `False` there is possible at most. A run shows which parameters move: see
-    `frozen-parameters`.
+    unless it is told to: a misspelled `False` there is possible at most, and so is one of a chain of layers without
+    parameters. A run shows which parameters move: see `frozen-parameters`.
     ## Sources
     PyTorch documentation, `torch.nn.Module.requires_grad_` and `torch.optim.Optimizer.param_groups`; rule TOR002 of
     TorchFix.
@@ -217,7 +219,19 @@ def _how_sure(thing: Thing, binding: Binding, hinted: bool) -> Sureness:
     is_switched_off = isinstance(binding.value, Constant) and binding.value.value is False
     if thing.kind == "tensor" and is_switched_off and not thing.name.endswith("Parameter"):
         return Sureness.POSSIBLE
+    if thing.kind == "module" and _has_nothing_to_train(thing):
+        return Sureness.POSSIBLE
     return Sureness.LIKELY if hinted else Sureness.CERTAIN
+
+
+def _has_nothing_to_train(thing: Thing) -> bool:
+    """Whether a chain of layers surely has no parameters, as the transforms that make a spectrogram."""
+    layers = chain_of(thing) or []
+    made = [layer.call.name for layer in layers if layer.call is not None and not has_weights(layer.thing)]
+    return bool(layers) and len(made) == len(layers) and all(name.startswith(_WITHOUT) for name in made)
+
+
+_WITHOUT = ("torch.nn.", "torchaudio.transforms.", "torchvision.transforms.")
 
 
 def _is_its_own(thing: Thing, name: str) -> bool:
