@@ -348,7 +348,7 @@ def _has_batches(file: Code, home: Code, loss: LossUse) -> bool:
     in front of the softmax, gives the scores another form.
     """
     here = file.functions[file.function_at(loss.call.context)].at
-    if not file.says("DataLoader") and not home.says("DataLoader") and not file.matches(_BATCHES, here):
+    if not file.says("DataLoader(") and not home.says("DataLoader(") and not file.matches(_BATCHES, here):
         return False
     made = loss.output.made
     known = {one.file: one for one in (file, home)}
