@@ -98,10 +98,10 @@ class SharedSubmoduleUnintended(Rule):
                 or any(_may_stand_once(file, value) for value in call.arguments)
             )
             yield self._read(file, call, layer, Sureness.POSSIBLE if is_unsure else Sureness.CERTAIN)
-        for value, at in _repeated_elsewhere(file):
+        for value, at, context in _repeated_elsewhere(file):
             layer = shared_layer(file, value)
             if isinstance(layer, Call):
-                is_unsure = _says_shared(file, at, _context_at(file, at)) or _may_stand_once(file, value)
+                is_unsure = _says_shared(file, at, context) or _may_stand_once(file, value)
                 yield self._read(file, value, layer, Sureness.POSSIBLE if is_unsure else Sureness.CERTAIN, at)
 
     def _read(self, file: Code, value: Value, layer: Value, sureness: Sureness, at: At | None = None) -> Finding:
@@ -240,12 +240,12 @@ class SharedSubmoduleUnintended(Rule):
         """)
 
 
-def _repeated_elsewhere(file: Code) -> Iterator[tuple[Value, At]]:
-    """Repeated lists that are unpacked into names, or given to a module of the project."""
+def _repeated_elsewhere(file: Code) -> Iterator[tuple[Value, At, int]]:
+    """Repeated lists that are unpacked into names, or given to a module of the project; each with its context."""
     for binding in file.bindings:
         value = binding.value
         if value is not None and binding.how == "assign" and binding.item == (0,) and _is_repeated(file, value):
-            yield value, binding.at
+            yield value, binding.at, binding.context
     for call in file.calls:
         given = (*call.arguments, *[one for _, one in call.keywords]) if call.keywords else call.arguments
         repeated = [one for one in given if type(one) is Operation and _is_repeated(file, one)]
@@ -253,7 +253,7 @@ def _repeated_elsewhere(file: Code) -> Iterator[tuple[Value, At]]:
         if made is None or made.kind != "module" or made.cls is None or made.made is not call:
             continue
         if not any(home.matches(_COPIES, cls.at) for home, cls in lineage(made)):
-            yield repeated[0], call.at
+            yield repeated[0], call.at, call.context
 
 
 def _is_repeated(file: Code, value: Value) -> bool:
@@ -305,12 +305,6 @@ def _says_shared(file: Code, at: At, context: int) -> bool:
         if here.kind == "class":
             said += file.lines[here.at.line - 1 : here.at.line + 1]
     return any(_SHARING.search(text) for text in said)
-
-
-def _context_at(file: Code, at: At) -> int:
-    """The context of the call or the binding that stands somewhere."""
-    here = (one.context for one in (*file.calls, *file.bindings) if one.at == at)
-    return next(here, 0)
 
 
 def _may_stand_once(file: Code, value: Value, depth: int = 0) -> bool:
