@@ -345,18 +345,23 @@ def _has_batches(file: Code, home: Code, loss: LossUse) -> bool:
     """Whether axis 0 is seen to hold the samples of a batch.
 
     The file makes a loader, or the function speaks of batches, and nothing on the way from the softmax to the loss, or
-    in front of the softmax, gives the scores another form.
+    in front of the softmax, gives the scores another form. What a function is handed may be the scores of one question.
     """
     here = file.functions[file.function_at(loss.call.context)].at
+    if loss.function not in ("nll_loss", "cross_entropy"):
+        return False  # who ranks the candidates of one question compares shares over axis 0
     if not file.says("DataLoader(") and not home.says("DataLoader(") and not file.matches(_BATCHES, here):
         return False
     made = loss.output.made
     known = {one.file: one for one in (file, home)}
     places = [(known[step.file], step.at) for step in loss.output.steps if step.file in known]
     places += [(file, loss.call.at)] + ([(home, made.at)] if made is not None else [])
-    if made is not None and made.argument(0, "input") is not None:
-        operand, _ = followed(home, made.argument(0, "input"))
-        places += [(home, operand.at)] if operand is not None else []
+    is_layer = made is None or (made.receiver is None and made.name.rpartition(".")[2][:1].isupper())
+    if made is not None and not is_layer:
+        operand, _ = followed(home, made.receiver if made.name.startswith(".") else made.argument(0, "input"))
+        if not isinstance(operand, Call):
+            return False
+        places.append((home, operand.at))
     return not any(code_.matches(_RESHAPES, at) for code_, at in places)
 
 
