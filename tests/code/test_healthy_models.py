@@ -316,6 +316,27 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "T.AmplitudeToDB()",
         "nn.Linear(3, 3)",
     ),
+    "a module whose parameters are switched as well": (
+        AttributeWithoutEffect,
+        """
+        net = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+        for layer in net.children():
+            layer.requires_grad = False
+            for weight in layer.parameters():
+                weight.requires_grad = False
+        """,
+        "for weight in layer.parameters():",
+        "for weight in []:",
+    ),
+    "a network of which nothing is frozen": (
+        AttributeWithoutEffect,
+        """
+        net = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+        net.requires_grad = True
+        """,
+        "net.requires_grad = True",
+        "net[0].requires_grad_(False)\nnet.requires_grad = True",
+    ),
     "a message that is drawn": (
         SoftmaxBeforeCrossEntropy,
         """

@@ -46,7 +46,8 @@ class AttributeWithoutEffect(Rule):
     ## When it is not a fault
     A class that defines the attribute itself. That is not reported. A tensor that somebody made asks for no gradient
     unless it is told to: a misspelled `False` there is possible at most, and so is one of a chain of layers without
-    parameters. A run shows which parameters move: see `frozen-parameters`.
+    parameters, or beside a line that switches them, and a `True` where nothing is frozen. A run shows which parameters
+    move: see `frozen-parameters`.
     ## Sources
     PyTorch documentation, `torch.nn.Module.requires_grad_` and `torch.optim.Optimizer.param_groups`; rule TOR002 of
     TorchFix.
@@ -69,7 +70,7 @@ class AttributeWithoutEffect(Rule):
             yield self.finding(
                 fitting(f"`{binding.name}` is set, and torch never reads it", f"`.{last}` is never read by torch"),
                 severity=Severity.WARNING if thing.kind == "tensor" else Severity.ERROR,
-                sureness=_how_sure(thing, binding, hinted),
+                sureness=_how_sure(file, thing, binding, hinted),
                 place=place_in(file, binding.at),
                 evidence=[Evidence(f"{case.words} that {line_of(file, binding.at)} changes", 0, "all that are meant")],
                 cause=case.cause,
@@ -214,14 +215,30 @@ def _case(path: str, last: str, thing: Thing, binding: Binding) -> _Case | None:
     )
 
 
-def _how_sure(thing: Thing, binding: Binding, hinted: bool) -> Sureness:
-    """A tensor that is no parameter asks for no gradient by itself: nothing is worse where it was to be told so."""
-    is_switched_off = isinstance(binding.value, Constant) and binding.value.value is False
-    if thing.kind == "tensor" and is_switched_off and not thing.name.endswith("Parameter"):
+def _how_sure(file: Code, thing: Thing, binding: Binding, hinted: bool) -> Sureness:
+    """A tensor that is no parameter asks for no gradient by itself, and a parameter does, unless somebody froze it:
+    nothing is worse where either was to be told so, nor where the parameters of a module are switched as well.
+    """
+    path, _, last = binding.name.rpartition(".")
+    value = binding.value.value if isinstance(binding.value, Constant) else None
+    if last not in RATES and value is False and thing.kind == "tensor" and not thing.name.endswith("Parameter"):
         return Sureness.POSSIBLE
-    if thing.kind == "module" and _has_nothing_to_train(thing):
+    asks_already = (thing.kind == "module" or thing.name.endswith("Parameter")) and not file.matches(_FROZEN)
+    if last not in RATES and value is True and asks_already:
+        return Sureness.POSSIBLE
+    if thing.kind == "module" and (_has_nothing_to_train(thing) or _is_switched_too(file, binding, path)):
         return Sureness.POSSIBLE
     return Sureness.LIKELY if hinted else Sureness.CERTAIN
+
+
+_FROZEN = re.compile(r"requires_grad(?:_\(|\s*=\s*)False")
+
+
+def _is_switched_too(file: Code, binding: Binding, path: str) -> bool:
+    """Whether the same function goes over the parameters of the module, or switches them by the method."""
+    index = file.function_at(binding.context)
+    here = file.functions[index].at if index else None
+    return file.matches(re.compile(rf"(?<![\w.]){re.escape(path)}\.(?:(?:named_)?parameters|requires_grad_)\("), here)
 
 
 def _has_nothing_to_train(thing: Thing) -> bool:
