@@ -44,6 +44,11 @@ _OWN_TRAINING = re.compile(
 """What trains a tensor in a way of its own, or registers it after all."""
 _MODELS = ("torchvision.models.", "timm.create_model", "torch_geometric.nn.", "transformers.AutoModel")
 """What makes models with parameters in other libraries."""
+_LAYER_LIKE = re.compile(
+    r"(?=[A-Z])(?!\w*(?:Config|Sampl|Loss|Mask|Refin|Transform(?!er)|Dropout|DropPath|Pool|Identity|Norm\b))"
+    r"\w*(?:Linear|Conv|Attention|Attn|Embed|M[lL][pP]|Block|Layer|Encoder|Decoder|LSTM|GRU|FeedForward|Proj|Net\b|Head\b)"
+)
+"""How classes that are not seen are called, where they surely have parameters."""
 
 
 def modules_in(code: Code) -> tuple[Thing, ...]:
@@ -100,6 +105,8 @@ def _is_affine(code: Code, made: Call, name: str) -> bool:
     given = made.argument(place, "elementwise_affine" if by_sample else "affine")
     if given is None:
         return "instancenorm" not in name and not made.is_open
+    if isinstance(given, Name) and given.binding != NOWHERE and code.bindings[given.binding].how == "argument":
+        given = code.bindings[given.binding].value
     return literal(code, given) is True
 
 
@@ -131,6 +138,9 @@ def _weighs(home: Code, call: Call, depth: int) -> bool:
     if call.name.startswith(_MODELS) or call.name == "torch.nn.Parameter" or call.name == ".register_parameter":
         return True
     made = thing_of(home, call)
+    if made.kind == "unknown" or made.kind == "imported":
+        spelled = call.receiver.name if call.name == "()" and isinstance(call.receiver, Name) else call.name
+        return bool(_LAYER_LIKE.match(spelled.rpartition(".")[2]))
     if made.kind != "module" or made.made is not call:
         return made.name == "torch.nn.Parameter" and made.made is call
     return _is_weighty(made, depth + 1) if made.cls is not None else has_weights(made)

@@ -17,7 +17,8 @@ _BY_HAND = re.compile(
 )
 """What somebody asks of a layer that a local variable holds, as who trains, loads or freezes it himself."""
 _HANDED = re.compile(r"(?<![\w.])self\b(?!\s*\.)")
-_SUPER = re.compile(r"\bsuper\([\w\s,.]*\)|\bdef \w+\(.*")
+_SUPER = re.compile(r"\bsuper\([\w\s,.]*\)|\bdef \w+\(.*|^\s*self\s*(?:,.*)?$")
+"""Where `self` is told without being handed to anyone: a base's methods, and the head of the constructor."""
 _TAKEN_OUTSIDE = re.compile(
     r"parameters\(|optim|(?:Sequential|ModuleList|ModuleDict)\(|add_module|state_dict|requires_grad"
 )
