@@ -12,6 +12,7 @@ from stethoscope.core.rule import Rule
 from stethoscope.diagnosing.review import review
 from stethoscope.rules.activations.double_activation import DoubleActivation
 from stethoscope.rules.loss.loss_arguments_swapped import LossArgumentsSwapped
+from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeBceWithLogits
 from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
 from stethoscope.rules.loss.wrong_softmax_dim import WrongSoftmaxDim
 from stethoscope.rules.parameters.attribute_without_effect import AttributeWithoutEffect
@@ -336,6 +337,29 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "net.requires_grad = True",
         "net[0].requires_grad_(False)\nnet.requires_grad = True",
+    ),
+    "a class that gets another last layer than its base": (
+        SigmoidBeforeBceWithLogits,
+        """
+        class Base(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.out = nn.Sequential(nn.Linear(3, 1), nn.Sigmoid())
+
+            def forward(self, x):
+                return self.out(x)
+
+        class Net(Base):
+            def __init__(self):
+                super().__init__()
+                self.out = nn.Linear(3, 1)
+
+        def loss_of(x, y):
+            net = Net()
+            return F.binary_cross_entropy_with_logits(net(x), y)
+        """,
+        "self.out = nn.Linear(3, 1)",
+        "self.other = nn.Linear(3, 1)",
     ),
     "a message that is drawn": (
         SoftmaxBeforeCrossEntropy,
