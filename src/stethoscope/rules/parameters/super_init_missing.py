@@ -50,7 +50,7 @@ class SuperInitMissing(Rule):
             head = _before(file, file.functions[number].at, first.at)
             if any(_SETS_UP.search(line.partition("#")[0]) for line in head) or _is_called(file, cls, number, first):
                 continue
-            if _is_changed(file, cls, number, first) or any(map(_is_other_way, head)):
+            if _is_changed(file, cls, number, first) or any(_is_other_way(line, first.at.column) for line in head):
                 continue
             yield self.finding(
                 fitting(
@@ -248,25 +248,27 @@ def _is_changed(file: Code, cls: Class, number: int, first: Binding) -> bool:
     above = file.lines[cls.at.line - 2].lstrip() if cls.at.line > 1 else ""
     head = file.lines[cls.at.line - 1]
     special = {"__new__", "__setattr__", "__init_subclass__", first.name.partition(".")[2]} & set(cls.methods)
-    is_decorated = bool(file.functions[number].decorators) or above.startswith(("@", ")")) or head.lstrip()[:1] == "@"
+    marked = above.startswith(("@", ")")) and "regist" not in above.lower()
+    is_decorated = bool(file.functions[number].decorators) or marked or head.lstrip()[:1] == "@"
     is_plain = first.name.startswith("self.") and first.name[5:].isidentifier() and "__dict__" not in first.name
     within = [here.kind for here in file.around(first.context)]
     return is_decorated or bool(special) or "metaclass" in head or not is_plain or "with" in within
 
 
-def _is_other_way(line: str) -> bool:
-    """Whether a line before the first layer may set the module up, or may leave before it.
+def _is_other_way(line: str, column: int) -> bool:
+    """Whether a line before the first layer, which stands at a column, may set the module up, or surely leaves before.
 
     `super().__init__`, alone and without parentheses, does nothing.
     """
     told = _DOES_NOTHING.sub("", line.partition("#")[0])
-    return bool(_OTHER_WAYS.search(told))
+    leaves = re.match(r"\s*(?:raise|return)\b", told) is not None and len(told) - len(told.lstrip()) <= column
+    return leaves or _OTHER_WAYS.search(told) is not None
 
 
 _DOES_NOTHING = re.compile(r"^\s*super\([\w\s,]*\)\.__init__\s*$|^\s*self\s*(?:,.*)?$|^\s*def \w+\(self\b")
 """A constructor that is named and not called; `self` in a head of several lines."""
 _OTHER_WAYS = re.compile(
-    r"\bsuper\b|__\w+__|_modules\b|_parameters\b|(?<![\w.])self\b(?!\s*\.)|^\s*(?:raise|return)\b|\b(?:exec|eval|getattr)\("
+    r"\bsuper\b|__\w+__|_modules\b|_parameters\b|(?<![\w.])self\b(?!\s*\.)|\b(?:exec|eval|getattr)\("
 )
 
 
