@@ -209,9 +209,15 @@ def module_output(
     """What a module gives when it is called; `given` is the call, for layers that pass on what they get."""
     if depth > MOST_STEPS:
         return NOTHING_KNOWN
+    nearer: set[str] = set()
     for home, cls in lineage(thing):
+        own = {*cls.methods, *cls.attributes} - {"__init__"}
+        if "__call__" in own:
+            return NOTHING_KNOWN
         if "forward" in cls.methods:
-            return _returned(home, cls.methods["forward"], item, depth + 1)
+            # What a subclass sets or defines anew is not what the base's forward names.
+            return NOTHING_KNOWN if nearer & own else _returned(home, cls.methods["forward"], item, depth + 1)
+        nearer |= own
     if thing.cls is not None and not _is_sequential(thing):
         return NOTHING_KNOWN
     name = short(thing.name)

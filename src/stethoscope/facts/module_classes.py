@@ -18,6 +18,7 @@ from stethoscope.facts.code import (
     Name,
     Operation,
     Starred,
+    Symbol,
     Value,
 )  # fmt: skip
 from stethoscope.facts.layers import LINEAR, chain_of, short
@@ -41,8 +42,13 @@ _OWN_TRAINING = re.compile(
     r"optim|autograd\.grad|\.backward\(|register_|add_module|setattr|def parameters|\b_parameters"
 )
 """What trains a tensor in a way of its own, or registers it after all."""
-_WEIGHTLESS = ("builtins.", "torchaudio.transforms.", "torchvision.transforms.")
-_REGISTERS = {".register_parameter", ".add_module", ".register_module", "builtins.setattr"}
+_MODELS = ("torchvision.models.", "timm.create_model", "torch_geometric.nn.", "transformers.AutoModel")
+"""What makes models with parameters in other libraries."""
+_LAYER_LIKE = re.compile(
+    r"(?=[A-Z])(?!\w*(?:Config|Sampl|Loss|Mask|Refin|Transform(?!er)|Dropout|DropPath|Pool|Identity|Norm\b))"
+    r"\w*(?:Linear|Conv|Attention|Attn|Embed|M[lL][pP]|Block|Layer|Encoder|Decoder|LSTM|GRU|FeedForward|Proj|Net\b|Head\b)"
+)
+"""How classes that are not seen are called, where they surely have parameters."""
 
 
 def modules_in(code: Code) -> tuple[Thing, ...]:
@@ -52,6 +58,11 @@ def modules_in(code: Code) -> tuple[Thing, ...]:
         code.memo["modules"] = tuple(thing for thing in things if is_module(thing))
     found: tuple[Thing, ...] = code.memo["modules"]
     return found
+
+
+def defines(thing: Thing, *names: str) -> bool:
+    """Whether a class, or one of the project that it inherits from, has a method or property of one of these names."""
+    return any(name in cls.methods for _, cls in lineage(thing) for name in names)
 
 
 def is_plain_module(thing: Thing) -> bool:
@@ -69,7 +80,7 @@ def has_weights(thing: Thing) -> bool:
     if thing.kind != "module":
         return False
     if thing.cls is not None:
-        return not _is_empty(thing)
+        return _is_weighty(thing)
     name = short(thing.name)
     if name == "sequential":
         layers = chain_of(thing)
@@ -81,11 +92,22 @@ def has_weights(thing: Thing) -> bool:
         )
     if name in ("modulelist", "moduledict") and thing.made is not None and thing.made_in is not None:
         return bool(thing.made.arguments) and bool(made_in(thing.made_in, thing.made.arguments[0]))
-    if thing.made is not None and thing.made_in is not None:
-        affine = thing.made.keyword("elementwise_affine") or thing.made.keyword("affine")
-        if affine is not None and literal(thing.made_in, affine) is False:
-            return False
+    made, home = thing.made, thing.made_in
+    if made is not None and home is not None and "norm" in name and not _is_affine(home, made, name):
+        return False
     return thing.name.startswith("torch.nn.") and (name in LINEAR or name.startswith(_WEIGHTY))
+
+
+def _is_affine(code: Code, made: Call, name: str) -> bool:
+    """Whether a normalization certainly has weights: it is told so, or not told otherwise where that is the default."""
+    by_sample = name in ("layernorm", "rmsnorm")
+    place = 2 if by_sample or name.startswith("lazy") else 3
+    given = made.argument(place, "elementwise_affine" if by_sample else "affine")
+    if given is None:
+        return "instancenorm" not in name and not made.is_open
+    if isinstance(given, Name) and given.binding != NOWHERE and code.bindings[given.binding].how == "argument":
+        given = code.bindings[given.binding].value
+    return literal(code, given) is True
 
 
 def _is_either(code: Code, call: Call) -> bool:
@@ -94,37 +116,34 @@ def _is_either(code: Code, call: Call) -> bool:
     if not isinstance(chosen, Choice):
         return False
     classes = [thing_of(code, one) for one in chosen.options]
-    return all(one.kind == "class" and one.cls is not None and is_module(one) and not _is_empty(one) for one in classes)
+    return all(one.kind == "class" and one.cls is not None and is_module(one) and _is_weighty(one) for one in classes)
 
 
-def _is_empty(thing: Thing, depth: int = 0) -> bool:
-    """Whether nothing that a class of the project makes can have parameters."""
-    if depth > 6 or any(name != "torch.nn.Module" and not name.startswith("builtins.") for name in bases(thing)):
+def _is_weighty(thing: Thing, depth: int = 0) -> bool:
+    """Whether a class of the project surely makes something with parameters, or inherits from what has them."""
+    if depth > 6:
         return False
+    if any(name.startswith("torch.nn.") and has_weights(Thing("module", name)) for name in bases(thing)):
+        return True
     for home, cls in lineage(thing):
         for number in cls.methods.values():
             first, last = home.functions[number].calls
-            if any(_may_weigh(home, call, depth) for call in home.calls[first:last]):
-                return False
-    return True
+            if any(_weighs(home, call, depth) for call in home.calls[first:last]):
+                return True
+    return False
 
 
-def _may_weigh(home: Code, call: Call, depth: int) -> bool:
-    """Whether a call may give something with parameters."""
-    if call.name in _REGISTERS:
+def _weighs(home: Code, call: Call, depth: int) -> bool:
+    """Whether a call gives something with parameters."""
+    if call.name.startswith(_MODELS) or call.name == "torch.nn.Parameter" or call.name == ".register_parameter":
         return True
     made = thing_of(home, call)
-    if made.kind == "module" and made.made is call:
-        if made.cls is not None:
-            return not _is_empty(made, depth + 1)
-        return has_weights(made) or not made.name.startswith("torch.nn.") or short(made.name).startswith("module")
-    if made.name == "torch.nn.Parameter":
-        return True
-    if made.name.startswith(_WEIGHTLESS) or call.name.startswith(_WEIGHTLESS):
-        return False
-    # What is not known may be a class, by the way classes are spelled.
-    spelled = call.receiver.name if call.name == "()" and isinstance(call.receiver, Name) else call.name
-    return made.kind == "unknown" and spelled.rpartition(".")[2][:1].isupper()
+    if made.kind == "unknown" or made.kind == "imported":
+        spelled = call.receiver.name if call.name == "()" and isinstance(call.receiver, Name) else call.name
+        return bool(_LAYER_LIKE.match(spelled.rpartition(".")[2]))
+    if made.kind != "module" or made.made is not call:
+        return made.name == "torch.nn.Parameter" and made.made is call
+    return _is_weighty(made, depth + 1) if made.cls is not None else has_weights(made)
 
 
 def made_in(code: Code, value: Value | None) -> list[Call]:
@@ -155,7 +174,20 @@ def _made_for_it(code: Code, value: Value) -> Call | None:
     if binding.how != "assign" or binding.item or not isinstance(binding.value, Call):
         return None
     kept = any(isinstance(one.value, Name) and one.value.binding == value.binding for one in code.bindings)
-    return None if kept else binding.value
+    return None if kept or _is_given_away(code, value) else binding.value
+
+
+def _is_given_away(code: Code, layer: Name) -> bool:
+    """Whether a layer is given to more than the list in question: what takes it may register it."""
+    first, last = code.functions[code.function_at(code.bindings[layer.binding].context)].calls
+    takes = 0
+    for call in code.calls[first:last]:
+        if call.name.startswith(("torch.nn.init.", "builtins.")):
+            continue
+        given = [*call.arguments, *(one for _, one in call.keywords)]
+        given += [item for one in given if isinstance(one, Group) for item in one.items]
+        takes += any(isinstance(one, Name) and one.binding == layer.binding for one in given)
+    return takes > 1
 
 
 def _makes_layer(code: Code, call: Call) -> bool:
@@ -235,6 +267,9 @@ def plain_tensor(code: Code, thing: Thing, name: str, binding: Binding) -> str:
     # Of what is no parameter there is no gradient, so that who uses it knows that the move gives the parameter back.
     if isinstance(value, Call) and value.name in _MOVES and times_said(code, f"self.{name}.grad", cls.at):
         return ""
+    collected = rf"(?:=|return|yield)\s*[\[(]\s*(?:[\w.]+,\s*)*self\.{re.escape(name)}\s*[,\])]"
+    if code.matches(re.compile(collected), cls.at):
+        return ""
     # Whoever names it from outside may give it to an optimizer.
     first = code.functions[cls.methods["__init__"]].at
     read = times_said(code, f"self.{name}", cls.at) > times_said(code, f"self.{name}", first)
@@ -256,7 +291,23 @@ def _derived(value: Value | None) -> bool:
         return any(isinstance(one, Call) and one.name == "torch.nn.Parameter" for one in value.operands)
     changes = isinstance(value, Call) and value.name in (".to", ".cuda", ".half", ".double", ".clone", ".bfloat16")
     inner = value.receiver if changes and isinstance(value, Call) else None
-    return isinstance(inner, Call) and inner.name == "torch.nn.Parameter"
+    if not isinstance(value, Call) or not isinstance(inner, Call) or inner.name != "torch.nn.Parameter":
+        return False
+    return value.name == ".clone" or not _is_there_already(value, inner)
+
+
+def _is_there_already(move: Call, parameter: Call) -> bool:
+    """Whether a parameter may be made where, or of the type, that it is then moved to: that gives the parameter itself.
+
+    Data of a type or on a device that is told may be there; the usual type is float32, the usual device the processor.
+    """
+    goal, data = move.argument(0), parameter.argument(0, "data")
+    if isinstance(data, Call) and (data.is_open or data.keyword("device") or data.keyword("dtype")):
+        return True
+    is_usual = isinstance(goal, Symbol) and goal.name in ("torch.float32", "torch.float")
+    return (
+        is_usual or (isinstance(goal, Constant) and goal.value == "cpu") or (move.name == ".to" and not move.arguments)
+    )
 
 
 def _has_no_value(value: Value | None) -> bool:

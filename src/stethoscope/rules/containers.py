@@ -10,6 +10,7 @@ from stethoscope.facts.code import Binding, Call, Code, Constant, Each, Group, N
 from stethoscope.facts.module_classes import assigned, attribute_of, in_methods
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing
+from stethoscope.rules.hand_kept import is_kept_by_hand
 from stethoscope.rules.lines import insertion
 
 REGISTERING = re.compile(
@@ -87,11 +88,7 @@ def is_left_plain(file: Code, thing: Thing, name: str) -> bool:
     values = [binding.value for one, binding in assigned(file, thing) if one == name]
     local = [re.escape(value.name) for value in values if isinstance(value, Name)]
     cls = thing.cls
-    if (
-        cls is not None
-        and local
-        and file.matches(re.compile(rf"(?:Sequential|Module\w+)\(\**(?:{'|'.join(local)})\b"), cls.at)
-    ):
+    if cls is not None and local and file.matches(re.compile(rf"{_TAKING}\(\**(?:{'|'.join(local)})\b"), cls.at):
         return False
     lines = file.lines[cls.at.line - 1 : cls.at.end_line] if cls is not None else ()
     if _goes_on_in_another(lines, name) or _is_table(file, thing, name):
@@ -106,7 +103,7 @@ def is_left_plain(file: Code, thing: Thing, name: str) -> bool:
         for line, reads in zip(lines, reading, strict=True)
     ):
         return False
-    return sum(f"self.{name}" in line for line in lines) > 1
+    return sum(f"self.{name}" in line for line in lines) > 1 and not is_kept_by_hand(file, thing, name)
 
 
 def _is_table(file: Code, thing: Thing, name: str) -> bool:
@@ -122,6 +119,7 @@ def _is_table(file: Code, thing: Thing, name: str) -> bool:
     return bool(uses) and all(here.line <= n <= here.end_line and chosen.search(file.lines[n - 1]) for n in uses)
 
 
+_TAKING = r"(?<![\w.])(?!(?:len|enumerate|zip|range|reversed|isinstance|print|list|iter)\()[\w.]+"
 _BY_NAME = re.compile(r"\b(?:setattr\(\s*self|self\.(?:add_module|register_module)\()")
 _ONLY_READING = ("enumerate(", "zip(", "len(", "range(", "reversed(", "isinstance(", "print(")
 _REGISTERED = re.compile(r"(?:Sequential|Module\w+)\(\**(\w+)")

@@ -50,7 +50,7 @@ def _is_named_swapped(file: Code, loss: LossUse) -> bool:
 
 
 _TARGET_NAME = re.compile(
-    r"(?:\w+_)?(?:labels?|targets?|gts?|ground_truths?|y_true)|gt_\w+|target_(?:seq|ids?|class(?:es)?)"
+    r"(?:\w+_)?(?:labels?|targets?|gts?|ground_truths?|y_true)|gt_(?!\w*(?:pred|logit|score|prob|out))\w+|target_(?:seq|ids?|class(?:es)?)"
 )
 _SCORE_NAME = re.compile(
     r"(?:\w+_)?(?:logits?|scores?|preds?|predictions?|outputs?)|logits_\w+|y_(?:pred|\w*hat)", re.I
@@ -75,9 +75,17 @@ def _is_made_by_call(file: Code, value: Value | None) -> bool:
         value = value.receiver
     bound = binding_of(file, value)
     made = bound.value if bound is not None and bound.how == "assign" and not bound.item else None
+    if isinstance(made, Call) and made.name in _SCORING:
+        return True
     if not isinstance(made, Call) or made.name.startswith(("torch.", "numpy.", "builtins.")):
         return False
     return _is_made_by_call(file, made) if made.name in KEEPING else True
+
+
+_SCORING = ("torch.log", "torch.logit", "torch.softmax", "torch.log_softmax", "torch.matmul", "torch.mm", "torch.bmm",
+            "torch.einsum", "torch.nn.functional.log_softmax", "torch.nn.functional.softmax",
+            "torch.nn.functional.linear", "torch.nn.functional.normalize")  # fmt: skip
+"""What gives scores, or their logarithms, and no class numbers."""
 
 
 def _is_parameter(file: Code, value: Value | None) -> bool:

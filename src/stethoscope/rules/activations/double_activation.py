@@ -8,7 +8,7 @@ from itertools import pairwise
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.bounded import FORMING, PRODUCTS
-from stethoscope.facts.code import At, Call, Code, Operation, Value
+from stethoscope.facts.code import At, Call, Code, Item, Name, Operation, Value
 from stethoscope.facts.layers import ACTIVATIONS, LINEAR, Output, layers_in, output_of, short
 from stethoscope.facts.origins import called
 from stethoscope.facts.things import UNKNOWN, Step, followed, literal
@@ -48,7 +48,8 @@ class DoubleActivation(Rule):
     ## When it is not a fault
     A range that is meant to be narrow. A leaky ReLU or a GELU before a softmax, as in graph attention, is not reported,
     nor one of which only the largest is taken; two different ones, a softmax that weighs a sum, as over the hops of a
-    graph, or one along another axis are possible at most.
+    graph, or one along another axis are possible at most. So is a sigmoid of a sigmoid, or a tanh of a tanh, of what no
+    layer is seen to give, as in the formula of an activation, and one that goes on in each round of a loop.
     ## Sources
     A. Nikanjam et al., "NeuraLint: Automatic Fault Detection for Deep Learning Programs", TOSEM 2021, rule 3;
     A. Karpathy, "Most common neural net mistakes", 2018. `saturated-activations` and `vanishing-gradients` see its
@@ -77,7 +78,9 @@ class DoubleActivation(Rule):
                 ):
                     told.add(layer.call.at)
                     step = Step(file.file, before.call.at, f"{_named(kinds[0])} comes before it")
-                    yield self._report(file, layer.call.at, kinds, (step,))
+                    axes = [literal(one.code, one.call.argument(0, "dim")) for one in (before, layer) if one.call]
+                    is_meant = axes[0] != axes[1]
+                    yield self._report(file, layer.call.at, kinds, (step,), is_meant=is_meant)
         has_layers = file.and_linked_say(*_LAYERS)
         for call in file.calls:
             kind, operand = _applied(file, call, has_layers)
@@ -87,7 +90,12 @@ class DoubleActivation(Rule):
             is_found = (first.kind, kind) in _RANGES and first.made is not call and call.at not in told
             if is_found and not _is_ranked_only(file, call):
                 told.add(call.at)
-                is_meant = (kind == "softmax" and _weighs(file, call)) or _is_of_another_axis(file, call, first)
+                is_meant = (
+                    (kind == "softmax" and _weighs(file, call))
+                    or _is_of_another_axis(file, call, first)
+                    or isinstance(_unformed(file, operand), Item)
+                    or _is_formula(file, call, first)
+                )
                 yield self._report(file, call.at, (first.kind, kind), first.steps, is_meant=is_meant)
 
     def _report(
@@ -209,6 +217,37 @@ def _weighs(file: Code, softmax: Call) -> bool:
         if isinstance(value, Operation) and value.operator in ("*", "@"):
             factors += value.operands
     return any(_unformed(file, one) is softmax for one in factors)
+
+
+def _is_formula(file: Code, squashing: Call, first: Output) -> bool:
+    """Whether a sigmoid or tanh is applied again in a loop, or to what no layer gives, as in `tanh(tanh(x / 2))`."""
+    if first.kind not in ("sigmoid", "tanh") or first.made is None or first.made_in is None:
+        return False
+    loops = [number for number in file.numbers_around(squashing.context) if file.contexts[number].kind in _LOOPS]
+    if first.made_in is file and not set(loops) <= set(file.numbers_around(first.made.context)):
+        return True
+    operand = _squashed(first.made)
+    if operand is None:
+        return False
+    return output_of(first.made_in, operand).kind == "unknown" and not _is_answer(first.made_in, operand)
+
+
+_LOOPS = ("for", "while", "once")
+
+
+def _squashed(made: Call) -> Value | None:
+    """What an activation is applied to, where it is a call and no layer that was made."""
+    is_layer = made.receiver is None and made.name.rpartition(".")[2][:1].isupper()
+    return None if is_layer else made.argument(0, "input") if not made.name.startswith(".") else made.receiver
+
+
+def _is_answer(code: Code, operand: Value) -> bool:
+    """Whether a value is what a module is called to give, as `self.fc(x)` or `model(x)`."""
+    value = _unformed(code, operand)
+    if not isinstance(value, Call):
+        return False
+    own = value.name.startswith(".") and isinstance(value.receiver, Name) and value.receiver.name == "self"
+    return own or value.name == "()" or called(code, value).kind in ("module", "loss")
 
 
 def _is_of_another_axis(file: Code, softmax: Call, first: Output) -> bool:

@@ -130,7 +130,7 @@ class SoftmaxBeforeCrossEntropy(Rule):
         for loss in once(losses_of(file)):
             if loss.function != "cross_entropy":
                 continue
-            if loss.output.kind in ("softmax", "sigmoid"):
+            if loss.output.kind in ("softmax", "sigmoid") and not _is_drawn(loss):
                 yield self._read(file, loss)
             elif loss.output.kind == "log_softmax":
                 yield self._read_harmless(file, loss)
@@ -398,6 +398,11 @@ class SoftmaxBeforeCrossEntropy(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+def _is_drawn(loss: LossUse) -> bool:
+    """Whether a choice is drawn, as by a Gumbel softmax: it is no probability of an answer."""
+    return loss.output.made is not None and loss.output.made.name.endswith("gumbel_softmax")
 
 
 def _is_sigmoid_of_classes(loss: LossCall) -> bool:

@@ -12,7 +12,7 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SoftmaxOverClasses
 from stethoscope.facts.code import Call, Code, Constant, Item, Operation, Value
 from stethoscope.facts.flow import Softmax
-from stethoscope.facts.loss_calls import losses_of
+from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.things import followed, literal
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.changing import with_argument
@@ -38,7 +38,8 @@ class WrongSoftmaxDim(Rule):
     Name the axis of the classes: `dim=1` for (samples, classes), `dim=-1` where they come last.
     ## When it is not a fault
     Losses that compare all samples with all (as CLIP does) apply a softmax both ways, and hand the second one over
-    transposed, so that rows sum to 1 again; that is not reported.
+    transposed, so that rows sum to 1 again; that is not reported. In code a softmax over axis 0 is possible at most
+    where nothing speaks of batches, or where the scores are transposed, flattened or given an axis on the way.
     ## Sources
     PyTorch documentation, `torch.nn.Softmax`: "dim - A dimension along which Softmax will be computed (so every
     slice along dim will sum to 1)", and the warning about an implicit dimension.
@@ -145,7 +146,7 @@ class WrongSoftmaxDim(Rule):
             if literal(home, axis) == 0 and not (is_function and _is_slice(home, made.argument(0, "input"))):
                 yield self.finding(
                     f"the softmax before `{loss.function}` runs over the batch",
-                    sureness=Sureness.LIKELY,
+                    sureness=Sureness.LIKELY if _has_batches(file, home, loss) else Sureness.POSSIBLE,
                     place=place_in(file, loss.call.at),
                     evidence=[Evidence(f"axis of the softmax{made_at(file, loss)}", 0, "1, that of the classes")],
                     cause="Axis 0 is the batch: the numbers of one class over all samples sum to 1, those of one "
@@ -331,6 +332,37 @@ IMPLICIT = (
     "torch.nn.functional.log_softmax", "torch.nn.functional.softmin",
 )  # fmt: skip
 """Of torch, those that take an axis and do without."""
+
+
+_BATCHES = re.compile(r"loader|(?<![a-z])batch(?!_?size\s*=\s*1\b)", re.I)
+_RESHAPES = re.compile(
+    r"\.(?:t|transpose|permute|swapaxes|movedim|unsqueeze|squeeze|view|reshape|flatten)\(|\.[mM]?T\b"
+    r"|\btorch\.(?:transpose|permute|unsqueeze|squeeze|reshape|flatten)\("
+)
+
+
+def _has_batches(file: Code, home: Code, loss: LossUse) -> bool:
+    """Whether axis 0 is seen to hold the samples of a batch.
+
+    The file makes a loader, or the function speaks of batches, and nothing on the way from the softmax to the loss, or
+    in front of the softmax, gives the scores another form. What a function is handed may be the scores of one question.
+    """
+    here = file.functions[file.function_at(loss.call.context)].at
+    if loss.function not in ("nll_loss", "cross_entropy"):
+        return False  # who ranks the candidates of one question compares shares over axis 0
+    if not file.says("DataLoader(") and not home.says("DataLoader(") and not file.matches(_BATCHES, here):
+        return False
+    made = loss.output.made
+    known = {one.file: one for one in (file, home)}
+    places = [(known[step.file], step.at) for step in loss.output.steps if step.file in known]
+    places += [(file, loss.call.at)] + ([(home, made.at)] if made is not None else [])
+    is_layer = made is None or (made.receiver is None and made.name.rpartition(".")[2][:1].isupper())
+    if made is not None and not is_layer:
+        operand, _ = followed(home, made.receiver if made.name.startswith(".") else made.argument(0, "input"))
+        if not isinstance(operand, Call):
+            return False
+        places.append((home, operand.at))
+    return not any(code_.matches(_RESHAPES, at) for code_, at in places)
 
 
 def _is_slice(file: Code, value: Value | None) -> bool:

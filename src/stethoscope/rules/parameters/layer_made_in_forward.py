@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Call, Code, Name
+from stethoscope.facts.code import Call, Code, Value
+from stethoscope.facts.layers import chain_of, short
 from stethoscope.facts.module_classes import has_weights, in_methods, modules_in
 from stethoscope.facts.origins import thing_of
-from stethoscope.facts.things import followed
+from stethoscope.facts.things import Thing, followed
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -25,8 +27,10 @@ class LayerMadeInForward(Rule):
     ## How to fix it
     Construct it in `__init__` as an attribute, and call it in `forward`.
     ## When it is not a fault
-    A layer whose weights are set right after from others, or that is kept in an attribute at the first call: that is
-    not reported.
+    A layer whose weights are set right after from others, that is kept in an attribute at the first call, or that is
+    drawn without gradients or with a seed, as a random projection: that is not reported, nor is a `Sequential` of
+    layers that the module has. A normalization in sizes that are read off the input has weights of 1 only, and is
+    possible at most.
     ## Sources
     PyTorch documentation, `torch.nn.Module`: submodules are registered when they are assigned as attributes.
     """
@@ -45,26 +49,26 @@ class LayerMadeInForward(Rule):
                 if not self._is_made_here(file, thing.number, made):
                     continue
                 name = way[0].name if way else ""
-                if "." in name or (name and _is_touched(file, name, made)):
+                if "." in name or (name and _is_touched(file, name, made)) or _is_meant(file, made):
                     continue
                 yield self._read(file, call, made)
 
     def _is_made_here(self, file: Code, owner: int, made: Call) -> bool:
-        found = thing_of(file, made)
         index = file.function_at(made.context)
         here = file.functions[index].owner == owner and file.functions[index].name == "forward"
-        return here and found.made is made and found.cls is None and has_weights(found)
+        return here and _draws(file, made, index)
 
     def _read(self, file: Code, call: Call, made: Call) -> Finding:
         layer = made.name.rpartition(".")[2]
+        is_norm = "norm" in layer.lower()
+        weights = "weights of 1 and biases of 0 again" if is_norm else "fresh random weights"
+        follows_input = is_norm and any(map(_SHAPE.search, _sizes(file, made)))
         return self.finding(
             fitting(f"`forward` makes a new `{layer}` at each call", "`forward` makes a new layer at each call"),
-            sureness=Sureness.CERTAIN,
+            sureness=Sureness.POSSIBLE if follows_input else Sureness.CERTAIN,
             place=place_in(file, made.at),
-            evidence=[
-                Evidence(f"times that the layer on {line_of(file, made.at)} is drawn", "1 for each pass", "once")
-            ],
-            cause=f"`nn.{layer}(...)` in `forward` has fresh random weights, which no optimizer holds.",
+            evidence=[Evidence(f"times that the layer on {line_of(file, made.at)} is made", "1 for each pass", "once")],
+            cause=f"`nn.{layer}(...)` in `forward` has {weights}, which no optimizer holds.",
             fixes=[
                 "Make it once, in `__init__`, and call it here:\n"
                 + code(f"self.{layer.lower()} = nn.{layer}(...)", f"self.{layer.lower()}(...)")
@@ -87,6 +91,15 @@ class LayerMadeInForward(Rule):
                 def forward(self, x):
                     linear = nn.Linear(x.shape[1], 2)  # bad
                     return linear(x)
+            """,
+        "a new layer in a chain": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.first = nn.Linear(3, 3)
+
+                def forward(self, x):
+                    return nn.Sequential(self.first, nn.ReLU(), nn.Linear(3, 2))(x)  # bad
             """,
     }
     good_code = {
@@ -122,6 +135,47 @@ class LayerMadeInForward(Rule):
                     linear.load_state_dict(weights)
                     return linear(x)
             """,
+        "layers that the module has, one after the other": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.first, self.last = nn.Linear(3, 3), nn.Linear(3, 2)
+
+                def forward(self, x):
+                    net = nn.Sequential(self.first, nn.ReLU(), self.last)
+                    return net(x)
+            """,
+        "norms without weights, and one that is told by an option": """
+            class Net(nn.Module):
+                def __init__(self, affine):
+                    super().__init__()
+                    self.affine = affine
+
+                def forward(self, x):
+                    x = nn.InstanceNorm2d(3)(nn.GroupNorm(1, 3, 1e-5, False)(x))
+                    return nn.LayerNorm(3, elementwise_affine=self.affine)(x)
+            """,
+        "weights that are written into, kept, or drawn from a seed": """
+            class Blur(nn.Module):
+                def forward(self, x, weights):
+                    conv = nn.Conv2d(1, 1, 3, bias=False)
+                    with torch.no_grad():
+                        conv.weight[:] = weights
+                    return conv(x)
+
+            class Lazy(nn.Module):
+                def forward(self, x):
+                    if not self.made:
+                        linear = nn.Linear(x.shape[1], 2)
+                        self.made["linear"] = linear
+                        return linear(x)
+                    return self.made["linear"](x)
+
+            class Projection(nn.Module):
+                def forward(self, x):
+                    torch.manual_seed(0)
+                    return nn.Linear(x.shape[1], 2)(x).detach()
+            """,
         "no module": """
             class Probe:
                 def forward(self, x):
@@ -130,16 +184,45 @@ class LayerMadeInForward(Rule):
     }
 
 
+def _draws(file: Code, made: Call, function: int) -> bool:
+    """Whether a call in a function makes a layer of torch's with weights: of a `Sequential`, one that is new, too."""
+    found = thing_of(file, made)
+    if found.made is not made or found.cls is not None or made.keyword("_weight") is not None:
+        return False
+    if short(found.name) == "sequential":
+        return any(_is_new(file, layer.thing, layer.call, function) for layer in chain_of(found) or ())
+    return has_weights(found)
+
+
+def _is_new(file: Code, layer: Thing, made: Call | None, function: int) -> bool:
+    is_here = made is not None and layer.made is made and layer.made_in is file
+    return is_here and made is not None and file.function_at(made.context) == function and has_weights(layer)
+
+
+def _sizes(file: Code, made: Call) -> list[str]:
+    """The text of what a call is given, and of what it follows from."""
+    given: list[Value] = [*made.arguments, *(value for _, value in made.keywords)]
+    return [file.text(one.at) for value in given for one in (value, followed(file, value)[0]) if one is not None]
+
+
+_SHAPE = re.compile(r"\.(?:shape|size|ndim)\b")
+_SEEDED = re.compile(r"manual_seed|fork_rng|Generator\(")
+
+
+def _is_meant(file: Code, made: Call) -> bool:
+    """Whether a layer is drawn on purpose: without gradients, or from a seed that is set in the same function."""
+    function = file.functions[file.function_at(made.context)]
+    contexts = [here.value for here in file.around(made.context) if here.kind == "with"]
+    if any(isinstance(one, Call) and one.name in _QUIET for one in contexts):
+        return True
+    return file.matches(_SEEDED, function.at) or any("no_grad" in file.text(one.at) for one in function.decorators)
+
+
+_QUIET = ("torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad", "torch.set_grad_enabled")
+
+
 def _is_touched(file: Code, name: str, made: Call) -> bool:
-    """Whether something is done to a layer between its making and its call: weights are set, or it is kept."""
-    first, last = file.functions[file.function_at(made.context)].calls
-    for call in file.calls[first:last]:
-        if isinstance(call.receiver, Name) and call.receiver.name == name and call.name not in ("()", ".to", ".cuda"):
-            return True
-        if any(isinstance(value, Name) and value.name == name for value in call.arguments):
-            return True
-    bound = file.bindings[slice(*file.functions[file.function_at(made.context)].bindings)]
-    return any(
-        binding.name.startswith(name + ".") or (isinstance(binding.value, Name) and binding.value.name == name)
-        for binding in bound
-    )
+    """Whether anything is done to a layer but to move and to call it: weights are set, or it is kept."""
+    at = file.functions[file.function_at(made.context)].at
+    said = rf"(?<![\w.]){re.escape(name)}\b(?!\s*\(|\s*=(?!=)|\.(?:to|cuda|cpu|float|double|half)\()"
+    return file.matches(re.compile(said), at)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import NOWHERE, Binding, Call, Code, Name, Starred, Value
-from stethoscope.facts.module_classes import assigned, has_weights, modules_in
+from stethoscope.facts.code import NOWHERE, Binding, Call, Code, Group, Name, Starred, Value
+from stethoscope.facts.module_classes import assigned, defines, has_weights, modules_in
 from stethoscope.facts.origins import thing_of
-from stethoscope.facts.things import Thing
+from stethoscope.facts.things import Thing, literal
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -27,7 +27,10 @@ class OverwrittenLayer(Rule):
     ## How to fix it
     Give each layer a name of its own, or collect the layers of a loop in an `nn.ModuleList`.
     ## When it is not a fault
-    A default that a branch replaces, and a layer that the next one is built from: those are not reported.
+    A default that a branch replaces, and a layer that the next one is built from: those are not reported, nor is
+    anything where a method, or a function that is given the module, may have read the attribute in between. A layer of
+    the same kind and sizes with other options is possible at most: who refines a constructor that was copied may
+    replace the layer on purpose, and nothing is lost.
     ## Sources
     PyTorch documentation, `torch.nn.Module`: an attribute holds one submodule. In a model that exists,
     `disconnected-parameters` and the outline of `stethoscope check` show which layers there are.
@@ -45,17 +48,22 @@ class OverwrittenLayer(Rule):
                     continue
                 if not name.isidentifier() or not _is_made_in_init(file, thing, binding):
                     continue
+                if defines(thing, name, "__setattr__"):
+                    continue
                 if before is not None and _is_lost(file, thing, name, before, binding):
-                    yield self._report(file, name, before, f"the one made on {line_of(file, binding.at)} replaces it")
+                    how = f"the one made on {line_of(file, binding.at)} replaces it"
+                    refined = _is_refined(file, before.value, binding.value)
+                    yield self._report(file, name, before, how, Sureness.POSSIBLE if refined else Sureness.CERTAIN)
                 elif _is_in_loop(file, thing, name, binding):
-                    yield self._report(file, name, binding, "each round of the loop replaces the one before")
+                    how = "each round of the loop replaces the one before"
+                    yield self._report(file, name, binding, how, Sureness.CERTAIN)
 
-    def _report(self, file: Code, name: str, lost: Binding, how: str) -> Finding:
+    def _report(self, file: Code, name: str, lost: Binding, how: str, sureness: Sureness) -> Finding:
         in_loop = how.startswith("each")
         listed = f"self.{name} = nn.ModuleList([nn.Linear(...) for _ in range(n)])"
         return self.finding(
             fitting(f"`self.{name}` is replaced before it is used", "a layer is replaced before it is used"),
-            sureness=Sureness.CERTAIN,
+            sureness=sureness,
             place=place_in(file, lost.at),
             evidence=[
                 Evidence(
@@ -164,25 +172,105 @@ class OverwrittenLayer(Rule):
                             self.layer = nn.Linear(3, width)
                             break
             """,
+        "collected by a method, or by a function": """
+            class Net(nn.Module):
+                def __init__(self, depth):
+                    super().__init__()
+                    self.layers = nn.ModuleList()
+                    for _ in range(depth):
+                        self.layer = nn.Linear(3, 3)
+                        self.collect()
+                    self.head = nn.Linear(3, 3)
+                    remember(self)
+                    self.head = nn.Linear(3, 2)
+
+                def collect(self):
+                    self.layers.append(self.layer)
+            """,
+        "with a second name": """
+            class Net(nn.Module):
+                def __init__(self, depth):
+                    super().__init__()
+                    layers = []
+                    for _ in range(depth):
+                        self.last = layer = nn.Linear(3, 3)
+                        layers.append(layer)
+                    for _ in range(depth):
+                        layer = nn.Linear(3, 3)
+                        layers.append(layer)
+                        self.last_of_all = layer
+                    self.body = nn.Sequential(*layers)
+            """,
+        "set by a property": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.layers = nn.ModuleList()
+                    self.layer = nn.Linear(3, 3)
+                    self.layer = nn.Linear(3, 2)
+
+                @property
+                def layer(self):
+                    return self.layers[-1]
+
+                @layer.setter
+                def layer(self, layer):
+                    self.layers.append(layer)
+            """,
+        "a way out in between, and one round": """
+            class Net(nn.Module):
+                def __init__(self, widths, old):
+                    super().__init__()
+                    for width in [widths[0]]:
+                        self.first = nn.Linear(3, width)
+                    for width in widths:
+                        self.layer = nn.Linear(3, width)
+                        if width > 3:
+                            break
+                    self.head = nn.Linear(3, 3)
+                    if old:
+                        return
+                    self.head = nn.Linear(3, 2)
+            """,
     }
 
 
 def _is_made_in_init(file: Code, thing: Thing, binding: Binding) -> bool:
-    cls = thing.cls
+    """Whether the constructor of a class makes a layer for an attribute, and gives it no other name meanwhile."""
+    cls, made = thing.cls, binding.value
     if cls is None or binding.item or file.function_at(binding.context) != cls.methods.get("__init__"):
         return False
-    return binding.how == "assign" and has_weights(thing_of(file, binding.value))
+    if binding.how != "assign" or not isinstance(made, Call) or not has_weights(thing_of(file, made)):
+        return False
+    if any(here.kind == "try" for here in file.around(binding.context)):
+        return False  # what raises before the second leaves the first
+    return sum(one.value is made for one in file.bindings[slice(*_constructor(file, thing))]) == 1
+
+
+def _constructor(file: Code, thing: Thing) -> tuple[int, int]:
+    return file.functions[thing.cls.methods["__init__"]].bindings if thing.cls is not None else (0, 0)
 
 
 def _is_lost(file: Code, thing: Thing, name: str, first: Binding, second: Binding) -> bool:
-    """Whether the second of two bindings surely replaces the first, which nothing has read."""
+    """Whether the second of two bindings surely replaces the first, which nothing can have read."""
     if first.context != second.context or first.value is second.value or not _is_made_in_init(file, thing, first):
         return False
-    if first.value is None or second.value is None or first.at.line >= second.at.line:
+    if second.value is None or first.at.line >= second.at.line:
         return False
-    return not _reads(file, name, first.value.at.end_line + 1, second.at.line - 1) and not _reads(
-        file, name, second.at.line, second.value.at.end_line, but=1
-    )
+    return _says_only(file, name, 2, first.at.line, second.value.at.end_line)
+
+
+def _is_refined(file: Code, first: Value | None, second: Value | None) -> bool:
+    """Whether two calls make the same kind of layer in the same sizes, and the second says more, or other, options."""
+    if not isinstance(first, Call) or not isinstance(second, Call) or first.name != second.name:
+        return False
+    sizes = [[_plain(file, one) for one in call.arguments] for call in (first, second)]
+    options = [{key: _plain(file, one) for key, one in call.keywords} for call in (first, second)]
+    return sizes[0] == sizes[1] and options[0] != options[1]
+
+
+def _plain(file: Code, value: Value) -> str:
+    return re.sub(r"\s", "", file.text(value.at))
 
 
 def _grows(value: Value | None) -> bool:
@@ -197,17 +285,29 @@ def _grows(value: Value | None) -> bool:
 def _is_in_loop(file: Code, thing: Thing, name: str, binding: Binding) -> bool:
     """Whether each round of a loop gives the attribute a layer, of which only the last stays."""
     here = file.contexts[binding.context]
-    if here.kind != "for" or thing.cls is None:
+    if here.kind != "for" or thing.cls is None or _goes_round_once(file, here.value) or _grows(binding.value):
         return False
-    if "setattr" in "\n".join(file.lines[here.at.line - 1 : here.at.end_line]) or _grows(binding.value):
-        return False
-    return not _reads(file, name, here.at.line, here.at.end_line, but=1)
+    return _says_only(file, name, 1, here.at.line, here.at.end_line)
 
 
-def _reads(file: Code, name: str, first: int, last: int, but: int = 0) -> bool:
-    """Whether the lines say the attribute more often than they set it, or something that goes over all layers."""
-    lines = [line.partition("#")[0] for line in file.lines[first - 1 : last]]
+def _goes_round_once(file: Code, source: Value | None) -> bool:
+    """Whether a loop has a single round: `for _ in range(1)`, `for width in [64]`."""
+    if isinstance(source, Call) and source.name == "builtins.range" and len(source.arguments) == 1:
+        return literal(file, source.arguments[0]) in (0, 1)
+    return isinstance(source, Group) and len(source.items) < 2
+
+
+def _says_only(file: Code, name: str, times: int, first: int, last: int) -> bool:
+    """Whether lines say an attribute as often as they set it, and hold nothing that may read it in another way: another
+    method of the module, a function that is given the module, or a way out before the next layer is made.
+    """
+    lines = [_SUPER.sub("", line.partition("#")[0]) for line in file.lines[first - 1 : last]]
     said = sum(len(re.findall(rf"\bself\.{re.escape(name)}\b", line)) for line in lines)
-    return said > but or any(
-        re.search(r"self\.(?:modules|children|parameters|apply|_modules)\b", line) for line in lines
-    )
+    return said == times and not any(_READS.search(line) for line in lines)
+
+
+_SUPER = re.compile(r"\bsuper\([\w\s,.]*\)")
+_READS = re.compile(
+    r"(?<![\w.])self\b(?!\s*\.)|\bself\.(?!register_(?:buffer|parameter)\b)\w+\(|\bself\.(?:__\w+__|_modules)\b"
+    r"|\b(?:return|break|continue|yield|exec|eval|locals|setattr|getattr)\b"
+)

@@ -7,10 +7,23 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
-from stethoscope.facts.code import NOWHERE, At, Call, Code, Each, Group, Name, Operation, Starred, Value
+from stethoscope.facts.code import (
+    NOWHERE,
+    At,
+    Call,
+    Choice,
+    Code,
+    Constant,
+    Each,
+    Group,
+    Name,
+    Operation,
+    Starred,
+    Value,
+)  # fmt: skip
 from stethoscope.facts.model import Repeated, Structure
 from stethoscope.facts.module_classes import shared_layer
-from stethoscope.facts.origins import thing_of
+from stethoscope.facts.origins import lineage, thing_of
 from stethoscope.facts.things import followed, literal
 from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
@@ -37,8 +50,9 @@ class SharedSubmoduleUnintended(Rule):
     Make a layer for each place: `[nn.Linear(64, 64) for _ in range(4)]`.
     ## When it is not a fault
     Weights that are shared on purpose, as across the layers of ALBERT or the steps of a recurrence. Call the one
-    layer in a loop then, or allow the rule with that reason. Where the line says so (`shared`, `tied`, `recurrent`) it
-    is possible at most, and where a layer may stand there once: `[layer] * (depth - 1)`.
+    layer in a loop then, or allow the rule with that reason. Where the line, its condition or its class says so
+    (`shared`, `tied`, `recurrent`) it is possible at most; so is a layer that has a name, as a head that all levels
+    share, and where it may stand there once: `[layer] * (depth - 1)`.
     ## Sources
     Python documentation, "Sequence Types": items in `s * n` are not copied, they are referenced multiple times.
     Z. Lan et al., "ALBERT", ICLR 2020.
@@ -78,14 +92,16 @@ class SharedSubmoduleUnintended(Rule):
             if layer is None or _is_a_choice(file, call) or _takes_its_place(file, call, layer):
                 continue
             # A layer that has a name was kept apart for a reason more often.
-            is_each = any(isinstance(value, Each) for value in call.arguments)
-            is_named = (isinstance(layer, Name) and not is_each) or _says_shared(file, call.at.line)
-            is_unsure = is_named or any(_may_stand_once(file, value) for value in call.arguments)
+            is_unsure = (
+                isinstance(layer, Name)
+                or _says_shared(file, call.at, call.context)
+                or any(_may_stand_once(file, value) for value in call.arguments)
+            )
             yield self._read(file, call, layer, Sureness.POSSIBLE if is_unsure else Sureness.CERTAIN)
-        for value, at in _repeated_elsewhere(file):
+        for value, at, context in _repeated_elsewhere(file):
             layer = shared_layer(file, value)
             if isinstance(layer, Call):
-                is_unsure = _says_shared(file, at.line) or _may_stand_once(file, value)
+                is_unsure = _says_shared(file, at, context) or _may_stand_once(file, value)
                 yield self._read(file, value, layer, Sureness.POSSIBLE if is_unsure else Sureness.CERTAIN, at)
 
     def _read(self, file: Code, value: Value, layer: Value, sureness: Sureness, at: At | None = None) -> Finding:
@@ -224,18 +240,20 @@ class SharedSubmoduleUnintended(Rule):
         """)
 
 
-def _repeated_elsewhere(file: Code) -> Iterator[tuple[Value, At]]:
-    """Repeated lists that are unpacked into names, or given to a module of the project."""
+def _repeated_elsewhere(file: Code) -> Iterator[tuple[Value, At, int]]:
+    """Repeated lists that are unpacked into names, or given to a module of the project; each with its context."""
     for binding in file.bindings:
         value = binding.value
         if value is not None and binding.how == "assign" and binding.item == (0,) and _is_repeated(file, value):
-            yield value, binding.at
+            yield value, binding.at, binding.context
     for call in file.calls:
         given = (*call.arguments, *[one for _, one in call.keywords]) if call.keywords else call.arguments
         repeated = [one for one in given if type(one) is Operation and _is_repeated(file, one)]
         made = thing_of(file, call) if repeated else None
-        if made is not None and made.kind == "module" and made.cls is not None and made.made is call:
-            yield repeated[0], call.at
+        if made is None or made.kind != "module" or made.cls is None or made.made is not call:
+            continue
+        if not any(home.matches(_COPIES, cls.at) for home, cls in lineage(made)):
+            yield repeated[0], call.at, call.context
 
 
 def _is_repeated(file: Code, value: Value) -> bool:
@@ -268,12 +286,25 @@ def _takes_its_place(file: Code, call: Call, layer: Value) -> bool:
     return name.startswith("self.") and any(binding.value is call and binding.name == name for binding in file.bindings)
 
 
-_SHARING = re.compile(r"shar(?:e|ing)|\btied?\b|tying|unroll|recurren|albert|universal", re.I)
+_SHARING = re.compile(
+    r"shar(?:e|ing)|\btied?\b|tying|unroll|recurren|albert|universal|siamese|twin|reus(?:e|ing)"
+    r"|(?<!['\"])\bsame\b|\bone (?:layer|block)",
+    re.I,
+)
+_COPIES = re.compile(r"copy|clone", re.I)
 
 
-def _says_shared(file: Code, line: int) -> bool:
-    """Whether a line, or the one above it, says that weights are shared."""
-    return any(_SHARING.search(text) for text in file.lines[max(0, line - 2) : line])
+def _says_shared(file: Code, at: At, context: int) -> bool:
+    """Whether a line, one above it, the condition under which it runs, or the name of its class says that weights are
+    shared.
+    """
+    said = list(file.lines[max(0, at.line - 3) : at.line])
+    for here in file.around(context):
+        if here.kind in ("if", "else") and here.value is not None:
+            said.append(file.text(here.value.at))
+        if here.kind == "class":
+            said += file.lines[here.at.line - 1 : here.at.line + 1]
+    return any(_SHARING.search(text) for text in said)
 
 
 def _may_stand_once(file: Code, value: Value, depth: int = 0) -> bool:
@@ -292,6 +323,11 @@ def _may_stand_once(file: Code, value: Value, depth: int = 0) -> bool:
 
 
 def _is_less(file: Code, count: Value | None) -> bool:
-    """Whether a number is a difference, and so may be one."""
+    """Whether a number may be one: it is 1, a difference, a condition, or what some function gives."""
     found, _ = followed(file, count)
-    return isinstance(found, Operation) and found.operator == "-" and len(found.operands) > 1
+    if isinstance(found, Call):
+        return found.name != "builtins.int"
+    if isinstance(found, Operation):
+        is_difference = found.operator == "-" and len(found.operands) > 1
+        return is_difference or found.operator in ("<", ">", "<=", ">=", "==", "!=", "not", "and", "or", "//")
+    return isinstance(found, Choice) or (isinstance(found, Constant) and found.value in (0, 1))

@@ -29,7 +29,9 @@ class SuperInitMissing(Rule):
     ## How to fix it
     Make `super().__init__()` the first line of `__init__`.
     ## When it is not a fault
-    A class that does not assign layers by attribute may do without; that is not reported.
+    A class that does not assign layers by attribute may do without; that is not reported, nor is a class, or a
+    constructor, that a decorator or a metaclass changes, that hands itself to a function before, or that looks up the
+    constructor of its base in another way.
     ## Sources
     PyTorch documentation, `torch.nn.Module`: "an `__init__()` call to the parent class must be made before assignment
     on the child". A run of the script ends there with that error.
@@ -47,6 +49,8 @@ class SuperInitMissing(Rule):
                 continue
             head = _before(file, file.functions[number].at, first.at)
             if any(_SETS_UP.search(line.partition("#")[0]) for line in head) or _is_called(file, cls, number, first):
+                continue
+            if _is_changed(file, cls, number, first) or any(_is_other_way(line, first.at.column) for line in head):
                 continue
             yield self.finding(
                 fitting(
@@ -151,6 +155,47 @@ class SuperInitMissing(Rule):
                 def __init__(self):
                     self.fc = nn.Linear(3, 2)
             """,
+        "in another way": """
+            def begun(cls):
+                old = cls.__init__
+
+                def begin(self, *given):
+                    nn.Module.__init__(self)
+                    old(self, *given)
+
+                cls.__init__ = begin
+                return cls
+
+            @begun
+            class Decorated(nn.Module):
+                def __init__(self):
+                    self.fc = nn.Linear(3, 2)
+
+            class New(nn.Module):
+                def __new__(cls):
+                    made = super().__new__(cls)
+                    nn.Module.__init__(made)
+                    return made
+
+                def __init__(self):
+                    self.fc = nn.Linear(3, 2)
+
+            class Named(nn.Module):
+                def __init__(self):
+                    begin = super().__init__
+                    begin()
+                    self.fc = nn.Linear(3, 2)
+
+            class Handed(nn.Module):
+                def __init__(self):
+                    set_up(self)
+                    self.fc = nn.Linear(3, 2)
+
+            class Hidden(nn.Module):
+                def __init__(self):
+                    self.__dict__["fc"] = nn.Linear(3, 2)
+                    super().__init__()
+            """,
         "by a base of the project": """
             class Base(nn.Module):
                 def __init__(self):
@@ -196,6 +241,35 @@ def _before(file: Code, constructor: At, first: At) -> list[str]:
     """The text from the head of a constructor to a line of it, and what stands in that line before."""
     begun = file.text(first._replace(column=0, end_line=first.line, end_column=first.column))
     return [*file.lines[constructor.line : first.line - 1], begun]
+
+
+def _is_changed(file: Code, cls: Class, number: int, first: Binding) -> bool:
+    """Whether more than a class's own constructor decides what happens there."""
+    above = file.lines[cls.at.line - 2].lstrip() if cls.at.line > 1 else ""
+    head = file.lines[cls.at.line - 1]
+    special = {"__new__", "__setattr__", "__init_subclass__", first.name.partition(".")[2]} & set(cls.methods)
+    marked = above.startswith(("@", ")")) and "regist" not in above.lower()
+    is_decorated = bool(file.functions[number].decorators) or marked or head.lstrip()[:1] == "@"
+    is_plain = first.name.startswith("self.") and first.name[5:].isidentifier() and "__dict__" not in first.name
+    within = [here.kind for here in file.around(first.context)]
+    return is_decorated or bool(special) or "metaclass" in head or not is_plain or "with" in within
+
+
+def _is_other_way(line: str, column: int) -> bool:
+    """Whether a line before the first layer, which stands at a column, may set the module up, or surely leaves before.
+
+    `super().__init__`, alone and without parentheses, does nothing.
+    """
+    told = _DOES_NOTHING.sub("", line.partition("#")[0])
+    leaves = re.match(r"\s*(?:raise|return)\b", told) is not None and len(told) - len(told.lstrip()) <= column
+    return leaves or _OTHER_WAYS.search(told) is not None
+
+
+_DOES_NOTHING = re.compile(r"^\s*super\([\w\s,]*\)\.__init__\s*$|^\s*self\s*(?:,.*)?$|^\s*def \w+\(self\b")
+"""A constructor that is named and not called; `self` in a head of several lines."""
+_OTHER_WAYS = re.compile(
+    r"\bsuper\b|__\w+__|_modules\b|_parameters\b|(?<![\w.])self\b(?!\s*\.)|\b(?:exec|eval|getattr)\("
+)
 
 
 def _is_called(file: Code, cls: Class, number: int, until: Binding) -> bool:

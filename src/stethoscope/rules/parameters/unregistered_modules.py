@@ -39,10 +39,10 @@ class UnregisteredModules(Rule):
     Use `nn.ModuleList`, `nn.ModuleDict`, `nn.ParameterList`, or `nn.Parameter`.
     ## When it is not a fault
     A teacher or a frozen feature extractor that is hidden on purpose: switch its gradients off. A moved parameter whose
-    `.grad` is used. Layers in a list that an optimizer is given by hand are trained; that they are not saved is a note.
+    `.grad` is used. That layers which an optimizer is given by hand are not saved is a note; in code nothing is said
+    where somebody asks hidden layers for `parameters()` or a state, puts them into eval mode, or keeps them elsewhere.
     ## Sources
-    PyTorch documentation, `torch.nn.ModuleList`. Islam et al., "A Comprehensive Study on Deep Learning Bug
-    Characteristics", FSE 2019.
+    PyTorch documentation, `torch.nn.ModuleList`. Islam et al., "Deep Learning Bug Characteristics", FSE 2019.
     """
 
     explains = (

@@ -1,0 +1,116 @@
+"""Layers in a plain list that somebody looks after by hand: they are hidden on purpose, or registered all the same."""
+
+from __future__ import annotations
+
+import re
+
+from stethoscope.facts.code import Code, Group
+from stethoscope.facts.module_classes import assigned, defines
+from stethoscope.facts.origins import lineage
+from stethoscope.facts.things import Thing
+
+_REGISTERING = ("__setattr__", "__getattr__", "parameters", "named_parameters", "add_module", "register_module")
+"""Methods of a class, or of one that it inherits from, with which it registers layers in its own way."""
+_WITHOUT_GRADIENTS = re.compile(r"\b(?:no_grad|inference_mode)\b")
+_BY_HAND = re.compile(
+    r"(?<![\w.])(?!self\.)(\w+)(?:\[[^\]]*\])*\.(?:named_parameters|parameters|load_state_dict|state_dict|eval|requires_grad_)\("
+)
+"""What somebody asks of a layer that a local variable holds, as who trains, loads or freezes it himself."""
+_HANDED = re.compile(r"(?<![\w.])self\b(?!\s*\.)")
+_SUPER = re.compile(r"\bsuper\([\w\s,.]*\)|\bdef \w+\(.*|^\s*self\s*(?:,.*)?$")
+"""Where `self` is told without being handed to anyone: a base's methods, and the head of the constructor."""
+_TAKEN_OUTSIDE = re.compile(
+    r"parameters\(|optim|(?:Sequential|ModuleList|ModuleDict)\(|add_module|state_dict|requires_grad"
+)
+_SPEAKS_OF_IT = re.compile(
+    r"regist|hidden|hide|on purpose|intention|state_dict|parameters\(|not (?:be )?(?:train|sav|mov)", re.I
+)
+LINES_ABOVE = 3
+"""Lines above the one that makes a list, in which a comment on it stands."""
+LINES_AFTER = 3
+"""Lines behind one that names a list from outside, in which what is done with it stands."""
+
+
+def is_kept_by_hand(file: Code, thing: Thing, name: str) -> bool:
+    """Whether something tells that layers in a list, dict or tuple are registered all the same, or not to be."""
+    if thing.cls is None or defines(thing, name, *_REGISTERING):
+        return True
+    return (
+        _is_explained(file, thing, name)
+        or _is_hidden_alone(file, thing, name)
+        or _is_taken_in_class(file, thing, name)
+        or _runs_without_gradients(file, thing)
+        or _is_taken_elsewhere(file, thing, name)
+    )
+
+
+def _is_explained(file: Code, thing: Thing, name: str) -> bool:
+    """Whether a comment above a line that makes the list speaks of registering, or a class does so by hand."""
+    if thing.cls is None or file.matches(re.compile(r"\bregister_parameter\("), thing.cls.at):
+        return True
+    made = [binding.at.line for one, binding in assigned(file, thing) if one == name]
+    above = (line for n in made for line in file.lines[max(0, n - 1 - LINES_ABOVE) : n])
+    return any(_SPEAKS_OF_IT.search(line.partition("#")[2]) for line in above)
+
+
+def _is_hidden_alone(file: Code, thing: Thing, name: str) -> bool:
+    """Whether a list or tuple holds one layer, which is asked for as `self.net[0]`: a known way to hide it."""
+    values = [binding.value for one, binding in assigned(file, thing) if one == name]
+    if thing.cls is None or len(values) != 1 or not isinstance(values[0], Group) or len(values[0].items) != 1:
+        return False
+    said = re.compile(rf"\bself\.{re.escape(name)}\b(?!\[0\])")
+    return values[0].kind in ("list", "tuple") and not any(
+        said.search(line.partition("#")[0])
+        for number, line in enumerate(file.lines[: thing.cls.at.end_line], 1)
+        if number >= thing.cls.at.line and number != values[0].at.line
+    )
+
+
+def _is_taken_in_class(file: Code, thing: Thing, name: str) -> bool:
+    """Whether a class takes layers out of its list to keep them, hands itself to a function, or looks after them."""
+    cls = thing.cls
+    if cls is None:
+        return False
+    said = rf"\bself\.{re.escape(name)}\b"
+    kept = re.compile(rf"^\s*self\.(?!{re.escape(name)}\b)[\w.]+[^=(]*=(?!=)(?!.*\blen\(\s*{said}).*{said}")
+    asked = re.compile(
+        rf"{said}(?:\[[^\]]*\])*\.(?:named_parameters|parameters|load_state_dict|state_dict|eval|requires_grad_)\("
+    )
+    taken = re.compile(rf"^\s*[\w\s,]+=(?!=)\s*{said}")
+    made = file.functions[cls.methods["__init__"]].at if "__init__" in cls.methods else None
+    for number in range(cls.at.line, cls.at.end_line + 1):
+        line = file.lines[number - 1].partition("#")[0]
+        if kept.search(line) or asked.search(line) or _BY_HAND.search(line):
+            return True
+        in_constructor = made is not None and made.line <= number <= made.end_line
+        if in_constructor and (taken.search(line) or _HANDED.search(_SUPER.sub("", line))):
+            return True
+    return False
+
+
+def _runs_without_gradients(file: Code, thing: Thing) -> bool:
+    """Whether a forward pass, or a part of it, runs without gradients."""
+    cls = thing.cls
+    if cls is None or "forward" not in cls.methods:
+        return False
+    function = file.functions[cls.methods["forward"]]
+    told = any(_WITHOUT_GRADIENTS.search(file.text(one.at)) for one in function.decorators)
+    return told or file.matches(_WITHOUT_GRADIENTS, function.at)
+
+
+def _is_taken_elsewhere(file: Code, thing: Thing, name: str) -> bool:
+    """Whether a class that inherits from it names the list, or the file takes it from outside to train or keep it."""
+    cls = thing.cls
+    if cls is None:
+        return False
+    said = re.compile(rf"\bself\.{re.escape(name)}\b")
+    naming = [n for n, other in enumerate(file.classes) if other is not cls and file.matches(said, other.at)]
+    if any(one is cls for n in naming for _, one in lineage(Thing("class", file.classes[n].name, file, n))):
+        return True
+    outside = re.compile(rf"(?<!\bself)\.{re.escape(name)}\b")
+    return any(
+        outside.search(line.partition("#")[0])
+        and any(_TAKEN_OUTSIDE.search(one) for one in file.lines[number - 1 : number + LINES_AFTER])
+        for number, line in enumerate(file.lines, 1)
+        if not cls.at.line <= number <= cls.at.end_line
+    )

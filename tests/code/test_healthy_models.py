@@ -1,0 +1,407 @@
+"""Healthy models and losses that rules took for faulty: they are silent there, and speak as soon as it is a fault."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from code_programs import code_of
+from stethoscope.core.finding import Sureness
+from stethoscope.core.rule import Rule
+from stethoscope.diagnosing.review import review
+from stethoscope.rules.activations.double_activation import DoubleActivation
+from stethoscope.rules.loss.loss_arguments_swapped import LossArgumentsSwapped
+from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeBceWithLogits
+from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
+from stethoscope.rules.loss.wrong_softmax_dim import WrongSoftmaxDim
+from stethoscope.rules.parameters.attribute_without_effect import AttributeWithoutEffect
+from stethoscope.rules.parameters.layer_made_in_forward import LayerMadeInForward
+from stethoscope.rules.parameters.overwritten_layer import OverwrittenLayer
+from stethoscope.rules.parameters.shared_submodule_unintended import SharedSubmoduleUnintended
+from stethoscope.rules.parameters.super_init_missing import SuperInitMissing
+from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
+
+SHOWN = Sureness.LIKELY.strength
+
+LISTED = """
+    class Net(nn.Module):
+        def __init__(self, depth):
+            super().__init__()
+            self.layers = []
+            for i in range(depth):
+                layer = nn.Linear(3, 3)
+                self.layers.append(layer)
+            # DONE
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = layer(x)
+            return x
+"""
+
+
+def _listed(healthy: str, place: str = "# DONE") -> tuple[type[Rule], str, str, str]:
+    return UnregisteredModules, LISTED.replace(place, healthy), healthy, place
+
+
+SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
+    "an embedding that is refined behind a constructor that was copied": (
+        OverwrittenLayer,
+        """
+        class Embeddings(nn.Module):
+            def __init__(self, config):
+                super().__init__()
+                self.positions = nn.Embedding(config.length, config.width)
+                self.register_buffer("ids", torch.arange(config.length))
+                self.positions = nn.Embedding(config.length, config.width, padding_idx=1)
+        """,
+        "nn.Embedding(config.length, config.width, padding_idx=1)",
+        "nn.Embedding(config.length, config.wide, padding_idx=1)",
+    ),
+    "a layer that a class which sets attributes in its own way keeps": (
+        OverwrittenLayer,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(3, 3)
+                self.fc = nn.Linear(3, 2)
+
+            def __setattr__(self, name, value):
+                super().__setattr__(name, value)
+        """,
+        "__setattr__(self, name, value)",
+        "set(self, name, value)",
+    ),
+    "a normalization in sizes of the input": (
+        LayerMadeInForward,
+        """
+        class Norm(nn.Module):
+            def forward(self, x):
+                sizes = x.shape[1:]
+                norm = nn.LayerNorm(sizes)
+                return norm(x)
+        """,
+        "x.shape[1:]",
+        "3",
+    ),
+    "a random projection": (
+        LayerMadeInForward,
+        """
+        class Project(nn.Module):
+            def forward(self, x):
+                with torch.no_grad():
+                    layer = nn.Linear(x.shape[1], 2)
+                return layer(x)
+        """,
+        "with torch.no_grad():",
+        "if x.ndim == 2:",
+    ),
+    "layers that are in a registered list as well": _listed("self.kept.append(layer)", "# DONE"),
+    "layers that are handed over one by one": (
+        UnregisteredModules,
+        LISTED.replace("self.layers.append(layer)", "self.layers.append(layer); self.keep(layer)"),
+        "; self.keep(layer)",
+        "",
+    ),
+    "layers that are frozen": _listed("for layer in self.layers: layer.requires_grad_(False)"),
+    "layers that are loaded": _listed("for layer in self.layers: layer.load_state_dict(torch.load('layer'))"),
+    "layers that a function is given with the module": _listed("keep_all(self)"),
+    "layers that get a name of their own": _listed("self.first, self.last = self.layers"),
+    "a list of which a comment says that it is meant": (
+        UnregisteredModules,
+        LISTED.replace(
+            "self.layers = []", "# a plain list, so that they are not registered\n            self.layers = []"
+        ),
+        "# a plain list, so that they are not registered",
+        "# a list",
+    ),
+    "layers of a class that puts lists into containers": (
+        UnregisteredModules,
+        """
+        class Base(nn.Module):
+            def __setattr__(self, name, value):
+                super().__setattr__(name, nn.ModuleList(value) if isinstance(value, list) else value)
+        """
+        + LISTED.replace("\n    ", "\n        ").replace("Net(nn.Module)", "Net(Base)"),
+        "def __setattr__(",
+        "def set(",
+    ),
+    "layers that somebody else trains": (
+        UnregisteredModules,
+        LISTED + "\n    net = Net(3)\n    weights = [one for layer in net.layers for one in layer.parameters()]\n",
+        "for layer in net.layers",
+        "for layer in net.others",
+    ),
+    "one network that is hidden in a list": (
+        UnregisteredModules,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.net = [nn.Linear(3, 3)]
+
+            def forward(self, x):
+                return self.net[0](x)
+        """,
+        "[nn.Linear(3, 3)]",
+        "[nn.Linear(3, 3), nn.Linear(3, 3)]",
+    ),
+    "parts of the project of which no weight is seen": (
+        UnregisteredModules,
+        """
+        class Part(Setting, nn.Module):
+            def __init__(self, size):
+                super().__init__()
+                self.sample = Sampler(size)
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.parts = {"train": Part(9), "test": Part(8)}
+
+            def forward(self, x, mode):
+                return self.parts[mode](x)
+        """,
+        "Sampler(size)",
+        "nn.Linear(size, size)",
+    ),
+    "a parameter that is of that type already": (
+        UnregisteredModules,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.scale = nn.Parameter(torch.ones(3)).to(torch.float32)
+
+            def forward(self, x):
+                return x * self.scale
+        """,
+        "torch.float32",
+        "torch.float64",
+    ),
+    "a module that a decorator sets up": (
+        SuperInitMissing,
+        """
+        @prepared
+        class Net(nn.Module):
+            def __init__(self):
+                self.fc = nn.Linear(3, 2)
+        """,
+        "@prepared\n",
+        "\n",
+    ),
+    "a formula": (
+        DoubleActivation,
+        """
+        class Bounded(nn.Module):
+            def forward(self, x):
+                return x * torch.tanh(torch.tanh(x / 2.0))
+        """,
+        "torch.tanh(x / 2.0)",
+        "torch.tanh(self.fc(x))",
+    ),
+    "a sigmoid in each round": (
+        DoubleActivation,
+        """
+        def sharpened(fc, x, rounds):
+            x = torch.sigmoid(fc(x))
+            for _ in range(rounds):
+                y = torch.sigmoid(x)
+            return y
+        """,
+        "for _ in range(rounds):",
+        "if rounds:",
+    ),
+    "softmaxes along two axes of a chain": (
+        DoubleActivation,
+        """
+        net = nn.Sequential(nn.Linear(3, 3), nn.Softmax(dim=1), nn.Softmax(dim=0))
+        """,
+        "nn.Softmax(dim=0)",
+        "nn.Softmax(dim=1)",
+    ),
+    "a softmax over some of the shares": (
+        DoubleActivation,
+        """
+        def chosen(fc, x, rows):
+            shares = F.softmax(fc(x), dim=1)
+            return F.softmax(shares[rows], dim=1)
+        """,
+        "shares[rows]",
+        "shares",
+    ),
+    "one sample after the other": (
+        WrongSoftmaxDim,
+        """
+        def train(model, samples, labels):
+            for x, y in zip(samples, labels):
+                F.nll_loss(F.log_softmax(model(x), dim=0), y).backward()
+        """,
+        "zip(samples, labels)",
+        "torch.utils.data.DataLoader(samples)",
+    ),
+    "scores of a batch that are transposed": (
+        WrongSoftmaxDim,
+        """
+        def loss_of(model, batch, y):
+            logs = F.log_softmax(model(batch), dim=0)
+            return F.nll_loss(logs.t(), y)
+        """,
+        "logs.t()",
+        "logs",
+    ),
+    "a layer for all levels that has a name": (
+        SharedSubmoduleUnintended,
+        """
+        class Heads(nn.Module):
+            def __init__(self, levels):
+                super().__init__()
+                head = nn.Linear(3, 3)
+                self.heads = nn.ModuleList([head for _ in range(levels)])
+        """,
+        "head = nn.Linear(3, 3)\n        self.heads = nn.ModuleList([head for _ in range(levels)])",
+        "self.heads = nn.ModuleList([nn.Linear(3, 3)] * levels)",
+    ),
+    "a class that says that its layers are shared": (
+        SharedSubmoduleUnintended,
+        """
+        class SiameseNet(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.arms = nn.ModuleList([nn.Linear(3, 3)] * 2)
+        """,
+        "SiameseNet",
+        "DeepNet",
+    ),
+    "an extra layer, if there is one": (
+        SharedSubmoduleUnintended,
+        """
+        class Net(nn.Module):
+            def __init__(self, extra):
+                super().__init__()
+                self.layers = nn.Sequential(nn.Linear(3, 3), *[nn.Linear(3, 3)] * (extra > 0))
+        """,
+        "(extra > 0)",
+        "extra",
+    ),
+    "layers that are copied where they are given": (
+        SharedSubmoduleUnintended,
+        """
+        import copy
+        from torch import nn
+
+        class Stack(nn.Module):
+            def __init__(self, layers):
+                super().__init__()
+                self.layers = nn.ModuleList([copy.deepcopy(layer) for layer in layers])
+
+        stack = Stack([nn.Linear(3, 3)] * 4)
+        """,
+        "copy.deepcopy(layer)",
+        "layer",
+    ),
+    "a chain of transforms that has no parameters": (
+        AttributeWithoutEffect,
+        """
+        import torchaudio.transforms as T
+        from torch import nn
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.features = nn.Sequential(T.MelSpectrogram(), T.AmplitudeToDB())
+                self.features.requires_grad = False
+        """,
+        "T.AmplitudeToDB()",
+        "nn.Linear(3, 3)",
+    ),
+    "a module whose parameters are switched as well": (
+        AttributeWithoutEffect,
+        """
+        net = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+        for layer in net.children():
+            layer.requires_grad = False
+            for weight in layer.parameters():
+                weight.requires_grad = False
+        """,
+        "for weight in layer.parameters():",
+        "for weight in []:",
+    ),
+    "a network of which nothing is frozen": (
+        AttributeWithoutEffect,
+        """
+        net = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+        net.requires_grad = True
+        """,
+        "net.requires_grad = True",
+        "net[0].requires_grad_(False)\nnet.requires_grad = True",
+    ),
+    "a class that gets another last layer than its base": (
+        SigmoidBeforeBceWithLogits,
+        """
+        class Base(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.out = nn.Sequential(nn.Linear(3, 1), nn.Sigmoid())
+
+            def forward(self, x):
+                return self.out(x)
+
+        class Net(Base):
+            def __init__(self):
+                super().__init__()
+                self.out = nn.Linear(3, 1)
+
+        def loss_of(x, y):
+            net = Net()
+            return F.binary_cross_entropy_with_logits(net(x), y)
+        """,
+        "self.out = nn.Linear(3, 1)",
+        "self.other = nn.Linear(3, 1)",
+    ),
+    "a message that is drawn": (
+        SoftmaxBeforeCrossEntropy,
+        """
+        def loss_of(scores, y):
+            message = F.gumbel_softmax(scores, hard=True)
+            return F.cross_entropy(message, y)
+        """,
+        "F.gumbel_softmax(scores, hard=True)",
+        "F.softmax(scores, dim=1)",
+    ),
+    "predictions that are named after what they are compared with": (
+        LossArgumentsSwapped,
+        """
+        def loss_of(gt_pred, preds):
+            return F.cross_entropy(gt_pred, preds)
+        """,
+        "gt_pred",
+        "gt_class",
+    ),
+    "labels in the space of their logarithms": (
+        LossArgumentsSwapped,
+        """
+        def loss_of(labels, scores):
+            labels = torch.log(labels)
+            return F.cross_entropy(labels, scores)
+        """,
+        "torch.log(labels)",
+        "labels.to(scores.device)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_healthy_model_is_not_shown_and_its_faulty_twin_is(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule, text, healthy, faulty = SHAPES[name]
+    text = textwrap.dedent(text)
+    assert healthy in text
+    monkeypatch.setattr(rule, "on_trial", False)
+    assert _how_sure(rule, text) < SHOWN <= _how_sure(rule, text.replace(healthy, faulty))
+
+
+def _how_sure(rule: type[Rule], text: str) -> int:
+    """Of the surest finding; -1 where there is none."""
+    return max((one.sureness.strength for one in review(code_of(text), rules=[rule]).findings), default=-1)
