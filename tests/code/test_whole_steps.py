@@ -304,6 +304,30 @@ def test_a_mode_that_a_base_which_is_not_seen_may_set_is_possible_at_most() -> N
     assert _shown(ValidationInTrainMode, text.replace("self.use()", "print(loader)"))
 
 
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (MissingZeroGrad, "clear = optimizer.zero_grad"),
+        (MissingZeroGrad, "[setattr(one, 'grad', None) for one in weights]"),
+        (MissingOptimizerStep, "queue.append(optimizer.step)"),
+    ],
+)
+def test_a_method_that_is_called_by_another_name_may_do_it(rule: type[Rule], said: str) -> None:
+    text = """
+        def fit(model, loader, queue, weights):
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in loader:
+                SAID
+                FIRST
+                F.cross_entropy(model(x), y).backward()
+                LAST
+    """
+    first, last = ("pass", "optimizer.step()") if rule is MissingZeroGrad else ("optimizer.zero_grad()", "pass")
+    text = text.replace("FIRST", first).replace("LAST", last)
+    assert _shown(rule, text.replace("SAID", "pass"))
+    assert not _shown(rule, text.replace("SAID", said))
+
+
 def test_pictures_that_are_translated_in_train_mode_are_possible_at_most() -> None:
     assert not _shown(ValidationInTrainMode, GENERATOR.replace("LOOK", "save(G(x).cpu(), y)"))
 
