@@ -1043,5 +1043,4 @@ def test_a_training_without_a_step_is_found_before_another_of_the_same_optimizer
             warm(model, loader, optimizer)
             fit(model, loader, optimizer)
     """
-    sureness = _how_sure(MissingOptimizerStep, textwrap.dedent(text))  # it may want the gradients for something else
-    assert sureness == Sureness.POSSIBLE.strength
+    assert _how_sure(MissingOptimizerStep, textwrap.dedent(text)) >= SHOWN

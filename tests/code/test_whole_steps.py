@@ -235,6 +235,99 @@ def test_a_shape_is_not_shown_and_its_faulty_twin_is(name: str) -> None:
     assert _shown(rule, text.replace(healthy, faulty))
 
 
+LAYERS = """
+    class Net(nn.Module):
+        def __init__(self, share=0.5):
+            super().__init__()
+            self.first, self.share = nn.Linear(3, 9), share
+            self.drop = DROPS
+
+        def forward(self, x, is_training=False):
+            return RUNS
+
+    model = Net(SHARE)
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def fit(loader, test_loader):
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x, is_training=True), y).backward()
+            optimizer.step()
+        BETWEEN
+        right = 0
+        with torch.no_grad():
+            for x, y in test_loader:
+                right += model(x).argmax(1).eq(y).sum().item()
+"""
+
+
+@pytest.mark.parametrize(
+    ("drops", "runs", "share", "between", "is_shown"),
+    [
+        ("nn.Dropout(share)", "self.drop(self.first(x))", "0.5", "pass", True),
+        ("nn.Dropout(share)", "self.drop(self.first(x))", "0.0", "pass", False),
+        ("nn.Identity()", "F.dropout(self.first(x), self.share, self.training)", "0.5", "pass", True),
+        ("nn.Identity()", "F.dropout(self.first(x), self.share, is_training)", "0.5", "pass", False),
+        ("nn.BatchNorm1d(9)", "self.drop(self.first(x))", "0.5", "pass", True),
+        ("nn.BatchNorm1d(9, track_running_stats=False)", "self.drop(self.first(x))", "0.5", "pass", False),
+        ("nn.BatchNorm1d(9)", "self.drop(self.first(x))", "0.5", "model.drop.reset_running_stats()", False),
+        ("nn.BatchNorm1d(9)", "self.drop(self.first(x))", "0.5", "[getattr(one, mode)() for one in models]", False),
+    ],
+)
+def test_a_mode_matters_where_a_layer_has_two(drops: str, runs: str, share: str, between: str, is_shown: bool) -> None:
+    text = LAYERS.replace("DROPS", drops).replace("RUNS", runs).replace("SHARE", share).replace("BETWEEN", between)
+    assert bool(_shown(ValidationInTrainMode, text)) is is_shown
+
+
+def test_a_mode_that_a_base_which_is_not_seen_may_set_is_possible_at_most() -> None:
+    text = """
+        import torch
+        import torch.nn.functional as F
+        from torch import nn
+        from library import Base
+
+        class Trainer(Base):
+            def __init__(self):
+                self.model = nn.Sequential(nn.Linear(3, 9), nn.Dropout(0.5), nn.Linear(9, 2))
+                self.optimizer = torch.optim.Adam(self.model.parameters())
+
+            def fit(self, loader, test_loader):
+                for x, y in loader:
+                    self.optimizer.zero_grad()
+                    F.cross_entropy(self.model(x), y).backward()
+                    self.optimizer.step()
+                self.use()
+                with torch.no_grad():
+                    print(sum((self.model(x).argmax(1) == y).sum().item() for x, y in test_loader))
+    """
+    assert not _shown(ValidationInTrainMode, text)
+    assert _shown(ValidationInTrainMode, text.replace("self.use()", "print(loader)"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        (MissingZeroGrad, "clear = optimizer.zero_grad"),
+        (MissingZeroGrad, "[setattr(one, 'grad', None) for one in weights]"),
+        (MissingOptimizerStep, "queue.append(optimizer.step)"),
+    ],
+)
+def test_a_method_that_is_called_by_another_name_may_do_it(rule: type[Rule], said: str) -> None:
+    text = """
+        def fit(model, loader, queue, weights):
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in loader:
+                SAID
+                FIRST
+                F.cross_entropy(model(x), y).backward()
+                LAST
+    """
+    first, last = ("pass", "optimizer.step()") if rule is MissingZeroGrad else ("optimizer.zero_grad()", "pass")
+    text = text.replace("FIRST", first).replace("LAST", last)
+    assert _shown(rule, text.replace("SAID", "pass"))
+    assert not _shown(rule, text.replace("SAID", said))
+
+
 def test_pictures_that_are_translated_in_train_mode_are_possible_at_most() -> None:
     assert not _shown(ValidationInTrainMode, GENERATOR.replace("LOOK", "save(G(x).cpu(), y)"))
 

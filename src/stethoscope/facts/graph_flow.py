@@ -8,7 +8,7 @@ from stethoscope.facts.code import NOWHERE, Attribute, Binding, Call, Code, Cons
 from stethoscope.facts.measures import inside_of
 from stethoscope.facts.origins import called
 
-MOST_VALUES = 200
+MOST_VALUES = 1000
 """Values that are followed from one to its source, at most."""
 
 

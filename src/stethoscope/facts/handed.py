@@ -18,6 +18,10 @@ _OTHERS = frozenset({
 """Packages whose optimizers, or trainers, clear or step by themselves."""
 _HOOKS = re.compile(r"callback|hook|\.on_\w+\(|\bcall_event|accelerator\.accumulate|\.grad\b|['\"]grad['\"]", re.I)
 """Words of lines that call what is registered elsewhere, or touch gradients themselves: both may clear or step."""
+_BY_ANOTHER_NAME = re.compile(
+    r"\bopt\w*\.step\b(?![ \t]*\()|\.(?:zero_grad|backward)\b(?![ \t]*\()|setattr\([^)]*[\"']grad[\"']"
+)
+"""A method that is kept or handed over, and not called there: `clear = optimizer.zero_grad`."""
 _CLEARS = re.compile(r"zero_grad|\.grad\s*=\s*None|set_to_none|backward\(")
 
 
@@ -25,6 +29,8 @@ def is_surely_stepped(file: Code, loop: int, event: Event) -> bool:
     """Whether an event is about one of torch's optimizers for all that can be seen, in a loop that does nothing to it
     behind our back: one that this file makes, or one that is of a known class, or is handed over under such a name.
     """
+    if file.matches(_BY_ANOTHER_NAME):
+        return False
     if is_made_here(file, event):
         return True
     return is_handed(file, event) and _takes_batches(file, loop) and not _calls_hooks(file, loop)

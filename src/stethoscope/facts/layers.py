@@ -53,6 +53,8 @@ _MODES = re.compile(
     r"|timm\.(?:models\.(?:\w+\.)*)?create_model|segmentation_models_pytorch\.[A-Z]\w*"
 )
 _DROPOUT = re.compile(r"torch\.nn\.\w*Dropout\w*")
+_BY_ARGUMENT = ("torch.nn.functional.", "torch.dropout", "torch.alpha_dropout")
+"""Functions that act by what they are given, and not by a mode."""
 _READS_MODE = re.compile(r"self\.training\b")
 _MODELESS = re.compile(r"torch\.nn\.(?!Module)[A-Z]\w*")
 
@@ -398,6 +400,8 @@ def has_modes(thing: Thing, depth: int = 0) -> bool | None:
                 if _is_off(home, cls, call, thing.made):
                     answers.append(None)
                     continue
+                if call.name.startswith(_BY_ARGUMENT):
+                    continue  # `self.training` would have been read above
                 if "dropout" in call.name.lower() or "BatchNorm" in call.name or makes_batch_norm(home, call):
                     return True
                 if call.name.startswith("torch.nn.") and call.name.rpartition(".")[2][:1].isupper():
@@ -447,8 +451,9 @@ def _is_off(code: Code, cls: Class, call: Call, made: Call | None) -> bool:
     if isinstance(share, Name) and share.binding != NOWHERE and code.bindings[share.binding].how == "argument":
         function = code.functions[code.function_at(code.bindings[share.binding].context)]
         place = next((i for i, one in enumerate(function.parameters) if one.binding == share.binding), NOWHERE)
-        is_given = made is not None and (made.is_open or made.argument(place - 1, share.name) is not None)
-        share = None if is_given or place == NOWHERE else code.bindings[share.binding].value
+        given = made.argument(place - 1, share.name) if made is not None else None
+        is_open = place == NOWHERE or (made is not None and made.is_open)
+        share = None if is_open else given or code.bindings[share.binding].value
     return isinstance(share, Constant) and not isinstance(share.value, bool) and share.value in (0, 0.0)
 
 

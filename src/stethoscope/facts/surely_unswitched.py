@@ -45,13 +45,21 @@ def _is_measured(file: Code, found: Evaluation) -> bool:
 
 
 def may_be_switched(file: Code, names: set[str], loop: int | None = None) -> bool:
-    """Whether a function that is not seen is given the model and gives nothing back, `set_mode(model, False)`, or a
-    method of the model is called by a name that is not written out: `getattr(model, phase)()`. In a loop, also whether
-    it calls what is registered elsewhere.
+    """Whether a function that is not seen is given the model and gives nothing back, `set_mode(model, False)`, a method
+    that is not seen is called of the object that keeps the model, or one by a name that is not written out:
+    `getattr(model, phase)()`. In a loop, also whether it calls what is registered elsewhere; else, whether statistics
+    are settled.
     """
-    for call in file.calls_of("builtins.getattr"):
-        if name_of(file, call.argument(0)) in names and not isinstance(call.argument(1), Constant):
+    for call in file.calls_of("()"):
+        method = call.receiver
+        if (
+            isinstance(method, Call)
+            and method.name == "builtins.getattr"
+            and not isinstance(method.argument(1), Constant)
+        ):
             return True
+    if loop is None and file.matches(_SETTLES):
+        return True
     if loop is not None and file.matches(_HOOKS, file.contexts[loop].at):
         return True
     return any(
@@ -62,6 +70,8 @@ def may_be_switched(file: Code, names: set[str], loop: int | None = None) -> boo
     )
 
 
+_SETTLES = re.compile(r"reset_running_stats|update_bn\b|bn_update|swa_utils|recalib", re.I)
+"""Words of files that run a network in train mode to settle what it normalizes by."""
 _HOOKS = re.compile(r"callback|hook|\.on_\w+\(|call_event", re.I)
 """Words of lines that call what is registered elsewhere."""
 
@@ -71,7 +81,9 @@ def _may_switch(file: Code, call: Call, names: set[str]) -> bool:
         return not _is_seen(file, call.argument(0))
     if _LEAVING.fullmatch(call.name) or called(file, call).kind in ("function", "class", "module", "loss"):
         return False
-    return any(name_of(file, one) in names for one in (*call.arguments, *(value for _, value in call.keywords)))
+    is_of_owner = name_of(file, call.receiver) == "self" and any(name.startswith("self.") for name in names)
+    given = (*call.arguments, *(value for _, value in call.keywords))
+    return is_of_owner or any(name_of(file, one) in names for one in given)
 
 
 def _is_seen(file: Code, value: Value | None) -> bool:

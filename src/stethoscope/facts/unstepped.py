@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stethoscope.facts.code import Binding, Call, Code, Constant, Context, Value
+from stethoscope.facts.code import NOWHERE, Binding, Call, Code, Constant, Context, Value
 from stethoscope.facts.events import Event, events_of, is_named_as_optimizer, name_of
 from stethoscope.facts.gradient_words import are_gradients_wanted, reads_gradients
 from stethoscope.facts.handed import is_surely_stepped
@@ -246,13 +246,16 @@ def is_meant(file: Code, loop: Loop, cleared: Event) -> bool:
 
 
 def _steps_elsewhere(file: Code, cleared: Event) -> bool:
-    """Whether the file steps an optimizer of that name, or the same one, in another place."""
-    for index in range(len(file.functions)):
-        for event in events_of(file, index):
-            is_same = cleared.thing.made is not None and event.thing.made is cleared.thing.made
-            if event.kind == "step" and (is_same or cleared.outer_name in (event.name, event.outer_name)):
-                return True
-    return False
+    """Whether the file steps the optimizer of an object in another method of its class."""
+    if not cleared.name.startswith("self."):
+        return False
+    owner = file.class_of(file.function_at(cleared.context))
+    return any(
+        event.kind == "step" and not event.via and event.name == cleared.name
+        for index in range(len(file.functions))
+        if owner != NOWHERE and file.class_of(index) == owner
+        for event in events_of(file, index)
+    )
 
 
 def _watches_a_model(file: Code, call: Call, models: set[str]) -> bool:
