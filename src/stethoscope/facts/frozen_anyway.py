@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import NOWHERE, At, Attribute, Binding, Call, Code, Constant, Name, Value
+from stethoscope.facts.code import NOWHERE, Attribute, Binding, Call, Code, Constant, Name, Value
 from stethoscope.facts.events import NO_GRAD, is_under, name_of
 from stethoscope.facts.module_classes import has_weights
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing, followed
 
 _FREEZES = re.compile(r"requires?_grads?\w*\s*=\s*False|requires_grad_\(\s*(?:requires_grad\s*=\s*)?False|freeze")
+
+
+_OF_ANYTHING = ("torch.nn.Module", "torch.nn.ModuleList", "torch.nn.ModuleDict")
+"""Classes of modules of which nothing else is known."""
+LINES_BESIDE = 8
+"""Lines before and behind, where there is no function around."""
 
 
 def is_parameter(code: Code, owner: Value | None) -> bool:
@@ -37,21 +43,29 @@ def is_harmless(code: Code, thing: Thing, binding: Binding) -> bool:
         return False
     if isinstance(binding.value, Constant) and binding.value.value is True and not code.matches(_FREEZES):
         return True
-    is_seen = thing.cls is not None or thing.name.startswith("torch.nn.")
+    is_seen = thing.cls is not None or (thing.name.startswith("torch.nn.") and thing.name not in _OF_ANYTHING)
     return (is_seen and not has_weights(thing)) or _is_switched(code, path, binding) or _runs_without(code, path)
 
 
 def _is_switched(code: Code, path: str, binding: Binding) -> bool:
-    """Whether the same function switches the parameters of the same model as one should."""
-    function = code.functions[code.function_at(binding.context)]
-    at = At(function.at.line, 0, function.at.end_line, 0) if function.context else None
+    """Whether the loop or function around, or the lines next to it, switch the parameters of the same model as one
+    should.
+    """
+    first, last = binding.at.line - LINES_BESIDE, binding.at.line + LINES_BESIDE
+    for here in code.around(binding.context):
+        if here.kind in ("for", "while", "function"):
+            first, last = here.at.line, here.at.end_line
+            break
+    text = "\n".join(part.partition("#")[0] for part in code.lines[max(0, first - 1) : last])
     name = re.escape(path)
-    switched = rf"(?<![\w.]){name}\.requires_grad_\(|\bin\s+(?:\w+\()?{name}\.(?:named_)?parameters\(\)"
-    return code.matches(re.compile(switched), at)
+    loop = rf"\bin\s+(?:\w+\()?{name}\.(?:named_)?parameters\(\)+\s*:(?:[^\n]*\n){{1,3}}?[^\n]*\.requires_grad\s*="
+    return re.search(rf"(?<![\w.]){name}\.requires_grad_\(|{loop}", text) is not None
 
 
 def _runs_without(code: Code, path: str) -> bool:
-    """Whether all calls of a module, of which there are some, are made where no gradients are taken."""
+    """Whether all calls of a layer, of which there are some, are made where no gradients are taken."""
+    if not path.startswith("self."):
+        return False  # who is handed it may train it
     last = f".{path.rpartition('.')[2]}"
     runs = [
         call for call in code.calls_of("()", last)
