@@ -114,10 +114,10 @@ def _has_its_own_nan(file: Code) -> bool:
 
 
 def _is_asked_beside(file: Code, operation: Operation, other: Value) -> bool:
-    """Whether the lines of a comparison, or those next to it, ask of the same value for NaN as one should, too."""
+    """Whether the line of a comparison asks of the same value for NaN as one should, too."""
     at, name = operation.at, re.escape(file.text(other.at))
     asks = re.compile(rf"\b(?i:{_ASKS})\(\s*{name}\s*[,)]|(?<![\w.]){name}\.(?i:{_ASKS})\(")
-    lines = file.lines[max(0, at.line - 2) : at.end_line + 1]
+    lines = file.lines[at.line - 1 : at.end_line]
     return bool(name) and any(asks.search(line.partition("#")[0]) for line in lines)
 
 
