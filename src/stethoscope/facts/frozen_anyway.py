@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+from stethoscope.facts.attributes import attributes_set
 from stethoscope.facts.code import NOWHERE, Attribute, Binding, Call, Code, Constant, Name, Value
 from stethoscope.facts.events import NO_GRAD, is_under, name_of
 from stethoscope.facts.module_classes import has_weights
 from stethoscope.facts.origins import thing_of
-from stethoscope.facts.things import Thing, followed
+from stethoscope.facts.things import Thing, followed, iterated
 
 _FREEZES = re.compile(r"requires?_grads?\w*\s*=\s*False|requires_grad_\(\s*(?:requires_grad\s*=\s*)?False|freeze")
 
@@ -17,6 +18,10 @@ _OF_ANYTHING = ("torch.nn.Module", "torch.nn.ModuleList", "torch.nn.ModuleDict")
 """Classes of modules of which nothing else is known."""
 LINES_BESIDE = 8
 """Lines before and behind, where there is no function around."""
+
+
+_BLOCKS = ("for", "while", "if", "else", "function", "module")
+_PARAMETERS = (".parameters", ".named_parameters")
 
 
 def is_parameter(code: Code, owner: Value | None) -> bool:
@@ -31,7 +36,7 @@ def is_parameter(code: Code, owner: Value | None) -> bool:
     if isinstance(source, Call) and source.name in ("builtins.list", "builtins.enumerate") and source.arguments:
         source, _ = followed(code, source.arguments[0])
     is_loop = binding.how == "for" and isinstance(source, Call)
-    return is_loop and isinstance(source, Call) and source.name in (".parameters", ".named_parameters")
+    return is_loop and isinstance(source, Call) and source.name in _PARAMETERS
 
 
 def is_harmless(code: Code, thing: Thing, binding: Binding) -> bool:
@@ -48,18 +53,25 @@ def is_harmless(code: Code, thing: Thing, binding: Binding) -> bool:
 
 
 def _is_switched(code: Code, path: str, binding: Binding) -> bool:
-    """Whether the loop or function around, or the lines next to it, switch the parameters of the same model as one
-    should.
+    """Whether the block around, outside of functions the lines next to it, switches the parameters of the same model as
+    one should.
     """
-    first, last = binding.at.line - LINES_BESIDE, binding.at.line + LINES_BESIDE
-    for here in code.around(binding.context):
-        if here.kind in ("for", "while", "function"):
-            first, last = here.at.line, here.at.end_line
-            break
-    text = "\n".join(part.partition("#")[0] for part in code.lines[max(0, first - 1) : last])
-    name = re.escape(path)
-    loop = rf"\bin\s+(?:\w+\()?{name}\.(?:named_)?parameters\(\)+\s*:(?:[^\n]*\n){{1,3}}?[^\n]*\.requires_grad\s*="
-    return re.search(rf"(?<![\w.]){name}\.requires_grad_\(|{loop}", text) is not None
+    block = next(one for one in code.numbers_around(binding.context) if code.contexts[one].kind in _BLOCKS)
+    switches = [(call.context, call.at.line) for call in code.calls_of(".requires_grad_") if _is_of(code, call, path)]
+    for number, here in enumerate(code.contexts):
+        source, _ = iterated(code, here.value) if here.kind == "for" else (None, ())
+        if not isinstance(source, Call) or source.name not in _PARAMETERS or not _is_of(code, source, path):
+            continue
+        if any(number in code.numbers_around(one.context) for _, one in attributes_set(code, "requires_grad")):
+            switches.append((number, here.at.line))
+    return any(
+        block in code.numbers_around(context) and (block or abs(line - binding.at.line) <= LINES_BESIDE)
+        for context, line in switches
+    )
+
+
+def _is_of(code: Code, call: Call, path: str) -> bool:
+    return name_of(code, call.receiver) == path
 
 
 def _runs_without(code: Code, path: str) -> bool:
