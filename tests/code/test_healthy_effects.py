@@ -389,6 +389,31 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         "data.draw",
         "print",
     ),
+    "a hook for others to fill in": (
+        DistributedSamplerEpoch,
+        """
+        import torch.nn.functional as F
+        from torch.utils.data import DataLoader, DistributedSampler
+
+        class Trainer:
+            def __init__(self, data, model, optimizer):
+                self.model, self.optimizer = model, optimizer
+                self.loader = DataLoader(data, sampler=DistributedSampler(data))
+
+            def begin(self, epoch):
+                pass
+
+            def train(self, epochs):
+                for epoch in range(epochs):
+                    self.begin(epoch)
+                    for x, y in self.loader:
+                        self.optimizer.zero_grad()
+                        F.cross_entropy(self.model(x), y).backward()
+                        self.optimizer.step()
+        """,
+        "        self.begin(epoch)",
+        "        print(epoch)",
+    ),
     "one round": (DistributedSamplerEpoch, SAMPLER.replace("range(epochs)", "range(1)"), "range(1)", "range(2)"),
     "a training in each round": (
         DistributedSamplerEpoch,
