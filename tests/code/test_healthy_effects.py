@@ -478,6 +478,15 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         "model.parameters()",
         "model.modules()",
     ),
+    "a weight under the name of its layer": (
+        AttributeWithoutEffect,
+        (
+            "def main(model):\n    layer = model.head\n    layer.eval()\n    layer = layer.weight\n"
+            "    layer.requires_grad = False\n"
+        ),
+        "    layer = layer.weight\n",
+        "",
+    ),
     "parameters that are switched beside": (
         AttributeWithoutEffect,
         FREEZE.replace("        self.head =", "        self.body.requires_grad_(False)\n        self.head ="),
