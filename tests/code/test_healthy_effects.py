@@ -487,6 +487,12 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         "    layer = layer.weight\n",
         "",
     ),
+    "a layer that nothing runs": (
+        AttributeWithoutEffect,
+        FREEZE.replace("self.head(self.body(x))", "self.head(x)"),
+        "self.head(x)",
+        "self.head(self.body(x))",
+    ),
     "parameters that are switched beside": (
         AttributeWithoutEffect,
         FREEZE.replace("        self.head =", "        self.body.requires_grad_(False)\n        self.head ="),

@@ -10,6 +10,7 @@ from stethoscope.facts.events import NO_GRAD, is_under, name_of
 from stethoscope.facts.module_classes import has_weights
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing, followed, iterated
+from stethoscope.facts.uses import times_ended
 
 _FREEZES = re.compile(r"requires?_grads?\w*\s*=\s*False|requires_grad_\(\s*(?:requires_grad\s*=\s*)?False|freeze")
 
@@ -49,7 +50,16 @@ def is_harmless(code: Code, thing: Thing, binding: Binding) -> bool:
     if isinstance(binding.value, Constant) and binding.value.value is True and not code.matches(_FREEZES):
         return True
     is_seen = thing.cls is not None or (thing.name.startswith("torch.nn.") and thing.name not in _OF_ANYTHING)
-    return (is_seen and not has_weights(thing)) or _is_switched(code, path, binding) or _runs_without(code, path)
+    if (is_seen and not has_weights(thing)) or _is_left_alone(code, path):
+        return True
+    return _is_switched(code, path, binding) or _runs_without(code, path)
+
+
+def _is_left_alone(code: Code, path: str) -> bool:
+    """Whether a layer is made here and never named again but to set something on it: it does not run."""
+    made = sum(one.name == path and one.how == "assign" for one in code.bindings)
+    on_it = sum(one.name.startswith(f"{path}.") for one in code.bindings)
+    return path.startswith("self.") and made > 0 and times_ended(code, path.rpartition(".")[2]) <= made + on_it
 
 
 def _is_switched(code: Code, path: str, binding: Binding) -> bool:
