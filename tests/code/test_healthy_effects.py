@@ -389,6 +389,31 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         "data.draw",
         "print",
     ),
+    "a hook for others to fill in": (
+        DistributedSamplerEpoch,
+        """
+        import torch.nn.functional as F
+        from torch.utils.data import DataLoader, DistributedSampler
+
+        class Trainer:
+            def __init__(self, data, model, optimizer):
+                self.model, self.optimizer = model, optimizer
+                self.loader = DataLoader(data, sampler=DistributedSampler(data))
+
+            def begin(self, epoch):
+                pass
+
+            def train(self, epochs):
+                for epoch in range(epochs):
+                    self.begin(epoch)
+                    for x, y in self.loader:
+                        self.optimizer.zero_grad()
+                        F.cross_entropy(self.model(x), y).backward()
+                        self.optimizer.step()
+        """,
+        "        self.begin(epoch)",
+        "        print(epoch)",
+    ),
     "one round": (DistributedSamplerEpoch, SAMPLER.replace("range(epochs)", "range(1)"), "range(1)", "range(2)"),
     "a training in each round": (
         DistributedSamplerEpoch,
@@ -452,6 +477,21 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "model.parameters()",
         "model.modules()",
+    ),
+    "a weight under the name of its layer": (
+        AttributeWithoutEffect,
+        (
+            "def main(model):\n    layer = model.head\n    layer.eval()\n    layer = layer.weight\n"
+            "    layer.requires_grad = False\n"
+        ),
+        "    layer = layer.weight\n",
+        "",
+    ),
+    "a layer that nothing runs": (
+        AttributeWithoutEffect,
+        FREEZE.replace("self.head(self.body(x))", "self.head(x)"),
+        "self.head(x)",
+        "self.head(self.body(x))",
     ),
     "parameters that are switched beside": (
         AttributeWithoutEffect,

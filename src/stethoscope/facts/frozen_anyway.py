@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import NOWHERE, At, Attribute, Binding, Call, Code, Constant, Name, Value
+from stethoscope.facts.attributes import attributes_set
+from stethoscope.facts.code import NOWHERE, Attribute, Binding, Call, Code, Constant, Name, Value
 from stethoscope.facts.events import NO_GRAD, is_under, name_of
 from stethoscope.facts.module_classes import has_weights
 from stethoscope.facts.origins import thing_of
-from stethoscope.facts.things import Thing, followed
+from stethoscope.facts.things import Thing, followed, iterated
+from stethoscope.facts.uses import times_ended
 
 _FREEZES = re.compile(r"requires?_grads?\w*\s*=\s*False|requires_grad_\(\s*(?:requires_grad\s*=\s*)?False|freeze")
+
+
+_OF_ANYTHING = ("torch.nn.Module", "torch.nn.ModuleList", "torch.nn.ModuleDict")
+"""Classes of modules of which nothing else is known."""
+LINES_BESIDE = 8
+"""Lines before and behind, where there is no function around."""
+
+
+_BLOCKS = ("for", "while", "if", "else", "function", "module")
+_PARAMETERS = (".parameters", ".named_parameters")
 
 
 def is_parameter(code: Code, owner: Value | None) -> bool:
@@ -25,7 +37,7 @@ def is_parameter(code: Code, owner: Value | None) -> bool:
     if isinstance(source, Call) and source.name in ("builtins.list", "builtins.enumerate") and source.arguments:
         source, _ = followed(code, source.arguments[0])
     is_loop = binding.how == "for" and isinstance(source, Call)
-    return is_loop and isinstance(source, Call) and source.name in (".parameters", ".named_parameters")
+    return is_loop and isinstance(source, Call) and source.name in _PARAMETERS
 
 
 def is_harmless(code: Code, thing: Thing, binding: Binding) -> bool:
@@ -37,21 +49,45 @@ def is_harmless(code: Code, thing: Thing, binding: Binding) -> bool:
         return False
     if isinstance(binding.value, Constant) and binding.value.value is True and not code.matches(_FREEZES):
         return True
-    is_seen = thing.cls is not None or thing.name.startswith("torch.nn.")
-    return (is_seen and not has_weights(thing)) or _is_switched(code, path, binding) or _runs_without(code, path)
+    is_seen = thing.cls is not None or (thing.name.startswith("torch.nn.") and thing.name not in _OF_ANYTHING)
+    if (is_seen and not has_weights(thing)) or _is_left_alone(code, path):
+        return True
+    return _is_switched(code, path, binding) or _runs_without(code, path)
+
+
+def _is_left_alone(code: Code, path: str) -> bool:
+    """Whether a layer is made here and never named again but to set something on it: it does not run."""
+    made = sum(one.name == path and one.how == "assign" for one in code.bindings)
+    on_it = sum(one.name.startswith(f"{path}.") for one in code.bindings)
+    return path.startswith("self.") and made > 0 and times_ended(code, path.rpartition(".")[2]) <= made + on_it
 
 
 def _is_switched(code: Code, path: str, binding: Binding) -> bool:
-    """Whether the same function switches the parameters of the same model as one should."""
-    function = code.functions[code.function_at(binding.context)]
-    at = At(function.at.line, 0, function.at.end_line, 0) if function.context else None
-    name = re.escape(path)
-    switched = rf"(?<![\w.]){name}\.requires_grad_\(|\bin\s+(?:\w+\()?{name}\.(?:named_)?parameters\(\)"
-    return code.matches(re.compile(switched), at)
+    """Whether the block around, outside of functions the lines next to it, switches the parameters of the same model as
+    one should.
+    """
+    block = next(one for one in code.numbers_around(binding.context) if code.contexts[one].kind in _BLOCKS)
+    switches = [(call.context, call.at.line) for call in code.calls_of(".requires_grad_") if _is_of(code, call, path)]
+    for number, here in enumerate(code.contexts):
+        source, _ = iterated(code, here.value) if here.kind == "for" else (None, ())
+        if not isinstance(source, Call) or source.name not in _PARAMETERS or not _is_of(code, source, path):
+            continue
+        if any(number in code.numbers_around(one.context) for _, one in attributes_set(code, "requires_grad")):
+            switches.append((number, here.at.line))
+    return any(
+        block in code.numbers_around(context) and (block or abs(line - binding.at.line) <= LINES_BESIDE)
+        for context, line in switches
+    )
+
+
+def _is_of(code: Code, call: Call, path: str) -> bool:
+    return name_of(code, call.receiver) == path
 
 
 def _runs_without(code: Code, path: str) -> bool:
-    """Whether all calls of a module, of which there are some, are made where no gradients are taken."""
+    """Whether all calls of a layer, of which there are some, are made where no gradients are taken."""
+    if not path.startswith("self."):
+        return False  # who is handed it may train it
     last = f".{path.rpartition('.')[2]}"
     runs = [
         call for call in code.calls_of("()", last)

@@ -48,7 +48,7 @@ _TENSORS = re.compile(r"torch\.(?:(?:fft|linalg|special)\.)?\w+")
 _NO_TENSORS = re.compile(
     r"torch\.(?:manual_seed|device|save|load|no_grad|set_\w+|is_\w+|get_\w+|backends\..*|cuda\..*|utils\..*|hub\..*"
     r"|distributed\..*|jit\..*|onnx\..*|optim\..*|autograd\..*|Size|Generator|finfo|iinfo|profiler\..*|amp\..*|nn\.init\..*"
-    r"|float\d*|int\d*|long|bool|half|double|bfloat16|uint8|dtype|inference_mode|enable_grad|random\..*|fx\..*|_\w.*)"
+    r"|float\d*|int\d*|long|bool|half|double|bfloat16|uint8|dtype|inference_mode|enable_grad|random\..*|fx\..*|\w*Storage|_\w.*)"
 )
 ITERATING = {"builtins.enumerate": 1, "tqdm.tqdm": 0, "tqdm.auto.tqdm": 0, "tqdm.notebook.tqdm": 0, "tqdm.trange": 0,
               "builtins.iter": 0, "builtins.reversed": 0, "tqdm": 0, "rich.progress.track": 0,

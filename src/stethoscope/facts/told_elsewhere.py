@@ -11,7 +11,7 @@ from stethoscope.facts.events import name_of
 from stethoscope.facts.expressions import names_in
 from stethoscope.facts.loops import Loop
 from stethoscope.facts.origins import call_sites, called
-from stethoscope.facts.things import iterated, literal
+from stethoscope.facts.things import Thing, iterated, literal
 
 MOST_CALLERS = 2
 """Functions that are followed from a training loop to the loop around it, at most."""
@@ -76,10 +76,29 @@ def _may_tell(file: Code, outer: int, loop: Loop, names: set[str], data: str) ->
         owner = name_of(file, call.receiver) if call.name != "()" else ""
         if data and owner in (data, *(f"{name}.dataset" for name in names)):
             return True  # `data.shuffle()`
+        if counts and owner == "self" and any(name.startswith("self.") for name in names) and _is_hook(file, call):
+            return True
         is_given = any(_stands_in(file, value, {*names, data} - {""}) for value in (*given, call.receiver))
         if counts and is_given and called(file, call).kind in ("unknown", "imported"):
             return True
     return False
+
+
+def _is_hook(file: Code, call: Call) -> bool:
+    """Whether a method of an object that holds the loader is for others to fill in: it is not seen, or does nothing."""
+    callee = called(file, call)
+    if callee.function is None:
+        return callee.kind in ("unknown", "imported")
+    first, last = callee.function.calls
+    return first == last and not _binds(callee)
+
+
+def _binds(callee: Thing) -> bool:
+    """Whether a function binds anything besides its parameters."""
+    if callee.code is None or callee.function is None:
+        return False
+    first, last = callee.function.bindings
+    return any(one.how != "argument" for one in callee.code.bindings[first:last])
 
 
 def _stands_in(file: Code, value: Value | None, names: set[str]) -> bool:

@@ -48,7 +48,7 @@ class NanComparedByEquals(Rule):
             result = "false" if operation.operator == "==" else "true"
             yield self.finding(
                 f"a comparison with NaN is {result} for every value",
-                sureness=Sureness.POSSIBLE if _is_asked_beside(file, operation) else Sureness.CERTAIN,
+                sureness=Sureness.POSSIBLE if _is_asked_beside(file, operation, other) else Sureness.CERTAIN,
                 place=place_in(file, operation.at),
                 evidence=[
                     Evidence("values for which it is another", 0, "the missing ones", "by IEEE 754, and for `pd.NA`")
@@ -105,7 +105,7 @@ class NanComparedByEquals(Rule):
 
 _OTHER_TABLES = ("pyspark", "polars", "snowflake", "databricks", "duckdb", "ibis", "datafusion", "sqlframe", "sympy")
 """Libraries whose comparisons are expressions of their own, and where NaN equals NaN in some."""
-_ASKS = re.compile(r"\bis_?nan\b|\bis_?na\b|\bis_?null\b|\bnot_?na\b|\bnot_?null\b|isfinite", re.I)
+_ASKS = r"is_?nan|is_?na|is_?null|not_?na|not_?null|isfinite"
 
 
 def _has_its_own_nan(file: Code) -> bool:
@@ -113,11 +113,12 @@ def _has_its_own_nan(file: Code) -> bool:
     return any(name.partition(".")[0] in _OTHER_TABLES for name, dots, _ in file.imports if not dots)
 
 
-def _is_asked_beside(file: Code, operation: Operation) -> bool:
-    """Whether the lines of a comparison, or those next to it, ask for NaN as one should, too."""
-    at = operation.at
-    lines = file.lines[max(0, at.line - 2) : at.end_line + 1]
-    return any(_ASKS.search(line.partition("#")[0]) for line in lines)
+def _is_asked_beside(file: Code, operation: Operation, other: Value) -> bool:
+    """Whether the line of a comparison asks of the same value for NaN as one should, too."""
+    at, name = operation.at, re.escape(file.text(other.at))
+    asks = re.compile(rf"\b(?i:{_ASKS})\(\s*{name}\s*[,)]|(?<![\w.]){name}\.(?i:{_ASKS})\(")
+    lines = file.lines[at.line - 1 : at.end_line]
+    return bool(name) and any(asks.search(line.partition("#")[0]) for line in lines)
 
 
 def _is_nan(value: Value) -> bool:

@@ -15,6 +15,7 @@ from stethoscope.facts.frozen_anyway import is_harmless, is_parameter
 from stethoscope.facts.model_like import model_like
 from stethoscope.facts.origins import lineage
 from stethoscope.facts.things import Thing
+from stethoscope.facts.uses import readings_of
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -46,8 +47,8 @@ class AttributeWithoutEffect(Rule):
     ## When it is not a fault
     A class that defines the attribute itself, or a project that asks its modules for it. That is not reported. A tensor
     that somebody made asks for no gradient unless it is told to: a misspelled `False` there is possible at most, and so
-    is a module without parameters, one whose parameters are switched in the same function or which runs under `no_grad`
-    only, and a `True` where nothing is frozen. A run shows which parameters move: see `frozen-parameters`.
+    is a module without parameters, one whose parameters are switched in the same block, which nothing runs, or only under `no_grad`
+    and a `True` where nothing is frozen. A run shows which parameters move: see `frozen-parameters`.
     ## Sources
     PyTorch documentation, `torch.nn.Module.requires_grad_` and `torch.optim.Optimizer.param_groups`; rule TOR002 of
     TorchFix.
@@ -221,13 +222,20 @@ def _case(path: str, last: str, thing: Thing, binding: Binding) -> _Case | None:
     )
 
 
+_OF_MODELS = (".eval", ".train", ".parameters", ".named_parameters", ".load_state_dict", ".modules", ".named_modules")
+
+
 def _is_hinted(file: Code, owner: Value | None) -> bool:
-    """Whether a variable is used as a model of torch's: not one that a loop over something unknown gives, whose name
-    may have stood for a model in another loop.
+    """Whether a variable is used as a model of torch's, as it is bound here: under its name there may have been another
+    thing before, as in `layer = layer.weight`, or in another loop.
     """
     if not isinstance(owner, Name) or owner.binding not in model_like(file) or not file.says("torch"):
         return False
-    return file.bindings[owner.binding].how != "for"
+    if file.bindings[owner.binding].how == "for":
+        return False
+    here = {(name.at, name.binding) for name in readings_of(file, owner.binding)}
+    uses = (call.receiver for call in file.calls_of(*_OF_MODELS))
+    return any(isinstance(one, Name) and (one.at, one.binding) in here for one in uses)
 
 
 def _how_sure(thing: Thing, binding: Binding, hinted: bool) -> Sureness:
