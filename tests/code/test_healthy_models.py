@@ -249,6 +249,15 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "torch.tanh(x / 2.0)",
         "torch.tanh(self.fc(x))",
     ),
+    "a function that is softer than a softmax": (
+        DoubleActivation,
+        """
+        def double_softmax(x):
+            return F.softmax(F.softmax(x, dim=-1), dim=-1)
+        """,
+        "F.softmax(x, dim=-1), dim=-1)",
+        "F.softmax(nn.Linear(3, 3)(x), dim=-1), dim=-1)",
+    ),
     "a sigmoid in each round": (
         DoubleActivation,
         """
