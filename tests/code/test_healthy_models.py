@@ -134,6 +134,53 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "for layer in net.layers",
         "for layer in net.others",
     ),
+    "one of several layers that is chosen": (
+        UnregisteredModules,
+        """
+        class Net(nn.Module):
+            def __init__(self, kind):
+                super().__init__()
+                kinds = {"relu": nn.ReLU(), "prelu": nn.PReLU()}
+                self.kinds = kinds
+                self.act = kinds[kind]
+
+            def forward(self, x):
+                return self.act(x) / len(self.kinds)
+        """,
+        "self.act = kinds[kind]",
+        "self.act = nn.ReLU()",
+    ),
+    "points at which a derivative is taken": (
+        UnregisteredModules,
+        """
+        class Residual(nn.Module):
+            def __init__(self, net):
+                super().__init__()
+                self.net = net
+                self.points = torch.linspace(0, 1, 10, requires_grad=True)
+
+            def forward(self, x):
+                return slope(self.net(self.points), self.points)
+        """,
+        "slope(self.net(self.points), self.points)",
+        "self.net(x) * self.points",
+    ),
+    "a tensor that is handed over so that something asks for gradients": (
+        UnregisteredModules,
+        """
+        class Net(nn.Module):
+            def __init__(self, net):
+                super().__init__()
+                self.net = net
+                self.dummy = torch.ones(1, requires_grad=True)
+
+            def forward(self, x):
+                return run(self.net, x, self.dummy)
+        """,
+        "run(self.net, x, self.dummy)",
+        "self.net(x) + self.dummy",
+    ),
+    "filters of which the weights are frozen": _listed("for layer in self.layers: layer.weight.requires_grad = False"),
     "one network that is hidden in a list": (
         UnregisteredModules,
         """
@@ -201,6 +248,15 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "torch.tanh(x / 2.0)",
         "torch.tanh(self.fc(x))",
+    ),
+    "a function that is softer than a softmax": (
+        DoubleActivation,
+        """
+        def double_softmax(x):
+            return F.softmax(F.softmax(x, dim=-1), dim=-1)
+        """,
+        "F.softmax(x, dim=-1), dim=-1)",
+        "F.softmax(nn.Linear(3, 3)(x), dim=-1), dim=-1)",
     ),
     "a sigmoid in each round": (
         DoubleActivation,

@@ -718,8 +718,8 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
     "rows and columns that are matched": (
         DoubleActivation,
         """
-        def matched(scores):
-            rows = scores.softmax(dim=0)
+        def matched(x):
+            rows = (x @ x.T).softmax(dim=0)
             return rows.softmax(dim=1)
         """,
         "dim=1",

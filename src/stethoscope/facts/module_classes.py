@@ -39,9 +39,10 @@ _MOVES = (".to", ".cuda", ".cpu")
 """They give back what they are asked of where it is there already."""
 DEEPEST = 12
 _OWN_TRAINING = re.compile(
-    r"optim|autograd\.grad|\.backward\(|register_|add_module|setattr|def parameters|\b_parameters"
+    r"optim|\bgrad\(|\.backward\(|register_|add_module|setattr|def parameters|\b_parameters"
+    r"|jacobian|hessian|\b[vj][jv]p\b|checkpoint"
 )
-"""What trains a tensor in a way of its own, or registers it after all."""
+"""What trains a tensor in a way of its own, registers it after all, or asks for gradients of what goes in."""
 _MODELS = ("torchvision.models.", "timm.create_model", "torch_geometric.nn.", "transformers.AutoModel")
 """What makes models with parameters in other libraries."""
 _LAYER_LIKE = re.compile(
@@ -267,6 +268,8 @@ def plain_tensor(code: Code, thing: Thing, name: str, binding: Binding) -> str:
     # Of what is no parameter there is no gradient, so that who uses it knows that the move gives the parameter back.
     if isinstance(value, Call) and value.name in _MOVES and times_said(code, f"self.{name}.grad", cls.at):
         return ""
+    if how == "asks" and not code.matches(_as_weight(name), cls.at):
+        return ""
     collected = rf"(?:=|return|yield)\s*[\[(]\s*(?:[\w.]+,\s*)*self\.{re.escape(name)}\s*[,\])]"
     if code.matches(re.compile(collected), cls.at):
         return ""
@@ -275,6 +278,15 @@ def plain_tensor(code: Code, thing: Thing, name: str, binding: Binding) -> str:
     read = times_said(code, f"self.{name}", cls.at) > times_said(code, f"self.{name}", first)
     elsewhere = sum(len(re.findall(rf"\.{name}\b", line)) for line in code.lines)
     return how if read and elsewhere == times_said(code, f"self.{name}", cls.at) else ""
+
+
+def _as_weight(name: str) -> re.Pattern[str]:
+    """Where a tensor is written as weights are: as a factor, a term, or beside the input of a layer's function."""
+    said = rf"self\.{re.escape(name)}\b(?:\.\w+(?:\([^()]*\))?|\[[^\]]*\])*"
+    return re.compile(
+        rf"[-*+/@]\s*{said}|{said}\s*[-*+/@]"
+        rf"|\b(?:mat)?mul\(.*{said}|\b(?:mm|bmm|einsum|addmm|add|linear|conv[123]d|embedding)\(.*,.*{said}"
+    )
 
 
 def _asks(code: Code, value: Value | None) -> bool:

@@ -88,7 +88,9 @@ def is_left_plain(file: Code, thing: Thing, name: str) -> bool:
     values = [binding.value for one, binding in assigned(file, thing) if one == name]
     local = [re.escape(value.name) for value in values if isinstance(value, Name)]
     cls = thing.cls
-    if cls is not None and local and file.matches(re.compile(rf"{_TAKING}\(\**(?:{'|'.join(local)})\b"), cls.at):
+    names = "|".join(local)
+    taken = re.compile(rf"{_TAKING}\(\**(?:{names})\b|\bself\.\w+\s*=\s*(?:{names})\[")
+    if cls is not None and local and file.matches(taken, cls.at):
         return False
     lines = file.lines[cls.at.line - 1 : cls.at.end_line] if cls is not None else ()
     if _goes_on_in_another(lines, name) or _is_table(file, thing, name):

@@ -14,6 +14,7 @@ _REGISTERING = ("__setattr__", "__getattr__", "parameters", "named_parameters", 
 _WITHOUT_GRADIENTS = re.compile(r"\b(?:no_grad|inference_mode)\b")
 _BY_HAND = re.compile(
     r"(?<![\w.])(?!self\.)(\w+)(?:\[[^\]]*\])*\.(?:named_parameters|parameters|load_state_dict|state_dict|eval|requires_grad_)\("
+    r"|(?<![\w.])(?!self\.)\w+\.(?:weight|bias)(?:\.data)?\.requires_grad\b"
 )
 """What somebody asks of a layer that a local variable holds, as who trains, loads or freezes it himself."""
 _HANDED = re.compile(r"(?<![\w.])self\b(?!\s*\.)")
@@ -76,11 +77,12 @@ def _is_taken_in_class(file: Code, thing: Thing, name: str) -> bool:
     asked = re.compile(
         rf"{said}(?:\[[^\]]*\])*\.(?:named_parameters|parameters|load_state_dict|state_dict|eval|requires_grad_)\("
     )
+    cut = re.compile(rf"{said}.*\.detach\(|\.detach\(.*{said}")
     taken = re.compile(rf"^\s*[\w\s,]+=(?!=)\s*{said}")
     made = file.functions[cls.methods["__init__"]].at if "__init__" in cls.methods else None
     for number in range(cls.at.line, cls.at.end_line + 1):
         line = file.lines[number - 1].partition("#")[0]
-        if kept.search(line) or asked.search(line) or _BY_HAND.search(line):
+        if kept.search(line) or asked.search(line) or cut.search(line) or _BY_HAND.search(line):
             return True
         in_constructor = made is not None and made.line <= number <= made.end_line
         if in_constructor and (taken.search(line) or _HANDED.search(_SUPER.sub("", line))):

@@ -8,10 +8,10 @@ from itertools import pairwise
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.bounded import FORMING, PRODUCTS
-from stethoscope.facts.code import At, Call, Code, Item, Name, Operation, Value
+from stethoscope.facts.code import NOWHERE, At, Attribute, Call, Code, Item, Name, Operation, Value
 from stethoscope.facts.layers import ACTIVATIONS, LINEAR, Output, layers_in, output_of, short
 from stethoscope.facts.origins import called
-from stethoscope.facts.things import UNKNOWN, Step, followed, literal
+from stethoscope.facts.things import MOST_STEPS, UNKNOWN, Step, followed, literal
 from stethoscope.rules.lines import chain, fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -48,8 +48,8 @@ class DoubleActivation(Rule):
     ## When it is not a fault
     A range that is meant to be narrow. A leaky ReLU or a GELU before a softmax, as in graph attention, is not reported,
     nor one of which only the largest is taken; two different ones, a softmax that weighs a sum, as over the hops of a
-    graph, or one along another axis are possible at most. So is a sigmoid of a sigmoid, or a tanh of a tanh, of what no
-    layer is seen to give, as in the formula of an activation, and one that goes on in each round of a loop.
+    graph, or one along another axis are possible at most. So is one of what no layer is seen to give, as in the formula
+    of an activation or a function that sharpens what it is given, and one that goes on in each round of a loop.
     ## Sources
     A. Nikanjam et al., "NeuraLint: Automatic Fault Detection for Deep Learning Programs", TOSEM 2021, rule 3;
     A. Karpathy, "Most common neural net mistakes", 2018. `saturated-activations` and `vanishing-gradients` see its
@@ -220,8 +220,8 @@ def _weighs(file: Code, softmax: Call) -> bool:
 
 
 def _is_formula(file: Code, squashing: Call, first: Output) -> bool:
-    """Whether a sigmoid or tanh is applied again in a loop, or to what no layer gives, as in `tanh(tanh(x / 2))`."""
-    if first.kind not in ("sigmoid", "tanh") or first.made is None or first.made_in is None:
+    """Whether an activation is applied again in a loop, or to what no layer gives, as in `tanh(tanh(x / 2))`."""
+    if first.made is None or first.made_in is None:
         return False
     loops = [number for number in file.numbers_around(squashing.context) if file.contexts[number].kind in _LOOPS]
     if first.made_in is file and not set(loops) <= set(file.numbers_around(first.made.context)):
@@ -229,7 +229,7 @@ def _is_formula(file: Code, squashing: Call, first: Output) -> bool:
     operand = _squashed(first.made)
     if operand is None:
         return False
-    return output_of(first.made_in, operand).kind == "unknown" and not _is_answer(first.made_in, operand)
+    return output_of(first.made_in, operand).kind == "unknown" and not _holds_answer(first.made_in, operand)
 
 
 _LOOPS = ("for", "while", "once")
@@ -241,13 +241,27 @@ def _squashed(made: Call) -> Value | None:
     return None if is_layer else made.argument(0, "input") if not made.name.startswith(".") else made.receiver
 
 
-def _is_answer(code: Code, operand: Value) -> bool:
-    """Whether a value is what a module is called to give, as `self.fc(x)` or `model(x)`."""
-    value = _unformed(code, operand)
+def _holds_answer(code: Code, value: Value | None, depth: int = 0) -> bool:
+    """Whether a value is made of what a layer or a product of matrices gives, as in `self.fc(x) + h`."""
+    if value is None or depth > MOST_STEPS:
+        return False
+    if isinstance(value, Name) and value.binding != NOWHERE:
+        binding = code.bindings[value.binding]
+        if binding.how == "merge":
+            return any(_holds_answer(code, Name(value.name, one, value.at), depth + 1) for one in binding.options)
+        return binding.how in ("assign", "augment") and _holds_answer(code, binding.value, depth + 1)
+    if isinstance(value, Operation):
+        return value.operator == "@" or any(_holds_answer(code, one, depth + 1) for one in value.operands)
+    if isinstance(value, Item):
+        return _holds_answer(code, value.value, depth + 1)
     if not isinstance(value, Call):
         return False
-    own = value.name.startswith(".") and isinstance(value.receiver, Name) and value.receiver.name == "self"
-    return own or value.name == "()" or called(code, value).kind in ("module", "loss")
+    own = value.name.startswith(".") and isinstance(value.receiver, Name | Attribute)
+    if value.name in PRODUCTS or value.name == "()" or (own and code.text(value.at).startswith("self.")):
+        return True
+    if called(code, value).kind in ("module", "loss", "function"):
+        return True
+    return any(_holds_answer(code, one, depth + 1) for one in (value.receiver, *value.arguments) if one is not None)
 
 
 def _is_of_another_axis(file: Code, softmax: Call, first: Output) -> bool:
