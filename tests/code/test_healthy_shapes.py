@@ -239,6 +239,64 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "dim=1).argmax(dim=1) == y",
         "dim=1)",
     ),
+    "two softmaxes in a row, and the place of the largest": (
+        DoubleActivation,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(8, 4)
+
+            def forward(self, x):
+                return F.softmax(self.fc(x), dim=1)
+
+        def answers(net: Net, x, y):
+            first = torch.max(torch.softmax(net(x), dim=1), 1)[1]
+            second = torch.softmax(net(x), dim=1).max(1).indices
+            return first, second, torch.softmax(net(x), dim=1).topk(3)[1] == y
+        """,
+        "dim=1).topk(3)[1] == y",
+        "dim=1).topk(3)[0]",
+    ),
+    "two softmaxes in a row, of which the answer is unpacked": (
+        DoubleActivation,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(8, 4)
+
+            def forward(self, x):
+                return F.softmax(self.fc(x), dim=1)
+
+        def answers(net: Net, x, y):
+            shares = F.softmax(net(x), dim=1)
+            _, answer = torch.max(shares, dim=1)
+            best, five = F.softmax(net(x), dim=1).topk(5)
+            return answer, five, shares.argmax(1) == y
+        """,
+        "return answer, five, shares.argmax(1) == y",
+        "return answer, best, shares.argmax(1) == y",
+    ),
+    "shares that are kept, of which only the largest is taken": (
+        DoubleActivation,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(8, 4)
+
+            def forward(self, x):
+                return F.softmax(self.fc(x), dim=1)
+
+        def answers(net: Net, x, y):
+            shares = F.softmax(net(x), dim=1)
+            _, answer = torch.max(shares, dim=1)
+            return answer, shares.argmax(1) == y
+        """,
+        "return answer, shares",
+        "return shares, shares",
+    ),
     "a parameter that is moved, and whose gradient the class uses": (
         UnregisteredModules,
         """
