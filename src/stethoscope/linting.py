@@ -90,10 +90,12 @@ def lint(
     if kept is not None:
         kept.save()
     unlisted = [FileReview(_name(folder), why) for folder, why in found.unreadable]
+    unread = [path for path in files if reviews[path].why_not] + [folder for folder, _ in found.unreadable]
     return Review(
         files=(*_each_once(scopes.narrowed(reviews[path]) for path in files), *unlisted),
         level=Level(possible, notes),
         missing=tuple(found.missing),
+        unread=tuple(_name(path) for path in unread if path in found.named),
         ignored=found.ignored,
         excluded=len(found.files) - len(files),
         took=time.perf_counter() - began,
