@@ -297,6 +297,112 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "return answer, shares",
         "return shares, shares",
     ),
+    "two optimizers, each of whose models is cleared": (
+        MissingZeroGrad,
+        """
+        def make():
+            return nn.Linear(3, 3)
+
+        made, judge = make(), nn.Linear(3, 1)
+        first = torch.optim.Adam(made.parameters())
+        second = torch.optim.Adam(list(judge.parameters()))
+        for x, y in DataLoader(torch.load("data")):
+            judge.zero_grad()
+            F.binary_cross_entropy_with_logits(judge(made(x).detach()), y).backward()
+            second.step()
+            first.zero_grad()
+            judge(made(x)).mean().backward()
+            first.step()
+        """,
+        "first.zero_grad()",
+        "pass",
+    ),
+    "two optimizers, whose models are cleared together": (
+        MissingZeroGrad,
+        """
+        class Both(nn.Module):
+            def __init__(self, one, other):
+                super().__init__()
+                self.one, self.other = one, other
+
+        one, other = nn.Linear(3, 3), nn.Linear(3, 1)
+        both = Both(one, other)
+        first = torch.optim.Adam(one.parameters())
+        second = torch.optim.Adam(other.parameters())
+        for x, y in DataLoader(torch.load("data")):
+            both.zero_grad()
+            both.other(both.one(x)).mean().backward()
+            first.step()
+            second.step()
+        """,
+        "both.zero_grad()",
+        "one.zero_grad()",
+    ),
+    "two optimizers, all of whose models a third one clears": (
+        MissingZeroGrad,
+        """
+        one, other, third = nn.Linear(3, 3), nn.Linear(3, 1), nn.Linear(3, 1)
+        first = torch.optim.Adam(one.parameters())
+        second = torch.optim.Adam(other.parameters())
+        every = torch.optim.SGD(list(one.parameters()) + list(other.parameters()), lr=0.1)
+        for x, y in DataLoader(torch.load("data")):
+            every.zero_grad()
+            third.zero_grad()
+            other(one(x)).mean().backward()
+            first.step()
+            second.step()
+        """,
+        "every.zero_grad()",
+        "pass",
+    ),
+    "an optimizer that is cleared around the loop, and one in it": (
+        MissingZeroGrad,
+        """
+        one, other = nn.Linear(3, 3), nn.Linear(3, 1)
+        first = torch.optim.Adam(one.parameters())
+        second = torch.optim.Adam(other.parameters())
+        for epoch in range(3):
+            second.zero_grad()
+            for x, y in DataLoader(torch.load("data")):
+                first.zero_grad()
+                other(one(x)).mean().backward()
+                first.step()
+                second.step()
+        """,
+        "second.zero_grad()",
+        "pass",
+    ),
+    "layers in a list that a function finds, and does not make": (
+        UnregisteredModules,
+        """
+        @functools.cache
+        def shared(width):
+            return nn.Linear(width, width)
+
+        def fresh(width):
+            return nn.Sequential(nn.Linear(width, width), nn.ReLU())
+
+        class Net(nn.Module):
+            def __init__(self, widths):
+                super().__init__()
+                self.every = nn.ModuleList([fresh(width) for width in widths])
+                self.some = [self.one(number) for number in range(2)]
+                self.others = [shared(width) for width in widths]
+                self.rest = nn.ModuleList()
+                for width in widths:
+                    self.rest.append(fresh(width))
+
+            def one(self, number):
+                return self.every[number]
+
+            def forward(self, x):
+                for one, other, last in zip(self.some, self.others, self.rest):
+                    x = last(one(other(x)))
+                return x
+        """,
+        "self.rest = nn.ModuleList()",
+        "self.rest = []",
+    ),
     "a parameter that is moved, and whose gradient the class uses": (
         UnregisteredModules,
         """

@@ -162,7 +162,9 @@ def _makes_layer(code: Code, call: Call) -> bool:
     """Whether a call is that of a layer's class, and not one that gives a layer which is kept elsewhere."""
     thing = thing_of(code, call)
     is_made = thing.made is call or call.name == "copy.deepcopy"
-    return (is_made and has_weights(thing)) or _is_either(code, call) or _wraps_layer(code, call) or _is_given(code, call)
+    return (
+        (is_made and has_weights(thing)) or _is_either(code, call) or _wraps_layer(code, call) or _is_given(code, call)
+    )
 
 
 def _is_given(code: Code, call: Call) -> bool:

@@ -299,26 +299,6 @@ class UnregisteredModules(Rule):
                 def forward(self, x):
                     return self.out[0](x) if self.each else self.out(x)
             """,
-        "made by functions": """
-            def twice(width):
-                return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
-
-            class Net(nn.Module):
-                def __init__(self, widths):
-                    super().__init__()
-                    self.steps = [twice(width) for width in widths]  # bad
-                    self.shifts = []
-                    for width in widths:
-                        self.shifts.append(self.make(width))  # bad
-
-                def make(self, width):
-                    return nn.Linear(width, width)
-
-                def forward(self, x):
-                    for step, shift in zip(self.steps, self.shifts):
-                        x = step(x) + shift(x)
-                    return x
-            """,
         "a dict": """
             class Net(nn.Module):
                 def __init__(self):
@@ -330,26 +310,6 @@ class UnregisteredModules(Rule):
             """,
     }
     good_code = {
-        "kept where a function finds them, and gives them": """
-            @functools.cache
-            def shared(width):
-                return nn.Linear(width, width)
-
-            class Net(nn.Module):
-                def __init__(self, widths):
-                    super().__init__()
-                    self.every = nn.ModuleList([nn.Linear(3, 3) for _ in widths])
-                    self.some = [self.one(number) for number in range(2)]
-                    self.others = [shared(width) for width in widths]
-
-                def one(self, number):
-                    return self.every[number]
-
-                def forward(self, x):
-                    for one, other in zip(self.some, self.others):
-                        x = one(other(x))
-                    return x
-            """,
         "handed on through another list": """
             class Net(nn.Module):
                 def __init__(self, sizes, functions):
