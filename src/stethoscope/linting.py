@@ -227,8 +227,8 @@ def _reviewed(
 
 
 def _each_once(reviews: Iterable[FileReview]) -> Iterator[FileReview]:
-    """The reviews, each finding in one of them only: what a file is told may lie in one that it imports. It stands where
-    most is known of it, as where the loop around a step function is seen, and else in the first.
+    """The reviews, each finding in one of them only: what a file is told may lie in one that it imports. It stands
+    where most is known of it, as where the loop around a step function is seen, and else in the first.
     """
     known = list(reviews)
     surest: dict[_Told, int] = {}
