@@ -90,10 +90,12 @@ def lint(
     if kept is not None:
         kept.save()
     unlisted = [FileReview(_name(folder), why) for folder, why in found.unreadable]
+    unread = [path for path in files if reviews[path].why_not] + [folder for folder, _ in found.unreadable]
     return Review(
         files=(*_each_once(scopes.narrowed(reviews[path]) for path in files), *unlisted),
         level=Level(possible, notes),
         missing=tuple(found.missing),
+        unread=tuple(_name(path) for path in unread if path in found.named),
         ignored=found.ignored,
         excluded=len(found.files) - len(files),
         took=time.perf_counter() - began,
@@ -225,11 +227,19 @@ def _reviewed(
 
 
 def _each_once(reviews: Iterable[FileReview]) -> Iterator[FileReview]:
-    """The reviews, each finding in the first of them only: what a file is told may lie in one that it imports."""
+    """The reviews, each finding in one of them only: what a file is told may lie in one that it imports. It stands
+    where most is known of it, as where the loop around a step function is seen, and else in the first.
+    """
+    known = list(reviews)
+    surest: dict[_Told, int] = {}
+    for one in known:
+        for finding in one.findings:
+            surest[_key(finding)] = max(surest.get(_key(finding), 0), finding.sureness.strength)
     told: set[_Told] = set()
     silenced: set[_Told] = set()
-    for one in reviews:
-        fresh = tuple(finding for finding in one.findings if _is_new(finding, told))
+    for one in known:
+        sure = (finding for finding in one.findings if finding.sureness.strength == surest[_key(finding)])
+        fresh = tuple(finding for finding in sure if _is_new(finding, told))
         kept = tuple((finding, why) for finding, why in one.silences if _is_new(finding, silenced))
         if len(fresh) < len(one.findings) or len(kept) < len(one.silenced):
             allowed, reasons = tuple(finding for finding, _ in kept), tuple(why for _, why in kept)
@@ -240,11 +250,14 @@ def _each_once(reviews: Iterable[FileReview]) -> Iterator[FileReview]:
 _Told = tuple[str, str, int | None]
 
 
+def _key(finding: Finding) -> _Told:
+    return finding.rule, finding.place.source, finding.place.column
+
+
 def _is_new(finding: Finding, seen: set[_Told]) -> bool:
-    key = finding.rule, finding.place.source, finding.place.column
-    if key in seen:
+    if _key(finding) in seen:
         return False
-    seen.add(key)
+    seen.add(_key(finding))
     return True
 
 

@@ -168,6 +168,35 @@ def test_a_finding_in_an_imported_file_is_told_once(folder: Path) -> None:
     assert [(f["rule"], f["place"]["file"]) for f in findings] == [("missing-zero-grad", "steps.py")]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("name", ["a_steps", "z_steps"])
+def test_a_finding_stands_where_most_is_known_of_it_whichever_file_comes_first(folder: Path, name: str) -> None:
+    """Alone, a function that steps without a loop may be one whose caller clears."""
+    (folder / f"{name}.py").write_text(
+        "import torch\n\ndef step(model, batch, criterion, optimizer):\n    loss = criterion(model(batch), batch)\n"
+        "    loss.backward()\n    optimizer.step()\n    return loss.item()\n"
+    )
+    (folder / "train.py").write_text(
+        f"import torch\nfrom torch.utils.data import DataLoader\nfrom {name} import step\nm = torch.nn.Linear(1, 1)\n"
+        "o = torch.optim.SGD(m.parameters())\nfor x in DataLoader([1]):\n    step(m, x, torch.nn.MSELoss(), o)\n"
+    )
+
+    (finding,) = document(".", "--no-cache")["findings"]
+    assert (finding["rule"], finding["place"]["file"]) == ("missing-zero-grad", f"{name}.py")  # type: ignore[index]
+    assert document(f"{name}.py", "--no-cache")["findings"] == []
+
+
+def test_a_finding_in_an_imported_file_that_is_allowed_there_is_silenced(folder: Path) -> None:
+    allowed = "    o.step()  # stethoscope: allow missing-zero-grad -- summed\n"
+    (folder / "a_steps.py").write_text("def step(m, o, x):\n    m(x).sum().backward()\n" + allowed)
+    (folder / "train.py").write_text(
+        "import torch\nfrom torch.utils.data import DataLoader\nfrom a_steps import step\nm = torch.nn.Linear(1, 1)\n"
+        "o = torch.optim.SGD(m.parameters())\nfor x in DataLoader([1]):\n    step(m, o, x)\n"
+    )
+
+    said = document(".", "--no-cache")
+    assert (said["findings"], said["summary"]["silenced"]) == ([], 1)  # type: ignore[index]
+
+
 def test_it_is_a_name_of_the_package_and_needs_no_torch(folder: Path) -> None:
     (folder / "train.py").write_text(BAD)
 

@@ -124,6 +124,29 @@ def test_the_same_on_standard_input(name: str) -> None:
     assert lint("-", "--stdin-filename", name, text=data)[0] == 0
 
 
+@pytest.mark.parametrize("name", [*NOT_ANALYSED, "pipe.py"])
+def test_a_file_that_was_named_itself_and_could_not_be_read_is_not_clean(folder: Path, name: str) -> None:
+    """In a folder, or by a pattern, it is one of many: it is told, and the rest decides."""
+    if name == "pipe.py":
+        os.mkfifo(name)
+    else:
+        content = NOT_ANALYSED[name][0]
+        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    (folder / "clean.py").write_text("x = 1\n")
+
+    assert lint(name)[0] == 2
+    assert lint("clean.py", name)[0] == 2  # from what is remembered, too
+    assert lint(name, "--write-baseline", "known.json")[0] == 2
+    assert lint(".")[0] == 0
+    assert lint("[!c]*.*")[0] == 0
+
+
+def test_a_file_that_was_named_and_holds_no_training_code_is_clean(folder: Path) -> None:
+    (folder / "other.py").write_text("def f(:\n")
+
+    assert lint("other.py")[0] == 0
+
+
 @pytest.mark.parametrize("name", ["windows.py", "bom.py", "wide.py", "nb.ipynb"])
 def test_what_can_be_read_is_read_on_standard_input(name: str) -> None:
     assert len(document("-", "--stdin-filename", name, text=READ[name])["findings"]) == 1

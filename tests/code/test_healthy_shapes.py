@@ -239,6 +239,170 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "dim=1).argmax(dim=1) == y",
         "dim=1)",
     ),
+    "two softmaxes in a row, and the place of the largest": (
+        DoubleActivation,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(8, 4)
+
+            def forward(self, x):
+                return F.softmax(self.fc(x), dim=1)
+
+        def answers(net: Net, x, y):
+            first = torch.max(torch.softmax(net(x), dim=1), 1)[1]
+            second = torch.softmax(net(x), dim=1).max(1).indices
+            return first, second, torch.softmax(net(x), dim=1).topk(3)[1] == y
+        """,
+        "dim=1).topk(3)[1] == y",
+        "dim=1).topk(3)[0]",
+    ),
+    "two softmaxes in a row, of which the answer is unpacked": (
+        DoubleActivation,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(8, 4)
+
+            def forward(self, x):
+                return F.softmax(self.fc(x), dim=1)
+
+        def answers(net: Net, x, y):
+            shares = F.softmax(net(x), dim=1)
+            _, answer = torch.max(shares, dim=1)
+            best, five = F.softmax(net(x), dim=1).topk(5)
+            return answer, five, shares.argmax(1) == y
+        """,
+        "return answer, five, shares.argmax(1) == y",
+        "return answer, best, shares.argmax(1) == y",
+    ),
+    "shares that are kept, of which only the largest is taken": (
+        DoubleActivation,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(8, 4)
+
+            def forward(self, x):
+                return F.softmax(self.fc(x), dim=1)
+
+        def answers(net: Net, x, y):
+            shares = F.softmax(net(x), dim=1)
+            _, answer = torch.max(shares, dim=1)
+            return answer, shares.argmax(1) == y
+        """,
+        "return answer, shares",
+        "return shares, shares",
+    ),
+    "two optimizers, each of whose models is cleared": (
+        MissingZeroGrad,
+        """
+        def make():
+            return nn.Linear(3, 3)
+
+        made, judge = make(), nn.Linear(3, 1)
+        first = torch.optim.Adam(made.parameters())
+        second = torch.optim.Adam(list(judge.parameters()))
+        for x, y in DataLoader(torch.load("data")):
+            judge.zero_grad()
+            F.binary_cross_entropy_with_logits(judge(made(x).detach()), y).backward()
+            second.step()
+            first.zero_grad()
+            judge(made(x)).mean().backward()
+            first.step()
+        """,
+        "first.zero_grad()",
+        "pass",
+    ),
+    "two optimizers, whose models are cleared together": (
+        MissingZeroGrad,
+        """
+        class Both(nn.Module):
+            def __init__(self, one, other):
+                super().__init__()
+                self.one, self.other = one, other
+
+        one, other = nn.Linear(3, 3), nn.Linear(3, 1)
+        both = Both(one, other)
+        first = torch.optim.Adam(one.parameters())
+        second = torch.optim.Adam(other.parameters())
+        for x, y in DataLoader(torch.load("data")):
+            both.zero_grad()
+            both.other(both.one(x)).mean().backward()
+            first.step()
+            second.step()
+        """,
+        "both.zero_grad()",
+        "one.zero_grad()",
+    ),
+    "two optimizers, all of whose models a third one clears": (
+        MissingZeroGrad,
+        """
+        one, other, third = nn.Linear(3, 3), nn.Linear(3, 1), nn.Linear(3, 1)
+        first = torch.optim.Adam(one.parameters())
+        second = torch.optim.Adam(other.parameters())
+        every = torch.optim.SGD(list(one.parameters()) + list(other.parameters()), lr=0.1)
+        for x, y in DataLoader(torch.load("data")):
+            every.zero_grad()
+            third.zero_grad()
+            other(one(x)).mean().backward()
+            first.step()
+            second.step()
+        """,
+        "every.zero_grad()",
+        "pass",
+    ),
+    "an optimizer that is cleared around the loop, and one in it": (
+        MissingZeroGrad,
+        """
+        one, other = nn.Linear(3, 3), nn.Linear(3, 1)
+        first = torch.optim.Adam(one.parameters())
+        second = torch.optim.Adam(other.parameters())
+        for epoch in range(3):
+            second.zero_grad()
+            for x, y in DataLoader(torch.load("data")):
+                first.zero_grad()
+                other(one(x)).mean().backward()
+                first.step()
+                second.step()
+        """,
+        "second.zero_grad()",
+        "pass",
+    ),
+    "layers in a list that a function finds, and does not make": (
+        UnregisteredModules,
+        """
+        @functools.cache
+        def shared(width):
+            return nn.Linear(width, width)
+
+        def fresh(width):
+            return nn.Sequential(nn.Linear(width, width), nn.ReLU())
+
+        class Net(nn.Module):
+            def __init__(self, widths):
+                super().__init__()
+                self.every = nn.ModuleList([fresh(width) for width in widths])
+                self.some = [self.one(number) for number in range(2)]
+                self.others = [shared(width) for width in widths]
+                self.rest = nn.ModuleList()
+                for width in widths:
+                    self.rest.append(fresh(width))
+
+            def one(self, number):
+                return self.every[number]
+
+            def forward(self, x):
+                for one, other, last in zip(self.some, self.others, self.rest):
+                    x = last(one(other(x)))
+                return x
+        """,
+        "self.rest = nn.ModuleList()",
+        "self.rest = []",
+    ),
     "a parameter that is moved, and whose gradient the class uses": (
         UnregisteredModules,
         """

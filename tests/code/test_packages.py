@@ -68,6 +68,39 @@ LINKED = {
         "from nets import Net\nmodel = Net()",
         "nets/small.py",
     ),
+    "a class that is handed on by two packages": (
+        {
+            "nets/__init__.py": "from .all import Best as Net\n",
+            "nets/all/__init__.py": "from .small import Net as Best\n",
+            "nets/all/small.py": NET,
+        },
+        "from nets import Net\nmodel = Net()",
+        "nets/all/small.py",
+    ),
+    "a class that is handed on by three packages, and by *": (
+        {
+            "a/__init__.py": "from a.b import *\n",
+            "a/b/__init__.py": "from .c import Net\n",
+            "a/b/c/__init__.py": "from .small import Net\n",
+            "a/b/c/small.py": NET,
+        },
+        "import a\nmodel = a.Net()",
+        "a/b/c/small.py",
+    ),
+    "a class that the second package defines": (
+        {"nets/__init__.py": "from .all import Net\n", "nets/all/__init__.py": NET, "nets/all/small.py": OTHER},
+        "from nets import Net\nmodel = Net()",
+        "nets/all/__init__.py",
+    ),
+    "a module that two packages hand on": (
+        {
+            "nets/__init__.py": "from .all import small\n",
+            "nets/all/__init__.py": "from . import small\n",
+            "nets/all/small.py": NET,
+        },
+        "from nets import small\nmodel = small.Net()",
+        "nets/all/small.py",
+    ),
     "a class that is handed on under another name": (
         {"nets/__init__.py": "from nets.small import Net as Best\n", "nets/small.py": NET},
         "from nets import Best as Mine\nmodel = Mine()",
@@ -192,10 +225,9 @@ UNKNOWN = {
         {"nets/__init__.py": "small = make()\n", "nets/small.py": NET},
         "from nets import small\nmodel = small.Net()",
     ),
-    "two packages away": (
-        {"nets/__init__.py": "from .all import Net\n", "nets/all/__init__.py": "from .small import Net\n",
-         "nets/all/small.py": NET},
-        "from nets import Net\nmodel = Net()",
+    "seven packages away": (
+        {**{f"nets{n}/__init__.py": f"from nets{n + 1} import Net\n" for n in range(7)}, "nets7/__init__.py": NET},
+        "from nets0 import Net\nmodel = Net()",
     ),
     "packages that hand it round": (
         {"nets/__init__.py": "from tools import Net\n", "tools/__init__.py": "from nets import Net\n"},

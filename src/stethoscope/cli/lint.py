@@ -65,7 +65,7 @@ def command(
     """Review Python files, folders and notebooks without running them; the working directory without PATH.
 
     PATH - reads standard input. Exit codes: 0 nothing found (nothing left with --fix, nothing to change with --diff),
-    1 findings, 2 wrong use or a PATH that does not exist.
+    1 findings, 2 wrong use, or a PATH that does not exist or is a file that could not be analysed.
     """
     with without_collecting():
         from stethoscope import linting
@@ -105,7 +105,7 @@ def command(
             count = known.write_baseline(review.findings, write_baseline)
             verb = "finding is" if count == 1 else "findings are"
             click.echo(f"{count:,} {verb} known from now on, in {write_baseline}")
-            return 2 if review.missing else 0
+            return 2 if review.is_incomplete else 0
         if baseline is not None and remembered is not None:
             review = known.without_known(review, remembered, baseline)
         _show(review, form, output, json_file)
@@ -142,7 +142,7 @@ def _repair(paths: tuple[str, ...], settings: Settings, possible: bool, notes: b
 
 
 def _exit_code(review: Review, fail_on: str) -> int:
-    if review.missing:
+    if review.is_incomplete:
         return 2
     worst = review.worst()
     return int(worst is not None and worst.gravity >= Severity(fail_on).gravity)

@@ -63,6 +63,8 @@ class Review(Shown):
     level: Level = Level()
     missing: tuple[str, ...] = ()
     """Names on the command line that stand for no file."""
+    unread: tuple[str, ...] = ()
+    """Files and folders that were named on the command line themselves, and could not be read."""
     ignored: int = 0
     """Files and folders that were left out since git ignores them."""
     excluded: int = 0
@@ -88,6 +90,13 @@ class Review(Shown):
     def not_analysed(self) -> tuple[FileReview, ...]:
         """Files that could not be read."""
         return tuple(file for file in self.files if file.why_not)
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether something that was named itself is not there, or could not be read: then nothing found says nothing
+        of it. A file that lies in a folder that was named is counted only.
+        """
+        return bool(self.missing or self.unread)
 
     def count(self, severity: Severity) -> int:
         """How many of the findings have this severity."""

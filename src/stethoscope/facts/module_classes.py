@@ -195,7 +195,22 @@ def _makes_layer(code: Code, call: Call) -> bool:
     """Whether a call is that of a layer's class, and not one that gives a layer which is kept elsewhere."""
     thing = thing_of(code, call)
     is_made = thing.made is call or call.name == "copy.deepcopy"
-    return (is_made and has_weights(thing)) or _is_either(code, call) or _wraps_layer(code, call)
+    return (
+        (is_made and has_weights(thing)) or _is_either(code, call) or _wraps_layer(code, call) or _is_given(code, call)
+    )
+
+
+def _is_given(code: Code, call: Call) -> bool:
+    """Whether a function of the project makes a layer in its `return`, another one at each call."""
+    callee = called(code, call)
+    function, home = callee.function, callee.code
+    if function is None or home is None or not function.returns or function.decorators:
+        return False
+    for returned in function.returns:
+        thing = thing_of(home, returned.value)
+        if not isinstance(returned.value, Call) or thing.made is not returned.value or not has_weights(thing):
+            return False
+    return True
 
 
 def _wraps_layer(code: Code, call: Call) -> bool:

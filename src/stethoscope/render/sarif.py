@@ -197,7 +197,7 @@ def _invocation(review: Review) -> dict[str, Any]:
     notes = [_notification("error", f"there is no file or folder {name!r}") for name in review.missing]
     for file in review.files:
         notes += _notifications(file)
-    done: dict[str, Any] = {"executionSuccessful": not review.missing}
+    done: dict[str, Any] = {"executionSuccessful": not review.is_incomplete}
     if notes:
         done["toolExecutionNotifications"] = notes
     return done

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 
 from stethoscope.core.errors import InternalError, UsageError
 from stethoscope.core.rule import Rule
+
+_FEW = 3
+"""Names that are suggested for an unknown one."""
 
 
 @cache
@@ -56,12 +60,21 @@ def rule_named(name: str) -> type[Rule]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an unknown name: what it may have meant, or all that there is."""
+    """The end of a sentence about an unknown name: the few that it may have meant, and where all of them stand."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=3, cutoff=0.6)
-    if close:
-        return "; did you mean " + " or ".join(f"`{each}`" for each in close) + "?"
-    return "; known: " + ", ".join(names) if names else ""
+    close = get_close_matches(name, names, n=_FEW, cutoff=0.6) or _sharing_a_word(name, names)
+    meant = "; did you mean " + " or ".join(f"`{each}`" for each in close) + "?" if close else ";"
+    return f"{meant} `stethoscope rules` lists all of them"
+
+
+def _sharing_a_word(name: str, names: Sequence[str]) -> list[str]:
+    """Those with most words of the name in them, and of these the ones with fewest others."""
+    there = sorted({word for each in names for word in each.split("-")})
+    said = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if len(word) > 2]
+    words = {near for word in said for near in get_close_matches(word, there, n=1, cutoff=0.75)}
+    shared = {each: len(words & set(each.split("-"))) for each in names}
+    best = [each for each in sorted(shared, key=lambda each: (-shared[each], each.count("-"), each)) if shared[each]]
+    return best[:_FEW]
 
 
 def _may_have(eye: str, subject: str, name: str) -> bool:

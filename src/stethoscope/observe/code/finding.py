@@ -25,6 +25,8 @@ class Found:
 
     files: list[Path] = field(default_factory=list)
     """Each once, in the order in which they were named, those of a folder by name."""
+    named: set[Path] = field(default_factory=set)
+    """Files and folders that were named themselves, and not met in a folder or by a pattern."""
     missing: list[str] = field(default_factory=list)
     """Names that stand for nothing."""
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
@@ -40,6 +42,8 @@ def find(names: Sequence[str]) -> Found:
     for name in names:
         path = Path(name)
         kind = _kind(name)
+        if kind:
+            found.named.add(path)
         if kind == "folder":
             _walk(path, found, seen, _Ignored.above(path))
         elif kind:

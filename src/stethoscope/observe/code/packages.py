@@ -13,6 +13,8 @@ from stethoscope.observe.code.names import absolute
 from stethoscope.observe.code.places import OWN_FILE, Places
 
 _EVERYTHING = b"import *"
+_MOST_PACKAGES = 4
+"""Packages through which a name is followed: deeper ones are hardly ever met, and two may hand on to each other."""
 
 
 @dataclass(frozen=True)
@@ -91,20 +93,40 @@ class Packages:
         if meaning is None or meaning == name:
             self._places.find(name, own, found.files, relative=relative)
             return name in found.files
-        found.handed_on[name] = meaning
+        meaning = found.handed_on[name] = self._followed(meaning, own, found)
         self._places.find(meaning, own, found.files)
         if meaning not in found.files:
             self._places.find(meaning.rpartition(".")[0], own, found.files)
         return True
+
+    def _followed(self, name: str, own: str, found: Imported) -> str:
+        """Where a name comes from that packages hand on to each other; they are among the files that tell it."""
+        for _ in range(_MOST_PACKAGES):
+            package, _, inner = name.rpartition(".")
+            self._places.find(package, own, found.files)
+            place = found.files.get(package, "")
+            bound = self._bound(place, inner) if _is_package(place) else _NOTHING
+            meaning = bound.names.get(inner)
+            if meaning is None:
+                meaning = self._by_star(bound.stars, inner, own)
+            if not isinstance(meaning, str) or meaning == name:
+                break
+            name = meaning
+        return name
 
     def _by_star(self, stars: tuple[str, ...], inner: str, own: str) -> str | None:
         """The full name of what a package has from a module by `*`; the last one wins."""
         for star in reversed(stars) if not inner.startswith("_") else ():
             seen: dict[str, str] = {}
             self._places.find(star, own, seen)
-            if star in seen and _defines(inner).search(self._bytes_of(seen[star])):
+            if star in seen and (
+                _defines(inner).search(self._bytes_of(seen[star])) or self._hands_on(seen[star], inner)
+            ):
                 return f"{star}.{inner}"
         return None
+
+    def _hands_on(self, place: str, inner: str) -> bool:
+        return _is_package(place) and inner in self._bound(place, inner).names
 
     def _bound(self, place: str, inner: str) -> _Bound:
         """What a package's own file binds; nothing where it cannot bind this name, as nothing in it says so."""

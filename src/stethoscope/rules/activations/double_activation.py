@@ -11,6 +11,7 @@ from stethoscope.facts.bounded import FORMING, PRODUCTS
 from stethoscope.facts.code import NOWHERE, At, Attribute, Call, Code, Item, Name, Operation, Value
 from stethoscope.facts.layers import ACTIVATIONS, LINEAR, Output, layers_in, output_of, short
 from stethoscope.facts.origins import called
+from stethoscope.facts.ranking import is_ranked_only
 from stethoscope.facts.things import MOST_STEPS, UNKNOWN, Step, followed, literal
 from stethoscope.rules.lines import chain, fitting, line_of, place_in
 from stethoscope.rules.sites import code
@@ -88,7 +89,7 @@ class DoubleActivation(Rule):
                 continue
             first = output_of(file, operand)
             is_found = (first.kind, kind) in _RANGES and first.made is not call and call.at not in told
-            if is_found and not _is_ranked_only(file, call):
+            if is_found and not is_ranked_only(file, call):
                 told.add(call.at)
                 is_meant = (
                     (kind == "softmax" and _weighs(file, call))
@@ -194,12 +195,6 @@ def _applied(file: Code, call: Call, has_layers: bool) -> tuple[str, Value | Non
     layer = called(file, call) if has_layers else UNKNOWN
     kind = _kind(layer.name) if layer.kind == "module" and layer.cls is None else ""
     return (kind, call.argument(0)) if kind in _WHOLE else ("", None)
-
-
-def _is_ranked_only(file: Code, squashing: Call) -> bool:
-    """Whether of what an activation gives the largest is asked for, and nothing else: which it is stays the same."""
-    asked = ((one.receiver, one.argument(0, "input")) for one in file.calls_of(".argmax", "torch.argmax"))
-    return any(squashing is (given if owner is None else owner) for owner, given in asked)
 
 
 def _weighs(file: Code, softmax: Call) -> bool:

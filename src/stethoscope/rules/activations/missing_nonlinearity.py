@@ -152,6 +152,10 @@ class MissingNonlinearity(Rule):
                 nn.Linear(64, 3),
             )
             """,
+        "a width that is a multiple": """
+            def mlp(dim):
+                return nn.Sequential(nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim))  # bad
+            """,
         "in forward": """
             class Net(nn.Module):
                 def __init__(self, width):
@@ -174,6 +178,10 @@ class MissingNonlinearity(Rule):
         "widths that are not known": """
             def low_rank(width, rank):
                 return nn.Sequential(nn.Linear(width, rank), nn.Linear(rank, width))
+            """,
+        "a width that is a part": """
+            def low_rank(dim):
+                return nn.Sequential(nn.Linear(dim, dim // 4), nn.Linear(dim // 4, dim))
             """,
         "activated in forward": """
             class Net(nn.Module):
@@ -303,6 +311,15 @@ def _is_no_bottleneck(file: Code, first: Call | None, second: Call | None) -> bo
         if width is not None and other is not None:
             if width >= other:
                 return True
-        elif file.text(one.at) == file.text(inner.at) and file.text(inner.at):
+        elif file.text(one.at) and file.text(one.at) in (file.text(inner.at), _multiplied(file, inner)):
             return True
     return False
+
+
+def _multiplied(file: Code, width: Value) -> str:
+    """What a width is a multiple of: `dim`, of `4 * dim`."""
+    if not isinstance(width, Operation) or width.operator != "*" or len(width.operands) != 2:
+        return ""
+    numbers = [_number(file, one) for one in width.operands]
+    unknown = [file.text(one.at) for one, number in zip(width.operands, numbers, strict=True) if number is None]
+    return unknown[0] if len(unknown) == 1 and all(number is None or number >= 1 for number in numbers) else ""

@@ -15,6 +15,7 @@ from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.stepping import is_cleared_apart, is_made_each_round, is_made_here
 from stethoscope.facts.things import binding_of, followed
 from stethoscope.facts.training import History, Optimizer
+from stethoscope.facts.uncleared import is_of_another_kind, is_of_nothing, step_left_out
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
 
@@ -112,11 +113,16 @@ class MissingZeroGrad(Rule):
             return  # gradients may be cleared in one
         for loop in loops_of(file):
             steps = loop.of("step")
-            if loop.unclear or not steps or loop.of("zero"):
+            if loop.unclear or not steps:
+                continue
+            if loop.of("zero"):
+                left = step_left_out(file, loop)
+                if left is not None:  # the others are cleared: read in examples so far
+                    yield self._read(file, loop, Sureness.POSSIBLE, left)
                 continue
             if is_made_each_round(file, loop, steps[0]):
                 continue  # nothing is carried over
-            if _is_of_another_kind(file, loop) or _is_of_nothing(loop):
+            if is_of_another_kind(file, loop) or is_of_nothing(loop):
                 continue
             sureness = self._how_sure(file, loop)
             if sureness is not None:
@@ -136,13 +142,14 @@ class MissingZeroGrad(Rule):
             return Sureness.POSSIBLE
         return Sureness.CERTAIN if is_surely_stepped(file, loop.context, step) else Sureness.POSSIBLE
 
-    def _read(self, file: Code, loop: Loop, sureness: Sureness) -> Finding:
-        step, backward = loop.of("step")[0], loop.of("backward")[0]
+    def _read(self, file: Code, loop: Loop, sureness: Sureness, left: Event | None = None) -> Finding:
+        step, backward = left or loop.of("step")[0], loop.of("backward")[-1 if left else 0]
         name = step.name or "the optimizer"
         what = "loop" if loop.is_loop else "function"
         return self.finding(
             fitting(
-                f"`{name}` steps in a {what} that never clears gradients", f"a {what} steps and never clears gradients"
+                f"`{name}` steps in a {what} that never clears {'its ' if left else ''}gradients",
+                f"a {what} steps and never clears gradients",
             ),
             sureness=sureness,
             place=place_in(step.code, step.at),
@@ -150,7 +157,12 @@ class MissingZeroGrad(Rule):
                 Evidence(
                     f"in the {what} at {line_of(file, loop.at)}, backward passes", len(loop.of("backward")), "1 or more"
                 ),
-                Evidence("calls that clear gradients", 0, "1 for each step", "read in the code, through what it calls"),
+                Evidence(
+                    f"calls that clear gradients{f' of `{name}`' if left else ''}",
+                    0,
+                    "1 for each step",
+                    "read in the code, through what it calls",
+                ),
             ],
             cause="`backward()` adds to the gradients that are there, so each step moves along the sum of all "
             "gradients so far.",
@@ -441,31 +453,6 @@ def _cleared_behind(file: Code, step: Event) -> tuple[Edit, ...]:
     indent = line[: len(line) - len(line.lstrip())]
     end = len(line.encode("utf-8", "surrogatepass"))
     return (insertion(file, step.at.line, end, f"\n{indent}{step.name}.zero_grad()"),)
-
-
-def _is_of_another_kind(file: Code, loop: Loop) -> bool:
-    """Whether what steps is none of torch's optimizers, as far as can be seen, in a file that does not know torch."""
-    if loop.of("step")[0].thing.kind == "optimizer":
-        return False
-    roots = {name.partition(".")[0] for name, _, _ in file.imports}
-    return not file.says("torch", "lightning", "accelerate", "fabric") or (
-        bool(roots & _OTHERS) and not any(word in root for root in roots for word in ("torch", "lightning"))
-    )
-
-
-_OTHERS = {"mxnet", "paddle", "jittor", "mindspore", "oneflow", "chainer", "tinygrad", "tensorflow", "jax"}
-"""Libraries whose steps and gradients are their own: MXNet writes gradients anew."""
-
-
-def _is_of_nothing(loop: Loop) -> bool:
-    """Whether each backward pass begins at a parameter that was made for it: a schedule is drawn, nothing learns."""
-    for event in loop.of("backward"):
-        subject, _ = followed(event.code, event.subject)
-        if isinstance(subject, Call) and subject.name in (".sum", ".mean"):
-            subject, _ = followed(event.code, subject.receiver)
-        if not isinstance(subject, Call) or subject.name != "torch.nn.Parameter":
-            return False
-    return True
 
 
 def _is_around(file: Code, loop: Loop, event: Event) -> bool:

@@ -15,6 +15,7 @@ from stethoscope.rules.sites import code
 _WRAPS = ("torch.nn.parallel.DistributedDataParallel", "apex.parallel.DistributedDataParallel")
 _STARTS = ("torch.distributed.init_process_group",)
 _GUARD = re.compile(r"rank|main|master|primary|chief|leader|is_first|proc|\b(?:gpu|device)\w*\s*[=!]=\s*0", re.I)
+_IS_SCRIPT = re.compile(r"""__name__\s*==\s*["']__main__["']""")
 _PER_PROCESS = re.compile(r"rank|proc|FSDP|full_tensor|fully_shard|distributed\.checkpoint")
 
 
@@ -68,6 +69,16 @@ class RankGuardMissing(Rule):
         )
 
     bad_code = {
+        "by the script's own function": """
+            def main(data):
+                torch.distributed.init_process_group("nccl")
+                model = nn.parallel.DistributedDataParallel(nn.Linear(3, 2).cuda())
+                model(data).sum().backward()
+                torch.save(model.state_dict(), "last.pt")  # bad
+
+            if __name__ == "__main__":
+                main(torch.ones(2, 3))
+            """,
         "after training": """
             def main(data):
                 torch.distributed.init_process_group("nccl")
@@ -137,6 +148,10 @@ class RankGuardMissing(Rule):
     }
 
 
+def _is_condition(line: str) -> bool:
+    return line.lstrip().startswith(("if ", "elif ")) and not _IS_SCRIPT.search(line)
+
+
 def _is_guarded(file: Code, call: Call, depth: int) -> bool:
     """Whether a condition that may be one on the rank is around a call, before it, or around its callers."""
     index = file.function_at(call.context)
@@ -144,12 +159,14 @@ def _is_guarded(file: Code, call: Call, depth: int) -> bool:
     for here in file.around(call.context):
         if here.kind in ("if", "else", "while", "try") and here.value is not None:
             text = file.text(here.value.at)
+            if _IS_SCRIPT.search(text):
+                continue  # all processes run the script
             if _GUARD.search(text) or re.fullmatch(r"(?:not )?[\w.]+(?:\(\))?", text):
                 return True  # a flag may hold which process this is
         if here.kind == "function":
             break
     before = file.lines[function.at.line - 1 if index else 0 : call.at.line - 1]
-    if any(_GUARD.search(line) and line.lstrip().startswith(("if ", "elif ")) for line in before):
+    if any(_GUARD.search(line) and _is_condition(line) for line in before):
         return True
     sites = call_sites(file, index) if index else ()
     if index and not sites:  # who calls it is not known, but that each process runs what wraps the model

@@ -27,6 +27,7 @@ METHODS = frozenset(
         ".half",
         ".detach",
         ".clamp",
+        ".masked_fill",
         ".squeeze",
         ".unsqueeze",
         ".view",
@@ -103,6 +104,17 @@ class ResultDropped(Rule):
             for x, y in DataLoader(torch.load("data")):
                 x.to("cuda")  # bad
                 print(x)
+            """,
+        "masked, and not kept": """
+            class Attention(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.queries, self.keys = nn.Linear(8, 8), nn.Linear(8, 8)
+
+                def forward(self, x, mask):
+                    scores = self.queries(x) @ self.keys(x).transpose(-2, -1)
+                    scores.masked_fill(mask == 0, float("-inf"))  # bad
+                    return F.softmax(scores, dim=-1) @ x
             """,
         "clamped, and not kept": """
             class Actor(nn.Module):
