@@ -369,6 +369,9 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
                 super().__init__()
                 self.features = nn.Sequential(T.MelSpectrogram(), T.AmplitudeToDB())
                 self.features.requires_grad = False
+
+            def forward(self, x):
+                return self.features(x)
         """,
         "T.AmplitudeToDB()",
         "nn.Linear(3, 3)",

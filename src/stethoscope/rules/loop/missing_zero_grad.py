@@ -13,7 +13,7 @@ from stethoscope.facts.events import Event, events_of
 from stethoscope.facts.handed import is_cleared_in_helper, is_surely_stepped
 from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.stepping import is_cleared_apart, is_made_each_round, is_made_here
-from stethoscope.facts.things import binding_of, followed
+from stethoscope.facts.things import binding_of
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.facts.uncleared import is_of_another_kind, is_of_nothing, step_left_out
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, way_to, where_event
