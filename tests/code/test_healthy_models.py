@@ -180,6 +180,58 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "run(self.net, x, self.dummy)",
         "self.net(x) + self.dummy",
     ),
+    "parts of a network that an attribute holds": (
+        UnregisteredModules,
+        """
+        class Parts(nn.Module):
+            def __init__(self, net, cuts):
+                super().__init__()
+                self.net = net
+                self.children_of_it = list(self.net.children())
+                self.parts = []
+                for cut in cuts:
+                    self.parts.append(nn.Sequential(*self.children_of_it[:cut]))
+
+            def forward(self, x):
+                return [part(x) for part in self.parts]
+        """,
+        "*self.children_of_it[:cut]",
+        "*layers_of(self.net)[:cut]",
+    ),
+    "parts of a network that gets an attribute in another line": (
+        UnregisteredModules,
+        """
+        class Parts(nn.Module):
+            def __init__(self):
+                super().__init__()
+                net = torchvision.models.vgg16()
+                layers = [layer for layer in net.features.children()]
+                self.net = net
+                self.parts = [nn.Sequential(*layers[:4]), nn.Sequential(*layers[:9])]
+
+            def forward(self, x):
+                return [part(x) for part in self.parts]
+        """,
+        "self.net = net",
+        "self.net = None",
+    ),
+    "layers that are attributes as well": (
+        UnregisteredModules,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first, self.last = nn.Linear(3, 3), nn.Linear(3, 3)
+                self.parts = [nn.Sequential(self.first, nn.ReLU()), nn.Sequential(self.last, nn.ReLU())]
+
+            def forward(self, x):
+                for part in self.parts:
+                    x = part(x)
+                return x
+        """,
+        "self.first, nn.ReLU()",
+        "self.first, nn.Linear(3, 3)",
+    ),
     "filters of which the weights are frozen": _listed("for layer in self.layers: layer.weight.requires_grad = False"),
     "one network that is hidden in a list": (
         UnregisteredModules,

@@ -15,6 +15,7 @@ from stethoscope.facts.code import (
     Constant,
     Each,
     Group,
+    Item,
     Name,
     Operation,
     Starred,
@@ -195,9 +196,53 @@ def _makes_layer(code: Code, call: Call) -> bool:
     """Whether a call is that of a layer's class, and not one that gives a layer which is kept elsewhere."""
     thing = thing_of(code, call)
     is_made = thing.made is call or call.name == "copy.deepcopy"
+    if is_made and thing.name == "torch.nn.Sequential" and _chains_what_is_kept(code, call):
+        return False
     return (
         (is_made and has_weights(thing)) or _is_either(code, call) or _wraps_layer(code, call) or _is_given(code, call)
     )
+
+
+def _chains_what_is_kept(code: Code, chain: Call) -> bool:
+    """Whether a `Sequential` is made of layers that attributes hold, and of none with parameters beside them."""
+    others = [one for one in chain.arguments if not _is_of_attribute(code, one)]
+    return len(others) < len(chain.arguments) and not any(
+        isinstance(one, Starred) or has_weights(thing_of(code, one)) for one in others
+    )
+
+
+def _is_of_attribute(code: Code, value: Value | None, depth: int = 0) -> bool:
+    """Whether layers are an attribute, or parts of one: `self.first`, `list(self.net.children())[:4]`.
+
+    A list that is displayed holds its layers itself.
+    """
+    if depth > DEEPEST:
+        return False
+    if isinstance(value, Name):
+        found, way = followed(code, value)
+        behind = {binding.name for binding in way} | {value.name}
+        if isinstance(found, Group):
+            return False
+        is_kept = any(name.startswith("self.") for name in behind) or _gets_attribute(code, value)
+        return is_kept or (found is not value and _is_of_attribute(code, found, depth + 1))
+    if isinstance(value, Each):
+        return any(_is_of_attribute(code, one, depth + 1) for one in (value.element, value.source))
+    if isinstance(value, Call):
+        inner = value.argument(0) if value.name in _LISTING else value.receiver if value.name in _CHILDREN else None
+        return _is_of_attribute(code, inner, depth + 1)
+    return isinstance(value, Item | Attribute | Starred) and _is_of_attribute(code, value.value, depth + 1)
+
+
+def _gets_attribute(code: Code, value: Name) -> bool:
+    """Whether an attribute is set to what a variable holds."""
+    return value.binding != NOWHERE and any(
+        one.name.startswith("self.") and isinstance(one.value, Name) and one.value.binding == value.binding
+        for one in code.bindings
+    )
+
+
+_LISTING = frozenset({"builtins.list", "builtins.tuple", "builtins.reversed", "builtins.iter"})
+_CHILDREN = frozenset({".children", ".modules", ".named_children", ".named_modules", ".values", ".items"})
 
 
 def _is_given(code: Code, call: Call) -> bool:
