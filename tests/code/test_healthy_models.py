@@ -280,6 +280,20 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "torch.float32",
         "torch.float64",
     ),
+    "a module of which a part is left open": (
+        SuperInitMissing,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                self.encoder = ...  # to come
+                self.out = nn.Linear(3, 2)
+
+            def forward(self, x):
+                return self.out(self.encoder(x))
+        """,
+        "= ...  # to come",
+        "= None",
+    ),
     "a module that a decorator sets up": (
         SuperInitMissing,
         """

@@ -338,6 +338,34 @@ def test_a_mode_that_a_caller_elsewhere_may_set_is_possible_at_most() -> None:
     assert not _shown(ValidationInTrainMode, text.replace("        G.train()\n", ""))
 
 
+def test_what_a_kept_graph_and_a_mode_that_stays_do_is_said_as_it_is() -> None:
+    summed = """
+        def train(model, loader, optimizer):
+            total = 0.0
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = F.mse_loss(model(x), y)
+                loss.backward()
+                optimizer.step()
+                total += loss
+            return total
+    """
+    (kept,) = review(code_of(summed), rules=[GraphKeptAlive]).findings
+    assert "frees activations at most" in kept.cause  # what is saved for the backward pass is not kept
+    dropped = """
+        model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
+        optimizer = torch.optim.Adam(model.parameters())
+        for epoch in range(9):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.mse_loss(model(x), y).backward()
+                optimizer.step()
+            model.eval()
+    """
+    (stays,) = review(code_of(dropped), rules=[TrainingInEvalMode]).findings
+    assert "uses its running statistics" not in stays.cause  # there is no batch normalization
+
+
 def _shown(rule: type[Rule], text: str) -> list[str]:
     return [one.title for one in review(code_of(text), rules=[rule]).findings if Level().shows(one)]
 

@@ -166,10 +166,10 @@ class TrainingInEvalMode(Rule):
                 Evidence("calls of `train()` in the loop that calls `eval()`", 0, "1 before each round of training"),
                 Evidence("calls of `train()` before that loop", outside, "0, or one in the loop as well"),
             ],
-            cause="The mode stays until it is switched back: after the first evaluation dropout is off, and batch "
-            "normalization uses its running statistics, while training goes on.",
+            cause="The mode stays until it is switched back: after the first evaluation what acts differently in "
+            "training, as dropout and batch normalization do, acts as in evaluation, while training goes on.",
             fixes=["Switch back before each round of training:\n" + code(f"{name}.train()")],
-            unless=f"{meant} is meant to train {'without' if is_first else 'with'} dropout and batch statistics.",
+            unless=f"{meant} is meant to train in {'eval' if is_first else 'train'} mode.",
             chain=[
                 *way_to(file, switched, "is switched here"),
                 *way_to(file, backward, "trains in it" if is_first else "trains in the next round"),
