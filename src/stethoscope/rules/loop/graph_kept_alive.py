@@ -103,8 +103,8 @@ class GraphKeptAlive(Rule):
                     f"the number `{loss}.item()`",
                 ),
             ],
-            cause=f"`{loss}` carries the graph that made it, and so does the sum: it grows with each step. The backward "
-            "pass frees activations at most: the graph itself lasts as long as the sum does.",
+            cause=f"`{loss}` carries the graph that made it, and so does the sum: it grows with each step. The "
+            "backward pass frees activations at most: the graph itself lasts as long as the sum does.",
             fixes=[
                 Fix(f"Add the number:\n{code(_added(file, binding, kept, '.item()'))}"),
                 Fix(
