@@ -232,6 +232,22 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "self.first, nn.ReLU()",
         "self.first, nn.Linear(3, 3)",
     ),
+    "layers of a local list that is registered as well": (
+        UnregisteredModules,
+        """
+        class Net(nn.Module):
+            def __init__(self, depth):
+                super().__init__()
+                layers = [nn.Linear(3, 3) for _ in range(depth)]
+                self.every = nn.ModuleList(layers)
+                self.parts = [nn.Sequential(*layers[:2]), nn.Sequential(*layers[2:])]
+
+            def forward(self, x):
+                return [part(x) for part in self.parts]
+        """,
+        "nn.ModuleList(layers)",
+        "len(layers)",
+    ),
     "filters of which the weights are frozen": _listed("for layer in self.layers: layer.weight.requires_grad = False"),
     "one network that is hidden in a list": (
         UnregisteredModules,

@@ -221,7 +221,9 @@ def _is_of_attribute(code: Code, value: Value | None, depth: int = 0) -> bool:
     if isinstance(value, Name):
         found, way = followed(code, value)
         behind = {binding.name for binding in way} | {value.name}
-        if isinstance(found, Group):
+        if _is_registered(code, value):
+            return True
+        if isinstance(found, Group) or (isinstance(found, Each) and made_in(code, found)):
             return False
         is_kept = any(name.startswith("self.") for name in behind) or _gets_attribute(code, value)
         return is_kept or (found is not value and _is_of_attribute(code, found, depth + 1))
@@ -231,6 +233,17 @@ def _is_of_attribute(code: Code, value: Value | None, depth: int = 0) -> bool:
         inner = value.argument(0) if value.name in _LISTING else value.receiver if value.name in _CHILDREN else None
         return _is_of_attribute(code, inner, depth + 1)
     return isinstance(value, Item | Attribute | Starred) and _is_of_attribute(code, value.value, depth + 1)
+
+
+def _is_registered(code: Code, layers: Name) -> bool:
+    """Whether an attribute is a container of torch's that is given the whole of a list."""
+    kept = [one.value for one in code.bindings if one.name.startswith("self.") and isinstance(one.value, Call)]
+    given = [one for call in kept if call.name in _CONTAINERS for one in call.arguments]
+    parts = [one.value if isinstance(one, Starred) else one for one in given]
+    return any(isinstance(one, Name) and one.binding == layers.binding != NOWHERE for one in parts)
+
+
+_CONTAINERS = frozenset({"torch.nn.ModuleList", "torch.nn.ModuleDict", "torch.nn.Sequential"})
 
 
 def _gets_attribute(code: Code, value: Name) -> bool:
