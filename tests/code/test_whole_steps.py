@@ -183,6 +183,7 @@ APART = """
             optimizer.zero_grad()
             F.cross_entropy(model(x), y).backward()
             _ = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            SAID
 
     def smallest(model, pruned=0.5):
         importance = model.weight.abs()
@@ -198,7 +199,7 @@ SCRIPT = """
     for x, y in torch.load("data"):
         optimizer.zero_grad()
         F.cross_entropy(model(x), y).backward()
-        note(x, "AFTER")
+        print(len(x), "AFTER")
     print("saliency")
 """
 HANDLED = """
@@ -256,6 +257,7 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
     ),
     "gradients for a function that prunes": (MissingOptimizerStep, APART, "HEAD", ""),
     "a training that is called for an attack": (MissingOptimizerStep, APART, "AFTER", "print(1)"),
+    "something unseen, where the file ranks weights": (MissingOptimizerStep, APART, "SAID", "print(len(x))"),
     "a hook in the file": (MissingOptimizerStep, APART, "AFTER", "print(1)"),
     "a script that attacks in its loop": (MissingOptimizerStep, SCRIPT, "AFTER", "seen"),
     "a handler that another class may fill in": (TrainingInEvalMode, HANDLED, "AFTER", "print(epoch)"),
@@ -279,6 +281,7 @@ HEALTHY = {
     "a mode that a function may set": "set_mode(model, False)",
     "gradients for a function that prunes": "def prune(model, loader):\n        fit(model, loader)\n",
     "a training that is called for an attack": "attack = fit(nn.Linear(3, 2), [])",
+    "something unseen, where the file ranks weights": "scores.collect()",
     "a hook in the file": "nn.Linear(3, 2).register_full_backward_hook(print)",
     "a script that attacks in its loop": "attack",
     "a handler that another class may fill in": "self.on_epoch_end()",

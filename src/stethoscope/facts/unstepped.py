@@ -272,13 +272,19 @@ def is_meant(file: Code, loop: Loop, cleared: Event) -> bool:
         return False
     dropped = {id(one.value) for one in (*file.bare, *(one for one in file.bindings if one.name == "_"))}
     backward = max((one.call.number for one in loop.of("backward") if one.call is not None and not one.via), default=-1)
+    models = {event.name for event in loop.of("forward")}
+    is_of_gradients = file.matches(_READING)
     for call in file.calls[slice(*file.functions[loop.function].calls)]:
         if loop.context not in file.numbers_around(call.context) or call.number <= backward:
             continue
         if "clip_grad" in call.name and id(call) not in dropped:
             return False
-        if id(call) in dropped and _watches_a_model(file, call, {event.name for event in loop.of("forward")}):
+        if id(call) in dropped and _watches_a_model(file, call, models):
             return False
+        values = (*call.arguments, *(value for _, value in call.keywords))
+        is_open = id(call) in dropped or any(name_of(file, one) in models for one in values)
+        if is_of_gradients and is_open and not leaves_weights(file, call):
+            return False  # it may be what the file's words are about
     return True
 
 
