@@ -175,6 +175,63 @@ GENERATOR = """
                 LOOK
         return found
 """
+APART = """
+    HEAD
+    def fit(model, loader):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            _ = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            SAID
+
+    def smallest(model, pruned=0.5):
+        importance = model.weight.abs()
+        return importance < importance.quantile(pruned)
+
+    fit(nn.Linear(3, 2), torch.load("data"))
+    AFTER
+"""
+SCRIPT = """
+    attacked = torch.load("attack")
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for x, y in torch.load("data"):
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        print(len(x), "AFTER")
+    print("saliency")
+"""
+HANDLED = """
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+    class Trainer:
+        def __init__(self):
+            self.model = nn.Sequential(nn.Linear(3, 9), nn.BatchNorm1d(9), nn.Linear(9, 2))
+            self.optimizer = getattr(torch.optim, NAME)(self.model.parameters(), lr=0.1)
+
+        def on_step(self, batch):
+            return self.model(batch[0]), batch[1]
+
+        def on_epoch_end(self):
+            pass
+
+        def fit(self, loader, test_loader):
+            optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+            self.model.train()
+            for epoch in range(9):
+                for batch in loader:
+                    optimizer.zero_grad()
+                    answer, y = self.on_step(batch)
+                    F.cross_entropy(answer, y).backward()
+                    optimizer.step()
+                self.model.eval()
+                with torch.no_grad():
+                    print(sum(F.cross_entropy(self.model(x), y).item() for x, y in test_loader))
+                AFTER
+"""
 SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
     "parts of one step": (GraphKeptAlive, ACCUMULATED, "            optimizer", "            optimizer"),
     "a weight that goes into the loss": (GraphKeptAlive, WEIGHED, "TAKEN", "value"),
@@ -198,6 +255,12 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "found.append(torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9).item())",
         "torch.nn.utils.clip_grad_norm_(model.parameters(), 1e9)",
     ),
+    "gradients for a function that prunes": (MissingOptimizerStep, APART, "HEAD", ""),
+    "a training that is called for an attack": (MissingOptimizerStep, APART, "AFTER", "print(1)"),
+    "something unseen, where the file ranks weights": (MissingOptimizerStep, APART, "SAID", "print(len(x))"),
+    "a hook in the file": (MissingOptimizerStep, APART, "AFTER", "print(1)"),
+    "a script that attacks in its loop": (MissingOptimizerStep, SCRIPT, "AFTER", "seen"),
+    "a handler that another class may fill in": (TrainingInEvalMode, HANDLED, "AFTER", "print(epoch)"),
     "something that looks at the model": (MissingOptimizerStep, WATCHED, "Scores(model)", "Scores()"),
     "an optimizer that each round makes": (
         MissingZeroGrad, TRIED, "        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)\n", "",
@@ -216,6 +279,12 @@ HEALTHY = {
     "a mode that a function may set back": "restore(model)",
     "a mode that a callback may set back": "[one.on_epoch_end() for one in callbacks]",
     "a mode that a function may set": "set_mode(model, False)",
+    "gradients for a function that prunes": "def prune(model, loader):\n        fit(model, loader)\n",
+    "a training that is called for an attack": "attack = fit(nn.Linear(3, 2), [])",
+    "something unseen, where the file ranks weights": "scores.collect()",
+    "a hook in the file": "nn.Linear(3, 2).register_full_backward_hook(print)",
+    "a script that attacks in its loop": "attack",
+    "a handler that another class may fill in": "self.on_epoch_end()",
     "a generator's samples": "found.append(G(torch.randn(len(x), 3)).argmax(1).tolist())",
 }
 

@@ -16,7 +16,7 @@ _OTHERS = frozenset({
     "higher", "torchopt", "mmcv", "mmengine", "poptorch", "pyro", "fairseq", "allennlp",
 })  # fmt: skip
 """Packages whose optimizers, or trainers, clear or step by themselves."""
-_HOOKS = re.compile(r"callback|hook|\.on_\w+\(|\bcall_event|accelerator\.accumulate|\.grad\b|['\"]grad['\"]", re.I)
+_HOOKS = re.compile(r"callback|hook|\bcall_event|accelerator\.accumulate|\.grad\b|['\"]grad['\"]", re.I)
 """Words of lines that call what is registered elsewhere, or touch gradients themselves: both may clear or step."""
 _BY_ANOTHER_NAME = re.compile(
     r"\bopt\w*\.step\b(?![ \t]*\()|\.(?:zero_grad|backward)\b(?![ \t]*\()|setattr\([^)]*[\"']grad[\"']"
@@ -111,7 +111,20 @@ _DRAWN = re.compile(r"\bnext\(|\.next\(\)")
 
 
 def _calls_hooks(file: Code, context: int) -> bool:
-    return file.matches(_HOOKS, file.contexts[context].at)
+    return file.matches(_HOOKS, file.contexts[context].at) or calls_handlers(file, context)
+
+
+def calls_handlers(file: Code, context: int) -> bool:
+    """Whether something is told there of what happens, `self.on_epoch_end()`: a method of that name that is not seen,
+    or whose answer nobody takes, since another class may fill it in.
+    """
+    dropped = {id(one.value) for one in file.bare}
+    return any(
+        call.name.startswith(".on_")
+        and context in file.numbers_around(call.context)
+        and (id(call) in dropped or called(file, call).function is None)
+        for call in file.calls
+    )
 
 
 def is_cleared_in_helper(file: Code) -> bool:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import Call, Code, Constant, Name, Value
+from stethoscope.facts.code import Call, Code, Constant, Name, Symbol, Value
 from stethoscope.facts.evaluations import Evaluation, called_models
 from stethoscope.facts.events import name_of
+from stethoscope.facts.handed import calls_handlers
 from stethoscope.facts.measures import comes_of_answer, keeps_measures
 from stethoscope.facts.origins import called, thing_of
 from stethoscope.facts.reached import Reach, reach_of
@@ -56,11 +57,12 @@ def may_be_switched(file: Code, names: set[str], loop: int | None = None) -> boo
             isinstance(method, Call)
             and method.name == "builtins.getattr"
             and not isinstance(method.argument(1), Constant)
+            and not isinstance(method.argument(0), Symbol)
         ):
             return True
     if loop is None and file.matches(_SETTLES):
         return True
-    if loop is not None and file.matches(_HOOKS, file.contexts[loop].at):
+    if loop is not None and (file.matches(_HOOKS, file.contexts[loop].at) or calls_handlers(file, loop)):
         return True
     return any(
         isinstance(one.value, Call)
@@ -72,7 +74,7 @@ def may_be_switched(file: Code, names: set[str], loop: int | None = None) -> boo
 
 _SETTLES = re.compile(r"reset_running_stats|update_bn\b|bn_update|swa_utils|recalib", re.I)
 """Words of files that run a network in train mode to settle what it normalizes by."""
-_HOOKS = re.compile(r"callback|hook|\.on_\w+\(|call_event", re.I)
+_HOOKS = re.compile(r"callback|hook|call_event", re.I)
 """Words of lines that call what is registered elsewhere."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stethoscope.facts.code import NOWHERE, Binding, Call, Code, Constant, Context, Value
+from stethoscope.facts.code import NOWHERE, At, Binding, Call, Code, Constant, Context, Value
 from stethoscope.facts.events import Event, events_of, is_named_as_optimizer, name_of
 from stethoscope.facts.gradient_words import are_gradients_wanted, reads_gradients
 from stethoscope.facts.handed import is_surely_stepped
@@ -37,8 +37,8 @@ def is_left_there(file: Code, loop: Loop, cleared: Event) -> bool:
         if any(here.kind == "if" and _says_none(file, here.value, name) for here in file.around(call.context)):
             continue  # what is done where there is no optimizer
         values = (*call.arguments, *(value for _, value in call.keywords))
-        reads = called(file, call).function if call.receiver is not None else None
-        if reads is not None and reads_gradients(file, reads.at):
+        callee = called(file, call)
+        if callee.function is not None and reads_gradients(callee.code or file, callee.function.at):
             return False
         if any(name_of(file, value) == name and not leaves_alone(file, call, value) for value in values):
             if sets_rates(file, call):
@@ -219,9 +219,46 @@ def _is_each_so_often(file: Code, asked: Value | None) -> bool:
 
 
 _READING = re.compile(
-    r"register\w*_hook|captum|\bprun|fisher|saliency|hessian|\bimportance|influence|\btaylor|grad_?cam|attack", re.I
+    r"register\w*_hook|\bprun|fisher|saliency|hessian|\bimportance|influence|\btaylor|grad_?cam|attack", re.I
 )
-"""Words of a file that wants gradients for something else than a step."""
+"""Words of a function that wants gradients for something else than a step."""
+_WATCHING = re.compile(
+    r"register\w*backward\w*_hook|\.register_hook|register\w*_(?:grad|step)\w*_hook|retain_grad\b|captum|grad_?cam",
+    re.I,
+)
+"""Words of a file in which gradients are read from afar, while they are computed."""
+
+
+def _is_read_otherwise(file: Code, loop: Loop, cleared: Event) -> bool:
+    """Whether the gradients may be wanted for something else than a step: by what the file hangs on to them, by the
+    words of the function around the loop, of its class, and of those that call it; of a script by what stands between
+    the making of its optimizer and the end of the loop.
+    """
+    if file.matches(_WATCHING):
+        return True
+    if loop.function:
+        return any(file.matches(_READING, at) for at in _callers_of(file, loop.function))
+    made = cleared.thing.made
+    start = made.at.line if made is not None and cleared.thing.made_in is file else 1
+    outer = file.contexts[outermost_loop(file, loop.context)].at
+    return any(_READING.search(line.partition("#")[0]) for line in file.lines[start - 1 : outer.end_line])
+
+
+def _callers_of(file: Code, index: int, depth: int = 0) -> Iterator[At]:
+    """Where a function stands, its class, and the functions of the file that call it; or the line that does."""
+    yield file.functions[index].at
+    if file.class_of(index) != NOWHERE:
+        yield file.classes[file.class_of(index)].at
+    for call in call_sites(file, index) if depth < _CALLERS else ():
+        caller = file.function_at(call.context)
+        if not caller:
+            yield file.contexts[outermost_loop(file, call.context)].at if _is_in_loop(file, call) else call.at
+        elif caller != index:
+            yield from _callers_of(file, caller, depth + 1)
+
+
+def _is_in_loop(file: Code, call: Call) -> bool:
+    return file.contexts[outermost_loop(file, call.context)].kind in ("for", "while")
 
 
 def is_meant(file: Code, loop: Loop, cleared: Event) -> bool:
@@ -231,17 +268,23 @@ def is_meant(file: Code, loop: Loop, cleared: Event) -> bool:
     """
     if not is_surely_stepped(file, loop.context, cleared):
         return False
-    if file.matches(_READING) or _steps_elsewhere(file, cleared):
+    if _is_read_otherwise(file, loop, cleared) or _steps_elsewhere(file, cleared):
         return False
-    dropped = {id(one.value) for one in file.bare}
+    dropped = {id(one.value) for one in (*file.bare, *(one for one in file.bindings if one.name == "_"))}
     backward = max((one.call.number for one in loop.of("backward") if one.call is not None and not one.via), default=-1)
+    models = {event.name for event in loop.of("forward")}
+    is_of_gradients = file.matches(_READING)
     for call in file.calls[slice(*file.functions[loop.function].calls)]:
         if loop.context not in file.numbers_around(call.context) or call.number <= backward:
             continue
         if "clip_grad" in call.name and id(call) not in dropped:
             return False
-        if id(call) in dropped and _watches_a_model(file, call, {event.name for event in loop.of("forward")}):
+        if id(call) in dropped and _watches_a_model(file, call, models):
             return False
+        values = (*call.arguments, *(value for _, value in call.keywords))
+        is_open = id(call) in dropped or any(name_of(file, one) in models for one in values)
+        if is_of_gradients and is_open and not leaves_weights(file, call):
+            return False  # it may be what the file's words are about
     return True
 
 
