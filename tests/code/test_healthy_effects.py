@@ -527,6 +527,145 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         "optimizer: torch.optim.Optimizer):\n",
         "model):\n    optimizer = torch.optim.SGD(model.parameters(), lr=1)\n",
     ),
+    "a tensor that is there already": (
+        ResultDropped,
+        """
+        def loss(p, q, gamma):
+            weight = 1 - torch.where(p > 0, p, 1 - p)
+            weight.to(p.device)
+            return torch.sum(weight * q)
+        """,
+        "p.device",
+        "q.device",
+    ),
+    "a tensor made on the device where it is sent": (
+        ResultDropped,
+        """
+        def unique(points):
+            found, places = torch.unique(points, return_inverse=True)
+            first = torch.zeros(len(found), device=points.device)
+            first.to(found.device)
+            return torch.sum(first * found)
+        """,
+        "len(found), device=points.device",
+        "len(found)",
+    ),
+    "a shape that is there already": (
+        ResultDropped,
+        """
+        def transformed(image, other):
+            image = image - 128
+            result = torch.tensordot(image, torch.ones(8, 8, 8, 8), dims=2)
+            result.view(image.shape)
+            return result
+        """,
+        "image.shape",
+        "other.shape",
+    ),
+    "a tensor without anything in it": (
+        ResultDropped,
+        """
+        def sent(x: torch.Tensor, n):
+            if x.numel() == 0:
+                x.view(n, 0)
+            return torch.relu(x)
+        """,
+        "numel() == 0",
+        "numel() == 9",
+    ),
+    "a module, as the condition says": (
+        ResultDropped,
+        """
+        def moved(x: torch.Tensor, dtype):
+            if isinstance(x, nn.Module) and x.dtype != dtype:
+                x.type(dtype)
+            return torch.relu(x)
+        """,
+        "isinstance(x, nn.Module)",
+        "not isinstance(x, nn.Module)",
+    ),
+    "a tensor that is moved, and only handed on in a dict": (
+        ResultDropped,
+        """
+        def predict(model, image):
+            image = torch.as_tensor(image)
+            image.to("cuda")
+            return model([{"image": image}])
+        """,
+        '[{"image": image}]',
+        "image",
+    ),
+    "a tensor that is moved, and then assigned to a part": (
+        ResultDropped,
+        """
+        def filled(parts, total):
+            one = torch.cat(parts, 0)
+            one.cuda()
+            total[0] = one
+            return total
+        """,
+        "total[0] = one",
+        "total = total + one",
+    ),
+    "a comparison, and a type that nobody asks for": (
+        ResultDropped,
+        """
+        def mask_of(lengths, most, dtype=torch.bool):
+            row = torch.arange(0, most)
+            mask = row < lengths
+            mask.type(dtype)
+            return mask
+        """,
+        "dtype=torch.bool",
+        "dtype=torch.float",
+    ),
+    "a line that is left over, of a part": (
+        ResultDropped,
+        """
+        def pruned(weight: torch.Tensor, n):
+            kept = weight.clone()
+            kept[:, :4].reshape(n, 2, 2)
+            return torch.relu(kept)
+        """,
+        "kept[:, :4].reshape",
+        "kept.reshape",
+    ),
+    "a line that is left over, of what a call gives": (
+        ResultDropped,
+        """
+        def pruned(weight: torch.Tensor):
+            kept = torch.abs(weight)
+            kept.t().contiguous()
+            return torch.relu(kept)
+        """,
+        "kept.t().contiguous",
+        "kept.contiguous",
+    ),
+    "NaN that fails the order behind it": (
+        NanComparedByEquals,
+        """
+        import numpy as np
+
+        def chosen(x, place):
+            if place is not None and place != np.nan and place >= 0:
+                return x[place]
+        """,
+        " and place >= 0",
+        "",
+    ),
+    "NaN that is answered by NaN": (
+        NanComparedByEquals,
+        """
+        import math
+
+        def interval(score, n):
+            if score == math.nan:
+                return (math.nan, math.nan)
+            return (score - 1 / n, score + 1 / n)
+        """,
+        "return (math.nan, math.nan)",
+        "return (0, 1)",
+    ),
 }
 
 SHOWN = Sureness.LIKELY.strength

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from code_programs import code_of
+from stethoscope.core.finding import Sureness
 from stethoscope.core.settings import Settings
 from stethoscope.linting import lint
 from stethoscope.rules.data.distributed_sampler_epoch import DistributedSamplerEpoch
@@ -316,6 +317,41 @@ def test_loaders_that_another_file_of_the_project_makes(
 
     places = [(one.place.file, one.chain[0].place.file) for one in findings if one.rule == DistributedSamplerEpoch.name]
     assert places == ([("train.py", "data.py")] if told else [])
+
+
+@pytest.mark.parametrize(("given", "shown"), [("", False), (", distributed=True", True), (", **options", True)])
+def test_a_sampler_of_another_file_that_no_call_asks_for(
+    given: str, shown: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = "DistributedSampler(data, num_replicas=2, rank=0)"
+    (tmp_path / "data.py").write_text(
+        f"""{IMPORTS}
+def loader_of(data, distributed=False):
+    if distributed:
+        sampler = {made}
+    else:
+        sampler = None
+    return DataLoader(data, batch_size=32, sampler=sampler)
+""",
+        "utf-8",
+    )
+    (tmp_path / "train.py").write_text(
+        f"""{IMPORTS}
+from data import loader_of
+
+def main(model, data, optimizer, options):
+    loader = loader_of(data{given})
+    for epoch in range(10):
+            for x, y in loader:{STEP}
+""",
+        "utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+
+    findings = lint(".", settings=Settings(), processes=1).findings
+
+    sure = {one.sureness.strength for one in findings if one.rule == DistributedSamplerEpoch.name}
+    assert any(one >= Sureness.LIKELY.strength for one in sure) is shown
 
 
 ENGINE = f"""

@@ -45,6 +45,27 @@ def is_refused(file: Code, made: Made) -> bool:
     return not file.matches(_GROUP) and not file.and_linked_say(*_OPENS_GROUP)
 
 
+def is_switched_off(file: Code, made: Made) -> bool:
+    """Whether a sampler is made only where a parameter asks for it that is false by default, and no call gives it:
+    `def loaders(data, distributed=False)` of which this file calls `loaders(data)`.
+    """
+    home, sampler = made
+    function = home.functions[home.function_at(sampler.context)]
+    asked = {
+        here.value.binding for here in home.around(sampler.context)
+        if here.kind == "if" and isinstance(here.value, Name) and here.value.binding != NOWHERE
+    }  # fmt: skip
+    for place, one in enumerate(function.parameters):
+        if one.binding in asked and isinstance(one.default, Constant) and not one.default.value:
+            calls = [
+                call for where in {id(it): it for it in (file, home)}.values() for call in where.calls
+                if called(where, call).function is function
+            ]  # fmt: skip
+            place -= function.owner != NOWHERE
+            return bool(calls) and not any(call.is_open or call.argument(place, one.name) for call in calls)
+    return False
+
+
 def _shuffling(loaders: list[Made]) -> Made | None:
     for home, loader in loaders:
         if thing_of(home, loader).kind != "loader":

@@ -20,6 +20,7 @@ from stethoscope.facts.samplers import (
     is_of_new_data,
     is_refused,
     is_repeated,
+    is_switched_off,
     sampler_handed,
 )
 from stethoscope.facts.told_elsewhere import is_told_or_done_otherwise
@@ -65,7 +66,8 @@ class DistributedSamplerEpoch(Rule):
     ## When it is not a fault
     A sampler with `shuffle=False`, or one epoch only; a seed for each epoch; Accelerate or Fabric, which tell the
     sampler by themselves. None of these is reported. A program of one process, which such a sampler refuses, is
-    possible at most, as is a loop that hands its number and the loader to something unseen, or changes its data.
+    possible at most, as is a loop that hands its number and the loader to something unseen, or changes its data, and a
+    sampler that is made only where a parameter asks for it, which no call gives.
     ## Sources
     PyTorch documentation, `torch.utils.data.distributed.DistributedSampler`: "Otherwise, the same ordering will be
     always used".
@@ -458,7 +460,7 @@ class DistributedSamplerEpoch(Rule):
 
 def _is_doubtful(file: Code, loop: Loop, made: Made) -> bool:
     """Whether it may be no training of several processes and epochs, or something unseen may tell the epoch."""
-    return is_refused(file, made) or is_told_or_done_otherwise(file, loop, made[1])
+    return is_refused(file, made) or is_switched_off(file, made) or is_told_or_done_otherwise(file, loop, made[1])
 
 
 def _is_told_in(file: Code) -> bool:

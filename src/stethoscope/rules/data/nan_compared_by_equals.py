@@ -7,13 +7,14 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Call, Code, Constant, Operation, Symbol, Value
+from stethoscope.facts.code import Call, Code, Constant, Group, Operation, Symbol, Value
 from stethoscope.facts.expressions import comparisons_in_keys, operations_of
 from stethoscope.rules.changing import Edits, imported_as
 from stethoscope.rules.lines import edit_of, place_in, quoted
 from stethoscope.rules.sites import code
 
 NAN = frozenset({"numpy.nan", "numpy.NaN", "numpy.NAN", "math.nan", "torch.nan", "pandas.NA", "pandas.NaT"})
+_ORDERS = ("<", ">", "<=", ">=")
 _WORDS = re.compile(r"[=!]=|\bnan\b", re.I)
 
 
@@ -29,7 +30,8 @@ class NanComparedByEquals(Rule):
     `isna()` of pandas, `np.isnan`, `math.isnan`, `torch.isnan`.
     ## When it is not a fault
     `x != x`, which is a test for NaN, and columns of Spark or Polars, where NaN equals NaN: neither is reported. Beside
-    `isnan` or `isna` in the same condition it is possible at most.
+    `isnan` or `isna` in the same condition it is possible at most, as where NaN comes out the same way: behind
+    `x != nan and x >= 0`, which it fails, and before `return nan`, which arithmetic gives as well.
     ## Sources
     IEEE 754-2019, 5.11; pandas user guide, "Working with missing data".
     """
@@ -48,7 +50,7 @@ class NanComparedByEquals(Rule):
             result = "false" if operation.operator == "==" else "true"
             yield self.finding(
                 f"a comparison with NaN is {result} for every value",
-                sureness=Sureness.POSSIBLE if _is_asked_beside(file, operation, other) else Sureness.CERTAIN,
+                sureness=Sureness.POSSIBLE if _is_harmless(file, operation, other) else Sureness.CERTAIN,
                 place=place_in(file, operation.at),
                 evidence=[
                     Evidence("values for which it is another", 0, "the missing ones", "by IEEE 754, and for `pd.NA`")
@@ -119,6 +121,40 @@ def _is_asked_beside(file: Code, operation: Operation, other: Value) -> bool:
     asks = re.compile(rf"\b(?i:{_ASKS})\(\s*{name}\s*[,)]|(?<![\w.]){name}\.(?i:{_ASKS})\(")
     lines = file.lines[at.line - 1 : at.end_line]
     return bool(name) and any(asks.search(line.partition("#")[0]) for line in lines)
+
+
+def _is_harmless(file: Code, operation: Operation, other: Value) -> bool:
+    """Whether missing values are told beside, or go the same way without the comparison."""
+    return (
+        _is_asked_beside(file, operation, other)
+        or _is_ordered_beside(file, operation, other)
+        or _is_answered_by_nan(file, operation)
+    )
+
+
+def _is_ordered_beside(file: Code, operation: Operation, other: Value) -> bool:
+    """Whether an order is asked of the same value, too, which NaN has not: `x != nan and x >= 0`."""
+    if operation.operator != "!=":
+        return False
+    name = file.text(other.at)
+    for both in operations_of(file, "and"):
+        if any(one.at == operation.at for one in both.operands):
+            ordered = [one for one in both.operands if isinstance(one, Operation) and one.operator in _ORDERS]
+            return any(file.text(part.at) == name for one in ordered for part in one.operands)
+    return False
+
+
+def _is_answered_by_nan(file: Code, operation: Operation) -> bool:
+    """Whether nothing but NaN is returned where it would hold, which a formula of NaN gives as well."""
+    if operation.operator != "==":
+        return False
+    branches = {
+        number for number, one in enumerate(file.contexts)
+        if one.kind == "if" and one.value is not None and one.value.at == operation.at
+    }  # fmt: skip
+    given = [one.value for function in file.functions for one in function.returns if one.context in branches]
+    parts = [part for one in given for part in (one.items if isinstance(one, Group) else (one,))]
+    return bool(parts) and all(_is_nan(one) for one in parts)
 
 
 def _is_nan(value: Value) -> bool:

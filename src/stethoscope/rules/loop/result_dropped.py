@@ -11,6 +11,7 @@ from stethoscope.facts.cells import is_displayed
 from stethoscope.facts.certain_tensors import TENSORS_ONLY, is_certain_tensor
 from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name
 from stethoscope.facts.guarded import is_there_to_fail
+from stethoscope.facts.idle_drops import is_idle, is_said_to_be_module
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.uses import readings_of
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, quoted
@@ -66,7 +67,8 @@ class ResultDropped(Rule):
     `model.to(device)`, which moves a module in place; a line in `try` or in `pytest.raises`, which is there to fail;
     one of a script in cells, which displays it. None of these is reported. What may be no tensor, such as a graph of
     PyG, which moves in place, a tensor that is not read again, and what is measured by a clock or a profiler, is
-    possible at most.
+    possible at most. So is what is there already, as `y.to(x.device)` of what is made of `x`; what is empty; a tensor
+    that is moved, and only stored; and a line that is left over: of `x[:3]`, or of what a call gives.
     ## Sources
     PyTorch documentation, `torch.Tensor.to` ("returns a tensor").
     """
@@ -83,6 +85,8 @@ class ResultDropped(Rule):
                 continue
             if call.name in CONVERSIONS and isinstance(call.receiver, Call) and call.receiver.name in _FRESH:
                 continue  # `torch.zeros(1).cuda()` wakes the device
+            if is_said_to_be_module(file, call):
+                continue
             name = quoted(file, call.receiver, "the tensor")
             yield self.finding(
                 fitting(f"the result of `{call.name[1:]}` is dropped", "a result is dropped"),
@@ -195,6 +199,7 @@ def _is_doubtful(file: Code, call: Call) -> bool:
         or not _is_needed(file, call)
         or _is_measured(file, call)
         or _is_watched(file, call)
+        or is_idle(file, call)
     )
 
 
