@@ -270,7 +270,7 @@ def is_meant(file: Code, loop: Loop, cleared: Event) -> bool:
         return False
     if _is_read_otherwise(file, loop, cleared) or _steps_elsewhere(file, cleared):
         return False
-    dropped = {id(one.value) for one in (*file.bare, *(one for one in file.bindings if one.name == "_"))}
+    dropped = {id(one.value) for one in file.bare} | {id(one.value) for one in file.bindings if one.name == "_"}
     backward = max((one.call.number for one in loop.of("backward") if one.call is not None and not one.via), default=-1)
     models = {event.name for event in loop.of("forward")}
     is_of_gradients = file.matches(_READING)
