@@ -46,7 +46,7 @@ PATIENCE_S = 60
 """Ends a command that hangs; none takes a fifth of it."""
 _REQUEST_BYTES = 1 << 20
 _MOST_STREAMS = 16
-"""Received with a request: standard input, two for each environment, and the socket that is told how it went."""
+"""Received with a request: standard input and error, an output for each environment, a socket to be told the end."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,18 @@ def launch(
 ) -> Ended:  # fmt: skip
     """The command once in each of these environments, at the same time; the exit code is the first that is not 0.
 
-    As under torchrun, the others are ended when one fails. What each has written stands behind what the one before it
-    has: were they to write into one file at the same time, a line could stand in the middle of another's.
+    As under torchrun, the others are ended when one fails. What they say on standard error stands in order of time.
+    What each prints stands behind what the one before it has: a line could stand in the middle of another's else.
     """
     with ExitStack() as opened:
-        given, *written = (opened.enter_context(tempfile.TemporaryFile()) for _ in range(1 + 2 * len(env)))
+        given, err, *printed = (opened.enter_context(tempfile.TemporaryFile()) for _ in range(2 + len(env)))
         given.write(stdin)
         given.seek(0)
         request = {"words": [str(word) for word in words], "cwd": str(cwd), "env": [dict(each) for each in env]}
-        code = _server(imported).ask(request, (given, *written))
-        for stream in written:
+        code = _server(imported).ask(request, (given, err, *printed))
+        for stream in (err, *printed):
             stream.seek(0)
-        told = [stream.read() for stream in written]
-        return Ended(code, b"".join(told[0::2]), b"".join(told[1::2]))
+        return Ended(code, b"".join(stream.read() for stream in printed), err.read())
 
 
 def stethoscope(
@@ -198,16 +197,15 @@ def _import(name: str) -> None:
 
 def _keep(request: dict[str, Any], files: list[int]) -> tuple[dict[str, Any], list[int]]:
     """Fork a command for each environment, wait for them, tell the exit code; returns in those forks."""
-    given, *written, told = files
+    given, err, *printed, told = files
     os.setsid()
     running = set()
     for number, environment in enumerate(request["env"]):
         child = os.fork()
         if child == 0:
-            own = written[2 * number : 2 * number + 2]
-            for file in {told, *written}.difference(own):
+            for file in {told, *printed} - {printed[number]}:
                 os.close(file)
-            return {**request, "env": environment}, [given, *own]
+            return {**request, "env": environment}, [given, printed[number], err]
         running.add(child)
     os.write(told, os.getpid().to_bytes(4, signed=True))
     first = 0
