@@ -550,6 +550,36 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         "len(found), device=points.device",
         "len(found)",
     ),
+    "a tensor made with the type that it is brought to": (
+        ResultDropped,
+        """
+        def attention(query, keys):
+            bias = torch.zeros(query.size(-2), keys.size(-2), dtype=query.dtype)
+            bias.masked_fill_(torch.ones_like(bias, dtype=torch.bool).triu(1), float("-inf"))
+            bias.to(query.dtype)
+            return torch.softmax(torch.matmul(query, keys) + bias, dim=-1)
+        """,
+        ", dtype=query.dtype",
+        "",
+    ),
+    "a parameter that is moved with its module": (
+        ResultDropped,
+        """
+        class Scaled(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.places = nn.Parameter(torch.arange(3.0), requires_grad=False)
+
+            def to(self, *args, **kwargs):
+                self.places.to(*args, **kwargs)
+                return super().to(*args, **kwargs)
+
+            def forward(self, x):
+                return x * self.places
+        """,
+        "nn.Parameter(torch.arange(3.0), requires_grad=False)",
+        "torch.arange(3.0)",
+    ),
     "a shape that is there already": (
         ResultDropped,
         """

@@ -1,6 +1,8 @@
 """Results that are dropped without harm: what they would have given is there already, or nothing would take it.
 
 weight = 1 - p; weight.to(p.device)                 it is there: `weight` is made of `p`
+mask = torch.ones(2, dtype=q.dtype); mask.to(q.dtype)    it has that type
+self.scale.to(device)                               a parameter of a module, which goes with it
 result = image * scale; result.view(image.shape)    it has that shape
 if x.numel() == 0: x.view(0, 8)                     nothing is in it
 image.to(device); net([{"image": image}])           who takes the dict may move it; so does an assignment to a part
@@ -27,6 +29,7 @@ from stethoscope.facts.code import (
 )
 from stethoscope.facts.dicts import handed_in
 from stethoscope.facts.expressions import values_of
+from stethoscope.facts.origins import thing_of
 from stethoscope.facts.uses import readings_of
 
 MOST_STEPS = 40
@@ -60,6 +63,8 @@ def is_idle(file: Code, call: Call) -> bool:
     return (
         not is_kept_easily(call.receiver)
         or _is_there_already(file, call)
+        or _has_its_type(file, call)
+        or (call.name in _CONVERT and _is_parameter(file, call.receiver))
         or _is_empty(file, call)
         or _is_bool_already(file, call)
         or (call.name in _MOVES and _is_only_stored(file, call))
@@ -121,6 +126,26 @@ def _is_there_already(file: Code, call: Call) -> bool:
         return False
     made_of = _made_of(file, call.receiver)
     return model.binding in made_of or (call.name == ".to" and bool(made_of & _made_of(file, model)))
+
+
+def _has_its_type(file: Code, call: Call) -> bool:
+    """Whether it is brought to the type that it was made with: that of the same tensor."""
+    asked = call.arguments[0] if len(call.arguments) == 1 and call.name in (".to", ".type") else None
+    made = call.receiver
+    if isinstance(made, Name) and made.binding != NOWHERE:
+        made = file.bindings[made.binding].value
+    if not isinstance(asked, Attribute) or asked.name != "dtype" or not isinstance(made, Call):
+        return False
+    given = dict(made.keywords).get("dtype")
+    if not isinstance(given, Attribute) or given.name != "dtype":
+        return False
+    one, other = given.value, asked.value
+    return isinstance(one, Name) and isinstance(other, Name) and NOWHERE != one.binding == other.binding
+
+
+def _is_parameter(file: Code, value: Value | None) -> bool:
+    """Whether it is a parameter of a module, which is moved with it, and for which no tensor may be put."""
+    return thing_of(file, value).name == "torch.nn.Parameter"
 
 
 def _made_of(file: Code, value: Value | None) -> set[int]:

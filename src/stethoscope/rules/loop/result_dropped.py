@@ -67,8 +67,9 @@ class ResultDropped(Rule):
     `model.to(device)`, which moves a module in place; a line in `try` or in `pytest.raises`, which is there to fail;
     one of a script in cells, which displays it. None of these is reported. What may be no tensor, such as a graph of
     PyG, which moves in place, a tensor that is not read again, and what is measured by a clock or a profiler, is
-    possible at most. So is what is there already, as `y.to(x.device)` of what is made of `x`; what is empty; a tensor
-    that is moved, and only stored; and a line that is left over: of `x[:3]`, or of what a call gives.
+    possible at most. So is what is there already, as `y.to(x.device)` of what is made of `x`, or `y.to(x.dtype)` of
+    what is made with it; a parameter, which is moved with its module; what is empty; a tensor that is moved, and only
+    stored; and a line that is left over: of `x[:3]`, or of what a call gives.
     ## Sources
     PyTorch documentation, `torch.Tensor.to` ("returns a tensor").
     """
