@@ -6,6 +6,9 @@ import re
 import textwrap
 from dataclasses import replace
 
+from stethoscope.core.finding import Sureness
+from stethoscope.core.rule import Rule
+from stethoscope.diagnosing.review import review
 from stethoscope.facts.code import Code
 from stethoscope.facts.linked import Linked
 from stethoscope.observe.code.gather import facts_of
@@ -39,3 +42,12 @@ def _one(text: str, file: str) -> Code:
     if not re.search(r"^(?:import|from) ", text, re.M):
         text = IMPORTS + text
     return facts_of(Source(file, text), file.removesuffix(".py"))
+
+
+SHOWN = Sureness.LIKELY.strength
+"""At least as sure as this is what is shown by default."""
+
+
+def how_sure(rule: type[Rule], text: str) -> int:
+    """How sure a rule is of its surest finding in a program; -1 where it finds nothing."""
+    return max((one.sureness.strength for one in review(code_of(text), rules=[rule]).findings), default=-1)

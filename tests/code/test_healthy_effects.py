@@ -8,10 +8,8 @@ import textwrap
 
 import pytest
 
-from code_programs import code_of
-from stethoscope.core.finding import Sureness
+from code_programs import SHOWN, how_sure
 from stethoscope.core.rule import Rule
-from stethoscope.diagnosing.review import review
 from stethoscope.rules.data.distributed_sampler_epoch import DistributedSamplerEpoch
 from stethoscope.rules.data.nan_compared_by_equals import NanComparedByEquals
 from stethoscope.rules.loop.call_forgotten import CallForgotten
@@ -698,7 +696,6 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
     ),
 }
 
-SHOWN = Sureness.LIKELY.strength
 FAULTY_FIRST = {
     "graphs that a function puts together", "graphs of PyG", "what a tokenizer gives",
     "what a model gives, of a class of the project", "a tensor by its annotation, that holds a graph",
@@ -714,9 +711,4 @@ def test_a_healthy_twin_is_not_shown_and_the_faulty_one_is(name: str) -> None:
     assert before in text
     other = text.replace(before, after)
     healthy, faulty = (other, text) if name in FAULTY_FIRST else (text, other)
-    assert _how_sure(rule, healthy) < SHOWN <= _how_sure(rule, faulty)
-
-
-def _how_sure(rule: type[Rule], text: str) -> int:
-    """Of the surest finding; -1 where there is none."""
-    return max((one.sureness.strength for one in review(code_of(text), rules=[rule]).findings), default=-1)
+    assert how_sure(rule, healthy) < SHOWN <= how_sure(rule, faulty)

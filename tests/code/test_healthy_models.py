@@ -6,10 +6,8 @@ import textwrap
 
 import pytest
 
-from code_programs import code_of
-from stethoscope.core.finding import Sureness
+from code_programs import SHOWN, how_sure
 from stethoscope.core.rule import Rule
-from stethoscope.diagnosing.review import review
 from stethoscope.rules.activations.double_activation import DoubleActivation
 from stethoscope.rules.loss.loss_arguments_swapped import LossArgumentsSwapped
 from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeBceWithLogits
@@ -21,8 +19,6 @@ from stethoscope.rules.parameters.overwritten_layer import OverwrittenLayer
 from stethoscope.rules.parameters.shared_submodule_unintended import SharedSubmoduleUnintended
 from stethoscope.rules.parameters.super_init_missing import SuperInitMissing
 from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
-
-SHOWN = Sureness.LIKELY.strength
 
 LISTED = """
     class Net(nn.Module):
@@ -540,9 +536,4 @@ def test_a_healthy_model_is_not_shown_and_its_faulty_twin_is(name: str, monkeypa
     text = textwrap.dedent(text)
     assert healthy in text
     monkeypatch.setattr(rule, "on_trial", False)
-    assert _how_sure(rule, text) < SHOWN <= _how_sure(rule, text.replace(healthy, faulty))
-
-
-def _how_sure(rule: type[Rule], text: str) -> int:
-    """Of the surest finding; -1 where there is none."""
-    return max((one.sureness.strength for one in review(code_of(text), rules=[rule]).findings), default=-1)
+    assert how_sure(rule, text) < SHOWN <= how_sure(rule, text.replace(healthy, faulty))

@@ -6,10 +6,8 @@ import textwrap
 
 import pytest
 
-from code_programs import code_of
-from stethoscope.core.finding import Sureness
+from code_programs import SHOWN, how_sure
 from stethoscope.core.rule import Rule
-from stethoscope.diagnosing.review import review
 from stethoscope.rules.activations.double_activation import DoubleActivation
 from stethoscope.rules.data.distributed_sampler_epoch import DistributedSamplerEpoch
 from stethoscope.rules.generalization.monitored_metric_missing import MonitoredMetricMissing
@@ -1155,7 +1153,7 @@ def test_a_network_that_torchvision_makes_by_its_name_has_two_modes(monkeypatch:
     text = textwrap.dedent(text)
     monkeypatch.setattr(ValidationInTrainMode, "on_trial", False)
     other = text.replace("models.__dict__[name]", "made[name]")
-    assert _how_sure(ValidationInTrainMode, other) < SHOWN <= _how_sure(ValidationInTrainMode, text)
+    assert how_sure(ValidationInTrainMode, other) < SHOWN <= how_sure(ValidationInTrainMode, text)
 
 
 TRAINS = """
@@ -1177,15 +1175,7 @@ def test_a_healthy_shape_is_not_shown_and_of_its_faulty_twin_more_is_said(
         text += textwrap.dedent(TRAINS)  # of a model that comes from elsewhere no graph is certain
     assert healthy in text
     monkeypatch.setattr(rule, "on_trial", False)  # a rule on trial has to know what is healthy before it leaves it
-    assert _how_sure(rule, text) < min(SHOWN, _how_sure(rule, text.replace(healthy, faulty)))
-
-
-SHOWN = Sureness.LIKELY.strength
-
-
-def _how_sure(rule: type[Rule], text: str) -> int:
-    """Of the surest finding; -1 where there is none."""
-    return max((one.sureness.strength for one in review(code_of(text), rules=[rule]).findings), default=-1)
+    assert how_sure(rule, text) < min(SHOWN, how_sure(rule, text.replace(healthy, faulty)))
 
 
 def test_a_training_without_a_step_is_found_before_another_of_the_same_optimizer() -> None:
@@ -1207,4 +1197,4 @@ def test_a_training_without_a_step_is_found_before_another_of_the_same_optimizer
             warm(model, loader, optimizer)
             fit(model, loader, optimizer)
     """
-    assert _how_sure(MissingOptimizerStep, textwrap.dedent(text)) >= SHOWN
+    assert how_sure(MissingOptimizerStep, textwrap.dedent(text)) >= SHOWN
