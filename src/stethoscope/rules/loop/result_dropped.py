@@ -11,7 +11,7 @@ from stethoscope.facts.cells import is_displayed
 from stethoscope.facts.certain_tensors import TENSORS_ONLY, is_certain_tensor
 from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name
 from stethoscope.facts.guarded import is_there_to_fail
-from stethoscope.facts.idle_drops import is_idle, is_said_to_be_module
+from stethoscope.facts.idle_drops import CONVERSIONS, is_idle, is_said_to_be_module
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.uses import readings_of
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, quoted
@@ -57,7 +57,7 @@ class ResultDropped(Rule):
     """A tensor's method gives a new tensor, and the result is thrown away.
 
     ## What it sees
-    `x.to(device)`, `x.detach()`, `x.clamp(0, 1)` and their like as a statement of its own, on something that is
+    `x.detach()`, `x.clamp(0, 1)`, `x.unsqueeze(1)` and their like as a statement of its own, on something that is
     certainly a tensor.
     ## Why it hurts
     These methods leave the tensor as it is and return another one: the line does nothing.
@@ -67,9 +67,9 @@ class ResultDropped(Rule):
     `model.to(device)`, which moves a module in place; a line in `try` or in `pytest.raises`, which is there to fail;
     one of a script in cells, which displays it. None of these is reported. What may be no tensor, such as a graph of
     PyG, which moves in place, a tensor that is not read again, and what is measured by a clock or a profiler, is
-    possible at most. So is what is there already, as `y.to(x.device)` of what is made of `x`, or `y.to(x.dtype)` of
-    what is made with it; a parameter, which is moved with its module; what is empty; a tensor that is moved, and only
-    stored; and a line that is left over: of `x[:3]`, or of what a call gives.
+    possible at most. So is what gives the same numbers, as `x.to(device)`, `x.float()` and `x.clone()`: where it was
+    needed another line fails, and of such lines most were left over; the shape that is there already, as
+    `y.view(x.shape)` of what is made of `x`; what is empty; and a part, `x[:3]`, or what a call gives.
     ## Sources
     PyTorch documentation, `torch.Tensor.to` ("returns a tensor").
     """
@@ -89,25 +89,20 @@ class ResultDropped(Rule):
             if is_said_to_be_module(file, call):
                 continue
             name = quoted(file, call.receiver, "the tensor")
+            is_leaf = thing_of(file, call.receiver).name == "torch.nn.Parameter" and call.name in _WORK_IN_PLACE
             yield self.finding(
                 fitting(f"the result of `{call.name[1:]}` is dropped", "a result is dropped"),
                 sureness=Sureness.POSSIBLE if _is_doubtful(file, call) else Sureness.CERTAIN,
                 place=place_in(file, call.at),
                 evidence=[Evidence(f"what takes the result on {line_of(file, call.at)}", "0 variables", "1")],
                 cause=f"`{call.name[1:]}` returns a new tensor and leaves {name} as it is.",
-                fixes=[
-                    Fix(
-                        "Keep the result:\n" + code(f"{_taker(file, call, name)} = {file.text(call.at)}"),
-                        safe=True,
-                        edits=_kept(file, call),
-                    )
-                ],
+                fixes=[_in_place(file, call) if is_leaf else _taken(file, call, name)],
             )
 
     bad_code = {
-        "moved nowhere": """
+        "flattened, and not kept": """
             for x, y in DataLoader(torch.load("data")):
-                x.to("cuda")  # bad
+                x.flatten(1)  # bad
                 print(x)
             """,
         "masked, and not kept": """
@@ -136,7 +131,7 @@ class ResultDropped(Rule):
     good_code = {
         "kept": """
             for x, y in DataLoader(torch.load("data")):
-                x = x.to("cuda")
+                x = x.flatten(1)
                 x.clamp_(0, 1)
             """,
         "a module": """
@@ -155,6 +150,20 @@ class ResultDropped(Rule):
                 print("no")
             """,
     }
+
+
+def _taken(file: Code, call: Call, name: str) -> Fix:
+    """The result bound to a name."""
+    taken = f"{_taker(file, call, name)} = {file.text(call.at)}"
+    return Fix("Keep the result:\n" + code(taken), safe=True, edits=_kept(file, call))
+
+
+def _in_place(file: Code, call: Call) -> Fix:
+    """A parameter changed where it is: a module takes no tensor in its place, and an optimizer has the old one."""
+    parameter = file.text(call.receiver.at) if call.receiver is not None else ""
+    arguments = file.text(call.at).removeprefix(f"{parameter}{call.name}")
+    changed = code("with torch.no_grad():", f"    {parameter}{call.name}_{arguments}")
+    return Fix(f"Change the parameter in place:\n{changed}")
 
 
 def _kept(file: Code, call: Call) -> tuple[Edit, ...]:
@@ -177,12 +186,11 @@ def _taker(file: Code, call: Call, name: str) -> str:
     return file.text(tensor.at) if isinstance(tensor, Name | Attribute) else name.strip("`")
 
 
+_WORK_IN_PLACE = frozenset({".clamp", ".masked_fill", ".abs", ".mul", ".add", ".div", ".sub", ".relu", ".sigmoid"})
+"""Those that have a twin that changes the numbers in place, `clamp_`."""
 _FRESH = frozenset({"torch.zeros", "torch.ones", "torch.rand", "torch.randn", "torch.empty", "torch.tensor",
                     "torch.Tensor", "torch.FloatTensor", "torch.randint", "torch.arange"})  # fmt: skip
-CONVERSIONS = (".to", ".type", ".float", ".double", ".half", ".long", ".int", ".cuda", ".cpu")
 
-
-_SYNCHRONIZING = ".cpu"
 _CLOCK = re.compile(r"\btime\.\w*time\(|perf_counter|monotonic\(|default_timer|timeit|\.elapsed_time\(|synchronize\(")
 _QUIET = re.compile(
     r"(?:torch\.|\b)(?:no_grad|enable_grad|inference_mode|set_grad_enabled|set_detect_anomaly|autocast|amp\.\w+|stream"
@@ -228,7 +236,7 @@ def _is_measured(file: Code, call: Call) -> bool:
     loop = next((one for one in file.numbers_around(call.context) if file.contexts[one].kind in ("for", "while")), None)
     inside = [one for one in file.calls if loop is not None and loop in file.numbers_around(one.context)]
     dropped = {bare.value.number for bare in file.bare if isinstance(bare.value, Call)}
-    return call.name == _SYNCHRONIZING or (bool(inside) and all(one.number in dropped for one in inside))
+    return bool(inside) and all(one.number in dropped for one in inside)
 
 
 def _is_watched(file: Code, call: Call) -> bool:
