@@ -6,8 +6,9 @@ import textwrap
 
 import pytest
 
-from code_programs import SHOWN, how_sure
+from code_programs import SHOWN, code_of, how_sure
 from stethoscope.core.rule import Rule
+from stethoscope.diagnosing.review import review
 from stethoscope.rules.activations.double_activation import DoubleActivation
 from stethoscope.rules.loss.loss_arguments_swapped import LossArgumentsSwapped
 from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeBceWithLogits
@@ -537,3 +538,20 @@ def test_a_healthy_model_is_not_shown_and_its_faulty_twin_is(name: str, monkeypa
     assert healthy in text
     monkeypatch.setattr(rule, "on_trial", False)
     assert how_sure(rule, text) < SHOWN <= how_sure(rule, text.replace(healthy, faulty))
+
+
+def test_of_a_layer_that_is_made_twice_the_same_way_one_line_is_enough() -> None:
+    program = """
+    class Net(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.shift = nn.Linear(width, width)
+            self.width = width
+            self.shift = nn.Linear(width, width)
+    """
+
+    (found,) = review(code_of(program), rules=[OverwrittenLayer]).findings
+    assert found.fixes[0].text == "Remove one of the two lines: they make the same layer."
+    other = program.replace("nn.Linear(width, width)", "nn.Linear(width, 3)", 1)
+    (found,) = review(code_of(other), rules=[OverwrittenLayer]).findings
+    assert "self.shift_2" in found.fixes[0].text

@@ -50,6 +50,18 @@ ROUNDS = """
             total += loss
         return total.detach()
 """
+SOME = """
+    def train(model, loader, optimizer):
+        total = 0.0
+        for index, (x, y) in enumerate(loader):
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x), y)
+            loss.backward()
+            optimizer.step()
+            if ASKED:
+                total += loss
+        return total
+"""
 PARTS = """
     def train(model, loader, optimizer, parts):
         for x, y in loader:
@@ -236,6 +248,7 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
     "parts of one step": (GraphKeptAlive, ACCUMULATED, "            optimizer", "            optimizer"),
     "a weight that goes into the loss": (GraphKeptAlive, WEIGHED, "TAKEN", "value"),
     "the parts of a batch": (GraphKeptAlive, PARTS, "DATA", "loader"),
+    "the last rounds": (GraphKeptAlive, SOME, "ASKED", "y is not None"),
     "a number of rounds that is not known": (GraphKeptAlive, ROUNDS, "range(rounds)", "range(10_000)"),
     "gradients that a method gives": (
         MissingOptimizerStep,
@@ -274,6 +287,7 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
 }  # fmt: skip
 HEALTHY = {
     "the parts of a batch": "x.chunk(parts)",
+    "the last rounds": "index >= len(loader) - 4",
     "parts of one step": "        optimizer",
     "a weight that goes into the loss": "float(value.detach())",
     "a mode that a function may set back": "restore(model)",
@@ -433,6 +447,25 @@ def test_what_a_kept_graph_and_a_mode_that_stays_do_is_said_as_it_is() -> None:
     """
     (stays,) = review(code_of(dropped), rules=[TrainingInEvalMode]).findings
     assert "uses its running statistics" not in stays.cause  # there is no batch normalization
+
+
+@pytest.mark.parametrize("read", ["total.item()", "(total / len(loader)).item()", "total.detach().cpu()"])
+def test_a_sum_that_is_read_as_a_tensor_stays_one(read: str) -> None:
+    summed = """
+        def train(model, loader, optimizer):
+            total = 0.0
+            for x, y in loader:
+                optimizer.zero_grad()
+                loss = F.mse_loss(model(x), y)
+                loss.backward()
+                optimizer.step()
+                total += loss
+            return total
+    """
+    (kept,) = review(code_of(summed), rules=[GraphKeptAlive]).findings
+    assert [one.text.split()[-1] for one in kept.fixes] == ["loss.item()", "loss.detach()"]
+    (kept,) = review(code_of(summed.replace("return total", f"return {read}")), rules=[GraphKeptAlive]).findings
+    assert [one.text.split()[-1] for one in kept.fixes] == ["loss.detach()"]
 
 
 def _shown(rule: type[Rule], text: str) -> list[str]:

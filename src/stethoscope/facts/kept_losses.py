@@ -25,6 +25,7 @@ from stethoscope.facts.code import (
 )
 from stethoscope.facts.evaluations import A_FEW
 from stethoscope.facts.events import NO_GRAD, events_of, is_under
+from stethoscope.facts.expressions import names_in
 from stethoscope.facts.graph_flow import comes_with_graph
 from stethoscope.facts.loops import Loop, functions_going_backward, innermost_loop, leaves_at_once, loops_of
 from stethoscope.facts.origins import call_sites, thing_of
@@ -40,7 +41,7 @@ class KeptLoss(NamedTuple):
     binding: Binding
     loss: Value
     is_certain: bool
-    """Whether it does so over many whole steps: not over the parts of one, nor over rounds of no known number."""
+    """Whether it does so over many whole steps: not over parts of one, rounds of no known number, or some rounds."""
 
 
 def kept_losses(file: Code) -> Iterator[KeptLoss]:
@@ -63,7 +64,7 @@ def kept_losses(file: Code) -> Iterator[KeptLoss]:
                 continue
             if is_under(file, binding.context, *NO_GRAD) or thing_of(file, start.value).kind == "tensor":
                 continue
-            yield KeptLoss(binding, kept, _has_many_steps(file, loop))
+            yield KeptLoss(binding, kept, _has_many_steps(file, loop) and not _is_of_some_rounds(file, binding, loop))
     yield from _kept_by_steps(file, backed)
 
 
@@ -94,6 +95,26 @@ def _has_many_steps(file: Code, loop: Loop) -> bool:
         return True
     last = literal(file, source.arguments[-1 if len(source.arguments) < 3 else 1]) if source.arguments else None
     return (isinstance(last, int) and last > A_FEW) or file.matches(_RETAINS, here.at)
+
+
+def _is_of_some_rounds(file: Code, binding: Binding, loop: Loop) -> bool:
+    """Whether a condition on the number of the round stands around a sum: `if index >= len(loader) - 4: ...`."""
+    for number in file.numbers_around(binding.context):
+        if number == loop.context:
+            return False
+        here = file.contexts[number]
+        asked = [file.bindings[one.binding] for one in names_in(here.value) if one.binding != NOWHERE]
+        if here.kind == "if" and any(one.context == loop.context and _counts_rounds(file, one) for one in asked):
+            return True
+    return False
+
+
+def _counts_rounds(file: Code, binding: Binding) -> bool:
+    """Whether a variable is the number of the round: of `enumerate(loader)` the first, of `range(n)` the only one."""
+    if binding.how != "for" or binding.value is None:
+        return False
+    source = file.text(binding.value.at)
+    return ("enumerate(" in source and binding.item == (0,)) or ("range(" in source and not binding.item)
 
 
 _CUT_UP = frozenset({".chunk", ".split", ".unbind", "torch.chunk", "torch.split", "torch.unbind"})

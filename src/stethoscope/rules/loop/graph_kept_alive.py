@@ -105,14 +105,7 @@ class GraphKeptAlive(Rule):
             ],
             cause=f"`{loss}` carries the graph that made it, and so does the sum: it grows with each step. The "
             "backward pass frees activations at most: the graph itself lasts as long as the sum does.",
-            fixes=[
-                Fix(f"Add the number:\n{code(_added(file, binding, kept, '.item()'))}"),
-                Fix(
-                    "Or let the graph go and keep a tensor:\n" + code(_added(file, binding, kept, ".detach()")),
-                    safe=True,
-                    edits=(insertion(file, kept.at.end_line, kept.at.end_column, ".detach()"),),
-                ),
-            ],
+            fixes=_without_graph(file, binding, kept),
         )
 
     bad = Examples(
@@ -441,6 +434,23 @@ def _fix(kept: Kept, line: Site | None) -> Fix:
         else ("with torch.no_grad():", "    validate(model)")
     )
     return Fix(f"Keep numbers, and let the graphs go:\n{code(*lines)}")
+
+
+_OF_A_TENSOR = r"\.(?:item|detach|cpu|numpy|tolist|to|data|mean|sum|clone)\b"
+
+
+def _without_graph(file: Code, binding: Binding, kept: Value) -> list[Fix]:
+    """Adding numbers, and adding tensors without their graph; the second alone where the sum is read as a tensor."""
+    detached = Fix(
+        "Let the graph go and keep a tensor:\n" + code(_added(file, binding, kept, ".detach()")),
+        safe=True,
+        edits=(insertion(file, kept.at.end_line, kept.at.end_column, ".detach()"),),
+    )
+    function = file.functions[file.function_at(binding.context)]
+    is_tensor = re.compile(rf"(?<![\w.]){re.escape(_total(file, binding))}\b(?:\s*[*/]\s*[\w.()]+\))?{_OF_A_TENSOR}")
+    if file.matches(is_tensor, function.at if function.context else None):
+        return [detached]
+    return [Fix(f"Add the number:\n{code(_added(file, binding, kept, '.item()'))}"), detached]
 
 
 def _total(file: Code, binding: Binding) -> str:

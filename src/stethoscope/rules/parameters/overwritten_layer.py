@@ -53,14 +53,16 @@ class OverwrittenLayer(Rule):
                 if before is not None and _is_lost(file, thing, name, before, binding):
                     how = f"the one made on {line_of(file, binding.at)} replaces it"
                     refined = _is_refined(file, before.value, binding.value)
-                    yield self._report(file, name, before, how, Sureness.POSSIBLE if refined else Sureness.CERTAIN)
+                    fix = _untangled(file, name, before.value, binding.value)
+                    yield self._report(file, name, before, how, fix, Sureness.POSSIBLE if refined else Sureness.CERTAIN)
                 elif _is_in_loop(file, thing, name, binding):
                     how = "each round of the loop replaces the one before"
-                    yield self._report(file, name, binding, how, Sureness.CERTAIN)
+                    listed = f"self.{name} = nn.ModuleList([nn.Linear(...) for _ in range(n)])"
+                    fix = "Keep all of them:\n" + code(listed)
+                    yield self._report(file, name, binding, how, fix, Sureness.CERTAIN)
 
-    def _report(self, file: Code, name: str, lost: Binding, how: str, sureness: Sureness) -> Finding:
+    def _report(self, file: Code, name: str, lost: Binding, how: str, fix: str, sureness: Sureness) -> Finding:
         in_loop = how.startswith("each")
-        listed = f"self.{name} = nn.ModuleList([nn.Linear(...) for _ in range(n)])"
         return self.finding(
             fitting(f"`self.{name}` is replaced before it is used", "a layer is replaced before it is used"),
             sureness=sureness,
@@ -73,11 +75,7 @@ class OverwrittenLayer(Rule):
                 )
             ],
             cause=f"An attribute holds one layer, and {how}: it is neither called, trained nor saved.",
-            fixes=[
-                "Keep all of them:\n" + code(listed)
-                if in_loop
-                else "Give each layer its own name, or remove the line:\n" + code(f"self.{name}_2 = ...")
-            ],
+            fixes=[fix],
         )
 
     bad_code = {
@@ -233,6 +231,13 @@ class OverwrittenLayer(Rule):
                     self.head = nn.Linear(3, 2)
             """,
     }
+
+
+def _untangled(file: Code, name: str, first: Value | None, second: Value | None) -> str:
+    """What to change: a line that is there twice is needed once."""
+    if first is not None and second is not None and _plain(file, first) == _plain(file, second):
+        return "Remove one of the two lines: they make the same layer."
+    return "Give each layer its own name, or remove the line:\n" + code(f"self.{name}_2 = ...")
 
 
 def _is_made_in_init(file: Code, thing: Thing, binding: Binding) -> bool:
