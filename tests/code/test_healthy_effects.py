@@ -532,6 +532,18 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         "numel() == 0",
         "numel() == 9",
     ),
+    "a tensor without a graph that is detached": (
+        ResultDropped,
+        """
+        def targets(online: torch.Tensor, dropout):
+            with torch.no_grad():
+                wanted = online.clone()
+                wanted.detach()
+                return F.dropout(wanted, dropout)
+        """,
+        "torch.no_grad()",
+        "torch.autocast('cuda')",
+    ),
     "a line that is left over, of a part": (
         ResultDropped,
         """

@@ -555,3 +555,44 @@ def test_of_a_layer_that_is_made_twice_the_same_way_one_line_is_enough() -> None
     other = program.replace("nn.Linear(width, width)", "nn.Linear(width, 3)", 1)
     (found,) = review(code_of(other), rules=[OverwrittenLayer]).findings
     assert "self.shift_2" in found.fixes[0].text
+
+
+ASSIGNED = """
+class Assigner(nn.Module):
+    def __init__(self):
+        super().__init__()
+
+    def forward(self, scores, boxes):
+        return boxes, scores
+
+class Criterion:
+    def __init__(self):
+        self.bce = nn.BCEWithLogitsLoss(reduction="none")
+        self.assigner = Assigner()
+
+    def __call__(self, levels, batch):
+        widths, GIVEN = torch.cat([one.view(len(one), 9, -1) for one in levels], 2).split((4, 5), 1)
+        _, WANTED = self.assigner(ASKED, batch["boxes"])
+        return self.bce(GIVEN, WANTED.float()).sum()
+"""
+FED = """
+def main(net: nn.Module, loader, optimizer):
+    for GIVEN, x in loader:
+        optimizer.zero_grad()
+        answer = net(x)
+        F.cross_entropy(GIVEN, answer).backward()
+        optimizer.step()
+"""
+
+
+@pytest.mark.parametrize("asked", ["GIVEN.detach().sigmoid()", "batch['x']"])
+def test_scores_of_several_levels_are_no_data(asked: str) -> None:
+    for names in (("pred_scores", "target_scores"), ("here", "there")):
+        text = ASSIGNED.replace("ASKED", asked).replace("GIVEN", names[0]).replace("WANTED", names[1])
+        assert how_sure(LossArgumentsSwapped, text) == -1
+
+
+def test_a_loss_whose_arguments_are_named_as_they_should_be_is_given_them_in_order() -> None:
+    assert how_sure(LossArgumentsSwapped, FED.replace("GIVEN", "y")) >= SHOWN
+    assert how_sure(LossArgumentsSwapped, FED.replace("GIVEN", "target_scores")) >= SHOWN
+    assert how_sure(LossArgumentsSwapped, FED.replace("GIVEN", "logits")) == -1

@@ -229,8 +229,8 @@ def _bound(code: Code, value: Name, depth: int, given: int) -> bool:
         return comes_with_data(code, _at(binding.value, binding.item), depth + 1, given)
     if binding.how == "for":
         source, _ = iterated(code, binding.value, binding.item)
-        if given != NOWHERE:
-            return comes_with_data(code, source, depth + 1, given)
+        if given != NOWHERE or code.contexts[binding.context].kind == "comprehension":
+            return comes_with_data(code, source, depth + 1, given)  # a list may hold a model's answers, level by level
         is_count = isinstance(source, Call) and source.name in ("builtins.range", "tqdm.trange", ".parameters")
         # A list that is filled elsewhere may hold anything, answers as well.
         is_filled = isinstance(source, Group | Each)

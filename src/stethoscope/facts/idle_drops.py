@@ -1,6 +1,7 @@
 """Results that are dropped without harm: what they would have given is there already, or nothing would take it.
 
 x.to(device); x.float(); x.clone()                  the same numbers: where that mattered, another line fails
+with torch.no_grad(): x = net(y); x.detach()        it has no graph
 result = image * scale; result.view(image.shape)    it has that shape
 if x.numel() == 0: x.view(0, 8)                     nothing is in it
 blocks[:, :4].reshape(n, 2, 2)                      of a part, or behind other steps: a line that is left over
@@ -21,6 +22,7 @@ from stethoscope.facts.code import (
     Operation,
     Value,
 )
+from stethoscope.facts.events import NO_GRAD, is_under
 
 MOST_STEPS = 40
 """Values that are followed back from one tensor to those that it is made of, at most."""
@@ -39,6 +41,7 @@ def is_idle(file: Code, call: Call) -> bool:
     return (
         not is_kept_easily(call.receiver)
         or call.name in (*CONVERSIONS, *_COPIES)
+        or (call.name == ".detach" and is_under(file, call.context, *NO_GRAD))
         or _has_that_shape(file, call)
         or _is_empty(file, call)
     )

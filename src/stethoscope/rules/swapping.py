@@ -19,6 +19,8 @@ ORDERED = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_en
 def seen_as_target(file: Code, loss: LossUse) -> tuple[str, str] | None:
     """What tells that the first argument is the target, and what of the second that it is the prediction."""
     given, target = loss.given, loss.target
+    if _is_named_as_it_is_given(file, loss):
+        return None
     from_model = is_answer(file, target)
     if is_whole(file, given):
         is_open = not is_whole(file, target) and not comes_with_data(file, target)
@@ -55,6 +57,21 @@ _TARGET_NAME = re.compile(
 _SCORE_NAME = re.compile(
     r"(?:\w+_)?(?:logits?|scores?|preds?|predictions?|outputs?)|logits_\w+|y_(?:pred|\w*hat)", re.I
 )
+
+
+def _is_named_as_it_is_given(file: Code, loss: LossUse) -> bool:
+    """Whether the names say that all is well: `bce(pred_scores, target_scores)`."""
+    given, target = (_name_of(file, one) for one in (loss.given, loss.target))
+    return _says_model(given) and not _says_model(target)
+
+
+def _says_model(name: str) -> bool:
+    """Whether a name says that a model gave it, and does not say that it is what is wanted."""
+    return bool(_OF_MODEL.search(name)) and not _OF_DATA.search(name)
+
+
+_OF_MODEL = re.compile(r"pred|logit|score|prob|outp|(?:^|_)outs?(?:_|$)|_hat$", re.I)
+_OF_DATA = re.compile(r"target|label|(?:^|_)gts?(?:_|$)|truth|(?:^|_)true(?:_|$)|(?:^|_)real(?:_|$)", re.I)
 
 
 def _name_of(file: Code, value: Value | None) -> str:
@@ -107,11 +124,11 @@ def _is_alone(file: Code, loss: LossUse) -> bool:
 
 def _is_target(file: Code, loss: LossUse) -> bool:
     """Whether the first argument is no prediction: it comes with the data, or is handed to where the model trains."""
+    if isinstance(loss.given, Name) and is_made_of(file, loss.target, loss.given.binding):
+        return False  # what is wanted was made by help of the scores
     if comes_with_data(file, loss.given):
         return True
     index = file.function_at(loss.call.context)
-    if isinstance(loss.given, Name) and is_made_of(file, loss.target, loss.given.binding):
-        return False  # what is wanted was made by help of the scores
     goes_back = any(event.kind == "backward" and not event.via for event in events_of(file, index))
     for parameter in file.functions[index].parameters:
         # Of one batch that the function is given, one part is asked and another is the answer that is wanted.

@@ -69,7 +69,8 @@ class ResultDropped(Rule):
     PyG, which moves in place, a tensor that is not read again, and what is measured by a clock or a profiler, is
     possible at most. So is what gives the same numbers, as `x.to(device)`, `x.float()` and `x.clone()`: where it was
     needed another line fails, and of such lines most were left over; the shape that is there already, as
-    `y.view(x.shape)` of what is made of `x`; what is empty; and a part, `x[:3]`, or what a call gives.
+    `y.view(x.shape)` of what is made of `x`; `x.detach()` under `no_grad`; what is empty; and a part, `x[:3]`, or what
+    a call gives.
     ## Sources
     PyTorch documentation, `torch.Tensor.to` ("returns a tensor").
     """
