@@ -1,6 +1,7 @@
 """Two processes under torchrun, of which one does not come to an exchange: which way is the first argument.
 
-The second is how long an exchange waits, in seconds; `sharded` behind it trains by FSDP2 instead of DDP.
+The second is how long an exchange waits, in seconds; `sharded` behind it trains by FSDP2 instead of DDP. `tidies` there
+takes its time when Ctrl-C has come: process 0 before it exits, process 1 to show what has ended it.
 """
 
 import sys
@@ -13,6 +14,8 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.utils.data import DataLoader, TensorDataset
 
+TIDYING_S = 1.5
+"""More than the time between two looks."""
 way, patience_s = sys.argv[1], float(sys.argv[2])
 dist.init_process_group("gloo", timeout=timedelta(seconds=patience_s))
 rank = dist.get_rank()
@@ -33,19 +36,27 @@ class Data(TensorDataset):
         return super().__getitem__(index)
 
 
+if "tidies" in sys.argv and rank == 1:
+    sys.excepthook = lambda *error: time.sleep(TIDYING_S)
 seen = 0
 loader = DataLoader(Data(inputs, (inputs[:, 0] > 0).long()), batch_size=16, shuffle=True)
-for x, y in loader:
-    seen += 1
-    if way == "skips" and rank == 1 and seen == 5:
-        continue
-    optimizer.zero_grad()
-    loss = nn.functional.cross_entropy(model(x), y)
-    if way == "alone" and rank == 0 and seen == 5:
-        dist.barrier()
-    loss.backward()
-    optimizer.step()
-    if way == "saves" and rank == 1 and seen == 10:
-        time.sleep(5)
+try:
+    for x, y in loader:
+        seen += 1
+        if way == "skips" and rank == 1 and seen == 5:
+            continue
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        if way == "alone" and rank == 0 and seen == 5:
+            dist.barrier()
+        loss.backward()
+        optimizer.step()
+        if way == "saves" and rank == 1 and seen == 10:
+            time.sleep(5)
+except KeyboardInterrupt:
+    if "tidies" in sys.argv and rank == 0:
+        time.sleep(TIDYING_S)
+        sys.exit(1)
+    raise
 if way != "ends":
     dist.barrier()
