@@ -116,6 +116,10 @@ def run(
         _of_run[:] = [Overheard(recording)]
         return recording
 
+    def leaving(error: BaseException) -> None:
+        for recording in recordings:
+            recording.leaving(error)
+
     json, html, junit, github = (
         p if p is None or str(p) == "-" else directory / p for p in (json, html, junit, github)
     )
@@ -123,7 +127,7 @@ def run(
     arguments.put_on()
     arrival = Arrival("torch", lambda: _begin_listening(begin))
     arrival.wait()
-    outcome = scripts.run(script)
+    outcome = scripts.run(script, leaving)
     arrival.forget()
     _of_run.clear()
     if os.getpid() != owner:  # a forked child that returned from the script has nothing to report

@@ -308,6 +308,11 @@ class Recording:
             "what runs in processes that the script starts is not heard"
         )
 
+    def leaving(self, error: BaseException) -> None:
+        """This is about to end the script: how its process stood is known, and nothing later tells of it."""
+        if self._stalls is not None:
+            self._stalls.leaving(error)
+
     def explain(self, error: BaseException | None, *, always: bool = False) -> None:
         """The run was ended by this: where a model or its loss raised it, or `always`, that is a finding."""
         if error is not None and self.session is not None:

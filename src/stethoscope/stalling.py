@@ -66,6 +66,7 @@ class StallWatch:
         self._stop = threading.Event()
         self._written = False
         self._said = False
+        self._interrupted = False
         self._failed: Standing | None = None
         self._size = recording.launch.world_size
         self._thread = threading.Thread(target=self._work, name="stethoscope-stalls", daemon=True)
@@ -73,6 +74,13 @@ class StallWatch:
     def start(self) -> None:
         """Begin to look."""
         self._thread.start()
+
+    def leaving(self, error: BaseException) -> None:
+        """The script is being left: a look at who shows its traceback, or cleans up, would tell of another place."""
+        from stethoscope.observe.training.standing import is_interruption
+
+        self._stop.set()
+        self._interrupted = is_interruption(error)
 
     def failed(self, error: BaseException) -> None:
         """This has ended the script."""
@@ -90,7 +98,7 @@ class StallWatch:
         path, rank = self._recording.path, self._recording.launch.rank
         if path is None:
             return
-        if ended_by == "KeyboardInterrupt":
+        if ended_by == "KeyboardInterrupt" or self._interrupted:
             return
         steps = self._state.steps
         last = next((each for each in read_standings(path) if each.rank == rank and each.steps == steps), None)
@@ -116,7 +124,8 @@ class StallWatch:
         path = self._recording.path
         if path is None:
             return ()
-        if not ended_by and all(each.state == "finished" for each in ranks) and len(ranks) == self._size - 1:
+        ended_well = not ended_by and not self._interrupted
+        if ended_well and all(each.state == "finished" for each in ranks) and len(ranks) == self._size - 1:
             found = read_standings(path)
             for standing in found:
                 remove_standing(path, standing.rank)
@@ -140,6 +149,9 @@ class StallWatch:
             if self._written:
                 remove_standing(path, mine.rank)
                 self._written = False
+            return
+        # Asked after the look: who handles Ctrl-C saves and cleans up, and stood elsewhere when it came.
+        if self._stop.is_set() or (self._written and self._lookout.is_interrupted()):
             return
         write_standing(path, mine)
         self._written = True

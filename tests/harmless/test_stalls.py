@@ -70,14 +70,12 @@ def test_the_same_is_told_of_sharded_processes_that_wait_in_a_forward_pass(
     assert "model(x)" in first["place"]["text"]
 
 
-@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
-def test_a_process_that_is_given_no_batch_is_told_however_the_run_ends(
-    by: signal.Signals, pair: Pair, programs: Path
-) -> None:
-    directory = pair.place("killed")
+def _stopped_as_soon_as_told(by: signal.Signals, pair: Pair, program: Path, *others: str) -> tuple[str, str, Path]:
+    """What was said while it stood still, what when this signal had come, and the run's folder."""
+    directory = pair.place("stopped")
     (directory / "pyproject.toml").write_text(SHORT)
     with subprocess.Popen(
-        [sys.executable, *LAUNCH, programs / "of_a_stall.py", "endless", "600"], cwd=directory, text=True,
+        [sys.executable, *LAUNCH, program, "endless", "600", *others], cwd=directory, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment(directory), start_new_session=True,
         # What a shell starts in the background ignores Ctrl-C, and so do its children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -93,11 +91,19 @@ def test_a_process_that_is_given_no_batch_is_told_however_the_run_ends(
             os.kill(pid, by)
         report = process.stderr.read()
         process.wait(PATIENCE_S)
+    (folder,) = (directory / "runs").glob("*/")
+    return heard, report, folder
 
-    assert ("which is given no batch" in report) == (by is signal.SIGINT)
+
+@pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGINT])
+def test_a_process_that_is_given_no_batch_is_told_however_the_run_ends(
+    by: signal.Signals, pair: Pair, programs: Path
+) -> None:
+    heard, report, folder = _stopped_as_soon_as_told(by, pair, programs / "of_a_stall.py")
+
+    assert ("which is given no batch" in report) == (by is signal.SIGINT), report
     assert "process 0 waits for process 1, which is given no batch" in heard
     assert "of_a_stall.py" in heard
-    (folder,) = (directory / "runs").glob("*/")
     assert "which is given no batch" in (folder / "report.html").read_text()
     run = load_run(folder)
     assert [(each.rank, each.exchange, each.is_fed) for each in run.history.standings] == [
@@ -105,8 +111,17 @@ def test_a_process_that_is_given_no_batch_is_told_however_the_run_ends(
         (1, "", True),
     ]
     assert run.history.standings[1].steps == 5
-    os.chdir(directory)
+    os.chdir(folder.parent.parent)
     assert diagnose(folder).findings[0].rule == "stalled-rank"
+
+
+def test_what_processes_do_about_ctrl_c_is_not_taken_for_where_they_stood(pair: Pair, programs: Path) -> None:
+    heard, report, folder = _stopped_as_soon_as_told(signal.SIGINT, pair, programs / "of_a_stall.py", "tidies")
+
+    told = "process 0 waits for process 1, which is given no batch"
+    assert (told in heard, told in report) == (True, True), report
+    stood = {each.rank: (each.exchange, each.sites[-1].text) for each in load_run(folder).history.standings}
+    assert stood == {0: ("backward", "loss.backward()"), 1: ("", "for x, y in loader:")}
 
 
 def test_a_process_that_has_ended_is_told_where_the_other_one_fails(pair: Pair, programs: Path) -> None:

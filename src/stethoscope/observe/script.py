@@ -11,7 +11,7 @@ import io
 import os
 import runpy
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import CodeType, ModuleType, TracebackType
 
@@ -89,8 +89,14 @@ def _prepare_module(target: str, args: Sequence[str]) -> Script:
     return Script(code, spec.origin, (spec.origin, *args), entry, spec)
 
 
-def run(script: Script) -> Outcome:
-    """Run a script in a `__main__` of its own, to its end."""
+def run(script: Script, leaving: Callable[[BaseException], None] = lambda error: None) -> Outcome:
+    """Run a script in a `__main__` of its own, to its end.
+
+    Args:
+        script: ready to run.
+        leaving: told of the exception that ends it before that is shown, and before what the script held is let go:
+            either may take seconds.
+    """
     sys.argv[:] = script.argv
     if sys.path and not sys.flags.safe_path:
         sys.path[0] = script.path_entry
@@ -112,11 +118,14 @@ def run(script: Script) -> Outcome:
     try:
         exec(script.code, main.__dict__)
     except SystemExit as leave:
+        leaving(leave)
         return _left(leave)
     except KeyboardInterrupt as stop:
+        leaving(stop)
         _show(stop)
         return Outcome(130, "KeyboardInterrupt", interrupted=True)
     except BaseException as error:
+        leaving(error)
         _show(error)
         return Outcome(1, type(error).__name__, error=error)
     return Outcome(0)

@@ -28,7 +28,7 @@ _COLLECTIVES = ("distributed_c10d.py", "_functional_collectives.py", "rendezvous
 _WRAPPER = os.path.join("torch", "nn", "parallel", "distributed.py")
 _LOADER = os.path.join("torch", "utils", "data", "dataloader.py")
 _ENGINE = ("_engine_run_backward", "backward")
-_UNNAMED = ("wrapper", "inner", "_rendezvous_helper")
+_UNNAMED = ("wrapper", "inner", "_rendezvous_helper", "_distributed_excepthook")
 
 
 class Where(NamedTuple):
@@ -75,6 +75,17 @@ def _exchange(file: str, function: str) -> str:
     return "backward" if is_torchs and function in _ENGINE else ""
 
 
+def is_interruption(error: BaseException | None) -> bool:
+    """Whether it is Ctrl-C, or was raised while that was handled: by a `sys.exit`, or by what failed in a `finally`."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.add(id(error))
+        error = error.__context__
+    return False
+
+
 class Lookout:
     """Looks at the main thread of this process, once a second.
 
@@ -111,6 +122,12 @@ class Lookout:
             self.rank, state.steps, now - self._stepped_at, now - self._held[1], self._longest, exchange, seen.sites,
             seen.is_fed, _exchanges(), state.epoch_batches,
         )  # fmt: skip
+
+    def is_interrupted(self) -> bool:
+        """Whether the main thread is about Ctrl-C now: in an `except`, a `finally`, at the end of a `with`."""
+        active: object = sys._current_exceptions().get(self._main)
+        error = active[1] if isinstance(active, tuple) else active  # Python 3.11 gives three, later ones the exception
+        return is_interruption(error) if isinstance(error, BaseException) else False
 
     def _busy(self, now: float) -> float:
         """Share of the time since the last look in which this process computed; 1 where too little has passed."""
