@@ -11,6 +11,7 @@ from stethoscope.core.finding import Finding, Severity
 from stethoscope.core.review import Level
 from stethoscope.core.rule import Rule
 from stethoscope.diagnosing.review import review
+from stethoscope.facts.old_torch import knows_newer_torch
 from stethoscope.rules.activations.double_activation import DoubleActivation
 from stethoscope.rules.generalization.monitored_metric_missing import MonitoredMetricMissing
 from stethoscope.rules.loop.context_not_entered import ContextNotEntered
@@ -119,6 +120,19 @@ def test_a_schedule_of_old_code_that_steps_first_is_possible_at_most() -> None:
         drawn = text.replace("model =", imported, 1)
         (found,) = _told(SchedulerBeforeOptimizer, drawn)
         assert Level().shows(found) is is_shown, module
+
+
+@pytest.mark.parametrize(
+    ("line", "is_newer"),
+    [
+        ("torch.load(path, weights_only=True)", True),
+        ("restore(weights_only)", False),
+        ("torch.inference_mode()", True),
+        ("net.set(inference_mode=False)", False),
+    ],
+)
+def test_words_of_newer_torch_count_where_they_are_torchs(line: str, is_newer: bool) -> None:
+    assert knows_newer_torch(code_of(f"def main(net, path, weights_only, restore):\n    {line}\n")) is is_newer
 
 
 def test_a_misspelled_switch_of_a_tensor_that_asks_for_no_gradient_is_possible_at_most() -> None:

@@ -11,7 +11,8 @@ _VOLATILE = re.compile(r"\bvolatile\s*=")
 
 
 _NEWER = re.compile(
-    r"\bget_last_lr\b|\bset_to_none\b|\binference_mode\b|\bpersistent_workers\b|\bprefetch_factor\b|\bweights_only\b"
+    r"\bget_last_lr\b|\bset_to_none\b|\btorch\.inference_mode\b|\binference_mode\(|\bpersistent_workers\b"
+    r"|\bprefetch_factor\b|\bload\([^\n]*\bweights_only\s*="
     r"|\btorch\.utils\.tensorboard\b|\btorch\.utils import tensorboard\b"
     r"|\bautocast\b|\bGradScaler\b|\btorch(?:\.cuda)?\.amp\b"
     r"|\btorch\.(?:compile|linalg|special|func|vmap|bool|nan_to_num|use_deterministic_algorithms|optim\.swa_utils)\b"
