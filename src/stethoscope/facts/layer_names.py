@@ -17,6 +17,7 @@ _LAYERS = re.compile(
 )
 """How classes are called whose objects have parameters: whole names, as of `operations.Linear` or `DecoderLayer`."""
 _LISTING = ("builtins.list", "builtins.tuple")
+_HOLDING = ("torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict")
 
 
 def may_be_made_in(code: Code, value: Value | None, depth: int = 0) -> list[Call]:
@@ -43,9 +44,9 @@ def may_be_made_in(code: Code, value: Value | None, depth: int = 0) -> list[Call
     elif isinstance(value, Call):
         if is_named_as_layer(code, value):
             return [value]
-        parts = value.arguments if value.name in (*_LISTING, "torch.nn.Sequential") else ()
+        parts = value.arguments if value.name in (*_LISTING, *_HOLDING, "collections.OrderedDict") else ()
         found = [one for part in parts for one in may_be_made_in(code, part, depth + 1)]
-        return [value] if found and value.name == "torch.nn.Sequential" else found
+        return [value] if found and value.name in _HOLDING else found
     return filled + [found for part in parts for found in may_be_made_in(code, part, depth + 1)]
 
 

@@ -17,8 +17,8 @@ _REGISTERING = re.compile(r"add_module\(|register_module\(|setattr(?:__)?\(|(?:S
 _ASKING = r"(?:\[[^\]]*\])*\.(?:named_parameters|parameters|load_state_dict|state_dict|eval|requires_grad_)\("
 _OUTSIDE = re.compile(r"parameters\(|optim|(?:Sequential|ModuleList|ModuleDict)\(|add_module|state_dict|requires_grad")
 _QUIET = re.compile(r"\b(?:no_grad|inference_mode)\b")
-LINES_OF_A_CALL = 3
-"""Lines in which the arguments of a call stand, at most: `self.add_module(`, a name, a layer."""
+LINES_OF_A_CALL = 12
+"""Lines in which the arguments of a call stand, as far as they are looked at: `self.add_module(`, a name, a layer."""
 LINES_AFTER = 3
 """Lines behind one that takes layers from outside, in which what is done with them stands."""
 
@@ -86,11 +86,23 @@ def _carried(lines: Sequence[str], name: str) -> str:
 def _is_registered_by_name(lines: Sequence[str], carried: str) -> bool:
     """Whether what registers layers is given one of these: `self.add_module(f"layer{i}", layer)`."""
     given = re.compile(carried)
-    for number, line in enumerate(lines):
-        for call in _REGISTERING.finditer(line):
-            if given.search(" ".join((line[call.end() :], *lines[number + 1 : number + LINES_OF_A_CALL]))):
-                return True
-    return False
+    return any(
+        given.search(_arguments(lines, number, call.end()))
+        for number, line in enumerate(lines)
+        for call in _REGISTERING.finditer(line)
+    )
+
+
+def _arguments(lines: Sequence[str], number: int, start: int) -> str:
+    """The text from behind an opening bracket to the one that closes it, as far as it is looked at."""
+    depth, text = 1, lines[number][start:]
+    for line in lines[number + 1 : number + LINES_OF_A_CALL]:
+        text += f" {line}"
+    for place, letter in enumerate(text):
+        depth += (letter in "([{") - (letter in ")]}")
+        if depth == 0:
+            return text[:place]
+    return text
 
 
 def _is_taken(lines: Sequence[str], name: str, carried: str) -> bool:
@@ -106,7 +118,7 @@ def _is_taken(lines: Sequence[str], name: str, carried: str) -> bool:
 
 
 def _runs_quietly(file: Code, thing: Thing, lines: Sequence[str], carried: str) -> bool:
-    """Whether `forward`, or a block of the class that names the layers, runs without gradients."""
+    """Whether `forward`, or a block of the class that calls the layers, runs without gradients."""
     cls = thing.cls
     if cls is None:
         return False
@@ -114,9 +126,9 @@ def _runs_quietly(file: Code, thing: Thing, lines: Sequence[str], carried: str) 
         function = file.functions[cls.methods["forward"]]
         if any(_QUIET.search(file.text(one.at)) for one in function.decorators):
             return True
-    given = re.compile(carried)
+    called = re.compile(rf"{carried}(?:\[[^\]]*\])*\(|\(\*{carried}")
     return any(
-        given.search(inner)
+        called.search(inner)
         for number, line in enumerate(lines)
         if _QUIET.search(line) or "set_grad_enabled" in line
         for inner in _block(lines, number)

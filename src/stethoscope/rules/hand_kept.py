@@ -29,7 +29,9 @@ _TAKEN_OUTSIDE = re.compile(
     r"parameters\(|optim|(?:Sequential|ModuleList|ModuleDict)\(|add_module|state_dict|requires_grad"
 )
 _SPEAKS_OF_IT = re.compile(
-    r"regist|hidden|hide|on purpose|intention|state_dict|parameters\(|not (?:be )?(?:train|sav|mov)", re.I
+    r"regist|\bhidden\b(?! (?:layer|unit|size|dim|state|channel|width))|\bhid(?:es?|ing)\b"
+    r"|on purpose|intention|state_dict|parameters\(|not (?:be )?(?:train|sav|mov)",
+    re.I,
 )
 LINES_ABOVE = 3
 """Lines above the one that makes a list, in which a comment on it stands."""
