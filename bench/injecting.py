@@ -334,7 +334,7 @@ def _has_graph(node: ast.expr, models: set[str], names: set[str]) -> bool:
         return True
     if last(node) in _WITHOUT_GRAPH:
         return False
-    if name_of(node.func).startswith(("torch.", "F.", "nn.functional.")):
+    if re.match(r"(?:torch|F|nn\.functional)\.[\w.]+$", name_of(node.func)):
         return bool(node.args) and _has_graph(node.args[0], models, names)
     return isinstance(node.func, ast.Attribute) and _has_graph(node.func.value, models, names)
 

@@ -170,11 +170,11 @@ def _constructed(code: Code, value: Value) -> list[Call]:
     if isinstance(value, Choice):
         each = [_constructed(code, one) for one in value.options]
         return [call for found in each for call in found] if all(each) else []
-    made = value if isinstance(value, Call) else _made_for_it(code, value)
+    made = value if isinstance(value, Call) else made_for_list(code, value)
     return [made] if made is not None and _makes_layer(code, made) else []
 
 
-def _made_for_it(code: Code, value: Value) -> Call | None:
+def made_for_list(code: Code, value: Value) -> Call | None:
     """The call that made a local variable which no attribute is bound to: what it holds is kept nowhere else."""
     if not isinstance(value, Name) or "." in value.name or value.binding == NOWHERE:
         return None
