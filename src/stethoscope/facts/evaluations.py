@@ -315,7 +315,7 @@ def is_switched(found: Evaluation) -> bool:
         if event.kind not in ("eval", "train") or event.via or not is_it:
             continue
         if event.kind == "eval" or not event.in_branch or event.outer_context in around:
-            return event.kind == "eval"
+            return bool(event.kind == "eval")
     return False
 
 
