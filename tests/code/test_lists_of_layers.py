@@ -128,6 +128,22 @@ SILENT = {
     "what computes with another layer's weights": _made(
         "[operations.Conv2d(\n                weights=width.mlp.weight\n            )]"
     ),
+    "a list that a longer one holds": _listed(
+        "every = self.layers + [nn.ReLU()]\n            self.body = nn.Sequential(*every)"
+    ),
+    "layers that a container gets one by one": _listed(
+        "self.kept = nn.ModuleList()\n            for i in range(depth): self.kept.append(self.layers[i])"
+    ),
+    "layers that a container of names gets": _listed(
+        "self.body = nn.Sequential(OrderedDict(\n                (str(i), layer)\n"
+        "                for i, layer in enumerate(self.layers)\n            ))"
+    ),
+    "layers that a function is mapped over": _listed("list(map(self.register, self.layers))"),
+    "a local list of which a container is made": HANDED.replace(
+        "self.layers = LAYERS",
+        "layers = [nn.Linear(3, 3)]\n            self.layers = layers\n"
+        "            self.kept = nn.ModuleList(layer for layer in layers)",
+    ),
     "encoders of labels": "from torch import nn\nfrom sklearn.preprocessing import LabelEncoder\n"
     + textwrap.dedent(_made("[LabelEncoder() for _ in range(3)]")),
     "things that nothing calls": "from torch import nn\nfrom project import TextBlock\n"

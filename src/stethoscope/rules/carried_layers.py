@@ -14,6 +14,7 @@ _NAMES = re.compile(r"[A-Za-z_]\w*")
 _GIVEN_BY_CLASS = re.compile(r"(?<!\w)_modules\b|def parameters|def named_param")
 """Where a class gives or registers layers in its own way, whatever it holds them in."""
 _REGISTERING = re.compile(r"add_module\(|register_module\(|setattr(?:__)?\(|(?:Sequential|ModuleList|ModuleDict)\(")
+_GOING_OVER = re.compile(r"\b(?:enumerate|zip|len|range|reversed|isinstance|print)\(")
 _ASKING = r"(?:\[[^\]]*\])*\.(?:named_parameters|parameters|load_state_dict|state_dict|eval|requires_grad_)\("
 _OUTSIDE = re.compile(r"parameters\(|optim|(?:Sequential|ModuleList|ModuleDict)\(|add_module|state_dict|requires_grad")
 _QUIET = re.compile(r"\b(?:no_grad|inference_mode)\b")
@@ -70,7 +71,8 @@ def _carried(lines: Sequence[str], name: str) -> str:
     """What names the list or one of its layers: variables that go over it, are taken from it or are put into it."""
     said = rf"\bself\.{re.escape(name)}\b"
     over = re.compile(rf"\bfor (.+?) in [^:]*{said}")
-    out_of = re.compile(rf"^\s*([A-Za-z_][\w\s,]*?)\s*=\s*{said}(?:\[[^\]]*\])*\s*$")
+    # Not what a layer gives, nor their number: `x = self.layers[0](x)`, `n = len(self.layers)`.
+    out_of = re.compile(rf"^\s*([A-Za-z_][\w\s,]*?)\s*=(?!=)(?!.*\blen\().*{said}(?!(?:\[[^\]]*\])*[\w.]*\()")
     into = re.compile(rf"{said}(?:\[[^\]]*\])*(?:\.(?:append|extend)\(|\s*=\s*(?:list\()?)\s*\[?(\w+)\s*\]?\)*\s*$")
     names = {
         word
@@ -113,8 +115,11 @@ def _is_taken(lines: Sequence[str], name: str, carried: str) -> bool:
     kept = re.compile(
         rf"^\s*{own}(?:\[[^\]]*\]|\s*,[^=]*)?\s*=\s*\(?\s*(?:(?:list|tuple|iter)\()?{carried}(?:\[[^\]]*\])*[\s)]*$"
     )
-    put = re.compile(rf"{own}\.(?:append|extend|add|update)\([^()]*{carried}\s*\)")
-    return any(one.search(line) for line in lines for one in (asked, cut, kept, put))
+    put = re.compile(rf"{own}\.(?:append|extend|add|update)\([^()]*{carried}(?:\[[^\]]*\])*\s*\)")
+    handed = re.compile(rf",\s*\*?self\.{re.escape(name)}\s*[,)]")
+    return any(one.search(line) for line in lines for one in (asked, cut, kept, put)) or any(
+        handed.search(line) and not _GOING_OVER.search(line) for line in lines
+    )
 
 
 def _runs_quietly(file: Code, thing: Thing, lines: Sequence[str], carried: str) -> bool:

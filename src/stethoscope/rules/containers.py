@@ -90,13 +90,11 @@ def _part_ways(file: Code, first: int, second: int) -> bool:
 
 
 def is_left_plain(file: Code, thing: Thing, name: str) -> bool:
-    """Whether nothing in the class registers the list later, and something uses it."""
-    if _goes_elsewhere(file, thing, name):
-        return False
+    """Whether it is sure of a list that may be left plain: its class registers nothing else, and looks after nothing."""
     lines = code_lines(file, thing.cls.at) if thing.cls is not None else ()
     if any(REGISTERING.search(line) and (not _reads(line) or _BY_NAME.search(line)) for line in lines):
         return False
-    return _is_used(lines, name) and not is_kept_by_hand(file, thing, name)
+    return not is_kept_by_hand(file, thing, name)
 
 
 def may_be_left_plain(file: Code, thing: Thing, name: str) -> bool:

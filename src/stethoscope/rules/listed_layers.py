@@ -33,10 +33,10 @@ def lists_of_layers(file: Code, thing: Thing) -> Iterator[Listed]:
     """What a module keeps in plain lists, the sure ones first."""
     seen = {one.name: one for one in reversed([*_listed(file, thing, made_in)])}
     for name, one in seen.items():
-        if is_left_plain(file, thing, name):
-            yield one._replace(is_sure=True, edits=wrapped_in_module_list(file, thing, name))
-        elif may_be_left_plain(file, thing, name):
-            yield one
+        if may_be_left_plain(file, thing, name):
+            is_sure = is_left_plain(file, thing, name)
+            edits = wrapped_in_module_list(file, thing, name) if is_sure else ()
+            yield one._replace(is_sure=is_sure, edits=edits)
     named = {one.name: one for one in reversed([*_listed(file, thing, may_be_made_in)]) if one.name not in seen}
     for name, one in named.items():
         is_layer = is_of_module_class(file, one.layers[0]) or are_called(file, thing, name)
