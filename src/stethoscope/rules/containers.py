@@ -90,7 +90,7 @@ def _part_ways(file: Code, first: int, second: int) -> bool:
 
 
 def is_left_plain(file: Code, thing: Thing, name: str) -> bool:
-    """Whether it is sure of a list that may be left plain: its class registers nothing else, and looks after nothing."""
+    """Whether it is sure of a list that may be left plain: its class registers nothing else, and looks after none."""
     lines = code_lines(file, thing.cls.at) if thing.cls is not None else ()
     if any(REGISTERING.search(line) and (not _reads(line) or _BY_NAME.search(line)) for line in lines):
         return False
