@@ -56,6 +56,21 @@ CERTAIN = {
     ),
     "a module that is moved in its constructor": _listed("self = self.cuda()"),
     "a constructor of the base by its name": LISTED.replace("super().__init__()", "nn.Module.__init__(self)"),
+    "two lists that are gone over together": """
+    class Net(nn.Module):
+        def __init__(self, depth):
+            super().__init__()
+            self.convs, self.lines = nn.ModuleList(), []
+            for i in range(depth):
+                conv = nn.Conv1d(3, 3, 1)
+                self.convs.append(conv)
+                self.lines.append(nn.Linear(3, 3))
+
+        def forward(self, x):
+            for conv, line in zip(self.convs, self.lines):
+                x = line(conv(x))
+            return x
+    """,
     "a comment on hidden layers": LISTED.replace("self.layers = []", "# hidden layers\n            self.layers = []"),
     "a class that begins with an underscore, of layers that are not seen": """
     from torch import nn

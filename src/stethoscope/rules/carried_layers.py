@@ -70,19 +70,32 @@ def are_called(file: Code, thing: Thing, name: str) -> bool:
 def _carried(lines: Sequence[str], name: str) -> str:
     """What names the list or one of its layers: variables that go over it, are taken from it or are put into it."""
     said = rf"\bself\.{re.escape(name)}\b"
-    over = re.compile(rf"\bfor (.+?) in [^:]*{said}")
+    over = re.compile(rf"\bfor (.+?) in ([^:]*{said}[^:]*)")
     # Not what a layer gives, nor their number: `x = self.layers[0](x)`, `n = len(self.layers)`.
     out_of = re.compile(rf"^\s*([A-Za-z_][\w\s,]*?)\s*=(?!=)(?!.*\blen\().*{said}(?!(?:\[[^\]]*\])*[\w.]*\()")
     into = re.compile(rf"{said}(?:\[[^\]]*\])*(?:\.(?:append|extend)\(|\s*=\s*(?:list\()?)\s*\[?(\w+)\s*\]?\)*\s*$")
     names = {
         word
         for line in lines
-        for pattern in (over, out_of, into)
+        for pattern in (out_of, into)
         for found in pattern.finditer(line)
         for word in _NAMES.findall(found.group(1))
     }
+    names |= {word for line in lines for found in over.finditer(line) for word in _beside(found, re.compile(said))}
     variables = "".join(rf"|(?<![\w.]){word}\b" for word in sorted(names - {"self", "i", "_"}))
     return rf"(?:{said}{variables})"
+
+
+def _beside(loop: re.Match[str], said: re.Pattern[str]) -> list[str]:
+    """The variables of a loop that may hold what stands in a list: of `for a, b in zip(self.a, self.b)` the one at its
+    place.
+    """
+    words = _NAMES.findall(loop.group(1))
+    zipped = re.search(r"\bzip\(([^()]*)\)", loop.group(2))
+    sources = zipped.group(1).split(",") if zipped else []
+    if not 1 < len(sources) <= len(words):
+        return words
+    return [word for word, one in zip(words[-len(sources) :], sources, strict=True) if said.search(one)]
 
 
 def _is_registered_by_name(lines: Sequence[str], carried: str) -> bool:
