@@ -264,6 +264,81 @@ def changed(text: str, changes: Iterable[Change]) -> str:
     return text
 
 
+_WITHOUT_GRAPH = {
+    "detach", "data", "item", "tolist", "argmax", "argmin", "argsort", "max", "min", "topk", "sort", "numpy", "eq",
+    "shape", "size", "round", "long", "int", "bool", "dtype", "device",
+}  # fmt: skip
+"""What of an answer has no graph, or may have none."""
+_ARRAYS = re.compile(r"(?:np|numpy)\.(?:array|asarray|concatenate|append|vstack|hstack|stack|mean)")
+
+
+def becomes_array(block: ast.AST, script: Script, models: set[str]) -> bool:
+    """Whether an answer of one of these models, given in a block, becomes an array as it is: torch refuses that where
+    the answer has a graph (`Can't call numpy() on Tensor that requires grad`), so that without `no_grad` the program
+    ends with an error and is no silent fault.
+    """
+    names: set[str] = set()
+    for _ in range(3):  # what a variable gets further down may be used in the next round
+        for node in within(block):
+            names |= _named_with_graph(node, models, names)
+    home = block if isinstance(block, ast.FunctionDef) else script.function(block)
+    first, end = getattr(block, "lineno", 1), getattr(block, "end_lineno", 0)
+    for node in within(home):
+        if not isinstance(node, ast.Call) or node.lineno < first:
+            continue
+        if node.lineno > end and names & _bound(home, end, node.lineno):
+            continue  # bound anew behind the block
+        taken: list[ast.expr] = list(node.args[:1]) if _ARRAYS.fullmatch(ast.unparse(node.func)) else []
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "numpy":
+            taken = [node.func.value]
+        if any(_has_graph(one, models, names) for one in taken):
+            return True
+    return False
+
+
+def _named_with_graph(node: ast.AST, models: set[str], names: set[str]) -> set[str]:
+    """The variables that get an answer with its graph in a statement, or the list that it is put into."""
+    if isinstance(node, ast.Assign) and _has_graph(node.value, models, names):
+        targets = [
+            one for target in node.targets for one in (target.elts if isinstance(target, ast.Tuple) else [target])
+        ]
+        return {name_of(one) for one in targets if name_of(one)}
+    puts = isinstance(node, ast.Call) and last(node) in ("append", "extend")
+    if isinstance(node, ast.Call) and puts and node.args and _has_graph(node.args[0], models, names):
+        return {owner(node)} - {""}
+    return set()
+
+
+def _bound(home: ast.AST, first: int, end: int) -> set[str]:
+    """The variables that are assigned in some lines of a function."""
+    nodes = [one for one in within(home) if isinstance(one, ast.Assign) and first < one.lineno < end]
+    return {name_of(target) for one in nodes for target in one.targets}
+
+
+def _has_graph(node: ast.expr, models: set[str], names: set[str]) -> bool:
+    if name_of(node) in names:
+        return True
+    if isinstance(node, ast.Subscript):
+        return _has_graph(node.value, models, names)
+    if isinstance(node, ast.List | ast.Tuple):
+        return any(_has_graph(one, models, names) for one in node.elts)
+    if isinstance(node, ast.IfExp):
+        return _has_graph(node.body, models, names) or _has_graph(node.orelse, models, names)
+    if isinstance(node, ast.BinOp):
+        return _has_graph(node.left, models, names) or _has_graph(node.right, models, names)
+    if isinstance(node, ast.Attribute):
+        return node.attr not in _WITHOUT_GRAPH and _has_graph(node.value, models, names)
+    if not isinstance(node, ast.Call):
+        return False
+    if name_of(node.func) in models:
+        return True
+    if last(node) in _WITHOUT_GRAPH:
+        return False
+    if re.match(r"(?:torch|F|nn\.functional)\.[\w.]+$", name_of(node.func)):
+        return bool(node.args) and _has_graph(node.args[0], models, names)
+    return isinstance(node.func, ast.Attribute) and _has_graph(node.func.value, models, names)
+
+
 Finder = Callable[[Script], Iterator[Mutant]]
 
 

@@ -18,6 +18,7 @@ from injecting import (
     Mutant,
     Script,
     alone,
+    becomes_array,
     inside,
     made_as,
     methods,
@@ -331,13 +332,15 @@ def no_grad_removed(script: Script) -> Iterator[Mutant]:
             continue
         if (not loops and isinstance(around, ast.For) and methods(around, "backward")) or not _reads(node):
             continue
-        if node.body[0].lineno == node.lineno or _has_long_text(node):
+        if node.body[0].lineno == node.lineno or _has_long_text(node) or becomes_array(node, script, modeled):
             continue
         yield script.mutant(node, *_unwrapped(script, node), region=script.region(called[0]))
     for home in script.nodes(ast.FunctionDef):
         assert isinstance(home, ast.FunctionDef)
         for decorator in home.decorator_list:
             if not NO_GRAD.fullmatch(ast.unparse(decorator)) or not _reads(home):
+                continue
+            if becomes_array(home, script, modeled):
                 continue
             loops = [one for one in inside(home) if isinstance(one, ast.For)]
             called = [

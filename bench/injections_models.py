@@ -201,47 +201,6 @@ def softmax_over_batch(script: Script) -> Iterator[Mutant]:
             yield script.mutant(call, script.replaced(axis, "0"))
 
 
-_WEIGHTY = re.compile(r"nn\.(?!Dropout|MaxPool|AvgPool|Identity|Adaptive|ReLU|Unfold|Module)[A-Z]")
-
-
-def _weighty_classes(script: Script) -> set[str]:
-    """Classes of the file with layers or parameters: their own, or those of other such classes."""
-    texts = {one.name: script.source(one) for one in script.nodes(ast.ClassDef) if isinstance(one, ast.ClassDef)}
-    inherits = {
-        one.name for one in script.nodes(ast.ClassDef)
-        if isinstance(one, ast.ClassDef) and any(not ast.unparse(base).endswith("Module") for base in one.bases)
-    }  # fmt: skip
-    found = {name for name, text in texts.items() if _WEIGHTY.search(text)} | inherits
-    while True:
-        more = {
-            name for name, text in texts.items()
-            if name not in found and any(re.search(rf"\b{one}\(", text) for one in found)
-        }  # fmt: skip
-        if not more:
-            return found
-        found |= more
-
-
-def module_list_removed(script: Script) -> Iterator[Mutant]:
-    """A plain list in place of a `ModuleList` of layers with weights."""
-    own = _weighty_classes(script)
-    for call in script.calls("ModuleList"):
-        parent, cls = script.parents[call], script.class_(call)
-        if cls is None or not isinstance(parent, ast.Assign) or not name_of(parent.targets[0]).startswith("self."):
-            continue
-        if len(call.args) > 1 or call.keywords:
-            continue
-        given = script.source(call.args[0]) if call.args else "[]"
-        if call.args and not isinstance(call.args[0], ast.List | ast.ListComp):
-            given = f"[{given[1:-1]}]" if isinstance(call.args[0], ast.GeneratorExp) else f"list({given})"
-        name = name_of(parent.targets[0])
-        grows = [one for one in script.calls("append", "extend") if name_of(one.func).startswith(f"{name}.")]
-        put = " ".join((given, *(script.source(one) for one in grows)))
-        built = _WEIGHTY.search(put) or any(re.search(rf"\b{one}\(", put) for one in own)
-        if built:
-            yield script.mutant(call, script.replaced(call, given), region=_region(script, cls))
-
-
 def super_init_removed(script: Script) -> Iterator[Mutant]:
     """`super().__init__()` of a module that makes layers."""
     for call in script.calls("__init__"):
@@ -482,7 +441,6 @@ KINDS = (
     Kind("sigmoid removed before BCE", ("bce-without-sigmoid",), sigmoid_removed),
     Kind("loss arguments swapped", ("loss-arguments-swapped",), arguments_swapped),
     Kind("softmax over the batch", ("wrong-softmax-dim",), softmax_over_batch),
-    Kind("ModuleList made a list", ("unregistered-modules",), module_list_removed, 0.9),
     Kind("super().__init__() removed", ("super-init-missing",), super_init_removed),
     Kind("layer made in forward", ("layer-made-in-forward",), layer_in_forward),
     Kind("dropout's flag removed", ("dropout-always-on",), dropout_flag_removed),

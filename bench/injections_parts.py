@@ -25,6 +25,72 @@ from injecting import (
 _LAYER = re.compile(r"(?:torch\.)?nn\.(?:Linear|Conv[123]d|BatchNorm[123]d|LayerNorm|Embedding|LSTM|GRU)")
 
 
+_WEIGHTY = re.compile(
+    r"nn\.(?!Dropout|MaxPool|AvgPool|Identity|Adaptive|ReLU|Unfold|Module|Upsample|Upsampling|Flatten|Softmax|Sigmoid|Tanh"
+    r"|GELU|SiLU|LeakyReLU|ELU|Pixel|ZeroPad|ReflectionPad|ReplicationPad)[A-Z]"
+)
+
+
+def _weighty_classes(script: Script) -> set[str]:
+    """Classes of the file with layers or parameters: their own, or those of other such classes."""
+    texts = {one.name: script.source(one) for one in script.nodes(ast.ClassDef) if isinstance(one, ast.ClassDef)}
+    inherits = {
+        one.name for one in script.nodes(ast.ClassDef)
+        if isinstance(one, ast.ClassDef) and any(not ast.unparse(base).endswith("Module") for base in one.bases)
+    }  # fmt: skip
+    found = {name for name, text in texts.items() if _WEIGHTY.search(text)} | inherits
+    while True:
+        more = {
+            name for name, text in texts.items()
+            if name not in found and any(re.search(rf"\b{one}\(", text) for one in found)
+        }  # fmt: skip
+        if not more:
+            return found
+        found |= more
+
+
+def module_list_removed(script: Script) -> Iterator[Mutant]:
+    """A plain list in place of a `ModuleList` of layers with weights."""
+    own = _weighty_classes(script)
+    for call in script.calls("ModuleList"):
+        parent, cls = script.parents[call], script.class_(call)
+        if cls is None or not isinstance(parent, ast.Assign) or not name_of(parent.targets[0]).startswith("self."):
+            continue
+        if len(call.args) > 1 or call.keywords:
+            continue
+        given = script.source(call.args[0]) if call.args else "[]"
+        if call.args and not isinstance(call.args[0], ast.List | ast.ListComp):
+            given = f"[{given[1:-1]}]" if isinstance(call.args[0], ast.GeneratorExp) else f"list({given})"
+        name = name_of(parent.targets[0])
+        grows = [one for one in script.calls("append", "extend") if name_of(one.func).startswith(f"{name}.")]
+        put = " ".join((given, *(script.source(one) for one in grows)))
+        built = _WEIGHTY.search(put) or any(re.search(rf"\b{one}\(", put) for one in own)
+        if built and not _is_registered_later(script, cls, call, name) and _is_read_again(script, name, call, grows):
+            yield script.mutant(call, script.replaced(call, given), region=(cls.lineno, cls.end_lineno or cls.lineno))
+
+
+def _is_registered_later(script: Script, cls: ast.ClassDef, call: ast.Call, name: str) -> bool:
+    """Whether a class makes a container of what it first kept: `self.body = nn.Sequential(*self.body)`."""
+    made = re.compile(rf"\b(?:Sequential|ModuleList|ModuleDict)\(\s*\*?{re.escape(name)}\b(?!\s*[\[.])")
+    return len(made.findall(script.source(cls))) > len(made.findall(script.source(call)))
+
+
+def _is_read_again(script: Script, name: str, made: ast.Call, grows: list[ast.Call]) -> bool:
+    """Whether the file reads the attribute: of one that only a base reads, the base has registered that name already,
+    and torch refuses to put a list there; one that nothing reads does nothing.
+    """
+    attribute = name.rpartition(".")[2]
+    filled = {id(one.func.value) for one in grows if isinstance(one.func, ast.Attribute)}
+    return any(
+        isinstance(one, ast.Attribute)
+        and one.attr == attribute
+        and isinstance(one.ctx, ast.Load)
+        and id(one) not in filled
+        and one not in within(made)
+        for one in script.nodes(ast.Attribute)
+    )
+
+
 def dropout_of_one_layer(script: Script) -> Iterator[Mutant]:
     """Dropout that a recurrent layer is given, which has one layer and so nothing between layers."""
     for call in script.nodes(ast.Call):
@@ -152,6 +218,7 @@ def _inserted(script: Script, place: int, text: str) -> Change:
 
 
 KINDS = (
+    Kind("ModuleList made a list", ("unregistered-modules",), module_list_removed, 0.9),
     Kind("dropout of one recurrent layer", ("dropout-without-effect",), dropout_of_one_layer),
     Kind("NaN by equals", ("nan-compared-by-equals",), nan_by_equals),
     Kind("activation twice", ("double-activation",), activation_twice),

@@ -6,7 +6,8 @@ import textwrap
 
 import pytest
 
-from code_programs import code_of
+from code_programs import code_of, how_sure
+from stethoscope.core.finding import Sureness
 from stethoscope.core.review import Level
 from stethoscope.diagnosing.review import review
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
@@ -323,6 +324,59 @@ def test_a_graph_is_shown_of_torch_only() -> None:
     assert "minitorch" in text
     found = review(code_of(text), rules=[ValidationBuildsGraph]).findings
     assert not any(map(Level().shows, found))
+
+
+POSSIBLE = {
+    "another model that is put into training mode behind it": """
+def evaluate(model, other, loader):
+    model.eval()
+    other.train()
+    found = []
+    for x, y in loader:
+        found.append(model(x))
+    return float(torch.cat(found).mean())
+""",
+    "training mode in a branch that ends": """
+def evaluate(model, loader, whole):
+    model.eval()
+    if whole:
+        model.train()
+        return 0.0
+    found = []
+    for x, y in loader:
+        found.append(model(x))
+    return float(torch.cat(found).mean())
+""",
+}
+TESTS = """
+import torch
+
+def test(model, test_loader):
+    right = 0
+    for x, y in test_loader:
+        right += (model(x).argmax(1) == y).sum().item()
+    return right
+
+def main(path, test_loader):
+    model = torch.load(path)
+    model.eval()
+    print(test(model, test_loader))
+"""
+
+
+@pytest.mark.parametrize("name", POSSIBLE)
+def test_who_else_is_switched_leaves_an_evaluation_possible(name: str) -> None:
+    assert how_sure(ValidationBuildsGraph, POSSIBLE[name]) == Sureness.POSSIBLE.strength
+
+
+def test_a_file_that_only_tests_may_build_a_graph() -> None:
+    assert how_sure(ValidationBuildsGraph, TESTS) == Sureness.POSSIBLE.strength
+    assert how_sure(ValidationBuildsGraph, TESTS.replace("right +=", "right =")) == -1
+
+
+def test_the_model_itself_in_training_mode_is_not_evaluated() -> None:
+    text = POSSIBLE["another model that is put into training mode behind it"]
+    assert how_sure(ValidationBuildsGraph, text.replace("other.train()", "model.train()")) == -1
 
 
 def _shown(text: str) -> list[str]:

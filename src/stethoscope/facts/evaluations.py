@@ -305,6 +305,20 @@ def _is_read(code: Code, context: int, index: int) -> bool:
     return any(call.name in READING and context in code.numbers_around(call.context) for call in code.calls[first:last])
 
 
+def is_switched(found: Evaluation) -> bool:
+    """Whether its model, or the whole that it is a part of, was put into eval mode last. What is done to other models
+    does not count, nor training mode in a branch, as where one ends with another kind of evaluation.
+    """
+    around = set(found.code.numbers_around(found.forward.context))
+    for event in reversed(found.before):
+        is_it = bool(event.name) and f"{found.forward.name}.".startswith(f"{event.name}.")
+        if event.kind not in ("eval", "train") or event.via or not is_it:
+            continue
+        if event.kind == "eval" or not event.in_branch or event.outer_context in around:
+            return bool(event.kind == "eval")
+    return False
+
+
 MOST_NAMES = 16
 """Variables that may be one model, at most."""
 

@@ -142,7 +142,7 @@ def _weighs(home: Code, call: Call, depth: int) -> bool:
     made = thing_of(home, call)
     if made.kind == "unknown" or made.kind == "imported":
         spelled = call.receiver.name if call.name == "()" and isinstance(call.receiver, Name) else call.name
-        return bool(_LAYER_LIKE.match(spelled.rpartition(".")[2]))
+        return bool(_LAYER_LIKE.match(spelled.rpartition(".")[2].lstrip("_")))
     if made.kind != "module" or made.made is not call:
         return made.name == "torch.nn.Parameter" and made.made is call
     return _is_weighty(made, depth + 1) if made.cls is not None else has_weights(made)
@@ -156,6 +156,9 @@ def made_in(code: Code, value: Value | None) -> list[Call]:
         return [call for item in items for call in _constructed(code, item)]
     if isinstance(value, Each) and value.kind in ("list", "dict"):
         return _constructed(code, value.element)
+    if isinstance(value, Call) and value.name in ("builtins.list", "builtins.tuple"):
+        inner = value.argument(0)
+        return _constructed(code, inner.element) if isinstance(inner, Each) else made_in(code, inner)
     if isinstance(value, Operation) and value.operator in ("+", "*"):
         return [call for operand in value.operands for call in made_in(code, operand)]
     return []
@@ -164,11 +167,14 @@ def made_in(code: Code, value: Value | None) -> list[Call]:
 def _constructed(code: Code, value: Value) -> list[Call]:
     if isinstance(value, Group | Each):
         return made_in(code, value)
-    made = value if isinstance(value, Call) else _made_for_it(code, value)
+    if isinstance(value, Choice):
+        each = [_constructed(code, one) for one in value.options]
+        return [call for found in each for call in found] if all(each) else []
+    made = value if isinstance(value, Call) else made_for_list(code, value)
     return [made] if made is not None and _makes_layer(code, made) else []
 
 
-def _made_for_it(code: Code, value: Value) -> Call | None:
+def made_for_list(code: Code, value: Value) -> Call | None:
     """The call that made a local variable which no attribute is bound to: what it holds is kept nowhere else."""
     if not isinstance(value, Name) or "." in value.name or value.binding == NOWHERE:
         return None

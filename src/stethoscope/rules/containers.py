@@ -6,11 +6,12 @@ import re
 from collections.abc import Sequence
 
 from stethoscope.core.finding import Edit
-from stethoscope.facts.code import Binding, Call, Code, Constant, Each, Group, Name
+from stethoscope.facts.code import Binding, Call, Code, Constant, Each, Group, Name, Value
 from stethoscope.facts.module_classes import assigned, attribute_of, in_methods
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing
-from stethoscope.rules.hand_kept import is_kept_by_hand
+from stethoscope.rules.carried_layers import code_lines, is_surely_looked_after
+from stethoscope.rules.hand_kept import is_hidden_on_purpose, is_kept_by_hand
 from stethoscope.rules.lines import insertion
 
 REGISTERING = re.compile(
@@ -24,7 +25,7 @@ def is_plain_list(file: Code, thing: Thing, name: str) -> bool:
     """Whether an attribute starts as an empty list, and is one wherever something is added to it."""
     every = [binding for one, binding in assigned(file, thing) if one == name]
     lists = [one for one in every if isinstance(one.value, Group) and one.value.kind == "list"]
-    others = [one for one in every if one not in lists and not _is_none(one)]
+    others = [one for one in every if one not in lists and not _is_none(one) and not _is_itself(file, one)]
     return bool(lists) and all(
         _part_ways(file, lists[0].context, other.context) or _is_filled_elsewhere(file, thing, other)
         for other in others
@@ -38,6 +39,13 @@ def _is_filled_elsewhere(file: Code, thing: Thing, binding: Binding) -> bool:
         if call.name in (".append", ".extend") and f"self.{attribute_of(file, call.receiver)}" == binding.name
     ]  # fmt: skip
     return bool(fillings) and all(_part_ways(file, call.context, binding.context) for call in fillings)
+
+
+def _is_itself(file: Code, binding: Binding) -> bool:
+    """Whether a list stays one: `self.layers = list(self.layers)`."""
+    value = binding.value
+    is_listed = isinstance(value, Call) and value.name in ("builtins.list", "builtins.tuple")
+    return is_listed and isinstance(value, Call) and f"self.{attribute_of(file, value.argument(0))}" == binding.name
 
 
 def _is_none(binding: Binding) -> bool:
@@ -82,30 +90,60 @@ def _part_ways(file: Code, first: int, second: int) -> bool:
 
 
 def is_left_plain(file: Code, thing: Thing, name: str) -> bool:
-    """Whether nothing in the class registers the list later, and something uses it."""
-    if any(registers(file, thing, binding) for one, binding in assigned(file, thing) if one == name):
+    """Whether it is sure of a list that may be left plain: its class registers nothing else, and looks after none."""
+    lines = code_lines(file, thing.cls.at) if thing.cls is not None else ()
+    if any(REGISTERING.search(line) and (not _reads(line) or _BY_NAME.search(line)) for line in lines):
         return False
+    return not is_kept_by_hand(file, thing, name)
+
+
+def may_be_left_plain(file: Code, thing: Thing, name: str) -> bool:
+    """Whether something uses the list, and nothing that is seen registers its layers or looks after them: what a class
+    does with itself, with other layers or under names that the list does not give does not count.
+    """
+    lines = code_lines(file, thing.cls.at) if thing.cls is not None else ()
+    return (
+        not _goes_elsewhere(file, thing, name)
+        and _is_used(lines, name)
+        and not is_hidden_on_purpose(file, thing, name)
+        and not is_surely_looked_after(file, thing, name)
+    )
+
+
+def _goes_elsewhere(file: Code, thing: Thing, name: str) -> bool:
+    """Whether a container, an attribute or a function gets the list, or a class only chooses from it what it holds."""
+    if any(registers(file, thing, binding) for one, binding in assigned(file, thing) if one == name):
+        return True
     values = [binding.value for one, binding in assigned(file, thing) if one == name]
-    local = [re.escape(value.name) for value in values if isinstance(value, Name)]
+    local = [re.escape(inner.name) for value in values if isinstance(inner := _listed(value), Name)]
     cls = thing.cls
     names = "|".join(local)
     taken = re.compile(rf"{_TAKING}\(\**(?:{names})\b|\bself\.\w+\s*=\s*(?:{names})\[")
     if cls is not None and local and file.matches(taken, cls.at):
-        return False
-    lines = file.lines[cls.at.line - 1 : cls.at.end_line] if cls is not None else ()
+        return True
+    lines = code_lines(file, cls.at) if cls is not None else ()
     if _goes_on_in_another(lines, name) or _is_table(file, thing, name):
-        return False
-    kept = re.compile(rf"ParameterList\(.*(?:parameters\(\)|self\.{re.escape(name)}\b)")
-    if any(kept.search(line) for line in lines):
-        return False
-    handed = re.compile(rf"[(*]self\.{re.escape(name)}(?![\w\[(])")
-    reading = [any(word in line for word in _ONLY_READING) for line in lines]
-    if any(
-        (REGISTERING.search(line) and (not reads or _BY_NAME.search(line))) or (not reads and handed.search(line))
-        for line, reads in zip(lines, reading, strict=True)
-    ):
-        return False
-    return sum(f"self.{name}" in line for line in lines) > 1 and not is_kept_by_hand(file, thing, name)
+        return True
+    said = rf"self\.{re.escape(name)}"
+    kept = re.compile(rf"ParameterList\(.*(?:parameters\(\)|{said}\b)")
+    handed = re.compile(rf"[(*]{said}(?![\w\[(])")
+    itself = re.compile(rf"{said}\s*=\s*(?:list|tuple)\({said}\)\s*$")
+    return any(
+        kept.search(line) or (handed.search(line) and not _reads(line) and not itself.search(line)) for line in lines
+    )
+
+
+def _listed(value: Value | None) -> Value | None:
+    """What a list is made of: `layers` of `list(layers)`."""
+    return value.argument(0) if isinstance(value, Call) and value.name in ("builtins.list", "builtins.tuple") else value
+
+
+def _reads(line: str) -> bool:
+    return any(word in line for word in _ONLY_READING)
+
+
+def _is_used(lines: Sequence[str], name: str) -> bool:
+    return sum(f"self.{name}" in line for line in lines) > 1
 
 
 def _is_table(file: Code, thing: Thing, name: str) -> bool:

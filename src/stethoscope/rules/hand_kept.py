@@ -8,6 +8,7 @@ from stethoscope.facts.code import Code, Group
 from stethoscope.facts.module_classes import assigned, defines
 from stethoscope.facts.origins import lineage
 from stethoscope.facts.things import Thing
+from stethoscope.rules.carried_layers import code_lines
 
 _REGISTERING = ("__setattr__", "__getattr__", "parameters", "named_parameters", "add_module", "register_module")
 """Methods of a class, or of one that it inherits from, with which it registers layers in its own way."""
@@ -18,13 +19,19 @@ _BY_HAND = re.compile(
 )
 """What somebody asks of a layer that a local variable holds, as who trains, loads or freezes it himself."""
 _HANDED = re.compile(r"(?<![\w.])self\b(?!\s*\.)")
-_SUPER = re.compile(r"\bsuper\([\w\s,.]*\)|\bdef \w+\(.*|^\s*self\s*(?:,.*)?$")
-"""Where `self` is told without being handed to anyone: a base's methods, and the head of the constructor."""
+_SUPER = re.compile(
+    r"\bsuper\([\w\s,.]*\)|\bdef \w+\(.*|^\s*self\s*(?:,.*)?$|\b[\w.]*Module\.__init__\(\s*self\s*\)|^\s*self\s*=(?!=)"
+)
+"""Where `self` is told without being handed to anyone: a base's methods, the head of the constructor, and
+`self = self.cuda()`, which gives the module itself.
+"""
 _TAKEN_OUTSIDE = re.compile(
     r"parameters\(|optim|(?:Sequential|ModuleList|ModuleDict)\(|add_module|state_dict|requires_grad"
 )
 _SPEAKS_OF_IT = re.compile(
-    r"regist|hidden|hide|on purpose|intention|state_dict|parameters\(|not (?:be )?(?:train|sav|mov)", re.I
+    r"regist|\bhidden\b(?! (?:layer|unit|size|dim|state|channel|width))|\bhid(?:es?|ing)\b"
+    r"|on purpose|intention|state_dict|parameters\(|not (?:be )?(?:train|sav|mov)",
+    re.I,
 )
 LINES_ABOVE = 3
 """Lines above the one that makes a list, in which a comment on it stands."""
@@ -45,10 +52,24 @@ def is_kept_by_hand(file: Code, thing: Thing, name: str) -> bool:
     )
 
 
+def is_hidden_on_purpose(file: Code, thing: Thing, name: str) -> bool:
+    """Whether a class registers in its own way, or says that a list is to hide its layers: in words, or by its form."""
+    return (
+        thing.cls is None
+        or defines(thing, name, *_REGISTERING)
+        or _is_told_above(file, thing, name)
+        or _is_hidden_alone(file, thing, name)
+    )
+
+
 def _is_explained(file: Code, thing: Thing, name: str) -> bool:
     """Whether a comment above a line that makes the list speaks of registering, or a class does so by hand."""
     if thing.cls is None or file.matches(re.compile(r"\bregister_parameter\("), thing.cls.at):
         return True
+    return _is_told_above(file, thing, name)
+
+
+def _is_told_above(file: Code, thing: Thing, name: str) -> bool:
     made = [binding.at.line for one, binding in assigned(file, thing) if one == name]
     above = (line for n in made for line in file.lines[max(0, n - 1 - LINES_ABOVE) : n])
     return any(_SPEAKS_OF_IT.search(line.partition("#")[2]) for line in above)
@@ -80,8 +101,7 @@ def _is_taken_in_class(file: Code, thing: Thing, name: str) -> bool:
     cut = re.compile(rf"{said}.*\.detach\(|\.detach\(.*{said}")
     taken = re.compile(rf"^\s*[\w\s,]+=(?!=)\s*{said}")
     made = file.functions[cls.methods["__init__"]].at if "__init__" in cls.methods else None
-    for number in range(cls.at.line, cls.at.end_line + 1):
-        line = file.lines[number - 1].partition("#")[0]
+    for number, line in enumerate(code_lines(file, cls.at), cls.at.line):
         if kept.search(line) or asked.search(line) or cut.search(line) or _BY_HAND.search(line):
             return True
         in_constructor = made is not None and made.line <= number <= made.end_line

@@ -12,7 +12,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severit
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.certain_graphs import builds_for_certain, would_fail_with_graph
 from stethoscope.facts.code import Code, Site
-from stethoscope.facts.evaluations import Evaluation, evaluations_of, trained_models
+from stethoscope.facts.evaluations import Evaluation, evaluations_of, is_switched, trained_models
 from stethoscope.facts.freezing import builds_no_graph, is_made_frozen
 from stethoscope.facts.gradient_words import may_differentiate
 from stethoscope.facts.loops import loops_of, training_functions
@@ -50,7 +50,8 @@ class ValidationBuildsGraph(Rule):
     the file's own lines or from a training, through contexts and decorators that are known, or where nobody calls the
     function in a file that trains and never says `no_grad`. All else is possible at most: samples that are drawn, a few
     rounds, rows of one batch, answers that are yielded, handed on or returned with their graph, and whatever stands in
-    a file that takes derivatives of answers, freezes parameters, attacks or prunes. An answer that becomes an array as
+    a file that takes derivatives of answers, freezes parameters, attacks or prunes; and what measures a data set in a
+    file that trains nothing, where somebody else put the model into eval mode. An answer that becomes an array as
     it is has no graph, or torch would refuse: nothing is said.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "No-grad Mode"; "Frequently Asked Questions", "My model
@@ -108,17 +109,14 @@ class ValidationBuildsGraph(Rule):
             return  # of a torch in which such inputs built no graph, or without graphs from there on
         _, trained = trained_models(file)
         for found in evaluations_of(file):
-            mode = next((e for e in reversed(found.before) if e.kind in ("eval", "train") and not e.via), None)
-            switched = mode.name if mode is not None and mode.kind == "eval" else ""
-            # A part of it is switched with the whole.
-            is_switched = bool(switched) and f"{found.forward.name}.".startswith(f"{switched}.")
             is_apart = (
                 found.is_read and found.forward.name in trained and found.function not in training_functions(file)
             )
             is_evaluation = found.is_loop and (
-                (is_switched and (found.is_read or found.is_fed)) or (is_apart and found.is_fed)
+                (is_switched(found) and (found.is_read or found.is_fed)) or (is_apart and found.is_fed)
             )
-            if found.without_graph or found.is_hidden or not is_evaluation or found.is_once:
+            is_test = not is_evaluation and _only_tests(file, found)
+            if found.without_graph or found.is_hidden or not (is_evaluation or is_test) or found.is_once:
                 continue
             if _acts(file, found):
                 continue  # one observation at a time: its graph costs next to nothing
@@ -135,7 +133,7 @@ class ValidationBuildsGraph(Rule):
             is_alone = not may_differentiate(file) and not file.matches(WANTED)
             is_shown = (
                 is_seen and is_alone and not found.is_small and measures_data(found) and builds_for_certain(found)
-            )
+            ) and not is_test
             yield self._read(file, found, Sureness.LIKELY if is_shown else Sureness.POSSIBLE)
 
     def _read(self, file: Code, found: Evaluation, sureness: Sureness) -> Finding:
@@ -479,6 +477,11 @@ SWITCHED_OFF = re.compile(r"^\s*torch\.(?:autograd\.|_C\.)?_?set_grad_enabled\(\
 """A statement, and no context: no graph is built from there on."""
 FORCES = re.compile(r"\bforces\b|_forces?\b|\.FORCE\b|hessian|\bvirial\b", re.I)
 """Words of a file whose models may differentiate inside of `forward`: forces are derivatives of an energy."""
+
+
+def _only_tests(file: Code, found: Evaluation) -> bool:
+    """Whether a file that trains nothing measures a model over a data set, whoever put it into eval mode."""
+    return found.is_loop and not trained_models(file)[1] and not training_functions(file) and measures_data(found)
 
 
 def _acts(file: Code, found: Evaluation) -> bool:

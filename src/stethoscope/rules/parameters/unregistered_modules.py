@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, Severity, Sureness
+from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
-from stethoscope.facts.code import At, Call, Code, Each, Group, Item
+from stethoscope.facts.code import At, Code
 from stethoscope.facts.model import Hidden, Structure
-from stethoscope.facts.module_classes import assigned, attribute_of, in_methods, made_in, modules_in, plain_tensor
+from stethoscope.facts.module_classes import assigned, modules_in, plain_tensor
 from stethoscope.facts.training import History
-from stethoscope.rules.containers import is_left_plain, is_plain_list, wrapped_in_module_list
 from stethoscope.rules.examples import tried
 from stethoscope.rules.lines import fitting, line_of, place_in
+from stethoscope.rules.listed_layers import Listed, lists_of_layers
 from stethoscope.rules.sites import code, place_at
 
 REGISTERS = {"list": "nn.ModuleList(%s)", "tuple": "nn.ModuleList(%s)", "set": "nn.ModuleList(%s)",
@@ -41,6 +41,9 @@ class UnregisteredModules(Rule):
     A teacher or a frozen feature extractor that is hidden on purpose: switch its gradients off. A moved parameter whose
     `.grad` is used. That layers which an optimizer is given by hand are not saved is a note; in code nothing is said
     where somebody asks hidden layers for `parameters()` or a state, puts them into eval mode, or keeps them elsewhere.
+    Possible at most, with `--all`, is a list in a class that hands itself to a function, registers, loads or freezes
+    other layers than those, or runs another part without gradients; and a list of what only its name tells to be
+    layers: of a namespace that is handed over (`operations.Linear`), or of a class that is not seen (`DecoderLayer`).
     ## Sources
     PyTorch documentation, `torch.nn.ModuleList`. Islam et al., "Deep Learning Bug Characteristics", FSE 2019.
     """
@@ -95,25 +98,8 @@ class UnregisteredModules(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for modules that construct layers in a plain list, and never register it."""
         for thing in modules_in(file):
-            kept: dict[str, tuple[At, list[Call], str]] = {}
-            for name, binding in assigned(file, thing):
-                # Of `self.a, self.b = [Linear(...), Linear(...)]` each gets a layer, and not the list.
-                layers = [] if binding.item else made_in(file, binding.value)
-                if layers:
-                    kind = binding.value.kind if isinstance(binding.value, Group | Each) else "list"
-                    kept.setdefault(name, (binding.at, layers, kind))
-            for _, call in in_methods(file, thing):
-                filled = call.receiver.value if isinstance(call.receiver, Item) else call.receiver  # a list of lists
-                name = attribute_of(file, filled) if call.name in (".append", ".extend") else ""
-                added = call.argument(0) if call.name == ".extend" else Group("list", call.arguments, (), call.at)
-                layers = made_in(file, added) if name else []
-                if layers and is_plain_list(file, thing, name):
-                    kept.setdefault(name, (call.at, layers, "list"))
-            for name, (at, layers, kind) in kept.items():
-                if thing.cls is not None and is_left_plain(file, thing, name):
-                    yield self._read(
-                        file, thing.cls.name, name, at, layers, kind, wrapped_in_module_list(file, thing, name)
-                    )
+            for found in lists_of_layers(file, thing):
+                yield self._read(file, thing.name, found)
             for name, binding in assigned(file, thing):
                 how = plain_tensor(file, thing, name, binding)
                 if how:
@@ -144,24 +130,16 @@ class UnregisteredModules(Rule):
             ),
         )
 
-    def _read(
-        self,
-        file: Code,
-        owner: str,
-        name: str,
-        at: At,
-        layers: Sequence[Call],
-        kind: str,
-        edits: tuple[Edit, ...],
-    ) -> Finding:
+    def _read(self, file: Code, owner: str, found: Listed) -> Finding:
+        name, layers, kind = found.name, found.layers, found.kind
         register = REGISTERS.get(kind, "nn.ModuleList(%s)") % "..."
         made = layers[0].name.rpartition(".")[2]
         if layers[0].receiver is not None:
             made = file.text(layers[0].at).partition("(")[0]
         return self.finding(
             fitting(f"`self.{name}` hides its layers from `parameters()`", "a list hides layers from `parameters()`"),
-            sureness=Sureness.CERTAIN,
-            place=place_in(file, at),
+            sureness=Sureness.CERTAIN if found.is_sure else Sureness.POSSIBLE,
+            place=place_in(file, found.at),
             evidence=[
                 Evidence(
                     f"what holds the `{made}` that `{owner}` makes on {line_of(file, layers[0].at)}",
@@ -170,7 +148,7 @@ class UnregisteredModules(Rule):
             ],
             cause=f"`nn.Module` does not look into a plain {kind}: these layers are not trained, not moved by `to()`, "
             "not switched by `eval()`, and not saved.",
-            fixes=[Fix("Register them:\n" + code(f"self.{name} = {register}"), safe=True, edits=edits)],
+            fixes=[Fix("Register them:\n" + code(f"self.{name} = {register}"), safe=True, edits=found.edits)],
             unless="they are hidden on purpose and not to be trained.",
         )  # fmt: skip
 

@@ -1,0 +1,94 @@
+"""Layers that source code makes by all that their names say, where it is not seen that they have parameters."""
+
+from __future__ import annotations
+
+import re
+
+from stethoscope.facts.code import NOWHERE, Call, Choice, Code, Each, Group, Name, Operation, Starred, Value
+from stethoscope.facts.module_classes import DEEPEST, made_for_list, made_in
+from stethoscope.facts.origins import called, is_module, thing_of
+from stethoscope.facts.things import followed
+
+_LAYERS = re.compile(
+    r"(?=[A-Z])(?!\w*(?:Label|OneHot|Ordinal|Target|JSON|Json|Video|Image|Audio|Text|Dropout|Pool|Up|Down)(?:En|De)coder)"
+    r"(?!\w*(?:Dropout|DropPath|Pool|Identity|Mask|Upsample))\w*"
+    r"(?:Linear|Conv(?:Transpose)?(?:[123][dD])?|Attention|Attn|Embedding|Embed|M[lL][pP]|Block|Layer|Encoder|Decoder|Cell"
+    r"|LSTM|GRU|FeedForward|FFN|Proj|Projection|Head|Downsample(?:[123][dD])?)(?:V?\d+\w?)?$"
+)
+"""How classes are called whose objects have parameters: whole names, as of `operations.Linear` or `DecoderLayer`."""
+_OF_OTHERS = re.compile(r"\.(?:weight|bias)\b")
+"""What an object is given that computes with the parameters of another layer."""
+_LISTING = ("builtins.list", "builtins.tuple")
+_HOLDING = ("torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict")
+
+
+def may_be_made_in(code: Code, value: Value | None, depth: int = 0) -> list[Call]:
+    """What is a layer with parameters by its name, or for certain, of what a list, dict or comprehension constructs,
+    or a local list is filled with.
+    """
+    sure = made_in(code, value)
+    if sure or depth > DEEPEST:
+        return sure
+    put = _put_into(code, value)
+    value, _ = followed(code, value)
+    parts: tuple[Value, ...] = ()
+    if isinstance(value, Group | Choice):
+        parts = value.items if isinstance(value, Group) else value.options
+    elif isinstance(value, Each):
+        parts = (value.element,)
+    elif isinstance(value, Operation) and value.operator in ("+", "*"):
+        return [found for part in value.operands for found in may_be_made_in(code, part, depth + 1)]
+    elif isinstance(value, Call) and value.name in _LISTING and value.arguments:
+        return may_be_made_in(code, value.arguments[0], depth + 1) or [
+            found for part in put for found in _may_be(code, part, depth + 1)
+        ]
+    return [found for part in (*put, *parts) for found in _may_be(code, part, depth + 1)]
+
+
+def _may_be(code: Code, value: Value, depth: int) -> list[Call]:
+    """The same of one thing that a list holds: what another attribute holds as well is none of its own."""
+    if isinstance(value, Name):
+        made = made_for_list(code, value)
+        return _may_be(code, made, depth) if made is not None else []
+    if isinstance(value, Group | Each | Choice | Starred):
+        return may_be_made_in(code, value.value if isinstance(value, Starred) else value, depth)
+    if not isinstance(value, Call) or depth > DEEPEST:
+        return []
+    if is_named_as_layer(code, value):
+        return [value]
+    if value.name not in (*_HOLDING, "collections.OrderedDict"):
+        return []
+    found = [one for part in value.arguments for one in _may_be(code, part, depth + 1)]
+    return [value] if found and value.name in _HOLDING else found
+
+
+def is_named_as_layer(code: Code, call: Call) -> bool:
+    """Whether a call makes an object of a class that is no other than a module, and has a layer's name."""
+    spelled = code.text(call.at).partition("(")[0].rpartition(".")[2].strip().lstrip("_")
+    if not _LAYERS.match(spelled) or called(code, call).kind == "function" or code.matches(_OF_OTHERS, call.at):
+        return False
+    thing = thing_of(code, call)
+    if thing.cls is not None:
+        return bool(is_module(thing))
+    return thing.kind in ("unknown", "imported", "module")
+
+
+def is_of_module_class(code: Code, call: Call) -> bool:
+    """Whether a call makes an object of a class that is seen, and is a module."""
+    thing = thing_of(code, call)
+    return thing.kind == "module" and (thing.cls is None or bool(is_module(thing)))
+
+
+def _put_into(code: Code, value: Value | None) -> list[Value]:
+    """What is appended to a local list."""
+    while isinstance(value, Call) and value.name in _LISTING and value.arguments:
+        value = value.arguments[0]
+    if not isinstance(value, Name) or value.binding == NOWHERE or "." in value.name:
+        return []
+    first, last = code.functions[code.function_at(code.bindings[value.binding].context)].calls
+    return [
+        one
+        for call in code.calls[first:last]
+        if call.name == ".append" and isinstance(call.receiver, Name) and call.receiver.binding == value.binding
+        for one in call.arguments
+    ]

@@ -1,0 +1,193 @@
+"""Layers of a plain list, followed by the names that carry them: whether something surely registers or hides them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from stethoscope.facts.code import At, Code
+from stethoscope.facts.origins import lineage
+from stethoscope.facts.things import Thing
+
+_TRIPLE = re.compile(r"\"\"\"|'''")
+_NAMES = re.compile(r"[A-Za-z_]\w*")
+_GIVEN_BY_CLASS = re.compile(r"(?<!\w)_modules\b|def parameters|def named_param")
+"""Where a class gives or registers layers in its own way, whatever it holds them in."""
+_REGISTERING = re.compile(r"add_module\(|register_module\(|setattr(?:__)?\(|(?:Sequential|ModuleList|ModuleDict)\(")
+_GOING_OVER = re.compile(r"\b(?:enumerate|zip|len|range|reversed|isinstance|print)\(")
+_ASKING = r"(?:\[[^\]]*\])*\.(?:named_parameters|parameters|load_state_dict|state_dict|eval|requires_grad_)\("
+_OUTSIDE = re.compile(r"parameters\(|optim|(?:Sequential|ModuleList|ModuleDict)\(|add_module|state_dict|requires_grad")
+_QUIET = re.compile(r"\b(?:no_grad|inference_mode)\b")
+LINES_OF_A_CALL = 12
+"""Lines in which the arguments of a call stand, as far as they are looked at: `self.add_module(`, a name, a layer."""
+LINES_AFTER = 3
+"""Lines behind one that takes layers from outside, in which what is done with them stands."""
+
+
+def code_lines(file: Code, at: At | None = None) -> tuple[str, ...]:
+    """The lines of a file or a stretch without comments and without texts in three quotes, which say what they like."""
+    lines = file.lines if at is None else file.lines[at.line - 1 : at.end_line]
+    kept, quote = list[str](), ""
+    for line in lines:
+        told, rest = "", line
+        while rest:
+            if quote:
+                _, closing, rest = rest.partition(quote)
+                quote = "" if closing else quote
+                continue
+            opening = _TRIPLE.search(rest.partition("#")[0])
+            if opening is None:
+                told, rest = told + rest, ""
+            else:
+                told, quote, rest = told + rest[: opening.start()] + '""', opening.group(), rest[opening.end() :]
+        kept.append(told.partition("#")[0])
+    return tuple(kept)
+
+
+def is_surely_looked_after(file: Code, thing: Thing, name: str) -> bool:
+    """Whether the layers of a list are registered, trained or frozen by its name or by one that carries it."""
+    cls = thing.cls
+    if cls is None:
+        return True
+    lines = code_lines(file, cls.at)
+    carried = _carried(lines, name)
+    return (
+        any(_GIVEN_BY_CLASS.search(line) for line in lines)
+        or _is_registered_by_name(lines, carried)
+        or _is_taken(lines, name, carried)
+        or _runs_quietly(file, thing, lines, carried)
+        or _is_taken_outside(file, thing, name)
+    )
+
+
+def are_called(file: Code, thing: Thing, name: str) -> bool:
+    """Whether what a list holds is called somewhere in its class: `layer(x)` in a loop over it, `self.layers[0](x)`."""
+    lines = code_lines(file, thing.cls.at) if thing.cls is not None else ()
+    called = re.compile(rf"{_carried(lines, name)}(?:\[[^\]]*\])*\(")
+    return any(called.search(line) for line in lines)
+
+
+def _carried(lines: Sequence[str], name: str) -> str:
+    """What names the list or one of its layers: variables that go over it, are taken from it or are put into it."""
+    said = rf"\bself\.{re.escape(name)}\b"
+    over = re.compile(rf"\bfor (.+?) in ([^:]*{said}[^:]*)")
+    # Not what a layer gives, nor their number: `x = self.layers[0](x)`, `n = len(self.layers)`.
+    out_of = re.compile(rf"^\s*([A-Za-z_][\w\s,]*?)\s*=(?!=)(?!.*\blen\().*{said}(?!(?:\[[^\]]*\])*[\w.]*\()")
+    into = re.compile(rf"{said}(?:\[[^\]]*\])*(?:\.(?:append|extend)\(|\s*=\s*(?:list\()?)\s*\[?(\w+)\s*\]?\)*\s*$")
+    names = {
+        word
+        for line in lines
+        for pattern in (out_of, into)
+        for found in pattern.finditer(line)
+        for word in _NAMES.findall(found.group(1))
+    }
+    names |= {word for line in lines for found in over.finditer(line) for word in _beside(found, re.compile(said))}
+    variables = "".join(rf"|(?<![\w.]){word}\b" for word in sorted(names - {"self", "i", "_"}))
+    return rf"(?:{said}{variables})"
+
+
+def _beside(loop: re.Match[str], said: re.Pattern[str]) -> list[str]:
+    """The variables of a loop that may hold what stands in a list: of `for a, b in zip(self.a, self.b)` the one at its
+    place.
+    """
+    words = _NAMES.findall(loop.group(1))
+    zipped = re.search(r"\bzip\(([^()]*)\)", loop.group(2))
+    sources = zipped.group(1).split(",") if zipped else []
+    if not 1 < len(sources) <= len(words):
+        return words
+    return [word for word, one in zip(words[-len(sources) :], sources, strict=True) if said.search(one)]
+
+
+def _is_registered_by_name(lines: Sequence[str], carried: str) -> bool:
+    """Whether what registers layers is given one of these: `self.add_module(f"layer{i}", layer)`."""
+    given = re.compile(carried)
+    return any(
+        given.search(_arguments(lines, number, call.end()))
+        for number, line in enumerate(lines)
+        for call in _REGISTERING.finditer(line)
+    )
+
+
+def _arguments(lines: Sequence[str], number: int, start: int) -> str:
+    """The text from behind an opening bracket to the one that closes it, as far as it is looked at."""
+    depth, text = 1, lines[number][start:]
+    for line in lines[number + 1 : number + LINES_OF_A_CALL]:
+        text += f" {line}"
+    for place, letter in enumerate(text):
+        depth += (letter in "([{") - (letter in ")]}")
+        if depth == 0:
+            return text[:place]
+    return text
+
+
+def _is_taken(lines: Sequence[str], name: str, carried: str) -> bool:
+    """Whether a layer is asked for its parameters or modes, its answer is cut off, or another attribute keeps it."""
+    asked = re.compile(rf"{carried}{_ASKING}|{carried}(?:\[[^\]]*\])*\.(?:weight|bias)(?:\.data)?\.requires_grad\b")
+    cut = re.compile(rf"{carried}.*\.detach\(|\.detach\(.*{carried}")
+    own = rf"self\.(?!{re.escape(name)}\b)\w+"
+    kept = re.compile(
+        rf"^\s*{own}(?:\[[^\]]*\]|\s*,[^=]*)?\s*=\s*\(?\s*(?:(?:list|tuple|iter)\()?{carried}(?:\[[^\]]*\])*[\s)]*$"
+    )
+    put = re.compile(rf"{own}\.(?:append|extend|add|update)\([^()]*{carried}(?:\[[^\]]*\])*\s*\)")
+    handed = re.compile(rf",\s*\*?self\.{re.escape(name)}\s*[,)]")
+    return any(one.search(line) for line in lines for one in (asked, cut, kept, put)) or any(
+        handed.search(line) and not _GOING_OVER.search(line) for line in lines
+    )
+
+
+def _runs_quietly(file: Code, thing: Thing, lines: Sequence[str], carried: str) -> bool:
+    """Whether `forward`, or a block of the class that calls the layers, runs without gradients."""
+    cls = thing.cls
+    if cls is None:
+        return False
+    if "forward" in cls.methods:
+        function = file.functions[cls.methods["forward"]]
+        if any(_QUIET.search(file.text(one.at)) for one in function.decorators):
+            return True
+    called = re.compile(rf"{carried}(?:\[[^\]]*\])*\(|\(\*{carried}")
+    return any(
+        called.search(inner)
+        for number, line in enumerate(lines)
+        if _QUIET.search(line) or "set_grad_enabled" in line
+        for inner in _block(lines, number)
+    )
+
+
+def _block(lines: Sequence[str], number: int) -> Iterator[str]:
+    """The lines under a line; of one that ends no statement, as a decorator, those of what follows it."""
+    edge = len(lines[number]) - len(lines[number].lstrip())
+    is_header = lines[number].rstrip().endswith(":")
+    for line in lines[number + 1 :]:
+        indent = len(line) - len(line.lstrip())
+        if line.strip() and (indent < edge or (is_header and indent == edge)):
+            return
+        yield line
+
+
+def _is_taken_outside(file: Code, thing: Thing, name: str) -> bool:
+    """Whether a line outside of the class gives its list to an optimizer or a container, or goes over it for that."""
+    cls = thing.cls
+    if cls is None:
+        return False
+    heirs = [
+        other.at for number, other in enumerate(file.classes)
+        if other is not cls and any(one is cls for _, one in lineage(Thing("class", other.name, file, number)))
+    ]  # fmt: skip
+    said = re.compile(rf"\.{re.escape(name)}\b")
+    own = re.compile(rf"\bself\.{re.escape(name)}\b")
+    over = re.compile(rf"\bfor (.+?) in [^:]*\.{re.escape(name)}\b")
+    lines = code_lines(file)
+    for number, line in enumerate(lines, 1):
+        if cls.at.line <= number <= cls.at.end_line or not said.search(line):
+            continue
+        is_heir = any(at.line <= number <= at.end_line for at in heirs)
+        if own.search(line) and not is_heir:
+            continue  # another class has one of that name
+        if _OUTSIDE.search(line):
+            return True
+        going = over.search(line)
+        words = _NAMES.findall(going.group(1)) if going else []
+        asked = [re.compile(rf"(?<![\w.]){word}{_ASKING}") for word in words]
+        if any(one.search(later) for later in lines[number : number + LINES_AFTER] for one in asked):
+            return True
+    return False

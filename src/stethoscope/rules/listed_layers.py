@@ -1,0 +1,70 @@
+"""The lists of layers that a module keeps, and how sure it is that nothing registers them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from stethoscope.core.finding import Edit
+from stethoscope.facts.code import At, Call, Code, Each, Group, Item, Name, Operation, Value
+from stethoscope.facts.layer_names import is_of_module_class, may_be_made_in
+from stethoscope.facts.module_classes import assigned, attribute_of, in_methods, made_in
+from stethoscope.facts.things import Thing
+from stethoscope.rules.carried_layers import are_called
+from stethoscope.rules.containers import is_left_plain, is_plain_list, may_be_left_plain, wrapped_in_module_list
+
+_Making = Callable[[Code, Value | None], list[Call]]
+
+
+class Listed(NamedTuple):
+    """An attribute that is a plain list, tuple or dict of layers."""
+
+    name: str
+    at: At
+    layers: list[Call]
+    """The calls that make them."""
+    kind: str
+    is_sure: bool
+    """Whether they surely have parameters, and surely nothing registers them."""
+    edits: tuple[Edit, ...] = ()
+
+
+def lists_of_layers(file: Code, thing: Thing) -> Iterator[Listed]:
+    """What a module keeps in plain lists, the sure ones first."""
+    seen = {one.name: one for one in reversed([*_listed(file, thing, made_in)])}
+    for name, one in seen.items():
+        if may_be_left_plain(file, thing, name):
+            is_sure = is_left_plain(file, thing, name)
+            edits = wrapped_in_module_list(file, thing, name) if is_sure else ()
+            yield one._replace(is_sure=is_sure, edits=edits)
+    named = {one.name: one for one in reversed([*_listed(file, thing, may_be_made_in)]) if one.name not in seen}
+    for name, one in named.items():
+        is_layer = is_of_module_class(file, one.layers[0]) or are_called(file, thing, name)
+        if is_layer and may_be_left_plain(file, thing, name):
+            yield one
+
+
+def _listed(file: Code, thing: Thing, makes: _Making) -> Iterator[Listed]:
+    """Attributes that get a list of layers, or an empty one to which layers are added."""
+    if thing.cls is None:
+        return
+    for name, binding in assigned(file, thing):
+        # Of `self.a, self.b = [Linear(...), Linear(...)]` each gets a layer, and not the list.
+        layers = makes(file, binding.value) if not binding.item and _may_be_list(binding.value) else []
+        if layers:
+            kind = binding.value.kind if isinstance(binding.value, Group | Each) else "list"
+            yield Listed(name, binding.at, layers, kind, is_sure=False)
+    for _, call in in_methods(file, thing):
+        filled = call.receiver.value if isinstance(call.receiver, Item) else call.receiver  # a list of lists
+        name = attribute_of(file, filled) if call.name in (".append", ".extend") else ""
+        added = call.argument(0) if call.name == ".extend" else Group("list", call.arguments, (), call.at)
+        layers = makes(file, added) if name else []
+        if layers and is_plain_list(file, thing, name):
+            yield Listed(name, call.at, layers, "list", is_sure=False)
+
+
+def _may_be_list(value: Value | None) -> bool:
+    """Whether an attribute gets a list by its form, and not the answer of a call, a layer or one of two things."""
+    if isinstance(value, Call):
+        return value.name in ("builtins.list", "builtins.tuple")
+    return isinstance(value, Group | Each | Name | Operation)
