@@ -82,6 +82,19 @@ def test_settings_fit_joined_cells_by_the_notebooks_own_path(tmp_path: Path) -> 
     edit(tmp_path, do)
 
 
+@pytest.mark.parametrize("name", [".virtual_documents", "project"])
+def test_the_folder_that_the_editor_names_may_be_removed_while_it_runs(tmp_path: Path, name: str) -> None:
+    """JupyterLab names the folder of its copies, and removes it when it starts again."""
+    (tmp_path / name).mkdir()
+
+    async def do(editor: Editor) -> None:
+        assert rules(await editor.open("train.py", BAD)) == [("missing-zero-grad", 7)]
+        editor.folder.rmdir()
+        assert len(await editor.type("train.py", BAD + "\n")) == 1
+
+    edit(tmp_path / name, do)
+
+
 def test_a_text_that_does_not_parse_when_it_is_opened_is_not_shown_as_clean(tmp_path: Path) -> None:
     half = BAD.replace("optimizer.step()", "optimizer.step(")
 

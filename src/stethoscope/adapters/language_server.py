@@ -107,7 +107,7 @@ class _Editor:
     def _started(self, params: Any) -> None:
         """Paths are named from the project's top, as they are on the command line."""
         folders = list(self.server.workspace.folders) or [self.server.workspace.root_uri or ""]
-        top = to_fs_path(folders[0]) if folders[0] else None
+        top = _unjoined(to_fs_path(folders[0]) if folders[0] else None)
         if top and os.path.isdir(top):
             os.chdir(top)
 
@@ -172,6 +172,7 @@ class _Editor:
         """What is found in a text; why, where it cannot be read. What is wrong with the settings is added."""
         from stethoscope.linting import lint_text
 
+        _stand_somewhere(uri)
         file = _name(uri)
         lines = _plain_lines(texts[None][1]) if None in texts else []
         starts = first_lines(lines) if file.endswith(NOTEBOOK) else ()
@@ -333,10 +334,23 @@ def _uri(params: Any) -> str:
 
 def _path(uri: str) -> str:
     """The path of a text on the disk; of one that was never saved, its name."""
-    path = to_fs_path(uri)
+    return _unjoined(to_fs_path(uri)) or unquote(uri).rpartition(":")[2].strip("/") or "untitled"
+
+
+def _unjoined(path: str | None) -> str | None:
+    """Where a notebook itself is, of the path of its copy; JupyterLab empties and removes the folder of the copies."""
     if path and JOINED in Path(path).parts:
-        path = str(Path(*(part for part in Path(path).parts if part != JOINED)))
-    return path or unquote(uri).rpartition(":")[2].strip("/") or "untitled"
+        return str(Path(*(part for part in Path(path).parts if part != JOINED)))
+    return path
+
+
+def _stand_somewhere(uri: str) -> None:
+    """The folder that is open may have been removed: no path can be told then."""
+    try:
+        os.getcwd()
+    except OSError:
+        above = (folder for folder in Path(_path(uri)).parents if folder.is_absolute() and folder.is_dir())
+        os.chdir(next(above, Path.home()))
 
 
 def _name(uri: str) -> str:
