@@ -12,7 +12,15 @@ from stethoscope.observe.code.finding import find
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("a.py", "b.txt", "sub/c.py", "sub/d.ipynb", ".venv/e.py", "__pycache__/f.py"):
+    for name in (
+        "a.py",
+        "b.txt",
+        "sub/c.py",
+        "sub/d.ipynb",
+        ".venv/e.py",
+        "__pycache__/f.py",
+        ".virtual_documents/d.ipynb",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
     monkeypatch.chdir(tmp_path)

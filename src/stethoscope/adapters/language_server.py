@@ -7,6 +7,7 @@ its repairs are quick fixes. `stethoscope.adapters.in_editor` says what is shown
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from urllib.parse import unquote
 
 from stethoscope import __version__
 from stethoscope.adapters.in_editor import actions_for, is_shown_mildly, message_of, notebook_of, page_of
+from stethoscope.adapters.joined_cells import cells_at, first_lines, in_the_whole
 from stethoscope.core.errors import MissingPiece, StethoscopeError
 from stethoscope.core.finding import Edit, Finding, Place, Severity
 from stethoscope.core.review import Review
@@ -34,6 +36,8 @@ except ImportError as error:
 
 PAUSE_S = 0.3
 """After the last key stroke, before a text is reviewed."""
+JOINED = ".virtual_documents"
+"""The folder in which jupyter-lsp has its copies of what is open, each at its place below the project's top."""
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
@@ -58,6 +62,8 @@ def serve(*, possible: bool = False, notes: bool = False) -> None:
         possible: also show what is only possible.
         notes: also show what is only worth knowing.
     """
+    # A request that is cancelled when its answer is on its way is no trouble, and happens with each key stroke.
+    logging.getLogger("pygls").setLevel(logging.ERROR)
     # The whole server reads lines this way; there is no other hook for it.
     setattr(TextDocument, "lines", property(_lines))  # noqa: B010
     _Editor(possible, notes).server.start_io()
@@ -91,6 +97,7 @@ class _Editor:
             (types.NOTEBOOK_DOCUMENT_DID_CHANGE, self._changed, None),
             (types.NOTEBOOK_DOCUMENT_DID_SAVE, self._saved, None),
             (types.NOTEBOOK_DOCUMENT_DID_CLOSE, self._closed, None),
+            (types.WORKSPACE_DID_CHANGE_CONFIGURATION, _nothing, None),
             (types.TEXT_DOCUMENT_HOVER, self._hover, None),
             (types.TEXT_DOCUMENT_CODE_ACTION, self._actions, repairs),
         ]
@@ -100,12 +107,12 @@ class _Editor:
     def _started(self, params: Any) -> None:
         """Paths are named from the project's top, as they are on the command line."""
         folders = list(self.server.workspace.folders) or [self.server.workspace.root_uri or ""]
-        top = to_fs_path(folders[0]) if folders[0] else None
+        top = _unjoined(to_fs_path(folders[0]) if folders[0] else None)
         if top and os.path.isdir(top):
             os.chdir(top)
 
     async def _opened(self, params: Any) -> None:
-        await self._review(_uri(params), is_new=True)
+        await self._review(_uri(params), is_told=True)
 
     async def _changed(self, params: Any) -> None:
         uri = _uri(params)
@@ -122,7 +129,7 @@ class _Editor:
         """The others, too: they may import this file, or it may be the settings."""
         uri = _uri(params)
         for other in [uri, *(one for one in self._judged if one != uri)]:
-            await self._review(other)
+            await self._review(other, is_told=other == uri)
 
     async def _closed(self, params: Any) -> None:
         uri = _uri(params)
@@ -132,8 +139,10 @@ class _Editor:
         for home, _ in judged.texts.values() if judged else ():
             self._show(home, [])
 
-    async def _review(self, uri: str, *, is_new: bool = False) -> None:
-        """Review a text and send what was found. Where it has no grammar for now, what was sent before stays."""
+    async def _review(self, uri: str, *, is_told: bool = False) -> None:
+        """Review a text and send what was found. Where it has no grammar for now, what was sent before stays; where
+        nothing was, it may be told that nothing is known: an empty list would look as if nothing were wrong.
+        """
         texts = self._texts(uri)
         if not texts:
             return
@@ -141,28 +150,37 @@ class _Editor:
         found = await asyncio.to_thread(self._found, uri, texts, complaints)
         for sentence in complaints:
             self._complain(sentence)
-        if found is None and not is_new:
+        old = self._judged.get(uri)
+        why_not = found if isinstance(found, str) else ""
+        if why_not and (not is_told or (old is not None and old.findings)):
             return
         if self._texts(uri) != texts:
             return  # changed meanwhile: the next review is on its way
-        old = self._judged.get(uri)
-        judged = _Judged(texts, found or ())
+        judged = _Judged(texts, () if isinstance(found, str) else found)
         self._judged[uri] = judged
         gone = {home for home, _ in old.texts.values()} - {home for home, _ in texts.values()} if old else set()
         for home in gone:
             self._show(home, [])
         for cell, (home, _) in texts.items():
             here = [one for one in judged.findings if one.place.cell == cell]
-            self._show(home, [self._diagnostic(one, judged) for one in here])
+            unread = [_not_analysed(why_not)] if why_not and cell == min(texts, key=lambda number: number or 0) else []
+            self._show(home, unread or [self._diagnostic(one, judged) for one in here])
 
     def _found(
         self, uri: str, texts: dict[int | None, tuple[str, str]], complaints: list[str]
-    ) -> tuple[Finding, ...] | None:
-        """What is found in a text; None where it cannot be read. What is wrong with the settings is added."""
+    ) -> tuple[Finding, ...] | str:
+        """What is found in a text; why, where it cannot be read. What is wrong with the settings is added."""
         from stethoscope.linting import lint_text
 
+        _stand_somewhere(uri)
         file = _name(uri)
-        if None in texts:
+        lines = _plain_lines(texts[None][1]) if None in texts else []
+        starts = first_lines(lines) if file.endswith(NOTEBOOK) else ()
+        if None in texts and starts is None:
+            return "does not parse"
+        if None in texts and starts:
+            data = notebook_of([(True, cell) for cell in cells_at(lines, starts)])
+        elif None in texts:
             data = bytes_of(texts[None][1])
         else:
             last = max(number for number in texts if number is not None)
@@ -179,8 +197,9 @@ class _Editor:
             complaints.append(str(error))
             return ()
         if review.not_analysed:
-            return None
-        return tuple(one for one in review.findings if one.place.file == file)
+            return review.not_analysed[0].why_not
+        here = (one for one in review.findings if one.place.file == file)
+        return tuple(in_the_whole(one, lines, starts) if None in texts and starts else one for one in here)
 
     def _complain(self, sentence: str) -> None:
         """Once, until there is something else to say."""
@@ -201,8 +220,11 @@ class _Editor:
                 if cell is not None and cell.language_id == "python"
             }
         document = workspace.text_documents.get(unquote(uri))
-        if document is None or _path(uri).endswith(NOTEBOOK) or _path(uri).endswith(".toml"):
+        if document is None or _path(uri).endswith(".toml"):
             return {}
+        is_file = document.source.lstrip().startswith("{") or document.language_id != "python"
+        if _path(uri).endswith(NOTEBOOK) and is_file:
+            return {}  # its JSON; what JupyterLab sends under that name are its cells, as one text
         return {None: (document.uri, document.source)}
 
     def _show(self, uri: str, diagnostics: Sequence[Any]) -> None:
@@ -297,6 +319,10 @@ def _plain(method: Callable[..., Any]) -> Callable[..., Any]:
     return now
 
 
+def _nothing(params: Any) -> None:
+    """Editors send their settings unasked; ours are those of the project."""
+
+
 def _plain_lines(text: str) -> list[str]:
     return [line.rstrip("\r\n") for line in _LINE.findall(text)]
 
@@ -308,7 +334,23 @@ def _uri(params: Any) -> str:
 
 def _path(uri: str) -> str:
     """The path of a text on the disk; of one that was never saved, its name."""
-    return to_fs_path(uri) or unquote(uri).rpartition(":")[2].strip("/") or "untitled"
+    return _unjoined(to_fs_path(uri)) or unquote(uri).rpartition(":")[2].strip("/") or "untitled"
+
+
+def _unjoined(path: str | None) -> str | None:
+    """Where a notebook itself is, of the path of its copy; JupyterLab empties and removes the folder of the copies."""
+    if path and JOINED in Path(path).parts:
+        return str(Path(*(part for part in Path(path).parts if part != JOINED)))
+    return path
+
+
+def _stand_somewhere(uri: str) -> None:
+    """The folder that is open may have been removed: no path can be told then."""
+    try:
+        os.getcwd()
+    except OSError:
+        above = (folder for folder in Path(_path(uri)).parents if folder.is_absolute() and folder.is_dir())
+        os.chdir(next(above, Path.home()))
 
 
 def _name(uri: str) -> str:
@@ -318,6 +360,18 @@ def _name(uri: str) -> str:
         return path.relative_to(Path.cwd()).as_posix()
     except ValueError:
         return path.as_posix()
+
+
+def _not_analysed(why: str) -> Any:
+    """Said at the line that cannot be read, where the reason names one."""
+    named = re.search(r"at line (\d+)", why)
+    line = int(named[1]) - 1 if named else 0
+    return types.Diagnostic(
+        range=types.Range(types.Position(line, 0), types.Position(line + 1, 0)),
+        message=f"not analysed: it {why}",
+        severity=types.DiagnosticSeverity.Information,
+        source="stethoscope",
+    )
 
 
 def _before(one: Any, other: Any) -> bool:

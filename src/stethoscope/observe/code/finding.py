@@ -14,7 +14,8 @@ from stethoscope.core.globs import expression
 SUFFIXES = (".py", ".ipynb")
 _NEVER = {
     "__pycache__", "node_modules", "site-packages", ".git", ".hg", ".svn", ".tox", ".nox", ".venv", "venv",
-    ".mypy_cache", ".ruff_cache", ".pytest_cache", ".ipynb_checkpoints", ".eggs", "__pypackages__",
+    ".mypy_cache", ".ruff_cache", ".pytest_cache", ".ipynb_checkpoints", ".virtual_documents", ".eggs",
+    "__pypackages__",
 }  # fmt: skip
 """Folders that hold no code of the project's own; one that is named on the command line is read all the same."""
 
