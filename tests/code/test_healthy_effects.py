@@ -578,6 +578,32 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         " and place >= 0",
         "",
     ),
+    "texts that are left behind isnan": (
+        NanComparedByEquals,
+        """
+        import numpy as np
+
+        def is_missing(x):
+            try:
+                return bool(np.isnan(x))
+            except TypeError:
+                return True if x == np.nan else False
+        """,
+        "np.isnan(x)",
+        "np.isinf(x)",
+    ),
+    "NaN that is handed on": (
+        NanComparedByEquals,
+        """
+        def watts(text):
+            value = float(text)
+            if value == float("nan"):
+                return text
+            return value / 1000
+        """,
+        "return text",
+        "return 0",
+    ),
     "NaN that is answered by NaN": (
         NanComparedByEquals,
         """

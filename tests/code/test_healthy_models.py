@@ -377,6 +377,42 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "zip(samples, labels)",
         "torch.utils.data.DataLoader(samples)",
     ),
+    "scores of one sample that are put together": (
+        WrongSoftmaxDim,
+        """
+        def train(model, words, batches):
+            for x, y in batches:
+                scores = torch.tensor([model(x)[0, word] for word in words])
+                F.cross_entropy(F.softmax(scores, dim=0), y).backward()
+        """,
+        "torch.tensor([model(x)[0, word] for word in words])",
+        "model(x)",
+    ),
+    "layers of Flax under another name": (
+        UnregisteredModules,
+        """
+        class Net(nn.Module):
+            def __init__(self, sizes):
+                super().__init__()
+                self.layers = [nn.Conv2d(size, size, 3) for size in sizes]
+
+            def forward(self, x):
+                for layer in self.layers:
+                    x = layer(x)
+                return x
+        """.replace("Conv2d", "Conv"),
+        "nn.Conv(",
+        "nn.Conv2d(",
+    ),
+    "arguments whose names alone tell": (
+        LossArgumentsSwapped,
+        """
+        def loss_of(y_true, y_score, rows, model):
+            return F.cross_entropy(y_true, y_score)
+        """,
+        "return F.cross_entropy(y_true, y_score)",
+        "for x, y_true in rows:\n        F.cross_entropy(y_true, model(x)).backward()",
+    ),
     "scores of a batch that are transposed": (
         WrongSoftmaxDim,
         """
@@ -509,25 +545,6 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "F.gumbel_softmax(scores, hard=True)",
         "F.softmax(scores, dim=1)",
     ),
-    "predictions that are named after what they are compared with": (
-        LossArgumentsSwapped,
-        """
-        def loss_of(gt_pred, preds):
-            return F.cross_entropy(gt_pred, preds)
-        """,
-        "gt_pred",
-        "gt_class",
-    ),
-    "labels in the space of their logarithms": (
-        LossArgumentsSwapped,
-        """
-        def loss_of(labels, scores):
-            labels = torch.log(labels)
-            return F.cross_entropy(labels, scores)
-        """,
-        "torch.log(labels)",
-        "labels.to(scores.device)",
-    ),
 }
 
 
@@ -596,3 +613,18 @@ def test_a_loss_whose_arguments_are_named_as_they_should_be_is_given_them_in_ord
     assert how_sure(LossArgumentsSwapped, FED.replace("GIVEN", "y")) >= SHOWN
     assert how_sure(LossArgumentsSwapped, FED.replace("GIVEN", "target_scores")) >= SHOWN
     assert how_sure(LossArgumentsSwapped, FED.replace("GIVEN", "logits")) == -1
+
+
+@pytest.mark.parametrize(
+    ("healthy", "swapped"),
+    [
+        ("cross_entropy(gt_pred, preds)", "cross_entropy(gt_class, preds)"),
+        ("cross_entropy(torch.log(labels), scores)", "cross_entropy(labels.to(scores.device), scores)"),
+    ],
+)
+def test_names_of_arguments_that_do_not_tell_are_left_alone(healthy: str, swapped: str) -> None:
+    """Predictions that are named after what they are compared with, and labels in the space of their logarithms."""
+    text = "def loss_of(gt_pred, gt_class, preds, labels, scores):\n    return F.LOSS\n"
+
+    assert how_sure(LossArgumentsSwapped, text.replace("LOSS", healthy)) == -1
+    assert how_sure(LossArgumentsSwapped, text.replace("LOSS", swapped)) >= 0

@@ -102,24 +102,24 @@ def test_a_loss_of_keras_takes_the_scores_behind_an_activation_on_tensorflow(rul
     assert Level().shows(found)
 
 
-def test_a_schedule_of_old_code_that_steps_first_is_possible_at_most() -> None:
+def test_a_schedule_that_steps_first_is_possible_at_most_and_may_be_of_old_code() -> None:
     text = SchedulerBeforeOptimizer.bad_code["at the top of an epoch"]
-    (found,) = _told(SchedulerBeforeOptimizer, text)
-    assert not Level().shows(found), "nothing tells that it is newer than torch 1.1"
-    assert Level(possible=True).shows(found)
+    assert _may_be_old(text), "nothing tells that it is newer than torch 1.1"
     text = text.replace("optim.SGD(", "optim.AdamW(")
-    (found,) = _told(SchedulerBeforeOptimizer, text)
-    assert Level().shows(found)
+    assert not _may_be_old(text)
     told = text.replace("scheduler.step()", "scheduler.step(); print(scheduler.get_lr())")
-    (found,) = _told(SchedulerBeforeOptimizer, told)
-    assert not Level().shows(found)
-    (found,) = _told(SchedulerBeforeOptimizer, told.replace("scheduler.get_lr", "warmup.get_lr"))
-    assert Level().shows(found), "another schedule's"
-    for module, is_shown in (("tensorboardX", False), ("torch.utils.tensorboard", True)):
+    assert _may_be_old(told)
+    assert not _may_be_old(told.replace("scheduler.get_lr", "warmup.get_lr")), "another schedule's"
+    for module, is_old in (("tensorboardX", True), ("torch.utils.tensorboard", False)):
         imported = f"import torch; from torch import nn; import torch.nn.functional as F; import {module}; model ="
-        drawn = text.replace("model =", imported, 1)
-        (found,) = _told(SchedulerBeforeOptimizer, drawn)
-        assert Level().shows(found) is is_shown, module
+        assert _may_be_old(text.replace("model =", imported, 1)) is is_old, module
+
+
+def _may_be_old(text: str) -> bool:
+    (found,) = _told(SchedulerBeforeOptimizer, text)
+    assert Level(possible=True).shows(found)
+    assert not Level().shows(found)
+    return bool(found.unless)
 
 
 @pytest.mark.parametrize(
@@ -635,3 +635,29 @@ def test_eval_mode_in_training_is_shown_where_the_first_round_trains_in_another_
         (found,) = _told(TrainingInEvalMode, other)
         assert not Level().shows(found), other
         assert Level(possible=True).shows(found)
+
+
+TIMED = """
+model = nn.Linear(3, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x, y in DataLoader(torch.load("data")):
+    F.cross_entropy(model(x), y).backward()
+    optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "is_shown"),
+    [
+        ("tools/training-benchmark.py", False),
+        ("bench_step.py", False),
+        ("scripts/profile.py", False),
+        ("benchmarks/step.py", False),
+        ("profiles.py", True),
+        ("train.py", True),
+    ],
+)
+def test_what_only_takes_the_time_of_steps_is_possible_at_most(file: str, is_shown: bool) -> None:
+    text = TIMED
+    found = review(code_of(text, file), rules=[MissingZeroGrad]).findings
+    assert [Level().shows(one) for one in found] == ([True] if is_shown else [False])

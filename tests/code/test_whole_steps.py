@@ -244,12 +244,28 @@ HANDLED = """
                     print(sum(F.cross_entropy(self.model(x), y).item() for x, y in test_loader))
                 AFTER
 """
+GIVEN = """
+    eta = torch.tensor(0.0, requires_grad=True)
+    optimizer = torch.optim.SGD([eta], lr=1.0)
+
+    def tried():
+        optimizer.zero_grad()
+        cost = torch.sum((eta.repeat(3) - 1) ** 2)
+        cost.backward()
+        return eta.grad.clone()
+
+    found = []
+    for number in range(1000):
+        found.append(tried())
+    print(torch.stack(found).var(0))
+"""
 SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
     "parts of one step": (GraphKeptAlive, ACCUMULATED, "            optimizer", "            optimizer"),
     "a weight that goes into the loss": (GraphKeptAlive, WEIGHED, "TAKEN", "value"),
     "the parts of a batch": (GraphKeptAlive, PARTS, "DATA", "loader"),
     "the last rounds": (GraphKeptAlive, SOME, "ASKED", "y is not None"),
     "a number of rounds that is not known": (GraphKeptAlive, ROUNDS, "range(rounds)", "range(10_000)"),
+    "gradients that a function gives": (MissingOptimizerStep, GIVEN, "eta.grad.clone()", "cost.detach()"),
     "gradients that a method gives": (
         MissingOptimizerStep,
         FISHER.replace("                self.optimizer.step()\n", "                print(loss.item())\n"),

@@ -19,7 +19,8 @@ from stethoscope.rules import all_rules
 from stethoscope.rules.lines import place_in
 
 _TRIED_ON_PURPOSE = re.compile(
-    r"(?:^|/)(?:tests?|testing|benchmarks?|test_[^/]*|[^/]*_tests?\.py|tests\.py|conftest\.py)(?:/|$)"
+    r"(?:^|/)(?:tests?|testing|benchmarks?|test_[^/]*|[^/]*_tests?\.py|tests\.py|conftest\.py"
+    r"|(?:[^/]*[-_.])?(?:bench|benchmark(?:s|ing)?|profil(?:e|er|ing))(?:[-_.][^/]*)?\.py)(?:/|$)"
 )
 """Files that do odd things because they test them: there a finding is possible at most, and what is only possible
 elsewhere is not said."""

@@ -32,6 +32,8 @@ _WEIGHTY = (
     "transformer", "multiheadattention", "rmsnorm", "prelu", "parameter", "conv", "lazy",
 )  # fmt: skip
 """How the names of layers with parameters begin, beside those of `LINEAR`."""
+_FLAX = frozenset({"conv", "convtranspose", "batchnorm", "instancenorm"})
+"""What torch.nn does not have, and Flax does: the line cannot run, or its `nn` is another."""
 _FACTORIES = {
     "torch.randn", "torch.rand", "torch.zeros", "torch.ones", "torch.full", "torch.empty", "torch.tensor", "torch.eye",
     "torch.normal", "torch.linspace",
@@ -97,7 +99,8 @@ def has_weights(thing: Thing) -> bool:
     made, home = thing.made, thing.made_in
     if made is not None and home is not None and "norm" in name and not _is_affine(home, made, name):
         return False
-    return thing.name.startswith("torch.nn.") and (name in LINEAR or name.startswith(_WEIGHTY))
+    is_weighty = name in LINEAR or (name.startswith(_WEIGHTY) and name not in _FLAX)
+    return thing.name.startswith("torch.nn.") and is_weighty
 
 
 def _is_affine(code: Code, made: Call, name: str) -> bool:

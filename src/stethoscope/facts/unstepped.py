@@ -102,10 +102,23 @@ def unused_in(file: Code, loop: Loop) -> Iterator[Binding]:
     home = loop.at if loop.is_loop else file.functions[loop.function].at
     if not (loop.is_loop or loop.of("zero")) or may_step(file, loop) or are_gradients_wanted(file, home):
         return
+    if _gives_gradients(file, home):
+        return
     for binding in file.bindings:
         is_beside = file.function_at(binding.context) == loop.function and "." not in binding.name
         if is_beside and _is_made(file, binding) and is_idle(file, binding):
             yield binding
+
+
+def _gives_gradients(file: Code, home: At) -> bool:
+    """Whether a function that is called there reads the gradients that it computes: `return x.grad.clone()`."""
+    inside = (call for call in file.calls if home.line <= call.at.line <= home.end_line)
+    callees = (called(file, call) for call in inside)
+    return any(
+        one.kind == "function" and one.code is not None and one.function is not None
+        and are_gradients_wanted(one.code, one.function.at)
+        for one in callees
+    )  # fmt: skip
 
 
 def _is_own(file: Code, index: int, name: str) -> bool:

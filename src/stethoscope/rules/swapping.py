@@ -16,6 +16,10 @@ from stethoscope.facts.things import binding_of, followed, literal
 ORDERED = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 
+BY_NAME = "by its name the target", ", by its name scores"
+"""All that is known are names, which who calls the function need not keep to."""
+
+
 def seen_as_target(file: Code, loss: LossUse) -> tuple[str, str] | None:
     """What tells that the first argument is the target, and what of the second that it is the prediction."""
     given, target = loss.given, loss.target
@@ -30,7 +34,7 @@ def seen_as_target(file: Code, loss: LossUse) -> tuple[str, str] | None:
     if not from_model and comes_with_data(file, given) and _is_alone(file, loss) and is_handed_model(file, target):
         return "from the data", ", which alone can have gradients"
     if loss.function == "cross_entropy" and _is_named_swapped(file, loss):
-        return "by its name the target", ", by its name scores"
+        return BY_NAME
     if loss.function in ("cross_entropy", "nll_loss") and is_flat(file, given) and not is_flat(file, target):
         if is_table(file, target):
             return "with one axis", ", with several axes"

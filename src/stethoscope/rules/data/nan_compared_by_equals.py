@@ -9,6 +9,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Surenes
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import Call, Code, Constant, Group, Operation, Symbol, Value
 from stethoscope.facts.expressions import comparisons_in_keys, operations_of
+from stethoscope.facts.things import binding_of
 from stethoscope.rules.changing import Edits, imported_as
 from stethoscope.rules.lines import edit_of, place_in, quoted
 from stethoscope.rules.sites import code
@@ -30,8 +31,9 @@ class NanComparedByEquals(Rule):
     `isna()` of pandas, `np.isnan`, `math.isnan`, `torch.isnan`.
     ## When it is not a fault
     `x != x`, which is a test for NaN, and columns of Spark or Polars, where NaN equals NaN: neither is reported. Beside
-    `isnan` or `isna` in the same condition it is possible at most, as where NaN comes out the same way: behind
-    `x != nan and x >= 0`, which it fails, and before `return nan`, which arithmetic gives as well.
+    `isnan` or `isna` of the same value in the same function it is possible at most, as where NaN comes out the same
+    way: behind `x != nan and x >= 0`, which it fails, and before `return nan` or `return x`, which arithmetic gives as
+    well.
     ## Sources
     IEEE 754-2019, 5.11; pandas user guide, "Working with missing data".
     """
@@ -115,20 +117,24 @@ def _has_its_own_nan(file: Code) -> bool:
     return any(name.partition(".")[0] in _OTHER_TABLES for name, dots, _ in file.imports if not dots)
 
 
-def _is_asked_beside(file: Code, operation: Operation, other: Value) -> bool:
-    """Whether the line of a comparison asks of the same value for NaN as one should, too."""
+def _is_asked_as_well(file: Code, operation: Operation, other: Value) -> bool:
+    """Whether the line of a comparison, or its function, asks of the same value for NaN as one should, too: what is
+    left for the comparison may be texts.
+    """
     at, name = operation.at, re.escape(file.text(other.at))
     asks = re.compile(rf"\b(?i:{_ASKS})\(\s*{name}\s*[,)]|(?<![\w.]){name}\.(?i:{_ASKS})\(")
-    lines = file.lines[at.line - 1 : at.end_line]
+    around = [one.at for one in file.functions[1:] if one.at.line <= at.line and at.end_line <= one.at.end_line]
+    home = max(around, key=lambda one: one.line, default=at)
+    lines = file.lines[home.line - 1 : home.end_line]
     return bool(name) and any(asks.search(line.partition("#")[0]) for line in lines)
 
 
 def _is_harmless(file: Code, operation: Operation, other: Value) -> bool:
     """Whether missing values are told beside, or go the same way without the comparison."""
     return (
-        _is_asked_beside(file, operation, other)
+        _is_asked_as_well(file, operation, other)
         or _is_ordered_beside(file, operation, other)
-        or _is_answered_by_nan(file, operation)
+        or _is_answered_by_nan(file, operation, other)
     )
 
 
@@ -144,8 +150,10 @@ def _is_ordered_beside(file: Code, operation: Operation, other: Value) -> bool:
     return False
 
 
-def _is_answered_by_nan(file: Code, operation: Operation) -> bool:
-    """Whether nothing but NaN is returned where it would hold, which a formula of NaN gives as well."""
+def _is_answered_by_nan(file: Code, operation: Operation, other: Value) -> bool:
+    """Whether nothing but NaN, or what is compared with it, is returned where it would hold: a formula of NaN gives NaN
+    as well.
+    """
     if operation.operator != "==":
         return False
     branches = {
@@ -154,7 +162,11 @@ def _is_answered_by_nan(file: Code, operation: Operation) -> bool:
     }  # fmt: skip
     given = [one.value for function in file.functions for one in function.returns if one.context in branches]
     parts = [part for one in given for part in (one.items if isinstance(one, Group) else (one,))]
-    return bool(parts) and all(_is_nan(one) for one in parts)
+    made = binding_of(file, other)
+    same = {file.text(other.at)}
+    if made is not None and isinstance(made.value, Call):
+        same |= {file.text(one.at) for one in made.value.arguments}
+    return bool(parts) and all(_is_nan(one) or file.text(one.at) in same for one in parts)
 
 
 def _is_nan(value: Value) -> bool:

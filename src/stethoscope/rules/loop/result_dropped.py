@@ -156,6 +156,8 @@ class ResultDropped(Rule):
 def _taken(file: Code, call: Call, name: str) -> Fix:
     """The result bound to a name."""
     taken = f"{_taker(file, call, name)} = {file.text(call.at)}"
+    if call.name in _SHAPES:  # what follows may have been written for the shape that it has now
+        return Fix("Keep the result, or remove the line:\n" + code(taken), edits=_kept(file, call))
     return Fix("Keep the result:\n" + code(taken), safe=True, edits=_kept(file, call))
 
 
@@ -187,6 +189,7 @@ def _taker(file: Code, call: Call, name: str) -> str:
     return file.text(tensor.at) if isinstance(tensor, Name | Attribute) else name.strip("`")
 
 
+_SHAPES = frozenset({".squeeze", ".unsqueeze", ".view", ".reshape", ".permute", ".transpose", ".flatten"})
 _WORK_IN_PLACE = frozenset({".clamp", ".masked_fill", ".abs", ".mul", ".add", ".div", ".sub", ".relu", ".sigmoid"})
 """Those that have a twin that changes the numbers in place, `clamp_`."""
 _FRESH = frozenset({"torch.zeros", "torch.ones", "torch.rand", "torch.randn", "torch.empty", "torch.tensor",

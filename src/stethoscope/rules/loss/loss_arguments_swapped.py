@@ -15,7 +15,7 @@ from stethoscope.rules.examples import falling
 from stethoscope.rules.heads import FOLLOWS, heard, named, span, trained
 from stethoscope.rules.lines import line_of, place_in, quoted
 from stethoscope.rules.sites import at, code, place_at
-from stethoscope.rules.swapping import ORDERED, seen_as_target
+from stethoscope.rules.swapping import BY_NAME, ORDERED, seen_as_target
 
 POISSON = "poisson_nll_loss"
 ONE_WAY = (
@@ -42,7 +42,8 @@ class LossArgumentsSwapped(Rule):
     Prediction first, target second: `loss(prediction, target)`.
     ## When it is not a fault
     To a squared or absolute error the order makes no difference, and nothing is said. `kl_div` with a fixed first
-    argument that holds log-probabilities is the divergence the other way round, which can be meant.
+    argument that holds log-probabilities is the divergence the other way round, which can be meant. In code it is
+    possible at most where only the names of the arguments tell.
     ## Sources
     PyTorch documentation, `torch.nn.functional.binary_cross_entropy(input, target)`.
     """
@@ -112,7 +113,7 @@ class LossArgumentsSwapped(Rule):
             prediction, target = quoted(file, loss.target, "prediction"), quoted(file, loss.given, "target")
             yield self.finding(
                 f"`{loss.function}` is given the target first, the prediction second",
-                sureness=Sureness.LIKELY,
+                sureness=Sureness.POSSIBLE if what is BY_NAME else Sureness.LIKELY,
                 place=place_in(file, loss.call.at),
                 evidence=[
                     Evidence(

@@ -359,8 +359,8 @@ def _has_batches(file: Code, home: Code, loss: LossUse) -> bool:
     is_layer = made is None or (made.receiver is None and made.name.rpartition(".")[2][:1].isupper())
     if made is not None and not is_layer:
         operand, _ = followed(home, made.receiver if made.name.startswith(".") else made.argument(0, "input"))
-        if not isinstance(operand, Call):
-            return False
+        if not isinstance(operand, Call) or re.match(r"torch\.(?!nn\.)", operand.name):
+            return False  # what is put together of numbers may be one sample's scores
         places.append((home, operand.at))
     return not any(code_.matches(_RESHAPES, at) for code_, at in places)
 

@@ -58,7 +58,7 @@ class OverwrittenLayer(Rule):
                 elif _is_in_loop(file, thing, name, binding):
                     how = "each round of the loop replaces the one before"
                     listed = f"self.{name} = nn.ModuleList([nn.Linear(...) for _ in range(n)])"
-                    fix = "Keep all of them:\n" + code(listed)
+                    fix = "Make it once, behind the loop, or keep all of them:\n" + code(listed)
                     yield self._report(file, name, binding, how, fix, Sureness.CERTAIN)
 
     def _report(self, file: Code, name: str, lost: Binding, how: str, fix: str, sureness: Sureness) -> Finding:
