@@ -10,7 +10,10 @@ import pytest
 
 from code_programs import SHOWN, how_sure
 from stethoscope.core.rule import Rule
+from stethoscope.rules.data.nan_compared_by_equals import NanComparedByEquals
+from stethoscope.rules.loop.metric_not_reset import MetricNotReset
 from stethoscope.rules.parameters.attribute_without_effect import AttributeWithoutEffect
+from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
 
 DISTILL = """
 import torch
@@ -71,8 +74,105 @@ def main(model, rate):
     optimizer.lr = rate
     return optimizer
 """
+AGENTS = """
+class Actor(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 2)
+        self.optimizer = torch.optim.Adam(self.parameters())
+
+    def forward(self, x):
+        return self.layer(x)
+
+class Team(nn.Module):
+    def __init__(self, size):
+        super().__init__()
+        self.actors = [Actor() for _ in range(size)]
+
+    def forward(self, views):
+        return [actor(view) for actor, view in zip(self.actors, views)]
+"""
+PLACES = """
+class Net(nn.Module):
+    def __init__(self, length):
+        super().__init__()
+        self.places = nn.Parameter(torch.zeros(length), requires_grad=False).cuda()
+
+    def forward(self, x):
+        return x + self.places
+"""
+METRIC = """
+import torchmetrics
+
+def main(model, loader, epochs):
+    accuracy = torchmetrics.Accuracy(task="binary")
+    for epoch in range(epochs):
+        for x, y in loader:
+            accuracy.update(model(x), y)
+        print("accuracy", accuracy.compute())
+        # end
+"""
+CLEAN = """
+import numpy as np
+import pandas as pd
+
+def clean(df, x):
+    if x is None or x != x or x == np.nan:
+        return ""
+    return x
+"""
+KNOWN = """
+import numpy as np
+import pandas as pd
+
+def known(df):
+    df = df.dropna()
+    return df[df["age"] != np.nan]
+"""
+TEXT = """
+import numpy as np
+
+def lower(row):
+    if isinstance(row.name, str) and row.name != np.nan:
+        return row.name.lower()
+"""
 
 TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
+    "asked by the value itself": (NanComparedByEquals, CLEAN, "x != x", "x == 0"),
+    "rows without missing values": (NanComparedByEquals, KNOWN, "df.dropna()", "df.sort_index()"),
+    "a column that is filled": (
+        NanComparedByEquals,
+        KNOWN.replace("df.dropna()", 'df.sort_index().fillna("")'),
+        '.fillna("")',
+        ".copy()",
+    ),
+    "a text": (NanComparedByEquals, TEXT, "isinstance(row.name, str)", "len(row) > 2"),
+    "what NaN does, on show": (
+        NanComparedByEquals,
+        "import numpy as np\n\nx = np.array([1, np.nan])\nprint(x == np.nan)\n",
+        "x == np.nan",
+        "(x == np.nan).sum()",
+    ),
+    "agents, each with an optimizer of its own": (
+        UnregisteredModules,
+        AGENTS,
+        "        self.optimizer = torch.optim.Adam(self.parameters())\n",
+        "",
+    ),
+    "a table that is a constant": (UnregisteredModules, PLACES, ", requires_grad=False", ""),
+    "a metric that is made anew at the end": (
+        MetricNotReset,
+        METRIC.replace("# end", 'accuracy = torchmetrics.Accuracy(task="binary")'),
+        "        accuracy = torch",
+        "        other = torch",
+    ),
+    "a loop of one round": (MetricNotReset, METRIC.replace("range(epochs)", "range(1)"), "range(1)", "range(2)"),
+    "a mean that is said to be the one so far": (
+        MetricNotReset,
+        METRIC.replace('"accuracy"', '"accuracy so far"'),
+        "so far",
+        "now",
+    ),
     "a teacher that no optimizer has": (
         AttributeWithoutEffect,
         DISTILL,

@@ -48,9 +48,10 @@ def is_harmless(code: Code, thing: Thing, binding: Binding) -> bool:
     path, _, last = binding.name.rpartition(".")
     if "grad" not in last:
         return _is_what_it_was(code, path, last, binding)
-    if isinstance(binding.value, Constant) and binding.value.value is True and not code.matches(_FREEZES):
-        if thing.kind == "module" or thing.name.endswith("Parameter") or path.endswith((".weight", ".bias")):
-            return True
+    is_layer = thing.kind == "module" or thing.name.endswith("Parameter") or path.endswith((".weight", ".bias"))
+    is_on = isinstance(binding.value, Constant) and binding.value.value is True
+    if is_on and is_layer and not code.matches(_FREEZES):
+        return True
     if thing.kind != "module" or last != "requires_grad":
         return False
     if _is_not_learned(code, path, binding) or _is_switched_back(code, binding):
@@ -142,8 +143,5 @@ def _is_switched_back(code: Code, binding: Binding) -> bool:
     rounds = [one for one in code.numbers_around(binding.context) if code.contexts[one].kind in ("for", "while")]
     if not rounds or len(code.calls_of(".zero_grad")) < 2:
         return False
-    states = {
-        one.value.value for one in code.bindings
-        if one.name == binding.name and isinstance(one.value, Constant) and rounds[0] in code.numbers_around(one.context)
-    }  # fmt: skip
-    return states == {True, False}
+    here = [one for one in code.bindings if one.name == binding.name and rounds[0] in code.numbers_around(one.context)]
+    return {one.value.value for one in here if isinstance(one.value, Constant)} == {True, False}
