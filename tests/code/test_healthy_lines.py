@@ -11,8 +11,13 @@ import pytest
 from code_programs import SHOWN, how_sure
 from stethoscope.core.rule import Rule
 from stethoscope.rules.data.nan_compared_by_equals import NanComparedByEquals
+from stethoscope.rules.loop.call_forgotten import CallForgotten
 from stethoscope.rules.loop.metric_not_reset import MetricNotReset
+from stethoscope.rules.loop.result_dropped import ResultDropped
 from stethoscope.rules.parameters.attribute_without_effect import AttributeWithoutEffect
+from stethoscope.rules.parameters.layer_made_in_forward import LayerMadeInForward
+from stethoscope.rules.parameters.shared_submodule_unintended import SharedSubmoduleUnintended
+from stethoscope.rules.parameters.super_init_missing import SuperInitMissing
 from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
 
 DISTILL = """
@@ -136,8 +141,72 @@ def lower(row):
     if isinstance(row.name, str) and row.name != np.nan:
         return row.name.lower()
 """
+HEAD = """
+class Head(nn.Module):
+    def __init__(self, n):
+        self.last = nn.Linear(n, n)
+
+class Net(Head):
+    def __init__(self, n):
+        nn.Module.__init__(self)
+        Head.__init__(self, n)
+"""
+STEP = """
+def main(model, loader):
+    total = 0
+    for x, y in loader:
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        loss.detach()
+        total += loss.item()
+    return total
+"""
+MODE = """
+net = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5))
+net.train
+for x, y in DataLoader("data"):
+    F.cross_entropy(net(x), y).backward()
+"""
+NOISE = """
+class Noise(nn.Module):
+    def forward(self, x, words):
+        noise = nn.Embedding(9, 8)(words)
+        return x + noise.detach()
+"""
+NORM = """
+class Norm(nn.Module):
+    def forward(self, x):
+        n, c = x.shape
+        return nn.LayerNorm(c)(x)
+"""
+PARTS = """
+class Net(nn.Module):
+    def __init__(self, sizes):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(1, 1)] * 4)
+        for i, size in enumerate(sizes):
+            self.layers[i] = nn.Linear(size, size)
+"""
 
 TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
+    "a head that another constructor sets up": (SuperInitMissing, HEAD, "        nn.Module.__init__(self)\n", ""),
+    "detached before its number is read": (ResultDropped, STEP, "loss.item()", "loss"),
+    "the mode in which a model is made": (CallForgotten, MODE, "net.train\n", "net.eval()\nnet.train\n"),
+    "called in the next line": (
+        CallForgotten,
+        MODE.replace("net.train", "net.eval\nnet.eval()"),
+        "net.eval()\n",
+        "",
+    ),
+    "noise that is drawn": (LayerMadeInForward, NOISE, ".detach()", ""),
+    "a norm of the size of its input": (LayerMadeInForward, NORM, "x.shape", "8, 8"),
+    "places that are filled": (SharedSubmoduleUnintended, PARTS, "self.layers[i] = ", "_ = "),
+    "iterations of one layer": (
+        SharedSubmoduleUnintended,
+        PARTS.replace("self.layers[i] = ", "_ = ").replace("4", "iterations").replace("sizes)", "iterations)"),
+        "iterations",
+        "sizes",
+    ),
     "asked by the value itself": (NanComparedByEquals, CLEAN, "x != x", "x == 0"),
     "rows without missing values": (NanComparedByEquals, KNOWN, "df.dropna()", "df.sort_index()"),
     "a column that is filled": (
@@ -145,6 +214,12 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         KNOWN.replace("df.dropna()", 'df.sort_index().fillna("")'),
         '.fillna("")',
         ".copy()",
+    ),
+    "a column without missing values": (
+        NanComparedByEquals,
+        KNOWN.replace("dropna()", 'dropna(subset=["age"])'),
+        'subset=["age"]',
+        'subset=["name"]',
     ),
     "a text": (NanComparedByEquals, TEXT, "isinstance(row.name, str)", "len(row) > 2"),
     "what NaN does, on show": (

@@ -168,8 +168,10 @@ def _has_none_left(file: Code, operation: Operation, other: Value) -> bool:
     if root is None:
         return False
     name, home = root.group(), _home_of(file, operation.at, file.functions[0].at)
+    column = re.search(r"\[['\"](\w+)['\"]\]$", file.text(other.at))
+    subset = rf"subset\s*=\s*\[?[^()]*['\"]{column.group(1)}['\"][^()]*" if column else ""
     frees = re.compile(
-        rf"^\s*{name}\s*=\s*{name}(?:\.\w+\([^()]*\))*\.(?:dropna\(\s*\)|fillna\()"
+        rf"^\s*{name}\s*=\s*{name}(?:\.\w+\([^()]*\))*\.(?:dropna\(\s*(?:{subset})?\)|fillna\()"
         rf"|^\s*{name}\.(?:dropna|fillna)\([^()]*inplace\s*=\s*True"
     )
     return any(frees.search(line) for line in file.lines[max(home.line - 1, 0) : operation.at.line - 1])
