@@ -59,9 +59,7 @@ class CallForgotten(Rule):
             is_done = _is_done(file, value, kind, bare.context)
             yield self.finding(
                 fitting(f"{name} is named, and not called", f"`{value.name}` is named, and not called"),
-                sureness=Sureness.POSSIBLE
-                if _is_done(file, value, kind, bare.context)
-                else _how_sure(file, value, kind),
+                sureness=Sureness.POSSIBLE if is_done else _how_sure(file, value, kind),
                 place=place_in(file, value.at),
                 evidence=[Evidence(f"calls that {line_of(file, value.at)} makes", 0, 1)],
                 cause="Without parentheses the method is looked up and dropped: nothing happens.",
