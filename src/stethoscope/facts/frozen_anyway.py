@@ -42,12 +42,19 @@ def is_parameter(code: Code, owner: Value | None) -> bool:
 
 def is_harmless(code: Code, thing: Thing, binding: Binding) -> bool:
     """Whether a module is not worse off: it has no parameters, or they are switched beside; it runs without gradients
-    only; or it was to learn, as it does where nothing freezes it.
+    only; it was to learn, as it does where nothing freezes it; no optimizer has it; or an option gets the value that it
+    has.
     """
     path, _, last = binding.name.rpartition(".")
+    if "grad" not in last:
+        return _is_what_it_was(code, path, last, binding)
+    is_layer = thing.kind == "module" or thing.name.endswith("Parameter") or path.endswith((".weight", ".bias"))
+    is_on = isinstance(binding.value, Constant) and binding.value.value is True
+    if is_on and is_layer and not code.matches(_FREEZES):
+        return True
     if thing.kind != "module" or last != "requires_grad":
         return False
-    if isinstance(binding.value, Constant) and binding.value.value is True and not code.matches(_FREEZES):
+    if _is_not_learned(code, path, binding) or _is_switched_back(code, binding):
         return True
     is_seen = thing.cls is not None or (thing.name.startswith("torch.nn.") and thing.name not in _OF_ANYTHING)
     if (is_seen and not has_weights(thing)) or _is_left_alone(code, path):
@@ -94,3 +101,47 @@ def _runs_without(code: Code, path: str) -> bool:
         if name_of(code, call.receiver) + call.name.removeprefix("()") == path
     ]  # fmt: skip
     return bool(runs) and all(is_under(code, call.context, *NO_GRAD) for call in runs)
+
+
+def _is_what_it_was(code: Code, path: str, option: str, binding: Binding) -> bool:
+    """Whether an optimizer is made with the same value that it is then told: `SGD(p, lr=lr)`, `optimizer.lr = lr`."""
+    made = [one.value for one in code.bindings if one.name == path and one.how == "assign"]
+    if len(made) != 1 or not isinstance(made[0], Call) or binding.value is None:
+        return False
+    given = made[0].argument(1, "lr") if option in ("lr", "learning_rate") else made[0].keyword(option)
+    is_once = not any(code.contexts[one].kind in ("for", "while") for one in code.numbers_around(binding.context))
+    return is_once and given is not None and code.text(given.at) == code.text(binding.value.at) != ""
+
+
+def _is_not_learned(code: Code, path: str, binding: Binding) -> bool:
+    """Whether a model that is made here, and handed to nothing, is in no optimizer of a file in which there are some,
+    or only a part is that was put in; or whether a script without any training runs it.
+    """
+    made = [one.value for one in code.bindings if one.name == path and one.how == "assign"]
+    if "." in path or not made or not all(isinstance(one, Call) for one in made):
+        return False
+    name = re.escape(path)
+    if code.matches(re.compile(rf"[(,=\[*:]\s*{name}\s*(?:[,)\]}}]|$)|\b(?:return|yield)\b.*\b{name}\b(?![\w.(])")):
+        return False
+    if code.matches(re.compile(rf"(?<![\w.]){name}(?:\.module)?\.(?:named_)?(?:parameters|modules|children)\(")):
+        return False
+    makes = [call for call in code.calls if call.name.startswith("torch.optim.") and call.name.count(".") == 2]
+    if makes:
+        given = [call.argument(0, "params") for call in makes]
+        return all(isinstance(one, Call) and one.name == ".parameters" for one in given)
+    is_run = any(name_of(code, call.receiver) == path for call in code.calls_of("()"))
+    return is_run and len(code.functions) == 1 and not code.matches(_TRAINS)
+
+
+_TRAINS = re.compile(r"backward|optim|\.fit\(|Trainer|autograd")
+
+
+def _is_switched_back(code: Code, binding: Binding) -> bool:
+    """Whether a round of a training switches a model both off and on, and clears what it gathers: the other model's
+    pass leaves gradients in it that are cleared before its own.
+    """
+    rounds = [one for one in code.numbers_around(binding.context) if code.contexts[one].kind in ("for", "while")]
+    if not rounds or len(code.calls_of(".zero_grad")) < 2:
+        return False
+    here = [one for one in code.bindings if one.name == binding.name and rounds[0] in code.numbers_around(one.context)]
+    return {one.value.value for one in here if isinstance(one.value, Constant)} == {True, False}

@@ -387,6 +387,9 @@ def _derived(value: Value | None) -> bool:
     inner = value.receiver if changes and isinstance(value, Call) else None
     if not isinstance(value, Call) or not isinstance(inner, Call) or inner.name != "torch.nn.Parameter":
         return False
+    learns = inner.argument(1, "requires_grad")
+    if isinstance(learns, Constant) and learns.value is False:
+        return False  # a constant, as it is meant
     return value.name == ".clone" or not _is_there_already(value, inner)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Call, Code, Constant, Group, Operation, Symbol, Value
+from stethoscope.facts.code import At, Call, Code, Constant, Group, Operation, Symbol, Value
 from stethoscope.facts.expressions import comparisons_in_keys, operations_of
 from stethoscope.facts.things import binding_of
 from stethoscope.rules.changing import Edits, imported_as
@@ -33,7 +33,7 @@ class NanComparedByEquals(Rule):
     `x != x`, which is a test for NaN, and columns of Spark or Polars, where NaN equals NaN: neither is reported. Beside
     `isnan` or `isna` of the same value in the same function it is possible at most, as where NaN comes out the same
     way: behind `x != nan and x >= 0`, which it fails, and before `return nan` or `return x`, which arithmetic gives as
-    well.
+    well; behind `isinstance(x, str)`, `dropna()` or `fillna(...)`, which leave none; and in a `print`, which shows it.
     ## Sources
     IEEE 754-2019, 5.11; pandas user guide, "Working with missing data".
     """
@@ -122,11 +122,19 @@ def _is_asked_as_well(file: Code, operation: Operation, other: Value) -> bool:
     left for the comparison may be texts.
     """
     at, name = operation.at, re.escape(file.text(other.at))
-    asks = re.compile(rf"\b(?i:{_ASKS})\(\s*{name}\s*[,)]|(?<![\w.]){name}\.(?i:{_ASKS})\(")
-    around = [one.at for one in file.functions[1:] if one.at.line <= at.line and at.end_line <= one.at.end_line]
-    home = max(around, key=lambda one: one.line, default=at)
+    asks = re.compile(
+        rf"\b(?i:{_ASKS})\(\s*{name}\s*[,)]|(?<![\w.]){name}\.(?i:{_ASKS})\("
+        rf"|(?<![\w.]){name}\s*[!=]=\s*{name}(?![\w.(\[])"
+    )
+    home = _home_of(file, at, at)
     lines = file.lines[home.line - 1 : home.end_line]
     return bool(name) and any(asks.search(line.partition("#")[0]) for line in lines)
+
+
+def _home_of(file: Code, at: At, default: At) -> At:
+    """Where the innermost function around a place stands."""
+    around = [one.at for one in file.functions[1:] if one.at.line <= at.line and at.end_line <= one.at.end_line]
+    return max(around, key=lambda one: one.line, default=default)
 
 
 def _is_harmless(file: Code, operation: Operation, other: Value) -> bool:
@@ -135,7 +143,43 @@ def _is_harmless(file: Code, operation: Operation, other: Value) -> bool:
         _is_asked_as_well(file, operation, other)
         or _is_ordered_beside(file, operation, other)
         or _is_answered_by_nan(file, operation, other)
+        or _is_text_beside(file, operation, other)
+        or _has_none_left(file, operation, other)
+        or _is_printed(file, operation)
     )
+
+
+def _is_text_beside(file: Code, operation: Operation, other: Value) -> bool:
+    """Whether the same condition asks for a text first, which NaN is not: `isinstance(x, str) and x != nan`."""
+    if operation.operator != "!=":
+        return False
+    asks = re.compile(rf"\bisinstance\(\s*{re.escape(file.text(other.at))}\s*,\s*str\s*\)")
+    return any(
+        asks.match(file.text(part.at))
+        for both in operations_of(file, "and")
+        if any(one.at == operation.at for one in both.operands)
+        for part in both.operands
+    )
+
+
+def _has_none_left(file: Code, operation: Operation, other: Value) -> bool:
+    """Whether the table that is compared was freed of missing values before, in the same function."""
+    root = re.match(r"\w+", file.text(other.at))
+    if root is None:
+        return False
+    name, home = root.group(), _home_of(file, operation.at, file.functions[0].at)
+    column = re.search(r"\[['\"](\w+)['\"]\]$", file.text(other.at))
+    subset = rf"subset\s*=\s*\[?[^()]*['\"]{column.group(1)}['\"][^()]*" if column else ""
+    frees = re.compile(
+        rf"^\s*{name}\s*=\s*{name}(?:\.\w+\([^()]*\))*\.(?:dropna\(\s*(?:{subset})?\)|fillna\()"
+        rf"|^\s*{name}\.(?:dropna|fillna)\([^()]*inplace\s*=\s*True"
+    )
+    return any(frees.search(line) for line in file.lines[max(home.line - 1, 0) : operation.at.line - 1])
+
+
+def _is_printed(file: Code, operation: Operation) -> bool:
+    """Whether nothing but a print gets the answer: it is shown what NaN does."""
+    return any(any(one.at == operation.at for one in call.arguments) for call in file.calls_of("builtins.print"))
 
 
 def _is_ordered_beside(file: Code, operation: Operation, other: Value) -> bool:

@@ -37,7 +37,8 @@ class CallForgotten(Rule):
     Write the parentheses.
     ## When it is not a fault
     The last line of a notebook's cell, or a line of a script in cells, which displays the method; a property; a line in
-    `try`. None of these is reported. Of what is not seen to have such a method it is possible at most.
+    `try`. None of these is reported. Of what is not seen to have such a method it is possible at most, as it is beside
+    a line that calls it, and of `model.train` where nothing ever leaves that mode.
     ## Sources
     Python documentation, "Expression statements".
     """
@@ -55,9 +56,10 @@ class CallForgotten(Rule):
             if _is_property(file, thing, value.name):
                 continue
             name = quoted(file, value, f"`{value.name}`")
+            is_done = _is_done(file, value, kind, bare.context)
             yield self.finding(
                 fitting(f"{name} is named, and not called", f"`{value.name}` is named, and not called"),
-                sureness=_how_sure(file, value, kind),
+                sureness=Sureness.POSSIBLE if is_done else _how_sure(file, value, kind),
                 place=place_in(file, value.at),
                 evidence=[Evidence(f"calls that {line_of(file, value.at)} makes", 0, 1)],
                 cause="Without parentheses the method is looked up and dropped: nothing happens.",
@@ -102,6 +104,21 @@ def _is_property(file: Code, thing: Thing, name: str) -> bool:
         if name in cls.attributes or (index is not None and home.functions[index].decorators):
             return True
     return False
+
+
+def _is_done(file: Code, value: Attribute, kind: str, context: int) -> bool:
+    """Whether the method is called in a line beside, too, or the mode is the one in which a model is made."""
+    owner = file.text(value.value.at)
+    for call in file.calls_of(f".{value.name}"):
+        near = abs(call.at.line - value.at.line) <= _BESIDE_LINES
+        if near and call.context == context and call.receiver is not None and file.text(call.receiver.at) == owner:
+            return True
+    is_new = value.name == "train" and kind == "module" and not file.matches(_OTHER_MODE)
+    return is_new and not file.and_linked_say(".eval(", ".train(False")
+
+
+_BESIDE_LINES = 2
+_OTHER_MODE = re.compile(r"\.eval\b|\btrain\(|from_pretrained|\.train\(|\bimport_module|[Tt]rainer|import \*")
 
 
 def _how_sure(file: Code, value: Attribute, kind: str) -> Sureness:

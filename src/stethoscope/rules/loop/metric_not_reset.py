@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Sureness
@@ -10,7 +11,7 @@ from stethoscope.facts.code import NOWHERE, Call, Code, Name
 from stethoscope.facts.events import name_of
 from stethoscope.facts.expressions import names_in, values_of
 from stethoscope.facts.origins import call_sites, thing_of
-from stethoscope.facts.things import followed, iterated
+from stethoscope.facts.things import followed, iterated, literal
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -38,9 +39,10 @@ class MetricNotReset(Rule):
     ## How to fix it
     `metric.reset()` after it is read; in Keras `metric.reset_state()`.
     ## When it is not a fault
-    A metric that is made anew in each epoch, or logged by Lightning, which resets it; a sum, a best value or a running
-    mean, which is meant to go on; one that is handed to something, which may reset it. None of these is reported. In a
-    run the rule `metric-wrong` counts the updates that it holds.
+    A metric that is made anew in each epoch, or logged by Lightning, which resets it; a loop of one round; a sum, a
+    best value, a running mean or one that the line calls "so far", which is meant to go on; one that is handed to
+    something, which may reset it. None of these is reported. In a run the rule `metric-wrong` counts the updates that
+    it holds.
     ## Sources
     TorchMetrics documentation, "Overview: Metrics", `Metric.reset`; Keras guide, "Writing a training loop from
     scratch".
@@ -60,7 +62,9 @@ class MetricNotReset(Rule):
                 continue
             loop = _epochs(file, read, made)
             update = next((call for call in _updates(file, read) if _is_deeper(file, call, loop)), None)
-            if loop == NOWHERE or update is None or _may_be_emptied(file, name_of(file, read.receiver)):
+            if loop == NOWHERE or update is None or _is_over(file, name_of(file, read.receiver), loop):
+                continue
+            if _says_so_far(file, read) or _may_be_emptied(file, name_of(file, read.receiver)):
                 continue
             told.add(made.number)
             yield self._read(file, read, made, update, loop)
@@ -196,6 +200,25 @@ def _made(file: Code, read: Call) -> Call | None:
     last = made.name.rpartition(".")[2]
     known = known and last not in _OF_THE_WHOLE and not last.startswith(("Running", "Windowed"))
     return made if known and thing.cls is None and last[:1].isupper() else None
+
+
+_SO_FAR = re.compile(r"\bso[ _]far\b|\brunning|\bcumul|until[ _]now", re.I)
+
+
+def _says_so_far(file: Code, read: Call) -> bool:
+    """Whether the line that reads a metric says that it is the mean so far."""
+    return any(_SO_FAR.search(line) for line in file.lines[read.at.line - 1 : read.at.end_line])
+
+
+def _is_over(file: Code, name: str, loop: int) -> bool:
+    """Whether there is one round, or a metric is made anew in each, be it at its end."""
+    source, _ = iterated(file, file.contexts[loop].value)
+    count = source.argument(0) if isinstance(source, Call) and source.name == "builtins.range" else None
+    if isinstance(source, Call) and len(source.arguments) == 1 and literal(file, count) == 1:
+        return True
+    return any(
+        one.name == name and one.how == "assign" and loop in file.numbers_around(one.context) for one in file.bindings
+    )
 
 
 def _may_be_emptied(file: Code, name: str) -> bool:

@@ -69,8 +69,8 @@ class ResultDropped(Rule):
     PyG, which moves in place, a tensor that is not read again, and what is measured by a clock or a profiler, is
     possible at most. So is what gives the same numbers, as `x.to(device)`, `x.float()` and `x.clone()`: where it was
     needed another line fails, and of such lines most were left over; the shape that is there already, as
-    `y.view(x.shape)` of what is made of `x`; `x.detach()` under `no_grad`; what is empty; and a part, `x[:3]`, or what
-    a call gives.
+    `y.view(x.shape)` of what is made of `x`; `x.detach()` under `no_grad`, or before `x.item()` alone; what is
+    empty; and a part, `x[:3]`, or what a call gives.
     ## Sources
     PyTorch documentation, `torch.Tensor.to` ("returns a tensor").
     """
@@ -212,6 +212,7 @@ def _is_doubtful(file: Code, call: Call) -> bool:
         or not _is_needed(file, call)
         or _is_measured(file, call)
         or _is_watched(file, call)
+        or _needs_no_graph(file, call)
         or is_idle(file, call)
     )
 
@@ -230,6 +231,18 @@ def _is_needed(file: Code, call: Call) -> bool:
     from_line = loops[-1].at.line if loops else call.at.line
     reads = (one for one in readings_of(file, tensor.binding) if one.at not in dropped)
     return any(one.at.line >= from_line and one.at != tensor.at for one in reads)
+
+
+_WITHOUT_GRAPH = re.compile(r"\.(?:item|tolist|argmax|size|dim|shape|detach|data)\b")
+
+
+def _needs_no_graph(file: Code, call: Call) -> bool:
+    """Whether what is read behind a `detach()` has no graph anyway: `loss.item()`, `scores.argmax(1)`."""
+    if call.name != ".detach" or not isinstance(call.receiver, Name) or call.receiver.binding == NOWHERE:
+        return False
+    behind = [one for one in readings_of(file, call.receiver.binding) if one.at.line > call.at.end_line]
+    texts = [file.lines[one.at.end_line - 1].encode()[one.at.end_column :].decode(errors="replace") for one in behind]
+    return bool(texts) and all(_WITHOUT_GRAPH.match(one) for one in texts)
 
 
 def _is_measured(file: Code, call: Call) -> bool:

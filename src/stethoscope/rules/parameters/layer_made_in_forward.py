@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Call, Code, Value
+from stethoscope.facts.code import NOWHERE, Call, Code, Name, Value
 from stethoscope.facts.layers import chain_of, short
 from stethoscope.facts.module_classes import has_weights, in_methods, modules_in
 from stethoscope.facts.origins import thing_of
@@ -28,9 +28,9 @@ class LayerMadeInForward(Rule):
     Construct it in `__init__` as an attribute, and call it in `forward`.
     ## When it is not a fault
     A layer whose weights are set right after from others, that is kept in an attribute at the first call, or that is
-    drawn without gradients or with a seed, as a random projection: that is not reported, nor is a `Sequential` of
-    layers that the module has. A normalization in sizes that are read off the input has weights of 1 only, and is
-    possible at most.
+    drawn without gradients or with a seed, as a random projection, or detached: that is not reported, nor is a
+    `Sequential` of layers that the module has. A normalization in sizes that are read off the input has weights of 1
+    only, and is possible at most.
     ## Sources
     PyTorch documentation, `torch.nn.Module`: submodules are registered when they are assigned as attributes.
     """
@@ -50,6 +50,8 @@ class LayerMadeInForward(Rule):
                     continue
                 name = way[0].name if way else ""
                 if "." in name or (name and _is_touched(file, name, made)) or _is_meant(file, made):
+                    continue
+                if any(followed(file, one.receiver)[0] is call for one in file.calls_of(".detach")):
                     continue
                 yield self._read(file, call, made)
 
@@ -202,7 +204,14 @@ def _is_new(file: Code, layer: Thing, made: Call | None, function: int) -> bool:
 def _sizes(file: Code, made: Call) -> list[str]:
     """The text of what a call is given, and of what it follows from."""
     given: list[Value] = [*made.arguments, *(value for _, value in made.keywords)]
-    return [file.text(one.at) for value in given for one in (value, followed(file, value)[0]) if one is not None]
+    found = [one for value in given for one in (value, followed(file, value)[0], _unpacked(file, value))]
+    return [file.text(one.at) for one in found if one is not None]
+
+
+def _unpacked(file: Code, value: Value) -> Value | None:
+    """What a size is one part of: `n, c = x.shape`."""
+    is_bound = isinstance(value, Name) and value.binding != NOWHERE
+    return file.bindings[value.binding].value if is_bound and isinstance(value, Name) else None
 
 
 _SHAPE = re.compile(r"\.(?:shape|size|ndim)\b")

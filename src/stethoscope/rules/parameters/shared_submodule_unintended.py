@@ -89,7 +89,12 @@ class SharedSubmoduleUnintended(Rule):
         """Look for containers that are given one layer several times."""
         for call in file.calls_of("torch.nn.ModuleList", "torch.nn.Sequential"):
             layer = next((found for value in call.arguments if (found := shared_layer(file, value)) is not None), None)
-            if layer is None or _is_a_choice(file, call) or _takes_its_place(file, call, layer):
+            if (
+                layer is None
+                or _is_a_choice(file, call)
+                or _takes_its_place(file, call, layer)
+                or _is_filled(file, call)
+            ):
                 continue
             # A layer that has a name was kept apart for a reason more often.
             is_unsure = (
@@ -286,8 +291,14 @@ def _takes_its_place(file: Code, call: Call, layer: Value) -> bool:
     return name.startswith("self.") and any(binding.value is call and binding.name == name for binding in file.bindings)
 
 
+def _is_filled(file: Code, call: Call) -> bool:
+    """Whether the places of a container get layers of their own: `self.layers[i] = nn.Linear(...)`."""
+    names = [one.name for one in file.bindings if one.value is call]
+    return any(file.matches(re.compile(rf"(?<![\w.]){re.escape(one)}\[\w+\]\s*=(?!=)")) for one in names)
+
+
 _SHARING = re.compile(
-    r"shar(?:e|ing)|\btied?\b|tying|unroll|recurren|albert|universal|siamese|twin|reus(?:e|ing)"
+    r"iterat(?:ion|ive)|shar(?:e|ing)|\btied?\b|tying|unroll|recurren|albert|universal|siamese|twin|reus(?:e|ing)"
     r"|(?<!['\"])\bsame\b|\bone (?:layer|block)",
     re.I,
 )

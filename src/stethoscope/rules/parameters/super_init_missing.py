@@ -52,7 +52,7 @@ class SuperInitMissing(Rule):
             head = _before(file, file.functions[number].at, first.at)
             if any(_SETS_UP.search(line.partition("#")[0]) for line in head) or _is_called(file, cls, number, first):
                 continue
-            if file.matches(_SKETCH, cls.at):
+            if file.matches(_SKETCH, cls.at) or _is_set_up_by_another(file, cls):
                 continue
             if _is_changed(file, cls, number, first) or any(_is_other_way(line, first.at.column) for line in head):
                 continue
@@ -274,6 +274,17 @@ _DOES_NOTHING = re.compile(r"^\s*super\([\w\s,]*\)\.__init__\s*$|^\s*self\s*(?:,
 _OTHER_WAYS = re.compile(
     r"\bsuper\b|__\w+__|_modules\b|_parameters\b|(?<![\w.])self\b(?!\s*\.)|\b(?:exec|eval|getattr)\("
 )
+
+
+def _is_set_up_by_another(file: Code, cls: Class) -> bool:
+    """Whether another constructor sets the module up and then calls this one by its class: `Head.__init__(self, n)`."""
+    calls = re.compile(rf"(?<!\w){re.escape(cls.name)}\.__init__\(\s*self\b")
+    for function in file.functions[1:]:
+        lines = [line.partition("#")[0] for line in file.lines[function.at.line - 1 : function.at.end_line]]
+        first = next((number for number, line in enumerate(lines) if calls.search(line)), 0)
+        if function.name == "__init__" and any(".__init__(" in line for line in lines[:first]):
+            return True
+    return False
 
 
 def _is_called(file: Code, cls: Class, number: int, until: Binding) -> bool:
