@@ -14,6 +14,7 @@ from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from stethoscope.rules.loop.training_in_eval_mode import TrainingInEvalMode
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
+from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
 
 NET = """
     class Net(nn.Module):
@@ -125,6 +126,21 @@ GRAPHS = """
         optimizer.step()
     print(evaluate(model, torch.utils.data.DataLoader(TEST)))
 """
+MEASURED = """
+    model = Net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for epoch in range(9):
+        for x, y in torch.load("data"):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        right = 0
+        with torch.no_grad():
+            for x, y in torch.load("test"):
+                LAST
+                right += (model(x).argmax(1) == y).sum().item()
+        print(right)
+"""
 CASES: list[tuple[type[Rule], str, str, str, str]] = [
     (MissingZeroGrad, UNCLEARED, "FIRST", "model.apply(reset)", "model.apply(tell)"),
     (MissingZeroGrad, UNCLEARED, "LAST", "for p in weights: del p.grad", "for p in weights: del p"),
@@ -146,6 +162,7 @@ CASES: list[tuple[type[Rule], str, str, str, str]] = [
     (TrainingInEvalMode, EVALUATED, "BACK", "one.training = mode", "print(one, mode)"),
     (TrainingInEvalMode, EVALUATED, "KEPT", "model.train", "print"),
     (GraphKeptAlive, SUMMED, "LAST", "loss.detach_()", "loss.detach()"),
+    (ValidationInTrainMode, MEASURED, "LAST", "model.train()", "print(x)"),
     (ValidationBuildsGraph, GRAPHS, "FIRST", "guard.__enter__()", "print(guard)"),
 ]  # fmt: skip
 
