@@ -15,6 +15,7 @@ from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from stethoscope.rules.loop.training_in_eval_mode import TrainingInEvalMode
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
+from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
 
 NET = """
     class Net(nn.Module):
@@ -141,6 +142,11 @@ MEASURED = """
                 right += (model(x).argmax(1) == y).sum().item()
         print(right)
 """
+COMPARED = """
+    scores, y = nn.Linear(3, 2)(torch.randn(4, 3)), torch.tensor([0, 1, 1, 0])
+    LAST
+    print(F.cross_entropy(F.softmax(scores, dim=1), y))
+"""
 CASES: list[tuple[type[Rule], str, str, str, str]] = [
     (MissingZeroGrad, UNCLEARED, "FIRST", "model.apply(reset)", "model.apply(tell)"),
     (MissingZeroGrad, UNCLEARED, "LAST", "for p in weights: del p.grad", "for p in weights: del p"),
@@ -163,6 +169,7 @@ CASES: list[tuple[type[Rule], str, str, str, str]] = [
     (TrainingInEvalMode, EVALUATED, "KEPT", "model.train", "print"),
     (GraphKeptAlive, SUMMED, "LAST", "loss.detach_()", "loss.detach()"),
     (ValidationInTrainMode, MEASURED, "LAST", "model.train()", "print(x)"),
+    (SoftmaxBeforeCrossEntropy, COMPARED, "LAST", "print(F.cross_entropy(scores, y))", "print(scores)"),
     (ValidationBuildsGraph, GRAPHS, "FIRST", "guard.__enter__()", "print(guard)"),
 ]  # fmt: skip
 
