@@ -24,7 +24,7 @@ from stethoscope.facts.code import (
     Value,
 )
 from stethoscope.facts.evaluations import A_FEW
-from stethoscope.facts.events import NO_GRAD, events_of, is_under
+from stethoscope.facts.events import NO_GRAD, events_of, is_under, name_of
 from stethoscope.facts.expressions import names_in
 from stethoscope.facts.graph_flow import comes_with_graph
 from stethoscope.facts.loops import Loop, functions_going_backward, innermost_loop, leaves_at_once, loops_of
@@ -60,7 +60,7 @@ def kept_losses(file: Code) -> Iterator[KeptLoss]:
             start = _start(file, binding) if kept is not None else None
             if kept is None or start is None or loop.context in file.numbers_around(start.context):
                 continue  # begins anew in each round
-            if _begins_anew(file, binding, loop.context):
+            if _begins_anew(file, binding, loop.context) or _is_let_go(file, binding, kept, loop.context):
                 continue
             if is_under(file, binding.context, *NO_GRAD) or thing_of(file, start.value).kind == "tensor":
                 continue
@@ -176,6 +176,15 @@ def _begins_anew(file: Code, binding: Binding, loop: int) -> bool:
         and not isinstance(other.value, Operation)
         and loop in file.numbers_around(other.context)
         for other in file.bindings[first:last]
+    )
+
+
+def _is_let_go(file: Code, binding: Binding, kept: Value, loop: int) -> bool:
+    """Whether the loop takes the graph from the loss or the sum in place: `loss.detach_()`."""
+    names = {binding.name, name_of(file, kept)}
+    return any(
+        name_of(file, call.receiver) in names and loop in file.numbers_around(call.context)
+        for call in file.calls_of(".detach_")
     )
 
 

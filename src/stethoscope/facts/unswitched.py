@@ -48,18 +48,28 @@ _COMMENTED_OUT = re.compile(r"#.*\.eval\(\)")
 
 def is_left_on_purpose(file: Code, found: Evaluation) -> bool:
     """Whether somebody thought of the mode: a call of `eval()` is commented out, the function that evaluates, and does
-    not train, switches to train mode itself, or each round asks before it trains, as for labels that it guesses.
+    not train, or its round, switches to train mode itself, or each round asks before it trains, as for guessed labels.
     """
     events = events_of(file, found.function)
     switched = [event for event in found.before if event.kind == "train" and not event.via]
     backwards = [event for event in events if event.kind == "backward"]
     if any(_COMMENTED_OUT.search(line) for line in file.lines) or (found.function and switched and not backwards):
         return True
+    if found.is_loop and _switches_inside(file, found):
+        return True
     rounds = [n for n in file.numbers_around(found.context) if file.contexts[n].kind in ("for", "while")][
         found.is_loop :
     ]
     inside = [event for event in backwards if rounds and is_in_loop(file, event, rounds[-1])]
     return bool(inside) and events.index(inside[0]) > events.index(found.forward)
+
+
+def _switches_inside(file: Code, found: Evaluation) -> bool:
+    """Whether each round of an evaluation, in which nothing trains, switches to train mode itself: statistics of the
+    batch are wanted.
+    """
+    inside = [one for one in events_of(file, found.function) if is_in_loop(file, one, found.context)]
+    return {"train", "backward"} & {one.kind for one in inside} == {"train"}
 
 
 _NOISE = frozenset({"torch.randn", "torch.rand", "torch.normal", "torch.randn_like", "torch.rand_like",

@@ -8,6 +8,7 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import KeepGradients
+from stethoscope.facts.by_hand import fills_gradients
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.events import Event
 from stethoscope.facts.handed import is_handed
@@ -241,10 +242,7 @@ def _is_its_own(loop: Loop, clearing: Event, step: Event) -> bool:
 
 def _is_filled(clearing: Event, step: Event) -> bool:
     """Whether gradients are written by hand between the two: those that were kept, or averaged."""
-    return clearing.code is step.code and any(
-        one.name.endswith((".grad", "._grad", ".grad.data")) and clearing.at.line <= one.at.line <= step.at.line
-        for one in step.code.bindings
-    )
+    return clearing.code is step.code and fills_gradients(step.code, clearing, step)
 
 
 def _is_on_the_way(clearing: Event, step: Event) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TakeSteps
+from stethoscope.facts.by_hand import is_tried_or_sent
 from stethoscope.facts.code import At, Code, Site
 from stethoscope.facts.events import Event, events_of, is_named_as_optimizer
 from stethoscope.facts.loops import backward_calls, loops_of
@@ -108,7 +109,8 @@ class MissingOptimizerStep(Rule):
             if cleared is not None and (loop.is_loop or is_round(loop)):
                 told.add(backward.at)
                 what = f"calls of `{cleared.name}.step()` in the {where}"
-                sureness = Sureness.CERTAIN if is_meant(file, loop, cleared) else Sureness.POSSIBLE
+                is_shown = is_meant(file, loop, cleared) and not is_tried_or_sent(file, loop)
+                sureness = Sureness.CERTAIN if is_shown else Sureness.POSSIBLE
                 yield self._read(file, backward, cleared.name, what, sureness)
                 continue
             for made in unused_in(file, loop):

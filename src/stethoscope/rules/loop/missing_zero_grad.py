@@ -8,6 +8,7 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ClearGradients
+from stethoscope.facts.by_hand import is_handled_by_hand
 from stethoscope.facts.code import Call, Code, Site, Value
 from stethoscope.facts.events import Event, events_of
 from stethoscope.facts.handed import is_cleared_in_helper, is_surely_stepped
@@ -132,7 +133,7 @@ class MissingZeroGrad(Rule):
         """Certain where the loop and the making of its optimizer are seen; gradients may be cleared elsewhere else."""
         step = loop.of("step")[0]
         elsewhere = file.says("zero_grad")
-        if is_cleared_apart(file, step.name):
+        if is_cleared_apart(file, step.name) or is_handled_by_hand(file, loop):
             return Sureness.POSSIBLE
         if not loop.is_loop:  # its caller may clear
             return None if elsewhere or _is_single(file, loop) or _is_helper(file, loop) else Sureness.POSSIBLE

@@ -8,6 +8,7 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TrainMode
+from stethoscope.facts.by_hand import sets_mode_by_hand
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.events import Event, events_of, is_in_loop
 from stethoscope.facts.layers import has_modes
@@ -144,7 +145,8 @@ class TrainingInEvalMode(Rule):
                     continue
                 if not is_made_anew(file, found, loop):
                     before = [event for event in events if event.kind == "train"]
-                    is_ours = not may_be_switched(file, {found.name, found.outer_name} - {""}, loop)
+                    names = {found.name, found.outer_name} - {""}
+                    is_ours = not may_be_switched(file, names, loop) and not sets_mode_by_hand(file, names)
                     yield self._read(file, found, before, inside, is_ours)
 
     def _read(self, file: Code, switched: Event, before: list[Event], inside: list[Event], is_ours: bool) -> Finding:

@@ -10,6 +10,7 @@ import numpy as np
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
+from stethoscope.facts.by_hand import ENTERED
 from stethoscope.facts.certain_graphs import builds_for_certain, would_fail_with_graph
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, is_switched, trained_models
@@ -130,7 +131,7 @@ class ValidationBuildsGraph(Rule):
             quiet = file.says("no_grad", "inference_mode")
             # What is given back to callers that are not seen may be used, or asked for without a graph.
             is_seen = found.callers_known or not (quiet or may_run_under_a_framework(found))
-            is_alone = not may_differentiate(file) and not file.matches(WANTED)
+            is_alone = not (may_differentiate(file) or file.matches(WANTED) or file.matches(ENTERED))
             is_shown = (
                 is_seen and is_alone and not found.is_small and measures_data(found) and builds_for_certain(found)
             ) and not is_test

@@ -1,0 +1,118 @@
+"""What a script does by hand that others leave to a call: gradients that it clears, fills or measures, modes and graphs
+that it switches.
+"""
+
+from __future__ import annotations
+
+import re
+
+from stethoscope.facts.code import At, Call, Code, Symbol
+from stethoscope.facts.events import Event, name_of
+from stethoscope.facts.loops import Loop
+from stethoscope.facts.origins import called
+from stethoscope.facts.stepping import leaves_weights, outermost_loop
+
+_CLEARED = re.compile(
+    r"\.grad\s*=\s*None|\.grad(?:\.data)?\.(?:zero_|fill_)\(|setattr\([^)]*[\"']grad[\"']|\bdel\b.*\.grad\b"
+    r"|_foreach_(?:zero|mul)_\([^)]*grad|delattr\([^)]*[\"']grad[\"']"
+)
+"""What clears gradients beside `zero_grad`, in a line."""
+_FADED = re.compile(r"\.grad(?:\.data)?(?:\.(?:mul_|div_)\(|\s*[*/]=)|\.grad\s*=\s*.*\.grad\b")
+"""What makes old gradients smaller, where it stands beside the backward pass and the step and not between the two."""
+_CLOCK = re.compile(r"\.elapsed_time\(")
+"""What measures how long a device takes, and no training."""
+_LEFT_AT_ONCE = re.compile(r"\bif\s+\w+\s*(?:>=?|==)\s*[01]\s*:\s*(?:break\b.*)?$")
+"""A condition on the number of a round that holds in the second one at the latest."""
+
+
+def is_handled_by_hand(file: Code, loop: Loop) -> bool:
+    """Whether a loop, or a function of the file that it names, clears gradients by hand or lets them fade, or the loop
+    measures time, or is left in its second round: what its steps add up is meant, or does not matter.
+    """
+    outer = file.contexts[outermost_loop(file, loop.context)].at
+    home = outer if loop.is_loop else loop.at
+    if file.matches(_CLEARED, home) or file.matches(_CLOCK, loop.at):
+        return True
+    if loop.is_loop and outer == loop.at and _is_left_at_once(file, loop.at):
+        return True
+    events = [one for one in (*loop.of("backward"), *loop.of("step")) if one.code is file]
+    lines = [one.at.line for one in events if not one.via]
+    between = range(min(lines), max(lines) + 1) if lines else range(0)
+    if any(
+        _FADED.search(line.partition("#")[0])
+        for number, line in enumerate(file.lines[home.line - 1 : home.end_line], start=home.line)
+        if number not in between
+    ):
+        return bool(lines)
+    named = {word for line in file.lines[home.line - 1 : home.end_line] for word in re.findall(r"\w+", line)}
+    return any(one.name in named and file.matches(_CLEARED, one.at) for one in file.functions if one.context)
+
+
+def _is_left_at_once(file: Code, at: At) -> bool:
+    """Whether a loop ends with its second round: `if index > 0: break`."""
+    lines = [line.partition("#")[0].rstrip() for line in file.lines[at.line - 1 : at.end_line]]
+    return any(
+        _LEFT_AT_ONCE.search(line) and ("break" in line or following.strip() == "break")
+        for line, following in zip(lines, [*lines[1:], ""], strict=True)
+    )
+
+
+_FILLED = re.compile(
+    r"\._?grad(?:\.data)?\s*[-+]?=(?!=)|\._?grad(?:\.data)?\.(?:copy_|add_|set_)\(|setattr\([^)]*[\"']_?grad[\"']"
+    r"|_foreach_(?:copy|add)_\([^)]*grad"
+)
+"""What writes gradients, in a line."""
+
+
+def fills_gradients(code: Code, clearing: Event, step: Event) -> bool:
+    """Whether gradients are written between their clearing and the step, there or in a function that is called."""
+    between = At(clearing.at.line, 0, step.at.end_line, 0)
+    if code.matches(_FILLED, between):
+        return True
+    callees = (called(code, one) for one in code.calls if between.line <= one.at.line <= between.end_line)
+    return any(
+        one.function is not None and one.code is not None and one.code.matches(_FILLED, one.function.at)
+        for one in callees
+    )
+
+
+_OUT_OF_MEMORY = re.compile(r"\bexcept\b.*(?:\bRuntimeError\b|OutOfMemory)")
+
+
+def is_tried_or_sent(file: Code, loop: Loop) -> bool:
+    """Whether a loop goes backward to see what fits the memory, or hands its model to a method that is not seen behind
+    its backward pass, as a worker does that sends its gradients.
+    """
+    around = [file.contexts[number] for number in file.numbers_around(loop.context)]
+    home = file.functions[loop.function].at if loop.function else loop.at
+    if any(here.kind == "try" for here in around) and file.matches(_OUT_OF_MEMORY, home):
+        return True
+    models = {event.name for event in loop.of("forward")} - {""}
+    dropped = {id(one.value) for one in file.bare}
+    backward = max((one.call.number for one in loop.of("backward") if one.call is not None and not one.via), default=-1)
+    return any(
+        _is_sent(file, call, models)
+        for call in file.calls[slice(*file.functions[loop.function].calls)]
+        if id(call) in dropped and call.number > backward and loop.context in file.numbers_around(call.context)
+    )
+
+
+def _is_sent(file: Code, call: Call, models: set[str]) -> bool:
+    """Whether a method of an object that is not seen is given a model itself."""
+    if not call.name.startswith(".") or isinstance(call.receiver, Symbol) or called(file, call).function is not None:
+        return False
+    values = (*call.arguments, *(value for _, value in call.keywords))
+    return any(name_of(file, one) in models for one in values) and not leaves_weights(file, call)
+
+
+def sets_mode_by_hand(file: Code, names: set[str]) -> bool:
+    """Whether a file keeps the method that switches a model to train mode by another name, or sets the attribute."""
+    words = "|".join(re.escape(one) for one in sorted(names) if one)
+    kept = re.compile(rf"\b(?:{words})\.train\b(?![ \t]*[(.\w])") if words else None
+    return file.matches(_MODE_SET) or (kept is not None and file.matches(kept))
+
+
+_MODE_SET = re.compile(r"\.training\s*=(?!=)|setattr\([^)]*[\"']training[\"']|[\"']train[\"'].*[\"']eval[\"']\)\(")
+
+ENTERED = re.compile(r"\.__enter__\(\)|\.enter_context\(")
+"""A context that is entered by a call, and left elsewhere."""
