@@ -476,12 +476,16 @@ def test_a_sum_that_is_read_as_a_tensor_stays_one(read: str) -> None:
                 loss.backward()
                 optimizer.step()
                 total += loss
-            return total
+            READ
     """
-    (kept,) = review(code_of(summed), rules=[GraphKeptAlive]).findings
-    assert [one.text.split()[-1] for one in kept.fixes] == ["loss.item()", "loss.detach()"]
-    (kept,) = review(code_of(summed.replace("return total", f"return {read}")), rules=[GraphKeptAlive]).findings
-    assert [one.text.split()[-1] for one in kept.fixes] == ["loss.detach()"]
+    assert _offered(summed.replace("READ", "print(total)")) == ["loss.item()", "loss.detach()"]
+    assert _offered(summed.replace("READ", "return total")) == ["loss.detach()", "loss.item()"]
+    assert _offered(summed.replace("READ", f"print({read})")) == ["loss.detach()"]
+
+
+def _offered(text: str) -> list[str]:
+    (kept,) = review(code_of(text), rules=[GraphKeptAlive]).findings
+    return [one.text.split()[-1] for one in kept.fixes]
 
 
 def _shown(rule: type[Rule], text: str) -> list[str]:
@@ -490,3 +494,31 @@ def _shown(rule: type[Rule], text: str) -> list[str]:
 
 def _found(rule: type[Rule], text: str) -> list[str]:
     return [one.title for one in review(code_of(text), rules=[rule]).findings]
+
+
+def test_a_loop_in_another_file_than_its_step_is_named_with_its_file() -> None:
+    program = """
+    # file: steps.py
+    import torch
+
+    class Step:
+        def __init__(self, model):
+            self.model = model
+            self.optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+        def step(self, x, y):
+            loss = torch.nn.functional.cross_entropy(self.model(x), y)
+            loss.backward()
+            self.optimizer.step()
+    # file: train.py
+    from steps import Step
+    import torch
+
+    step = Step(torch.nn.Linear(3, 2))
+    for x, y in torch.utils.data.DataLoader(torch.load("data")):
+        step.step(x, y)
+    """
+
+    (found,) = review(code_of(program), rules=[MissingZeroGrad]).findings
+    assert found.place.source == "steps.py:11"
+    assert "in the loop at train.py:5, backward passes" in [one.what for one in found.evidence]

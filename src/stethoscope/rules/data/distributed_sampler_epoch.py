@@ -25,7 +25,7 @@ from stethoscope.facts.samplers import (
 )
 from stethoscope.facts.told_elsewhere import is_told_or_done_otherwise
 from stethoscope.facts.training import History
-from stethoscope.rules.lines import line_of, place_in
+from stethoscope.rules.lines import place_in, where
 from stethoscope.rules.sites import code, place_at
 
 _TELLS = re.compile(
@@ -42,7 +42,7 @@ _STEPS = re.compile(r"step\w*\(|optim", re.I)
 """Words of a loop that trains, also by a function that is not seen."""
 _WORDS = ("set_epoch", ".epoch", ".seed", "setattr(", "setup_dataloaders(", ".prepare")
 """One of these stands in each text in which that is found."""
-_TELL_IT = "Tell it at the begin of each epoch:\n" + code("for epoch in range(epochs):", "    sampler.set_epoch(epoch)")
+_TELL_IT = "Tell it in each epoch:\n" + code("for epoch in range(epochs):", "    loader.sampler.set_epoch(epoch)")
 
 
 def _drawn(times: int, orders: int, use: str = "training") -> History:
@@ -119,7 +119,7 @@ class DistributedSamplerEpoch(Rule):
                 sureness=Sureness.POSSIBLE if _is_doubtful(file, loop, (home, sampler)) else Sureness.CERTAIN,
                 place=place_in(file, sampler.at if home is file else at),
                 evidence=[
-                    Evidence(f"calls of `set_epoch` for the loop on {line_of(loop.code, loop.at)}", 0, "1 an epoch")
+                    Evidence(f"calls of `set_epoch` for the loop at {where(loop.code, loop.at)}", 0, "1 an epoch")
                 ],
                 cause="It shuffles by the epoch's number, which stays 0: every epoch has the same order.",
                 fixes=[_TELL_IT],

@@ -9,6 +9,7 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Binding, Code, Operation, Site, Value
+from stethoscope.facts.expressions import names_in
 from stethoscope.facts.flow import Kept
 from stethoscope.facts.kept_losses import kept_losses
 from stethoscope.facts.training import History, Loop
@@ -446,11 +447,13 @@ def _without_graph(file: Code, binding: Binding, kept: Value) -> list[Fix]:
         safe=True,
         edits=(insertion(file, kept.at.end_line, kept.at.end_column, ".detach()"),),
     )
+    number = Fix(f"Add the number:\n{code(_added(file, binding, kept, '.item()'))}")
     function = file.functions[file.function_at(binding.context)]
     is_tensor = re.compile(rf"(?<![\w.]){re.escape(_total(file, binding))}\b(?:\s*[*/]\s*[\w.()]+\))?{_OF_A_TENSOR}")
     if file.matches(is_tensor, function.at if function.context else None):
         return [detached]
-    return [Fix(f"Add the number:\n{code(_added(file, binding, kept, '.item()'))}"), detached]
+    returned = {name.name for one in function.returns for name in names_in(one.value)}
+    return [detached, number] if binding.name in returned else [number, detached]  # a caller may ask a tensor for more
 
 
 def _total(file: Code, binding: Binding) -> str:

@@ -17,7 +17,7 @@ from stethoscope.facts.stepping import is_cleared_apart, is_made_each_round, is_
 from stethoscope.facts.things import binding_of
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.facts.uncleared import is_of_another_kind, is_of_nothing, step_left_out
-from stethoscope.rules.lines import fitting, insertion, line_of, place_in, way_to, where_event
+from stethoscope.rules.lines import fitting, insertion, line_of, place_in, way_to, where, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 
@@ -147,6 +147,7 @@ class MissingZeroGrad(Rule):
         step, backward = left or loop.of("step")[0], loop.of("backward")[-1 if left else 0]
         name = step.name or "the optimizer"
         what = "loop" if loop.is_loop else "function"
+        place = line_of(file, loop.at) if step.code is file else where(file, loop.at)
         return self.finding(
             fitting(
                 f"`{name}` steps in a {what} that never clears {'its ' if left else ''}gradients",
@@ -155,9 +156,7 @@ class MissingZeroGrad(Rule):
             sureness=sureness,
             place=place_in(step.code, step.at),
             evidence=[
-                Evidence(
-                    f"in the {what} at {line_of(file, loop.at)}, backward passes", len(loop.of("backward")), "1 or more"
-                ),
+                Evidence(f"in the {what} at {place}, backward passes", len(loop.of("backward")), "1 or more"),
                 Evidence(
                     f"calls that clear gradients{f' of `{name}`' if left else ''}",
                     0,
