@@ -176,6 +176,57 @@ def test_what_a_class_does_with_other_things_leaves_it_possible(name: str) -> No
     assert how_sure(UnregisteredModules, POSSIBLE[name]) == Sureness.POSSIBLE.strength
 
 
+STACKED = """
+    class Scan(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.projections = (
+                nn.Linear(width, width),
+                nn.Linear(width, width),
+            )
+            KEPT
+
+        def forward(self, x):
+            return x @ self.stacked
+"""
+NOTED = """
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.new_layers = []
+            self.head = nn.Sequential(self._conv(3, 3), nn.ReLU())
+
+        def _conv(self, *sizes):
+            conv = nn.Conv2d(*sizes, 1)
+            self.new_layers.append(conv)
+            GIVEN
+
+        def forward(self, x):
+            for layer in self.new_layers:
+                x = layer(x)
+            return self.head(x)
+"""
+STACK = "self.stacked = nn.Parameter(torch.stack([one.weight for one in self.projections]))"
+
+COUNT = "self.stacked = len(self.projections)"
+
+
+@pytest.mark.parametrize(
+    ("healthy", "faulty"),
+    [
+        (STACKED.replace("KEPT", f"{COUNT}; del self.projections"), STACKED.replace("KEPT", COUNT)),
+        (STACKED.replace("KEPT", STACK), STACKED.replace("KEPT", COUNT)),
+        (NOTED.replace("GIVEN", "return conv"), NOTED.replace("GIVEN", "return sizes")),
+        (NOTED.replace("GIVEN", "return conv, 3"), NOTED.replace("GIVEN", "return None")),
+        (LISTED.replace("in self.layers:", "in self.children():"), LISTED),
+    ],
+)
+def test_layers_that_are_taken_out_or_handed_back_are_not_hidden(healthy: str, faulty: str) -> None:
+    """VMamba stacks the weights of a tuple of layers into a parameter; others note down what a helper hands back."""
+    assert how_sure(UnregisteredModules, healthy) == -1
+    assert how_sure(UnregisteredModules, faulty) == Sureness.CERTAIN.strength
+
+
 @pytest.mark.parametrize("name", SILENT)
 def test_layers_that_are_looked_after_are_not_named(name: str) -> None:
     assert how_sure(UnregisteredModules, SILENT[name]) == -1

@@ -184,8 +184,16 @@ def made_for_list(code: Code, value: Value) -> Call | None:
     binding = code.bindings[value.binding]
     if binding.how != "assign" or binding.item or not isinstance(binding.value, Call):
         return None
-    kept = any(isinstance(one.value, Name) and one.value.binding == value.binding for one in code.bindings)
+    function = code.functions[code.function_at(binding.context)]
+    taken = [*(one.value for one in code.bindings), *(one.value for one in function.returns)]
+    kept = any(one.binding == value.binding for each in taken for one in _in_tuple(each))
     return None if kept or _is_given_away(code, value) else binding.value
+
+
+def _in_tuple(value: Value | None) -> list[Name]:
+    """The names that stand alone, or side by side: `return layer, width`."""
+    items = value.items if isinstance(value, Group) and value.kind == "tuple" else (value,)
+    return [one for one in items if isinstance(one, Name)]
 
 
 def _is_given_away(code: Code, layer: Name) -> bool:

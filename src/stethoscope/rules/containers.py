@@ -143,7 +143,11 @@ def _reads(line: str) -> bool:
 
 
 def _is_used(lines: Sequence[str], name: str) -> bool:
-    return sum(f"self.{name}" in line for line in lines) > 1
+    """Whether a class reads its list, and does more than fill it, and takes no weights out of it before it goes."""
+    said = rf"self\.{re.escape(name)}\b"
+    read = re.compile(rf"{said}(?!\.(?:append|extend|insert)\(|\s*(?::[^=]*)?=(?!=))")
+    gone = re.compile(rf"\bdel\s+{said}|\.(?:weight|bias)\b.*\bfor\s+\w+\s+in\s+{said}")
+    return any(read.search(line) for line in lines) and not any(gone.search(line) for line in lines)
 
 
 def _is_table(file: Code, thing: Thing, name: str) -> bool:
