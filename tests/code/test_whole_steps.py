@@ -50,6 +50,17 @@ ROUNDS = """
             total += loss
         return total.detach()
 """
+SUMMED = """
+    def train(model, loader, optimizer):
+        total = 0.0
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.mse_loss(model(x), y)
+            loss.backward()
+            optimizer.step()
+            total += loss
+        READ
+"""
 SOME = """
     def train(model, loader, optimizer):
         total = 0.0
@@ -438,18 +449,7 @@ def test_a_mode_that_a_caller_elsewhere_may_set_is_possible_at_most() -> None:
 
 
 def test_what_a_kept_graph_and_a_mode_that_stays_do_is_said_as_it_is() -> None:
-    summed = """
-        def train(model, loader, optimizer):
-            total = 0.0
-            for x, y in loader:
-                optimizer.zero_grad()
-                loss = F.mse_loss(model(x), y)
-                loss.backward()
-                optimizer.step()
-                total += loss
-            return total
-    """
-    (kept,) = review(code_of(summed), rules=[GraphKeptAlive]).findings
+    (kept,) = review(code_of(SUMMED.replace("READ", "return total")), rules=[GraphKeptAlive]).findings
     assert "frees activations at most" in kept.cause  # what is saved for the backward pass is not kept
     dropped = """
         model = nn.Sequential(nn.Linear(3, 3), nn.Dropout(0.5))
@@ -467,20 +467,9 @@ def test_what_a_kept_graph_and_a_mode_that_stays_do_is_said_as_it_is() -> None:
 
 @pytest.mark.parametrize("read", ["total.item()", "(total / len(loader)).item()", "total.detach().cpu()"])
 def test_a_sum_that_is_read_as_a_tensor_stays_one(read: str) -> None:
-    summed = """
-        def train(model, loader, optimizer):
-            total = 0.0
-            for x, y in loader:
-                optimizer.zero_grad()
-                loss = F.mse_loss(model(x), y)
-                loss.backward()
-                optimizer.step()
-                total += loss
-            READ
-    """
-    assert _offered(summed.replace("READ", "print(total)")) == ["loss.item()", "loss.detach()"]
-    assert _offered(summed.replace("READ", "return total")) == ["loss.detach()", "loss.item()"]
-    assert _offered(summed.replace("READ", f"print({read})")) == ["loss.detach()"]
+    assert _offered(SUMMED.replace("READ", "print(total)")) == ["loss.item()", "loss.detach()"]
+    assert _offered(SUMMED.replace("READ", "return total")) == ["loss.detach()", "loss.item()"]
+    assert _offered(SUMMED.replace("READ", f"print({read})")) == ["loss.detach()"]
 
 
 def _offered(text: str) -> list[str]:
