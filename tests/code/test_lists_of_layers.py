@@ -209,13 +209,14 @@ NOTED = """
 STACK = "self.stacked = nn.Parameter(torch.stack([one.weight for one in self.projections]))"
 
 COUNT = "self.stacked = len(self.projections)"
+RUN = STACKED.replace("KEPT", COUNT).replace("x @ self.stacked", "self.projections[0](x)")
 
 
 @pytest.mark.parametrize(
     ("healthy", "faulty"),
     [
-        (STACKED.replace("KEPT", f"{COUNT}; del self.projections"), STACKED.replace("KEPT", COUNT)),
-        (STACKED.replace("KEPT", STACK), STACKED.replace("KEPT", COUNT)),
+        (STACKED.replace("KEPT", f"{COUNT}; del self.projections"), RUN),
+        (STACKED.replace("KEPT", STACK), RUN),
         (NOTED.replace("GIVEN", "return conv"), NOTED.replace("GIVEN", "return sizes")),
         (NOTED.replace("GIVEN", "return conv, 3"), NOTED.replace("GIVEN", "return None")),
         (LISTED.replace("in self.layers:", "in self.children():"), LISTED),
@@ -225,6 +226,11 @@ def test_layers_that_are_taken_out_or_handed_back_are_not_hidden(healthy: str, f
     """VMamba stacks the weights of a tuple of layers into a parameter; others note down what a helper hands back."""
     assert how_sure(UnregisteredModules, healthy) == -1
     assert how_sure(UnregisteredModules, faulty) == Sureness.CERTAIN.strength
+
+
+def test_layers_that_their_class_does_not_run_are_possible_at_most() -> None:
+    assert how_sure(UnregisteredModules, RUN) == Sureness.CERTAIN.strength
+    assert how_sure(UnregisteredModules, STACKED.replace("KEPT", COUNT)) == Sureness.POSSIBLE.strength
 
 
 @pytest.mark.parametrize("name", SILENT)

@@ -36,7 +36,8 @@ def lists_of_layers(file: Code, thing: Thing) -> Iterator[Listed]:
     seen = {one.name: one for one in reversed([*_listed(file, thing, made_in)])}
     for name, one in seen.items():
         if may_be_left_plain(file, thing, name):
-            is_sure = is_left_plain(file, thing, name) and not _train_themselves(file, one.layers)
+            is_sure = are_called(file, thing, name) and is_left_plain(file, thing, name)
+            is_sure = is_sure and not _train_themselves(file, one.layers)
             edits = wrapped_in_module_list(file, thing, name) if is_sure else ()
             yield one._replace(is_sure=is_sure, edits=edits)
     named = {one.name: one for one in reversed([*_listed(file, thing, may_be_made_in)]) if one.name not in seen}
