@@ -41,10 +41,10 @@ class UnregisteredModules(Rule):
     A teacher or a frozen feature extractor that is hidden on purpose: switch its gradients off. A moved parameter whose
     `.grad` is used. That layers which an optimizer is given by hand are not saved is a note; in code nothing is said
     where somebody asks hidden layers for `parameters()` or a state, puts them into eval mode, or keeps them elsewhere.
-    Possible at most, with `--all`, is a list whose layers the class is not seen to run, one in a class that hands
-    itself to a function, registers, loads or freezes other layers than those, or runs another part without gradients; and a
-    list of what only its name tells to be layers: of a namespace that is handed over (`operations.Linear`), or of a
-    class that is not seen (`DecoderLayer`); so are agents, whose class makes an optimizer of its own.
+    Possible at most, with `--all`, is a list whose layers the class is not seen to run; one in a class that hands
+    itself to a function, registers, loads or freezes other layers than those, or runs another part without gradients;
+    a list of what only its name tells to be layers, of a namespace that is handed over (`operations.Linear`) or of a
+    class that is not seen (`DecoderLayer`); and agents, whose class makes an optimizer of its own.
     ## Sources
     PyTorch documentation, `torch.nn.ModuleList`. Islam et al., "Deep Learning Bug Characteristics", FSE 2019.
     """
