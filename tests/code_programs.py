@@ -17,6 +17,22 @@ from stethoscope.observe.code.reading import Source
 IMPORTS = (
     "import torch\nfrom torch import nn\nimport torch.nn.functional as F\nfrom torch.utils.data import DataLoader\n"
 )
+LISTED = """
+    class Net(nn.Module):
+        def __init__(self, depth):
+            super().__init__()
+            self.layers = []
+            for i in range(depth):
+                layer = nn.Linear(3, 3)
+                self.layers.append(layer)
+            # DONE
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = layer(x)
+            return x
+"""
+"""A module that hides its layers in a list; `# DONE` is the place for what somebody does with them."""
 _FILE = re.compile(r"^# file: (\S+)$", re.M)
 
 

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from code_programs import SHOWN, code_of, how_sure
+from code_programs import LISTED, SHOWN, code_of, how_sure
 from stethoscope.core.rule import Rule
 from stethoscope.diagnosing.review import review
 from stethoscope.rules.activations.double_activation import DoubleActivation
@@ -20,22 +20,6 @@ from stethoscope.rules.parameters.overwritten_layer import OverwrittenLayer
 from stethoscope.rules.parameters.shared_submodule_unintended import SharedSubmoduleUnintended
 from stethoscope.rules.parameters.super_init_missing import SuperInitMissing
 from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
-
-LISTED = """
-    class Net(nn.Module):
-        def __init__(self, depth):
-            super().__init__()
-            self.layers = []
-            for i in range(depth):
-                layer = nn.Linear(3, 3)
-                self.layers.append(layer)
-            # DONE
-
-        def forward(self, x):
-            for layer in self.layers:
-                x = layer(x)
-            return x
-"""
 
 
 def _listed(healthy: str, place: str = "# DONE") -> tuple[type[Rule], str, str, str]:

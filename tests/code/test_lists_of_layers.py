@@ -6,25 +6,10 @@ import textwrap
 
 import pytest
 
-from code_programs import how_sure
+from code_programs import LISTED, how_sure
 from stethoscope.core.finding import Sureness
 from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
 
-LISTED = """
-    class Net(nn.Module):
-        def __init__(self, depth):
-            super().__init__()
-            self.layers = []
-            for i in range(depth):
-                layer = nn.Linear(3, 3)
-                self.layers.append(layer)
-            # DONE
-
-        def forward(self, x):
-            for layer in self.layers:
-                x = layer(x)
-            return x
-"""
 HANDED = """
     class Net(nn.Module):
         def __init__(self, width, operations):

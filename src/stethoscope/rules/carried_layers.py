@@ -16,7 +16,9 @@ _GIVEN_BY_CLASS = re.compile(r"(?<!\w)_modules\b|def parameters|def named_param"
 _REGISTERING = re.compile(r"add_module\(|register_module\(|setattr(?:__)?\(|(?:Sequential|ModuleList|ModuleDict)\(")
 _GOING_OVER = re.compile(r"\b(?:enumerate|zip|len|range|reversed|isinstance|print)\(")
 _ASKING = r"(?:\[[^\]]*\])*\.(?:named_parameters|parameters|load_state_dict|state_dict|eval|requires_grad_)\("
-_OUTSIDE = re.compile(r"parameters\(|optim|(?:Sequential|ModuleList|ModuleDict)\(|add_module|state_dict|requires_grad")
+TAKEN_OUTSIDE = re.compile(
+    r"parameters\(|optim|(?:Sequential|ModuleList|ModuleDict)\(|add_module|state_dict|requires_grad"
+)
 _QUIET = re.compile(r"\b(?:no_grad|inference_mode)\b")
 LINES_OF_A_CALL = 12
 """Lines in which the arguments of a call stand, as far as they are looked at: `self.add_module(`, a name, a layer."""
@@ -183,7 +185,7 @@ def _is_taken_outside(file: Code, thing: Thing, name: str) -> bool:
         is_heir = any(at.line <= number <= at.end_line for at in heirs)
         if own.search(line) and not is_heir:
             continue  # another class has one of that name
-        if _OUTSIDE.search(line):
+        if TAKEN_OUTSIDE.search(line):
             return True
         going = over.search(line)
         words = _NAMES.findall(going.group(1)) if going else []

@@ -8,7 +8,7 @@ from stethoscope.facts.code import Code, Group
 from stethoscope.facts.module_classes import assigned, defines
 from stethoscope.facts.origins import lineage
 from stethoscope.facts.things import Thing
-from stethoscope.rules.carried_layers import code_lines
+from stethoscope.rules.carried_layers import LINES_AFTER, TAKEN_OUTSIDE, code_lines
 
 _REGISTERING = ("__setattr__", "__getattr__", "parameters", "named_parameters", "add_module", "register_module")
 """Methods of a class, or of one that it inherits from, with which it registers layers in its own way."""
@@ -25,9 +25,6 @@ _SUPER = re.compile(
 """Where `self` is told without being handed to anyone: a base's methods, the head of the constructor, and
 `self = self.cuda()`, which gives the module itself.
 """
-_TAKEN_OUTSIDE = re.compile(
-    r"parameters\(|optim|(?:Sequential|ModuleList|ModuleDict)\(|add_module|state_dict|requires_grad"
-)
 _SPEAKS_OF_IT = re.compile(
     r"regist|\bhidden\b(?! (?:layer|unit|size|dim|state|channel|width))|\bhid(?:es?|ing)\b"
     r"|on purpose|intention|state_dict|parameters\(|not (?:be )?(?:train|sav|mov)",
@@ -35,8 +32,6 @@ _SPEAKS_OF_IT = re.compile(
 )
 LINES_ABOVE = 3
 """Lines above the one that makes a list, in which a comment on it stands."""
-LINES_AFTER = 3
-"""Lines behind one that names a list from outside, in which what is done with it stands."""
 
 
 def is_kept_by_hand(file: Code, thing: Thing, name: str) -> bool:
@@ -132,7 +127,7 @@ def _is_taken_elsewhere(file: Code, thing: Thing, name: str) -> bool:
     outside = re.compile(rf"(?<!\bself)\.{re.escape(name)}\b")
     return any(
         outside.search(line.partition("#")[0])
-        and any(_TAKEN_OUTSIDE.search(one) for one in file.lines[number - 1 : number + LINES_AFTER])
+        and any(TAKEN_OUTSIDE.search(one) for one in file.lines[number - 1 : number + LINES_AFTER])
         for number, line in enumerate(file.lines, 1)
         if not cls.at.line <= number <= cls.at.end_line
     )
