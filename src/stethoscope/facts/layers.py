@@ -27,6 +27,7 @@ from stethoscope.facts.code import (
 )  # fmt: skip
 from stethoscope.facts.made_layers import keeps_no_statistics, makes_batch_norm
 from stethoscope.facts.origins import called, given_to, is_module, lineage, thing_of
+from stethoscope.facts.rebuilt import changed_in_place, is_rebuilt
 from stethoscope.facts.things import MOST_STEPS, Step, Thing, followed, literal
 from stethoscope.facts.uses import times_ended
 
@@ -120,7 +121,7 @@ def _bound(code: Code, number: int, item: tuple[int, ...], depth: int) -> Output
     binding = code.bindings[number]
     if binding.how == "merge":
         return _agreed([_bound(code, option, item, depth + 1) for option in binding.options])
-    if binding.how == "assign":
+    if binding.how == "assign" and not changed_in_place(code, number):
         found = output_of(code, binding.value, (*binding.item, *item), depth + 1)
         if found.kind == "unknown":
             return found
@@ -209,7 +210,7 @@ def module_output(
     thing: Thing, item: tuple[int, ...] = (), depth: int = 0, given: tuple[Code, Call] | None = None
 ) -> Output:  # fmt: skip
     """What a module gives when it is called; `given` is the call, for layers that pass on what they get."""
-    if depth > MOST_STEPS:
+    if depth > MOST_STEPS or is_rebuilt(thing):
         return NOTHING_KNOWN
     nearer: set[str] = set()
     for home, cls in lineage(thing):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from stethoscope.core.finding import Evidence, Link
-from stethoscope.facts.code import Code
-from stethoscope.facts.loss_calls import LossUse
+from stethoscope.facts.code import NOWHERE, Call, Code, Name, Value
+from stethoscope.facts.loss_calls import LossUse, losses_of
+from stethoscope.facts.things import followed
 from stethoscope.rules.changing import Edits, renamed
 from stethoscope.rules.lines import chain, line_of, where
 
@@ -51,3 +52,21 @@ def instead(file: Code, loss: LossUse, old: str, new: str, old_class: str, new_c
     if loss.made is None:
         return renamed(file, loss.call, old, new)
     return renamed(file, loss.made, old_class, new_class) if loss.made_in is file else ()
+
+
+def is_compared(file: Code, loss: LossUse) -> bool:
+    """Whether the same scores are also given to this loss as they are: the two are shown beside each other."""
+    if loss.output.made_in is not file and loss.output.made is not None:
+        return False
+    squashed, _ = followed(file, loss.given)
+    raw = _operand(squashed) if isinstance(squashed, Call) else None
+    if not isinstance(raw, Name) or raw.binding == NOWHERE:
+        return False
+    others = (one.given for one in losses_of(file) if one.function == loss.function and one.code is file)
+    return any(isinstance(one, Name) and one.binding == raw.binding for one in others)
+
+
+def _operand(call: Call) -> Value | None:
+    """What an activation is applied to: as a method, a function, or a layer that was made before."""
+    is_method = call.name.startswith(".") and not call.arguments
+    return call.receiver if is_method or call.name in (".softmax", ".sigmoid") else call.argument(0, "input")

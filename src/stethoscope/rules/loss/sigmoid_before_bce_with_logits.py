@@ -14,7 +14,7 @@ from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.keras_heads import BINARY, twice
 from stethoscope.rules.lines import place_in
-from stethoscope.rules.pairing import links, maker, once
+from stethoscope.rules.pairing import is_compared, links, maker, once
 from stethoscope.rules.sites import at, code, place_at
 
 RAW = ("linear", "add", "embedding")
@@ -137,7 +137,7 @@ class SigmoidBeforeBceWithLogits(Rule):
                 continue
             yield self.finding(
                 f"{kind} goes into `binary_cross_entropy_with_logits`, which takes scores",
-                sureness=Sureness.CERTAIN,
+                sureness=Sureness.POSSIBLE if is_compared(file, loss) else Sureness.CERTAIN,
                 place=place_in(file, loss.call.at),
                 evidence=[
                     maker(file, loss, "a linear layer"),

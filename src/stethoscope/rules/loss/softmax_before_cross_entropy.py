@@ -10,13 +10,13 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import RemoveOutputActivation
-from stethoscope.facts.code import NOWHERE, Code, Name, Site
+from stethoscope.facts.code import Code, Site
 from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.heads import FOLLOWS
 from stethoscope.rules.keras_heads import CATEGORICAL, twice
 from stethoscope.rules.lines import place_in
-from stethoscope.rules.pairing import links, made_at, maker, once
+from stethoscope.rules.pairing import is_compared, links, made_at, maker, once
 from stethoscope.rules.sites import at, code, place_at
 
 SIGMOIDS = ("sigmoid", "hardsigmoid")
@@ -48,7 +48,9 @@ class SoftmaxBeforeCrossEntropy(Rule):
     ## When it is not a fault
     Probabilities as *target* are fine. A log-softmax before `cross_entropy` changes nothing, and is a note. A loss of
     Keras with `from_logits=True` takes the scores behind a softmax or sigmoid where it runs on TensorFlow, and warns:
-    this is possible at most, unless the file chooses JAX or torch for Keras.
+    this is possible at most, unless the file chooses JAX or torch for Keras. So are shares whose scores the same loss
+    is also given, to compare the two. Of a network that gets other layers after it was made, and of shares that a line
+    changes in place, nothing is said in code.
     ## Sources
     PyTorch documentation, `torch.nn.functional.cross_entropy`: "predicted unnormalized logits". The floor
     is arithmetic: a row of one 1 and C - 1 zeros gives log(e + C - 1) - 1.
@@ -141,7 +143,7 @@ class SoftmaxBeforeCrossEntropy(Rule):
             title = "sigmoids of classes go into `cross_entropy`, which takes scores"
         return self.finding(
             title if len(title) <= 72 else "softmax runs twice: before and inside `cross_entropy`",
-            sureness=Sureness.POSSIBLE if _is_compared(file, loss) else Sureness.CERTAIN,
+            sureness=Sureness.POSSIBLE if is_compared(file, loss) else Sureness.CERTAIN,
             place=place_in(file, loss.call.at),
             evidence=[
                 maker(file, loss, "a linear layer"),
@@ -398,16 +400,6 @@ class SoftmaxBeforeCrossEntropy(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
-
-
-def _is_compared(file: Code, loss: LossUse) -> bool:
-    """Whether the same scores are also given to a loss as they are: the two are shown beside each other."""
-    scores = loss.output.made
-    raw = (scores.receiver if scores.name.startswith(".") else scores.argument(0)) if scores is not None else None
-    if not isinstance(raw, Name) or raw.binding == NOWHERE or loss.output.made_in is not file:
-        return False
-    others = (one.given for one in losses_of(file) if one.function == loss.function and one.code is file)
-    return any(isinstance(one, Name) and one.binding == raw.binding for one in others)
 
 
 def _is_drawn(loss: LossUse) -> bool:

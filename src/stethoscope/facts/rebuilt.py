@@ -1,0 +1,108 @@
+"""Networks and tensors that are changed after they were made: what was read off their making no longer holds.
+
+net = Net()
+net.act = nn.Identity()        is_rebuilt(net)
+p = scores.softmax(1)
+p.log_()                       changed_in_place(code, p)
+"""
+
+from __future__ import annotations
+
+import re
+
+from stethoscope.facts.code import NOWHERE, Call, Class, Code, Name, Value
+from stethoscope.facts.libraries import SAME_METHODS
+from stethoscope.facts.origins import called, lineage
+from stethoscope.facts.things import Thing
+
+_NEW_PART = (
+    r"\s*=(?!=)\s*(?:[\w.]*\b[A-Z]\w*\(|lambda\b|None\b|[\w.]*MethodType\(|{name}\.\w+\s*$|{name}\.\w+\[.*\]\s*$)"
+)
+"""What is put in a part's place: a layer that is made there, nothing, or another method."""
+_ADDING = r"(?:append|extend|insert|pop|add_module|register_module|__setitem__|__delitem__)\("
+_CHANGES_PARTS = re.compile(r"\bsetattr\(|\._modules\b")
+
+
+def is_rebuilt(thing: Thing) -> bool:
+    """Whether the file that makes a network gives it other parts afterwards: `net[-1] = nn.Identity()`."""
+    made, home = thing.made, thing.made_in
+    if made is None or home is None:
+        return False
+    known: dict[int, bool] = home.memo.setdefault("rebuilt", {})
+    if made.number not in known:
+        known[made.number] = any(_is_changed(home, name, thing) for name in _names_of(home, made))
+    return known[made.number]
+
+
+def _names_of(home: Code, made: Call) -> set[str]:
+    """The variables and attributes that hold what a call makes, also where it is moved at once."""
+    found = set()
+    for binding in home.bindings:
+        value = binding.value
+        while isinstance(value, Call) and value.number != made.number and value.name in SAME_METHODS:
+            value = value.receiver
+        if binding.how == "assign" and not binding.item and isinstance(value, Call) and value.number == made.number:
+            found.add(binding.name)
+    return found
+
+
+def _is_changed(home: Code, name: str, thing: Thing) -> bool:
+    said, text = re.escape(name), home.uncommented()
+    if name.endswith("[]") or name not in text:
+        return False
+    if re.search(rf"(?<![\w.]){said}\.{_ADDING}|\bdel\s+{said}[.\[]|(?<![\w.]){said}(?:\.\w+|\[[^\]\n]*\])*\.(?:"
+                 rf"add_module\(|_modules\b)|\bsetattr\(\s*{said}\s*,", text):  # fmt: skip
+        return True
+    new_part = _NEW_PART.replace("{name}", said)
+    own = set() if thing.cls is None else {"forward", *(one for _, cls in lineage(thing) for one in _parts(cls))}
+    for change in re.finditer(rf"(?<![\w.]){said}(\.\w+|\[[^\]\n]*\])(?:\.\w+|\[[^\]\n]*\])*{new_part}", text, re.M):
+        part = change.group(1)
+        if part.startswith("[") or part[1:] in own:
+            return True
+    return home.and_linked_say("setattr(", "_modules") and _is_handed_to_who_changes(home, name)
+
+
+def _parts(cls: Class) -> set[str]:
+    return {*cls.methods, *cls.attributes}
+
+
+def _is_handed_to_who_changes(home: Code, name: str) -> bool:
+    """Whether a function that is seen gets the network and sets parts of what it is given by their names."""
+    for call in home.calls:
+        if any(isinstance(one, Name) and one.name == name for one in call.arguments):
+            callee = called(home, call)
+            function = callee.function
+            if callee.code is not None and function and callee.code.matches(_CHANGES_PARTS, function.at):
+                return True
+    return False
+
+
+_HARMLESS = frozenset({
+    ".requires_grad_", ".detach_", ".retain_grad_", ".clamp_", ".clip_", ".clamp_min_", ".clamp_max_", ".squeeze_",
+    ".unsqueeze_", ".t_", ".transpose_", ".masked_fill_", ".share_memory_",
+})  # fmt: skip
+"""Methods in place after which numbers are, but for their ends and holes, what they were."""
+
+
+def changed_in_place(code: Code, number: int) -> bool:
+    """Whether a line changes the numbers that a variable holds: `p.clamp_(min=1e-7).log_()`, `torch.log(p, out=p)`."""
+    if "changed in place" not in code.memo:
+        code.memo["changed in place"] = {one for bare in code.bare for one in _changed(code, bare.value)}
+    found: set[int] = code.memo["changed in place"]
+    return number in found
+
+
+def _changed(code: Code, value: Value) -> set[int]:
+    """The bindings whose numbers a line that stands by itself changes."""
+    is_changed = False
+    root: Value | None = value
+    while isinstance(root, Call) and root.receiver is not None and root.name.startswith("."):
+        is_changed |= root.name.endswith("_") and not root.name.endswith("__") and root.name not in _HARMLESS
+        root = root.receiver
+    if isinstance(root, Call) and root.name.startswith("torch."):
+        is_changed |= root.name.endswith("_")
+        root = root.keyword("out") or (root.argument(0, "input") if is_changed else None)
+        is_changed |= root is not None
+    if not is_changed or not isinstance(root, Name) or root.binding == NOWHERE:
+        return set()
+    return {root.binding, *code.bindings[root.binding].options}

@@ -1,0 +1,146 @@
+"""Networks, numbers and sums that are not what their first line says: healthy twins that rules took for faults, each
+with the change that makes it one.
+"""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from code_programs import SHOWN, how_sure
+from stethoscope.core.rule import Rule
+from stethoscope.rules.activations.double_activation import DoubleActivation
+from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeBceWithLogits
+from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
+
+FITS = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(20, 5)
+        self.act = nn.Softmax(dim=1)
+
+    def scores(self, x):
+        return self.fc(x)
+
+    def forward(self, x):
+        return self.act(self.fc(x))
+
+def strip(module):
+    for name, child in module.named_children():
+        if isinstance(child, nn.Softmax):
+            setattr(module, name, nn.Identity())
+
+def tell(module):
+    for name, child in module.named_children():
+        print(name, child)
+
+def fit(loader):
+    net = Net()
+    CHANGED
+    optimizer = torch.optim.Adam(net.parameters())
+    for x, y in loader:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        optimizer.step()
+"""
+CHAIN = FITS.replace("net = Net()", "net = nn.Sequential(nn.Linear(20, 5), nn.Softmax(dim=1))")
+GROWN = """
+class Net(nn.Module):
+    def __init__(self, sizes):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 8), nn.Sigmoid())
+        for i, (a, b) in enumerate(zip(sizes[:-1], sizes[1:])):
+            ADDED
+
+    def forward(self, x):
+        return self.layers(x)
+
+def loss_of(x, y):
+    return F.cross_entropy(Net([8, 16, 3])(x), y)
+"""
+IN_PLACE = """
+def loss_of(net, x, y):
+    p = F.softmax(net(x), dim=1)
+    CHANGED
+    return F.cross_entropy(p, y)
+"""
+CELL = """
+class Cell(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+        self.gain = nn.Parameter(torch.ones(8))
+
+    def forward(self, x):
+        h = torch.sigmoid(self.fc(x))
+        CHANGED
+        return torch.sigmoid(h)
+"""
+BOTH = """
+scores, y = torch.randn(8, 10), torch.randint(0, 10, (8,))
+softmax, criterion = nn.Softmax(dim=1), nn.CrossEntropyLoss()
+shares = softmax(scores)
+print("of scores:", criterion(scores, y).item())
+print("of shares:", criterion(shares, y).item())
+"""
+BOTH_BINARY = """
+scores, y = torch.randn(8), torch.ones(8)
+print("of scores:", F.binary_cross_entropy_with_logits(scores, y).item())
+print("of shares:", F.binary_cross_entropy_with_logits(torch.sigmoid(scores), y).item())
+"""
+
+TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
+    "a layer that is replaced": (SoftmaxBeforeCrossEntropy, FITS, "CHANGED", "net.act = nn.Identity()"),
+    "another method in the place of forward": (
+        SoftmaxBeforeCrossEntropy, FITS, "CHANGED", "net.forward = net.scores"
+    ),
+    "layers that a function replaces by their names": (SoftmaxBeforeCrossEntropy, FITS, "CHANGED", "strip(net)"),
+    "a part of a chain that is replaced": (SoftmaxBeforeCrossEntropy, CHAIN, "CHANGED", "net[-1] = nn.Identity()"),
+    "a part of a chain that is taken away": (SoftmaxBeforeCrossEntropy, CHAIN, "CHANGED", "del net[-1]"),
+    "a chain that goes on": (SoftmaxBeforeCrossEntropy, CHAIN, "CHANGED", "net.append(nn.Linear(5, 5))"),
+    "a chain that is built on": (
+        SoftmaxBeforeCrossEntropy, GROWN, "ADDED", "self.layers.add_module(str(i), nn.Linear(a, b))"
+    ),
+    "logarithms that are taken in place": (
+        SoftmaxBeforeCrossEntropy, IN_PLACE, "CHANGED", "p.clamp_(min=1e-7).log_()"
+    ),
+    "logarithms that are put in its place": (SoftmaxBeforeCrossEntropy, IN_PLACE, "CHANGED", "torch.log(p, out=p)"),
+    "numbers that are moved and stretched in place": (
+        DoubleActivation, CELL, "CHANGED", "h.sub_(0.5).mul_(self.gain)"
+    ),
+}  # fmt: skip
+FAULTY = {
+    "a layer that is replaced": "net.loss = nn.CrossEntropyLoss()",
+    "another method in the place of forward": "net.name = net.scores",
+    "layers that a function replaces by their names": "tell(net)",
+    "a part of a chain that is replaced": "print(net[-1])",
+    "a part of a chain that is taken away": "net.to('cuda')",
+    "a chain that goes on": "net.losses = []",
+    "a chain that is built on": "print(i, a, b)",
+    "logarithms that are taken in place": "p.clamp_(min=1e-7)",
+    "logarithms that are put in its place": "print(torch.log(p))",
+    "numbers that are moved and stretched in place": "print(h.sub(0.5))",
+}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_what_is_changed_after_it_was_made_is_not_what_it_was(name: str) -> None:
+    rule, text, place, healthy = TWINS[name]
+    text = textwrap.dedent(text)
+    assert how_sure(rule, text.replace(place, healthy)) < SHOWN <= how_sure(rule, text.replace(place, FAULTY[name]))
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "compared", "other"),
+    [
+        (SoftmaxBeforeCrossEntropy, BOTH, "criterion(scores, y)", "scores.max()"),
+        (SigmoidBeforeBceWithLogits, BOTH_BINARY, "F.binary_cross_entropy_with_logits(scores, y)", "scores.max()"),
+    ],
+)
+def test_shares_that_are_compared_with_their_scores_are_possible_at_most(
+    rule: type[Rule], text: str, compared: str, other: str
+) -> None:
+    assert 0 <= how_sure(rule, text) < SHOWN <= how_sure(rule, text.replace(compared, other))
