@@ -11,6 +11,8 @@ import pytest
 from code_programs import SHOWN, how_sure
 from stethoscope.core.rule import Rule
 from stethoscope.rules.activations.double_activation import DoubleActivation
+from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
+from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeBceWithLogits
 from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
 
@@ -144,3 +146,119 @@ def test_shares_that_are_compared_with_their_scores_are_possible_at_most(
     rule: type[Rule], text: str, compared: str, other: str
 ) -> None:
     assert 0 <= how_sure(rule, text) < SHOWN <= how_sure(rule, text.replace(compared, other))
+
+
+SUMMED = """
+from collections import defaultdict
+from itertools import islice
+import torch
+import torch.nn.functional as F
+from project import Mean
+
+class Averager:
+    def __init__(self):
+        self.sum = 0.0
+
+    def __iadd__(self, value):
+        self.sum += float(value)
+        return self
+
+class Number:
+    pass
+
+def train(net, data, optimizer):
+    total = START
+    for x, y in DATA:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward(retain_graph=KEEPS)
+        optimizer.step()
+        TOTAL += loss
+    AFTER
+    return total
+
+def outer(net, data, optimizer, other):
+    value = train(net, data, optimizer)
+    LATER
+    other.step()
+"""
+KEEPS = {"START": "0.0", "DATA": "data", "KEEPS": "False", "TOTAL": "total", "AFTER": "pass", "LATER": "print(value)"}
+FOUR = "[([0.0, 0.0], 0), ([0.0, 1.0], 1), ([1.0, 0.0], 1), ([1.0, 1.0], 0)]"
+SUMS = {
+    "an object of a class that is seen": {"START": "Averager()"},
+    "an object of a class from elsewhere": {"START": "Mean()"},
+    "a dict of objects": {"START": "defaultdict(Mean)", "TOTAL": "total['loss']"},
+    "a dict of objects that is written out": {"START": "{'loss': Mean()}", "TOTAL": "total['loss']"},
+    "a few samples that are written out": {"DATA": FOUR},
+    "a few batches": {"DATA": "islice(data, 5)"},
+    "a mean of the sum goes backward": {"KEEPS": "True", "AFTER": "mean = total / len(data); mean.backward()"},
+    "a part of what goes backward": {"KEEPS": "True", "AFTER": "(net.penalty() + total).backward()"},
+    "the caller goes backward": {"KEEPS": "True", "LATER": "value.backward()"},
+}
+FAULTY_SUMS: dict[str, dict[str, str]] = {
+    "a dict of objects": {"START": "defaultdict(float)", "TOTAL": "total['loss']"},
+    "a dict of objects that is written out": {"START": "{'loss': 0.0}", "TOTAL": "total['loss']"},
+    "a few batches": {"DATA": "islice(data, 5000)"},
+    "a mean of the sum goes backward": {"KEEPS": "True", "AFTER": "mean = total / len(data); print(mean)"},
+    "the caller goes backward": {"KEEPS": "True", "LATER": "net.penalty().backward()"},
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_a_sum_that_is_an_object_short_or_goes_backward_itself_is_not_shown(name: str) -> None:
+    assert how_sure(GraphKeptAlive, _summed(SUMS[name])) < SHOWN
+    assert how_sure(GraphKeptAlive, _summed(FAULTY_SUMS.get(name, {}))) >= SHOWN
+
+
+def test_without_graphs_from_the_first_line_on_none_is_kept() -> None:
+    text = "torch.set_grad_enabled(False)\n" + _summed({})
+    assert how_sure(GraphKeptAlive, text) == -1
+    assert how_sure(GraphKeptAlive, text.replace("False", "True", 1)) >= SHOWN
+
+
+def _summed(said: dict[str, str]) -> str:
+    text = SUMMED
+    for place, word in (KEEPS | said).items():
+        text = text.replace(place, word)
+    return text
+
+
+MEASURED = """
+from itertools import islice
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from project import HELPER
+
+def main(loader, test_loader):
+    net = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 5))
+    optimizer = torch.optim.Adam(net.parameters())
+    for epoch in range(10):
+        net.train()
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()
+        net.eval()
+        HELPER(net, False)
+        right = 0
+        for x, y in DATA:
+            right += (net(x).argmax(1) == y).sum().item()
+        print(right)
+"""
+
+
+@pytest.mark.parametrize(
+    ("helper", "data", "is_shown"),
+    [
+        ("show", "test_loader", True),
+        ("toggle_grad", "test_loader", False),
+        ("disable_gradients", "test_loader", False),
+        ("reset_grad", "test_loader", True),
+        ("show", "islice(test_loader, 2)", False),
+        ("show", "islice(test_loader, 200)", True),
+    ],
+)
+def test_a_helper_may_switch_gradients_and_a_few_batches_cost_little(helper: str, data: str, is_shown: bool) -> None:
+    text = MEASURED.replace("HELPER", helper).replace("DATA", data)
+    assert (how_sure(ValidationBuildsGraph, text) >= SHOWN) is is_shown

@@ -251,13 +251,14 @@ def _is_only_read(found: Evaluation) -> bool:
     for call in sites:
         events = events_of(code, code.function_at(call.context))
         if any(
-            event.kind == "backward" and _may_come_of(code, event.subject, call) for event in events if not event.via
+            event.kind == "backward" and may_come_of(code, event.subject, call) for event in events if not event.via
         ):
             return False
     return bool(sites)
 
 
-def _may_come_of(code: Code, value: Value | None, call: Call) -> bool:
+def may_come_of(code: Code, value: Value | None, call: Call) -> bool:
+    """Whether a value may be made of what a call gives."""
     waiting, seen = [value], set[int]()
     for _ in range(MOST_VALUES):
         if not waiting:

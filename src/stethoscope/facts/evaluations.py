@@ -82,8 +82,8 @@ class Evaluation:
         if not loops:
             return False
         outermost = loops[-1]
-        is_open = not self.is_fed and (outermost.kind == "while" or _is_few(self.code, outermost.value))
-        return is_open or all(one.kind == "for" and _is_few(self.code, one.value) for one in loops)
+        is_open = not self.is_fed and (outermost.kind == "while" or is_few(self.code, outermost.value))
+        return is_open or all(one.kind == "for" and is_few(self.code, one.value) for one in loops)
 
 
 A_FEW = 16
@@ -92,7 +92,7 @@ _LEAVES = re.compile(r"^\s*(?:break|return)\b")
 _GONE_OVER = ("builtins.enumerate", "builtins.zip", "builtins.reversed")
 
 
-def _is_few(code: Code, rounds: Value | None, depth: int = 0, *, is_part: bool = False) -> bool:
+def is_few(code: Code, rounds: Value | None, depth: int = 0, *, is_part: bool = False) -> bool:
     """Whether a loop has a few rounds that are written out, or goes over the rows of one batch: `next(...)`."""
     if depth > MOST_NAMES:
         return False
@@ -102,14 +102,17 @@ def _is_few(code: Code, rounds: Value | None, depth: int = 0, *, is_part: bool =
         ends = [end for one in rounds.arguments if isinstance(end := literal(code, one), int)]
         span = ends[1] - ends[0] if len(ends) > 1 else sum(ends)
         return 0 < len(ends) == len(rounds.arguments) and abs(span) <= A_FEW
+    if isinstance(rounds, Call) and rounds.name == "itertools.islice":
+        last = literal(code, rounds.argument(1 if len(rounds.arguments) < 3 else 2))
+        return isinstance(last, int) and last <= A_FEW
     if isinstance(rounds, Call) and rounds.name in _GONE_OVER:
-        return any(_is_few(code, one, depth + 1) for one in rounds.arguments)
+        return any(is_few(code, one, depth + 1) for one in rounds.arguments)
     if isinstance(rounds, Call):
         return rounds.name == "builtins.next"
     if isinstance(rounds, Item | Attribute | Starred):
-        return _is_few(code, rounds.value, depth + 1, is_part=True)
+        return is_few(code, rounds.value, depth + 1, is_part=True)
     if isinstance(rounds, Name) and rounds.binding != NOWHERE and code.bindings[rounds.binding].how == "assign":
-        return _is_few(code, code.bindings[rounds.binding].value, depth + 1, is_part=is_part)
+        return is_few(code, code.bindings[rounds.binding].value, depth + 1, is_part=is_part)
     return False
 
 

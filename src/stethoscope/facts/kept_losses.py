@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from stethoscope.facts.certain_graphs import may_come_of
 from stethoscope.facts.code import (
     NOWHERE,
     Attribute,
@@ -23,7 +24,7 @@ from stethoscope.facts.code import (
     Operation,
     Value,
 )
-from stethoscope.facts.evaluations import A_FEW
+from stethoscope.facts.evaluations import A_FEW, is_few
 from stethoscope.facts.events import NO_GRAD, events_of, is_under, name_of
 from stethoscope.facts.expressions import names_in
 from stethoscope.facts.graph_flow import comes_with_graph
@@ -46,6 +47,8 @@ class KeptLoss(NamedTuple):
 
 def kept_losses(file: Code) -> Iterator[KeptLoss]:
     """The sums that keep the graphs of the losses of many steps, each with the loss that it takes up."""
+    if file.matches(_OFF):
+        return
     backed = {event.name for loop in loops_of(file) for event in loop.of("backward") if event.subject is not None}
     for loop in loops_of(file):
         if leaves_at_once(file, loop.at):
@@ -63,6 +66,8 @@ def kept_losses(file: Code) -> Iterator[KeptLoss]:
             if _begins_anew(file, binding, loop.context) or _is_let_go(file, binding, kept, loop.context):
                 continue
             if is_under(file, binding.context, *NO_GRAD) or thing_of(file, start.value).kind == "tensor":
+                continue
+            if _is_object(file, start.value) or goes_backward(file, loop.function, binding.name):
                 continue
             yield KeptLoss(binding, kept, _has_many_steps(file, loop) and not _is_of_some_rounds(file, binding, loop))
     yield from _kept_by_steps(file, backed)
@@ -86,6 +91,8 @@ def _has_many_steps(file: Code, loop: Loop) -> bool:
     if not loop.of("step", "unknown step"):
         return False
     here = file.contexts[loop.context]
+    if here.kind == "for" and is_few(file, here.value) and not file.matches(_RETAINS, here.at):
+        return False
     source, _ = iterated(file, here.value) if here.kind == "for" else (None, ())
     source = here.value if isinstance(here.value, Call) and here.value.name.endswith(".trange") else source
     if isinstance(source, Call) and source.name in _CUT_UP:
@@ -119,6 +126,44 @@ def _counts_rounds(file: Code, binding: Binding) -> bool:
 
 _CUT_UP = frozenset({".chunk", ".split", ".unbind", "torch.chunk", "torch.split", "torch.unbind"})
 _RETAINS = re.compile(r"retain_graph\s*=\s*True")
+_OFF = re.compile(r"^torch\.(?:autograd\.)?set_grad_enabled\(\s*(?:mode\s*=\s*)?False\s*\)", re.M)
+"""No graph is built in the whole script: its backward passes are its own."""
+
+
+def goes_backward(file: Code, index: int, name: str) -> bool:
+    """Whether a sum of losses goes backward itself: as a part of something, or of what the function returns."""
+    for event in events_of(file, index):
+        if event.kind == "backward" and not event.via and name in _named_behind(file, event.subject):
+            return True
+    is_returned = any(name in _named_behind(file, one.value) for one in file.functions[index].returns)
+    return (
+        bool(index)
+        and is_returned
+        and any(
+            event.kind == "backward" and not event.via and may_come_of(file, event.subject, call)
+            for call in call_sites(file, index)
+            for event in events_of(file, file.function_at(call.context))
+        )
+    )
+
+
+def _named_behind(file: Code, value: Value | None) -> set[str]:
+    """The names in a value, and in those of the sums, means and products that it is made of."""
+    found, waiting = set[str](), [value]
+    for _ in range(MOST_NAMES):
+        if not waiting:
+            break
+        for one in names_in(waiting.pop()):
+            if one.name not in found:
+                found.add(one.name)
+                binding = file.bindings[one.binding] if one.binding != NOWHERE else None
+                if binding is not None and binding.how == "assign" and isinstance(binding.value, Operation):
+                    waiting.append(binding.value)
+    return found
+
+
+MOST_NAMES = 16
+"""Values that are looked into for the sums that they are made of, at most."""
 
 
 def _kept_by_steps(file: Code, backed: set[str]) -> Iterator[KeptLoss]:
@@ -215,21 +260,42 @@ def _is_made_in(file: Code, number: int, loop: int) -> bool:
     return loop in file.numbers_around(file.bindings[number].context)
 
 
+def _is_object(file: Code, value: Value | None) -> bool:
+    """Whether a sum begins as an object of a class, which takes up a loss in a way of its own: `total = Meter()`."""
+    return isinstance(value, Call) and not value.name.startswith(_COUNTS) and _names_class(file, value)
+
+
+_COUNTS = ("builtins.", "numpy.", "torch.", "collections.Counter")
+
+
+def _names_class(file: Code, value: Value) -> bool:
+    """Whether a text begins with the name of a class: `meters.Mean()`, `Mean`, `lambda: Mean()`."""
+    return _CLASS.match(file.text(value.at)) is not None
+
+
+_CLASS = re.compile(r"(?:lambda\s*:\s*)?(?:\w+\.)*[A-Z]\w*\s*(?:\(|$)")
+
+
 def _start(file: Code, binding: Binding) -> Binding | None:
     """What a sum was before; of a place in a list or dict, where that was made."""
     if not binding.name.endswith("[]"):
         return file.bindings[binding.before] if binding.before != NOWHERE else None
     summed = binding.value.operands[0] if isinstance(binding.value, Operation) else None
     made = binding_of(file, summed.value) if isinstance(summed, Item) else None
-    return made if made is not None and _is_list_or_dict(made.value) else None
+    return made if made is not None and _is_list_or_dict(file, made.value) else None
 
 
-def _is_list_or_dict(value: Value | None) -> bool:
+def _is_list_or_dict(file: Code, value: Value | None) -> bool:
     """Whether a value is a list or a dict that is written out, or one of so many zeros; an array would not take it."""
     if isinstance(value, Operation) and value.operator == "*":
         return any(isinstance(one, Group) for one in value.operands)
-    is_counted = isinstance(value, Call) and value.name in ("builtins.dict", "collections.defaultdict")
-    return is_counted or isinstance(value, Group) or (isinstance(value, Each) and value.kind in ("list", "dict"))
+    if isinstance(value, Call):
+        kinds = value.arguments[:1] if value.name == "collections.defaultdict" else ()
+        is_counted = value.name in ("builtins.dict", "collections.defaultdict")
+        return is_counted and not any(_names_class(file, one) for one in kinds)
+    if isinstance(value, Group):
+        return not any(isinstance(one, Call) and _names_class(file, one) for one in value.items)
+    return isinstance(value, Each) and value.kind in ("list", "dict")
 
 
 def _loss_in(

@@ -43,7 +43,8 @@ class GraphKeptAlive(Rule):
     Add up numbers: `total += loss.item()`, or `total += loss.detach()` where waiting for an accelerator costs time.
     ## When it is not a fault
     Sums over a few steps that are backpropagated together, and a few losses kept in a queue, are not reported. In code
-    it is possible at most where a loop goes over the parts of one step, or over a number of rounds that is not known.
+    it is possible at most where a loop goes over the parts of one step, over a few rounds, or over a number of rounds
+    that is not known. Nothing is said of a sum that is an object of a class, or that goes backward itself.
     ## Sources
     PyTorch documentation, "Frequently Asked Questions": "Don't accumulate history across your training loop".
     """
