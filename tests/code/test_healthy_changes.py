@@ -15,6 +15,7 @@ from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeBceWithLogits
 from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
+from stethoscope.rules.loss.wrong_softmax_dim import WrongSoftmaxDim
 
 FITS = """
 class Net(nn.Module):
@@ -262,3 +263,59 @@ def main(loader, test_loader):
 def test_a_helper_may_switch_gradients_and_a_few_batches_cost_little(helper: str, data: str, is_shown: bool) -> None:
     text = MEASURED.replace("HELPER", helper).replace("DATA", data)
     assert (how_sure(ValidationBuildsGraph, text) >= SHOWN) is is_shown
+
+
+CHOSEN = """
+import torch
+import torch.nn.functional as F
+from torch.func import grad, vmap
+from torch.utils.data import DataLoader
+
+def loss_of(net, x, y):
+    return F.nll_loss(F.log_softmax(net(x), dim=0), y)
+
+def fit(net, rows, data, optimizer):
+    loader = DataLoader(rows, shuffle=True)
+    for x, y in loader:
+        optimizer.zero_grad()
+        logs = F.log_softmax(net(x), dim=0)
+        loss = F.nll_loss(logs, y)
+        loss.backward()
+        optimizer.step()
+    vmap(grad(OTHER))(net, rows, rows)
+"""
+BOTH_WAYS = """
+from torch.utils.data import DataLoader
+import torch
+import torch.nn.functional as F
+
+def fit(net, data, optimizer):
+    for picture, text in DataLoader(data, batch_size=64):
+        scores = net(picture, text)
+        own = torch.arange(len(scores))
+        loss = F.nll_loss(F.log_softmax(scores, dim=0), own) + F.nll_loss(F.log_softmax(scores, dim=FIRST), own)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+"""
+IN_LOOP = CHOSEN.replace("    return F.nll_loss(F.log_softmax(net(x), dim=0), y)", "    return net(x)")
+
+
+@pytest.mark.parametrize(
+    ("text", "faulty", "healthy"),
+    [
+        (BOTH_WAYS, "dim=FIRST", "dim=1"),
+        (IN_LOOP, "DataLoader(rows, ", "DataLoader(rows, batch_size=None, "),
+        (IN_LOOP, "F.nll_loss(logs, y)", "F.nll_loss(logs[None], y[None])"),
+        (IN_LOOP, "for x, y in loader:", "for x, y in data:"),
+        (IN_LOOP, "for x, y in loader:", "for i in range(len(data)):\n        x, y = data[i]"),
+        (CHOSEN.replace("in loader", "in data"), "OTHER", "loss_of"),
+    ],
+)
+def test_a_softmax_along_the_first_axis_of_one_sample_or_of_both_axes_is_not_shown(
+    text: str, faulty: str, healthy: str
+) -> None:
+    text = textwrap.dedent(text)
+    assert faulty in text
+    assert how_sure(WrongSoftmaxDim, text.replace(faulty, healthy)) < SHOWN
+    assert how_sure(WrongSoftmaxDim, text.replace("dim=FIRST", "dim=0")) >= SHOWN

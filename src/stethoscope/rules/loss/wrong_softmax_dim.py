@@ -10,10 +10,12 @@ from dataclasses import replace
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SoftmaxOverClasses
-from stethoscope.facts.code import Call, Code, Constant, Item, Operation, Value
+from stethoscope.facts.code import Call, Code, Constant, Item, Name, Operation, Value
+from stethoscope.facts.expressions import values_of
 from stethoscope.facts.flow import Softmax
 from stethoscope.facts.loss_calls import LossUse, losses_of
-from stethoscope.facts.things import followed, literal
+from stethoscope.facts.origins import thing_of
+from stethoscope.facts.things import followed, iterated, literal
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.changing import with_argument
 from stethoscope.rules.heads import FOLLOWS, heard, named, trained
@@ -39,7 +41,8 @@ class WrongSoftmaxDim(Rule):
     ## When it is not a fault
     Losses that compare all samples with all (as CLIP does) apply a softmax both ways, and hand the second one over
     transposed, so that rows sum to 1 again; that is not reported. In code a softmax over axis 0 is possible at most
-    where nothing speaks of batches, or where the scores are transposed, flattened or given an axis on the way.
+    where nothing speaks of batches, where the scores are transposed, flattened or given an axis on the way, where the
+    loop goes over single samples, and where the same scores go into the loss along another axis as well.
     ## Sources
     PyTorch documentation, `torch.nn.Softmax`: "dim - A dimension along which Softmax will be computed (so every
     slice along dim will sum to 1)", and the warning about an implicit dimension.
@@ -337,7 +340,7 @@ IMPLICIT = (
 _BATCHES = re.compile(r"loader|(?<![a-z])batch(?!_?size\s*=\s*1\b)", re.I)
 _RESHAPES = re.compile(
     r"\.(?:t|transpose|permute|swapaxes|movedim|unsqueeze|squeeze|view|reshape|flatten)\(|\.[mM]?T\b"
-    r"|\btorch\.(?:transpose|permute|unsqueeze|squeeze|reshape|flatten)\("
+    r"|\btorch\.(?:transpose|permute|unsqueeze|squeeze|reshape|flatten)\(|\[[^\]\n]*\bNone\b[^\]\n]*\]"
 )
 
 
@@ -350,7 +353,9 @@ def _has_batches(file: Code, home: Code, loss: LossUse) -> bool:
     here = file.functions[file.function_at(loss.call.context)].at
     if loss.function not in ("nll_loss", "cross_entropy"):
         return False  # who ranks the candidates of one question compares shares over axis 0
-    if not file.says("DataLoader(") and not home.says("DataLoader(") and not file.matches(_BATCHES, here):
+    if not _makes_batches(file) and not _makes_batches(home) and not file.matches(_BATCHES, here):
+        return False
+    if _goes_over_samples(file, loss.call) or _is_both_ways(file, loss):
         return False
     made = loss.output.made
     known = {one.file: one for one in (file, home)}
@@ -363,6 +368,69 @@ def _has_batches(file: Code, home: Code, loss: LossUse) -> bool:
             return False  # what is put together of numbers may be one sample's scores
         places.append((home, operand.at))
     return not any(code_.matches(_RESHAPES, at) for code_, at in places)
+
+
+def _makes_batches(file: Code) -> bool:
+    """Whether a file makes a loader, and not only such as give sample by sample: `batch_size=None`."""
+    made = list(file.calls_of("torch.utils.data.DataLoader"))
+    return file.says("DataLoader(") and (not made or not all(map(_gives_samples, made)))
+
+
+def _gives_samples(loader: Call | None) -> bool:
+    size = loader.keyword("batch_size") if loader is not None else None
+    return isinstance(size, Constant) and size.value is None
+
+
+def _goes_over_samples(file: Code, loss: Call) -> bool:
+    """Whether the loss may be that of one sample: the loop around it goes over no loader, and speaks of no batches, or
+    asks for one row by its number; or its function is spread over the samples by `vmap`.
+    """
+    function = file.functions[file.function_at(loss.context)]
+    if function.context and file.matches(re.compile(rf"\bvmap\(.*\b{re.escape(function.name)}\b")):
+        return True
+    for number in file.numbers_around(loss.context):
+        here = file.contexts[number]
+        if here.kind in ("function", "module", "class"):
+            return False
+        if here.kind != "for" or here.value is None:
+            continue
+        source, _ = iterated(file, here.value, (1,))
+        thing = thing_of(file, source)
+        if _gives_samples(thing.made):
+            return True
+        if thing.kind == "loader" or _BATCHES.search(file.lines[here.at.line - 1]):
+            return False
+        if isinstance(source, Call) and source.name == "builtins.range":
+            return _asks_for_rows(file, number)
+        return True
+    return False
+
+
+def _asks_for_rows(file: Code, loop: int) -> bool:
+    """Whether something is asked for by the number of the round alone: `x, y = data[i]`."""
+    turns = {number for number, one in enumerate(file.bindings) if one.how == "for" and one.context == loop}
+    keys = (value.key for value in values_of(file) if isinstance(value, Item))
+    return any(isinstance(key, Name) and key.binding in turns for key in keys)
+
+
+def _is_both_ways(file: Code, loss: LossUse) -> bool:
+    """Whether the same scores also go into such a loss by a softmax along another axis: each side chooses of the other,
+    as where pictures and texts are matched.
+    """
+    scores, axis = _softmax_of(file, loss)
+    others = (_softmax_of(file, one) for one in losses_of(file) if one.function == loss.function)
+    return scores is not None and any(one == scores and other not in (axis, None) for one, other in others)
+
+
+def _softmax_of(file: Code, loss: LossUse) -> tuple[int | None, object]:
+    """The variable that a softmax in front of a loss is applied to, and its axis, where it is applied in this file."""
+    made = loss.output.made
+    if made is None or loss.output.made_in is not file or loss.output.kind not in ("softmax", "log_softmax"):
+        return None, None
+    is_method = made.name.startswith(".")
+    scores = made.receiver if is_method else made.argument(0, "input")
+    axis = literal(file, made.argument(0 if is_method else 1, "dim"))
+    return (scores.binding if isinstance(scores, Name) and scores.binding >= 0 else None), axis
 
 
 def _is_slice(file: Code, value: Value | None) -> bool:
