@@ -319,3 +319,51 @@ def test_a_softmax_along_the_first_axis_of_one_sample_or_of_both_axes_is_not_sho
     assert faulty in text
     assert how_sure(WrongSoftmaxDim, text.replace(faulty, healthy)) < SHOWN
     assert how_sure(WrongSoftmaxDim, text.replace("dim=FIRST", "dim=0")) >= SHOWN
+
+
+ACTOR = """
+class Actor(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mu = nn.Linear(64, 2)
+
+    def forward(self, state, is_drawn):
+        mu = torch.tanh(self.mu(state))
+        if not is_drawn:
+            return torch.tanh(mu)
+        return torch.tanh(torch.distributions.Normal(mu, 0.1).rsample())
+"""
+PAIRED = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(8, 8), nn.Sigmoid(), nn.Sigmoid(), nn.Linear(8, 2))
+
+    def forward(self, x):
+        return self.layers(x)
+"""
+SQUASHED: dict[str, tuple[str, str, str]] = {
+    "the middle of what is drawn": (ACTOR, "Normal(mu, 0.1)", "Normal(state, 0.1)"),
+    "a chain that is taken apart": (
+        PAIRED.replace("self.layers(x)", "self.layers[3](x * self.layers[:2](x))"),
+        "self.layers[3](x * self.layers[:2](x))",
+        "self.layers(x)",
+    ),
+    "a chain that learns nothing": (
+        PAIRED.replace("nn.Linear(8, 8), ", ""),
+        "(nn.Sigmoid()",
+        "(nn.Linear(8, 8), nn.Sigmoid()",
+    ),
+    "a chain that shows what it does": (
+        PAIRED.replace("        self.layers", "        # gradients vanish behind it\n        self.layers"),
+        "vanish",
+        "come",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SQUASHED)
+def test_two_activations_in_a_row_that_are_meant_are_possible_at_most(name: str) -> None:
+    text, healthy, faulty = SQUASHED[name]
+    assert healthy in text
+    assert how_sure(DoubleActivation, text) < SHOWN <= how_sure(DoubleActivation, text.replace(healthy, faulty))

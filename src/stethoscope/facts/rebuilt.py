@@ -30,11 +30,11 @@ def is_rebuilt(thing: Thing) -> bool:
         return False
     known: dict[int, bool] = home.memo.setdefault("rebuilt", {})
     if made.number not in known:
-        known[made.number] = any(_is_changed(home, name, thing) for name in _names_of(home, made))
+        known[made.number] = any(_is_changed(home, name, thing) for name in names_of(home, made))
     return known[made.number]
 
 
-def _names_of(home: Code, made: Call) -> set[str]:
+def names_of(home: Code, made: Call) -> set[str]:
     """The variables and attributes that hold what a call makes, also where it is moved at once."""
     found = set()
     for binding in home.bindings:
@@ -75,6 +75,12 @@ def _is_handed_to_who_changes(home: Code, name: str) -> bool:
             if callee.code is not None and function and callee.code.matches(_CHANGES_PARTS, function.at):
                 return True
     return False
+
+
+def is_taken_apart(home: Code, made: Call) -> bool:
+    """Whether parts of a chain are taken by their places: `self.layers[:2](x)`."""
+    text = home.uncommented()
+    return any(re.search(rf"(?<![\w.]){re.escape(name)}\[", text) for name in names_of(home, made))
 
 
 _HARMLESS = frozenset({

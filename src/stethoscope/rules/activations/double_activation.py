@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -9,11 +10,12 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Su
 from stethoscope.core.rule import Rule
 from stethoscope.facts.bounded import FORMING, PRODUCTS
 from stethoscope.facts.code import NOWHERE, At, Attribute, Call, Code, Item, Name, Operation, Value
-from stethoscope.facts.layers import ACTIVATIONS, LINEAR, Output, layers_in, output_of, short
+from stethoscope.facts.layers import ACTIVATIONS, LINEAR, Layer, Output, layers_in, output_of, short
 from stethoscope.facts.origins import called
 from stethoscope.facts.ranking import is_ranked_only
+from stethoscope.facts.rebuilt import is_taken_apart
 from stethoscope.facts.things import MOST_STEPS, UNKNOWN, Step, followed, literal
-from stethoscope.rules.lines import chain, fitting, line_of, place_in
+from stethoscope.rules.lines import chain, comment_at, fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
 _RANGES = {
@@ -50,7 +52,9 @@ class DoubleActivation(Rule):
     A range that is meant to be narrow. A leaky ReLU or a GELU before a softmax, as in graph attention, is not reported,
     nor one of which only the largest is taken; two different ones, a softmax that weighs a sum, as over the hops of a
     graph, or one along another axis are possible at most. So is one of what no layer is seen to give, as in the formula
-    of an activation or a function that sharpens what it is given, and one that goes on in each round of a loop.
+    of an activation or a function that sharpens what it is given, one that goes on in each round of a loop, that of the
+    middle of a distribution whose draws are squashed as well, one in a chain of nothing but activations or one that is
+    taken apart, and one beside a comment that says what two in a row do.
     ## Sources
     A. Nikanjam et al., "NeuraLint: Automatic Fault Detection for Deep Learning Programs", TOSEM 2021, rule 3;
     A. Karpathy, "Most common neural net mistakes", 2018. `saturated-activations` and `vanishing-gradients` see its
@@ -80,7 +84,12 @@ class DoubleActivation(Rule):
                     told.add(layer.call.at)
                     step = Step(file.file, before.call.at, f"{_named(kinds[0])} comes before it")
                     axes = [literal(one.code, one.call.argument(0, "dim")) for one in (before, layer) if one.call]
-                    is_meant = axes[0] != axes[1]
+                    is_meant = (
+                        axes[0] != axes[1]
+                        or _says_so(file, made, layer.call)
+                        or is_taken_apart(file, made)
+                        or not any(_may_have_weights(one) for one in layers[: layers.index(before)])
+                    )
                     yield self._report(file, layer.call.at, kinds, (step,), is_meant=is_meant)
         has_layers = file.and_linked_say(*_LAYERS)
         for call in file.calls:
@@ -96,6 +105,8 @@ class DoubleActivation(Rule):
                     or _is_of_another_axis(file, call, first)
                     or isinstance(_unformed(file, operand), Item)
                     or _is_formula(file, call, first)
+                    or _says_so(file, call)
+                    or _is_middle(file, operand)
                 )
                 yield self._report(file, call.at, (first.kind, kind), first.steps, is_meant=is_meant)
 
@@ -212,6 +223,35 @@ def _weighs(file: Code, softmax: Call) -> bool:
         if isinstance(value, Operation) and value.operator in ("*", "@"):
             factors += value.operands
     return any(_unformed(file, one) is softmax for one in factors)
+
+
+def _may_have_weights(layer: Layer) -> bool:
+    """Whether a layer of a chain is no activation: a chain of nothing else shows something, and learns nothing."""
+    return layer.kind not in ACTIVATIONS
+
+
+def _says_so(file: Code, *calls: Call) -> bool:
+    """Whether a comment on one of these lines, or right above it, says what two activations in a row do."""
+    return any(_KNOWN.search(comment_at(file, call.at.line)) for call in calls)
+
+
+_KNOWN = re.compile(r"vanish|saturat|\btwice\b|\bdouble\b|on purpose|deliberate|intention", re.I)
+
+
+def _is_middle(file: Code, squashed: Value) -> bool:
+    """Whether what was squashed is also the middle of a distribution: what is drawn round it is squashed again, and so
+    is the middle itself where nothing is drawn.
+    """
+    found = squashed.binding if isinstance(squashed, Name) else NOWHERE
+    return found != NOWHERE and any(
+        isinstance(one, Name) and one.binding == found
+        for call in file.calls
+        if _DRAWN.search(call.name)
+        for one in (*call.arguments, *(value for _, value in call.keywords))
+    )
+
+
+_DRAWN = re.compile(r"^torch\.distributions\.|(?:^|\.)(?:\w*Normal|normal)$")
 
 
 def _is_formula(file: Code, squashing: Call, first: Output) -> bool:
