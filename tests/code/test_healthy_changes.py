@@ -12,6 +12,7 @@ from code_programs import SHOWN, how_sure
 from stethoscope.core.rule import Rule
 from stethoscope.rules.activations.double_activation import DoubleActivation
 from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
+from stethoscope.rules.loop.metric_not_reset import MetricNotReset
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeBceWithLogits
 from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
@@ -367,3 +368,40 @@ def test_two_activations_in_a_row_that_are_meant_are_possible_at_most(name: str)
     text, healthy, faulty = SQUASHED[name]
     assert healthy in text
     assert how_sure(DoubleActivation, text) < SHOWN <= how_sure(DoubleActivation, text.replace(healthy, faulty))
+
+
+ESTIMATED = """
+import torchmetrics
+
+def estimate(net, loader):
+    mean = torchmetrics.Accuracy(task="binary")
+    for turn in range(100):
+        BEFORE
+        for x, y in loader:
+            mean.update(net(x), y)
+        print(f"after {turn + 1} passes: {mean.compute():.4f}")
+"""
+PLAYED = """
+import torchmetrics
+
+def play(game, policy, optimizer):
+    mean = torchmetrics.MeanMetric()
+    for episode in range(100):
+        state = game.start()
+        for t in range(500):
+            state, reward = GAME.step(policy(state))
+            mean.update(reward)
+        optimizer.step()
+        print(episode, mean.compute())
+"""
+
+
+@pytest.mark.parametrize("before", ["net.load_state_dict(read(turn))", "train_one(net, loader)"])
+def test_a_metric_over_the_same_network_again_is_an_estimate(before: str) -> None:
+    assert 0 <= how_sure(MetricNotReset, ESTIMATED.replace("BEFORE", "pass")) < SHOWN
+    assert how_sure(MetricNotReset, ESTIMATED.replace("BEFORE", before)) >= SHOWN
+
+
+def test_the_mean_of_what_was_won_in_all_episodes_is_possible_at_most() -> None:
+    assert 0 <= how_sure(MetricNotReset, PLAYED.replace("GAME", "game")) < SHOWN
+    assert how_sure(MetricNotReset, PLAYED.replace("GAME.step(policy(state))", "policy(state)")) >= SHOWN

@@ -41,8 +41,8 @@ class MetricNotReset(Rule):
     ## When it is not a fault
     A metric that is made anew in each epoch, or logged by Lightning, which resets it; a loop of one round; a sum, a
     best value, a running mean or one that the line calls "so far", which is meant to go on; one that is handed to
-    something, which may reset it. None of these is reported. In a run the rule `metric-wrong` counts the updates that
-    it holds.
+    something, which may reset it. None of these is reported. Where each round asks the same network again, or plays an
+    episode, it is possible at most. In a run the rule `metric-wrong` counts the updates that it holds.
     ## Sources
     TorchMetrics documentation, "Overview: Metrics", `Metric.reset`; Keras guide, "Writing a training loop from
     scratch".
@@ -67,14 +67,15 @@ class MetricNotReset(Rule):
             if _says_so_far(file, read) or _may_be_emptied(file, name_of(file, read.receiver)):
                 continue
             told.add(made.number)
-            yield self._read(file, read, made, update, loop)
+            is_meant = _is_estimate(file, loop) or _acts(file, loop)
+            yield self._read(file, read, made, update, loop, Sureness.POSSIBLE if is_meant else Sureness.CERTAIN)
 
-    def _read(self, file: Code, read: Call, made: Call, update: Call, loop: int) -> Finding:
+    def _read(self, file: Code, read: Call, made: Call, update: Call, loop: int, sureness: Sureness) -> Finding:
         name = name_of(file, read.receiver)
         reset = "reset_state" if made.name.startswith("keras.") else "reset"
         return self.finding(
             fitting(f"`{name}` is read in each round and never reset", "a metric is never reset"),
-            sureness=Sureness.CERTAIN,
+            sureness=sureness,
             place=place_in(file, read.at),
             evidence=[
                 Evidence(
@@ -202,7 +203,7 @@ def _made(file: Code, read: Call) -> Call | None:
     return made if known and thing.cls is None and last[:1].isupper() else None
 
 
-_SO_FAR = re.compile(r"\bso[ _]far\b|\brunning|\bcumul|until[ _]now", re.I)
+_SO_FAR = re.compile(r"\bso[ _]far\b|\brunning|\bcumul|until[ _]now|\bup[ _]to\b", re.I)
 
 
 def _says_so_far(file: Code, read: Call) -> bool:
@@ -219,6 +220,52 @@ def _is_over(file: Code, name: str, loop: int) -> bool:
     return any(
         one.name == name and one.how == "assign" and loop in file.numbers_around(one.context) for one in file.bindings
     )
+
+
+def _is_estimate(file: Code, loop: int) -> bool:
+    """Whether each round asks the same network again, and nothing is trained or loaded: the mean over all rounds is an
+    estimate that gets better, as where dropout stays on.
+    """
+    here = file.contexts[loop]
+    source, _ = iterated(file, here.value) if here.kind == "for" else (None, ())
+    is_again = isinstance(source, Call) and source.name == "builtins.range"
+    turns = {number for number, one in enumerate(file.bindings) if one.how == "for" and one.context == loop}
+    inside = [call for call in file.calls if loop in file.numbers_around(call.context)]
+    is_again = is_again and all(_AGAIN.search(file.bindings[number].name) for number in turns)
+    if not is_again or file.matches(_CHANGES, file.functions[file.function_at(loop)].at):
+        return False
+    given = [one for call in inside for one in (*call.arguments, *(value for _, value in call.keywords))]
+    shown = [call.at for call in inside if call.name in _SHOWING]
+    return not any(
+        one.binding in turns and not any(at.line <= one.at.line <= at.end_line for at in shown)
+        for value in given
+        for one in names_in(value)
+    )
+
+
+_AGAIN = re.compile(r"^_+$|run|pass|repeat|^rep$|draw|trial|turn|time|^mc|sample", re.I)
+"""Names of rounds that ask again; an epoch, or a letter, may train what the reader does not see."""
+_CHANGES = re.compile(
+    r"backward|\.step\(|\.fit\(|train_|_train\b|\btrain\((?!False)(?=\w)|load_|\.load\(|optim|GradientTape"
+)
+"""Words of a function in which a network is trained, or another one read from disk."""
+_SHOWING = ("builtins.print", ".set_description", ".set_postfix", ".info", ".write")
+
+
+def _acts(file: Code, loop: int) -> bool:
+    """Whether the rounds are episodes of a game, whose mean so far is what is shown: something but an optimizer or a
+    schedule takes a step with an action.
+    """
+    return any(
+        call.arguments
+        and loop in file.numbers_around(call.context)
+        and thing_of(file, call.receiver).kind not in ("optimizer", "scheduler")
+        and not _NO_GAME.search(file.text(call.receiver.at) if call.receiver is not None else "")
+        for call in file.calls_of(".step")
+    )
+
+
+_NO_GAME = re.compile(r"opt|sched|scaler|lr|prof", re.I)
 
 
 def _may_be_emptied(file: Code, name: str) -> bool:
