@@ -405,3 +405,61 @@ def test_a_metric_over_the_same_network_again_is_an_estimate(before: str) -> Non
 def test_the_mean_of_what_was_won_in_all_episodes_is_possible_at_most() -> None:
     assert 0 <= how_sure(MetricNotReset, PLAYED.replace("GAME", "game")) < SHOWN
     assert how_sure(MetricNotReset, PLAYED.replace("GAME.step(policy(state))", "policy(state)")) >= SHOWN
+
+
+EXERCISE = """
+HEAD
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 3)
+
+    def forward(self, x):
+        return self.fc(x)
+
+def NAME(net: Net, x, y):
+    # SAID
+    return F.cross_entropy(F.softmax(net(x), dim=1), y)
+
+def loss_right(net: Net, x, y):
+    return F.cross_entropy(net(x), y)
+
+def mean(values):
+    BODY
+    return sum(values) / len(values)
+"""
+USUAL = {"HEAD": "# a training", "NAME": "loss_of", "SAID": "the loss", "BODY": "pass"}
+
+
+@pytest.mark.parametrize(
+    ("planted", "honest"),
+    [
+        ({"HEAD": "# This script is intentionally broken."}, {"HEAD": "# Nothing here is broken."}),
+        (
+            {"HEAD": '"""Find the 3 bugs in this training."""'},
+            {"HEAD": '"""Finds bugs of a program in its text."""'},
+        ),
+        ({"NAME": "loss_buggy"}, {"NAME": "debug_loss"}),
+        ({"NAME": "loss_wrong"}, {"NAME": "count_wrong"}),
+        ({"SAID": "WRONG: a softmax runs twice"}, {"SAID": "wrong answers cost more"}),
+        ({"SAID": "BUG 1: a softmax runs twice"}, {"BODY": "# BUG 1: nothing of the kind"}),
+        ({"SAID": "a softmax on purpose"}, {"SAID": "BUG FIXED: takes the mean"}),
+    ],
+)
+def test_a_fault_that_is_said_to_be_planted_is_possible_at_most(
+    planted: dict[str, str], honest: dict[str, str]
+) -> None:
+    assert 0 <= how_sure(SoftmaxBeforeCrossEntropy, _exercise(planted)) < SHOWN
+    assert how_sure(SoftmaxBeforeCrossEntropy, _exercise(honest)) >= SHOWN
+
+
+def _exercise(said: dict[str, str]) -> str:
+    text = EXERCISE
+    for place, word in (USUAL | said).items():
+        text = text.replace(place, word)
+    return text

@@ -15,6 +15,7 @@ from stethoscope.diagnosing.suppress import Suppressions
 from stethoscope.facts.code import Code
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.never_run import never_run
+from stethoscope.facts.planted import planted_in
 from stethoscope.rules import all_rules
 from stethoscope.rules.lines import place_in
 
@@ -56,6 +57,9 @@ def review(
         said = [replace(one, sureness=Sureness.POSSIBLE) for one in said if one.sureness is not Sureness.POSSIBLE]
     never = [place_in(code, call.at) for call in never_run(code)] if said else []
     said = [replace(one, sureness=Sureness.POSSIBLE) if one.place in never else one for one in said]
+    planted = planted_in(code) if said else bool
+    meant = [one for one in said if one.place.file == code.file and planted(_line_of(code, one))]
+    said = [replace(one, sureness=Sureness.POSSIBLE) if one in meant else one for one in said]
     allowed = silence(dict.fromkeys(said), code, suppressions or Suppressions())
     loops, unclear = _loops(code)
     return FileReview(
@@ -68,6 +72,12 @@ def review(
         loops=loops,
         unclear=unclear,
     )
+
+
+def _line_of(code: Code, finding: Finding) -> int:
+    """The line of the file, also where the place counts those of a notebook's cell."""
+    first = next((first for cell, first in code.cells if cell == finding.place.cell), 1)
+    return (finding.place.line or 1) + first - 1
 
 
 def _loops(code: Code) -> tuple[int, tuple[str, ...]]:
