@@ -14,6 +14,7 @@ from stethoscope.rules.activations.double_activation import DoubleActivation
 from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
 from stethoscope.rules.loop.metric_not_reset import MetricNotReset
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
+from stethoscope.rules.loss.loss_arguments_swapped import LossArgumentsSwapped
 from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeBceWithLogits
 from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
 from stethoscope.rules.loss.wrong_softmax_dim import WrongSoftmaxDim
@@ -322,54 +323,6 @@ def test_a_softmax_along_the_first_axis_of_one_sample_or_of_both_axes_is_not_sho
     assert how_sure(WrongSoftmaxDim, text.replace("dim=FIRST", "dim=0")) >= SHOWN
 
 
-ACTOR = """
-class Actor(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.mu = nn.Linear(64, 2)
-
-    def forward(self, state, is_drawn):
-        mu = torch.tanh(self.mu(state))
-        if not is_drawn:
-            return torch.tanh(mu)
-        return torch.tanh(torch.distributions.Normal(mu, 0.1).rsample())
-"""
-PAIRED = """
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(8, 8), nn.Sigmoid(), nn.Sigmoid(), nn.Linear(8, 2))
-
-    def forward(self, x):
-        return self.layers(x)
-"""
-SQUASHED: dict[str, tuple[str, str, str]] = {
-    "the middle of what is drawn": (ACTOR, "Normal(mu, 0.1)", "Normal(state, 0.1)"),
-    "a chain that is taken apart": (
-        PAIRED.replace("self.layers(x)", "self.layers[3](x * self.layers[:2](x))"),
-        "self.layers[3](x * self.layers[:2](x))",
-        "self.layers(x)",
-    ),
-    "a chain that learns nothing": (
-        PAIRED.replace("nn.Linear(8, 8), ", ""),
-        "(nn.Sigmoid()",
-        "(nn.Linear(8, 8), nn.Sigmoid()",
-    ),
-    "a chain that shows what it does": (
-        PAIRED.replace("        self.layers", "        # gradients vanish behind it\n        self.layers"),
-        "vanish",
-        "come",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", SQUASHED)
-def test_two_activations_in_a_row_that_are_meant_are_possible_at_most(name: str) -> None:
-    text, healthy, faulty = SQUASHED[name]
-    assert healthy in text
-    assert how_sure(DoubleActivation, text) < SHOWN <= how_sure(DoubleActivation, text.replace(healthy, faulty))
-
-
 ESTIMATED = """
 import torchmetrics
 
@@ -407,59 +360,112 @@ def test_the_mean_of_what_was_won_in_all_episodes_is_possible_at_most() -> None:
     assert how_sure(MetricNotReset, PLAYED.replace("GAME.step(policy(state))", "policy(state)")) >= SHOWN
 
 
-EXERCISE = """
-HEAD
-
+PROBED = """
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-class Net(nn.Module):
-    def __init__(self):
+class Probe(nn.Module):
+    def __init__(self, body):
         super().__init__()
-        self.fc = nn.Linear(8, 3)
+        self.body = body
+        self.head = nn.Linear(64, 10)
 
     def forward(self, x):
-        return self.fc(x)
+        with CONTEXT:
+            h = self.body(x)
+        return self.head(h)
 
-def NAME(net: Net, x, y):
-    # SAID
-    return F.cross_entropy(F.softmax(net(x), dim=1), y)
+def main(body, loader, test_loader):
+    net = Probe(body)
+    optimizer = torch.optim.Adam(net.head.parameters())
+    for epoch in range(10):
+        net.train()
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()
+        net.eval()
+        right = 0
+        for i, (x, y) in enumerate(test_loader):
+            if i == LAST:
+                break
+            right += (net(x).argmax(1) == y).sum().item()
+        print(right)
 
-def loss_right(net: Net, x, y):
-    return F.cross_entropy(net(x), y)
-
-def mean(values):
-    BODY
-    return sum(values) / len(values)
+main(torch.load("body"), torch.load("train"), torch.load("test"))
 """
-USUAL = {"HEAD": "# a training", "NAME": "loss_of", "SAID": "the loss", "BODY": "pass"}
 
 
 @pytest.mark.parametrize(
-    ("planted", "honest"),
+    ("context", "last", "is_shown"),
     [
-        ({"HEAD": "# This script is intentionally broken."}, {"HEAD": "# Nothing here is broken."}),
-        (
-            {"HEAD": '"""Find the 3 bugs in this training."""'},
-            {"HEAD": '"""Finds bugs of a program in its text."""'},
-        ),
-        ({"NAME": "loss_buggy"}, {"NAME": "debug_loss"}),
-        ({"NAME": "loss_wrong"}, {"NAME": "count_wrong"}),
-        ({"SAID": "WRONG: a softmax runs twice"}, {"SAID": "wrong answers cost more"}),
-        ({"SAID": "BUG 1: a softmax runs twice"}, {"BODY": "# BUG 1: nothing of the kind"}),
-        ({"SAID": "a softmax on purpose"}, {"SAID": "BUG FIXED: takes the mean"}),
+        ("torch.autocast('cuda')", "5000", True),
+        ("torch.no_grad()", "5000", False),
+        ("torch.autocast('cuda')", "8", False),
     ],
 )
-def test_a_fault_that_is_said_to_be_planted_is_possible_at_most(
-    planted: dict[str, str], honest: dict[str, str]
-) -> None:
-    assert 0 <= how_sure(SoftmaxBeforeCrossEntropy, _exercise(planted)) < SHOWN
-    assert how_sure(SoftmaxBeforeCrossEntropy, _exercise(honest)) >= SHOWN
+def test_what_is_left_of_a_graph_costs_little(context: str, last: str, is_shown: bool) -> None:
+    text = PROBED.replace("CONTEXT", context).replace("LAST", last)
+    assert (how_sure(ValidationBuildsGraph, text) >= SHOWN) is is_shown
 
 
-def _exercise(said: dict[str, str]) -> str:
-    text = EXERCISE
-    for place, word in (USUAL | said).items():
-        text = text.replace(place, word)
-    return text
+COUNTED = """
+from collections import defaultdict
+
+def fit(net, loader, optimizer):
+    sums = defaultdict(float)
+    for i, (x, y) in enumerate(loader):
+        if i >= LAST:
+            break
+        optimizer.zero_grad()
+        loss = F.cross_entropy(net(x), y)
+        loss.backward()
+        optimizer.step()
+        sums["loss"] += loss
+        if i % 10 == 9:
+            print(sums["loss"])
+            DONE
+"""
+
+
+@pytest.mark.parametrize(
+    ("last", "done", "is_shown"), [("1000", "pass", True), ("8", "pass", False), ("1000", "sums.clear()", False)]
+)
+def test_a_sum_over_a_few_steps_is_not_shown(last: str, done: str, is_shown: bool) -> None:
+    text = "import torch.nn.functional as F\n" + COUNTED.replace("LAST", last).replace("DONE", done)
+    assert (how_sure(GraphKeptAlive, text) >= SHOWN) is is_shown
+
+
+LOOKED_FOR = """
+def invert(net: nn.Module, loader):
+    for x, y in loader:
+        SWITCHED
+        optimizer = torch.optim.Adam(LEARNED, lr=0.1)
+        optimizer.zero_grad()
+        loss = F.binary_cross_entropy(y, net(x))
+        loss.backward()
+        optimizer.step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("switched", "learned", "is_shown"),
+    [
+        ("pass", "net.parameters()", True),
+        ("x.requires_grad_()", "[x]", True),
+        ("y.requires_grad_(False)", "net.parameters()", True),
+        ("y.requires_grad_()", "net.parameters()", False),
+        ("pass", "[y]", False),
+    ],
+)
+def test_labels_that_are_looked_for_are_given_first(switched: str, learned: str, is_shown: bool) -> None:
+    text = LOOKED_FOR.replace("SWITCHED", switched).replace("LEARNED", learned)
+    assert (how_sure(LossArgumentsSwapped, text) >= SHOWN) is is_shown
+
+
+def test_a_metric_that_is_set_back_by_hand_and_a_sample_of_its_own_are_not_shown() -> None:
+    by_hand = ESTIMATED.replace("turn", "epoch").replace("BEFORE", "mean.total = torch.tensor(0)")
+    assert how_sure(MetricNotReset, by_hand) < SHOWN <= how_sure(MetricNotReset, by_hand.replace("mean.total", "total"))
+    one = IN_LOOP.replace("F.nll_loss(logs, y)", "F.nll_loss(logs, y[0])")
+    assert how_sure(WrongSoftmaxDim, one) < SHOWN <= how_sure(WrongSoftmaxDim, one.replace("y[0]", "y[:]"))

@@ -27,7 +27,7 @@ from stethoscope.facts.libraries import SAME, SAME_METHODS, kind_of_library
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.measures import inside_of
 from stethoscope.facts.module_classes import has_weights
-from stethoscope.facts.origins import call_sites, given_to, is_module, thing_of
+from stethoscope.facts.origins import call_sites, given_to, is_module, lineage, thing_of
 from stethoscope.facts.reached import Reach, reach_of
 from stethoscope.facts.things import Thing
 
@@ -52,6 +52,7 @@ def builds_for_certain(found: Evaluation) -> bool:
         _is_of_torch(found)
         and not _is_also_trained(found)
         and _has_trained_parameters(found)
+        and not _is_quiet_inside(found)
         and _has_gradients_on(found)
         and not _is_handed_on(found)
     )
@@ -78,6 +79,17 @@ def _has_trained_parameters(found: Evaluation) -> bool:
     not known whether it wants gradients, or switches them off by itself.
     """
     return _is_trained(found.code, found.forward.subject)
+
+
+def _is_quiet_inside(found: Evaluation) -> bool:
+    """Whether the network's own `forward` runs a part without a graph: what is left, as a last layer, costs little."""
+    for home, cls in lineage(found.forward.thing):
+        if "forward" in cls.methods:
+            return home.matches(_QUIET, home.functions[cls.methods["forward"]].at)
+    return False
+
+
+_QUIET = re.compile(r"\bno_grad\(|\binference_mode\(|\bset_grad_enabled\(")
 
 
 def _is_trained(code: Code, value: Value | None) -> bool:

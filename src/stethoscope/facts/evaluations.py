@@ -83,7 +83,9 @@ class Evaluation:
             return False
         outermost = loops[-1]
         is_open = not self.is_fed and (outermost.kind == "while" or is_few(self.code, outermost.value))
-        return is_open or all(one.kind == "for" and is_few(self.code, one.value) for one in loops)
+        return is_open or all(
+            one.kind == "for" and (is_few(self.code, one.value) or ends_soon(self.code, one)) for one in loops
+        )
 
 
 A_FEW = 16
@@ -114,6 +116,19 @@ def is_few(code: Code, rounds: Value | None, depth: int = 0, *, is_part: bool = 
     if isinstance(rounds, Name) and rounds.binding != NOWHERE and code.bindings[rounds.binding].how == "assign":
         return is_few(code, code.bindings[rounds.binding].value, depth + 1, is_part=is_part)
     return False
+
+
+def ends_soon(code: Code, loop: Context) -> bool:
+    """Whether a loop that counts its rounds is left after a few: `for i, x in enumerate(loader): if i == 8: break`."""
+    counted = _COUNTED.search(code.lines[loop.at.line - 1])
+    if counted is None:
+        return False
+    left = re.compile(rf"\bif\s+{counted.group(1)}\s*(?:>=|>|==)\s*(\d+)\s*:\s*(?:#.*)?(?:\n\s*)?break\b")
+    found = left.search("\n".join(code.lines[loop.at.line : loop.at.end_line]))
+    return found is not None and int(found.group(1)) <= A_FEW
+
+
+_COUNTED = re.compile(r"\bfor\s+(\w+)\s*,.*\bin\b.*\benumerate\(")
 
 
 def evaluations_of(code: Code) -> tuple[Evaluation, ...]:

@@ -24,7 +24,7 @@ from stethoscope.facts.code import (
     Operation,
     Value,
 )
-from stethoscope.facts.evaluations import A_FEW, is_few
+from stethoscope.facts.evaluations import A_FEW, ends_soon, is_few
 from stethoscope.facts.events import NO_GRAD, events_of, is_under, name_of
 from stethoscope.facts.expressions import names_in
 from stethoscope.facts.graph_flow import comes_with_graph
@@ -91,7 +91,8 @@ def _has_many_steps(file: Code, loop: Loop) -> bool:
     if not loop.of("step", "unknown step"):
         return False
     here = file.contexts[loop.context]
-    if here.kind == "for" and is_few(file, here.value) and not file.matches(_RETAINS, here.at):
+    is_short = here.kind == "for" and (is_few(file, here.value) or ends_soon(file, here))
+    if is_short and not file.matches(_RETAINS, here.at):
         return False
     source, _ = iterated(file, here.value) if here.kind == "for" else (None, ())
     source = here.value if isinstance(here.value, Call) and here.value.name.endswith(".trange") else source
@@ -215,7 +216,9 @@ def _lasts(file: Code, index: int, name: str) -> bool:
 def _begins_anew(file: Code, binding: Binding, loop: int) -> bool:
     """Whether the same loop sets the sum back, as after the few batches of one step."""
     first, last = file.functions[file.function_at(loop)].bindings
-    return any(
+    name = binding.name.removesuffix("[]")
+    emptied = [one for one in file.calls_of(".clear") if name_of(file, one.receiver) == name != binding.name]
+    return any(loop in file.numbers_around(one.context) for one in emptied) or any(
         other.name == binding.name
         and other.how == "assign"
         and not isinstance(other.value, Operation)

@@ -39,8 +39,8 @@ def planted_in(code: Code) -> Callable[[int], bool]:
     """Whether the text says of a line that what is wrong there is meant to be."""
     if _EXERCISE.search("\n".join(code.lines[:HEAD])):
         return lambda line: True
-    stretches = [one.at for one in (*code.functions[1:], *code.classes) if _is_planted(code, one.name)]
-    stretches += [one.at for one in code.functions[1:] if _lists_faults(code, one)]
+    stretches = [one.at for one in code.functions[1:] if _is_planted(code, one.name) or _lists_faults(code, one)]
+    stretches += [one.at for one in code.classes if _is_planted(code, one.name)]
 
     def is_planted(line: int) -> bool:
         return any(at.line <= line <= at.end_line for at in stretches) or _is_marked(code, line)
@@ -55,7 +55,8 @@ def _is_planted(code: Code, name: str) -> bool:
     if _NAMED.search(name):
         return True
     rest = _WRONG.sub("", name)
-    names = {_RIGHT.sub("", one.name) for one in (*code.functions, *code.classes) if _RIGHT.search(one.name)}
+    others = [*(one.name for one in code.functions), *(one.name for one in code.classes)]
+    names = {_RIGHT.sub("", one) for one in others if _RIGHT.search(one)}
     return rest != name and rest in names
 
 

@@ -6,7 +6,7 @@ import re
 
 from stethoscope.facts.answers import KEEPING, comes_with_data, is_answer, is_fed, is_handed_model, is_made_of
 from stethoscope.facts.class_numbers import is_flat, is_table, is_whole
-from stethoscope.facts.code import Attribute, Call, Code, Item, Name, Operation, Value
+from stethoscope.facts.code import Attribute, Call, Code, Group, Item, Name, Operation, Value
 from stethoscope.facts.events import events_of, name_of
 from stethoscope.facts.layers import output_of
 from stethoscope.facts.loss_calls import LossUse
@@ -23,7 +23,7 @@ BY_NAME = "by its name the target", ", by its name scores"
 def seen_as_target(file: Code, loss: LossUse) -> tuple[str, str] | None:
     """What tells that the first argument is the target, and what of the second that it is the prediction."""
     given, target = loss.given, loss.target
-    if _is_named_as_it_is_given(file, loss):
+    if _is_named_as_it_is_given(file, loss) or _is_learned(file, given):
         return None
     from_model = is_answer(file, target)
     if is_whole(file, given):
@@ -41,6 +41,28 @@ def seen_as_target(file: Code, loss: LossUse) -> tuple[str, str] | None:
         if not is_answer(file, given) and (from_model or output_of(file, target).kind == "linear"):
             return "with one axis", ", from the model"
     return None
+
+
+def _is_learned(file: Code, given: Value | None) -> bool:
+    """Whether the first argument is data that is itself to be learned, as where inputs or labels are looked for: it is
+    switched to want gradients, or an optimizer has it.
+    """
+    while isinstance(given, Call) and (given.receiver is not None or given.name in _SQUASHING):
+        given = given.receiver if given.name.startswith(".") else given.argument(0, "input")
+    name = name_of(file, given) if isinstance(given, Name | Attribute) else ""
+    switched = (one for one in file.calls_of(".requires_grad_") if not _is_switched_off(file, one))
+    if not name or any(name_of(file, one.receiver) == name for one in switched):
+        return bool(name)
+    lists = (one.argument(0, "params") for one in file.calls if one.name.startswith("torch.optim."))
+    items = [item for one in lists if isinstance(one, Group) for item in one.items]
+    return any(isinstance(one, Name | Attribute) and name_of(file, one) == name for one in items)
+
+
+_SQUASHING = ("torch.sigmoid", "torch.softmax", "torch.nn.functional.softmax", "torch.nn.functional.sigmoid")
+
+
+def _is_switched_off(file: Code, call: Call) -> bool:
+    return literal(file, call.argument(0, "requires_grad")) is False
 
 
 def _is_named_swapped(file: Code, loss: LossUse) -> bool:

@@ -212,13 +212,16 @@ def _says_so_far(file: Code, read: Call) -> bool:
 
 
 def _is_over(file: Code, name: str, loop: int) -> bool:
-    """Whether there is one round, or a metric is made anew in each, be it at its end."""
+    """Whether there is one round, or a metric is made anew in each, be it at its end, or set back by hand."""
     source, _ = iterated(file, file.contexts[loop].value)
     count = source.argument(0) if isinstance(source, Call) and source.name == "builtins.range" else None
     if isinstance(source, Call) and len(source.arguments) == 1 and literal(file, count) == 1:
         return True
     return any(
-        one.name == name and one.how == "assign" and loop in file.numbers_around(one.context) for one in file.bindings
+        (one.name == name or one.name.startswith(f"{name}."))
+        and one.how == "assign"
+        and loop in file.numbers_around(one.context)
+        for one in file.bindings
     )
 
 

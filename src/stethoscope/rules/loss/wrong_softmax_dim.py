@@ -355,7 +355,7 @@ def _has_batches(file: Code, home: Code, loss: LossUse) -> bool:
         return False  # who ranks the candidates of one question compares shares over axis 0
     if not _makes_batches(file) and not _makes_batches(home) and not file.matches(_BATCHES, here):
         return False
-    if _goes_over_samples(file, loss.call) or _is_both_ways(file, loss):
+    if _goes_over_samples(file, loss.call) or _is_both_ways(file, loss) or _is_of_one(file, loss.target):
         return False
     made = loss.output.made
     known = {one.file: one for one in (file, home)}
@@ -404,6 +404,12 @@ def _goes_over_samples(file: Code, loss: Call) -> bool:
             return _asks_for_rows(file, number)
         return True
     return False
+
+
+def _is_of_one(file: Code, target: Value | None) -> bool:
+    """Whether the answer that is wanted is taken from a batch by its place: `y[0]`."""
+    key = literal(file, target.key) if isinstance(target, Item) else None
+    return isinstance(key, int) and not isinstance(key, bool)
 
 
 def _asks_for_rows(file: Code, loop: int) -> bool:
