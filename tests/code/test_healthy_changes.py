@@ -170,6 +170,9 @@ class Number:
     pass
 
 def train(net, data, optimizer):
+    filled = []
+    for x, y in data:
+        filled.append(y)
     total = START
     for x, y in DATA:
         optimizer.zero_grad()
@@ -201,6 +204,7 @@ SUMS = {
 FAULTY_SUMS: dict[str, dict[str, str]] = {
     "a dict of objects": {"START": "defaultdict(float)", "TOTAL": "total['loss']"},
     "a dict of objects that is written out": {"START": "{'loss': 0.0}", "TOTAL": "total['loss']"},
+    "a few samples that are written out": {"DATA": "zip(data.tensors, filled)"},
     "a few batches": {"DATA": "islice(data, 5000)"},
     "a mean of the sum goes backward": {"KEEPS": "True", "AFTER": "mean = total / len(data); print(mean)"},
     "the caller goes backward": {"KEEPS": "True", "LATER": "net.penalty().backward()"},

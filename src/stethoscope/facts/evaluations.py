@@ -99,7 +99,9 @@ def is_few(code: Code, rounds: Value | None, depth: int = 0, *, is_part: bool = 
     if depth > MOST_NAMES:
         return False
     if isinstance(rounds, Group) and rounds.kind in ("list", "tuple"):
-        return not is_part and len(rounds.items) <= A_FEW  # a part of it may be a loader
+        return (
+            not is_part and 0 < len(rounds.items) <= A_FEW
+        )  # a part of it may be a loader, and what is empty is filled
     if isinstance(rounds, Call) and rounds.name == "builtins.range":
         ends = [end for one in rounds.arguments if isinstance(end := literal(code, one), int)]
         span = ends[1] - ends[0] if len(ends) > 1 else sum(ends)
