@@ -91,6 +91,8 @@ def _has_many_steps(file: Code, loop: Loop) -> bool:
     if not loop.of("step", "unknown step"):
         return False
     here = file.contexts[loop.context]
+    if file.matches(_DIFFERENTIATED, here.at):
+        return False  # graphs of gradients are kept for whoever takes the sum
     is_short = here.kind == "for" and (is_few(file, here.value) or ends_soon(file, here))
     if is_short and not file.matches(_RETAINS, here.at):
         return False
@@ -127,6 +129,7 @@ def _counts_rounds(file: Code, binding: Binding) -> bool:
 
 _CUT_UP = frozenset({".chunk", ".split", ".unbind", "torch.chunk", "torch.split", "torch.unbind"})
 _RETAINS = re.compile(r"retain_graph\s*=\s*True")
+_DIFFERENTIATED = re.compile(r"create_graph\s*=\s*True")
 _OFF = re.compile(r"^torch\.(?:autograd\.)?set_grad_enabled\(\s*(?:mode\s*=\s*)?False\s*\)", re.M)
 """No graph is built in the whole script: its backward passes are its own."""
 

@@ -12,7 +12,7 @@ import re
 
 from stethoscope.facts.code import NOWHERE, Call, Class, Code, Name, Value
 from stethoscope.facts.libraries import SAME_METHODS
-from stethoscope.facts.origins import called, lineage
+from stethoscope.facts.origins import called, lineage, thing_of
 from stethoscope.facts.things import Thing
 
 _NEW_PART = (
@@ -27,11 +27,33 @@ def is_rebuilt(thing: Thing) -> bool:
     """Whether the file that makes a network gives it other parts afterwards: `net[-1] = nn.Identity()`."""
     made, home = thing.made, thing.made_in
     if made is None or home is None:
-        return False
+        return thing.code is not None and thing.cls is not None and _has_other_heirs(thing.code, thing.cls)
     known: dict[int, bool] = home.memo.setdefault("rebuilt", {})
     if made.number not in known:
-        known[made.number] = any(_is_changed(home, name, thing) for name in names_of(home, made))
+        names = names_of(home, made)
+        known[made.number] = any(_is_changed(home, one, thing) or _is_set_by_heirs(home, made, one) for one in names)
     return known[made.number]
+
+
+def _has_other_heirs(home: Code, cls: Class) -> bool:
+    """Whether a class of the same file derives from this one and does something its own way: what is only said to be of
+    this class may be of that one.
+    """
+    return any({*heir.methods, *heir.attributes} - {"__init__"} for heir in _heirs(home, cls))
+
+
+def _is_set_by_heirs(home: Code, made: Call, name: str) -> bool:
+    """Whether a class that derives from the one in which an attribute is made gives it another value."""
+    owner = home.class_of(home.function_at(made.context)) if name.startswith("self.") else NOWHERE
+    if owner == NOWHERE:
+        return False
+    return any(name.removeprefix("self.") in heir.attributes for heir in _heirs(home, home.classes[owner]))
+
+
+def _heirs(home: Code, cls: Class) -> list[Class]:
+    return [
+        one for one in home.classes if one is not cls and any(thing_of(home, base).cls is cls for base in one.bases)
+    ]
 
 
 def names_of(home: Code, made: Call) -> set[str]:

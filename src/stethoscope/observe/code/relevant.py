@@ -82,7 +82,7 @@ _STRINGS = re.compile(
 PASSED_ON = (
     b"pickle.load", b"joblib.load", b"torch.load", b"state_dict", b"async_op", b"torch.utils.data", b"requires_grad",
     b"no_grad(", b"autocast(", b"torch.Tensor(", b"optim.", b"oftmax(", b"ropout(", b"torchvision", b"scaled_dot",
-    b"isend(", b"irecv(",
+    b"isend(", b"irecv(", b"set_grad_enabled(",
 )  # fmt: skip
 """Words of files of which no rule says anything, and whose functions may matter to a file that imports them."""
 

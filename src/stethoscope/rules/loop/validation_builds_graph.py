@@ -106,7 +106,7 @@ class ValidationBuildsGraph(Rule):
         """Look for loops that evaluate a model in eval mode, read the answers, and keep the graph of each."""
         if (not file.calls_of(".eval") and not loops_of(file)) or not file.says("torch", "lightning", "fastai"):
             return
-        if knows_volatile(file) or file.matches(SWITCHED_OFF):
+        if knows_volatile(file) or file.matches(SWITCHED_OFF) or file.linked.match(OFF_AT_IMPORT):
             return  # of a torch in which such inputs built no graph, or without graphs from there on
         _, trained = trained_models(file)
         for found in evaluations_of(file):
@@ -476,6 +476,8 @@ GRADIENTS = re.compile(
 """Words of a function that wants gradients of its own: a tape is TensorFlow's."""
 SWITCHED_OFF = re.compile(r"^\s*torch\.(?:autograd\.|_C\.)?_?set_grad_enabled\(\s*(?:mode\s*=\s*)?False\s*\)", re.M)
 """A statement, and no context: no graph is built from there on."""
+OFF_AT_IMPORT = re.compile(r"^torch\.(?:autograd\.|_C\.)?_?set_grad_enabled\(\s*(?:mode\s*=\s*)?False\s*\)", re.M)
+"""The same at the top of a file that this one imports."""
 FORCES = re.compile(r"\bforces\b|_forces?\b|\.FORCE\b|hessian|\bvirial\b", re.I)
 """Words of a file whose models may differentiate inside of `forward`: forces are derivatives of an energy."""
 
