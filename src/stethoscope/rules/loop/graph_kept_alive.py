@@ -44,7 +44,8 @@ class GraphKeptAlive(Rule):
     ## When it is not a fault
     Sums over a few steps that are backpropagated together, and a few losses kept in a queue, are not reported. In code
     it is possible at most where a loop goes over the parts of one step, over a few rounds, or over a number of rounds
-    that is not known, and where gradients get graphs of their own. Nothing is said of a sum that is an object of a class, or that goes backward itself.
+    that is not known, and where gradients get graphs of their own. Nothing is said of a sum that is an object of a
+    class, or that goes backward itself.
     ## Sources
     PyTorch documentation, "Frequently Asked Questions": "Don't accumulate history across your training loop".
     """
