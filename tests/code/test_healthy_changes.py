@@ -316,6 +316,12 @@ IN_LOOP = CHOSEN.replace("    return F.nll_loss(F.log_softmax(net(x), dim=0), y)
         (IN_LOOP, "for x, y in loader:", "for x, y in data:"),
         (IN_LOOP, "for x, y in loader:", "for i in range(len(data)):\n        x, y = data[i]"),
         (CHOSEN.replace("in loader", "in data"), "OTHER", "loss_of"),
+        (
+            CHOSEN.replace("in loader", "in data"),
+            "    vmap(grad(OTHER))(net, rows, rows)",
+            "    return [loss_of(net, x, y) for x, y in rows]",
+        ),
+        (IN_LOOP, "for x, y in loader:", "for batch in loader:\n      for x, y in batch:"),
     ],
 )
 def test_a_softmax_along_the_first_axis_of_one_sample_or_of_both_axes_is_not_shown(

@@ -14,8 +14,8 @@ from stethoscope.facts.code import Call, Code, Constant, Item, Name, Operation, 
 from stethoscope.facts.expressions import values_of
 from stethoscope.facts.flow import Softmax
 from stethoscope.facts.loss_calls import LossUse, losses_of
-from stethoscope.facts.origins import thing_of
-from stethoscope.facts.things import followed, iterated, literal
+from stethoscope.facts.origins import call_sites, thing_of
+from stethoscope.facts.things import binding_of, followed, iterated, literal
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.changing import with_argument
 from stethoscope.rules.heads import FOLLOWS, heard, named, trained
@@ -388,15 +388,16 @@ def _goes_over_samples(file: Code, loss: Call) -> bool:
     function = file.functions[file.function_at(loss.context)]
     if function.context and file.matches(re.compile(rf"\bvmap\(.*\b{re.escape(function.name)}\b")):
         return True
-    for number in file.numbers_around(loss.context):
+    sites = call_sites(file, file.function_at(loss.context)) if function.context else ()
+    if any(file.contexts[number].kind == "comprehension" for one in sites for number in _within(file, one.context)):
+        return True
+    for number in _within(file, loss.context):
         here = file.contexts[number]
-        if here.kind in ("function", "module", "class"):
-            return False
         if here.kind != "for" or here.value is None:
             continue
         source, _ = iterated(file, here.value, (1,))
         thing = thing_of(file, source)
-        if _gives_samples(thing.made):
+        if _gives_samples(thing.made) or _is_one_batch(file, source):
             return True
         if thing.kind == "loader" or _BATCHES.search(file.lines[here.at.line - 1]):
             return False
@@ -404,6 +405,23 @@ def _goes_over_samples(file: Code, loss: Call) -> bool:
             return _asks_for_rows(file, number)
         return True
     return False
+
+
+def _within(file: Code, context: int) -> Iterator[int]:
+    """The contexts around something, up to its function."""
+    for number in file.numbers_around(context):
+        if file.contexts[number].kind in ("function", "module", "class"):
+            return
+        yield number
+
+
+def _is_one_batch(file: Code, source: Value | None) -> bool:
+    """Whether a loop goes over what a loop around it draws, as the samples of a list: `for x, y in batch`."""
+    bound = binding_of(file, source)
+    return bound is not None and bound.how == "for" and not _LOADER.search(bound.name)
+
+
+_LOADER = re.compile(r"loader|(?<![a-z])(?:dl|iter|batches)(?![a-z])|set\b", re.I)
 
 
 def _is_of_one(file: Code, target: Value | None) -> bool:
