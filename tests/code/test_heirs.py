@@ -10,6 +10,7 @@ from code_programs import SHOWN, how_sure
 from stethoscope.diagnosing.review import review
 from stethoscope.observe.code.project import Project
 from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
+from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
 
@@ -74,6 +75,35 @@ def fit(net, tasks, optimizer, meta):
 
 def test_a_sum_of_losses_whose_gradients_have_graphs_is_possible_at_most() -> None:
     assert how_sure(GraphKeptAlive, SUMMED) < SHOWN <= how_sure(GraphKeptAlive, SUMMED.replace("True", "False"))
+
+
+WRITTEN_OUT = """
+import torch
+
+class Loss:
+    def __init__(self, net):
+        self.net = net
+
+    def __call__(self, x, y):
+        self.delta = self.net.forward(x) - y
+        return (self.delta ** 2).mean()
+
+    def backward(self):
+        self.net.backward(self.delta)
+
+def fit(net, data, optimizer):
+    criterion = Loss(net)
+    for x, y in data:
+        criterion(x, y)
+        criterion.backward()
+        optimizer.step()
+"""
+
+
+def test_derivatives_that_are_written_out_may_replace_those_of_the_step_before() -> None:
+    assert how_sure(MissingZeroGrad, WRITTEN_OUT) < SHOWN
+    faulty = WRITTEN_OUT.replace("self.net.backward(self.delta)", "(self.delta ** 2).mean().backward()")
+    assert how_sure(MissingZeroGrad, faulty) >= SHOWN
 
 
 INFERS = """import torch

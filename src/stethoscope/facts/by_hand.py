@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import At, Call, Code, Symbol
+from stethoscope.facts.code import NOWHERE, At, Call, Code, Symbol
 from stethoscope.facts.events import Event, name_of
 from stethoscope.facts.loops import Loop
 from stethoscope.facts.origins import called
@@ -25,6 +25,16 @@ _LEFT_AT_ONCE = re.compile(r"\bif\s+\w+\s*(?:>=?|==)\s*[01]\s*:\s*(?:break\b.*)?
 """A condition on the number of a round that holds in the second one at the latest."""
 
 
+def _passes_on(backward: Event) -> bool:
+    """Whether a gradient is passed on by a method `backward` of a class: derivatives that are written out, which may
+    replace those of the step before.
+    """
+    code, call = backward.code, backward.call
+    function = code.functions[code.function_at(backward.context)]
+    is_own = function.name == "backward" and code.class_of(code.function_at(backward.context)) != NOWHERE
+    return is_own and call is not None and bool(call.arguments)
+
+
 def is_handled_by_hand(file: Code, loop: Loop) -> bool:
     """Whether a loop, or a function of the file that it names, clears gradients by hand or lets them fade, or the loop
     measures time, or is left in its second round: what its steps add up is meant, or does not matter.
@@ -32,6 +42,8 @@ def is_handled_by_hand(file: Code, loop: Loop) -> bool:
     outer = file.contexts[outermost_loop(file, loop.context)].at
     home = outer if loop.is_loop else loop.at
     if file.matches(_CLEARED, home) or file.matches(_CLOCK, loop.at):
+        return True
+    if any(_passes_on(one) for one in loop.of("backward")):
         return True
     if loop.is_loop and outer == loop.at and _is_left_at_once(file, loop.at):
         return True
