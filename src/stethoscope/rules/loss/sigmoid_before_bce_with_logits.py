@@ -47,7 +47,8 @@ class SigmoidBeforeBceWithLogits(Rule):
     ## How to fix it
     Give the loss the raw scores, and apply the sigmoid only where probabilities are needed.
     ## When it is not a fault
-    Never on purpose, as far as is known. Probabilities as *target* are fine and not looked at. A loss of Keras with
+    Never on purpose, as far as is known, but to compare: where the same scores are also given to this loss as they are,
+    it is possible at most. Probabilities as *target* are fine and not looked at. A loss of Keras with
     `from_logits=True` takes the scores behind a softmax or sigmoid where it runs on TensorFlow, and warns: this is
     possible at most, unless the file chooses JAX or torch for Keras.
     ## Sources
