@@ -65,7 +65,8 @@ def module_list_removed(script: Script) -> Iterator[Mutant]:
         grows = [one for one in script.calls("append", "extend") if name_of(one.func).startswith(f"{name}.")]
         put = " ".join((given, *(script.source(one) for one in grows)))
         built = _WEIGHTY.search(put) or any(re.search(rf"\b{one}\(", put) for one in own)
-        if built and not _is_registered_later(script, cls, call, name) and _is_read_again(script, name, call, grows):
+        is_kept = _is_registered_later(script, cls, call, name) or _is_asked_as_module(script, name)
+        if built and not is_kept and _is_read_again(script, name, call, grows):
             yield script.mutant(call, script.replaced(call, given), region=(cls.lineno, cls.end_lineno or cls.lineno))
 
 
@@ -73,6 +74,20 @@ def _is_registered_later(script: Script, cls: ast.ClassDef, call: ast.Call, name
     """Whether a class makes a container of what it first kept: `self.body = nn.Sequential(*self.body)`."""
     made = re.compile(rf"\b(?:Sequential|ModuleList|ModuleDict)\(\s*\*?{re.escape(name)}\b(?!\s*[\[.])")
     return len(made.findall(script.source(cls))) > len(made.findall(script.source(call)))
+
+
+def _is_asked_as_module(script: Script, name: str) -> bool:
+    """Whether what only one class has by this name is asked for what no list has: `model.layers.parameters()` fails."""
+    own = re.compile(rf"^\s*{re.escape(name)}\s*(?::[^=]*)?=(?!=)", re.M)
+    makers = [cls for cls in script.nodes(ast.ClassDef) if own.search(script.source(cls))]
+    asked = rf"\.{re.escape(name.rpartition('.')[2])}\.\w+\("
+    return len(makers) == 1 and any(re.search(asked, f"{ast.unparse(one.func)}(") for one in script.calls(*_METHODS))
+
+
+_METHODS = (
+    "parameters", "named_parameters", "children", "named_children", "modules", "named_modules", "state_dict",
+    "load_state_dict", "apply", "requires_grad_", "train", "eval", "to", "cuda",
+)  # fmt: skip
 
 
 def _is_read_again(script: Script, name: str, made: ast.Call, grows: list[ast.Call]) -> bool:

@@ -79,6 +79,9 @@ def test_an_answer_that_becomes_an_array_is_no_silent_fault(
         (LISTED.replace("DONE", "self.layers = nn.Sequential(*self.layers)"), 0),
         (LISTED.replace("DONE", "pass").replace("in self.layers", "in self.others"), 0),
         (LISTED.replace("DONE", "pass").replace("nn.Linear(3, 3)", "nn.Upsample(3)"), 0),
+        (LISTED.replace("DONE", "self.layers.apply(first)"), 0),  # no list has that: it fails, and says so
+        (LISTED.replace("DONE", "pass") + "\n    optimizer = SGD([*Net().layers.parameters()])\n", 0),
+        (LISTED.replace("DONE", "pass") + "\n    optimizer = SGD([*Net().layers[0].parameters()])\n", 1),
     ],
 )
 def test_a_list_that_is_registered_after_all_or_does_nothing_is_no_fault(

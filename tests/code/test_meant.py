@@ -8,6 +8,14 @@ from code_programs import SHOWN, how_sure
 from stethoscope.rules.activations.double_activation import DoubleActivation
 from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
 
+
+@pytest.fixture(autouse=True)
+def _speaking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules on trial say at most that something is possible: what they would say is asked here."""
+    for rule in (DoubleActivation,):
+        monkeypatch.setattr(rule, "on_trial", False)
+
+
 ACTOR = """
 class Actor(nn.Module):
     def __init__(self):

@@ -13,6 +13,7 @@ from stethoscope.core.rule import Rule
 from stethoscope.diagnosing.allow import silence
 from stethoscope.diagnosing.suppress import Suppressions
 from stethoscope.facts.code import Code
+from stethoscope.facts.importable import cannot_be_imported
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.never_run import never_run
 from stethoscope.facts.planted import planted_in
@@ -55,6 +56,8 @@ def review(
             broken.append(CannotTell(rule.name, describe(error)))
     if _TRIED_ON_PURPOSE.search(code.file):
         said = [replace(one, sureness=Sureness.POSSIBLE) for one in said if one.sureness is not Sureness.POSSIBLE]
+    if any(one.sureness is not Sureness.POSSIBLE for one in said) and cannot_be_imported(code):
+        said = [replace(one, sureness=Sureness.POSSIBLE) for one in said]
     never = [place_in(code, call.at) for call in never_run(code)] if said else []
     said = [replace(one, sureness=Sureness.POSSIBLE) if one.place in never else one for one in said]
     planted = planted_in(code) if said else bool

@@ -48,6 +48,7 @@ class WrongSoftmaxDim(Rule):
     slice along dim will sum to 1)", and the warning about an implicit dimension.
     """
 
+    on_trial = True
     treatments = (SoftmaxOverClasses(),)
     explains = (
         *FOLLOWS,
