@@ -11,6 +11,7 @@ from stethoscope.facts.events import Event, name_of
 from stethoscope.facts.loops import Loop
 from stethoscope.facts.origins import called
 from stethoscope.facts.stepping import leaves_weights, outermost_loop
+from stethoscope.facts.tried import is_no_training
 
 _CLEARED = re.compile(
     r"\.grad\s*=\s*None|\.grad(?:\.data)?\.(?:zero_|fill_)\(|setattr\([^)]*[\"']grad[\"']|\bdel\b.*\.grad\b"
@@ -27,8 +28,10 @@ _LEFT_AT_ONCE = re.compile(r"\bif\s+\w+\s*(?:>=?|==)\s*[01]\s*:\s*(?:break\b.*)?
 
 def is_handled_by_hand(file: Code, loop: Loop) -> bool:
     """Whether a loop, or a function of the file that it names, clears gradients by hand or lets them fade, or the loop
-    measures time, or is left in its second round: what its steps add up is meant, or does not matter.
+    measures time, is only tried, or is left in its second round: what its steps add up is meant, or does not matter.
     """
+    if is_no_training(file, loop):
+        return True
     outer = file.contexts[outermost_loop(file, loop.context)].at
     home = outer if loop.is_loop else loop.at
     if file.matches(_CLEARED, home) or file.matches(_CLOCK, loop.at):
@@ -80,9 +83,11 @@ _OUT_OF_MEMORY = re.compile(r"\bexcept\b.*(?:\bRuntimeError\b|OutOfMemory)")
 
 
 def is_tried_or_sent(file: Code, loop: Loop) -> bool:
-    """Whether a loop goes backward to see what fits the memory, or hands its model to a method that is not seen behind
-    its backward pass, as a worker does that sends its gradients.
+    """Whether a loop goes backward to see what fits the memory, what it costs, or that it goes through; or hands its
+    model to a method that is not seen behind its backward pass, as a worker does that sends its gradients.
     """
+    if is_no_training(file, loop):
+        return True
     around = [file.contexts[number] for number in file.numbers_around(loop.context)]
     home = file.functions[loop.function].at if loop.function else loop.at
     if any(here.kind == "try" for here in around) and file.matches(_OUT_OF_MEMORY, home):

@@ -12,6 +12,7 @@ from stethoscope.facts.expressions import names_in
 from stethoscope.facts.loops import Loop
 from stethoscope.facts.origins import call_sites, called
 from stethoscope.facts.things import Thing, iterated, literal
+from stethoscope.facts.tried import is_trial
 
 MOST_CALLERS = 2
 """Functions that are followed from a training loop to the loop around it, at most."""
@@ -27,6 +28,9 @@ def is_told_or_done_otherwise(file: Code, loop: Loop, sampler: Call) -> bool:
     if not outer:
         return False
     if all(_is_one_round(file, number) for number in outer):
+        return True
+    passes = [event.subject for event in loop.of("backward") if event.code is file and not event.via]
+    if any(is_trial(file, number, passes) for number in outer):
         return True
     steps = [event.thing.made for event in loop.of("step") if event.thing.made is not None]
     if any(number in file.numbers_around(made.context) for number in outer[:1] for made in steps):
