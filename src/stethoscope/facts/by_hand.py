@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import re
 
+from stethoscope.facts.cleared_around import clears_around, hands_on_each_round
 from stethoscope.facts.code import At, Call, Code, Symbol
 from stethoscope.facts.events import Event, name_of
 from stethoscope.facts.loops import Loop
+from stethoscope.facts.moved import may_move
 from stethoscope.facts.origins import called
 from stethoscope.facts.stepping import leaves_weights, outermost_loop
 from stethoscope.facts.tried import is_no_training
@@ -30,7 +32,7 @@ def is_handled_by_hand(file: Code, loop: Loop) -> bool:
     """Whether a loop, or a function of the file that it names, clears gradients by hand or lets them fade, or the loop
     measures time, is only tried, or is left in its second round: what its steps add up is meant, or does not matter.
     """
-    if is_no_training(file, loop):
+    if is_no_training(file, loop) or clears_around(file, loop):
         return True
     outer = file.contexts[outermost_loop(file, loop.context)].at
     home = outer if loop.is_loop else loop.at
@@ -84,9 +86,10 @@ _OUT_OF_MEMORY = re.compile(r"\bexcept\b.*(?:\bRuntimeError\b|OutOfMemory)")
 
 def is_tried_or_sent(file: Code, loop: Loop) -> bool:
     """Whether a loop goes backward to see what fits the memory, what it costs, or that it goes through; or hands its
-    model to a method that is not seen behind its backward pass, as a worker does that sends its gradients.
+    model, behind its backward pass, to a method that is not seen, as a worker does that sends its gradients, or to what
+    may move the weights or wants the gradients; or gives something out there.
     """
-    if is_no_training(file, loop):
+    if is_no_training(file, loop) or hands_on_each_round(file, loop):
         return True
     around = [file.contexts[number] for number in file.numbers_around(loop.context)]
     home = file.functions[loop.function].at if loop.function else loop.at
@@ -96,7 +99,7 @@ def is_tried_or_sent(file: Code, loop: Loop) -> bool:
     dropped = {id(one.value) for one in file.bare}
     backward = max((one.call.number for one in loop.of("backward") if one.call is not None and not one.via), default=-1)
     return any(
-        _is_sent(file, call, models)
+        _is_sent(file, call, models) or may_move(file, call, models, loop.context)
         for call in file.calls[slice(*file.functions[loop.function].calls)]
         if id(call) in dropped and call.number > backward and loop.context in file.numbers_around(call.context)
     )
