@@ -10,6 +10,7 @@ import pytest
 
 from code_programs import IMPORTS, SHOWN, how_sure
 from stethoscope.core.rule import Rule
+from stethoscope.rules.loop.missing_backward import MissingBackward
 from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 
@@ -84,6 +85,22 @@ UNSTEPPED = """
             print(loss.item())
             LAST
 """
+UNFILLED = """
+    from elsewhere import LocalRule, SNES, solve, show
+
+    def fit(net, loader, weights, tools, outer):
+        optimizer = MADE
+        rule = LocalRule(OF)
+        net.train()
+        for x, y in loader:
+            optimizer.zero_grad()
+            out = net(x)
+            loss = F.mse_loss(out, y)
+            BETWEEN
+            optimizer.step()
+            print(loss.item())
+"""
+FILLED = UNFILLED.replace("MADE", "torch.optim.SGD(weights, lr=0.1)").replace("OF", "net")
 CASES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     "a return at the end of the first round": (
         MissingZeroGrad, UNCLEARED, "print(loss.item())", "return loss.item()",
@@ -125,6 +142,21 @@ CASES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     ),
     "gradients that are plotted": (
         MissingOptimizerStep, UNSTEPPED, "LAST", "plot_grad_flow(model.named_parameters())", "plot_grad_flow(loader)",
+    ),
+    "an object that is made of the model": (
+        MissingBackward, FILLED, "BETWEEN", "rule.assign(y)", "tools.assign(y)",
+    ),
+    "an object that is made of a number": (
+        MissingBackward, UNFILLED.replace("MADE", "torch.optim.SGD(weights)").replace("BETWEEN", "rule.assign(y)"),
+        "OF", "net", "3",
+    ),
+    "what gets the answer": (MissingBackward, FILLED, "BETWEEN", "tools.assign(out, y)", "tools.update(out, y)"),
+    "what gets the weights": (
+        MissingBackward, FILLED, "BETWEEN", "solve(weights, 5, outer)", "show(weights, 5, outer)",
+    ),
+    "an optimizer that is told": (
+        MissingBackward, UNFILLED.replace("MADE", "SNES(net.parameters())").replace("OF", "3"),
+        "BETWEEN", "optimizer.report(loss.item())", "optimizer.set_lr(loss.item())",
     ),
 }  # fmt: skip
 

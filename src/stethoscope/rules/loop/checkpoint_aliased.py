@@ -23,6 +23,7 @@ from stethoscope.facts.code import (
 )
 from stethoscope.facts.events import events_of, is_in_loop, is_named_as_schedule, name_of
 from stethoscope.facts.origins import is_module, lineage, thing_of
+from stethoscope.facts.own_states import may_be_no_weights
 from stethoscope.facts.things import followed
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
@@ -47,7 +48,9 @@ class CheckpointAliased(Rule):
     `best = copy.deepcopy(model.state_dict())`, or save it to a file at once.
     ## When it is not a fault
     A dictionary that is saved or loaded in the same round; a model that is made anew, copied, or moved to the processor
-    for it; the state of a schedule, which is numbers; a loop that ends there. None of these is reported.
+    for it; the state of a schedule, which is numbers; a loop that ends there. None of these is reported. The state of
+    what is not seen to be a model, as of a loader or a record, of a model that is frozen, and of one for which all
+    calls give copies, is possible at most.
     ## Sources
     PyTorch tutorial, "Saving and Loading Models": "model.state_dict() returns a reference to the state and not its
     copy", and best_model_state must be copied.
@@ -70,7 +73,7 @@ class CheckpointAliased(Rule):
         model = name_of(file, call.receiver)
         return self.finding(
             fitting(f"`{name}` is no copy: it changes with the model", "the best weights are no copy"),
-            sureness=Sureness.CERTAIN,
+            sureness=Sureness.POSSIBLE if may_be_no_weights(file, call) else Sureness.CERTAIN,
             place=place_in(file, call.at),
             evidence=[Evidence(f"copies of the tensors that {line_of(file, call.at)} makes", 0, "1 of each")],
             cause="`state_dict()` gives the model's own tensors, which the optimizer changes in place: in the end "
