@@ -101,6 +101,41 @@ UNFILLED = """
             print(loss.item())
 """
 FILLED = UNFILLED.replace("MADE", "torch.optim.SGD(weights, lr=0.1)").replace("OF", "net")
+HALVES = """
+    def fit(model, master, loader, grad_buffer, counts):
+        optimizer = torch.optim.SGD(master.parameters(), lr=0.1)
+        for i, (x, y) in enumerate(loader):
+            # FIRST
+            F.cross_entropy(model(x), y).backward()
+            for m, p in zip(master.parameters(), model.parameters()):
+                COPIED
+            STEPPED
+            # END
+"""
+GIVEN = """
+    import torch
+    import torch.nn.functional as F
+    import threading
+    from rules import Rule
+
+    class Trainer:
+        def __init__(self, model, updater, bar):
+            self.model, self.updater, self.bar = model, updater, bar
+            self.optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+        def fit(self, loader, cluster, timer):
+            optimizer = self.optimizer
+            rule = Rule(MADE)
+            threading.Thread(target=print, args=(APART, loader)).start()
+            for x, y in loader:
+                self.optimizer.zero_grad()
+                loss = F.cross_entropy(self.model(x), y)
+                loss.backward()
+                print(loss.item())
+                LAST
+"""
+STEPPED = GIVEN.replace("APART", "loader").replace("MADE", "self.model.parameters()")
+LOOPED = HALVES.replace("STEPPED", "optimizer.step()").replace("COPIED", "print(m, p)")
 CASES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     "a return at the end of the first round": (
         MissingZeroGrad, UNCLEARED, "print(loss.item())", "return loss.item()",
@@ -142,6 +177,36 @@ CASES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     ),
     "gradients that are plotted": (
         MissingOptimizerStep, UNSTEPPED, "LAST", "plot_grad_flow(model.named_parameters())", "plot_grad_flow(loader)",
+    ),
+    "gradients that are copied": (
+        MissingZeroGrad, HALVES.replace("STEPPED", "optimizer.step()"), "COPIED", "m.grad = p.grad",
+        "m.grad = m.grad / 2",
+    ),
+    "a buffer of gradients": (
+        MissingZeroGrad, LOOPED, "# FIRST", "grad_buffer.zero_()", "counts.zero_()",
+    ),
+    "something that may clear": (MissingZeroGrad, LOOPED, "# END", "model.wipe()", "model.cpu()"),
+    "a step in the last round": (
+        MissingZeroGrad, HALVES.replace("COPIED", "print(m, p)"), "STEPPED",
+        "if i == len(loader) - 1: optimizer.step()", "if i == len(loader) - x: optimizer.step()",
+    ),
+    "something that is kept and may step": (
+        MissingOptimizerStep, STEPPED, "LAST", "self.updater()", "self.bar.update()",
+    ),
+    "something that is given and may step": (
+        MissingOptimizerStep, STEPPED, "LAST", "cluster.commit()", "timer.update()",
+    ),
+    "something that was made of weights": (
+        MissingOptimizerStep, GIVEN.replace("APART", "loader").replace("LAST", "rule.update()"), "MADE",
+        "self.model.parameters()", "loader",
+    ),
+    "weights that are written at once": (
+        MissingOptimizerStep, STEPPED, "LAST", "torch.nn.utils.vector_to_parameters(x, self.model.parameters())",
+        "torch.nn.utils.parameters_to_vector(self.model.parameters())",
+    ),
+    "an optimizer in a thread": (
+        MissingOptimizerStep, GIVEN.replace("MADE", "3").replace("LAST", "timer.wait()"), "APART", "self.optimizer",
+        "self.bar",
     ),
     "an object that is made of the model": (
         MissingBackward, FILLED, "BETWEEN", "rule.assign(y)", "tools.assign(y)",

@@ -10,8 +10,11 @@ import pytest
 
 from code_programs import IMPORTS, SHOWN, how_sure
 from stethoscope.core.rule import Rule
+from stethoscope.rules.data.distributed_sampler_epoch import DistributedSamplerEpoch
 from stethoscope.rules.data.nan_compared_by_equals import NanComparedByEquals
 from stethoscope.rules.loop.call_forgotten import CallForgotten
+from stethoscope.rules.loop.result_dropped import ResultDropped
+from stethoscope.rules.loop.training_in_eval_mode import TrainingInEvalMode
 from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
 
 NAMES = "optimizer = torch.optim.SGD([torch.ones(1)], lr=1)\nloss = torch.ones(1).sum()\n"
@@ -74,6 +77,47 @@ TASKS = """right = 0
                 right += (net(query).argmax(1) == wanted).sum().item()
         print(right)"""
 USUAL = FIT.replace("PATH", "0.1").replace("SHARE", "0.1").replace("DROPS", "0.5")
+STAGES = """
+    net = nn.Sequential(nn.Linear(3, 9), nn.BatchNorm1d(9), nn.Linear(9, 2))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    loader, test = torch.load("data")
+    for stage in range(2):
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()
+        net.eval()
+        LAST
+"""
+SAMPLED = """
+    import torch
+    import torch.nn.functional as F
+    from torch.utils.data import DataLoader, Dataset
+    from torch.utils.data.distributed import DistributedSampler
+
+    class Drawn(Dataset):
+        def __len__(self):
+            return 1000
+
+        def __getitem__(self, index):
+            return torch.randn(3), SAMPLE
+
+    def main(model, epochs, optimizer):
+        data = Drawn()
+        loader = DataLoader(data, batch_size=8, sampler=DistributedSampler(data))
+        for epoch in range(epochs):
+            # FIRST
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+"""
+DROPPED = """
+    def scored(net, x: torch.Tensor, n):
+        scores = torch.relu(x)
+        scores.METHOD
+        LAST
+"""
 CASES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     "a list of unused names": (CallForgotten, NAMES + "ASKED.zero_grad  # unused\n", "ASKED", "_", "optimizer"),
     "what an object has": (
@@ -100,6 +144,39 @@ CASES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     "a table beside a data base": (
         NanComparedByEquals, "import ASKED\n\ndef f(Row):\n    return Row.value == float('nan')\n", "ASKED", "peewee",
         "pandas",
+    ),
+    "a column that is asked for an order": (
+        NanComparedByEquals, "import numpy as np\n\ndef f(df):\n    return df[(df.a != np.nan) & ASKED]\n", "ASKED",
+        "(df.a > 0)", "(df.b > 0)",
+    ),
+    "a mode for the next stage": (TrainingInEvalMode, STAGES, "LAST", "pass", "print(net(test))"),
+    "samples that are drawn": (DistributedSamplerEpoch, SAMPLED, "SAMPLE", "torch.randint(2, ())", "index % 2"),
+    "an order of the data's own": (
+        DistributedSamplerEpoch, SAMPLED.replace("SAMPLE", "index % 2"), "# FIRST",
+        "data.order = torch.randperm(1000)", "model.order = torch.randperm(1000)",
+    ),
+    "a line that is left over": (
+        ResultDropped, DROPPED.replace("METHOD", "flatten(1)"), "LAST",
+        "scores = scores.flatten(1); return net(scores)",
+        "scores = scores.flatten(2); return net(scores)",
+    ),
+    "scores whose order is asked": (
+        ResultDropped, DROPPED.replace("METHOD", "softmax(1)"), "LAST", "return scores.argmax(1)",
+        "return scores.mean(1)",
+    ),
+    "a layer without dropout": (
+        ValidationInTrainMode,
+        USUAL.replace("nn.Dropout(0.5)", "nn.TransformerEncoderLayer(9, 3, dropout=RATE)").replace("LAST", MEASURED),
+        "RATE", "0.0", "0.1",
+    ),
+    "statistics that are wanted": (
+        ValidationInTrainMode, USUAL.replace("LAST", "# WORDS\n        " + MEASURED), "WORDS",
+        "batch statistics are wanted",
+        "a test of the test set",
+    ),
+    "dropout that is switched off by hand": (
+        ValidationInTrainMode, USUAL.replace("LAST", "BY_HAND\n        " + MEASURED), "BY_HAND", "net.drop.p = 0.0",
+        "net.drop.q = 0.0",
     ),
     "an exported model": (
         ValidationInTrainMode, USUAL, "LAST",

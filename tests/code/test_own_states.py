@@ -73,3 +73,15 @@ def test_what_is_used_as_a_model_is_one_by_any_name() -> None:
 def test_copies_that_are_handed_over_stay_as_they_are() -> None:
     assert -1 < how_sure(CheckpointAliased, HANDED) < SHOWN
     assert how_sure(CheckpointAliased, HANDED.replace("copy.deepcopy(model)", "model")) >= SHOWN
+
+
+def test_what_ends_a_loop_or_is_saved_at_once_is_no_fault_that_is_sure() -> None:
+    ending = KEPT.replace("for epoch in range(10):", "done = False\n        while not done:").replace(
+        "best = accuracy", "ENDS = True"
+    )
+    assert how_sure(CheckpointAliased, ending.replace("ENDS", "done")) == -1
+    assert how_sure(CheckpointAliased, ending.replace("ENDS", "better")) >= SHOWN
+    saved = KEPT.replace("state = model.state_dict()", "state = model.state_dict(); torch.save(KEPT, 'now.pt')")
+    saved = saved.replace("; ", "\n                ")
+    assert -1 < how_sure(CheckpointAliased, saved.replace("KEPT", "state")) < SHOWN
+    assert how_sure(CheckpointAliased, saved.replace("KEPT", "data")) >= SHOWN

@@ -17,9 +17,10 @@ from stethoscope.facts.tried import is_no_training
 
 _CLEARED = re.compile(
     r"\.grad\s*=\s*None|\.grad(?:\.data)?\.(?:zero_|fill_)\(|setattr\([^)]*[\"']grad[\"']|\bdel\b.*\.grad\b"
-    r"|_foreach_(?:zero|mul)_\([^)]*grad|delattr\([^)]*[\"']grad[\"']"
+    r"|_foreach_(?:zero|mul)_\([^)]*grad|delattr\([^)]*[\"']grad[\"']|\b\w*(?:grad|flat|buf)\w*\.zero_\("
+    r"|\b(\w+)\.grad(?:\.data)?(?:\s*=(?!=)|\.copy_\()(?!.*\b\1\.grad\b)"
 )
-"""What clears gradients beside `zero_grad`, in a line."""
+"""What clears gradients beside `zero_grad`, in a line, or takes their place: `master.grad = copy.grad`."""
 _FADED = re.compile(r"\.grad(?:\.data)?(?:\.(?:mul_|div_)\(|\s*[*/]=)|\.grad\s*=\s*.*\.grad\b")
 """What makes old gradients smaller, where it stands beside the backward pass and the step and not between the two."""
 _CLOCK = re.compile(r"\.elapsed_time\(")
@@ -91,6 +92,8 @@ def is_tried_or_sent(file: Code, loop: Loop) -> bool:
     """
     if is_no_training(file, loop) or hands_on_each_round(file, loop):
         return True
+    if file.matches(_WRITTEN, loop.at) or _is_handed_apart(file, loop):
+        return True
     around = [file.contexts[number] for number in file.numbers_around(loop.context)]
     home = file.functions[loop.function].at if loop.function else loop.at
     if any(here.kind == "try" for here in around) and file.matches(_OUT_OF_MEMORY, home):
@@ -103,6 +106,18 @@ def is_tried_or_sent(file: Code, loop: Loop) -> bool:
         for call in file.calls[slice(*file.functions[loop.function].calls)]
         if id(call) in dropped and call.number > backward and loop.context in file.numbers_around(call.context)
     )
+
+
+_WRITTEN = re.compile(r"vector_to_parameters\(|_foreach_(?:add|sub|copy)_\(")
+"""What writes the weights of a whole model."""
+
+
+def _is_handed_apart(file: Code, loop: Loop) -> bool:
+    """Whether the optimizer is handed to a thread or a process, or kept in a call for later."""
+    names = {event.outer_name for event in loop.of("zero")} - {""}
+    words = "|".join(re.escape(one) for one in sorted(names))
+    apart = rf"\bargs\s*=\s*[(\[][^)\]]*(?<![\w.])(?:{words})\b|\b(?:partial|submit)\([^)]*(?<![\w.])(?:{words})\b"
+    return bool(words) and file.matches(re.compile(apart))
 
 
 def _is_sent(file: Code, call: Call, models: set[str]) -> bool:

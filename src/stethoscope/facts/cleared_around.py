@@ -13,7 +13,9 @@ import re
 
 from stethoscope.facts.code import At, Call, Code, Group, Starred
 from stethoscope.facts.loops import Loop
+from stethoscope.facts.moved import may_move
 from stethoscope.facts.origins import called, lineage, thing_of
+from stethoscope.facts.stepping import outermost_loop
 from stethoscope.facts.things import Thing, iterated
 
 _CLEARS = re.compile(r"zero_?grad|\.grad\s*=\s*None|\.grad(?:\.data)?\.zero_\(")
@@ -34,8 +36,37 @@ def clears_around(file: Code, loop: Loop) -> bool:
         return False
     if file.matches(_EXCHANGED, loop.at) or _has_one_round(file, loop):
         return True
+    if _wipes(file, loop) or _steps_in_last_round(file, loop):
+        return True
     inside = (one for number, one in enumerate(file.contexts) if loop.context in file.numbers_around(number))
     return any(isinstance(one.value, Call) and _clears(file, one.value) for one in inside if one.kind == "with")
+
+
+def _wipes(file: Code, loop: Loop) -> bool:
+    """Whether something that is not seen is given the model in each round, or a method of the model is called: it may
+    clear what is there.
+    """
+    models = {event.name for event in loop.of("forward")} - {""}
+    dropped = {id(one.value) for one in file.bare}
+    calls = file.calls[slice(*file.functions[loop.function].calls)]
+    return any(
+        id(call) in dropped
+        and loop.context in file.numbers_around(call.context)
+        and may_move(file, call, models, loop.context)
+        for call in calls
+    )
+
+
+def _steps_in_last_round(file: Code, loop: Loop) -> bool:
+    """Whether a loop with no other around steps in its last round alone: `if i == len(loader) - 1`."""
+    outer = outermost_loop(file, loop.context)
+    return outer == loop.context and all(
+        any(here.kind == "if" and here.value is not None and _LAST.search(file.text(here.value.at)) for here in arounds)
+        for arounds in ([*file.around(one.outer_context)] for one in loop.of("step"))
+    )
+
+
+_LAST = re.compile(r"==\s*\(?len\(.*\)\s*-\s*1|\+\s*1\)?\s*==\s*len\(")
 
 
 def hands_on_each_round(file: Code, loop: Loop) -> bool:

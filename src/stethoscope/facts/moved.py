@@ -30,6 +30,12 @@ _LOOKS = re.compile(
     re.I,
 )
 """Names of functions that look at a model, or change something else about it than its weights in each round."""
+_MOVES = re.compile(r"updat\w*|apply\w*|advance|commit|descend\w*|move\w*|learn\w*|push\w*|flush")
+"""Names of what may take a step, where nothing is given to it."""
+_KEEPS_NUMBERS = re.compile(
+    r"ema|scaler|sched|bar$|meter|metric|stat|acc|loss|time|log|write|hist|progress|confus|track|avg|average|record|wandb",
+    re.I,
+)
 _OF_MODULES = frozenset({".zero_grad", ".to", ".cuda", ".cpu", ".float", ".half", ".apply", ".requires_grad_",
                          ".parameters", ".named_parameters", ".state_dict", ".forward", ".modules"})  # fmt: skip
 """Methods that all modules have, and that leave their weights as they are."""
@@ -50,11 +56,16 @@ def may_move(file: Code, call: Call, models: set[str], loop: int) -> bool:
     name = (owner if call.name == "()" else call.name).rpartition(".")[2]
     if call.name == ".load_state_dict":
         return owner in models
-    is_given = any(_is_of(file, one, models) for one in (*call.arguments, *(value for _, value in call.keywords)))
+    is_given = any(is_of(file, one, models) for one in (*call.arguments, *(value for _, value in call.keywords)))
     if is_given and _GRADIENTS.search(name) and not _OTHER_GRADIENTS.search(name):
         return called(file, call).function is None
     if leaves_weights(file, call) or called(file, call).function is not None or _LOOKS.search(name):
         return False
+    if _MOVES.fullmatch(name) and not call.arguments and not call.keywords and owner not in models:
+        kept_by = owner.removesuffix(f".{name}") if call.name == "()" else owner
+        if isinstance(followed(file, call.receiver)[0], Call):
+            return False  # it was made there: of the model, or of something else
+        return not _KEEPS_NUMBERS.search(kept_by) and called(file, call).kind in ("unknown", "imported")
     if owner in models:
         return call.name not in _OF_MODULES and thing_of(file, call.receiver).kind in ("unknown", "imported")
     return is_given and (call.receiver is None or call.name == "()")
@@ -110,7 +121,7 @@ def _is_like(file: Code, value: Value) -> bool:
     return isinstance(value, Name) and value.binding != NOWHERE and is_model_like(file, value.binding)
 
 
-def _is_of(file: Code, value: Value, models: set[str]) -> bool:
+def is_of(file: Code, value: Value, models: set[str]) -> bool:
     """Whether a value is a model, or what it gives of itself: `net.named_parameters()`."""
     if isinstance(value, Call) and value.name in (".parameters", ".named_parameters"):
         return name_of(file, value.receiver) in models

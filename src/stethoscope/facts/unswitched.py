@@ -46,6 +46,8 @@ def evaluated_unswitched(file: Code) -> Iterator[Evaluation]:
 
 
 _COMMENTED_OUT = re.compile(r"#.*\.eval\(\)")
+_WANTED = re.compile(r"#.*(?:transductive|\bbatch statistic|test[- _]time adapt)|\bada_?bn\b", re.I)
+"""Words of who wants the statistics of the batch that is evaluated."""
 
 
 def is_left_on_purpose(file: Code, found: Evaluation) -> bool:
@@ -56,7 +58,9 @@ def is_left_on_purpose(file: Code, found: Evaluation) -> bool:
     events = events_of(file, found.function)
     switched = [event for event in found.before if event.kind == "train" and not event.via]
     backwards = [event for event in events if event.kind == "backward"]
-    if any(_COMMENTED_OUT.search(line) for line in file.lines) or (found.function and switched and not backwards):
+    if any(_COMMENTED_OUT.search(line) or _WANTED.search(line) for line in file.lines) or (
+        found.function and switched and not backwards
+    ):
         return True
     if (found.is_loop and _switches_inside(file, found)) or _is_adapted(file, found) or _is_called_again(file, found):
         return True

@@ -201,7 +201,7 @@ def _is_ordered_beside(file: Code, operation: Operation, other: Value) -> bool:
     if operation.operator != "!=":
         return False
     name = file.text(other.at)
-    for both in operations_of(file, "and"):
+    for both in operations_of(file, "and", "&"):
         if any(one.at == operation.at for one in both.operands):
             ordered = [one for one in both.operands if isinstance(one, Operation) and one.operator in _ORDERS]
             return any(file.text(part.at) == name for one in ordered for part in one.operands)
