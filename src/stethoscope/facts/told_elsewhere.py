@@ -38,7 +38,8 @@ def is_told_or_done_otherwise(file: Code, loop: Loop, sampler: Call) -> bool:
         return True
     names = {one.name for one in file.bindings if one.value is sampler} | _of_loader(file, loop)
     data = name_of(file, sampler.argument(0, "dataset"))
-    if _draws_samples(file, sampler.argument(0, "dataset")):
+    is_here = any(one is sampler for one in file.calls)
+    if is_here and _draws_samples(file, sampler.argument(0, "dataset")):
         return True
     return any(_may_tell(file, number, loop, names, data) for number in outer)
 
