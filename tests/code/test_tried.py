@@ -107,7 +107,7 @@ def test_a_trial_of_several_processes_needs_no_other_order(before: str, after: s
     assert how_sure(DistributedSamplerEpoch, SET.replace(before, after)) >= SHOWN
 
 
-@pytest.mark.parametrize("read", ["print(loss.item())", "found.append(loss.detach())"])
+@pytest.mark.parametrize("read", ["print(loss.item())", "found.append(loss.detach())", "model.eval()"])
 @pytest.mark.parametrize(
     "measured", ["time.perf_counter()", "torch.cuda.max_memory_allocated()", "torch.cuda.memory_reserved()"]
 )

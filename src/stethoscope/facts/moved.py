@@ -21,12 +21,12 @@ from stethoscope.facts.model_like import is_model_like
 from stethoscope.facts.model_values import is_model_call
 from stethoscope.facts.origins import called, thing_of
 from stethoscope.facts.stepping import leaves_weights
-from stethoscope.facts.things import followed
+from stethoscope.facts.things import binding_of, followed
 
 _LOOKS = re.compile(
     r"eval|valid|test|save|log|print|plot|show|draw|vis|report|summar|check|ema|averag|sync|reduce|broadcast|^set_|freeze"
     r"|watch|record|track|dump|write|export|clip|norm|train|predict|infer|score|measure|accura|metric|moving|target|reset"
-    r"|init|mode|^register",
+    r"|init|mode|^register|momentum",
     re.I,
 )
 """Names of functions that look at a model, or change something else about it than its weights in each round."""
@@ -63,7 +63,9 @@ def may_move(file: Code, call: Call, models: set[str], loop: int) -> bool:
         return False
     if _MOVES.fullmatch(name) and not call.arguments and not call.keywords and owner not in models:
         kept_by = owner.removesuffix(f".{name}") if call.name == "()" else owner
-        if isinstance(followed(file, call.receiver)[0], Call):
+        root = binding_of(file, call.receiver)
+        is_given = root.how == "argument" if root is not None else kept_by.startswith("self.") or kept_by == "self"
+        if not is_given:
             return False  # it was made there: of the model, or of something else
         return not _KEEPS_NUMBERS.search(kept_by) and called(file, call).kind in ("unknown", "imported")
     if owner in models:

@@ -41,6 +41,8 @@ _MEASURED = re.compile(
     r"|\.elapsed_time\(|\bdetect_anomaly|\bprofile(?:r\.profile)?\("
 )
 """What measures the time or the memory of a step, or looks for the batch that breaks it."""
+_JUDGED = re.compile(r"\.item\(|\.eval\(|no_grad|add_scalar|\.update\(|\.log\(")
+"""What a loop does that trains and takes its time beside that."""
 _WRAPS = re.compile(r"Parallel|compile|DDP|FSDP|\.prepare\b")
 
 
@@ -72,6 +74,8 @@ def only_measures(file: Code, loop: Loop) -> bool:
     lines = [file.lines[at.line - 1 : (at.end_line if at is loop.at else at.line)] for at in places]
     said = any(_MEASURED.search(line.partition("#")[0]) for part in lines for line in part)
     losses = [one.subject for one in loop.of("backward") if one.code is file and not one.via]
+    if file.matches(_JUDGED, loop.at):
+        return False
     return said and bool(losses) and not any(_is_read(file, one) for one in losses)
 
 
