@@ -19,6 +19,7 @@ from stethoscope.fixing import edits_of, fixes_of, write
 from stethoscope.linting import lint
 from stethoscope.observe.code.rewriting import rewritten
 from stethoscope.rules import all_rules
+from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 
 EXAMPLES = [
     pytest.param(rule, text, id=f"{rule.name}::{name}")
@@ -135,3 +136,15 @@ def test_safe_fixes_add_no_statement(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "    optimizer.step()  # each batch\n    optimizer.zero_grad()\nmodel.eval()\n" in after
     assert not lint("a.py", settings=Settings()).findings
     assert not fixes_of(lint("a.py", settings=Settings()), unsafe=True)
+
+
+def test_where_gradients_are_to_be_cleared_is_told_as_it_is_done() -> None:
+    text = MissingZeroGrad.bad_code["nothing clears"]
+    (found,) = said_of(MissingZeroGrad, code_of(text))
+    (fix,) = found.fixes
+    (edit,) = fix.edits
+    assert fix.text.endswith(f"optimizer.step()\n    {edit.text.strip()}")
+    (found,) = said_of(MissingZeroGrad, code_of(MissingZeroGrad.bad_code["through a gradient scaler"]))
+    (fix,) = found.fixes
+    assert not fix.edits
+    assert "before the backward pass" in fix.text

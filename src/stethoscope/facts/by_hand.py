@@ -6,17 +6,21 @@ from __future__ import annotations
 
 import re
 
+from stethoscope.facts.cleared_around import clears_around, hands_on_each_round
 from stethoscope.facts.code import NOWHERE, At, Call, Code, Symbol
 from stethoscope.facts.events import Event, name_of
 from stethoscope.facts.loops import Loop
+from stethoscope.facts.moved import may_move
 from stethoscope.facts.origins import called
 from stethoscope.facts.stepping import leaves_weights, outermost_loop
+from stethoscope.facts.tried import is_no_training
 
 _CLEARED = re.compile(
     r"\.grad\s*=\s*None|\.grad(?:\.data)?\.(?:zero_|fill_)\(|setattr\([^)]*[\"']grad[\"']|\bdel\b.*\.grad\b"
-    r"|_foreach_(?:zero|mul)_\([^)]*grad|delattr\([^)]*[\"']grad[\"']"
+    r"|_foreach_(?:zero|mul)_\([^)]*grad|delattr\([^)]*[\"']grad[\"']|\b\w*(?:grad|flat|buf)\w*\.zero_\("
+    r"|\b(\w+)\.grad(?:\.data)?(?:\s*=(?!=)|\.copy_\()(?!.*\b\1\.grad\b)"
 )
-"""What clears gradients beside `zero_grad`, in a line."""
+"""What clears gradients beside `zero_grad`, in a line, or takes their place: `master.grad = copy.grad`."""
 _FADED = re.compile(r"\.grad(?:\.data)?(?:\.(?:mul_|div_)\(|\s*[*/]=)|\.grad\s*=\s*.*\.grad\b")
 """What makes old gradients smaller, where it stands beside the backward pass and the step and not between the two."""
 _CLOCK = re.compile(r"\.elapsed_time\(")
@@ -37,8 +41,10 @@ def _passes_on(backward: Event) -> bool:
 
 def is_handled_by_hand(file: Code, loop: Loop) -> bool:
     """Whether a loop, or a function of the file that it names, clears gradients by hand or lets them fade, or the loop
-    measures time, or is left in its second round: what its steps add up is meant, or does not matter.
+    measures time, is only tried, or is left in its second round: what its steps add up is meant, or does not matter.
     """
+    if is_no_training(file, loop) or clears_around(file, loop):
+        return True
     outer = file.contexts[outermost_loop(file, loop.context)].at
     home = outer if loop.is_loop else loop.at
     if file.matches(_CLEARED, home) or file.matches(_CLOCK, loop.at):
@@ -92,9 +98,14 @@ _OUT_OF_MEMORY = re.compile(r"\bexcept\b.*(?:\bRuntimeError\b|OutOfMemory)")
 
 
 def is_tried_or_sent(file: Code, loop: Loop) -> bool:
-    """Whether a loop goes backward to see what fits the memory, or hands its model to a method that is not seen behind
-    its backward pass, as a worker does that sends its gradients.
+    """Whether a loop goes backward to see what fits the memory, what it costs, or that it goes through; or hands its
+    model, behind its backward pass, to a method that is not seen, as a worker does that sends its gradients, or to what
+    may move the weights or wants the gradients; or gives something out there.
     """
+    if is_no_training(file, loop) or hands_on_each_round(file, loop):
+        return True
+    if file.matches(_WRITTEN, loop.at) or _is_handed_apart(file, loop):
+        return True
     around = [file.contexts[number] for number in file.numbers_around(loop.context)]
     home = file.functions[loop.function].at if loop.function else loop.at
     if any(here.kind == "try" for here in around) and file.matches(_OUT_OF_MEMORY, home):
@@ -103,10 +114,22 @@ def is_tried_or_sent(file: Code, loop: Loop) -> bool:
     dropped = {id(one.value) for one in file.bare}
     backward = max((one.call.number for one in loop.of("backward") if one.call is not None and not one.via), default=-1)
     return any(
-        _is_sent(file, call, models)
+        _is_sent(file, call, models) or may_move(file, call, models, loop.context)
         for call in file.calls[slice(*file.functions[loop.function].calls)]
         if id(call) in dropped and call.number > backward and loop.context in file.numbers_around(call.context)
     )
+
+
+_WRITTEN = re.compile(r"vector_to_parameters\(|_foreach_(?:add|sub|copy)_\(")
+"""What writes the weights of a whole model."""
+
+
+def _is_handed_apart(file: Code, loop: Loop) -> bool:
+    """Whether the optimizer is handed to a thread or a process, or kept in a call for later."""
+    names = {event.outer_name for event in loop.of("zero")} - {""}
+    words = "|".join(re.escape(one) for one in sorted(names))
+    apart = rf"\bargs\s*=\s*[(\[][^)\]]*(?<![\w.])(?:{words})\b|\b(?:partial|submit)\([^)]*(?<![\w.])(?:{words})\b"
+    return bool(words) and file.matches(re.compile(apart))
 
 
 def _is_sent(file: Code, call: Call, models: set[str]) -> bool:

@@ -33,7 +33,25 @@ def is_surely_stepped(file: Code, loop: int, event: Event) -> bool:
         return False
     if is_made_here(file, event):
         return True
+    if _has_other_methods(file, event):
+        return False
     return is_handed(file, event) and _takes_batches(file, loop) and not _calls_hooks(file, loop)
+
+
+def _has_other_methods(file: Code, event: Event) -> bool:
+    """Whether an optimizer that is not known has methods that none of torch's has: `optimizer.tell(loss.item())`."""
+    return event.thing.kind == "unknown" and any(
+        name_of(file, call.receiver) == event.name and not _OF_OPTIMIZERS.search(call.name)
+        for call in file.calls
+        if call.name.startswith(".") and call.receiver is not None
+    )
+
+
+_OF_OPTIMIZERS = re.compile(
+    r"step|grad|state|param|lr|rate|backward|loss|scale|sync|master|hook|swa|ema|^\.(?:train|eval|join|to|cuda)$|update|clip"
+    r"|\.__\w+__|^\.(?:items|values|keys|append|get)$"
+)
+"""What methods of optimizers are called, with those of apex, Horovod, fairseq and the averages of weights."""
 
 
 def is_handed(file: Code, event: Event) -> bool:

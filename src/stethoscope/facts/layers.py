@@ -26,6 +26,7 @@ from stethoscope.facts.code import (
     Value,
 )  # fmt: skip
 from stethoscope.facts.made_layers import keeps_no_statistics, makes_batch_norm
+from stethoscope.facts.options import is_zero
 from stethoscope.facts.origins import called, given_to, is_module, lineage, thing_of
 from stethoscope.facts.rebuilt import changed_in_place, is_rebuilt
 from stethoscope.facts.things import MOST_STEPS, Step, Thing, followed, literal
@@ -455,7 +456,7 @@ def _is_off(code: Code, cls: Class, call: Call, made: Call | None) -> bool:
         given = made.argument(place - 1, share.name) if made is not None else None
         is_open = place == NOWHERE or (made is not None and made.is_open)
         share = None if is_open else given or code.bindings[share.binding].value
-    return isinstance(share, Constant) and not isinstance(share.value, bool) and share.value in (0, 0.0)
+    return is_zero(code, share)
 
 
 def _is_part_off(thing: Thing, part: Thing) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from stethoscope.facts.code import NOWHERE, Call, Code, Defined
+from stethoscope.facts.options import is_zero
 from stethoscope.facts.things import binding_of, literal
 
 
@@ -33,5 +34,9 @@ def _is_chosen(code: Code, made: Call, given: re.Pattern[str]) -> bool:
 
 
 def keeps_no_statistics(code: Code, call: Call) -> bool:
-    """Whether a call makes a batch normalization that does the same in both modes."""
+    """Whether a call makes a batch normalization that does the same in both modes, or a layer of torch's whose dropout
+    is said to be 0.
+    """
+    if call.name.startswith("torch.nn.") and call.keyword("dropout") is not None:
+        return is_zero(code, call.keyword("dropout"))
     return "BatchNorm" in call.name and literal(code, call.keyword("track_running_stats")) is False

@@ -72,8 +72,8 @@ def may_be_switched(file: Code, names: set[str], loop: int | None = None) -> boo
     )
 
 
-_SETTLES = re.compile(r"reset_running_stats|update_bn\b|bn_update|swa_utils|recalib", re.I)
-"""Words of files that run a network in train mode to settle what it normalizes by."""
+_SETTLES = re.compile(r"reset_running_stats|update_bn\b|bn_update|swa_utils|recalib|\.p\s*=\s*0\b", re.I)
+"""Words of files that run a network in train mode to settle what it normalizes by, or switch dropout off by hand."""
 _HOOKS = re.compile(r"callback|hook|call_event", re.I)
 """Words of lines that call what is registered elsewhere."""
 

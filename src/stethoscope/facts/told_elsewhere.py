@@ -4,14 +4,16 @@ sampler the epoch or change its data, or each round is a training of its own, or
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name, Value
 from stethoscope.facts.events import name_of
 from stethoscope.facts.expressions import names_in
 from stethoscope.facts.loops import Loop
-from stethoscope.facts.origins import call_sites, called
+from stethoscope.facts.origins import call_sites, called, lineage, thing_of
 from stethoscope.facts.things import Thing, iterated, literal
+from stethoscope.facts.tried import is_trial
 
 MOST_CALLERS = 2
 """Functions that are followed from a training loop to the loop around it, at most."""
@@ -28,11 +30,17 @@ def is_told_or_done_otherwise(file: Code, loop: Loop, sampler: Call) -> bool:
         return False
     if all(_is_one_round(file, number) for number in outer):
         return True
+    passes = [event.subject for event in loop.of("backward") if event.code is file and not event.via]
+    if any(is_trial(file, number, passes) for number in outer):
+        return True
     steps = [event.thing.made for event in loop.of("step") if event.thing.made is not None]
     if any(number in file.numbers_around(made.context) for number in outer[:1] for made in steps):
         return True
     names = {one.name for one in file.bindings if one.value is sampler} | _of_loader(file, loop)
     data = name_of(file, sampler.argument(0, "dataset"))
+    is_here = any(one is sampler for one in file.calls)
+    if is_here and _draws_samples(file, sampler.argument(0, "dataset")):
+        return True
     return any(_may_tell(file, number, loop, names, data) for number in outer)
 
 
@@ -67,6 +75,9 @@ def _may_tell(file: Code, outer: int, loop: Loop, names: set[str], data: str) ->
     """
     head = file.contexts[outer].at.line
     rounds = {one.name for one in file.bindings if one.how == "for" and one.at.line == head}
+    if data and any(one.name.startswith(f"{data}.") and outer in file.numbers_around(one.context)
+                    for one in file.bindings):  # fmt: skip
+        return True  # `data.indices = torch.randperm(n)`
     for call in file.calls:
         around = set(file.numbers_around(call.context))
         if outer not in around or loop.context in around or call.name.startswith(_LIBRARIES):
@@ -81,6 +92,18 @@ def _may_tell(file: Code, outer: int, loop: Loop, names: set[str], data: str) ->
         is_given = any(_stands_in(file, value, {*names, data} - {""}) for value in (*given, call.receiver))
         if counts and is_given and called(file, call).kind in ("unknown", "imported"):
             return True
+    return False
+
+
+def _draws_samples(file: Code, data: Value | None) -> bool:
+    """Whether a data set of the project gives samples that do not hang on the number that is asked for."""
+    for home, cls in lineage(thing_of(file, data)):
+        index = cls.methods.get("__getitem__")
+        if index is not None:
+            function = home.functions[index]
+            asked = function.parameters[1].name if len(function.parameters) == 2 else "index"
+            body = "\n".join(home.lines[function.at.line : function.at.end_line])
+            return re.search(rf"\b{re.escape(asked)}\b", body) is None
     return False
 
 

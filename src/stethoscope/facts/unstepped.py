@@ -11,6 +11,7 @@ from stethoscope.facts.gradient_words import are_gradients_wanted, reads_gradien
 from stethoscope.facts.handed import is_surely_stepped
 from stethoscope.facts.idle import is_idle, leaves_alone
 from stethoscope.facts.loops import Loop, is_driven
+from stethoscope.facts.moved import is_of
 from stethoscope.facts.origins import call_sites, called, thing_of
 from stethoscope.facts.stepping import MAY_STEP, is_stepping, leaves_weights, may_step, outermost_loop, sets_rates
 from stethoscope.facts.things import followed
@@ -317,6 +318,6 @@ def _steps_elsewhere(file: Code, cleared: Event) -> bool:
 def _watches_a_model(file: Code, call: Call, models: set[str]) -> bool:
     """Whether a method is called of an object that was made of the model and is not known: `scorer = Taylor(model)`."""
     made, _ = followed(file, call.receiver) if call.name.startswith(".") else (None, [])
-    is_of_model = isinstance(made, Call) and any(name_of(file, one) in models for one in made.arguments)
+    is_of_model = isinstance(made, Call) and any(is_of(file, one, models) for one in made.arguments)
     is_open = thing_of(file, call.receiver).kind in ("unknown", "imported")
     return is_of_model and is_open and called(file, call).function is None

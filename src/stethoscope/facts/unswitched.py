@@ -12,13 +12,15 @@ from stethoscope.facts.layers import has_modes
 from stethoscope.facts.libraries import SAME, SAME_METHODS
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.module_classes import modules_in
-from stethoscope.facts.origins import called, given_to, thing_of
+from stethoscope.facts.origins import call_sites, called, given_to, thing_of
 from stethoscope.facts.other_data import goes_over_another
-from stethoscope.facts.things import followed
+from stethoscope.facts.things import binding_of, followed
 
 MOST_FORMS = 6
 """Calls that a sample of noise passes on its way to a model, at most: `.to(device)`, `Variable(...)`."""
-_SWITCHING = re.compile(r"\.eval\(|\.training\s*=(?!=)|model\.eval\b|train_mode\b|[Mm]onte|mc_dropout")
+_SWITCHING = re.compile(
+    r"\.eval\(|\.training\s*=(?!=)|model\.eval\b|train_mode\b|[Mm]onte|mc_dropout|_to_eval\b|_train_eval\b"
+)
 
 
 def evaluated_unswitched(file: Code) -> Iterator[Evaluation]:
@@ -44,18 +46,23 @@ def evaluated_unswitched(file: Code) -> Iterator[Evaluation]:
 
 
 _COMMENTED_OUT = re.compile(r"#.*\.eval\(\)")
+_WANTED = re.compile(r"#.*(?:transductive|\bbatch statistic|test[- _]time adapt)|\bada_?bn\b", re.I)
+"""Words of who wants the statistics of the batch that is evaluated."""
 
 
 def is_left_on_purpose(file: Code, found: Evaluation) -> bool:
     """Whether somebody thought of the mode: a call of `eval()` is commented out, the function that evaluates, and does
-    not train, or its round, switches to train mode itself, or each round asks before it trains, as for guessed labels.
+    not train, or its round, switches to train mode itself, or each round asks before it trains, as for guessed labels,
+    or trains a copy for its task, or the same is asked many times, as for how the answers vary.
     """
     events = events_of(file, found.function)
     switched = [event for event in found.before if event.kind == "train" and not event.via]
     backwards = [event for event in events if event.kind == "backward"]
-    if any(_COMMENTED_OUT.search(line) for line in file.lines) or (found.function and switched and not backwards):
+    if any(_COMMENTED_OUT.search(line) or _WANTED.search(line) for line in file.lines) or (
+        found.function and switched and not backwards
+    ):
         return True
-    if found.is_loop and _switches_inside(file, found):
+    if (found.is_loop and _switches_inside(file, found)) or _is_adapted(file, found) or _is_called_again(file, found):
         return True
     rounds = [n for n in file.numbers_around(found.context) if file.contexts[n].kind in ("for", "while")][
         found.is_loop :
@@ -70,6 +77,46 @@ def _switches_inside(file: Code, found: Evaluation) -> bool:
     """
     inside = [one for one in events_of(file, found.function) if is_in_loop(file, one, found.context)]
     return {"train", "backward"} & {one.kind for one in inside} == {"train"}
+
+
+_ADAPTS = re.compile(r"\.adapt\(")
+
+
+def _is_adapted(file: Code, found: Evaluation) -> bool:
+    """Whether each round of an evaluation trains what it asks, as in learning to learn: `fast = adapted(net, x, y)`."""
+    around = file.numbers_around(found.forward.context)
+    loop = next((one for one in around if file.contexts[one].kind in ("for", "while", "function")), NOWHERE)
+    if loop == NOWHERE or file.contexts[loop].kind == "function":
+        return False
+    if file.matches(_ADAPTS, file.contexts[loop].at):
+        return True
+    binding = binding_of(file, found.forward.subject)
+    made = binding.value if binding is not None else None
+    if binding is None or not isinstance(made, Call) or loop not in file.numbers_around(binding.context):
+        return False
+    callee = called(file, made)
+    return callee.function is not None and callee.code is not None and any(
+        event.kind == "backward" for event in events_of(callee.code, callee.number)
+    )  # fmt: skip
+
+
+def _is_called_again(file: Code, found: Evaluation) -> bool:
+    """Whether a function that evaluates is called a number of times in a row, with no training between."""
+    return any(_is_repeated(file, call) for call in call_sites(file, found.function) if found.function)
+
+
+def _is_repeated(file: Code, call: Call) -> bool:
+    for number in file.numbers_around(call.context):
+        here = file.contexts[number]
+        if here.kind in ("for", "comprehension"):
+            counts = isinstance(here.value, Call) and here.value.name in ("builtins.range", "tqdm.trange")
+            around = events_of(file, file.function_at(call.context))
+            return counts and not any(
+                one.kind in ("backward", "step", "unknown step") and is_in_loop(file, one, number) for one in around
+            )
+        if here.kind in ("while", "function"):
+            return False
+    return False
 
 
 _NOISE = frozenset({"torch.randn", "torch.rand", "torch.normal", "torch.randn_like", "torch.rand_like",

@@ -31,9 +31,10 @@ class NanComparedByEquals(Rule):
     `isna()` of pandas, `np.isnan`, `math.isnan`, `torch.isnan`.
     ## When it is not a fault
     `x != x`, which is a test for NaN, and columns of Spark or Polars, where NaN equals NaN: neither is reported. Beside
-    `isnan` or `isna` of the same value in the same function it is possible at most, as where NaN comes out the same
-    way: behind `x != nan and x >= 0`, which it fails, and before `return nan` or `return x`, which arithmetic gives as
-    well; behind `isinstance(x, str)`, `dropna()` or `fillna(...)`, which leave none; and in a `print`, which shows it.
+    `isnan` or `isna` of the same value in the same function, or `str(x) == "nan"`, it is possible at most, as where NaN
+    comes out the same way: behind `x != nan and x >= 0`, which it fails, and before `return nan` or `return x`, which
+    arithmetic gives as well; of a column of a data base, which compares by its own rules; behind `isinstance(x, str)`,
+    `dropna()` or `fillna(...)`, which leave none; and in a `print`, which shows it.
     ## Sources
     IEEE 754-2019, 5.11; pandas user guide, "Working with missing data".
     """
@@ -125,7 +126,8 @@ def _is_asked_as_well(file: Code, operation: Operation, other: Value) -> bool:
     """
     at, name = operation.at, re.escape(file.text(other.at))
     asks = re.compile(
-        rf"\b(?i:{_ASKS})\(\s*{name}\s*[,)]|(?<![\w.]){name}\.(?i:{_ASKS})\("
+        rf"\b(?i:{_ASKS})\(\s*(?:float\(\s*)?{name}\s*[,)]|(?<![\w.]){name}\.(?i:{_ASKS})\("
+        rf"|\bstr\(\s*{name}\s*\)(?:\.\w+\(\))?\s*(?:[!=]=|(?:not )?in)\s*[\[({{]?[^#]*[\"'](?i:nan)[\"']"
         rf"|(?<![\w.]){name}\s*[!=]=\s*{name}(?![\w.(\[])"
     )
     home = _home_of(file, at, at)
@@ -148,7 +150,19 @@ def _is_harmless(file: Code, operation: Operation, other: Value) -> bool:
         or _is_text_beside(file, operation, other)
         or _has_none_left(file, operation, other)
         or _is_printed(file, operation)
+        or _is_of_query(file, other)
     )
+
+
+_QUERIES = frozenset({"sqlalchemy", "sqlmodel", "peewee", "pony", "tortoise", "flask_sqlalchemy"})
+"""Libraries whose columns are attributes of classes, and compared by a data base: PostgreSQL finds NaN that way."""
+_COLUMN = re.compile(r"(?:\w+\.)*[A-Z]\w*\.\w+|\w+(?:\.\w+)*\.c\.\w+")
+
+
+def _is_of_query(file: Code, other: Value) -> bool:
+    """Whether a column of a data base is compared: `Reading.value == float("nan")`."""
+    roots = {name.partition(".")[0] for name, dots, _ in file.imports if not dots}
+    return bool(roots & _QUERIES) and _COLUMN.fullmatch(file.text(other.at)) is not None
 
 
 def _is_text_beside(file: Code, operation: Operation, other: Value) -> bool:
@@ -189,7 +203,7 @@ def _is_ordered_beside(file: Code, operation: Operation, other: Value) -> bool:
     if operation.operator != "!=":
         return False
     name = file.text(other.at)
-    for both in operations_of(file, "and"):
+    for both in operations_of(file, "and", "&"):
         if any(one.at == operation.at for one in both.operands):
             ordered = [one for one in both.operands if isinstance(one, Operation) and one.operator in _ORDERS]
             return any(file.text(part.at) == name for one in ordered for part in one.operands)

@@ -38,7 +38,8 @@ class CallForgotten(Rule):
     ## When it is not a fault
     The last line of a notebook's cell, or a line of a script in cells, which displays the method; a property; a line in
     `try`. None of these is reported. Of what is not seen to have such a method it is possible at most, as it is beside
-    a line that calls it, and of `model.train` where nothing ever leaves that mode.
+    a line that calls it, or lines that name other things of the same object, which asks whether it has them, and of
+    `model.train` where nothing ever leaves that mode.
     ## Sources
     Python documentation, "Expression statements".
     """
@@ -53,10 +54,10 @@ class CallForgotten(Rule):
             kind = thing.kind
             if kind not in (*METHODS[value.name], "unknown") or is_there_to_fail(file, bare.context):
                 continue
-            if _is_property(file, thing, value.name):
-                continue
+            if _is_property(file, thing, value.name) or file.text(value.value.at) == "_":
+                continue  # `_.step  # unused`: a list for a tool that looks for names
             name = quoted(file, value, f"`{value.name}`")
-            is_done = _is_done(file, value, kind, bare.context)
+            is_done = _is_done(file, value, kind, bare.context) or _is_asked_for(file, value, bare.context)
             yield self.finding(
                 fitting(f"{name} is named, and not called", f"`{value.name}` is named, and not called"),
                 sureness=Sureness.POSSIBLE if is_done else _how_sure(file, value, kind),
@@ -115,6 +116,21 @@ def _is_done(file: Code, value: Attribute, kind: str, context: int) -> bool:
             return True
     is_new = value.name == "train" and kind == "module" and not file.matches(_OTHER_MODE)
     return is_new and not file.and_linked_say(".eval(", ".train(False")
+
+
+def _is_asked_for(file: Code, value: Attribute, context: int) -> bool:
+    """Whether the lines beside name other things of the same owner that nobody would call there, as a line does that
+    asks whether an object has them: `optimizer.step`, `optimizer.param_groups`.
+    """
+    owner = file.text(value.value.at)
+    return any(
+        isinstance(one.value, Attribute)
+        and one.value.name not in METHODS
+        and one.context == context
+        and abs(one.value.at.line - value.at.line) <= _BESIDE_LINES
+        and file.text(one.value.value.at) == owner
+        for one in file.bare
+    )
 
 
 _BESIDE_LINES = 2

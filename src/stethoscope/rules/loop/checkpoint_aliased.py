@@ -23,6 +23,7 @@ from stethoscope.facts.code import (
 )
 from stethoscope.facts.events import events_of, is_in_loop, is_named_as_schedule, name_of
 from stethoscope.facts.origins import is_module, lineage, thing_of
+from stethoscope.facts.own_states import may_be_no_weights
 from stethoscope.facts.things import followed
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
@@ -47,7 +48,9 @@ class CheckpointAliased(Rule):
     `best = copy.deepcopy(model.state_dict())`, or save it to a file at once.
     ## When it is not a fault
     A dictionary that is saved or loaded in the same round; a model that is made anew, copied, or moved to the processor
-    for it; the state of a schedule, which is numbers; a loop that ends there. None of these is reported.
+    for it; the state of a schedule, which is numbers; a loop that ends there. None of these is reported. The state of
+    what is not seen to be a model, as of a loader or a record, of a model that is frozen, and of one for which all
+    calls give copies, is possible at most, as is one that is saved to a file at once as well.
     ## Sources
     PyTorch tutorial, "Saving and Loading Models": "model.state_dict() returns a reference to the state and not its
     copy", and best_model_state must be copied.
@@ -62,15 +65,16 @@ class CheckpointAliased(Rule):
             binding = file.bindings[kept]
             if _is_filled_anew(file, binding) or not _gives_own_tensors(file, call):
                 continue
+            is_saved = _is_saved_at_once(file, kept)
             use = _used_by_class(file, binding, call) if "." in binding.name else _used_behind(file, kept, call)
             if use is not None:
-                yield self._read(file, call, binding.name, use)
+                yield self._read(file, call, binding.name, use, is_saved or may_be_no_weights(file, call))
 
-    def _read(self, file: Code, call: Call, name: str, use: Call) -> Finding:
+    def _read(self, file: Code, call: Call, name: str, use: Call, is_doubtful: bool) -> Finding:
         model = name_of(file, call.receiver)
         return self.finding(
             fitting(f"`{name}` is no copy: it changes with the model", "the best weights are no copy"),
-            sureness=Sureness.CERTAIN,
+            sureness=Sureness.POSSIBLE if is_doubtful else Sureness.CERTAIN,
             place=place_in(file, call.at),
             evidence=[Evidence(f"copies of the tensors that {line_of(file, call.at)} makes", 0, "1 of each")],
             cause="`state_dict()` gives the model's own tensors, which the optimizer changes in place: in the end "
@@ -225,6 +229,16 @@ def _kept(file: Code, call: Call) -> int | None:
     return numbers.get(call.number)
 
 
+def _is_saved_at_once(file: Code, number: int) -> bool:
+    """Whether a state is saved where it is kept as well: what is wanted of the best weights is in that file."""
+    kept = file.bindings[number]
+    return any(
+        name_of(file, one.argument(0)) == kept.name and kept.context in file.numbers_around(one.context)
+        for one in file.calls_of("torch.save")
+        if one.at.line > kept.at.line and file.contexts[kept.context].kind in ("if", "else")
+    )
+
+
 def _is_filled_anew(file: Code, binding: Binding) -> bool:
     """Whether the tensors of a table are replaced after it was taken: `state[key] = state[key].cpu()`."""
     function = file.functions[file.function_at(binding.context)]
@@ -335,6 +349,12 @@ def _training_around(file: Code, index: int, call: Call) -> int:
 def _leaves(file: Code, call: Call, branch: Context) -> bool:
     """Whether the loop ends behind a state that was kept: nothing trains the model any more."""
     lines = file.lines[call.at.line : branch.at.end_line]
+    asked = next((one.value for one in file.around(call.context) if one.kind == "while"), None)
+    flags = set(re.findall(r"[\w.]+", file.text(asked.at))) if asked is not None else set()
+    body = file.lines[branch.at.line - 1 : branch.at.end_line]
+    ends = (re.match(r"\s*([\w.]+)\s*=\s*(?:True|False)\b", line) for line in body)
+    if any(found is not None and found.group(1) in flags for found in ends):
+        return True
     return any(re.match(r"\s*(?:break|return|raise|sys\.exit|exit|quit)\b", line) for line in lines)
 
 

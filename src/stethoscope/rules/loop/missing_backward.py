@@ -13,7 +13,9 @@ from stethoscope.facts.events import NO_GRAD, Event, events_of, is_named_as_opti
 from stethoscope.facts.handed import is_surely_loss, is_surely_stepped
 from stethoscope.facts.hidden_backward import cleared_right_before, has_gradients, loss_in, may_go_backward, round_of
 from stethoscope.facts.loss_calls import LossUse, losses_of
+from stethoscope.facts.moved import may_fill
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
+from stethoscope.facts.tried import is_trial
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at, receiver
 
@@ -400,4 +402,6 @@ class MissingBackward(Rule):
 def _is_known(file: Code, home: int, step: Event, loss: Call, losses: tuple[LossUse, ...]) -> bool:
     """Whether a step is surely an optimizer's, and the loss beside it surely a loss: torch's, or handed over as one."""
     is_loss = any(one.call is loss for one in losses) or is_surely_loss(file, loss)
+    if is_trial(file, home, [loss]) or may_fill(file, home, step):
+        return False
     return is_loss and not is_under(file, loss.context, *NO_GRAD) and is_surely_stepped(file, home, step)

@@ -166,12 +166,7 @@ class MissingZeroGrad(Rule):
             ],
             cause="`backward()` adds to the gradients that are there, so each step moves along the sum of all "
             "gradients so far.",
-            fixes=[
-                Fix(
-                    "Clear them once for each step, before the backward pass:\n" + code(f"{name}.zero_grad()"),
-                    edits=_cleared_behind(file, step),
-                )
-            ],
+            fixes=[_clearing(file, step, name)],
             unless="something clears them that cannot be seen from this file.",
             chain=[
                 *way_to(file, step, "steps"),
@@ -443,6 +438,15 @@ class MissingZeroGrad(Rule):
 
 _HOOKS = ("step_post_hook", "step_pre_hook", "post_accumulate_grad_hook")
 """Functions that are called at a step or at a gradient, wherever they stand."""
+
+
+def _clearing(file: Code, step: Event, name: str) -> Fix:
+    """The line that clears gradients: where it can be put into the text, it is told where."""
+    edits = _cleared_behind(file, step)
+    if not edits:
+        return Fix("Clear them once for each step, before the backward pass:\n" + code(f"{name}.zero_grad()"))
+    lines = code(f"{name}.step()", f"{name}.zero_grad()")
+    return Fix("Clear them once for each step, right behind it:\n" + lines, edits=edits)
 
 
 def _cleared_behind(file: Code, step: Event) -> tuple[Edit, ...]:

@@ -69,7 +69,8 @@ class ResultDropped(Rule):
     PyG, which moves in place, a tensor that is not read again, and what is measured by a clock or a profiler, is
     possible at most. So is what gives the same numbers, as `x.to(device)`, `x.float()` and `x.clone()`: where it was
     needed another line fails, and of such lines most were left over; the shape that is there already, as
-    `y.view(x.shape)` of what is made of `x`; `x.detach()` under `no_grad`, or before `x.item()` alone; what is
+    `y.view(x.shape)` of what is made of `x`; what another line does and keeps; scores whose order alone is asked for
+    behind a softmax; `x.detach()` under `no_grad`, or before `x.item()` alone; what is
     empty; and a part, `x[:3]`, or what a call gives.
     ## Sources
     PyTorch documentation, `torch.Tensor.to` ("returns a tensor").
@@ -214,6 +215,8 @@ def _is_doubtful(file: Code, call: Call) -> bool:
         or _is_watched(file, call)
         or _needs_no_graph(file, call)
         or is_idle(file, call)
+        or _is_done_beside(file, call)
+        or _keeps_order(file, call)
     )
 
 
@@ -238,11 +241,36 @@ _WITHOUT_GRAPH = re.compile(r"\.(?:item|tolist|argmax|size|dim|shape|detach|data
 
 def _needs_no_graph(file: Code, call: Call) -> bool:
     """Whether what is read behind a `detach()` has no graph anyway: `loss.item()`, `scores.argmax(1)`."""
-    if call.name != ".detach" or not isinstance(call.receiver, Name) or call.receiver.binding == NOWHERE:
+    is_named = call.name == ".detach" and isinstance(call.receiver, Name)
+    return is_named and isinstance(call.receiver, Name) and _are_read_as(file, call, call.receiver, _WITHOUT_GRAPH)
+
+
+def _are_read_as(file: Code, call: Call, name: Name, pattern: re.Pattern[str]) -> bool:
+    """Whether all that is read of a variable behind a call goes on in a way."""
+    if name.binding == NOWHERE:
         return False
-    behind = [one for one in readings_of(file, call.receiver.binding) if one.at.line > call.at.end_line]
+    behind = [one for one in readings_of(file, name.binding) if one.at.line > call.at.end_line]
     texts = [file.lines[one.at.end_line - 1].encode()[one.at.end_column :].decode(errors="replace") for one in behind]
-    return bool(texts) and all(_WITHOUT_GRAPH.match(one) for one in texts)
+    return bool(texts) and all(pattern.match(one) for one in texts)
+
+
+def _is_done_beside(file: Code, call: Call) -> bool:
+    """Whether the same is done in another line of the function, which keeps the result: a line that is left over."""
+    here = file.functions[file.function_at(call.context)]
+    said = file.text(call.at)
+    kept = re.compile(rf"[=(,\[]\s*{re.escape(said)}|\breturn {re.escape(said)}")
+    lines = file.lines[here.at.line - 1 : here.at.end_line] if here.context else file.lines
+    return any(kept.search(line.partition("#")[0]) for line in lines)
+
+
+_ORDERED = re.compile(r"\.(?:argmax|argsort|topk)\b")
+
+
+def _keeps_order(file: Code, call: Call) -> bool:
+    """Whether only the order of scores is asked behind a softmax or a sigmoid of them, which leave it as it is."""
+    if call.name not in (".softmax", ".sigmoid") or not isinstance(call.receiver, Name):
+        return False
+    return _are_read_as(file, call, call.receiver, _ORDERED)
 
 
 def _is_measured(file: Code, call: Call) -> bool:

@@ -146,7 +146,11 @@ class TrainingInEvalMode(Rule):
                 if not is_made_anew(file, found, loop):
                     before = [event for event in events if event.kind == "train"]
                     names = {found.name, found.outer_name} - {""}
-                    is_ours = not may_be_switched(file, names, loop) and not sets_mode_by_hand(file, names)
+                    is_ours = (
+                        _is_evaluated_behind(file, found, loop)
+                        and not may_be_switched(file, names, loop)
+                        and not sets_mode_by_hand(file, names)
+                    )
                     yield self._read(file, found, before, inside, is_ours)
 
     def _read(self, file: Code, switched: Event, before: list[Event], inside: list[Event], is_ours: bool) -> Finding:
@@ -468,3 +472,10 @@ class TrainingInEvalMode(Rule):
                 optimizer.step()
             print(f"epoch {epoch}: loss {loss.item():.3f}, accuracy {accuracy(test):.3f}")
         """)
+
+
+def _is_evaluated_behind(file: Code, switched: Event, loop: int) -> bool:
+    """Whether anything is called in a round behind the switch to eval mode: else it can only be meant for the next."""
+    if switched.via or switched.call is None:
+        return True
+    return any(call.number > switched.call.number for call in file.calls if loop in file.numbers_around(call.context))
