@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from stethoscope.core.errors import describe
-from stethoscope.core.finding import CannotTell, Finding, Sureness
+from stethoscope.core.finding import CannotTell, Finding, Place, Sureness
 from stethoscope.core.review import FileReview
 from stethoscope.core.rule import Rule
 from stethoscope.diagnosing.allow import silence
 from stethoscope.diagnosing.suppress import Suppressions
-from stethoscope.facts.code import Code
+from stethoscope.facts.code import At, Code
+from stethoscope.facts.left_behind import left_behind
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.never_run import never_run
 from stethoscope.rules import all_rules
@@ -56,6 +57,10 @@ def review(
         said = [replace(one, sureness=Sureness.POSSIBLE) for one in said if one.sureness is not Sureness.POSSIBLE]
     never = [place_in(code, call.at) for call in never_run(code)] if said else []
     said = [replace(one, sureness=Sureness.POSSIBLE) if one.place in never else one for one in said]
+    behind = {
+        _line(place_in(code, At(n, 0, n, 0))) for at in left_behind(code) for n in range(at.line, at.end_line + 1)
+    }
+    said = [replace(one, sureness=Sureness.POSSIBLE) if _line(one.place) in behind else one for one in said]
     allowed = silence(dict.fromkeys(said), code, suppressions or Suppressions())
     loops, unclear = _loops(code)
     return FileReview(
@@ -76,6 +81,10 @@ def _loops(code: Code) -> tuple[int, tuple[str, ...]]:
     except Exception:  # the rules that read loops have said so
         return 0, ()
     return len(loops), tuple(f"{code.file}:{loop.at.line}: {loop.unclear}" for loop in loops if loop.unclear)
+
+
+def _line(place: Place) -> tuple[int, int]:
+    return place.cell or 0, place.line or 0
 
 
 def _place(finding: Finding) -> tuple[str, int, int, int, str]:

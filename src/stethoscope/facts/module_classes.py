@@ -140,7 +140,9 @@ def _is_weighty(thing: Thing, depth: int = 0) -> bool:
 
 def _weighs(home: Code, call: Call, depth: int) -> bool:
     """Whether a call gives something with parameters."""
-    if call.name.startswith(_MODELS) or call.name == "torch.nn.Parameter" or call.name == ".register_parameter":
+    if call.name == "torch.nn.Parameter":
+        return literal(home, call.argument(1, "requires_grad")) is not False  # a constant, as it is meant
+    if call.name.startswith(_MODELS) or call.name == ".register_parameter":
         return True
     made = thing_of(home, call)
     if made.kind == "unknown" or made.kind == "imported":

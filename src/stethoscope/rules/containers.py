@@ -10,15 +10,9 @@ from stethoscope.facts.code import Binding, Call, Code, Constant, Each, Group, N
 from stethoscope.facts.module_classes import assigned, attribute_of, in_methods
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing
-from stethoscope.rules.carried_layers import code_lines, is_surely_looked_after
+from stethoscope.rules.carried_layers import REGISTERING, code_lines, is_surely_looked_after
 from stethoscope.rules.hand_kept import is_hidden_on_purpose, is_kept_by_hand
 from stethoscope.rules.lines import insertion
-
-REGISTERING = re.compile(
-    r"add_module|register_module|setattr\((?!.*,\s*(?:torch\.)?nn\.[A-Z]\w*\()|__setattr__"
-    r"|(?<!\w)_modules\b|def parameters|def named_param"
-)
-"""What registers layers in another way, or gives them to whoever asks for parameters."""
 
 
 def is_plain_list(file: Code, thing: Thing, name: str) -> bool:
@@ -116,6 +110,8 @@ def _goes_elsewhere(file: Code, thing: Thing, name: str) -> bool:
         return True
     values = [binding.value for one, binding in assigned(file, thing) if one == name]
     local = [re.escape(inner.name) for value in values if isinstance(inner := _listed(value), Name)]
+    # Of `self.layers = layers = [...]` both names are bound to one list.
+    local += [re.escape(one.name) for one in file.bindings if one.name.isidentifier() and _is_one(one.value, values)]
     cls = thing.cls
     names = "|".join(local)
     taken = re.compile(rf"{_TAKING}\(\**(?:{names})\b|\bself\.\w+\s*=\s*(?:{names})\[")
@@ -131,6 +127,11 @@ def _goes_elsewhere(file: Code, thing: Thing, name: str) -> bool:
     return any(
         kept.search(line) or (handed.search(line) and not _reads(line) and not itself.search(line)) for line in lines
     )
+
+
+def _is_one(value: Value | None, others: Sequence[Value | None]) -> bool:
+    """Whether a list is displayed once and bound several times."""
+    return isinstance(value, Group | Each) and any(value is one for one in others)
 
 
 def _listed(value: Value | None) -> Value | None:
@@ -164,7 +165,7 @@ def _is_table(file: Code, thing: Thing, name: str) -> bool:
 
 
 _TAKING = r"(?<![\w.])(?!(?:len|enumerate|zip|range|reversed|isinstance|print|list|iter)\()[\w.]+"
-_BY_NAME = re.compile(r"\b(?:setattr\(\s*self|self\.(?:add_module|register_module)\()")
+_BY_NAME = re.compile(r"\b(?:setattr\(\s*self|self\.(?:add_module|register_module)\(|exec\()")
 _ONLY_READING = ("enumerate(", "zip(", "len(", "range(", "reversed(", "isinstance(", "print(")
 _REGISTERED = re.compile(r"(?:Sequential|Module\w+)\(\**(\w+)")
 

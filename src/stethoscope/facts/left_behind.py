@@ -1,0 +1,53 @@
+"""Classes and functions that a file leaves behind: a later one has their name, or their own name says that they are
+wrong, as in a text that shows what goes wrong beside what is right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stethoscope.facts.code import NOWHERE, At, Class, Code, Function
+from stethoscope.facts.linked import uncommented
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_WRONG = frozenset(
+    {"wrong", "bad", "broken", "incorrect", "incorrectly", "buggy", "faulty", "erroneous", "antipattern"}
+)
+
+
+def left_behind(code: Code) -> list[At]:
+    """Where those stand from which nothing follows: they are replaced before anybody names them, or called wrong."""
+    if "left behind" not in code.memo:
+        code.memo["left behind"] = [one.at for one in _definitions(code) if _is_called_wrong(one)]
+        code.memo["left behind"] += [one.at for one, later in _replaced(code) if not _is_named(code, one, later)]
+    found: list[At] = code.memo["left behind"]
+    return found
+
+
+def _definitions(code: Code) -> Iterator[Class | Function]:
+    yield from code.classes
+    yield from (one for one in code.functions[1:] if one.owner == NOWHERE and one.name.isidentifier())
+
+
+def _is_called_wrong(one: Class | Function) -> bool:
+    """Whether a name begins or ends with such a word: `WrongNet`, `train_wrong`, and not `count_wrong_answers`."""
+    words = [word.lower() for word in _WORDS.findall(one.name)]
+    return bool(words) and len(words) > 1 and bool({words[0], words[-1]} & _WRONG)
+
+
+def _replaced(code: Code) -> Iterator[tuple[Class | Function, Class | Function]]:
+    """What stands in the same block as a later one of its name, and that one."""
+    latest = dict[tuple[str, int], Class | Function]()
+    for one in sorted(_definitions(code), key=lambda each: each.at, reverse=True):
+        parent = code.contexts[one.context].parent
+        is_marked = code.lines[one.at.line - 2].lstrip().startswith("@") if one.at.line > 1 else False
+        if (one.name, parent) in latest and not is_marked:  # a decorator may keep it
+            yield one, latest[one.name, parent]
+        latest[one.name, parent] = one
+
+
+def _is_named(code: Code, one: Class | Function, later: Class | Function) -> bool:
+    """Whether what stands before the later one, outside of the class or function itself, speaks of it."""
+    outside = [*code.lines[: one.at.line - 1], *code.lines[one.at.end_line : later.at.line - 1]]
+    return re.search(rf"\b{re.escape(one.name)}\b", uncommented(outside)) is not None

@@ -1,0 +1,239 @@
+"""Plain lists of layers that nobody misses: fixed, written, trained or registered in another way than by themselves."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from code_programs import LISTED, SHOWN, how_sure
+from stethoscope.rules.parameters.super_init_missing import SuperInitMissing
+from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
+
+OF_PARTS = """
+    class Part(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            BEGIN
+
+        def forward(self, x):
+            return ANSWER
+
+        def learn(self, x):
+            y = self.net(x)
+            LEARN
+
+    class Net(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.parts = [Part(width) for _ in range(3)]
+            self.out = nn.Linear(width, 2)
+
+        def forward(self, x):
+            for part in self.parts:
+                x = part(x)
+            return self.out(x)
+"""
+FIT = """
+    def fit(model, loader):
+        optimizer = torch.optim.Adam(model.parameters())
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.mse_loss(model(x), y).backward()
+            optimizer.step()
+"""
+HEIR = """
+    class Base(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.build()
+            ABOVE
+
+    class Net(Base):
+        def build(self):
+            self.layers = [nn.Linear(3, 3) for _ in range(4)]
+            BUILT
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = layer(x)
+            return x
+"""
+SPARE = """
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.blocks = nn.ModuleList([nn.Linear(3, 3) for _ in range(3)])
+            self.spare = [nn.Linear(3, 3) for _ in range(3)]
+
+        def forward(self, x):
+            for layer in self.blocks:
+                x = layer(x)
+            return x
+
+        def extra_repr(self):
+            return " ".join(str(layer) for layer in self.spare)
+"""
+DECORATED = """
+    def finished(cls):
+        make = cls.__init__
+
+        def init(self, *sizes):
+            make(self, *sizes)
+            WRAP
+
+        cls.__init__ = init
+        return cls
+
+    @finished
+"""
+NET = "self.net = nn.Linear(width, width)"
+ALL = "\n        def train_all(self, loader):\n            for one in self.layers:\n                "
+READOUT = "self.out = nn.Linear(3, 3)"
+LONG = "\n" + "            # one\n" * 5 + "            self.layers = []"
+
+
+def _part(begin: str = NET, answer: str = "self.net(x)", learn: str = "return y") -> str:
+    return OF_PARTS.replace("BEGIN", begin).replace("ANSWER", answer).replace("LEARN", learn)
+
+
+def _listed(line: str) -> str:
+    return LISTED.replace("# DONE", line)
+
+
+def _run(by: str) -> str:
+    return LISTED.replace("x = layer(x)", by)
+
+
+WHOLE = "for p in self.parameters():\n                p.requires_grad = False"
+OTHER = f"{NET}\n            self.old = nn.Linear(3, 3)\n            for p in self.old.parameters():\n"
+OTHER += "                p.requires_grad = False"
+SCALE = "self.net = lambda y: y * self.scale\n            self.scale = nn.Parameter(torch.ones(3)"
+TEACHER = "self.net = torchvision.models.vgg16(pretrained=True).features[:16].eval()\n            "
+TWINS: dict[str, tuple[str, str]] = {
+    "layers that freeze themselves": (_part(f"{NET}\n            {WHOLE}"), _part(OTHER)),
+    "layers that freeze the one part that learns": (
+        _part(f"{TEACHER}for p in self.net.parameters():\n                p.requires_grad_(False)"),
+        _part(f"{TEACHER}self.shift = nn.Parameter(torch.zeros(3))"),
+    ),
+    "layers whose parameter is a constant": (_part(f"{SCALE}, requires_grad=False)"), _part(f"{SCALE})")),
+    "layers whose answers are cut off": (_part(answer="self.net(x).detach()"), _part(answer="self.net(x.detach())")),
+    "layers with an optimizer of their own for a part": (
+        _part(f"{NET}; self.best = torch.optim.Adam(self.net.parameters())"),
+        _part(f"{NET}; self.best = dict(self.net.named_parameters())"),
+    ),
+    "layers that learn by a rule of their own": (
+        _part(learn="self.net.weight.data += 0.1 * (y.t() @ x)"), _part(learn="self.norm = 0.1 * (y.t() @ x)"),
+    ),
+    "kernels that are given": (
+        _listed("for kernel, layer in zip(KERNELS, self.layers): layer.weight.data = kernel"),
+        _listed("for layer in self.layers: layer.weight.data = torch.randn(3, 3) * 0.1"),
+    ),
+    "weights that all share": (
+        _listed("for layer in self.layers: layer.weight = self.shared.weight"),
+        _listed("for layer in self.layers: nn.init.xavier_uniform_(layer.weight)"),
+    ),
+    "weights that another network gives": (
+        _listed("for layer in self.layers: del layer.weight"), _listed("for layer in self.layers: del depth"),
+    ),
+    "weights that are copied out of a file": (
+        _listed("for layer in self.layers: layer.weight.data.copy_(next(FILE))"),
+        _listed("for layer in self.layers: layer.weight.data.uniform_(-1, 1)"),
+    ),
+    "parameters that are kept one by one": (
+        _listed("self.kept = nn.ParameterList()\n            for layer in self.layers: self.kept.append(layer.weight)"),
+        _listed("self.kept = []\n            for layer in self.layers: self.kept.append(layer.weight.shape)"),
+    ),
+    "layers that a text registers": (
+        _listed("for i in range(depth): exec('self.layer%d = self.layers[%d]' % (i, i))"),
+        _listed("for i in range(depth): print('self.layer%d = self.layers[%d]' % (i, i))"),
+    ),
+    "a list with two names": (
+        LISTED.replace("self.layers = []", "self.layers = layers = [nn.Linear(3, 3), nn.ReLU()]")
+        .replace("# DONE", "self.net = nn.Sequential(*layers)"),
+        LISTED.replace("self.layers = []", "self.layers = layers = [nn.Linear(3, 3), nn.ReLU()]")
+        .replace("# DONE", "self.depth = len(layers)"),
+    ),
+    "attributes in parentheses": (
+        _listed("(self.first, self.last) = self.layers"), _listed("(first, last) = (depth, len(self.layers))"),
+    ),
+    "a base that registers what its heirs build": (
+        HEIR.replace("ABOVE", "self.net = nn.ModuleList(self.layers)").replace("BUILT", ""),
+        HEIR.replace("ABOVE", "self.net = len(self.layers)").replace("BUILT", ""),
+    ),
+    "a base whose method puts lists into containers": (
+        HEIR.replace("ABOVE", "pass\n\n        def end(self):\n            setattr(self, 'layers', nn.ModuleList())")
+        .replace("BUILT", "self.end()"),
+        HEIR.replace("ABOVE", "pass\n\n        def end(self):\n            setattr(self, 'layers', nn.ModuleList())")
+        .replace("BUILT", "pass"),
+    ),
+    "a decorator that puts lists into containers": (
+        DECORATED.replace("WRAP", "setattr(self, 'layers', nn.ModuleList(self.layers))").strip("\n") + LISTED,
+        DECORATED.replace("WRAP", "print(self)").strip("\n") + LISTED,
+    ),
+    "members that are trained one by one": (
+        FIT + _listed(f"{ALL}fit(one, loader)"),
+        FIT + _listed(f"{ALL}print(one, loader)"),
+    ),
+    "members that are trained one by one from outside": (
+        FIT + LISTED + "\n    net = Net(3)\n    for one in net.layers:\n        fit(one, [])\n",
+        FIT + LISTED + "\n    net = Net(3)\n    for one in net.layers:\n        print(one)\n    fit(net, [])\n",
+    ),
+    "members with a method that trains them": (_run("x = layer.learn(layer(x))"), _run("x = F.relu(layer(x))")),
+    "a readout that is solved for": (
+        _listed("\n        def fit(self, x, y):\n            self.out = torch.linalg.lstsq(self(x), y).solution"),
+        _listed("\n        def fit(self, x, y):\n            self.out = torch.linalg.norm(self(x) - y)"),
+    ),
+    "a reservoir": (LISTED.replace("class Net", "class ReservoirNet"), LISTED.replace("class Net", "class ReserveNet")),
+    "filters that are called fixed": (LISTED.replace("layers", "fixed_filters"), LISTED.replace("layers", "filters")),
+    "an optimizer of the readout": (
+        _listed(READOUT) + "\n    net = Net(3)\n    best = torch.optim.SGD(net.out.parameters(), 1)",
+        _listed(READOUT) + "\n    net = Net(3)\n    best = torch.optim.SGD(net.parameters(), 1)",
+    ),
+    "a file without gradients": ("torch.set_grad_enabled(False)\n" + textwrap.dedent(LISTED), LISTED),
+    "tables that stay on the processor": (
+        LISTED.replace("self.layers = []", f"# so that .cuda() leaves them on the host,{LONG}"),
+        LISTED.replace("self.layers = []", f"# on the host,{LONG}"),
+    ),
+    "layers that are only shown": (SPARE, SPARE.replace("str(layer)", "str(layer(1))")),
+    "a class that a later one replaces": (
+        LISTED + LISTED.replace("self.layers = []", "self.layers = nn.ModuleList()"),
+        LISTED + "\n    net = Net(3)\n" + LISTED.replace("self.layers = []", "self.layers = nn.ModuleList()"),
+    ),
+    "a class that shows how not to": (
+        LISTED.replace("class Net", "class WrongNet"), LISTED.replace("class Net", "class WrongnessNet"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_list_that_nobody_misses_is_not_shown_and_its_faulty_twin_is(name: str) -> None:
+    healthy, faulty = TWINS[name]
+    assert how_sure(UnregisteredModules, healthy) < SHOWN <= how_sure(UnregisteredModules, faulty)
+
+
+def test_a_layer_whose_forward_is_called_by_its_name_is_run() -> None:
+    assert how_sure(UnregisteredModules, _run("x = layer.forward(x)")) >= SHOWN
+    assert how_sure(UnregisteredModules, _run("x = x + layer.forwarded(x)")) < SHOWN
+
+
+SHOWS = """
+    class Net(nn.Module):
+        def __init__(self):
+            self.fc = nn.Linear(3, 3)
+
+    DONE
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(3, 3)
+"""
+
+
+def test_what_is_replaced_before_it_is_named_is_left_behind() -> None:
+    assert how_sure(SuperInitMissing, SHOWS.replace("DONE", "# next")) < SHOWN
+    assert how_sure(SuperInitMissing, SHOWS.replace("DONE", "net = Net()")) >= SHOWN
+    assert how_sure(SuperInitMissing, SHOWS.replace("DONE\n    class Net", "class Other")) >= SHOWN
+    assert (
+        how_sure(SuperInitMissing, SHOWS.replace("DONE\n    class Net", "def other(): pass\n\n    class Net")) < SHOWN
+    )
