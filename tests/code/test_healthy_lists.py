@@ -89,6 +89,7 @@ DECORATED = """
 """
 NET = "self.net = nn.Linear(width, width)"
 ALL = "\n        def train_all(self, loader):\n            for one in self.layers:\n                "
+MUTATE = "\n        def mutate(self, rate):\n            self.layers[0].weight.data"
 READOUT = "self.out = nn.Linear(3, 3)"
 LONG = "\n" + "            # one\n" * 5 + "            self.layers = []"
 
@@ -196,12 +197,80 @@ TWINS: dict[str, tuple[str, str]] = {
         LISTED.replace("self.layers = []", f"# on the host,{LONG}"),
     ),
     "layers that are only shown": (SPARE, SPARE.replace("str(layer)", "str(layer(1))")),
+    "layers that are handed out": (
+        _listed("\n        def __getitem__(self, i):\n            return self.layers[i]"),
+        _listed("\n        def __getitem__(self, i):\n            return i"),
+    ),
+    "layers that evolve": (
+        _listed(f"{MUTATE} += rate * torch.randn(3, 3)"),
+        _listed(f"{MUTATE} = rate * torch.randn(3, 3)"),
+    ),
+    "weights that are set by name": (
+        _listed("for one in self.layers: setattr(one, 'weight', self.table.weight)"),
+        _listed("for one in self.layers: print(one, 'weight', self.table.weight)"),
+    ),
+    "whatever an object holds": (
+        LISTED + "\n    def every(net):\n        return [p for one in vars(net).values() for p in flat(one)]\n",
+        LISTED + "\n    def every(net):\n        return [p for one in net.values() for p in flat(one)]\n",
+    ),
     "a class that a later one replaces": (
         LISTED + LISTED.replace("self.layers = []", "self.layers = nn.ModuleList()"),
         LISTED + "\n    net = Net(3)\n" + LISTED.replace("self.layers = []", "self.layers = nn.ModuleList()"),
     ),
     "a class that shows how not to": (
         LISTED.replace("class Net", "class WrongNet"), LISTED.replace("class Net", "class WrongnessNet"),
+    ),
+}  # fmt: skip
+
+
+TENSOR = """
+    class Net(nn.Module):
+        def __init__(self, width, device="cuda"):
+            super().__init__()
+            self.gain = MADE
+
+        def forward(self, x):
+            return x * self.gain
+
+        # DONE
+"""
+MOVED = "nn.Parameter(torch.ones(width)).to(device)"
+ASKS = "torch.ones(width, requires_grad=True)"
+
+
+def _tensor(made: str, old: str = "", new: str = "") -> str:
+    text = TENSOR.replace("MADE", made)
+    return text.replace(old, new) if old else text
+
+
+TWINS |= {
+    "a parameter on the processor": (_tensor(MOVED, '"cuda"', '"cpu"'), _tensor(MOVED)),
+    "a parameter on the processor, which has a name": (
+        "PLACE = torch.device('cpu')\n" + textwrap.dedent(_tensor("nn.Parameter(torch.ones(width)).to(PLACE)")),
+        "PLACE = torch.device('cuda')\n" + textwrap.dedent(_tensor("nn.Parameter(torch.ones(width)).to(PLACE)")),
+    ),
+    "a device for all": ("torch.set_default_device('cuda')\n" + textwrap.dedent(_tensor(MOVED)), _tensor(MOVED)),
+    "a mean that inputs are shifted by": (_tensor(MOVED, "self.gain", "self.mean"), _tensor(MOVED)),
+    "a mask": (_tensor("nn.Parameter(torch.tril(torch.ones(width, width))).to(device)"), _tensor(MOVED)),
+    "a factor that is a constant": (
+        _tensor("0.5 * nn.Parameter(torch.ones(3), requires_grad=False)"), _tensor("0.5 * nn.Parameter(torch.ones(3))"),
+    ),
+    "a table that is only looked into": (
+        _tensor(MOVED, "def forward", "@torch.no_grad()\n        def forward"), _tensor(MOVED),
+    ),
+    "a property that registers": (
+        _tensor(MOVED, "# DONE", "@property\n        def gain(self):\n            return self.kept"),
+        _tensor(MOVED, "# DONE", "@property\n        def gains(self):\n            return self.kept"),
+    ),
+    "tensors that are made parameters where they are set": (
+        _tensor(ASKS, "# DONE", "def __setattr__(self, name, value):\n            set_in(self, name, value)"),
+        _tensor(ASKS, "# DONE", "def setting(self, name, value):\n            set_in(self, name, value)"),
+    ),
+    "a step by hand": (
+        _tensor(ASKS) + "\n    for one in tensors: one.data.sub_(one.grad)", _tensor(ASKS) + "\n    one.data.sub_(3)",
+    ),
+    "an optimizer of whatever an object holds": (
+        _tensor(ASKS) + "\n    best = torch.optim.SGD([*vars(net).values()], 1)", _tensor(ASKS),
     ),
 }  # fmt: skip
 

@@ -41,6 +41,8 @@ LINES_OF_A_LOOP = 3
 _PATCHED = re.compile(r"\bModule\.__(?:setattr|init|call)__\s*=(?!=)")
 _FINISHES = re.compile(rf"{REGISTERING.pattern}|\bsetattr\(|ModuleList")
 _NEVER_TRAINS = re.compile(r"^\s*torch\.(?:autograd\.)?set_grad_enabled\(\s*False\s*\)")
+COLLECTED = re.compile(r"\bvars\((?!\s*self\b)\w|(?<!\bself)\.__dict__\.(?:values|items)\(")
+"""How somebody goes over whatever an object holds, in lists and otherwise."""
 _OPTIMIZER = re.compile(r"optim|Adam|SGD|RMSprop")
 
 
@@ -55,29 +57,35 @@ def are_spared(file: Code, thing: Thing, name: str, layers: Sequence[Call]) -> b
         _are_written(lines, carried)
         or _are_handed(lines, name, carried)
         or _are_handed_outside(file, cls, name)
-        or _are_called_fixed(cls.name, name)
+        or are_called_fixed(cls.name, name)
         or any(_SOLVED.search(line) for line in lines)
         or _trains_other_parts(file, cls, name)
         or _is_finished_elsewhere(file, thing, name)
-        or any(_NEVER_TRAINS.search(line) for line in code_lines(file))
+        or never_trains(file)
+        or any(COLLECTED.search(line) for line in _outside(file, cls))
         or all(_need_no_owner(file, layer) for layer in layers)
     )
 
 
 def _are_written(lines: Sequence[str], carried: str) -> bool:
-    """Whether a class writes the weights of its layers, takes them away, or gives them to another holder."""
+    """Whether a class writes or takes away the weights of its layers, or gives these or them to whoever asks."""
     weights = rf"{carried}(?:\[[^\]]*\])*\.(?:weight|bias|kernel)(?:\.data)?"
     gone = re.compile(rf"\bdel\s+{weights}")
-    set_to = re.compile(rf"{weights}(?:\[[^\]]*\])*\s*[-+]?=(?!=)(.*)|{weights}\.(?:copy|add|sub|set)_\((.*)")
+    set_to = re.compile(rf"{weights}(?:\[[^\]]*\])*\s*([-+]?=)(?!=)(.*)|{weights}\.(?:copy|add|sub|set)_\((.*)")
     kept = re.compile(
-        rf"(?:(?:append|extend|Parameter|ParameterList|add)\(|[=(]\s*|yield\s+)[\[(]*\s*{weights}\s*[,\])]"
+        rf"(?:\.(?:append|extend|add)\(|Parameter(?:List)?\(|=\s*[\[(]|\byield\s)[\[(\s]*{weights}\s*(?:[,\])]|$)"
     )
+    given = re.compile(rf"\b(?:return|yield)\s+\(?{carried}(?:\[[^\]]*\])*\)?\s*$|\bsetattr\(\s*{carried}\b")
     return any(
-        gone.search(line)
-        or (kept.search(line) and re.search(r"append|extend|Parameter|\.add\(|\+?=\s*[\[(]|yield", line))
-        or any(not _DRAWN.search(found.group(1) or found.group(2) or "") for found in set_to.finditer(line))
+        gone.search(line) or kept.search(line) or given.search(line) or any(map(_is_set, set_to.finditer(line)))
         for line in lines
     )
+
+
+def _is_set(found: re.Match[str]) -> bool:
+    """Whether weights are changed, or get other numbers than new random ones."""
+    sign, value, copied = found.groups()
+    return sign in ("+=", "-=") or not _DRAWN.search(value or copied or "")
 
 
 def _are_handed(lines: Sequence[str], name: str, carried: str) -> bool:
@@ -102,8 +110,7 @@ def _are_handed(lines: Sequence[str], name: str, carried: str) -> bool:
 
 def _are_handed_outside(file: Code, cls: Class, name: str) -> bool:
     """Whether the same is done to the layers of an object of the class: `for one in net.members: fit(one, loader)`."""
-    lines = list(code_lines(file))
-    lines[cls.at.line - 1 : cls.at.end_line] = [""] * (cls.at.end_line - cls.at.line + 1)
+    lines = _outside(file, cls)
     said = re.compile(rf"(?<!\bself)\.{re.escape(name)}\b")
     near = [
         re.sub(rf"\b(?!self\.)[\w.]+\.{re.escape(name)}\b", f"self.{name}", one)
@@ -114,7 +121,19 @@ def _are_handed_outside(file: Code, cls: Class, name: str) -> bool:
     return _are_handed(near, name, carried_by(near, name))
 
 
-def _are_called_fixed(owner: str, name: str) -> bool:
+def _outside(file: Code, cls: Class) -> list[str]:
+    """The lines of a file, those of a class left empty."""
+    lines = list(code_lines(file))
+    lines[cls.at.line - 1 : cls.at.end_line] = [""] * (cls.at.end_line - cls.at.line + 1)
+    return lines
+
+
+def never_trains(file: Code) -> bool:
+    """Whether a file switches gradients off for good."""
+    return any(_NEVER_TRAINS.search(line) for line in code_lines(file))
+
+
+def are_called_fixed(owner: str, name: str) -> bool:
     """Whether the name of a class or list says that the weights stay: `Reservoir`, `self.frozen_filters`."""
     of_class = {word.lower() for word in _WORDS.findall(owner)}
     of_list = [word.lower() for word in _WORDS.findall(name)]
@@ -164,7 +183,7 @@ def _decorating(file: Code, thing: Thing) -> Iterator[str]:
 def _need_no_owner(file: Code, layer: Call) -> bool:
     """Whether the class of a layer freezes it, cuts off its answers, or trains it by itself, as agents do."""
     return any(
-        _trains_itself(home, cls) or _is_frozen(home, cls, layer, file) or _answers_without_gradients(home, cls)
+        _trains_itself(home, cls) or _is_frozen(home, cls, layer, file) or answers_without_gradients(home, cls)
         for home, cls in lineage(thing_of(file, layer))
     )
 
@@ -196,7 +215,7 @@ def _is_frozen(home: Code, cls: Class, layer: Call, file: Code) -> bool:
     return weighty <= parts
 
 
-def _answers_without_gradients(home: Code, cls: Class) -> bool:
+def answers_without_gradients(home: Code, cls: Class) -> bool:
     """Whether the forward pass of a class is cut off from the graph."""
     if "forward" not in cls.methods:
         return False
