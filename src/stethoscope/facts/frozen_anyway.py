@@ -54,7 +54,7 @@ def is_harmless(code: Code, thing: Thing, binding: Binding) -> bool:
         return True
     if thing.kind != "module" or last != "requires_grad":
         return False
-    if _is_not_learned(code, path, binding) or _is_switched_back(code, binding):
+    if _is_not_learned(code, path, binding) or _is_in_no_optimizer(code, path) or _is_switched_back(code, binding):
         return True
     is_seen = thing.cls is not None or (thing.name.startswith("torch.nn.") and thing.name not in _OF_ANYTHING)
     if (is_seen and not has_weights(thing)) or _is_left_alone(code, path):
@@ -92,7 +92,7 @@ def _is_of(code: Code, call: Call, path: str) -> bool:
 
 
 def _runs_without(code: Code, path: str) -> bool:
-    """Whether all calls of a layer, of which there are some, are made where no gradients are taken."""
+    """Whether all calls of a layer, of which there are some, are made without gradients, or their answers cut off."""
     if not path.startswith("self."):
         return False  # who is handed it may train it
     last = f".{path.rpartition('.')[2]}"
@@ -100,7 +100,8 @@ def _runs_without(code: Code, path: str) -> bool:
         call for call in code.calls_of("()", last)
         if name_of(code, call.receiver) + call.name.removeprefix("()") == path
     ]  # fmt: skip
-    return bool(runs) and all(is_under(code, call.context, *NO_GRAD) for call in runs)
+    cut = [id(call.receiver) for call in code.calls_of(".detach")]
+    return bool(runs) and all(is_under(code, call.context, *NO_GRAD) or id(call) in cut for call in runs)
 
 
 def _is_what_it_was(code: Code, path: str, option: str, binding: Binding) -> bool:
@@ -131,6 +132,21 @@ def _is_not_learned(code: Code, path: str, binding: Binding) -> bool:
         return all(isinstance(one, Call) and one.name == ".parameters" for one in given)
     is_run = any(name_of(code, call.receiver) == path for call in code.calls_of("()"))
     return is_run and len(code.functions) == 1 and not code.matches(_TRAINS)
+
+
+def _is_in_no_optimizer(code: Code, path: str) -> bool:
+    """Whether an object makes optimizers, and all of them get other parts of it: `Adam(self.head.parameters())`."""
+    if not path.startswith("self."):
+        return False
+    makes = [call for call in code.calls if call.name.startswith("torch.optim.") and call.name.count(".") == 2]
+    given = [call.argument(0, "params") for call in makes]
+    owners = [name_of(code, one.receiver) if isinstance(one, Call) and one.name in _PARAMETERS else "" for one in given]
+    last = re.escape(path.rpartition(".")[2])
+    asked = re.compile(
+        rf"\bself\.(?:named_)?parameters\(|\.{last}\.(?:named_)?parameters\(|[(,=\[]\s*self\.{last}\s*[,)\]]"
+    )
+    is_apart = all(one.startswith("self.") and not f"{path}.".startswith(f"{one}.") for one in owners)
+    return bool(owners) and is_apart and not code.matches(asked)
 
 
 _TRAINS = re.compile(r"backward|optim|\.fit\(|Trainer|autograd")

@@ -38,7 +38,7 @@ _OF_PARAMETERS = re.compile(r"\bin (self(?:\.\w+)?)\.(?:named_)?parameters\(")
 _FROZEN_PART = re.compile(r"\b(self(?:\.\w+)?)(?:\.eval\(\))?\.requires_grad_\(")
 LINES_OF_A_LOOP = 3
 """Lines behind the head of a loop over parameters in which they are frozen."""
-_PATCHED = re.compile(r"\bModule\.__(?:setattr|init|call)__\s*=(?!=)")
+PATCHED = re.compile(r"\bModule\.__(?:setattr|init|call)__\s*=(?!=)")
 _FINISHES = re.compile(rf"{REGISTERING.pattern}|\bsetattr\(|ModuleList")
 _NEVER_TRAINS = re.compile(r"^\s*torch\.(?:autograd\.)?set_grad_enabled\(\s*False\s*\)")
 COLLECTED = re.compile(r"\bvars\((?!\s*self\b)\w|(?<!\bself)\.__dict__\.(?:values|items)\(")
@@ -166,7 +166,7 @@ def _is_finished_elsewhere(file: Code, thing: Thing, name: str) -> bool:
             runs = method == "__init__" or any(re.search(rf"(?<!\bdef )\b{method}\(", line) for line in every)
             if runs and any(_FINISHES.search(line) for line in code_lines(home, home.functions[number].at)):
                 return True
-    return any(_PATCHED.search(line) for line in code_lines(file)) or any(
+    return any(PATCHED.search(line) for line in code_lines(file)) or any(
         _FINISHES.search(line) for line in _decorating(file, thing)
     )
 
