@@ -223,6 +223,23 @@ TWINS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 
 
+TWINS |= {
+    "signs of random planes": (_run("x = (layer(x) > 0).float()"), _run("x = layer(x > 0).float()")),
+    "classes that layers choose": (_run("x = layer(x).argmax(-1)"), _run("x = layer(x.argmax(-1))")),
+    "numbers that are measured": (_run("x = self.far(layer(x), layer(x)).item()"), _run("x = layer(x, depth.item())")),
+    "parameters that are read out of a module's own table": (
+        _listed("for one in self.layers: self.flat.update(one._parameters)"),
+        _listed("for one in self.layers: self.flat.update(one.bias.shape)"),
+    ),
+    "whatever can be asked of an object": (
+        LISTED + "\n    def every(net):\n        return [p for one in dir(net) for p in flat(net, one)]\n",
+        LISTED + "\n    def every(net):\n        return [p for one in net.names for p in flat(net, one)]\n",
+    ),
+    "a class that cannot be made": (
+        LISTED.replace("# DONE", 'raise NotImplementedError("see the second version")'),
+        LISTED.replace("# DONE", 'if depth > 9:\n                raise NotImplementedError("see the second version")'),
+    ),
+}
 TENSOR = """
     class Net(nn.Module):
         def __init__(self, width, device="cuda"):

@@ -17,9 +17,12 @@ _WRONG = frozenset(
 
 
 def left_behind(code: Code) -> list[At]:
-    """Where those stand from which nothing follows: they are replaced before anybody names them, or called wrong."""
+    """Where those stand from which nothing follows: they are replaced before anybody names them, are called wrong, or
+    cannot be made.
+    """
     if "left behind" not in code.memo:
         code.memo["left behind"] = [one.at for one in _definitions(code) if _is_called_wrong(one)]
+        code.memo["left behind"] += [one.at for one in code.classes if _cannot_be_made(code, one)]
         code.memo["left behind"] += [one.at for one, later in _replaced(code) if not _is_named(code, one, later)]
     found: list[At] = code.memo["left behind"]
     return found
@@ -34,6 +37,21 @@ def _is_called_wrong(one: Class | Function) -> bool:
     """Whether a name begins or ends with such a word: `WrongNet`, `train_wrong`, and not `count_wrong_answers`."""
     words = [word.lower() for word in _WORDS.findall(one.name)]
     return bool(words) and len(words) > 1 and bool({words[0], words[-1]} & _WRONG)
+
+
+def _cannot_be_made(code: Code, cls: Class) -> bool:
+    """Whether the constructor of a class ends with an error, whatever it is given."""
+    if "__init__" not in cls.methods:
+        return False
+    at = code.functions[cls.methods["__init__"]].at
+    body = [line for line in code.lines[at.line : at.end_line] if line.strip()]
+    edge = len(body[-1]) - len(body[-1].lstrip()) if body else 0
+    is_flat = all(len(line) - len(line.lstrip()) >= edge for line in body)
+    return bool(body) and is_flat and re.match(r"\s*raise\b", body[-1]) is not None and not _is_left(body)
+
+
+def _is_left(body: list[str]) -> bool:
+    return any(re.match(r"\s*return\b", line) for line in body)
 
 
 def _replaced(code: Code) -> Iterator[tuple[Class | Function, Class | Function]]:

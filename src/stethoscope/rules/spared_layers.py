@@ -33,6 +33,10 @@ _LOCALLY = re.compile(
 )
 _STARTING = re.compile(r"init|reset|load")
 _QUIET = re.compile(r"\b(?:no_grad|inference_mode)\b")
+_IN_STEPS = re.compile(
+    r"\s*(?:\.cpu\(\))?\.(?:argmax|argmin|item|tolist|numpy|sign|detach|round|long|int)\(|\s*[<>]=?\s|.*\)\.item\(\)"
+)
+"""What passes no gradient back, behind a call."""
 _FREEZES = re.compile(r"\.requires_grad\s*=\s*False|\brequires_grad_\(\s*(?:requires_grad\s*=\s*)?False")
 _OF_PARAMETERS = re.compile(r"\bin (self(?:\.\w+)?)\.(?:named_)?parameters\(")
 _FROZEN_PART = re.compile(r"\b(self(?:\.\w+)?)(?:\.eval\(\))?\.requires_grad_\(")
@@ -41,7 +45,7 @@ LINES_OF_A_LOOP = 3
 PATCHED = re.compile(r"\bModule\.__(?:setattr|init|call)__\s*=(?!=)")
 _FINISHES = re.compile(rf"{REGISTERING.pattern}|\bsetattr\(|ModuleList")
 _NEVER_TRAINS = re.compile(r"^\s*torch\.(?:autograd\.)?set_grad_enabled\(\s*False\s*\)")
-COLLECTED = re.compile(r"\bvars\((?!\s*self\b)\w|(?<!\bself)\.__dict__\.(?:values|items)\(")
+COLLECTED = re.compile(r"\b(?:vars|dir)\((?!\s*self\b)\w|(?<!\bself)\.__dict__\.(?:values|items)\(")
 """How somebody goes over whatever an object holds, in lists and otherwise."""
 _OPTIMIZER = re.compile(r"optim|Adam|SGD|RMSprop")
 
@@ -55,6 +59,7 @@ def are_spared(file: Code, thing: Thing, name: str, layers: Sequence[Call]) -> b
     carried = carried_by(lines, name)
     return (
         _are_written(lines, carried)
+        or _answer_in_steps(lines, carried)
         or _are_handed(lines, name, carried)
         or _are_handed_outside(file, cls, name)
         or are_called_fixed(cls.name, name)
@@ -75,7 +80,10 @@ def _are_written(lines: Sequence[str], carried: str) -> bool:
     kept = re.compile(
         rf"(?:\.(?:append|extend|add)\(|Parameter(?:List)?\(|=\s*[\[(]|\byield\s)[\[(\s]*{weights}\s*(?:[,\])]|$)"
     )
-    given = re.compile(rf"\b(?:return|yield)\s+\(?{carried}(?:\[[^\]]*\])*\)?\s*$|\bsetattr\(\s*{carried}\b")
+    given = re.compile(
+        rf"\b(?:return|yield)\s+\(?{carried}(?:\[[^\]]*\])*\)?\s*$|\bsetattr\(\s*{carried}\b"
+        rf"|{carried}(?:\[[^\]]*\])*\._parameters\b"
+    )
     return any(
         gone.search(line) or kept.search(line) or given.search(line) or any(map(_is_set, set_to.finditer(line)))
         for line in lines
@@ -86,6 +94,23 @@ def _is_set(found: re.Match[str]) -> bool:
     """Whether weights are changed, or get other numbers than new random ones."""
     sign, value, copied = found.groups()
     return sign in ("+=", "-=") or not _DRAWN.search(value or copied or "")
+
+
+def _answer_in_steps(lines: Sequence[str], carried: str) -> bool:
+    """Whether whatever the layers give is cut off from them where they are called: signs, classes, plain numbers."""
+    called = re.compile(rf"{carried}(?:\[[^\]]*\])*\(")
+    behind = [_behind(line[found.end() :]) for line in lines for found in called.finditer(line)]
+    return bool(behind) and all(_IN_STEPS.match(rest) for rest in behind)
+
+
+def _behind(text: str) -> str:
+    """What stands behind the bracket that closes a call, of the text behind the one that opens it."""
+    depth = 1
+    for place, letter in enumerate(text):
+        depth += (letter in "([{") - (letter in ")]}")
+        if depth == 0:
+            return text[place + 1 :]
+    return ""
 
 
 def _are_handed(lines: Sequence[str], name: str, carried: str) -> bool:
