@@ -111,6 +111,8 @@ OTHER = f"{NET}\n            self.old = nn.Linear(3, 3)\n            for p in se
 OTHER += "                p.requires_grad = False"
 SCALE = "self.net = lambda y: y * self.scale\n            self.scale = nn.Parameter(torch.ones(3)"
 TEACHER = "self.net = torchvision.models.vgg16(pretrained=True).features[:16].eval()\n            "
+SHOWN_BESIDE = LISTED + LISTED.replace("class Net", "class Other").replace("= []", "= nn.ModuleList()")
+SHOWN_BESIDE += "\n    listed = Net(3)\n    registered = Other(3)\n"
 TWINS: dict[str, tuple[str, str]] = {
     "layers that freeze themselves": (_part(f"{NET}\n            {WHOLE}"), _part(OTHER)),
     "layers that freeze the one part that learns": (
@@ -234,6 +236,14 @@ TWINS |= {
     "whatever can be asked of an object": (
         LISTED + "\n    def every(net):\n        return [p for one in dir(net) for p in flat(net, one)]\n",
         LISTED + "\n    def every(net):\n        return [p for one in net.names for p in flat(net, one)]\n",
+    ),
+    "a text that shows what a list does": (
+        f"{SHOWN_BESIDE}\n    print(len(list(listed.parameters())))\n",
+        f"{SHOWN_BESIDE}\n    best = torch.optim.SGD(list(listed.parameters()), 1)\n",
+    ),
+    "a class that says what it does": (
+        LISTED.replace("def forward(self, x):", 'def forward(self, x):\n            """Layers of a plain list."""'),
+        LISTED.replace("def forward(self, x):", 'def forward(self, x):\n            """Layers of a network."""'),
     ),
     "a class that cannot be made": (
         LISTED.replace("# DONE", 'raise NotImplementedError("see the second version")'),

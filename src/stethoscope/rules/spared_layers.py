@@ -47,6 +47,10 @@ _FINISHES = re.compile(rf"{REGISTERING.pattern}|\bsetattr\(|ModuleList")
 _NEVER_TRAINS = re.compile(r"^\s*torch\.(?:autograd\.)?set_grad_enabled\(\s*False\s*\)")
 COLLECTED = re.compile(r"\b(?:vars|dir)\((?!\s*self\b)\w|(?<!\bself)\.__dict__\.(?:values|items)\(")
 """How somebody goes over whatever an object holds, in lists and otherwise."""
+_SAYS_SO = re.compile(r"\bplain (?:python )?lists?\b|not (?:be )?(?:regist|track|seen by)|un-?registered", re.I)
+"""What a text on a class says of layers that it hides knowingly."""
+_ASKED = r"(?:named_parameters|parameters|state_dict|children|named_children|modules)\("
+_COUNTS = re.compile(r"\b(?:print|assert|len|sum|list|sorted)\b")
 _OPTIMIZER = re.compile(r"optim|Adam|SGD|RMSprop")
 
 
@@ -67,6 +71,7 @@ def are_spared(file: Code, thing: Thing, name: str, layers: Sequence[Call]) -> b
         or _trains_other_parts(file, cls, name)
         or _is_finished_elsewhere(file, thing, name)
         or never_trains(file)
+        or _is_shown_beside(file, cls, name)
         or any(COLLECTED.search(line) for line in _outside(file, cls))
         or all(_need_no_owner(file, layer) for layer in layers)
     )
@@ -178,6 +183,22 @@ def _trains_other_parts(file: Code, cls: Class, name: str) -> bool:
         if is_part and not any(whole.search(line) for line in lines):
             return True
     return False
+
+
+def _is_shown_beside(file: Code, cls: Class, name: str) -> bool:
+    """Whether a text says so of itself, or shows what a list does: an object of the class is only asked for its
+    parameters, beside another class that registers what its attribute of that name holds.
+    """
+    if _SAYS_SO.search("\n".join(file.lines[cls.at.line - 1 : cls.at.end_line])):
+        return True
+    lines = _outside(file, cls)
+    registered = re.compile(rf"\bself\.{re.escape(name)}\s*=\s*(?:torch\.)?(?:nn\.)?Module(?:List|Dict)\(")
+    if not any(registered.search(line) for line in lines):
+        return False
+    made = re.compile(rf"^\s*(\w+)\s*=\s*{re.escape(cls.name)}\(")
+    owners = {found.group(1) for line in lines if (found := made.search(line))}
+    asked = [line for line in lines if any(re.search(rf"\b{one}\.{_ASKED}", line) for one in owners)]
+    return bool(asked) and all(_COUNTS.search(line) and not _OPTIMIZER.search(line) for line in asked)
 
 
 def _is_finished_elsewhere(file: Code, thing: Thing, name: str) -> bool:
