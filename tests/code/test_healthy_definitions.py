@@ -71,11 +71,42 @@ TRIED = """
         print("without super().__init__():", error)
 """
 PATCHED = "nn.Module.__setattr__ = lazily\n" + textwrap.dedent(TRIED.partition("try:")[0])
+PHASES = """
+    def train(net: nn.Module, judge: nn.Module, loader, first, second):
+        for x, y in loader:
+            judge.requires_grad = True
+            first.zero_grad()
+            (judge(y).mean() - judge(net(x).detach()).mean()).backward()
+            first.step()
+            judge.requires_grad = False
+            second.zero_grad()
+            judge(net(x)).mean().backward()
+            second.step()
+"""
+SWITCHED = """
+    class Net(nn.Module):
+        def __init__(self, frozen):
+            super().__init__()
+            self.body = nn.Linear(3, 3)
+            if frozen:
+                self.body.requires_grad = False
+            for one in self.body.parameters():
+                one.requires_grad = not frozen
+
+        def forward(self, x):
+            return self.body(x)
+"""
 TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
     "a frozen part that no optimizer of its object has": (
         AttributeWithoutEffect, LEARNER, "self.head.parameters()", "self.encoder.parameters()",
     ),
     "a frozen part whose answers are cut off": (AttributeWithoutEffect, CUT, "self.body(x).detach()", "self.body(x)"),
+    "a model that is handed over and switched in each round": (
+        AttributeWithoutEffect, PHASES, "judge.requires_grad = True", "net.train()",
+    ),
+    "parameters that are switched behind the condition": (
+        AttributeWithoutEffect, SWITCHED, "one.requires_grad = not frozen", "one.retain_grad()",
+    ),
     "a layer that only tells sizes": (LayerMadeInForward, SIZES, ").shape", ")[0]"),
     "a random augmentation": (LayerMadeInForward, DRAWN, "RandConv", "RandyConv"),
     "a layer that is drawn for its random numbers": (

@@ -73,6 +73,7 @@ def _is_switched(code: Code, path: str, binding: Binding) -> bool:
     """Whether the block around, outside of functions the lines next to it, switches the parameters of the same model as
     one should.
     """
+    function = code.function_at(binding.context)
     block = next(one for one in code.numbers_around(binding.context) if code.contexts[one].kind in _BLOCKS)
     switches = [(call.context, call.at.line) for call in code.calls_of(".requires_grad_") if _is_of(code, call, path)]
     for number, here in enumerate(code.contexts):
@@ -81,8 +82,11 @@ def _is_switched(code: Code, path: str, binding: Binding) -> bool:
             continue
         if any(number in code.numbers_around(one.context) for _, one in attributes_set(code, "requires_grad")):
             switches.append((number, here.at.line))
+    around = code.numbers_around(binding.context)
     return any(
-        block in code.numbers_around(context) and (block or abs(line - binding.at.line) <= LINES_BESIDE)
+        (block in code.numbers_around(context) and (block or abs(line - binding.at.line) <= LINES_BESIDE))
+        # A loop that stands around the line's condition runs whenever the line does.
+        or (code.contexts[context].parent in around and code.contexts[context].kind == "for" and function > 0)
         for context, line in switches
     )
 
