@@ -247,6 +247,9 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
     "parts of the project of which no weight is seen": (
         UnregisteredModules,
         """
+        class Setting:
+            name = "part"
+
         class Part(Setting, nn.Module):
             def __init__(self, size):
                 super().__init__()

@@ -13,6 +13,7 @@ from stethoscope.core.rule import Rule
 from stethoscope.diagnosing.allow import silence
 from stethoscope.diagnosing.suppress import Suppressions
 from stethoscope.facts.code import At, Code
+from stethoscope.facts.importable import cannot_be_imported
 from stethoscope.facts.left_behind import left_behind
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.never_run import never_run
@@ -55,11 +56,12 @@ def review(
             broken.append(CannotTell(rule.name, describe(error)))
     if _TRIED_ON_PURPOSE.search(code.file):
         said = [replace(one, sureness=Sureness.POSSIBLE) for one in said if one.sureness is not Sureness.POSSIBLE]
+    if any(one.sureness is not Sureness.POSSIBLE for one in said) and cannot_be_imported(code):
+        said = [replace(one, sureness=Sureness.POSSIBLE) for one in said]
     never = [place_in(code, call.at) for call in never_run(code)] if said else []
     said = [replace(one, sureness=Sureness.POSSIBLE) if one.place in never else one for one in said]
-    behind = {
-        _line(place_in(code, At(n, 0, n, 0))) for at in left_behind(code) for n in range(at.line, at.end_line + 1)
-    }
+    left = [number for at in left_behind(code) for number in range(at.line, at.end_line + 1)] if said else []
+    behind = {_line(place_in(code, At(number, 0, number, 0))) for number in left}
     said = [replace(one, sureness=Sureness.POSSIBLE) if _line(one.place) in behind else one for one in said]
     allowed = silence(dict.fromkeys(said), code, suppressions or Suppressions())
     loops, unclear = _loops(code)

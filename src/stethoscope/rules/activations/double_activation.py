@@ -58,6 +58,7 @@ class DoubleActivation(Rule):
     """
 
     severity = Severity.WARNING
+    on_trial = True
     explains = (
         "loss-not-at-chance", "vanishing-gradients", "underfitting", "no-gain-over-baseline", "loss-not-decreasing",
     )  # fmt: skip

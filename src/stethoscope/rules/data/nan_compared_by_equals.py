@@ -38,6 +38,8 @@ class NanComparedByEquals(Rule):
     IEEE 754-2019, 5.11; pandas user guide, "Working with missing data".
     """
 
+    on_trial = True
+
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for such comparisons."""
         if not file.says("nan", "NaN", "NAN", "pd.NA", "NaT") or not file.matches(_WORDS) or _has_its_own_nan(file):

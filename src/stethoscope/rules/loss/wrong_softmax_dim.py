@@ -45,6 +45,7 @@ class WrongSoftmaxDim(Rule):
     slice along dim will sum to 1)", and the warning about an implicit dimension.
     """
 
+    on_trial = True
     treatments = (SoftmaxOverClasses(),)
     explains = (
         *FOLLOWS,

@@ -1,0 +1,83 @@
+"""Files that cannot be imported: what lint is sure of elsewhere is possible there at most."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from code_programs import code_of
+from stethoscope.core.review import Level
+from stethoscope.diagnosing.review import review
+from stethoscope.facts.code import Code
+from stethoscope.facts.importable import cannot_be_imported
+
+NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = [nn.Linear(4, 4) for _ in range(3)]
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+"""
+
+MISSING = {
+    "a base class": ("Block", "class Deeper(Block):\n    pass\n"),
+    "an annotation": ("jax", "def loss(x: jax.Array):\n    return x\n"),
+    "an annotation of what comes back": ("Tensor", "def loss(x) -> Tensor:\n    return x\n"),
+    "a decorator": ("dataclass", "@dataclass\nclass Options:\n    rate: float = 0.1\n"),
+    "a default": ("RATE", "def train(rate=RATE):\n    return rate\n"),
+    "an annotation in a class": ("List", "class Reader:\n    def read(self, rows: List[int]):\n        return rows\n"),
+}
+THERE = {
+    "bound in a branch": "if 1:\n    RATE = 1\ndef train(rate=RATE):\n    return rate\n",
+    "bound in a try": "try:\n    import jax\nexcept ImportError:\n    jax = 0\ndef loss(x: jax.Array):\n    pass\n",
+    "annotated in quotes": "def loss(x: 'jax.Array'):\n    return x\n",
+    "imported by a star": "from shapes import *\ndef loss(x: Array):\n    return x\n",
+    "bound by a function": "def fill():\n    global RATE\n    RATE = 1\ndef train(rate=RATE):\n    return rate\n",
+    "used when it is called": "def train():\n    return RATE\n",
+    "in a lambda": "def train(rate=lambda: RATE):\n    return rate\n",
+    "in a comprehension": "def train(rates=tuple(one for one in (1, 2))):\n    return rates\n",
+    "of the class around it": "class Net:\n    width = 3\n    def grow(self, by=width):\n        return by\n",
+    "a part of the package": "from .parts import one\ndef train(rate=parts.RATE):\n    return rate\n",
+    "a module that answers for any name": "def __getattr__(name):\n    return 1\ndef f(x=RATE):\n    return x\n",
+    "a condition": "if False:\n    def train(rate=RATE):\n        return rate\n",
+}
+
+
+@pytest.mark.parametrize("kind", MISSING)
+def test_a_name_that_nothing_binds_is_told(kind: str) -> None:
+    name, text = MISSING[kind]
+    assert cannot_be_imported(code_of(text)) == name
+
+
+@pytest.mark.parametrize("kind", THERE)
+def test_a_name_that_may_be_there_is_none(kind: str) -> None:
+    assert cannot_be_imported(code_of(THERE[kind])) == ""
+
+
+def test_annotations_that_wait_need_no_name() -> None:
+    lines = ("def loss(x: Array):", "    return x")
+    assert cannot_be_imported(Code("train.py", lines=lines)) == "Array"
+    assert cannot_be_imported(Code("train.py", lines=("from __future__ import annotations", *lines))) == ""
+
+
+@pytest.mark.parametrize("kind", MISSING)
+def test_what_is_said_of_such_a_file_is_possible_at_most(kind: str) -> None:
+    (sure,) = review(code_of(NET + MAKES)).findings
+    assert Level().shows(sure)
+    (possible,) = review(code_of(NET + MAKES + textwrap.dedent(MISSING[kind][1]))).findings
+    assert not Level().shows(possible)
+    assert Level(possible=True).shows(possible)
+
+
+MAKES = """
+def build():
+    return Net()
+"""
