@@ -96,6 +96,18 @@ SWITCHED = """
         def forward(self, x):
             return self.body(x)
 """
+BUILT = """
+    class Net(nn.Module):
+        def __init__(self, width):
+            self.fc = nn.Linear(3, width)
+
+        @classmethod
+        def build(cls, width):
+            made = cls.__new__(cls)
+            nn.Module.__init__(made)
+            made.__init__(width)
+            return made
+"""
 TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
     "a frozen part that no optimizer of its object has": (
         AttributeWithoutEffect, LEARNER, "self.head.parameters()", "self.encoder.parameters()",
@@ -114,6 +126,7 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
     ),
     "a constructor that heirs pass over first": (SuperInitMissing, BEGUN, "super(Stem, self)", "super(Net, self)"),
     "a class that shows an error": (SuperInitMissing, TRIED, "AttributeError", "OSError"),
+    "a maker that sets the module up": (SuperInitMissing, BUILT, "nn.Module.__init__(made)", "made.eval()"),
     "a change of `nn.Module` itself": (SuperInitMissing, PATCHED, "nn.Module.__setattr__", "nn.Modules.__setattr__"),
 }  # fmt: skip
 

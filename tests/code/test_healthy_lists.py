@@ -308,6 +308,13 @@ def test_a_list_that_nobody_misses_is_not_shown_and_its_faulty_twin_is(name: str
     assert how_sure(UnregisteredModules, healthy) < SHOWN <= how_sure(UnregisteredModules, faulty)
 
 
+def test_a_penalty_on_weights_takes_none_out() -> None:
+    stacked = _listed("self.kept = torch.stack([one.weight for one in self.layers])")
+    assert how_sure(UnregisteredModules, stacked) == -1
+    penalty = "\n        def penalty(self):\n            return sum(one.weight.norm() for one in self.layers)"
+    assert how_sure(UnregisteredModules, _listed(penalty)) >= SHOWN
+
+
 def test_a_layer_whose_forward_is_called_by_its_name_is_run() -> None:
     assert how_sure(UnregisteredModules, _run("x = layer.forward(x)")) >= SHOWN
     assert how_sure(UnregisteredModules, _run("x = x + layer.forwarded(x)")) < SHOWN

@@ -147,7 +147,7 @@ def _is_used(lines: Sequence[str], name: str) -> bool:
     """Whether a class reads its list, and does more than fill it, and takes no weights out of it before it goes."""
     said = rf"self\.{re.escape(name)}\b"
     read = re.compile(rf"{said}(?!\.(?:append|extend|insert)\(|\s*(?::[^=]*)?=(?!=))")
-    gone = re.compile(rf"\bdel\s+{said}|\.(?:weight|bias)\b.*\bfor\s+\w+\s+in\s+{said}")
+    gone = re.compile(rf"\bdel\s+{said}|\.(?:weight|bias)(?:\.data|\.T|\.t\(\))?\s+for\s+\w+\s+in\s+{said}")
     return any(read.search(line) for line in lines) and not any(gone.search(line) for line in lines)
 
 

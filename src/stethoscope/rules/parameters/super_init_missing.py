@@ -282,8 +282,10 @@ def _is_set_up_by_another(file: Code, cls: Class) -> bool:
     """Whether another constructor sets the module up and then calls this one by its class: `Head.__init__(self, n)`."""
     if file.matches(re.compile(rf"\bsuper\(\s*{re.escape(cls.name)}\s*,\s*self\s*\)\.__init__\(")):
         return True  # an heir that passes over this constructor, and calls it afterwards
-    if file.matches(PATCHED):
-        return True
+    begun = re.compile(r"\bModule\.__init__\((?!\s*super)")
+    others = [file.functions[number].at for name, number in cls.methods.items() if name != "__init__"]
+    if file.matches(PATCHED) or any(file.matches(begun, at) for at in others):
+        return True  # as a maker of its own that begins with it
     calls = re.compile(rf"(?<!\w){re.escape(cls.name)}\.__init__\(\s*self\b")
     for function in file.functions[1:]:
         lines = [line.partition("#")[0] for line in file.lines[function.at.line - 1 : function.at.end_line]]
