@@ -225,7 +225,12 @@ TWINS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 
 
+MIXED = "from torch import nn\nfrom elsewhere import MIXIN\n" + textwrap.dedent(LISTED)
+MIXED = MIXED.replace("(nn.Module)", "(MIXIN, nn.Module)")
 TWINS |= {
+    "layers that are timed": (_run("x = self.add(time.time() - x, layer(x))"), _run("x = self.add(1 - x, layer(x))")),
+    "layers that tell their sizes": (_run("x = x + layer(x).numel()"), _run("x = x.numel() + layer(x)")),
+    "a mixin that is not seen": (MIXED.replace("MIXIN", "ListRegistrar"), MIXED.replace("MIXIN", "HubMixin")),
     "signs of random planes": (_run("x = (layer(x) > 0).float()"), _run("x = layer(x > 0).float()")),
     "classes that layers choose": (_run("x = layer(x).argmax(-1)"), _run("x = layer(x.argmax(-1))")),
     "numbers that are measured": (_run("x = self.far(layer(x), layer(x)).item()"), _run("x = layer(x, depth.item())")),

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from stethoscope.facts.code import Call, Class, Code
 from stethoscope.facts.module_classes import assigned, has_weights
-from stethoscope.facts.origins import lineage, thing_of
+from stethoscope.facts.origins import bases, lineage, thing_of
 from stethoscope.facts.things import Thing
 from stethoscope.rules.carried_layers import REGISTERING, carried_by, code_lines, is_taken_or_registered
 
@@ -19,6 +19,8 @@ _FIXED_LISTS = _FIXED | {"fixed", "teacher", "teachers", "ema"}
 _TARGETS = frozenset({"net", "nets", "network", "networks", "critic", "critics", "actor", "actors", "model", "models"})
 _SOLVED = re.compile(r"\blstsq\(|\bpinv\(|\bpinverse\(|linalg\.solve\(|\bcholesky_solve\(")
 """How a readout is fitted to what layers give that stay as they were drawn."""
+_TIMED = re.compile(r"\bperf_counter(?:_ns)?\(|\btime\.time\(|\bcuda\.Event\(|\btimeit\b")
+"""How a class takes the time that its layers need, whatever they answer."""
 _DRAWN = re.compile(r"rand|normal|uniform|init|xavier|kaiming|orthogonal|zeros|ones|glorot")
 """How weights are drawn anew, which the layers are trained from."""
 _HARMLESS = re.compile(
@@ -34,7 +36,7 @@ _LOCALLY = re.compile(
 _STARTING = re.compile(r"init|reset|load")
 _QUIET = re.compile(r"\b(?:no_grad|inference_mode)\b")
 _IN_STEPS = re.compile(
-    r"\s*(?:\.cpu\(\))?\.(?:argmax|argmin|item|tolist|numpy|sign|detach|round|long|int)\(|\s*[<>]=?\s|.*\)\.item\(\)"
+    r"\s*(?:\.cpu\(\))?\.(?:argmax|argmin|item|tolist|numpy|sign|detach|round|long|int|numel|size|dim)\(|\s*\.(?:shape|ndim)\b|\s*[<>]=?\s|.*\)\.item\(\)"
 )
 """What passes no gradient back, behind a call."""
 _FREEZES = re.compile(r"\.requires_grad\s*=\s*False|\brequires_grad_\(\s*(?:requires_grad\s*=\s*)?False")
@@ -44,6 +46,7 @@ LINES_OF_A_LOOP = 3
 """Lines behind the head of a loop over parameters in which they are frozen."""
 PATCHED = re.compile(r"\bModule\.__(?:setattr|init|call)__\s*=(?!=)")
 _FINISHES = re.compile(rf"{REGISTERING.pattern}|\bsetattr\(|ModuleList")
+_REGISTRAR = re.compile(r"Regist|List|Contain|Collect|Track")
 _NEVER_TRAINS = re.compile(r"^\s*torch\.(?:autograd\.)?set_grad_enabled\(\s*False\s*\)")
 COLLECTED = re.compile(r"\b(?:vars|dir)\((?!\s*self\b)\w|(?<!\bself)\.__dict__\.(?:values|items)\(")
 """How somebody goes over whatever an object holds, in lists and otherwise."""
@@ -67,7 +70,7 @@ def are_spared(file: Code, thing: Thing, name: str, layers: Sequence[Call]) -> b
         or _are_handed(lines, name, carried)
         or _are_handed_outside(file, cls, name)
         or are_called_fixed(cls.name, name)
-        or any(_SOLVED.search(line) for line in lines)
+        or any(_SOLVED.search(line) or _TIMED.search(line) for line in lines)
         or _trains_other_parts(file, cls, name)
         or _is_finished_elsewhere(file, thing, name)
         or never_trains(file)
@@ -202,7 +205,11 @@ def _is_shown_beside(file: Code, cls: Class, name: str) -> bool:
 
 
 def _is_finished_elsewhere(file: Code, thing: Thing, name: str) -> bool:
-    """Whether a class above, a decorator, or a change of `nn.Module` itself registers what the class holds."""
+    """Whether a class above, a decorator, or a change of `nn.Module` itself registers what the class holds, or a class
+    that is not seen is called so.
+    """
+    if any(_REGISTRAR.search(one.rpartition(".")[2]) for one in bases(thing) if not one.startswith("torch.")):
+        return True
     own, *above = ((home, cls, code_lines(home, cls.at)) for home, cls in lineage(thing))
     every = [*own[2], *(line for *_, lines in above for line in lines)]
     for home, cls, lines in above:
