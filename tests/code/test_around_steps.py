@@ -154,7 +154,7 @@ CASES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     "on purpose, in two lines": (
         MissingZeroGrad, UNCLEARED, "optimizer.step()",
         "# gradients are kept\n        # deliberately\n        optimizer.step()",
-        "# values are kept\n        # deliberately\n        optimizer.step()",
+        "optimizer.step()\n        # values are kept\n        # deliberately",
     ),
     "an object that clears as it is entered": (MissingZeroGrad, WITHIN, "CONTEXT", "Stepping", "looking"),
     "a context that clears as it is left": (MissingZeroGrad, WITHIN, "CONTEXT", "stepping", "looking"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,21 +10,11 @@ from stethoscope.core.finding import CannotTell, Finding, Sureness
 from stethoscope.core.review import FileReview
 from stethoscope.core.rule import Rule
 from stethoscope.diagnosing.allow import silence
+from stethoscope.diagnosing.doubts import doubted
 from stethoscope.diagnosing.suppress import Suppressions
 from stethoscope.facts.code import Code
-from stethoscope.facts.importable import cannot_be_imported
 from stethoscope.facts.loops import loops_of
-from stethoscope.facts.never_run import never_run
-from stethoscope.facts.planted import planted_in
 from stethoscope.rules import all_rules
-from stethoscope.rules.lines import place_in
-
-_TRIED_ON_PURPOSE = re.compile(
-    r"(?:^|/)(?:tests?|testing|benchmarks?|test_[^/]*|[^/]*_tests?\.py|tests\.py|conftest\.py"
-    r"|(?:[^/]*[-_.])?(?:bench|benchmark(?:s|ing)?|profil(?:e|er|ing))(?:[-_.][^/]*)?\.py)(?:/|$)"
-)
-"""Files that do odd things because they test them: there a finding is possible at most, and what is only possible
-elsewhere is not said."""
 
 
 def review(
@@ -54,15 +43,7 @@ def review(
             said += [replace(one, sureness=Sureness.POSSIBLE) for one in found] if rule.on_trial else found
         except Exception as error:  # a rule of ours must not take the others with it
             broken.append(CannotTell(rule.name, describe(error)))
-    if _TRIED_ON_PURPOSE.search(code.file):
-        said = [replace(one, sureness=Sureness.POSSIBLE) for one in said if one.sureness is not Sureness.POSSIBLE]
-    if any(one.sureness is not Sureness.POSSIBLE for one in said) and cannot_be_imported(code):
-        said = [replace(one, sureness=Sureness.POSSIBLE) for one in said]
-    never = [place_in(code, call.at) for call in never_run(code)] if said else []
-    said = [replace(one, sureness=Sureness.POSSIBLE) if one.place in never else one for one in said]
-    planted = planted_in(code) if said else bool
-    meant = [one for one in said if one.place.file == code.file and planted(_line_of(code, one))]
-    said = [replace(one, sureness=Sureness.POSSIBLE) if one in meant else one for one in said]
+    said = doubted(said, code)
     allowed = silence(dict.fromkeys(said), code, suppressions or Suppressions())
     loops, unclear = _loops(code)
     return FileReview(
@@ -75,12 +56,6 @@ def review(
         loops=loops,
         unclear=unclear,
     )
-
-
-def _line_of(code: Code, finding: Finding) -> int:
-    """The line of the file, also where the place counts those of a notebook's cell."""
-    first = next((first for cell, first in code.cells if cell == finding.place.cell), 1)
-    return (finding.place.line or 1) + first - 1
 
 
 def _loops(code: Code) -> tuple[int, tuple[str, ...]]:

@@ -54,7 +54,7 @@ def is_harmless(code: Code, thing: Thing, binding: Binding) -> bool:
         return True
     if thing.kind != "module" or last != "requires_grad":
         return False
-    if _is_not_learned(code, path, binding) or _is_switched_back(code, binding):
+    if _is_not_learned(code, path, binding) or _is_in_no_optimizer(code, path) or _is_switched_back(code, binding):
         return True
     is_seen = thing.cls is not None or (thing.name.startswith("torch.nn.") and thing.name not in _OF_ANYTHING)
     if (is_seen and not has_weights(thing)) or _is_left_alone(code, path):
@@ -73,6 +73,7 @@ def _is_switched(code: Code, path: str, binding: Binding) -> bool:
     """Whether the block around, outside of functions the lines next to it, switches the parameters of the same model as
     one should.
     """
+    function = code.function_at(binding.context)
     block = next(one for one in code.numbers_around(binding.context) if code.contexts[one].kind in _BLOCKS)
     switches = [(call.context, call.at.line) for call in code.calls_of(".requires_grad_") if _is_of(code, call, path)]
     for number, here in enumerate(code.contexts):
@@ -81,8 +82,11 @@ def _is_switched(code: Code, path: str, binding: Binding) -> bool:
             continue
         if any(number in code.numbers_around(one.context) for _, one in attributes_set(code, "requires_grad")):
             switches.append((number, here.at.line))
+    around = code.numbers_around(binding.context)
     return any(
-        block in code.numbers_around(context) and (block or abs(line - binding.at.line) <= LINES_BESIDE)
+        (block in code.numbers_around(context) and (block or abs(line - binding.at.line) <= LINES_BESIDE))
+        # A loop that stands around the line's condition runs whenever the line does.
+        or (code.contexts[context].parent in around and code.contexts[context].kind == "for" and function > 0)
         for context, line in switches
     )
 
@@ -92,7 +96,7 @@ def _is_of(code: Code, call: Call, path: str) -> bool:
 
 
 def _runs_without(code: Code, path: str) -> bool:
-    """Whether all calls of a layer, of which there are some, are made where no gradients are taken."""
+    """Whether all calls of a layer, of which there are some, are made without gradients, or their answers cut off."""
     if not path.startswith("self."):
         return False  # who is handed it may train it
     last = f".{path.rpartition('.')[2]}"
@@ -100,7 +104,8 @@ def _runs_without(code: Code, path: str) -> bool:
         call for call in code.calls_of("()", last)
         if name_of(code, call.receiver) + call.name.removeprefix("()") == path
     ]  # fmt: skip
-    return bool(runs) and all(is_under(code, call.context, *NO_GRAD) for call in runs)
+    cut = [id(call.receiver) for call in code.calls_of(".detach")]
+    return bool(runs) and all(is_under(code, call.context, *NO_GRAD) or id(call) in cut for call in runs)
 
 
 def _is_what_it_was(code: Code, path: str, option: str, binding: Binding) -> bool:
@@ -131,6 +136,21 @@ def _is_not_learned(code: Code, path: str, binding: Binding) -> bool:
         return all(isinstance(one, Call) and one.name == ".parameters" for one in given)
     is_run = any(name_of(code, call.receiver) == path for call in code.calls_of("()"))
     return is_run and len(code.functions) == 1 and not code.matches(_TRAINS)
+
+
+def _is_in_no_optimizer(code: Code, path: str) -> bool:
+    """Whether an object makes optimizers, and all of them get other parts of it: `Adam(self.head.parameters())`."""
+    if not path.startswith("self."):
+        return False
+    makes = [call for call in code.calls if call.name.startswith("torch.optim.") and call.name.count(".") == 2]
+    given = [call.argument(0, "params") for call in makes]
+    owners = [name_of(code, one.receiver) if isinstance(one, Call) and one.name in _PARAMETERS else "" for one in given]
+    last = re.escape(path.rpartition(".")[2])
+    asked = re.compile(
+        rf"\bself\.(?:named_)?parameters\(|\.{last}\.(?:named_)?parameters\(|[(,=\[]\s*self\.{last}\s*[,)\]]"
+    )
+    is_apart = all(one.startswith("self.") and not f"{path}.".startswith(f"{one}.") for one in owners)
+    return bool(owners) and is_apart and not code.matches(asked)
 
 
 _TRAINS = re.compile(r"backward|optim|\.fit\(|Trainer|autograd")

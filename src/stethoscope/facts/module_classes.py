@@ -140,7 +140,9 @@ def _is_weighty(thing: Thing, depth: int = 0) -> bool:
 
 def _weighs(home: Code, call: Call, depth: int) -> bool:
     """Whether a call gives something with parameters."""
-    if call.name.startswith(_MODELS) or call.name == "torch.nn.Parameter" or call.name == ".register_parameter":
+    if call.name == "torch.nn.Parameter":
+        return literal(home, call.argument(1, "requires_grad")) is not False  # a constant, as it is meant
+    if call.name.startswith(_MODELS) or call.name == ".register_parameter":
         return True
     made = thing_of(home, call)
     if made.kind == "unknown" or made.kind == "imported":
@@ -350,6 +352,8 @@ def plain_tensor(code: Code, thing: Thing, name: str, binding: Binding) -> str:
     `derived` of what an operation made of an `nn.Parameter`; empty where it does not, or is trained in another way.
     """
     cls, value = thing.cls, binding.value
+    if defines(thing, name, "__setattr__"):
+        return ""
     if cls is None or binding.item or code.function_at(binding.context) != cls.methods.get("__init__"):
         return ""
     how = "asks" if _asks(code, value) else "derived" if _derived(value) and not _has_no_value(value) else ""
@@ -390,15 +394,22 @@ def _asks(code: Code, value: Value | None) -> bool:
 
 def _derived(value: Value | None) -> bool:
     if isinstance(value, Operation) and value.operator in ("*", "/", "+", "-"):
-        return any(isinstance(one, Call) and one.name == "torch.nn.Parameter" for one in value.operands)
+        return any(
+            isinstance(one, Call) and one.name == "torch.nn.Parameter" and _learns(one) for one in value.operands
+        )
     changes = isinstance(value, Call) and value.name in (".to", ".cuda", ".half", ".double", ".clone", ".bfloat16")
     inner = value.receiver if changes and isinstance(value, Call) else None
     if not isinstance(value, Call) or not isinstance(inner, Call) or inner.name != "torch.nn.Parameter":
         return False
-    learns = inner.argument(1, "requires_grad")
-    if isinstance(learns, Constant) and learns.value is False:
-        return False  # a constant, as it is meant
+    if not _learns(inner):
+        return False
     return value.name == ".clone" or not _is_there_already(value, inner)
+
+
+def _learns(parameter: Call) -> bool:
+    """Whether a parameter is not told to be a constant."""
+    told = parameter.argument(1, "requires_grad")
+    return not (isinstance(told, Constant) and told.value is False)
 
 
 def _is_there_already(move: Call, parameter: Call) -> bool:

@@ -13,6 +13,11 @@ _TRIPLE = re.compile(r"\"\"\"|'''")
 _NAMES = re.compile(r"[A-Za-z_]\w*")
 _GIVEN_BY_CLASS = re.compile(r"(?<!\w)_modules\b|def parameters|def named_param")
 """Where a class gives or registers layers in its own way, whatever it holds them in."""
+REGISTERING = re.compile(
+    r"add_module|register_module|setattr\((?!.*,\s*(?:torch\.)?nn\.[A-Z]\w*\()|__setattr__"
+    r"|(?<!\w)_modules\b|def parameters|def named_param|\bexec\("
+)
+"""What registers layers in another way, or gives them to whoever asks for parameters."""
 _REGISTERING = re.compile(r"add_module\(|register_module\(|setattr(?:__)?\(|(?:Sequential|ModuleList|ModuleDict)\(")
 _GOING_OVER = re.compile(r"\b(?:enumerate|zip|len|range|reversed|isinstance|print)\(")
 _ASKING = r"(?:\[[^\]]*\])*\.(?:named_parameters|parameters|load_state_dict|state_dict|eval|requires_grad_)\("
@@ -52,7 +57,7 @@ def is_surely_looked_after(file: Code, thing: Thing, name: str) -> bool:
     if cls is None:
         return True
     lines = code_lines(file, cls.at)
-    carried = _carried(lines, name)
+    carried = carried_by(lines, name)
     return (
         any(_GIVEN_BY_CLASS.search(line) for line in lines)
         or _is_registered_by_name(lines, carried)
@@ -62,14 +67,23 @@ def is_surely_looked_after(file: Code, thing: Thing, name: str) -> bool:
     )
 
 
+def is_taken_or_registered(lines: Sequence[str], name: str) -> bool:
+    """Whether lines, as those of a class above, register the layers of a list of theirs, or look after them."""
+    carried = carried_by(lines, name)
+    return _is_registered_by_name(lines, carried) or _is_taken(lines, name, carried)
+
+
 def are_called(file: Code, thing: Thing, name: str) -> bool:
-    """Whether what a list holds is called somewhere in its class: `layer(x)` in a loop over it, `self.layers[0](x)`."""
-    lines = code_lines(file, thing.cls.at) if thing.cls is not None else ()
-    called = re.compile(rf"{_carried(lines, name)}(?:\[[^\]]*\])*\(")
-    return any(called.search(line) for line in lines)
+    """Whether a method of a class calls what its list holds: `layer(x)` in a loop over it, `self.layers[0](x)`."""
+    for number in thing.cls.methods.values() if thing.cls is not None else ():
+        lines = code_lines(file, file.functions[number].at)
+        called = re.compile(rf"{carried_by(lines, name)}(?:\[[^\]]*\])*(?:\.forward)?\(")
+        if any(called.search(line) for line in lines):
+            return True
+    return False
 
 
-def _carried(lines: Sequence[str], name: str) -> str:
+def carried_by(lines: Sequence[str], name: str) -> str:
     """What names the list or one of its layers: variables that go over it, are taken from it or are put into it."""
     said = rf"\bself\.{re.escape(name)}\b"
     over = re.compile(rf"\bfor (.+?) in ([^:]*{said}[^:]*)")
@@ -128,7 +142,7 @@ def _is_taken(lines: Sequence[str], name: str, carried: str) -> bool:
     cut = re.compile(rf"{carried}.*\.detach\(|\.detach\(.*{carried}")
     own = rf"self\.(?!{re.escape(name)}\b)\w+"
     kept = re.compile(
-        rf"^\s*{own}(?:\[[^\]]*\]|\s*,[^=]*)?\s*=\s*\(?\s*(?:(?:list|tuple|iter)\()?{carried}(?:\[[^\]]*\])*[\s)]*$"
+        rf"^\s*[(\[]?{own}(?:\[[^\]]*\]|\s*,[^=]*)?\s*=\s*\(?\s*(?:(?:list|tuple|iter)\()?{carried}(?:\[[^\]]*\])*[\s)]*$"
     )
     put = re.compile(rf"{own}\.(?:append|extend|add|update)\([^()]*{carried}(?:\[[^\]]*\])*\s*\)")
     handed = re.compile(rf",\s*\*?self\.{re.escape(name)}\s*[,)]")

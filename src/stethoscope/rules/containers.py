@@ -10,15 +10,9 @@ from stethoscope.facts.code import Binding, Call, Code, Constant, Each, Group, N
 from stethoscope.facts.module_classes import assigned, attribute_of, in_methods
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing
-from stethoscope.rules.carried_layers import code_lines, is_surely_looked_after
+from stethoscope.rules.carried_layers import REGISTERING, code_lines, is_surely_looked_after
 from stethoscope.rules.hand_kept import is_hidden_on_purpose, is_kept_by_hand
 from stethoscope.rules.lines import insertion
-
-REGISTERING = re.compile(
-    r"add_module|register_module|setattr\((?!.*,\s*(?:torch\.)?nn\.[A-Z]\w*\()|__setattr__"
-    r"|(?<!\w)_modules\b|def parameters|def named_param"
-)
-"""What registers layers in another way, or gives them to whoever asks for parameters."""
 
 
 def is_plain_list(file: Code, thing: Thing, name: str) -> bool:
@@ -116,6 +110,8 @@ def _goes_elsewhere(file: Code, thing: Thing, name: str) -> bool:
         return True
     values = [binding.value for one, binding in assigned(file, thing) if one == name]
     local = [re.escape(inner.name) for value in values if isinstance(inner := _listed(value), Name)]
+    # Of `self.layers = layers = [...]` both names are bound to one list.
+    local += [re.escape(one.name) for one in file.bindings if one.name.isidentifier() and _is_one(one.value, values)]
     cls = thing.cls
     names = "|".join(local)
     taken = re.compile(rf"{_TAKING}\(\**(?:{names})\b|\bself\.\w+\s*=\s*(?:{names})\[")
@@ -133,6 +129,11 @@ def _goes_elsewhere(file: Code, thing: Thing, name: str) -> bool:
     )
 
 
+def _is_one(value: Value | None, others: Sequence[Value | None]) -> bool:
+    """Whether a list is displayed once and bound several times."""
+    return isinstance(value, Group | Each) and any(value is one for one in others)
+
+
 def _listed(value: Value | None) -> Value | None:
     """What a list is made of: `layers` of `list(layers)`."""
     return value.argument(0) if isinstance(value, Call) and value.name in ("builtins.list", "builtins.tuple") else value
@@ -146,7 +147,7 @@ def _is_used(lines: Sequence[str], name: str) -> bool:
     """Whether a class reads its list, and does more than fill it, and takes no weights out of it before it goes."""
     said = rf"self\.{re.escape(name)}\b"
     read = re.compile(rf"{said}(?!\.(?:append|extend|insert)\(|\s*(?::[^=]*)?=(?!=))")
-    gone = re.compile(rf"\bdel\s+{said}|\.(?:weight|bias)\b.*\bfor\s+\w+\s+in\s+{said}")
+    gone = re.compile(rf"\bdel\s+{said}|\.(?:weight|bias)(?:\.data|\.T|\.t\(\))?\s+for\s+\w+\s+in\s+{said}")
     return any(read.search(line) for line in lines) and not any(gone.search(line) for line in lines)
 
 
@@ -164,7 +165,7 @@ def _is_table(file: Code, thing: Thing, name: str) -> bool:
 
 
 _TAKING = r"(?<![\w.])(?!(?:len|enumerate|zip|range|reversed|isinstance|print|list|iter)\()[\w.]+"
-_BY_NAME = re.compile(r"\b(?:setattr\(\s*self|self\.(?:add_module|register_module)\()")
+_BY_NAME = re.compile(r"\b(?:setattr\(\s*self|self\.(?:add_module|register_module)\(|exec\()")
 _ONLY_READING = ("enumerate(", "zip(", "len(", "range(", "reversed(", "isinstance(", "print(")
 _REGISTERED = re.compile(r"(?:Sequential|Module\w+)\(\**(\w+)")
 

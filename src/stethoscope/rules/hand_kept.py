@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import takewhile
 
 from stethoscope.facts.code import Code, Group
 from stethoscope.facts.module_classes import assigned, defines
@@ -27,11 +28,12 @@ _SUPER = re.compile(
 """
 _SPEAKS_OF_IT = re.compile(
     r"regist|\bhidden\b(?! (?:layer|unit|size|dim|state|channel|width))|\bhid(?:es?|ing)\b"
-    r"|on purpose|intention|state_dict|parameters\(|not (?:be )?(?:train|sav|mov)",
+    r"|on purpose|intention|state_dict|parameters\(|not (?:be )?(?:train|sav|mov)|fro[sz]en?\b|freez|untrained"
+    r"|(?:\bnot|n't|never|leaves?|keeps?|stays?|avoid\w*) .*(?:\bcpu|\bgpu|cuda|device|\bhost|optimi[sz]er|checkpoint)",
     re.I,
 )
 LINES_ABOVE = 3
-"""Lines above the one that makes a list, in which a comment on it stands."""
+"""Lines above the one that makes a list, in which a comment on it stands; a longer one right above counts whole."""
 
 
 def is_kept_by_hand(file: Code, thing: Thing, name: str) -> bool:
@@ -66,8 +68,17 @@ def _is_explained(file: Code, thing: Thing, name: str) -> bool:
 
 def _is_told_above(file: Code, thing: Thing, name: str) -> bool:
     made = [binding.at.line for one, binding in assigned(file, thing) if one == name]
-    above = (line for n in made for line in file.lines[max(0, n - 1 - LINES_ABOVE) : n])
-    return any(_SPEAKS_OF_IT.search(line.partition("#")[2]) for line in above)
+    return any(
+        _SPEAKS_OF_IT.search(line.partition("#")[2])
+        for n in made
+        for line in file.lines[max(0, n - 1 - max(LINES_ABOVE, _comments_above(file, n))) : n]
+    )
+
+
+def _comments_above(file: Code, number: int) -> int:
+    """How many lines right above a line are comments."""
+    above = reversed(file.lines[: number - 1])
+    return sum(1 for _ in takewhile(lambda line: line.lstrip().startswith("#"), above))
 
 
 def _is_hidden_alone(file: Code, thing: Thing, name: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -10,10 +9,10 @@ from stethoscope.core.finding import Edit
 from stethoscope.facts.code import At, Call, Code, Each, Group, Item, Name, Operation, Value
 from stethoscope.facts.layer_names import is_of_module_class, may_be_made_in
 from stethoscope.facts.module_classes import assigned, attribute_of, in_methods, made_in
-from stethoscope.facts.origins import lineage, thing_of
 from stethoscope.facts.things import Thing
 from stethoscope.rules.carried_layers import are_called
 from stethoscope.rules.containers import is_left_plain, is_plain_list, may_be_left_plain, wrapped_in_module_list
+from stethoscope.rules.spared_layers import are_spared
 
 _Making = Callable[[Code, Value | None], list[Call]]
 
@@ -37,7 +36,7 @@ def lists_of_layers(file: Code, thing: Thing) -> Iterator[Listed]:
     for name, one in seen.items():
         if may_be_left_plain(file, thing, name):
             is_sure = are_called(file, thing, name) and is_left_plain(file, thing, name)
-            is_sure = is_sure and not _train_themselves(file, one.layers)
+            is_sure = is_sure and not are_spared(file, thing, name, one.layers)
             edits = wrapped_in_module_list(file, thing, name) if is_sure else ()
             yield one._replace(is_sure=is_sure, edits=edits)
     named = {one.name: one for one in reversed([*_listed(file, thing, may_be_made_in)]) if one.name not in seen}
@@ -64,15 +63,6 @@ def _listed(file: Code, thing: Thing, makes: _Making) -> Iterator[Listed]:
         layers = makes(file, added) if name else []
         if layers and is_plain_list(file, thing, name):
             yield Listed(name, call.at, layers, "list", is_sure=False)
-
-
-_OWN_OPTIMIZER = re.compile(r"\w\(\s*(?:params\s*=\s*)?self\.parameters\(\)")
-
-
-def _train_themselves(file: Code, layers: list[Call]) -> bool:
-    """Whether the class of the layers makes an optimizer of its own, as agents do: `Adam(self.parameters())`."""
-    homes = [one for layer in layers for one in lineage(thing_of(file, layer))]
-    return any(home.says("optim") and home.matches(_OWN_OPTIMIZER, cls.at) for home, cls in homes)
 
 
 def _may_be_list(value: Value | None) -> bool:

@@ -48,8 +48,8 @@ class AttributeWithoutEffect(Rule):
     A class that defines the attribute itself, or a project that asks its modules for it. That is not reported. A tensor
     that somebody made asks for no gradient unless it is told to: a misspelled `False` there is possible at most, and so
     is a module without parameters, one whose parameters are switched in the same block, which nothing runs, or only
-    under `no_grad`, or that no optimizer has, and a `True` where nothing is frozen or that each round takes back; an
-    option that is what it was. A run shows which parameters move: see `frozen-parameters`.
+    under `no_grad` or with its answers cut off, or that no optimizer has, and a `True` where nothing is frozen or that
+    each round takes back; an option that is what it was. A run shows which parameters move: see `frozen-parameters`.
     ## Sources
     PyTorch documentation, `torch.nn.Module.requires_grad_` and `torch.optim.Optimizer.param_groups`; rule TOR002 of
     TorchFix.
@@ -70,7 +70,8 @@ class AttributeWithoutEffect(Rule):
                 and not (hinted or is_parameter(file, owner))
             ):
                 continue  # an option of somebody's, or the tensor of another library
-            case = _case(path, last, Thing("module") if hinted else thing, binding)
+            meant = Thing("module") if hinted else thing
+            case = _case(path, last, meant, binding)
             if case is None or _is_its_own(thing, last) or _is_in_handler(file, binding):
                 continue
             if thing.kind == "instance" or _is_read(file, binding.name) or _is_asked_of_modules(file, last):
@@ -78,7 +79,7 @@ class AttributeWithoutEffect(Rule):
             yield self.finding(
                 fitting(f"`{binding.name}` is set, and torch never reads it", f"`.{last}` is never read by torch"),
                 severity=Severity.WARNING if thing.kind == "tensor" else Severity.ERROR,
-                sureness=Sureness.POSSIBLE if is_harmless(file, thing, binding) else _how_sure(thing, binding, hinted),
+                sureness=Sureness.POSSIBLE if is_harmless(file, meant, binding) else _how_sure(thing, binding, hinted),
                 place=place_in(file, binding.at),
                 evidence=[Evidence(f"{case.words} that {line_of(file, binding.at)} changes", 0, "all that are meant")],
                 cause=case.cause,

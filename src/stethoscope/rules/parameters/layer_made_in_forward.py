@@ -14,6 +14,7 @@ from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing, followed
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
+from stethoscope.rules.spared_layers import are_called_fixed, never_trains
 
 
 class LayerMadeInForward(Rule):
@@ -29,8 +30,9 @@ class LayerMadeInForward(Rule):
     ## When it is not a fault
     A layer whose weights are set right after from others, that is kept in an attribute at the first call, or that is
     drawn without gradients or with a seed, as a random projection, or detached: that is not reported, nor is a
-    `Sequential` of layers that the module has. A normalization in sizes that are read off the input has weights of 1
-    only, and is possible at most.
+    `Sequential` of layers that the module has, or one that is only asked for the shape of its answer. A normalization
+    in sizes that are read off the input has weights of 1 only, and is possible at most, as is a class that is called
+    random (`RandConv`).
     ## Sources
     PyTorch documentation, `torch.nn.Module`: submodules are registered when they are assigned as attributes.
     """
@@ -53,21 +55,24 @@ class LayerMadeInForward(Rule):
                     continue
                 if any(followed(file, one.receiver)[0] is call for one in file.calls_of(".detach")):
                     continue
-                yield self._read(file, call, made)
+                if _ASKS_FOR_SIZES.match(file.lines[call.at.end_line - 1][call.at.end_column :]):
+                    continue
+                is_random = are_called_fixed(thing.name.rpartition(".")[2], "") or never_trains(file)
+                yield self._read(file, call, made, is_random=is_random)
 
     def _is_made_here(self, file: Code, owner: int, made: Call) -> bool:
         index = file.function_at(made.context)
         here = file.functions[index].owner == owner and file.functions[index].name == "forward"
         return here and _draws(file, made, index)
 
-    def _read(self, file: Code, call: Call, made: Call) -> Finding:
+    def _read(self, file: Code, call: Call, made: Call, *, is_random: bool) -> Finding:
         layer = made.name.rpartition(".")[2]
         is_norm = "norm" in layer.lower()
         weights = "weights of 1 and biases of 0 again" if is_norm else "fresh random weights"
         follows_input = is_norm and any(map(_SHAPE.search, _sizes(file, made)))
         return self.finding(
             fitting(f"`forward` makes a new `{layer}` at each call", "`forward` makes a new layer at each call"),
-            sureness=Sureness.POSSIBLE if follows_input else Sureness.CERTAIN,
+            sureness=Sureness.POSSIBLE if follows_input or is_random else Sureness.CERTAIN,
             place=place_in(file, made.at),
             evidence=[Evidence(f"times that the layer on {line_of(file, made.at)} is made", "1 for each pass", "once")],
             cause=f"`nn.{layer}(...)` in `forward` has {weights}, which no optimizer holds.",
@@ -214,6 +219,7 @@ def _unpacked(file: Code, value: Value) -> Value | None:
     return file.bindings[value.binding].value if is_bound and isinstance(value, Name) else None
 
 
+_ASKS_FOR_SIZES = re.compile(r"\s*\.(?:shape|size|ndim|dim|numel)\b")
 _SHAPE = re.compile(r"\.(?:shape|size|ndim)\b")
 _SEEDED = re.compile(r"manual_seed|fork_rng|Generator\(")
 

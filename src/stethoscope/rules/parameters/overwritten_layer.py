@@ -30,7 +30,7 @@ class OverwrittenLayer(Rule):
     A default that a branch replaces, and a layer that the next one is built from: those are not reported, nor is
     anything where a method, or a function that is given the module, may have read the attribute in between. A layer of
     the same kind and sizes with other options is possible at most: who refines a constructor that was copied may
-    replace the layer on purpose, and nothing is lost.
+    replace the layer on purpose, and nothing is lost. So is one that a comment says to be drawn and thrown away.
     ## Sources
     PyTorch documentation, `torch.nn.Module`: an attribute holds one submodule. In a model that exists,
     `disconnected-parameters` and the outline of `stethoscope check` show which layers there are.
@@ -52,7 +52,7 @@ class OverwrittenLayer(Rule):
                     continue
                 if before is not None and _is_lost(file, thing, name, before, binding):
                     how = f"the one made on {line_of(file, binding.at)} replaces it"
-                    refined = _is_refined(file, before.value, binding.value)
+                    refined = _is_refined(file, before.value, binding.value) or _is_explained(file, before, binding)
                     fix = _untangled(file, name, before.value, binding.value)
                     yield self._report(file, name, before, how, fix, Sureness.POSSIBLE if refined else Sureness.CERTAIN)
                 elif _is_in_loop(file, thing, name, binding):
@@ -272,6 +272,19 @@ def _is_refined(file: Code, first: Value | None, second: Value | None) -> bool:
     sizes = [[_plain(file, one) for one in call.arguments] for call in (first, second)]
     options = [{key: _plain(file, one) for key, one in call.keywords} for call in (first, second)]
     return sizes[0] == sizes[1] and options[0] != options[1]
+
+
+_MEANT = re.compile(
+    r"thrown? away|discard|on purpose|intention|deliberate|\brng\b|\bseed|random (?:numbers|state|stream)|reproduc",
+    re.I,
+)
+"""Words of comments on a layer that is drawn for its random numbers."""
+
+
+def _is_explained(file: Code, first: Binding, second: Binding) -> bool:
+    """Whether a comment beside the two lines, or right above them, says that the first is to be lost."""
+    lines = file.lines[max(0, first.at.line - 2) : second.at.end_line]
+    return any(_MEANT.search(line.partition("#")[2]) for line in lines)
 
 
 def _plain(file: Code, value: Value) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import At, Binding, Choice, Class, Code, Value
+from stethoscope.facts.code import At, Binding, Call, Choice, Class, Code, Context, Name, Value
 from stethoscope.facts.module_classes import assigned, is_plain_module, modules_in
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
+from stethoscope.rules.spared_layers import PATCHED
 
 _SETS_UP = re.compile(r"__init__\s*\(")
 _SKETCH = re.compile(r"^\s*self\.\w+\s*(?::[^=]+)?=\s*(?:\.\.\.|NotImplemented)\s*(?:#.*)?$")
@@ -33,7 +34,8 @@ class SuperInitMissing(Rule):
     ## When it is not a fault
     A class that does not assign layers by attribute may do without; that is not reported, nor is a class, or a
     constructor, that a decorator or a metaclass changes, that hands itself to a function before, or that looks up the
-    constructor of its base in another way, and one of which a part is left open (`self.encoder = ...`).
+    constructor of its base in another way, and one of which a part is left open (`self.encoder = ...`), whose heirs
+    pass over it first (`super(Base, self).__init__()`), or that is only made to catch and show the error.
     ## Sources
     PyTorch documentation, `torch.nn.Module`: "an `__init__()` call to the parent class must be made before assignment
     on the child". A run of the script ends there with that error.
@@ -52,7 +54,7 @@ class SuperInitMissing(Rule):
             head = _before(file, file.functions[number].at, first.at)
             if any(_SETS_UP.search(line.partition("#")[0]) for line in head) or _is_called(file, cls, number, first):
                 continue
-            if file.matches(_SKETCH, cls.at) or _is_set_up_by_another(file, cls):
+            if file.matches(_SKETCH, cls.at) or _is_set_up_by_another(file, cls) or _is_tried(file, cls):
                 continue
             if _is_changed(file, cls, number, first) or any(_is_other_way(line, first.at.column) for line in head):
                 continue
@@ -278,6 +280,12 @@ _OTHER_WAYS = re.compile(
 
 def _is_set_up_by_another(file: Code, cls: Class) -> bool:
     """Whether another constructor sets the module up and then calls this one by its class: `Head.__init__(self, n)`."""
+    if file.matches(re.compile(rf"\bsuper\(\s*{re.escape(cls.name)}\s*,\s*self\s*\)\.__init__\(")):
+        return True  # an heir that passes over this constructor, and calls it afterwards
+    begun = re.compile(r"\bModule\.__init__\((?!\s*super)")
+    others = [file.functions[number].at for name, number in cls.methods.items() if name != "__init__"]
+    if file.matches(PATCHED) or any(file.matches(begun, at) for at in others):
+        return True  # as a maker of its own that begins with it
     calls = re.compile(rf"(?<!\w){re.escape(cls.name)}\.__init__\(\s*self\b")
     for function in file.functions[1:]:
         lines = [line.partition("#")[0] for line in file.lines[function.at.line - 1 : function.at.end_line]]
@@ -285,6 +293,21 @@ def _is_set_up_by_another(file: Code, cls: Class) -> bool:
         if function.name == "__init__" and any(".__init__(" in line for line in lines[:first]):
             return True
     return False
+
+
+def _is_tried(file: Code, cls: Class) -> bool:
+    """Whether the file makes the class, and only where the error is caught, to show it."""
+    made = [call for call in file.calls if call.name.rpartition(".")[2] == cls.name or _names(call, cls.name)]
+    caught = file.matches(re.compile(r"\bexcept\b.*\bAttributeError\b"))
+    return bool(made) and all(any(_expects(file, here, caught) for here in file.around(one.context)) for one in made)
+
+
+def _expects(file: Code, here: Context, caught: bool) -> bool:
+    return (here.kind == "try" and caught) or (here.kind == "with" and "aises" in file.lines[here.at.line - 1])
+
+
+def _names(call: Call, name: str) -> bool:
+    return call.name == "()" and isinstance(call.receiver, Name) and call.receiver.name == name
 
 
 def _is_called(file: Code, cls: Class, number: int, until: Binding) -> bool:

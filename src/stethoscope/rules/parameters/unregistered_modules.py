@@ -13,6 +13,7 @@ from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.listed_layers import Listed, lists_of_layers
+from stethoscope.rules.plain_tensors import is_no_weight
 from stethoscope.rules.sites import code, place_at
 
 REGISTERS = {"list": "nn.ModuleList(%s)", "tuple": "nn.ModuleList(%s)", "set": "nn.ModuleList(%s)",
@@ -44,7 +45,11 @@ class UnregisteredModules(Rule):
     Possible at most, with `--all`, is a list whose layers the class is not seen to run; one in a class that hands
     itself to a function, registers, loads or freezes other layers than those, or runs another part without gradients;
     a list of what only its name tells to be layers, of a namespace that is handed over (`operations.Linear`) or of a
-    class that is not seen (`DecoderLayer`); and agents, whose class makes an optimizer of its own.
+    class that is not seen (`DecoderLayer`); and layers that nobody misses: whose class freezes them, cuts off their
+    answers, or trains them with an optimizer or a rule of its own; whose weights the class writes, shares or hands on;
+    members that a function is given one by one; a readout that is solved for, an optimizer of other parts, a name
+    that says so (`Reservoir`, `self.frozen`); and lists that a class above, a decorator or `exec` may register. So is
+    a plain tensor that is a mask or a mean, stays on the processor by default, or is stepped by hand.
     ## Sources
     PyTorch documentation, `torch.nn.ModuleList`. Islam et al., "Deep Learning Bug Characteristics", FSE 2019.
     """
@@ -104,9 +109,12 @@ class UnregisteredModules(Rule):
             for name, binding in assigned(file, thing):
                 how = plain_tensor(file, thing, name, binding)
                 if how:
-                    yield self._tell(file, name, binding.at, how)
+                    sure = Sureness.CERTAIN if how == "asks" else Sureness.LIKELY
+                    if is_no_weight(file, thing, name, binding, how):
+                        sure = Sureness.POSSIBLE
+                    yield self._tell(file, name, binding.at, how, sure)
 
-    def _tell(self, file: Code, name: str, at: At, how: str) -> Finding:
+    def _tell(self, file: Code, name: str, at: At, how: str, sure: Sureness) -> Finding:
         cause, fix = {
             "asks": (
                 "`nn.Module` registers `nn.Parameter` and layers, and no tensor that merely asks for gradients.",
@@ -119,7 +127,7 @@ class UnregisteredModules(Rule):
         }[how]
         return self.finding(
             fitting(f"`self.{name}` is a plain tensor, and no parameter", "a plain tensor is meant as a parameter"),
-            sureness=Sureness.CERTAIN if how == "asks" else Sureness.LIKELY,
+            sureness=sure,
             place=place_in(file, at),
             evidence=[Evidence(f"parameters that {line_of(file, at)} registers", 0, 1)],
             cause=f"{cause} No optimizer that is given `parameters()` gets it, and `state_dict()` leaves it out.",

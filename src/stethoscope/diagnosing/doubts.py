@@ -1,0 +1,51 @@
+"""Places where what any rule says is possible at most: nothing trains there as it stands, or the fault is meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from stethoscope.core.finding import Finding, Sureness
+from stethoscope.facts.code import Code
+from stethoscope.facts.importable import cannot_be_imported
+from stethoscope.facts.left_behind import left_behind
+from stethoscope.facts.never_run import never_run
+from stethoscope.facts.planted import planted_in
+from stethoscope.rules.lines import place_in
+
+_TRIED_ON_PURPOSE = re.compile(
+    r"(?:^|/)(?:tests?|testing|benchmarks?|test_[^/]*|[^/]*_tests?\.py|tests\.py|conftest\.py"
+    r"|(?:[^/]*[-_.])?(?:bench|benchmark(?:s|ing)?|profil(?:e|er|ing))(?:[-_.][^/]*)?\.py)(?:/|$)"
+)
+"""Files that do odd things because they test them: there a finding is possible at most, and what is only possible
+elsewhere is not said."""
+
+
+def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
+    """The findings of a file, those possible at most that stand at such a place."""
+    if _TRIED_ON_PURPOSE.search(code.file):
+        return [_possible(one) for one in said if one.sureness is not Sureness.POSSIBLE]
+    if all(one.sureness is Sureness.POSSIBLE for one in said):
+        return list(said)
+    if cannot_be_imported(code):
+        return [_possible(one) for one in said]
+    never = [place_in(code, call.at) for call in never_run(code)]
+    left, planted = left_behind(code), planted_in(code)
+
+    def is_doubtful(one: Finding) -> bool:
+        line = _line_of(code, one)
+        is_here = one.place.file == code.file
+        return one.place in never or (is_here and (planted(line) or any(at.line <= line <= at.end_line for at in left)))
+
+    return [_possible(one) if is_doubtful(one) else one for one in said]
+
+
+def _possible(one: Finding) -> Finding:
+    return replace(one, sureness=Sureness.POSSIBLE)
+
+
+def _line_of(code: Code, finding: Finding) -> int:
+    """The line of the file, also where the place counts those of a notebook's cell."""
+    first = next((first for cell, first in code.cells if cell == finding.place.cell), 1)
+    return (finding.place.line or 1) + first - 1

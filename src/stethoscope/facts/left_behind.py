@@ -1,0 +1,55 @@
+"""Classes and functions that a file leaves behind: a later one has their name, or they cannot be made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from stethoscope.facts.code import NOWHERE, At, Class, Code, Function
+from stethoscope.facts.linked import uncommented
+
+
+def left_behind(code: Code) -> list[At]:
+    """Where those stand from which nothing follows: they are replaced before anybody names them, or cannot be made."""
+    if "left behind" not in code.memo:
+        code.memo["left behind"] = [one.at for one in code.classes if _cannot_be_made(code, one)]
+        code.memo["left behind"] += [one.at for one, later in _replaced(code) if not _is_named(code, one, later)]
+    found: list[At] = code.memo["left behind"]
+    return found
+
+
+def _definitions(code: Code) -> Iterator[Class | Function]:
+    yield from code.classes
+    yield from (one for one in code.functions[1:] if one.owner == NOWHERE and one.name.isidentifier())
+
+
+def _cannot_be_made(code: Code, cls: Class) -> bool:
+    """Whether the constructor of a class ends with an error, whatever it is given."""
+    if "__init__" not in cls.methods:
+        return False
+    at = code.functions[cls.methods["__init__"]].at
+    body = [line for line in code.lines[at.line : at.end_line] if line.strip()]
+    edge = len(body[-1]) - len(body[-1].lstrip()) if body else 0
+    is_flat = all(len(line) - len(line.lstrip()) >= edge for line in body)
+    return bool(body) and is_flat and re.match(r"\s*raise\b", body[-1]) is not None and not _is_left(body)
+
+
+def _is_left(body: list[str]) -> bool:
+    return any(re.match(r"\s*return\b", line) for line in body)
+
+
+def _replaced(code: Code) -> Iterator[tuple[Class | Function, Class | Function]]:
+    """What stands in the same block as a later one of its name, and that one."""
+    latest = dict[tuple[str, int], Class | Function]()
+    for one in sorted(_definitions(code), key=lambda each: each.at, reverse=True):
+        parent = code.contexts[one.context].parent
+        is_marked = code.lines[one.at.line - 2].lstrip().startswith("@") if one.at.line > 1 else False
+        if (one.name, parent) in latest and not is_marked:  # a decorator may keep it
+            yield one, latest[one.name, parent]
+        latest[one.name, parent] = one
+
+
+def _is_named(code: Code, one: Class | Function, later: Class | Function) -> bool:
+    """Whether what stands before the later one, outside of the class or function itself, speaks of it."""
+    outside = [*code.lines[: one.at.line - 1], *code.lines[one.at.end_line : later.at.line - 1]]
+    return re.search(rf"\b{re.escape(one.name)}\b", uncommented(outside)) is not None

@@ -1,0 +1,64 @@
+"""Plain tensors where a parameter may have been meant: whether something shows that they are no weights, are trained
+by hand, or are parameters all the same.
+"""
+
+from __future__ import annotations
+
+import re
+
+from stethoscope.facts.code import Binding, Call, Code, Name, Value
+from stethoscope.facts.things import Thing, binding_of, followed, literal
+from stethoscope.rules.carried_layers import code_lines
+from stethoscope.rules.spared_layers import COLLECTED, answers_without_gradients, are_called_fixed, never_trains
+
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_CONSTANTS = frozenset({"eps", "epsilon", "pi", "mean", "std", "var", "mask", "masks", "tril", "triu", "causal"})
+"""What tensors are called that are no weights: what inputs are scaled by, or positions that are left out."""
+_POSITIONS = frozenset({"torch.arange", "torch.tril", "torch.triu"})
+"""What numbers positions, or leaves some out."""
+_BY_HAND = re.compile(r"\.grad\b(?!\()")
+_DEFAULTS = re.compile(r"\bset_default_(?:device|dtype|tensor_type)\(")
+"""What makes tensors of another device or type from the beginning, so that a move may give the parameter itself."""
+
+
+def is_no_weight(file: Code, thing: Thing, name: str, binding: Binding, how: str) -> bool:
+    """Whether a tensor that asks for gradients, or is made of a parameter, may be no weight that nobody trains."""
+    cls = thing.cls
+    if cls is None or never_trains(file) or answers_without_gradients(file, cls):
+        return True
+    made = _data(binding.value)
+    if _CONSTANTS & {word.lower() for word in _WORDS.findall(name)} or are_called_fixed(cls.name, name):
+        return True
+    if isinstance(made, Call) and made.name in _POSITIONS:
+        return True
+    if how == "asks":
+        return any(_BY_HAND.search(line) or COLLECTED.search(line) for line in code_lines(file))
+    return any(_DEFAULTS.search(line) for line in code_lines(file)) or _stays(file, binding.value)
+
+
+def _data(value: Value | None) -> Value | None:
+    """What the numbers come from: `torch.tril(...)` of `nn.Parameter(torch.tril(...)).to(device)`."""
+    for _ in range(4):
+        if not isinstance(value, Call):
+            return value
+        if value.name == "torch.nn.Parameter":
+            value = value.argument(0, "data")
+        elif value.name.startswith(".") and value.receiver is not None:
+            value = value.receiver
+        else:
+            return value
+    return value
+
+
+def _stays(file: Code, value: Value | None) -> bool:
+    """Whether a parameter is moved to the processor, where it is already, unless somebody says otherwise."""
+    if not isinstance(value, Call) or value.name != ".to":
+        return False
+    goal = value.argument(0, "device")
+    binding = binding_of(file, goal) if isinstance(goal, Name) else None
+    if binding is not None and binding.how == "argument":
+        goal = binding.value  # its default
+    goal, _ = followed(file, goal)
+    if isinstance(goal, Call) and goal.name == "torch.device":
+        goal = goal.argument(0)
+    return literal(file, goal) == "cpu"
