@@ -220,7 +220,8 @@ TWINS: dict[str, tuple[str, str]] = {
         LISTED + "\n    net = Net(3)\n" + LISTED.replace("self.layers = []", "self.layers = nn.ModuleList()"),
     ),
     "a class that shows how not to": (
-        LISTED.replace("class Net", "class WrongNet"), LISTED.replace("class Net", "class WrongnessNet"),
+        f"{LISTED}\n    class RightNet(nn.Module):\n        pass\n".replace("class Net", "class WrongNet"),
+        LISTED.replace("class Net", "class WrongNet"),
     ),
 }  # fmt: skip
 

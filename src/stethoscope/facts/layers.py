@@ -462,10 +462,9 @@ def _is_off(code: Code, cls: Class, call: Call, made: Call | None) -> bool:
 def _is_part_off(thing: Thing, part: Thing) -> bool:
     """The same of a layer that a class makes."""
     made, home = part.made, part.made_in
-    is_own = made is not None and home is not None and home is thing.code
-    return is_own and thing.cls is not None and home is not None and made is not None and _is_off(
-        home, thing.cls, made, thing.made
-    )  # fmt: skip
+    if made is None or home is None or home is not thing.code or thing.cls is None:
+        return False
+    return _is_off(home, thing.cls, made, thing.made)
 
 
 def _switched_by_argument(code: Code, cls: Class) -> set[int]:
