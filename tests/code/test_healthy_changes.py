@@ -93,7 +93,7 @@ class Cell(nn.Module):
         return torch.sigmoid(h)
 """
 BOTH = """
-scores, y = torch.randn(8, 10), torch.randint(0, 10, (8,))
+scores, y = torch.randn(8, 10), torch.load("answers")
 softmax, criterion = nn.Softmax(dim=1), nn.CrossEntropyLoss()
 shares = softmax(scores)
 print("of scores:", criterion(scores, y).item())

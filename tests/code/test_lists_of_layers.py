@@ -32,6 +32,14 @@ def _made(layers: str) -> str:
 
 
 CERTAIN = {
+    "layers that an inference beside runs without gradients": LISTED
+    + """
+        @torch.no_grad()
+        def infer(self, x):
+            for layer in self.layers:
+                x = layer(x)
+            return x
+    """,
     "a list that stays one": _listed("self.layers = list(self.layers)"),
     "a comprehension in a list": _made("list([nn.Linear(width, width) for _ in range(3)])"),
     "a generator in a tuple": _made("tuple(nn.Linear(width, width) for _ in range(3))"),
@@ -78,6 +86,10 @@ CERTAIN = {
     """,
 }
 POSSIBLE = {
+    "something else of that name that has parameters": LISTED
+    + """
+    optimizer = torch.optim.SGD(other.layers.parameters())
+    """,
     "another layer that is registered by its name": _listed("self.add_module('first', nn.Linear(3, 3))"),
     "a module that is handed over": _listed("start_weights(self)"),
     "other weights that are loaded": _listed("other = nn.Linear(3, 3); other.load_state_dict(torch.load('other'))"),
@@ -120,6 +132,9 @@ SILENT = {
     "answers without gradients": LISTED.replace(
         "for layer in self.layers:\n                x = layer(x)",
         "with torch.no_grad():\n                x = self.layers[0](x)",
+    ),
+    "answers without gradients by a decorator": LISTED.replace(
+        "def forward", "@torch.no_grad()\n        def run"
     ),
     "one of them that an attribute holds": _listed("self.first = self.layers[0]"),
     "a list of what attributes hold": _made("[]").replace(

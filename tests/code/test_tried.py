@@ -8,9 +8,11 @@ from code_programs import SHOWN, how_sure
 from stethoscope.core.rule import Rule
 from stethoscope.facts.tried import MOST_ROUNDS
 from stethoscope.rules.data.distributed_sampler_epoch import DistributedSamplerEpoch
+from stethoscope.rules.loop.call_forgotten import CallForgotten
 from stethoscope.rules.loop.missing_backward import MissingBackward
 from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
+from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
 
 TRIED = """
     import torch
@@ -133,3 +135,45 @@ def test_a_batch_is_looked_for_that_breaks_the_backward_pass() -> None:
     """
     assert -1 < how_sure(MissingOptimizerStep, text) < SHOWN
     assert how_sure(MissingOptimizerStep, text.replace("detect_anomaly()", "set_detect_anomaly(False)")) >= SHOWN
+
+
+@pytest.mark.parametrize(
+    ("drawn", "read"),
+    [
+        ("torch.randint(5, (8,)).to(device)", "torch.load('answers').to(device)"),
+        ("torch.empty(8, dtype=torch.long).random_(5)", "torch.empty(8, dtype=torch.long).copy_(answers)"),
+        ("torch.randint(5, (8,))[:4]", "answers[torch.randint(5, (8,))]"),
+    ],
+)
+def test_targets_that_are_drawn_by_chance_teach_nothing(drawn: str, read: str) -> None:
+    text = """
+        def steps(net, device, answers, n):
+            for _ in range(n):
+                target = DRAWN
+                F.cross_entropy(net(torch.randn(8, 3)).softmax(1), target).backward()
+    """
+    assert -1 < how_sure(SoftmaxBeforeCrossEntropy, text.replace("DRAWN", drawn)) < SHOWN
+    assert how_sure(SoftmaxBeforeCrossEntropy, text.replace("DRAWN", read)) >= SHOWN
+
+
+def test_targets_are_drawn_where_every_call_hands_drawn_ones_over() -> None:
+    text = """
+        def step(net, x, y):
+            F.cross_entropy(net(x).softmax(1), y).backward()
+
+        def main(net, data):
+            step(net, torch.randn(8, 3), torch.randint(5, (8,)))
+    """
+    assert -1 < how_sure(SoftmaxBeforeCrossEntropy, text) < SHOWN
+    assert how_sure(SoftmaxBeforeCrossEntropy, text + "    step(net, *data)\n") >= SHOWN
+
+
+def test_gradients_are_not_cleared_where_nothing_goes_backward() -> None:
+    text = """
+        class Quantizer(nn.Module):
+            def fit(self, x):
+                self.zero_grad
+                self.scale = x.max()
+    """
+    assert -1 < how_sure(CallForgotten, text) < SHOWN
+    assert how_sure(CallForgotten, text + "        self.net(x).sum().backward()\n") >= SHOWN

@@ -23,7 +23,7 @@ from stethoscope.facts.code import (
     Value,
 )
 from stethoscope.facts.loops import Loop
-from stethoscope.facts.origins import thing_of
+from stethoscope.facts.origins import given_to, thing_of
 from stethoscope.facts.things import followed, iterated, literal
 from stethoscope.facts.uses import readings_of
 
@@ -126,6 +126,28 @@ def _is_drawn(file: Code, value: Value | None, models: list[Value], depth: int) 
         parts = value.items
     found_parts = [_is_drawn(file, one, models, depth + 1) for one in parts]
     return True in found_parts and False not in found_parts
+
+
+def is_random(file: Code, value: Value | None, depth: int = 0) -> bool:
+    """Whether numbers are drawn by chance here, or wherever they are handed over: as targets they teach nothing."""
+    if depth > DEEPEST or value is None:
+        return False
+    found, _ = followed(file, value)
+    if isinstance(found, Attribute | Item):
+        return is_random(file, found.value, depth + 1)
+    if isinstance(found, Call):
+        if found.name in _FORMING and found.receiver is not None:
+            return is_random(file, found.receiver, depth + 1)
+        return found.name == ".random_" or bool(_BY_CHANCE.fullmatch(found.name))
+    if not isinstance(found, Name) or found.binding == NOWHERE or file.bindings[found.binding].how != "argument":
+        return False
+    function = file.function_at(file.bindings[found.binding].context)
+    names = [one.binding for one in file.functions[function].parameters]
+    given = list(given_to(file, function, names.index(found.binding))) if found.binding in names else []
+    return bool(given) and all(is_random(home, one, depth + 1) for home, one in given)
+
+
+_BY_CHANCE = re.compile(r"torch\.(?:rand|randn|randint|randperm|normal|bernoulli|multinomial|rand_like|randn_like)")
 
 
 def _put_in_loader(file: Code, value: Name) -> Value | None:

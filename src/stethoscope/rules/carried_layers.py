@@ -152,7 +152,7 @@ def _is_taken(lines: Sequence[str], name: str, carried: str) -> bool:
 
 
 def _runs_quietly(file: Code, thing: Thing, lines: Sequence[str], carried: str) -> bool:
-    """Whether `forward`, or a block of the class that calls the layers, runs without gradients."""
+    """Whether `forward`, or all blocks of the class that call the layers, run without gradients."""
     cls = thing.cls
     if cls is None:
         return False
@@ -161,23 +161,28 @@ def _runs_quietly(file: Code, thing: Thing, lines: Sequence[str], carried: str) 
         if any(_QUIET.search(file.text(one.at)) for one in function.decorators):
             return True
     called = re.compile(rf"{carried}(?:\[[^\]]*\])*\(|\(\*{carried}")
-    return any(
-        called.search(inner)
-        for number, line in enumerate(lines)
-        if _QUIET.search(line) or "set_grad_enabled" in line
-        for inner in _block(lines, number)
-    )
+    calls = [number for number, line in enumerate(lines) if called.search(line)]
+    openings = [number for number, line in enumerate(lines) if _QUIET.search(line) or "set_grad_enabled" in line]
+    quiet = {inner for number in openings for inner in _block(lines, number)}
+    return bool(calls) and quiet.issuperset(calls)
 
 
-def _block(lines: Sequence[str], number: int) -> Iterator[str]:
-    """The lines under a line; of one that ends no statement, as a decorator, those of what follows it."""
+def _block(lines: Sequence[str], number: int) -> Iterator[int]:
+    """Numbers of the lines under a line; of a decorator, those of its function; of one that opens nothing, those that
+    follow it in its block.
+    """
     edge = len(lines[number]) - len(lines[number].lstrip())
-    is_header = lines[number].rstrip().endswith(":")
-    for line in lines[number + 1 :]:
+    is_decorator = lines[number].lstrip().startswith("@")
+    first = number
+    while is_decorator and first + 1 < len(lines) and not lines[first].rstrip().endswith(":"):
+        first += 1
+    is_header = lines[first].rstrip().endswith(":")
+    for inner in range(first + 1, len(lines)):
+        line = lines[inner]
         indent = len(line) - len(line.lstrip())
         if line.strip() and (indent < edge or (is_header and indent == edge)):
             return
-        yield line
+        yield inner
 
 
 def _is_taken_outside(file: Code, thing: Thing, name: str) -> bool:
@@ -189,7 +194,7 @@ def _is_taken_outside(file: Code, thing: Thing, name: str) -> bool:
         other.at for number, other in enumerate(file.classes)
         if other is not cls and any(one is cls for _, one in lineage(Thing("class", other.name, file, number)))
     ]  # fmt: skip
-    said = re.compile(rf"\.{re.escape(name)}\b")
+    said = re.compile(rf"\.{re.escape(name)}\b(?!\.\w+\()")  # `.layers.parameters()` is asked of no list
     own = re.compile(rf"\bself\.{re.escape(name)}\b")
     over = re.compile(rf"\bfor (.+?) in [^:]*\.{re.escape(name)}\b")
     lines = code_lines(file)

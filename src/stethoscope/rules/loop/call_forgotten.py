@@ -38,8 +38,8 @@ class CallForgotten(Rule):
     ## When it is not a fault
     The last line of a notebook's cell, or a line of a script in cells, which displays the method; a property; a line in
     `try`. None of these is reported. Of what is not seen to have such a method it is possible at most, as it is beside
-    a line that calls it, or lines that name other things of the same object, which asks whether it has them, and of
-    `model.train` where nothing ever leaves that mode.
+    a line that calls it, `zero_grad` in a file in which nothing goes backward, or lines that name other things of
+    the same object, which asks whether it has them, and of `model.train` where nothing ever leaves that mode.
     ## Sources
     Python documentation, "Expression statements".
     """
@@ -138,6 +138,8 @@ _OTHER_MODE = re.compile(r"\.eval\b|\btrain\(|from_pretrained|\.train\(|\bimport
 
 
 def _how_sure(file: Code, value: Attribute, kind: str) -> Sureness:
+    if value.name == "zero_grad" and not file.says("backward"):
+        return Sureness.POSSIBLE  # where nothing goes backward, another attribute may be meant
     if kind != "unknown":
         return Sureness.CERTAIN
     return Sureness.LIKELY if _is_called(file, value) else Sureness.POSSIBLE

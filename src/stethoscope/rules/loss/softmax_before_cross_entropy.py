@@ -13,6 +13,7 @@ from stethoscope.core.treatment import RemoveOutputActivation
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.training import History, LossCall
+from stethoscope.facts.tried import is_random
 from stethoscope.rules.heads import FOLLOWS
 from stethoscope.rules.keras_heads import CATEGORICAL, twice
 from stethoscope.rules.lines import place_in
@@ -46,11 +47,12 @@ class SoftmaxBeforeCrossEntropy(Rule):
     ## How to fix it
     Give the loss the raw scores, and apply softmax only where probabilities are printed or compared.
     ## When it is not a fault
-    Probabilities as *target* are fine. A log-softmax before `cross_entropy` changes nothing, and is a note. A loss of
-    Keras with `from_logits=True` takes the scores behind a softmax or sigmoid where it runs on TensorFlow, and warns:
-    this is possible at most, unless the file chooses JAX or torch for Keras. So are shares whose scores the same loss
-    is also given, to compare the two. Of a network that gets other layers after it was made, and of shares that a line
-    changes in place, nothing is said in code.
+    Probabilities as *target* are fine. A log-softmax before `cross_entropy` changes nothing, and is a note. A loss
+    of Keras with `from_logits=True` takes the scores behind a softmax or sigmoid where it runs on TensorFlow, and
+    warns: this is possible at most, unless the file chooses JAX or torch for Keras. So are shares whose scores the
+    same loss is also given, to compare the two, and answers to targets that are drawn by chance (`torch.randint`),
+    as where steps are timed or a model is only tried: they teach nothing. Of a network that gets other layers after
+    it was made, and of shares that a line changes in place, nothing is said in code.
     ## Sources
     PyTorch documentation, `torch.nn.functional.cross_entropy`: "predicted unnormalized logits". The floor
     is arithmetic: a row of one 1 and C - 1 zeros gives log(e + C - 1) - 1.
@@ -141,9 +143,10 @@ class SoftmaxBeforeCrossEntropy(Rule):
         title = f"softmax runs twice:{made_at(file, loss).replace(' of ', ' at ')} and inside `cross_entropy`"
         if loss.output.kind == "sigmoid":
             title = "sigmoids of classes go into `cross_entropy`, which takes scores"
+        is_meant = is_compared(file, loss) or is_random(loss.code, loss.target)
         return self.finding(
             title if len(title) <= 72 else "softmax runs twice: before and inside `cross_entropy`",
-            sureness=Sureness.POSSIBLE if is_compared(file, loss) else Sureness.CERTAIN,
+            sureness=Sureness.POSSIBLE if is_meant else Sureness.CERTAIN,
             place=place_in(file, loss.call.at),
             evidence=[
                 maker(file, loss, "a linear layer"),
