@@ -119,7 +119,9 @@ DROPPED = """
         LAST
 """
 CASES: dict[str, tuple[type[Rule], str, str, str, str]] = {
-    "a list of unused names": (CallForgotten, NAMES + "loss.backward()\nASKED.zero_grad  # unused\n", "ASKED", "_", "optimizer"),
+    "a list of unused names": (
+        CallForgotten, NAMES + "loss.backward()\nASKED.zero_grad  # unused\n", "ASKED", "_", "optimizer",
+    ),
     "what an object has": (
         CallForgotten, NAMES + "def has(optimizer):\n    optimizer.zero_grad\n    ASKED\n", "ASKED",
         "optimizer.param_groups", "loss.backward",
