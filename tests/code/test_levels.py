@@ -138,7 +138,10 @@ def test_words_of_newer_torch_count_where_they_are_torchs(line: str, is_newer: b
     assert knows_newer_torch(code_of(f"def main(net, path, weights_only, restore):\n    {line}\n")) is is_newer
 
 
-def test_a_misspelled_switch_of_a_tensor_that_asks_for_no_gradient_is_possible_at_most() -> None:
+def test_a_misspelled_switch_of_a_tensor_that_asks_for_no_gradient_is_possible_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(AttributeWithoutEffect, "on_trial", False)
     text = """
         table = torch.zeros(100, 64)
         table.require_grad = False

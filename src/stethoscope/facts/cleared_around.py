@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import At, Call, Code, Group, Starred
+from stethoscope.facts.code import At, Call, Code, Group, Name, Starred
 from stethoscope.facts.loops import Loop
 from stethoscope.facts.moved import may_move
 from stethoscope.facts.origins import called, lineage, thing_of
@@ -34,12 +34,21 @@ def clears_around(file: Code, loop: Loop) -> bool:
         return True
     if not loop.is_loop:
         return False
-    if file.matches(_EXCHANGED, loop.at) or _has_one_round(file, loop):
+    if file.matches(_EXCHANGED, loop.at) or _has_one_round(file, loop) or _is_given_rounds(file, loop):
         return True
     if _wipes(file, loop) or _steps_in_last_round(file, loop):
         return True
     inside = (one for number, one in enumerate(file.contexts) if loop.context in file.numbers_around(number))
     return any(isinstance(one.value, Call) and _clears(file, one.value) for one in inside if one.kind == "with")
+
+
+def _is_given_rounds(file: Code, loop: Loop) -> bool:
+    """Whether a method that is not seen, of the object that holds model and optimizer, gives the rounds of a loop: it
+    may be a generator that clears before each, as of `for logits in self.tag(loader)`.
+    """
+    source, _ = iterated(file, file.contexts[loop.context].value)
+    is_own = isinstance(source, Call) and isinstance(source.receiver, Name) and source.receiver.name == "self"
+    return is_own and isinstance(source, Call) and called(file, source).function is None
 
 
 def _wipes(file: Code, loop: Loop) -> bool:

@@ -98,6 +98,8 @@ def _has_many_steps(file: Code, loop: Loop) -> bool:
         return False
     source, _ = iterated(file, here.value) if here.kind == "for" else (None, ())
     source = here.value if isinstance(here.value, Call) and here.value.name.endswith(".trange") else source
+    if isinstance(source, Group | Each) or (isinstance(source, Call) and source.name in (".items", ".values", ".keys")):
+        return file.matches(_RETAINS, here.at)  # the parts of a step that are listed in it, and no data
     if isinstance(source, Call) and source.name in _CUT_UP:
         batch = binding_of(file, source.receiver if source.name.startswith(".") else source.argument(0))
         return batch is None or batch.how != "for"  # the parts of a batch that a loop around it draws

@@ -47,9 +47,15 @@ def is_refused(file: Code, made: Made) -> bool:
 
 def is_switched_off(file: Code, made: Made) -> bool:
     """Whether a sampler is made only where a parameter asks for it that is false by default, and no call gives it:
-    `def loaders(data, distributed=False)` of which this file calls `loaders(data)`.
+    `def loaders(data, distributed=False)` of which this file calls `loaders(data)`; or an option of a class that is.
     """
     home, sampler = made
+    flags = [
+        here.value.name for here in home.around(sampler.context)
+        if here.kind == "if" and isinstance(here.value, Attribute)
+    ]  # fmt: skip
+    if any(_is_never_set(home, name) and (file is home or _is_never_set(file, name, False)) for name in flags):
+        return True
     function = home.functions[home.function_at(sampler.context)]
     asked = {
         here.value.binding for here in home.around(sampler.context)
@@ -80,6 +86,13 @@ def _shuffles(file: Code, sampler: Call) -> bool:
     """Whether a sampler that a training goes over shuffles, as it does where nothing is said."""
     given = sampler.argument(3, "shuffle")
     return given is None or _is_so(file, given, True)
+
+
+def _is_never_set(file: Code, name: str, is_made: bool = True) -> bool:
+    """Whether an option of a class is false unless someone says otherwise, and nobody does: `spread: bool = False`."""
+    given = re.compile(rf"(?<!\w){re.escape(name)}[\"']?[ ]*(?:=(?!=)|:)[ ]*(?!bool\b)(?!.*\bFalse\b)[^\s]")
+    off = re.compile(rf"^\s*{re.escape(name)}\s*:\s*bool\s*=\s*False\b", re.M)
+    return (not is_made or file.matches(off)) and not file.matches(given)
 
 
 def _is_so(file: Code, asked: Value | None, meant: bool, depth: int = 0) -> bool:

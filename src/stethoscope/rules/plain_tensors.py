@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import Binding, Call, Code, Name, Value
+from stethoscope.facts.code import At, Binding, Call, Code, Name, Value
 from stethoscope.facts.things import Thing, binding_of, followed, literal
 from stethoscope.rules.carried_layers import code_lines
 from stethoscope.rules.spared_layers import COLLECTED, answers_without_gradients, are_called_fixed, never_trains
@@ -62,3 +62,16 @@ def _stays(file: Code, value: Value | None) -> bool:
     if isinstance(goal, Call) and goal.name == "torch.device":
         goal = goal.argument(0)
     return literal(file, goal) == "cpu"
+
+
+_PLACED = re.compile(r"\.to\(\s*(?:device\s*=\s*)?(?![\"']cuda|torch\.)([\w.]+)")
+
+
+def may_stay(file: Code, at: At) -> bool:
+    """Whether a tensor may stay what it is: one that is moved `to(device)` is the same where it is there already,
+    unless the file says that the device is `"cuda"`.
+    """
+    places = [found[1] for line in file.lines[at.line - 1 : at.end_line] for found in _PLACED.finditer(line)]
+    names = [re.escape(place.rpartition(".")[2]) for place in places]
+    cuda = r"\s*(?::[^=,)]*)?=\s*(?:torch\.device\()?[\"']cuda"
+    return any(not file.matches(re.compile(rf"\b{name}{cuda}")) for name in names)

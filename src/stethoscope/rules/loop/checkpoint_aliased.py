@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Sureness
 from stethoscope.core.rule import Rule
@@ -408,9 +409,8 @@ def _used_by_class(file: Code, binding: Binding, call: Call) -> Call | None:
     first, _, rest = binding.name.partition(".")
     is_attribute = function.owner != NOWHERE and function.parameters and function.parameters[0].name == first
     own = function.context
-    compares = any(
-        here.kind in ("if", "else") and _asks_for_best(file, here.value, own) for here in file.around(call.context)
-    )
+    inside = takewhile(lambda here: here.kind not in ("for", "while"), file.around(call.context))
+    compares = any(here.kind in ("if", "else") and _asks_for_best(file, here.value, own) for here in inside)
     if not is_attribute or function.name == "__init__" or not compares or _is_bound_again(file, binding, own):
         return None
     for other in file.calls_of(".load_state_dict"):

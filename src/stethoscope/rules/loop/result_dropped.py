@@ -13,6 +13,7 @@ from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name
 from stethoscope.facts.guarded import is_there_to_fail
 from stethoscope.facts.idle_drops import CONVERSIONS, is_idle, is_said_to_be_module
 from stethoscope.facts.origins import thing_of
+from stethoscope.facts.things import followed
 from stethoscope.facts.uses import readings_of
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, quoted
 from stethoscope.rules.sites import code
@@ -239,9 +240,15 @@ def _is_needed(file: Code, call: Call) -> bool:
 _WITHOUT_GRAPH = re.compile(r"\.(?:item|tolist|argmax|size|dim|shape|detach|data)\b")
 
 
+_MADE_OF_NUMBERS = re.compile(r"torch\.(?:Tensor|tensor|as_tensor|\w+Tensor|from_numpy|arange|linspace)")
+
+
 def _needs_no_graph(file: Code, call: Call) -> bool:
     """Whether what is read behind a `detach()` has no graph anyway: `loss.item()`, `scores.argmax(1)`."""
     is_named = call.name == ".detach" and isinstance(call.receiver, Name)
+    made, _ = followed(file, call.receiver)
+    if is_named and isinstance(made, Call) and _MADE_OF_NUMBERS.fullmatch(made.name):
+        return True
     return is_named and isinstance(call.receiver, Name) and _are_read_as(file, call, call.receiver, _WITHOUT_GRAPH)
 
 

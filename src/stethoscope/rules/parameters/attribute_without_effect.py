@@ -55,6 +55,8 @@ class AttributeWithoutEffect(Rule):
     TorchFix.
     """
 
+    on_trial = True
+
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look at what the attributes of these names are set on."""
         for number, binding in attributes_set(file, *MISSPELLED, *RATES, "requires_grad"):
@@ -62,7 +64,7 @@ class AttributeWithoutEffect(Rule):
             owner = owner_of(file, number)
             thing = part_of_model(file, owner)
             hinted = thing.kind == "unknown" and _is_hinted(file, owner)
-            if hinted and _is_told_apart(file, binding, path):
+            if (hinted or thing.kind == "module") and _is_told_apart(file, binding, path):
                 continue
             if (
                 last in MISSPELLED

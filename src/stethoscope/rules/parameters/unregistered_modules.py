@@ -13,7 +13,7 @@ from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.listed_layers import Listed, lists_of_layers
-from stethoscope.rules.plain_tensors import is_no_weight
+from stethoscope.rules.plain_tensors import is_no_weight, may_stay
 from stethoscope.rules.sites import code, place_at
 
 REGISTERS = {"list": "nn.ModuleList(%s)", "tuple": "nn.ModuleList(%s)", "set": "nn.ModuleList(%s)",
@@ -110,7 +110,8 @@ class UnregisteredModules(Rule):
                 how = plain_tensor(file, thing, name, binding)
                 if how:
                     sure = Sureness.CERTAIN if how == "asks" else Sureness.LIKELY
-                    if is_no_weight(file, thing, name, binding, how):
+                    stays = how == "derived" and may_stay(file, binding.at)
+                    if stays or is_no_weight(file, thing, name, binding, how):
                         sure = Sureness.POSSIBLE
                     yield self._tell(file, name, binding.at, how, sure)
 

@@ -1,0 +1,142 @@
+"""What strangers judged wrong in packages that nobody had seen, each beside a twin in which it is a fault."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from code_programs import SHOWN, how_sure
+from stethoscope.core.rule import Rule
+from stethoscope.rules.data.distributed_sampler_epoch import DistributedSamplerEpoch
+from stethoscope.rules.loop.checkpoint_aliased import CheckpointAliased
+from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
+from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
+from stethoscope.rules.loop.result_dropped import ResultDropped
+from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
+
+BETTER = """if loss < self.best:
+                    self.best = loss.item()
+                    self.params = self.model.state_dict()"""
+LAST = """self.params = self.model.state_dict()
+                del self.model
+                return self"""
+TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
+    "a generator that is not seen, and may clear": (
+        MissingZeroGrad,
+        """
+        class Trainer:
+            def __init__(self, model, tag):
+                self.model, self.tag = model, tag
+                self.optimizer = torch.optim.Adam(model.parameters())
+
+            def train(self, loader):
+                for x, y in self.tag(loader):
+                    loss = F.cross_entropy(self.model(x), y)
+                    loss.backward()
+                    self.optimizer.step()
+                    print(loss.item())
+        """,
+        "self.tag(loader)",
+        "loader",
+    ),
+    "the state of a model that is let go": (
+        CheckpointAliased,
+        """
+        class Fit:
+            def fit(self, loader, n):
+                if n > self.least:
+                    self.model = nn.Linear(3, 2)
+                    optimizer = torch.optim.Adam(self.model.parameters())
+                    for epoch in range(100):
+                        for x, y in loader:
+                            optimizer.zero_grad()
+                            loss = F.cross_entropy(self.model(x), y)
+                            loss.backward()
+                            optimizer.step()
+                        KEPT
+
+            def predict(self, x):
+                model = nn.Linear(3, 2)
+                model.load_state_dict(self.params)
+                return model(x)
+        """,
+        "KEPT",
+        BETTER,
+    ),
+    "steps of one batch that are listed": (
+        GraphKeptAlive,
+        """
+        def train(model, loss_fns, optimizer, x, y, names, loader):
+            chosen = [one for one in names if one in loss_fns]
+            total = 0
+            for one in chosen:
+                optimizer.zero_grad()
+                loss = F.mse_loss(model(x), y)
+                loss.backward()
+                optimizer.step()
+                total += loss
+            return total
+        """,
+        "in chosen",
+        "in loader",
+    ),
+    "an option of a class that nobody switches on": (
+        DistributedSamplerEpoch,
+        """
+        from torch.utils.data import DataLoader, DistributedSampler
+
+        class Options:
+            spread: bool = False
+
+        def fit(model, data, options: Options):
+            optimizer = torch.optim.Adam(model.parameters())
+            sampler = None
+            if options.spread:
+                sampler = DistributedSampler(data)
+            loader = DataLoader(data, sampler=sampler)
+            for epoch in range(9):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+        """,
+        "spread: bool = False",
+        "spread: bool = True",
+    ),
+    "numbers that never had a graph": (
+        ResultDropped,
+        """
+        def least(rows, scores):
+            low = torch.Tensor([row.min() for row in rows])
+            scores = scores - low
+            low.detach()
+            return scores * low
+        """,
+        "torch.Tensor([row.min() for row in rows])",
+        "torch.sigmoid(scores)",
+    ),
+    "a device that may be the processor": (
+        UnregisteredModules,
+        """
+        class Net(nn.Module):
+            def __init__(self, options):
+                super().__init__()
+                device = options.get("device", "cpu")
+                self.x = nn.Parameter(torch.zeros(3)).to(device)
+
+            def forward(self, x):
+                return x * self.x
+        """,
+        ".to(device)",
+        ".cuda()",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_what_was_judged_wrong_is_not_shown_and_its_faulty_twin_is(name: str) -> None:
+    rule, text, healthy, faulty = TWINS[name]
+    text = textwrap.dedent(text)
+    assert healthy in text
+    assert how_sure(rule, text.replace("KEPT", LAST)) < SHOWN <= how_sure(rule, text.replace(healthy, faulty))
