@@ -124,21 +124,25 @@ def _is_either(code: Code, call: Call) -> bool:
     return all(one.kind == "class" and one.cls is not None and is_module(one) and _is_weighty(one) for one in classes)
 
 
-def _is_weighty(thing: Thing, depth: int = 0) -> bool:
-    """Whether a class of the project surely makes something with parameters, or inherits from what has them."""
-    if depth > 6:
-        return False
+def _is_weighty(thing: Thing, seen: set[int] | None = None) -> bool:
+    """Whether a class of the project surely makes something with parameters, or inherits from what has them; `seen` are
+    the classes that were asked before, which may make each other.
+    """
+    seen = set() if seen is None else seen
     if any(name.startswith("torch.nn.") and has_weights(Thing("module", name)) for name in bases(thing)):
         return True
     for home, cls in lineage(thing):
+        if id(cls) in seen:
+            continue
+        seen.add(id(cls))
         for number in cls.methods.values():
             first, last = home.functions[number].calls
-            if any(_weighs(home, call, depth) for call in home.calls[first:last]):
+            if any(_weighs(home, call, seen) for call in home.calls[first:last]):
                 return True
     return False
 
 
-def _weighs(home: Code, call: Call, depth: int) -> bool:
+def _weighs(home: Code, call: Call, seen: set[int]) -> bool:
     """Whether a call gives something with parameters."""
     if call.name == "torch.nn.Parameter":
         return literal(home, call.argument(1, "requires_grad")) is not False  # a constant, as it is meant
@@ -150,7 +154,7 @@ def _weighs(home: Code, call: Call, depth: int) -> bool:
         return bool(_LAYER_LIKE.match(spelled.rpartition(".")[2].lstrip("_")))
     if made.kind != "module" or made.made is not call:
         return made.name == "torch.nn.Parameter" and made.made is call
-    return _is_weighty(made, depth + 1) if made.cls is not None else has_weights(made)
+    return _is_weighty(made, seen) if made.cls is not None else has_weights(made)
 
 
 def made_in(code: Code, value: Value | None) -> list[Call]:
