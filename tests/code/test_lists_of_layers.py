@@ -236,3 +236,14 @@ def test_layers_that_their_class_does_not_run_are_possible_at_most() -> None:
 @pytest.mark.parametrize("name", SILENT)
 def test_layers_that_are_looked_after_are_not_named(name: str) -> None:
     assert how_sure(UnregisteredModules, SILENT[name]) == -1
+
+
+def test_classes_that_make_each_other_are_asked_once_each() -> None:
+    """Twelve classes that each make all of them: 12 to the 12th ways, if none were left out."""
+    names = [f"Part{number}" for number in range(12)]
+    classes = [
+        f"class {name}(nn.Module):\n    def grow(self):\n        return [{', '.join(f'{one}()' for one in names)}]\n"
+        for name in names
+    ]
+    text = "\n".join(classes) + textwrap.dedent(LISTED).replace("nn.Linear(3, 3)", "Part0()")
+    assert how_sure(UnregisteredModules, text) < Sureness.LIKELY.strength
