@@ -13,6 +13,7 @@ from stethoscope.rules.loop.checkpoint_aliased import CheckpointAliased
 from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from stethoscope.rules.loop.result_dropped import ResultDropped
+from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
 
 BETTER = """if loss < self.best:
@@ -103,6 +104,37 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "spread: bool = False",
         "spread: bool = True",
+    ),
+    "a network of a base class, whose heirs may take derivatives": (
+        ValidationBuildsGraph,
+        """
+        import torch
+        from torch.utils.data import DataLoader
+        from models import BaseNet
+
+        class Trainer:
+            def __init__(self, model: BaseNet, device):
+                model = model.to(device)
+                self.model = model
+                self.optimizer = torch.optim.Adam(model.parameters())
+
+            def train(self, data):
+                self.model.train()
+                for x in DataLoader(data):
+                    loss = self.model(x).loss
+                    self.optimizer.zero_grad()
+                    loss.backward()
+                    self.optimizer.step()
+
+            def evaluate(self, data):
+                self.model.eval()
+                total = 0
+                for x in DataLoader(data):
+                    total += self.model(x).loss.item()
+                return total
+        """,
+        "BaseNet",
+        "Network",
     ),
     "numbers that never had a graph": (
         ResultDropped,

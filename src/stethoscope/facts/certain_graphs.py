@@ -26,7 +26,7 @@ from stethoscope.facts.graph_flow import MOST_VALUES, comes_with_graph, cuts
 from stethoscope.facts.libraries import SAME, SAME_METHODS, kind_of_library
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.measures import inside_of
-from stethoscope.facts.module_classes import has_weights
+from stethoscope.facts.module_classes import attribute_of, has_weights
 from stethoscope.facts.origins import call_sites, given_to, is_module, lineage, thing_of
 from stethoscope.facts.reached import Reach, reach_of
 from stethoscope.facts.things import Thing
@@ -82,14 +82,32 @@ def _has_trained_parameters(found: Evaluation) -> bool:
 
 
 def _is_quiet_inside(found: Evaluation) -> bool:
-    """Whether the network's own `forward` runs a part without a graph: what is left, as a last layer, costs little."""
+    """Whether the network's own `forward` runs a part without a graph: what is left, as a last layer, costs little. Of
+    one that is left to heirs it is not known: they may take derivatives.
+    """
     for home, cls in lineage(found.forward.thing):
         if "forward" in cls.methods:
             return home.matches(_QUIET, home.functions[cls.methods["forward"]].at)
-    return False
+    return _is_of_base(found)
 
 
-_QUIET = re.compile(r"\bno_grad\(|\binference_mode\(|\bset_grad_enabled\(")
+def _is_of_base(found: Evaluation) -> bool:
+    """Whether a model is handed over as one of a base class, by the name of its type: `model: BaseVAE`. Its `forward`
+    is not seen.
+    """
+    code, model = found.code, found.forward.subject
+    name, owner = attribute_of(code, model), code.class_of(found.function)
+    numbers = code.classes[owner].attributes.get(name, ()) if owner != NOWHERE else ()
+    given = [model, *(code.bindings[number].value for number in numbers)]
+    names = {one.name for one in given if isinstance(one, Name)}
+    return any(
+        one.name in names and _BASE.search(one.annotation) for function in code.functions for one in function.parameters
+    )
+
+
+_BASE = re.compile(r"(?<![a-zA-Z])(?:Base|Abstract)(?=[A-Z_]|$)|(?:Base|Interface|Protocol)\b")
+
+_QUIET = re.compile(r"\bno_grad\(|\binference_mode\(|\bset_grad_enabled\(|\bNotImplementedError\b")
 
 
 def _is_trained(code: Code, value: Value | None) -> bool:

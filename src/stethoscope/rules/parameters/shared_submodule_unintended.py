@@ -59,6 +59,7 @@ class SharedSubmoduleUnintended(Rule):
     """
 
     severity = Severity.WARNING
+    on_trial = True
     explains = ("underfitting", "no-gain-over-baseline", "cannot-overfit-batch")
 
     def before_training(self, seen: History) -> Iterator[Finding | CannotTell]:
