@@ -160,7 +160,7 @@ def test_a_finding_in_an_imported_file_is_told_once(folder: Path) -> None:
     for name in ("a.py", "b.py"):
         (folder / name).write_text(
             "import torch\nfrom steps import step\nm = torch.nn.Linear(1, 1)\no = torch.optim.SGD(m.parameters())\n"
-            "for x in [1]:\n    step(m, o, x)\n"
+            "for x in [1, 2]:\n    step(m, o, x)\n"
         )
 
     findings = document(".")["findings"]
