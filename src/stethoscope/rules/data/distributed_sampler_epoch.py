@@ -42,7 +42,7 @@ _STEPS = re.compile(r"step\w*\(|optim", re.I)
 """Words of a loop that trains, also by a function that is not seen."""
 _WORDS = ("set_epoch", ".epoch", ".seed", "setattr(", "setup_dataloaders(", ".prepare")
 """One of these stands in each text in which that is found."""
-_TELL_IT = "Tell it in each epoch:\n" + code("if is_distributed:", "    loader.sampler.set_epoch(epoch)")
+_TELL_IT = "Tell it in each epoch, where there is one:\n" + code("distributed_sampler.set_epoch(epoch)")
 
 
 def _drawn(times: int, orders: int, use: str = "training") -> History:

@@ -9,7 +9,6 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Binding, Code, Operation, Site, Value
-from stethoscope.facts.expressions import names_in
 from stethoscope.facts.flow import Kept
 from stethoscope.facts.kept_losses import kept_losses
 from stethoscope.facts.training import History, Loop
@@ -443,18 +442,15 @@ _OF_A_TENSOR = r"\.(?:item|detach|cpu|numpy|tolist|to|data|mean|sum|clone)\b"
 
 
 def _without_graph(file: Code, binding: Binding, kept: Value) -> list[Fix]:
-    """Adding numbers, and adding tensors without their graph; the second alone where the sum is read as a tensor."""
+    """Adding tensors without their graph, and adding numbers; the first alone where the sum is read as a tensor."""
     edits = (insertion(file, kept.at.end_line, kept.at.end_column, ".detach()"),)
     tensors, numbers = (code(_added(file, binding, kept, how)) for how in (".detach()", ".item()"))
     function = file.functions[file.function_at(binding.context)]
     is_tensor = re.compile(rf"(?<![\w.]){re.escape(_total(file, binding))}\b(?:\s*[*/]\s*[\w.()]+\))?{_OF_A_TENSOR}")
     if file.matches(is_tensor, function.at if function.context else None):
         return [Fix(f"Let the graph go and keep a tensor:\n{tensors}", safe=True, edits=edits)]
-    if binding.name in {name.name for one in function.returns for name in names_in(one.value)}:
-        first = Fix(f"Let the graph go and keep a tensor:\n{tensors}", safe=True, edits=edits)
-        return [first, Fix(f"Or, where no caller asks for a tensor, add the number:\n{numbers}")]
-    second = Fix(f"Or let the graph go and keep a tensor:\n{tensors}", safe=True, edits=edits)
-    return [Fix(f"Add the number:\n{numbers}"), second]
+    first = Fix(f"Let the graph go and keep a tensor:\n{tensors}", safe=True, edits=edits)
+    return [first, Fix(f"Or, where nothing asks for a tensor, add the number:\n{numbers}")]
 
 
 def _total(file: Code, binding: Binding) -> str:
