@@ -10,10 +10,12 @@ from code_programs import SHOWN, how_sure
 from stethoscope.core.rule import Rule
 from stethoscope.rules.data.distributed_sampler_epoch import DistributedSamplerEpoch
 from stethoscope.rules.loop.checkpoint_aliased import CheckpointAliased
+from stethoscope.rules.loop.gradients_cleared_before_step import GradientsClearedBeforeStep
 from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from stethoscope.rules.loop.result_dropped import ResultDropped
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
+from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
 from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
 
 BETTER = """if loss < self.best:
@@ -135,6 +137,71 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "BaseNet",
         "Network",
+    ),
+    "steps that look for what fits the memory, and change nothing": (
+        GradientsClearedBeforeStep,
+        """
+        def largest(model, loader):
+            optimizer = torch.optim.AdamW(model.parameters())
+            for x in loader:
+                model(x).sum().backward()
+                optimizer.zero_grad()
+                optimizer.step()
+                try:
+                    model(x).sum().backward()
+                except torch.cuda.OutOfMemoryError:
+                    return len(x)
+        """,
+        "torch.cuda.OutOfMemoryError",
+        "KeyError",
+    ),
+    "an answer where no training gave one": (
+        ValidationInTrainMode,
+        """
+        def solve(edges, steps):
+            best = None
+            model = nn.Sequential(nn.Linear(3, 9), nn.Dropout(0.5), nn.Linear(9, 2))
+            optimizer = torch.optim.Adam(model.parameters())
+            for _ in range(steps):
+                optimizer.zero_grad()
+                loss = model(edges).sum()
+                loss.backward()
+                optimizer.step()
+            if best is None:
+                with torch.no_grad():
+                    found = model(edges).argmax(1).tolist()
+            print(found)
+        """,
+        "best is None",
+        "steps",
+    ),
+    "a switch of a constructor that nobody throws": (
+        DistributedSamplerEpoch,
+        """
+        import torch
+        import torch.nn.functional as F
+        from torch.utils.data import DataLoader, DistributedSampler
+
+        class Trainer:
+            def __init__(self, model, data, spread=False):
+                self.model, self.data = model, data
+                self.spread = spread
+
+            def fit(self):
+                optimizer = torch.optim.Adam(self.model.parameters())
+                if self.spread:
+                    sampler = DistributedSampler(self.data)
+                else:
+                    sampler = None
+                loader = DataLoader(self.data, sampler=sampler)
+                for epoch in range(9):
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        F.cross_entropy(self.model(x), y).backward()
+                        optimizer.step()
+        """,
+        "spread=False",
+        "spread=True",
     ),
     "numbers that never had a graph": (
         ResultDropped,

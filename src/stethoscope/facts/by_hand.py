@@ -97,6 +97,12 @@ def fills_gradients(code: Code, clearing: Event, step: Event) -> bool:
 _OUT_OF_MEMORY = re.compile(r"\bexcept\b.*(?:\bRuntimeError\b|OutOfMemory)")
 
 
+def asks_for_memory(file: Code, event: Event) -> bool:
+    """Whether the function of a step tries what fits the memory: its steps are to change nothing."""
+    index = file.function_at(event.context)
+    return index > 0 and file.matches(_OUT_OF_MEMORY, file.functions[index].at)
+
+
 def is_tried_or_sent(file: Code, loop: Loop) -> bool:
     """Whether a loop goes backward to see what fits the memory, what it costs, or that it goes through; or hands its
     model, behind its backward pass, to a method that is not seen, as a worker does that sends its gradients, or to what

@@ -90,8 +90,9 @@ def _shuffles(file: Code, sampler: Call) -> bool:
 
 def _is_never_set(file: Code, name: str, is_made: bool = True) -> bool:
     """Whether an option of a class is false unless someone says otherwise, and nobody does: `spread: bool = False`."""
-    given = re.compile(rf"(?<!\w){re.escape(name)}[\"']?[ ]*(?:=(?!=)|:)[ ]*(?!bool\b)(?!.*\bFalse\b)[^\s]")
-    off = re.compile(rf"^\s*{re.escape(name)}\s*:\s*bool\s*=\s*False\b", re.M)
+    word = re.escape(name)
+    given = re.compile(rf"(?<!\w){word}[\"']?[ ]*(?:=(?!=)|:)[ ]*(?!bool\b|{word}\b)(?!.*\bFalse\b)[^\s]")
+    off = re.compile(rf"(?:^|[(,])\s*{word}\s*(?::\s*bool\s*)?=\s*False\b", re.M)
     return (not is_made or file.matches(off)) and not file.matches(given)
 
 

@@ -53,8 +53,14 @@ _WANTED = re.compile(r"#.*(?:transductive|\bbatch statistic|test[- _]time adapt)
 def is_left_on_purpose(file: Code, found: Evaluation) -> bool:
     """Whether somebody thought of the mode: a call of `eval()` is commented out, the function that evaluates, and does
     not train, or its round, switches to train mode itself, or each round asks before it trains, as for guessed labels,
-    or trains a copy for its task, or the same is asked many times, as for how the answers vary.
+    or trains a copy for its task, or the same is asked many times, as for how the answers vary; or only asks where
+    nothing was found before.
     """
+    if not found.is_loop and any(
+        here.kind == "if" and here.value is not None and _NOTHING_YET.search(file.text(here.value.at))
+        for here in file.around(found.forward.context)
+    ):
+        return True
     events = events_of(file, found.function)
     switched = [event for event in found.before if event.kind == "train" and not event.via]
     backwards = [event for event in events if event.kind == "backward"]
@@ -69,6 +75,9 @@ def is_left_on_purpose(file: Code, found: Evaluation) -> bool:
     ]
     inside = [event for event in backwards if rounds and is_in_loop(file, event, rounds[-1])]
     return bool(inside) and events.index(inside[0]) > events.index(found.forward)
+
+
+_NOTHING_YET = re.compile(r"^\w*best\w*\s+is\s+None$")
 
 
 def _switches_inside(file: Code, found: Evaluation) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import KeepGradients
-from stethoscope.facts.by_hand import fills_gradients
+from stethoscope.facts.by_hand import asks_for_memory, fills_gradients
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.events import Event
 from stethoscope.facts.handed import is_handed
@@ -101,11 +101,12 @@ class GradientsClearedBeforeStep(Rule):
 
     def _read(self, file: Code, backward: Event, clearing: Event, step: Event) -> Finding:
         name = step.name or "the optimizer"
+        is_known = is_made_here(file, step) or is_handed(file, step)
         return self.finding(
             fitting(
                 f"gradients are cleared before `{name}` uses them", "gradients are cleared before the step uses them"
             ),
-            sureness=Sureness.CERTAIN if is_made_here(file, step) or is_handed(file, step) else Sureness.POSSIBLE,
+            sureness=Sureness.CERTAIN if is_known and not asks_for_memory(file, step) else Sureness.POSSIBLE,
             place=place_in(clearing.code, clearing.at),
             evidence=[
                 Evidence(
