@@ -467,7 +467,7 @@ def test_what_a_kept_graph_and_a_mode_that_stays_do_is_said_as_it_is() -> None:
 
 @pytest.mark.parametrize("read", ["total.item()", "(total / len(loader)).item()", "total.detach().cpu()"])
 def test_a_sum_that_is_read_as_a_tensor_stays_one(read: str) -> None:
-    assert _offered(SUMMED.replace("READ", "print(total)")) == ["loss.item()", "loss.detach()"]
+    assert _offered(SUMMED.replace("READ", "print(total)")) == ["loss.detach()", "loss.item()"]
     assert _offered(SUMMED.replace("READ", "return total")) == ["loss.detach()", "loss.item()"]
     assert _offered(SUMMED.replace("READ", f"print({read})")) == ["loss.detach()"]
 
