@@ -25,6 +25,102 @@ LAST = """self.params = self.model.state_dict()
                 del self.model
                 return self"""
 TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
+    "a generator of the project that clears before each round": (
+        MissingZeroGrad,
+        """
+        class Base:
+            def __init__(self, model):
+                self.model = model
+                self.optimizer = torch.optim.Adam(model.parameters())
+
+            def tag(self, loader, is_train=False):
+                for x, y in loader:
+                    self.optimizer.zero_grad()
+                    yield y, self.model(x)
+
+        class Trainer(Base):
+            def train(self, loader):
+                for number, (y, out) in enumerate(self.tag(loader, is_train=True), 1):
+                    loss = F.cross_entropy(out, y)
+                    loss.backward()
+                    self.optimizer.step()
+                    print(number, loss.item())
+        """,
+        "self.optimizer.zero_grad()",
+        "print(x.shape)",
+    ),
+    "the parts of one step, listed in one of two ways": (
+        GraphKeptAlive,
+        """
+        def take(model, x, y, mode, parts, many):
+            optimizer = torch.optim.Adam(model.parameters())
+            if mode in parts:
+                chosen = [(mode, parts[mode])]
+            else:
+                chosen = [(name, parts[name]) for name in parts if mode in name]
+            total = 0
+            for name, part in chosen:
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(x), y)
+                total += loss
+                loss.backward()
+                optimizer.step()
+            return total
+        """,
+        "in chosen:",
+        "in torch.utils.data.DataLoader(many):",
+    ),
+    "an option that is never set, of which a docstring speaks": (
+        DistributedSamplerEpoch,
+        """
+        from torch.utils.data import DataLoader, DistributedSampler
+
+        class Options:
+            '''What a run is asked for.
+
+            spread: Whether the samples are spread.
+            '''
+            spread: bool = False
+
+        def fit(model, data, options: Options):
+            optimizer = torch.optim.Adam(model.parameters())
+            sampler = None
+            if options.spread:
+                sampler = DistributedSampler(data)
+            loader = DataLoader(data, sampler=sampler)
+            for epoch in range(9):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+        """,
+        "spread: bool = False",
+        "spread: bool = True",
+    ),
+    "what stands behind a first round that ends with an error": (
+        ValidationBuildsGraph,
+        """
+        import torch
+        from torch.utils.data import DataLoader
+
+        def train(model: torch.nn.Module, data):
+            optimizer = torch.optim.Adam(model.parameters())
+            for epoch in range(9):
+                for x, y in DataLoader(data):
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(x), y)
+                    raise ValueError(loss.shape)
+                    loss.backward()
+                    optimizer.step()
+            model.eval()
+            right = 0
+            for x, y in DataLoader(data):
+                right += (model(x).argmax(1) == y).sum().item()
+            print(right)
+        """,
+        "raise ValueError(loss.shape)",
+        "print(loss.item())",
+    ),
     "a generator that is not seen, and may clear": (
         MissingZeroGrad,
         """

@@ -43,12 +43,16 @@ def clears_around(file: Code, loop: Loop) -> bool:
 
 
 def _is_given_rounds(file: Code, loop: Loop) -> bool:
-    """Whether a method that is not seen, of the object that holds model and optimizer, gives the rounds of a loop: it
-    may be a generator that clears before each, as of `for logits in self.tag(loader)`.
+    """Whether a function gives the rounds of a loop that clears before each, as of `for logits in self.tag(loader)`: a
+    generator of the project, or a method that is not seen, of the object that holds model and optimizer.
     """
     source, _ = iterated(file, file.contexts[loop.context].value)
-    is_own = isinstance(source, Call) and isinstance(source.receiver, Name) and source.receiver.name == "self"
-    return is_own and isinstance(source, Call) and called(file, source).function is None
+    if not isinstance(source, Call):
+        return False
+    callee = called(file, source)
+    if callee.function is not None and callee.code is not None:
+        return callee.code.matches(_CLEARS, callee.function.at) and callee.code.matches(_YIELDS, callee.function.at)
+    return isinstance(source.receiver, Name) and source.receiver.name == "self"
 
 
 def _wipes(file: Code, loop: Loop) -> bool:

@@ -98,7 +98,9 @@ def _has_many_steps(file: Code, loop: Loop) -> bool:
         return False
     source, _ = iterated(file, here.value) if here.kind == "for" else (None, ())
     source = here.value if isinstance(here.value, Call) and here.value.name.endswith(".trange") else source
-    if isinstance(source, Group | Each) or (isinstance(source, Call) and source.name in (".items", ".values", ".keys")):
+    met = binding_of(file, source)
+    ways = met.options if isinstance(source, Name) and met is not None and met.how == "merge" else ()
+    if any(_is_listed(one) for one in (source, *(file.bindings[way].value for way in ways))):
         return file.matches(_RETAINS, here.at)  # the parts of a step that are listed in it, and no data
     if isinstance(source, Call) and source.name in _CUT_UP:
         batch = binding_of(file, source.receiver if source.name.startswith(".") else source.argument(0))
@@ -107,6 +109,11 @@ def _has_many_steps(file: Code, loop: Loop) -> bool:
         return True
     last = literal(file, source.arguments[-1 if len(source.arguments) < 3 else 1]) if source.arguments else None
     return (isinstance(last, int) and last > A_FEW) or file.matches(_RETAINS, here.at)
+
+
+def _is_listed(source: Value | None) -> bool:
+    """Whether a loop goes over a list that is written down, or made of another, or over a dict."""
+    return isinstance(source, Group | Each) or (isinstance(source, Call) and source.name in _OF_DICTS)
 
 
 def _is_of_some_rounds(file: Code, binding: Binding, loop: Loop) -> bool:
@@ -129,6 +136,7 @@ def _counts_rounds(file: Code, binding: Binding) -> bool:
     return ("enumerate(" in source and binding.item == (0,)) or ("range(" in source and not binding.item)
 
 
+_OF_DICTS = (".items", ".values", ".keys")
 _CUT_UP = frozenset({".chunk", ".split", ".unbind", "torch.chunk", "torch.split", "torch.unbind"})
 _RETAINS = re.compile(r"retain_graph\s*=\s*True")
 _DIFFERENTIATED = re.compile(r"create_graph\s*=\s*True")

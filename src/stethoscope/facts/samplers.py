@@ -91,7 +91,8 @@ def _shuffles(file: Code, sampler: Call) -> bool:
 def _is_never_set(file: Code, name: str, is_made: bool = True) -> bool:
     """Whether an option of a class is false unless someone says otherwise, and nobody does: `spread: bool = False`."""
     word = re.escape(name)
-    given = re.compile(rf"(?<!\w){word}[\"']?[ ]*(?:=(?!=)|:)[ ]*(?!bool\b|{word}\b)(?!.*\bFalse\b)[^\s]")
+    value = rf"[ ]*(?!{word}\b)(?!.*\bFalse\b)[^\s=]"
+    given = re.compile(rf"(?<!\w){word}(?:[\"'][ ]*\]?[ ]*[:=]|[ ]*=|[ ]*:[ ]*\w[\w\[\], |]*=){value}")
     off = re.compile(rf"(?:^|[(,])\s*{word}\s*(?::\s*bool\s*)?=\s*False\b", re.M)
     return (not is_made or file.matches(off)) and not file.matches(given)
 
