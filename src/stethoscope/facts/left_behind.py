@@ -46,7 +46,7 @@ def _is_left(body: list[str]) -> bool:
 
 
 def _unreached_behind(code: Code, call: Call) -> At | None:
-    """What stands in the same block behind a line that always leaves, and behind the loops whose first round it ends."""
+    """What stands behind a line of its block that always leaves, and behind the loops whose first round it ends."""
     line = code.lines[call.at.line - 1]
     if not _LEAVES.match(line) or (code.cells and code.function_at(call.context) == 0):
         return None  # of a notebook only the cell ends there
