@@ -20,6 +20,7 @@ from stethoscope.linting import lint
 from stethoscope.observe.code.rewriting import rewritten
 from stethoscope.rules import all_rules
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
+from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
 
 EXAMPLES = [
     pytest.param(rule, text, id=f"{rule.name}::{name}")
@@ -148,3 +149,30 @@ def test_where_gradients_are_to_be_cleared_is_told_as_it_is_done() -> None:
     (fix,) = found.fixes
     assert not fix.edits
     assert "before the backward pass" in fix.text
+
+
+COMMA = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 3),
+
+    def forward(self, x):
+        return CALLED
+"""
+
+
+def test_a_comma_that_makes_a_tuple_of_a_called_layer_is_taken_away() -> None:
+    code = code_of(COMMA.replace("CALLED", "self.fc(x)"))
+    changes = [edits_of(one, unsafe=True) for one in said_of(UnregisteredModules, code)]
+
+    after, count = rewritten("\n".join(code.lines).encode(), [edits for edits in changes if edits])
+
+    assert count == 1
+    assert "self.fc = nn.Linear(3, 3)\n" in after.decode()
+
+
+def test_a_tuple_whose_layers_are_called_one_by_one_keeps_its_comma() -> None:
+    found = said_of(UnregisteredModules, code_of(COMMA.replace("CALLED", "[layer(x) for layer in self.fc]")))
+
+    assert "ModuleList" in found[0].fixes[0].text

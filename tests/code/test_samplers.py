@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from code_programs import code_of
-from stethoscope.core.finding import Sureness
+from stethoscope.core.finding import Finding, Sureness
 from stethoscope.core.settings import Settings
 from stethoscope.linting import lint
 from stethoscope.rules.data.distributed_sampler_epoch import DistributedSamplerEpoch
@@ -442,3 +442,23 @@ def test_a_loop_in_another_file_that_is_handed_its_loader(
 
     places = [(one.place.file, one.chain[1].place.file) for one in findings if one.rule == DistributedSamplerEpoch.name]
     assert places == ([("main.py", "engine.py")] if told else [])
+
+
+def test_the_fix_names_the_sampler_that_is_told_also_inside_of_one_of_batches() -> None:
+    text = """
+    from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
+
+    def fit(model, data, optimizer):
+        spread = DistributedSampler(data)
+        loader = DataLoader(data, batch_sampler=BatchSampler(spread, 32, drop_last=True))
+        for epoch in range(9):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+    """
+
+    found = [*DistributedSamplerEpoch().in_code(code_of(text))]
+
+    assert isinstance(found[0], Finding)
+    assert "    spread.set_epoch(epoch)" in found[0].fixes[0].text

@@ -35,6 +35,15 @@ def sampler_handed(file: Code, handed: Handed) -> Made | None:
     return _shuffling(_calls_behind(file, handed.value))
 
 
+def kept_as(made: Made) -> str:
+    """The variable that a sampler is kept in, or a word for it."""
+    home, sampler = made
+    kept = next(
+        (one.name for one in home.bindings if one.value is sampler and one.how == "assign" and not one.item), ""
+    )
+    return kept or "distributed_sampler"
+
+
 def is_refused(file: Code, made: Made) -> bool:
     """Whether a program is started as one process, by what it says, and its sampler is made by a file that serves
     others: without a group of processes, which it asks for their number, the sampler is refused.

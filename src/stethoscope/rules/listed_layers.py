@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -44,6 +45,17 @@ def lists_of_layers(file: Code, thing: Thing) -> Iterator[Listed]:
         is_layer = is_of_module_class(file, one.layers[0]) or are_called(file, thing, name)
         if is_layer and may_be_left_plain(file, thing, name):
             yield one
+
+
+def comma_behind(file: Code, name: str, layer: Call) -> At | None:
+    """The comma that makes a tuple of one layer which is called as a layer: `self.fc = nn.Linear(3, 3),`."""
+    line = file.lines[layer.at.end_line - 1].encode()
+    before = file.lines[layer.at.line - 1].encode()[: layer.at.column].decode(errors="replace")
+    behind = line[layer.at.end_column :].decode(errors="replace")
+    is_bare = re.search(rf"self\.{name}\s*(?::[^=]*)?=\s*$", before) and re.match(r",\s*(?:#|$)", behind)
+    if not is_bare or not any(re.search(rf"self\.{name}\(", one) for one in file.lines):
+        return None
+    return At(layer.at.end_line, layer.at.end_column, layer.at.end_line, layer.at.end_column + 1)
 
 
 def _listed(file: Code, thing: Thing, makes: _Making) -> Iterator[Listed]:

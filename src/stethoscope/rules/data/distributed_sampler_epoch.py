@@ -21,6 +21,7 @@ from stethoscope.facts.samplers import (
     is_refused,
     is_repeated,
     is_switched_off,
+    kept_as,
     sampler_handed,
 )
 from stethoscope.facts.told_elsewhere import is_told_or_done_otherwise
@@ -42,7 +43,7 @@ _STEPS = re.compile(r"step\w*\(|optim", re.I)
 """Words of a loop that trains, also by a function that is not seen."""
 _WORDS = ("set_epoch", ".epoch", ".seed", "setattr(", "setup_dataloaders(", ".prepare")
 """One of these stands in each text in which that is found."""
-_TELL_IT = "Tell it in each epoch, where there is one:\n" + code("distributed_sampler.set_epoch(epoch)")
+_TELL_IT = "Tell it in each epoch, where there is one:\n"
 
 
 def _drawn(times: int, orders: int, use: str = "training") -> History:
@@ -99,7 +100,7 @@ class DistributedSamplerEpoch(Rule):
                     )
                 ],
                 cause="It shuffles by the epoch's number, which it was never told: every epoch has the same order.",
-                fixes=[_TELL_IT],
+                fixes=[_TELL_IT + code("distributed_sampler.set_epoch(epoch)")],
             )
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
@@ -122,7 +123,7 @@ class DistributedSamplerEpoch(Rule):
                     Evidence(f"calls of `set_epoch` for the loop at {where(loop.code, loop.at)}", 0, "1 an epoch")
                 ],
                 cause="It shuffles by the epoch's number, which stays 0: every epoch has the same order.",
-                fixes=[_TELL_IT],
+                fixes=[_TELL_IT + code(f"{kept_as((home, sampler))}.set_epoch(epoch)")],
                 chain=[
                     Link(place_in(home, sampler.at), "the sampler is made"),
                     Link(place_in(loop.code, loop.at), "the loop goes over its loader, again in each epoch"),
@@ -470,9 +471,7 @@ def _is_told_in(file: Code) -> bool:
 
 
 def _tells(file: Code) -> bool:
-    """Whether a file tells a sampler the epoch: not in the text of its documentation, and not what it is itself, as an
-    object of a class that defines `set_epoch` does.
-    """
+    """Whether a file tells a sampler the epoch, outside of documentation, and of a class that defines `set_epoch`."""
     if not file.matches(_TELLS):
         return False
     text = uncommented(_DOCUMENTATION.sub("", "\n".join(file.lines)).split("\n"))

@@ -11,8 +11,8 @@ from stethoscope.facts.model import Hidden, Structure
 from stethoscope.facts.module_classes import assigned, modules_in, plain_tensor
 from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
-from stethoscope.rules.lines import fitting, line_of, place_in
-from stethoscope.rules.listed_layers import Listed, lists_of_layers
+from stethoscope.rules.lines import edit_of, fitting, line_of, place_in
+from stethoscope.rules.listed_layers import Listed, comma_behind, lists_of_layers
 from stethoscope.rules.plain_tensors import is_no_weight, may_stay
 from stethoscope.rules.sites import code, place_at
 
@@ -143,6 +143,13 @@ class UnregisteredModules(Rule):
     def _read(self, file: Code, owner: str, found: Listed) -> Finding:
         name, layers, kind = found.name, found.layers, found.kind
         register = REGISTERS.get(kind, "nn.ModuleList(%s)") % "..."
+        comma = comma_behind(file, name, layers[0]) if kind == "tuple" else None
+        fix = Fix("Register them:\n" + code(f"self.{name} = {register}"), safe=True, edits=found.edits)
+        if comma is not None:
+            called = file.text(layers[0].at).partition("(")[0]
+            fix = Fix(
+                f"Take the comma away:\n{code(f'self.{name} = {called}(...)')}", edits=(edit_of(file, comma, ""),)
+            )
         made = layers[0].name.rpartition(".")[2]
         if layers[0].receiver is not None:
             made = file.text(layers[0].at).partition("(")[0]
@@ -157,8 +164,9 @@ class UnregisteredModules(Rule):
                 )
             ],
             cause=f"`nn.Module` does not look into a plain {kind}: these layers are not trained, not moved by `to()`, "
-            "not switched by `eval()`, and not saved.",
-            fixes=[Fix("Register them:\n" + code(f"self.{name} = {register}"), safe=True, edits=found.edits)],
+            "not switched by `eval()`, and not saved."
+            + (f" The comma makes the {kind}, and `self.{name}(...)` raises a TypeError." if comma is not None else ""),
+            fixes=[fix],
             unless="they are hidden on purpose and not to be trained.",
         )  # fmt: skip
 
