@@ -13,7 +13,6 @@ from stethoscope.core.rule import Rule
 from stethoscope.rules.data.nan_compared_by_equals import NanComparedByEquals
 from stethoscope.rules.loop.call_forgotten import CallForgotten
 from stethoscope.rules.loop.metric_not_reset import MetricNotReset
-from stethoscope.rules.loop.result_dropped import ResultDropped
 from stethoscope.rules.parameters.attribute_without_effect import AttributeWithoutEffect
 from stethoscope.rules.parameters.layer_made_in_forward import LayerMadeInForward
 from stethoscope.rules.parameters.shared_submodule_unintended import SharedSubmoduleUnintended
@@ -151,16 +150,6 @@ class Net(Head):
         nn.Module.__init__(self)
         Head.__init__(self, n)
 """
-STEP = """
-def main(model, loader):
-    total = 0
-    for x, y in loader:
-        loss = F.cross_entropy(model(x), y)
-        loss.backward()
-        loss.detach()
-        total += loss.item()
-    return total
-"""
 MODE = """
 net = nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5))
 net.train
@@ -190,7 +179,6 @@ class Net(nn.Module):
 
 TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
     "a head that another constructor sets up": (SuperInitMissing, HEAD, "        nn.Module.__init__(self)\n", ""),
-    "detached before its number is read": (ResultDropped, STEP, "loss.item()", "loss"),
     "the mode in which a model is made": (CallForgotten, MODE, "net.train\n", "net.eval()\nnet.train\n"),
     "called in the next line": (
         CallForgotten,

@@ -12,8 +12,8 @@ from stethoscope.rules.data.distributed_sampler_epoch import DistributedSamplerE
 from stethoscope.rules.loop.checkpoint_aliased import CheckpointAliased
 from stethoscope.rules.loop.gradients_cleared_before_step import GradientsClearedBeforeStep
 from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
+from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
-from stethoscope.rules.loop.result_dropped import ResultDropped
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
 from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
@@ -120,6 +120,41 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "raise ValueError(loss.shape)",
         "print(loss.item())",
+    ),
+    "a step that is given the function that goes backward": (
+        MissingOptimizerStep,
+        """
+        def fit(scores, y):
+            heat = nn.Parameter(torch.ones(1))
+            optimizer = torch.optim.LBFGS([heat], lr=0.1)
+            schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=0.99)
+
+            def take():
+                optimizer.zero_grad()
+                loss = F.cross_entropy(scores / heat, y)
+                loss.backward()
+                schedule.step()
+                return loss
+
+            optimizer.step(take)
+            return heat
+        """,
+        "optimizer.step(take)",
+        "for _ in range(9): take()",
+    ),
+    "a tensor of a class that computes nothing": (
+        UnregisteredModules,
+        """
+        class Norm(nn.Module):
+            def __init__(self, shape):
+                super().__init__()
+                self.gamma = torch.ones(shape, requires_grad=True)
+
+            def construct(self, x):
+                return x * self.gamma
+        """,
+        "construct",
+        "forward",
     ),
     "a generator that is not seen, and may clear": (
         MissingZeroGrad,
@@ -298,18 +333,6 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "spread=False",
         "spread=True",
-    ),
-    "numbers that never had a graph": (
-        ResultDropped,
-        """
-        def least(rows, scores):
-            low = torch.Tensor([row.min() for row in rows])
-            scores = scores - low
-            low.detach()
-            return scores * low
-        """,
-        "torch.Tensor([row.min() for row in rows])",
-        "torch.sigmoid(scores)",
     ),
     "a device that may be the processor": (
         UnregisteredModules,

@@ -1,7 +1,7 @@
 """Results that are dropped without harm: what they would have given is there already, or nothing would take it.
 
 x.to(device); x.float(); x.clone()                  the same numbers: where that mattered, another line fails
-with torch.no_grad(): x = net(y); x.detach()        it has no graph
+x.detach()                                          of these most free memory that goes anyway
 result = image * scale; result.view(image.shape)    it has that shape
 if x.numel() == 0: x.view(0, 8)                     nothing is in it
 blocks[:, :4].reshape(n, 2, 2)                      of a part, or behind other steps: a line that is left over
@@ -22,7 +22,6 @@ from stethoscope.facts.code import (
     Operation,
     Value,
 )
-from stethoscope.facts.events import NO_GRAD, is_under
 
 MOST_STEPS = 40
 """Values that are followed back from one tensor to those that it is made of, at most."""
@@ -40,8 +39,7 @@ def is_idle(file: Code, call: Call) -> bool:
     """Whether a call whose result is dropped is seen to do no harm by that."""
     return (
         not is_kept_easily(call.receiver)
-        or call.name in (*CONVERSIONS, *_COPIES)
-        or (call.name == ".detach" and is_under(file, call.context, *NO_GRAD))
+        or call.name in (*_CONVERT, *_COPIES)
         or _has_that_shape(file, call)
         or _is_empty(file, call)
     )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from stethoscope.facts.code import NOWHERE, At, Binding, Call, Code, Constant, Context, Value
-from stethoscope.facts.events import Event, events_of, is_named_as_optimizer, name_of
+from stethoscope.facts.events import Event, closures_of, events_of, is_named_as_optimizer, name_of
 from stethoscope.facts.gradient_words import are_gradients_wanted, reads_gradients
 from stethoscope.facts.handed import is_surely_stepped
 from stethoscope.facts.idle import is_idle, leaves_alone
@@ -30,7 +30,7 @@ def is_left_there(file: Code, loop: Loop, cleared: Event) -> bool:
     asked = file.contexts[outer].value if file.contexts[outer].kind == "while" else None
     if isinstance(asked, Constant) and all(one.at.line < cleared.at.line for one in loop.of("backward")):
         return False  # tried until it succeeds, and thrown away
-    if may_step(file, loop):
+    if may_step(file, loop) or _is_handed_over(file, loop.function):
         return False
     for call in file.calls[slice(*file.functions[loop.function].calls)]:
         if outer not in file.numbers_around(call.context) or thing_of(file, call.receiver).kind == "scheduler":
@@ -48,6 +48,11 @@ def is_left_there(file: Code, loop: Loop, cleared: Event) -> bool:
         if name_of(file, call.receiver) == name and call.name not in _HARMLESS and not _RATES.search(call.name):
             return False
     return not _is_stepped_behind(file, loop.function, name)
+
+
+def _is_handed_over(file: Code, index: int) -> bool:
+    """Whether a call is given the function: what it is given to may step, as `optimizer.step(closure)` does."""
+    return index > 0 and any(index in closures_of(file, call) for call in file.calls if call.arguments)
 
 
 def _is_stepped_behind(file: Code, index: int, name: str, depth: int = 0) -> bool:
@@ -166,7 +171,7 @@ def end_of_round(file: Code, index: int) -> tuple[Event, str] | None:
     cleared that were clipped, or collected over several rounds.
     """
     backward = [one for one in events_of(file, index) if one.kind == "backward" and not one.via and one.call]
-    if not backward or backward[-1].call is None or file.says(*_IN_HOOKS):
+    if not backward or backward[-1].call is None or file.says(*_IN_HOOKS) or _is_handed_over(file, index):
         return None
     last = backward[-1]
     loop = _around(file, index, last)

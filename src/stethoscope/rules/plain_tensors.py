@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 
 from stethoscope.facts.code import At, Binding, Call, Code, Name, Value
+from stethoscope.facts.origins import bases, lineage
 from stethoscope.facts.things import Thing, binding_of, followed, literal
 from stethoscope.rules.carried_layers import code_lines
 from stethoscope.rules.spared_layers import COLLECTED, answers_without_gradients, are_called_fixed, never_trains
@@ -24,7 +25,7 @@ _DEFAULTS = re.compile(r"\bset_default_(?:device|dtype|tensor_type)\(")
 def is_no_weight(file: Code, thing: Thing, name: str, binding: Binding, how: str) -> bool:
     """Whether a tensor that asks for gradients, or is made of a parameter, may be no weight that nobody trains."""
     cls = thing.cls
-    if cls is None or never_trains(file) or answers_without_gradients(file, cls):
+    if cls is None or never_trains(file) or answers_without_gradients(file, cls) or not _computes(thing):
         return True
     made = _data(binding.value)
     if _CONSTANTS & {word.lower() for word in _WORDS.findall(name)} or are_called_fixed(cls.name, name):
@@ -34,6 +35,12 @@ def is_no_weight(file: Code, thing: Thing, name: str, binding: Binding, how: str
     if how == "asks":
         return any(_BY_HAND.search(line) or COLLECTED.search(line) for line in code_lines(file))
     return any(_DEFAULTS.search(line) for line in code_lines(file)) or _stays(file, binding.value)
+
+
+def _computes(thing: Thing) -> bool:
+    """Whether a module can be called: it has a `forward`, or a base that is not torch's bare module may have one."""
+    is_bare = all(name == "torch.nn.Module" for name in bases(thing))
+    return not is_bare or any("forward" in cls.methods for _, cls in lineage(thing))
 
 
 def _data(value: Value | None) -> Value | None:

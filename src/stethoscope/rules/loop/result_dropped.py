@@ -13,7 +13,6 @@ from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name
 from stethoscope.facts.guarded import is_there_to_fail
 from stethoscope.facts.idle_drops import CONVERSIONS, is_idle, is_said_to_be_module
 from stethoscope.facts.origins import thing_of
-from stethoscope.facts.things import followed
 from stethoscope.facts.uses import readings_of
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, quoted
 from stethoscope.rules.sites import code
@@ -68,11 +67,10 @@ class ResultDropped(Rule):
     `model.to(device)`, which moves a module in place; a line in `try` or in `pytest.raises`, which is there to fail;
     one of a script in cells, which displays it. None of these is reported. What may be no tensor, such as a graph of
     PyG, which moves in place, a tensor that is not read again, and what is measured by a clock or a profiler, is
-    possible at most. So is what gives the same numbers, as `x.to(device)`, `x.float()` and `x.clone()`: where it was
-    needed another line fails, and of such lines most were left over; the shape that is there already, as
+    possible at most. So is what gives the same numbers, as `x.to(device)`, `x.float()`, `x.clone()` and `x.detach()`:
+    where it was needed another line fails, and of such lines most were left over; the shape that is there already, as
     `y.view(x.shape)` of what is made of `x`; what another line does and keeps; scores whose order alone is asked for
-    behind a softmax; `x.detach()` under `no_grad`, or before `x.item()` alone; what is
-    empty; and a part, `x[:3]`, or what a call gives.
+    behind a softmax; what is empty; and a part, `x[:3]`, or what a call gives.
     ## Sources
     PyTorch documentation, `torch.Tensor.to` ("returns a tensor").
     """
@@ -159,7 +157,8 @@ def _taken(file: Code, call: Call, name: str) -> Fix:
     """The result bound to a name."""
     taken = f"{_taker(file, call, name)} = {file.text(call.at)}"
     if call.name in _SHAPES:  # what follows may have been written for the shape that it has now
-        return Fix("Keep the result, or remove the line:\n" + code(taken), edits=_kept(file, call))
+        what = "Keep the result; or remove the line, where what follows wants the shape that it has:\n"
+        return Fix(what + code(taken), edits=_kept(file, call))
     return Fix("Keep the result:\n" + code(taken), safe=True, edits=_kept(file, call))
 
 
@@ -214,7 +213,6 @@ def _is_doubtful(file: Code, call: Call) -> bool:
         or not _is_needed(file, call)
         or _is_measured(file, call)
         or _is_watched(file, call)
-        or _needs_no_graph(file, call)
         or is_idle(file, call)
         or _is_done_beside(file, call)
         or _keeps_order(file, call)
@@ -235,21 +233,6 @@ def _is_needed(file: Code, call: Call) -> bool:
     from_line = loops[-1].at.line if loops else call.at.line
     reads = (one for one in readings_of(file, tensor.binding) if one.at not in dropped)
     return any(one.at.line >= from_line and one.at != tensor.at for one in reads)
-
-
-_WITHOUT_GRAPH = re.compile(r"\.(?:item|tolist|argmax|size|dim|shape|detach|data)\b")
-
-
-_MADE_OF_NUMBERS = re.compile(r"torch\.(?:Tensor|tensor|as_tensor|\w+Tensor|from_numpy|arange|linspace)")
-
-
-def _needs_no_graph(file: Code, call: Call) -> bool:
-    """Whether what is read behind a `detach()` has no graph anyway: `loss.item()`, `scores.argmax(1)`."""
-    is_named = call.name == ".detach" and isinstance(call.receiver, Name)
-    made, _ = followed(file, call.receiver)
-    if is_named and isinstance(made, Call) and _MADE_OF_NUMBERS.fullmatch(made.name):
-        return True
-    return is_named and isinstance(call.receiver, Name) and _are_read_as(file, call, call.receiver, _WITHOUT_GRAPH)
 
 
 def _are_read_as(file: Code, call: Call, name: Name, pattern: re.Pattern[str]) -> bool:
