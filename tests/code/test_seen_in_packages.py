@@ -12,10 +12,13 @@ from stethoscope.rules.data.distributed_sampler_epoch import DistributedSamplerE
 from stethoscope.rules.loop.checkpoint_aliased import CheckpointAliased
 from stethoscope.rules.loop.gradients_cleared_before_step import GradientsClearedBeforeStep
 from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
+from stethoscope.rules.loop.loss_detached import LossDetached
 from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
+from stethoscope.rules.loop.result_dropped import ResultDropped
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
+from stethoscope.rules.parameters.overwritten_layer import OverwrittenLayer
 from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
 
 BETTER = """if loss < self.best:
@@ -155,6 +158,76 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "construct",
         "forward",
+    ),
+    "layers of an example that takes the time": (
+        UnregisteredModules,
+        """
+        import time
+
+        class Many(nn.Module):
+            def __init__(self, n):
+                super().__init__()
+                self.layers = [nn.Linear(3, 3) for _ in range(n)]
+
+            def forward(self, x):
+                return [layer(x) for layer in self.layers]
+
+        def main(many):
+            start = time.time()
+            many(torch.randn(8, 3))
+            print(time.time() - start)
+        """,
+        "print(",
+        "torch.optim.SGD(many.parameters(), lr=0.1).step()\n    print(",
+    ),
+    "a layer that stands in place of another, as a comment says": (
+        OverwrittenLayer,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.up = nn.ConvTranspose2d(8, 4, 4, 2, 1)
+                self.out = nn.Conv2d(4, 1, 1)
+
+                # print("replace all deconv with [nearest + conv]")
+                self.up = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(8, 4, 3, 1, 1))
+
+            def forward(self, x):
+                return self.out(self.up(x))
+        """,
+        "replace all deconv with",
+        "the decoder:",
+    ),
+    "data of what a function is registered for": (
+        LossDetached,
+        """
+        from theirs import Sum, Term, solver
+
+        @solver.register(Sum, Term)
+        def least(self, loss, values):
+            optimizer = torch.optim.Adam(values)
+            for step in range(100):
+                optimizer.zero_grad()
+                step_loss = loss(*values).data
+                step_loss.backward()
+                optimizer.step()
+        """,
+        "@solver.register(Sum, Term)\n",
+        "",
+    ),
+    "a shape that it has already, of what a function of the file gives": (
+        ResultDropped,
+        """
+        def turned(a, b):
+            return a.permute(1, 0).matmul(b)
+
+        def colours(image, other):
+            result = turned(image, torch.eye(3)) + torch.ones(3)
+            result.view(image.size())
+            return result
+        """,
+        "image.size()",
+        "other.size()",
     ),
     "a generator that is not seen, and may clear": (
         MissingZeroGrad,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import Attribute, Call, Code, Constant, Value
+from stethoscope.facts.code import Attribute, Call, Code, Constant, Name, Value
 from stethoscope.facts.events import Event
 from stethoscope.facts.origins import called
 from stethoscope.facts.things import followed, literal
@@ -50,6 +50,20 @@ NUMBERS = (".item()", ".numpy()", ".tolist()")
 _ASKED_AGAIN = re.compile(r"requires_grad")
 
 
+_OF_TORCH = re.compile(r"Module|Loss|Callable|Tensor|\bAny\b|\bnn\.|torch")
+"""Annotations of what gives tensors, or of nothing in particular."""
+
+
+def _gives_what_it_likes(file: Code, call: Call) -> bool:
+    """Whether what is called is a parameter that may give another kind of `.data`: one with a class of its own, or of a
+    function that a decorator registers for some classes.
+    """
+    called = call.receiver if call.name == "()" else None
+    here = file.functions[file.function_at(call.context)]
+    handed = [one for one in here.parameters if isinstance(called, Name) and one.binding == called.binding]
+    return any(not _OF_TORCH.search(one.annotation) if one.annotation else bool(here.decorators) for one in handed)
+
+
 def cut_by(file: Code, event: Event, made: Value) -> str:
     """How what goes backward was cut off from its graph, and not asked for gradients after it; or empty."""
     if event.hinted or event.thing.kind == "framework":
@@ -58,7 +72,7 @@ def cut_by(file: Code, event: Event, made: Value) -> str:
     if isinstance(made, Call) and made.name in (".detach", ".item", ".numpy", ".tolist") and not made.arguments:
         how = f"{made.name}()"
     elif isinstance(made, Attribute) and made.name == "data" and isinstance(made.value, Call):
-        how = ".data"
+        how = "" if _gives_what_it_likes(file, made.value) else ".data"
     around = file.functions[file.function_at(event.context)]
     stretch = around.at if file.function_at(event.context) else event.at
     return "" if not how or file.matches(_ASKED_AGAIN, stretch) else how

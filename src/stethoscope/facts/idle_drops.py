@@ -112,8 +112,6 @@ def _made_of(file: Code, value: Value | None) -> set[int]:
             waiting.append(binding.value if binding.how in ("assign", "augment") else None)
         elif isinstance(one, Operation):
             waiting += one.operands
-        elif isinstance(one, Call) and (one.name.startswith("torch.") or one.receiver is not None) and (
-            one.name not in _LEAVES and one.name != "()"
-        ):  # fmt: skip
+        elif isinstance(one, Call) and one.name not in _LEAVES:
             waiting += (one.receiver, *one.arguments)
     return found

@@ -21,6 +21,9 @@ _SOLVED = re.compile(r"\blstsq\(|\bpinv\(|\bpinverse\(|linalg\.solve\(|\bcholesk
 """How a readout is fitted to what layers give that stay as they were drawn."""
 _TIMED = re.compile(r"\bperf_counter(?:_ns)?\(|\btime\.time\(|\bcuda\.Event\(|\btimeit\b")
 """How a class takes the time that its layers need, whatever they answer."""
+_OPTIMIZER = re.compile(r"optim|Adam|SGD|RMSprop")
+_TRAINS = re.compile(r"\boptim\w*\.\w+\(|\b(?:Adam\w*|SGD|RMSprop)\(|\.backward\(|\bfit\(")
+"""Words of a file that trains."""
 _DRAWN = re.compile(r"rand|normal|uniform|init|xavier|kaiming|orthogonal|zeros|ones|glorot")
 """How weights are drawn anew, which the layers are trained from."""
 _HARMLESS = re.compile(
@@ -54,7 +57,6 @@ _SAYS_SO = re.compile(r"\bplain (?:python )?lists?\b|not (?:be )?(?:regist|track
 """What a text on a class says of layers that it hides knowingly."""
 _ASKED = r"(?:named_parameters|parameters|state_dict|children|named_children|modules)\("
 _COUNTS = re.compile(r"\b(?:print|assert|len|sum|list|sorted)\b")
-_OPTIMIZER = re.compile(r"optim|Adam|SGD|RMSprop")
 
 
 def are_spared(file: Code, thing: Thing, name: str, layers: Sequence[Call]) -> bool:
@@ -71,6 +73,7 @@ def are_spared(file: Code, thing: Thing, name: str, layers: Sequence[Call]) -> b
         or _are_handed_outside(file, cls, name)
         or are_called_fixed(cls.name, name)
         or any(_SOLVED.search(line) or _TIMED.search(line) for line in lines)
+        or _only_takes_time(file)
         or _trains_other_parts(file, cls, name)
         or _is_finished_elsewhere(file, thing, name)
         or never_trains(file)
@@ -78,6 +81,12 @@ def are_spared(file: Code, thing: Thing, name: str, layers: Sequence[Call]) -> b
         or any(COLLECTED.search(line) for line in _outside(file, cls))
         or all(_need_no_owner(file, layer) for layer in layers)
     )
+
+
+def _only_takes_time(file: Code) -> bool:
+    """Whether a file takes the time that its layers need, and trains nothing."""
+    text = code_lines(file)
+    return any(_TIMED.search(line) for line in text) and not any(_TRAINS.search(line) for line in text)
 
 
 def _are_written(lines: Sequence[str], carried: str) -> bool:

@@ -279,12 +279,17 @@ _MEANT = re.compile(
     re.I,
 )
 """Words of comments on a layer that is drawn for its random numbers."""
+_REPLACES = re.compile(r"\b(?:replac|overrid|overwrit|swap|instead of)", re.I)
+"""Words of comments on a layer that is meant to stand in place of another."""
+LINES_ABOVE = 4
+"""Lines above a layer, at most, in which a comment or a message may speak of it."""
 
 
 def _is_explained(file: Code, first: Binding, second: Binding) -> bool:
     """Whether a comment beside the two lines, or right above them, says that the first is to be lost."""
-    lines = file.lines[max(0, first.at.line - 2) : second.at.end_line]
-    return any(_MEANT.search(line.partition("#")[2]) for line in lines)
+    lines = [line.partition("#")[2] for line in file.lines[max(0, first.at.line - 2) : second.at.end_line]]
+    nearest = lines[-LINES_ABOVE - 1 :]
+    return any(_MEANT.search(line) for line in lines) or any(_REPLACES.search(line) for line in nearest)
 
 
 def _plain(file: Code, value: Value) -> str:
