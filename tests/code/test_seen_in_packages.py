@@ -163,6 +163,8 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         UnregisteredModules,
         """
         import time
+        import torch
+        from torch import nn
 
         class Many(nn.Module):
             def __init__(self, n):
