@@ -158,9 +158,9 @@ CASES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "data.order = torch.randperm(1000)", "model.order = torch.randperm(1000)",
     ),
     "a line that is left over": (
-        ResultDropped, DROPPED.replace("METHOD", "flatten(1)"), "LAST",
-        "scores = scores.flatten(1); return net(scores)",
-        "scores = scores.flatten(2); return net(scores)",
+        ResultDropped, DROPPED.replace("METHOD", "clamp(0, 1)"), "LAST",
+        "scores = scores.clamp(0, 1); return net(scores)",
+        "scores = scores.clamp(0, 2); return net(scores)",
     ),
     "scores whose order is asked": (
         ResultDropped, DROPPED.replace("METHOD", "softmax(1)"), "LAST", "return scores.argmax(1)",

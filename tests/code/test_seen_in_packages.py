@@ -15,7 +15,6 @@ from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
 from stethoscope.rules.loop.loss_detached import LossDetached
 from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
-from stethoscope.rules.loop.result_dropped import ResultDropped
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
 from stethoscope.rules.parameters.overwritten_layer import OverwrittenLayer
@@ -216,20 +215,6 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "@solver.register(Sum, Term)\n",
         "",
-    ),
-    "a shape that it has already, of what a function of the file gives": (
-        ResultDropped,
-        """
-        def turned(a, b):
-            return a.permute(1, 0).matmul(b)
-
-        def colours(image, other):
-            result = turned(image, torch.eye(3)) + torch.ones(3)
-            result.view(image.size())
-            return result
-        """,
-        "image.size()",
-        "other.size()",
     ),
     "a generator that is not seen, and may clear": (
         MissingZeroGrad,

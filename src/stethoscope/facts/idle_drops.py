@@ -2,9 +2,9 @@
 
 x.to(device); x.float(); x.clone()                  the same numbers: where that mattered, another line fails
 x.detach()                                          of these most free memory that goes anyway
-result = image * scale; result.view(image.shape)    it has that shape
-if x.numel() == 0: x.view(0, 8)                     nothing is in it
-blocks[:, :4].reshape(n, 2, 2)                      of a part, or behind other steps: a line that is left over
+x.view(8, -1); x.unsqueeze(0)                       the same numbers in another shape, of which that is as true
+if x.numel() == 0: x.clamp(0, 8)                    nothing is in it
+blocks[:, :4].clamp(0, 1)                           of a part, or behind other steps: a line that is left over
 """
 
 from __future__ import annotations
@@ -12,37 +12,27 @@ from __future__ import annotations
 import re
 
 from stethoscope.facts.code import (
-    NOWHERE,
     Attribute,
     Call,
     Code,
     Constant,
     Item,
     Name,
-    Operation,
     Value,
 )
 
-MOST_STEPS = 40
-"""Values that are followed back from one tensor to those that it is made of, at most."""
 CONVERSIONS = (".to", ".type", ".float", ".double", ".half", ".long", ".int", ".cuda", ".cpu")
 """Methods of a tensor that give the same numbers elsewhere, or in another type: where that was needed, a line fails."""
 _CONVERT = (*CONVERSIONS, ".detach")
-_SHAPED = (".view", ".reshape")
+SHAPES = frozenset({".squeeze", ".unsqueeze", ".view", ".reshape", ".permute", ".transpose", ".flatten"})
+"""Methods that give the same numbers in another shape."""
 _COPIES = (".clone", ".contiguous")
 """Methods that give the same numbers at another place in memory."""
-_LEAVES = (".item", ".tolist", ".numpy", ".size", ".dim", ".numel", "builtins.len")
-"""Calls behind which a value is not computed from the tensor's numbers."""
 
 
 def is_idle(file: Code, call: Call) -> bool:
     """Whether a call whose result is dropped is seen to do no harm by that."""
-    return (
-        not is_kept_easily(call.receiver)
-        or call.name in (*_CONVERT, *_COPIES)
-        or _has_that_shape(file, call)
-        or _is_empty(file, call)
-    )
+    return not is_kept_easily(call.receiver) or call.name in (*_CONVERT, *_COPIES, *SHAPES) or _is_empty(file, call)
 
 
 def is_kept_easily(value: Value | None) -> bool:
@@ -81,37 +71,4 @@ def _conditions(file: Code, call: Call) -> list[str]:
             break
         if here.kind == "if" and here.value is not None:
             found.append(file.text(here.value.at))
-    return found
-
-
-def _has_that_shape(file: Code, call: Call) -> bool:
-    """Whether it is brought into the shape of something that it is made of."""
-    if call.name not in _SHAPED or len(call.arguments) != 1 or call.keywords:
-        return False
-    asked, model = call.arguments[0], None
-    if isinstance(asked, Attribute) and asked.name == "shape":
-        model = asked.value
-    elif isinstance(asked, Call) and asked.name == ".size" and not asked.arguments:
-        model = asked.receiver
-    if not isinstance(model, Name) or model.binding == NOWHERE:
-        return False
-    return model.binding in _made_of(file, call.receiver)
-
-
-def _made_of(file: Code, value: Value | None) -> set[int]:
-    """The variables whose tensors a tensor is computed from."""
-    found: set[int] = set()
-    waiting: list[Value | None] = [value]
-    for _ in range(MOST_STEPS):
-        if not waiting:
-            break
-        one = waiting.pop()
-        if isinstance(one, Name) and one.binding != NOWHERE and one.binding not in found and "." not in one.name:
-            found.add(one.binding)
-            binding = file.bindings[one.binding]
-            waiting.append(binding.value if binding.how in ("assign", "augment") else None)
-        elif isinstance(one, Operation):
-            waiting += one.operands
-        elif isinstance(one, Call) and one.name not in _LEAVES:
-            waiting += (one.receiver, *one.arguments)
     return found

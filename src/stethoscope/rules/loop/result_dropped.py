@@ -11,7 +11,7 @@ from stethoscope.facts.cells import is_displayed
 from stethoscope.facts.certain_tensors import TENSORS_ONLY, is_certain_tensor
 from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name
 from stethoscope.facts.guarded import is_there_to_fail
-from stethoscope.facts.idle_drops import CONVERSIONS, is_idle, is_said_to_be_module
+from stethoscope.facts.idle_drops import CONVERSIONS, SHAPES, is_idle, is_said_to_be_module
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.uses import readings_of
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, quoted
@@ -57,20 +57,20 @@ class ResultDropped(Rule):
     """A tensor's method gives a new tensor, and the result is thrown away.
 
     ## What it sees
-    `x.detach()`, `x.clamp(0, 1)`, `x.unsqueeze(1)` and their like as a statement of its own, on something that is
-    certainly a tensor.
+    `x.clamp(0, 1)`, `scores.masked_fill(mask, -1e9)`, `x.unsqueeze(1)` and their like as a statement of its own, on
+    something that is certainly a tensor.
     ## Why it hurts
     These methods leave the tensor as it is and return another one: the line does nothing.
     ## How to fix it
-    Keep the result, `x = x.detach()`, or use the method that works in place, `x.detach_()`.
+    Keep the result, `x = x.clamp(0, 1)`, or use the method that works in place, `x.clamp_(0, 1)`.
     ## When it is not a fault
     `model.to(device)`, which moves a module in place; a line in `try` or in `pytest.raises`, which is there to fail;
     one of a script in cells, which displays it. None of these is reported. What may be no tensor, such as a graph of
     PyG, which moves in place, a tensor that is not read again, and what is measured by a clock or a profiler, is
-    possible at most. So is what gives the same numbers, as `x.to(device)`, `x.float()`, `x.clone()` and `x.detach()`:
-    where it was needed another line fails, and of such lines most were left over; the shape that is there already, as
-    `y.view(x.shape)` of what is made of `x`; what another line does and keeps; scores whose order alone is asked for
-    behind a softmax; what is empty; and a part, `x[:3]`, or what a call gives.
+    possible at most. So is what gives the same numbers, as `x.to(device)`, `x.float()`, `x.clone()` and `x.detach()`,
+    also in another shape, as `x.view(8, -1)`: where it was needed another line fails, and of such lines most were left
+    over; what another line does and keeps; scores whose order alone is asked for behind a softmax; what is empty; and a
+    part, `x[:3]`, or what a call gives.
     ## Sources
     PyTorch documentation, `torch.Tensor.to` ("returns a tensor").
     """
@@ -156,7 +156,7 @@ class ResultDropped(Rule):
 def _taken(file: Code, call: Call, name: str) -> Fix:
     """The result bound to a name."""
     taken = f"{_taker(file, call, name)} = {file.text(call.at)}"
-    if call.name in _SHAPES:  # what follows may have been written for the shape that it has now
+    if call.name in SHAPES:  # what follows may have been written for the shape that it has now
         what = "Keep the result; or remove the line, where what follows wants the shape that it has:\n"
         return Fix(what + code(taken), edits=_kept(file, call))
     return Fix("Keep the result:\n" + code(taken), safe=True, edits=_kept(file, call))
@@ -190,7 +190,6 @@ def _taker(file: Code, call: Call, name: str) -> str:
     return file.text(tensor.at) if isinstance(tensor, Name | Attribute) else name.strip("`")
 
 
-_SHAPES = frozenset({".squeeze", ".unsqueeze", ".view", ".reshape", ".permute", ".transpose", ".flatten"})
 _WORK_IN_PLACE = frozenset({".clamp", ".masked_fill", ".abs", ".mul", ".add", ".div", ".sub", ".relu", ".sigmoid"})
 """Those that have a twin that changes the numbers in place, `clamp_`."""
 _FRESH = frozenset({"torch.zeros", "torch.ones", "torch.rand", "torch.randn", "torch.empty", "torch.tensor",
