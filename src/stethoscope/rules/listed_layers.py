@@ -60,7 +60,8 @@ def _is_filled_as_seen(file: Code, thing: Thing, name: str) -> bool:
             one = call.argument(1 if call.name == ".insert" else 0)
             idle = isinstance(one, Call) and one.name in ("torch.nn.Identity", "torch.nn.Sequential")
             is_idle = idle and isinstance(one, Call) and not one.arguments
-            if not is_idle and not made_in(file, one if call.name == ".extend" else Group("list", (one,), (), call.at)):
+            put = one if call.name == ".extend" or one is None else Group("list", (one,), (), call.at)
+            if not is_idle and not made_in(file, put):
                 return False
     return True
 

@@ -172,7 +172,7 @@ def _taken(file: Code, call: Call, name: str) -> Fix:
         return Fix(what + taken, edits=_kept(file, call))
     what = "Keep the result:\n"
     if call.name in _VALUES:
-        what = "Keep the result, which changes what is computed; or remove the line, where the numbers are meant as they are:\n"
+        what = "Keep the result, which changes what is computed; or remove the line, where it is right without it:\n"
     return Fix(what + taken, safe=True, edits=_kept(file, call))
 
 
