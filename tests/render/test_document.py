@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from stethoscope.core.finding import Evidence, Finding, Fix, Place
+from stethoscope.core.finding import Evidence, Finding, Fix, Link, Place
 from stethoscope.core.text import plain
 from stethoscope.render.document import message_of, one_line, place_words, text_of
 
@@ -128,3 +128,13 @@ def test_long_readings_become_sentences() -> None:
     evidence = (Evidence("the share of all the units of this layer that stayed silent", "128 of 128", "0"),)
     text = text_of(replace(slow_rate(sample.healthy()), evidence=evidence))
     assert "stayed silent: 128 of" in text
+
+
+@pytest.mark.parametrize("folders", [1, 9, 30])
+def test_a_line_of_another_file_is_shown_however_long_its_path_is(folders: int) -> None:
+    file = "folder/" * folders + "model.py"
+    link = Link(Place(file=file, line=7, text="return self.softmax(out)"), "`softmax` is applied")
+    text = text_of(replace(slow_rate(sample.healthy()), chain=(link,)))
+    assert "7 | return self.softmax(out)" in text
+    assert "model.py:" in text
+    assert max(map(len, text.splitlines())) <= 80

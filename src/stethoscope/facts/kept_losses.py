@@ -147,9 +147,9 @@ _OFF = re.compile(r"^torch\.(?:autograd\.)?set_grad_enabled\(\s*(?:mode\s*=\s*)?
 def goes_backward(file: Code, index: int, name: str) -> bool:
     """Whether a sum of losses goes backward itself: as a part of something, or of what the function returns."""
     for event in events_of(file, index):
-        if event.kind == "backward" and not event.via and name in _named_behind(file, event.subject):
+        if event.kind == "backward" and not event.via and name in named_behind(file, event.subject):
             return True
-    is_returned = any(name in _named_behind(file, one.value) for one in file.functions[index].returns)
+    is_returned = any(name in named_behind(file, one.value) for one in file.functions[index].returns)
     return (
         bool(index)
         and is_returned
@@ -161,7 +161,7 @@ def goes_backward(file: Code, index: int, name: str) -> bool:
     )
 
 
-def _named_behind(file: Code, value: Value | None) -> set[str]:
+def named_behind(file: Code, value: Value | None) -> set[str]:
     """The names in a value, and in those of the sums, means and products that it is made of."""
     found, waiting = set[str](), [value]
     for _ in range(MOST_NAMES):

@@ -35,13 +35,10 @@ def sampler_handed(file: Code, handed: Handed) -> Made | None:
     return _shuffling(_calls_behind(file, handed.value))
 
 
-def kept_as(made: Made) -> str:
-    """The variable that a sampler is kept in, or a word for it."""
-    home, sampler = made
-    kept = next(
-        (one.name for one in home.bindings if one.value is sampler and one.how == "assign" and not one.item), ""
-    )
-    return kept or "distributed_sampler"
+def has_sampler(file: Code, value: Value, made: Made) -> bool:
+    """Whether a value is a loader with that sampler."""
+    found = _shuffling(_calls_behind(file, value))
+    return found is not None and found[1] is made[1]
 
 
 def is_refused(file: Code, made: Made) -> bool:

@@ -44,6 +44,8 @@ LABELS = 8
 WIDEST_VALUES = 44
 """Characters that name and value of a reading may take together before columns give way to sentences."""
 CODE_INDENT = 2
+NARROWEST_CODE = 30
+"""Characters of a line of another file that are shown at least: a longer path stands above it."""
 MOST_CAUSES = 8
 """Causes that are named as ruled out; more are counted."""
 
@@ -155,6 +157,10 @@ def _chain(finding: Finding) -> tuple[Line, ...]:
         seen.add((place.source, link.words))
         home = "" if (place.file, place.cell) == (guilty.file, guilty.cell) else place.source.rpartition(":")[0] + ":"
         number = f"{clean(home)}{place.line} | "
+        if home and len(number) > WIDTH - MARGIN - NARROWEST_CODE:  # a line of its own; its end tells more
+            room = WIDTH - MARGIN - 1
+            rows.append((Piece(clean(home) if len(home) <= room else "…" + clean(home)[-room:], Role.QUIET),))
+            number = f"{place.line} | "
         rows.append((Piece(number, Role.QUIET), Piece(clean(place.text or ""), Role.CODE)))
         rows.append((Piece(f"{' ' * (len(number) - 2)}└ ", Role.QUIET), *read(link.words, Role.QUIET)))
     return tuple(rows)

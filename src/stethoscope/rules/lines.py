@@ -84,10 +84,11 @@ def fitting(*titles: str) -> str:
     return next((title for title in titles if len(title) <= LONGEST_TITLE), titles[-1])
 
 
-def quoted(code: Code, value: Value | None, otherwise: str = "the value") -> str:
+def quoted(code: Code, value: Value | None, otherwise: str = "the value", longest: int = LONGEST) -> str:
     """An expression as it is written, in backticks, where it is short enough for a sentence."""
     text = "" if value is None else code.text(value.at)
-    if not text or len(text) > LONGEST or "`" in text:
+    is_cut = value is not None and value.at.end_line != value.at.line
+    if not text or is_cut or len(text) > longest or "`" in text:
         return otherwise
     return f"`{text}`"
 

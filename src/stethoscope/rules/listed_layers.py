@@ -13,6 +13,7 @@ from stethoscope.facts.module_classes import assigned, attribute_of, in_methods,
 from stethoscope.facts.things import Thing
 from stethoscope.rules.carried_layers import are_called
 from stethoscope.rules.containers import is_left_plain, is_plain_list, may_be_left_plain, wrapped_in_module_list
+from stethoscope.rules.lines import line_of, quoted
 from stethoscope.rules.spared_layers import are_spared
 
 _Making = Callable[[Code, Value | None], list[Call]]
@@ -29,22 +30,65 @@ class Listed(NamedTuple):
     is_sure: bool
     """Whether they surely have parameters, and surely nothing registers them."""
     edits: tuple[Edit, ...] = ()
+    under: str = ""
+    """The condition under which alone it gets layers, in words; empty where it always does."""
 
 
 def lists_of_layers(file: Code, thing: Thing) -> Iterator[Listed]:
     """What a module keeps in plain lists, the sure ones first."""
-    seen = {one.name: one for one in reversed([*_listed(file, thing, made_in)])}
+    every = [*_listed(file, thing, made_in)]
+    seen = {one.name: one for one in reversed(every)}
     for name, one in seen.items():
         if may_be_left_plain(file, thing, name):
             is_sure = are_called(file, thing, name) and is_left_plain(file, thing, name)
             is_sure = is_sure and not are_spared(file, thing, name, one.layers)
             edits = wrapped_in_module_list(file, thing, name) if is_sure else ()
-            yield one._replace(is_sure=is_sure, edits=edits)
+            under = {_condition(file, layer) for it in every if it.name == name for layer in it.layers}
+            is_known = len(under) == 1 and _is_filled_as_seen(file, thing, name)
+            yield one._replace(is_sure=is_sure, edits=edits, under=under.pop() if is_known else "")
     named = {one.name: one for one in reversed([*_listed(file, thing, may_be_made_in)]) if one.name not in seen}
     for name, one in named.items():
         is_layer = is_of_module_class(file, one.layers[0]) or are_called(file, thing, name)
         if is_layer and may_be_left_plain(file, thing, name):
             yield one
+
+
+def _is_filled_as_seen(file: Code, thing: Thing, name: str) -> bool:
+    """Whether all that is put into a list is seen to be layers with weights, or to do nothing: `nn.Identity()`."""
+    for _, call in in_methods(file, thing):
+        if attribute_of(file, call.receiver) == name and call.name in (".append", ".extend", ".insert"):
+            one = call.argument(1 if call.name == ".insert" else 0)
+            idle = isinstance(one, Call) and one.name in ("torch.nn.Identity", "torch.nn.Sequential")
+            is_idle = idle and isinstance(one, Call) and not one.arguments
+            put = one if call.name == ".extend" or one is None else Group("list", (one,), (), call.at)
+            if not is_idle and not made_in(file, put):
+                return False
+    return True
+
+
+def _condition(file: Code, layer: Call) -> str:
+    """The nearest condition of the function under which a layer is made, in words; empty where there is none."""
+    for here in file.around(layer.context):
+        if here.kind == "function":
+            break
+        if here.kind in ("if", "else") and here.value is not None:
+            said = quoted(file, here.value, f"what {line_of(file, here.value.at)} asks", LONGEST_CONDITION)
+            return f"where {said} {'holds' if here.kind == 'if' else 'does not hold'}"
+    return ""
+
+
+LONGEST_CONDITION = 80
+"""Characters of a condition that is quoted."""
+
+
+def unlike_a_module(thing: Thing) -> str:
+    """What hidden layers miss, but for what a class of the project does by a method of its own."""
+    own = set(thing.cls.methods) if thing.cls is not None else set[str]()
+    return ", ".join(words for name, words in _REACHES.items() if name not in own)
+
+
+_REACHES = {"parameters": "not trained", "to": "not moved by `to()`", "eval": "not switched by `eval()`"}
+"""Methods by which a module reaches its layers, and what those miss that it does not know."""
 
 
 def comma_behind(file: Code, name: str, layer: Call) -> At | None:

@@ -10,6 +10,7 @@ from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.things import followed
 from stethoscope.rules.changing import Edits, renamed
 from stethoscope.rules.lines import chain, line_of, where
+from stethoscope.rules.sites import code
 
 
 def once(losses: Iterable[LossUse]) -> Iterator[LossUse]:
@@ -40,6 +41,28 @@ def made_at(file: Code, loss: LossUse) -> str:
         return ""
     home = output.made_in
     return f" of {line_of(home, output.made.at) if home is file else where(home, output.made.at)}"
+
+
+def raw_scores(file: Code, loss: LossUse, read: str) -> str:
+    """How the loss gets the scores, where an activation is computed beside it, or at the end of a model, whose answers
+    others may read as probabilities.
+
+    Args:
+        file: that is looked at.
+        loss: that is given probabilities.
+        read: how these are made of scores.
+    """
+    made, home = loss.output.made, loss.output.made_in
+    lines = code(f"loss = F.{loss.function}(scores, targets)", f"probabilities = scores.{read}")
+    is_layer = made is not None and made.name.rpartition(".")[2][:1].isupper()
+    if made is None or home is None or not (is_layer or home.function_at(made.context) or home is not file):
+        return f"Give the loss the scores as they leave the last layer:\n{lines}"
+    if not is_layer and home is loss.code and home.function_at(made.context) == home.function_at(loss.call.context):
+        return f"Give the loss the scores as they leave the last layer:\n{lines}"
+    return (
+        f"Take the `{loss.output.kind}`{made_at(file, loss)} away, so that the loss gets scores. Who reads the answers "
+        f"as probabilities, as in prediction, then applies a {read.partition('(')[0]} there:\n{lines}"
+    )
 
 
 def links(file: Code, loss: LossUse) -> tuple[Link, ...]:

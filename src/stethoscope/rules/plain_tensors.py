@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import At, Binding, Call, Code, Name, Value
+from stethoscope.facts.code import At, Binding, Call, Code, Name, Operation, Value
 from stethoscope.facts.origins import bases, lineage
 from stethoscope.facts.things import Thing, binding_of, followed, literal
 from stethoscope.rules.carried_layers import code_lines
@@ -35,6 +35,38 @@ def is_no_weight(file: Code, thing: Thing, name: str, binding: Binding, how: str
     if how == "asks":
         return any(_BY_HAND.search(line) or COLLECTED.search(line) for line in code_lines(file))
     return any(_DEFAULTS.search(line) for line in code_lines(file)) or _stays(file, binding.value)
+
+
+def registered(file: Code, value: Value | None) -> str:
+    """A tensor that an operation made of a parameter, written as a parameter: the operation comes first."""
+    made = value
+    while isinstance(made, Call | Operation) and not _is_parameter(made):
+        parts = (made.receiver,) if isinstance(made, Call) else made.operands
+        made = next((one for one in parts if _holds(one)), None)
+    if value is None or not isinstance(made, Call) or made.at.line != made.at.end_line:
+        return "nn.Parameter((...).to(device))"
+    data = made.argument(0, "data")
+    whole, said = file.text(value.at), file.text(made.at)
+    inner = file.text(data.at) if data is not None else "..."
+    if len(made.arguments) + len(made.keywords) > 1 or len(whole) > LONGEST_LINE or value.at.line != value.at.end_line:
+        inner, whole = "...", said + (whole.partition(said)[2] if isinstance(value, Call) else "")
+    inner = f"({inner})" if isinstance(data, Operation) or inner == "..." else inner
+    return f"nn.Parameter({whole.replace(said, inner, 1)})"
+
+
+LONGEST_LINE = 90
+"""Characters of a value that is written anew."""
+
+
+def _is_parameter(value: Value | None) -> bool:
+    return isinstance(value, Call) and value.name.endswith(".Parameter")
+
+
+def _holds(value: Value | None) -> bool:
+    """Whether a parameter is made in a value."""
+    if isinstance(value, Operation):
+        return any(_holds(one) for one in value.operands)
+    return _is_parameter(value) or (isinstance(value, Call) and _holds(value.receiver))
 
 
 def _computes(thing: Thing) -> bool:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
-from stethoscope.facts.code import At, Code, Site
+from stethoscope.facts.code import Call, Code, Site
 from stethoscope.facts.flow import Stream
 from stethoscope.facts.linked import uncommented
 from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.loops_elsewhere import loops_elsewhere
+from stethoscope.facts.sampler_names import sampler_name
 from stethoscope.facts.samplers import (
     Made,
     distributed_sampler,
@@ -21,7 +22,6 @@ from stethoscope.facts.samplers import (
     is_refused,
     is_repeated,
     is_switched_off,
-    kept_as,
     sampler_handed,
 )
 from stethoscope.facts.told_elsewhere import is_told_or_done_otherwise
@@ -109,7 +109,7 @@ class DistributedSamplerEpoch(Rule):
         if not is_there or _is_told_in(file):
             return
         told = set()
-        for loop, at, (home, sampler) in _repeated(file):
+        for loop, by, (home, sampler) in _repeated(file):
             if sampler.at in told or (home is not file and _is_told_in(home)):
                 continue
             if sampler.argument(4, "seed") is not None and is_made_again((home, sampler)):
@@ -118,12 +118,12 @@ class DistributedSamplerEpoch(Rule):
             yield self.finding(
                 "the distributed sampler is never told the epoch",
                 sureness=Sureness.POSSIBLE if _is_doubtful(file, loop, (home, sampler)) else Sureness.CERTAIN,
-                place=place_in(file, sampler.at if home is file else at),
+                place=place_in(file, sampler.at if home is file else loop.at if by is None else by.at),
                 evidence=[
                     Evidence(f"calls of `set_epoch` for the loop at {where(loop.code, loop.at)}", 0, "1 an epoch")
                 ],
                 cause="It shuffles by the epoch's number, which stays 0: every epoch has the same order.",
-                fixes=[_TELL_IT + code(f"{kept_as((home, sampler))}.set_epoch(epoch)")],
+                fixes=[_TELL_IT + code(f"{sampler_name(file, loop, (home, sampler), by)}.set_epoch(epoch)")],
                 chain=[
                     Link(place_in(home, sampler.at), "the sampler is made"),
                     Link(place_in(loop.code, loop.at), "the loop goes over its loader, again in each epoch"),
@@ -480,18 +480,18 @@ def _tells(file: Code) -> bool:
     return _TELLS.search(text) is not None
 
 
-def _repeated(file: Code) -> Iterator[tuple[Loop, At, Made]]:
-    """The training loops that go over their data again and again, each with its place in this file, or that of the call
-    which hands it its data, and the distributed sampler of these.
+def _repeated(file: Code) -> Iterator[tuple[Loop, Call | None, Made]]:
+    """The training loops that go over their data again and again, one of another file with the call of this file which
+    hands it its data, and the distributed sampler of these.
     """
     for loop in loops_of(file):
         made = distributed_sampler(file, loop) if _may_step(loop) else None
         if made is not None and is_repeated(file, loop) and not is_of_new_data(file, loop, made):
-            yield loop, loop.at, made
+            yield loop, None, made
     for handed in loops_elsewhere(file):
         made = sampler_handed(file, handed) if _may_step(handed.loop) else None
         if made is not None and is_handed_again(file, handed, made):
-            yield handed.loop, handed.call.at, made
+            yield handed.loop, handed.call, made
 
 
 def _may_step(loop: Loop) -> bool:

@@ -72,7 +72,7 @@ class CheckpointAliased(Rule):
                 yield self._read(file, call, binding.name, use, is_saved or may_be_no_weights(file, call))
 
     def _read(self, file: Code, call: Call, name: str, use: Call, is_doubtful: bool) -> Finding:
-        model = name_of(file, call.receiver)
+        kept = f"{name} = copy.deepcopy({name_of(file, call.receiver)}.state_dict())"
         return self.finding(
             fitting(f"`{name}` is no copy: it changes with the model", "the best weights are no copy"),
             sureness=Sureness.POSSIBLE if is_doubtful else Sureness.CERTAIN,
@@ -80,7 +80,7 @@ class CheckpointAliased(Rule):
             evidence=[Evidence(f"copies of the tensors that {line_of(file, call.at)} makes", 0, "1 of each")],
             cause="`state_dict()` gives the model's own tensors, which the optimizer changes in place: in the end "
             f"`{name}` holds the last weights.",
-            fixes=["Copy them:\n" + code("import copy", "", f"{name} = copy.deepcopy({model}.state_dict())")],
+            fixes=[f"Copy them{_others(file, call, name)}:\n" + code("import copy", "", kept)],
             chain=[
                 Link(place_in(file, call.at), "the weights are kept, by reference"),
                 Link(place_in(file, use.at), "they are taken for the best ones"),
@@ -216,6 +216,17 @@ class CheckpointAliased(Rule):
                         self.target.load_state_dict(self.state)
             """,
     }
+
+
+def _others(file: Code, call: Call, name: str) -> str:
+    """The other lines of the function in which the same variable gets the state as it is, as before a loop."""
+    home = file.function_at(call.context)
+    lines = [
+        line_of(file, one.value.at) for one in file.bindings[slice(*file.functions[home].bindings)]
+        if one.name == name and one.how == "assign" and isinstance(one.value, Call) and one.value is not call
+        and one.value.name == ".state_dict" and not one.item
+    ]  # fmt: skip
+    return f", here and on {' and '.join(lines)}" if lines else ""
 
 
 def _kept(file: Code, call: Call) -> int | None:

@@ -9,14 +9,14 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Surenes
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import KeepGradients
 from stethoscope.facts.by_hand import asks_for_memory, fills_gradients
-from stethoscope.facts.code import Code, Site
+from stethoscope.facts.code import Code, Name, Site
 from stethoscope.facts.events import Event
 from stethoscope.facts.handed import is_handed
 from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.stepping import is_made_here
 from stethoscope.facts.training import History, Optimizer
 from stethoscope.rules.changing import moved_behind
-from stethoscope.rules.lines import fitting, place_in, way_to, where_event
+from stethoscope.rules.lines import LONGEST, fitting, place_in, way_to, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 
@@ -119,7 +119,7 @@ class GradientsClearedBeforeStep(Rule):
             cause="What `backward()` computed is thrown away before the step, which finds no gradients.",
             fixes=[
                 Fix(
-                    "Clear first:\n" + code(f"{name}.zero_grad()", "loss.backward()", f"{name}.step()"),
+                    "Clear first:\n" + code(f"{name}.zero_grad()", _backward(file, backward), f"{name}.step()"),
                     edits=moved_behind(file, clearing.at, step.at)
                     if clearing.code is step.code is file and clearing.context == step.context
                     else (),
@@ -230,6 +230,16 @@ class GradientsClearedBeforeStep(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+def _backward(file: Code, event: Event) -> str:
+    """The backward pass as it is written, or as it usually is where that is in another file, or long."""
+    call = event.call
+    said = file.text(call.at) if call is not None and event.code is file and not event.via else ""
+    is_short = said and len(said) <= LONGEST and call is not None and call.at.line == call.at.end_line
+    if is_short or call is None or not said or not isinstance(call.receiver, Name):
+        return said if is_short else "loss.backward()"
+    return f"{file.text(call.receiver.at)}{call.name}(...)"
 
 
 def _is_its_own(loop: Loop, clearing: Event, step: Event) -> bool:

@@ -12,6 +12,7 @@ from stethoscope.facts.code import Binding, Code, Operation, Site, Value
 from stethoscope.facts.flow import Kept
 from stethoscope.facts.kept_losses import kept_losses
 from stethoscope.facts.training import History, Loop
+from stethoscope.rules.kept_sums import is_read_as_tensor, sums_beside
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at, receiver
 
@@ -438,18 +439,16 @@ def _fix(kept: Kept, line: Site | None) -> Fix:
     return Fix(f"Keep numbers, and let the graphs go:\n{code(*lines)}")
 
 
-_OF_A_TENSOR = r"\.(?:item|detach|cpu|numpy|tolist|to|data|mean|sum|clone)\b"
-
-
 def _without_graph(file: Code, binding: Binding, kept: Value) -> list[Fix]:
     """Adding tensors without their graph, and adding numbers; the first alone where the sum is read as a tensor."""
     edits = (insertion(file, kept.at.end_line, kept.at.end_column, ".detach()"),)
     tensors, numbers = (code(_added(file, binding, kept, how)) for how in (".detach()", ".item()"))
-    function = file.functions[file.function_at(binding.context)]
-    is_tensor = re.compile(rf"(?<![\w.]){re.escape(_total(file, binding))}\b(?:\s*[*/]\s*[\w.()]+\))?{_OF_A_TENSOR}")
-    if file.matches(is_tensor, function.at if function.context else None):
-        return [Fix(f"Let the graph go and keep a tensor:\n{tensors}", safe=True, edits=edits)]
-    first = Fix(f"Let the graph go and keep a tensor:\n{tensors}", safe=True, edits=edits)
+    beside = [f"`{name}`" for name in sums_beside(file, binding, kept)]
+    more = f" here and in {' and '.join(beside)}, which {'hold' if beside[1:] else 'holds'} the same graphs"
+    what = f"Let the graph go,{more}, and keep a tensor:\n" if beside else "Let the graph go and keep a tensor:\n"
+    first = Fix(f"{what}{tensors}", safe=True, edits=edits)
+    if is_read_as_tensor(file, binding, _total(file, binding)):
+        return [first]
     return [first, Fix(f"Or, where nothing asks for a tensor, add the number:\n{numbers}")]
 
 

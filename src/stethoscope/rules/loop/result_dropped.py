@@ -154,12 +154,47 @@ class ResultDropped(Rule):
 
 
 def _taken(file: Code, call: Call, name: str) -> Fix:
-    """The result bound to a name."""
-    taken = f"{_taker(file, call, name)} = {file.text(call.at)}"
+    """The result bound to a name; or the line removed, where nothing would read it, or a gradient is read off what the
+    tensor is now.
+    """
+    if not _is_needed(file, call) or _is_left(file, call):
+        return Fix(f"Remove the line: nothing reads {name} behind it.")
+    here = file.functions[file.function_at(call.context)]
+    graded = re.compile(rf"(?<![\w.]){re.escape(name.strip('`'))}\.(?:grad\b|retain_grad\()")
+    if call.name == ".detach" and file.matches(graded, here.at if here.context else None):
+        return Fix(f"Remove the line: {name} is the tensor whose gradient is read, and a detached one has none.")
+    taken = code(f"{_taker(file, call, name)} = {file.text(call.at)}")
+    line = _assertion_behind(file, call, name.strip("`"))
+    if line and call.name in SHAPES:
+        return Fix(f"Keep the result, of which {line} asserts something:\n{taken}", edits=_kept(file, call))
     if call.name in SHAPES:  # what follows may have been written for the shape that it has now
         what = "Keep the result; or remove the line, where what follows wants the shape that it has:\n"
-        return Fix(what + code(taken), edits=_kept(file, call))
-    return Fix("Keep the result:\n" + code(taken), safe=True, edits=_kept(file, call))
+        return Fix(what + taken, edits=_kept(file, call))
+    if call.name in _VALUES:
+        what = "Keep the result, which changes what is computed; or remove the line, where it is right without it:\n"
+        return Fix(what + taken, edits=_kept(file, call))
+    return Fix("Keep the result:\n" + taken, safe=True, edits=_kept(file, call))
+
+
+def _is_left(file: Code, call: Call) -> bool:
+    """Whether a tensor that is handed in, or that each round of a loop draws anew, is only deleted behind a call."""
+    tensor = call.receiver
+    how = file.bindings[tensor.binding].how if isinstance(tensor, Name) and tensor.binding != NOWHERE else ""
+    loops = [one for one in file.around(call.context) if one.kind in ("for", "while")]
+    if not isinstance(tensor, Name) or how not in ("for", "argument") or (how == "argument" and loops):
+        return False
+    behind = [one.at.line for one in readings_of(file, tensor.binding) if one.at.line > call.at.end_line]
+    return all(file.lines[line - 1].lstrip().startswith("del ") for line in behind)
+
+
+def _assertion_behind(file: Code, call: Call, name: str) -> str:
+    """The line right behind a call, where it asserts something of the tensor; empty where it does not."""
+    for number in range(call.at.end_line + 1, len(file.lines) + 1):
+        line = file.lines[number - 1].partition("#")[0].strip()
+        if line:
+            asserts = re.match(rf"assert\b.*(?<![\w.]){re.escape(name)}\b", line)
+            return line_of(file, call.at._replace(line=number)) if asserts else ""
+    return ""
 
 
 def _in_place(file: Code, call: Call) -> Fix:
@@ -190,6 +225,8 @@ def _taker(file: Code, call: Call, name: str) -> str:
     return file.text(tensor.at) if isinstance(tensor, Name | Attribute) else name.strip("`")
 
 
+_VALUES = frozenset({".masked_fill", ".clamp", ".softmax", ".sigmoid", ".relu", ".abs", ".mul", ".add", ".div", ".sub"})
+"""Those that give other numbers."""
 _WORK_IN_PLACE = frozenset({".clamp", ".masked_fill", ".abs", ".mul", ".add", ".div", ".sub", ".relu", ".sigmoid"})
 """Those that have a twin that changes the numbers in place, `clamp_`."""
 _FRESH = frozenset({"torch.zeros", "torch.ones", "torch.rand", "torch.randn", "torch.empty", "torch.tensor",

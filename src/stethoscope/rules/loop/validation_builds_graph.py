@@ -16,7 +16,7 @@ from stethoscope.facts.code import Code, Site
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, is_switched, trained_models
 from stethoscope.facts.freezing import builds_no_graph, is_made_frozen
 from stethoscope.facts.gradient_words import may_differentiate
-from stethoscope.facts.loops import loops_of, training_functions
+from stethoscope.facts.loops import functions_going_backward, loops_of, training_functions
 from stethoscope.facts.measures import WANTED, may_run_under_a_framework, measures_data
 from stethoscope.facts.old_torch import knows_volatile
 from stethoscope.facts.origins import thing_of
@@ -160,7 +160,9 @@ class ValidationBuildsGraph(Rule):
                     edits=without_graph(file, found),
                 )
             ],
-            unless="a caller that is not in this file switches gradients off.",
+            unless=""
+            if found.function in functions_going_backward(file)
+            else "a caller that is not in this file switches gradients off.",
         )
 
     bad = Examples(
@@ -470,6 +472,7 @@ class ValidationBuildsGraph(Rule):
         """)
 
 
+_UNLESS = "a caller that is not in this file switches gradients off."
 GRADIENTS = re.compile(
     r"autograd|requires_grad|\.grad\b|retain_grad|jacobian|grad_cam|set_grad_enabled|volatile|vjp|GradientTape"
 )

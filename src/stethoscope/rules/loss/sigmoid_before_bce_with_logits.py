@@ -14,7 +14,7 @@ from stethoscope.facts.loss_calls import losses_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.keras_heads import BINARY, twice
 from stethoscope.rules.lines import place_in
-from stethoscope.rules.pairing import is_compared, links, maker, once
+from stethoscope.rules.pairing import is_compared, links, maker, once, raw_scores
 from stethoscope.rules.sites import at, code, place_at
 
 RAW = ("linear", "add", "embedding")
@@ -145,12 +145,7 @@ class SigmoidBeforeBceWithLogits(Rule):
                     Evidence("least loss of a sample with label 1", "0.313", "0", "log(1 + 1/e)"),
                 ],
                 cause="This loss applies a sigmoid to what it is given, and it is given probabilities.",
-                fixes=[
-                    "Give the loss the scores:\n"
-                    + code(
-                        "loss = F.binary_cross_entropy_with_logits(scores, targets)", "probabilities = scores.sigmoid()"
-                    )
-                ],
+                fixes=[raw_scores(file, loss, "sigmoid()")],
                 chain=links(file, loss),
             )
 

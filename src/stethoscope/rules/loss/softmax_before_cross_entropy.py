@@ -10,6 +10,7 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import RemoveOutputActivation
+from stethoscope.facts.class_counts import num_classes
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.training import History, LossCall
@@ -17,7 +18,7 @@ from stethoscope.facts.tried import is_random
 from stethoscope.rules.heads import FOLLOWS
 from stethoscope.rules.keras_heads import CATEGORICAL, twice
 from stethoscope.rules.lines import place_in
-from stethoscope.rules.pairing import is_compared, links, made_at, maker, once
+from stethoscope.rules.pairing import is_compared, links, made_at, maker, once, raw_scores
 from stethoscope.rules.sites import at, code, place_at
 
 SIGMOIDS = ("sigmoid", "hardsigmoid")
@@ -150,13 +151,10 @@ class SoftmaxBeforeCrossEntropy(Rule):
             place=place_in(file, loss.call.at),
             evidence=[
                 maker(file, loss, "a linear layer"),
-                Evidence("least loss that can be reached (with 10 classes, say)", "1.461", "0", "log(e + C - 1) - 1"),
+                _floor(num_classes(file, loss.output)),
             ],
             cause="`cross_entropy` applies log_softmax to what it is given, and it is given probabilities.",
-            fixes=[
-                "Give the loss the scores as they leave the last layer:\n"
-                + code("loss = F.cross_entropy(scores, targets)", "probabilities = scores.softmax(dim=1)")
-            ],
+            fixes=[raw_scores(file, loss, "softmax(dim=1)")],
             chain=links(file, loss),
         )
 
@@ -403,6 +401,14 @@ class SoftmaxBeforeCrossEntropy(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+def _floor(classes: int) -> Evidence:
+    """The least loss that shares can reach, of as many classes as there are, or else of a few and of many."""
+    few, many = (f"{math.log(math.e + number - 1) - 1:.3f}" for number in (classes or 2, 10))
+    if classes:
+        return Evidence(f"least loss that {classes} classes can reach", few, "0", "log(e + C - 1) - 1")
+    return Evidence("least loss that can be reached", f"{few} of 2 classes, {many} of 10", "0", "log(e + C - 1) - 1")
 
 
 def _is_drawn(loss: LossUse) -> bool:

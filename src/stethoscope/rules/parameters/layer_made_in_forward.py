@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import NOWHERE, Call, Code, Name, Value
+from stethoscope.facts.expressions import names_in
 from stethoscope.facts.layers import chain_of, short
-from stethoscope.facts.module_classes import has_weights, in_methods, modules_in
+from stethoscope.facts.module_classes import assigned, has_weights, in_methods, modules_in
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing, followed
 from stethoscope.rules.lines import fitting, line_of, place_in
@@ -58,14 +59,14 @@ class LayerMadeInForward(Rule):
                 if _ASKS_FOR_SIZES.match(file.lines[call.at.end_line - 1][call.at.end_column :]):
                     continue
                 is_random = are_called_fixed(thing.name.rpartition(".")[2], "") or never_trains(file)
-                yield self._read(file, call, made, is_random=is_random)
+                yield self._read(file, thing, made, is_random=is_random)
 
     def _is_made_here(self, file: Code, owner: int, made: Call) -> bool:
         index = file.function_at(made.context)
         here = file.functions[index].owner == owner and file.functions[index].name == "forward"
         return here and _draws(file, made, index)
 
-    def _read(self, file: Code, call: Call, made: Call, *, is_random: bool) -> Finding:
+    def _read(self, file: Code, thing: Thing, made: Call, *, is_random: bool) -> Finding:
         layer = made.name.rpartition(".")[2]
         is_norm = "norm" in layer.lower()
         weights = "weights of 1 and biases of 0 again" if is_norm else "fresh random weights"
@@ -76,10 +77,7 @@ class LayerMadeInForward(Rule):
             place=place_in(file, made.at),
             evidence=[Evidence(f"times that the layer on {line_of(file, made.at)} is made", "1 for each pass", "once")],
             cause=f"`nn.{layer}(...)` in `forward` has {weights}, which no optimizer holds.",
-            fixes=[
-                "Make it once, in `__init__`, and call it here:\n"
-                + code(f"self.{layer.lower()} = nn.{layer}(...)", f"self.{layer.lower()}(...)")
-            ],
+            fixes=[_called_instead(file, thing, made, layer) or _made_before(file, made, layer)],
         )
 
     bad_code = {
@@ -189,6 +187,73 @@ class LayerMadeInForward(Rule):
                     return nn.Linear(3, 2)(x)
             """,
     }
+
+
+def _called_instead(file: Code, thing: Thing, made: Call, layer: str) -> str:
+    """The layer of that kind that the module makes and never uses; empty where there is none, or more than one."""
+    if thing.cls is None:
+        return ""
+    lines = [line.partition("#")[0] for line in file.lines[thing.cls.at.line - 1 : thing.cls.at.end_line]]
+    idle = [
+        name for name, binding in assigned(file, thing)
+        if isinstance(binding.value, Call) and binding.value.name == made.name and not binding.item
+        and sum(len(re.findall(rf"\bself\.{re.escape(name)}\b", line)) for line in lines) == 1
+    ]  # fmt: skip
+    if len(idle) != 1:
+        return ""
+    what = f"Call `self.{idle[0]}`, the `{layer}` that the module makes and never uses:\n"
+    return what + code(f"self.{idle[0]}(...)")
+
+
+def _made_before(file: Code, made: Call, layer: str) -> str:
+    """Where the layer is to be made: once, or once for each round of a loop; of a size that is known by then."""
+    name, maker = f"self.{layer.lower()}", f"nn.{layer}(...)"
+    told = ""
+    if layer in _LAZY and _is_of_input(file, made):
+        maker = f"nn.Lazy{layer}(...)"
+        told = (
+            " Its size has to be known there; a lazy layer reads it off the first batch, before an optimizer is made:"
+        )
+    loops = []
+    for here in file.around(made.context):
+        if here.kind == "function":
+            break
+        if here.kind in ("for", "while", "comprehension"):
+            loops.append(here)
+    end = f".{told}\n" if told else ":\n"
+    if loops:
+        lines = (f"{name}s = nn.ModuleList([{maker} for ... in ...])", f"{name}s[i](...)")
+        return f"Make them in `__init__`, one for each round, and call them here{end}" + code(*lines)
+    return f"Make it once, in `__init__`, and call it here{end}" + code(f"{name} = {maker}", f"{name}(...)")
+
+
+_LAZY = frozenset({"Linear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d",
+                   "BatchNorm1d", "BatchNorm2d", "BatchNorm3d"})  # fmt: skip
+
+
+def _is_of_input(file: Code, made: Call) -> bool:
+    """Whether the first size of a layer hangs on what `forward` is given, and not on the module's attributes alone."""
+    size = made.arguments[0] if made.arguments else made.keyword("in_features") or made.keyword("in_channels")
+    index = file.function_at(made.context)
+    first = file.functions[index].parameters[:1]
+    own = {one.binding for one in first}
+    return size is not None and _hangs_on(file, size, index, own)
+
+
+def _hangs_on(file: Code, value: Value, index: int, own: set[int], depth: int = 0) -> bool:
+    for one in names_in(value):
+        root = file.bindings[one.binding] if one.binding != NOWHERE else None
+        if root is None or one.binding in own or "." in one.name or file.function_at(root.context) != index:
+            continue
+        if root.how == "argument":
+            return True
+        if root.value is not None and depth < MOST_NAMES and _hangs_on(file, root.value, index, own, depth + 1):
+            return True
+    return False
+
+
+MOST_NAMES = 6
+"""Variables that a size is followed through, at most."""
 
 
 def _draws(file: Code, made: Call, function: int) -> bool:

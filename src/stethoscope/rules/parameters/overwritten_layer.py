@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import NOWHERE, Binding, Call, Code, Group, Name, Starred, Value
+from stethoscope.facts.code import NOWHERE, Binding, Call, Code, Context, Each, Group, Name, Starred, Value
+from stethoscope.facts.expressions import names_in
 from stethoscope.facts.module_classes import assigned, defines, has_weights, modules_in
 from stethoscope.facts.origins import thing_of
-from stethoscope.facts.things import Thing, literal
+from stethoscope.facts.things import Thing, followed, literal
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -53,12 +54,11 @@ class OverwrittenLayer(Rule):
                 if before is not None and _is_lost(file, thing, name, before, binding):
                     how = f"the one made on {line_of(file, binding.at)} replaces it"
                     refined = _is_refined(file, before.value, binding.value) or _is_explained(file, before, binding)
-                    fix = _untangled(file, name, before.value, binding.value)
+                    fix = _untangled(file, thing, name, before, binding)
                     yield self._report(file, name, before, how, fix, Sureness.POSSIBLE if refined else Sureness.CERTAIN)
                 elif _is_in_loop(file, thing, name, binding):
                     how = "each round of the loop replaces the one before"
-                    listed = f"self.{name} = nn.ModuleList([nn.Linear(...) for _ in range(n)])"
-                    fix = "Make it once, behind the loop, or keep all of them:\n" + code(listed)
+                    fix = _all_kept(file, name, binding)
                     yield self._report(file, name, binding, how, fix, Sureness.CERTAIN)
 
     def _report(self, file: Code, name: str, lost: Binding, how: str, fix: str, sureness: Sureness) -> Finding:
@@ -233,11 +233,48 @@ class OverwrittenLayer(Rule):
     }
 
 
-def _untangled(file: Code, name: str, first: Value | None, second: Value | None) -> str:
-    """What to change: a line that is there twice is needed once."""
-    if first is not None and second is not None and _plain(file, first) == _plain(file, second):
+def _untangled(file: Code, thing: Thing, name: str, first: Binding, second: Binding) -> str:
+    """What to change: a line that is there twice is needed once, and two layers where both are called."""
+    if first.value is not None and second.value is not None and _plain(file, first.value) == _plain(file, second.value):
         return "Remove one of the two lines: they make the same layer."
-    return "Give each layer its own name, or remove the line:\n" + code(f"self.{name}_2 = ...")
+    own = code(f"self.{name}_2 = {_maker(file, first.value) if isinstance(first.value, Call) else ''}(...)")
+    said = re.compile(rf"\bself\.{re.escape(name)}\b")
+    at = thing.cls.at if thing.cls is not None else first.at
+    lines = file.lines[second.at.end_line : at.end_line]
+    if sum(len(said.findall(line.partition("#")[0])) for line in lines) > 1:
+        return "Give each layer its own name, or remove the line:\n" + own
+    what = "Remove the line; or, where both layers are meant, give one a name of its own, and call it in `forward`:\n"
+    return what + own
+
+
+def _all_kept(file: Code, name: str, binding: Binding) -> str:
+    """What to change in a loop, in which a layer is made that is the same in each round, or another one."""
+    made, here = binding.value, file.contexts[binding.context]
+    if not isinstance(made, Call):
+        return "Make it once, without the loop."
+    listed = made.argument(0)
+    if made.name.endswith(".ModuleList") and isinstance(listed, Each):
+        one, _ = followed(file, listed.element)
+        if one is listed.element or not isinstance(one, Call):
+            return "Make it once, without the loop."
+        each = f"self.{name} = nn.ModuleList([{_maker(file, one)}(...) for _ in {file.text(listed.source.at)}])"
+        return "Make a new layer for each place of the list, once, without the loop around it:\n" + code(each)
+    inside = {number for number, one in enumerate(file.bindings) if binding.context in file.numbers_around(one.context)}
+    given = [one for value in (*made.arguments, *(value for _, value in made.keywords)) for one in names_in(value)]
+    all_of_them = f"self.{name} = nn.ModuleList([{_maker(file, made)}(...) for ... in {_source(file, here)}])"
+    if any(one.binding in inside for one in given):
+        what = "Keep all of them, one for each round, and call each in `forward`:\n"
+    else:
+        what = "Keep all of them, and call each in `forward`; or make one, without the loop:\n"
+    return what + code(all_of_them)
+
+
+def _maker(file: Code, made: Call) -> str:
+    return file.text(made.at).partition("(")[0]
+
+
+def _source(file: Code, loop: Context) -> str:
+    return file.text(loop.value.at) if loop.value is not None else "..."
 
 
 def _is_made_in_init(file: Code, thing: Thing, binding: Binding) -> bool:

@@ -58,12 +58,9 @@ class SuperInitMissing(Rule):
                 continue
             if _is_changed(file, cls, number, first) or any(_is_other_way(line, first.at.column) for line in head):
                 continue
+            what = "parameters" if thing_of(file, first.value).name.endswith(".Parameter") else "layers"
             yield self.finding(
-                fitting(
-                    f"`{cls.name}` sets `{first.name}` before `super().__init__()`",
-                    f"`{first.name}` is set before `super().__init__()`",
-                    "a layer is set before `super().__init__()`",
-                ),
+                fitting(*_titles(file, cls, number, first)),
                 sureness=Sureness.CERTAIN,
                 place=place_in(file, first.at),
                 evidence=[
@@ -71,7 +68,7 @@ class SuperInitMissing(Rule):
                         f"calls of `super().__init__()` before {line_of(file, first.at)}", 0, "1, in the first line"
                     )
                 ],
-                cause="`nn.Module` refuses layers until its own `__init__` has run, with an `AttributeError`.",
+                cause=f"`nn.Module` refuses {what} until its own `__init__` has run, with an `AttributeError`.",
                 fixes=["Begin `__init__` with it:\n" + code("super().__init__()")],
             )
 
@@ -216,6 +213,23 @@ class SuperInitMissing(Rule):
                     Base.__init__(self)
             """,
     }
+
+
+def _titles(file: Code, cls: Class, number: int, first: Binding) -> tuple[str, ...]:
+    """What is wrong, in words of several lengths: it is called too late, or nowhere."""
+    at = file.functions[number].at
+    comes_late = any(_SETS_UP.search(line.partition("#")[0]) for line in file.lines[first.at.end_line : at.end_line])
+    if comes_late:
+        return (
+            f"`{cls.name}` sets `{first.name}` before `super().__init__()`",
+            f"`{first.name}` is set before `super().__init__()`",
+            "a layer is set before `super().__init__()`",
+        )
+    return (
+        f"`{cls.name}` sets `{first.name}`, and never calls `super().__init__()`",
+        f"`{first.name}` is set without `super().__init__()`",
+        "a layer is set without `super().__init__()`",
+    )
 
 
 def _layers(file: Code, thing: Thing, number: int) -> list[Binding]:

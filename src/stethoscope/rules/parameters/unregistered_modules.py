@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Rule
-from stethoscope.facts.code import At, Code
+from stethoscope.facts.code import Binding, Code
 from stethoscope.facts.model import Hidden, Structure
 from stethoscope.facts.module_classes import assigned, modules_in, plain_tensor
+from stethoscope.facts.things import Thing
 from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
 from stethoscope.rules.lines import edit_of, fitting, line_of, place_in
-from stethoscope.rules.listed_layers import Listed, comma_behind, lists_of_layers
-from stethoscope.rules.plain_tensors import is_no_weight, may_stay
+from stethoscope.rules.listed_layers import Listed, comma_behind, lists_of_layers, unlike_a_module
+from stethoscope.rules.plain_tensors import is_no_weight, may_stay, registered
 from stethoscope.rules.sites import code, place_at
 
 REGISTERS = {"list": "nn.ModuleList(%s)", "tuple": "nn.ModuleList(%s)", "set": "nn.ModuleList(%s)",
@@ -105,7 +106,7 @@ class UnregisteredModules(Rule):
         """Look for modules that construct layers in a plain list, and never register it."""
         for thing in modules_in(file):
             for found in lists_of_layers(file, thing):
-                yield self._read(file, thing.name, found)
+                yield self._read(file, thing, found)
             for name, binding in assigned(file, thing):
                 how = plain_tensor(file, thing, name, binding)
                 if how:
@@ -113,9 +114,9 @@ class UnregisteredModules(Rule):
                     stays = how == "derived" and may_stay(file, binding.at)
                     if stays or is_no_weight(file, thing, name, binding, how):
                         sure = Sureness.POSSIBLE
-                    yield self._tell(file, name, binding.at, how, sure)
+                    yield self._tell(file, name, binding, how, sure)
 
-    def _tell(self, file: Code, name: str, at: At, how: str, sure: Sureness) -> Finding:
+    def _tell(self, file: Code, name: str, binding: Binding, how: str, sure: Sureness) -> Finding:
         cause, fix = {
             "asks": (
                 "`nn.Module` registers `nn.Parameter` and layers, and no tensor that merely asks for gradients.",
@@ -123,14 +124,14 @@ class UnregisteredModules(Rule):
             ),
             "derived": (
                 "What an operation makes of an `nn.Parameter` is a plain tensor: the parameter itself is kept nowhere.",
-                f"self.{name} = nn.Parameter((...).to(device))",
+                f"self.{name} = {registered(file, binding.value)}",
             ),
         }[how]
         return self.finding(
             fitting(f"`self.{name}` is a plain tensor, and no parameter", "a plain tensor is meant as a parameter"),
             sureness=sure,
-            place=place_in(file, at),
-            evidence=[Evidence(f"parameters that {line_of(file, at)} registers", 0, 1)],
+            place=place_in(file, binding.at),
+            evidence=[Evidence(f"parameters that {line_of(file, binding.at)} registers", 0, 1)],
             cause=f"{cause} No optimizer that is given `parameters()` gets it, and `state_dict()` leaves it out.",
             fixes=["Make it a parameter:\n" + code(fix)],
             unless=(
@@ -140,7 +141,7 @@ class UnregisteredModules(Rule):
             ),
         )
 
-    def _read(self, file: Code, owner: str, found: Listed) -> Finding:
+    def _read(self, file: Code, thing: Thing, found: Listed) -> Finding:
         name, layers, kind = found.name, found.layers, found.kind
         register = REGISTERS.get(kind, "nn.ModuleList(%s)") % "..."
         comma = comma_behind(file, name, layers[0]) if kind == "tuple" else None
@@ -159,12 +160,12 @@ class UnregisteredModules(Rule):
             place=place_in(file, found.at),
             evidence=[
                 Evidence(
-                    f"what holds the `{made}` that `{owner}` makes on {line_of(file, layers[0].at)}",
+                    f"what holds the `{made}` that `{thing.name}` makes on {line_of(file, layers[0].at)}",
                     f"a plain {kind}", f"an `{register.partition('(')[0]}`",
                 )
             ],
-            cause=f"`nn.Module` does not look into a plain {kind}: these layers are not trained, not moved by `to()`, "
-            "not switched by `eval()`, and not saved."
+            cause=f"`nn.Module` does not look into a plain {kind}: these layers are {unlike_a_module(thing)}, and not "
+            + (f"saved. It gets weights only {found.under}." if found.under else "saved.")
             + (f" The comma makes the {kind}, and `self.{name}(...)` raises a TypeError." if comma is not None else ""),
             fixes=[fix],
             unless="they are hidden on purpose and not to be trained.",

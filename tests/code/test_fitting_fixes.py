@@ -1,0 +1,462 @@
+"""What a finding says, and which fix it offers, fits the place: each text beside one for which it says otherwise."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from code_programs import code_of
+from stethoscope.core.finding import Finding
+from stethoscope.core.rule import Rule
+from stethoscope.render.document import text_of
+from stethoscope.rules.data.distributed_sampler_epoch import DistributedSamplerEpoch
+from stethoscope.rules.loop.checkpoint_aliased import CheckpointAliased
+from stethoscope.rules.loop.gradients_cleared_before_step import GradientsClearedBeforeStep
+from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
+from stethoscope.rules.loop.result_dropped import ResultDropped
+from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
+from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeBceWithLogits
+from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
+from stethoscope.rules.parameters.layer_made_in_forward import LayerMadeInForward
+from stethoscope.rules.parameters.overwritten_layer import OverwrittenLayer
+from stethoscope.rules.parameters.super_init_missing import SuperInitMissing
+from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
+
+SAMPLED = """
+    from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
+    from tqdm import tqdm
+
+    def loader_of(data):
+        spread = DistributedSampler(data)
+        return DataLoader(data, sampler=spread)
+
+    def fit(model, data, optimizer, several):
+        loader = loader_of(data)
+        for epoch in range(9):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+"""
+HERE = "spread = DistributedSampler(data)\n        loader = DataLoader(data, sampler=spread)"
+PHASES = """for phase in ("train", "eval"):
+                if phase == "train":
+                    model.train()
+                    batches = loader
+                else:
+                    model.eval()
+                    batches = DataLoader(data)
+                for x, y in tqdm(batches):
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()"""
+STEPS = """for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()"""
+LAYERS = """
+    class Net(nn.Module):
+        def __init__(self, config):
+            super().__init__()
+            self.body = nn.Linear(3, 3)
+            self.head = nn.Linear(3, 3)
+            self.head = nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.head(self.body(x))
+"""
+TWICE = "self.head = nn.Linear(3, 3)\n            self.head = nn.Linear(3, 2)"
+ROUNDS = "for width in config:\n                self.head = nn.Linear(3, {})"
+COPIES = """for _ in range(config.depth):
+                head = nn.Linear(3, 2)
+                self.head = nn.ModuleList([head for _ in range(config.depth)])"""
+CLASSES = """
+    class Net(nn.Module):
+        def __init__(self, labels=5):
+            super().__init__()
+            self.out = nn.Linear(64, labels)
+            self.softmax = nn.Softmax(dim=1)
+
+        def forward(self, x):
+            return self.softmax(self.out(x))
+
+    model = Net(labels=2)
+    for x, y in torch.load("data"):
+        F.cross_entropy(model(x), y).backward()
+"""
+BESIDE = """
+    def loss_of(model, x, y):
+        shares = torch.softmax(model(x), dim=1)
+        return F.cross_entropy(shares, y)
+"""
+SIGMOID = """
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.out = nn.Linear(64, 1)
+
+        def forward(self, x):
+            return torch.sigmoid(self.out(x))
+
+    model = Net()
+    print(F.binary_cross_entropy_with_logits(model(torch.load("x")), torch.load("y")))
+"""
+BARE = """
+    class Net(nn.Module):
+        def __init__(self, width):
+            self.width = width
+            self.fc = nn.Linear(3, width)
+            print(width)
+"""
+SUMS = """
+    def epoch(model, loader, optimizer):
+        total, data_total, seen = 0.0, 0.0, 0.0
+        for x, y in loader:
+            fit = F.mse_loss(model(x), y)
+            size = model(x).square().mean()
+            loss = fit + 0.1 * size
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss
+            data_total += fit
+        return total / len(loader)
+
+    def train(model, loader, optimizer):
+        for _ in range(9):
+            mean = epoch(model, loader, optimizer)
+            print(float(mean.to("cpu").detach()))
+"""
+PASSING = """
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Linear(3, 3)
+            self.width = 3
+
+        def forward(self, x):
+            x = nn.Linear(self.width, 2)(self.body(x))
+            return x
+"""
+LISTED = """
+    class Net(nn.Module):
+        def __init__(self, width, out, config):
+            super().__init__()
+            self.steps = []
+            for _ in range(3):
+                if width != out:
+                    self.steps.append(nn.Linear(width, out))
+                else:
+                    self.steps.append(nn.Identity())
+
+        def forward(self, x):
+            for step in self.steps:
+                x = step(x)
+            return x
+"""
+MOVED = """
+    class Net(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.place = torch.device("cuda")
+            self.scale = nn.Parameter(torch.ones(width) - 0.5).to(self.place)
+
+        def forward(self, x):
+            return x * self.scale
+"""
+KEPT = """
+    def train(model, loader, optimizer, score):
+        state = model.state_dict()
+        best = 0
+        for epoch in range(10):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            if score(model) > best:
+                best, state = score(model), None
+                state = model.state_dict()
+        model.load_state_dict(state)
+"""
+ORDER = """
+    def train(model, loader):
+        optimizer = torch.optim.Adam(model.parameters())
+        for x, y in loader:
+            answer = model(x)
+            answer.backward(torch.ones_like(answer))
+            optimizer.zero_grad()
+            optimizer.step()
+"""
+MEASURED = """
+    def train(model, loader, held_out, optimizer):
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        model.eval()
+        right = 0
+        for x, y in held_out:
+            right += (model(x).argmax(1) == y).sum().item()
+        return right
+"""
+ALONE = MEASURED.replace(MEASURED[MEASURED.index("    for x, y in loader") : MEASURED.index("    model.eval")], "")
+DROPPED = """
+    def loss(model, x, mask):
+        scores = torch.softmax(model(x), 1)
+        scores.masked_fill(mask, 0.0)
+        return scores.sum()
+"""
+PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
+    "a sampler that the loop does not know": (
+        DistributedSamplerEpoch, SAMPLED,
+        "",
+        "loader.sampler.set_epoch(epoch)",
+        "spread.set_epoch",
+    ),
+    "a sampler that it knows": (
+        DistributedSamplerEpoch, SAMPLED,
+        f"loader = loader_of(data) -> {HERE}",
+        "spread.set_epoch(epoch)",
+        "loader.sampler",
+    ),
+    "a sampler that one of two ways makes": (
+        DistributedSamplerEpoch, SAMPLED,
+        f"loader = loader_of(data) -> {HERE.replace('(data)', '(data) if several else None', 1)}",
+        "spread.set_epoch(epoch)",
+        "distributed_sampler",
+    ),
+    "a sampler of batches in another function": (
+        DistributedSamplerEpoch, SAMPLED,
+        "sampler=spread) -> batch_sampler=BatchSampler(spread, 32, True))",
+        "loader.batch_sampler.sampler.set_epoch(epoch)",
+        "spread.set_epoch",
+    ),
+    "a loader of one of two phases": (
+        DistributedSamplerEpoch, SAMPLED,
+        f"{STEPS} -> {PHASES}",
+        "loader.sampler.set_epoch(epoch)",
+        "batches.sampler",
+    ),
+    "a layer that is called once": (OverwrittenLayer, LAYERS, "", "Remove the line; or", "Give each layer"),
+    "two layers that are called": (
+        OverwrittenLayer, LAYERS,
+        "self.head(self.body(x)) -> self.head(self.head(self.body(x)))",
+        "Give each layer its own name, or remove the line: self.head_2 = nn.Linear(...)",
+        "Remove the line; or",
+    ),
+    "a layer of each round": (
+        OverwrittenLayer, LAYERS,
+        f"{TWICE} -> {ROUNDS.format('width')}",
+        "one for each round, and call each in `forward`: self.head = nn.ModuleList([nn.Linear(...) for ... in config])",
+        "or make one",
+    ),
+    "the same layer in each round": (
+        OverwrittenLayer, LAYERS,
+        f"{TWICE} -> {ROUNDS.format('2')}",
+        "or make one, without the loop",
+        "one for each round",
+    ),
+    "a list of one layer, in each round": (
+        OverwrittenLayer, LAYERS,
+        f"{TWICE} -> {COPIES}",
+        "self.head = nn.ModuleList([nn.Linear(...) for _ in range(config.depth)])",
+        "behind the loop",
+    ),
+    "classes that the call says": (
+        SoftmaxBeforeCrossEntropy, CLASSES,
+        "",
+        "least loss that 2 classes can reach: 0.313",
+        "1.461",
+    ),
+    "classes that the default says": (
+        SoftmaxBeforeCrossEntropy, CLASSES,
+        "Net(labels=2) -> Net()",
+        "least loss that 5 classes can reach: 0.905",
+        "1.461",
+    ),
+    "classes that nobody says": (
+        SoftmaxBeforeCrossEntropy, CLASSES,
+        "Net(labels=2) -> Net(count(data))",
+        "0.313 of 2 classes, 1.461 of 10",
+        "classes can reach",
+    ),
+    "a softmax that prediction needs": (
+        SoftmaxBeforeCrossEntropy, CLASSES,
+        "",
+        "Take the `softmax` of line 9 away",
+        "Give the loss the scores",
+    ),
+    "a softmax beside the loss": (
+        SoftmaxBeforeCrossEntropy, BESIDE,
+        "",
+        "Give the loss the scores as they leave the last layer",
+        "prediction",
+    ),
+    "a sigmoid that prediction needs": (
+        SigmoidBeforeBceWithLogits, SIGMOID,
+        "",
+        "as in prediction, then applies a sigmoid there",
+        "Give the loss",
+    ),
+    "no constructor of the base": (
+        SuperInitMissing, BARE,
+        "",
+        "sets `self.fc`, and never calls `super().__init__()`",
+        "sets `self.fc` before",
+    ),
+    "one that comes too late": (
+        SuperInitMissing, BARE,
+        "print(width) -> super().__init__()",
+        "`Net` sets `self.fc` before `super().__init__()`",
+        "never",
+    ),
+    "a parameter without it": (
+        SuperInitMissing, BARE,
+        "nn.Linear(3, width) -> nn.Parameter(torch.ones(3))",
+        "`nn.Module` refuses parameters",
+        "refuses layers",
+    ),
+    "other sums of the loop": (
+        GraphKeptAlive, SUMS,
+        "",
+        "here and in `data_total`, which holds the same graphs",
+        "add the number",
+    ),
+    "a sum of numbers beside it, and nobody who asks for a tensor": (
+        GraphKeptAlive, SUMS,
+        'data_total += fit -> data_total += fit.item() | mean.to("cpu").detach() -> mean',
+        "Or, where nothing asks for a tensor, add the number: total += loss.item()",
+        "data_total",
+    ),
+    "a layer of a known size": (
+        LayerMadeInForward, PASSING,
+        "",
+        "and call it here: self.linear = nn.Linear(...)",
+        "Lazy",
+    ),
+    "a layer of the input's size": (
+        LayerMadeInForward, PASSING,
+        "self.width, 2 -> x.shape[1], 2",
+        "self.linear = nn.LazyLinear(...)",
+        "ModuleList",
+    ),
+    "a layer of each round of forward": (
+        LayerMadeInForward, PASSING,
+        "x = nn.Linear -> for _ in range(2): x = nn.Linear",
+        "self.linears = nn.ModuleList([nn.Linear(...)",
+        "Make it once",
+    ),
+    "a layer that is there": (
+        LayerMadeInForward, PASSING,
+        "self.width = 3 -> self.out = nn.Linear(3, 2); self.width = 3",
+        "Call `self.out`, the `Linear` that the module makes and never uses",
+        "Make it",
+    ),
+    "layers under a condition": (
+        UnregisteredModules, LISTED,
+        "",
+        "It gets weights only where `width != out` holds",
+        "does not hold",
+    ),
+    "layers in both branches": (
+        UnregisteredModules, LISTED,
+        "nn.Identity() -> nn.Linear(out, out)",
+        "and not saved.",
+        "It gets weights only",
+    ),
+    "a class that moves its layers itself": (
+        UnregisteredModules, LISTED,
+        "def forward -> def to(self, place): return [one.cuda() for one in self.steps]\n\n        def forward",
+        "not switched by `eval()`",
+        "not moved by",
+    ),
+    "a parameter that is moved": (
+        UnregisteredModules, MOVED,
+        "",
+        "self.scale = nn.Parameter((torch.ones(width) - 0.5).to(self.place))",
+        "to(device)",
+    ),
+    "a parameter that is scaled": (
+        UnregisteredModules, MOVED,
+        "nn.Parameter(torch.ones(width) - 0.5).to(self.place) -> 0.1 * nn.Parameter(torch.ones(width))",
+        "self.scale = nn.Parameter(0.1 * torch.ones(width))",
+        "to(device)",
+    ),
+    "a state that is kept on two lines": (
+        CheckpointAliased, KEPT,
+        "",
+        "Copy them, here and on line 6:",
+        "Copy them:",
+    ),
+    "a state that is kept on one": (
+        CheckpointAliased, KEPT,
+        "state = model.state_dict()\n        best -> best",
+        "Copy them:",
+        "here and on",
+    ),
+    "what goes backward": (
+        GradientsClearedBeforeStep, ORDER,
+        "",
+        "answer.backward(torch.ones_like(answer))",
+        "loss.backward()",
+    ),
+    "an evaluation in the function that trains": (
+        ValidationBuildsGraph, MEASURED,
+        "",
+        "Evaluate without a graph",
+        "unless",
+    ),
+    "an evaluation alone": (
+        ValidationBuildsGraph, ALONE,
+        "",
+        "unless a caller that is not in this file switches gradients off",
+        "backward()",
+    ),
+    "a mask that is dropped": (
+        ResultDropped, DROPPED,
+        "",
+        "or remove the line, where it is right without it: scores = scores.masked_fill(mask, 0.0)",
+        "shape",
+    ),
+    "a shape that is asserted": (
+        ResultDropped, DROPPED,
+        "scores.masked_fill(mask, 0.0) -> scores.unsqueeze(1)\n        assert scores.dim() == 3",
+        "Keep the result, of which line 8 asserts something:",
+        "remove",
+    ),
+    "a shape that nobody asserts": (
+        ResultDropped, DROPPED,
+        "scores.masked_fill(mask, 0.0) -> scores.unsqueeze(1)",
+        "or remove the line, where what follows wants the shape that it has",
+        "asserts",
+    ),
+    "a tensor that nobody reads": (
+        ResultDropped, DROPPED,
+        "return scores.sum() -> return 0",
+        "Remove the line: nothing reads `scores` behind it.",
+        "Keep the result",
+    ),
+    "a leaf whose gradient is read": (
+        ResultDropped, DROPPED,
+        "scores.masked_fill(mask, 0.0) -> scores.detach() | scores.sum() -> scores.grad",
+        "Remove the line: `scores` is the tensor whose gradient is read",
+        "Keep the result",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_text_says_what_fits_its_place(place: str) -> None:
+    rule, text, changes, said, unsaid = PLACES[place]
+    for change in filter(None, changes.split(" | ")):
+        old, _, new = change.partition(" -> ")
+        assert old in text
+        text = text.replace(old, new)
+
+    found = [one for one in rule().in_code(code_of(textwrap.dedent(text))) if isinstance(one, Finding)]
+
+    assert found
+    words = " ".join(text_of(found[0], 400).split())
+    assert said in words
+    assert unsaid not in words
