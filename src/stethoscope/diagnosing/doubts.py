@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from stethoscope.core.finding import Finding, Sureness
 from stethoscope.facts.code import Code
+from stethoscope.facts.dead_ends import dead_ends
 from stethoscope.facts.importable import cannot_be_imported
 from stethoscope.facts.left_behind import left_behind
 from stethoscope.facts.never_run import never_run
@@ -22,6 +23,10 @@ _TRIED_ON_PURPOSE = re.compile(
 elsewhere is not said."""
 
 
+_OF_MAKING = ("super-init-missing",)
+"""Rules whose findings say themselves that a class cannot be made."""
+
+
 def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
     """The findings of a file, those possible at most that stand at such a place."""
     if _TRIED_ON_PURPOSE.search(code.file):
@@ -31,12 +36,14 @@ def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
     if cannot_be_imported(code):
         return [_possible(one) for one in said]
     never = [place_in(code, call.at) for call in never_run(code)]
-    left, planted = left_behind(code), planted_in(code)
+    left, planted, dead = left_behind(code), planted_in(code), dead_ends(code).behind
 
     def is_doubtful(one: Finding) -> bool:
         line = _line_of(code, one)
         is_here = one.place.file == code.file
-        return one.place in never or (is_here and (planted(line) or any(at.line <= line <= at.end_line for at in left)))
+        unreached = left if one.rule in _OF_MAKING else [*left, *dead]
+        is_left = any(at.line <= line <= at.end_line for at in unreached)
+        return one.place in never or (is_here and (planted(line) or is_left))
 
     return [_possible(one) if is_doubtful(one) else one for one in said]
 
