@@ -2,7 +2,7 @@
 
 def train(loader):
     net = make_net(width)       nothing in the file binds `width`
-    for x, y in loader:         is not reached, and neither is what a caller does next
+    for x, y in loader:         is not reached
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from stethoscope.facts.code import NOWHERE, At, Call, Code
 from stethoscope.facts.evaluated import Scope, evaluated
 from stethoscope.facts.module_classes import is_plain_module
-from stethoscope.facts.origins import called, lineage
+from stethoscope.facts.origins import called, lineage, thing_of
 from stethoscope.facts.parsed import Parsed, parsed
 from stethoscope.facts.things import Thing
 from stethoscope.facts.unbound import unbound_names
@@ -25,7 +25,7 @@ from stethoscope.facts.unset import given_attributes, is_whole
 _TAKES_ERRORS = re.compile(r"aises|uppress|assert|warns|catch|ignor|try|handl|guard|safe", re.I)
 """A `with` that may go on behind an error."""
 MOST_ROUNDS = 4
-"""Calls of each other through which an error is followed."""
+"""Classes that make each other through which an error is followed."""
 
 
 class DeadEnds(NamedTuple):
@@ -33,13 +33,11 @@ class DeadEnds(NamedTuple):
 
     behind: tuple[At, ...]
     """Stretches of which each begins with such a line, and the classes that cannot be made."""
-    functions: frozenset[int]
-    """Those that always end so, whatever they are given."""
     classes: frozenset[int]
     """Those that cannot be made."""
 
 
-NOWHERE_DEAD = DeadEnds((), frozenset(), frozenset())
+NOWHERE_DEAD = DeadEnds((), frozenset())
 
 
 def dead_ends(code: Code) -> DeadEnds:
@@ -54,10 +52,11 @@ def dead_ends(code: Code) -> DeadEnds:
 
 
 class _Home(NamedTuple):
-    """A function whose lines are looked at, and its number; the module's own lines have none."""
+    """A function whose lines are looked at."""
 
     node: Scope | ast.Module
     number: int
+    """NOWHERE of the module's own lines, and of what the facts leave out."""
     owner: int
     """The class whose method it is."""
     unbound: frozenset[str]
@@ -75,7 +74,7 @@ class _Search:
         self.functions: set[int] = set()
         self.classes: set[int] = set()
         self.dead: set[At] = set()
-        """Calls of them, and of those of other files."""
+        """Calls of these classes, and of such ones of other files."""
         self.homes: list[_Home] = []
         self.lines: list[int] = []
         """On which anything may fail."""
@@ -84,7 +83,7 @@ class _Search:
         behind: list[At] = []
         names = frozenset[str]().union(*self.unbound.values())
         first = {node.lineno for node in self.whole.nodes if isinstance(node, ast.expr) and self._may_fail(node, names)}
-        self.dead = {call.at for call in self.code.calls if self._makes_what_cannot_be(call)}
+        self.dead = {call.at for call in self.code.calls if self._is_dead(call)}
         for _ in range(MOST_ROUNDS):
             self.lines = sorted(first | {at.line for at in self.dead})
             if not self.lines:
@@ -98,7 +97,9 @@ class _Search:
             self.dead |= {call.at for call in self.code.calls if self._is_dead(call)}
             first |= {one.lineno for one in self.whole.nodes if isinstance(one, ast.Call) and _is_of_base(one)}
         behind += [self.code.classes[one].at for one in self.classes if not self._is_left_by_heirs(one)]
-        return DeadEnds(tuple(behind), frozenset(self.functions), frozenset(self.classes))
+        if self._has_no_batches():
+            behind.append(At(1, 0, len(self.code.lines), 0))
+        return DeadEnds(tuple(behind), frozenset(self.classes))
 
     def _may_fail(self, node: ast.expr, names: frozenset[str]) -> bool:
         match node:
@@ -122,7 +123,7 @@ class _Search:
             owner = self.code.functions[number].owner if number != NOWHERE else NOWHERE
             owner = owner if owner in plain else NOWHERE
             names = self.unbound.get((node.name, node.lineno), frozenset())
-            yield _Home(node, number, owner, names, self._is_hot(node) and self._has_whole(node, owner))
+            yield _Home(node, number, owner, names, self._is_hot(node) and self._has_whole(node, number, owner))
         if not self.code.cells:  # there only the cell ends
             yield _Home(self.whole.tree, NOWHERE, NOWHERE, frozenset(), False)
 
@@ -131,22 +132,40 @@ class _Search:
         place = bisect_left(self.lines, node.lineno)
         return place < len(self.lines) and self.lines[place] <= (node.end_lineno or node.lineno)
 
-    def _has_whole(self, node: Scope, owner: int) -> bool:
-        """Whether all attributes of the `self` of a method can be known."""
+    def _has_whole(self, node: Scope, number: int, owner: int) -> bool:
+        """Whether all attributes of the `self` of a method can be known: its class is made by the file, and until its
+        constructor is done, or where that is the module's own variable, nobody else gives it any.
+        """
         first = next(iter((*node.args.posonlyargs, *node.args.args)), None)
         if first is None or first.arg != "self" or owner == NOWHERE or self.given is None:
             return False
         names = (one for one in ast.walk(node) if isinstance(one, ast.Name) and one.id == "self")
-        return all(isinstance(one.ctx, ast.Load) for one in names) and is_whole(self.code, owner)
+        if not all(isinstance(one.ctx, ast.Load) for one in names) or not is_whole(self.code, owner):
+            return False
+        things = ((call, called(self.code, call)) for call in self.code.calls)
+        made = [call for call, one in things if one.kind == "class" and one.code is self.code and one.number == owner]
+        is_first = self.code.functions[number].name == "__init__"
+        return any(is_first or self.code.function_at(call.context) == 0 for call in made)
 
     def _of(self, home: _Home) -> list[At]:
         behind: list[At] = []
         always = self._ends(home, home.node.body, behind)
         node = home.node
-        is_plain = isinstance(node, ast.FunctionDef) and not node.decorator_list and not _is_generator(node)
+        is_plain = isinstance(node, ast.FunctionDef) and not node.decorator_list and not _has(_YIELDS, node.body)
         if always and is_plain and home.number != NOWHERE:
             self.functions.add(home.number)
         return behind
+
+    def _has_no_batches(self) -> bool:
+        """Whether the module itself makes loaders, all of data of which no sample can be read."""
+        loaders = self.code.calls_of("torch.utils.data.DataLoader")
+        data = [thing_of(self.code, one.argument(0, "dataset")) for one in loaders]
+        is_own = all(self.code.function_at(one.context) == 0 for one in loaders)
+        return bool(data) and is_own and all(self._reads_nothing(one) for one in data)
+
+    def _reads_nothing(self, data: Thing) -> bool:
+        methods = data.cls.methods if data.cls is not None and data.code is self.code else {}
+        return methods.get("__getitem__", NOWHERE) in self.functions
 
     def _cannot_be_made(self, number: int) -> bool:
         thing = Thing("class", self.code.classes[number].name, self.code, number)
@@ -155,6 +174,8 @@ class _Search:
                 return False
             if "__init__" in cls.methods:
                 return cls.methods["__init__"] in self.functions
+            if len(cls.bases) != 1:
+                return False
         return False
 
     def _is_left_by_heirs(self, number: int) -> bool:
@@ -173,21 +194,18 @@ class _Search:
                 any(self._fails(home, one) for one in evaluated(statement)) or self._inner_ends(home, statement, behind)
             ):
                 behind.append(_from(statement, block))
-                return not any(_may_leave(one) for one in block[:place])
+                return not _has(_LEAVES, block[:place])
         return False
 
     def _inner_ends(self, home: _Home, statement: ast.stmt, behind: list[At]) -> bool:
-        """The same of the blocks of a statement; the first round of a loop ends it."""
+        """The same of the blocks of a statement; a loop may have no round at all."""
         match statement:
             case ast.With() | ast.AsyncWith():
                 ends = self._ends(home, statement.body, behind)
                 return ends and not any(_TAKES_ERRORS.search(ast.unparse(one.context_expr)) for one in statement.items)
-            case ast.For() | ast.AsyncFor() | ast.While():
-                self._ends(home, statement.orelse, behind)
-                return self._ends(home, statement.body, behind)
-            case ast.If():
+            case ast.If() | ast.For() | ast.AsyncFor() | ast.While():
                 ways = [self._ends(home, one, behind) for one in (statement.body, statement.orelse)]
-                return all(ways)
+                return isinstance(statement, ast.If) and all(ways)
         return False
 
     def _fails(self, home: _Home, node: ast.AST) -> bool:
@@ -221,28 +239,16 @@ class _Search:
         mixing = (cls for cls in self.code.classes if len(cls.bases) > 1)
         return any(self.code.text(base.at) == name for cls in mixing for base in cls.bases) or "Mixin" in name
 
-    def _makes_what_cannot_be(self, call: Call) -> bool:
-        """Whether a call makes an instance of a class of another file that cannot be made."""
-        if call.receiver is not None or not call.name.rpartition(".")[2][:1].isupper():
-            return False
-        thing = called(self.code, call)
-        is_other = thing.kind == "class" and thing.code is not None and thing.code is not self.code
-        return is_other and thing.code is not None and thing.number in dead_ends(thing.code).classes
-
     def _is_dead(self, call: Call) -> bool:
-        """Whether a call makes what cannot be made, or runs a function that always ends with an error."""
-        thing = called(self.code, call)
-        if thing.code is not self.code or thing.number == NOWHERE:
+        """Whether a call makes what cannot be made."""
+        if call.receiver is not None and call.name != "()":
             return False
-        if thing.kind == "function":
-            is_only = self.code.functions[thing.number].owner == NOWHERE or self._is_once(thing)
-            return thing.number in self.functions and is_only
-        return thing.kind == "class" and thing.number in self.classes
-
-    def _is_once(self, thing: Thing) -> bool:
-        """Whether no other class of the files has a method of this name, which may be called in its place."""
-        name = self.code.functions[thing.number].name
-        return sum(one.name == name for one in self.code.functions) == 1
+        if call.receiver is None and not call.name.rpartition(".")[2][:1].isupper():
+            return False  # so that few files are read that this one imports
+        thing = called(self.code, call)
+        if thing.kind != "class" or thing.code is None:
+            return False
+        return thing.number in (self.classes if thing.code is self.code else dead_ends(thing.code).classes)
 
 
 def _is_of_base(node: ast.AST) -> bool:
@@ -257,24 +263,17 @@ def _from(statement: ast.stmt, block: Sequence[ast.stmt]) -> At:
     return At(statement.lineno, 0, block[-1].end_lineno or statement.lineno, 0)
 
 
-def _may_leave(statement: ast.stmt) -> bool:
-    """Whether what follows a statement may be left out: it returns, leaves its loop, or ends another way."""
-    waiting: list[ast.AST] = [statement]
+_LEAVES = (ast.Return, ast.Break, ast.Continue)
+_YIELDS = (ast.Yield, ast.YieldFrom)
+
+
+def _has(kinds: tuple[type[ast.AST], ...], body: Sequence[ast.stmt]) -> bool:
+    """Whether one of these stands in some lines, outside of the functions and classes in them."""
+    waiting: list[ast.AST] = list(body)
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.Return | ast.Break | ast.Continue):
+        if isinstance(node, kinds):
             return True
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
             waiting += ast.iter_child_nodes(node)
-    return False
-
-
-def _is_generator(node: Scope) -> bool:
-    waiting: list[ast.AST] = list(node.body)
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, ast.Yield | ast.YieldFrom):
-            return True
-        if not isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            waiting += ast.iter_child_nodes(one)
     return False

@@ -14,7 +14,7 @@ _BINDS_BY_NAME = re.compile(
 """What may bind a name that stands in no statement."""
 _BY_HOSTS = frozenset({
     "get_ipython", "display", "In", "Out", "_", "__", "ngettext", "profile", "reveal_type", "ic", "spark", "sc",
-    "sqlContext", "dbutils", "displayHTML", "displayhook", "Ellipsis", "__class__", "__IPYTHON__", "__cached__",
+    "sqlContext", "dbutils", "displayHTML", "__class__", "__IPYTHON__", "__cached__",
 })  # fmt: skip
 """Names that notebooks and profilers give, and `gettext`."""
 _OF_PYTHON_2 = frozenset({

@@ -78,6 +78,7 @@ def _named(whole: Parsed) -> Iterator[str]:
                 yield node.name
             case ast.ClassDef():
                 yield node.name
-                yield from (one.id for each in node.body for one in ast.walk(each) if isinstance(one, ast.Name))
+                plain = (one for one in node.body if not isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
+                yield from (one.id for each in plain for one in ast.walk(each) if isinstance(one, ast.Name))
             case ast.Constant(value=str(text)) if text.isidentifier():
                 yield text
