@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from stethoscope.core.finding import Finding, Sureness
-from stethoscope.facts.code import Code
+from stethoscope.facts.code import At, Code
+from stethoscope.facts.dead_ends import dead_ends
 from stethoscope.facts.importable import cannot_be_imported
 from stethoscope.facts.left_behind import left_behind
 from stethoscope.facts.never_run import never_run
@@ -22,6 +23,10 @@ _TRIED_ON_PURPOSE = re.compile(
 elsewhere is not said."""
 
 
+_OF_MAKING = ("super-init-missing",)
+"""Rules whose findings say themselves that a class cannot be made."""
+
+
 def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
     """The findings of a file, those possible at most that stand at such a place."""
     if _TRIED_ON_PURPOSE.search(code.file):
@@ -34,15 +39,24 @@ def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
     left, planted = left_behind(code), planted_in(code)
 
     def is_doubtful(one: Finding) -> bool:
+        if one.place in never:
+            return True
         line = _line_of(code, one)
-        is_here = one.place.file == code.file
-        return one.place in never or (is_here and (planted(line) or any(at.line <= line <= at.end_line for at in left)))
+        if one.place.file != code.file or one.sureness is Sureness.POSSIBLE:
+            return False
+        if planted(line) or _is_in(left, line):
+            return True
+        return one.rule not in _OF_MAKING and _is_in(dead_ends(code).behind, line)
 
     return [_possible(one) if is_doubtful(one) else one for one in said]
 
 
 def _possible(one: Finding) -> Finding:
     return replace(one, sureness=Sureness.POSSIBLE)
+
+
+def _is_in(stretches: Sequence[At], line: int) -> bool:
+    return any(at.line <= line <= at.end_line for at in stretches)
 
 
 def _line_of(code: Code, finding: Finding) -> int:

@@ -9,15 +9,11 @@ a few lines of a script, on their way from an editor, may well begin in the midd
 from __future__ import annotations
 
 import ast
-import builtins
-import symtable
-import warnings
 from collections.abc import Iterator, Sequence
 
 from stethoscope.facts.code import Code
-
-_GIVEN = frozenset((*dir(builtins), "__file__", "__path__", "__builtins__", "__annotations__", "WindowsError"))
-_Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+from stethoscope.facts.evaluated import defaults
+from stethoscope.facts.parsed import bound_by_module, parsed
 
 
 def cannot_be_imported(code: Code) -> str:
@@ -28,41 +24,19 @@ def cannot_be_imported(code: Code) -> str:
     """
     if code.cells or code.stars:
         return ""
-    text = "\n".join(line.rstrip("\r\n") for line in code.lines)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree, table = ast.parse(text), symtable.symtable(text, code.file, "exec")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    whole = parsed(code)
+    if whole is None or any(word in line for line in code.lines for word in ("__getattr__", "exec(", "globals()")):
         return ""
-    if "__getattr__" in text or "exec(" in text or "globals()" in text:
-        return ""
-    packages = {
-        one.module.partition(".")[0] for one in ast.walk(tree) if isinstance(one, ast.ImportFrom) and one.module
-    }
-    bound = _GIVEN | _bound(table) | packages  # `from .part import x` binds `part`, too, in an `__init__.py`
-    lazy = any(isinstance(one, ast.ImportFrom) and one.module == "__future__" for one in tree.body)
-    return next((name for name in _read(tree.body, frozenset(), annotated=not lazy) if name not in bound), "")
-
-
-def _bound(table: symtable.SymbolTable) -> set[str]:
-    """What the module binds anywhere, by `global` from inside of a function, too."""
-    names = {
-        one.get_name() for one in table.get_symbols() if one.is_assigned() or one.is_imported() or one.is_namespace()
-    }
-    waiting = list(table.get_children())
-    while waiting:
-        inner = waiting.pop()
-        names |= {one.get_name() for one in inner.get_symbols() if one.is_declared_global() and one.is_assigned()}
-        waiting += inner.get_children()
-    return names
+    bound, body = bound_by_module(whole), whole.tree.body
+    lazy = any(isinstance(one, ast.ImportFrom) and one.module == "__future__" for one in body)
+    return next((name for name in _read(body, frozenset(), annotated=not lazy) if name not in bound), "")
 
 
 def _read(body: list[ast.stmt], around: frozenset[str], *, annotated: bool) -> Iterator[str]:
     """Names that are looked up when these functions and classes are made, but for those of a class around them."""
     for statement in body:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-            looked = [*statement.decorator_list, *_defaults(statement)]
+            looked = [*statement.decorator_list, *defaults(statement)]
             yield from _names([*looked, *(_annotations(statement) if annotated else ())], around)
         elif isinstance(statement, ast.ClassDef):
             yield from _names([*statement.decorator_list, *statement.bases, *statement.keywords], around)
@@ -92,7 +66,7 @@ def _names(nodes: Sequence[ast.AST], around: frozenset[str]) -> Iterator[str]:
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Lambda):
-            waiting += _defaults(node)
+            waiting += defaults(node)
             continue
         if isinstance(node, ast.Name):
             if isinstance(node.ctx, ast.Load):
@@ -101,10 +75,6 @@ def _names(nodes: Sequence[ast.AST], around: frozenset[str]) -> Iterator[str]:
                 own.add(node.id)
         waiting += ast.iter_child_nodes(node)
     yield from (name for name in reversed(read) if name not in own)
-
-
-def _defaults(function: _Scope) -> list[ast.expr]:
-    return [*function.args.defaults, *(one for one in function.args.kw_defaults if one is not None)]
 
 
 def _annotations(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.expr]:

@@ -11,6 +11,9 @@ from stethoscope.observe.code.lowering import Lowering
 from stethoscope.observe.code.notebooks import FLAGS
 from stethoscope.observe.code.reading import Source, Unreadable, why_no_python
 
+BY_IPYTHON = "%"
+"""Among the modules of which everything was imported: what a notebook's lines of IPython's own bind."""
+
 
 def facts_of(source: Source, module: str = "", *, is_package: bool = False) -> Code:
     """The facts of a file.
@@ -25,6 +28,7 @@ def facts_of(source: Source, module: str = "", *, is_package: bool = False) -> C
     tree = _parsed(source)
     lowering = Lowering(module, is_package=is_package, last_lines=_last_lines(source, tree))
     lowering.confusing += source.left_out
+    lowering.stars = (BY_IPYTHON,) if source.brings_names else ()
     try:
         lowering.read(tree)
     except RecursionError as error:

@@ -17,6 +17,13 @@ _FOREIGN = re.compile(rf"%%(?!(?:{_OF_PYTHON.replace(' ', '|')})\b)")
 """Any other, such as `%%bash`, `%%html`, `%%writefile model.py`."""
 _MAGIC = re.compile(r"\s*(?:%|!|\?)|.*[^=!<>]=\s*(?:!|%[a-zA-Z])|\s*[\w.]+\?\??\s*$")
 """A line of IPython's own: `%matplotlib inline`, `!pip install x`, `files = !ls`, `model?`."""
+_BINDS_NOTHING = re.compile(
+    r"\s*(?:!|\?|[\w.]+\?\??\s*$|%%time\b|%%?(?:matplotlib|(?:re)?load_ext|autoreload|config|cd|env|set_env|pip|conda"
+    r"|pwd|ls|mkdir|rm|cp|mv|cat|debug|tensorboard|bash|sh|html|javascript|js|latex|markdown|svg|writefile|cmd|whos?"
+    r"|precision|timeit|wandb|system)\b(?!.*--out))",
+    re.I,
+)
+"""Lines and cells of IPython's own that bind no names of the notebook."""
 FLAGS = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 """Of `compile`, for a notebook: cells may await."""
 _LANGUAGES = ("python", "python3", "ipython", "ipython3")
@@ -77,6 +84,14 @@ def joined(cells: Iterable[Cell]) -> tuple[str, tuple[tuple[int, int], ...], tup
             left_out.append(f"cell {cell.number} does not parse")
         lines += [""] * (cell.text.count("\n") + 1) if shown is None else shown
     return "\n".join(lines) + "\n", tuple(starts), tuple(left_out)
+
+
+def bring_names(cells: Iterable[Cell]) -> bool:
+    """Whether a line or a cell of IPython's own may bind a name: `%run setup.py`, `files = !ls`, `%store -r x`."""
+    lines = (line for cell in cells for line in cell.text.split("\n"))
+    return any(
+        _MAGIC.match(one) and not one.lstrip().startswith("#") and not _BINDS_NOTHING.match(one) for one in lines
+    )
 
 
 def python_lines(text: str) -> list[str] | None:

@@ -10,7 +10,7 @@ import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 
-from stethoscope.observe.code.notebooks import BadNotebook, cells_of, joined
+from stethoscope.observe.code.notebooks import BadNotebook, bring_names, cells_of, joined
 
 MOST_BYTES = 5_000_000
 """A larger file is data or was generated."""
@@ -29,6 +29,8 @@ class Source:
     """See `stethoscope.facts.code.Code.cells`."""
     left_out: tuple[str, ...] = ()
     """Cells that are not in the text, and why, a clause each."""
+    brings_names: bool = False
+    """Whether a notebook has lines of IPython's own that may bind names: they are not in the text."""
 
 
 class Unreadable(Exception):
@@ -68,7 +70,8 @@ def source_of(data: bytes, file: str) -> Source:
         raise Unreadable(f"is larger than {MOST_BYTES // 1_000_000} MB")
     if file.endswith(NOTEBOOK):
         try:
-            return Source(file, *joined(cells_of(data)))
+            cells = cells_of(data)
+            return Source(file, *joined(cells), bring_names(cells))
         except BadNotebook as error:
             raise Unreadable(str(error)) from error
     return Source(file, text_of(data))
