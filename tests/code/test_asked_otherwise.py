@@ -132,7 +132,7 @@ CASES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     ),
     "one of several texts": (
         NanComparedByEquals, "import numpy as np\n\ndef f(x):\n    return ASKED or x == np.nan\n", "ASKED",
-        'str(x) in ("", "nan")', 'str(y) in ("", "nan")',
+        'str(x) in ("", "nan")', 'str(np) in ("", "nan")',
     ),
     "a text that is made a number": (
         NanComparedByEquals, "import math\n\ndef f(x):\n    return ASKED or x == math.nan\n", "ASKED",

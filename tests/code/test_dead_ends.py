@@ -245,8 +245,8 @@ def test_data_that_cannot_be_read_train_nothing() -> None:
     assert _read("lines", "    Texts([1]).lines = [3]\n") >= SHOWN
     assert _read("lines", "    setattr(loader.dataset, 'li' + 'nes', [3])\n") >= SHOWN
     assert _read("lines", "    NAMES = ['lines']\n") >= SHOWN
-    assert _read("rows[0] and [self.lines for _ in at] or self.rows") >= SHOWN
-    assert _read("lines", "    def load():\n        return DataLoader(loader.dataset)\n") >= SHOWN
+    assert _read("rows[0], [self.lines for _ in at], self.rows") >= SHOWN
+    assert _read("lines", "    data = Texts([2])\n    def load():\n        return DataLoader(data)\n") >= SHOWN
     for base in ("Texts(Rows)", "Texts(torch.nn.Sequential)", "BaseTexts(Dataset)"):
         texts = READS.replace("Texts(Dataset)", base).replace("(Texts(", f"({base.partition('(')[0]}(")
         assert how_sure(DropoutWithoutEffect, f"{IMPORTS}from rows import Rows\n{textwrap.dedent(texts)}") >= SHOWN

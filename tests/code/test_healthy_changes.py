@@ -342,7 +342,9 @@ def test_a_softmax_along_the_first_axis_of_one_sample_or_of_both_axes_is_not_sho
 
 
 ESTIMATED = """
+import torch
 import torchmetrics
+from rounds import read, train_one
 
 def estimate(net, loader):
     mean = torchmetrics.Accuracy(task="binary")

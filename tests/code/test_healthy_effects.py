@@ -170,7 +170,7 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         "x = ",
         "# In[1]:\nx = ",
     ),
-    "a loop that is timed": (ResultDropped, CLOCK, "time.perf_counter", "helper"),
+    "a loop that is timed": (ResultDropped, CLOCK, "time.perf_counter", "torch.seed"),
     "a tensor that wakes the device": (
         ResultDropped,
         "def wake():\n    x = torch.randn(3, device='cuda')\n    x.abs()\n",

@@ -177,11 +177,14 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
                 return [part(x) for part in self.parts]
         """,
         "*self.children_of_it[:cut]",
-        "*layers_of(self.net)[:cut]",
+        "*torch.layers_of(self.net)[:cut]",
     ),
     "parts of a network that gets an attribute in another line": (
         UnregisteredModules,
         """
+        import torchvision
+        from torch import nn
+
         class Parts(nn.Module):
             def __init__(self):
                 super().__init__()

@@ -448,7 +448,7 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
             return moves
         """,
         "while not game.over:",
-        "for state in test_data:",
+        "for state in game.test_data:",
     ),
     "gradients that were kept, and are put back": (
         GradientsClearedBeforeStep,
@@ -957,7 +957,7 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
     "a sample that is turned": (
         ValidationBuildsGraph,
         """
-        def predict(model, x):
+        def predict(model, x, test_loader):
             model.eval()
             right = 0
             for turn in range(4):

@@ -376,7 +376,9 @@ def test_a_loop_is_shown_where_its_optimizer_is_made_in_the_file_or_handed_over_
         text.replace("MADE", MADE),
         HANDED[name],
         HANDED[name].replace("loader, optimizer)", "loader, optimizer: torch.optim.Optimizer)"),
-        text.replace("MADE", "optimizer = settings.optimizer(model.parameters(), lr=0.1)"),
+        text.replace("loader)", "loader, settings)", 1).replace(
+            "MADE", "optimizer = settings.optimizer(model.parameters(), lr=0.1)"
+        ),
         HANDED[name].replace("in loader", "in range(9)").replace("F.cross", "x, y = next(loader); F.cross"),
         _in_class(HANDED[name]),
     ):
@@ -438,7 +440,7 @@ def test_a_loop_is_possible_at_most_where_what_is_handed_over_may_be_no_optimize
         "import deepspeed\nimport torch\nfrom torch import nn\nimport torch.nn.functional as F\n"
         + textwrap.dedent(HANDED[name]),
         wrapper + HANDED[name],
-        text.replace("MADE", "optimizer = settings.make()"),
+        text.replace("loader)", "loader, settings)", 1).replace("MADE", "optimizer = settings.make()"),
         _in_class(HANDED[name]).replace("class Trainer:", "class Trainer(Base):"),
     ):
         (found,) = _told(rule, unsure)

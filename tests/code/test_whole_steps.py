@@ -30,7 +30,7 @@ WEIGHED = """
         seen = 0.0
         for chunk in chunks:
             optimizer.zero_grad()
-            size = count(chunk)
+            size = len(chunk)
             value = F.mse_loss(model(chunk), chunk)
             loss = (size / n) * value
             loss.backward()
@@ -231,9 +231,9 @@ HANDLED = """
     from torch import nn
 
     class Trainer:
-        def __init__(self):
+        def __init__(self, name):
             self.model = nn.Sequential(nn.Linear(3, 9), nn.BatchNorm1d(9), nn.Linear(9, 2))
-            self.optimizer = getattr(torch.optim, NAME)(self.model.parameters(), lr=0.1)
+            self.optimizer = getattr(torch.optim, name)(self.model.parameters(), lr=0.1)
 
         def on_step(self, batch):
             return self.model(batch[0]), batch[1]
