@@ -202,6 +202,7 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
     "data of what a function is registered for": (
         LossDetached,
         """
+        import torch
         from theirs import Sum, Term, solver
 
         @solver.register(Sum, Term)

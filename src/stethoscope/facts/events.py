@@ -65,6 +65,8 @@ class Event(NamedTuple):
     """Whether only the subject's name tells its kind."""
     given: Value | None = None
     """Where the subject is a parameter: what the call gives for it that stands first in `via`."""
+    given_in: Code | None = None
+    """The file in which that is written: an attribute of `self` is handed on through several as it is."""
 
     @property
     def name(self) -> str:
@@ -215,7 +217,8 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
                 if len(event.via) < DEEPEST:
                     given = _given(code, call, callee, event)
                     is_own = given is not None and given is (event.given if event.via else event.subject)
-                    thing = thing_of(callee.code if is_own else code, given)  # `self.optimizer` is of its own file
+                    home = (event.given_in or event.code) if is_own else code  # `self.optimizer` is of its own file
+                    thing = thing_of(home, given)
                     known = thing.kind != "unknown"
                     kind = _STEPS.get(thing.kind, event.kind) if event.kind == "unknown step" else event.kind
                     yield event._replace(
@@ -225,6 +228,7 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
                         thing=thing if known else event.thing,
                         hinted=event.hinted and not known,
                         given=given,
+                        given_in=home,
                     )
         return
     if callee.kind in ("module", "loss"):
@@ -298,7 +302,7 @@ def _given(code: Code, call: Call, callee: Thing, event: Event) -> Value | None:
     if not isinstance(subject, Name) or subject.binding == NOWHERE or function is None:
         return None
     for place, parameter in enumerate(function.parameters):
-        if parameter.binding == subject.binding and home is callee.code:
+        if parameter.binding == subject.binding and home is callee.code and event.given_in in (None, home):
             shift = 1 if function.owner != NOWHERE else 0
             return call.argument(place - shift, parameter.name) if place >= shift else call.receiver
     if "." in subject.name or isinstance(subject, Attribute):
