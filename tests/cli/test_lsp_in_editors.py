@@ -56,7 +56,7 @@ def test_of_joined_cells_the_last_line_of_each_is_displayed_and_not_dropped(tmp_
         together = joined(f"{head}x.clamp(0, 1)\n{last}")
         assert rules(await editor.type(JOINED, together)) == [("result-dropped", 7)]
 
-    edit(tmp_path, do)
+    edit(tmp_path, do, "--all")
 
 
 def test_half_a_line_in_joined_cells_costs_nothing(tmp_path: Path) -> None:

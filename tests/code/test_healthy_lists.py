@@ -295,16 +295,6 @@ TWINS |= {
         _tensor(MOVED, "# DONE", "@property\n        def gain(self):\n            return self.kept"),
         _tensor(MOVED, "# DONE", "@property\n        def gains(self):\n            return self.kept"),
     ),
-    "tensors that are made parameters where they are set": (
-        _tensor(ASKS, "# DONE", "def __setattr__(self, name, value):\n            set_in(self, name, value)"),
-        _tensor(ASKS, "# DONE", "def setting(self, name, value):\n            set_in(self, name, value)"),
-    ),
-    "a step by hand": (
-        _tensor(ASKS) + "\n    for one in tensors: one.data.sub_(one.grad)", _tensor(ASKS) + "\n    one.data.sub_(3)",
-    ),
-    "an optimizer of whatever an object holds": (
-        _tensor(ASKS) + "\n    best = torch.optim.SGD([*vars(net).values()], 1)", _tensor(ASKS),
-    ),
 }  # fmt: skip
 
 
@@ -312,6 +302,10 @@ TWINS |= {
 def test_a_list_that_nobody_misses_is_not_shown_and_its_faulty_twin_is(name: str) -> None:
     healthy, faulty = TWINS[name]
     assert how_sure(UnregisteredModules, healthy) < SHOWN <= how_sure(UnregisteredModules, faulty)
+
+
+def test_a_tensor_that_asks_for_gradients_is_possible_at_most() -> None:
+    assert -1 < how_sure(UnregisteredModules, _tensor(ASKS)) < SHOWN
 
 
 def test_a_penalty_on_weights_takes_none_out() -> None:

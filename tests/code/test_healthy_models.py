@@ -131,36 +131,6 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
         "self.act = kinds[kind]",
         "self.act = nn.ReLU()",
     ),
-    "points at which a derivative is taken": (
-        UnregisteredModules,
-        """
-        class Residual(nn.Module):
-            def __init__(self, net):
-                super().__init__()
-                self.net = net
-                self.points = torch.linspace(0, 1, 10, requires_grad=True)
-
-            def forward(self, x):
-                return slope(self.net(self.points), self.points)
-        """,
-        "slope(self.net(self.points), self.points)",
-        "self.net(x) * self.points",
-    ),
-    "a tensor that is handed over so that something asks for gradients": (
-        UnregisteredModules,
-        """
-        class Net(nn.Module):
-            def __init__(self, net):
-                super().__init__()
-                self.net = net
-                self.dummy = torch.ones(1, requires_grad=True)
-
-            def forward(self, x):
-                return run(self.net, x, self.dummy)
-        """,
-        "run(self.net, x, self.dummy)",
-        "self.net(x) + self.dummy",
-    ),
     "parts of a network that an attribute holds": (
         UnregisteredModules,
         """
@@ -618,3 +588,41 @@ def test_names_of_arguments_that_do_not_tell_are_left_alone(healthy: str, swappe
 
     assert how_sure(LossArgumentsSwapped, text.replace("LOSS", healthy)) == -1
     assert how_sure(LossArgumentsSwapped, text.replace("LOSS", swapped)) >= 0
+
+
+ASKING = {
+    "points at which a derivative is taken": (
+        """
+        class Residual(nn.Module):
+            def __init__(self, net):
+                super().__init__()
+                self.net = net
+                self.points = torch.linspace(0, 1, 10, requires_grad=True)
+
+            def forward(self, x):
+                return slope(self.net(self.points), self.points)
+        """,
+        "slope(self.net(self.points), self.points)",
+        "self.net(x) * self.points",
+    ),
+    "a tensor that is handed over so that something asks for gradients": (
+        """
+        class Net(nn.Module):
+            def __init__(self, net):
+                super().__init__()
+                self.net = net
+                self.dummy = torch.ones(1, requires_grad=True)
+
+            def forward(self, x):
+                return run(self.net, x, self.dummy)
+        """,
+        "run(self.net, x, self.dummy)",
+        "self.net(x) + self.dummy",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ASKING)
+def test_a_tensor_that_asks_for_gradients_and_is_no_weight_is_not_told(name: str) -> None:
+    text, healthy, faulty = (textwrap.dedent(one) for one in ASKING[name])
+    assert how_sure(UnregisteredModules, text) == -1 < how_sure(UnregisteredModules, text.replace(healthy, faulty))

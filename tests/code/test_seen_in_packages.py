@@ -150,7 +150,7 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         class Norm(nn.Module):
             def __init__(self, shape):
                 super().__init__()
-                self.gamma = torch.ones(shape, requires_grad=True)
+                self.gamma = nn.Parameter(torch.ones(shape)).cuda()
 
             def construct(self, x):
                 return x * self.gamma

@@ -313,13 +313,16 @@ def would_fail_with_graph(found: Evaluation) -> bool:
     for call in code.calls[slice(*code.functions[found.function].calls)]:
         if found.context in code.numbers_around(call.context):
             taken = call.receiver if call.name == ".numpy" else None
-            if call.name in ("numpy.array", "numpy.asarray"):
+            if call.name in _MAKES_ARRAYS:
                 taken = call.argument(0)
             if taken is not None and _is_answer_itself(found, taken):
                 return True
     return False
 
 
+_MAKES_ARRAYS = ("numpy.array", "numpy.asarray", "numpy.argmax", "numpy.argsort", "numpy.exp")
+_SCORES = ("logits", "last_hidden_state")
+"""Parts of an answer that come with its graph."""
 _AS_THEY_ARE = frozenset({
     ".cpu", ".squeeze", ".unsqueeze", ".view", ".reshape", ".permute", ".transpose", ".float", ".double", ".flatten",
     ".contiguous", ".mean", ".sum", ".softmax", ".sigmoid", ".exp", ".clamp", ".numpy",
@@ -339,6 +342,8 @@ def _is_answer_itself(found: Evaluation, value: Value) -> bool:
             if one.name not in _AS_THEY_ARE:
                 return False
             one = one.receiver if one.name.startswith(".") else one.argument(0)
+        elif isinstance(one, Attribute) and one.name in _SCORES:
+            one = one.value
         elif isinstance(one, Name) and one.binding != NOWHERE:
             binding = code.bindings[one.binding]
             if binding.how != "assign" or (binding.item and not _is_first_of_model(found, binding)):

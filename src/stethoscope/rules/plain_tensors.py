@@ -10,20 +10,19 @@ from stethoscope.facts.code import At, Binding, Call, Code, Name, Operation, Val
 from stethoscope.facts.origins import bases, lineage
 from stethoscope.facts.things import Thing, binding_of, followed, literal
 from stethoscope.rules.carried_layers import code_lines
-from stethoscope.rules.spared_layers import COLLECTED, answers_without_gradients, are_called_fixed, never_trains
+from stethoscope.rules.spared_layers import answers_without_gradients, are_called_fixed, never_trains
 
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _CONSTANTS = frozenset({"eps", "epsilon", "pi", "mean", "std", "var", "mask", "masks", "tril", "triu", "causal"})
 """What tensors are called that are no weights: what inputs are scaled by, or positions that are left out."""
 _POSITIONS = frozenset({"torch.arange", "torch.tril", "torch.triu"})
 """What numbers positions, or leaves some out."""
-_BY_HAND = re.compile(r"\.grad\b(?!\()")
 _DEFAULTS = re.compile(r"\bset_default_(?:device|dtype|tensor_type)\(")
 """What makes tensors of another device or type from the beginning, so that a move may give the parameter itself."""
 
 
-def is_no_weight(file: Code, thing: Thing, name: str, binding: Binding, how: str) -> bool:
-    """Whether a tensor that asks for gradients, or is made of a parameter, may be no weight that nobody trains."""
+def is_no_weight(file: Code, thing: Thing, name: str, binding: Binding) -> bool:
+    """Whether a tensor that is made of a parameter may be no weight that nobody trains."""
     cls = thing.cls
     if cls is None or never_trains(file) or answers_without_gradients(file, cls) or not _computes(thing):
         return True
@@ -32,8 +31,6 @@ def is_no_weight(file: Code, thing: Thing, name: str, binding: Binding, how: str
         return True
     if isinstance(made, Call) and made.name in _POSITIONS:
         return True
-    if how == "asks":
-        return any(_BY_HAND.search(line) or COLLECTED.search(line) for line in code_lines(file))
     return any(_DEFAULTS.search(line) for line in code_lines(file)) or _stays(file, binding.value)
 
 

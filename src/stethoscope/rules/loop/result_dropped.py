@@ -76,6 +76,7 @@ class ResultDropped(Rule):
     """
 
     severity = Severity.WARNING
+    on_trial = True
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for such calls whose value nobody takes."""

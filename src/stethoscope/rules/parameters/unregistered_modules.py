@@ -50,7 +50,8 @@ class UnregisteredModules(Rule):
     answers, or trains them with an optimizer or a rule of its own; whose weights the class writes, shares or hands on;
     members that a function is given one by one; a readout that is solved for, an optimizer of other parts, a name
     that says so (`Reservoir`, `self.frozen`); and lists that a class above, a decorator or `exec` may register. So is
-    a plain tensor that is a mask or a mean, stays on the processor by default, or is stepped by hand.
+    a tensor that asks for gradients, which may be stepped by hand, and a moved parameter that is a mask or a mean, or
+    stays on the processor by default.
     ## Sources
     PyTorch documentation, `torch.nn.ModuleList`. Islam et al., "Deep Learning Bug Characteristics", FSE 2019.
     """
@@ -110,11 +111,9 @@ class UnregisteredModules(Rule):
             for name, binding in assigned(file, thing):
                 how = plain_tensor(file, thing, name, binding)
                 if how:
-                    sure = Sureness.CERTAIN if how == "asks" else Sureness.LIKELY
-                    stays = how == "derived" and may_stay(file, binding.at)
-                    if stays or is_no_weight(file, thing, name, binding, how):
-                        sure = Sureness.POSSIBLE
-                    yield self._tell(file, name, binding, how, sure)
+                    is_sure = how == "derived" and not may_stay(file, binding.at)
+                    is_sure = is_sure and not is_no_weight(file, thing, name, binding)
+                    yield self._tell(file, name, binding, how, Sureness.LIKELY if is_sure else Sureness.POSSIBLE)
 
     def _tell(self, file: Code, name: str, binding: Binding, how: str, sure: Sureness) -> Finding:
         cause, fix = {
