@@ -35,6 +35,54 @@ def _train(first: str, above: str = "") -> int:
     return how_sure(MissingZeroGrad, above + textwrap.dedent(TRAINS.replace("FIRST", first)))
 
 
+NAMED = """
+def prepare(model, width=3): return model
+def spread(model, **options): return model
+class Data:
+    def __init__(self, in_keys): self.in_keys = in_keys
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "right"),
+    [
+        ("model = prepare(model, widht=3)", "model = prepare(model, width=3)"),
+        ("print(Data(inkeys=[]))", "print(Data(in_keys=[]))"),
+        ("model = prepare(model, depth=3)", "model = spread(model, depth=3)"),
+        ("model = prepare(model, depth=3)", "model = prepare(model, **{'depth': 3})"),
+    ],
+)
+def test_a_parameter_that_is_not_there_ends_a_function(line: str, right: str) -> None:
+    above = IMPORTS + NAMED
+    assert 0 <= _train(line, above) < SHOWN <= _train(right, above)
+
+
+def test_a_name_that_is_called_where_it_gets_its_first_value_ends_a_function() -> None:
+    above = IMPORTS + "def rate(model): return 1\n"
+    assert 0 <= _train("rate = rate(model)", above) < SHOWN
+    assert _train("found = rate(model)", above) >= SHOWN
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "rate = print",
+        "import rate",
+        "global rate",
+        "with model as rate: pass",
+        "for rate in [print]: pass",
+        "def rate(x): pass",
+    ],
+)
+def test_a_name_that_is_bound_before_may_be_called(before: str) -> None:
+    assert _train(f"{before}\n        rate = rate(model)", IMPORTS + "rate = print\n") >= SHOWN
+
+
+def test_a_name_that_an_inner_function_sets_is_not_that_of_the_outer_one() -> None:
+    inner = "def inner(model):\n            rate = rate(model)\n        model = rate(model)"
+    assert _train(inner, IMPORTS + "rate = print\n") >= SHOWN
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -19,7 +19,7 @@ from stethoscope.facts.module_classes import is_plain_module
 from stethoscope.facts.origins import called, lineage, thing_of
 from stethoscope.facts.parsed import Parsed, parsed
 from stethoscope.facts.things import Thing
-from stethoscope.facts.unbound import unbound_names
+from stethoscope.facts.unbound import called_before_bound, unbound_names
 from stethoscope.facts.unset import given_attributes, is_whole
 
 _TAKES_ERRORS = re.compile(r"aises|uppress|assert|warns|catch|ignor|try|handl|guard|safe", re.I)
@@ -71,6 +71,7 @@ class _Search:
         self.code, self.whole = code, whole
         self.given = given_attributes(code, whole)
         self.unbound = unbound_names(code, whole)
+        self.early = called_before_bound(whole)
         self.functions: set[int] = set()
         self.classes: set[int] = set()
         self.dead: set[At] = set()
@@ -104,7 +105,7 @@ class _Search:
     def _may_fail(self, node: ast.expr, names: frozenset[str]) -> bool:
         match node:
             case ast.Name(ctx=ast.Load()):
-                return node.id in names
+                return node.id in names or id(node) in self.early
             case ast.Attribute(value=ast.Name(id="self"), ctx=ast.Load()):
                 return self.given is not None and self.given.lacks(node.attr)
         return _is_of_base(node) and isinstance(node, ast.Call) and bool(node.args or node.keywords)
@@ -212,7 +213,7 @@ class _Search:
         """Whether an expression ends with an error when it is evaluated."""
         match node:
             case ast.Name(ctx=ast.Load()):
-                return node.id in home.unbound
+                return node.id in home.unbound or id(node) in self.early
             case ast.Attribute(value=ast.Name(id="self"), ctx=ast.Load()) if home.is_whole:
                 return self.given is not None and self.given.lacks(node.attr)
             case ast.Call() if _is_of_base(node):
@@ -240,15 +241,41 @@ class _Search:
         return any(self.code.text(base.at) == name for cls in mixing for base in cls.bases) or "Mixin" in name
 
     def _is_dead(self, call: Call) -> bool:
-        """Whether a call makes what cannot be made."""
+        """Whether a call makes what cannot be made, or names a parameter that is not there."""
         if call.receiver is not None and call.name != "()":
             return False
         if call.receiver is None and not call.name.rpartition(".")[2][:1].isupper():
             return False  # so that few files are read that this one imports
         thing = called(self.code, call)
-        if thing.kind != "class" or thing.code is None:
+        if thing.code is None or thing.kind not in ("class", "function"):
+            return False
+        if _takes_no_such(thing, call):
+            return True
+        if thing.kind == "function":
             return False
         return thing.number in (self.classes if thing.code is self.code else dead_ends(thing.code).classes)
+
+
+def _takes_no_such(thing: Thing, call: Call) -> bool:
+    """Whether a call names a parameter that its function, or the constructor of its class, does not have."""
+    home, function = thing.code, thing.function
+    if home is not None and thing.cls is not None:
+        is_plain = not _MADE_OTHERWISE.search(home.text(thing.cls.at)) and not _is_marked(home, thing.cls.at)
+        own = thing.cls.methods.get("__init__") if is_plain else None
+        function = home.functions[own] if own is not None else None
+    if home is None or function is None or function.decorators or not call.keywords:
+        return False
+    known = {one.name for one in function.parameters}
+    arguments = {one.name for one in home.bindings[slice(*function.bindings)] if one.how == "argument"}
+    return arguments <= known and any(name and name not in known for name, _ in call.keywords)
+
+
+def _is_marked(home: Code, at: At) -> bool:
+    return at.line > 1 and home.lines[at.line - 2].lstrip().startswith(("@", ")"))
+
+
+_MADE_OTHERWISE = re.compile(r"\bdef __new__|\Aclass [^\n]*metaclass")
+"""Classes whose call is not that of their constructor alone."""
 
 
 def _is_of_base(node: ast.AST) -> bool:

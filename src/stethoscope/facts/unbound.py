@@ -1,9 +1,15 @@
-"""Names that functions look up, and that nothing in their file binds: the line that asks for one ends with an error."""
+"""Names that functions look up, and that nothing has bound: the line that asks for one ends with an error.
+
+net = make_net(width)           nothing in the file binds `width`
+loss = loss(scores, labels)     nothing in the function has bound `loss` before, which makes it the function's own
+"""
 
 from __future__ import annotations
 
+import ast
 import re
 import symtable
+from collections.abc import Iterator
 
 from stethoscope.facts.code import Code
 from stethoscope.facts.parsed import Parsed, bound_by_module
@@ -44,3 +50,48 @@ def unbound_names(code: Code, whole: Parsed) -> Unbound:
             if names - bound:
                 found[table.get_name(), table.get_lineno()] = frozenset(names - bound)
     return found
+
+
+def called_before_bound(whole: Parsed) -> frozenset[int]:
+    """By `id`, the names that a function calls where it gives them their first value: `loss = loss(scores, labels)`."""
+    functions = (node for node in whole.nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return frozenset(id(name) for function in functions for name in _called_before_bound(function))
+
+
+def _called_before_bound(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.Name]:
+    first = dict[str, ast.Name]()
+    for node in ast.walk(function):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name() as asked)) if asked.id == name:
+                before = first.get(name, asked)
+                first[name] = asked if asked.lineno <= before.lineno else before
+    if first:
+        taken = _bound_otherwise(function, first)
+        yield from (asked for name, asked in first.items() if name not in taken)
+
+
+def _bound_otherwise(function: ast.FunctionDef | ast.AsyncFunctionDef, first: dict[str, ast.Name]) -> set[str]:
+    """Of these names those that are parameters, are no names of the function's own, or that may be bound before."""
+    taken = {one.arg for one in ast.walk(function) if isinstance(one, ast.arg)}
+    for node in ast.walk(function):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()) if name in first and node.lineno < first[name].lineno:
+                taken.add(name)
+            case ast.Global(names=names) | ast.Nonlocal(names=names):
+                taken.update(names)
+            case ast.alias():
+                taken.add((node.asname or node.name).partition(".")[0])
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                taken.update({name, *_names_in(node)} if node is not function else ())
+            case (
+                ast.ExceptHandler(name=str() as name)
+                | ast.MatchAs(name=str() as name)
+                | ast.MatchStar(name=str() as name)
+            ):
+                taken.add(name)
+    return taken
+
+
+def _names_in(scope: ast.AST) -> set[str]:
+    """The names of an inner function or class, which may be its own."""
+    return {one.id for one in ast.walk(scope) if isinstance(one, ast.Name)}
