@@ -419,3 +419,10 @@ def test_what_was_judged_wrong_is_not_shown_and_its_faulty_twin_is(name: str) ->
     text = textwrap.dedent(text)
     assert healthy in text
     assert how_sure(rule, text.replace("KEPT", LAST)) < SHOWN <= how_sure(rule, text.replace(healthy, faulty))
+
+
+@pytest.mark.parametrize("left", ["break", "continue"])
+def test_a_loop_that_is_left_before_the_error_is_gone_behind(left: str) -> None:
+    rule, text, error, _ = TWINS["what stands behind a first round that ends with an error"]
+    reached = f"if len(x) > 1: {left}\n            {error}"
+    assert how_sure(rule, textwrap.dedent(text).replace(error, reached)) >= SHOWN

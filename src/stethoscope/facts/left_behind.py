@@ -55,6 +55,9 @@ def _unreached_behind(code: Code, call: Call) -> At | None:
     if end == call.at.end_line:
         return None
     while code.contexts[number].kind in _GOES_THROUGH:
+        head = code.contexts[number].at.line
+        if any(_GOES_ON.match(before) for before in code.lines[head : call.at.line - 1]):
+            break  # a round may end before it comes to that line
         edge, number = _edge(code.lines[code.contexts[number].at.line - 1]), code.contexts[number].parent
         end = _end_of_block(code, end, edge)
     return At(call.at.end_line + 1, 0, end, 0)
@@ -75,6 +78,7 @@ def _edge(line: str) -> int:
 
 
 _LEAVES = re.compile(r"\s*(?:raise\s+[\w.]+\(|(?:sys\.exit|os\._exit|exit|quit)\()")
+_GOES_ON = re.compile(r"\s*(?:break|continue)\b|.*:\s*(?:break|continue)\b")
 _GOES_THROUGH = ("for", "while")
 """Blocks that an error leaves, so that what stands behind them is not reached."""
 

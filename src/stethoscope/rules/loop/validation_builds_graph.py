@@ -472,7 +472,6 @@ class ValidationBuildsGraph(Rule):
         """)
 
 
-_UNLESS = "a caller that is not in this file switches gradients off."
 GRADIENTS = re.compile(
     r"autograd|requires_grad|\.grad\b|retain_grad|jacobian|grad_cam|set_grad_enabled|volatile|vjp|GradientTape"
 )
