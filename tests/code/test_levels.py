@@ -402,6 +402,17 @@ def test_a_loop_is_shown_where_its_optimizer_is_wrapped_for_several_devices(name
     assert Level().shows(found)
 
 
+@pytest.mark.parametrize("name", ["never cleared", "cleared too early", "no step"])
+def test_a_loss_that_apex_scales_changes_nothing_about_its_loop(name: str) -> None:
+    rule, text = LOOPS[name]
+    scaled = "with amp.scale_loss(loss, optimizer) as scaled: scaled.backward()"
+    program = text.replace("MADE", f"{MADE}; model, optimizer = amp.initialize(model, optimizer)")
+    (found,) = _told(
+        rule, f"from apex import amp\n{IMPORTS}{textwrap.dedent(program.replace('loss.backward()', scaled))}"
+    )
+    assert Level().shows(found)
+
+
 @pytest.mark.parametrize("name", LOOPS)
 @pytest.mark.parametrize(("base", "is_shown"), [("", True), ("(abc.ABC)", True), ("(library.Trainer)", False)])
 def test_an_optimizer_that_a_base_of_the_project_was_handed_is_known(name: str, base: str, is_shown: bool) -> None:

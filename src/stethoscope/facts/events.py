@@ -254,7 +254,7 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
         thing = thing_of(code, value)
         if thing.kind == "optimizer" or (thing.kind == "unknown" and isinstance(value, Name)
                                          and _OPTIMIZER_NAME.fullmatch(value.name)):  # fmt: skip
-            if callee.kind != "class" and not call.name.startswith(("torch.optim.", "torch.", "higher.")):
+            if callee.kind != "class" and not call.name.startswith(_KNOWN):
                 yield _make("other", code, call, value, thing)
             return
 
@@ -290,6 +290,8 @@ def _model_of(call: Call) -> Value | None:
 
 
 _STEPS = {"optimizer": "step", "scheduler": "schedule"}
+_KNOWN = ("torch.", "higher.", "apex.amp.")
+"""What is given optimizers and neither clears nor steps: apex's `scale_loss` keeps the gradients that are there."""
 
 
 def _given(code: Code, call: Call, callee: Thing, event: Event) -> Value | None:

@@ -168,9 +168,10 @@ class _Ignored:
         if not self.patterns:
             return False
         full = os.path.abspath(path)
+        tops = {top for top, *_ in self.patterns}
+        inside = {top: os.path.relpath(full, top).replace(os.sep, "/") for top in tops}
         for top, pattern, takes_back, folders_only in reversed(self.patterns):
-            inside = os.path.relpath(full, top).replace(os.sep, "/")
-            if (is_folder or not folders_only) and pattern.fullmatch(inside):
+            if (is_folder or not folders_only) and pattern.fullmatch(inside[top]):
                 return not takes_back
         return False
 
