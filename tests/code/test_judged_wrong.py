@@ -1,0 +1,51 @@
+"""More of what strangers judged wrong in packages that nobody had seen, each beside a twin in which it is a fault."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from code_programs import SHOWN, how_sure
+from stethoscope.core.rule import Rule
+from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
+
+TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
+    "one row, whose number stands on a line of its own": (
+        ValidationBuildsGraph,
+        """
+        import numpy as np
+        import torch
+        from torch import nn
+        from torch.utils.data import DataLoader, TensorDataset
+        from tqdm import tqdm
+
+        model = nn.Sequential(nn.Linear(30, 9), nn.Dropout(0.5), nn.Linear(9, 2))
+        model.load_state_dict(torch.load("model"))
+        model.eval()
+
+        with open("genes") as file:
+            shape = [int(side) for side in file.readline().split()]
+            shape[0] = 1
+            seen = np.zeros(shape, dtype=np.float16)
+            for line in file.readlines():
+                seen[0, int(line)] = 1
+        seen = seen[:, :30]
+        found = []
+        for begin in range(0, len(seen), 1024):
+            part = torch.from_numpy(seen[begin : begin + 1024]).float()
+            for number, (x,) in tqdm(enumerate(DataLoader(TensorDataset(part), batch_size=8))):
+                found.append(torch.ge(model(x), 0.5).cpu().detach().numpy())
+        """,
+        "shape[0] = 1",
+        "print(shape)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_what_was_judged_wrong_is_not_shown_and_its_faulty_twin_is(name: str) -> None:
+    rule, text, healthy, faulty = TWINS[name]
+    text = textwrap.dedent(text)
+    assert healthy in text
+    assert how_sure(rule, text) < SHOWN <= how_sure(rule, text.replace(healthy, faulty))
