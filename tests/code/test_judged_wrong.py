@@ -9,6 +9,7 @@ import pytest
 from code_programs import SHOWN, how_sure
 from stethoscope.core.rule import Rule
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
+from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
 
 TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
     "one row, whose number stands on a line of its own": (
@@ -39,6 +40,25 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "shape[0] = 1",
         "print(shape)",
+    ),
+    "cells of a list, whose states are bound to the variable of the loop": (
+        UnregisteredModules,
+        """
+        class Net(nn.Module):
+            def __init__(self, width, depth):
+                super().__init__()
+                self.cells = [nn.GRUCell(width, width) for _ in range(depth)]
+                self.out = nn.Linear(width, 1)
+
+            def forward(self, frames):
+                states = list(torch.zeros(9, *frames[0].shape))
+                for frame in frames:
+                    for number, (cell, state) in enumerate(zip(self.cells, states)):
+                        state = cell(frame, state)
+                return self.out(states[-1])
+        """,
+        "state = cell(",
+        "states[number] = cell(",
     ),
 }
 
