@@ -9,6 +9,7 @@ import pytest
 from code_programs import SHOWN, how_sure
 from stethoscope.core.rule import Rule
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
+from stethoscope.rules.parameters.dropout_without_effect import DropoutWithoutEffect
 from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
 
 TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
@@ -59,6 +60,30 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "state = cell(",
         "states[number] = cell(",
+    ),
+    "dropout of a model that is only loaded and asked": (
+        DropoutWithoutEffect,
+        """
+        class Reader(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.rnn = nn.LSTM(8, 16, dropout=0.3)
+
+            def forward(self, x):
+                return self.rnn(x)[0]
+
+        class Recognizer:
+            def __init__(self, path):
+                self.model = Reader()
+                self.model.load_state_dict(torch.load(path))
+                self.model.eval()
+
+            def read(self, x):
+                with torch.no_grad():
+                    return self.model(x).argmax(1)
+        """,
+        "self.model.eval()",
+        "self.model.train()",
     ),
 }
 

@@ -1,7 +1,7 @@
 """Whether what a loop goes over has a few rows for certain: a `DataLoader` over an array whose first side is 1.
 
-    seen = np.zeros((1, 30))
-    for (x,) in DataLoader(TensorDataset(torch.from_numpy(seen))): ...
+seen = np.zeros((1, 30))
+for (x,) in DataLoader(TensorDataset(torch.from_numpy(seen))): ...
 """
 
 from __future__ import annotations
