@@ -8,8 +8,10 @@ import pytest
 
 from code_programs import SHOWN, how_sure
 from stethoscope.core.rule import Rule
+from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.parameters.dropout_without_effect import DropoutWithoutEffect
+from stethoscope.rules.parameters.overwritten_layer import OverwrittenLayer
 from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
 
 TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
@@ -84,6 +86,62 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "self.model.eval()",
         "self.model.train()",
+    ),
+    "steps that only show what they take, of a model that nobody asks afterwards": (
+        MissingOptimizerStep,
+        """
+        from memory import Watched
+
+        model = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Linear(9, 2))
+        criterion = nn.CrossEntropyLoss()
+        watched = Watched()
+        with watched:
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.001)
+            for number in range(3):
+                for x, y in DataLoader(torch.load("data")):
+                    optimizer.zero_grad()
+                    outputs = model(x.to(0))
+                    loss = criterion(outputs, y.squeeze())
+                    loss.backward()
+        print(watched.most)
+        """,
+        "print(watched.most)",
+        "torch.save(model.state_dict(), 'model')",
+    ),
+    "the layer behind a stack, indented into the loop that builds it": (
+        OverwrittenLayer,
+        """
+        class Net(nn.Module):
+            def __init__(self, widths):
+                super().__init__()
+                self.convs = nn.ModuleList()
+                width = 3
+                for wider in widths:
+                    self.convs.append(nn.Linear(width, wider))
+                    width = wider
+                    self.reduce = nn.Sequential(nn.Linear(width, 8), nn.LeakyReLU())
+
+            def forward(self, x):
+                for conv in self.convs:
+                    x = conv(x)
+                return self.reduce(x)
+        """,
+        "    return self.reduce(x)",
+        "        x = self.reduce(x)\n        return x",
+    ),
+    "a trial whose optimizer is only made": (
+        MissingOptimizerStep,
+        """
+        def largest(data):
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.001)
+            for x, y in DataLoader(data):
+                outputs = model(x)
+                F.cross_entropy(outputs, y).backward()
+            return len(x)
+        """,
+        "outputs = model(x)",
+        "outputs = model(x); print((outputs.argmax(1) == y).sum())",
     ),
 }
 
