@@ -49,9 +49,9 @@ class UnregisteredModules(Rule):
     class that is not seen (`DecoderLayer`); and layers that nobody misses: whose class freezes them, cuts off their
     answers or reads none, or trains them with an optimizer or a rule of its own; whose weights the class writes, shares
     or hands on; members that a function is given one by one; a readout that is solved for, an optimizer of other parts,
-    a name that says so (`Reservoir`, `self.frozen`); and lists that a class above, a decorator or `exec` may register. So
-    is a tensor that asks for gradients, which may be stepped by hand, and a moved parameter that is a mask or a mean,
-    or stays on the processor by default.
+    a name that says so (`Reservoir`, `self.frozen`); and lists that a class above, a decorator or `exec` may register.
+    So is a tensor that asks for gradients, which may be stepped by hand, and a moved parameter that is a mask or a
+    mean, or stays on the processor by default.
     ## Sources
     PyTorch documentation, `torch.nn.ModuleList`. Islam et al., "Deep Learning Bug Characteristics", FSE 2019.
     """
