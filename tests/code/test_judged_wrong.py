@@ -10,10 +10,32 @@ from code_programs import SHOWN, how_sure
 from stethoscope.core.rule import Rule
 from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
+from stethoscope.rules.loss.one_output_cross_entropy import OneOutputCrossEntropy
+from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
 from stethoscope.rules.parameters.dropout_without_effect import DropoutWithoutEffect
 from stethoscope.rules.parameters.overwritten_layer import OverwrittenLayer
 from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
 
+ONE_OUTPUT = """
+class Head(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.out = nn.Linear(width, 1)
+        self.act = torch.sigmoid
+
+    def forward(self, x):
+        return self.act(self.out(x))
+
+class Net(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.head = Head(width)
+        self.loss = nn.CrossEntropyLoss()
+
+    def forward(self, x, y):
+        scores = self.head(x)
+        return self.loss(scores, y)
+"""
 TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
     "one row, whose number stands on a line of its own": (
         ValidationBuildsGraph,
@@ -108,6 +130,12 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         "print(watched.most)",
         "torch.save(model.state_dict(), 'model')",
     ),
+    "one output behind a sigmoid, whose loss is 0 without it, too": (
+        SoftmaxBeforeCrossEntropy,
+        ONE_OUTPUT,
+        "nn.Linear(width, 1)",
+        "nn.Linear(width, 2)",
+    ),
     "the layer behind a stack, indented into the loop that builds it": (
         OverwrittenLayer,
         """
@@ -152,3 +180,12 @@ def test_what_was_judged_wrong_is_not_shown_and_its_faulty_twin_is(name: str) ->
     text = textwrap.dedent(text)
     assert healthy in text
     assert how_sure(rule, text) < SHOWN <= how_sure(rule, text.replace(healthy, faulty))
+
+
+def test_of_one_output_the_rule_speaks_that_says_what_is_wrong() -> None:
+    assert how_sure(OneOutputCrossEntropy, ONE_OUTPUT) >= 0
+    assert (
+        how_sure(OneOutputCrossEntropy, ONE_OUTPUT.replace("(x)\n        return", "(x).view(-1, 4)\n        return"))
+        < 0
+    )
+    assert how_sure(OneOutputCrossEntropy, ONE_OUTPUT.replace("(width, 1)", "(width, 2)")) < 0
