@@ -15,7 +15,9 @@ from stethoscope.rules.loop.checkpoint_aliased import CheckpointAliased
 from stethoscope.rules.loop.gradients_cleared_before_step import GradientsClearedBeforeStep
 from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
 from stethoscope.rules.loop.result_dropped import ResultDropped
+from stethoscope.rules.loop.training_in_eval_mode import TrainingInEvalMode
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
+from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
 from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeBceWithLogits
 from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
 from stethoscope.rules.parameters.layer_made_in_forward import LayerMadeInForward
@@ -206,6 +208,50 @@ DROPPED = """
         scores = torch.softmax(model(x), 1)
         scores.masked_fill(mask, 0.0)
         return scores.sum()
+"""
+UNSWITCHED = """
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(3, 9), nn.Dropout(0.5), nn.Linear(9, 2))
+
+        def forward(self, x):
+            return self.body(x)
+
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters())
+    data = torch.load("data")
+    model.train()
+    for epoch in range(5):
+        for x, y in data:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    right = 0
+    for x, y in data:
+        right += (model(x).argmax(1) == y).sum().item()
+"""
+SWITCHED = """
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(3, 9), nn.Dropout(0.5), nn.Linear(9, 2))
+
+        def forward(self, x):
+            return self.body(x)
+
+    def main(loader, held_out):
+        model = Net()
+        optimizer = torch.optim.Adam(model.parameters())
+        model.train()
+        for epoch in range(5):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                print([model(x).argmax(1) for x, _ in held_out])
 """
 PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     "a sampler that the loop does not know": (
@@ -418,6 +464,36 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "",
         "or remove the line, where it is right without it: scores = scores.masked_fill(mask, 0.0)",
         "shape",
+    ),
+    "an evaluation with dropout": (
+        ValidationInTrainMode, UNSWITCHED,
+        "",
+        "`model` holds dropout, which acts in train mode: its answers are noisy.",
+        "running statistics",
+    ),
+    "an evaluation with batch normalization": (
+        ValidationInTrainMode, UNSWITCHED,
+        "nn.Dropout(0.5) -> nn.BatchNorm1d(9)",
+        "`model` holds batch normalization: in train mode an answer depends on the rest of its batch, and evaluation",
+        "dropout, which",
+    ),
+    "an evaluation with both": (
+        ValidationInTrainMode, UNSWITCHED,
+        "nn.Dropout(0.5) -> nn.BatchNorm1d(9), nn.Dropout(0.5)",
+        "`model` holds dropout and batch normalization, which act in train mode",
+        "dropout or",
+    ),
+    "training without dropout": (
+        TrainingInEvalMode, SWITCHED,
+        "",
+        "after the first evaluation dropout is off",
+        "batch normalization",
+    ),
+    "training without statistics": (
+        TrainingInEvalMode, SWITCHED,
+        "nn.Dropout(0.5) -> nn.BatchNorm1d(9)",
+        "batch normalization uses its running statistics",
+        "dropout",
     ),
     "a shape that is asserted": (
         ResultDropped, DROPPED,

@@ -18,6 +18,7 @@ from stethoscope.facts.switches import is_made_anew, is_made_in_eval_mode, switc
 from stethoscope.facts.training import History, Model
 from stethoscope.facts.unswitched import has_two_modes
 from stethoscope.rules.lines import fitting, place_in, way_to, where_event
+from stethoscope.rules.mode_words import in_eval_mode
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 
@@ -172,8 +173,7 @@ class TrainingInEvalMode(Rule):
                 Evidence("calls of `train()` in the loop that calls `eval()`", 0, "1 before each round of training"),
                 Evidence("calls of `train()` before that loop", outside, "0, or one in the loop as well"),
             ],
-            cause="The mode stays until it is switched back: after the first evaluation what acts differently in "
-            "training, as dropout and batch normalization do, acts as in evaluation, while training goes on.",
+            cause=f"The mode stays until it is switched back: {in_eval_mode(switched.thing)}",
             fixes=["Switch back before each round of training:\n" + code(f"{name}.train()")],
             unless=f"{meant} is meant to train in {'eval' if is_first else 'train'} mode.",
             chain=[
