@@ -423,6 +423,25 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "self.scale = nn.Parameter((torch.ones(width) - 0.5).to(self.place))",
         "to(device)",
     ),
+    "a parameter in brackets that is moved over several lines": (
+        UnregisteredModules, MOVED,
+        "nn.Parameter(torch.ones(width) - 0.5).to(self.place) -> "
+        "(nn.Parameter(torch.ones(width) - 0.5)).to(\n                'cuda'\n            )",
+        "self.scale = nn.Parameter((torch.ones(width) - 0.5).to('cuda'))",
+        "to()",
+    ),
+    "a parameter with options that is moved": (
+        UnregisteredModules, MOVED,
+        "- 0.5).to(self.place) -> * 2, requires_grad=True).cuda()",
+        "self.scale = nn.Parameter((torch.ones(width) * 2).cuda())",
+        "...",
+    ),
+    "a parameter that is scaled by a sum": (
+        UnregisteredModules, MOVED,
+        "nn.Parameter(torch.ones(width) - 0.5).to(self.place) -> nn.Parameter(torch.ones(width)) / (2 + width)",
+        "self.scale = nn.Parameter(torch.ones(width) / (2 + width))",
+        "to(device)",
+    ),
     "a parameter that is scaled": (
         UnregisteredModules, MOVED,
         "nn.Parameter(torch.ones(width) - 0.5).to(self.place) -> 0.1 * nn.Parameter(torch.ones(width))",
