@@ -167,6 +167,10 @@ MOVED = """
         def forward(self, x):
             return x * self.scale
 """
+MOVING = "nn.Parameter(torch.ones(width) - 0.5).to(self.place)"
+BROKEN = """).to(
+                'cuda'
+            )"""
 KEPT = """
     def train(model, loader, optimizer, score):
         state = model.state_dict()
@@ -425,8 +429,7 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     ),
     "a parameter in brackets that is moved over several lines": (
         UnregisteredModules, MOVED,
-        "nn.Parameter(torch.ones(width) - 0.5).to(self.place) -> "
-        "(nn.Parameter(torch.ones(width) - 0.5)).to(\n                'cuda'\n            )",
+        f"{MOVING} -> {MOVING.replace('nn', '(nn').replace('.to(self.place)', BROKEN)}",
         "self.scale = nn.Parameter((torch.ones(width) - 0.5).to('cuda'))",
         "to()",
     ),
