@@ -257,6 +257,16 @@ SWITCHED = """
             with torch.no_grad():
                 print([model(x).argmax(1) for x, _ in held_out])
 """
+FLAT = """
+    class Net(nn.Module):
+        def __init__(self, many):
+            super().__init__()
+            self.fc = [nn.Linear(3, n) for n in many]
+            print(many)
+
+        def forward(self, x):
+            return [one(x) for one in self.fc]
+"""
 PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     "a sampler that the loop does not know": (
         DistributedSamplerEpoch, SAMPLED,
@@ -421,6 +431,36 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "not switched by `eval()`",
         "not moved by",
     ),
+    "a list that nobody asks for its kind": (
+        UnregisteredModules, FLAT,
+        "",
+        "Register them: self.fc = nn.ModuleList(...)",
+        "change line",
+    ),
+    "a list that forward tells from a layer": (
+        UnregisteredModules, FLAT,
+        "return [ -> if not isinstance(self.fc, (list, tuple)): return self.fc(x)\n            return [",
+        "Register them, and change line 12, which wants a plain list: self.fc = nn.ModuleList(...)",
+        "Register them:",
+    ),
+    "a list that is sorted": (
+        UnregisteredModules, FLAT,
+        "print(many) -> self.fc.sort(key=str)",
+        "and change line 9, which wants a plain list",
+        "Register them:",
+    ),
+    "a list behind another": (
+        UnregisteredModules, FLAT,
+        "in self.fc] -> in [nn.ReLU()] + self.fc]",
+        "and change line 12, which wants a plain list",
+        "Register them:",
+    ),
+    "a list that is lengthened": (
+        UnregisteredModules, FLAT,
+        "print(many) -> self.fc += [nn.Linear(3, 3)]",
+        "Register them: self.fc = nn.ModuleList(...)",
+        "change line",
+    ),
     "a parameter that is moved": (
         UnregisteredModules, MOVED,
         "",
@@ -558,3 +598,22 @@ def test_a_text_says_what_fits_its_place(place: str) -> None:
     words = " ".join(text_of(found[0], 400).split())
     assert said in words
     assert unsaid not in words
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_safe"),
+    [
+        ("print(many)", "print(many)", True),
+        ("print(many)", "print(isinstance(self.fc, list))", False),
+        ("print(many)", "self.fc[1:] = self.fc[:1]", False),
+        ("print(many)", "self.fc.append(torch.relu)", False),
+        ("print(many)", "self.fc.append(nn.ReLU())", True),
+        ("[nn.Linear(3, n) for n in many]", "[nn.Linear(3, 3), many()]", False),
+        ("[nn.Linear(3, n) for n in many]", "[nn.Linear(3, 3), nn.ReLU()]", True),
+    ],
+)
+def test_an_edit_makes_a_module_list_where_nothing_wants_a_plain_one(old: str, new: str, is_safe: bool) -> None:
+    text = textwrap.dedent(FLAT.replace(old, new))
+    found = [one for one in UnregisteredModules().in_code(code_of(text)) if isinstance(one, Finding)]
+    assert len(found) == 1
+    assert bool(found[0].fixes[0].edits) is is_safe
