@@ -401,6 +401,12 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "self.linear = nn.LazyLinear(...)",
         "ModuleList",
     ),
+    "a layer of as many outputs as the input says": (
+        LayerMadeInForward, PASSING,
+        "self.width, 2 -> x.shape[1], x.shape[0]",
+        "Its number of outputs is read off the input, which no layer can learn: tell the module when it is made: self.",
+        "Lazy",
+    ),
     "a layer of each round of forward": (
         LayerMadeInForward, PASSING,
         "x = nn.Linear -> for _ in range(2): x = nn.Linear",
