@@ -42,6 +42,8 @@ SAMPLED = """
                 optimizer.step()
 """
 HERE = "spread = DistributedSampler(data)\n        loader = DataLoader(data, sampler=spread)"
+SHARE = HERE.replace("(data)", "(data, 8, 0)", 1)
+TORCH = "from tqdm import tqdm -> from torch import nn"
 PHASES = """for phase in ("train", "eval"):
                 if phase == "train":
                     model.train()
@@ -291,6 +293,18 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "sampler=spread) -> batch_sampler=BatchSampler(spread, 32, True))",
         "loader.batch_sampler.sampler.set_epoch(epoch)",
         "spread.set_epoch",
+    ),
+    "a sampler of one process with several devices": (
+        DistributedSamplerEpoch, SAMPLED,
+        f"loader = loader_of(data) -> model = nn.DataParallel(model); {SHARE} | {TORCH}",
+        "Leave the sampler away, so that the one process goes over all samples, and shuffle: DataLoader(..., ",
+        "set_epoch(epoch)",
+    ),
+    "a sampler of several processes": (
+        DistributedSamplerEpoch, SAMPLED,
+        f"loader = loader_of(data) -> model = nn.DataParallel(model); print('horovod'); {SHARE} | {TORCH}",
+        "spread.set_epoch(epoch)",
+        "Leave the sampler",
     ),
     "a loader of one of two phases": (
         DistributedSamplerEpoch, SAMPLED,
