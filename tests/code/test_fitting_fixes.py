@@ -269,6 +269,17 @@ FLAT = """
         def forward(self, x):
             return [one(x) for one in self.fc]
 """
+OUTER = SWITCHED[SWITCHED.index("        model.train()") :]
+BATCHES = """        for epoch in range(5):
+            model.train()
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+                model.eval()
+                with torch.no_grad():
+                    print([model(x).argmax(1) for x, _ in held_out])
+"""
 PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     "a sampler that the loop does not know": (
         DistributedSamplerEpoch, SAMPLED,
@@ -570,6 +581,18 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "",
         "after the first evaluation dropout is off",
         "batch normalization",
+    ),
+    "training in eval mode from the second round on": (
+        TrainingInEvalMode, SWITCHED,
+        "",
+        "`model` trains in eval mode from the second round on",
+        "batch",
+    ),
+    "training in eval mode from the second batch on": (
+        TrainingInEvalMode, SWITCHED,
+        f"{OUTER} -> {BATCHES}",
+        "`model` trains in eval mode from the second batch of each epoch on",
+        "round",
     ),
     "training without statistics": (
         TrainingInEvalMode, SWITCHED,

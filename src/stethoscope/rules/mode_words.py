@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from stethoscope.facts.code import Call, Code
+from stethoscope.facts.events import Event
 from stethoscope.facts.mode_layers import BATCH_NORM, DROPOUT, OWN, mode_layers
-from stethoscope.facts.things import Thing
+from stethoscope.facts.things import Thing, iterated
 
 
 def in_train_mode(name: str, model: Thing, *, is_known: bool) -> str:
@@ -36,3 +38,31 @@ def in_eval_mode(model: Thing) -> str:
         "after the first evaluation what acts differently in training, as dropout and batch normalization do, acts as "
         "in evaluation, while training goes on."
     )
+
+
+def round_of(file: Code, loop: int, inside: list[Event]) -> str:
+    """What a round of a loop is called: a batch, where it goes over data and no other loop of it does, or a round."""
+    here = file.contexts[loop]
+    source, _ = iterated(file, here.value) if here.kind == "for" else (None, ())
+    is_counted = source is None or (isinstance(source, Call) and source.name in _COUNTING)
+    passes = [one for one in inside if one.kind == "backward"]
+    in_loops = any(file.contexts[one].kind in _LOOPS for event in passes for one in _between(file, event, loop))
+    return "round" if is_counted or in_loops or any(one.via for one in passes) else "batch"
+
+
+def _between(file: Code, event: Event, loop: int) -> list[int]:
+    """The contexts around an event within a loop."""
+    around = list(file.numbers_around(event.outer_context))
+    return around[: around.index(loop)] if loop in around else around
+
+
+def times_of(file: Code, loop: int, each: str, switched: list[Event]) -> str:
+    """How often batches begin anew in train mode: where `train()` stands in a loop around theirs."""
+    outer = [one for one in file.numbers_around(file.contexts[loop].parent) if file.contexts[one].kind in _LOOPS]
+    again = any(one in file.numbers_around(event.outer_context) for event in switched for one in outer)
+    return " of each epoch" if again and each == "batch" else ""
+
+
+_LOOPS = ("for", "while")
+_COUNTING = ("builtins.range", "tqdm.trange", "tqdm.auto.trange", "itertools.count")
+"""What a loop goes over that counts its rounds."""
