@@ -336,6 +336,12 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "one for each round, and call each in `forward`: self.head = nn.ModuleList([nn.Linear(...) for ... in config])",
         "or make one",
     ),
+    "the layer behind those of a loop": (
+        OverwrittenLayer, LAYERS,
+        f"{TWICE} -> {ROUNDS.format('2')}; many.append(width)",
+        "Make it behind the loop",
+        "ModuleList",
+    ),
     "the same layer in each round": (
         OverwrittenLayer, LAYERS,
         f"{TWICE} -> {ROUNDS.format('2')}",

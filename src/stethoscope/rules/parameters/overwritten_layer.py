@@ -59,7 +59,8 @@ class OverwrittenLayer(Rule):
                     yield self._report(file, name, before, how, fix, Sureness.POSSIBLE if refined else Sureness.CERTAIN)
                 elif _is_in_loop(file, thing, name, binding):
                     how = "each round of the loop replaces the one before"
-                    fix, behind = _all_kept(file, name, binding), _stands_behind(file, thing, name, binding)
+                    behind = _stands_behind(file, thing, name, binding)
+                    fix = _ONCE_BEHIND if behind else _all_kept(file, name, binding)
                     yield self._report(file, name, binding, how, fix, Sureness.POSSIBLE if behind else Sureness.CERTAIN)
 
     def _report(self, file: Code, name: str, lost: Binding, how: str, fix: str, sureness: Sureness) -> Finding:
@@ -373,6 +374,7 @@ def _inside(file: Code, call: Call) -> Iterator[Context]:
         yield here
 
 
+_ONCE_BEHIND = "Make it behind the loop: `forward` calls it once, behind the layers that the loop collects."
 _COLLECTS = re.compile(r"\b(?:self\.\w+|\w+)\.append\(|\bself\.add_module\(")
 
 
