@@ -19,7 +19,7 @@ from stethoscope.facts.tried import JUDGED, is_read
 from stethoscope.facts.uses import readings_of
 
 
-def leaves_nothing(file: Code, loop: Loop, optimizer: Call | None) -> bool:
+def leaves_nothing(file: Code, loop: Loop, optimizer: Value | None) -> bool:
     """Whether nobody learns what a loop does to its models: they are made in its function and not named behind it, and
     neither a loss nor an answer is looked at.
     """
@@ -29,7 +29,8 @@ def leaves_nothing(file: Code, loop: Loop, optimizer: Call | None) -> bool:
         return False
     if file.matches(JUDGED, outer.at) or any(is_read(file, one) for one in losses):
         return False
-    models = [name for given in (optimizer.arguments[:1] if optimizer is not None else ()) for name in names_in(given)]
+    given = optimizer.arguments[:1] if isinstance(optimizer, Call) else ()
+    models = [name for one in given for name in names_in(one)]
     asked = [one.call for one in loop.of("forward") if one.call is not None and one.code is file]
     models += [one.receiver for one in asked if isinstance(one.receiver, Name)]
     last = file.functions[loop.function].at.end_line if loop.function else len(file.lines)

@@ -10,7 +10,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TakeSteps
 from stethoscope.facts.by_hand import is_tried_or_sent
-from stethoscope.facts.code import At, Call, Code, Site
+from stethoscope.facts.code import At, Code, Site
 from stethoscope.facts.events import Event, events_of, is_named_as_optimizer
 from stethoscope.facts.let_go import leaves_nothing
 from stethoscope.facts.loops import backward_calls, loops_of
@@ -44,16 +44,9 @@ class MissingOptimizerStep(Rule):
     """
 
     explains = (
-        "collapsed-predictions",
-        "learning-rate-too-low",
-        "loss-not-decreasing",
-        "cannot-overfit-batch",
-        "attention-collapse",
-        "underfitting",
-        "frozen-parameters",
-        "no-gain-over-baseline",
-        "missing-zero-grad",
-    )
+        "collapsed-predictions", "learning-rate-too-low", "loss-not-decreasing", "cannot-overfit-batch",
+        "attention-collapse", "underfitting", "frozen-parameters", "no-gain-over-baseline", "missing-zero-grad",
+    )  # fmt: skip
     reads = ("loop",)
     treatments = (TakeSteps(),)
 
@@ -111,16 +104,15 @@ class MissingOptimizerStep(Rule):
             if cleared is not None and (loop.is_loop or is_round(loop)):
                 told.add(backward.at)
                 what = f"calls of `{cleared.name}.step()` in the {where}"
-                is_shown = is_meant(file, loop, cleared) and not is_tried_or_sent(file, loop)
-                is_shown = is_shown and not leaves_nothing(file, loop, cleared.thing.made)
+                doubtful = is_tried_or_sent(file, loop) or leaves_nothing(file, loop, cleared.thing.made)
+                is_shown = is_meant(file, loop, cleared) and not doubtful
                 sureness = Sureness.CERTAIN if is_shown else Sureness.POSSIBLE
                 yield self._read(file, backward, cleared.name, what, sureness)
                 continue
             for made in unused_in(file, loop):
                 told.add(backward.at)
                 what = f"steps of the optimizer that is made on {line_of(file, made.at)}"
-                call = made.value if isinstance(made.value, Call) else None
-                sureness = Sureness.POSSIBLE if leaves_nothing(file, loop, call) else Sureness.CERTAIN
+                sureness = Sureness.POSSIBLE if leaves_nothing(file, loop, made.value) else Sureness.CERTAIN
                 yield self._read(file, backward, made.name, what, sureness)
                 break
         for index in sorted({file.function_at(call.context) for call in backward_calls(file)}):
