@@ -75,6 +75,7 @@ UNSTEPPED = """
                 LAST
         except CAUGHT:
             return size - 1
+        torch.save(model.state_dict(), "model")
 """
 EVALUATED = """
     def evaluate(model, loader):

@@ -15,7 +15,9 @@ from stethoscope.rules.loop.checkpoint_aliased import CheckpointAliased
 from stethoscope.rules.loop.gradients_cleared_before_step import GradientsClearedBeforeStep
 from stethoscope.rules.loop.graph_kept_alive import GraphKeptAlive
 from stethoscope.rules.loop.result_dropped import ResultDropped
+from stethoscope.rules.loop.training_in_eval_mode import TrainingInEvalMode
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
+from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
 from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeBceWithLogits
 from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
 from stethoscope.rules.parameters.layer_made_in_forward import LayerMadeInForward
@@ -40,6 +42,8 @@ SAMPLED = """
                 optimizer.step()
 """
 HERE = "spread = DistributedSampler(data)\n        loader = DataLoader(data, sampler=spread)"
+SHARE = HERE.replace("(data)", "(data, 8, 0)", 1)
+TORCH = "from tqdm import tqdm -> from torch import nn"
 PHASES = """for phase in ("train", "eval"):
                 if phase == "train":
                     model.train()
@@ -165,6 +169,10 @@ MOVED = """
         def forward(self, x):
             return x * self.scale
 """
+MOVING = "nn.Parameter(torch.ones(width) - 0.5).to(self.place)"
+BROKEN = """).to(
+                'cuda'
+            )"""
 KEPT = """
     def train(model, loader, optimizer, score):
         state = model.state_dict()
@@ -207,6 +215,71 @@ DROPPED = """
         scores.masked_fill(mask, 0.0)
         return scores.sum()
 """
+UNSWITCHED = """
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(3, 9), nn.Dropout(0.5), nn.Linear(9, 2))
+
+        def forward(self, x):
+            return self.body(x)
+
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters())
+    data = torch.load("data")
+    model.train()
+    for epoch in range(5):
+        for x, y in data:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    right = 0
+    for x, y in data:
+        right += (model(x).argmax(1) == y).sum().item()
+"""
+SWITCHED = """
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Linear(3, 9), nn.Dropout(0.5), nn.Linear(9, 2))
+
+        def forward(self, x):
+            return self.body(x)
+
+    def main(loader, held_out):
+        model = Net()
+        optimizer = torch.optim.Adam(model.parameters())
+        model.train()
+        for epoch in range(5):
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            model.eval()
+            with torch.no_grad():
+                print([model(x).argmax(1) for x, _ in held_out])
+"""
+FLAT = """
+    class Net(nn.Module):
+        def __init__(self, many):
+            super().__init__()
+            self.fc = [nn.Linear(3, n) for n in many]
+            print(many)
+
+        def forward(self, x):
+            return [one(x) for one in self.fc]
+"""
+OUTER = SWITCHED[SWITCHED.index("        model.train()") :]
+BATCHES = """        for epoch in range(5):
+            model.train()
+            for x, y in loader:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+                model.eval()
+                with torch.no_grad():
+                    print([model(x).argmax(1) for x, _ in held_out])
+"""
 PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     "a sampler that the loop does not know": (
         DistributedSamplerEpoch, SAMPLED,
@@ -232,6 +305,18 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "loader.batch_sampler.sampler.set_epoch(epoch)",
         "spread.set_epoch",
     ),
+    "a sampler of one process with several devices": (
+        DistributedSamplerEpoch, SAMPLED,
+        f"loader = loader_of(data) -> model = nn.DataParallel(model); {SHARE} | {TORCH}",
+        "Leave the sampler away, so that the one process goes over all samples, and shuffle: DataLoader(..., ",
+        "set_epoch(epoch)",
+    ),
+    "a sampler of several processes": (
+        DistributedSamplerEpoch, SAMPLED,
+        f"loader = loader_of(data) -> model = nn.DataParallel(model); print('horovod'); {SHARE} | {TORCH}",
+        "spread.set_epoch(epoch)",
+        "Leave the sampler",
+    ),
     "a loader of one of two phases": (
         DistributedSamplerEpoch, SAMPLED,
         f"{STEPS} -> {PHASES}",
@@ -250,6 +335,12 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         f"{TWICE} -> {ROUNDS.format('width')}",
         "one for each round, and call each in `forward`: self.head = nn.ModuleList([nn.Linear(...) for ... in config])",
         "or make one",
+    ),
+    "the layer behind those of a loop": (
+        OverwrittenLayer, LAYERS,
+        f"{TWICE} -> {ROUNDS.format('2')}; many.append(width)",
+        "Make it behind the loop",
+        "ModuleList",
     ),
     "the same layer in each round": (
         OverwrittenLayer, LAYERS,
@@ -341,6 +432,12 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "self.linear = nn.LazyLinear(...)",
         "ModuleList",
     ),
+    "a layer of as many outputs as the input says": (
+        LayerMadeInForward, PASSING,
+        "self.width, 2 -> x.shape[1], x.shape[0]",
+        "Its number of outputs is read off the input, which no layer can learn: tell the module when it is made: self.",
+        "Lazy",
+    ),
     "a layer of each round of forward": (
         LayerMadeInForward, PASSING,
         "x = nn.Linear -> for _ in range(2): x = nn.Linear",
@@ -371,10 +468,58 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "not switched by `eval()`",
         "not moved by",
     ),
+    "a list that nobody asks for its kind": (
+        UnregisteredModules, FLAT,
+        "",
+        "Register them: self.fc = nn.ModuleList(...)",
+        "change line",
+    ),
+    "a list that forward tells from a layer": (
+        UnregisteredModules, FLAT,
+        "return [ -> if not isinstance(self.fc, (list, tuple)): return self.fc(x)\n            return [",
+        "Register them, and change line 12, which wants a plain list: self.fc = nn.ModuleList(...)",
+        "Register them:",
+    ),
+    "a list that is sorted": (
+        UnregisteredModules, FLAT,
+        "print(many) -> self.fc.sort(key=str)",
+        "and change line 9, which wants a plain list",
+        "Register them:",
+    ),
+    "a list behind another": (
+        UnregisteredModules, FLAT,
+        "in self.fc] -> in [nn.ReLU()] + self.fc]",
+        "and change line 12, which wants a plain list",
+        "Register them:",
+    ),
+    "a list that is lengthened": (
+        UnregisteredModules, FLAT,
+        "print(many) -> self.fc += [nn.Linear(3, 3)]",
+        "Register them: self.fc = nn.ModuleList(...)",
+        "change line",
+    ),
     "a parameter that is moved": (
         UnregisteredModules, MOVED,
         "",
         "self.scale = nn.Parameter((torch.ones(width) - 0.5).to(self.place))",
+        "to(device)",
+    ),
+    "a parameter in brackets that is moved over several lines": (
+        UnregisteredModules, MOVED,
+        f"{MOVING} -> {MOVING.replace('nn', '(nn').replace('.to(self.place)', BROKEN)}",
+        "self.scale = nn.Parameter((torch.ones(width) - 0.5).to('cuda'))",
+        "to()",
+    ),
+    "a parameter with options that is moved": (
+        UnregisteredModules, MOVED,
+        "- 0.5).to(self.place) -> * 2, requires_grad=True).cuda()",
+        "self.scale = nn.Parameter((torch.ones(width) * 2).cuda())",
+        "...",
+    ),
+    "a parameter that is scaled by a sum": (
+        UnregisteredModules, MOVED,
+        "nn.Parameter(torch.ones(width) - 0.5).to(self.place) -> nn.Parameter(torch.ones(width)) / (2 + width)",
+        "self.scale = nn.Parameter(torch.ones(width) / (2 + width))",
         "to(device)",
     ),
     "a parameter that is scaled": (
@@ -419,6 +564,48 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "or remove the line, where it is right without it: scores = scores.masked_fill(mask, 0.0)",
         "shape",
     ),
+    "an evaluation with dropout": (
+        ValidationInTrainMode, UNSWITCHED,
+        "",
+        "`model` holds dropout, which acts in train mode: its answers are noisy.",
+        "running statistics",
+    ),
+    "an evaluation with batch normalization": (
+        ValidationInTrainMode, UNSWITCHED,
+        "nn.Dropout(0.5) -> nn.BatchNorm1d(9)",
+        "`model` holds batch normalization: in train mode an answer depends on the rest of its batch, and evaluation",
+        "dropout, which",
+    ),
+    "an evaluation with both": (
+        ValidationInTrainMode, UNSWITCHED,
+        "nn.Dropout(0.5) -> nn.BatchNorm1d(9), nn.Dropout(0.5)",
+        "`model` holds dropout and batch normalization, which act in train mode",
+        "dropout or",
+    ),
+    "training without dropout": (
+        TrainingInEvalMode, SWITCHED,
+        "",
+        "after the first evaluation dropout is off",
+        "batch normalization",
+    ),
+    "training in eval mode from the second round on": (
+        TrainingInEvalMode, SWITCHED,
+        "",
+        "`model` trains in eval mode from the second round on",
+        "batch",
+    ),
+    "training in eval mode from the second batch on": (
+        TrainingInEvalMode, SWITCHED,
+        f"{OUTER} -> {BATCHES}",
+        "`model` trains in eval mode from the second batch of each epoch on",
+        "round",
+    ),
+    "training without statistics": (
+        TrainingInEvalMode, SWITCHED,
+        "nn.Dropout(0.5) -> nn.BatchNorm1d(9)",
+        "batch normalization uses its running statistics",
+        "dropout",
+    ),
     "a shape that is asserted": (
         ResultDropped, DROPPED,
         "scores.masked_fill(mask, 0.0) -> scores.unsqueeze(1)\n        assert scores.dim() == 3",
@@ -460,3 +647,22 @@ def test_a_text_says_what_fits_its_place(place: str) -> None:
     words = " ".join(text_of(found[0], 400).split())
     assert said in words
     assert unsaid not in words
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_safe"),
+    [
+        ("print(many)", "print(many)", True),
+        ("print(many)", "print(isinstance(self.fc, list))", False),
+        ("print(many)", "self.fc[1:] = self.fc[:1]", False),
+        ("print(many)", "self.fc.append(torch.relu)", False),
+        ("print(many)", "self.fc.append(nn.ReLU())", True),
+        ("[nn.Linear(3, n) for n in many]", "[nn.Linear(3, 3), many()]", False),
+        ("[nn.Linear(3, n) for n in many]", "[nn.Linear(3, 3), nn.ReLU()]", True),
+    ],
+)
+def test_an_edit_makes_a_module_list_where_nothing_wants_a_plain_one(old: str, new: str, is_safe: bool) -> None:
+    text = textwrap.dedent(FLAT.replace(old, new))
+    found = [one for one in UnregisteredModules().in_code(code_of(text)) if isinstance(one, Finding)]
+    assert len(found) == 1
+    assert bool(found[0].fixes[0].edits) is is_safe

@@ -223,7 +223,7 @@ SCRIPT = """
         optimizer.zero_grad()
         F.cross_entropy(model(x), y).backward()
         print(len(x), "AFTER")
-    print("saliency")
+    print("saliency", model)
 """
 HANDLED = """
     import torch

@@ -12,6 +12,7 @@ from stethoscope.facts.dead_ends import dead_ends
 from stethoscope.facts.importable import cannot_be_imported
 from stethoscope.facts.left_behind import left_behind
 from stethoscope.facts.never_run import never_run
+from stethoscope.facts.only_asked import is_only_asked
 from stethoscope.facts.planted import planted_in
 from stethoscope.rules.lines import place_in
 
@@ -26,6 +27,11 @@ elsewhere is not said."""
 _OF_MAKING = ("super-init-missing",)
 """Rules whose findings say themselves that a class cannot be made."""
 
+_OF_TRAINING = ("dropout-without-effect", "dropout-before-batch-norm", "dropout-too-strong", "parameter-uninitialized",
+                "init-never-applied", "symmetric-initialization", "padding-row-overwritten",
+                "saturating-activation-stack")  # fmt: skip
+"""Rules of how a model trains, or with which weights it begins: no harm to one that is loaded to be asked."""
+
 
 def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
     """The findings of a file, those possible at most that stand at such a place."""
@@ -35,6 +41,7 @@ def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
         return list(said)
     if cannot_be_imported(code):
         return [_possible(one) for one in said]
+    untrained = any(one.rule in _OF_TRAINING for one in said) and is_only_asked(code)
     never = [place_in(code, call.at) for call in never_run(code)]
     left, planted = left_behind(code), planted_in(code)
 
@@ -44,7 +51,7 @@ def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
         line = _line_of(code, one)
         if one.place.file != code.file or one.sureness is Sureness.POSSIBLE:
             return False
-        if planted(line) or _is_in(left, line):
+        if planted(line) or _is_in(left, line) or (untrained and one.rule in _OF_TRAINING):
             return True
         return one.rule not in _OF_MAKING and _is_in(dead_ends(code).behind, line)
 

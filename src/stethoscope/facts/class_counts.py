@@ -15,20 +15,25 @@ def num_classes(file: Code, output: Output) -> int:
     """Outputs of the layer in front of an activation; 0 where they are not known, and where there is only one, which
     may be a score of each of several choices.
     """
-    made, home = output.made, output.made_in
-    if made is None or home is None:
-        return 0
-    sizes = {_size(file, layer) for layer in _before(home, made)}
-    size = sizes.pop() if len(sizes) == 1 else 0
+    size = num_outputs(file, output)
     return size if size > 1 else 0
 
 
-def _before(home: Code, made: Call) -> list[Output]:
+def num_outputs(file: Code, output: Output) -> int:
+    """Outputs of the layer in front of an activation; 0 where they are not known."""
+    sizes = {_size(file, layer) for layer in before(output)}
+    return sizes.pop() if len(sizes) == 1 else 0
+
+
+def before(output: Output) -> list[Output]:
     """The layers in front of an activation, which is a function, a method, or a layer that is made here."""
-    if made.name.startswith("."):
+    made, home = output.made, output.made_in
+    if made is None or home is None:
+        return []
+    if made.name in _METHODS:
         return [output_of(home, made.receiver)]
     if not made.name.rpartition(".")[2][:1].isupper():
-        return [output_of(home, made.argument(0, "input"))]
+        return [output_of(home, made.argument(0, "input"))]  # also of a function that an attribute keeps
     found = []
     for call in home.calls:
         if call.name == "torch.nn.Sequential":
@@ -38,6 +43,9 @@ def _before(home: Code, made: Call) -> list[Output]:
             if asked.made is made and asked.made_in is home:
                 found.append(output_of(home, call.argument(0)))
     return found
+
+
+_METHODS = frozenset({".softmax", ".log_softmax", ".sigmoid", ".softmax_", ".sigmoid_"})
 
 
 def _in_chain(home: Code, chain: Call, made: Call) -> list[Output]:

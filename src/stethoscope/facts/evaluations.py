@@ -24,6 +24,7 @@ from stethoscope.facts.code import (
     Value,
 )
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_under, name_of
+from stethoscope.facts.few_rows import has_few_rows
 from stethoscope.facts.loops import leaves_at_once, loops_of
 from stethoscope.facts.origins import call_sites, called
 from stethoscope.facts.things import literal
@@ -103,21 +104,28 @@ def is_few(code: Code, rounds: Value | None, depth: int = 0, *, is_part: bool = 
             not is_part and 0 < len(rounds.items) <= A_FEW
         )  # a part of it may be a loader, and what is empty is filled
     if isinstance(rounds, Call) and rounds.name == "builtins.range":
+        if any(_is_length_of_few(code, end) for end in rounds.arguments[:2]):
+            return True
         ends = [end for one in rounds.arguments if isinstance(end := literal(code, one), int)]
         span = ends[1] - ends[0] if len(ends) > 1 else sum(ends)
         return 0 < len(ends) == len(rounds.arguments) and abs(span) <= A_FEW
     if isinstance(rounds, Call) and rounds.name == "itertools.islice":
         last = literal(code, rounds.argument(1 if len(rounds.arguments) < 3 else 2))
         return isinstance(last, int) and last <= A_FEW
-    if isinstance(rounds, Call) and rounds.name in _GONE_OVER:
+    if isinstance(rounds, Call) and (rounds.name in _GONE_OVER or rounds.name.endswith("tqdm")):
         return any(is_few(code, one, depth + 1) for one in rounds.arguments)
     if isinstance(rounds, Call):
-        return rounds.name == "builtins.next"
+        return rounds.name == "builtins.next" or (not is_part and has_few_rows(code, rounds, A_FEW))
     if isinstance(rounds, Item | Attribute | Starred):
         return is_few(code, rounds.value, depth + 1, is_part=True)
     if isinstance(rounds, Name) and rounds.binding != NOWHERE and code.bindings[rounds.binding].how == "assign":
         return is_few(code, code.bindings[rounds.binding].value, depth + 1, is_part=is_part)
     return False
+
+
+def _is_length_of_few(code: Code, end: Value) -> bool:
+    """Whether rounds end with the last of a few rows: `range(0, len(seen), 64)`."""
+    return isinstance(end, Call) and end.name == "builtins.len" and has_few_rows(code, end.argument(0), A_FEW)
 
 
 def ends_soon(code: Code, loop: Context) -> bool:

@@ -22,6 +22,9 @@ SAMPLER = "torch.utils.data.DistributedSampler"
 _GROUP = re.compile(r"distribut|process|ddp|rank|world|spawn|launch|accelerat|fabric|deepspeed|horovod|slurm", re.I)
 """Words of a program that runs as several processes."""
 _OPENS_GROUP = ("init_process_group", "init_distributed")
+_SEVERAL = ("DistributedDataParallel", "init_process_group", "FullyShardedDataParallel", "fully_shard", "deepspeed",
+            "horovod", "DDP(", "FSDP(")  # fmt: skip
+"""Words of a program in which each device has a process of its own."""
 _YIELDS = re.compile(r"\byield\b")
 
 
@@ -49,6 +52,19 @@ def is_refused(file: Code, made: Made) -> bool:
     if home is file or sampler.argument(1, "num_replicas") is not None or not file.says("__main__"):
         return False
     return not file.matches(_GROUP) and not file.and_linked_say(*_OPENS_GROUP)
+
+
+def is_for_one_process(file: Code, made: Made) -> bool:
+    """Whether a program says that one process trains on several devices, and the sampler by itself how many there are:
+    without a group of processes it could not ask.
+    """
+    home, sampler = made
+    files = {id(one): one for one in (file, home)}.values()
+    return (
+        sampler.argument(1, "num_replicas") is not None
+        and any(one.calls_of("torch.nn.DataParallel", "torch.nn.parallel.DataParallel") for one in files)
+        and not any(one.and_linked_say(*_SEVERAL) for one in files)
+    )
 
 
 def is_switched_off(file: Code, made: Made) -> bool:

@@ -1,5 +1,6 @@
 """What stands in the loop around a training that goes over its data again: something that is not seen may tell its
-sampler the epoch or change its data, or each round is a training of its own, or there is only one.
+sampler the epoch or change its data, or each round is a training of its own, or there is only one. And whether a file
+tells a sampler the epoch.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Name, Value
 from stethoscope.facts.events import name_of
 from stethoscope.facts.expressions import names_in
+from stethoscope.facts.linked import uncommented
 from stethoscope.facts.loops import Loop
 from stethoscope.facts.origins import call_sites, called, lineage, thing_of
 from stethoscope.facts.things import Thing, iterated, literal
@@ -131,3 +133,33 @@ def _stands_in(file: Code, value: Value | None, names: set[str]) -> bool:
         or any(text.startswith(f"{name}.") for name in names)
         or any(one.name in names for one in names_in(value) if one.binding != NOWHERE)
     )
+
+
+_TELLS = re.compile(
+    r"(?<!['\"])(?<!\bdef )set_epoch|getattr\([^)]*set_epoch"
+    r"|(?i:sampler)\w*(?:\[[^\]]*\])?\.(?:epoch|seed)\s*[-+]?=(?!=)|=\s*['\"]set_epoch|setattr\([^)]*['\"]epoch['\"]"
+    r"|setup_dataloaders\(|(?i:accelerator)\w*\.prepare\w*\("
+)
+"""A call of that name, and neither its definition nor the question whether there is one, as in
+`hasattr(sampler, "set_epoch")`; the number or the seed is set; or Fabric or Accelerate goes over the loader, and tells
+it by itself.
+"""
+_DOCUMENTATION = re.compile(r"^[ \t]*[rRuU]?(\"\"\"|''')[\s\S]*?\1", re.M)
+_WORDS = ("set_epoch", ".epoch", ".seed", "setattr(", "setup_dataloaders(", ".prepare")
+"""One of these stands in each text in which that is found."""
+
+
+def is_told_in(file: Code) -> bool:
+    """Whether a sampler is told the epoch in a file, or in one that it imports."""
+    found = file.linked.saying(*_WORDS) if file.linked.match(_TELLS) else ()
+    return _tells(file) or any(_tells(other) for other in found)
+
+
+def _tells(file: Code) -> bool:
+    """Whether a file tells a sampler the epoch, outside of documentation, and of a class that defines `set_epoch`."""
+    if not file.matches(_TELLS):
+        return False
+    text = uncommented(_DOCUMENTATION.sub("", "\n".join(file.lines)).split("\n"))
+    if any("set_epoch" in cls.methods for cls in file.classes):
+        text = text.replace("self.set_epoch(", "")
+    return _TELLS.search(text) is not None

@@ -41,7 +41,7 @@ _MEASURED = re.compile(
     r"|\.elapsed_time\(|\bdetect_anomaly|\bprofile(?:r\.profile)?\("
 )
 """What measures the time or the memory of a step, or looks for the batch that breaks it."""
-_JUDGED = re.compile(r"\.item\(|\.eval\(|no_grad|add_scalar|\.update\(|\.log\(")
+JUDGED = re.compile(r"\.item\(|\.eval\(|no_grad|add_scalar|\.update\(|\.log\(")
 """What a loop does that trains and takes its time beside that."""
 _WRAPS = re.compile(r"Parallel|compile|DDP|FSDP|\.prepare\b")
 
@@ -58,7 +58,7 @@ def is_trial(file: Code, context: int, losses: list[Value | None]) -> bool:
     models: list[Value] = []
     is_drawn = bool(losses) and all(_is_drawn(file, one, models, 0) for one in losses)
     is_over = all(_goes_out_of_use(file, one, context) for one in models)
-    return is_drawn and bool(models) and is_over and not any(_is_read(file, one) for one in losses)
+    return is_drawn and bool(models) and is_over and not any(is_read(file, one) for one in losses)
 
 
 def is_no_training(file: Code, loop: Loop) -> bool:
@@ -74,12 +74,12 @@ def only_measures(file: Code, loop: Loop) -> bool:
     lines = [file.lines[at.line - 1 : (at.end_line if at is loop.at else at.line)] for at in places]
     said = any(_MEASURED.search(line.partition("#")[0]) for part in lines for line in part)
     losses = [one.subject for one in loop.of("backward") if one.code is file and not one.via]
-    if file.matches(_JUDGED, loop.at):
+    if file.matches(JUDGED, loop.at):
         return False
-    return said and bool(losses) and not any(_is_read(file, one) for one in losses)
+    return said and bool(losses) and not any(is_read(file, one) for one in losses)
 
 
-def _is_read(file: Code, loss: Value | None) -> bool:
+def is_read(file: Code, loss: Value | None) -> bool:
     """Whether a loss that has a name is read for more than its backward pass, its shape, or whether it is a number."""
     while isinstance(loss, Call) and loss.name in (".scale", ".mean", ".sum"):
         loss = loss.argument(0) if loss.name == ".scale" else loss.receiver

@@ -13,6 +13,7 @@ from stethoscope.facts.things import Thing
 from stethoscope.rules.carried_layers import REGISTERING, code_lines, is_surely_looked_after
 from stethoscope.rules.hand_kept import is_hidden_on_purpose, is_kept_by_hand
 from stethoscope.rules.lines import insertion
+from stethoscope.rules.list_uses import asks_for_list
 
 
 def is_plain_list(file: Code, thing: Thing, name: str) -> bool:
@@ -52,6 +53,8 @@ def wrapped_in_module_list(file: Code, thing: Thing, name: str) -> tuple[Edit, .
     prefix = "nn" if file.names.get("nn") == "torch.nn" else "torch.nn" if file.names.get("torch") == "torch" else ""
     if len(values) != 1 or not prefix or file.matches(re.compile(rf"\bself\.{name}\.(?!append\(|extend\()")):
         return ()
+    if asks_for_list(file, thing, name) is not None or not _are_modules(file, thing, name):
+        return ()
     (value,) = values
     is_plain = isinstance(value, Group) and value.kind == "list" and all(isinstance(it, Call) for it in value.items)
     is_made = isinstance(value, Each) and value.kind == "list" and isinstance(value.element, Call)
@@ -62,6 +65,18 @@ def wrapped_in_module_list(file: Code, thing: Thing, name: str) -> tuple[Edit, .
         insertion(file, at.line, at.column, f"{prefix}.ModuleList("),
         insertion(file, at.end_line, at.end_column, ")"),
     )
+
+
+def _are_modules(file: Code, thing: Thing, name: str) -> bool:
+    """Whether all that a list is seen to get are modules: a `ModuleList` takes nothing else."""
+    put: list[Value | None] = []
+    for one, binding in assigned(file, thing):
+        value = binding.value if one == name else None
+        put += value.items if isinstance(value, Group) else [value.element] if isinstance(value, Each) else []
+    for _, call in in_methods(file, thing):
+        if call.name == ".append" and attribute_of(file, call.receiver) == name:
+            put.append(call.argument(0))
+    return all(thing_of(file, one).kind == "module" for one in put)
 
 
 def registers(file: Code, thing: Thing, binding: Binding) -> bool:

@@ -15,6 +15,7 @@ from stethoscope.rules.carried_layers import are_called
 from stethoscope.rules.containers import is_left_plain, is_plain_list, may_be_left_plain, wrapped_in_module_list
 from stethoscope.rules.lines import line_of, quoted
 from stethoscope.rules.spared_layers import are_spared
+from stethoscope.rules.unused_answers import answers_are_unused
 
 _Making = Callable[[Code, Value | None], list[Call]]
 
@@ -42,6 +43,7 @@ def lists_of_layers(file: Code, thing: Thing) -> Iterator[Listed]:
         if may_be_left_plain(file, thing, name):
             is_sure = are_called(file, thing, name) and is_left_plain(file, thing, name)
             is_sure = is_sure and not are_spared(file, thing, name, one.layers)
+            is_sure = is_sure and not answers_are_unused(file, thing, name)
             edits = wrapped_in_module_list(file, thing, name) if is_sure else ()
             under = {_condition(file, layer) for it in every if it.name == name for layer in it.layers}
             is_known = len(under) == 1 and _is_filled_as_seen(file, thing, name)

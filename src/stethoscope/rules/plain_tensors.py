@@ -35,20 +35,48 @@ def is_no_weight(file: Code, thing: Thing, name: str, binding: Binding) -> bool:
 
 
 def registered(file: Code, value: Value | None) -> str:
-    """A tensor that an operation made of a parameter, written as a parameter: the operation comes first."""
-    made = value
-    while isinstance(made, Call | Operation) and not _is_parameter(made):
-        parts = (made.receiver,) if isinstance(made, Call) else made.operands
-        made = next((one for one in parts if _holds(one)), None)
-    if value is None or not isinstance(made, Call) or made.at.line != made.at.end_line:
-        return "nn.Parameter((...).to(device))"
-    data = made.argument(0, "data")
-    whole, said = file.text(value.at), file.text(made.at)
-    inner = file.text(data.at) if data is not None else "..."
-    if len(made.arguments) + len(made.keywords) > 1 or len(whole) > LONGEST_LINE or value.at.line != value.at.end_line:
-        inner, whole = "...", said + (whole.partition(said)[2] if isinstance(value, Call) else "")
-    inner = f"({inner})" if isinstance(data, Operation) or inner == "..." else inner
-    return f"nn.Parameter({whole.replace(said, inner, 1)})"
+    """A tensor that an operation made of a parameter, written as a parameter: the operation comes first, within it."""
+    said = _within(file, value)
+    if len(said) > LONGEST_LINE:
+        said = _within(file, value, is_short=True)
+    return f"nn.Parameter({said if len(said) <= LONGEST_LINE else '...'})"
+
+
+def _within(file: Code, value: Value | None, *, is_short: bool = False) -> str:
+    """The same without its `nn.Parameter`, in whose brackets it is to stand."""
+    if value is None:
+        return "..."
+    if _is_parameter(value) and isinstance(value, Call):
+        data = value.argument(0, "data")
+        return "..." if is_short else _said(file, data)
+    if isinstance(value, Operation) and len(value.operands) == 2:
+        operands = (_inner(file, one, is_short) if _holds(one) else _operand(file, one) for one in value.operands)
+        return f" {value.operator} ".join(operands)
+    if isinstance(value, Operation) and len(value.operands) == 1:
+        return f"{value.operator}{_inner(file, value.operands[0], is_short)}"
+    if isinstance(value, Call) and value.receiver is not None and value.name.startswith("."):
+        given = [_said(file, one) for one in value.arguments]
+        given += [f"{key}={_said(file, one)}" if key else "..." for key, one in value.keywords]
+        return f"{_inner(file, value.receiver, is_short)}{value.name}({', '.join(given)})"
+    return "..."
+
+
+def _inner(file: Code, value: Value, is_short: bool) -> str:
+    """The same as an operand or a receiver, in brackets where it needs them."""
+    said = _within(file, value, is_short=is_short)
+    within: Value | None = value
+    if isinstance(value, Call) and _is_parameter(value):
+        within = value.argument(0, "data")
+    return f"({said})" if isinstance(within, Operation) or said == "..." else said
+
+
+def _operand(file: Code, value: Value) -> str:
+    return f"({_said(file, value)})" if isinstance(value, Operation) else _said(file, value)
+
+
+def _said(file: Code, value: Value | None) -> str:
+    """A value as it is written, where that is on one line."""
+    return file.text(value.at) if value is not None and value.at.line == value.at.end_line else "..."
 
 
 LONGEST_LINE = 90

@@ -9,13 +9,13 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severi
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Call, Code, Site
 from stethoscope.facts.flow import Stream
-from stethoscope.facts.linked import uncommented
 from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.loops_elsewhere import loops_elsewhere
 from stethoscope.facts.sampler_names import sampler_name
 from stethoscope.facts.samplers import (
     Made,
     distributed_sampler,
+    is_for_one_process,
     is_handed_again,
     is_made_again,
     is_of_new_data,
@@ -24,26 +24,15 @@ from stethoscope.facts.samplers import (
     is_switched_off,
     sampler_handed,
 )
-from stethoscope.facts.told_elsewhere import is_told_or_done_otherwise
+from stethoscope.facts.told_elsewhere import is_told_in, is_told_or_done_otherwise
 from stethoscope.facts.training import History
 from stethoscope.rules.lines import place_in, where
 from stethoscope.rules.sites import code, place_at
 
-_TELLS = re.compile(
-    r"(?<!['\"])(?<!\bdef )set_epoch|getattr\([^)]*set_epoch"
-    r"|(?i:sampler)\w*(?:\[[^\]]*\])?\.(?:epoch|seed)\s*[-+]?=(?!=)|=\s*['\"]set_epoch|setattr\([^)]*['\"]epoch['\"]"
-    r"|setup_dataloaders\(|(?i:accelerator)\w*\.prepare\w*\("
-)
-"""A call of that name, and neither its definition nor the question whether there is one, as in
-`hasattr(sampler, "set_epoch")`; the number or the seed is set; or Fabric or Accelerate goes over the loader, and tells
-it by itself.
-"""
-_DOCUMENTATION = re.compile(r"^[ \t]*[rRuU]?(\"\"\"|''')[\s\S]*?\1", re.M)
 _STEPS = re.compile(r"step\w*\(|optim", re.I)
 """Words of a loop that trains, also by a function that is not seen."""
-_WORDS = ("set_epoch", ".epoch", ".seed", "setattr(", "setup_dataloaders(", ".prepare")
-"""One of these stands in each text in which that is found."""
 _TELL_IT = "Tell it in each epoch, where there is one:\n"
+_LEAVE_IT = "Leave the sampler away, so that the one process goes over all samples, and shuffle:\n"
 
 
 def _drawn(times: int, orders: int, use: str = "training") -> History:
@@ -63,7 +52,8 @@ class DistributedSamplerEpoch(Rule):
     The sampler seeds its shuffling with the epoch's number, which stays 0: all epochs go through the same batches in
     the same order, on the same workers.
     ## How to fix it
-    `sampler.set_epoch(epoch)` at the begin of each epoch.
+    `sampler.set_epoch(epoch)` at the begin of each epoch. With `nn.DataParallel` one process trains, which such a
+    sampler gives its share of the data only: there, leave it away.
     ## When it is not a fault
     A sampler with `shuffle=False`, or one epoch only; a seed for each epoch; Accelerate or Fabric, which tell the
     sampler by themselves. None of these is reported. A program of one process, which such a sampler refuses, is
@@ -106,15 +96,22 @@ class DistributedSamplerEpoch(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Follow the loader of each training loop to its sampler."""
         is_there = file.and_linked_say("DistributedSampler")
-        if not is_there or _is_told_in(file):
+        if not is_there or is_told_in(file):
             return
         told = set()
         for loop, by, (home, sampler) in _repeated(file):
-            if sampler.at in told or (home is not file and _is_told_in(home)):
+            if sampler.at in told or (home is not file and is_told_in(home)):
                 continue
             if sampler.argument(4, "seed") is not None and is_made_again((home, sampler)):
                 continue  # each epoch has a sampler with another seed
             told.add(sampler.at)
+            cause = "It shuffles by the epoch's number, which stays 0: every epoch has the same order."
+            fix = _TELL_IT + code(f"{sampler_name(file, loop, (home, sampler), by)}.set_epoch(epoch)")
+            if is_for_one_process(file, (home, sampler)):
+                cause += (
+                    " And `nn.DataParallel` trains in one process, which gets this sampler's share of the data alone."
+                )
+                fix = _LEAVE_IT + code("DataLoader(..., shuffle=True)")
             yield self.finding(
                 "the distributed sampler is never told the epoch",
                 sureness=Sureness.POSSIBLE if _is_doubtful(file, loop, (home, sampler)) else Sureness.CERTAIN,
@@ -122,8 +119,8 @@ class DistributedSamplerEpoch(Rule):
                 evidence=[
                     Evidence(f"calls of `set_epoch` for the loop at {where(loop.code, loop.at)}", 0, "1 an epoch")
                 ],
-                cause="It shuffles by the epoch's number, which stays 0: every epoch has the same order.",
-                fixes=[_TELL_IT + code(f"{sampler_name(file, loop, (home, sampler), by)}.set_epoch(epoch)")],
+                cause=cause,
+                fixes=[fix],
                 chain=[
                     Link(place_in(home, sampler.at), "the sampler is made"),
                     Link(place_in(loop.code, loop.at), "the loop goes over its loader, again in each epoch"),
@@ -462,22 +459,6 @@ class DistributedSamplerEpoch(Rule):
 def _is_doubtful(file: Code, loop: Loop, made: Made) -> bool:
     """Whether it may be no training of several processes and epochs, or something unseen may tell the epoch."""
     return is_refused(file, made) or is_switched_off(file, made) or is_told_or_done_otherwise(file, loop, made[1])
-
-
-def _is_told_in(file: Code) -> bool:
-    """Whether a sampler is told the epoch in a file, or in one that it imports."""
-    found = file.linked.saying(*_WORDS) if file.linked.match(_TELLS) else ()
-    return _tells(file) or any(_tells(other) for other in found)
-
-
-def _tells(file: Code) -> bool:
-    """Whether a file tells a sampler the epoch, outside of documentation, and of a class that defines `set_epoch`."""
-    if not file.matches(_TELLS):
-        return False
-    text = uncommented(_DOCUMENTATION.sub("", "\n".join(file.lines)).split("\n"))
-    if any("set_epoch" in cls.methods for cls in file.classes):
-        text = text.replace("self.set_epoch(", "")
-    return _TELLS.search(text) is not None
 
 
 def _repeated(file: Code) -> Iterator[tuple[Loop, Call | None, Made]]:

@@ -12,6 +12,7 @@ from stethoscope.core.treatment import TakeSteps
 from stethoscope.facts.by_hand import is_tried_or_sent
 from stethoscope.facts.code import At, Code, Site
 from stethoscope.facts.events import Event, events_of, is_named_as_optimizer
+from stethoscope.facts.let_go import leaves_nothing
 from stethoscope.facts.loops import backward_calls, loops_of
 from stethoscope.facts.training import History, Loop, Optimizer
 from stethoscope.facts.unstepped import end_of_round, is_left_there, is_meant, is_round, kept_unstepped, unused_in
@@ -36,22 +37,16 @@ class MissingOptimizerStep(Rule):
     ## When it is not a fault
     Gradient accumulation: several backward passes belong to one step, so a run that is still going on must
     have made many passes before this is said. Weights updated by hand move, and steps left out by a gradient scaler
-    are counted as such; neither is reported. Code is possible at most without a loop over batches, or with hooks.
+    are counted as such; neither is reported. Code is possible at most without a loop over batches, with hooks, or where
+    nobody reads a loss or an answer of the loop and its model is let go, as where only the memory of its steps counts.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """
 
     explains = (
-        "collapsed-predictions",
-        "learning-rate-too-low",
-        "loss-not-decreasing",
-        "cannot-overfit-batch",
-        "attention-collapse",
-        "underfitting",
-        "frozen-parameters",
-        "no-gain-over-baseline",
-        "missing-zero-grad",
-    )
+        "collapsed-predictions", "learning-rate-too-low", "loss-not-decreasing", "cannot-overfit-batch",
+        "attention-collapse", "underfitting", "frozen-parameters", "no-gain-over-baseline", "missing-zero-grad",
+    )  # fmt: skip
     reads = ("loop",)
     treatments = (TakeSteps(),)
 
@@ -109,14 +104,16 @@ class MissingOptimizerStep(Rule):
             if cleared is not None and (loop.is_loop or is_round(loop)):
                 told.add(backward.at)
                 what = f"calls of `{cleared.name}.step()` in the {where}"
-                is_shown = is_meant(file, loop, cleared) and not is_tried_or_sent(file, loop)
+                doubtful = is_tried_or_sent(file, loop) or leaves_nothing(file, loop, cleared.thing.made)
+                is_shown = is_meant(file, loop, cleared) and not doubtful
                 sureness = Sureness.CERTAIN if is_shown else Sureness.POSSIBLE
                 yield self._read(file, backward, cleared.name, what, sureness)
                 continue
             for made in unused_in(file, loop):
                 told.add(backward.at)
                 what = f"steps of the optimizer that is made on {line_of(file, made.at)}"
-                yield self._read(file, backward, made.name, what, Sureness.CERTAIN)
+                sureness = Sureness.POSSIBLE if leaves_nothing(file, loop, made.value) else Sureness.CERTAIN
+                yield self._read(file, backward, made.name, what, sureness)
                 break
         for index in sorted({file.function_at(call.context) for call in backward_calls(file)}):
             kept = kept_unstepped(file, index) if index and file.functions[index].name != "<lambda>" else None

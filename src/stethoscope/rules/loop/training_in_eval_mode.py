@@ -18,6 +18,7 @@ from stethoscope.facts.switches import is_made_anew, is_made_in_eval_mode, switc
 from stethoscope.facts.training import History, Model
 from stethoscope.facts.unswitched import has_two_modes
 from stethoscope.rules.lines import fitting, place_in, way_to, where_event
+from stethoscope.rules.mode_words import in_eval_mode, round_of, times_of
 from stethoscope.rules.sites import at, code, place_at, receiver
 
 
@@ -151,34 +152,36 @@ class TrainingInEvalMode(Rule):
                         and not may_be_switched(file, names, loop)
                         and not sets_mode_by_hand(file, names)
                     )
-                    yield self._read(file, found, before, inside, is_ours)
+                    yield self._read(file, found, before, inside, is_ours, loop)
 
-    def _read(self, file: Code, switched: Event, before: list[Event], inside: list[Event], is_ours: bool) -> Finding:
-        name = switched.name or "model"
+    def _read(
+        self, file: Code, switched: Event, before: list[Event], inside: list[Event], is_ours: bool, loop: int
+    ) -> Finding:
+        name, each = switched.name or "model", round_of(file, loop, inside)
+        times = times_of(file, loop, each, before)
         backward = next(event for event in inside if event.kind == "backward")
         outside = f"1, on {where_event(switched.code, before[0])}" if before else "0"
         is_first = not switched.in_branch and inside.index(switched) < inside.index(backward)
         # The first round trains in one mode and the others in another, and a layer acts differently: nobody means that.
         is_seen = not is_first and any(one.kind == "step" for one in inside) and has_two_modes(switched.code, switched)
         is_seen = is_seen and is_ours  # what is not seen may switch back
-        since = f"from the {'first' if is_first else 'second'} round on"
-        meant = "it" if is_first else "only the first round"
+        since = f"from the first {each} on" if is_first else f"from the second {each}{times} on"
+        meant = "it" if is_first else f"only the first {each}{times}"
         return self.finding(
             fitting(f"`{name}` trains in eval mode {since}", "training goes on in eval mode"),
             severity=Severity.ERROR,
             sureness=Sureness.POSSIBLE if not is_seen else Sureness.LIKELY if not before else Sureness.CERTAIN,
             place=place_in(switched.code, switched.at),
             evidence=[
-                Evidence("calls of `train()` in the loop that calls `eval()`", 0, "1 before each round of training"),
+                Evidence("calls of `train()` in the loop that calls `eval()`", 0, f"1 before each {each} of training"),
                 Evidence("calls of `train()` before that loop", outside, "0, or one in the loop as well"),
             ],
-            cause="The mode stays until it is switched back: after the first evaluation what acts differently in "
-            "training, as dropout and batch normalization do, acts as in evaluation, while training goes on.",
-            fixes=["Switch back before each round of training:\n" + code(f"{name}.train()")],
+            cause=f"The mode stays until it is switched back: {in_eval_mode(switched.thing)}",
+            fixes=[f"Switch back before each {each} of training:\n" + code(f"{name}.train()")],
             unless=f"{meant} is meant to train in {'eval' if is_first else 'train'} mode.",
             chain=[
                 *way_to(file, switched, "is switched here"),
-                *way_to(file, backward, "trains in it" if is_first else "trains in the next round"),
+                *way_to(file, backward, "trains in it" if is_first else f"trains in the next {each}"),
             ],
         )
 

@@ -14,6 +14,7 @@ from stethoscope.facts.surely_unswitched import is_surely_unswitched
 from stethoscope.facts.training import History, Model, ValidationPass
 from stethoscope.facts.unswitched import evaluated_unswitched, has_two_modes, is_left_on_purpose
 from stethoscope.rules.lines import fitting, place_in
+from stethoscope.rules.mode_words import in_train_mode
 from stethoscope.rules.sites import code, place_at, receiver
 
 MOST_INPUTS_TOLD_APART = 64
@@ -143,15 +144,13 @@ class ValidationInTrainMode(Rule):
 
     def _read(self, file: Code, found: Evaluation, is_known: bool, sureness: Sureness) -> Finding:
         name = found.forward.name or "model"
-        holds = "holds" if is_known else "may hold"
         return self.finding(
             fitting(f"`{name}` is evaluated in train mode", "a model is evaluated in train mode"),
             severity=Severity.ERROR,
             sureness=sureness,
             place=place_in(file, found.forward.at),
             evidence=[Evidence("calls of `eval()` in this file", 0, "1 before each evaluation")],
-            cause=f"`{name}` {holds} dropout or batch normalization, which act in train mode: answers are noisy, and "
-            "evaluation moves the running statistics.",
+            cause=in_train_mode(name, found.forward.thing, is_known=is_known),
             fixes=[
                 "Evaluate in eval mode, and go back to train mode after it:\n"
                 + code(f"{name}.eval()", "with torch.no_grad():", "    ...", f"{name}.train()")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import At, Call, Code
+from stethoscope.facts.code import At, Code
 from stethoscope.facts.keras_models import compiled_in
-from stethoscope.facts.loss_calls import LossUse, losses_of
-from stethoscope.facts.things import followed, literal
+from stethoscope.facts.loss_calls import losses_of
 from stethoscope.rules.keras_heads import CATEGORICAL, CLASSES
 from stethoscope.rules.lines import line_of, place_in, where
+from stethoscope.rules.one_output import one_output
 from stethoscope.rules.sites import code
 
 
@@ -20,7 +19,8 @@ class OneOutputCrossEntropy(Rule):
     """A cross-entropy over classes gets one output: its loss is 0, whatever the model says.
 
     ## What it sees
-    A last layer with one unit in front of `cross_entropy`, or of a categorical cross-entropy of Keras.
+    A last layer with one unit, and perhaps a sigmoid behind it, in front of `cross_entropy`, or of a categorical
+    cross-entropy of Keras.
     ## Why it hurts
     Over one class every probability is 1 and every loss 0: there is no gradient, or only a meaningless one.
     ## How to fix it
@@ -35,18 +35,17 @@ class OneOutputCrossEntropy(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look at how many numbers the last layer gives."""
         for loss in losses_of(file):
-            made, home = loss.output.made, loss.output.made_in
-            if loss.function != "cross_entropy" or made is None or home is None or made.name != "torch.nn.Linear":
-                continue
-            if literal(home, made.argument(1, "out_features")) == 1 and not _is_reshaped(file, loss):
+            head = one_output(file, loss)
+            if head is not None and head.made is not None and head.made_in is not None:
                 yield self._read(
-                    file, loss.call.at, "cross_entropy", home, made.at, "F.binary_cross_entropy_with_logits(output, y)"
-                )
+                    file, loss.call.at, "cross_entropy", head.made_in, head.made.at,
+                    "F.binary_cross_entropy_with_logits(output, y)",
+                )  # fmt: skip
         for compiled in compiled_in(file):
-            head = compiled.head
-            if head is not None and head.units == 1 and compiled.loss in CATEGORICAL:
+            dense = compiled.head
+            if dense is not None and dense.units == 1 and compiled.loss in CATEGORICAL:
                 yield self._read(
-                    file, compiled.loss_at.at, CLASSES[compiled.loss], head.code, head.layer.at,
+                    file, compiled.loss_at.at, CLASSES[compiled.loss], dense.code, dense.layer.at,
                     "loss=keras.losses.BinaryCrossentropy(from_logits=True)",
                 )  # fmt: skip
 
@@ -68,6 +67,18 @@ class OneOutputCrossEntropy(Rule):
             model = nn.Sequential(nn.Linear(8, 4), nn.ReLU(), nn.Linear(4, 1))
             for x, y in torch.load("data"):
                 F.cross_entropy(model(x), y).backward()  # bad
+            """,
+        "torch, behind a sigmoid": """
+            class Head(nn.Module):
+                def __init__(self, width):
+                    super().__init__()
+                    self.out = nn.Linear(width, 1)
+                    self.act = torch.sigmoid
+
+                def forward(self, x):
+                    return self.act(self.out(x))
+
+            loss = F.cross_entropy(Head(8)(torch.load("x")), torch.load("y"))  # bad
             """,
         "Keras": """
             from keras import Sequential
@@ -116,26 +127,3 @@ class OneOutputCrossEntropy(Rule):
             model.compile("adam", loss="binary_crossentropy")
             """,
     }
-
-
-SHAPES = frozenset({
-    ".view", ".reshape", ".squeeze", ".unsqueeze", ".flatten", ".unflatten", ".permute", ".transpose", ".t", ".expand",
-    ".repeat", "torch.reshape", "torch.squeeze", "torch.flatten", "torch.cat", "torch.stack", "torch.transpose",
-    "torch.permute", "einops.rearrange",
-})  # fmt: skip
-RESHAPING = re.compile(r"\.(?:view|reshape|squeeze|unflatten|flatten|permute|transpose|expand|repeat|cat|stack)\(")
-
-
-def _is_reshaped(file: Code, loss: LossUse) -> bool:
-    """Whether the one output of several rows is put side by side before the loss, as of several choices."""
-    value, _ = followed(file, loss.given)
-    for _ in range(20):
-        if isinstance(value, Call) and value.name in SHAPES:
-            return True
-        if not isinstance(value, Call) or not value.name.startswith("."):
-            break
-        value, _ = followed(file, value.receiver)
-    files = {file.file: file} | {other.file: other for other in file.linked.already_read()}
-    lines = (line for step in loss.output.steps if step.file in files
-             for line in files[step.file].lines[step.at.line - 1 : step.at.end_line])  # fmt: skip
-    return any(RESHAPING.search(line) for line in lines)

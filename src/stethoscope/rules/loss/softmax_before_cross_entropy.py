@@ -18,6 +18,7 @@ from stethoscope.facts.tried import is_random
 from stethoscope.rules.heads import FOLLOWS
 from stethoscope.rules.keras_heads import CATEGORICAL, twice
 from stethoscope.rules.lines import place_in
+from stethoscope.rules.one_output import one_output
 from stethoscope.rules.pairing import is_compared, links, made_at, maker, once, raw_scores
 from stethoscope.rules.sites import at, code, place_at
 
@@ -53,7 +54,8 @@ class SoftmaxBeforeCrossEntropy(Rule):
     warns: this is possible at most, unless the file chooses JAX or torch for Keras. So are shares whose scores the
     same loss is also given, to compare the two, and answers to targets that are drawn by chance (`torch.randint`),
     as where steps are timed or a model is only tried: they teach nothing. Of a network that gets other layers after
-    it was made, and of shares that a line changes in place, nothing is said in code.
+    it was made, and of shares that a line changes in place, nothing is said in code; nor of a single output, for which
+    the loss is 0 with a sigmoid and without: `one-output-cross-entropy` says so.
     ## Sources
     PyTorch documentation, `torch.nn.functional.cross_entropy`: "predicted unnormalized logits". The floor
     is arithmetic: a row of one 1 and C - 1 zeros gives log(e + C - 1) - 1.
@@ -133,8 +135,8 @@ class SoftmaxBeforeCrossEntropy(Rule):
         """Follow what each cross-entropy is given back to the operation that made it."""
         yield from twice(self, file, CATEGORICAL, ("softmax",))
         for loss in once(losses_of(file)):
-            if loss.function != "cross_entropy":
-                continue
+            if loss.function != "cross_entropy" or one_output(file, loss) is not None:
+                continue  # of one output, whatever it goes through, the loss is 0: `one-output-cross-entropy`
             if loss.output.kind in ("softmax", "sigmoid") and not _is_drawn(loss):
                 yield self._read(file, loss)
             elif loss.output.kind == "log_softmax":

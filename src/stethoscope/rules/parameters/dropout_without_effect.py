@@ -24,7 +24,8 @@ class DropoutWithoutEffect(Rule):
     ## How to fix it
     Apply `nn.Dropout` to the input or to the outputs, or use `num_layers=2`.
     ## When it is not a fault
-    A number of layers, or a rate, that the code does not say: that is not reported.
+    A number of layers, or a rate, that the code does not say: that is not reported. In a file that only loads a stored
+    model and asks it nothing trains: there it is possible at most.
     ## Sources
     PyTorch documentation, `torch.nn.LSTM`: "introduces a Dropout layer on the outputs of each LSTM layer except the
     last layer". PyTorch warns of it where the layer is constructed.

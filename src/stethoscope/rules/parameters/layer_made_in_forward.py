@@ -209,7 +209,11 @@ def _made_before(file: Code, made: Call, layer: str) -> str:
     """Where the layer is to be made: once, or once for each round of a loop; of a size that is known by then."""
     name, maker = f"self.{layer.lower()}", f"nn.{layer}(...)"
     told = ""
-    if layer in _LAZY and _is_of_input(file, made):
+    if layer in _LAZY and _hangs_on_input(file, made, _outputs(made, layer)):
+        told = (
+            " Its number of outputs is read off the input, which no layer can learn: tell the module when it is made:"
+        )
+    elif layer in _LAZY and _is_of_input(file, made):
         maker = f"nn.Lazy{layer}(...)"
         told = (
             " Its size has to be known there; a lazy layer reads it off the first batch, before an optimizer is made:"
@@ -231,9 +235,20 @@ _LAZY = frozenset({"Linear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "C
                    "BatchNorm1d", "BatchNorm2d", "BatchNorm3d"})  # fmt: skip
 
 
+def _outputs(made: Call, layer: str) -> Value | None:
+    """How many numbers a layer gives, which is no size that a lazy layer finds out."""
+    if layer.startswith("BatchNorm"):
+        return None
+    return made.argument(1, "out_features" if layer == "Linear" else "out_channels")
+
+
 def _is_of_input(file: Code, made: Call) -> bool:
     """Whether the first size of a layer hangs on what `forward` is given, and not on the module's attributes alone."""
     size = made.arguments[0] if made.arguments else made.keyword("in_features") or made.keyword("in_channels")
+    return _hangs_on_input(file, made, size)
+
+
+def _hangs_on_input(file: Code, made: Call, size: Value | None) -> bool:
     index = file.function_at(made.context)
     first = file.functions[index].parameters[:1]
     own = {one.binding for one in first}

@@ -9,7 +9,7 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Su
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import NOWHERE, Binding, Call, Code, Context, Each, Group, Name, Starred, Value
 from stethoscope.facts.expressions import names_in
-from stethoscope.facts.module_classes import assigned, defines, has_weights, modules_in
+from stethoscope.facts.module_classes import assigned, defines, has_weights, in_methods, modules_in
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing, followed, literal
 from stethoscope.rules.lines import fitting, line_of, place_in
@@ -31,7 +31,8 @@ class OverwrittenLayer(Rule):
     A default that a branch replaces, and a layer that the next one is built from: those are not reported, nor is
     anything where a method, or a function that is given the module, may have read the attribute in between. A layer of
     the same kind and sizes with other options is possible at most: who refines a constructor that was copied may
-    replace the layer on purpose, and nothing is lost. So is one that a comment says to be drawn and thrown away.
+    replace the layer on purpose, and nothing is lost. So is one that a comment says to be drawn and thrown away, and
+    one in a loop that collects other layers, which `forward` calls once: the last is meant, and stands too far in.
     ## Sources
     PyTorch documentation, `torch.nn.Module`: an attribute holds one submodule. In a model that exists,
     `disconnected-parameters` and the outline of `stethoscope check` show which layers there are.
@@ -58,8 +59,9 @@ class OverwrittenLayer(Rule):
                     yield self._report(file, name, before, how, fix, Sureness.POSSIBLE if refined else Sureness.CERTAIN)
                 elif _is_in_loop(file, thing, name, binding):
                     how = "each round of the loop replaces the one before"
-                    fix = _all_kept(file, name, binding)
-                    yield self._report(file, name, binding, how, fix, Sureness.CERTAIN)
+                    behind = _stands_behind(file, thing, name, binding)
+                    fix = _ONCE_BEHIND if behind else _all_kept(file, name, binding)
+                    yield self._report(file, name, binding, how, fix, Sureness.POSSIBLE if behind else Sureness.CERTAIN)
 
     def _report(self, file: Code, name: str, lost: Binding, how: str, fix: str, sureness: Sureness) -> Finding:
         in_loop = how.startswith("each")
@@ -348,6 +350,32 @@ def _is_in_loop(file: Code, thing: Thing, name: str, binding: Binding) -> bool:
     if here.kind != "for" or thing.cls is None or _goes_round_once(file, here.value) or _grows(binding.value):
         return False
     return _says_only(file, name, 1, here.at.line, here.at.end_line)
+
+
+def _stands_behind(file: Code, thing: Thing, name: str, binding: Binding) -> bool:
+    """Whether the layer is the one behind those that its loop collects, indented too far: the methods of the class call
+    it once, and not for each of those. Then the last one is meant.
+    """
+    if not file.matches(_COLLECTS, file.contexts[binding.context].at):
+        return False
+    said = re.compile(rf"self\.{re.escape(name)}\(")
+    called = [
+        call for method, call in in_methods(file, thing) if method != "__init__" and said.match(file.text(call.at))
+    ]
+    kinds = {here.kind for call in called for here in _inside(file, call)}
+    return bool(called) and not kinds & {"for", "while", "comprehension"}
+
+
+def _inside(file: Code, call: Call) -> Iterator[Context]:
+    """What is around a call in its function."""
+    for here in file.around(call.context):
+        if here.kind == "function":
+            return
+        yield here
+
+
+_ONCE_BEHIND = "Make it behind the loop: `forward` calls it once, behind the layers that the loop collects."
+_COLLECTS = re.compile(r"\b(?:self\.\w+|\w+)\.append\(|\bself\.add_module\(")
 
 
 def _goes_round_once(file: Code, source: Value | None) -> bool:

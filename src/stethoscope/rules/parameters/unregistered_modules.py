@@ -13,6 +13,7 @@ from stethoscope.facts.things import Thing
 from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
 from stethoscope.rules.lines import edit_of, fitting, line_of, place_in
+from stethoscope.rules.list_uses import asks_for_list
 from stethoscope.rules.listed_layers import Listed, comma_behind, lists_of_layers, unlike_a_module
 from stethoscope.rules.plain_tensors import is_no_weight, may_stay, registered
 from stethoscope.rules.sites import code, place_at
@@ -47,11 +48,11 @@ class UnregisteredModules(Rule):
     itself to a function, registers, loads or freezes other layers than those, or runs another part without gradients;
     a list of what only its name tells to be layers, of a namespace that is handed over (`operations.Linear`) or of a
     class that is not seen (`DecoderLayer`); and layers that nobody misses: whose class freezes them, cuts off their
-    answers, or trains them with an optimizer or a rule of its own; whose weights the class writes, shares or hands on;
-    members that a function is given one by one; a readout that is solved for, an optimizer of other parts, a name
-    that says so (`Reservoir`, `self.frozen`); and lists that a class above, a decorator or `exec` may register. So is
-    a tensor that asks for gradients, which may be stepped by hand, and a moved parameter that is a mask or a mean, or
-    stays on the processor by default.
+    answers or reads none, or trains them with an optimizer or a rule of its own; whose weights the class writes, shares
+    or hands on; members that a function is given one by one; a readout that is solved for, an optimizer of other parts,
+    a name that says so (`Reservoir`, `self.frozen`); and lists that a class above, a decorator or `exec` may register.
+    So is a tensor that asks for gradients, which may be stepped by hand, and a moved parameter that is a mask or a
+    mean, or stays on the processor by default.
     ## Sources
     PyTorch documentation, `torch.nn.ModuleList`. Islam et al., "Deep Learning Bug Characteristics", FSE 2019.
     """
@@ -144,7 +145,9 @@ class UnregisteredModules(Rule):
         name, layers, kind = found.name, found.layers, found.kind
         register = REGISTERS.get(kind, "nn.ModuleList(%s)") % "..."
         comma = comma_behind(file, name, layers[0]) if kind == "tuple" else None
-        fix = Fix("Register them:\n" + code(f"self.{name} = {register}"), safe=True, edits=found.edits)
+        asked = asks_for_list(file, thing, name)
+        do = "Register them" + (f", and change {line_of(file, asked)}, which wants a plain {kind}" if asked else "")
+        fix = Fix(f"{do}:\n" + code(f"self.{name} = {register}"), safe=True, edits=found.edits)
         if comma is not None:
             called = file.text(layers[0].at).partition("(")[0]
             fix = Fix(

@@ -1,0 +1,191 @@
+"""More of what strangers judged wrong in packages that nobody had seen, each beside a twin in which it is a fault."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from code_programs import SHOWN, how_sure
+from stethoscope.core.rule import Rule
+from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
+from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
+from stethoscope.rules.loss.one_output_cross_entropy import OneOutputCrossEntropy
+from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
+from stethoscope.rules.parameters.dropout_without_effect import DropoutWithoutEffect
+from stethoscope.rules.parameters.overwritten_layer import OverwrittenLayer
+from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
+
+ONE_OUTPUT = """
+class Head(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.out = nn.Linear(width, 1)
+        self.act = torch.sigmoid
+
+    def forward(self, x):
+        return self.act(self.out(x))
+
+class Net(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.head = Head(width)
+        self.loss = nn.CrossEntropyLoss()
+
+    def forward(self, x, y):
+        scores = self.head(x)
+        return self.loss(scores, y)
+"""
+TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
+    "one row, whose number stands on a line of its own": (
+        ValidationBuildsGraph,
+        """
+        import numpy as np
+        import torch
+        from torch import nn
+        from torch.utils.data import DataLoader, TensorDataset
+        from tqdm import tqdm
+
+        model = nn.Sequential(nn.Linear(30, 9), nn.Dropout(0.5), nn.Linear(9, 2))
+        model.load_state_dict(torch.load("model"))
+        model.eval()
+
+        with open("genes") as file:
+            shape = [int(side) for side in file.readline().split()]
+            shape[0] = 1
+            seen = np.zeros(shape, dtype=np.float16)
+            for line in file.readlines():
+                seen[0, int(line)] = 1
+        seen = seen[:, :30]
+        found = []
+        for begin in range(0, len(seen), 1024):
+            part = torch.from_numpy(seen[begin : begin + 1024]).float()
+            for number, (x,) in tqdm(enumerate(DataLoader(TensorDataset(part), batch_size=8))):
+                found.append(torch.ge(model(x), 0.5).cpu().detach().numpy())
+        """,
+        "shape[0] = 1",
+        "print(shape)",
+    ),
+    "cells of a list, whose states are bound to the variable of the loop": (
+        UnregisteredModules,
+        """
+        class Net(nn.Module):
+            def __init__(self, width, depth):
+                super().__init__()
+                self.cells = [nn.GRUCell(width, width) for _ in range(depth)]
+                self.out = nn.Linear(width, 1)
+
+            def forward(self, frames):
+                states = list(torch.zeros(9, *frames[0].shape))
+                for frame in frames:
+                    for number, (cell, state) in enumerate(zip(self.cells, states)):
+                        state = cell(frame, state)
+                return self.out(states[-1])
+        """,
+        "state = cell(",
+        "states[number] = cell(",
+    ),
+    "dropout of a model that is only loaded and asked": (
+        DropoutWithoutEffect,
+        """
+        class Reader(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.rnn = nn.LSTM(8, 16, dropout=0.3)
+
+            def forward(self, x):
+                return self.rnn(x)[0]
+
+        class Recognizer:
+            def __init__(self, path):
+                self.model = Reader()
+                self.model.load_state_dict(torch.load(path))
+                self.model.eval()
+
+            def read(self, x):
+                with torch.no_grad():
+                    return self.model(x).argmax(1)
+        """,
+        "self.model.eval()",
+        "self.model.train()",
+    ),
+    "steps that only show what they take, of a model that nobody asks afterwards": (
+        MissingOptimizerStep,
+        """
+        from memory import Watched
+
+        model = nn.Sequential(nn.Linear(3, 9), nn.ReLU(), nn.Linear(9, 2))
+        criterion = nn.CrossEntropyLoss()
+        watched = Watched()
+        with watched:
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.001)
+            for number in range(3):
+                for x, y in DataLoader(torch.load("data")):
+                    optimizer.zero_grad()
+                    outputs = model(x.to(0))
+                    loss = criterion(outputs, y.squeeze())
+                    loss.backward()
+        print(watched.most)
+        """,
+        "print(watched.most)",
+        "torch.save(model.state_dict(), 'model')",
+    ),
+    "one output behind a sigmoid, whose loss is 0 without it, too": (
+        SoftmaxBeforeCrossEntropy,
+        ONE_OUTPUT,
+        "nn.Linear(width, 1)",
+        "nn.Linear(width, 2)",
+    ),
+    "the layer behind a stack, indented into the loop that builds it": (
+        OverwrittenLayer,
+        """
+        class Net(nn.Module):
+            def __init__(self, widths):
+                super().__init__()
+                self.convs = nn.ModuleList()
+                width = 3
+                for wider in widths:
+                    self.convs.append(nn.Linear(width, wider))
+                    width = wider
+                    self.reduce = nn.Sequential(nn.Linear(width, 8), nn.LeakyReLU())
+
+            def forward(self, x):
+                for conv in self.convs:
+                    x = conv(x)
+                return self.reduce(x)
+        """,
+        "    return self.reduce(x)",
+        "        x = self.reduce(x)\n        return x",
+    ),
+    "a trial whose optimizer is only made": (
+        MissingOptimizerStep,
+        """
+        def largest(data):
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.001)
+            for x, y in DataLoader(data):
+                outputs = model(x)
+                F.cross_entropy(outputs, y).backward()
+            return len(x)
+        """,
+        "outputs = model(x)",
+        "outputs = model(x); print((outputs.argmax(1) == y).sum())",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_what_was_judged_wrong_is_not_shown_and_its_faulty_twin_is(name: str) -> None:
+    rule, text, healthy, faulty = TWINS[name]
+    text = textwrap.dedent(text)
+    assert healthy in text
+    assert how_sure(rule, text) < SHOWN <= how_sure(rule, text.replace(healthy, faulty))
+
+
+def test_of_one_output_the_rule_speaks_that_says_what_is_wrong() -> None:
+    assert how_sure(OneOutputCrossEntropy, ONE_OUTPUT) >= 0
+    assert (
+        how_sure(OneOutputCrossEntropy, ONE_OUTPUT.replace("(x)\n        return", "(x).view(-1, 4)\n        return"))
+        < 0
+    )
+    assert how_sure(OneOutputCrossEntropy, ONE_OUTPUT.replace("(width, 1)", "(width, 2)")) < 0
