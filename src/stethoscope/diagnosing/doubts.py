@@ -44,7 +44,7 @@ def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
         line = _line_of(code, one)
         if one.place.file != code.file or one.sureness is Sureness.POSSIBLE:
             return False
-        if planted(line) or _is_in(left, line):
+        if planted(line) or _is_in(left, line) or _is_in(dead_ends(code).left, line):
             return True
         return one.rule not in _OF_MAKING and _is_in(dead_ends(code).behind, line)
 

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class Project:
         self._kept: OrderedDict[str, Code | None] = OrderedDict()
         self._texts: OrderedDict[str, _Text] = OrderedDict()
         self._places = Places()
+        self._looked_through: set[str] = set()
         self._packages = Packages(self._places, self._exports, self._bytes_of)
 
     def read(self, path: Path, file: str) -> Code:
@@ -63,12 +65,31 @@ class Project:
             lambda module: self._known(places[module]),
             lambda module, words: self._text(places[module], words),
             found.handed_on,
+            lambda words: self._texts_beside(place, words),
         )
+        self._looked_through = set()
         return replace(code, linked=linked, memo=code.memo)
 
-    def imported_files(self, code: Code, path: Path) -> dict[str, str]:
-        """The files of the project that a file imports, by module; none where it does not matter what they define."""
-        return self._imports(code, path).files
+    def used_files(self, code: Code, path: Path) -> Iterable[str]:
+        """The files of the project that may change what is said of the one that was linked last: those that it imports,
+        where it matters what they define, and those that were looked through.
+        """
+        return dict.fromkeys((*self._imports(code, path).files.values(), *self._looked_through))
+
+    def _texts_beside(self, own: str, words: tuple[str, ...]) -> str | None:
+        """The texts of the project's other files in which any of these words stands; None where they are too many."""
+        files = self._places.all_of(own)
+        if files is None:
+            return None
+        self._looked_through.update(files)
+        said, own = [word.encode() for word in words], os.path.normpath(own)
+        found = []
+        for place in files:
+            with contextlib.suppress(OSError):
+                data = _bytes(place) if place != own else b""
+                if any(word in data for word in said):
+                    found.append(uncommented(data.decode("utf-8", "replace").split("\n")))
+        return "\n".join(found)
 
     def _imports(self, code: Code, path: Path) -> Imported:
         return self._packages.imported(code, str(path)) if code.says(*_ASKS) else Imported()
@@ -82,7 +103,8 @@ class Project:
 
     def _facts(self, source: Source, place: str) -> Code:
         module, is_package = self._places.module(place)
-        return facts_of(source, module, is_package=is_package)
+        code = facts_of(source, module, is_package=is_package)
+        return replace(code, linked=Linked(whole=lambda words: self._texts_beside(place, words)))
 
     def _exports(self, place: str) -> Code | None:
         """The facts of a package's own file, also of one of which nothing is to be learnt but what it hands on."""
