@@ -36,7 +36,7 @@ def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
     if cannot_be_imported(code):
         return [_possible(one) for one in said]
     never = [place_in(code, call.at) for call in never_run(code)]
-    left, planted = left_behind(code), planted_in(code)
+    left, planted, ends = left_behind(code), planted_in(code), dead_ends(code)
 
     def is_doubtful(one: Finding) -> bool:
         if one.place in never:
@@ -44,9 +44,9 @@ def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
         line = _line_of(code, one)
         if one.place.file != code.file or one.sureness is Sureness.POSSIBLE:
             return False
-        if planted(line) or _is_in(left, line) or _is_in(dead_ends(code).left, line):
+        if planted(line) or _is_in(left, line) or _is_in(ends.left, line):
             return True
-        return one.rule not in _OF_MAKING and _is_in(dead_ends(code).behind, line)
+        return one.rule not in _OF_MAKING and _is_in(ends.behind, line)
 
     return [_possible(one) if is_doubtful(one) else one for one in said]
 

@@ -162,7 +162,7 @@ class _Search:
         node = home.node
         ways = endings.of(node.body)
         is_plain = isinstance(node, ast.FunctionDef) and not node.decorator_list
-        if always_ends(ways) and is_plain and home.number != NOWHERE and not _has_yield(node.body):
+        if is_plain and home.number != NOWHERE and always_ends(ways) and not _has_yield(node.body):
             ways = Endings(lambda one: self._ends(home, one), self.taken, has_rounds=False).of(node.body)
             if always_ends(ways):
                 self.functions[home.number] = is_meant(ways)

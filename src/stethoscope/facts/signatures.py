@@ -50,15 +50,15 @@ def does_not_fit(code: Code, call: Call) -> bool:
         return _method_refuses(code, call)
     if call.receiver is not None and call.name != "()":
         return False
-    spelled = code.text(call.at).partition("(")[0].strip()
-    if not _SPELLED.fullmatch(spelled) or not _is_plainly_bound(code, call, spelled.partition(".")[0]):
-        return False
     thing = called(code, call)
     if thing.kind == "function" and thing.function is not None and thing.code is not None:
-        return thing.function.owner == NOWHERE and _refuses(thing.code, thing.function, call, 0)
-    if thing.kind == "class" and thing.cls is not None and thing.code is not None:
-        return _class_refuses(thing, thing.code, thing.cls, call)
-    return False
+        refuses = thing.function.owner == NOWHERE and _refuses(thing.code, thing.function, call, 0)
+    elif thing.kind == "class" and thing.cls is not None and thing.code is not None:
+        refuses = _class_refuses(thing, thing.code, thing.cls, call)
+    else:
+        return False
+    spelled = code.text(call.at).partition("(")[0].strip() if refuses else ""
+    return _SPELLED.fullmatch(spelled) is not None and _is_plainly_bound(code, call, spelled.partition(".")[0])
 
 
 def is_no_part_of_torch(code: Code, symbol: Symbol) -> bool:
@@ -166,7 +166,7 @@ def _class_refuses(thing: Thing, home: Code, cls: Class, call: Call) -> bool:
     """Whether the constructor of a class does not take what a call gives."""
     slots = _slots_of_class(thing)
     if slots is not None:
-        return is_said_once(home, cls.name) and _is_defined_anyway(home, cls.context) and _misses(slots, call)
+        return _misses(slots, call) and is_said_once(home, cls.name) and _is_defined_anyway(home, cls.context)
     own = cls.methods.get("__init__", NOWHERE)
     if (
         own == NOWHERE

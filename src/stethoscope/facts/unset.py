@@ -153,9 +153,12 @@ def _is_self(node: Scope) -> bool:
 def _given_in(name: str) -> re.Pattern[str]:
     """How another file gives an attribute of this name to an object that is not its own."""
     said = re.escape(name)
+    other = rf"(?!self\b)[\w.\[\]]+\.{said}"
     return re.compile(
-        rf"(?<!\bself)\.{said}\s*(?:,[^()\n]*|:[^=\n]*|[-+*/|&]|//)?=(?!=)|\b(?:for|as)\s+[\w.]+\.{said}\b"
-        rf"|(?:setattr|update|__dict__|vars|register_\w+|add_module|patch\.object)\b[^\n]*\b{said}\b"
+        rf"(?<!\bself)\.{said}\s*(?:[-+*/|&]|//)?=(?!=)|\b(?:for|as)\s+{other}\b(?!\()"
+        rf"|^[ \t\"]*(?:[\w.\[\]]+\s*,\s*)*{other}\s*(?:,[^()\n]*|:[^=\n]*)=(?!=)"
+        rf"|\b(?:setattr|update|__dict__|vars|register_\w+|add_module|patch\.object)\b[^\n]*\b{said}\b",
+        re.M,
     )
 
 
@@ -172,32 +175,30 @@ def _classes(code: Code, whole: Parsed) -> dict[int, ast.ClassDef]:
 
 
 def _said(node: ast.ClassDef) -> _Said:
-    own, given = list[ast.Attribute](), set[str]()
-    needing = set[int]()
+    own, given, needing = list[ast.Attribute](), set[str](), set[int]()
     for one in node.body:
         if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
             given.add(one.name)
-            own += _of_self(one)
-            needing |= _needing(one)
+            for each in _in_method(one):
+                if _is_of_self(each):
+                    own.append(each)
+                else:
+                    needing |= _needing(each)
         else:
             given |= {each.id for each in ast.walk(one) if isinstance(each, ast.Name)}
             given |= {one.name} if isinstance(one, ast.ClassDef) else set()
     given |= {each.attr for each in own if isinstance(each.ctx, ast.Store) and id(each) not in needing}
-    return _Said(
-        tuple(own), frozenset(given), frozenset(each.attr for each in own if not isinstance(each.ctx, ast.Store))
-    )
+    return _Said(tuple(own), frozenset(given), frozenset(one.attr for one in own if not isinstance(one.ctx, ast.Store)))
 
 
-def _of_self(method: Scope) -> Iterator[ast.Attribute]:
-    """The attributes of its own object that a method speaks of; not those of another `self` inside of it."""
+def _in_method(method: Scope) -> Iterator[ast.AST]:
+    """What stands in a method; not what belongs to another `self` inside of it."""
     waiting: list[ast.AST] = list(method.body) if _first(method) == "self" else []
     while waiting:
         node = waiting.pop()
-        if _is_of_self(node):
-            yield node
-        if isinstance(node, ast.ClassDef) or (isinstance(node, Scope) and _first(node) == "self"):
-            continue
-        waiting += ast.iter_child_nodes(node)
+        yield node
+        if not isinstance(node, ast.ClassDef) and not (isinstance(node, Scope) and _first(node) == "self"):
+            waiting += ast.iter_child_nodes(node)
 
 
 def _first(function: Scope) -> str:
@@ -209,17 +210,15 @@ def _is_of_self(node: ast.AST) -> TypeGuard[ast.Attribute]:
     return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
 
 
-def _needing(method: Scope) -> set[int]:
-    """By `id`, the attributes that a statement sets and must have before: `self.bert = wrap(self.bert)`."""
-    found = set[int]()
-    for node in ast.walk(method):
-        match node:
-            case ast.Assign(targets=[target]) if _is_of_self(target):
-                asked = (one for one in evaluated(node) if one is not target and _is_of_self(one))
-                found |= {id(target)} if any(one.attr == target.attr for one in asked) else set()
-            case ast.AugAssign(target=target):
-                found.add(id(target))
-    return found
+def _needing(node: ast.AST) -> set[int]:
+    """By `id`, an attribute that a statement sets and must have before: `self.bert = wrap(self.bert)`."""
+    match node:
+        case ast.Assign(targets=[ast.Attribute() as target]) if _is_of_self(target):
+            asked = (one for one in evaluated(node) if one is not target and _is_of_self(one))
+            return {id(target)} if any(one.attr == target.attr for one in asked) else set()
+        case ast.AugAssign(target=ast.Attribute() as target):
+            return {id(target)}
+    return set()
 
 
 def _called(node: ast.ClassDef) -> frozenset[str]:

@@ -37,6 +37,8 @@ class Project:
         self._texts: OrderedDict[str, _Text] = OrderedDict()
         self._places = Places()
         self._looked_through: set[str] = set()
+        self._beside: tuple[tuple[str, ...], list[bytes]] = (), []
+        """All files of the project that was looked through last, and what they hold."""
         self._packages = Packages(self._places, self._exports, self._bytes_of)
 
     def read(self, path: Path, file: str) -> Code:
@@ -82,14 +84,12 @@ class Project:
         if files is None:
             return None
         self._looked_through.update(files)
+        if self._beside[0] is not files:
+            self._beside = files, [_bytes_or_none(place) for place in files]
         said, own = [word.encode() for word in words], os.path.normpath(own)
-        found = []
-        for place in files:
-            with contextlib.suppress(OSError):
-                data = _bytes(place) if place != own else b""
-                if any(word in data for word in said):
-                    found.append(uncommented(data.decode("utf-8", "replace").split("\n")))
-        return "\n".join(found)
+        held = zip(*self._beside, strict=True)
+        found = (data for place, data in held if place != own and any(word in data for word in said))
+        return "\n".join(uncommented(data.decode("utf-8", "replace").split("\n")) for data in found)
 
     def _imports(self, code: Code, path: Path) -> Imported:
         return self._packages.imported(code, str(path)) if code.says(*_ASKS) else Imported()
@@ -100,6 +100,7 @@ class Project:
             if code is not None:
                 code.memo.clear()
         self._kept.clear()
+        self._beside = (), []
 
     def _facts(self, source: Source, place: str) -> Code:
         module, is_package = self._places.module(place)
@@ -180,6 +181,13 @@ def _bytes(place: str) -> bytes:
     """What a file of the project holds; one that is too large holds nothing that is to be learnt."""
     with open(place, "rb") as file:
         return file.read() if os.fstat(file.fileno()).st_size <= MOST_BYTES else b""
+
+
+def _bytes_or_none(place: str) -> bytes:
+    """The same; nothing of one that cannot be read."""
+    with contextlib.suppress(OSError):
+        return _bytes(place)
+    return b""
 
 
 def _shown(place: str) -> str:
