@@ -122,7 +122,7 @@ class _Search:
         match node:
             case ast.Name(ctx=ast.Load()):
                 return node.id in names or id(node) in self.early
-            case ast.Attribute(value=ast.Name(id="self"), ctx=ast.Load()):
+            case ast.Attribute(value=ast.Name(id="self")):
                 return node.attr in self.unset.names
         return _is_of_base(node) and isinstance(node, ast.Call) and bool(node.args or node.keywords)
 
@@ -169,7 +169,12 @@ class _Search:
         return endings
 
     def _ends(self, home: _Home, statement: ast.stmt) -> bool:
-        return self._is_hot(statement) and any(self._fails(home, one) for one in evaluated(statement))
+        if not self._is_hot(statement):
+            return False
+        match statement:
+            case ast.AugAssign(target=ast.Attribute(value=ast.Name(id="self"), attr=name)) if name in home.unset:
+                return True
+        return any(self._fails(home, one) for one in evaluated(statement))
 
     def _has_no_batches(self) -> bool:
         """Whether the module itself makes loaders, all of data of which no sample can be read."""

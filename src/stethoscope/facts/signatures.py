@@ -187,12 +187,13 @@ def _slots_of_class(thing: Thing) -> list[Slot] | None:
     family = list(lineage(thing))
     for home, cls in family:
         is_odd = _MADE_OTHERWISE.search(home.text(cls.at)) or len(cls.bases) > 1 or "__new__" in cls.methods
-        if is_odd or _decorators(home, cls) not in ([], [_FIELDS]):
+        if is_odd or {"__init__", "__new__"} & set(cls.attributes) or _decorators(home, cls) not in ([], [_FIELDS]):
             return None
     for home, cls in family:
         if "__init__" in cls.methods:
             function = home.functions[cls.methods["__init__"]]
-            return None if function.decorators else _slots(home, function, 1)
+            is_plain = not function.decorators and _is_defined_anyway(home, function.context)
+            return _slots(home, function, 1) if is_plain else None
         if _decorators(home, cls):
             return _fields(family[family.index((home, cls)) :])
     home, cls = family[-1]

@@ -157,7 +157,7 @@ def _given_in(name: str) -> re.Pattern[str]:
     return re.compile(
         rf"(?<!\bself)\.{said}\s*(?:[-+*/|&]|//)?=(?!=)|\b(?:for|as)\s+{other}\b(?!\()"
         rf"|^[ \t\"]*(?:[\w.\[\]]+\s*,\s*)*{other}\s*(?:,[^()\n]*|:[^=\n]*)=(?!=)"
-        rf"|\b(?:setattr|update|__dict__|vars|register_\w+|add_module|patch\.object)\b[^\n]*\b{said}\b",
+        rf"|@[^\n]*\n\s*def\s+{said}\b|\b(?:setattr|update|__dict__|vars|register_\w+|add_module|patch\.object)\b[^\n]*\b{said}\b",
         re.M,
     )
 
@@ -188,7 +188,8 @@ def _said(node: ast.ClassDef) -> _Said:
             given |= {each.id for each in ast.walk(one) if isinstance(each, ast.Name)}
             given |= {one.name} if isinstance(one, ast.ClassDef) else set()
     given |= {each.attr for each in own if isinstance(each.ctx, ast.Store) and id(each) not in needing}
-    return _Said(tuple(own), frozenset(given), frozenset(one.attr for one in own if not isinstance(one.ctx, ast.Store)))
+    read = (one.attr for one in own if id(one) in needing or not isinstance(one.ctx, ast.Store))
+    return _Said(tuple(own), frozenset(given), frozenset(read))
 
 
 def _in_method(method: Scope) -> Iterator[ast.AST]:
@@ -228,11 +229,13 @@ def _called(node: ast.ClassDef) -> frozenset[str]:
 
 
 def _set_by_others(whole: Parsed, own: set[int]) -> Iterator[str]:
-    """What is assigned to any attribute but these, by `id`, or said in any text."""
+    """What is assigned to any attribute but these, by `id`, or said in any text; and functions that something takes."""
     for node in whole.nodes:
         match node:
             case ast.Attribute(ctx=ast.Store()) if id(node) not in own:
                 yield node.attr
+            case ast.FunctionDef(name=name, decorator_list=[_, *_]):
+                yield name  # `@add_to_class(Net)`
             case ast.Constant(value=str(text)) if text.isidentifier():
                 yield text
 
