@@ -130,6 +130,27 @@ def test_a_class_that_is_not_to_be_made_needs_no_call_of_its_base() -> None:
     assert how_sure(SuperInitMissing, UNFIT.replace("LAST", "print(width)")) >= SHOWN
 
 
+def test_what_a_class_does_without_an_object_is_reached_though_none_can_be_made() -> None:
+    methods = textwrap.indent(textwrap.dedent(TRAINS).replace("FIRST", "pass"), "    ")
+    net = f"class Auto:\n    def __init__(self):\n        raise OSError\n{methods}"
+    assert 0 <= how_sure(MissingZeroGrad, ABOVE + net) < SHOWN
+    assert how_sure(MissingZeroGrad, ABOVE + net.replace("    def train", "    @staticmethod\n    def train")) >= SHOWN
+    base = "import sys\n\nclass Auto:\n    def __init__(self):\n        raise OSError\n"
+    make = "    @classmethod\n    def make(cls):\n        net = cls()\n        return net\n"
+    heir = "class Net(Auto):\n    def __init__(self): pass\n"
+    assert dead_ends(code_of(base + make + heir)).behind == ()  # it makes the heir
+    assert len(dead_ends(code_of(base + make.replace("cls()", "Auto()") + heir)).behind) == 1
+
+
+def test_what_runs_before_the_end_of_a_program_is_reached() -> None:
+    net = "import sys\n\nclass Run:\n    def __init__(self):\n        self.train()\n        END\n"
+    train = "    def train(self):\n        print(3)\n\nRun()\nprint(4)\n"
+    assert dead_ends(code_of(net.replace("END", "sys.exit()") + train)).left == ()
+    assert len(dead_ends(code_of(net.replace("END", "raise OSError") + train)).left) == 1
+    ends = dead_ends(code_of("import sys\n\ndef main():\n    sys.exit()\n\nmain()\nprint(4)\n"))
+    assert [(at.line, at.end_line) for at in (*ends.behind, *ends.left)] == [(7, 7)]
+
+
 def test_an_exit_of_a_notebook_ends_no_function() -> None:
     cells = [IMPORTS, textwrap.dedent(TRAINS).replace("FIRST", "LINE")]
     sure = []

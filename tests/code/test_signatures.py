@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from code_programs import IMPORTS, SHOWN, how_sure, how_sure_behind
+from stethoscope.linting import lint
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 
 TAKING = """
@@ -164,6 +166,9 @@ def test_a_method_that_does_not_fit_ends_the_one_that_calls_it() -> None:
     assert sure("x", "self.loader = loader", "self.loader = loader\n            self.step = model.step") >= SHOWN
     assert sure("x", more="\n    class Other(Fit):\n        def step(self, x): return x.mean()\n") >= SHOWN
     assert sure("x", more="\n    Fit.step = print\n") >= SHOWN
+    assert sure("x", more="\n    Chosen = Fit\n") >= SHOWN  # of which something may inherit
+    assert sure("x", "def step(self, x, y)", "step = Unseen\n\n        def other(self, x, y)") >= SHOWN
+    assert sure("x", "def step(self, x, y)", "step = lambda self, x: x.mean()\n\n        def other(self, x)") >= SHOWN
     assert 0 <= sure("self, x, y", "def step(self, x, y)", "@staticmethod\n        def step(x, y)") < SHOWN
     assert sure("x, y", "def step(self, x, y)", "@staticmethod\n        def step(x, y)") >= SHOWN
 
@@ -203,3 +208,26 @@ def test_a_function_of_another_file_is_asked_what_it_takes() -> None:
     assert how_sure(MissingZeroGrad, wrong.replace("from tools import *", first)) >= SHOWN
     tried = "try:\n        from tools import compare\n    except ImportError:\n        from unseen import compare"
     assert how_sure(MissingZeroGrad, wrong.replace("from tools import *", tried)) >= SHOWN
+
+
+CHOSEN = "import torch\nif torch.cuda.is_available(): from .second import compare\nelse: from .first import compare\n"
+
+
+@pytest.mark.parametrize(("hands_on", "is_shown"), [("from .first import compare\n", False), (CHOSEN, True)])
+def test_what_a_package_hands_on_by_a_condition_may_be_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hands_on: str, *, is_shown: bool
+) -> None:
+    _, tools, _, train = textwrap.dedent(STARRED.replace("GIVEN", "model(x), y")).split("# file: ")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tools").mkdir()
+    compare = tools.partition("\n")[2]
+    (tmp_path / "tools" / "__init__.py").write_text(hands_on)
+    (tmp_path / "tools" / "first.py").write_text(compare)
+    if is_shown:
+        (tmp_path / "tools" / "second.py").write_text(compare.replace(", weights", ""))
+    train = train.partition("\n")[2].replace("from others import *\n", "").replace("import *", "import compare")
+    (tmp_path / "train.py").write_text(train)
+    (found,) = (
+        one for file in lint(".", processes=1).files for one in file.findings if one.rule == "missing-zero-grad"
+    )
+    assert (found.sureness.strength >= SHOWN) == is_shown

@@ -16,18 +16,22 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from stethoscope.facts.code import NOWHERE, At, Call, Code, Symbol
-from stethoscope.facts.endings import Endings, always_ends, is_meant
+from stethoscope.facts.endings import FAILS, Endings, Ways, always_ends, ends_of, is_exit, is_meant
 from stethoscope.facts.evaluated import Scope, evaluated
 from stethoscope.facts.module_classes import is_plain_module
 from stethoscope.facts.origins import called, lineage, thing_of
 from stethoscope.facts.parsed import Parsed, parsed
-from stethoscope.facts.signatures import does_not_fit, is_no_part_of_torch, is_said_once
-from stethoscope.facts.things import Thing
+from stethoscope.facts.signatures import does_not_fit, is_no_part_of_torch, is_said_once, name_of
+from stethoscope.facts.things import Thing, binding_of
 from stethoscope.facts.unbound import called_before_bound, unbound_names
 from stethoscope.facts.unset import Unset
 
 MOST_ROUNDS = 4
 """Classes that make each other through which an error is followed."""
+
+
+_BY_CLASS = ("builtins.classmethod", "builtins.staticmethod")
+"""Decorators of methods that are called of the class itself."""
 
 
 class DeadEnds(NamedTuple):
@@ -76,12 +80,14 @@ class _Search:
         self.unset = Unset(code, whole)
         self.unbound = unbound_names(code, whole)
         self.early = called_before_bound(whole)
-        self.functions: dict[int, bool] = {}
-        """Those that always end with an error, and whether it is meant."""
+        self.functions: dict[int, Ways] = {}
+        """Those that always end with an error, or an exit."""
         self.classes: dict[int, bool] = {}
-        """Those that cannot be made, likewise."""
+        """Those that cannot be made, and whether that is meant."""
         self.dead: set[At] = set()
-        """Calls of these, of such ones of other files, and what else ends with an error."""
+        """Calls of these classes, of such ones of other files, and what else ends with an error."""
+        self.last: dict[At, Ways] = {}
+        """Calls of these functions."""
         self.homes: list[_Home] = []
         self.taken = frozenset[str]()
         self.lines: list[int] = []
@@ -96,7 +102,10 @@ class _Search:
         self.homes, self.taken = list(self._homes()), self._taken()
         for _ in range(MOST_ROUNDS):
             self.dead |= {call.at for call in self.code.calls if self._is_dead(call)}
-            self.lines = sorted(first | {at.line for at in self.dead})
+            self.last = {
+                call.at: ends_of(ways) for call in self.code.calls if (ways := self._ways_of(call)) is not None
+            }
+            self.lines = sorted(first | {at.line for at in (*self.dead, *self.last)})
             before = len(self.functions) + len(self.classes)
             endings = [self._of(home) for home in self.homes]
             behind, left = [at for one in endings for at in one.behind], [at for one in endings for at in one.left]
@@ -107,7 +116,7 @@ class _Search:
             first |= {one.lineno for one in self.whole.nodes if isinstance(one, ast.Call) and _is_of_base(one)}
         for number, is_so_meant in self.classes.items():
             if is_so_meant or not self._is_left_by_heirs(number):
-                (left if is_so_meant else behind).append(self.code.classes[number].at)
+                (left if is_so_meant else behind).extend(self._needing_an_object(number))
         if self._has_no_batches():
             behind.append(At(1, 0, len(self.code.lines), 0))
         return DeadEnds(tuple(behind), tuple(left), frozenset(self.classes))
@@ -165,16 +174,27 @@ class _Search:
         if is_plain and home.number != NOWHERE and always_ends(ways) and not _has_yield(node.body):
             ways = Endings(lambda one: self._ends(home, one), self.taken, has_rounds=False).of(node.body)
             if always_ends(ways):
-                self.functions[home.number] = is_meant(ways)
+                self.functions[home.number] = ways
         return endings
 
-    def _ends(self, home: _Home, statement: ast.stmt) -> bool:
+    def _ends(self, home: _Home, statement: ast.stmt) -> Ways | None:
+        """How a statement ends with an error, without what its blocks do."""
         if not self._is_hot(statement):
-            return False
+            return None
         match statement:
             case ast.AugAssign(target=ast.Attribute(value=ast.Name(id="self"), attr=name)) if name in home.unset:
-                return True
-        return any(self._fails(home, one) for one in evaluated(statement))
+                return FAILS
+        nodes = list(evaluated(statement))
+        if any(self._fails(home, one) for one in nodes):
+            return FAILS
+        return next((self.last[_at(one)] for one in nodes if isinstance(one, ast.Call) and _at(one) in self.last), None)
+
+    def _needing_an_object(self, number: int) -> list[At]:
+        """The lines of a class that nothing comes to where it cannot be made."""
+        cls = self.code.classes[number]
+        methods = [self.code.functions[one] for one in cls.methods.values()]
+        by_class = [one for one in methods if any(name_of(each) in _BY_CLASS for each in one.decorators)]
+        return [one.at for one in methods if one not in by_class] if by_class else [cls.at]
 
     def _has_no_batches(self) -> bool:
         """Whether the module itself makes loaders, all of data of which no sample can be read."""
@@ -194,8 +214,9 @@ class _Search:
             if "__new__" in cls.methods or home is not self.code:
                 return
             if "__init__" in cls.methods:
-                if cls.methods["__init__"] in self.functions:
-                    self.classes[number] = self.functions[cls.methods["__init__"]]
+                ways = self.functions.get(cls.methods["__init__"])
+                if ways is not None and not is_exit(ways):
+                    self.classes[number] = is_meant(ways)
                 return
             if len(cls.bases) != 1:
                 return
@@ -219,7 +240,7 @@ class _Search:
             case ast.Call() if _is_of_base(node):
                 return home.owner != NOWHERE and self._is_refused(home.owner, node)
             case ast.Call() | ast.Attribute():
-                return At(node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0) in self.dead
+                return _at(node) in self.dead
         return False
 
     def _is_refused(self, owner: int, node: ast.Call) -> bool:
@@ -241,18 +262,33 @@ class _Search:
         return any(self.code.text(base.at) == name for cls in mixing for base in cls.bases) or "Mixin" in name
 
     def _is_dead(self, call: Call) -> bool:
-        """Whether a call makes what cannot be made, or calls a function that always ends with an error."""
-        if call.receiver is not None and call.name != "()":
-            return False
+        """Whether a call makes what cannot be made."""
         if call.receiver is None and not call.name.rpartition(".")[2][:1].isupper():
             return False  # so that few files are read that this one imports
-        thing = called(self.code, call)
-        if thing.code is None or thing.kind not in ("class", "function"):
+        if call.receiver is not None and not self._is_defined_here(call):
             return False
-        if thing.function is not None:
-            is_own = thing.code is self.code and thing.function.owner == NOWHERE
-            return is_own and thing.number in self.functions and is_said_once(self.code, thing.function.name)
+        thing = called(self.code, call)
+        if thing.kind != "class" or thing.code is None:
+            return False
         return thing.number in (self.classes if thing.code is self.code else dead_ends(thing.code).classes)
+
+    def _ways_of(self, call: Call) -> Ways | None:
+        """The ways in which a function of the file ends, where it always ends with an error."""
+        if not self.functions or not self._is_defined_here(call):
+            return None
+        thing = called(self.code, call)
+        if thing.function is None or thing.code is not self.code or thing.function.owner != NOWHERE:
+            return None
+        return self.functions.get(thing.number) if is_said_once(self.code, thing.function.name) else None
+
+    def _is_defined_here(self, call: Call) -> bool:
+        """Whether a call is that of a name which a `def` or `class` binds: `cls()` makes an heir."""
+        binding = binding_of(self.code, call.receiver) if call.name == "()" else None
+        return binding is not None and binding.how == "define"
+
+
+def _at(node: ast.expr) -> At:
+    return At(node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0)
 
 
 def _is_of_base(node: ast.AST) -> bool:

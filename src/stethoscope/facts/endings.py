@@ -20,11 +20,13 @@ _EXITS = {("sys", "exit"), ("os", "_exit"), ("", "exit"), ("", "quit")}
 Ways = frozenset[str]
 """In which ways a block may be left; each is one of the words below."""
 _ON, _NEXT, _BREAK, _RETURN = "on", "next", "break", "return"
-_ERROR, _LEFT = "error", "left"
-"""It ends by an error that nobody meant, or by a `raise` or an exit: said only where that is certain of a statement."""
+_ERROR, _LEFT, _EXIT = "error", "left", "exit"
+"""It ends by an error that nobody meant, by a `raise`, or an exit: said only where that is certain of a statement."""
 _CUT = "cut"
 """Behind the error stand more lines of the same block."""
-_ENDS = frozenset({_ERROR, _LEFT})
+_ENDS = frozenset({_ERROR, _LEFT, _EXIT})
+FAILS: Ways = frozenset({_ERROR})
+"""How a statement ends in which something fails."""
 _PLAIN: dict[type[ast.stmt], Ways] = {
     ast.Return: frozenset({_RETURN}), ast.Break: frozenset({_BREAK}), ast.Continue: frozenset({_NEXT}),
     ast.Raise: frozenset({_LEFT}),
@@ -35,12 +37,14 @@ _GOES_ON: Ways = frozenset({_ON})
 class Endings:
     """Looks how blocks end, and keeps where the lines stand that nothing comes to."""
 
-    def __init__(self, fails: Callable[[ast.stmt], bool], taken: frozenset[str], *, has_rounds: bool) -> None:
-        """`fails` says whether a statement ends with an error whenever it is come to, without what its blocks do;
-        `taken` are names that the file gives another meaning; `has_rounds` is True where each loop is taken to have a
-        first round.
+    def __init__(
+        self, ends: Callable[[ast.stmt], Ways | None], taken: frozenset[str], *, has_rounds: bool
+    ) -> None:  # fmt: skip
+        """`ends` says how a statement ends with an error whenever it is come to, None where it need not, without what
+        its blocks do; `taken` are names that the file gives another meaning; `has_rounds` is True where each loop is
+        taken to have a first round.
         """
-        self._fails, self._taken, self._has_rounds = fails, taken, has_rounds
+        self._ends, self._taken, self._has_rounds = ends, taken, has_rounds
         self.behind: list[At] = []
         """What an error keeps from being reached, the line itself included."""
         self.left: list[At] = []
@@ -50,11 +54,11 @@ class Endings:
         """The ways in which a block is left."""
         found: set[str] = set()
         for place, statement in enumerate(block):
-            if self._fails(statement):
+            ways = self._ends(statement)
+            if ways is not None and (ways == FAILS or hasattr(statement, "body")):
                 self.behind.append(_from(statement.lineno, block))
-                ways: Ways = frozenset({_ERROR})
             else:
-                ways = self._statement(statement)
+                ways = self._statement(statement) if ways is None else ways
                 if _ON not in ways and place + 1 < len(block):
                     stretch = _from(block[place + 1].lineno, block)
                     (self.behind if _ERROR in ways else self.left).append(stretch)
@@ -85,7 +89,7 @@ class Endings:
             case ast.Assert(test=ast.Constant(value=value)) if not value:
                 return frozenset({_LEFT})
             case ast.Expr(value=ast.Call() as call) if self._is_exit(call.func):
-                return frozenset({_LEFT})
+                return frozenset({_EXIT})
         return _GOES_ON
 
     def _loop(self, loop: ast.For | ast.AsyncFor | ast.While) -> Ways:
@@ -128,6 +132,16 @@ def always_ends(ways: Ways) -> bool:
 def is_meant(ways: Ways) -> bool:
     """Whether every such end is a `raise` or an exit."""
     return _ERROR not in ways
+
+
+def is_exit(ways: Ways) -> bool:
+    """Whether the program may come to an end there that is none of the block's own."""
+    return _EXIT in ways
+
+
+def ends_of(ways: Ways) -> Ways:
+    """How a line ends that calls a function which always ends in these ways: all of the function has run by then."""
+    return ways & _ENDS | {_LEFT}
 
 
 def _from(line: int, block: Sequence[ast.stmt]) -> At:

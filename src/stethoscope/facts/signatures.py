@@ -11,7 +11,7 @@ import re
 import textwrap
 from typing import NamedTuple
 
-from stethoscope.facts.code import NOWHERE, Call, Class, Code, Function, Name, Symbol
+from stethoscope.facts.code import NOWHERE, At, Call, Class, Code, Function, Name, Symbol
 from stethoscope.facts.module_classes import is_plain_module
 from stethoscope.facts.origins import bases, called, lineage
 from stethoscope.facts.things import Thing
@@ -27,7 +27,7 @@ _MADE_OTHERWISE = re.compile(r"\Aclass [^\n]*metaclass")
 """Classes whose call is not that of their constructor alone."""
 _KNOWN_BASES = re.compile(r"builtins\.object|abc\.ABC|torch\.nn\.Module|torch\.utils\.data\.\w*Dataset")
 """Bases whose objects are made by the constructor of the class that inherits."""
-_SPELLED = re.compile(r"[\w.]+")
+_SPELLED = re.compile(r"[\w.]+\Z")
 _WHERE = ("module", "class", "function")
 """What stands around a function that is defined in any case."""
 _FIELDS = "dataclasses.dataclass"
@@ -57,18 +57,13 @@ def does_not_fit(code: Code, call: Call) -> bool:
         refuses = _class_refuses(thing, thing.code, thing.cls, call)
     else:
         return False
-    spelled = code.text(call.at).partition("(")[0].strip() if refuses else ""
-    return _SPELLED.fullmatch(spelled) is not None and _is_plainly_bound(code, call, spelled.partition(".")[0])
+    spelled = _spelled(code, call.at) if refuses else ""
+    return bool(spelled) and _is_plainly_bound(code, call, spelled.partition(".")[0])
 
 
 def is_no_part_of_torch(code: Code, symbol: Symbol) -> bool:
     """Whether a name of torch's is misspelt, and nothing in the project gives it a meaning."""
-    last = symbol.name.rpartition(".")[2]
-    if not is_slip(symbol.name) or not code.text(symbol.at).partition("(")[0].strip().endswith(f".{last}"):
-        return False
-    given = re.compile(rf"\b{last}\s*=(?!=)|\b(?:class|def)\s+{last}\b|[\"']{last}[\"']")
-    elsewhere = None if code.matches(given) else code.linked.anywhere(last)
-    return elsewhere is not None and not given.search(elsewhere)
+    return is_slip(symbol.name) and "." in _spelled(code, symbol.at) and not _is_given(code, symbol.name)
 
 
 def _is_refused_by_torch(code: Code, call: Call) -> bool:
@@ -77,7 +72,24 @@ def _is_refused_by_torch(code: Code, call: Call) -> bool:
         return is_no_part_of_torch(code, Symbol(call.name, call.at))
     keywords = {name for name, _ in call.keywords}
     missing = [name for name in takes.required[len(call.arguments) :] if name not in keywords]
-    return len(call.arguments) > takes.most or bool(missing)
+    if len(call.arguments) <= takes.most and not missing:
+        return False
+    spelled = _spelled(code, call.at)
+    is_torchs = "." in spelled or (spelled in code.names and is_said_once(code, spelled))  # and not by some `*`
+    return is_torchs and not _is_given(code, call.name)
+
+
+def _spelled(code: Code, at: At) -> str:
+    """What is called, or named, as it is written; empty where it is no plain name."""
+    found = _SPELLED.match(code.text(at).partition("(")[0].strip())
+    return found[0] if found is not None else ""
+
+
+def _is_given(code: Code, name: str) -> bool:
+    """Whether anything in the project may give a name of torch's another meaning: `nn.Linear = Quantized`."""
+    last = name.rpartition(".")[2]
+    given = re.compile(rf"\.{last}\s*=(?!=)|\b(?:class|def)\s+{last}\b|^\s*{last}\s*=(?!=)|[\"']{last}[\"']", re.M)
+    return code.matches(given) or _is_elsewhere(code, given, last)
 
 
 def _is_by_self(call: Call) -> bool:
@@ -92,7 +104,17 @@ def _is_plainly_bound(code: Code, call: Call, name: str) -> bool:
     if code.stars and name not in code.names:
         return _is_by_known_star(code, call)
     # What is put first in `sys.path` comes before the file's own folder.
-    return is_said_once(code, name) and not code.says("sys.path.insert")
+    return is_said_once(code, name) and not code.says("sys.path.insert") and _is_handed_on_anyway(code, call)
+
+
+def _is_handed_on_anyway(code: Code, call: Call) -> bool:
+    """Whether a package that hands on what is called has no other of its name, which it may hand on by a condition."""
+    real = code.linked.real(call.name)
+    if real == call.name:
+        return True
+    said = re.compile(rf"^\s*(?:(?:async\s+)?def|class)\s+{re.escape(real.rpartition('.')[2])}\b", re.M)
+    text = code.linked.anywhere(real.rpartition(".")[2])
+    return text is not None and len(said.findall(text)) == 1
 
 
 def _is_by_known_star(code: Code, call: Call) -> bool:
@@ -127,10 +149,11 @@ def _method_refuses(code: Code, call: Call) -> bool:
     thing = called(code, call)
     function, name = thing.function, call.name[1:]
     owner = code.class_of(code.function_at(call.context))
-    if function is None or thing.code is None or owner == NOWHERE or _is_static(code, call):
+    is_method = function is not None and function.owner != NOWHERE
+    if function is None or not is_method or thing.code is None or owner == NOWHERE or _is_static(code, call):
         return False
     cls = Thing("class", code.classes[owner].name, code, owner)
-    is_bound = not any(_name(one) == "builtins.staticmethod" for one in function.decorators)
+    is_bound = not any(name_of(one) == "builtins.staticmethod" for one in function.decorators)
     return (
         _refuses(thing.code, function, call, int(is_bound), is_method=True)
         and all(_KNOWN_BASES.fullmatch(one) for one in bases(cls))
@@ -143,7 +166,7 @@ def _is_static(code: Code, call: Call) -> bool:
     """Whether the `self` of a call is no object of the class around it."""
     function = code.functions[code.function_at(call.context)]
     first = function.parameters[0].name if function.parameters else ""
-    is_other = any(_name(one) in ("builtins.staticmethod", "builtins.classmethod") for one in function.decorators)
+    is_other = any(name_of(one) in ("builtins.staticmethod", "builtins.classmethod") for one in function.decorators)
     return function.owner == NOWHERE or first != "self" or is_other
 
 
@@ -152,7 +175,11 @@ def has_heirs(code: Code, cls: Class) -> bool:
     known: dict[str, bool] = code.memo.setdefault("heirs", {})
     if cls.name not in known:
         said = re.escape(cls.name)
-        inherits = re.compile(rf"\bclass\s+\w+\s*\([^)]*\b{said}\b|\b{said}\s*\.\s*\w+\s*=(?!=)|setattr\(\s*{said}\b")
+        inherits = re.compile(
+            rf"\bclass\s+\w+\s*\([^)]*\b{said}\b|\b{said}\s*\.\s*\w+\s*=(?!=)|setattr\(\s*{said}\b"
+            rf"|\b{said}\s+as\s|=\s*(?:\w+\.)*{said}\s*$",  # by another name
+            re.M,
+        )
         known[cls.name] = code.matches(inherits) or _is_elsewhere(code, inherits, cls.name)
     return known[cls.name]
 
@@ -276,7 +303,7 @@ def _field(name: str, value: ast.expr | None, *, by_keyword: bool) -> Slot | Non
 
 def _refuses(home: Code, function: Function, call: Call, skipped: int, *, is_method: bool = False) -> bool:
     """Whether a function, which is defined in any case and once, does not take what a call gives."""
-    if not all(_name(one) in _TRANSPARENT for one in function.decorators) or not function.name.isidentifier():
+    if not all(name_of(one) in _TRANSPARENT for one in function.decorators) or not function.name.isidentifier():
         return False
     slots = _slots(home, function, skipped)
     if slots is None or not _misses(slots, call) or not _is_defined_anyway(home, function.context):
@@ -291,7 +318,8 @@ def _is_defined_once(home: Code, function: Function) -> bool:
     return sum(1 for line in home.lines[cls.at.line : cls.at.end_line] if said.match(line)) == 1
 
 
-def _name(decorator: object) -> str:
+def name_of(decorator: object) -> str:
+    """The full name of a decorator."""
     named = decorator if isinstance(decorator, Symbol | Call) else None
     return named.name if named is not None else "?"
 
