@@ -210,7 +210,7 @@ def test_a_function_of_another_file_is_asked_what_it_takes() -> None:
     assert how_sure(MissingZeroGrad, wrong.replace("from tools import *", tried)) >= SHOWN
 
 
-CHOSEN = "import torch\nif torch.cuda.is_available(): from .second import compare\nelse: from .first import compare\n"
+CHOSEN = "import torch\nif torch.cuda.is_available(): from .first import compare\nelse: from .second import compare\n"
 
 
 @pytest.mark.parametrize(("hands_on", "is_shown"), [("from .first import compare\n", False), (CHOSEN, True)])
