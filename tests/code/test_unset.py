@@ -101,6 +101,13 @@ def test_what_another_class_of_the_file_has_is_not_its_own() -> None:
     assert _fit("self.bert = nn.DataParallel(self.bert)", "self.bert = model", more=other) >= SHOWN
 
 
+def test_what_another_class_is_handed_it_may_give_an_attribute() -> None:
+    other = "\nclass Net:\n    def put(self):\n        self.rate = 3\n"
+    assert _fit("print(self.rate)", "Net.put(self)", more=other) >= SHOWN
+    assert _fit("print(self.rate)", "Net.put(model)", more=other) < SHOWN
+    assert _fit("print(self.rate)", "Net.put(self)", more=other.replace("rate", "rates")) < SHOWN
+
+
 def test_a_method_that_nobody_defines_may_be_that_of_an_heir_where_nobody_makes_the_class() -> None:
     assert _fit("print(self.look())") >= SHOWN
     assert _fit("print(self.look())", more="\nfit = Fit(1, 2)\n") < SHOWN

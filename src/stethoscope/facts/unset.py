@@ -45,6 +45,7 @@ _OF_MODULES = frozenset(
     register_load_state_dict_pre_hook register_module register_parameter register_state_dict_post_hook
     register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule share_memory state_dict to to_empty train
     training type xpu zero_grad
+    _gradient_checkpointing_func gradient_checkpointing _hf_hook hf_device_map
     """.split()  # noqa: SIM905 - nobody could read it as a list
 )
 
@@ -114,9 +115,11 @@ class Unset:
         text = self._code.linked.anywhere(*names, cls.name)
         if text is None:
             return frozenset()
+        is_handed = bool(_handed(self._nodes[owner]))
+        names -= self._in_file if is_handed else frozenset()
         is_made = re.search(rf"(?<!class )\b{cls.name}\s*\(", text) or self._makes(owner)
         asked = frozenset() if is_made else _called(self._nodes[owner])  # methods that heirs of others may have
-        return frozenset(name for name in names - asked if not _given_in(name).search(text))
+        return frozenset(name for name in names - asked if not _given_in(name, by_self=is_handed).search(text))
 
     def _makes(self, owner: int) -> bool:
         things = (called(self._code, call) for call in self._code.calls)
@@ -150,14 +153,14 @@ def _is_self(node: Scope) -> bool:
     return _first(node) == "self" and all(isinstance(one.ctx, ast.Load) for one in names)
 
 
-def _given_in(name: str) -> re.Pattern[str]:
-    """How another file gives an attribute of this name to an object that is not its own."""
-    said = re.escape(name)
-    other = rf"(?!self\b)[\w.\[\]]+\.{said}"
+def _given_in(name: str, *, by_self: bool) -> re.Pattern[str]:
+    """How another file gives an attribute of this name to an object; also to its own, where it may be handed others."""
+    said, but, behind = re.escape(name), "" if by_self else r"(?!self\b)", "" if by_self else r"(?<!\bself)"
+    other = rf"{but}[\w.\[\]]+\.{said}"
     return re.compile(
-        rf"(?<!\bself)\.{said}\s*(?:[-+*/|&]|//)?=(?!=)|\b(?:for|as)\s+{other}\b(?!\()"
+        rf"{behind}\.{said}\s*(?:[-+*/|&]|//)?=(?!=)|\b(?:for|as)\s+{other}\b(?!\()"
         rf"|^[ \t\"]*(?:[\w.\[\]]+\s*,\s*)*{other}\s*(?:,[^()\n]*|:[^=\n]*)=(?!=)"
-        rf"|@[^\n]*\n\s*def\s+{said}\b|\b(?:setattr|update|__dict__|vars|register_\w+|add_module|patch\.object)\b[^\n]*\b{said}\b",
+        rf"|@[^\n]*\n\s*def\s+{said}\b|\b(?:setattr|update|__dict__|vars|register_\w+|add_module)\b[^\n]*\b{said}\b",
         re.M,
     )
 
@@ -220,6 +223,13 @@ def _needing(node: ast.AST) -> set[int]:
         case ast.AugAssign(target=ast.Attribute() as target):
             return {id(target)}
     return set()
+
+
+def _handed(node: ast.ClassDef) -> list[ast.Call]:
+    """Where methods hand over their own object, as to the method of a class that they do not inherit from."""
+    calls = (one for one in ast.walk(node) if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute))
+    given = (one for one in calls if one.args and isinstance(one.args[0], ast.Name) and one.args[0].id == "self")
+    return [one for one in given if ast.unparse(one.func) not in ("nn.Module.__init__", "torch.nn.Module.__init__")]
 
 
 def _called(node: ast.ClassDef) -> frozenset[str]:

@@ -13,7 +13,7 @@ OWN_FILE = "__init__.py"
 """The file that is a package itself."""
 _MARKS = frozenset({"pyproject.toml", "setup.py", "setup.cfg", ".git", "PKG-INFO"})
 """What lies in the folder that is the top of a project."""
-_NEAR = 2
+_NEAR = 8
 """Folders above the top of a package in which they are looked for."""
 MOST_FILES = 1_000
 """Files and folders of a project that are looked through, at most."""
@@ -88,7 +88,7 @@ class Places:
         return self._all[root]
 
     def _root(self, folder: str) -> str:
-        """The folder of a project: the near one that is marked as such, else the top package, or a script's folder."""
+        """The folder of a project: the nearest one that is marked as such, else the top package or a script's own."""
         top = above = self._top(folder)
         for _ in range(_NEAR + 1):
             if self._listed(above) & _MARKS:
