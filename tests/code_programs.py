@@ -13,6 +13,7 @@ from stethoscope.facts.code import Code
 from stethoscope.facts.linked import Linked
 from stethoscope.observe.code.gather import facts_of
 from stethoscope.observe.code.reading import Source
+from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 
 IMPORTS = (
     "import torch\nfrom torch import nn\nimport torch.nn.functional as F\nfrom torch.utils.data import DataLoader\n"
@@ -33,6 +34,18 @@ LISTED = """
             return x
 """
 """A module that hides its layers in a list; `# DONE` is the place for what somebody does with them."""
+TRAINS = """
+    def train(model, loader, epochs):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        FIRST
+        for _ in range(epochs):
+            for x, y in loader:
+                loss = F.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.step()
+        print(epochs)
+"""
+"""A training with a fault; `FIRST` is the place for a line before it, that may always end with an error."""
 _FILE = re.compile(r"^# file: (\S+)$", re.M)
 
 
@@ -67,3 +80,9 @@ SHOWN = Sureness.LIKELY.strength
 def how_sure(rule: type[Rule], text: str) -> int:
     """How sure a rule is of its surest finding in a program; -1 where it finds nothing."""
     return max((one.sureness.strength for one in review(code_of(text), rules=[rule]).findings), default=-1)
+
+
+def how_sure_behind(first: str, above: str = "") -> int:
+    """How sure it is that a training is at fault which stands behind some lines of its function."""
+    program = textwrap.dedent(TRAINS).replace("FIRST", first.replace("\n", "\n    "))
+    return how_sure(MissingZeroGrad, above + program)

@@ -219,7 +219,7 @@ def _reviewed(
         code = project.linked(source, path)
         one = review(code, rules=rules, overrides=asked.limits, suppressions=asked.suppressions)
         code.memo.clear()  # answers refer back to the file: without them nothing goes round in circles
-        return one, project.imported_files(code, path).values() if asked.remembers else ()
+        return one, project.used_files(code, path) if asked.remembers else ()
     except Unreadable as why:
         return FileReview(name, str(why)), []
     except Exception as error:

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from code_programs import IMPORTS, SHOWN, code_of, how_sure
+from code_programs import IMPORTS, SHOWN, TRAINS, code_of, how_sure, how_sure_behind
 from stethoscope.core.review import Level
 from stethoscope.diagnosing.review import review
 from stethoscope.facts.dead_ends import dead_ends
@@ -17,23 +17,6 @@ from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from stethoscope.rules.parameters.dropout_without_effect import DropoutWithoutEffect
 from stethoscope.rules.parameters.super_init_missing import SuperInitMissing
 from stethoscope.rules.parameters.unregistered_modules import UnregisteredModules
-
-TRAINS = """
-    def train(model, loader, epochs):
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        FIRST
-        for _ in range(epochs):
-            for x, y in loader:
-                loss = F.cross_entropy(model(x), y)
-                loss.backward()
-                optimizer.step()
-        print(epochs)
-"""
-
-
-def _train(first: str, above: str = "") -> int:
-    return how_sure(MissingZeroGrad, above + textwrap.dedent(TRAINS.replace("FIRST", first)))
-
 
 NAMED = """
 def prepare(model, width=3): return model
@@ -54,13 +37,13 @@ class Data:
 )
 def test_a_parameter_that_is_not_there_ends_a_function(line: str, right: str) -> None:
     above = IMPORTS + NAMED
-    assert 0 <= _train(line, above) < SHOWN <= _train(right, above)
+    assert 0 <= how_sure_behind(line, above) < SHOWN <= how_sure_behind(right, above)
 
 
 def test_a_name_that_is_called_where_it_gets_its_first_value_ends_a_function() -> None:
     above = IMPORTS + "def rate(model): return 1\n"
-    assert 0 <= _train("rate = rate(model)", above) < SHOWN
-    assert _train("found = rate(model)", above) >= SHOWN
+    assert 0 <= how_sure_behind("rate = rate(model)", above) < SHOWN
+    assert how_sure_behind("found = rate(model)", above) >= SHOWN
 
 
 @pytest.mark.parametrize(
@@ -75,12 +58,12 @@ def test_a_name_that_is_called_where_it_gets_its_first_value_ends_a_function() -
     ],
 )
 def test_a_name_that_is_bound_before_may_be_called(before: str) -> None:
-    assert _train(f"{before}\n        rate = rate(model)", IMPORTS + "rate = print\n") >= SHOWN
+    assert how_sure_behind(f"{before}\nrate = rate(model)", IMPORTS + "rate = print\n") >= SHOWN
 
 
 def test_a_name_that_an_inner_function_sets_is_not_that_of_the_outer_one() -> None:
-    inner = "def inner(model):\n            rate = rate(model)\n        model = rate(model)"
-    assert _train(inner, IMPORTS + "rate = print\n") >= SHOWN
+    inner = "def inner(model):\n    rate = rate(model)\nmodel = rate(model)"
+    assert how_sure_behind(inner, IMPORTS + "rate = print\n") >= SHOWN
 
 
 @pytest.mark.parametrize(
@@ -92,22 +75,22 @@ def test_a_name_that_an_inner_function_sets_is_not_that_of_the_outer_one() -> No
         "with torch.device('cpu'): model = prepare(model)",
         "for one in callbacks: one.begin()",
         "names = [str(one) for one in callbacks]",
-        "if epochs: print(width)\n        else: print(height)",
+        "if epochs: print(width)\nelse: print(height)",
         "def rate(start=width): pass",
         "print(width[0].size or 3)",
     ],
 )
 def test_a_name_that_nothing_binds_ends_a_function(line: str) -> None:
-    assert 0 <= _train(line) < SHOWN
+    assert 0 <= how_sure_behind(line) < SHOWN
     names = "width = height = find_rate = wrap = prepare = callbacks = 1\n"
-    assert _train(line, IMPORTS + names) >= SHOWN
+    assert how_sure_behind(line, IMPORTS + names) >= SHOWN
 
 
 @pytest.mark.parametrize(
     "line",
     [
         "if epochs: print(width)",
-        "try: print(width)\n        except NameError: pass",
+        "try: print(width)\nexcept NameError: pass",
         "seen = lambda: width",
         "seen = epochs or width",
         "seen = [width for _ in loader]",
@@ -122,7 +105,7 @@ def test_a_name_that_nothing_binds_ends_a_function(line: str) -> None:
     ],
 )
 def test_a_name_that_may_not_be_looked_up_or_that_a_host_gives_ends_nothing(line: str) -> None:
-    assert _train(line, f"{IMPORTS}import contextlib\n") >= SHOWN
+    assert how_sure_behind(line, f"{IMPORTS}import contextlib\n") >= SHOWN
 
 
 @pytest.mark.parametrize(
@@ -138,8 +121,8 @@ def test_a_name_that_may_not_be_looked_up_or_that_a_host_gives_ends_nothing(line
     ],
 )
 def test_a_name_that_something_may_bind_is_there(line: str) -> None:
-    assert 0 <= _train("print(width)", IMPORTS + "epochs = 1\n") < SHOWN
-    assert _train("print(width)", f"{IMPORTS}epochs = 1\n{line}\n") >= SHOWN
+    assert 0 <= how_sure_behind("print(width)", IMPORTS + "epochs = 1\n") < SHOWN
+    assert how_sure_behind("print(width)", f"{IMPORTS}epochs = 1\n{line}\n") >= SHOWN
 
 
 def test_only_what_stands_behind_the_line_in_its_block_is_not_reached() -> None:

@@ -103,6 +103,7 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         ValidationBuildsGraph,
         """
         import torch
+        import torch.nn.functional as F
         from torch.utils.data import DataLoader
 
         def train(model: torch.nn.Module, data):

@@ -43,7 +43,7 @@ def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
         return [_possible(one) for one in said]
     untrained = any(one.rule in _OF_TRAINING for one in said) and is_only_asked(code)
     never = [place_in(code, call.at) for call in never_run(code)]
-    left, planted = left_behind(code), planted_in(code)
+    left, planted, ends = left_behind(code), planted_in(code), dead_ends(code)
 
     def is_doubtful(one: Finding) -> bool:
         if one.place in never:
@@ -51,9 +51,10 @@ def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
         line = _line_of(code, one)
         if one.place.file != code.file or one.sureness is Sureness.POSSIBLE:
             return False
-        if planted(line) or _is_in(left, line) or (untrained and one.rule in _OF_TRAINING):
+        is_left = _is_in(left, line) or _is_in(ends.left, line)
+        if planted(line) or is_left or (untrained and one.rule in _OF_TRAINING):
             return True
-        return one.rule not in _OF_MAKING and _is_in(dead_ends(code).behind, line)
+        return one.rule not in _OF_MAKING and _is_in(ends.behind, line)
 
     return [_possible(one) if is_doubtful(one) else one for one in said]
 

@@ -3,29 +3,35 @@
 def train(loader):
     net = make_net(width)       nothing in the file binds `width`
     for x, y in loader:         is not reached
+
+What fails is said by its neighbours: `unbound` (names), `unset` (attributes), `signatures` (calls, and what torch does
+not have); `endings` says how a block ends then.
 """
 
 from __future__ import annotations
 
 import ast
-import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from stethoscope.facts.code import NOWHERE, At, Call, Code
+from stethoscope.facts.code import NOWHERE, At, Call, Code, Symbol
+from stethoscope.facts.endings import FAILS, Endings, Ways, always_ends, ends_of, is_exit, is_meant
 from stethoscope.facts.evaluated import Scope, evaluated
 from stethoscope.facts.module_classes import is_plain_module
 from stethoscope.facts.origins import called, lineage, thing_of
 from stethoscope.facts.parsed import Parsed, parsed
-from stethoscope.facts.things import Thing
+from stethoscope.facts.signatures import does_not_fit, is_no_part_of_torch, is_said_once, name_of
+from stethoscope.facts.things import Thing, binding_of
 from stethoscope.facts.unbound import called_before_bound, unbound_names
-from stethoscope.facts.unset import given_attributes, is_whole
+from stethoscope.facts.unset import Unset
 
-_TAKES_ERRORS = re.compile(r"aises|uppress|assert|warns|catch|ignor|try|handl|guard|safe", re.I)
-"""A `with` that may go on behind an error."""
 MOST_ROUNDS = 4
 """Classes that make each other through which an error is followed."""
+
+
+_BY_CLASS = ("builtins.classmethod", "builtins.staticmethod")
+"""Decorators of methods that are called of the class itself."""
 
 
 class DeadEnds(NamedTuple):
@@ -33,11 +39,13 @@ class DeadEnds(NamedTuple):
 
     behind: tuple[At, ...]
     """Stretches of which each begins with such a line, and the classes that cannot be made."""
+    left: tuple[At, ...]
+    """Likewise, where a `raise` or an exit is the end, or the block is left in another way: that is meant."""
     classes: frozenset[int]
     """Those that cannot be made."""
 
 
-NOWHERE_DEAD = DeadEnds((), frozenset())
+NOWHERE_DEAD = DeadEnds((), (), frozenset())
 
 
 def dead_ends(code: Code) -> DeadEnds:
@@ -60,8 +68,8 @@ class _Home(NamedTuple):
     owner: int
     """The class whose method it is."""
     unbound: frozenset[str]
-    is_whole: bool
-    """Whether `self` is its instance of a class of which all is seen."""
+    unset: frozenset[str]
+    """What `self` does not have."""
 
 
 class _Search:
@@ -69,46 +77,70 @@ class _Search:
 
     def __init__(self, code: Code, whole: Parsed) -> None:
         self.code, self.whole = code, whole
-        self.given = given_attributes(code, whole)
+        self.unset = Unset(code, whole)
         self.unbound = unbound_names(code, whole)
         self.early = called_before_bound(whole)
-        self.functions: set[int] = set()
-        self.classes: set[int] = set()
+        self.functions: dict[int, Ways] = {}
+        """Those that always end with an error, or an exit."""
+        self.classes: dict[int, bool] = {}
+        """Those that cannot be made, and whether that is meant."""
         self.dead: set[At] = set()
-        """Calls of these classes, and of such ones of other files."""
+        """Calls of these classes, of such ones of other files, and what else ends with an error."""
+        self.last: dict[At, Ways] = {}
+        """Calls of these functions."""
         self.homes: list[_Home] = []
+        self.taken = frozenset[str]()
         self.lines: list[int] = []
         """On which anything may fail."""
 
     def found(self) -> DeadEnds:
-        behind: list[At] = []
+        behind, left = list[At](), list[At]()
         names = frozenset[str]().union(*self.unbound.values())
         first = {node.lineno for node in self.whole.nodes if isinstance(node, ast.expr) and self._may_fail(node, names)}
-        self.dead = {call.at for call in self.code.calls if self._is_dead(call)}
+        self.dead = {call.at for call in self.code.calls if does_not_fit(self.code, call)}
+        self.dead |= {one.at for one in self._symbols() if is_no_part_of_torch(self.code, one)}
+        self.homes, self.taken = list(self._homes()), self._taken()
         for _ in range(MOST_ROUNDS):
-            self.lines = sorted(first | {at.line for at in self.dead})
-            if not self.lines:
-                return NOWHERE_DEAD
-            self.homes = self.homes or list(self._homes())
+            self.dead |= {call.at for call in self.code.calls if self._is_dead(call)}
+            self.last = {
+                call.at: ends_of(ways) for call in self.code.calls if (ways := self._ways_of(call)) is not None
+            }
+            self.lines = sorted(first | {at.line for at in (*self.dead, *self.last)})
             before = len(self.functions) + len(self.classes)
-            behind = [at for home in self.homes for at in self._of(home)]
-            self.classes |= {n for n in range(len(self.code.classes)) if self._cannot_be_made(n)}
+            endings = [self._of(home) for home in self.homes]
+            behind, left = [at for one in endings for at in one.behind], [at for one in endings for at in one.left]
+            for number in range(len(self.code.classes)):
+                self._look_at_class(number)
             if len(self.functions) + len(self.classes) == before:
                 break
-            self.dead |= {call.at for call in self.code.calls if self._is_dead(call)}
             first |= {one.lineno for one in self.whole.nodes if isinstance(one, ast.Call) and _is_of_base(one)}
-        behind += [self.code.classes[one].at for one in self.classes if not self._is_left_by_heirs(one)]
+        for number, is_so_meant in self.classes.items():
+            if is_so_meant or not self._is_left_by_heirs(number):
+                (left if is_so_meant else behind).extend(self._needing_an_object(number))
         if self._has_no_batches():
             behind.append(At(1, 0, len(self.code.lines), 0))
-        return DeadEnds(tuple(behind), frozenset(self.classes))
+        return DeadEnds(tuple(behind), tuple(left), frozenset(self.classes))
+
+    def _symbols(self) -> Iterator[Symbol]:
+        """What stands as it is in the head of a class, or is given to a call."""
+        values = [base for cls in self.code.classes for base in cls.bases]
+        values += [one for call in self.code.calls for one in (*call.arguments, *(each for _, each in call.keywords))]
+        return (one for one in values if isinstance(one, Symbol))
 
     def _may_fail(self, node: ast.expr, names: frozenset[str]) -> bool:
         match node:
             case ast.Name(ctx=ast.Load()):
                 return node.id in names or id(node) in self.early
-            case ast.Attribute(value=ast.Name(id="self"), ctx=ast.Load()):
-                return self.given is not None and self.given.lacks(node.attr)
+            case ast.Attribute(value=ast.Name(id="self")):
+                return node.attr in self.unset.names
         return _is_of_base(node) and isinstance(node, ast.Call) and bool(node.args or node.keywords)
+
+    def _taken(self) -> frozenset[str]:
+        """Names of exits that mean something else here; a notebook only ends its cell, and then goes on."""
+        stored = {one.id for one in self.whole.nodes if isinstance(one, ast.Name) and not isinstance(one.ctx, ast.Load)}
+        stored |= {one.arg for one in self.whole.nodes if isinstance(one, ast.arg)}
+        defined = {one.name for one in self.whole.nodes if isinstance(one, Scope | ast.ClassDef)}
+        return frozenset(stored | defined | ({"exit", "quit"} if self.code.cells else set()))
 
     def _homes(self) -> Iterator[_Home]:
         functions = {(one.at.end_line, one.at.end_column, one.name): n for n, one in enumerate(self.code.functions)}
@@ -124,38 +156,45 @@ class _Search:
             owner = self.code.functions[number].owner if number != NOWHERE else NOWHERE
             owner = owner if owner in plain else NOWHERE
             names = self.unbound.get((node.name, node.lineno), frozenset())
-            yield _Home(node, number, owner, names, self._is_hot(node) and self._has_whole(node, number, owner))
+            yield _Home(node, number, owner, names, self.unset.missing(node, number, owner))
         if not self.code.cells:  # there only the cell ends
-            yield _Home(self.whole.tree, NOWHERE, NOWHERE, frozenset(), False)
+            yield _Home(self.whole.tree, NOWHERE, NOWHERE, frozenset(), frozenset())
 
     def _is_hot(self, node: ast.stmt) -> bool:
         """Whether anything may fail in the lines of a statement."""
         place = bisect_left(self.lines, node.lineno)
         return place < len(self.lines) and self.lines[place] <= (node.end_lineno or node.lineno)
 
-    def _has_whole(self, node: Scope, number: int, owner: int) -> bool:
-        """Whether all attributes of the `self` of a method can be known: its class is made by the file, and until its
-        constructor is done, or where that is the module's own variable, nobody else gives it any.
-        """
-        first = next(iter((*node.args.posonlyargs, *node.args.args)), None)
-        if first is None or first.arg != "self" or owner == NOWHERE or self.given is None:
-            return False
-        names = (one for one in ast.walk(node) if isinstance(one, ast.Name) and one.id == "self")
-        if not all(isinstance(one.ctx, ast.Load) for one in names) or not is_whole(self.code, owner):
-            return False
-        things = ((call, called(self.code, call)) for call in self.code.calls)
-        made = [call for call, one in things if one.kind == "class" and one.code is self.code and one.number == owner]
-        is_first = self.code.functions[number].name == "__init__"
-        return any(is_first or self.code.function_at(call.context) == 0 for call in made)
-
-    def _of(self, home: _Home) -> list[At]:
-        behind: list[At] = []
-        always = self._ends(home, home.node.body, behind)
+    def _of(self, home: _Home) -> Endings:
+        """Where the lines of a function end."""
+        endings = Endings(lambda one: self._ends(home, one), self.taken, has_rounds=True)
         node = home.node
-        is_plain = isinstance(node, ast.FunctionDef) and not node.decorator_list and not _has(_YIELDS, node.body)
-        if always and is_plain and home.number != NOWHERE:
-            self.functions.add(home.number)
-        return behind
+        ways = endings.of(node.body)
+        is_plain = isinstance(node, ast.FunctionDef) and not node.decorator_list
+        if is_plain and home.number != NOWHERE and always_ends(ways) and not _has_yield(node.body):
+            ways = Endings(lambda one: self._ends(home, one), self.taken, has_rounds=False).of(node.body)
+            if always_ends(ways):
+                self.functions[home.number] = ways
+        return endings
+
+    def _ends(self, home: _Home, statement: ast.stmt) -> Ways | None:
+        """How a statement ends with an error, without what its blocks do."""
+        if not self._is_hot(statement):
+            return None
+        match statement:
+            case ast.AugAssign(target=ast.Attribute(value=ast.Name(id="self"), attr=name)) if name in home.unset:
+                return FAILS
+        nodes = list(evaluated(statement))
+        if any(self._fails(home, one) for one in nodes):
+            return FAILS
+        return next((self.last[_at(one)] for one in nodes if isinstance(one, ast.Call) and _at(one) in self.last), None)
+
+    def _needing_an_object(self, number: int) -> list[At]:
+        """The lines of a class that nothing comes to where it cannot be made."""
+        cls = self.code.classes[number]
+        methods = [self.code.functions[one] for one in cls.methods.values()]
+        by_class = [one for one in methods if any(name_of(each) in _BY_CLASS for each in one.decorators)]
+        return [one.at for one in methods if one not in by_class] if by_class else [cls.at]
 
     def _has_no_batches(self) -> bool:
         """Whether the module itself makes loaders, all of data of which no sample can be read."""
@@ -168,16 +207,19 @@ class _Search:
         methods = data.cls.methods if data.cls is not None and data.code is self.code else {}
         return methods.get("__getitem__", NOWHERE) in self.functions
 
-    def _cannot_be_made(self, number: int) -> bool:
+    def _look_at_class(self, number: int) -> None:
+        """Keep a class that cannot be made."""
         thing = Thing("class", self.code.classes[number].name, self.code, number)
         for home, cls in lineage(thing) if self.functions else ():
             if "__new__" in cls.methods or home is not self.code:
-                return False
+                return
             if "__init__" in cls.methods:
-                return cls.methods["__init__"] in self.functions
+                ways = self.functions.get(cls.methods["__init__"])
+                if ways is not None and not is_exit(ways):
+                    self.classes[number] = is_meant(ways)
+                return
             if len(cls.bases) != 1:
-                return False
-        return False
+                return
 
     def _is_left_by_heirs(self, number: int) -> bool:
         """Whether a class of the file inherits from one that cannot be made, and can be."""
@@ -188,38 +230,17 @@ class _Search:
                 return True
         return False
 
-    def _ends(self, home: _Home, block: Sequence[ast.stmt], behind: list[At]) -> bool:
-        """Whether the lines of a block end with an error whenever they are begun; adds what stands behind that."""
-        for place, statement in enumerate(block):
-            if self._is_hot(statement) and (
-                any(self._fails(home, one) for one in evaluated(statement)) or self._inner_ends(home, statement, behind)
-            ):
-                behind.append(_from(statement, block))
-                return not _has(_LEAVES, block[:place])
-        return False
-
-    def _inner_ends(self, home: _Home, statement: ast.stmt, behind: list[At]) -> bool:
-        """The same of the blocks of a statement; a loop may have no round at all."""
-        match statement:
-            case ast.With() | ast.AsyncWith():
-                ends = self._ends(home, statement.body, behind)
-                return ends and not any(_TAKES_ERRORS.search(ast.unparse(one.context_expr)) for one in statement.items)
-            case ast.If() | ast.For() | ast.AsyncFor() | ast.While():
-                ways = [self._ends(home, one, behind) for one in (statement.body, statement.orelse)]
-                return isinstance(statement, ast.If) and all(ways)
-        return False
-
     def _fails(self, home: _Home, node: ast.AST) -> bool:
         """Whether an expression ends with an error when it is evaluated."""
         match node:
             case ast.Name(ctx=ast.Load()):
                 return node.id in home.unbound or id(node) in self.early
-            case ast.Attribute(value=ast.Name(id="self"), ctx=ast.Load()) if home.is_whole:
-                return self.given is not None and self.given.lacks(node.attr)
+            case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Load()) if name in home.unset:
+                return True
             case ast.Call() if _is_of_base(node):
                 return home.owner != NOWHERE and self._is_refused(home.owner, node)
-            case ast.Call():
-                return At(node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0) in self.dead
+            case ast.Call() | ast.Attribute():
+                return _at(node) in self.dead
         return False
 
     def _is_refused(self, owner: int, node: ast.Call) -> bool:
@@ -241,41 +262,33 @@ class _Search:
         return any(self.code.text(base.at) == name for cls in mixing for base in cls.bases) or "Mixin" in name
 
     def _is_dead(self, call: Call) -> bool:
-        """Whether a call makes what cannot be made, or names a parameter that is not there."""
-        if call.receiver is not None and call.name != "()":
-            return False
+        """Whether a call makes what cannot be made."""
         if call.receiver is None and not call.name.rpartition(".")[2][:1].isupper():
             return False  # so that few files are read that this one imports
-        thing = called(self.code, call)
-        if thing.code is None or thing.kind not in ("class", "function"):
+        if call.receiver is not None and not self._is_defined_here(call):
             return False
-        if _takes_no_such(thing, call):
-            return True
-        if thing.kind == "function":
+        thing = called(self.code, call)
+        if thing.kind != "class" or thing.code is None:
             return False
         return thing.number in (self.classes if thing.code is self.code else dead_ends(thing.code).classes)
 
+    def _ways_of(self, call: Call) -> Ways | None:
+        """The ways in which a function of the file ends, where it always ends with an error."""
+        if not self.functions or not self._is_defined_here(call):
+            return None
+        thing = called(self.code, call)
+        if thing.function is None or thing.code is not self.code or thing.function.owner != NOWHERE:
+            return None
+        return self.functions.get(thing.number) if is_said_once(self.code, thing.function.name) else None
 
-def _takes_no_such(thing: Thing, call: Call) -> bool:
-    """Whether a call names a parameter that its function, or the constructor of its class, does not have."""
-    home, function = thing.code, thing.function
-    if home is not None and thing.cls is not None:
-        is_plain = not _MADE_OTHERWISE.search(home.text(thing.cls.at)) and not _is_marked(home, thing.cls.at)
-        own = thing.cls.methods.get("__init__") if is_plain else None
-        function = home.functions[own] if own is not None else None
-    if home is None or function is None or function.decorators or not call.keywords:
-        return False
-    known = {one.name for one in function.parameters}
-    arguments = {one.name for one in home.bindings[slice(*function.bindings)] if one.how == "argument"}
-    return arguments <= known and any(name and name not in known for name, _ in call.keywords)
-
-
-def _is_marked(home: Code, at: At) -> bool:
-    return at.line > 1 and home.lines[at.line - 2].lstrip().startswith(("@", ")"))
+    def _is_defined_here(self, call: Call) -> bool:
+        """Whether a call is that of a name which a `def` or `class` binds: `cls()` makes an heir."""
+        binding = binding_of(self.code, call.receiver) if call.name == "()" else None
+        return binding is not None and binding.how == "define"
 
 
-_MADE_OTHERWISE = re.compile(r"\bdef __new__|\Aclass [^\n]*metaclass")
-"""Classes whose call is not that of their constructor alone."""
+def _at(node: ast.expr) -> At:
+    return At(node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0)
 
 
 def _is_of_base(node: ast.AST) -> bool:
@@ -286,20 +299,12 @@ def _is_of_base(node: ast.AST) -> bool:
     return False
 
 
-def _from(statement: ast.stmt, block: Sequence[ast.stmt]) -> At:
-    return At(statement.lineno, 0, block[-1].end_lineno or statement.lineno, 0)
-
-
-_LEAVES = (ast.Return, ast.Break, ast.Continue)
-_YIELDS = (ast.Yield, ast.YieldFrom)
-
-
-def _has(kinds: tuple[type[ast.AST], ...], body: Sequence[ast.stmt]) -> bool:
-    """Whether one of these stands in some lines, outside of the functions and classes in them."""
+def _has_yield(body: Sequence[ast.stmt]) -> bool:
+    """Whether some lines are those of a generator, outside of the functions and classes in them."""
     waiting: list[ast.AST] = list(body)
     while waiting:
         node = waiting.pop()
-        if isinstance(node, kinds):
+        if isinstance(node, ast.Yield | ast.YieldFrom):
             return True
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
             waiting += ast.iter_child_nodes(node)

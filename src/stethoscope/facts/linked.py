@@ -26,13 +26,15 @@ class Linked(Mapping[str, "Code"]):
         read: Callable[[str], Code | None] = lambda module: None,
         text: Callable[[str, tuple[str, ...]], str] = lambda module, words: "",
         handed_on: Mapping[str, str] | None = None,
+        whole: Callable[[tuple[str, ...]], str | None] = lambda words: "",
     ) -> None:
         """`read` makes the facts of a module, None where it has none; `text` its text without comments, which may be
         left out where none of the words stands in it; `handed_on` has, for names that a package only hands on, those
-        under which they are defined.
+        under which they are defined; `whole` gives the texts of all other files of the project in which any of these
+        words stands, None where it has too many files.
         """
         self._modules = dict.fromkeys(modules)
-        self._read_module, self._text_of = read, text
+        self._read_module, self._text_of, self._whole = read, text, whole
         self._handed_on = handed_on or {}
         self._named = frozenset(self._modules) if handed_on else frozenset()
         self._read: dict[str, Code] = {}
@@ -40,7 +42,12 @@ class Linked(Mapping[str, "Code"]):
     @classmethod
     def of(cls, codes: Mapping[str, Code]) -> Linked:
         """Files that are read already."""
-        linked = cls(codes, codes.get, lambda module, words: codes[module].uncommented())
+        linked = cls(
+            codes,
+            codes.get,
+            lambda module, words: codes[module].uncommented(),
+            whole=lambda words: "\n".join(code.uncommented() for code in codes.values()),
+        )
         linked._read.update(codes)
         return linked
 
@@ -98,6 +105,12 @@ class Linked(Mapping[str, "Code"]):
         """Whether any of these words stands in any of them, outside of comments."""
         texts = (self._text_of(module, words) for module in self._modules)
         return any(word in text for text in texts for word in words)
+
+    def anywhere(self, *words: str) -> str | None:
+        """The texts of all other files of the project, also of those that are not imported, in which any of these words
+        stands, without comments; None where they are too many to be looked through. It takes long.
+        """
+        return self._whole(words)
 
     def match(self, pattern: re.Pattern[str]) -> bool:
         """Whether a pattern is found in any of them, outside of comments."""

@@ -1,4 +1,7 @@
-"""Attributes that methods read, and that nothing in their file gives: the line that asks for one ends with an error.
+"""Attributes that methods read, and that nothing in the project gives: the line that asks for one ends with an error.
+
+#self.cuda = args.cuda      the only line that gives it is no code
+if self.cuda:               ends with an error
 
 Only classes whose bases are all seen are looked at, and only where nobody can give an attribute by a computed name.
 """
@@ -8,10 +11,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from typing import NamedTuple, TypeGuard
 
-from stethoscope.facts.code import Code
-from stethoscope.facts.origins import bases, lineage
+from stethoscope.facts.code import NOWHERE, Code
+from stethoscope.facts.evaluated import Scope, evaluated
+from stethoscope.facts.origins import bases, called, lineage
 from stethoscope.facts.parsed import Parsed
+from stethoscope.facts.signatures import has_heirs
 from stethoscope.facts.things import Thing
 
 _GIVES_BY_NAME = re.compile(
@@ -20,9 +26,8 @@ _GIVES_BY_NAME = re.compile(
 )
 """What may give an attribute that no statement names; or what says that heirs give it."""
 _FOR_HEIRS = re.compile(r"Base|Abstract|Mixin|^I[A-Z][a-z]|Interface")
-_KNOWN = frozenset({
-    "torch.nn.Module", "torch.utils.data.Dataset", "torch.utils.data.dataset.Dataset", "builtins.object",
-})  # fmt: skip
+_MODULES = frozenset({"torch.nn.Module"})
+_KNOWN = _MODULES | {"torch.utils.data.Dataset", "torch.utils.data.dataset.Dataset", "builtins.object"}
 """Bases whose attributes are listed here."""
 _OF_MODULES = frozenset(
     """
@@ -40,21 +45,95 @@ _OF_MODULES = frozenset(
     register_load_state_dict_pre_hook register_module register_parameter register_state_dict_post_hook
     register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule share_memory state_dict to to_empty train
     training type xpu zero_grad
+    _gradient_checkpointing_func gradient_checkpointing _hf_hook hf_device_map
     """.split()  # noqa: SIM905 - nobody could read it as a list
 )
 
 
-class Given(frozenset[str]):
-    """Attributes that something in a file may have."""
+class _Said(NamedTuple):
+    """The attributes that the lines of a class speak of."""
 
-    def lacks(self, name: str) -> bool:
-        """Whether nothing there has an attribute of this name."""
-        return name not in self and not (name.startswith("__") and name.endswith("__"))
+    own: tuple[ast.Attribute, ...]
+    """What its methods set or ask of `self`."""
+    given: frozenset[str]
+    """What they set without asking for it, and what the body binds."""
+    read: frozenset[str]
+    """What they ask for."""
 
 
-def given_attributes(code: Code, whole: Parsed) -> Given | None:
-    """All attributes that any object of a file is given, None where they cannot be told by their names."""
-    return None if code.matches(_GIVES_BY_NAME) or code.confusing else Given((*_OF_MODULES, *_named(whole)))
+class Unset:
+    """Answers which attributes of the classes of a file nothing gives."""
+
+    def __init__(self, code: Code, whole: Parsed) -> None:
+        is_open = code.matches(_GIVES_BY_NAME) or bool(code.confusing)
+        self._code = code
+        self._nodes = {} if is_open else _classes(code, whole)
+        self._said = {number: _said(node) for number, node in self._nodes.items()}
+        of_self = {id(one) for said in self._said.values() for one in said.own}
+        self._others = frozenset[str]() if is_open else frozenset(_set_by_others(whole, of_self))
+        self._in_file = frozenset[str]()
+        if not is_open:
+            self._in_file = frozenset((*_OF_MODULES, *_set_by_others(whole, set()), *_bound(whole)))
+        self._known: dict[int, frozenset[str]] = {}
+        self._lacked = {number: self._lacking(number) for number in self._said}
+        self.names = frozenset[str]().union(*self._lacked.values())
+        """All that any class of the file may lack."""
+
+    def missing(self, node: Scope, number: int, owner: int) -> frozenset[str]:
+        """What the `self` of a method lacks whenever it is called; nothing where that cannot be known."""
+        if not self._lacked.get(owner) or not _is_self(node):
+            return frozenset()
+        if owner not in self._known:
+            self._known[owner] = self._surely_lacking(owner)
+        found = self._known[owner]
+        if not found and is_whole(self._code, owner) and self._is_own(number, owner):
+            found = frozenset(name for name in self._lacked[owner] if name not in self._in_file)
+        return found
+
+    def _lacking(self, owner: int) -> frozenset[str]:
+        """What a class reads, and neither gives itself nor inherits from one of the file."""
+        read = self._said[owner].read - self._said[owner].given - self._others
+        if not read:
+            return read
+        thing = Thing("class", self._code.classes[owner].name, self._code, owner)
+        for home, cls in lineage(thing):
+            number = home.classes.index(cls) if home is self._code else NOWHERE
+            read -= self._said[number].given if number in self._said else frozenset()
+        read -= _OF_MODULES if set(bases(thing)) - (_KNOWN - _MODULES) else frozenset()
+        return frozenset(name for name in read if not (name.startswith("__") and name.endswith("__")))
+
+    def _surely_lacking(self, owner: int) -> frozenset[str]:
+        """The same of a class that nobody inherits from, where no other file of the project gives it."""
+        cls = self._code.classes[owner]
+        if not is_whole(self._code, owner) or has_heirs(self._code, cls):
+            return frozenset()
+        names = self._lacked[owner]
+        family = [one for _, one in lineage(Thing("class", cls.name, self._code, owner))]
+        is_told = all(self._code.classes.index(one) in self._said for one in family)
+        if not is_told or not any("__init__" in one.methods for one in family):
+            return frozenset()  # without a constructor it may well be a part of other classes
+        text = self._code.linked.anywhere(*names, cls.name)
+        if text is None:
+            return frozenset()
+        is_handed = bool(_handed(self._nodes[owner]))
+        names -= self._in_file if is_handed else frozenset()
+        is_made = re.search(rf"(?<!class )\b{cls.name}\s*\(", text) or self._makes(owner)
+        asked = frozenset() if is_made else _called(self._nodes[owner])  # methods that heirs of others may have
+        return frozenset(name for name in names - asked if not _given_in(name, by_self=is_handed).search(text))
+
+    def _makes(self, owner: int) -> bool:
+        things = (called(self._code, call) for call in self._code.calls)
+        return any(one.kind == "class" and one.code is self._code and one.number == owner for one in things)
+
+    def _is_own(self, number: int, owner: int) -> bool:
+        """Whether the file itself makes a class, and until its constructor is done, or where that is the module's own
+        variable, nobody else gives it any attribute.
+        """
+        code = self._code
+        things = ((call, called(code, call)) for call in code.calls)
+        made = [call for call, one in things if one.kind == "class" and one.code is code and one.number == owner]
+        is_first = code.functions[number].name == "__init__"
+        return any(is_first or code.function_at(call.context) == 0 for call in made)
 
 
 def is_whole(code: Code, number: int) -> bool:
@@ -68,17 +147,116 @@ def is_whole(code: Code, number: int) -> bool:
     )
 
 
-def _named(whole: Parsed) -> Iterator[str]:
-    """What is assigned to any attribute, bound in any class, or said in any text."""
+def _is_self(node: Scope) -> bool:
+    """Whether the first parameter of a method is `self`, and stays it."""
+    names = (one for one in ast.walk(node) if isinstance(one, ast.Name) and one.id == "self")
+    return _first(node) == "self" and all(isinstance(one.ctx, ast.Load) for one in names)
+
+
+def _given_in(name: str, *, by_self: bool) -> re.Pattern[str]:
+    """How another file gives an attribute of this name to an object; also to its own, where it may be handed others."""
+    said, but, behind = re.escape(name), "" if by_self else r"(?!self\b)", "" if by_self else r"(?<!\bself)"
+    other = rf"{but}[\w.\[\]]+\.{said}"
+    return re.compile(
+        rf"{behind}\.{said}\s*(?:[-+*/|&]|//)?=(?!=)|\b(?:for|as)\s+{other}\b(?!\()"
+        rf"|^[ \t\"]*(?:[\w.\[\]]+\s*,\s*)*{other}\s*(?:,[^()\n]*|:[^=\n]*)=(?!=)"
+        rf"|@[^\n]*\n\s*def\s+{said}\b|\b(?:setattr|update|__dict__|vars|register_\w+|add_module)\b[^\n]*\b{said}\b",
+        re.M,
+    )
+
+
+def _classes(code: Code, whole: Parsed) -> dict[int, ast.ClassDef]:
+    """The classes of a file by their numbers, but for those that something else may change."""
+    numbers = {(one.at.end_line, one.at.end_column, one.name): number for number, one in enumerate(code.classes)}
+    found = {}
+    for node in whole.nodes:
+        if isinstance(node, ast.ClassDef) and not node.decorator_list and not node.keywords:
+            number = numbers.get((node.end_lineno or 0, node.end_col_offset or 0, node.name), NOWHERE)
+            if number != NOWHERE:
+                found[number] = node
+    return found
+
+
+def _said(node: ast.ClassDef) -> _Said:
+    own, given, needing = list[ast.Attribute](), set[str](), set[int]()
+    for one in node.body:
+        if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+            given.add(one.name)
+            for each in _in_method(one):
+                if _is_of_self(each):
+                    own.append(each)
+                else:
+                    needing |= _needing(each)
+        else:
+            given |= {each.id for each in ast.walk(one) if isinstance(each, ast.Name)}
+            given |= {one.name} if isinstance(one, ast.ClassDef) else set()
+    given |= {each.attr for each in own if isinstance(each.ctx, ast.Store) and id(each) not in needing}
+    read = (one.attr for one in own if id(one) in needing or not isinstance(one.ctx, ast.Store))
+    return _Said(tuple(own), frozenset(given), frozenset(read))
+
+
+def _in_method(method: Scope) -> Iterator[ast.AST]:
+    """What stands in a method; not what belongs to another `self` inside of it."""
+    waiting: list[ast.AST] = list(method.body) if _first(method) == "self" else []
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, ast.ClassDef) and not (isinstance(node, Scope) and _first(node) == "self"):
+            waiting += ast.iter_child_nodes(node)
+
+
+def _first(function: Scope) -> str:
+    """The name of the first parameter."""
+    return next((one.arg for one in (*function.args.posonlyargs, *function.args.args)), "")
+
+
+def _is_of_self(node: ast.AST) -> TypeGuard[ast.Attribute]:
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
+
+
+def _needing(node: ast.AST) -> set[int]:
+    """By `id`, an attribute that a statement sets and must have before: `self.bert = wrap(self.bert)`."""
+    match node:
+        case ast.Assign(targets=[ast.Attribute() as target]) if _is_of_self(target):
+            asked = (one for one in evaluated(node) if one is not target and _is_of_self(one))
+            return {id(target)} if any(one.attr == target.attr for one in asked) else set()
+        case ast.AugAssign(target=ast.Attribute() as target):
+            return {id(target)}
+    return set()
+
+
+def _handed(node: ast.ClassDef) -> list[ast.Call]:
+    """Where methods hand over their own object, as to the method of a class that they do not inherit from."""
+    calls = (one for one in ast.walk(node) if isinstance(one, ast.Call) and isinstance(one.func, ast.Attribute))
+    given = (one for one in calls if one.args and isinstance(one.args[0], ast.Name) and one.args[0].id == "self")
+    return [one for one in given if ast.unparse(one.func) not in ("nn.Module.__init__", "torch.nn.Module.__init__")]
+
+
+def _called(node: ast.ClassDef) -> frozenset[str]:
+    """The methods that those of a class call of `self`."""
+    calls = (one.func for one in ast.walk(node) if isinstance(one, ast.Call))
+    return frozenset(one.attr for one in calls if _is_of_self(one))
+
+
+def _set_by_others(whole: Parsed, own: set[int]) -> Iterator[str]:
+    """What is assigned to any attribute but these, by `id`, or said in any text; and functions that something takes."""
     for node in whole.nodes:
         match node:
-            case ast.Attribute(ctx=ast.Store()):
+            case ast.Attribute(ctx=ast.Store()) if id(node) not in own:
                 yield node.attr
+            case ast.FunctionDef(name=name, decorator_list=[_, *_]):
+                yield name  # `@add_to_class(Net)`
+            case ast.Constant(value=str(text)) if text.isidentifier():
+                yield text
+
+
+def _bound(whole: Parsed) -> Iterator[str]:
+    """What functions and classes are called, and what is bound in the bodies of classes."""
+    for node in whole.nodes:
+        match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 yield node.name
             case ast.ClassDef():
                 yield node.name
                 plain = (one for one in node.body if not isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
                 yield from (one.id for each in plain for one in ast.walk(each) if isinstance(one, ast.Name))
-            case ast.Constant(value=str(text)) if text.isidentifier():
-                yield text

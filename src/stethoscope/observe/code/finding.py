@@ -12,7 +12,7 @@ from pathlib import Path
 from stethoscope.core.globs import expression
 
 SUFFIXES = (".py", ".ipynb")
-_NEVER = {
+NEVER = {
     "__pycache__", "node_modules", "site-packages", ".git", ".hg", ".svn", ".tox", ".nox", ".venv", "venv",
     ".mypy_cache", ".ruff_cache", ".pytest_cache", ".ipynb_checkpoints", ".virtual_documents", ".eggs",
     "__pypackages__",
@@ -115,7 +115,7 @@ def _walk(folder: Path, found: Found, seen: set[tuple[int, int]], ignored: _Igno
             except OSError:
                 is_folder = False
             if is_folder:
-                if entry.name in _NEVER or os.path.exists(path / "pyvenv.cfg"):
+                if entry.name in NEVER or os.path.exists(path / "pyvenv.cfg"):
                     continue
             elif not entry.name.endswith(SUFFIXES):
                 continue

@@ -6,10 +6,17 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+from stethoscope.observe.code.finding import NEVER, SUFFIXES
 from stethoscope.observe.code.reading import NOTEBOOK
 
 OWN_FILE = "__init__.py"
 """The file that is a package itself."""
+_MARKS = frozenset({"pyproject.toml", "setup.py", "setup.cfg", ".git", "PKG-INFO"})
+"""What lies in the folder that is the top of a project."""
+_NEAR = 8
+"""Folders above the top of a package in which they are looked for."""
+MOST_FILES = 1_000
+"""Files and folders of a project that are looked through, at most."""
 
 
 class Places:
@@ -19,6 +26,7 @@ class Places:
         self._tops: dict[str, str] = {}
         self._placed: dict[tuple[str, str], tuple[str, ...]] = {}
         self._names: dict[str, frozenset[str]] = {}
+        self._all: dict[str, tuple[str, ...] | None] = {}
 
     def module(self, place: str) -> tuple[str, bool]:
         """The dotted name of a file from the top of its project, and whether it is a package's own file."""
@@ -72,6 +80,25 @@ class Places:
         if last in names and os.path.isfile(place := os.path.join(root, last, OWN_FILE)):
             yield place
 
+    def all_of(self, place: str) -> tuple[str, ...] | None:
+        """All files with code of the project of this file; None where they are too many."""
+        root = self._root(os.path.dirname(place))
+        if root not in self._all:
+            self._all[root] = _files_below(root)
+        return self._all[root]
+
+    def _root(self, folder: str) -> str:
+        """The folder of a project: the nearest one that is marked as such, else the top package or a script's own."""
+        top = above = self._top(folder)
+        for _ in range(_NEAR + 1):
+            if self._listed(above) & _MARKS:
+                return above
+            above = os.path.dirname(above)
+        package = folder
+        while os.path.dirname(package) != top and package != top:
+            package = os.path.dirname(package)
+        return package
+
     def _listed(self, folder: str) -> frozenset[str]:
         """What a folder holds: most of what a file imports is not of its project, and need not be looked for."""
         names = self._names.get(folder)
@@ -81,3 +108,13 @@ class Places:
                 names = frozenset(os.listdir(folder or "."))
             self._names[folder] = names
         return names
+
+
+def _files_below(root: str) -> tuple[str, ...] | None:
+    found: list[str] = []
+    for count, (folder, folders, names) in enumerate(os.walk(root or ".")):
+        folders[:] = sorted(one for one in folders if not one.startswith(".") and one not in NEVER)
+        found += [os.path.normpath(os.path.join(folder, name)) for name in names if name.endswith(SUFFIXES)]
+        if max(count, len(found)) > MOST_FILES:
+            return None
+    return tuple(found)

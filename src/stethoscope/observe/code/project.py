@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,9 @@ class Project:
         self._kept: OrderedDict[str, Code | None] = OrderedDict()
         self._texts: OrderedDict[str, _Text] = OrderedDict()
         self._places = Places()
+        self._looked_through: set[str] = set()
+        self._beside: tuple[tuple[str, ...], list[bytes]] = (), []
+        """All files of the project that was looked through last, and what they hold."""
         self._packages = Packages(self._places, self._exports, self._bytes_of)
 
     def read(self, path: Path, file: str) -> Code:
@@ -63,12 +67,29 @@ class Project:
             lambda module: self._known(places[module]),
             lambda module, words: self._text(places[module], words),
             found.handed_on,
+            lambda words: self._texts_beside(place, words),
         )
+        self._looked_through = set()
         return replace(code, linked=linked, memo=code.memo)
 
-    def imported_files(self, code: Code, path: Path) -> dict[str, str]:
-        """The files of the project that a file imports, by module; none where it does not matter what they define."""
-        return self._imports(code, path).files
+    def used_files(self, code: Code, path: Path) -> Iterable[str]:
+        """The files of the project that may change what is said of the one that was linked last: those that it imports,
+        where it matters what they define, and those that were looked through.
+        """
+        return dict.fromkeys((*self._imports(code, path).files.values(), *self._looked_through))
+
+    def _texts_beside(self, own: str, words: tuple[str, ...]) -> str | None:
+        """The texts of the project's other files in which any of these words stands; None where they are too many."""
+        files = self._places.all_of(own)
+        if files is None:
+            return None
+        self._looked_through.update(files)
+        if self._beside[0] is not files:
+            self._beside = files, [_bytes_or_none(place) for place in files]
+        said, own = [word.encode() for word in words], os.path.normpath(own)
+        held = zip(*self._beside, strict=True)
+        found = (data for place, data in held if place != own and any(word in data for word in said))
+        return "\n".join(uncommented(data.decode("utf-8", "replace").split("\n")) for data in found)
 
     def _imports(self, code: Code, path: Path) -> Imported:
         return self._packages.imported(code, str(path)) if code.says(*_ASKS) else Imported()
@@ -79,10 +100,12 @@ class Project:
             if code is not None:
                 code.memo.clear()
         self._kept.clear()
+        self._beside = (), []
 
     def _facts(self, source: Source, place: str) -> Code:
         module, is_package = self._places.module(place)
-        return facts_of(source, module, is_package=is_package)
+        code = facts_of(source, module, is_package=is_package)
+        return replace(code, linked=Linked(whole=lambda words: self._texts_beside(place, words)))
 
     def _exports(self, place: str) -> Code | None:
         """The facts of a package's own file, also of one of which nothing is to be learnt but what it hands on."""
@@ -158,6 +181,13 @@ def _bytes(place: str) -> bytes:
     """What a file of the project holds; one that is too large holds nothing that is to be learnt."""
     with open(place, "rb") as file:
         return file.read() if os.fstat(file.fileno()).st_size <= MOST_BYTES else b""
+
+
+def _bytes_or_none(place: str) -> bytes:
+    """The same; nothing of one that cannot be read."""
+    with contextlib.suppress(OSError):
+        return _bytes(place)
+    return b""
 
 
 def _shown(place: str) -> str:

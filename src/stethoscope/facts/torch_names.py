@@ -1,0 +1,164 @@
+"""What torch's own layers and functions are called, and how many arguments the layers take; no file is asked here."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import NamedTuple
+
+_OF = {
+    "torch.nn": """
+    AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveLogSoftmaxWithLoss AdaptiveMaxPool1d
+    AdaptiveMaxPool2d AdaptiveMaxPool3d AlphaDropout attention AvgPool1d AvgPool2d AvgPool3d backends
+    BatchNorm1d BatchNorm2d BatchNorm3d BCELoss BCEWithLogitsLoss Bilinear Buffer CELU ChannelShuffle
+    CircularPad1d CircularPad2d CircularPad3d ConstantPad1d ConstantPad2d ConstantPad3d Container Conv1d Conv2d
+    Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d CosineEmbeddingLoss CosineSimilarity CrossEntropyLoss
+    CrossMapLRN2d common_types CTCLoss DataParallel DistributedDataParallel Dropout Dropout1d Dropout2d Dropout3d ELU
+    Embedding EmbeddingBag FeatureAlphaDropout Flatten Fold FractionalMaxPool2d FractionalMaxPool3d functional
+    GaussianNLLLoss GELU GLU grad GroupNorm GRU GRUCell Hardshrink Hardsigmoid Hardswish Hardtanh
+    HingeEmbeddingLoss HuberLoss Identity init InstanceNorm1d InstanceNorm2d InstanceNorm3d intrinsic KLDivLoss
+    L1Loss LayerNorm LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d
+    LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d LazyInstanceNorm1d LazyInstanceNorm2d
+    LazyInstanceNorm3d LazyLinear LeakyReLU Linear LinearCrossEntropyLoss LinearCrossEntropyOptions
+    LocalResponseNorm LogSigmoid LogSoftmax LPPool1d LPPool2d LPPool3d LSTM LSTMCell MarginRankingLoss MaxPool1d
+    MaxPool2d MaxPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d Mish Module ModuleDict ModuleList modules MSELoss
+    MultiheadAttention MultiLabelMarginLoss MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss NLLLoss2d
+    PairwiseDistance parallel Parameter parameter ParameterDict ParameterList PixelShuffle PixelUnshuffle PoissonNLLLoss
+    PReLU qat quantizable quantized ReflectionPad1d ReflectionPad2d ReflectionPad3d ReLU ReLU6 ReplicationPad1d
+    ReplicationPad2d ReplicationPad3d RMSNorm RNN RNNBase RNNCell RNNCellBase RReLU SELU Sequential Sigmoid SiLU
+    SmoothL1Loss SoftMarginLoss Softmax Softmax2d Softmin Softplus Softshrink Softsign SyncBatchNorm Tanh
+    Tanhshrink Threshold Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
+    TransformerEncoderLayer TripletMarginLoss TripletMarginWithDistanceLoss Unflatten Unfold UninitializedBuffer
+    UninitializedParameter Upsample UpsamplingBilinear2d UpsamplingNearest2d utils ZeroPad1d ZeroPad2d ZeroPad3d
+    """,
+    "torch.nn.functional": """
+    adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
+    adaptive_max_pool1d_with_indices adaptive_max_pool2d adaptive_max_pool2d_with_indices adaptive_max_pool3d
+    adaptive_max_pool3d_with_indices affine_grid alpha_dropout assert_int_or_pair avg_pool1d avg_pool2d
+    avg_pool3d batch_norm bilinear binary_cross_entropy binary_cross_entropy_with_logits celu celu_
+    channel_shuffle conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d
+    cosine_embedding_loss cosine_similarity cross_entropy ctc_loss dropout dropout1d dropout2d dropout3d elu
+    elu_ embedding embedding_bag feature_alpha_dropout fold fractional_max_pool2d
+    fractional_max_pool2d_with_indices fractional_max_pool3d fractional_max_pool3d_with_indices
+    gaussian_nll_loss gelu glu grad grid_sample group_norm grouped_mm gumbel_softmax hardshrink hardsigmoid
+    hardswish hardtanh hardtanh_ hinge_embedding_loss huber_loss instance_norm interpolate kl_div l1_loss
+    layer_norm leaky_relu leaky_relu_ linear linear_cross_entropy local_response_norm log_softmax logsigmoid
+    lp_pool1d lp_pool2d lp_pool3d margin_ranking_loss max_pool1d max_pool1d_with_indices max_pool2d
+    max_pool2d_with_indices max_pool3d max_pool3d_with_indices max_unpool1d max_unpool2d max_unpool3d mish
+    mse_loss multi_head_attention_forward multi_margin_loss multilabel_margin_loss multilabel_soft_margin_loss
+    native_channel_shuffle nll_loss nll_loss2d normalize one_hot pad pairwise_distance pdist pixel_shuffle
+    pixel_unshuffle poisson_nll_loss prelu relu relu6 relu_ rms_norm rrelu rrelu_ scaled_dot_product_attention
+    scaled_grouped_mm scaled_mm selu selu_ sigmoid silu smooth_l1_loss soft_margin_loss softmax softmin softplus
+    softshrink softsign tanh tanhshrink threshold threshold_ triplet_margin_loss
+    triplet_margin_with_distance_loss unfold upsample upsample_bilinear upsample_nearest
+    """,
+    "torch.optim": """
+    Adadelta adadelta Adafactor Adagrad adagrad Adam adam Adamax adamax AdamW adamw ASGD asgd LBFGS lbfgs
+    lr_scheduler Muon NAdam nadam Optimizer optimizer RAdam radam RMSprop rmsprop Rprop rprop SGD sgd
+    sparse_adam SparseAdam swa_utils swap_in_optimizer_params_and_state
+    """,
+}
+"""Names of torch 2.13, and those that it had before."""
+KNOWN = {module: frozenset(names.split()) for module, names in _OF.items()}
+_CLOSE = 0.87
+"""Share of two names that is the same, from which one is taken to be the other, misspelt."""
+_LONG = 8
+"""Letters of a name that another one hardly differs from by chance: `RAdamW` may be an optimizer of the next torch."""
+
+
+@lru_cache(maxsize=2_000)
+def is_slip(name: str) -> bool:
+    """Whether torch does not have this full name, and surely has the one that is meant: `torch.nn.BathNorm2d`.
+
+    Never of a name that is merely unknown: torch gains and loses some with each version.
+    """
+    module, _, last = name.rpartition(".")
+    known = KNOWN.get(module, frozenset())
+    if not known or last in known or last.startswith("_") or last.endswith("_"):
+        return False
+    if any(one.lower() == last.lower() or _is_swapped(one, last) for one in known):
+        return True
+    alike = [one for one in known if _digits(one) == _digits(last)] if len(last) >= _LONG else []
+    return bool(get_close_matches(last, alike, 1, _CLOSE))
+
+
+def _is_swapped(one: str, other: str) -> bool:
+    """Whether two neighbours changed their places."""
+    if len(one) != len(other):
+        return False
+    places = [place for place, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+    if len(places) != 2 or places[1] - places[0] != 1:
+        return False
+    first, second = places
+    return one[first] == other[second] and one[second] == other[first]
+
+
+def _digits(name: str) -> str:
+    return "".join(one for one in name if one.isdigit())
+
+
+class Takes(NamedTuple):
+    """What the constructor of a layer takes."""
+
+    required: tuple[str, ...]
+    most: int
+    """Arguments without a keyword."""
+
+
+_TAKEN = (
+    ("", 1, "GELU GLU Hardshrink Hardsigmoid Hardswish LogSoftmax Mish ModuleDict ModuleList ReLU ReLU6 SELU SiLU"),
+    ("", 1, "Softmax Softmin Softshrink"),
+    ("", 2, "AlphaDropout CELU CosineSimilarity Dropout Dropout1d Dropout2d Dropout3d ELU FeatureAlphaDropout"),
+    ("", 2, "Flatten HuberLoss LeakyReLU Softplus UpsamplingBilinear2d UpsamplingNearest2d"),
+    ("", 3, "CTCLoss L1Loss MSELoss MultiLabelMarginLoss PairwiseDistance RReLU SoftMarginLoss"),
+    ("", 4, "BCELoss CosineEmbeddingLoss HingeEmbeddingLoss KLDivLoss MarginRankingLoss MultiLabelSoftMarginLoss"),
+    ("", 4, "PReLU SmoothL1Loss"),
+    ("", 5, "BCEWithLogitsLoss NLLLoss Upsample"),
+    ("", 6, "CrossEntropyLoss MultiMarginLoss PoissonNLLLoss"),
+    ("", 7, "TripletMarginLoss"),
+    ("", 15, "Transformer"),
+    ("downscale_factor", 1, "PixelUnshuffle"),
+    ("groups", 1, "ChannelShuffle"),
+    ("kernel_size", 3, "MaxUnpool1d MaxUnpool2d MaxUnpool3d"),
+    ("kernel_size", 4, "Unfold"),
+    ("kernel_size", 5, "AvgPool1d FractionalMaxPool2d FractionalMaxPool3d"),
+    ("kernel_size", 6, "AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d"),
+    ("normalized_shape", 5, "RMSNorm"),
+    ("normalized_shape", 6, "LayerNorm"),
+    ("num_features", 7, "BatchNorm1d BatchNorm2d BatchNorm3d InstanceNorm1d InstanceNorm2d InstanceNorm3d"),
+    ("num_features", 8, "SyncBatchNorm"),
+    ("output_size", 1, "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d"),
+    ("output_size", 2, "AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d"),
+    ("padding", 1, "CircularPad1d CircularPad2d CircularPad3d ReflectionPad1d ReflectionPad2d ReflectionPad3d"),
+    ("padding", 1, "ReplicationPad1d ReplicationPad2d ReplicationPad3d ZeroPad1d ZeroPad2d ZeroPad3d"),
+    ("size", 4, "LocalResponseNorm"),
+    ("upscale_factor", 1, "PixelShuffle"),
+    ("d_model nhead", 11, "TransformerDecoderLayer TransformerEncoderLayer"),
+    ("decoder_layer num_layers", 3, "TransformerDecoder"),
+    ("dim unflattened_size", 2, "Unflatten"),
+    ("embed_dim num_heads", 11, "MultiheadAttention"),
+    ("encoder_layer num_layers", 5, "TransformerEncoder"),
+    ("in_features out_features", 5, "Linear"),
+    ("input_size hidden_size", 5, "GRUCell LSTMCell"),
+    ("input_size hidden_size", 6, "RNNCell"),
+    ("norm_type kernel_size", 4, "LPPool1d LPPool2d LPPool3d"),
+    ("num_embeddings embedding_dim", 11, "Embedding"),
+    ("num_embeddings embedding_dim", 12, "EmbeddingBag"),
+    ("num_groups num_channels", 6, "GroupNorm"),
+    ("output_size kernel_size", 5, "Fold"),
+    ("padding value", 2, "ConstantPad1d ConstantPad2d ConstantPad3d"),
+    ("threshold value", 3, "Threshold"),
+    ("in1_features in2_features out_features", 6, "Bilinear"),
+    ("in_channels out_channels kernel_size", 11, "Conv1d Conv2d Conv3d"),
+    ("in_channels out_channels kernel_size", 12, "ConvTranspose1d ConvTranspose2d ConvTranspose3d"),
+    ("in_features n_classes cutoffs", 7, "AdaptiveLogSoftmaxWithLoss"),
+)
+"""What they cannot be made without, how many arguments at most, and those that take so many.
+
+Of torch 2.13: older ones take fewer. Left out is what takes any arguments, and what has changed what it must be given.
+"""
+TAKES = {
+    f"torch.nn.{name}": Takes(tuple(required.split()), most)
+    for required, most, names in _TAKEN
+    for name in names.split()
+}
