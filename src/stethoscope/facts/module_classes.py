@@ -79,9 +79,13 @@ def is_plain_module(thing: Thing) -> bool:
     )
 
 
-def has_weights(thing: Thing) -> bool:
+NESTED = 8
+"""Sequences in sequences that are looked into: `self.g = nn.Sequential(self.g, pool)` may read as one within itself."""
+
+
+def has_weights(thing: Thing, depth: int = 0) -> bool:
     """Whether a module certainly has parameters."""
-    if thing.kind != "module":
+    if thing.kind != "module" or depth > NESTED:
         return False
     if thing.cls is not None:
         return _is_weighty(thing)
@@ -91,7 +95,7 @@ def has_weights(thing: Thing) -> bool:
         if layers is None and thing.made is not None and thing.made.arguments:
             return True  # of what cannot be listed: nobody makes these of activations alone
         return any(
-            has_weights(layer.thing) or (layer.call is not None and _is_either(layer.code, layer.call))
+            has_weights(layer.thing, depth + 1) or (layer.call is not None and _is_either(layer.code, layer.call))
             for layer in layers or ()
         )
     if name in ("modulelist", "moduledict") and thing.made is not None and thing.made_in is not None:
