@@ -247,3 +247,46 @@ def test_classes_that_make_each_other_are_asked_once_each() -> None:
     ]
     text = "\n".join(classes) + textwrap.dedent(LISTED).replace("nn.Linear(3, 3)", "Part0()")
     assert how_sure(UnregisteredModules, text) < Sureness.LIKELY.strength
+
+
+PAIRS = """
+    class Net(nn.Module):
+        def __init__(self, width, depth, is_plain, wrap):
+            super().__init__()
+            self.layers = []
+            for _ in range(depth):
+                FIRST
+                self.layers.append(nn.ModuleList([first, nn.Linear(width, width)]))
+
+        def forward(self, x):
+            for first, second in self.layers:
+                x = second(first(x))
+            return x
+"""
+BRANCHES = """if is_plain:
+                    first = nn.Linear(width, width)
+                else:
+                    first = nn.Conv1d(width, width, 1)"""
+
+
+@pytest.mark.parametrize("first", ["first = nn.Linear(width, width)", "first = wrap(width)", BRANCHES])
+def test_pairs_in_a_list_are_hidden_also_where_a_name_of_the_loop_stands_in_their_own_list(first: str) -> None:
+    assert how_sure(UnregisteredModules, PAIRS.replace("FIRST", first)) == Sureness.CERTAIN.strength
+
+
+def test_pairs_that_another_list_registers_as_well_are_not_hidden() -> None:
+    kept = PAIRS.replace("FIRST", "first = nn.Linear(width, width)").replace(
+        "self.layers = []", "self.layers, self.kept = [], nn.ModuleList()"
+    )
+    put = "self.layers.append(nn.ModuleList([first, nn.Linear(width, width)]))"
+    assert (
+        how_sure(UnregisteredModules, kept.replace(put, f"{put}\n                self.kept.extend(self.layers[-1])"))
+        == -1
+    )
+
+
+def test_pairs_of_what_a_function_wraps_are_possible() -> None:
+    text = PAIRS.replace("FIRST", "").replace("[first, nn.Linear(width, width)]", "[wrap(width), wrap(depth)]")
+    assert how_sure(UnregisteredModules, text) == Sureness.POSSIBLE.strength
+    idle = PAIRS.replace("FIRST", "").replace("[first, nn.Linear(width, width)]", "[nn.ReLU(), nn.Tanh()]")
+    assert how_sure(UnregisteredModules, idle) == -1

@@ -48,8 +48,7 @@ def may_be_made_in(code: Code, value: Value | None, depth: int = 0) -> list[Call
 def _may_be(code: Code, value: Value, depth: int) -> list[Call]:
     """The same of one thing that a list holds: what another attribute holds as well is none of its own."""
     if isinstance(value, Name):
-        made = made_for_list(code, value)
-        return _may_be(code, made, depth) if made is not None else []
+        return [found for made in _made_for_list(code, value) for found in _may_be(code, made, depth + 1)]
     if isinstance(value, Group | Each | Choice | Starred):
         return may_be_made_in(code, value.value if isinstance(value, Starred) else value, depth)
     if not isinstance(value, Call) or depth > DEEPEST:
@@ -59,7 +58,30 @@ def _may_be(code: Code, value: Value, depth: int) -> list[Call]:
     if value.name not in (*_HOLDING, "collections.OrderedDict"):
         return []
     found = [one for part in value.arguments for one in _may_be(code, part, depth + 1)]
+    if not found and value.name == "torch.nn.ModuleList" and any(_is_some_module(code, one) for one in _held(value)):
+        return [value]
     return [value] if found and value.name in _HOLDING else found
+
+
+def _made_for_list(code: Code, value: Name) -> list[Call]:
+    """The calls that made a local variable, one in each branch of a condition."""
+    binding = code.bindings[value.binding] if value.binding != NOWHERE else None
+    ways = [Name(value.name, one, value.at) for one in binding.options] if binding and binding.how == "merge" else []
+    return [made for one in ways or [value] if (made := made_for_list(code, one)) is not None]
+
+
+def _held(holding: Call) -> tuple[Value, ...]:
+    first = holding.argument(0)
+    return first.items if isinstance(first, Group) else (first.element,) if isinstance(first, Each) else ()
+
+
+def _is_some_module(code: Code, value: Value) -> bool:
+    """Whether what a `ModuleList` is given, which can be nothing but a module, is made there by who knows what: a
+    function that wraps a layer, say.
+    """
+    return (
+        isinstance(value, Call) and thing_of(code, value).kind == "unknown" and bool(value.arguments or value.keywords)
+    )
 
 
 def is_named_as_layer(code: Code, call: Call) -> bool:

@@ -60,7 +60,7 @@ def is_surely_looked_after(file: Code, thing: Thing, name: str) -> bool:
     carried = carried_by(lines, name)
     return (
         any(_GIVEN_BY_CLASS.search(line) for line in lines)
-        or _is_registered_by_name(lines, carried)
+        or _is_registered_by_name(lines, name, carried)
         or _is_taken(lines, name, carried)
         or _runs_quietly(file, thing, lines, carried)
         or _is_taken_outside(file, thing, name)
@@ -70,7 +70,7 @@ def is_surely_looked_after(file: Code, thing: Thing, name: str) -> bool:
 def is_taken_or_registered(lines: Sequence[str], name: str) -> bool:
     """Whether lines, as those of a class above, register the layers of a list of theirs, or look after them."""
     carried = carried_by(lines, name)
-    return _is_registered_by_name(lines, carried) or _is_taken(lines, name, carried)
+    return _is_registered_by_name(lines, name, carried) or _is_taken(lines, name, carried)
 
 
 def are_called(file: Code, thing: Thing, name: str) -> bool:
@@ -114,13 +114,17 @@ def _beside(loop: re.Match[str], said: re.Pattern[str]) -> list[str]:
     return [word for word, one in zip(words[-len(sources) :], sources, strict=True) if said.search(one)]
 
 
-def _is_registered_by_name(lines: Sequence[str], carried: str) -> bool:
-    """Whether what registers layers is given one of these: `self.add_module(f"layer{i}", layer)`."""
+def _is_registered_by_name(lines: Sequence[str], name: str, carried: str) -> bool:
+    """Whether what registers layers is given one of these: `self.add_module(f"layer{i}", layer)`. What the list itself
+    gets is not registered by that: `self.layers.append(nn.ModuleList([attention, mlp]))`.
+    """
     given = re.compile(carried)
+    put = re.compile(rf"\bself\.{re.escape(name)}\.(?:append|extend)\(\s*[\w.]*$")
     return any(
         given.search(_arguments(lines, number, call.end()))
         for number, line in enumerate(lines)
         for call in _REGISTERING.finditer(line)
+        if not put.search(f"{lines[number - 1] if number else ''} {line[: call.start()]}")
     )
 
 
