@@ -234,7 +234,7 @@ def _added(text: str, mutant: Mutant, first: int) -> int:
 
 def _around(project: Project, code: Code, path: Path) -> str:
     texts = []
-    for other in project.imported_files(code, path).values():
+    for other in project.used_files(code, path):
         with contextlib.suppress(OSError, UnicodeDecodeError):
             texts.append("\n".join(MODAL.findall(Path(other).read_text())))
     return "\n".join(texts)
