@@ -19,7 +19,8 @@ model = torch.nn.Linear(4, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
 def step():
     optimizer.zero_grad()
-    loss = torch.nn.functional.mse_loss(model(torch.randn(8, 4)), torch.randn(8, 1))
+    inputs = torch.randn(8, 4)
+    loss = torch.nn.functional.mse_loss(model(inputs), inputs.sum(1, keepdim=True) + torch.randn(8, 1) / 2)
     loss.backward()
     optimizer.step()
 """
@@ -76,6 +77,23 @@ main()
     assert plain.exit_code == 1
 
 
+@pytest.mark.parametrize("error", ["ValueError('wrong')", "KeyboardInterrupt"])
+def test_an_instruction_without_a_line_is_shown_as_python_shows_it(error: str, pair: Pair) -> None:
+    program = pair.write(
+        TRAINING
+        + f"""
+def nowhere():
+    raise {error}
+nowhere.__code__ = nowhere.__code__.replace(co_linetable=b"")
+for _ in range(3):
+    step()
+nowhere()
+"""
+    )
+    plain, _ = pair.both(program)
+    assert "line -1, in nowhere" in plain.stderr
+
+
 @pytest.mark.parametrize(
     "failure",
     [
@@ -102,6 +120,20 @@ for _ in range(3):
     plain, _ = pair.both(program, options=("--every", "1"))
     assert plain.exit_code == 1
     assert plain.stderr.startswith('Traceback (most recent call last):\n  File "')
+
+
+def test_an_exception_that_cannot_be_looked_into_is_still_shown(pair: Pair) -> None:
+    program = pair.write("""
+class Closed(Exception):
+    @property
+    def __cause__(self):
+        raise AttributeError("nobody may know")
+raise Closed("what the user has to see")
+""")
+    plain, listened = pair.plainly(program), pair.listened(program)
+    assert listened.exit_code == plain.exit_code == 1
+    assert "Closed: what the user has to see" in listened.stderr
+    assert "because of a fault of ours" in listened.stderr
 
 
 def test_a_script_with_a_syntax_error_fails_as_in_python(pair: Pair) -> None:

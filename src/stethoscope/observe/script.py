@@ -142,7 +142,10 @@ def _left(leave: SystemExit) -> Outcome:
 
 def _show(error: BaseException) -> None:
     """Print an uncaught exception as Python does, without our frames, through the user's own hook if there is one."""
-    clean_exception(error)
+    try:
+        clean_exception(error)
+    except Exception as fault:  # what the user has to see is the exception, with our frames or without them
+        print(f"stethoscope: the traceback shows our frames because of a fault of ours ({fault!r})", file=sys.stderr)
     with contextlib.suppress(ValueError, OSError):
         sys.stdout.flush()
     sys.excepthook(type(error), error, error.__traceback__)
@@ -178,7 +181,8 @@ def _cleaned(tb: TracebackType | None) -> TracebackType | None:
         if code.co_name == "inner" and code.co_qualname.endswith("_call_impl.<locals>.inner"):
             skip_caller_of_inner = True
             continue
-        last, line = entry.tb_lasti, entry.tb_lineno
+        # Not each instruction has a line: Ctrl-C may come at one that has none. Python marks it by -1.
+        last, line = entry.tb_lasti, entry.tb_lineno or -1
         if skip_caller_of_inner and code.co_name == "_call_impl":
             last, line = _unhooked_call(code) or (last, line)
             skip_caller_of_inner = False

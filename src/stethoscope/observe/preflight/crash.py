@@ -149,7 +149,7 @@ Spots = dict[FrameType, tuple[int, int]]
 def _spots(error: BaseException) -> Spots:
     found, tb = {}, error.__traceback__
     while tb is not None:
-        found[tb.tb_frame] = (tb.tb_lineno, tb.tb_lasti)
+        found[tb.tb_frame] = (tb.tb_lineno or 0, tb.tb_lasti)
         tb = tb.tb_next
     return found
 

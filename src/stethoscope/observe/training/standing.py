@@ -161,7 +161,7 @@ def _stack(frame: FrameType | None) -> Iterable[tuple[FrameType, int]]:
 def _raised(tb: TracebackType | None) -> list[tuple[FrameType, int]]:
     frames = []
     while tb is not None:
-        frames.append((tb.tb_frame, tb.tb_lineno))
+        frames.append((tb.tb_frame, tb.tb_lineno or 0))
         tb = tb.tb_next
     return frames
 
