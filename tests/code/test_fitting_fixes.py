@@ -89,6 +89,23 @@ CLASSES = """
     for x, y in torch.load("data"):
         F.cross_entropy(model(x), y).backward()
 """
+TWO_LOSSES = """
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.out = nn.Linear(64, 5)
+
+        def forward(self, x):
+            return self.out(x).softmax(dim=1)
+
+    model = Net()
+
+    with torch.no_grad():
+        print(F.cross_entropy(model(torch.load("x")), torch.load("y")))
+
+    def train(x, y):
+        F.cross_entropy(model(x), y).backward()
+"""
 BESIDE = """
     def loss_of(model, x, y):
         shares = torch.softmax(model(x), dim=1)
@@ -539,6 +556,19 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "state = model.state_dict()\n        best -> best",
         "Copy them:",
         "here and on",
+    ),
+    "a copy of the table alone": (
+        CheckpointAliased, KEPT,
+        "            state = model.state_dict() ->             state = model.state_dict().copy()",
+        "a shallow copy of the table holds the same tensors",
+        "optimizer changes in place:",
+    ),
+    "no copy": (CheckpointAliased, KEPT, "", "optimizer changes in place:", "shallow"),
+    "the loss that trains, of two": (
+        SoftmaxBeforeCrossEntropy, TWO_LOSSES, "", "`cross_entropy` on line 19", "line 16",
+    ),
+    "two losses that do not train": (
+        SoftmaxBeforeCrossEntropy, TWO_LOSSES, ".backward() -> ", "`cross_entropy` on line 16", "line 19",
     ),
     "what goes backward": (
         GradientsClearedBeforeStep, ORDER,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from stethoscope.core.finding import Evidence, Link
 from stethoscope.facts.code import NOWHERE, Call, Code, Name, Value
+from stethoscope.facts.events import events_of
 from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.things import followed
 from stethoscope.rules.changing import Edits, renamed
@@ -14,14 +15,20 @@ from stethoscope.rules.sites import code
 
 
 def once(losses: Iterable[LossUse]) -> Iterator[LossUse]:
-    """The losses, of those whose input one operation made only the first: that is one mistake."""
-    seen = set()
+    """The losses, of those whose input one operation made only one, for that is one mistake: the first that trains."""
+    groups: dict[object, list[LossUse]] = {}
     for loss in losses:
-        made = loss.output.made
-        key = None if made is None or loss.output.made_in is None else (loss.output.made_in.file, made.number)
-        if key is None or (key, loss.function) not in seen:
-            seen.add((key, loss.function))
-            yield loss
+        made, home = loss.output.made, loss.output.made_in
+        key = object() if made is None or home is None else (home.file, made.number, loss.function)
+        groups.setdefault(key, []).append(loss)
+    for group in groups.values():
+        yield next(filter(_is_trained, group), group[0])
+
+
+def _is_trained(loss: LossUse) -> bool:
+    """Whether the function that computes a loss goes backward."""
+    index = loss.code.function_at(loss.call.context)
+    return any(event.kind == "backward" for event in events_of(loss.code, index))
 
 
 def maker(file: Code, loss: LossUse, healthy: str) -> Evidence:

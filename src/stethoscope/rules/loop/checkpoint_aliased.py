@@ -78,8 +78,8 @@ class CheckpointAliased(Rule):
             sureness=Sureness.POSSIBLE if is_doubtful else Sureness.CERTAIN,
             place=place_in(file, call.at),
             evidence=[Evidence(f"copies of the tensors that {line_of(file, call.at)} makes", 0, "1 of each")],
-            cause="`state_dict()` gives the model's own tensors, which the optimizer changes in place: in the end "
-            f"`{name}` holds the last weights.",
+            cause="`state_dict()` gives the model's own tensors, which the optimizer changes in place"
+            f"{_shallow(file, call)}: in the end `{name}` holds the last weights.",
             fixes=[f"Copy them{_others(file, call, name)}:\n" + code("import copy", "", kept)],
             chain=[
                 Link(place_in(file, call.at), "the weights are kept, by reference"),
@@ -216,6 +216,12 @@ class CheckpointAliased(Rule):
                         self.target.load_state_dict(self.state)
             """,
     }
+
+
+def _shallow(file: Code, call: Call) -> str:
+    """What a copy of the table is good for, where one is made."""
+    line = file.lines[call.at.end_line - 1]
+    return ", and a shallow copy of the table holds the same tensors" if re.search(r"copy\b", line) else ""
 
 
 def _others(file: Code, call: Call, name: str) -> str:
