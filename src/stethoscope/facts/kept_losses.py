@@ -268,6 +268,8 @@ def _behind(file: Code, value: Value | None, depth: int = 0, with_factors: bool 
         found.update(*(_behind(file, one, depth + 1, with_factors) for one in ways))
     elif binding.how in ("assign", "augment") and not binding.item and isinstance(binding.value, Name | Operation):
         found |= _behind(file, binding.value, depth + 1, with_factors)
+    elif binding.how == "with" and isinstance(binding.value, Call) and binding.value.name.endswith(".scale_loss"):
+        found |= _behind(file, binding.value.argument(0), depth + 1, with_factors)  # apex's
     return found
 
 

@@ -151,6 +151,22 @@ class GraphKeptAlive(Rule):
                     scaler.update()
                 return total
             """,
+        "scaled by apex": """
+            from apex import amp
+            import torch
+            import torch.nn.functional as F
+
+            def train(model, loader, optimizer):
+                total = 0.0
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss = F.cross_entropy(model(x), y)
+                    with amp.scale_loss(loss, optimizer) as scaled:
+                        scaled.backward()
+                    optimizer.step()
+                    total += loss  # bad
+                return total
+            """,
         "a sum written out": """
             def train(model, loader, optimizer):
                 running_loss = 0.0
