@@ -10,13 +10,16 @@ repositories are taken from bare clones in `--clones FOLDER`, each named `owner+
 
 Each package belongs to one of two halves, by a hash of its name. Rules were repaired with sight of the findings in the
 first half, `develop`; the second, `held out`, was read when that was done, and rules were repaired again; so it went
-with the parts from `later` to `thirty-third`, each read when the repairs before it stood. A finding that was wrong in
+with the parts from `later` to `thirty-fourth`, each read when the repairs before it stood. A finding that was wrong in
 a part that is not `develop` stays wrong in the count when a repair has removed it, and is counted under `no longer
 found`.
 
 A verdict is what a person said who opened the file: `right` (it changes results), `waste` (bounded waste, or a fault
-as the rule states it that costs little there), `harmless` (the pattern is there, and does no harm or is meant), `false`
-(it is not as the finding says). The first two count as right.
+as the rule states it that costs little there), `moot` (it is as the finding says, and would be right or waste, but the
+code around it cannot run as it stands for a reason of its own, or stands in a branch that nothing reaches), `harmless`
+(the pattern is there, and does no harm or is meant), `false` (it is not as the finding says). Right are the first two;
+right about the code are the first three: whoever repairs what keeps that code from running meets the fault. `moot` is
+told apart since the thirty-third part, and was `harmless` before; both shares are printed.
 
 The figures of the last run stand in `lint_precision.md`, those of rules on trial in `lint_trial.md`.
 """
@@ -50,7 +53,8 @@ HERE = Path(__file__).parent
 PACKAGES = HERE / "lint_packages.txt"
 VERDICTS = HERE / "lint_verdicts.jsonl"
 RIGHT = ("right", "waste")
-WRONG = ("harmless", "false")
+MOOT = "moot"
+WRONG = (MOOT, "harmless", "false")
 SUFFIXES = (".py", ".ipynb")
 HALVES = ("develop", "held out")
 PARTS = (
@@ -58,7 +62,7 @@ PARTS = (
     "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth",
     "nineteenth", "twentieth", "twenty-first", "twenty-second", "twenty-third", "twenty-fourth", "twenty-fifth",
     "twenty-sixth", "twenty-seventh", "twenty-eighth", "twenty-ninth", "thirtieth", "thirty-first", "thirty-second",
-    "thirty-third",
+    "thirty-third", "thirty-fourth",
 )  # fmt: skip
 
 
@@ -311,8 +315,9 @@ def _precision(judged: list[tuple[dict[str, Any], dict[str, Any] | None]], gone:
     for one in gone:
         counts[one["rule"]][one["verdict"]] += 1
         counts[one["rule"]]["gone"] += 1
-    print("| rule | found | read | right | waste | harmless | false | precision | 95 % interval | no longer found |")
-    print("| --- |" + " ---: |" * 9)
+    print("| rule | found | read | right | waste | moot | harmless | false | precision | 95 % interval "
+          "| about the code | 95 % interval | no longer found |")  # fmt: skip
+    print("| --- |" + " ---: |" * 12)
     total: Counter[str] = Counter()
     for rule in sorted(counts):
         print(_row(rule, counts[rule]))
@@ -323,11 +328,16 @@ def _precision(judged: list[tuple[dict[str, Any], dict[str, Any] | None]], gone:
 def _row(name: str, counts: Counter[str]) -> str:
     read = sum(counts[word] for word in (*RIGHT, *WRONG))
     right = sum(counts[word] for word in RIGHT)
-    low, high = wilson(right, read)
-    share = (f"{100 * right / read:.0f} %", f"{100 * low:.0f} to {100 * high:.0f}") if read else ("", "")
-    cells = (name, read + counts["unread"] - counts["gone"], read, counts["right"], counts["waste"],
-             counts["harmless"], counts["false"], *share, counts["gone"])  # fmt: skip
+    shares = (*_share(right, read), *_share(right + counts[MOOT], read))
+    cells = (name, read + counts["unread"] - counts["gone"], read, counts["right"], counts["waste"], counts[MOOT],
+             counts["harmless"], counts["false"], *shares, counts["gone"])  # fmt: skip
     return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _share(right: int, read: int) -> tuple[str, str]:
+    """A share and its interval, in percent; empty where nothing was read."""
+    low, high = wilson(right, read)
+    return (f"{100 * right / read:.0f} %", f"{100 * low:.0f} to {100 * high:.0f}") if read else ("", "")
 
 
 def wilson(right: int, read: int, z: float = 1.96) -> tuple[float, float]:
