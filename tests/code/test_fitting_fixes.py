@@ -160,6 +160,7 @@ PASSING = """
             x = nn.Linear(self.width, 2)(self.body(x))
             return x
 """
+CHAINED = "nn.Sequential(nn.Linear(3, 2), nn.Tanh())"
 LISTED = """
     class Net(nn.Module):
         def __init__(self, width, out, config):
@@ -466,6 +467,18 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "self.width = 3 -> self.out = nn.Linear(3, 2); self.width = 3",
         "Call `self.out`, the `Linear` that the module makes and never uses",
         "Make it",
+    ),
+    "a chain that is there": (
+        LayerMadeInForward, PASSING,
+        f"self.width = 3 -> self.out = {CHAINED}; self.width = 3 | nn.Linear(self.width, 2)( -> {CHAINED}(",
+        "Call `self.out`, the `Sequential` that the module makes and never uses",
+        "Make it",
+    ),
+    "another chain": (
+        LayerMadeInForward, PASSING,
+        f"self.width = 3 -> self.out = nn.Sequential(); self.width = 3 | nn.Linear(self.width, 2)( -> {CHAINED}(",
+        "Make it",
+        "self.out",
     ),
     "layers under a condition": (
         UnregisteredModules, LISTED,

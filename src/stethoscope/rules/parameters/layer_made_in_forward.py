@@ -196,13 +196,18 @@ def _called_instead(file: Code, thing: Thing, made: Call, layer: str) -> str:
     lines = [line.partition("#")[0] for line in file.lines[thing.cls.at.line - 1 : thing.cls.at.end_line]]
     idle = [
         name for name, binding in assigned(file, thing)
-        if isinstance(binding.value, Call) and binding.value.name == made.name and not binding.item
+        if isinstance(binding.value, Call) and _kinds(binding.value) == _kinds(made) and not binding.item
         and sum(len(re.findall(rf"\bself\.{re.escape(name)}\b", line)) for line in lines) == 1
     ]  # fmt: skip
     if len(idle) != 1:
         return ""
     what = f"Call `self.{idle[0]}`, the `{layer}` that the module makes and never uses:\n"
     return what + code(f"self.{idle[0]}(...)")
+
+
+def _kinds(made: Call) -> list[str]:
+    """The class of a layer, with those of the layers that are written down within it."""
+    return [made.name, *(one.name for one in made.arguments if isinstance(one, Call))]
 
 
 def _made_before(file: Code, made: Call, layer: str) -> str:
