@@ -273,3 +273,12 @@ def test_a_rule_on_trial_speaks_when_all_is_asked_for(folder: Path) -> None:
 
     assert stethoscope.lint("table.py").findings == ()
     assert [one.rule for one in stethoscope.lint("table.py", possible=True).findings] == ["preprocessing-leakage"]
+
+
+def test_a_module_without_which_a_file_cannot_be_imported_is_seen_when_it_comes(folder: Path) -> None:
+    Path("a.py").write_text(f"from .parts import Block\n{BAD}")
+    assert lint("a.py")[0] == 0
+
+    Path("parts.py").write_text("Block = None\n")
+
+    assert lint("a.py")[0] == 1

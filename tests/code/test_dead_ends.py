@@ -155,6 +155,27 @@ def test_a_class_whose_constructor_cannot_end_cannot_be_made() -> None:
     assert _net("if depth: return\n            self.width = find_width(depth)") >= SHOWN
 
 
+@pytest.mark.parametrize(
+    ("method", "can_be_made"),
+    [
+        ("def build(self): self.width = find_width(3)", False),
+        ("def build(self): self.width = find_width(3) if self.layers else 0", True),
+        ("def build(self): raise NotImplementedError", True),  # for those who inherit
+        ("def build(self): quit()", True),
+        ("def build(self): self.width = find_width(3)\n        build = print", True),
+    ],
+)
+def test_a_method_that_fails_ends_the_constructor_that_calls_it(method: str, *, can_be_made: bool) -> None:
+    program = f"{BUILDS.replace('FIRST', 'self.build()')}\n        {method}\n"
+    assert (how_sure(UnregisteredModules, program) >= SHOWN) is can_be_made
+
+
+def test_a_method_that_an_heir_has_anew_need_not_fail() -> None:
+    program = f"{BUILDS.replace('FIRST', 'self.build()')}\n        def build(self): self.width = find_width(3)\n"
+    heir = "\n    class Wide(Net):\n        def build(self): self.width = 9\n"
+    assert how_sure(UnregisteredModules, program) < SHOWN <= how_sure(UnregisteredModules, program + heir)
+
+
 HEIR = """
     class Deeper(Net):
         def __init__(self):

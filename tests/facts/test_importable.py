@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from stethoscope.core.review import Level
 from stethoscope.diagnosing.review import review
 from stethoscope.facts.code import Code
 from stethoscope.facts.importable import cannot_be_imported
+from stethoscope.observe.code.project import Project
+from stethoscope.observe.code.reading import source_of
 
 NET = """
 import torch
@@ -81,3 +84,37 @@ MAKES = """
 def build():
     return Net()
 """
+
+
+@pytest.mark.parametrize(
+    ("line", "is_lost"),
+    [
+        ("from .parts import Block", True),
+        ("from ..parts.blocks import Block", True),
+        ("from .nets.blocks import Block", True),
+        ("from .nets import Block", False),
+        ("from ..tools import Block", False),
+        ("from .fast import Block", False),
+        ("from ._parts import Block", False),
+        ("from .version import Block", False),
+        ("from . import parts", False),
+        ("from parts import Block", False),
+        ("try:\n    from .parts import Block\nexcept ImportError:\n    Block = None", False),
+    ],
+)
+def test_a_module_of_the_own_package_that_is_not_there_is_told(tmp_path: Path, line: str, *, is_lost: bool) -> None:
+    package = tmp_path / "tools" / "models"
+    (package / "nets").mkdir(parents=True)
+    for place in ("../__init__.py", "__init__.py", "nets/__init__.py", "fast.cpython-311-x86_64-linux-gnu.so"):
+        (package / place).write_text("")
+    (tmp_path / "tools" / "tools.py").write_text("")
+    (package / "train.py").write_text(f"{line}\n{NET}")
+
+    code = Project().read(package / "train.py", "train.py")
+
+    assert bool(cannot_be_imported(code)) is is_lost
+
+
+def test_a_text_that_lies_in_no_file_may_import_what_it_says(tmp_path: Path) -> None:
+    source = source_of(f"from .parts import Block\n{NET}".encode(), "train.py")
+    assert cannot_be_imported(Project().linked(source, tmp_path / "train.py")) == ""

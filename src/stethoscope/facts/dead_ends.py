@@ -21,7 +21,15 @@ from stethoscope.facts.evaluated import Scope, evaluated
 from stethoscope.facts.module_classes import is_plain_module
 from stethoscope.facts.origins import called, lineage, thing_of
 from stethoscope.facts.parsed import Parsed, parsed
-from stethoscope.facts.signatures import does_not_fit, is_no_part_of_torch, is_said_once, name_of
+from stethoscope.facts.signatures import (
+    does_not_fit,
+    has_no_other,
+    is_defined_once,
+    is_no_part_of_torch,
+    is_said_once,
+    name_of,
+    own_method,
+)
 from stethoscope.facts.things import Thing, binding_of
 from stethoscope.facts.unbound import called_before_bound, unbound_names
 from stethoscope.facts.unset import Unset
@@ -274,12 +282,24 @@ class _Search:
 
     def _ways_of(self, call: Call) -> Ways | None:
         """The ways in which a function of the file ends, where it always ends with an error."""
-        if not self.functions or not self._is_defined_here(call):
+        if not self.functions:
+            return None
+        method = own_method(self.code, call)
+        if method is not None:
+            return self._ways_of_method(call, method)
+        if not self._is_defined_here(call):
             return None
         thing = called(self.code, call)
         if thing.function is None or thing.code is not self.code or thing.function.owner != NOWHERE:
             return None
         return self.functions.get(thing.number) if is_said_once(self.code, thing.function.name) else None
+
+    def _ways_of_method(self, call: Call, method: Thing) -> Ways | None:
+        """The same of a method of the own object; one that raises an error itself is left to those who inherit."""
+        ways = self.functions.get(method.number) if method.code is self.code else None
+        if ways is None or is_meant(ways) or method.function is None:
+            return None
+        return ways if is_defined_once(self.code, method.function) and has_no_other(self.code, call) else None
 
     def _is_defined_here(self, call: Call) -> bool:
         """Whether a call is that of a name which a `def` or `class` binds: `cls()` makes an heir."""

@@ -1,4 +1,5 @@
-"""Files that end with an error as soon as they are imported: a name is used there that nothing binds.
+"""Files that end with an error as soon as they are imported: a name is used there that nothing binds, or a module of
+their own package that is not there.
 
 What stands in such a file never ran as it stands: a draft, half a translation from another framework, a base class
 whose import was lost. Python looks a name up when it comes to it, so only what a function or a class needs to be made
@@ -9,27 +10,43 @@ a few lines of a script, on their way from an editor, may well begin in the midd
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 
 from stethoscope.facts.code import Code
 from stethoscope.facts.evaluated import defaults
 from stethoscope.facts.parsed import bound_by_module, parsed
 
+_IS_WRITTEN_LATER = re.compile(r"(?:^|\.)_|version|generated|_pb2|^build")
+"""Modules that a build writes, or compiles."""
+
 
 def cannot_be_imported(code: Code) -> str:
-    """A name without which the import fails, empty where none is seen to be missing.
+    """A name or module without which the import fails, empty where none is seen to be missing.
 
-    Notebooks are left out, whose cells run in any order, and files with `import *`, which may bring any name. So is
-    what stands under a condition or in a `try`.
+    Notebooks are left out, whose cells run in any order, and for names files with `import *`, which may bring any. So
+    is what stands under a condition or in a `try`.
     """
-    if code.cells or code.stars:
-        return ""
-    whole = parsed(code)
+    whole = None if code.cells else parsed(code)
     if whole is None or any(word in line for line in code.lines for word in ("__getattr__", "exec(", "globals()")):
         return ""
-    bound, body = bound_by_module(whole), whole.tree.body
+    body = whole.tree.body
+    lost = _lost_module(code, body)
+    if lost or code.stars:
+        return lost
+    bound = bound_by_module(whole)
     lazy = any(isinstance(one, ast.ImportFrom) and one.module == "__future__" for one in body)
     return next((name for name in _read(body, frozenset(), annotated=not lazy) if name not in bound), "")
+
+
+def _lost_module(code: Code, body: list[ast.stmt]) -> str:
+    """A module of the own package that these lines import, and that is not there."""
+    for one in body:
+        match one:
+            case ast.ImportFrom(module=str(name), level=int(dots)) if dots and not _IS_WRITTEN_LATER.search(name):
+                if code.linked.lacks(name, dots):
+                    return "." * dots + name
+    return ""
 
 
 def _read(body: list[ast.stmt], around: frozenset[str], *, annotated: bool) -> Iterator[str]:

@@ -146,18 +146,30 @@ def is_said_once(code: Code, name: str) -> bool:
 
 def _method_refuses(code: Code, call: Call) -> bool:
     """The same of a method of the own object: of a class that is seen, which nobody inherits from."""
-    thing = called(code, call)
-    function, name = thing.function, call.name[1:]
-    owner = code.class_of(code.function_at(call.context))
-    is_method = function is not None and function.owner != NOWHERE
-    if function is None or not is_method or thing.code is None or owner == NOWHERE or _is_static(code, call):
+    thing = own_method(code, call)
+    if thing is None or thing.function is None or thing.code is None:
         return False
+    is_bound = not any(name_of(one) == "builtins.staticmethod" for one in thing.function.decorators)
+    refuses = _refuses(thing.code, thing.function, call, int(is_bound), is_method=True)
+    return refuses and has_no_other(code, call)
+
+
+def own_method(code: Code, call: Call) -> Thing | None:
+    """The method of the own object that a call names, as far as the class around it says."""
+    thing = called(code, call) if _is_by_self(call) else None
+    if thing is None or thing.function is None or thing.function.owner == NOWHERE:
+        return None
+    owner = code.class_of(code.function_at(call.context))
+    return None if thing.code is None or owner == NOWHERE or _is_static(code, call) else thing
+
+
+def has_no_other(code: Code, call: Call) -> bool:
+    """Whether the own object surely has no other method of the name: all its bases are seen, and nobody inherits."""
+    owner = code.class_of(code.function_at(call.context))
     cls = Thing("class", code.classes[owner].name, code, owner)
-    is_bound = not any(name_of(one) == "builtins.staticmethod" for one in function.decorators)
     return (
-        _refuses(thing.code, function, call, int(is_bound), is_method=True)
-        and all(_KNOWN_BASES.fullmatch(one) for one in bases(cls))
-        and all(name not in above.attributes for _, above in lineage(cls))
+        all(_KNOWN_BASES.fullmatch(one) for one in bases(cls))
+        and all(call.name[1:] not in above.attributes for _, above in lineage(cls))
         and not has_heirs(code, code.classes[owner])
     )
 
@@ -308,10 +320,10 @@ def _refuses(home: Code, function: Function, call: Call, skipped: int, *, is_met
     slots = _slots(home, function, skipped)
     if slots is None or not _misses(slots, call) or not _is_defined_anyway(home, function.context):
         return False
-    return (is_method and _is_defined_once(home, function)) or (not is_method and is_said_once(home, function.name))
+    return (is_method and is_defined_once(home, function)) or (not is_method and is_said_once(home, function.name))
 
 
-def _is_defined_once(home: Code, function: Function) -> bool:
+def is_defined_once(home: Code, function: Function) -> bool:
     """Whether no other statement of its class has the name of a method."""
     cls = home.classes[function.owner]
     said = re.compile(rf"^\s*(?:(?:async\s+)?def\s+{function.name}\b|{function.name}\s*=(?!=))")

@@ -80,6 +80,23 @@ class Places:
         if last in names and os.path.isfile(place := os.path.join(root, last, OWN_FILE)):
             yield place
 
+    def missing(self, module: str, dots: int, own: str) -> str:
+        """Where the file or folder would lie, without a suffix, that a module with so many dots before it needs; empty
+        where it is there, be it not written in Python.
+        """
+        folder = os.path.dirname(own)
+        if os.path.basename(own) not in self._listed(folder):
+            return ""  # a text of no file
+        folder = os.path.join(folder, *[os.pardir] * (dots - 1))
+        for part in module.split("."):
+            names = self._listed(folder)
+            if names and all(name.partition(".")[0] != part for name in names):
+                return os.path.normpath(os.path.join(folder, part))
+            if part not in names:
+                break
+            folder = os.path.join(folder, part)
+        return ""
+
     def all_of(self, place: str) -> tuple[str, ...] | None:
         """All files with code of the project of this file; None where they are too many."""
         root = self._root(os.path.dirname(place))

@@ -14,7 +14,7 @@ from stethoscope.facts.code import Code
 from stethoscope.facts.linked import Linked, uncommented
 from stethoscope.observe.code.gather import facts_of
 from stethoscope.observe.code.packages import Imported, Packages
-from stethoscope.observe.code.places import Places
+from stethoscope.observe.code.places import OWN_FILE, Places
 from stethoscope.observe.code.reading import MOST_BYTES, Source, Unreadable, read_source, source_of
 from stethoscope.observe.code.relevant import may_matter
 
@@ -68,13 +68,14 @@ class Project:
             lambda module, words: self._text(places[module], words),
             found.handed_on,
             lambda words: self._texts_beside(place, words),
+            lambda module, dots: self._lacks(place, module, dots),
         )
         self._looked_through = set()
         return replace(code, linked=linked, memo=code.memo)
 
     def used_files(self, code: Code, path: Path) -> Iterable[str]:
         """The files of the project that may change what is said of the one that was linked last: those that it imports,
-        where it matters what they define, and those that were looked through.
+        where it matters what they define, and those that were looked through, or looked for.
         """
         return dict.fromkeys((*self._imports(code, path).files.values(), *self._looked_through))
 
@@ -90,6 +91,12 @@ class Project:
         held = zip(*self._beside, strict=True)
         found = (data for place, data in held if place != own and any(word in data for word in said))
         return "\n".join(uncommented(data.decode("utf-8", "replace").split("\n")) for data in found)
+
+    def _lacks(self, own: str, module: str, dots: int) -> bool:
+        """Whether a module is not there that a file imports by dots; that it may come is kept in mind."""
+        missing = self._places.missing(module, dots, own)
+        self._looked_through.update((f"{missing}.py", os.path.join(missing, OWN_FILE)) if missing else ())
+        return bool(missing)
 
     def _imports(self, code: Code, path: Path) -> Imported:
         return self._packages.imported(code, str(path)) if code.says(*_ASKS) else Imported()
