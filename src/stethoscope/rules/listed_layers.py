@@ -117,8 +117,10 @@ def _listed(file: Code, thing: Thing, makes: _Making) -> Iterator[Listed]:
     for _, call in in_methods(file, thing):
         filled = call.receiver.value if isinstance(call.receiver, Item) else call.receiver  # a list of lists
         name = attribute_of(file, filled) if call.name in (".append", ".extend") else ""
+        if not name:
+            continue
         added = call.argument(0) if call.name == ".extend" else Group("list", call.arguments, (), call.at)
-        layers = makes(file, added) if name else []
+        layers = makes(file, added)
         if layers and is_plain_list(file, thing, name):
             yield Listed(name, call.at, layers, "list", is_sure=False)
 

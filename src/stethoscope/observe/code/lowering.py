@@ -407,7 +407,7 @@ class Lowering(Forms):
         parameters = []
         for parameter in draft.parameters:
             number = self.bind(parameter.name, "argument", parameter.default, draft.at)
-            parameters.append(parameter._replace(binding=number))
+            parameters.append(Parameter(*parameter[:3], number))
         draft.parameters = tuple(parameters)
         for extra in (node.args.vararg, node.args.kwarg):
             if extra is not None:
