@@ -113,8 +113,8 @@ class Linked(Mapping[str, "Code"]):
         return self._whole(words)
 
     def match(self, pattern: re.Pattern[str], *words: str) -> bool:
-        """Whether a pattern is found in any of them, outside of comments; of the words, where there are some, one stands
-        in all that it finds.
+        """Whether a pattern is found in any of them, outside of comments; all that it finds has one of the words in it,
+        where some are given.
         """
         texts = (self._text_of(module, words) for module in self._modules)
         return any(pattern.search(text) for text in texts if not words or any(word in text for word in words))
