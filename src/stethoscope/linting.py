@@ -212,7 +212,7 @@ def _reviewed(
 ) -> tuple[FileReview, Iterable[str]]:
     """What came of one file; a bug of ours in it is a line about this file, and never the end of all."""
     name = name or _name(path)
-    if not is_relevant(data) or not (name.endswith(NOTEBOOK) or is_said_in_code(data)):
+    if not (is_relevant(data) if name.endswith(NOTEBOOK) else is_said_in_code(data)):
         return FileReview(name, is_relevant=False), []
     try:
         source = source_of(data, name)

@@ -111,6 +111,12 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         SoftmaxBeforeCrossEntropy, FITS, "CHANGED", "net.forward = net.scores"
     ),
     "layers that a function replaces by their names": (SoftmaxBeforeCrossEntropy, FITS, "CHANGED", "strip(net)"),
+    "a layer of this network, and not of another": (
+        SoftmaxBeforeCrossEntropy, FITS, "CHANGED", "net.act = nn.Identity()"
+    ),
+    "a layer that is set by its name": (
+        SoftmaxBeforeCrossEntropy, FITS, "CHANGED", "setattr(net, 'act', nn.Identity())"
+    ),
     "a part of a chain that is replaced": (SoftmaxBeforeCrossEntropy, CHAIN, "CHANGED", "net[-1] = nn.Identity()"),
     "a part of a chain that is taken away": (SoftmaxBeforeCrossEntropy, CHAIN, "CHANGED", "del net[-1]"),
     "a chain that goes on": (SoftmaxBeforeCrossEntropy, CHAIN, "CHANGED", "net.append(nn.Linear(5, 5))"),
@@ -129,6 +135,8 @@ FAULTY = {
     "a layer that is replaced": "net.loss = nn.CrossEntropyLoss()",
     "another method in the place of forward": "net.name = net.scores",
     "layers that a function replaces by their names": "tell(net)",
+    "a layer of this network, and not of another": "import subnet; subnet.act = subnet.net.act = nn.Identity()",
+    "a layer that is set by its name": "import subnet; setattr(subnet, 'act', nn.Identity())",
     "a part of a chain that is replaced": "print(net[-1])",
     "a part of a chain that is taken away": "net.to('cuda')",
     "a chain that goes on": "net.losses = []",

@@ -183,6 +183,10 @@ def test_a_file_that_imports_learns_from_one_that_only_passes_things_on(tmp_path
     assert [function.name for function in code.linked["kept"].functions] == ["<module>", "state"]
 
 
+def test_what_says_nothing_anywhere_says_nothing_in_its_code() -> None:
+    assert not is_said_in_code(b"import torch\n\nprint(torch.ones(3))\n")
+
+
 WRITTEN_ABOUT = {
     "a comment": "x = 1  # then loss.backward()\n",
     "a comment at the end of a line of old": "x = 1  # loss.backward()\ry = 2\r",

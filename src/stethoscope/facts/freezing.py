@@ -38,7 +38,7 @@ class Frozen(NamedTuple):
 
 def frozen_in_train_mode(code: Code) -> Iterator[Frozen]:
     """The frozen networks with batch normalization that a training loop puts into train mode as they are."""
-    if not code.says("requires_grad") or code.matches(_FOR_NORMS):
+    if not code.says("requires_grad") or (code.says("BatchNorm", "freeze_bn") and code.matches(_FOR_NORMS)):
         return
     for model, at in _freezings(code):
         thing = thing_of(code, model)

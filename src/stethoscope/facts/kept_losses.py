@@ -47,7 +47,7 @@ class KeptLoss(NamedTuple):
 
 def kept_losses(file: Code) -> Iterator[KeptLoss]:
     """The sums that keep the graphs of the losses of many steps, each with the loss that it takes up."""
-    if file.matches(_OFF):
+    if file.says("set_grad_enabled(") and file.matches(_OFF):
         return
     backed = {event.name for loop in loops_of(file) for event in loop.of("backward") if event.subject is not None}
     for loop in loops_of(file):

@@ -114,9 +114,12 @@ class Linked(Mapping[str, "Code"]):
         """
         return self._whole(words)
 
-    def match(self, pattern: re.Pattern[str]) -> bool:
-        """Whether a pattern is found in any of them, outside of comments."""
-        return any(pattern.search(self._text_of(module, ())) for module in self._modules)
+    def match(self, pattern: re.Pattern[str], *words: str) -> bool:
+        """Whether a pattern is found in any of them, outside of comments; all that it finds has one of the words in it,
+        where some are given.
+        """
+        texts = (self._text_of(module, words) for module in self._modules)
+        return any(pattern.search(text) for text in texts if not words or any(word in text for word in words))
 
 
 def uncommented(lines: Iterable[str]) -> str:

@@ -87,8 +87,11 @@ def has_weights(thing: Thing, depth: int = 0) -> bool:
     """Whether a module certainly has parameters."""
     if thing.kind != "module" or depth > NESTED:
         return False
-    if thing.cls is not None:
-        return _is_weighty(thing)
+    if thing.cls is not None and thing.code is not None:
+        known: dict[int, bool] = thing.code.memo.setdefault("weighty", {})
+        if thing.number not in known:
+            known[thing.number] = _is_weighty(thing)
+        return known[thing.number]
     name = short(thing.name)
     if name == "sequential":
         layers = chain_of(thing)

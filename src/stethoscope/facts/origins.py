@@ -198,11 +198,23 @@ def _star_of(code: Code, module: str, name: str) -> str:
 
 
 def called(code: Code, call: Call, depth: int = 0) -> Thing:
-    """What a call calls: a function or a class of the project, a module, a loss, or something imported."""
+    """What a call calls: a function or a class of the project, a module, a loss, or something imported. Kept where a
+    rule asks: many ask the same of each call of a file.
+    """
+    if call.receiver is None:
+        return _symbol(code, call.name) if depth <= MOST_STEPS else UNKNOWN
+    if depth:
+        return _callee(code, call, depth)
+    known: dict[int, Thing] = code.memo.setdefault("called", {})
+    found = known.get(call.number)
+    if found is None:
+        found = known[call.number] = _callee(code, call, 0)
+    return found
+
+
+def _callee(code: Code, call: Call, depth: int) -> Thing:
     if depth > MOST_STEPS:
         return UNKNOWN
-    if call.receiver is None:
-        return _symbol(code, call.name)
     if call.name == "()":
         return thing_of(code, call.receiver, depth + 1)
     return member(code, thing_of(code, call.receiver, depth + 1), call.name[1:], depth + 1)

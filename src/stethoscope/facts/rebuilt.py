@@ -9,17 +9,32 @@ p.log_()                       changed_in_place(code, p)
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from stethoscope.facts.code import NOWHERE, Call, Class, Code, Name, Value
 from stethoscope.facts.libraries import SAME_METHODS
 from stethoscope.facts.origins import called, lineage, thing_of
 from stethoscope.facts.things import Thing
 
-_NEW_PART = (
-    r"\s*=(?!=)\s*(?:[\w.]*\b[A-Z]\w*\(|lambda\b|None\b|[\w.]*MethodType\(|{name}\.\w+\s*$|{name}\.\w+\[.*\]\s*$)"
+_PARTS = r"(?:\.\w+|\[[^\]\n]*\])*"
+_NEW_PART = re.compile(
+    rf"(\.\w+|\[[^\]\n]*\]){_PARTS}\s*=(?!=)\s*"
+    r"(?:[\w.]*\b[A-Z]\w*\(|lambda\b|None\b|[\w.]*MethodType\(|(?P<other>[\w.]+)\.\w+(?:\[.*\])?\s*$)",
+    re.M,
 )
-"""What is put in a part's place: a layer that is made there, nothing, or another method."""
-_ADDING = r"(?:append|extend|insert|pop|add_module|register_module|__setitem__|__delitem__)\("
+"""What stands behind a network where a part gets a layer that is made there, nothing, another method, or what another
+network has in its place.
+"""
+_ADDS = re.compile(
+    r"\.(?:append|extend|insert|pop|add_module|register_module|__setitem__|__delitem__)\("
+    rf"|{_PARTS}\.(?:add_module\(|_modules\b)"
+)
+"""What stands behind one that gets parts."""
+_DELETES = re.compile(r"\bdel\s+$")
+_SETS_BY_NAME = re.compile(r"\bsetattr\(\s*$")
+_COMMA = re.compile(r"\s*,")
+_FAR = 200
+"""Characters in front of a network in which `del` or `setattr(` is looked for."""
 _CHANGES_PARTS = re.compile(r"\bsetattr\(|\._modules\b")
 
 
@@ -69,19 +84,36 @@ def names_of(home: Code, made: Call) -> set[str]:
 
 
 def _is_changed(home: Code, name: str, thing: Thing) -> bool:
-    said, text = re.escape(name), home.uncommented()
+    text = home.uncommented()
     if name.endswith("[]") or name not in text:
         return False
-    if re.search(rf"(?<![\w.]){said}\.{_ADDING}|\bdel\s+{said}[.\[]|(?<![\w.]){said}(?:\.\w+|\[[^\]\n]*\])*\.(?:"
-                 rf"add_module\(|_modules\b)|\bsetattr\(\s*{said}\s*,", text):  # fmt: skip
+    places = list(_places(text, name))
+    if any(_is_given_parts(text, start, end) for start, end in places):
         return True
-    new_part = _NEW_PART.replace("{name}", said)
     own = set() if thing.cls is None else {"forward", *(one for _, cls in lineage(thing) for one in _parts(cls))}
-    for change in re.finditer(rf"(?<![\w.]){said}(\.\w+|\[[^\]\n]*\])(?:\.\w+|\[[^\]\n]*\])*{new_part}", text, re.M):
-        part = change.group(1)
-        if part.startswith("[") or part[1:] in own:
+    for _, end in places:
+        change = _NEW_PART.match(text, end)
+        if change is not None and change["other"] in (None, name) and (change[1][0] == "[" or change[1][1:] in own):
             return True
     return home.and_linked_say("setattr(", "_modules") and _is_handed_to_who_changes(home, name)
+
+
+def _places(text: str, name: str) -> Iterator[tuple[int, int]]:
+    """Where a variable stands in a text. A pattern of its name would be made for each, and look at every letter."""
+    start = text.find(name)
+    while start >= 0:
+        end = start + len(name)
+        before = text[start - 1] if start else " "
+        if not (before.isalnum() or before in "_."):
+            yield start, end
+        start = text.find(name, end)
+
+
+def _is_given_parts(text: str, start: int, end: int) -> bool:
+    """Whether parts are added to the network that stands there, or deleted, or set by their names."""
+    if text.startswith((".", "["), end):
+        return bool(_ADDS.match(text, end) or _DELETES.search(text, max(start - _FAR, 0), start))
+    return _COMMA.match(text, end) is not None and bool(_SETS_BY_NAME.search(text, max(start - _FAR, 0), start))
 
 
 def _parts(cls: Class) -> set[str]:
@@ -102,7 +134,7 @@ def _is_handed_to_who_changes(home: Code, name: str) -> bool:
 def is_taken_apart(home: Code, made: Call) -> bool:
     """Whether parts of a chain are taken by their places: `self.layers[:2](x)`."""
     text = home.uncommented()
-    return any(re.search(rf"(?<![\w.]){re.escape(name)}\[", text) for name in names_of(home, made))
+    return any(text.startswith("[", end) for name in names_of(home, made) for _, end in _places(text, name))
 
 
 _HARMLESS = frozenset({

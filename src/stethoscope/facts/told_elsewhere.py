@@ -151,13 +151,13 @@ _WORDS = ("set_epoch", ".epoch", ".seed", "setattr(", "setup_dataloaders(", ".pr
 
 def is_told_in(file: Code) -> bool:
     """Whether a sampler is told the epoch in a file, or in one that it imports."""
-    found = file.linked.saying(*_WORDS) if file.linked.match(_TELLS) else ()
+    found = file.linked.saying(*_WORDS) if file.linked.match(_TELLS, *_WORDS) else ()
     return _tells(file) or any(_tells(other) for other in found)
 
 
 def _tells(file: Code) -> bool:
     """Whether a file tells a sampler the epoch, outside of documentation, and of a class that defines `set_epoch`."""
-    if not file.matches(_TELLS):
+    if not (file.says(*_WORDS) and file.matches(_TELLS)):
         return False
     text = uncommented(_DOCUMENTATION.sub("", "\n".join(file.lines)).split("\n"))
     if any("set_epoch" in cls.methods for cls in file.classes):

@@ -54,17 +54,25 @@ def unbound_names(code: Code, whole: Parsed) -> Unbound:
 
 def called_before_bound(whole: Parsed) -> frozenset[int]:
     """By `id`, the names that a function calls where it gives them their first value: `loss = loss(scores, labels)`."""
+    if all(_called_as_bound(node) is None for node in whole.nodes):
+        return frozenset()  # as in nearly all files
     functions = (node for node in whole.nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     return frozenset(id(name) for function in functions for name in _called_before_bound(function))
 
 
+def _called_as_bound(node: ast.AST) -> ast.Name | None:
+    """What an assignment calls, where that is the name that it gives a value."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name() as asked)) if asked.id == name:
+            return asked
+    return None
+
+
 def _called_before_bound(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.Name]:
     first = dict[str, ast.Name]()
-    for node in ast.walk(function):
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Call(func=ast.Name() as asked)) if asked.id == name:
-                before = first.get(name, asked)
-                first[name] = asked if asked.lineno <= before.lineno else before
+    for asked in filter(None, map(_called_as_bound, ast.walk(function))):
+        before = first.get(asked.id, asked)
+        first[asked.id] = asked if asked.lineno <= before.lineno else before
     if first:
         taken = _bound_otherwise(function, first)
         yield from (asked for name, asked in first.items() if name not in taken)

@@ -119,7 +119,8 @@ class Unset:
         names -= self._in_file if is_handed else frozenset()
         is_made = re.search(rf"(?<!class )\b{cls.name}\s*\(", text) or self._makes(owner)
         asked = frozenset() if is_made else _called(self._nodes[owner])  # methods that heirs of others may have
-        return frozenset(name for name in names - asked if not _given_in(name, by_self=is_handed).search(text))
+        said = (name for name in names - asked if name in text)
+        return names - asked - {name for name in said if _given_in(name, by_self=is_handed).search(text)}
 
     def _makes(self, owner: int) -> bool:
         things = (called(self._code, call) for call in self._code.calls)

@@ -115,8 +115,10 @@ def _listed(file: Code, thing: Thing, makes: _Making) -> Iterator[Listed]:
             kind = binding.value.kind if isinstance(binding.value, Group | Each) else "list"
             yield Listed(name, binding.at, layers, kind, is_sure=False)
     for _, call in in_methods(file, thing):
+        if call.name not in (".append", ".extend"):
+            continue
         filled = call.receiver.value if isinstance(call.receiver, Item) else call.receiver  # a list of lists
-        name = attribute_of(file, filled) if call.name in (".append", ".extend") else ""
+        name = attribute_of(file, filled)
         added = call.argument(0) if call.name == ".extend" else Group("list", call.arguments, (), call.at)
         layers = makes(file, added) if name else []
         if layers and is_plain_list(file, thing, name):

@@ -26,7 +26,7 @@ from stethoscope.facts.code import (
     Value,
 )  # fmt: skip
 from stethoscope.observe.code.drafts import ClassDraft, FunctionDraft
-from stethoscope.observe.code.forms import _OPERATORS, Forms, at_of
+from stethoscope.observe.code.forms import _OPERATORS, Forms, _made, at_of
 from stethoscope.observe.code.names import absolute, canonical
 from stethoscope.observe.code.scopes import Meaning, Scope
 
@@ -367,7 +367,7 @@ class Lowering(Forms):
         outer = self.enter("function", at, owner=index)
         draft = FunctionDraft(name, at, self.context, NOWHERE, decorators=decorators, returns=[])
         draft.parameters = tuple(
-            Parameter(argument.arg, self._annotation(argument.annotation), default, NOWHERE)
+            _made(Parameter, (argument.arg, self._annotation(argument.annotation), default, NOWHERE))
             for argument, default in defaults
         )
         self.context = outer
@@ -407,7 +407,7 @@ class Lowering(Forms):
         parameters = []
         for parameter in draft.parameters:
             number = self.bind(parameter.name, "argument", parameter.default, draft.at)
-            parameters.append(parameter._replace(binding=number))
+            parameters.append(_made(Parameter, (*parameter[:3], number)))
         draft.parameters = tuple(parameters)
         for extra in (node.args.vararg, node.args.kwarg):
             if extra is not None:

@@ -119,11 +119,13 @@ class Packages:
         for star in reversed(stars) if not inner.startswith("_") else ():
             seen: dict[str, str] = {}
             self._places.find(star, own, seen)
-            if star in seen and (
-                _defines(inner).search(self._bytes_of(seen[star])) or self._hands_on(seen[star], inner)
-            ):
+            if star in seen and (self._says_that_it_defines(seen[star], inner) or self._hands_on(seen[star], inner)):
                 return f"{star}.{inner}"
         return None
+
+    def _says_that_it_defines(self, place: str, inner: str) -> bool:
+        data = self._bytes_of(place)
+        return inner.encode() in data and _defines(inner).search(data) is not None
 
     def _hands_on(self, place: str, inner: str) -> bool:
         return _is_package(place) and inner in self._bound(place, inner).names

@@ -30,6 +30,7 @@ TOGETHER = (
 )
 """Words that say something only where one of the others stands, too; one that is a part of them saves to look for
 each."""
+_ALONE_OR_TOGETHER: tuple[tuple[bytes, tuple[bytes, ...]], ...] = (*((word, ()) for word in WORDS), *TOGETHER)
 
 
 def _called(names: str) -> re.Pattern[bytes]:
@@ -89,24 +90,42 @@ PASSED_ON = (
 
 def is_relevant(data: bytes) -> bool:
     """Whether a file's bytes say anything that a rule knows."""
+    return _says(data, _first_words(data))
+
+
+def is_said_in_code(data: bytes) -> bool:
+    """Whether a Python file is relevant, and a rule's word stands in its code and not only in what is written about it:
+    a library's documentation speaks of training on every page.
+    """
+    first = _first_words(data)  # what comes before these stands nowhere in the file, and need not be looked for again
+    if not _says(data, first):
+        return False
+    # Nearly always a word is left whatever stands between long quotes; only the others need to be read with care.
+    rest = b"".join(_COMMENT.sub(b"", data).split(b'"""')[::2])
+    rest = b"".join(rest.split(b"'''")[::2])
+    if _says(rest, _first_words(rest, first)):
+        return True
+    code = _STRINGS.sub(lambda found: b"" if found.lastgroup else found[0], data)
+    return _says(code, _first_words(code, first))
+
+
+def _first_words(data: bytes, start: int = 0) -> int:
+    """The place of the first words that are said, of those from `start` on; behind the last where none are."""
+    for place in range(start, len(_ALONE_OR_TOGETHER)):
+        word, others = _ALONE_OR_TOGETHER[place]
+        if word in data and (not others or any(other in data for other in others)):
+            return place
+    return len(_ALONE_OR_TOGETHER)
+
+
+def _says(data: bytes, first: int) -> bool:
+    """Whether anything is said, where the first words that are have this place."""
     return (
-        any(word in data for word in WORDS)
-        or any(word in data and any(other in data for other in others) for word, others in TOGETHER)
+        first < len(_ALONE_OR_TOGETHER)
         or any(word in data and pattern.search(data) for word, pattern in PATTERNS)
         or any(pattern.search(line) for word, pattern in IN_A_LINE for line in _lines_with(word, data))
         or data.startswith((b"\xff\xfe", b"\xfe\xff"))
     )
-
-
-def is_said_in_code(data: bytes) -> bool:
-    """Whether a rule's word stands in the code of a Python file that is relevant, and not only in what is written about
-    it: a library's documentation speaks of training on every page.
-    """
-    # Nearly always a word is left whatever stands between long quotes; only the others need to be read with care.
-    rest = b"".join(_COMMENT.sub(b"", data).split(b'"""')[::2])
-    if is_relevant(b"".join(rest.split(b"'''")[::2])):
-        return True
-    return is_relevant(_STRINGS.sub(lambda found: b"" if found.lastgroup else found[0], data))
 
 
 def _lines_with(word: bytes, data: bytes) -> Iterator[bytes]:

@@ -106,7 +106,8 @@ class ValidationBuildsGraph(Rule):
         """Look for loops that evaluate a model in eval mode, read the answers, and keep the graph of each."""
         if (not file.calls_of(".eval") and not loops_of(file)) or not file.says("torch", "lightning", "fastai"):
             return
-        if knows_volatile(file) or file.matches(SWITCHED_OFF) or file.linked.match(OFF_AT_IMPORT):
+        is_off = file.says("set_grad_enabled") and file.matches(SWITCHED_OFF)
+        if knows_volatile(file) or is_off or file.linked.match(OFF_AT_IMPORT, "set_grad_enabled"):
             return  # of a torch in which such inputs built no graph, or without graphs from there on
         _, trained = trained_models(file)
         for found in evaluations_of(file):

@@ -48,7 +48,7 @@ class SuperInitMissing(Rule):
             number = cls.methods.get("__init__") if cls is not None else None
             if cls is None or number is None or not is_plain_module(thing):
                 continue
-            first = next((one for one in _layers(file, thing, number)), None)
+            first = _first_layer(file, thing, number)
             if first is None:
                 continue
             head = _before(file, file.functions[number].at, first.at)
@@ -232,14 +232,11 @@ def _titles(file: Code, cls: Class, number: int, first: Binding) -> tuple[str, .
     )
 
 
-def _layers(file: Code, thing: Thing, number: int) -> list[Binding]:
-    """What `__init__` sets to a layer or a parameter, in order."""
-    found = [
-        binding
-        for _, binding in assigned(file, thing)
-        if file.function_at(binding.context) == number and not binding.item and _is_registered(file, binding)
-    ]
-    return sorted(found, key=lambda binding: binding.at)
+def _first_layer(file: Code, thing: Thing, number: int) -> Binding | None:
+    """What `__init__` sets first to a layer or a parameter."""
+    plain = (one for _, one in assigned(file, thing) if file.function_at(one.context) == number and not one.item)
+    in_order = sorted(plain, key=lambda binding: binding.at)
+    return next((binding for binding in in_order if _is_registered(file, binding)), None)
 
 
 def _is_registered(file: Code, binding: Binding) -> bool:
