@@ -95,7 +95,8 @@ def has_weights(thing: Thing, depth: int = 0) -> bool:
         if layers is None and thing.made is not None and thing.made.arguments:
             return True  # of what cannot be listed: nobody makes these of activations alone
         return any(
-            has_weights(layer.thing, depth + 1) or (layer.call is not None and _is_either(layer.code, layer.call))
+            has_weights(layer.thing, depth + 1)
+            or (layer.call is not None and (_is_either(layer.code, layer.call) or _is_given(layer.code, layer.call)))
             for layer in layers or ()
         )
     if name in ("modulelist", "moduledict") and thing.made is not None and thing.made_in is not None:
@@ -291,11 +292,12 @@ def _is_given(code: Code, call: Call) -> bool:
     function, home = callee.function, callee.code
     if function is None or home is None or not function.returns or function.decorators:
         return False
-    for returned in function.returns:
-        thing = thing_of(home, returned.value)
-        if not isinstance(returned.value, Call) or thing.made is not returned.value or not has_weights(thing):
-            return False
-    return True
+    known: dict[int, bool] = home.memo.setdefault("gives layers", {})
+    if callee.number not in known:
+        known[callee.number] = False  # a function may call itself
+        values = [returned.value for returned in function.returns]
+        known[callee.number] = all(isinstance(one, Call) and _makes_layer(home, one) for one in values)
+    return known[callee.number]
 
 
 def _wraps_layer(code: Code, call: Call) -> bool:

@@ -161,7 +161,10 @@ def _reads(line: str) -> bool:
 def _is_used(lines: Sequence[str], name: str) -> bool:
     """Whether a class reads its list, and does more than fill it, and takes no weights out of it before it goes."""
     said = rf"self\.{re.escape(name)}\b"
-    read = re.compile(rf"{said}(?!\.(?:append|extend|insert)\(|\s*(?::[^=]*)?=(?!=))")
+    # Of `for layer in self.layers: x = layer(x)` the colon tells no type.
+    read = re.compile(
+        rf"^(?!\s*{said}\s*:[^=]*=(?!=)).*{said}(?!\.(?:append|extend|insert)\(|\s*=(?!=))|{said}.*{said}(?!\s*=(?!=))"
+    )
     gone = re.compile(rf"\bdel\s+{said}|\.(?:weight|bias)(?:\.data|\.T|\.t\(\))?\s+for\s+\w+\s+in\s+{said}")
     return any(read.search(line) for line in lines) and not any(gone.search(line) for line in lines)
 
@@ -181,7 +184,9 @@ def _is_table(file: Code, thing: Thing, name: str) -> bool:
 
 _TAKING = r"(?<![\w.])(?!(?:len|enumerate|zip|range|reversed|isinstance|print|list|iter)\()[\w.]+"
 _BY_NAME = re.compile(r"\b(?:setattr\(\s*self|self\.(?:add_module|register_module)\(|exec\()")
-_ONLY_READING = ("enumerate(", "zip(", "len(", "range(", "reversed(", "isinstance(", "print(")
+_ONLY_READING = (
+    "enumerate(", "zip(", "len(", "range(", "reversed(", "isinstance(", "print(", "chunked(", "pairwise(", "islice(",
+)  # fmt: skip
 _REGISTERED = re.compile(r"(?:Sequential|Module\w+)\(\**(\w+)")
 
 
