@@ -88,7 +88,7 @@ def has_weights(thing: Thing, depth: int = 0) -> bool:
     if thing.kind != "module" or depth > NESTED:
         return False
     if thing.cls is not None:
-        return _is_weighty(thing)
+        return has_own_weights(thing)
     name = short(thing.name)
     if name == "sequential":
         layers = chain_of(thing)
@@ -126,10 +126,12 @@ def _is_either(code: Code, call: Call) -> bool:
     if not isinstance(chosen, Choice):
         return False
     classes = [thing_of(code, one) for one in chosen.options]
-    return all(one.kind == "class" and one.cls is not None and is_module(one) and _is_weighty(one) for one in classes)
+    return all(
+        one.kind == "class" and one.cls is not None and is_module(one) and has_own_weights(one) for one in classes
+    )
 
 
-def _is_weighty(thing: Thing, seen: set[int] | None = None) -> bool:
+def has_own_weights(thing: Thing, seen: set[int] | None = None) -> bool:
     """Whether a class of the project surely makes something with parameters, or inherits from what has them; `seen` are
     the classes that were asked before, which may make each other.
     """
@@ -159,7 +161,7 @@ def _weighs(home: Code, call: Call, seen: set[int]) -> bool:
         return bool(_LAYER_LIKE.match(spelled.rpartition(".")[2].lstrip("_")))
     if made.kind != "module" or made.made is not call:
         return made.name == "torch.nn.Parameter" and made.made is call
-    return _is_weighty(made, seen) if made.cls is not None else has_weights(made)
+    return has_own_weights(made, seen) if made.cls is not None else has_weights(made)
 
 
 def made_in(code: Code, value: Value | None) -> list[Call]:

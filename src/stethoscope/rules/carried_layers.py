@@ -19,7 +19,9 @@ REGISTERING = re.compile(
 )
 """What registers layers in another way, or gives them to whoever asks for parameters."""
 _REGISTERING = re.compile(r"add_module\(|register_module\(|setattr(?:__)?\(|(?:Sequential|ModuleList|ModuleDict)\(")
-_LOOP_OPENS = re.compile(r"\bfor\b[^:=]*\bin\s+(?:(?:enumerate|tqdm|reversed|list)\()*(?:zip|enumerate|reversed)\([^()]*$")
+_LOOP_OPENS = re.compile(
+    r"\bfor\b[^:=]*\bin\s+(?:(?:enumerate|tqdm|reversed|list)\()*(?:zip|enumerate|reversed)\([^()]*$"
+)
 _GOING_OVER = re.compile(r"\b(?:enumerate|zip|len|range|reversed|isinstance|print)\(")
 _ASKING = r"(?:\[[^\]]*\])*\.(?:named_parameters|parameters|load_state_dict|state_dict|eval|requires_grad_)\("
 TAKEN_OUTSIDE = re.compile(
@@ -189,7 +191,9 @@ def _is_taken(lines: Sequence[str], name: str, carried: str) -> bool:
     handed = re.compile(rf",\s*\*?self\.{re.escape(name)}\s*[,)]")
     if any(one.search(line) for line in lines for one in (asked, cut, kept)):
         return True
-    if any(not _is_another(lines, number, name, one) for number, line in enumerate(lines) for one in put.finditer(line)):
+    if any(
+        not _is_another(lines, number, name, one) for number, line in enumerate(lines) for one in put.finditer(line)
+    ):
         return True
     return any(
         handed.search(line) and not _GOING_OVER.search(line) and not _goes_over(lines, number)

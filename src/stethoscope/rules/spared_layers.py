@@ -49,7 +49,7 @@ LINES_OF_A_LOOP = 3
 """Lines behind the head of a loop over parameters in which they are frozen."""
 PATCHED = re.compile(r"\bModule\.__(?:setattr|init|call)__\s*=(?!=)")
 _FINISHES = re.compile(rf"{REGISTERING.pattern}|\bsetattr\(|ModuleList")
-_OF_OTHERS = re.compile(r"\bsetattr\(\s*\w+(?:\.\w+)+\s*,|=\s*\w+\._modules\s*$")
+_OF_OTHERS = re.compile(r"\bsetattr\(\s*(?!self\b)\w+(?:\.\w+)+\s*,|=\s*(?!self\b)\w+\._modules\s*$")
 """What a class above does to a part of another object, or reads of a module: `setattr(self.config, name, value)`."""
 _REGISTRAR = re.compile(r"Regist|List|Contain|Collect|Track")
 _NEVER_TRAINS = re.compile(r"^\s*torch\.(?:autograd\.)?set_grad_enabled\(\s*False\s*\)")

@@ -14,7 +14,7 @@ from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
 from stethoscope.rules.lines import edit_of, fitting, line_of, place_in
 from stethoscope.rules.list_uses import asks_for_list
-from stethoscope.rules.listed_layers import Listed, comma_behind, lists_of_layers, unlike_a_module
+from stethoscope.rules.listed_layers import Listed, comma_behind, every_list, unlike_a_module
 from stethoscope.rules.plain_tensors import is_no_weight, may_stay, registered
 from stethoscope.rules.sites import code, place_at
 
@@ -106,9 +106,9 @@ class UnregisteredModules(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for modules that construct layers in a plain list, and never register it."""
+        for thing, found in every_list(file):
+            yield self._read(file, thing, found)
         for thing in modules_in(file):
-            for found in lists_of_layers(file, thing):
-                yield self._read(file, thing, found)
             for name, binding in assigned(file, thing):
                 how = plain_tensor(file, thing, name, binding)
                 if how:
