@@ -20,7 +20,7 @@ from stethoscope.facts.code import (
 from stethoscope.facts.libraries import SAME_METHODS
 from stethoscope.facts.likely_modules import is_likely_module
 from stethoscope.facts.module_classes import DEEPEST, has_own_weights, made_for_list, made_in
-from stethoscope.facts.origins import called, is_module, thing_of
+from stethoscope.facts.origins import bases, called, is_module, thing_of
 from stethoscope.facts.things import followed
 
 _LAYERS = re.compile(
@@ -30,6 +30,13 @@ _LAYERS = re.compile(
     r"|LSTM|GRU|FeedForward|FFN|Proj|Projection|Head|Downsample(?:[123][dD])?)(?:V?\d+\w?)?$"
 )
 """How classes are called whose objects have parameters: whole names, as of `operations.Linear` or `DecoderLayer`."""
+_FUNCTIONS = re.compile(r"(?:[a-z0-9]+_)*(?:conv|linear)(?:_?(?:nd|[123]d|\dx\d|bn|block|layer))?$")
+"""How functions that are not seen are called, which give layers with parameters: `conv_nd`, `normalized_conv1d`."""
+_CHOSEN = re.compile(
+    r"(?!\w*(?:act|pool|drop|down|up|identity|rate|size|num))(?:\w+_)?(?:block|layer|conv|attn|attention|linear)"
+    r"(?:_(?:fn|layer|cls|class|type|module))?$"
+)
+"""How parameters are called that hold the class of a layer: `block_fn`, `norm_layer`."""
 _OF_OTHERS = re.compile(r"\.(?:weight|bias)\b")
 """What an object is given that computes with the parameters of another layer."""
 _LISTING = ("builtins.list", "builtins.tuple")
@@ -74,12 +81,13 @@ def _may_be(code: Code, value: Value, depth: int) -> list[Call]:
         return _may_be(code, Group("list", (value.receiver,), (), value.at), depth + 1)  # `Block().to(device)`
     if is_named_as_layer(code, value) or _wraps_some_layer(code, value, depth):
         return [value]
-    if value.name not in (*_HOLDING, "collections.OrderedDict"):
+    is_chain = "torch.nn.Sequential" in bases(thing_of(code, value))
+    if value.name not in (*_HOLDING, "collections.OrderedDict") and not is_chain:
         return []
     found = [one for part in value.arguments for one in _may_be(code, part, depth + 1)]
     if not found and value.name == "torch.nn.ModuleList" and any(_is_some_module(code, one) for one in _held(value)):
         return [value]
-    return [value] if found and value.name in _HOLDING else found
+    return [value] if found and (is_chain or value.name in _HOLDING) else found
 
 
 def _given_by(code: Code, value: Value) -> tuple[Value, ...]:
@@ -129,8 +137,11 @@ def _is_some_module(code: Code, value: Value) -> bool:
 def is_named_as_layer(code: Code, call: Call) -> bool:
     """Whether a call makes an object of a class that is no other than a module, and has a layer's name."""
     spelled = code.text(call.at).partition("(")[0].rpartition(".")[2].strip().lstrip("_")
-    if _is_likely_layer(code, call):
+    if _is_likely_layer(code, call) or _is_of_chosen_class(code, call):
         return True
+    if call.receiver is None and _FUNCTIONS.match(spelled) and not call.name.startswith("torch."):
+        is_unseen = called(code, call).kind in ("unknown", "imported")
+        return is_unseen and bool(call.arguments or call.keywords)
     if not _LAYERS.match(spelled) or called(code, call).kind == "function" or code.matches(_OF_OTHERS, call.at):
         return False
     thing = thing_of(code, call)
@@ -143,6 +154,14 @@ def _is_likely_layer(code: Code, call: Call) -> bool:
     """Whether a call makes an object of a class that is likely a module, and makes layers with parameters."""
     thing = thing_of(code, call)
     return thing.cls is not None and thing.made is call and is_likely_module(thing) and has_own_weights(thing)
+
+
+def _is_of_chosen_class(code: Code, call: Call) -> bool:
+    """Whether a call makes an object of a class that a parameter of the function holds: `block_fn(width)`."""
+    kind = call.receiver if call.name == "()" else None
+    if not isinstance(kind, Name) or kind.binding == NOWHERE or not _CHOSEN.match(kind.name):
+        return False
+    return code.bindings[kind.binding].how == "argument" and bool(call.arguments or call.keywords)
 
 
 def is_of_module_class(code: Code, call: Call) -> bool:

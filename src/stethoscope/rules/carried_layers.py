@@ -10,6 +10,7 @@ from stethoscope.facts.origins import lineage
 from stethoscope.facts.things import Thing
 
 _TRIPLE = re.compile(r"\"\"\"|'''")
+_TEXT = re.compile(r"[fr]?\"[^\"]*\"|[fr]?'[^']*'")
 _NAMES = re.compile(r"[A-Za-z_]\w*")
 _GIVEN_BY_CLASS = re.compile(r"(?<!\w)_modules\b|def parameters|def named_param")
 """Where a class gives or registers layers in its own way, whatever it holds them in."""
@@ -275,7 +276,7 @@ def _is_taken_outside(file: Code, thing: Thing, name: str) -> bool:
     said = re.compile(rf"\.{re.escape(name)}\b(?!\.\w+\()")  # `.layers.parameters()` is asked of no list
     own = re.compile(rf"\bself\.{re.escape(name)}\b")
     over = re.compile(rf"\bfor (.+?) in [^:]*\.{re.escape(name)}\b")
-    lines = code_lines(file)
+    lines = [_TEXT.sub('""', line) for line in code_lines(file)]
     for number, line in enumerate(lines, 1):
         if cls.at.line <= number <= cls.at.end_line or not said.search(line):
             continue
