@@ -19,7 +19,7 @@ from stethoscope.facts.code import (
 )  # fmt: skip
 from stethoscope.facts.libraries import SAME_METHODS
 from stethoscope.facts.likely_modules import is_likely_module
-from stethoscope.facts.module_classes import DEEPEST, has_own_weights, made_for_list, made_in
+from stethoscope.facts.module_classes import DEEPEST, has_own_weights, layers_inside, made_for_list, made_in
 from stethoscope.facts.origins import bases, called, is_module, thing_of
 from stethoscope.facts.things import followed
 
@@ -146,7 +146,8 @@ def is_named_as_layer(code: Code, call: Call) -> bool:
         return False
     thing = thing_of(code, call)
     if thing.cls is not None:
-        return is_module(thing) is not False
+        # Of a class that is seen whole a name proves nothing: a `Head` that only decodes boxes has no parameters.
+        return is_module(thing) is not False and (layers_inside(thing) is None or has_own_weights(thing))
     return thing.kind in ("unknown", "imported", "module") or (thing.kind == "instance" and not thing.name)
 
 

@@ -10,7 +10,8 @@ from stethoscope.facts.origins import lineage
 from stethoscope.facts.things import Thing
 
 _TRIPLE = re.compile(r"\"\"\"|'''")
-_TEXT = re.compile(r"[fr]?\"[^\"]*\"|[fr]?'[^']*'")
+TEXT = re.compile(r"[fr]?\"[^\"]*\"|[fr]?'[^']*'")
+"""A text on one line."""
 _NAMES = re.compile(r"[A-Za-z_]\w*")
 _GIVEN_BY_CLASS = re.compile(r"(?<!\w)_modules\b|def parameters|def named_param")
 """Where a class gives or registers layers in its own way, whatever it holds them in."""
@@ -219,14 +220,20 @@ def _bound_at(lines: Sequence[str], number: int, word: str) -> int | None:
     return next((one for one in range(number - 1, -1, -1) if sets.search(lines[one])), None)
 
 
+def is_handed_alone(lines: Sequence[str], name: str) -> bool:
+    """Whether a list stands alone on a line between the brackets of anything but what a loop goes over."""
+    alone = re.compile(rf"^\s*\*?self\.{re.escape(name)}\s*,?[\s)]*$")
+    return any(alone.search(line) and not _goes_over(lines, number) for number, line in enumerate(lines))
+
+
 def _goes_over(lines: Sequence[str], number: int) -> bool:
     """Whether a line stands between the brackets of a `zip` that a line above opens."""
+    text = " ".join(lines[max(0, number - LINES_OF_A_CALL) : number])
     depth = 0
-    for above in range(number - 1, max(-1, number - LINES_OF_A_CALL), -1):
-        line = lines[above]
-        depth += sum((letter in "([{") - (letter in ")]}") for letter in line)
-        if depth > 0:
-            return re.search(r"\b(?:zip|enumerate)\(\s*$", line) is not None
+    for place in range(len(text) - 1, -1, -1):
+        depth += (text[place] in ")]}") - (text[place] in "([{")
+        if depth < 0:
+            return re.search(r"\b(?:zip|enumerate|reversed|len)$", text[:place]) is not None
     return False
 
 
@@ -276,7 +283,7 @@ def _is_taken_outside(file: Code, thing: Thing, name: str) -> bool:
     said = re.compile(rf"\.{re.escape(name)}\b(?!\.\w+\()")  # `.layers.parameters()` is asked of no list
     own = re.compile(rf"\bself\.{re.escape(name)}\b")
     over = re.compile(rf"\bfor (.+?) in [^:]*\.{re.escape(name)}\b")
-    lines = [_TEXT.sub('""', line) for line in code_lines(file)]
+    lines = [TEXT.sub('""', line) for line in code_lines(file)]
     for number, line in enumerate(lines, 1):
         if cls.at.line <= number <= cls.at.end_line or not said.search(line):
             continue

@@ -9,7 +9,7 @@ from stethoscope.facts.code import Code, Group
 from stethoscope.facts.module_classes import assigned, defines
 from stethoscope.facts.origins import lineage
 from stethoscope.facts.things import Thing
-from stethoscope.rules.carried_layers import LINES_AFTER, TAKEN_OUTSIDE, code_lines
+from stethoscope.rules.carried_layers import LINES_AFTER, TAKEN_OUTSIDE, TEXT, code_lines, is_handed_alone
 
 _REGISTERING = ("__setattr__", "__getattr__", "parameters", "named_parameters", "add_module", "register_module")
 """Methods of a class, or of one that it inherits from, with which it registers layers in its own way."""
@@ -44,6 +44,7 @@ def is_kept_by_hand(file: Code, thing: Thing, name: str) -> bool:
         _is_explained(file, thing, name)
         or _is_hidden_alone(file, thing, name)
         or _is_taken_in_class(file, thing, name)
+        or is_handed_alone(code_lines(file, thing.cls.at), name)
         or _runs_without_gradients(file, thing)
         or _is_taken_elsewhere(file, thing, name)
     )
@@ -137,7 +138,7 @@ def _is_taken_elsewhere(file: Code, thing: Thing, name: str) -> bool:
         return True
     outside = re.compile(rf"(?<!\bself)\.{re.escape(name)}\b")
     return any(
-        outside.search(line.partition("#")[0])
+        outside.search(TEXT.sub('""', line.partition("#")[0]))
         and any(TAKEN_OUTSIDE.search(one) for one in file.lines[number - 1 : number + LINES_AFTER])
         for number, line in enumerate(file.lines, 1)
         if not cls.at.line <= number <= cls.at.end_line
