@@ -182,7 +182,7 @@ PROGRAMS: dict[str, tuple[str, int]] = {
     "things without a base": (OF_PARTS.replace("BASE", "object"), SILENT),
     "a loop on one line": (LISTED.replace("in self.layers:\n                x", "in self.layers: x"), CERTAIN),
     "a list with its type, which nothing reads": (
-        LISTED.replace("self.layers = []", "self.layers: list[nn.Module] = []").replace(" in self.layers", " in self.kept"),
+        LISTED.replace("self.layers = []", "self.layers: list[nn.Module] = []").replace("in self.layers", "in self.a"),
         SILENT,
     ),
     "a loop over several lines": (ZIPPED, CERTAIN),
