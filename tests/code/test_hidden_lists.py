@@ -155,6 +155,16 @@ def _heir(does: str) -> str:
     )
 
 
+def _setter(done: str) -> str:
+    setter = "\n    def set_part(self, name, value):\n        setattr(self, name, value)"
+    again = "\n\n    def resize(self):\n        self.set_part('one', None)"
+    return (
+        _heir("pass")
+        .replace("        pass", f"        pass\n{textwrap.indent(setter + again, '    ')}")
+        .replace("# DONE", done)
+    )
+
+
 def _unseen(module: str, base: str) -> str:
     return UNSEEN.replace("MODULE", module).replace("Base", base)
 
@@ -199,6 +209,9 @@ PROGRAMS: dict[str, tuple[str, int]] = {
     "a function that gives an activation": (GIVING + _made("[act(0.1), act(0.2)]"), SILENT),
     "a base that sets what others hold": (_heir("setattr(other.config, 'name', 3); parts = other._modules"), CERTAIN),
     "a base that sets what it holds itself": (_heir("setattr(self, 'name', 3)"), POSSIBLE),
+    "a setter of a base": (_setter("pass"), CERTAIN),
+    "a setter of a base, by which the layers are set": (_setter("self.set_part('layer', layer)"), SILENT),
+    "a setter of a base, which the class uses": (_setter("self.set_part('one', depth)"), POSSIBLE),
     "layers that a lambda makes": (_made("list(map(lambda size: nn.Linear(size, size), width))"), POSSIBLE),
     "activations that a lambda makes": (_made("list(map(lambda size: nn.ReLU(), width))"), SILENT),
     "layers that a variable wraps": (_made("[norm(nn.Conv2d(1, 8, 3)), norm(nn.Conv2d(8, 8, 3))]"), POSSIBLE),

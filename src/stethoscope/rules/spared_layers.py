@@ -227,7 +227,9 @@ def _is_finished_elsewhere(file: Code, thing: Thing, name: str) -> bool:
         if is_taken_or_registered(lines, name):
             return True
         for method, number in cls.methods.items():
-            runs = method == "__init__" or any(re.search(rf"(?<!\bdef )\b{method}\(", line) for line in every)
+            # A setter keeps what it is given: of its own accord it goes over no list.
+            callers = own[2] if method.startswith("set_") else every
+            runs = method == "__init__" or any(re.search(rf"(?<!\bdef )\b{method}\(", line) for line in callers)
             inside = code_lines(home, home.functions[number].at) if runs else ()
             if any(_FINISHES.search(_OF_OTHERS.sub("", line)) for line in inside):
                 return True
