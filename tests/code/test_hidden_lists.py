@@ -49,6 +49,18 @@ OF_PARTS = """
                 x = part(x)
             return x
 """
+OF_GRAPHS = (
+    OF_PARTS.replace("BASE", "MessagePassing")
+    .replace("import nn\n", "import nn\n    from torch_geometric.nn import MessagePassing\n", 1)
+    .replace("nn.Linear(3, 3)", "LAYER")
+)
+LOADS = """
+        @classmethod
+        def loaded(cls, weights, other):
+            net = MADE
+            net.load_state_dict(weights)
+            return net
+"""
 MADE = """
     class Net(nn.Module):
         def __init__(self, width, norm, act_layer, block_fn):
@@ -189,6 +201,10 @@ PROGRAMS: dict[str, tuple[str, int]] = {
         OF_PARTS.replace("BASE", "Base").replace("import nn\n", "import nn\n    from project import Base\n", 1),
         POSSIBLE,
     ),
+    "layers whose base is of a library": (OF_GRAPHS.replace("LAYER", "nn.Linear(3, 3)"), CERTAIN),
+    "layers whose base is of a library, without weights": (OF_GRAPHS.replace("LAYER", "nn.ReLU()"), SILENT),
+    "weights that the whole module loads": (LISTED + LOADS.replace("MADE", "cls(3)"), CERTAIN),
+    "weights that something loads": (LISTED + LOADS.replace("MADE", "other(3)"), POSSIBLE),
     "things without a base": (OF_PARTS.replace("BASE", "object"), SILENT),
     "a loop on one line": (LISTED.replace("in self.layers:\n                x", "in self.layers: x"), CERTAIN),
     "a list with its type, which nothing reads": (

@@ -23,6 +23,7 @@ from stethoscope.facts.code import (
     Value,
 )  # fmt: skip
 from stethoscope.facts.layers import LINEAR, chain_of, short
+from stethoscope.facts.likely_modules import is_known_module
 from stethoscope.facts.origins import bases, called, is_module, lineage, thing_of
 from stethoscope.facts.things import Thing, followed, literal
 from stethoscope.facts.uses import times_said
@@ -228,9 +229,9 @@ def _makes_layer(code: Code, call: Call) -> bool:
     is_made = thing.made is call or call.name == "copy.deepcopy"
     if is_made and thing.name == "torch.nn.Sequential" and _chains_what_is_kept(code, call):
         return False
-    return (
-        (is_made and has_weights(thing)) or _is_either(code, call) or _wraps_layer(code, call) or _is_given(code, call)
-    )
+    if is_made and (has_weights(thing) or (is_known_module(thing) and has_own_weights(thing))):
+        return True
+    return _is_either(code, call) or _wraps_layer(code, call) or _is_given(code, call)
 
 
 def _chains_what_is_kept(code: Code, chain: Call) -> bool:

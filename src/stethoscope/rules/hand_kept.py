@@ -19,6 +19,8 @@ _BY_HAND = re.compile(
     r"|(?<![\w.])(?!self\.)\w+\.(?:weight|bias)(?:\.data)?\.requires_grad\b"
 )
 """What somebody asks of a layer that a local variable holds, as who trains, loads or freezes it himself."""
+_IS_WHOLE = re.compile(r"\s*(\w+)\s*=\s*cls\(")
+"""A variable that holds the whole module, in a method of the class: `net = cls(width)`."""
 _HANDED = re.compile(r"(?<![\w.])self\b(?!\s*\.)")
 _SUPER = re.compile(
     r"\bsuper\([\w\s,.]*\)|\bdef \w+\(.*|^\s*self\s*(?:,.*)?$|\b[\w.]*Module\.__init__\(\s*self\s*\)|^\s*self\s*=(?!=)"
@@ -108,8 +110,13 @@ def _is_taken_in_class(file: Code, thing: Thing, name: str) -> bool:
     cut = re.compile(rf"{said}.*\.detach\(|\.detach\(.*{said}")
     taken = re.compile(rf"^\s*[\w\s,]+=(?!=)\s*{said}")
     made = file.functions[cls.methods["__init__"]].at if "__init__" in cls.methods else None
-    for number, line in enumerate(code_lines(file, cls.at), cls.at.line):
-        if kept.search(line) or asked.search(line) or cut.search(line) or _BY_HAND.search(line):
+    lines = code_lines(file, cls.at)
+    whole = {found.group(1) for line in lines if (found := _IS_WHOLE.match(line))}
+    for number, line in enumerate(lines, cls.at.line):
+        by_hand = _BY_HAND.search(line)
+        if by_hand is not None and by_hand.group(1) not in whole:
+            return True
+        if kept.search(line) or asked.search(line) or cut.search(line):
             return True
         in_constructor = made is not None and made.line <= number <= made.end_line
         if in_constructor and (taken.search(line) or _HANDED.search(_SUPER.sub("", line))):
