@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import NOWHERE, Call, Choice, Code, Each, Group, Name, Operation, Starred, Value
-from stethoscope.facts.module_classes import DEEPEST, made_for_list, made_in
-from stethoscope.facts.origins import called, is_module, thing_of
+from stethoscope.facts.code import (
+    NOWHERE,
+    Call,
+    Choice,
+    Code,
+    Defined,
+    Each,
+    Group,
+    Name,
+    Operation,
+    Starred,
+    Value,
+)  # fmt: skip
+from stethoscope.facts.libraries import SAME_METHODS
+from stethoscope.facts.likely_modules import is_likely_module
+from stethoscope.facts.module_classes import DEEPEST, has_own_weights, layers_inside, made_for_list, made_in
+from stethoscope.facts.origins import bases, called, is_module, thing_of
 from stethoscope.facts.things import followed
 
 _LAYERS = re.compile(
@@ -16,6 +30,13 @@ _LAYERS = re.compile(
     r"|LSTM|GRU|FeedForward|FFN|Proj|Projection|Head|Downsample(?:[123][dD])?)(?:V?\d+\w?)?$"
 )
 """How classes are called whose objects have parameters: whole names, as of `operations.Linear` or `DecoderLayer`."""
+_FUNCTIONS = re.compile(r"(?:[a-z0-9]+_)*(?:conv|linear)(?:_?(?:nd|[123]d|\dx\d|bn|block|layer))?$")
+"""How functions that are not seen are called, which give layers with parameters: `conv_nd`, `normalized_conv1d`."""
+_CHOSEN = re.compile(
+    r"(?!\w*(?:act|pool|drop|down|up|identity|rate|size|num))(?:\w+_)?(?:block|layer|conv|attn|attention|linear)"
+    r"(?:_(?:fn|layer|cls|class|type|module))?$"
+)
+"""How parameters are called that hold the class of a layer: `block_fn`, `norm_layer`."""
 _OF_OTHERS = re.compile(r"\.(?:weight|bias)\b")
 """What an object is given that computes with the parameters of another layer."""
 _LISTING = ("builtins.list", "builtins.tuple")
@@ -38,6 +59,9 @@ def may_be_made_in(code: Code, value: Value | None, depth: int = 0) -> list[Call
         parts = (value.element,)
     elif isinstance(value, Operation) and value.operator in ("+", "*"):
         return [found for part in value.operands for found in may_be_made_in(code, part, depth + 1)]
+    elif isinstance(value, Call) and value.name == "builtins.map" and isinstance(value.argument(0), Defined):
+        # `map(lambda width: Block(width), widths)`
+        parts = _given_by(code, value.arguments[0])
     elif isinstance(value, Call) and value.name in _LISTING and value.arguments:
         return may_be_made_in(code, value.arguments[0], depth + 1) or [
             found for part in put for found in _may_be(code, part, depth + 1)
@@ -53,14 +77,40 @@ def _may_be(code: Code, value: Value, depth: int) -> list[Call]:
         return may_be_made_in(code, value.value if isinstance(value, Starred) else value, depth)
     if not isinstance(value, Call) or depth > DEEPEST:
         return []
-    if is_named_as_layer(code, value):
+    if value.name in SAME_METHODS and isinstance(value.receiver, Call):
+        return _may_be(code, Group("list", (value.receiver,), (), value.at), depth + 1)  # `Block().to(device)`
+    if is_named_as_layer(code, value) or _wraps_some_layer(code, value, depth):
         return [value]
-    if value.name not in (*_HOLDING, "collections.OrderedDict"):
+    is_chain = "torch.nn.Sequential" in bases(thing_of(code, value))
+    if value.name not in (*_HOLDING, "collections.OrderedDict") and not is_chain:
         return []
     found = [one for part in value.arguments for one in _may_be(code, part, depth + 1)]
     if not found and value.name == "torch.nn.ModuleList" and any(_is_some_module(code, one) for one in _held(value)):
         return [value]
-    return [value] if found and value.name in _HOLDING else found
+    return [value] if found and (is_chain or value.name in _HOLDING) else found
+
+
+def _given_by(code: Code, value: Value) -> tuple[Value, ...]:
+    """What a lambda gives."""
+    if not isinstance(value, Defined) or value.kind != "function":
+        return ()
+    returned = code.functions[value.number].returns
+    return tuple(one.value for one in returned if one.value is not None)
+
+
+def _wraps_some_layer(code: Code, call: Call, depth: int) -> bool:
+    """Whether a function that is not seen gets a layer that is made on the spot, and nothing that could keep it:
+    `norm(nn.Conv2d(1, 8, 3))`, where `norm` is one of two.
+    """
+    callee = called(code, call)
+    if callee.function is not None or callee.cls is not None or thing_of(code, call).kind not in ("unknown", "module"):
+        return False
+    if call.name.startswith((".", "builtins.", "torch.", "numpy.")):
+        return False
+    given = (*call.arguments, *(one for _, one in call.keywords))
+    if any(isinstance(one, Name) and one.name == "self" for one in given):
+        return False
+    return any(isinstance(one, Call) and bool(made_in(code, Group("list", (one,), (), one.at))) for one in given)
 
 
 def _made_for_list(code: Code, value: Name) -> list[Call]:
@@ -87,12 +137,32 @@ def _is_some_module(code: Code, value: Value) -> bool:
 def is_named_as_layer(code: Code, call: Call) -> bool:
     """Whether a call makes an object of a class that is no other than a module, and has a layer's name."""
     spelled = code.text(call.at).partition("(")[0].rpartition(".")[2].strip().lstrip("_")
+    if _is_likely_layer(code, call) or _is_of_chosen_class(code, call):
+        return True
+    if call.receiver is None and _FUNCTIONS.match(spelled) and not call.name.startswith("torch."):
+        is_unseen = called(code, call).kind in ("unknown", "imported")
+        return is_unseen and bool(call.arguments or call.keywords)
     if not _LAYERS.match(spelled) or called(code, call).kind == "function" or code.matches(_OF_OTHERS, call.at):
         return False
     thing = thing_of(code, call)
     if thing.cls is not None:
-        return bool(is_module(thing))
-    return thing.kind in ("unknown", "imported", "module")
+        # Of a class that is seen whole a name proves nothing: a `Head` that only decodes boxes has no parameters.
+        return is_module(thing) is not False and (layers_inside(thing) is None or has_own_weights(thing))
+    return thing.kind in ("unknown", "imported", "module") or (thing.kind == "instance" and not thing.name)
+
+
+def _is_likely_layer(code: Code, call: Call) -> bool:
+    """Whether a call makes an object of a class that is likely a module, and makes layers with parameters."""
+    thing = thing_of(code, call)
+    return thing.cls is not None and thing.made is call and is_likely_module(thing) and has_own_weights(thing)
+
+
+def _is_of_chosen_class(code: Code, call: Call) -> bool:
+    """Whether a call makes an object of a class that a parameter of the function holds: `block_fn(width)`."""
+    kind = call.receiver if call.name == "()" else None
+    if not isinstance(kind, Name) or kind.binding == NOWHERE or not _CHOSEN.match(kind.name):
+        return False
+    return code.bindings[kind.binding].how == "argument" and bool(call.arguments or call.keywords)
 
 
 def is_of_module_class(code: Code, call: Call) -> bool:

@@ -23,6 +23,7 @@ from stethoscope.facts.code import (
     Value,
 )  # fmt: skip
 from stethoscope.facts.layers import LINEAR, chain_of, short
+from stethoscope.facts.likely_modules import is_known_module
 from stethoscope.facts.origins import bases, called, is_module, lineage, thing_of
 from stethoscope.facts.things import Thing, followed, literal
 from stethoscope.facts.uses import times_said
@@ -90,7 +91,7 @@ def has_weights(thing: Thing, depth: int = 0) -> bool:
     if thing.cls is not None and thing.code is not None:
         known: dict[int, bool] = thing.code.memo.setdefault("weighty", {})
         if thing.number not in known:
-            known[thing.number] = _is_weighty(thing)
+            known[thing.number] = has_own_weights(thing)
         return known[thing.number]
     name = short(thing.name)
     if name == "sequential":
@@ -98,7 +99,8 @@ def has_weights(thing: Thing, depth: int = 0) -> bool:
         if layers is None and thing.made is not None and thing.made.arguments:
             return True  # of what cannot be listed: nobody makes these of activations alone
         return any(
-            has_weights(layer.thing, depth + 1) or (layer.call is not None and _is_either(layer.code, layer.call))
+            has_weights(layer.thing, depth + 1)
+            or (layer.call is not None and (_is_either(layer.code, layer.call) or _is_given(layer.code, layer.call)))
             for layer in layers or ()
         )
     if name in ("modulelist", "moduledict") and thing.made is not None and thing.made_in is not None:
@@ -128,10 +130,12 @@ def _is_either(code: Code, call: Call) -> bool:
     if not isinstance(chosen, Choice):
         return False
     classes = [thing_of(code, one) for one in chosen.options]
-    return all(one.kind == "class" and one.cls is not None and is_module(one) and _is_weighty(one) for one in classes)
+    return all(
+        one.kind == "class" and one.cls is not None and is_module(one) and has_own_weights(one) for one in classes
+    )
 
 
-def _is_weighty(thing: Thing, seen: set[int] | None = None) -> bool:
+def has_own_weights(thing: Thing, seen: set[int] | None = None) -> bool:
     """Whether a class of the project surely makes something with parameters, or inherits from what has them; `seen` are
     the classes that were asked before, which may make each other.
     """
@@ -161,7 +165,7 @@ def _weighs(home: Code, call: Call, seen: set[int]) -> bool:
         return bool(_LAYER_LIKE.match(spelled.rpartition(".")[2].lstrip("_")))
     if made.kind != "module" or made.made is not call:
         return made.name == "torch.nn.Parameter" and made.made is call
-    return _is_weighty(made, seen) if made.cls is not None else has_weights(made)
+    return has_own_weights(made, seen) if made.cls is not None else has_weights(made)
 
 
 def made_in(code: Code, value: Value | None) -> list[Call]:
@@ -228,9 +232,9 @@ def _makes_layer(code: Code, call: Call) -> bool:
     is_made = thing.made is call or call.name == "copy.deepcopy"
     if is_made and thing.name == "torch.nn.Sequential" and _chains_what_is_kept(code, call):
         return False
-    return (
-        (is_made and has_weights(thing)) or _is_either(code, call) or _wraps_layer(code, call) or _is_given(code, call)
-    )
+    if is_made and (has_weights(thing) or (is_known_module(thing) and has_own_weights(thing))):
+        return True
+    return _is_either(code, call) or _wraps_layer(code, call) or _is_given(code, call)
 
 
 def _chains_what_is_kept(code: Code, chain: Call) -> bool:
@@ -294,11 +298,12 @@ def _is_given(code: Code, call: Call) -> bool:
     function, home = callee.function, callee.code
     if function is None or home is None or not function.returns or function.decorators:
         return False
-    for returned in function.returns:
-        thing = thing_of(home, returned.value)
-        if not isinstance(returned.value, Call) or thing.made is not returned.value or not has_weights(thing):
-            return False
-    return True
+    known: dict[int, bool] = home.memo.setdefault("gives layers", {})
+    if callee.number not in known:
+        known[callee.number] = False  # a function may call itself
+        values = [returned.value for returned in function.returns]
+        known[callee.number] = all(isinstance(one, Call) and _makes_layer(home, one) for one in values)
+    return known[callee.number]
 
 
 def _wraps_layer(code: Code, call: Call) -> bool:

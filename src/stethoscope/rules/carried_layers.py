@@ -10,6 +10,8 @@ from stethoscope.facts.origins import lineage
 from stethoscope.facts.things import Thing
 
 _TRIPLE = re.compile(r"\"\"\"|'''")
+TEXT = re.compile(r"[fr]?\"[^\"]*\"|[fr]?'[^']*'")
+"""A text on one line."""
 _NAMES = re.compile(r"[A-Za-z_]\w*")
 _GIVEN_BY_CLASS = re.compile(r"(?<!\w)_modules\b|def parameters|def named_param")
 """Where a class gives or registers layers in its own way, whatever it holds them in."""
@@ -19,6 +21,9 @@ REGISTERING = re.compile(
 )
 """What registers layers in another way, or gives them to whoever asks for parameters."""
 _REGISTERING = re.compile(r"add_module\(|register_module\(|setattr(?:__)?\(|(?:Sequential|ModuleList|ModuleDict)\(")
+_LOOP_OPENS = re.compile(
+    r"\bfor\b[^:=]*\bin\s+(?:(?:enumerate|tqdm|reversed|list)\()*(?:zip|enumerate|reversed)\([^()]*$"
+)
 _GOING_OVER = re.compile(r"\b(?:enumerate|zip|len|range|reversed|isinstance|print)\(")
 _ASKING = r"(?:\[[^\]]*\])*\.(?:named_parameters|parameters|load_state_dict|state_dict|eval|requires_grad_)\("
 TAKEN_OUTSIDE = re.compile(
@@ -95,23 +100,59 @@ def carried_by(lines: Sequence[str], name: str) -> str:
         for line in lines
         for pattern in (out_of, into)
         for found in pattern.finditer(line)
+        if pattern is into or not _are_answers(line, over)
         for word in _NAMES.findall(found.group(1))
     }
-    names |= {word for line in lines for found in over.finditer(line) for word in _beside(found, re.compile(said))}
+    heads = (found for text in (*lines, *_long_heads(lines)) for found in over.finditer(text))
+    going = {word for found in heads for word in _beside(found, re.compile(said))}
+    for word in going:
+        apart = re.compile(rf"^\s*([A-Za-z_]\w*(?:\s*,\s*\w+)+)\s*=\s*{word}\s*$")  # `conv, norm = pair`
+        names |= {one for line in lines for found in apart.finditer(line) for one in _NAMES.findall(found.group(1))}
+    names |= going
     variables = "".join(rf"|(?<![\w.]){word}\b" for word in sorted(names - {"self", "i", "_"}))
     return rf"(?:{said}{variables})"
+
+
+def _are_answers(line: str, over: re.Pattern[str]) -> bool:
+    """Whether a line keeps what layers give, and not them: `outs = [layer(x) for layer in self.layers]`."""
+    loop = over.search(line)
+    words = _NAMES.findall(loop.group(1)) if loop is not None else []
+    return loop is not None and any(re.search(rf"(?<![\w.]){word}\(", line[: loop.start()]) for word in words)
+
+
+def _long_heads(lines: Sequence[str]) -> Iterator[str]:
+    """The heads of loops that go on in the next lines: `for layer, width in zip(`, and what stands in the brackets."""
+    for number, line in enumerate(lines):
+        loop = _LOOP_OPENS.search(line)
+        if loop is not None:
+            yield f"{line[loop.start() :]}{_arguments(lines, number, loop.end())}"
 
 
 def _beside(loop: re.Match[str], said: re.Pattern[str]) -> list[str]:
     """The variables of a loop that may hold what stands in a list: of `for a, b in zip(self.a, self.b)` the one at its
     place.
     """
-    words = _NAMES.findall(loop.group(1))
-    zipped = re.search(r"\bzip\(([^()]*)\)", loop.group(2))
-    sources = zipped.group(1).split(",") if zipped else []
-    if not 1 < len(sources) <= len(words):
-        return words
-    return [word for word, one in zip(words[-len(sources) :], sources, strict=True) if said.search(one)]
+    words, source = _NAMES.findall(loop.group(1)), loop.group(2)
+    zipped = re.search(r"\bzip\(", source)
+    sources = _apart(source[zipped.end() :]) if zipped else []
+    if 1 < len(sources) <= len(words):
+        return [word for word, one in zip(words[-len(sources) :], sources, strict=True) if said.search(one)]
+    is_counted = len(words) > 1 and re.match(r"\s*enumerate\(", source)
+    return words[1:] if is_counted else words
+
+
+def _apart(text: str) -> list[str]:
+    """The arguments of a call, of the text behind its opening bracket; none where it does not close."""
+    found, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        if depth < 0:
+            return [one for one in found if one.strip()]
+        if letter == "," and not depth:
+            found.append("")
+        else:
+            found[-1] += letter
+    return []
 
 
 def _is_registered_by_name(lines: Sequence[str], name: str, carried: str) -> bool:
@@ -150,9 +191,50 @@ def _is_taken(lines: Sequence[str], name: str, carried: str) -> bool:
     )
     put = re.compile(rf"{own}\.(?:append|extend|add|update)\([^()]*{carried}(?:\[[^\]]*\])*\s*\)")
     handed = re.compile(rf",\s*\*?self\.{re.escape(name)}\s*[,)]")
-    return any(one.search(line) for line in lines for one in (asked, cut, kept, put)) or any(
-        handed.search(line) and not _GOING_OVER.search(line) for line in lines
+    if any(one.search(line) for line in lines for one in (asked, cut, kept)):
+        return True
+    if any(
+        not _is_another(lines, number, name, one) for number, line in enumerate(lines) for one in put.finditer(line)
+    ):
+        return True
+    return any(
+        handed.search(line) and not _GOING_OVER.search(line) and not _goes_over(lines, number)
+        for number, line in enumerate(lines)
     )
+
+
+def _is_another(lines: Sequence[str], number: int, name: str, put: re.Match[str]) -> bool:
+    """Whether a variable holds another layer where it is put elsewhere than where it is put into the list."""
+    word = put.group(0).rpartition("(")[2].strip(" )")
+    into = re.compile(rf"\bself\.{re.escape(name)}\.append\(\s*{re.escape(word)}\s*\)")
+    if not word.isidentifier():
+        return False
+    ways = [_bound_at(lines, one, word) for one, line in enumerate(lines) if into.search(line)]
+    here = _bound_at(lines, number, word)
+    return here is not None and bool(ways) and here not in ways and None not in ways
+
+
+def _bound_at(lines: Sequence[str], number: int, word: str) -> int | None:
+    """The nearest line above one that sets a variable by an assignment."""
+    sets = re.compile(rf"^\s*{word}\s*=(?!=)")
+    return next((one for one in range(number - 1, -1, -1) if sets.search(lines[one])), None)
+
+
+def is_handed_alone(lines: Sequence[str], name: str) -> bool:
+    """Whether a list stands alone on a line between the brackets of anything but what a loop goes over."""
+    alone = re.compile(rf"^\s*\*?self\.{re.escape(name)}\s*,?[\s)]*$")
+    return any(alone.search(line) and not _goes_over(lines, number) for number, line in enumerate(lines))
+
+
+def _goes_over(lines: Sequence[str], number: int) -> bool:
+    """Whether a line stands between the brackets of a `zip` that a line above opens."""
+    text = " ".join(lines[max(0, number - LINES_OF_A_CALL) : number])
+    depth = 0
+    for place in range(len(text) - 1, -1, -1):
+        depth += (text[place] in ")]}") - (text[place] in "([{")
+        if depth < 0:
+            return re.search(r"\b(?:zip|enumerate|reversed|len)$", text[:place]) is not None
+    return False
 
 
 def _runs_quietly(file: Code, thing: Thing, lines: Sequence[str], carried: str) -> bool:
@@ -201,7 +283,7 @@ def _is_taken_outside(file: Code, thing: Thing, name: str) -> bool:
     said = re.compile(rf"\.{re.escape(name)}\b(?!\.\w+\()")  # `.layers.parameters()` is asked of no list
     own = re.compile(rf"\bself\.{re.escape(name)}\b")
     over = re.compile(rf"\bfor (.+?) in [^:]*\.{re.escape(name)}\b")
-    lines = code_lines(file)
+    lines = [TEXT.sub('""', line) for line in code_lines(file)]
     for number, line in enumerate(lines, 1):
         if cls.at.line <= number <= cls.at.end_line or not said.search(line):
             continue

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from stethoscope.core.finding import Edit
 from stethoscope.facts.code import Binding, Call, Code, Constant, Each, Group, Name, Value
 from stethoscope.facts.module_classes import assigned, attribute_of, in_methods
-from stethoscope.facts.origins import thing_of
+from stethoscope.facts.origins import lineage, thing_of
 from stethoscope.facts.things import Thing
-from stethoscope.rules.carried_layers import REGISTERING, code_lines, is_surely_looked_after
+from stethoscope.rules.carried_layers import REGISTERING, code_lines, is_surely_looked_after, is_taken_or_registered
 from stethoscope.rules.hand_kept import is_hidden_on_purpose, is_kept_by_hand
 from stethoscope.rules.lines import insertion
 from stethoscope.rules.list_uses import asks_for_list
@@ -113,10 +113,18 @@ def may_be_left_plain(file: Code, thing: Thing, name: str) -> bool:
     lines = code_lines(file, thing.cls.at) if thing.cls is not None else ()
     return (
         not _goes_elsewhere(file, thing, name)
-        and _is_used(lines, name)
+        and (_is_used(lines, name) or _is_used_above(thing, name))
         and not is_hidden_on_purpose(file, thing, name)
         and not is_surely_looked_after(file, thing, name)
     )
+
+
+def _is_used_above(thing: Thing, name: str) -> bool:
+    """Whether a class above reads the list, which it neither sets nor registers itself."""
+    above = [(cls, code_lines(home, cls.at)) for home, cls in lineage(thing) if cls is not thing.cls]
+    if any(name in cls.attributes or is_taken_or_registered(lines, name) for cls, lines in above):
+        return False
+    return any(_is_used(lines, name) for _, lines in above)
 
 
 def _goes_elsewhere(file: Code, thing: Thing, name: str) -> bool:
@@ -161,7 +169,10 @@ def _reads(line: str) -> bool:
 def _is_used(lines: Sequence[str], name: str) -> bool:
     """Whether a class reads its list, and does more than fill it, and takes no weights out of it before it goes."""
     said = rf"self\.{re.escape(name)}\b"
-    read = re.compile(rf"{said}(?!\.(?:append|extend|insert)\(|\s*(?::[^=]*)?=(?!=))")
+    # Of `for layer in self.layers: x = layer(x)` the colon tells no type.
+    read = re.compile(
+        rf"^(?!\s*{said}\s*:[^=]*=(?!=)).*{said}(?!\.(?:append|extend|insert)\(|\s*=(?!=))|{said}.*{said}(?!\s*=(?!=))"
+    )
     gone = re.compile(rf"\bdel\s+{said}|\.(?:weight|bias)(?:\.data|\.T|\.t\(\))?\s+for\s+\w+\s+in\s+{said}")
     return any(read.search(line) for line in lines) and not any(gone.search(line) for line in lines)
 
@@ -181,7 +192,9 @@ def _is_table(file: Code, thing: Thing, name: str) -> bool:
 
 _TAKING = r"(?<![\w.])(?!(?:len|enumerate|zip|range|reversed|isinstance|print|list|iter)\()[\w.]+"
 _BY_NAME = re.compile(r"\b(?:setattr\(\s*self|self\.(?:add_module|register_module)\(|exec\()")
-_ONLY_READING = ("enumerate(", "zip(", "len(", "range(", "reversed(", "isinstance(", "print(")
+_ONLY_READING = (
+    "enumerate(", "zip(", "len(", "range(", "reversed(", "isinstance(", "print(", "chunked(", "pairwise(", "islice(",
+)  # fmt: skip
 _REGISTERED = re.compile(r"(?:Sequential|Module\w+)\(\**(\w+)")
 
 

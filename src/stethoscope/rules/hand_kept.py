@@ -9,7 +9,7 @@ from stethoscope.facts.code import Code, Group
 from stethoscope.facts.module_classes import assigned, defines
 from stethoscope.facts.origins import lineage
 from stethoscope.facts.things import Thing
-from stethoscope.rules.carried_layers import LINES_AFTER, TAKEN_OUTSIDE, code_lines
+from stethoscope.rules.carried_layers import LINES_AFTER, TAKEN_OUTSIDE, TEXT, code_lines, is_handed_alone
 
 _REGISTERING = ("__setattr__", "__getattr__", "parameters", "named_parameters", "add_module", "register_module")
 """Methods of a class, or of one that it inherits from, with which it registers layers in its own way."""
@@ -19,6 +19,8 @@ _BY_HAND = re.compile(
     r"|(?<![\w.])(?!self\.)\w+\.(?:weight|bias)(?:\.data)?\.requires_grad\b"
 )
 """What somebody asks of a layer that a local variable holds, as who trains, loads or freezes it himself."""
+_IS_WHOLE = re.compile(r"\s*(\w+)\s*=\s*cls\(")
+"""A variable that holds the whole module, in a method of the class: `net = cls(width)`."""
 _HANDED = re.compile(r"(?<![\w.])self\b(?!\s*\.)")
 _SUPER = re.compile(
     r"\bsuper\([\w\s,.]*\)|\bdef \w+\(.*|^\s*self\s*(?:,.*)?$|\b[\w.]*Module\.__init__\(\s*self\s*\)|^\s*self\s*=(?!=)"
@@ -44,6 +46,7 @@ def is_kept_by_hand(file: Code, thing: Thing, name: str) -> bool:
         _is_explained(file, thing, name)
         or _is_hidden_alone(file, thing, name)
         or _is_taken_in_class(file, thing, name)
+        or is_handed_alone(code_lines(file, thing.cls.at), name)
         or _runs_without_gradients(file, thing)
         or _is_taken_elsewhere(file, thing, name)
     )
@@ -107,8 +110,13 @@ def _is_taken_in_class(file: Code, thing: Thing, name: str) -> bool:
     cut = re.compile(rf"{said}.*\.detach\(|\.detach\(.*{said}")
     taken = re.compile(rf"^\s*[\w\s,]+=(?!=)\s*{said}")
     made = file.functions[cls.methods["__init__"]].at if "__init__" in cls.methods else None
-    for number, line in enumerate(code_lines(file, cls.at), cls.at.line):
-        if kept.search(line) or asked.search(line) or cut.search(line) or _BY_HAND.search(line):
+    lines = code_lines(file, cls.at)
+    whole = {found.group(1) for line in lines if (found := _IS_WHOLE.match(line))}
+    for number, line in enumerate(lines, cls.at.line):
+        by_hand = _BY_HAND.search(line)
+        if by_hand is not None and by_hand.group(1) not in whole:
+            return True
+        if kept.search(line) or asked.search(line) or cut.search(line):
             return True
         in_constructor = made is not None and made.line <= number <= made.end_line
         if in_constructor and (taken.search(line) or _HANDED.search(_SUPER.sub("", line))):
@@ -137,7 +145,7 @@ def _is_taken_elsewhere(file: Code, thing: Thing, name: str) -> bool:
         return True
     outside = re.compile(rf"(?<!\bself)\.{re.escape(name)}\b")
     return any(
-        outside.search(line.partition("#")[0])
+        outside.search(TEXT.sub('""', line.partition("#")[0]))
         and any(TAKEN_OUTSIDE.search(one) for one in file.lines[number - 1 : number + LINES_AFTER])
         for number, line in enumerate(file.lines, 1)
         if not cls.at.line <= number <= cls.at.end_line

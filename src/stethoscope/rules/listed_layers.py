@@ -9,7 +9,9 @@ from typing import NamedTuple
 from stethoscope.core.finding import Edit
 from stethoscope.facts.code import At, Call, Code, Each, Group, Item, Name, Operation, Value
 from stethoscope.facts.layer_names import is_of_module_class, may_be_made_in
-from stethoscope.facts.module_classes import assigned, attribute_of, in_methods, made_in
+from stethoscope.facts.likely_modules import is_known_module, likely_modules_in
+from stethoscope.facts.module_classes import assigned, attribute_of, in_methods, made_in, modules_in
+from stethoscope.facts.origins import is_module
 from stethoscope.facts.things import Thing
 from stethoscope.rules.carried_layers import are_called
 from stethoscope.rules.containers import is_left_plain, is_plain_list, may_be_left_plain, wrapped_in_module_list
@@ -35,6 +37,13 @@ class Listed(NamedTuple):
     """The condition under which alone it gets layers, in words; empty where it always does."""
 
 
+def every_list(file: Code) -> Iterator[tuple[Thing, Listed]]:
+    """What the modules of a file keep in plain lists, and what classes do that are modules by all that they show."""
+    for thing in (*modules_in(file), *likely_modules_in(file)):
+        for found in lists_of_layers(file, thing):
+            yield thing, found
+
+
 def lists_of_layers(file: Code, thing: Thing) -> Iterator[Listed]:
     """What a module keeps in plain lists, the sure ones first."""
     every = [*_listed(file, thing, made_in)]
@@ -42,6 +51,7 @@ def lists_of_layers(file: Code, thing: Thing) -> Iterator[Listed]:
     for name, one in seen.items():
         if may_be_left_plain(file, thing, name):
             is_sure = are_called(file, thing, name) and is_left_plain(file, thing, name)
+            is_sure = is_sure and (bool(is_module(thing)) or is_known_module(thing))
             is_sure = is_sure and not are_spared(file, thing, name, one.layers)
             is_sure = is_sure and not answers_are_unused(file, thing, name)
             edits = wrapped_in_module_list(file, thing, name) if is_sure else ()

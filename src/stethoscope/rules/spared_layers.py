@@ -28,8 +28,8 @@ _DRAWN = re.compile(r"rand|normal|uniform|init|xavier|kaiming|orthogonal|zeros|o
 """How weights are drawn anew, which the layers are trained from."""
 _HARMLESS = re.compile(
     r"(?:^|\.)(?:print|len|isinstance|str|repr|type|id|list|tuple|iter|next|enumerate|zip|range|reversed|append|extend"
-    r"|insert|index|int|float|bool|hasattr|getattr|callable|format|max|min|sum|abs|sorted|map|filter|apply|relu|cat|stack)$"
-    r"|init|checkpoint|_norm$|summary|reset|log"
+    r"|insert|index|int|float|bool|hasattr|getattr|callable|format|max|min|sum|abs|sorted|map|filter|apply|relu|cat|stack|exists)$"
+    r"|init|checkpoint|custom_forward|_norm$|summary|reset|log"
 )
 """Functions that train, keep or load no layer that they are given."""
 _LEARNS = r"\.(?:fit|learn|train_\w+|partial_fit|update\w*|optimi[sz]e\w*|backward|train_step|step)\("
@@ -49,6 +49,8 @@ LINES_OF_A_LOOP = 3
 """Lines behind the head of a loop over parameters in which they are frozen."""
 PATCHED = re.compile(r"\bModule\.__(?:setattr|init|call)__\s*=(?!=)")
 _FINISHES = re.compile(rf"{REGISTERING.pattern}|\bsetattr\(|ModuleList")
+_OF_OTHERS = re.compile(r"\bsetattr\(\s*(?!self\b)\w+(?:\.\w+)+\s*,|=\s*(?!self\b)\w+\._modules\s*$")
+"""What a class above does to a part of another object, or reads of a module: `setattr(self.config, name, value)`."""
 _REGISTRAR = re.compile(r"Regist|List|Contain|Collect|Track")
 _NEVER_TRAINS = re.compile(r"^\s*torch\.(?:autograd\.)?set_grad_enabled\(\s*False\s*\)")
 COLLECTED = re.compile(r"\b(?:vars|dir)\((?!\s*self\b)\w|(?<!\bself)\.__dict__\.(?:values|items)\(")
@@ -225,8 +227,11 @@ def _is_finished_elsewhere(file: Code, thing: Thing, name: str) -> bool:
         if is_taken_or_registered(lines, name):
             return True
         for method, number in cls.methods.items():
-            runs = method == "__init__" or any(re.search(rf"(?<!\bdef )\b{method}\(", line) for line in every)
-            if runs and any(_FINISHES.search(line) for line in code_lines(home, home.functions[number].at)):
+            # A setter keeps what it is given: of its own accord it goes over no list.
+            callers = own[2] if method.startswith("set_") else every
+            runs = method == "__init__" or any(re.search(rf"(?<!\bdef )\b{method}\(", line) for line in callers)
+            inside = code_lines(home, home.functions[number].at) if runs else ()
+            if any(_FINISHES.search(_OF_OTHERS.sub("", line)) for line in inside):
                 return True
     return any(PATCHED.search(line) for line in code_lines(file)) or any(
         _FINISHES.search(line) for line in _decorating(file, thing)

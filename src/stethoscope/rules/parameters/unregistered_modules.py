@@ -14,7 +14,7 @@ from stethoscope.facts.training import History
 from stethoscope.rules.examples import tried
 from stethoscope.rules.lines import edit_of, fitting, line_of, place_in
 from stethoscope.rules.list_uses import asks_for_list
-from stethoscope.rules.listed_layers import Listed, comma_behind, lists_of_layers, unlike_a_module
+from stethoscope.rules.listed_layers import Listed, comma_behind, every_list, unlike_a_module
 from stethoscope.rules.plain_tensors import is_no_weight, may_stay, registered
 from stethoscope.rules.sites import code, place_at
 
@@ -44,10 +44,10 @@ class UnregisteredModules(Rule):
     A teacher or a frozen feature extractor that is hidden on purpose: switch its gradients off. A moved parameter whose
     `.grad` is used. That layers which an optimizer is given by hand are not saved is a note; in code nothing is said
     where somebody asks hidden layers for `parameters()` or a state, puts them into eval mode, or keeps them elsewhere.
-    Possible at most, with `--all`, is a list whose layers the class is not seen to run; one in a class that hands
-    itself to a function, registers, loads or freezes other layers than those, or runs another part without gradients;
-    a list of what only its name tells to be layers, of a namespace that is handed over (`operations.Linear`) or of a
-    class that is not seen (`DecoderLayer`); and layers that nobody misses: whose class freezes them, cuts off their
+    Possible at most, with `--all`, is a list whose layers the class is not seen to run, or whose own base is not seen;
+    one in a class that hands itself to a function, registers, loads or freezes other layers than those, or runs another
+    part without gradients; a list of what only its name tells to be layers, of a namespace (`operations.Linear`), or of
+    a class that is handed over or not seen; layers that nobody misses: whose class freezes them, cuts off their
     answers or reads none, or trains them with an optimizer or a rule of its own; whose weights the class writes, shares
     or hands on; members that a function is given one by one; a readout that is solved for, an optimizer of other parts,
     a name that says so (`Reservoir`, `self.frozen`); and lists that a class above, a decorator or `exec` may register.
@@ -106,9 +106,9 @@ class UnregisteredModules(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for modules that construct layers in a plain list, and never register it."""
+        for thing, found in every_list(file):
+            yield self._read(file, thing, found)
         for thing in modules_in(file):
-            for found in lists_of_layers(file, thing):
-                yield self._read(file, thing, found)
             for name, binding in assigned(file, thing):
                 how = plain_tensor(file, thing, name, binding)
                 if how:
