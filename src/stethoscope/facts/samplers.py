@@ -94,20 +94,57 @@ def is_switched_off(file: Code, made: Made) -> bool:
     return False
 
 
+def is_vague(made: Made) -> bool:
+    """Whether it is not seen that a sampler shuffles, or what goes by it: a loader that is no file of this project may
+    tell it the epoch by itself.
+    """
+    home, sampler = made
+    if not _shuffles(home, sampler):
+        return True
+    given = [(one, value) for one in home.calls for key, value in one.keywords if key in ("sampler", "batch_sampler")]
+    for loader, value in given:
+        if _is_loader(home, loader) and any(one is sampler for _, one in _calls_behind(home, value)):
+            return thing_of(home, loader).kind != "loader" and not _is_seen_loader(home, loader)
+    return False
+
+
 def _shuffling(loaders: list[Made]) -> Made | None:
-    for home, loader in loaders:
-        if thing_of(home, loader).kind != "loader":
-            continue
-        for place, sampler in _samplers(home, loader):
-            if sampler.name == SAMPLER and not sampler.is_open and _shuffles(place, sampler):
-                return place, sampler
-    return None
+    """The distributed sampler of one of some loaders, one that is seen to shuffle before one that may."""
+    found = [
+        made for home, loader in loaders if _is_loader(home, loader) for made in _samplers(home, loader)
+        if made[1].name == SAMPLER and not made[1].is_open
+    ]  # fmt: skip
+    sure = (made for made in found if _shuffles(*made))
+    return next(sure, next((made for made in found if not _never_shuffles(*made)), None))
+
+
+def _is_loader(file: Code, call: Call) -> bool:
+    """Whether a call makes a loader, by what it makes, or by its name and what it is given."""
+    if thing_of(file, call).kind == "loader":
+        return True
+    is_given = call.keyword("sampler") is not None or call.keyword("batch_sampler") is not None
+    return is_given and _LOADER.search(call.name) is not None
+
+
+_LOADER = re.compile(r"(?:^|[._])[A-Z]\w*[lL]oader\w*$")
+_LIBRARY_LOADERS = ("torchdata.stateful_dataloader.StatefulDataLoader",)
+"""Loaders of libraries that are known to tell no sampler the epoch."""
+
+
+def _is_seen_loader(file: Code, call: Call) -> bool:
+    return call.name.startswith(_LIBRARY_LOADERS) or called(file, call).cls is not None
 
 
 def _shuffles(file: Code, sampler: Call) -> bool:
     """Whether a sampler that a training goes over shuffles, as it does where nothing is said."""
     given = sampler.argument(3, "shuffle")
     return given is None or _is_so(file, given, True)
+
+
+def _never_shuffles(file: Code, sampler: Call) -> bool:
+    """Whether a sampler is told not to shuffle, by all who say anything of it."""
+    given = sampler.argument(3, "shuffle")
+    return _is_so(file, given, False) or (isinstance(given, Operation) and given.operator in ("==", "!="))
 
 
 def _is_never_set(file: Code, name: str, is_made: bool = True) -> bool:
@@ -175,7 +212,7 @@ def _loaders(file: Code, loop: Loop) -> list[Made]:
     source, _ = iterated(file, file.contexts[loop.context].value)
     together = source.arguments if isinstance(source, Call) and source.name == "builtins.zip" else (source,)
     found = [made for one in together for made in _calls_behind(file, iterated(file, one)[0])]
-    if any(thing_of(home, one).kind == "loader" for home, one in found):
+    if any(_is_loader(home, one) for home, one in found):
         return found
     begun = begun_anew(file, loop)
     if begun:
@@ -298,7 +335,9 @@ def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Made]
         return []
     if isinstance(found, Call):
         made = thing_of(file, found)  # what a function of the project gives was made in that function
-        return _where_made(made) if made.kind == "loader" and _where_made(made) else [(file, found)]
+        if made.kind == "loader" and made.made is not None and made.made is not found:
+            return _where_made(made)
+        return _given_back(file, found, depth) or [(file, found)]
     options: list[tuple[Code, Value]] = [(file, one) for one in _taken(file, found)]
     if isinstance(found, Attribute):
         made = thing_of(file, found)
@@ -321,6 +360,16 @@ def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Made]
         reached = (one for one in binding.options if _may_run(file, file.bindings[one].context))
         options += [(file, Name(found.name, one, found.at)) for one in reached]
     return [call for home, one in options for call in _calls_behind(home, one, depth + 1)]
+
+
+def _given_back(file: Code, call: Call, depth: int) -> list[Made]:
+    """The loaders that a function of the project gives, on each of its ways."""
+    callee = called(file, call)
+    if callee.function is None or callee.code is None:
+        return []
+    home = callee.code
+    ways = [one.value for one in callee.function.returns if _may_run(home, one.context)]
+    return [one for way in ways for one in _calls_behind(home, way, depth + 1) if _is_loader(*one)]
 
 
 def _taken(file: Code, value: Value) -> tuple[Value, ...]:
@@ -367,7 +416,9 @@ def _attribute_values(file: Code, value: Attribute) -> list[tuple[Code, Value]]:
             binding = home.bindings[number]
             source, _ = iterated(home, binding.value)
             wraps = isinstance(source, Attribute) and home.text(source.at) == text
-            if binding.how == "assign" and not binding.item and binding.value is not None and not wraps:
+            if binding.how == "assign" and binding.item:
+                values += _returned(home, binding.value, binding.item)
+            elif binding.how == "assign" and binding.value is not None and not wraps:
                 values.append((home, binding.value))
     return values
 

@@ -9,8 +9,9 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severi
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Call, Code, Site
 from stethoscope.facts.flow import Stream
-from stethoscope.facts.loops import Loop, loops_of
+from stethoscope.facts.loops import Loop
 from stethoscope.facts.loops_elsewhere import loops_elsewhere
+from stethoscope.facts.rounds import rounds_of
 from stethoscope.facts.sampler_names import sampler_name
 from stethoscope.facts.samplers import (
     Made,
@@ -22,6 +23,7 @@ from stethoscope.facts.samplers import (
     is_refused,
     is_repeated,
     is_switched_off,
+    is_vague,
     sampler_handed,
 )
 from stethoscope.facts.told_elsewhere import is_told_in, is_told_or_done_otherwise
@@ -458,14 +460,15 @@ class DistributedSamplerEpoch(Rule):
 
 def _is_doubtful(file: Code, loop: Loop, made: Made) -> bool:
     """Whether it may be no training of several processes and epochs, or something unseen may tell the epoch."""
-    return is_refused(file, made) or is_switched_off(file, made) or is_told_or_done_otherwise(file, loop, made[1])
+    is_off = is_refused(file, made) or is_switched_off(file, made)
+    return is_off or is_vague(made) or is_told_or_done_otherwise(file, loop, made[1])
 
 
 def _repeated(file: Code) -> Iterator[tuple[Loop, Call | None, Made]]:
     """The training loops that go over their data again and again, one of another file with the call of this file which
     hands it its data, and the distributed sampler of these.
     """
-    for loop in loops_of(file):
+    for loop in rounds_of(file):
         made = distributed_sampler(file, loop) if _may_step(loop) else None
         if made is not None and is_repeated(file, loop) and not is_of_new_data(file, loop, made):
             yield loop, None, made
