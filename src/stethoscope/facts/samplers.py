@@ -18,7 +18,9 @@ DEEPEST = 8
 """Variables that are followed from one value to the call that made it, at most."""
 MOST_CALLERS = 3
 """Functions that are followed from a loop to one that is called in a loop, at most."""
-SAMPLER = "torch.utils.data.DistributedSampler"
+_SAMPLER = re.compile(r"(?:^|\.)torch\.utils\.data\.(?:distributed\.)?DistributedSampler$")
+"""Also by way of a file of the project that imports torch, and of which all names are taken."""
+_SAMPLERS = ("torch.utils.data.DistributedSampler", "torch.utils.data.RandomSampler", "torch.utils.data.BatchSampler")
 _GROUP = re.compile(r"distribut|process|ddp|rank|world|spawn|launch|accelerat|fabric|deepspeed|horovod|slurm", re.I)
 """Words of a program that runs as several processes."""
 _OPENS_GROUP = ("init_process_group", "init_distributed")
@@ -112,7 +114,7 @@ def _shuffling(loaders: list[Made]) -> Made | None:
     """The distributed sampler of one of some loaders, one that is seen to shuffle before one that may."""
     found = [
         made for home, loader in loaders if _is_loader(home, loader) for made in _samplers(home, loader)
-        if made[1].name == SAMPLER and not made[1].is_open
+        if _SAMPLER.search(made[1].name) is not None and not made[1].is_open
     ]  # fmt: skip
     sure = (made for made in found if _shuffles(*made))
     return next(sure, next((made for made in found if not _never_shuffles(*made)), None))
@@ -176,7 +178,15 @@ def _is_so(file: Code, asked: Value | None, meant: bool, depth: int = 0) -> bool
     if not isinstance(found, Name) or found.binding == NOWHERE or file.bindings[found.binding].how != "argument":
         return False
     given = handed_in(file, found.binding)
+    if not given:
+        default = _default_of(file, found.binding)
+        return default is not None and literal(file, default) is meant
     return any(_is_so(home, one, meant, depth + 1) for home, one in given)
+
+
+def _default_of(file: Code, binding: int) -> Value | None:
+    parameters = file.functions[file.function_at(file.bindings[binding].context)].parameters
+    return next((one.default for one in parameters if one.binding == binding), None)
 
 
 _TRAINING = ("train", "training")
@@ -188,7 +198,7 @@ def _samplers(file: Code, loader: Call) -> list[Made]:
     """The calls that may have made a loader's sampler, or that of its sampler of batches."""
     batched = [
         made for made in _made_by(file, loader, "batch_sampler", 4)
-        if made[1].name.startswith("torch.utils.data.") and made[1].name.endswith(".BatchSampler")
+        if "torch.utils.data." in made[1].name and made[1].name.endswith(".BatchSampler")
     ]  # fmt: skip
     inner = [made for home, one in batched for made in _calls_behind(home, one.argument(0, "sampler"))]
     return [*_made_by(file, loader, "sampler", 3), *inner]
@@ -363,13 +373,14 @@ def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Made]
 
 
 def _given_back(file: Code, call: Call, depth: int) -> list[Made]:
-    """The loaders that a function of the project gives, on each of its ways."""
+    """The loaders, or samplers, that a function of the project gives, on each of its ways."""
     callee = called(file, call)
     if callee.function is None or callee.code is None:
         return []
     home = callee.code
     ways = [one.value for one in callee.function.returns if _may_run(home, one.context)]
-    return [one for way in ways for one in _calls_behind(home, way, depth + 1) if _is_loader(*one)]
+    given = [one for way in ways for one in _calls_behind(home, way, depth + 1)]
+    return [one for one in given if _is_loader(*one) or one[1].name.startswith(_SAMPLERS)]
 
 
 def _taken(file: Code, value: Value) -> tuple[Value, ...]:

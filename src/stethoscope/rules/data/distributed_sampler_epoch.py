@@ -12,7 +12,6 @@ from stethoscope.facts.flow import Stream
 from stethoscope.facts.loops import Loop
 from stethoscope.facts.loops_elsewhere import loops_elsewhere
 from stethoscope.facts.rounds import rounds_of
-from stethoscope.facts.sampler_names import sampler_name
 from stethoscope.facts.samplers import (
     Made,
     distributed_sampler,
@@ -30,6 +29,7 @@ from stethoscope.facts.told_elsewhere import is_told_in, is_told_or_done_otherwi
 from stethoscope.facts.training import History
 from stethoscope.rules.lines import place_in, where
 from stethoscope.rules.sites import code, place_at
+from stethoscope.rules.telling import telling
 
 _STEPS = re.compile(r"step\w*\(|optim", re.I)
 """Words of a loop that trains, also by a function that is not seen."""
@@ -108,7 +108,7 @@ class DistributedSamplerEpoch(Rule):
                 continue  # each epoch has a sampler with another seed
             told.add(sampler.at)
             cause = "It shuffles by the epoch's number, which stays 0: every epoch has the same order."
-            fix = _TELL_IT + code(f"{sampler_name(file, loop, (home, sampler), by)}.set_epoch(epoch)")
+            fix = telling(file, loop, (home, sampler), by)
             if is_for_one_process(file, (home, sampler)):
                 cause += (
                     " And `nn.DataParallel` trains in one process, which gets this sampler's share of the data alone."
