@@ -125,7 +125,8 @@ def _is_loader(file: Code, call: Call) -> bool:
     if thing_of(file, call).kind == "loader":
         return True
     is_given = call.keyword("sampler") is not None or call.keyword("batch_sampler") is not None
-    return is_given and _LOADER.search(call.name) is not None
+    name = call.receiver.name if call.name == "()" and isinstance(call.receiver, Name) else call.name
+    return is_given and _LOADER.search(name) is not None
 
 
 _LOADER = re.compile(r"(?:^|[._])[A-Z]\w*[lL]oader\w*$")
