@@ -97,8 +97,8 @@ MEASURED = {
             model.eval()
             for images, targets in test_loader:
                 found = []
-                for one in model(images):
-                    found.append({"boxes": one.cpu()})
+                for number, (boxes, labels) in enumerate(model(images)):
+                    found.append({"boxes": boxes, "labels": labels})
                 coco_evaluator.update({target["id"]: out for target, out in zip(targets, found)})
             coco_evaluator.accumulate()
         """,
@@ -177,9 +177,9 @@ LOOKED_AT = {
             model.eval()
             for images, targets in test_loader:
                 found = []
-                for one in model(images):
-                    found.append({"boxes": one.cpu()})
-                writer.update({target["id"]: out for target, out in zip(targets, found)})
+                for number, (boxes, labels) in enumerate(model(images)):
+                    found.append({"boxes": boxes, "labels": labels})
+                writer.put({target["id"]: out for target, out in zip(targets, found)})
         """,
     "beside parameters that are counted, and switched": """
         def count(model):

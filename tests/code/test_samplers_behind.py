@@ -73,15 +73,19 @@ BEHIND = {
         "scaler(loss, optimizer, parameters=model.parameters())",
         "print(loss.item())",
     ),
-    "a loop over the parts of a batch that goes backward": (
+    "a function with a loop of its own that goes backward as well": (
         """
+        def penalize(parts):
+            for one in parts:
+                one.penalty().backward()
+
         def main(model, data, optimizer):
             loader = DataLoader(data, sampler=DistributedSampler(data))
             for epoch in range(9):
-                for batch in loader:
+                for x, y in loader:
                     optimizer.zero_grad()
-                    for x, y in batch.split(4):
-                        F.cross_entropy(model(x), y).backward()
+                    F.cross_entropy(model(x), y).backward()
+                    penalize(model.parts)
                     optimizer.step()
         """,
         "optimizer.zero_grad()",

@@ -129,7 +129,7 @@ def _is_loader(file: Code, call: Call) -> bool:
     return is_given and _LOADER.search(name) is not None
 
 
-_LOADER = re.compile(r"(?:^|[._])[A-Z]\w*[lL]oader\w*$")
+_LOADER = re.compile(r"(?:^|[._])(?:[A-Z]\w*[lL]oader|Loader)\w*$")
 _LIBRARY_LOADERS = ("torchdata.stateful_dataloader.StatefulDataLoader",)
 """Loaders of libraries that are known to tell no sampler the epoch."""
 
