@@ -212,8 +212,7 @@ TOLD = {
     ),
     "one of two, thrown away": (
         BOTH, "for _ in range(9)",
-        "    for epoch in range(9):\n        if isinstance(sampler, DistributedSampler):\n"
-        "            sampler.set_epoch(epoch)",
+        f"    for epoch in range(9):\n        {GUARD}".replace("\n        s", "\n            s"),
     ),
     "not counted": ("sampler = DistributedSampler(data)", "while first", "    sampler.set_epoch(epoch)"),
 }  # fmt: skip

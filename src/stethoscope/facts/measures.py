@@ -63,8 +63,6 @@ def are_gradients_switched(code: Code) -> bool:
     return _WANTED.search(text) is not None or code.linked.match(_FROZEN)
 
 
-
-
 def measures_data(found: Evaluation) -> bool:
     """Whether its answers are measured over the batches of a data set: a loop over a loader feeds the model, and a
     loss, the number that are right, or the answers themselves are summed or collected over its rounds, or an evaluator

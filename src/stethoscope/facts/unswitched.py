@@ -185,8 +185,10 @@ def has_two_modes(file: Code, event: Event) -> bool:
     )
 
 
-_PRETRAINED = re.compile(r"transformers\.(?:\w+\.)*(?:Auto|Bert|Roberta|XLMRoberta|Electra|Albert|DistilBert|GPT2|Bart|Deberta"
-                         r"|DebertaV2|XLNet)(?:Model|For)\w*\.from_pretrained")  # fmt: skip
+_PRETRAINED = re.compile(
+    r"transformers\.(?:\w+\.)*(?:Auto|Bert|Roberta|XLMRoberta|Electra|Albert|DistilBert|GPT2|Bart|Deberta|DebertaV2|XLNet)"
+    r"(?:Model|For)\w*\.from_pretrained"
+)
 """Networks of transformers that drop by default."""
 
 

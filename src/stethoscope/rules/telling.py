@@ -33,13 +33,11 @@ def telling(file: Code, loop: Loop, made: Made, handed: Call | None = None) -> s
     where, context = epochs_of(file, loop, handed)[0]
     number = innermost_loop(where, context, NOWHERE)
     counted = _number_of(where, number)
-    lines = [f"{name}.set_epoch({counted or 'epoch'})"]
+    is_named = bool(counted.strip("_"))
+    lines = [f"{name}.set_epoch({counted if is_named else 'epoch'})"]
     if _may_be_another(made, where, context):
         lines = [f"if isinstance({name}, {_class_of(made)}):", f"    {lines[0]}"]
-    if counted.strip("_") or number == NOWHERE:
-        return _TELL_IT + code(*lines)
-    lines = [one.replace(f"set_epoch({counted or 'epoch'})", "set_epoch(epoch)") for one in lines]
-    if where.contexts[number].kind != "for" or not counted:
+    if is_named or not counted:
         return _TELL_IT + code(*lines)
     head = f"for epoch in {_text(where, where.contexts[number].value)}:"
     return _COUNT_THEM + code(head, *(f"    {one}" for one in lines))
@@ -73,9 +71,7 @@ def _may_be_another(made: Made, where: Code, context: int) -> bool:
     if any(any(one is sampler for one in choice.options) for choice in _choices(home)):
         return True
     known = {_condition(where, one) for one in where.around(context) if one.kind in _IS_BRANCH}
-    return any(
-        here.kind in _IS_BRANCH and _condition(home, here) not in known for here in home.around(sampler.context)
-    )
+    return any(here.kind in _IS_BRANCH and _condition(home, here) not in known for here in home.around(sampler.context))
 
 
 def _condition(file: Code, here: Context) -> tuple[str, str]:

@@ -49,18 +49,21 @@ class DistributedSamplerEpoch(Rule):
     ## What it sees
     A training loop inside of another, over a loader with a `DistributedSampler` that shuffles, and no `set_epoch` in
     this file nor in those that it imports; also where the inner loop stands in an imported file that is handed the
-    loader. In a run: a loader whose sampler draws the same order each time it begins.
+    loader, or hands a loss and the optimizer to something that is not seen. In a run: a loader whose sampler draws the
+    same order each time it begins.
     ## Why it hurts
     The sampler seeds its shuffling with the epoch's number, which stays 0: all epochs go through the same batches in
     the same order, on the same workers.
     ## How to fix it
-    `sampler.set_epoch(epoch)` at the begin of each epoch. With `nn.DataParallel` one process trains, which such a
-    sampler gives its share of the data only: there, leave it away.
+    `sampler.set_epoch(epoch)` at the begin of each epoch, behind `if isinstance(sampler, DistributedSampler):` where it
+    may be another one. With `nn.DataParallel` one process trains, which such a sampler gives its share of the data
+    only: there, leave it away.
     ## When it is not a fault
     A sampler with `shuffle=False`, or one epoch only; a seed for each epoch; Accelerate or Fabric, which tell the
     sampler by themselves. None of these is reported. A program of one process, which such a sampler refuses, is
-    possible at most, as is a loop that hands its number and the loader to something unseen, or changes its data, and a
-    sampler that is made only where a parameter asks for it, which no call gives.
+    possible at most, as is a loop that hands its number and the loader to something unseen, or changes its data, a
+    sampler that is made only where a parameter asks for it, which no call gives, one of which it is not seen whether it
+    shuffles, and a loader of another package, which may tell it by itself.
     ## Sources
     PyTorch documentation, `torch.utils.data.distributed.DistributedSampler`: "Otherwise, the same ordering will be
     always used".
