@@ -156,6 +156,23 @@ UNSEEN = {
 }
 
 
+@pytest.mark.parametrize(("shuffle", "shown"), [("False", False), ("sampler is None", True)])
+def test_who_goes_in_order_in_one_process_may_want_it_in_many(shuffle: str, shown: bool) -> None:
+    text = f"""
+        def main(model, data, optimizer, several):
+            if several:
+                sampler = DistributedSampler(data)
+            else:
+                sampler = None
+            loader = DataLoader(data, sampler=sampler, shuffle={shuffle})
+            for epoch in range(9):
+                for x, y in loader: STEP
+        """
+
+    assert (sure(text) >= SHOWN) is shown
+    assert sure(text) >= POSSIBLE
+
+
 @pytest.mark.parametrize("name", UNSEEN)
 def test_what_is_not_seen_to_shuffle_or_not_to_be_told_is_possible_at_most(name: str) -> None:
     text = f"""

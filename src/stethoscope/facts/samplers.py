@@ -98,7 +98,7 @@ def is_switched_off(file: Code, made: Made) -> bool:
 
 def is_vague(made: Made) -> bool:
     """Whether it is not seen that a sampler shuffles, or what goes by it: a loader that is no file of this project may
-    tell it the epoch by itself.
+    tell it the epoch by itself. Nor is it wanted where one process goes in order: `shuffle=False`, and no sampler.
     """
     home, sampler = made
     if not _shuffles(home, sampler):
@@ -106,8 +106,22 @@ def is_vague(made: Made) -> bool:
     given = [(one, value) for one in home.calls for key, value in one.keywords if key in ("sampler", "batch_sampler")]
     for loader, value in given:
         if _is_loader(home, loader) and any(one is sampler for _, one in _calls_behind(home, value)):
-            return thing_of(home, loader).kind != "loader" and not _is_seen_loader(home, loader)
+            is_unseen = thing_of(home, loader).kind != "loader" and not _is_seen_loader(home, loader)
+            goes_in_order = literal(home, loader.keyword("shuffle")) is False and _may_be_none(home, value)
+            return is_unseen or goes_in_order
     return False
+
+
+def _may_be_none(file: Code, value: Value | None) -> bool:
+    found, _ = followed(file, value)
+    if isinstance(found, Name) and found.binding != NOWHERE:
+        options = [file.bindings[one] for one in file.bindings[found.binding].options]
+        return any(_is_none(one.value) for one in options if one.how == "assign" and not one.item)
+    return isinstance(found, Choice) and any(_is_none(one) for one in found.options)
+
+
+def _is_none(value: Value | None) -> bool:
+    return isinstance(value, Constant) and value.value is None
 
 
 def _shuffling(loaders: list[Made]) -> Made | None:
