@@ -81,6 +81,27 @@ MEASURED = {
         for x, y in source:
             right += (model(x).argmax(1) == y).sum().item()
         """,
+    "beside parameters that are counted": """
+        def count(model):
+            return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+        def evaluate(model, test_loader):
+            model.eval()
+            right = 0
+            for x, y in test_loader:
+                right += (model(x).argmax(1) == y).sum().item()
+            return right
+        """,
+    "boxes, by an evaluator": """
+        def evaluate(model, test_loader, coco_evaluator):
+            model.eval()
+            for images, targets in test_loader:
+                found = []
+                for number, (boxes, labels) in enumerate(model(images)):
+                    found.append({"boxes": boxes, "labels": labels})
+                coco_evaluator.update({target["id"]: out for target, out in zip(targets, found)})
+            coco_evaluator.accumulate()
+        """,
     "in a class whose base is seen": """
         class Runner(nn.Module):
             def evaluate(self, model, test_loader):
@@ -150,6 +171,29 @@ LOOKED_AT = {
             for x in latest:
                 found.append(model(x).argmax(1).item())
             return found
+        """,
+    "pictures, kept by a writer": """
+        def draw(model, test_loader, writer):
+            model.eval()
+            for images, targets in test_loader:
+                found = []
+                for number, (boxes, labels) in enumerate(model(images)):
+                    found.append({"boxes": boxes, "labels": labels})
+                writer.put({target["id"]: out for target, out in zip(targets, found)})
+        """,
+    "beside parameters that are counted, and switched": """
+        def count(model):
+            return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+        def only_head(model):
+            model.body.weight.requires_grad = False
+
+        def evaluate(model, test_loader):
+            model.eval()
+            right = 0
+            for x, y in test_loader:
+                right += (model(x).argmax(1) == y).sum().item()
+            return right
         """,
     "beside an attack": """
         def evaluate(model, test_loader):

@@ -46,7 +46,7 @@ def main(model, data, held_out, optimizer, shuffled):
     assert is_told(text) is told
 
 
-@pytest.mark.parametrize(("asked", "told"), [('mode == "train"', True), ('mode == "test"', False), ("mode", False)])
+@pytest.mark.parametrize(("asked", "told"), [('mode == "train"', True), ('mode == "test"', False), ("mode", True)])
 def test_a_sampler_that_shuffles_for_training(asked: str, told: bool) -> None:
     text = f"""
 def main(model, data, optimizer, mode):

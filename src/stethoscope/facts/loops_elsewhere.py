@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Constant, Function, Item, Name, Value
 from stethoscope.facts.dicts import handed_in
-from stethoscope.facts.loops import GOING_BACKWARD, Loop, loops_of
+from stethoscope.facts.loops import Loop
 from stethoscope.facts.origins import called, lineage, thing_of
+from stethoscope.facts.rounds import rounds_of
 from stethoscope.facts.things import followed, iterated, literal
 
 DEEPEST = 4
@@ -34,8 +35,8 @@ class _Way(NamedTuple):
 
 def loops_elsewhere(file: Code) -> Iterator[Handed]:
     """The training loops of imported files, each with every call of this file that hands over what it goes over."""
-    for other in file.linked.saying(*GOING_BACKWARD):
-        for loop in loops_of(other):
+    for other in file.linked.saying("optim", ".backward("):
+        for loop in rounds_of(other):
             if loop.is_loop:
                 ways = dict.fromkeys(_ways_in(other, loop))
                 yield from _by_parameters(file, loop, ways) if ways else _by_the_loader(file, loop)

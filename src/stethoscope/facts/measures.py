@@ -42,20 +42,51 @@ _OF_DATA = re.compile(
 """Names of what a loop goes over that hold batches: `test_loader`, `val_data`, `batches`."""
 _KEYS = re.compile(r"\[[^\]]*\]")
 """What is taken of a batch: its name is none of a data set's."""
-WANTED = re.compile(
+_WANTED = re.compile(
     r"requires_grad|\bfreez|\bfrozen|attack|fgsm|\bpgd|saliency|grad_?cam|captum|create_graph|autograd\.grad|\bprun"
     r"|set_grad_enabled|enable_grad|backward_hook|register_hook|retain_grad|hessian|jacobian|fisher|\bmaml|influence"
     r"|(?<![a-z])(?:toggle|set|enable|disable|switch)_\w*grad(?:ient)?s?\b|set_trainable",
     re.I,
 )
 """Words of a file in which gradients are switched for reasons of its own, or wanted of a model that is not trained."""
+_ASKED = re.compile(r"\.requires_grad\b(?!\s*=(?!=))(?!\s*,.*\s=\s)")
+_FROZEN = re.compile(r"requires_grad\s*=(?!=)|requires_grad_\(|freez|frozen", re.I)
+
+
+def are_gradients_switched(code: Code) -> bool:
+    """Whether a file has such words; a parameter that is asked whether it learns, `if p.requires_grad`, as where they
+    are counted, is none where no file of the project that this one uses switches any.
+    """
+    if not code.matches(_WANTED):
+        return False
+    text = _ASKED.sub("", code.uncommented())
+    return _WANTED.search(text) is not None or code.linked.match(_FROZEN)
 
 
 def measures_data(found: Evaluation) -> bool:
     """Whether its answers are measured over the batches of a data set: a loop over a loader feeds the model, and a
-    loss, the number that are right, or the answers themselves are summed or collected over its rounds.
+    loss, the number that are right, or the answers themselves are summed or collected over its rounds, or an evaluator
+    of boxes is given them.
     """
-    return found.is_fed and found.is_read and _goes_over_data(found) and any(_kept(found))
+    if not found.is_fed or not _goes_over_data(found):
+        return False
+    return (found.is_read and any(_kept(found))) or _asks_evaluator(found)
+
+
+def _asks_evaluator(found: Evaluation) -> bool:
+    """Whether what each round finds is handed to an evaluator: `coco_evaluator.update(found)`."""
+    code, function = found.code, found.code.functions[found.function]
+    return any(
+        call.name in COLLECTING
+        and call.arguments
+        and call.receiver is not None
+        and _EVALUATOR.search(code.text(call.receiver.at)) is not None
+        and found.context in code.numbers_around(call.context)
+        for call in code.calls[slice(*function.calls)]
+    )
+
+
+_EVALUATOR = re.compile(r"(?:^|[._])(?:\w*_)?evaluator$", re.I)
 
 
 def may_run_under_a_framework(found: Evaluation) -> bool:

@@ -51,7 +51,7 @@ def _gets(binding: Binding, sampler: Call) -> bool:
 def _is_in_scope(file: Code, loop: Loop, home: Code, kept: Binding, handed: Call | None) -> bool:
     """Whether a variable is known where the epochs of a loop are counted: around it, or around a call of it."""
     maker = home.function_at(kept.context)
-    for code, context in _epochs(file, loop, handed):
+    for code, context in epochs_of(file, loop, handed):
         functions = {code.function_at(number) for number in code.numbers_around(context)} | {0}
         if code is home and maker in functions:
             return True
@@ -61,7 +61,7 @@ def _is_in_scope(file: Code, loop: Loop, home: Code, kept: Binding, handed: Call
     return False
 
 
-def _epochs(file: Code, loop: Loop, handed: Call | None) -> list[tuple[Code, int]]:
+def epochs_of(file: Code, loop: Loop, handed: Call | None) -> list[tuple[Code, int]]:
     """Where the epochs of a loop are counted: in its own function, or where that is called."""
     code, parent = loop.code, loop.code.contexts[loop.context].parent
     if innermost_loop(code, parent, loop.function) != NOWHERE or begun_anew(code, loop):

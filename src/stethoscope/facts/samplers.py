@@ -18,7 +18,9 @@ DEEPEST = 8
 """Variables that are followed from one value to the call that made it, at most."""
 MOST_CALLERS = 3
 """Functions that are followed from a loop to one that is called in a loop, at most."""
-SAMPLER = "torch.utils.data.DistributedSampler"
+_SAMPLER = re.compile(r"(?:^|\.)torch\.utils\.data\.(?:distributed\.)?DistributedSampler$")
+"""Also by way of a file of the project that imports torch, and of which all names are taken."""
+_SAMPLERS = ("torch.utils.data.DistributedSampler", "torch.utils.data.RandomSampler", "torch.utils.data.BatchSampler")
 _GROUP = re.compile(r"distribut|process|ddp|rank|world|spawn|launch|accelerat|fabric|deepspeed|horovod|slurm", re.I)
 """Words of a program that runs as several processes."""
 _OPENS_GROUP = ("init_process_group", "init_distributed")
@@ -94,20 +96,72 @@ def is_switched_off(file: Code, made: Made) -> bool:
     return False
 
 
+def is_vague(made: Made) -> bool:
+    """Whether it is not seen that a sampler shuffles, or what goes by it: a loader that is no file of this project may
+    tell it the epoch by itself. Nor is it wanted where one process goes in order: `shuffle=False`, and no sampler.
+    """
+    home, sampler = made
+    if not _shuffles(home, sampler):
+        return True
+    given = [(one, value) for one in home.calls for key, value in one.keywords if key in ("sampler", "batch_sampler")]
+    for loader, value in given:
+        if _is_loader(home, loader) and any(one is sampler for _, one in _calls_behind(home, value)):
+            is_unseen = thing_of(home, loader).kind != "loader" and not _is_seen_loader(home, loader)
+            goes_in_order = literal(home, loader.keyword("shuffle")) is False and _may_be_none(home, value)
+            return is_unseen or goes_in_order
+    return False
+
+
+def _may_be_none(file: Code, value: Value | None) -> bool:
+    found, _ = followed(file, value)
+    if isinstance(found, Name) and found.binding != NOWHERE:
+        options = [file.bindings[one] for one in file.bindings[found.binding].options]
+        return any(_is_none(one.value) for one in options if one.how == "assign" and not one.item)
+    return isinstance(found, Choice) and any(_is_none(one) for one in found.options)
+
+
+def _is_none(value: Value | None) -> bool:
+    return isinstance(value, Constant) and value.value is None
+
+
 def _shuffling(loaders: list[Made]) -> Made | None:
-    for home, loader in loaders:
-        if thing_of(home, loader).kind != "loader":
-            continue
-        for place, sampler in _samplers(home, loader):
-            if sampler.name == SAMPLER and not sampler.is_open and _shuffles(place, sampler):
-                return place, sampler
-    return None
+    """The distributed sampler of one of some loaders, one that is seen to shuffle before one that may."""
+    found = [
+        made for home, loader in loaders if _is_loader(home, loader) for made in _samplers(home, loader)
+        if _SAMPLER.search(made[1].name) is not None and not made[1].is_open
+    ]  # fmt: skip
+    sure = (made for made in found if _shuffles(*made))
+    return next(sure, next((made for made in found if not _never_shuffles(*made)), None))
+
+
+def _is_loader(file: Code, call: Call) -> bool:
+    """Whether a call makes a loader, by what it makes, or by its name and what it is given."""
+    if thing_of(file, call).kind == "loader":
+        return True
+    is_given = call.keyword("sampler") is not None or call.keyword("batch_sampler") is not None
+    name = call.receiver.name if call.name == "()" and isinstance(call.receiver, Name) else call.name
+    return is_given and _LOADER.search(name) is not None
+
+
+_LOADER = re.compile(r"(?:^|[._])(?:[A-Z]\w*[lL]oader|Loader)\w*$")
+_LIBRARY_LOADERS = ("torchdata.stateful_dataloader.StatefulDataLoader",)
+"""Loaders of libraries that are known to tell no sampler the epoch."""
+
+
+def _is_seen_loader(file: Code, call: Call) -> bool:
+    return call.name.startswith(_LIBRARY_LOADERS) or called(file, call).cls is not None
 
 
 def _shuffles(file: Code, sampler: Call) -> bool:
     """Whether a sampler that a training goes over shuffles, as it does where nothing is said."""
     given = sampler.argument(3, "shuffle")
     return given is None or _is_so(file, given, True)
+
+
+def _never_shuffles(file: Code, sampler: Call) -> bool:
+    """Whether a sampler is told not to shuffle, by all who say anything of it."""
+    given = sampler.argument(3, "shuffle")
+    return _is_so(file, given, False) or (isinstance(given, Operation) and given.operator in ("==", "!="))
 
 
 def _is_never_set(file: Code, name: str, is_made: bool = True) -> bool:
@@ -139,7 +193,15 @@ def _is_so(file: Code, asked: Value | None, meant: bool, depth: int = 0) -> bool
     if not isinstance(found, Name) or found.binding == NOWHERE or file.bindings[found.binding].how != "argument":
         return False
     given = handed_in(file, found.binding)
+    if not given:
+        default = _default_of(file, found.binding)
+        return default is not None and literal(file, default) is meant
     return any(_is_so(home, one, meant, depth + 1) for home, one in given)
+
+
+def _default_of(file: Code, binding: int) -> Value | None:
+    parameters = file.functions[file.function_at(file.bindings[binding].context)].parameters
+    return next((one.default for one in parameters if one.binding == binding), None)
 
 
 _TRAINING = ("train", "training")
@@ -151,7 +213,7 @@ def _samplers(file: Code, loader: Call) -> list[Made]:
     """The calls that may have made a loader's sampler, or that of its sampler of batches."""
     batched = [
         made for made in _made_by(file, loader, "batch_sampler", 4)
-        if made[1].name.startswith("torch.utils.data.") and made[1].name.endswith(".BatchSampler")
+        if "torch.utils.data." in made[1].name and made[1].name.endswith(".BatchSampler")
     ]  # fmt: skip
     inner = [made for home, one in batched for made in _calls_behind(home, one.argument(0, "sampler"))]
     return [*_made_by(file, loader, "sampler", 3), *inner]
@@ -175,7 +237,7 @@ def _loaders(file: Code, loop: Loop) -> list[Made]:
     source, _ = iterated(file, file.contexts[loop.context].value)
     together = source.arguments if isinstance(source, Call) and source.name == "builtins.zip" else (source,)
     found = [made for one in together for made in _calls_behind(file, iterated(file, one)[0])]
-    if any(thing_of(home, one).kind == "loader" for home, one in found):
+    if any(_is_loader(home, one) for home, one in found):
         return found
     begun = begun_anew(file, loop)
     if begun:
@@ -298,7 +360,9 @@ def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Made]
         return []
     if isinstance(found, Call):
         made = thing_of(file, found)  # what a function of the project gives was made in that function
-        return _where_made(made) if made.kind == "loader" and _where_made(made) else [(file, found)]
+        if made.kind == "loader" and made.made is not None and made.made is not found:
+            return _where_made(made)
+        return _given_back(file, found, depth) or [(file, found)]
     options: list[tuple[Code, Value]] = [(file, one) for one in _taken(file, found)]
     if isinstance(found, Attribute):
         made = thing_of(file, found)
@@ -321,6 +385,17 @@ def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Made]
         reached = (one for one in binding.options if _may_run(file, file.bindings[one].context))
         options += [(file, Name(found.name, one, found.at)) for one in reached]
     return [call for home, one in options for call in _calls_behind(home, one, depth + 1)]
+
+
+def _given_back(file: Code, call: Call, depth: int) -> list[Made]:
+    """The loaders, or samplers, that a function of the project gives, on each of its ways."""
+    callee = called(file, call)
+    if callee.function is None or callee.code is None:
+        return []
+    home = callee.code
+    ways = [one.value for one in callee.function.returns if _may_run(home, one.context)]
+    given = [one for way in ways for one in _calls_behind(home, way, depth + 1)]
+    return [one for one in given if _is_loader(*one) or one[1].name.startswith(_SAMPLERS)]
 
 
 def _taken(file: Code, value: Value) -> tuple[Value, ...]:
@@ -367,7 +442,9 @@ def _attribute_values(file: Code, value: Attribute) -> list[tuple[Code, Value]]:
             binding = home.bindings[number]
             source, _ = iterated(home, binding.value)
             wraps = isinstance(source, Attribute) and home.text(source.at) == text
-            if binding.how == "assign" and not binding.item and binding.value is not None and not wraps:
+            if binding.how == "assign" and binding.item:
+                values += _returned(home, binding.value, binding.item)
+            elif binding.how == "assign" and binding.value is not None and not wraps:
                 values.append((home, binding.value))
     return values
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stethoscope.facts.code import NOWHERE, Attribute, Call, Code, Item, Name, Value
+from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Item, Name, Value
 from stethoscope.facts.evaluations import Evaluation, called_models, evaluations_of, trained_models
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_in_loop, is_under, name_of
 from stethoscope.facts.layers import has_modes
 from stethoscope.facts.libraries import SAME, SAME_METHODS
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.module_classes import modules_in
-from stethoscope.facts.origins import call_sites, called, given_to, thing_of
+from stethoscope.facts.origins import call_sites, called, given_to, lineage, thing_of
 from stethoscope.facts.other_data import goes_over_another
-from stethoscope.facts.things import binding_of, followed
+from stethoscope.facts.things import Thing, binding_of, followed
 
 MOST_FORMS = 6
 """Calls that a sample of noise passes on its way to a model, at most: `.to(device)`, `Variable(...)`."""
@@ -174,8 +174,65 @@ def _is_asked_again(file: Code, found: Evaluation) -> bool:
 
 
 def has_two_modes(file: Code, event: Event) -> bool:
-    """Whether a model is seen to run a layer with two modes, or torchvision or transformers make it by name."""
-    return has_modes(event.thing) is True or _is_made_by_name(file, event.subject)
+    """Whether a model is seen to run a layer with two modes, or torchvision or transformers make it by name, or a part
+    of it; of what a function gives on several ways, each of these.
+    """
+    return (
+        has_modes(event.thing) is True
+        or _is_made_by_name(file, event.subject)
+        or _holds_pretrained(event.thing)
+        or _has_modes_on_each_way(file, event.subject)
+    )
+
+
+_PRETRAINED = re.compile(
+    r"transformers\.(?:\w+\.)*(?:Auto|Bert|Roberta|XLMRoberta|Electra|Albert|DistilBert|GPT2|Bart|Deberta|DebertaV2|XLNet)"
+    r"(?:Model|For)\w*\.from_pretrained"
+)
+"""Networks of transformers that drop by default."""
+
+
+def _holds_pretrained(thing: Thing) -> bool:
+    """Whether a class of the project keeps a network of transformers that drops."""
+    return any(
+        isinstance(value := home.bindings[number].value, Call) and _PRETRAINED.fullmatch(value.name) is not None
+        for home, cls in lineage(thing)
+        for numbers in cls.attributes.values()
+        for number in numbers
+        if not home.matches(_NO_DROPOUT)
+    )
+
+
+_NO_DROPOUT = re.compile(r"dropout(?:_prob|_rate|_p)?[\"']?\s*[=:]\s*0(?:\.0*)?\b")
+
+
+def _has_modes_on_each_way(code: Code, value: Value | None, depth: int = 0) -> bool:
+    """Whether a model has two modes whichever way it was made: as by a function that asks for a name."""
+    if value is None or depth > MOST_FORMS:
+        return False
+    if isinstance(value, Call):
+        if value.name in SAME_METHODS or value.name in SAME:
+            inner = value.receiver if value.name in SAME_METHODS else value.argument(0)
+            return _has_modes_on_each_way(code, inner, depth + 1)
+        callee = called(code, value)
+        if callee.function is None or callee.code is None or not callee.function.returns:
+            return has_modes(thing_of(code, value)) is True
+        return all(_has_modes_on_each_way(callee.code, one.value, depth + 1) for one in callee.function.returns)
+    if isinstance(value, Choice):
+        return all(_has_modes_on_each_way(code, one, depth + 1) for one in value.options)
+    binding = code.bindings[value.binding] if isinstance(value, Name) and value.binding != NOWHERE else None
+    if not isinstance(value, Name) or binding is None:
+        return False
+    if binding.how == "argument":
+        index = code.function_at(binding.context)
+        place = next((i for i, one in enumerate(code.functions[index].parameters)
+                      if code.bindings[one.binding] is binding), NOWHERE)  # fmt: skip
+        given = list(given_to(code, index, place)) if place != NOWHERE else []
+        return bool(given) and all(_has_modes_on_each_way(home, one, depth + 1) for home, one in given)
+    if binding.how == "merge":
+        return all(_has_modes_on_each_way(code, Name(value.name, one, value.at), depth + 1) for one in binding.options)
+    is_plain = binding.how == "assign" and not binding.item
+    return is_plain and _has_modes_on_each_way(code, binding.value, depth + 1)
 
 
 def _is_made_by_name(code: Code, value: Value | None, depth: int = 0) -> bool:

@@ -9,9 +9,9 @@ from stethoscope.core.finding import CannotTell, Evidence, Finding, Link, Severi
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Call, Code, Site
 from stethoscope.facts.flow import Stream
-from stethoscope.facts.loops import Loop, loops_of
+from stethoscope.facts.loops import Loop
 from stethoscope.facts.loops_elsewhere import loops_elsewhere
-from stethoscope.facts.sampler_names import sampler_name
+from stethoscope.facts.rounds import rounds_of
 from stethoscope.facts.samplers import (
     Made,
     distributed_sampler,
@@ -22,12 +22,14 @@ from stethoscope.facts.samplers import (
     is_refused,
     is_repeated,
     is_switched_off,
+    is_vague,
     sampler_handed,
 )
 from stethoscope.facts.told_elsewhere import is_told_in, is_told_or_done_otherwise
 from stethoscope.facts.training import History
 from stethoscope.rules.lines import place_in, where
 from stethoscope.rules.sites import code, place_at
+from stethoscope.rules.telling import telling
 
 _STEPS = re.compile(r"step\w*\(|optim", re.I)
 """Words of a loop that trains, also by a function that is not seen."""
@@ -47,18 +49,21 @@ class DistributedSamplerEpoch(Rule):
     ## What it sees
     A training loop inside of another, over a loader with a `DistributedSampler` that shuffles, and no `set_epoch` in
     this file nor in those that it imports; also where the inner loop stands in an imported file that is handed the
-    loader. In a run: a loader whose sampler draws the same order each time it begins.
+    loader, or hands a loss and the optimizer to something that is not seen. In a run: a loader whose sampler draws the
+    same order each time it begins.
     ## Why it hurts
     The sampler seeds its shuffling with the epoch's number, which stays 0: all epochs go through the same batches in
     the same order, on the same workers.
     ## How to fix it
-    `sampler.set_epoch(epoch)` at the begin of each epoch. With `nn.DataParallel` one process trains, which such a
-    sampler gives its share of the data only: there, leave it away.
+    `sampler.set_epoch(epoch)` at the begin of each epoch, behind `if isinstance(sampler, DistributedSampler):` where it
+    may be another one. With `nn.DataParallel` one process trains, which such a sampler gives its share of the data
+    only: there, leave it away.
     ## When it is not a fault
     A sampler with `shuffle=False`, or one epoch only; a seed for each epoch; Accelerate or Fabric, which tell the
     sampler by themselves. None of these is reported. A program of one process, which such a sampler refuses, is
-    possible at most, as is a loop that hands its number and the loader to something unseen, or changes its data, and a
-    sampler that is made only where a parameter asks for it, which no call gives.
+    possible at most, as is a loop that hands its number and the loader to something unseen, or changes its data, a
+    sampler that is made only where a parameter asks for it, which no call gives, one of which it is not seen whether it
+    shuffles, and a loader of another package, which may tell it by itself.
     ## Sources
     PyTorch documentation, `torch.utils.data.distributed.DistributedSampler`: "Otherwise, the same ordering will be
     always used".
@@ -106,7 +111,7 @@ class DistributedSamplerEpoch(Rule):
                 continue  # each epoch has a sampler with another seed
             told.add(sampler.at)
             cause = "It shuffles by the epoch's number, which stays 0: every epoch has the same order."
-            fix = _TELL_IT + code(f"{sampler_name(file, loop, (home, sampler), by)}.set_epoch(epoch)")
+            fix = telling(file, loop, (home, sampler), by)
             if is_for_one_process(file, (home, sampler)):
                 cause += (
                     " And `nn.DataParallel` trains in one process, which gets this sampler's share of the data alone."
@@ -458,14 +463,15 @@ class DistributedSamplerEpoch(Rule):
 
 def _is_doubtful(file: Code, loop: Loop, made: Made) -> bool:
     """Whether it may be no training of several processes and epochs, or something unseen may tell the epoch."""
-    return is_refused(file, made) or is_switched_off(file, made) or is_told_or_done_otherwise(file, loop, made[1])
+    is_off = is_refused(file, made) or is_switched_off(file, made)
+    return is_off or is_vague(made) or is_told_or_done_otherwise(file, loop, made[1])
 
 
 def _repeated(file: Code) -> Iterator[tuple[Loop, Call | None, Made]]:
     """The training loops that go over their data again and again, one of another file with the call of this file which
     hands it its data, and the distributed sampler of these.
     """
-    for loop in loops_of(file):
+    for loop in rounds_of(file):
         made = distributed_sampler(file, loop) if _may_step(loop) else None
         if made is not None and is_repeated(file, loop) and not is_of_new_data(file, loop, made):
             yield loop, None, made

@@ -17,7 +17,7 @@ from stethoscope.facts.evaluations import Evaluation, evaluations_of, is_switche
 from stethoscope.facts.freezing import builds_no_graph, is_made_frozen
 from stethoscope.facts.gradient_words import may_differentiate
 from stethoscope.facts.loops import functions_going_backward, loops_of, training_functions
-from stethoscope.facts.measures import WANTED, may_run_under_a_framework, measures_data
+from stethoscope.facts.measures import are_gradients_switched, may_run_under_a_framework, measures_data
 from stethoscope.facts.old_torch import knows_volatile
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.training import History, ValidationPass
@@ -132,7 +132,7 @@ class ValidationBuildsGraph(Rule):
             quiet = file.says("no_grad", "inference_mode")
             # What is given back to callers that are not seen may be used, or asked for without a graph.
             is_seen = found.callers_known or not (quiet or may_run_under_a_framework(found))
-            is_alone = not (may_differentiate(file) or file.matches(WANTED) or file.matches(ENTERED))
+            is_alone = not (may_differentiate(file) or are_gradients_switched(file) or file.matches(ENTERED))
             is_shown = (
                 is_seen and is_alone and not found.is_small and measures_data(found) and builds_for_certain(found)
             ) and not is_test
