@@ -20,6 +20,7 @@ from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
 from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeBceWithLogits
 from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
+from stethoscope.rules.parameters.dropout_without_effect import DropoutWithoutEffect
 from stethoscope.rules.parameters.layer_made_in_forward import LayerMadeInForward
 from stethoscope.rules.parameters.overwritten_layer import OverwrittenLayer
 from stethoscope.rules.parameters.super_init_missing import SuperInitMissing
@@ -159,6 +160,16 @@ PASSING = """
         def forward(self, x):
             x = nn.Linear(self.width, 2)(self.body(x))
             return x
+"""
+RECURRENT = """
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.LSTM(3, 5, dropout=0.3)
+
+        def forward(self, x):
+            outputs, _ = self.rnn(x)
+            return outputs
 """
 CHAINED = "nn.Sequential(nn.Linear(3, 2), nn.Tanh())"
 LISTED = """
@@ -479,6 +490,15 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         f"self.width = 3 -> self.out = nn.Sequential(); self.width = 3 | nn.Linear(self.width, 2)( -> {CHAINED}(",
         "Make it",
         "self.out",
+    ),
+    "a recurrent layer whose outputs are read": (
+        DropoutWithoutEffect, RECURRENT, "", "Drop from its outputs", "the state",
+    ),
+    "a recurrent layer whose state is read": (
+        DropoutWithoutEffect, RECURRENT,
+        "outputs, _ = -> _, outputs =",
+        "Drop from the state that is read of it",
+        "its outputs",
     ),
     "layers under a condition": (
         UnregisteredModules, LISTED,

@@ -185,6 +185,16 @@ def _made(layers: str) -> str:
     return MADE.replace("LAYERS", layers)
 
 
+def _copied(layers: str, gives: str = "") -> str:
+    return (
+        "\n    import copy\n    from torch import nn\n" + _made(layers).replace("(self, ", "(self, layer, ", 1) + gives
+    )
+
+
+GIVES = """
+    def clones(layer, n=3):
+        return [copy.deepcopy(layer) for _ in range(n)]
+"""
 PROGRAMS: dict[str, tuple[str, int]] = {
     "a base that is not seen": (_unseen("project.base", "Model"), POSSIBLE),
     "a base that is not seen, and a list that is registered": (
@@ -241,6 +251,16 @@ PROGRAMS: dict[str, tuple[str, int]] = {
         ABOVE.replace("LOOP", "for one in self.layers: one.requires_grad_(False)"), SILENT,
     ),
     "a list that a base sets": (ABOVE.replace("self.width = width", "self.layers = nn.ModuleList()"), SILENT),
+    "copies of a given layer": (_copied("[copy.deepcopy(layer) for _ in range(3)]"), POSSIBLE),
+    "copies of given rates": (_copied("[copy.deepcopy(rate) for _ in range(3)]"), SILENT),
+    "a list that a function gives": (_copied("clones(nn.Linear(3, 3))", GIVES), POSSIBLE),
+    "a registered list that a function gives": (
+        _copied("clones(nn.Linear(3, 3))", GIVES.replace("[", "nn.ModuleList([").replace("(n)]", "(n)])")),
+        SILENT,
+    ),
+    "one of two lists": (
+        _copied("clones(nn.Linear(3, 3))", GIVES.replace("return", "if n: return n\n        return")), SILENT,
+    ),
     "a name in a text": (
         LISTED + "\n    def convert(state_dict):\n        return 'net.layers.0' in state_dict\n", CERTAIN,
     ),

@@ -109,6 +109,37 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         "self.model.eval()",
         "self.model.train()",
     ),
+    "outputs of a recurrent layer that are dropped from": (
+        DropoutWithoutEffect,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.rnn = nn.LSTM(8, 16, dropout=0.3)
+                self.dropout = nn.Dropout(0.3)
+                self.out = nn.Linear(16, 2)
+
+            def forward(self, x):
+                outputs, (state, _) = self.rnn(x)
+                return self.out(self.dropout(outputs))
+        """,
+        "self.dropout(outputs)",
+        "self.dropout(state)",
+    ),
+    "parts of one step, which is taken behind them": (
+        MissingOptimizerStep,
+        """
+        def update(model, x, y, optimizer, size):
+            scores = model(x)
+            for part, target in zip(torch.split(scores, size), torch.split(y, size)):
+                optimizer.zero_grad()
+                F.mse_loss(scores, y).backward(retain_graph=True)
+            optimizer.step()
+            return float(F.mse_loss(scores, y))
+        """,
+        "optimizer.step()",
+        "model.reset()",
+    ),
     "steps that only show what they take, of a model that nobody asks afterwards": (
         MissingOptimizerStep,
         """

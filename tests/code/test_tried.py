@@ -122,6 +122,45 @@ def test_what_only_takes_the_time_or_the_memory_of_a_step_is_possible_at_most(me
         assert how_sure(rule, program.replace("loss.backward()", f"loss.backward(); {read}")) >= SHOWN
 
 
+TIMED = """
+    import torch
+    from torch import nn
+    import torch.nn.functional as F
+    import time
+
+    def throughput(model, given, size):
+        x, y = torch.randn(size, 3), torch.randint(0, 2, (size,))
+        optimizer = torch.optim.Adam(model.parameters())
+        for _ in range(100):
+            CLEAR
+            loss = F.cross_entropy(model(x).view(-1, 2), y.view(-1))
+            loss.backward()
+            STEP
+        begun = time.time()
+        for _ in range(500):
+            CLEAR
+            F.cross_entropy(model(x), y).backward()
+            STEP
+        return 500 * size / (time.time() - begun)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("torch.randint(0, 2, (size,))", "given"),
+        ("time.time()", "model.now()"),
+        ("loss.backward()", "loss.backward(); print(loss)"),
+    ],
+)
+def test_a_function_that_takes_the_time_of_steps_on_targets_by_chance_learns_nothing(before: str, after: str) -> None:
+    unstepped = TIMED.replace("CLEAR", "optimizer.zero_grad()").replace("STEP", "pass")
+    uncleared = TIMED.replace("CLEAR", "pass").replace("STEP", "optimizer.step()")
+    for rule, program in ((MissingOptimizerStep, unstepped), (MissingZeroGrad, uncleared)):
+        assert -1 < how_sure(rule, program) < SHOWN
+        assert how_sure(rule, program.replace(before, after)) >= SHOWN
+
+
 def test_a_batch_is_looked_for_that_breaks_the_backward_pass() -> None:
     text = """
         def find(model, loader):

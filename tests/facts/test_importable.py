@@ -33,6 +33,7 @@ class Net(nn.Module):
 MISSING = {
     "a base class": ("Block", "class Deeper(Block):\n    pass\n"),
     "an annotation": ("jax", "def loss(x: jax.Array):\n    return x\n"),
+    "a return outside of a function": ("return", "x = 3\nreturn x\n"),
     "an annotation of what comes back": ("Tensor", "def loss(x) -> Tensor:\n    return x\n"),
     "a decorator": ("dataclass", "@dataclass\nclass Options:\n    rate: float = 0.1\n"),
     "a default": ("RATE", "def train(rate=RATE):\n    return rate\n"),

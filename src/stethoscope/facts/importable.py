@@ -22,7 +22,7 @@ _IS_WRITTEN_LATER = re.compile(r"(?:^|\.)_|version|generated|_pb2|^build")
 
 
 def cannot_be_imported(code: Code) -> str:
-    """A name or module without which the import fails, empty where none is seen to be missing.
+    """A name or module without which the import fails, or a word by which it does; empty where none is seen.
 
     Notebooks are left out, whose cells run in any order, and for names files with `import *`, which may bring any. So
     is what stands under a condition or in a `try`.
@@ -31,6 +31,8 @@ def cannot_be_imported(code: Code) -> str:
     if whole is None or any(word in line for line in code.lines for word in ("__getattr__", "exec(", "globals()")):
         return ""
     body = whole.tree.body
+    if any(isinstance(one, ast.Return) for one in body):
+        return "return"  # outside of a function, which is read and not compiled
     lost = _lost_module(code, body)
     if lost or code.stars:
         return lost

@@ -37,6 +37,8 @@ _CHOSEN = re.compile(
     r"(?:_(?:fn|layer|cls|class|type|module))?$"
 )
 """How parameters are called that hold the class of a layer: `block_fn`, `norm_layer`."""
+_COPIED = re.compile(r"(?:\w+_)?(?:layer|block|module|cell|net|model|head|expert)$")
+"""How parameters are called that hold a layer, of which each member of a list is a copy."""
 _OF_OTHERS = re.compile(r"\.(?:weight|bias)\b")
 """What an object is given that computes with the parameters of another layer."""
 _LISTING = ("builtins.list", "builtins.tuple")
@@ -79,7 +81,7 @@ def _may_be(code: Code, value: Value, depth: int) -> list[Call]:
         return []
     if value.name in SAME_METHODS and isinstance(value.receiver, Call):
         return _may_be(code, Group("list", (value.receiver,), (), value.at), depth + 1)  # `Block().to(device)`
-    if is_named_as_layer(code, value) or _wraps_some_layer(code, value, depth):
+    if is_named_as_layer(code, value) or _wraps_some_layer(code, value, depth) or _copies_some_layer(code, value):
         return [value]
     is_chain = "torch.nn.Sequential" in bases(thing_of(code, value))
     if value.name not in (*_HOLDING, "collections.OrderedDict") and not is_chain:
@@ -111,6 +113,14 @@ def _wraps_some_layer(code: Code, call: Call, depth: int) -> bool:
     if any(isinstance(one, Name) and one.name == "self" for one in given):
         return False
     return any(isinstance(one, Call) and bool(made_in(code, Group("list", (one,), (), one.at))) for one in given)
+
+
+def _copies_some_layer(code: Code, call: Call) -> bool:
+    """Whether a call copies a layer that a function is given: `copy.deepcopy(layer)`."""
+    given = call.argument(0) if call.name == "copy.deepcopy" else None
+    if not isinstance(given, Name) or given.binding == NOWHERE or not _COPIED.match(given.name):
+        return False
+    return code.bindings[given.binding].how == "argument"
 
 
 def _made_for_list(code: Code, value: Name) -> list[Call]:

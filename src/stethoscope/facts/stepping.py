@@ -15,7 +15,7 @@ from stethoscope.facts.events import (
     name_of,
 )
 from stethoscope.facts.gradient_words import reads_gradients
-from stethoscope.facts.loops import Loop
+from stethoscope.facts.loops import Loop, innermost_loop
 from stethoscope.facts.origins import called, thing_of
 
 _STEPPING = re.compile(r"(?!on_).*(?:step|optimi[sz]e|update_param|apply_grad)(?!s?_?(?:size|per|lr|count)).*", re.I)
@@ -63,6 +63,16 @@ def outermost_loop(file: Code, context: int) -> int:
         elif kind in ("function", "class", "module"):
             break
     return found
+
+
+def is_stepped_behind(file: Code, loop: Loop, name: str) -> bool:
+    """Whether an optimizer steps behind a loop, as often as the loop is gone through."""
+    around = innermost_loop(file, file.contexts[loop.context].parent, loop.function) if loop.is_loop else None
+    return around is not None and any(
+        event.kind == "step" and event.name == name and event.code is file and event.at.line > loop.at.end_line
+        and innermost_loop(file, event.outer_context, loop.function) == around
+        for event in events_of(file, loop.function)
+    )  # fmt: skip
 
 
 def may_step(file: Code, loop: Loop) -> bool:

@@ -69,14 +69,23 @@ def is_no_training(file: Code, loop: Loop) -> bool:
 
 
 def only_measures(file: Code, loop: Loop) -> bool:
-    """Whether a loop takes the time or the memory of its rounds, and never reads the loss."""
+    """Whether a loop takes the time or the memory of its rounds, or its function does and the targets are drawn by
+    chance, as where it warms up; and never reads the loss.
+    """
     places = [loop.at, *(one.at for one in file.around(loop.context) if one.kind == "with")]
     lines = [file.lines[at.line - 1 : (at.end_line if at is loop.at else at.line)] for at in places]
     said = any(_MEASURED.search(line.partition("#")[0]) for part in lines for line in part)
     losses = [one.subject for one in loop.of("backward") if one.code is file and not one.via]
-    if file.matches(JUDGED, loop.at):
+    if file.matches(JUDGED, loop.at) or not losses or any(is_read(file, one) for one in losses):
         return False
-    return said and bool(losses) and not any(is_read(file, one) for one in losses)
+    home = file.functions[loop.function]
+    return said or (bool(home.context) and file.matches(_MEASURED, home.at) and _learns_chance(file, losses))
+
+
+def _learns_chance(file: Code, losses: list[Value | None]) -> bool:
+    """Whether the targets of all these losses are drawn by chance."""
+    made = [followed(file, one)[0] for one in losses]
+    return all(isinstance(one, Call) and is_random(file, one.argument(1, "target")) for one in made)
 
 
 def is_read(file: Code, loss: Value | None) -> bool:

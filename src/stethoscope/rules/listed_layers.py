@@ -11,7 +11,7 @@ from stethoscope.facts.code import At, Call, Code, Each, Group, Item, Name, Oper
 from stethoscope.facts.layer_names import is_of_module_class, may_be_made_in
 from stethoscope.facts.likely_modules import is_known_module, likely_modules_in
 from stethoscope.facts.module_classes import assigned, attribute_of, in_methods, made_in, modules_in
-from stethoscope.facts.origins import is_module
+from stethoscope.facts.origins import called, is_module
 from stethoscope.facts.things import Thing
 from stethoscope.rules.carried_layers import are_called
 from stethoscope.rules.containers import is_left_plain, is_plain_list, may_be_left_plain, wrapped_in_module_list
@@ -119,10 +119,11 @@ def _listed(file: Code, thing: Thing, makes: _Making) -> Iterator[Listed]:
     if thing.cls is None:
         return
     for name, binding in assigned(file, thing):
+        value = binding.value if makes is made_in else _given(file, binding.value)
         # Of `self.a, self.b = [Linear(...), Linear(...)]` each gets a layer, and not the list.
-        layers = makes(file, binding.value) if not binding.item and _may_be_list(binding.value) else []
+        layers = makes(file, value) if not binding.item and _may_be_list(value) else []
         if layers:
-            kind = binding.value.kind if isinstance(binding.value, Group | Each) else "list"
+            kind = value.kind if isinstance(value, Group | Each) else "list"
             yield Listed(name, binding.at, layers, kind, is_sure=False)
     for _, call in in_methods(file, thing):
         if call.name not in (".append", ".extend"):
@@ -133,6 +134,15 @@ def _listed(file: Code, thing: Thing, makes: _Making) -> Iterator[Listed]:
         layers = makes(file, added) if name else []
         if layers and is_plain_list(file, thing, name):
             yield Listed(name, call.at, layers, "list", is_sure=False)
+
+
+def _given(file: Code, value: Value | None) -> Value | None:
+    """What a function of the file gives where it is called, and anything else as it is: `clones(layer, 6)`."""
+    thing = called(file, value) if isinstance(value, Call) else None
+    if thing is None or thing.function is None or thing.code is not file:
+        return value
+    given = [one.value for one in thing.function.returns]
+    return given[0] if len(given) == 1 else value
 
 
 def _may_be_list(value: Value | None) -> bool:

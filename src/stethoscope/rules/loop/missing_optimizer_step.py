@@ -14,6 +14,7 @@ from stethoscope.facts.code import At, Code, Site
 from stethoscope.facts.events import Event, events_of, is_named_as_optimizer
 from stethoscope.facts.let_go import leaves_nothing
 from stethoscope.facts.loops import backward_calls, loops_of
+from stethoscope.facts.stepping import is_stepped_behind
 from stethoscope.facts.training import History, Loop, Optimizer
 from stethoscope.facts.unstepped import end_of_round, is_left_there, is_meant, is_round, kept_unstepped, unused_in
 from stethoscope.rules.lines import fitting, line_of, place_in
@@ -37,8 +38,9 @@ class MissingOptimizerStep(Rule):
     ## When it is not a fault
     Gradient accumulation: several backward passes belong to one step, so a run that is still going on must
     have made many passes before this is said. Weights updated by hand move, and steps left out by a gradient scaler
-    are counted as such; neither is reported. Code is possible at most without a loop over batches, with hooks, or where
-    nobody reads a loss or an answer of the loop and its model is let go, as where only the memory of its steps counts.
+    are counted as such; neither is reported. Code is possible at most without a loop over batches, with hooks, with a
+    step behind the loop, or where only what the steps cost counts: nobody reads a loss or an answer and the model is
+    let go, or the targets are drawn by chance and the function takes its time.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """
@@ -105,6 +107,7 @@ class MissingOptimizerStep(Rule):
                 told.add(backward.at)
                 what = f"calls of `{cleared.name}.step()` in the {where}"
                 doubtful = is_tried_or_sent(file, loop) or leaves_nothing(file, loop, cleared.thing.made)
+                doubtful = doubtful or is_stepped_behind(file, loop, cleared.name)
                 is_shown = is_meant(file, loop, cleared) and not doubtful
                 sureness = Sureness.CERTAIN if is_shown else Sureness.POSSIBLE
                 yield self._read(file, backward, cleared.name, what, sureness)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
@@ -45,9 +46,11 @@ class DropoutWithoutEffect(Rule):
 
     def _report(self, file: Code, call: Call, rate: float) -> Finding:
         kind = call.name.rpartition(".")[2]
+        outputs, is_dropped = _outputs(file, call)
+        where = "its outputs" if outputs else "the state that is read of it"
         return self.finding(
             f"`dropout={rate:g}` of an `{kind}` with one layer drops nothing",
-            sureness=Sureness.CERTAIN,
+            sureness=Sureness.POSSIBLE if is_dropped else Sureness.CERTAIN,
             place=place_in(file, call.at),
             evidence=[
                 Evidence(
@@ -55,7 +58,7 @@ class DropoutWithoutEffect(Rule):
                 )
             ],
             cause="It acts on the outputs of every layer except the last, and there is only one.",
-            fixes=["Drop from its outputs by a layer of its own:\n" + code(f"self.dropout = nn.Dropout({rate:g})")],
+            fixes=[f"Drop from {where} by a layer of its own:\n" + code(f"self.dropout = nn.Dropout({rate:g})")],
         )
 
     bad_code = {
@@ -73,3 +76,20 @@ class DropoutWithoutEffect(Rule):
                 )
             """,
     }
+
+
+def _outputs(file: Code, made: Call) -> tuple[bool, bool]:
+    """Whether the outputs of a recurrent layer are taken, for all that is seen, and whether something drops from them:
+    `_, state = self.rnn(x)`, `outputs, _ = self.rnn(x)`.
+    """
+    kept = _KEPT.search(file.lines[made.at.line - 1].encode()[: made.at.column].decode(errors="replace"))
+    taken = []
+    if kept is not None:
+        answers = re.compile(rf"^\s*([\w, ()]+?)\s*=\s*{re.escape(kept[1])}\(")
+        taken = [found[1].partition(",")[0].strip("( )") for line in file.lines if (found := answers.match(line))]
+    drops = "|".join(re.escape(one) for one in taken if one != "_")
+    is_dropped = bool(drops) and file.matches(re.compile(rf"\w*[dD]rop\w*\(\s*(?:{drops})\b"))
+    return not taken or any(one != "_" for one in taken), is_dropped
+
+
+_KEPT = re.compile(r"(self\.\w+)\s*=\s*$")
