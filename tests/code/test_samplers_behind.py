@@ -227,6 +227,10 @@ TOLD = {
         "sampler = DistributedSampler(data)", "for _ in tqdm(range(9))",
         "    for epoch in tqdm(range(9)):\n        sampler.set_epoch(epoch)",
     ),
+    "of a bar that counts": (
+        "rounds = trange(first, 9)\n    sampler = DistributedSampler(data)", "for _ in rounds",
+        "    for epoch in rounds:\n        sampler.set_epoch(epoch)",
+    ),
     "one of two, thrown away": (
         BOTH, "for _ in range(9)",
         f"    for epoch in range(9):\n        {GUARD}".replace("\n        s", "\n            s"),
@@ -239,7 +243,7 @@ TOLD = {
 def test_the_fix_names_the_number_of_the_epoch_and_asks_which_sampler_it_is(name: str) -> None:
     made, head, lines = TOLD[name]
     text = f"""{IMPORTS}
-from tqdm import tqdm
+from tqdm import tqdm, trange
 
 def main(model, data, optimizer, several, first):
     {made}

@@ -9,7 +9,7 @@ from stethoscope.facts.code import NOWHERE, Call, Choice, Code, Context, Value
 from stethoscope.facts.loops import Loop, innermost_loop
 from stethoscope.facts.sampler_names import epochs_of, sampler_name
 from stethoscope.facts.samplers import Made
-from stethoscope.facts.things import iterated
+from stethoscope.facts.things import followed, iterated
 from stethoscope.rules.sites import code
 
 _COUNTING = ("builtins.range", "tqdm.trange", "builtins.len")
@@ -47,9 +47,10 @@ def _number_of(file: Code, number: int) -> str:
     """The variable that counts the rounds of a loop; empty where none does."""
     if number == NOWHERE or file.contexts[number].kind != "for":
         return ""
-    source, _ = iterated(file, file.contexts[number].value)
+    value = file.contexts[number].value
+    sources = (iterated(file, value)[0], followed(file, value)[0])
     names = [one for one in file.bindings if one.how == "for" and one.at.line == file.contexts[number].at.line]
-    is_range = isinstance(source, Call) and source.name in _COUNTING
+    is_range = any(isinstance(one, Call) and one.name in _COUNTING for one in sources)
     return names[0].name if is_range and len(names) == 1 and not names[0].item else ""
 
 

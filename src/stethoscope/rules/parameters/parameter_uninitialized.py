@@ -93,6 +93,18 @@ class ParameterUninitialized(Rule):
                 def forward(self, x):
                     return self.last(x.to(self.dummy.device))
             """,
+        "places of a dict, which are drawn": """
+            class Net(nn.Module):
+                def __init__(self, keys):
+                    super().__init__()
+                    self.gains = {}
+                    for key in keys:
+                        self.gains[key] = nn.Parameter(torch.empty(3, 3))
+                        nn.init.uniform_(self.gains[key])
+
+                def forward(self, x, key):
+                    return x @ self.gains[key]
+            """,
         "drawn, in a call of several lines": """
             class Layer(nn.Module):
                 def __init__(self, width):
@@ -178,6 +190,7 @@ def _empty(file: Code, value: Value | None) -> Call | None:
 
 def _is_set(file: Code, thing: Thing, name: str) -> bool:
     """Whether a line sets the values: an initializer, an in-place method, or an assignment."""
+    name = name.removesuffix("[]")  # of a place in a dict
     said = re.compile(
         rf"(?:init\w*\.|_\(|init\w*\().*\b{name}\b|\b{name}\b.*(?:_\(|\.data\b|\]\s*[-+*]?=|init)|\bin\b.*\b{name}\b"
         rf"|(?:[\[(,]|^)\s*self\.{name}\b\s*[\]),]"
