@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Call, Code
+from stethoscope.facts.code import NOWHERE, Call, Code
 from stethoscope.facts.recurrent import RECURRENT
 from stethoscope.facts.things import literal
 from stethoscope.rules.lines import line_of, place_in
@@ -83,12 +83,15 @@ def _outputs(file: Code, made: Call) -> tuple[bool, bool]:
     `_, state = self.rnn(x)`, `outputs, _ = self.rnn(x)`.
     """
     kept = _KEPT.search(file.lines[made.at.line - 1].encode()[: made.at.column].decode(errors="replace"))
-    taken = []
-    if kept is not None:
-        answers = re.compile(rf"^\s*([\w, ()]+?)\s*=\s*{re.escape(kept[1])}\(")
-        taken = [found[1].partition(",")[0].strip("( )") for line in file.lines if (found := answers.match(line))]
+    owner = file.class_of(file.function_at(made.context))
+    if kept is None or owner == NOWHERE:
+        return True, False
+    at = file.classes[owner].at
+    answers = re.compile(rf"^\s*([\w, ()]+?)\s*=\s*{re.escape(kept[1])}\(")
+    lines = file.lines[at.line - 1 : at.end_line]
+    taken = [found[1].partition(",")[0].strip("( )") for line in lines if (found := answers.match(line))]
     drops = "|".join(re.escape(one) for one in taken if one != "_")
-    is_dropped = bool(drops) and file.matches(re.compile(rf"\w*[dD]rop\w*\(\s*(?:{drops})\b"))
+    is_dropped = bool(drops) and file.matches(re.compile(rf"\w*[dD]rop\w*\(\s*(?:{drops})\b"), at)
     return not taken or any(one != "_" for one in taken), is_dropped
 
 
