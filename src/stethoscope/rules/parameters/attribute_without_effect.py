@@ -63,7 +63,8 @@ class AttributeWithoutEffect(Rule):
             path, _, last = binding.name.rpartition(".")
             owner = owner_of(file, number)
             thing = part_of_model(file, owner)
-            hinted = thing.kind == "unknown" and _is_hinted(file, owner)
+            part = thing.kind == "unknown" and last == "requires_grad" and _is_named_as_part(file, owner)
+            hinted = part or (thing.kind == "unknown" and _is_hinted(file, owner))
             if (hinted or thing.kind == "module") and _is_told_apart(file, binding, path):
                 continue
             if (
@@ -81,7 +82,9 @@ class AttributeWithoutEffect(Rule):
             yield self.finding(
                 fitting(f"`{binding.name}` is set, and torch never reads it", f"`.{last}` is never read by torch"),
                 severity=Severity.WARNING if thing.kind == "tensor" else Severity.ERROR,
-                sureness=Sureness.POSSIBLE if is_harmless(file, meant, binding) else _how_sure(thing, binding, hinted),
+                sureness=Sureness.POSSIBLE
+                if part or is_harmless(file, meant, binding)
+                else _how_sure(thing, binding, hinted),
                 place=place_in(file, binding.at),
                 evidence=[Evidence(f"{case.words} that {line_of(file, binding.at)} changes", 0, "all that are meant")],
                 cause=case.cause,
@@ -118,6 +121,18 @@ class AttributeWithoutEffect(Rule):
                 teacher.requires_grad = False  # bad
                 return teacher
             """,
+        "of parts that are named as such": """
+            def freeze(make):
+                model = make()
+                model.eval()
+                model.features.requires_grad = False  # bad
+
+            class Distiller(nn.Module):
+                def __init__(self, teacher):
+                    super().__init__()
+                    self.teacher = teacher
+                    self.teacher.requires_grad = False  # bad
+            """,
         "misspelled": """
             model = nn.Linear(3, 2)
             for parameter in model.parameters():
@@ -131,6 +146,13 @@ class AttributeWithoutEffect(Rule):
             """,
     }
     good_code = {
+        "of what may be tensors": """
+            class Attack(nn.Module):
+                def step(self, batch):
+                    batch.features.requires_grad = True
+                    self.embedding.requires_grad = True
+                    self.net(batch).backward()
+            """,
         "of parameters": """
             model = nn.Linear(3, 2)
             for parameter in model.parameters():
@@ -240,6 +262,28 @@ def _is_hinted(file: Code, owner: Value | None) -> bool:
     here = {(name.at, name.binding) for name in readings_of(file, owner.binding)}
     uses = (call.receiver for call in file.calls_of(*_OF_MODELS))
     return any(isinstance(one, Name) and (one.at, one.binding) in here for one in uses)
+
+
+_PARTS = re.compile(
+    r"(?:\w+_)?(?:backbone|encoder|decoder|classifier|fc|head|body|trunk|stem|teacher|student|net|network|model|bert"
+    r"|extractor|layer\d*|conv\d+|(features|embeddings?))$"
+)
+"""How parts of networks are called; the last ones may be tensors as well, in an object that is no network."""
+
+
+def _is_named_as_part(file: Code, owner: Value | None) -> bool:
+    """Whether an attribute is named as a part of a network: of one, or of the object that holds it."""
+    if not isinstance(owner, Name | Attribute) or not file.says("torch"):
+        return False
+    root, _, last = owner.name.rpartition(".")
+    named = _PARTS.match(last)
+    if named is None:
+        return False
+    if isinstance(owner, Name):
+        return root == "self" and named[1] is None
+    if isinstance(owner.value, Name) and owner.value.name == "self":
+        return named[1] is None
+    return part_of_model(file, owner.value).kind == "module" or _is_hinted(file, owner.value)
 
 
 def _how_sure(thing: Thing, binding: Binding, hinted: bool) -> Sureness:
