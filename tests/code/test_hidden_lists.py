@@ -261,6 +261,22 @@ PROGRAMS: dict[str, tuple[str, int]] = {
     "one of two lists": (
         _copied("clones(nn.Linear(3, 3))", GIVES.replace("return", "if n: return n\n        return")), SILENT,
     ),
+    "layers, or nothing": (_made("[nn.LayerNorm(3) if width else nn.Identity() for _ in range(3)]"), POSSIBLE),
+    "activations, or nothing": (_made("[nn.ReLU() if width else nn.Identity() for _ in range(3)]"), SILENT),
+    "a list that is copied": (
+        _copied("[nn.Linear(3, 3)]\n            self.others = copy.deepcopy(self.layers)"), POSSIBLE,
+    ),
+    "a list that another attribute gets": (
+        _copied("[nn.Linear(3, 3)]\n            self.others = Holder(self.layers)"), SILENT,
+    ),
+    "containers of local lists": (
+        _made("[]\n            parts = []\n            parts.append(nn.Linear(3, 3))\n"
+              "            self.layers.append(nn.ModuleList(parts))"), POSSIBLE,
+    ),
+    "containers of local activations": (
+        _made("[]\n            parts = []\n            parts.append(nn.ReLU())\n"
+              "            self.layers.append(nn.ModuleList(parts))"), SILENT,
+    ),
     "a name in a text": (
         LISTED + "\n    def convert(state_dict):\n        return 'net.layers.0' in state_dict\n", CERTAIN,
     ),

@@ -79,6 +79,9 @@ def _may_be(code: Code, value: Value, depth: int) -> list[Call]:
         return may_be_made_in(code, value.value if isinstance(value, Starred) else value, depth)
     if not isinstance(value, Call) or depth > DEEPEST:
         return []
+    sure = made_in(code, Group("list", (value,), (), value.at))
+    if sure:
+        return sure
     if value.name in SAME_METHODS and isinstance(value.receiver, Call):
         return _may_be(code, Group("list", (value.receiver,), (), value.at), depth + 1)  # `Block().to(device)`
     if is_named_as_layer(code, value) or _wraps_some_layer(code, value, depth) or _copies_some_layer(code, value):
@@ -86,10 +89,15 @@ def _may_be(code: Code, value: Value, depth: int) -> list[Call]:
     is_chain = "torch.nn.Sequential" in bases(thing_of(code, value))
     if value.name not in (*_HOLDING, "collections.OrderedDict") and not is_chain:
         return []
-    found = [one for part in value.arguments for one in _may_be(code, part, depth + 1)]
+    found = [one for part in value.arguments for one in _may_hold(code, part, depth + 1)]
     if not found and value.name == "torch.nn.ModuleList" and any(_is_some_module(code, one) for one in _held(value)):
         return [value]
     return [value] if found and (is_chain or value.name in _HOLDING) else found
+
+
+def _may_hold(code: Code, value: Value, depth: int) -> list[Call]:
+    """The same of what a container is made of: a layer, or a local list of layers."""
+    return _may_be(code, value, depth) or (may_be_made_in(code, value, depth) if isinstance(value, Name) else [])
 
 
 def _given_by(code: Code, value: Value) -> tuple[Value, ...]:

@@ -194,6 +194,7 @@ _TAKING = r"(?<![\w.])(?!(?:len|enumerate|zip|range|reversed|isinstance|print|li
 _BY_NAME = re.compile(r"\b(?:setattr\(\s*self|self\.(?:add_module|register_module)\(|exec\()")
 _ONLY_READING = (
     "enumerate(", "zip(", "len(", "range(", "reversed(", "isinstance(", "print(", "chunked(", "pairwise(", "islice(",
+    "deepcopy(",
 )  # fmt: skip
 _REGISTERED = re.compile(r"(?:Sequential|Module\w+)\(\**(\w+)")
 

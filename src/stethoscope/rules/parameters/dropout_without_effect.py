@@ -49,7 +49,7 @@ class DropoutWithoutEffect(Rule):
         outputs, is_dropped = _outputs(file, call)
         where = "its outputs" if outputs else "the state that is read of it"
         return self.finding(
-            f"`dropout={rate:g}` of an `{kind}` with one layer drops nothing",
+            f"`dropout={rate:g}` of {'a' if kind == 'GRU' else 'an'} `{kind}` with one layer drops nothing",
             sureness=Sureness.POSSIBLE if is_dropped else Sureness.CERTAIN,
             place=place_in(file, call.at),
             evidence=[
