@@ -18,6 +18,7 @@ from stethoscope.rules.loop.result_dropped import ResultDropped
 from stethoscope.rules.loop.training_in_eval_mode import TrainingInEvalMode
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
+from stethoscope.rules.loss.loss_arguments_swapped import LossArgumentsSwapped
 from stethoscope.rules.loss.sigmoid_before_bce_with_logits import SigmoidBeforeBceWithLogits
 from stethoscope.rules.loss.softmax_before_cross_entropy import SoftmaxBeforeCrossEntropy
 from stethoscope.rules.parameters.dropout_without_effect import DropoutWithoutEffect
@@ -308,6 +309,15 @@ BATCHES = """        for epoch in range(5):
                 model.eval()
                 with torch.no_grad():
                     print([model(x).argmax(1) for x, _ in held_out])
+"""
+SWAPPED = """
+    def fit(model, loader, optimizer):
+        criterion = nn.CrossEntropyLoss(reduction="sum")
+        for x, labels in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(labels, model(x), reduction="sum")
+            loss.backward()
+            optimizer.step()
 """
 PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     "a sampler that the loop does not know": (
@@ -692,6 +702,24 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "scores.masked_fill(mask, 0.0) -> scores.detach() | scores.sum() -> scores.grad",
         "Remove the line: `scores` is the tensor whose gradient is read",
         "Keep the result",
+    ),
+    "swapped arguments, beside an option": (
+        LossArgumentsSwapped, SWAPPED,
+        "",
+        "F.cross_entropy(model(x), labels, reduction=\"sum\")",
+        "(prediction, target)",
+    ),
+    "swapped arguments of an object": (
+        LossArgumentsSwapped, SWAPPED,
+        "F.cross_entropy(labels, model(x), reduction=\"sum\") -> criterion(labels, model(x))",
+        "criterion(model(x), labels)",
+        "(prediction, target)",
+    ),
+    "swapped arguments over lines": (
+        LossArgumentsSwapped, SWAPPED,
+        "F.cross_entropy(labels, model(x), -> F.cross_entropy(labels,\n                model(x),",
+        "F.cross_entropy(prediction, target)",
+        "F.cross_entropy(model(x)",
     ),
 }  # fmt: skip
 

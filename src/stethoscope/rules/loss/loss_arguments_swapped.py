@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import SwapLossArguments
-from stethoscope.facts.code import Code, Site
-from stethoscope.facts.loss_calls import losses_of
+from stethoscope.facts.code import At, Code, Site
+from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.training import History, LossCall
 from stethoscope.rules.changing import exchanged
 from stethoscope.rules.examples import falling
@@ -125,7 +125,7 @@ class LossArgumentsSwapped(Rule):
                 "lowest point is no right answer.",
                 fixes=[
                     Fix(
-                        "Prediction first, target second:\n" + code(f"loss = F.{loss.function}(prediction, target)"),
+                        "Prediction first, target second:\n" + code(_righted(file, loss)),
                         edits=exchanged(file, *loss.call.arguments[:2]) if len(loss.call.arguments) > 1 else (),
                     )
                 ],
@@ -339,3 +339,14 @@ class LossArgumentsSwapped(Rule):
                 optimizer.step()
         print(f"loss {criterion(model(rows), labels).item():.4f}")
         """)
+
+
+def _righted(file: Code, loss: LossUse) -> str:
+    """The call with its first two arguments in each other's place; by the function's name where it takes more lines."""
+    whole = loss.call.at
+    if len(loss.call.arguments) < 2 or whole.line != whole.end_line:
+        return f"loss = F.{loss.function}(prediction, target)"
+    first, second = (one.at for one in loss.call.arguments[:2])
+    ends = (whole.column, first.column), (second.column, second.end_column), (first.end_column, second.column)
+    rest = (first.column, first.end_column), (second.end_column, whole.end_column)
+    return "".join(file.text(At(whole.line, start, whole.line, end)) for start, end in (*ends, *rest))
