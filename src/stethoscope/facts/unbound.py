@@ -37,7 +37,7 @@ def unbound_names(code: Code, whole: Parsed) -> Unbound:
 
     Empty where an `import *`, a magic of a notebook or a cell that does not parse may bring any name.
     """
-    if code.stars or code.confusing or code.matches(_BINDS_BY_NAME):
+    if may_bind_by_name(code):
         return {}
     bound = bound_by_module(whole) | _BY_HOSTS | _OF_PYTHON_2
     found: Unbound = {}
@@ -50,6 +50,11 @@ def unbound_names(code: Code, whole: Parsed) -> Unbound:
             if names - bound:
                 found[table.get_name(), table.get_lineno()] = frozenset(names - bound)
     return found
+
+
+def may_bind_by_name(code: Code) -> bool:
+    """Whether anything may bind names in a file that stand in no statement of it."""
+    return bool(code.stars or code.confusing) or code.matches(_BINDS_BY_NAME)
 
 
 def called_before_bound(whole: Parsed) -> frozenset[int]:
