@@ -18,6 +18,7 @@ from typing import NamedTuple
 from stethoscope.facts.code import NOWHERE, At, Call, Code, Symbol
 from stethoscope.facts.endings import FAILS, Endings, Ways, always_ends, ends_of, is_exit, is_meant
 from stethoscope.facts.evaluated import Scope, evaluated
+from stethoscope.facts.misread import misread
 from stethoscope.facts.module_classes import is_plain_module
 from stethoscope.facts.origins import called, lineage, thing_of
 from stethoscope.facts.parsed import Parsed, parsed
@@ -110,6 +111,7 @@ class _Search:
         first = {node.lineno for node in self.whole.nodes if isinstance(node, ast.expr) and self._may_fail(node, names)}
         self.dead = {call.at for call in self.code.calls if does_not_fit(self.code, call)}
         self.dead |= {one.at for one in self._symbols() if is_no_part_of_torch(self.code, one)}
+        self.dead |= set(misread(self.code, self.whole))
         self.homes, self.taken = list(self._homes()), self._taken()
         for _ in range(MOST_ROUNDS):
             self.dead |= {call.at for call in self.code.calls if self._is_dead(call)}
@@ -301,7 +303,7 @@ class _Search:
                 return True
             case ast.Call() if _is_of_base(node):
                 return home.owner != NOWHERE and self._is_refused(home.owner, node)
-            case ast.Call() | ast.Attribute():
+            case ast.Call() | ast.Attribute() | ast.Subscript():
                 return _at(node) in self.dead
         return False
 
