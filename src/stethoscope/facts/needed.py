@@ -61,7 +61,7 @@ def _is_none(value: ast.expr) -> bool:
 
 def _is_asked(text: str, name: str) -> bool:
     """Whether a text asks a name for anything, or hands it on."""
-    asks = rf"(?<![\w.]){name}\s*[.\[(]|[(,=]\s*\*?{name}\s*[,)]|=\s*{name}\s*$|\bin {name}\b"
+    asks = rf"(?<![\w.]){name}\s*[.\[(]|[\[(,=]\s*\*?{name}\s*[\],)]|=\s*{name}\s*$|\bin {name}\b"
     return re.search(asks, text, re.M) is not None
 
 

@@ -7,12 +7,16 @@ x = torch.rand(8)
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Sequence
 
 from stethoscope.facts.code import At, Code
 from stethoscope.facts.evaluated import Scope, evaluated
-from stethoscope.facts.parsed import GIVEN, Parsed, bound_by_module
+from stethoscope.facts.parsed import GIVEN, Parsed
 from stethoscope.facts.unbound import may_bind_by_name
+
+_OF_CELLS = re.compile(r"^# (?:In ?\[|%%|<codecell>|COMMAND ---)", re.M)
+"""What stands above the cells of a notebook that was written down as a script."""
 
 
 def read_before_bound(code: Code, whole: Parsed) -> frozenset[int]:
@@ -20,11 +24,10 @@ def read_before_bound(code: Code, whole: Parsed) -> frozenset[int]:
 
     Names that no line binds are left out: a few lines from the middle of a program ask for such.
     """
-    if code.cells or may_bind_by_name(code):
+    if code.cells or _OF_CELLS.search("\n".join(code.lines)) or may_bind_by_name(code):
         return frozenset()
     own = {name for one in whole.tree.body for name in _bound_in(one)}
-    others = bound_by_module(whole) - own if any(isinstance(one, ast.Global) for one in whole.nodes) else frozenset()
-    later = own - others - GIVEN
+    later = own - GIVEN - {name for one in whole.nodes if isinstance(one, ast.Global) for name in one.names}
     return frozenset(id(one) for one in _too_early(whole.tree.body, set()) if one.id in later)
 
 
