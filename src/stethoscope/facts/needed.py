@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 
 from stethoscope.facts.code import Call, Code, Constant, Function, Parameter
-from stethoscope.facts.endings import FAILS, Endings, Ways, always_ends, is_meant
+from stethoscope.facts.endings import FAILS, Endings, Ways, always_ends, is_exit, is_meant
 from stethoscope.facts.evaluated import Scope, evaluated
 from stethoscope.facts.linked import uncommented
 
@@ -60,9 +60,10 @@ def _is_none(value: ast.expr) -> bool:
 
 
 def _is_asked(text: str, name: str) -> bool:
-    """Whether a text asks a name for anything, or hands it on."""
-    asks = rf"(?<![\w.]){name}\s*[.\[(]|[\[(,=]\s*\*?{name}\s*[\],)]|=\s*{name}\s*$|\bin {name}\b"
-    return re.search(asks, text, re.M) is not None
+    """Whether a text asks a name for anything, hands it on, or hangs on it."""
+    asks = rf"(?<![\w.]){name}\s*[.\[(]|[\[(,=]\s*\*?{name}\s*[\],)]|=\s*{name}\s*$"
+    decides = rf"\b(?:in|if|not) {name}\b|\b{name} (?:==|!=|is) "
+    return re.search(f"{asks}|{decides}", text, re.M) is not None
 
 
 def _scope(text: str) -> Scope | None:
@@ -84,8 +85,50 @@ def _fails(home: Code, scope: Scope | None, name: str, depth: int) -> bool:
         nodes = [statement, *evaluated(statement)]
         return FAILS if any(_is_refused(home, one, name, depth) for one in nodes) else None
 
-    ways = Endings(ends, _EXITS, has_rounds=False).of(scope.body)
-    return always_ends(ways) and not is_meant(ways)
+    folded = _Folded(name)
+    body = folded.visit(ast.Module([*scope.body], [])).body
+    ways = Endings(ends, _EXITS, has_rounds=False).of(body)
+    return always_ends(ways) and (folded.is_decided or not is_meant(ways)) and not is_exit(ways)
+
+
+class _Folded(ast.NodeTransformer):
+    """Puts what the conditions of branches come to in their place, where a name is None."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.is_decided = False
+        """Whether any condition hangs on it."""
+
+    def visit_If(self, node: ast.If) -> ast.If:
+        """Another branch, as what a syntax tree holds is asked for again."""
+        known = _truth(node.test, self._name)
+        self.is_decided |= known is not None
+        test = node.test if known is None else ast.copy_location(ast.Constant(known), node.test)
+        inner = [[self.visit(one) for one in block] for block in (node.body, node.orelse)]
+        return ast.copy_location(ast.If(test, *inner), node)
+
+
+def _truth(test: ast.expr, name: str) -> bool | None:
+    """What a condition comes to where a name is None; None where that hangs on more."""
+    match test:
+        case ast.Name(id=said) if said == name:
+            return False
+        case ast.UnaryOp(op=ast.Not(), operand=inner):
+            known = _truth(inner, name)
+            return None if known is None else not known
+        case ast.BoolOp(op=operator, values=values):
+            found = [_truth(one, name) for one in values]
+            decides = isinstance(operator, ast.Or)
+            if decides in found:
+                return decides
+            return None if None in found else not decides
+        case ast.Compare(left=ast.Name(id=said), ops=[operator], comparators=[ast.Constant(value=other)]) if (
+            said == name
+        ):
+            if isinstance(operator, ast.Eq | ast.Is):
+                return other is None
+            return other is not None if isinstance(operator, ast.NotEq | ast.IsNot) else None
+    return None
 
 
 def _may_bind(node: ast.AST, name: str) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from stethoscope.facts.code import NOWHERE, At, Call, Class, Code, Function, Name, Symbol
+from stethoscope.facts.code import NOWHERE, At, Call, Class, Code, Function, Name, Starred, Symbol
 from stethoscope.facts.module_classes import defines, is_plain_module
 from stethoscope.facts.needed import is_needed, lacks_what_is_needed
 from stethoscope.facts.origins import bases, called, lineage, member
@@ -48,7 +49,8 @@ def does_not_fit(code: Code, call: Call) -> bool:
     if call.receiver is None and call.name.startswith("torch."):
         return _is_refused_by_torch(code, call)
     if _is_by_self(call):
-        return _method_refuses(code, call)
+        thing = called(code, call)
+        return _forward_refuses(code, thing, call) if thing.kind == "module" else _method_refuses(code, call)
     if call.receiver is not None and call.name != "()":
         return False
     thing = called(code, call)
@@ -73,15 +75,29 @@ def is_no_part_of_torch(code: Code, symbol: Symbol) -> bool:
 
 def _is_refused_by_torch(code: Code, call: Call) -> bool:
     takes = TAKES.get(call.name)
-    if takes is None or call.is_open:
-        return is_no_part_of_torch(code, Symbol(call.name, call.at))
     keywords = {name for name, _ in call.keywords}
+    if takes is None or any(isinstance(one, Starred) for one in call.arguments):
+        return is_no_part_of_torch(code, Symbol(call.name, call.at))
+    keywords |= _may_be_handed_on(code, call, takes.required) if call.is_open else set()
     missing = [name for name in takes.required[len(call.arguments) :] if name not in keywords]
     if len(call.arguments) <= takes.most and not missing:
         return False
     spelled = _spelled(code, call.at)
     is_torchs = "." in spelled or (spelled in code.names and is_said_once(code, spelled))  # and not by some `*`
     return is_torchs and not _is_given(code, call.name)
+
+
+def _may_be_handed_on(code: Code, call: Call, names: Iterable[str]) -> set[str]:
+    """Which of these `**options` may hold: not what the function that is given them takes by a name of its own."""
+    given = [value for name, value in call.keywords if not name]
+    binding = binding_of(code, given[0]) if len(given) == 1 else None
+    if binding is None or binding.how != "argument":
+        return set(names)
+    function = code.functions[code.function_at(call.context)]
+    own = {one.name for one in function.parameters}
+    lines = "\n".join(code.lines[function.at.line - 1 : function.at.end_line])
+    is_plain = binding.name not in own and len(re.findall(rf"\b{re.escape(binding.name)}\b", lines)) == 2
+    return set(names) - own if is_plain else set(names)
 
 
 def _spelled(code: Code, at: At) -> str:
@@ -161,8 +177,7 @@ def _method_refuses(code: Code, call: Call) -> bool:
 
 def _forward_refuses(code: Code, thing: Thing, call: Call) -> bool:
     """The same of a network that the file makes of a class of the project: `forward` does not take what it is given."""
-    binding = binding_of(code, call.receiver)
-    if thing.made is None or thing.made_in is not code or binding is None or binding.how != "assign":
+    if thing.made is None or thing.made_in is not code or not _is_bound_by(code, call, thing.made):
         return False
     if not all(_KNOWN_BASES.fullmatch(one) for one in bases(thing)) or defines(thing, "__call__"):
         return False
@@ -170,6 +185,19 @@ def _forward_refuses(code: Code, thing: Thing, call: Call) -> bool:
     if forward.function is None or forward.code is None or code.and_linked_say("forward_pre_hook", ".forward ="):
         return False
     return _refuses(forward.code, forward.function, call, 1, is_method=True)
+
+
+def _is_bound_by(code: Code, call: Call, made: Call) -> bool:
+    """Whether what is called is a variable, or an attribute of the own object, that the file binds to a new object."""
+    if call.name == "()":
+        binding = binding_of(code, call.receiver)
+        return binding is not None and binding.how == "assign"
+    owner, name = code.class_of(code.function_at(call.context)), call.name[1:]
+    numbers = code.classes[owner].attributes.get(name, ()) if owner != NOWHERE else ()
+    if len(numbers) != 1 or code.bindings[numbers[0]].value is not made or has_heirs(code, code.classes[owner]):
+        return False
+    given = re.compile(rf"(?<!\bself)\.{re.escape(name)}\s*=(?!=)")
+    return not code.matches(given) and not _is_elsewhere(code, given, f".{name}")
 
 
 def own_method(code: Code, call: Call) -> Thing | None:

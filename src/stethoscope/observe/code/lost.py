@@ -106,7 +106,11 @@ class Lost:
             return step._replace(files=(*self._packages_around(own), *step.files))
         if b"sys.path" in self._bytes_of(own):
             return _Step("", ())
+        if not parts:
+            return _Step("", ())
         steps = [self._walk(root, parts, said.names) for root in self._roots(own, parts[0])]
+        if not steps and parts[0] in _OWN_WORDS and self._is_nowhere(own, parts[0]):
+            return _Step(os.path.join(folder, parts[0]), ())
         if not steps or not all(one.lost for one in steps):
             return next((one for one in steps if not one.lost), _Step("", ()))
         return steps[0]
@@ -132,6 +136,12 @@ class Lost:
             return []
         above = [one for one in self._places.above(own, first) if self._places.names(one, first)]
         return above if any(self._has_code(os.path.join(one, first)) for one in above) else []
+
+    def _is_nowhere(self, own: str, first: str) -> bool:
+        """Whether no file or folder of a project that is seen as a whole has this name."""
+        files = self._places.all_of(own) if self._places.is_marked(own) else None
+        names = (part for file in files or () for part in file.split(os.sep))
+        return files is not None and all(part.partition(".")[0] != first for part in names)
 
     def _has_code(self, folder: str) -> bool:
         """Whether files with code lie in a folder, or in those of it."""

@@ -111,6 +111,10 @@ class Places:
             self._all[root] = _files_below(root)
         return self._all[root]
 
+    def is_marked(self, own: str) -> bool:
+        """Whether the top of the project in which a file lies is known for sure."""
+        return bool(self.listed(self._root(os.path.dirname(own))) & _MARKS)
+
     def _root(self, folder: str) -> str:
         """The folder of a project: the nearest one that is marked as such, else the top package or a script's own."""
         top = above = self._top(folder)
