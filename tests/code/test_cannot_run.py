@@ -10,6 +10,7 @@ import pytest
 from code_programs import IMPORTS, SHOWN, how_sure, how_sure_behind
 from stethoscope.core.settings import Settings
 from stethoscope.linting import lint
+from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
 from stethoscope.rules.parameters.dropout_without_effect import DropoutWithoutEffect
 from stethoscope.rules.parameters.super_init_missing import SuperInitMissing
@@ -142,6 +143,12 @@ PROJECTS: dict[str, tuple[dict[str, str], str, str, str]] = {
         "from nets.sound",
         "from sounds.sound",
     ),
+    "a module of a common name that lies nowhere in the project": (
+        {**OWN, "setup.py": "", "nets/train.py": "from utils.files import read\n", "tools/tables.py": ""},
+        "nets/train.py",
+        "from utils.files",
+        "from tables.files",
+    ),
     "a module that a build compiles": (
         {**OWN, "setup.py": "name = ''\n", "nets/train.py": "from nets.sound import read\n"},
         "nets/train.py",
@@ -262,6 +269,108 @@ class Net(nn.Module):
 )
 def test_a_network_that_is_asked_otherwise_than_it_answers(returned: str, first: str, *, is_doubted: bool) -> None:
     sure = how_sure_behind(first, IMPORTS + NET.replace("RETURNED", returned))
+    assert 0 <= sure < SHOWN if is_doubted else sure >= SHOWN
+
+
+BRANCHES = """
+def load(root, kind=None):
+    if TEST:
+        return root
+    else:
+        raise ValueError(kind)
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "is_doubted"),
+    [
+        ("kind == 'a'", True),
+        ("kind == 'a' or kind == 'b'", True),
+        ("kind is not None", True),
+        ("kind and root", True),
+        ("not (kind is None or root)", True),
+        ("kind is None", False),
+        ("kind != 'a'", False),
+        ("not kind", False),
+        ("kind == root", False),
+        ("kind or root", False),
+        ("kind in (None, 'a')", False),
+    ],
+)
+def test_a_branch_that_hangs_on_what_is_left_out(test: str, *, is_doubted: bool) -> None:
+    above = IMPORTS + BRANCHES.replace("TEST", test)
+    assert (0 <= how_sure_behind("load(epochs)", above) < SHOWN) is is_doubted
+    assert how_sure_behind("load(epochs, 'a')", above) >= SHOWN
+
+
+def test_a_function_that_always_raises_is_one_that_somebody_else_writes() -> None:
+    above = IMPORTS + "class Data:\n    def __init__(self, kind=None):\n        print(kind)\n        raise ValueError\n"
+    above += "def load(root, kind=None):\n    if root:\n        print(kind.x)\n    raise NotImplementedError(kind)\n"
+    assert how_sure_behind("if epochs: load(epochs)", above) >= SHOWN
+
+
+@pytest.mark.parametrize(
+    ("given", "is_doubted"),
+    [
+        ("kernel_size, stride, **more", True),
+        ("stride, **more", False),
+        ("kernel_size, kernel_size=3, **more", False),
+        ("kernel_size, stride, **(more or {})", False),
+    ],
+)
+def test_options_do_not_hold_what_the_function_takes_by_a_name_of_its_own(given: str, *, is_doubted: bool) -> None:
+    names, _, _ = given.replace("kernel_size=3", "stride").rpartition(", ")
+    call = "kernel_size=3, **more" if "=3" in given else given.rpartition(", ")[2]
+    text = f"""
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = []
+            self.out = nn.Linear(3, 3)
+
+        def add(self, width, {names}, **more):
+            self.layers.append(nn.Conv2d(3, width, {call}))
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = layer(x)
+            return self.out(x)
+    """
+    sure = how_sure(UnregisteredModules, textwrap.dedent(text))
+    assert 0 <= sure < SHOWN if is_doubted else sure >= SHOWN
+
+
+KEEPER = """
+class Trainer:
+    def __init__(self, width):
+        self.net = Net()
+        self.width = width
+
+    def train(self, loader, epochs):
+        optimizer = torch.optim.SGD(self.net.parameters(), lr=0.1)
+        for _ in range(epochs):
+            for x, y in loader:
+                loss = F.cross_entropy(self.net(GIVEN)[0], y)
+                loss.backward()
+                optimizer.step()
+        print(epochs)
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "below", "is_doubted"),
+    [
+        ("x, inputs=y", "", True),
+        ("x, y, y", "", True),
+        ("x, y", "", False),
+        ("x, *y", "", False),
+        ("x, y, y", "trainer = Trainer(3)\ntrainer.net = nn.Bilinear(3, 3, 3)\n", False),
+        ("x, y, y", "class Other(Trainer):\n    def __init__(self):\n        self.net = nn.Bilinear(3, 3, 3)\n", False),
+    ],
+)
+def test_a_network_that_an_object_keeps(given: str, below: str, *, is_doubted: bool) -> None:
+    net = NET.replace("RETURNED", "scores, x")
+    sure = how_sure(MissingZeroGrad, IMPORTS + net + KEEPER.replace("GIVEN", given) + below)
     assert 0 <= sure < SHOWN if is_doubted else sure >= SHOWN
 
 
