@@ -7,7 +7,6 @@ loss = f(scores["main"])    ends with an error
 from __future__ import annotations
 
 import ast
-import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -18,39 +17,37 @@ from stethoscope.facts.parsed import Parsed
 
 def misread(code: Code, whole: Parsed) -> Iterator[At]:
     """Where a file asks the answer of a function, or of a network, in a way that always ends with an error."""
-    for function in code.functions:
-        answers = _answers(code, function)
-        if not answers:
-            continue
-        for node in whole.nodes:
-            match node:
-                case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=key)) if name in answers:
-                    is_inside = function.at.line <= node.lineno <= function.at.end_line or function.name == "<module>"
-                    if is_inside and _is_wrong(answers[name], key):
-                        yield At(node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0)
+    asked = [node for node in whole.nodes if isinstance(node, ast.Subscript) and _key_of(node) is not None]
+    names = {node.value.id for node in asked if isinstance(node.value, ast.Name)}
+    for function in code.functions if names else ():
+        answers = _answers(code, function, names)
+        for node in asked if answers else ():
+            is_inside = function.at.line <= node.lineno <= function.at.end_line or function.name == "<module>"
+            kind = answers.get(node.value.id, "") if is_inside and isinstance(node.value, ast.Name) else ""
+            if kind and _is_wrong(kind, _key_of(node)):
+                yield At(node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0)
+
+
+def _key_of(node: ast.Subscript) -> object:
+    """The text or number by which a variable is asked; None of anything else."""
+    is_plain = isinstance(node.value, ast.Name) and isinstance(node.slice, ast.Constant)
+    return node.slice.value if is_plain and isinstance(node.slice, ast.Constant) else None
 
 
 def _is_wrong(kind: str, key: object) -> bool:
     return isinstance(key, str) if kind == "tuple" else isinstance(key, int) and not isinstance(key, bool)
 
 
-def _answers(code: Code, function: Function) -> dict[str, str]:
-    """The variables of a function that are bound once, to an answer that is known to be a tuple, or a dict of names."""
+def _answers(code: Code, function: Function, names: set[str]) -> dict[str, str]:
+    """Those of these variables of a function that are bound once, to an answer that is a tuple, or a dict of names."""
     found: dict[str, str] = {}
-    own = code.bindings[slice(*function.bindings)]
-    count = Counter(one.name for one in own if one.how != "merge")
+    own = [one for one in code.bindings[slice(*function.bindings)] if one.name in names and one.how != "merge"]
+    count = Counter(one.name for one in own)
     for one in own:
-        is_plain = one.how == "assign" and not one.item and isinstance(one.value, Call) and one.name.isidentifier()
-        if is_plain and count[one.name] == 1 and _is_indexed(code, function, one.name):
-            kind = _kind_of(code, one.value) if isinstance(one.value, Call) else ""
+        if one.how == "assign" and not one.item and isinstance(one.value, Call) and count[one.name] == 1:
+            kind = _kind_of(code, one.value)
             found.update({one.name: kind} if kind else {})
     return found
-
-
-def _is_indexed(code: Code, function: Function, name: str) -> bool:
-    lines = code.lines[function.at.line - 1 : function.at.end_line] if function.name != "<module>" else code.lines
-    asks = re.compile(rf"(?<![\w.]){name}\[\s*(?:[\"']|\d+\s*\])")
-    return any(name in line and asks.search(line) for line in lines)
 
 
 def _kind_of(code: Code, call: Call) -> str:

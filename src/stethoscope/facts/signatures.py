@@ -177,14 +177,14 @@ def _method_refuses(code: Code, call: Call) -> bool:
 
 def _forward_refuses(code: Code, thing: Thing, call: Call) -> bool:
     """The same of a network that the file makes of a class of the project: `forward` does not take what it is given."""
-    if thing.made is None or thing.made_in is not code or not _is_bound_by(code, call, thing.made):
-        return False
-    if not all(_KNOWN_BASES.fullmatch(one) for one in bases(thing)) or defines(thing, "__call__"):
+    if thing.made is None or thing.made_in is not code or not all(_KNOWN_BASES.fullmatch(one) for one in bases(thing)):
         return False
     forward = member(code, thing, "forward")
-    if forward.function is None or forward.code is None or code.and_linked_say("forward_pre_hook", ".forward ="):
+    if forward.function is None or forward.code is None or defines(thing, "__call__"):
         return False
-    return _refuses(forward.code, forward.function, call, 1, is_method=True)
+    refuses = _refuses(forward.code, forward.function, call, 1, is_method=True)
+    is_plain = refuses and not code.and_linked_say("forward_pre_hook", ".forward =")
+    return is_plain and _is_bound_by(code, call, thing.made)
 
 
 def _is_bound_by(code: Code, call: Call, made: Call) -> bool:

@@ -54,7 +54,10 @@ def unbound_names(code: Code, whole: Parsed) -> Unbound:
 
 def may_bind_by_name(code: Code) -> bool:
     """Whether anything may bind names in a file that stand in no statement of it."""
-    return bool(code.stars or code.confusing) or code.matches(_BINDS_BY_NAME)
+    if "binds by name" not in code.memo:
+        code.memo["binds by name"] = bool(code.stars or code.confusing) or code.matches(_BINDS_BY_NAME)
+    found: bool = code.memo["binds by name"]
+    return found
 
 
 def called_before_bound(whole: Parsed) -> frozenset[int]:

@@ -15,7 +15,7 @@ from stethoscope.facts.evaluated import Scope, evaluated
 from stethoscope.facts.parsed import GIVEN, Parsed
 from stethoscope.facts.unbound import may_bind_by_name
 
-_OF_CELLS = re.compile(r"^# (?:In ?\[|%%|<codecell>|COMMAND ---)", re.M)
+_OF_CELLS = re.compile(r"^# (?:In ?\[|%%|<codecell>|COMMAND ---)")
 """What stands above the cells of a notebook that was written down as a script."""
 
 
@@ -24,7 +24,7 @@ def read_before_bound(code: Code, whole: Parsed) -> frozenset[int]:
 
     Names that no line binds are left out: a few lines from the middle of a program ask for such.
     """
-    if code.cells or _OF_CELLS.search("\n".join(code.lines)) or may_bind_by_name(code):
+    if code.cells or may_bind_by_name(code) or any(line[:1] == "#" and _OF_CELLS.match(line) for line in code.lines):
         return frozenset()
     own = {name for one in whole.tree.body for name in _bound_in(one)}
     later = own - GIVEN - {name for one in whole.nodes if isinstance(one, ast.Global) for name in one.names}
