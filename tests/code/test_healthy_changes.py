@@ -234,7 +234,7 @@ def test_a_sum_that_is_an_object_short_or_goes_backward_itself_is_not_shown(name
 
 
 def test_without_graphs_from_the_first_line_on_none_is_kept() -> None:
-    text = "torch.set_grad_enabled(False)\n" + _summed({})
+    text = "import torch\ntorch.set_grad_enabled(False)\n" + _summed({})
     assert how_sure(GraphKeptAlive, text) == -1
     assert how_sure(GraphKeptAlive, text.replace("False", "True", 1)) >= SHOWN
 

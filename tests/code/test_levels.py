@@ -101,7 +101,8 @@ def test_a_loss_of_keras_takes_the_scores_behind_an_activation_on_tensorflow(rul
         (found,) = _told(rule, other)
         assert Level(possible=True).shows(found)
         assert not Level().shows(found)
-    (found,) = _told(rule, text.replace('os.environ["KERAS_BACKEND"] = "jax"', 'keras.config.set_backend("torch")'))
+    set_by_call = 'import keras; keras.config.set_backend("torch")'
+    (found,) = _told(rule, text.replace('os.environ["KERAS_BACKEND"] = "jax"', set_by_call))
     assert Level().shows(found)
 
 

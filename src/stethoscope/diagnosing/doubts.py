@@ -52,7 +52,7 @@ def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
         if one.place.file != code.file or one.sureness is Sureness.POSSIBLE:
             return False
         is_left = _is_in(left, line) or _is_in(ends.left, line)
-        if planted(line) or is_left or (untrained and one.rule in _OF_TRAINING):
+        if planted(line) or is_left or _is_in(ends.unrun, line) or (untrained and one.rule in _OF_TRAINING):
             return True
         return one.rule not in _OF_MAKING and _is_in(ends.behind, line)
 

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import ast
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from stethoscope.facts.code import NOWHERE, At, Call, Code, Symbol
 from stethoscope.facts.endings import FAILS, Endings, Ways, always_ends, ends_of, is_exit, is_meant
 from stethoscope.facts.evaluated import Scope, evaluated
+from stethoscope.facts.misread import misread
 from stethoscope.facts.module_classes import is_plain_module
 from stethoscope.facts.origins import called, lineage, thing_of
 from stethoscope.facts.parsed import Parsed, parsed
@@ -33,6 +34,7 @@ from stethoscope.facts.signatures import (
 from stethoscope.facts.things import Thing, binding_of
 from stethoscope.facts.unbound import called_before_bound, unbound_names
 from stethoscope.facts.unset import Unset
+from stethoscope.facts.whole_runs import option_of, read_before_bound, unused_above
 
 MOST_ROUNDS = 4
 """Classes that make each other through which an error is followed."""
@@ -51,6 +53,8 @@ class DeadEnds(NamedTuple):
     """Likewise, where a `raise` or an exit is the end, or the block is left in another way: that is meant."""
     classes: frozenset[int]
     """Those that cannot be made."""
+    unrun: tuple[At, ...] = ()
+    """What a line of the module's own keeps from ever being run, be it made or not."""
 
 
 NOWHERE_DEAD = DeadEnds((), (), frozenset())
@@ -87,7 +91,7 @@ class _Search:
         self.code, self.whole = code, whole
         self.unset = Unset(code, whole)
         self.unbound = unbound_names(code, whole)
-        self.early = called_before_bound(whole)
+        self.early = called_before_bound(whole) | read_before_bound(code, whole)
         self.functions: dict[int, Ways] = {}
         """Those that always end with an error, or an exit."""
         self.classes: dict[int, bool] = {}
@@ -107,6 +111,7 @@ class _Search:
         first = {node.lineno for node in self.whole.nodes if isinstance(node, ast.expr) and self._may_fail(node, names)}
         self.dead = {call.at for call in self.code.calls if does_not_fit(self.code, call)}
         self.dead |= {one.at for one in self._symbols() if is_no_part_of_torch(self.code, one)}
+        self.dead |= set(misread(self.code, self.whole))
         self.homes, self.taken = list(self._homes()), self._taken()
         for _ in range(MOST_ROUNDS):
             self.dead |= {call.at for call in self.code.calls if self._is_dead(call)}
@@ -127,7 +132,58 @@ class _Search:
                 (left if is_so_meant else behind).extend(self._needing_an_object(number))
         if self._has_no_batches():
             behind.append(At(1, 0, len(self.code.lines), 0))
-        return DeadEnds(tuple(behind), tuple(left), frozenset(self.classes))
+        behind += self._under_options()
+        return DeadEnds(tuple(behind), tuple(left), frozenset(self.classes), tuple(self._unrun()))
+
+    def _unrun(self) -> Iterator[At]:
+        """What is never run as the lines of the module itself always end with an error."""
+        module = next((home for home in self.homes if isinstance(home.node, ast.Module)), None)
+        if module is None or not module.node.body:
+            return
+        endings = Endings(lambda one: self._ends(module, one), self.taken, has_rounds=False)
+        ways = endings.of(module.node.body)
+        last = module.node.body[-1].end_lineno
+        lines = [at.line for at in endings.behind if at.end_line == last]
+        if lines and always_ends(ways) and not is_meant(ways) and not is_exit(ways):
+            yield At(min(lines), 0, last or 0, 0)
+            yield from unused_above(self.whole, min(lines))
+
+    def _under_options(self) -> Iterator[At]:
+        """What stands under an option of a constructor with which it always ends with an error."""
+        homes = {home.number: home for home in self.homes if home.number != NOWHERE}
+        for maker in homes.values():
+            if maker.owner == NOWHERE or not isinstance(maker.node, ast.FunctionDef) or maker.node.name != "__init__":
+                continue
+            nodes = {id(home.node): home for home in (maker, *self._called_by(maker, homes))}
+            parts = [home.node for home in nodes.values() if isinstance(home.node, Scope)]
+            branches = [(part, one) for part in parts for one in part.body if isinstance(one, ast.If)]
+            failing = {
+                option_of(maker.node, one.test, is_own=part is maker.node)
+                for part, one in branches
+                if self._branch_fails(nodes[id(part)], one)
+            } - {""}
+            for home in homes.values() if failing else ():
+                for one in ast.walk(home.node) if home.owner == maker.owner else ():
+                    if isinstance(one, ast.If) and option_of(maker.node, one.test, is_own=home is maker) in failing:
+                        yield At(one.body[0].lineno, 0, one.body[-1].end_lineno or 0, 0)
+
+    def _called_by(self, maker: _Home, homes: Mapping[int, _Home]) -> Iterator[_Home]:
+        """The methods that a constructor calls in any case, which are no other ones for any heir."""
+        calls = {call.at: call for call in self.code.calls if call.name != "()" and call.receiver is not None}
+        for statement in maker.node.body:
+            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+                call = calls.get(_at(statement.value))
+                method = own_method(self.code, call) if call is not None else None
+                is_own = method is not None and method.code is self.code and method.number in homes
+                if call is not None and method is not None and is_own and has_no_other(self.code, call):
+                    yield homes[method.number]
+
+    def _branch_fails(self, home: _Home, branch: ast.If) -> bool:
+        """Whether the lines under a condition always end with an error that nobody meant."""
+        if not self._is_hot(branch):
+            return False
+        ways = Endings(lambda one: self._ends(home, one), self.taken, has_rounds=False).of(branch.body)
+        return always_ends(ways) and not is_meant(ways)
 
     def _symbols(self) -> Iterator[Symbol]:
         """What stands as it is in the head of a class, or is given to a call."""
@@ -247,7 +303,7 @@ class _Search:
                 return True
             case ast.Call() if _is_of_base(node):
                 return home.owner != NOWHERE and self._is_refused(home.owner, node)
-            case ast.Call() | ast.Attribute():
+            case ast.Call() | ast.Attribute() | ast.Subscript():
                 return _at(node) in self.dead
         return False
 

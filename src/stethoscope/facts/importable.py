@@ -1,5 +1,5 @@
 """Files that end with an error as soon as they are imported: a name is used there that nothing binds, or a module of
-their own package that is not there.
+their own project that is not there, be it by a file that they import.
 
 What stands in such a file never ran as it stands: a draft, half a translation from another framework, a base class
 whose import was lost. Python looks a name up when it comes to it, so only what a function or a class needs to be made
@@ -10,15 +10,12 @@ a few lines of a script, on their way from an editor, may well begin in the midd
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from stethoscope.facts.code import Code
 from stethoscope.facts.evaluated import defaults
+from stethoscope.facts.linked import Import
 from stethoscope.facts.parsed import bound_by_module, parsed
-
-_IS_WRITTEN_LATER = re.compile(r"(?:^|\.)_|version|generated|_pb2|^build")
-"""Modules that a build writes, or compiles."""
 
 
 def cannot_be_imported(code: Code) -> str:
@@ -33,7 +30,7 @@ def cannot_be_imported(code: Code) -> str:
     body = whole.tree.body
     if any(isinstance(one, ast.Return) for one in body):
         return "return"  # outside of a function, which is read and not compiled
-    lost = _lost_module(code, body)
+    lost = code.linked.lost(imported_by(body))
     if lost or code.stars:
         return lost
     bound = bound_by_module(whole)
@@ -41,14 +38,14 @@ def cannot_be_imported(code: Code) -> str:
     return next((name for name in _read(body, frozenset(), annotated=not lazy) if name not in bound), "")
 
 
-def _lost_module(code: Code, body: list[ast.stmt]) -> str:
-    """A module of the own package that these lines import, and that is not there."""
+def imported_by(body: Iterable[ast.stmt]) -> Iterator[Import]:
+    """What these statements import themselves: nothing that stands under a condition, in a `try` or in a function."""
     for one in body:
         match one:
-            case ast.ImportFrom(module=str(name), level=int(dots)) if dots and not _IS_WRITTEN_LATER.search(name):
-                if code.linked.lacks(name, dots):
-                    return "." * dots + name
-    return ""
+            case ast.ImportFrom(module=name, names=names, level=dots):
+                yield Import(name or "", dots, tuple(each.name for each in names))
+            case ast.Import(names=names):
+                yield from (Import(each.name, 0, ()) for each in names)
 
 
 def _read(body: list[ast.stmt], around: frozenset[str], *, annotated: bool) -> Iterator[str]:

@@ -25,7 +25,7 @@ from stethoscope.facts.code import (
     Starred,
     Value,
 )  # fmt: skip
-from stethoscope.facts.made_layers import keeps_no_statistics, makes_batch_norm
+from stethoscope.facts.made_layers import drops_nothing, keeps_no_statistics, makes_batch_norm
 from stethoscope.facts.options import is_zero
 from stethoscope.facts.origins import called, given_to, is_module, lineage, thing_of
 from stethoscope.facts.rebuilt import changed_in_place, is_rebuilt
@@ -380,7 +380,7 @@ def has_modes(thing: Thing, depth: int = 0) -> bool | None:
     if thing.made is not None and thing.made_in is not None and keeps_no_statistics(thing.made_in, thing.made):
         return False
     if _MODES.fullmatch(thing.name):
-        return True
+        return None if drops_nothing(thing.made_in, thing.made) else True
     if thing.cls is None:
         layers = chain_of(thing)
         if layers is not None:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from stethoscope.facts.code import Code
 
 
 _COMMENT = re.compile("#[^\\n]*")
+
+
+class Import(NamedTuple):
+    """An import of a module, or from one."""
+
+    module: str
+    dots: int
+    """How many stand before the name."""
+    names: tuple[str, ...]
+    """What is taken from it."""
 
 
 class Linked(Mapping[str, "Code"]):
@@ -27,17 +37,18 @@ class Linked(Mapping[str, "Code"]):
         text: Callable[[str, tuple[str, ...]], str] = lambda module, words: "",
         handed_on: Mapping[str, str] | None = None,
         whole: Callable[[tuple[str, ...]], str | None] = lambda words: "",
-        lacks: Callable[[str, int], bool] = lambda module, dots: False,
+        lost: Callable[[Iterable[Import]], str] = lambda imports: "",
     ) -> None:
         """`read` makes the facts of a module, None where it has none; `text` its text without comments, which may be
         left out where none of the words stands in it; `handed_on` has, for names that a package only hands on, those
         under which they are defined; `whole` gives the texts of all other files of the project in which any of these
-        words stands, None where it has too many files; `lacks` whether there is no such module, as many dots above.
+        words stands, None where it has too many files; `lost` what of the project such imports of the file look for in
+        vain, in what they run, too.
         """
         self._modules = dict.fromkeys(modules)
         self._read_module, self._text_of, self._whole = read, text, whole
         self._handed_on = handed_on or {}
-        self.lacks = lacks
+        self.lost = lost
         self._named = frozenset(self._modules) if handed_on else frozenset()
         self._read: dict[str, Code] = {}
 

@@ -40,3 +40,10 @@ def keeps_no_statistics(code: Code, call: Call) -> bool:
     if call.name.startswith("torch.nn.") and call.keyword("dropout") is not None:
         return is_zero(code, call.keyword("dropout"))
     return "BatchNorm" in call.name and literal(code, call.keyword("track_running_stats")) is False
+
+
+def drops_nothing(code: Code | None, call: Call | None) -> bool:
+    """Whether a call makes a dropout of a share that is as good as 0."""
+    if code is None or call is None or "Dropout" not in call.name:
+        return False
+    return is_zero(code, call.argument(0, "p"))

@@ -60,7 +60,7 @@ def _called(home: Code, call: Call, depth: int) -> set[str]:
     if makes_batch_norm(home, call):
         return {BATCH_NORM}
     found = _named(call.name)
-    if DROPOUT in found and is_zero(home, call.argument(0, "p")):
+    if DROPOUT in found and is_zero(home, call.argument(int(".functional." in call.name), "p")):
         found.discard(DROPOUT)
     if call.name.startswith("torch.nn.") and call.name.rpartition(".")[2][:1].isupper():
         found |= mode_layers(thing_of(home, call), depth + 1)

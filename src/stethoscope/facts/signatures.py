@@ -9,12 +9,14 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from stethoscope.facts.code import NOWHERE, At, Call, Class, Code, Function, Name, Symbol
-from stethoscope.facts.module_classes import is_plain_module
-from stethoscope.facts.origins import bases, called, lineage
-from stethoscope.facts.things import Thing
+from stethoscope.facts.code import NOWHERE, At, Call, Class, Code, Function, Name, Starred, Symbol
+from stethoscope.facts.module_classes import defines, is_plain_module
+from stethoscope.facts.needed import is_needed, lacks_what_is_needed
+from stethoscope.facts.origins import bases, called, lineage, member
+from stethoscope.facts.things import Thing, binding_of
 from stethoscope.facts.torch_names import TAKES, is_slip
 
 _TRANSPARENT = frozenset({
@@ -47,10 +49,15 @@ def does_not_fit(code: Code, call: Call) -> bool:
     if call.receiver is None and call.name.startswith("torch."):
         return _is_refused_by_torch(code, call)
     if _is_by_self(call):
-        return _method_refuses(code, call)
+        thing = called(code, call)
+        return _forward_refuses(code, thing, call) if thing.kind == "module" else _method_refuses(code, call)
     if call.receiver is not None and call.name != "()":
         return False
     thing = called(code, call)
+    if thing.kind == "imported":
+        return lacks_what_is_needed(code, call)
+    if thing.kind == "module" and call.name == "()":
+        return _forward_refuses(code, thing, call)
     if thing.kind == "function" and thing.function is not None and thing.code is not None:
         refuses = thing.function.owner == NOWHERE and _refuses(thing.code, thing.function, call, 0)
     elif thing.kind == "class" and thing.cls is not None and thing.code is not None:
@@ -68,15 +75,29 @@ def is_no_part_of_torch(code: Code, symbol: Symbol) -> bool:
 
 def _is_refused_by_torch(code: Code, call: Call) -> bool:
     takes = TAKES.get(call.name)
-    if takes is None or call.is_open:
-        return is_no_part_of_torch(code, Symbol(call.name, call.at))
     keywords = {name for name, _ in call.keywords}
+    if takes is None or any(isinstance(one, Starred) for one in call.arguments):
+        return is_no_part_of_torch(code, Symbol(call.name, call.at))
+    keywords |= _may_be_handed_on(code, call, takes.required) if call.is_open else set()
     missing = [name for name in takes.required[len(call.arguments) :] if name not in keywords]
     if len(call.arguments) <= takes.most and not missing:
         return False
     spelled = _spelled(code, call.at)
     is_torchs = "." in spelled or (spelled in code.names and is_said_once(code, spelled))  # and not by some `*`
     return is_torchs and not _is_given(code, call.name)
+
+
+def _may_be_handed_on(code: Code, call: Call, names: Iterable[str]) -> set[str]:
+    """Which of these `**options` may hold: not what the function that is given them takes by a name of its own."""
+    given = [value for name, value in call.keywords if not name]
+    binding = binding_of(code, given[0]) if len(given) == 1 else None
+    if binding is None or binding.how != "argument":
+        return set(names)
+    function = code.functions[code.function_at(call.context)]
+    own = {one.name for one in function.parameters}
+    lines = "\n".join(code.lines[function.at.line - 1 : function.at.end_line])
+    is_plain = binding.name not in own and len(re.findall(rf"\b{re.escape(binding.name)}\b", lines)) == 2
+    return set(names) - own if is_plain else set(names)
 
 
 def _spelled(code: Code, at: At) -> str:
@@ -154,6 +175,31 @@ def _method_refuses(code: Code, call: Call) -> bool:
     return refuses and has_no_other(code, call)
 
 
+def _forward_refuses(code: Code, thing: Thing, call: Call) -> bool:
+    """The same of a network that the file makes of a class of the project: `forward` does not take what it is given."""
+    if thing.made is None or thing.made_in is not code or not all(_KNOWN_BASES.fullmatch(one) for one in bases(thing)):
+        return False
+    forward = member(code, thing, "forward")
+    if forward.function is None or forward.code is None or defines(thing, "__call__"):
+        return False
+    refuses = _refuses(forward.code, forward.function, call, 1, is_method=True)
+    is_plain = refuses and not code.and_linked_say("forward_pre_hook", ".forward =")
+    return is_plain and _is_bound_by(code, call, thing.made)
+
+
+def _is_bound_by(code: Code, call: Call, made: Call) -> bool:
+    """Whether what is called is a variable, or an attribute of the own object, that the file binds to a new object."""
+    if call.name == "()":
+        binding = binding_of(code, call.receiver)
+        return binding is not None and binding.how == "assign"
+    owner, name = code.class_of(code.function_at(call.context)), call.name[1:]
+    numbers = code.classes[owner].attributes.get(name, ()) if owner != NOWHERE else ()
+    if len(numbers) != 1 or code.bindings[numbers[0]].value is not made or has_heirs(code, code.classes[owner]):
+        return False
+    given = re.compile(rf"(?<!\bself)\.{re.escape(name)}\s*=(?!=)")
+    return not code.matches(given) and not _is_elsewhere(code, given, f".{name}")
+
+
 def own_method(code: Code, call: Call) -> Thing | None:
     """The method of the own object that a call names, as far as the class around it says."""
     thing = called(code, call) if _is_by_self(call) else None
@@ -205,7 +251,8 @@ def _class_refuses(thing: Thing, home: Code, cls: Class, call: Call) -> bool:
     """Whether the constructor of a class does not take what a call gives."""
     slots = _slots_of_class(thing)
     if slots is not None:
-        return _misses(slots, call) and is_said_once(home, cls.name) and _is_defined_anyway(home, cls.context)
+        refuses = _misses(slots, call) or _maker_lacks(thing, call)
+        return refuses and is_said_once(home, cls.name) and _is_defined_anyway(home, cls.context)
     own = cls.methods.get("__init__", NOWHERE)
     if (
         own == NOWHERE
@@ -217,6 +264,16 @@ def _class_refuses(thing: Thing, home: Code, cls: Class, call: Call) -> bool:
     function = home.functions[own]
     slots = _slots(home, function, 1)
     return not function.decorators and slots is not None and _names_no_such(slots, call)
+
+
+def _maker_lacks(thing: Thing, call: Call) -> bool:
+    """Whether a call leaves out what the constructor of a class has a default for, and always asks for something."""
+    for home, cls in lineage(thing):
+        if _decorators(home, cls):
+            return False
+        if "__init__" in cls.methods:
+            return _lacks_what_is_needed(home, home.functions[cls.methods["__init__"]], call, 1)
+    return False
 
 
 def _slots_of_class(thing: Thing) -> list[Slot] | None:
@@ -318,9 +375,18 @@ def _refuses(home: Code, function: Function, call: Call, skipped: int, *, is_met
     if not all(name_of(one) in _TRANSPARENT for one in function.decorators) or not function.name.isidentifier():
         return False
     slots = _slots(home, function, skipped)
-    if slots is None or not _misses(slots, call) or not _is_defined_anyway(home, function.context):
+    if slots is None or not _is_defined_anyway(home, function.context):
+        return False
+    if not _misses(slots, call) and not _lacks_what_is_needed(home, function, call, skipped):
         return False
     return (is_method and is_defined_once(home, function)) or (not is_method and is_said_once(home, function.name))
+
+
+def _lacks_what_is_needed(home: Code, function: Function, call: Call, skipped: int) -> bool:
+    """Whether a call leaves out a parameter that has a default, without which the function always fails."""
+    places, named = function.parameters[skipped + len(call.arguments) :], {name for name, _ in call.keywords}
+    left = (one for one in places if one.name not in named)
+    return not call.is_open and any(is_needed(home, function, one) for one in left)
 
 
 def is_defined_once(home: Code, function: Function) -> bool:

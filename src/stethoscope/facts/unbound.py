@@ -37,7 +37,7 @@ def unbound_names(code: Code, whole: Parsed) -> Unbound:
 
     Empty where an `import *`, a magic of a notebook or a cell that does not parse may bring any name.
     """
-    if code.stars or code.confusing or code.matches(_BINDS_BY_NAME):
+    if may_bind_by_name(code):
         return {}
     bound = bound_by_module(whole) | _BY_HOSTS | _OF_PYTHON_2
     found: Unbound = {}
@@ -49,6 +49,14 @@ def unbound_names(code: Code, whole: Parsed) -> Unbound:
             names = {one.get_name() for one in table.get_symbols() if one.is_global() and one.is_referenced()}
             if names - bound:
                 found[table.get_name(), table.get_lineno()] = frozenset(names - bound)
+    return found
+
+
+def may_bind_by_name(code: Code) -> bool:
+    """Whether anything may bind names in a file that stand in no statement of it."""
+    if "binds by name" not in code.memo:
+        code.memo["binds by name"] = bool(code.stars or code.confusing) or code.matches(_BINDS_BY_NAME)
+    found: bool = code.memo["binds by name"]
     return found
 
 

@@ -71,31 +71,38 @@ class Places:
     def _candidates(self, root: str, module: str) -> Iterator[str]:
         *folders, last = module.split(".")
         for folder in folders:
-            if folder not in self._listed(root):
+            if folder not in self.listed(root):
                 return
             root = os.path.join(root, folder)
-        names = self._listed(root)
+        names = self.listed(root)
         if f"{last}.py" in names and os.path.isfile(place := os.path.join(root, f"{last}.py")):
             yield place
         if last in names and os.path.isfile(place := os.path.join(root, last, OWN_FILE)):
             yield place
 
-    def missing(self, module: str, dots: int, own: str) -> str:
-        """Where the file or folder would lie, without a suffix, that a module with so many dots before it needs; empty
-        where it is there, be it not written in Python.
-        """
+    def top(self, own: str) -> str:
+        """The first folder above a file that is no package."""
+        return self._top(os.path.dirname(own))
+
+    def above(self, own: str, named: str = "") -> list[str]:
+        """The folders around a file up to that of its project, and those in which a folder of this name has it."""
         folder = os.path.dirname(own)
-        if os.path.basename(own) not in self._listed(folder):
-            return ""  # a text of no file
-        folder = os.path.join(folder, *[os.pardir] * (dots - 1))
-        for part in module.split("."):
-            names = self._listed(folder)
-            if names and all(name.partition(".")[0] != part for name in names):
-                return os.path.normpath(os.path.join(folder, part))
-            if part not in names:
-                break
-            folder = os.path.join(folder, part)
-        return ""
+        root = self._root(folder)
+        found, is_own = [folder], folder == root
+        for _ in range(_NEAR):
+            name, folder = os.path.basename(folder), os.path.dirname(folder)
+            if not is_own or name == named:
+                found.append(folder)
+            is_own = is_own or folder == root
+        return found
+
+    def names(self, folder: str, part: str) -> bool:
+        """Whether anything in a folder may be a module of this name, be it not written in Python."""
+        return any(name.partition(".")[0] == part for name in self.listed(folder))
+
+    def holds(self, place: str) -> bool:
+        """Whether there is such a file or folder."""
+        return os.path.basename(place) in self.listed(os.path.dirname(place))
 
     def all_of(self, place: str) -> tuple[str, ...] | None:
         """All files with code of the project of this file; None where they are too many."""
@@ -104,11 +111,15 @@ class Places:
             self._all[root] = _files_below(root)
         return self._all[root]
 
+    def is_marked(self, own: str) -> bool:
+        """Whether the top of the project in which a file lies is known for sure."""
+        return bool(self.listed(self._root(os.path.dirname(own))) & _MARKS)
+
     def _root(self, folder: str) -> str:
         """The folder of a project: the nearest one that is marked as such, else the top package or a script's own."""
         top = above = self._top(folder)
         for _ in range(_NEAR + 1):
-            if self._listed(above) & _MARKS:
+            if self.listed(above) & _MARKS:
                 return above
             above = os.path.dirname(above)
         package = folder
@@ -116,7 +127,7 @@ class Places:
             package = os.path.dirname(package)
         return package
 
-    def _listed(self, folder: str) -> frozenset[str]:
+    def listed(self, folder: str) -> frozenset[str]:
         """What a folder holds: most of what a file imports is not of its project, and need not be looked for."""
         names = self._names.get(folder)
         if names is None:

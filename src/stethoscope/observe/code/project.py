@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from stethoscope.facts.code import Code
-from stethoscope.facts.linked import Linked, uncommented
+from stethoscope.facts.linked import Import, Linked, uncommented
 from stethoscope.observe.code.gather import facts_of
+from stethoscope.observe.code.lost import Lost
 from stethoscope.observe.code.packages import Imported, Packages
-from stethoscope.observe.code.places import OWN_FILE, Places
+from stethoscope.observe.code.places import Places
 from stethoscope.observe.code.reading import MOST_BYTES, Source, Unreadable, read_source, source_of
 from stethoscope.observe.code.relevant import may_matter
 
@@ -40,6 +41,7 @@ class Project:
         self._beside: tuple[tuple[str, ...], list[bytes]] = (), []
         """All files of the project that was looked through last, and what they hold."""
         self._packages = Packages(self._places, self._exports, self._bytes_of)
+        self._lost = Lost(self._places, self._bytes_of)
 
     def read(self, path: Path, file: str) -> Code:
         """The facts of a file, linked to those of the project's files that it imports.
@@ -68,7 +70,7 @@ class Project:
             lambda module, words: self._text(places[module], words),
             found.handed_on,
             lambda words: self._texts_beside(place, words),
-            lambda module, dots: self._lacks(place, module, dots),
+            lambda imports: self._lost_by(place, imports),
         )
         self._looked_through = set()
         return replace(code, linked=linked, memo=code.memo)
@@ -92,11 +94,11 @@ class Project:
         found = (data for place, data in held if place != own and any(word in data for word in said))
         return "\n".join(uncommented(data.decode("utf-8", "replace").split("\n")) for data in found)
 
-    def _lacks(self, own: str, module: str, dots: int) -> bool:
-        """Whether a module is not there that a file imports by dots; that it may come is kept in mind."""
-        missing = self._places.missing(module, dots, own)
-        self._looked_through.update((f"{missing}.py", os.path.join(missing, OWN_FILE)) if missing else ())
-        return bool(missing)
+    def _lost_by(self, own: str, imports: Iterable[Import]) -> str:
+        """What of the project the imports of a file look for in vain; what may change that is kept in mind."""
+        lost, files = self._lost.by(own, imports)
+        self._looked_through |= files
+        return lost
 
     def _imports(self, code: Code, path: Path) -> Imported:
         return self._packages.imported(code, str(path)) if code.says(*_ASKS) else Imported()

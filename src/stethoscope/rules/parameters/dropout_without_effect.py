@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import NOWHERE, Call, Code
+from stethoscope.facts.options import LEAST
 from stethoscope.facts.recurrent import RECURRENT
 from stethoscope.facts.things import literal
 from stethoscope.rules.lines import line_of, place_in
@@ -18,7 +19,7 @@ class DropoutWithoutEffect(Rule):
     """A recurrent layer is given dropout, and has a single layer: nothing is dropped.
 
     ## What it sees
-    `nn.LSTM`, `nn.GRU` or `nn.RNN` with `dropout=` above 0 and `num_layers` left at 1.
+    `nn.LSTM`, `nn.GRU` or `nn.RNN` with `dropout=` of 0.001 or more and `num_layers` left at 1.
     ## Why it hurts
     The dropout of these layers acts on the outputs of every layer but the last. With one layer there is no such output,
     and the model trains without the regularization that its code shows.
@@ -38,7 +39,7 @@ class DropoutWithoutEffect(Rule):
         """Look at how recurrent layers are made."""
         for call in file.calls_of(*RECURRENT):
             rate = literal(file, call.keyword("dropout"))
-            if call.is_open or len(call.arguments) > 3 or not isinstance(rate, int | float) or not 0 < rate <= 1:
+            if call.is_open or len(call.arguments) > 3 or not isinstance(rate, int | float) or not LEAST <= rate <= 1:
                 continue
             layers = call.argument(2, "num_layers")
             if layers is None or literal(file, layers) == 1:
