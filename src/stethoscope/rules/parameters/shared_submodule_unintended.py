@@ -21,6 +21,7 @@ from stethoscope.facts.code import (
     Starred,
     Value,
 )  # fmt: skip
+from stethoscope.facts.expressions import operations_of
 from stethoscope.facts.model import Repeated, Structure
 from stethoscope.facts.module_classes import shared_layer
 from stethoscope.facts.origins import lineage, thing_of
@@ -248,6 +249,8 @@ class SharedSubmoduleUnintended(Rule):
 
 def _repeated_elsewhere(file: Code) -> Iterator[tuple[Value, At, int]]:
     """Repeated lists that are unpacked into names, or given to a module of the project; each with its context."""
+    if not any(_is_repeated(file, one) for one in operations_of(file, "*")):
+        return
     for binding in file.bindings:
         value = binding.value
         if value is not None and binding.how == "assign" and binding.item == (0,) and _is_repeated(file, value):

@@ -172,6 +172,9 @@ def _is_made(file: Code, cls: Class, binding: Binding) -> bool:
 
 def _is_named(file: Code, cls: Class, name: str) -> bool:
     """Whether anything but the assignment names an attribute, also as a text."""
-    if times_said(file, f"self.{name}", cls.at) > 1:
+    own = f"self.{name}"
+    if times_said(file, own, cls.at) > 1:
         return True
+    if file.uncommented().count(name) == file.uncommented().count(own):
+        return False  # whatever says it says this
     return file.matches(re.compile(rf"(?<!\bself)\.{name}\b|['\"][\w.]*\b{name}\b"))
