@@ -16,6 +16,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from stethoscope.facts.linked import Linked, uncommented
@@ -366,9 +368,10 @@ class Code:
     def calls_of(self, *names: str) -> tuple[Call, ...]:
         """All calls of these names: full ones (`torch.softmax`) or methods (`.softmax`)."""
         index = self._calls_by_name()
-        if len(names) == 1:
-            return tuple(index.get(names[0], ()))
-        return tuple(sorted((call for name in names for call in index.get(name, ())), key=lambda call: call.number))
+        found = [index[name] for name in names if name in index]
+        if len(found) < 2:
+            return tuple(found[0]) if found else ()
+        return tuple(sorted(chain.from_iterable(found), key=attrgetter("number")))
 
     def calls_named(self, is_asked_for: Callable[[str], bool]) -> tuple[Call, ...]:
         """All calls of the names of which this holds: a file has many calls of few names, and each is asked of once."""

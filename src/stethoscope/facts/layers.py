@@ -274,7 +274,14 @@ def chain_of(thing: Thing) -> list[Layer] | None:
 
 
 def layers_in(code: Code, made: Call) -> list[Layer] | None:
-    """The layers that a call of `nn.Sequential` is given."""
+    """The layers that a call of `nn.Sequential` is given. Asked once: each call of the chain asks for them."""
+    known: dict[int, list[Layer] | None] = code.memo.setdefault("layers in chains", {})
+    if made.number not in known:
+        known[made.number] = _layers_in(code, made)
+    return known[made.number]
+
+
+def _layers_in(code: Code, made: Call) -> list[Layer] | None:
     values: list[Value] = []
     for argument in made.arguments:
         if isinstance(argument, Starred):

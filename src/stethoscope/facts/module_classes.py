@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
+from operator import attrgetter
 
 from stethoscope.facts.code import (
     NOWHERE,
@@ -202,8 +204,11 @@ def made_for_list(code: Code, value: Value) -> Call | None:
     if binding.how != "assign" or binding.item or not isinstance(binding.value, Call):
         return None
     function = code.functions[code.function_at(binding.context)]
-    taken = [*(one.value for one in code.bindings), *(one.value for one in function.returns)]
-    kept = any(one.binding == value.binding for each in taken for one in _in_tuple(each))
+    if "named alone" not in code.memo:
+        code.memo["named alone"] = {one.binding for bound in code.bindings for one in _in_tuple(bound.value)}
+    kept = value.binding in code.memo["named alone"] or any(
+        one.binding == value.binding for returned in function.returns for one in _in_tuple(returned.value)
+    )
     return None if kept or _is_given_away(code, value) else binding.value
 
 
@@ -323,13 +328,17 @@ def attribute_of(code: Code, value: Value | None) -> str:
     return ""
 
 
-def in_methods(code: Code, thing: Thing) -> Iterator[tuple[str, Call]]:
-    """All calls in the methods of a class, each with the method's name."""
+def in_methods(code: Code, thing: Thing, *names: str) -> Iterator[tuple[str, Call]]:
+    """All calls in the methods of a class, or those of these names, each with the method's name."""
     cls = thing.cls
-    for name, number in (cls.methods if cls is not None else {}).items():
-        first, last = code.functions[number].calls
-        for call in code.calls[first:last]:
+    calls = code.calls_of(*names) if names else code.calls
+    for name, number in (cls.methods if cls is not None and calls else {}).items():
+        first, last = (bisect_left(calls, end, key=_NUMBER) for end in code.functions[number].calls)
+        for call in calls[first:last]:
             yield name, call
+
+
+_NUMBER = attrgetter("number")
 
 
 def assigned(code: Code, thing: Thing) -> Iterator[tuple[str, Binding]]:
@@ -368,12 +377,12 @@ def plain_tensor(code: Code, thing: Thing, name: str, binding: Binding) -> str:
     `derived` of what an operation made of an `nn.Parameter`; empty where it does not, or is trained in another way.
     """
     cls, value = thing.cls, binding.value
-    if defines(thing, name, "__setattr__"):
-        return ""
     if cls is None or binding.item or code.function_at(binding.context) != cls.methods.get("__init__"):
         return ""
     how = "asks" if _asks(code, value) else "derived" if _derived(value) and not _has_no_value(value) else ""
     if not how or len(cls.attributes[name]) > 1 or code.matches(_OWN_TRAINING, cls.at):
+        return ""
+    if defines(thing, name, "__setattr__"):
         return ""
     # Of what is no parameter there is no gradient, so that who uses it knows that the move gives the parameter back.
     if isinstance(value, Call) and value.name in _MOVES and times_said(code, f"self.{name}.grad", cls.at):
