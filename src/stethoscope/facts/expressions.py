@@ -90,7 +90,7 @@ def _walked(code: Code, forms: _Parts) -> Iterator[Value]:
         (value for call in code.calls for _, value in call.keywords),
         map(_RECEIVER, code.calls),
     )
-    found: list[Value] = [value for value in said if type(value) in forms]
+    found = [value for value in said if value is not None and type(value) in forms]
     seen: set[int] = set()
     while found:
         parts: list[Value | None] = []
@@ -99,7 +99,7 @@ def _walked(code: Code, forms: _Parts) -> Iterator[Value]:
                 seen.add(id(value))
                 yield value
                 parts += forms[type(value)](value)
-        found = [value for value in parts if type(value) in forms]
+        found = [value for value in parts if value is not None and type(value) in forms]
 
 
 _VALUE, _ARGUMENTS, _RECEIVER = attrgetter("value"), attrgetter("arguments"), attrgetter("receiver")

@@ -12,7 +12,7 @@ from stethoscope.core.rule import Bug, Examples, Rule
 from stethoscope.facts.code import At, Call, Code, Name, Operation, Value
 from stethoscope.facts.layers import chain_of
 from stethoscope.facts.model import Link, Structure
-from stethoscope.facts.module_classes import in_methods, modules_in
+from stethoscope.facts.module_classes import modules_in
 from stethoscope.facts.origins import called, thing_of
 from stethoscope.facts.things import Thing, followed, literal
 from stethoscope.facts.training import History
