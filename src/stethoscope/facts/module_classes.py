@@ -350,28 +350,6 @@ def assigned(code: Code, thing: Thing) -> Iterator[tuple[str, Binding]]:
                 yield name, code.bindings[number]
 
 
-def shared_layer(code: Code, value: Value | None, depth: int = 0) -> Value | None:
-    """The one layer that a list, or a part of it, holds several times: `[layer] * 3`, `[layer for _ in range(3)]`."""
-    found, _ = followed(code, value)
-    if isinstance(found, Starred):
-        found, _ = followed(code, found.value)
-    if isinstance(found, Name) and found.binding != NOWHERE and code.bindings[found.binding].how == "augment":
-        found = code.bindings[found.binding].value
-    if isinstance(found, Operation) and found.operator == "*":
-        for one in found.operands:
-            if isinstance(one, Group) and one.kind == "list" and len(one.items) == 1:
-                return one.items[0] if has_weights(thing_of(code, one.items[0])) else None
-    if isinstance(found, Operation) and found.operator == "+" and depth < DEEPEST:
-        parts = (shared_layer(code, one, depth + 1) for one in found.operands)
-        return next((one for one in parts if one is not None), None)
-    if isinstance(found, Each) and isinstance(found.element, Name) and found.element.binding != NOWHERE:
-        binding = code.bindings[found.element.binding]
-        inside = any(here.kind == "comprehension" for here in code.around(binding.context))
-        if binding.how == "assign" and not inside and has_weights(thing_of(code, found.element)):
-            return found.element
-    return None
-
-
 def plain_tensor(code: Code, thing: Thing, name: str, binding: Binding) -> str:
     """How an attribute that is set in `__init__` misses being a parameter: `asks` of a tensor that asks for gradients,
     `derived` of what an operation made of an `nn.Parameter`; empty where it does not, or is trained in another way.

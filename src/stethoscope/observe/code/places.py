@@ -61,7 +61,7 @@ class Places:
                     return
 
     def _roots(self, folder: str) -> tuple[str, ...]:
-        """Where a script of a folder looks for modules: in its own folder first, as in `sys.path`; then at the top of its
+        """Where a script of a folder finds modules: in its own folder first, as in `sys.path`; then at the top of its
         package, and in the folder above that.
         """
         if folder not in self._sought:
