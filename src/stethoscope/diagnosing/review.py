@@ -40,7 +40,8 @@ def review(
             continue
         try:
             found = [one for one in rule(limits.get(rule.name)).in_code(code) if isinstance(one, Finding)]
-            said += [replace(one, sureness=Sureness.POSSIBLE) for one in found] if rule.on_trial else found
+            if found:
+                said += [replace(one, sureness=Sureness.POSSIBLE) for one in found] if rule.on_trial else found
         except Exception as error:  # a rule of ours must not take the others with it
             broken.append(CannotTell(rule.name, describe(error)))
     said = doubted(said, code)

@@ -17,9 +17,8 @@ def attributes_set(code: Code, *names: str) -> Iterator[tuple[int, Binding]]:
     if index is None:
         index = code.memo["attributes set"] = {}
         for number, binding in enumerate(code.bindings):
-            path, _, last = binding.name.rpartition(".")
-            if path and binding.how == "assign":
-                index.setdefault(last, []).append(number)
+            if binding.how == "assign" and "." in binding.name:
+                index.setdefault(binding.name.rpartition(".")[2], []).append(number)
     for number in sorted(number for name in names for number in index.get(name, ())):
         yield number, code.bindings[number]
 

@@ -14,8 +14,10 @@ what a value is and where it comes from, `layers` and `module_classes` what a mo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from stethoscope.facts.linked import Linked, uncommented
@@ -365,15 +367,23 @@ class Code:
 
     def calls_of(self, *names: str) -> tuple[Call, ...]:
         """All calls of these names: full ones (`torch.softmax`) or methods (`.softmax`)."""
+        index = self._calls_by_name()
+        found = [index[name] for name in names if name in index]
+        if len(found) < 2:
+            return tuple(found[0]) if found else ()
+        return tuple(sorted(chain.from_iterable(found), key=attrgetter("number")))
+
+    def calls_named(self, is_asked_for: Callable[[str], bool]) -> tuple[Call, ...]:
+        """All calls of the names of which this holds: a file has many calls of few names, and each is asked of once."""
+        return self.calls_of(*[name for name in self._calls_by_name() if is_asked_for(name)])
+
+    def _calls_by_name(self) -> dict[str, list[Call]]:
         index: dict[str, list[Call]] | None = self.memo.get("calls by name")
         if index is None:
-            index = {}
+            index = self.memo["calls by name"] = {}
             for call in self.calls:
                 index.setdefault(call.name, []).append(call)
-            self.memo["calls by name"] = index
-        if len(names) == 1:
-            return tuple(index.get(names[0], ()))
-        return tuple(sorted((call for name in names for call in index.get(name, ())), key=lambda call: call.number))
+        return index
 
     def functions_with(self, *names: str) -> list[int]:
         """The functions that have a call of one of these names in their own lines, in order."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 from stethoscope.facts.code import (
@@ -79,22 +81,28 @@ _WITHOUT_PARTS: _Parts = dict.fromkeys((Name, Symbol, Constant, Defined, Unknown
 
 def _walked(code: Code, forms: _Parts) -> Iterator[Value]:
     """The expressions of these forms and their parts; those of calls are in the list of the calls."""
-    waiting: list[Value | None] = [binding.value for binding in code.bindings]
-    waiting += [bare.value for bare in code.bare]
-    waiting += [context.value for context in code.contexts]
-    waiting += [one.value for function in code.functions for one in function.returns]
-    waiting += [argument for call in code.calls for argument in call.arguments]
-    waiting += [value for call in code.calls for _, value in call.keywords]
-    waiting += [call.receiver for call in code.calls]
+    said = chain(
+        map(_VALUE, code.bindings),
+        map(_VALUE, code.bare),
+        map(_VALUE, code.contexts),
+        (one.value for function in code.functions for one in function.returns),
+        chain.from_iterable(map(_ARGUMENTS, code.calls)),
+        (value for call in code.calls for _, value in call.keywords),
+        map(_RECEIVER, code.calls),
+    )
+    found = [value for value in said if value is not None and type(value) in forms]
     seen: set[int] = set()
-    while waiting:
-        found = [value for value in waiting if type(value) in forms and id(value) not in seen]
-        waiting = []
+    while found:
+        parts: list[Value | None] = []
         for value in found:
-            if value is not None and id(value) not in seen:
+            if id(value) not in seen:
                 seen.add(id(value))
                 yield value
-                waiting += forms[type(value)](value)
+                parts += forms[type(value)](value)
+        found = [value for value in parts if value is not None and type(value) in forms]
+
+
+_VALUE, _ARGUMENTS, _RECEIVER = attrgetter("value"), attrgetter("arguments"), attrgetter("receiver")
 
 
 def names_in(value: Value | None) -> Iterator[Name]:

@@ -21,10 +21,10 @@ from stethoscope.facts.code import (
     Group,
     Item,
     Name,
-    Operation,
     Starred,
     Value,
 )  # fmt: skip
+from stethoscope.facts.filled_lists import items_of
 from stethoscope.facts.made_layers import drops_nothing, keeps_no_statistics, makes_batch_norm
 from stethoscope.facts.options import is_zero
 from stethoscope.facts.origins import called, given_to, is_module, lineage, thing_of
@@ -274,7 +274,14 @@ def chain_of(thing: Thing) -> list[Layer] | None:
 
 
 def layers_in(code: Code, made: Call) -> list[Layer] | None:
-    """The layers that a call of `nn.Sequential` is given."""
+    """The layers that a call of `nn.Sequential` is given. Asked once: each call of the chain asks for them."""
+    known: dict[int, list[Layer] | None] = code.memo.setdefault("layers in chains", {})
+    if made.number not in known:
+        known[made.number] = _layers_in(code, made)
+    return known[made.number]
+
+
+def _layers_in(code: Code, made: Call) -> list[Layer] | None:
     values: list[Value] = []
     for argument in made.arguments:
         if isinstance(argument, Starred):
@@ -296,55 +303,6 @@ def layers_in(code: Code, made: Call) -> list[Layer] | None:
         found, _ = followed(code, value)
         layers.append(Layer(thing_of(code, value), found if isinstance(found, Call) else None, code))
     return layers or None
-
-
-def items_of(code: Code, value: Value | None, depth: int = 0) -> list[Value] | None:
-    """The items of a list or tuple: as displayed, and what is added to it by its name in the same function.
-
-    What is added in a branch makes the list unknown; what is added in a loop is there at least once.
-    """
-    if depth > MOST_STEPS:
-        return None
-    if isinstance(value, Name) and value.binding != NOWHERE:
-        binding = code.bindings[value.binding]
-        if binding.how not in ("assign", "augment") or binding.item:
-            return None
-        items = items_of(code, binding.value, depth + 1)
-        if items is None or (binding.how == "augment" and _in_branch(code, binding.context)):
-            return None
-        return _with_added(code, value.binding, items, depth)
-    if isinstance(value, Operation) and value.operator == "+":
-        parts = [items_of(code, one, depth + 1) for one in value.operands]
-        return None if any(part is None for part in parts) else [item for part in parts for item in part or ()]
-    if not isinstance(value, Group) or value.kind not in ("list", "tuple"):
-        return None
-    return None if any(isinstance(item, Starred) for item in value.items) else list(value.items)
-
-
-def _with_added(code: Code, number: int, items: list[Value], depth: int) -> list[Value] | None:
-    """The items of a list with what `append` and `extend` add to it under this binding."""
-    items = list(items)
-    for call in code.calls_of(".append", ".extend", ".insert"):
-        if not isinstance(call.receiver, Name) or call.receiver.binding != number:
-            continue
-        argument = call.argument(0)
-        if call.name == ".insert" or argument is None or _in_branch(code, call.context):
-            return None
-        more = [argument] if call.name == ".append" else items_of(code, argument, depth + 1)
-        if more is None:
-            return None
-        items += more
-    return items
-
-
-def _in_branch(code: Code, context: int) -> bool:
-    """Whether something happens only under a condition in its function."""
-    for here in code.around(context):
-        if here.kind in ("if", "else", "except"):
-            return True
-        if here.kind in ("function", "class", "module"):
-            return False
-    return False
 
 
 def parts_of(thing: Thing) -> Iterator[tuple[str, Thing]]:

@@ -95,8 +95,8 @@ class Prepared(NamedTuple):
 
 def prepared_apart(code: Code) -> Iterator[Prepared]:
     """Training and test data that are normalized by different numbers, or one of them not at all."""
-    sides = [side for call in code.calls if call.name.startswith("torchvision.datasets.")
-             if (side := side_of(code, call)) is not None]  # fmt: skip
+    sets = code.calls_named(lambda name: name.startswith("torchvision.datasets."))
+    sides = [side for call in sets if (side := side_of(code, call)) is not None]
     for test in sides:
         pairs = [one for one in sides if one.name == test.name and not one.is_test and test.is_test
                  and code.function_at(one.call.context) == code.function_at(test.call.context)]  # fmt: skip

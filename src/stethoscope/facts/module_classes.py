@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
+from operator import attrgetter
 
 from stethoscope.facts.code import (
     NOWHERE,
@@ -202,8 +204,11 @@ def made_for_list(code: Code, value: Value) -> Call | None:
     if binding.how != "assign" or binding.item or not isinstance(binding.value, Call):
         return None
     function = code.functions[code.function_at(binding.context)]
-    taken = [*(one.value for one in code.bindings), *(one.value for one in function.returns)]
-    kept = any(one.binding == value.binding for each in taken for one in _in_tuple(each))
+    if "named alone" not in code.memo:
+        code.memo["named alone"] = {one.binding for bound in code.bindings for one in _in_tuple(bound.value)}
+    kept = value.binding in code.memo["named alone"] or any(
+        one.binding == value.binding for returned in function.returns for one in _in_tuple(returned.value)
+    )
     return None if kept or _is_given_away(code, value) else binding.value
 
 
@@ -323,13 +328,17 @@ def attribute_of(code: Code, value: Value | None) -> str:
     return ""
 
 
-def in_methods(code: Code, thing: Thing) -> Iterator[tuple[str, Call]]:
-    """All calls in the methods of a class, each with the method's name."""
+def in_methods(code: Code, thing: Thing, *names: str) -> Iterator[tuple[str, Call]]:
+    """All calls in the methods of a class, or those of these names, each with the method's name."""
     cls = thing.cls
-    for name, number in (cls.methods if cls is not None else {}).items():
-        first, last = code.functions[number].calls
-        for call in code.calls[first:last]:
+    calls = code.calls_of(*names) if names else code.calls
+    for name, number in (cls.methods if cls is not None and calls else {}).items():
+        first, last = (bisect_left(calls, end, key=_NUMBER) for end in code.functions[number].calls)
+        for call in calls[first:last]:
             yield name, call
+
+
+_NUMBER = attrgetter("number")
 
 
 def assigned(code: Code, thing: Thing) -> Iterator[tuple[str, Binding]]:
@@ -341,39 +350,17 @@ def assigned(code: Code, thing: Thing) -> Iterator[tuple[str, Binding]]:
                 yield name, code.bindings[number]
 
 
-def shared_layer(code: Code, value: Value | None, depth: int = 0) -> Value | None:
-    """The one layer that a list, or a part of it, holds several times: `[layer] * 3`, `[layer for _ in range(3)]`."""
-    found, _ = followed(code, value)
-    if isinstance(found, Starred):
-        found, _ = followed(code, found.value)
-    if isinstance(found, Name) and found.binding != NOWHERE and code.bindings[found.binding].how == "augment":
-        found = code.bindings[found.binding].value
-    if isinstance(found, Operation) and found.operator == "*":
-        for one in found.operands:
-            if isinstance(one, Group) and one.kind == "list" and len(one.items) == 1:
-                return one.items[0] if has_weights(thing_of(code, one.items[0])) else None
-    if isinstance(found, Operation) and found.operator == "+" and depth < DEEPEST:
-        parts = (shared_layer(code, one, depth + 1) for one in found.operands)
-        return next((one for one in parts if one is not None), None)
-    if isinstance(found, Each) and isinstance(found.element, Name) and found.element.binding != NOWHERE:
-        binding = code.bindings[found.element.binding]
-        inside = any(here.kind == "comprehension" for here in code.around(binding.context))
-        if binding.how == "assign" and not inside and has_weights(thing_of(code, found.element)):
-            return found.element
-    return None
-
-
 def plain_tensor(code: Code, thing: Thing, name: str, binding: Binding) -> str:
     """How an attribute that is set in `__init__` misses being a parameter: `asks` of a tensor that asks for gradients,
     `derived` of what an operation made of an `nn.Parameter`; empty where it does not, or is trained in another way.
     """
     cls, value = thing.cls, binding.value
-    if defines(thing, name, "__setattr__"):
-        return ""
     if cls is None or binding.item or code.function_at(binding.context) != cls.methods.get("__init__"):
         return ""
     how = "asks" if _asks(code, value) else "derived" if _derived(value) and not _has_no_value(value) else ""
     if not how or len(cls.attributes[name]) > 1 or code.matches(_OWN_TRAINING, cls.at):
+        return ""
+    if defines(thing, name, "__setattr__"):
         return ""
     # Of what is no parameter there is no gradient, so that who uses it knows that the move gives the parameter back.
     if isinstance(value, Call) and value.name in _MOVES and times_said(code, f"self.{name}.grad", cls.at):

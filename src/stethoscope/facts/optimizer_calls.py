@@ -39,7 +39,7 @@ def optimizers_of(code: Code) -> tuple[Made, ...]:
 
 
 def _optimizers(code: Code) -> Iterator[Made]:
-    for call in code.calls:
+    for call in code.calls_named(lambda name: name.startswith((_TORCH, *_KERAS))):
         if call.receiver is not None:
             continue
         if call.name.startswith(_TORCH):

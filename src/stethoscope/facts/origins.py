@@ -423,7 +423,7 @@ def call_sites(code: Code, index: int) -> tuple[Call, ...]:
                 code.classes[function.owner].name
             )  # fmt: skip
             names.setdefault(owner, []).append(number)
-        for call in code.calls:
+        for call in code.calls_named(lambda name: name == "()" or name[1:] in names):
             name = call.receiver.name.rpartition(".")[2] if call.name == "()" and isinstance(call.receiver, Name) else (
                 call.name[1:]
             )  # fmt: skip

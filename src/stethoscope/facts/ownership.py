@@ -86,8 +86,8 @@ def _all_of(code: Code, values: tuple[Value, ...] | list[Value], depth: int) -> 
 
 def exchanges_of(code: Code) -> Iterator[Exchange]:
     """Models and layers that were replaced while an optimizer holds the old ones, each once."""
-    for call in code.calls:
-        if call.receiver is None and call.name.startswith("torch.optim.") and thing_of(code, call).kind == "optimizer":
+    for call in code.calls_named(lambda name: name.startswith("torch.optim.")):
+        if call.receiver is None and thing_of(code, call).kind == "optimizer":
             yield from _behind(code, call)
 
 

@@ -73,14 +73,15 @@ def _heirs(home: Code, cls: Class) -> list[Class]:
 
 def names_of(home: Code, made: Call) -> set[str]:
     """The variables and attributes that hold what a call makes, also where it is moved at once."""
-    found = set()
-    for binding in home.bindings:
-        value = binding.value
-        while isinstance(value, Call) and value.number != made.number and value.name in SAME_METHODS:
-            value = value.receiver
-        if binding.how == "assign" and not binding.item and isinstance(value, Call) and value.number == made.number:
-            found.add(binding.name)
-    return found
+    known: dict[int, set[str]] | None = home.memo.get("names of what is made")
+    if known is None:
+        known = home.memo["names of what is made"] = {}
+        for binding in home.bindings:
+            value = binding.value if binding.how == "assign" and not binding.item else None
+            while isinstance(value, Call):
+                known.setdefault(value.number, set()).add(binding.name)
+                value = value.receiver if value.name in SAME_METHODS else None
+    return known.get(made.number, set())
 
 
 def _is_changed(home: Code, name: str, thing: Thing) -> bool:

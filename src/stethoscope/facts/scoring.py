@@ -249,9 +249,9 @@ def _is_equality(code: Code, value: Value | None) -> bool:
 
 def swapped(code: Code) -> Iterator[tuple[Call, str]]:
     """Measures that are given a model's answers where the targets belong: the call, and the function's name."""
-    for call in code.calls:
+    for call in code.calls_named(lambda name: name.startswith("sklearn.metrics.")):
         name = call.name.rpartition(".")[2]
-        if call.receiver is not None or not call.name.startswith("sklearn.metrics.") or name not in ONE_SIDED:
+        if call.receiver is not None or name not in ONE_SIDED:
             continue
         if len(call.arguments) < 2 or call.is_open:
             continue

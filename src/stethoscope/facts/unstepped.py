@@ -52,7 +52,9 @@ def is_left_there(file: Code, loop: Loop, cleared: Event) -> bool:
 
 def _is_handed_over(file: Code, index: int) -> bool:
     """Whether a call is given the function: what it is given to may step, as `optimizer.step(closure)` does."""
-    return index > 0 and any(index in closures_of(file, call) for call in file.calls if call.arguments)
+    if "handed over" not in file.memo:
+        file.memo["handed over"] = {one for call in file.calls if call.arguments for one in closures_of(file, call)}
+    return index > 0 and index in file.memo["handed over"]
 
 
 def _is_stepped_behind(file: Code, index: int, name: str, depth: int = 0) -> bool:

@@ -30,9 +30,10 @@ def is_plain_list(file: Code, thing: Thing, name: str) -> bool:
 def _is_filled_elsewhere(file: Code, thing: Thing, binding: Binding) -> bool:
     """Whether all that is added to an attribute is added in another branch than this one, which makes it no list."""
     fillings = [
-        call for _, call in in_methods(file, thing)
-        if call.name in (".append", ".extend") and f"self.{attribute_of(file, call.receiver)}" == binding.name
-    ]  # fmt: skip
+        call
+        for _, call in in_methods(file, thing, ".append", ".extend")
+        if f"self.{attribute_of(file, call.receiver)}" == binding.name
+    ]
     return bool(fillings) and all(_part_ways(file, call.context, binding.context) for call in fillings)
 
 
@@ -73,8 +74,8 @@ def _are_modules(file: Code, thing: Thing, name: str) -> bool:
     for one, binding in assigned(file, thing):
         value = binding.value if one == name else None
         put += value.items if isinstance(value, Group) else [value.element] if isinstance(value, Each) else []
-    for _, call in in_methods(file, thing):
-        if call.name == ".append" and attribute_of(file, call.receiver) == name:
+    for _, call in in_methods(file, thing, ".append"):
+        if attribute_of(file, call.receiver) == name:
             put.append(call.argument(0))
     return all(thing_of(file, one).kind == "module" for one in put)
 

@@ -67,8 +67,8 @@ def lists_of_layers(file: Code, thing: Thing) -> Iterator[Listed]:
 
 def _is_filled_as_seen(file: Code, thing: Thing, name: str) -> bool:
     """Whether all that is put into a list is seen to be layers with weights, or to do nothing: `nn.Identity()`."""
-    for _, call in in_methods(file, thing):
-        if attribute_of(file, call.receiver) == name and call.name in (".append", ".extend", ".insert"):
+    for _, call in in_methods(file, thing, ".append", ".extend", ".insert"):
+        if attribute_of(file, call.receiver) == name:
             one = call.argument(1 if call.name == ".insert" else 0)
             idle = isinstance(one, Call) and one.name in ("torch.nn.Identity", "torch.nn.Sequential")
             is_idle = idle and isinstance(one, Call) and not one.arguments
@@ -125,9 +125,7 @@ def _listed(file: Code, thing: Thing, makes: _Making) -> Iterator[Listed]:
         if layers:
             kind = value.kind if isinstance(value, Group | Each) else "list"
             yield Listed(name, binding.at, layers, kind, is_sure=False)
-    for _, call in in_methods(file, thing):
-        if call.name not in (".append", ".extend"):
-            continue
+    for _, call in in_methods(file, thing, ".append", ".extend"):
         filled = call.receiver.value if isinstance(call.receiver, Item) else call.receiver  # a list of lists
         name = attribute_of(file, filled)
         added = call.argument(0) if call.name == ".extend" else Group("list", call.arguments, (), call.at)

@@ -26,7 +26,7 @@ from stethoscope.facts.code import (
     Value,
 )  # fmt: skip
 from stethoscope.observe.code.names import BUILTINS, canonical, from_star
-from stethoscope.observe.code.scopes import Scope
+from stethoscope.observe.code.scopes import Meaning, Scope
 
 _OPERATORS: dict[type[ast.AST], str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**",
@@ -95,13 +95,12 @@ class Forms:
         """The form of an expression that may be left out."""
         return None if node is None else self.value(node)
 
-    def meaning(self, name: str, at: At) -> Value:
-        """The form of a plain name."""
-        found = self.scope.find(name, self.merge)
-        if type(found) is int:
-            return _made(Name, (name, found, at))
-        full = found if found is not None else self._unbound(name)
-        return _made(Symbol, (full, at)) if full else _made(Name, (name, NOWHERE, at))
+    def meaning(self, name: str) -> Meaning:
+        """What a plain name means: the number of its binding, or its full name; NOWHERE where nobody knows it."""
+        found = self.scope.names.get(name)
+        if found is None:
+            found = self.scope.find_outside(name, self.merge)
+        return found if found is not None else self._unbound(name) or NOWHERE
 
     def _unbound(self, name: str) -> str:
         """The full name of what nothing in the file defines; empty where nobody knows it."""
@@ -113,7 +112,7 @@ class Forms:
         return _made(Constant, (node.value, at_of(node)))
 
     def _name(self, node: ast.Name) -> Value:
-        return self.meaning(node.id, at_of(node))
+        return _named(node, self.meaning(node.id))
 
     def _attribute(self, node: ast.Attribute) -> Value:
         names = [node.attr]
@@ -128,11 +127,12 @@ class Forms:
                 if isinstance(found, int):
                     return _made(Name, (path, found, at_of(node)))
             else:
-                known = self.scope.find(base.id, self.merge)
-                full = self._unbound(base.id) if known is None else known
-                if full and type(full) is str:
-                    names.append(full)
+                meaning = self.meaning(base.id)
+                if type(meaning) is str:
+                    names.append(meaning)
                     return _made(Symbol, (canonical(".".join(reversed(names))), at_of(node)))
+                if base is node.value:
+                    return _made(Attribute, (_named(base, meaning), node.attr, at_of(node)))
         value = self.value(node.value)
         if type(value) is Symbol:
             return _made(Symbol, (canonical(f"{value.name}.{node.attr}"), at_of(node)))
@@ -147,8 +147,8 @@ class Forms:
             name, receiver = "." + target.name, target.value
         else:
             receiver = target
-        arguments = tuple([self.value(argument) for argument in node.args])
-        keywords = tuple([(keyword.arg or "", self.value(keyword.value)) for keyword in node.keywords])
+        arguments = tuple([self.value(argument) for argument in node.args]) if node.args else ()
+        keywords = tuple([(one.arg or "", self.value(one.value)) for one in node.keywords]) if node.keywords else ()
         call = _made(Call, (name, receiver, arguments, keywords, at_of(node), self.context, len(self.calls)))
         self.calls.append(call)
         return call
@@ -281,6 +281,13 @@ _FORMS: dict[type[ast.AST], Callable[[Forms, Any], Value]] = {
     ast.GeneratorExp: Forms._comprehension,
     ast.Lambda: Forms._lambda,
 }  # `Any`: each takes the node that it is entered for
+
+
+def _named(node: ast.Name, meaning: Meaning) -> Value:
+    """The form of a plain name that means this."""
+    if type(meaning) is int:
+        return _made(Name, (node.id, meaning, at_of(node)))
+    return _made(Symbol, (meaning, at_of(node)))
 
 
 def at_of(node: Any) -> At:

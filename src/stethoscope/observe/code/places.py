@@ -24,6 +24,7 @@ class Places:
 
     def __init__(self) -> None:
         self._tops: dict[str, str] = {}
+        self._sought: dict[str, tuple[str, ...]] = {}
         self._placed: dict[tuple[str, str], tuple[str, ...]] = {}
         self._names: dict[str, frozenset[str]] = {}
         self._all: dict[str, tuple[str, ...] | None] = {}
@@ -53,13 +54,20 @@ class Places:
         if not module or module in places:
             return
         folder = os.path.dirname(own)
-        top = self._top(folder)
-        # A script's own folder comes first, as in `sys.path`; then the top of its package, and the folder above it.
-        for root in (top,) if relative else dict.fromkeys((folder, top, os.path.dirname(top))):
+        for root in (self._top(folder),) if relative else self._roots(folder):
             for place in self._files_of(root, module):
                 if place != own:
                     places[module] = place
                     return
+
+    def _roots(self, folder: str) -> tuple[str, ...]:
+        """Where a script of a folder finds modules: in its own folder first, as in `sys.path`; then at the top of its
+        package, and in the folder above that.
+        """
+        if folder not in self._sought:
+            top = self._top(folder)
+            self._sought[folder] = tuple(dict.fromkeys((folder, top, os.path.dirname(top))))
+        return self._sought[folder]
 
     def _files_of(self, root: str, module: str) -> tuple[str, ...]:
         """The files that a module below a folder can be, the first that Python takes first."""

@@ -22,10 +22,12 @@ from stethoscope.observe.code.relevant import may_matter
 KEPT = 500
 """Files whose facts stay in memory, as those that others import from."""
 _ASKS = (
-    ".backward(", "zero_grad", ".step(", "optim.", "Loss(", "cross_entropy", "nll_loss", "kl_div", ".eval(",
-    "DataLoader", "nn.",
+    "nn.", ".backward(", "zero_grad", ".step(", "optim.", "Loss(", "cross_entropy", "nll_loss", "kl_div", ".eval(",
+    "DataLoader",
 )  # fmt: skip
-"""Words in a file for which it matters what others define: it trains, evaluates, or computes a loss."""
+"""Words in a file for which it matters what others define: it trains, evaluates, or computes a loss. The one that most
+have comes first.
+"""
 
 
 class Project:

@@ -138,4 +138,4 @@ def _lines_with(word: bytes, data: bytes) -> Iterator[bytes]:
 
 def may_matter(data: bytes) -> bool:
     """Whether something may be learnt of a file by one that imports it."""
-    return is_relevant(data) or any(word in data for word in PASSED_ON)
+    return any(word in data for word in PASSED_ON) or is_relevant(data)

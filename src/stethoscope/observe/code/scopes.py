@@ -47,11 +47,8 @@ class Scope:
                 break
         return scope
 
-    def find(self, name: str, merge: Merge) -> Meaning | None:
-        """What a name means here; None when nothing in the file says so."""
-        meaning = self.names.get(name)
-        if meaning is not None:
-            return meaning
+    def find_outside(self, name: str, merge: Merge) -> Meaning | None:
+        """What a name means that is not bound here; None when nothing in the file says so."""
         scope = self.parent
         while scope is not None:
             if not scope.is_class and name in scope.names:

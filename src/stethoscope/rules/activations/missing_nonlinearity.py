@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from math import prod
@@ -11,7 +12,7 @@ from stethoscope.core.rule import Bug, Examples, Rule
 from stethoscope.facts.code import At, Call, Code, Name, Operation, Value
 from stethoscope.facts.layers import chain_of
 from stethoscope.facts.model import Link, Structure
-from stethoscope.facts.module_classes import in_methods, modules_in
+from stethoscope.facts.module_classes import modules_in
 from stethoscope.facts.origins import called, thing_of
 from stethoscope.facts.things import Thing, followed, literal
 from stethoscope.facts.training import History
@@ -93,8 +94,8 @@ class MissingNonlinearity(Rule):
                 if first.kind == second.kind == "linear" and _is_no_bottleneck(file, first.call, second.call):
                     yield self._read(file, first.call, second.call)
         for thing in modules_in(file):
-            for method, call in in_methods(file, thing):
-                made = _linear(file, call) if method == "forward" else None
+            for call in _in_forward(file, thing):
+                made = _linear(file, call)
                 before = _given_by(file, call.argument(0)) if made is not None else None
                 if before is not None and _is_no_bottleneck(file, before, made):
                     yield self._read(file, before, made, call)
@@ -258,6 +259,11 @@ def _activated(link: Link) -> tuple[str, ...]:
 PASSING = ("dropout", "identity")
 
 
+def _in_forward(file: Code, thing: Thing) -> tuple[Call, ...]:
+    number = thing.cls.methods.get("forward") if thing.cls is not None else None
+    return () if number is None else file.calls[slice(*file.functions[number].calls)]
+
+
 def _linear(file: Code, call: Call) -> Call | None:
     """Where the linear layer that a call applies was constructed; None when it applies none."""
     callee: Thing = called(file, call)
@@ -270,19 +276,21 @@ def _given_by(file: Code, value: Value | None) -> Call | None:
     found, way = followed(file, value)
     if not isinstance(found, Call):
         return None
-    for binding in way:
-        number = file.bindings.index(binding)
-        uses = sum(_mentions(one, number) for call in file.calls for one in call.arguments)
-        if uses > 1:
-            return None
+    if any(_times_given(file)[file.bindings.index(binding)] > 1 for binding in way):
+        return None
     callee = called(file, found)
     if callee.kind == "module" and callee.name == "torch.nn.Dropout":
         return _given_by(file, found.argument(0))
     return _linear(file, found)
 
 
-def _mentions(value: Value, number: int) -> bool:
-    return isinstance(value, Name) and value.binding == number
+def _times_given(file: Code) -> Counter[int]:
+    """How often calls are given what is bound, by the numbers of the bindings."""
+    if "times given" not in file.memo:
+        given = (one for call in file.calls for one in call.arguments if isinstance(one, Name))
+        file.memo["times given"] = Counter(one.binding for one in given)
+    times: Counter[int] = file.memo["times given"]
+    return times
 
 
 def _number(file: Code, value: Value) -> int | None:

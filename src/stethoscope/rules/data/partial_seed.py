@@ -151,6 +151,8 @@ class PartialSeed(Rule):
 
 def _seeds_more(code: Code) -> bool:
     """Whether a file calls anything else that may seed: it has the word in its name."""
-    return any(
-        "seed" in call.name.lower().rpartition(".")[2] and not call.name.startswith("torch.") for call in code.calls
-    ) or any("seed" in function.name.lower() for function in code.functions)
+    return bool(code.calls_named(_may_seed)) or any("seed" in function.name.lower() for function in code.functions)
+
+
+def _may_seed(name: str) -> bool:
+    return "seed" in name.lower().rpartition(".")[2] and not name.startswith("torch.")

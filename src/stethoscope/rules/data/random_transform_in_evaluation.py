@@ -45,8 +45,8 @@ class RandomTransformInEvaluation(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look into the transforms of the data sets that are not for training."""
-        for call in file.calls:
-            if call.receiver is not None or not call.name.startswith("torchvision.datasets.") or call.is_open:
+        for call in file.calls_named(lambda name: name.startswith("torchvision.datasets.")):
+            if call.receiver is not None or call.is_open:
                 continue
             part = _part(file, call)
             random = next(_random_in(file, call.keyword("transform")), None) if part else None

@@ -52,7 +52,7 @@ class MetricNotReset(Rule):
         """Look at the metrics that are read in a loop."""
         if file.says("LightningModule", "Trainer("):
             return
-        if any(call.name.startswith(".reset") and _made(file, call) is None for call in file.calls):
+        if any(_made(file, call) is None for call in file.calls_named(lambda name: name.startswith(".reset"))):
             return  # nobody knows what is reset
         emptied = {name_of(file, call.receiver) for call in file.calls_of(*_RESETS)}
         told = set()

@@ -37,9 +37,7 @@ class LossClassCalled(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look at how loss classes are constructed."""
-        for call in file.calls:
-            if not (call.name.startswith("torch.nn.") and call.name.endswith(("Loss", "Loss2d"))):
-                continue
+        for call in file.calls_named(lambda name: name.startswith("torch.nn.") and name.endswith(("Loss", "Loss2d"))):
             name = call.name.rpartition(".")[2]
             if not _gets_tensors(file, call, name):
                 continue

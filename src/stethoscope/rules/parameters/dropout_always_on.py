@@ -50,8 +50,8 @@ class DropoutAlwaysOn(Rule):
         for thing in modules_in(file):
             if any(other.name == thing.name for other in file.classes[thing.number + 1 :]):
                 continue  # a draft, which the notebook or file replaces further down
-            for method, call in in_methods(file, thing):
-                if method == "__init__" or not (call.name in FUNCTIONS or call.name == "()"):
+            for method, call in in_methods(file, thing, *FUNCTIONS, "()"):
+                if method == "__init__":
                     continue
                 if call.name in FUNCTIONS and not call.is_open and call.argument(2, "training") is None:
                     if _is_guarded(file, call):

@@ -196,7 +196,7 @@ class DropoutTooStrong(Rule):
 
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look at probabilities that are written out."""
-        for call in file.calls:
+        for call in file.calls_named(_drops):
             probability = _probability(file, call)
             if probability is None or not self.written <= probability < 1 or file.matches(_GRAPHS):
                 continue
@@ -351,12 +351,14 @@ def _is_never_called(file: Code, made: Call) -> bool:
     return False
 
 
+def _drops(name: str) -> bool:
+    """Whether a full name is that of a dropout."""
+    is_known = name.startswith(("torch.nn.", "keras.layers."))
+    return is_known and name.lower().endswith(("dropout", "dropout2d", "dropout1d"))
+
+
 def _probability(file: Code, call: Call) -> float | None:
     """The number that a dropout is given, where it is written out."""
-    if not call.name.startswith(("torch.nn.", "keras.layers.")):
-        return None
-    if not call.name.lower().endswith(("dropout", "dropout2d", "dropout1d")):
-        return None
     functional = call.name.startswith("torch.nn.functional.")
     given = call.argument(1 if functional else 0, "rate" if call.name.startswith("keras") else "p")
     value = literal(file, given) if given is not None else None

@@ -43,8 +43,8 @@ class LayerMadeInForward(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for constructions in `forward` that are called there."""
         for thing in modules_in(file):
-            for method, call in in_methods(file, thing):
-                if method != "forward" or call.name != "()":
+            for method, call in in_methods(file, thing, "()"):
+                if method != "forward":
                     continue
                 made, way = followed(file, call.receiver)
                 if not isinstance(made, Call) or made.name == "()":

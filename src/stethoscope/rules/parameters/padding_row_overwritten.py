@@ -43,7 +43,7 @@ class PaddingRowOverwritten(Rule):
         """Look at what is drawn into the weights of embeddings."""
         if not file.says("padding_idx") or file.matches(_SETS_ROW):
             return
-        for call in file.calls:
+        for call in file.calls_named(lambda name: name.rpartition(".")[2] in _DRAWS):
             weight = _drawn(call)
             owner = weight.value if isinstance(weight, Attribute) and weight.name == "weight" else None
             layer = thing_of(file, owner) if owner is not None else _named_weight(file, weight)
@@ -115,10 +115,7 @@ class PaddingRowOverwritten(Rule):
 
 def _drawn(call: Call) -> Value | None:
     """The weight that a call fills."""
-    how = call.name.rpartition(".")[2]
-    if how not in _DRAWS:
-        return None
-    if call.name == f"torch.nn.init.{how}":
+    if call.name == f"torch.nn.init.{call.name.rpartition('.')[2]}":
         return call.argument(0, "tensor")
     value = call.receiver
     return value.value if isinstance(value, Attribute) and value.name == "data" else value

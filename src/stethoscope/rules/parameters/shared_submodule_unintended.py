@@ -21,8 +21,9 @@ from stethoscope.facts.code import (
     Starred,
     Value,
 )  # fmt: skip
+from stethoscope.facts.expressions import operations_of
 from stethoscope.facts.model import Repeated, Structure
-from stethoscope.facts.module_classes import shared_layer
+from stethoscope.facts.module_classes import DEEPEST, has_weights
 from stethoscope.facts.origins import lineage, thing_of
 from stethoscope.facts.things import followed, literal
 from stethoscope.facts.training import History
@@ -89,7 +90,7 @@ class SharedSubmoduleUnintended(Rule):
     def in_code(self, file: Code) -> Iterator[Finding | CannotTell]:
         """Look for containers that are given one layer several times."""
         for call in file.calls_of("torch.nn.ModuleList", "torch.nn.Sequential"):
-            layer = next((found for value in call.arguments if (found := shared_layer(file, value)) is not None), None)
+            layer = next((found for value in call.arguments if (found := _shared_layer(file, value)) is not None), None)
             if (
                 layer is None
                 or _is_a_choice(file, call)
@@ -105,7 +106,7 @@ class SharedSubmoduleUnintended(Rule):
             )
             yield self._read(file, call, layer, Sureness.POSSIBLE if is_unsure else Sureness.CERTAIN)
         for value, at, context in _repeated_elsewhere(file):
-            layer = shared_layer(file, value)
+            layer = _shared_layer(file, value)
             if isinstance(layer, Call):
                 is_unsure = _says_shared(file, at, context) or _may_stand_once(file, value)
                 yield self._read(file, value, layer, Sureness.POSSIBLE if is_unsure else Sureness.CERTAIN, at)
@@ -246,8 +247,32 @@ class SharedSubmoduleUnintended(Rule):
         """)
 
 
+def _shared_layer(code: Code, value: Value | None, depth: int = 0) -> Value | None:
+    """The one layer that a list, or a part of it, holds several times: `[layer] * 3`, `[layer for _ in range(3)]`."""
+    found, _ = followed(code, value)
+    if isinstance(found, Starred):
+        found, _ = followed(code, found.value)
+    if isinstance(found, Name) and found.binding != NOWHERE and code.bindings[found.binding].how == "augment":
+        found = code.bindings[found.binding].value
+    if isinstance(found, Operation) and found.operator == "*":
+        for one in found.operands:
+            if isinstance(one, Group) and one.kind == "list" and len(one.items) == 1:
+                return one.items[0] if has_weights(thing_of(code, one.items[0])) else None
+    if isinstance(found, Operation) and found.operator == "+" and depth < DEEPEST:
+        parts = (_shared_layer(code, one, depth + 1) for one in found.operands)
+        return next((one for one in parts if one is not None), None)
+    if isinstance(found, Each) and isinstance(found.element, Name) and found.element.binding != NOWHERE:
+        binding = code.bindings[found.element.binding]
+        inside = any(here.kind == "comprehension" for here in code.around(binding.context))
+        if binding.how == "assign" and not inside and has_weights(thing_of(code, found.element)):
+            return found.element
+    return None
+
+
 def _repeated_elsewhere(file: Code) -> Iterator[tuple[Value, At, int]]:
     """Repeated lists that are unpacked into names, or given to a module of the project; each with its context."""
+    if not any(_is_repeated(file, one) for one in operations_of(file, "*")):
+        return
     for binding in file.bindings:
         value = binding.value
         if value is not None and binding.how == "assign" and binding.item == (0,) and _is_repeated(file, value):

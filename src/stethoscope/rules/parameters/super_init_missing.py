@@ -52,7 +52,7 @@ class SuperInitMissing(Rule):
             if first is None:
                 continue
             head = _before(file, file.functions[number].at, first.at)
-            if any(_SETS_UP.search(line.partition("#")[0]) for line in head) or _is_called(file, cls, number, first):
+            if _is_set_up(head) or _is_called(file, cls, number, first):
                 continue
             if file.matches(_SKETCH, cls.at) or _is_set_up_by_another(file, cls) or _is_tried(file, cls):
                 continue
@@ -233,10 +233,17 @@ def _titles(file: Code, cls: Class, number: int, first: Binding) -> tuple[str, .
 
 
 def _first_layer(file: Code, thing: Thing, number: int) -> Binding | None:
-    """What `__init__` sets first to a layer or a parameter."""
+    """What `__init__` sets first to a layer or a parameter; None as well where it sets the module up before all."""
     plain = (one for _, one in assigned(file, thing) if file.function_at(one.context) == number and not one.item)
     in_order = sorted(plain, key=lambda binding: binding.at)
+    if in_order and _is_set_up(_before(file, file.functions[number].at, in_order[0].at)):
+        return None
     return next((binding for binding in in_order if _is_registered(file, binding)), None)
+
+
+def _is_set_up(head: list[str]) -> bool:
+    """Whether lines call the constructor of a base."""
+    return any(_SETS_UP.search(line.partition("#")[0]) for line in head)
 
 
 def _is_registered(file: Code, binding: Binding) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import Binding, Class, Code
+from stethoscope.facts.code import Binding, Call, Class, Code
 from stethoscope.facts.module_classes import assigned, has_weights, is_plain_module, modules_in
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.uses import times_said
@@ -165,9 +165,10 @@ def _bases(file: Code, cls: Class) -> set[str]:
 def _is_made(file: Code, cls: Class, binding: Binding) -> bool:
     if binding.item or not binding.name.startswith("self.") or binding.name.count(".") != 1 or "[" in binding.name:
         return False
+    if not isinstance(binding.value, Call) or file.function_at(binding.context) != cls.methods.get("__init__"):
+        return False
     made = thing_of(file, binding.value)
-    inside = file.function_at(binding.context) == cls.methods.get("__init__")
-    return inside and made.made is binding.value and has_weights(made)
+    return made.made is binding.value and has_weights(made)
 
 
 def _is_named(file: Code, cls: Class, name: str) -> bool:
