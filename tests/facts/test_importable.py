@@ -98,17 +98,21 @@ def build():
         ("from .fast import Block", False),
         ("from ._parts import Block", False),
         ("from .version import Block", False),
-        ("from . import parts", False),
+        ("from . import nets", False),
+        ("from . import parts", True),
+        ("from .nets import Other", True),
+        ("from ..tools import Other", True),
         ("from parts import Block", False),
         ("try:\n    from .parts import Block\nexcept ImportError:\n    Block = None", False),
     ],
 )
-def test_a_module_of_the_own_package_that_is_not_there_is_told(tmp_path: Path, line: str, *, is_lost: bool) -> None:
+def test_a_module_or_name_of_the_own_package_that_is_not_there_is_told(tmp_path: Path, line: str, *, is_lost: bool) -> None:
     package = tmp_path / "tools" / "models"
     (package / "nets").mkdir(parents=True)
     for place in ("../__init__.py", "__init__.py", "nets/__init__.py", "fast.cpython-311-x86_64-linux-gnu.so"):
         (package / place).write_text("")
-    (tmp_path / "tools" / "tools.py").write_text("")
+    for place in ("nets/__init__.py", "../tools.py"):
+        (package / place).write_text("class Block:\n    pass\n")
     (package / "train.py").write_text(f"{line}\n{NET}")
 
     code = Project().read(package / "train.py", "train.py")
