@@ -106,7 +106,9 @@ def build():
         ("try:\n    from .parts import Block\nexcept ImportError:\n    Block = None", False),
     ],
 )
-def test_a_module_or_name_of_the_own_package_that_is_not_there_is_told(tmp_path: Path, line: str, *, is_lost: bool) -> None:
+def test_a_module_or_name_of_the_own_package_that_is_not_there_is_told(
+    tmp_path: Path, line: str, *, is_lost: bool
+) -> None:
     package = tmp_path / "tools" / "models"
     (package / "nets").mkdir(parents=True)
     for place in ("../__init__.py", "__init__.py", "nets/__init__.py", "fast.cpython-311-x86_64-linux-gnu.so"):
