@@ -108,7 +108,7 @@ def _is_read_again(script: Script, name: str, made: ast.Call, grows: list[ast.Ca
 
 
 def _is_of_stranger(script: Script, read: ast.Attribute, made: ast.Call) -> bool:
-    """Whether another class reads what it keeps itself under that name, and neither of the two inherits from the other."""
+    """Whether another class reads what it keeps itself under that name, and neither inherits from the other."""
     cls, other = script.class_(made), script.class_(read)
     if cls is None or other is None or cls is other or name_of(read.value) != "self":
         return False

@@ -127,7 +127,7 @@ def _wraps_some_layer(code: Code, call: Call, depth: int) -> bool:
 
 
 def _keeps_some_layer(code: Code, call: Call, depth: int) -> bool:
-    """Whether a module of the project keeps a layer that it is given: `Node(conv)`, whose class sets `self.conv = conv`."""
+    """Whether a module of the project keeps a layer that it is given: `Node(conv)`, where `self.conv = conv` is set."""
     thing = thing_of(code, call)
     cls, home = thing.cls, thing.code
     if cls is None or home is None or thing.made is not call or not is_module(thing) or "__init__" not in cls.methods:
@@ -160,7 +160,7 @@ def _made_for_list(code: Code, value: Name) -> list[Call]:
 
 
 def _added_to(code: Code, value: Name) -> list[Value]:
-    """What is added to an empty sequence that a local variable holds: `block.add_module("conv", nn.Conv2d(3, 8, 3))`."""
+    """What is added to an empty sequence of a local name: `block.add_module("conv", nn.Conv2d(3, 8, 3))`."""
     binding = code.bindings[value.binding] if value.binding != NOWHERE else None
     made = binding.value if binding is not None else None
     if binding is None or not isinstance(made, Call) or made.name != "torch.nn.Sequential" or made.arguments:

@@ -67,6 +67,7 @@ _CHOOSING = (
 )
 """Lines with a list that only count it, choose from it or give it back."""
 _CHANGING = re.compile(
-    r"Sequential|Module(?:List|Dict)|add_module|register|setattr|parameters\(|optim|requires_grad|\.append\(|\bself\b|global "
+    r"Sequential|Module(?:List|Dict)|add_module|register|setattr|parameters\(|optim|requires_grad|\.append\(|\bself\b"
+    r"|\bglobal "
 )
 """What registers or keeps layers."""

@@ -334,8 +334,13 @@ def _freezes_itself(file: Code, thing: Thing, binding: Binding) -> bool:
 
 def _keeps_layers(thing: Thing) -> bool:
     """Whether a module is seen to keep layers, or sequences that something is added to."""
-    return any(thing_of(home, home.bindings[number].value).kind == "module"
-               for home, cls in lineage(thing) for numbers in cls.attributes.values() for number in numbers if number >= 0)  # fmt: skip
+    return any(
+        thing_of(home, home.bindings[number].value).kind == "module"
+        for home, cls in lineage(thing)
+        for numbers in cls.attributes.values()
+        for number in numbers
+        if number >= 0
+    )
 
 
 def _is_read(file: Code, name: str) -> bool:
