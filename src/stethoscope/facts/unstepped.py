@@ -15,6 +15,7 @@ from stethoscope.facts.moved import is_of
 from stethoscope.facts.origins import call_sites, called, thing_of
 from stethoscope.facts.stepping import MAY_STEP, is_stepping, leaves_weights, may_step, outermost_loop, sets_rates
 from stethoscope.facts.things import followed
+from stethoscope.facts.uses import times_said
 
 
 def is_left_there(file: Code, loop: Loop, cleared: Event) -> bool:
@@ -40,6 +41,8 @@ def is_left_there(file: Code, loop: Loop, cleared: Event) -> bool:
         values = (*call.arguments, *(value for _, value in call.keywords))
         callee = called(file, call)
         if callee.function is not None and reads_gradients(callee.code or file, callee.function.at):
+            if "clip" in callee.function.name and not any(one.value for one in callee.function.returns):
+                continue  # it only bounds them
             return False
         if any(name_of(file, value) == name and not leaves_alone(file, call, value) for value in values):
             if sets_rates(file, call):
@@ -114,6 +117,29 @@ def unused_in(file: Code, loop: Loop) -> Iterator[Binding]:
         is_beside = file.function_at(binding.context) == loop.function and "." not in binding.name
         if is_beside and _is_made(file, binding) and is_idle(file, binding):
             yield binding
+
+
+def idle_beside(file: Code, loop: Loop) -> Binding | None:
+    """An optimizer of the module that nothing ever names again, made of a model which a loop clears in each round, and
+    of which no other optimizer is made.
+    """
+    cleared = {event.name for event in loop.of("zero") if event.code is file and "." not in event.name}
+    home = loop.at if loop.is_loop else file.functions[loop.function].at
+    if not cleared or loop.of("unknown step", "other") or are_gradients_wanted(file, home) or file.says(*_IN_HOOKS):
+        return None
+    made = [(one, _model_of(file, one)) for one in file.bindings if _is_made(file, one)]
+    for binding, model in made:
+        if model in cleared and file.function_at(binding.context) == 0 and "." not in binding.name:
+            others = {name for one, name in made if one is not binding}
+            if not others & {model, ""} and times_said(file, binding.name) == 1:
+                return binding
+    return None
+
+
+def _model_of(file: Code, made: Binding) -> str:
+    """The name of the model of whose parameters an optimizer is made; empty where that is not plain."""
+    given = made.value.argument(0, "params") if isinstance(made.value, Call) else None
+    return name_of(file, given.receiver) if isinstance(given, Call) and given.name == ".parameters" else ""
 
 
 def _gives_gradients(file: Code, home: At) -> bool:
