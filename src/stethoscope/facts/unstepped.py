@@ -119,9 +119,9 @@ def unused_in(file: Code, loop: Loop) -> Iterator[Binding]:
             yield binding
 
 
-def idle_beside(file: Code, loop: Loop) -> Binding | None:
+def idle_beside(file: Code, loop: Loop) -> tuple[Binding, Event] | None:
     """An optimizer of the module that nothing ever names again, made of a model which a loop clears in each round, and
-    of which no other optimizer is made.
+    of which no other optimizer is made; with the backward pass behind that clearing.
     """
     cleared = {event.name for event in loop.of("zero") if event.code is file and "." not in event.name}
     home = loop.at if loop.is_loop else file.functions[loop.function].at
@@ -132,8 +132,15 @@ def idle_beside(file: Code, loop: Loop) -> Binding | None:
         if model in cleared and file.function_at(binding.context) == 0 and "." not in binding.name:
             others = {name for one, name in made if one is not binding}
             if not others & {model, ""} and times_said(file, binding.name) == 1:
-                return binding
+                return binding, _backward_behind(loop, model)
     return None
+
+
+def _backward_behind(loop: Loop, model: str) -> Event:
+    """The first backward pass of a loop behind the clearing of a model; the first of all where none follows."""
+    cleared = next(n for n, event in enumerate(loop.events) if event.kind == "zero" and event.name == model)
+    behind = (event for event in loop.events[cleared:] if event.kind == "backward")
+    return next(behind, loop.of("backward")[0])
 
 
 def _model_of(file: Code, made: Binding) -> str:

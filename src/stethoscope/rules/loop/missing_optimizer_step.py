@@ -110,10 +110,10 @@ class MissingOptimizerStep(Rule):
                 continue
             left = idle_beside(file, loop)
             if left is not None:
-                of_it = next((one for one in loop.of("backward") if one.code is file), loop.of("backward")[0])
-                told.add(of_it.at)
-                what = f"other places that name the optimizer which is made on {line_of(file, left.at)}"
-                yield self._read(file, of_it, left.name, what, Sureness.POSSIBLE)
+                unused, behind = left
+                told.add(behind.at)
+                what = f"other places that name the optimizer which is made on {line_of(file, unused.at)}"
+                yield self._read(file, behind, unused.name, what, Sureness.POSSIBLE)
                 continue
             if loop.of("step", "unknown step"):
                 continue
