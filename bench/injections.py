@@ -294,9 +294,13 @@ def _switched(script: Script, call: ast.Call) -> tuple[int, int]:
 
 
 def _is_modeless(script: Script, name: str) -> bool:
-    """Whether a model is made of a class of the project that has no layer with modes, and no part of another class."""
+    """Whether a model is made of a class of the project that has no layer with modes, no part of another class, and is
+    given none.
+    """
     made = made_as(script, r"\w+").get(name)
-    if made is None:
+    if made is None or not all(
+        isinstance(one, ast.Constant) for one in (*made.args, *(key.value for key in made.keywords))
+    ):
         return False
     cls = re.compile(rf"^class {ast.unparse(made.func)}\((?:torch\.)?(?:nn\.)?Module\):(.*?)(?=^\S|\Z)", re.M | re.S)
     bodies = [found.group(1) for text in (script.text, script.project) for found in cls.finditer(text)]

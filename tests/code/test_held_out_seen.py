@@ -11,6 +11,7 @@ import pytest
 from code_programs import how_sure
 from stethoscope.core.finding import Sureness
 from stethoscope.core.rule import Rule
+from stethoscope.rules.data.distributed_sampler_epoch import DistributedSamplerEpoch
 from stethoscope.rules.loop.missing_backward import MissingBackward
 from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
@@ -237,6 +238,36 @@ RESUMED = ADDED.replace(
         model = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 2))
 """,
 )
+SPAWNED = """
+    from torch import multiprocessing as mp
+    import torch
+    import torch.nn.functional as F
+    from torch.utils.data import DataLoader
+    from torch.utils.data.distributed import DistributedSampler
+
+    def loaders(data, is_distributed=True):
+        sampler = DistributedSampler(data) if is_distributed else None
+        return DataLoader(data, sampler=sampler, shuffle=sampler is None)
+
+    def run_epoch(batches, model, optimizer):
+        for x, y in batches:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+
+    def worker(rank, data, model, is_distributed=False):
+        loader = loaders(data, is_distributed)
+        optimizer = torch.optim.Adam(model.parameters())
+        for epoch in range(9):
+            # TELLS
+            run_epoch(((x.cuda(), y.cuda()) for x, y in loader), model, optimizer)
+
+    def main(data, model, many):
+        if many:
+            mp.spawn(worker, args=(data, model, True), nprocs=4)
+        else:
+            worker(0, data, model, False)
+"""
 ONE_BY_ONE = """for one in self.parameters():
                     one.requires_grad = False"""
 TWINS: dict[str, tuple[type[Rule], str, str, str, int, int]] = {
@@ -303,6 +334,13 @@ TWINS: dict[str, tuple[type[Rule], str, str, str, int, int]] = {
     "each epoch but the first trains without the dropout that was added, or is switched back": (
         TrainingInEvalMode, ADDED.replace("            model.train()\n", "            # HERE\n"),
         "# HERE", "model.train()", LIKELY, SILENT,
+    ),
+    "batches that a generator forms, of processes that are spawned, which are told the epoch, or not": (
+        DistributedSamplerEpoch, SPAWNED, "# TELLS", "loader.sampler.set_epoch(epoch)", CERTAIN, SILENT
+    ),
+    "a worker that is spawned with a sampler, or only called without": (
+        DistributedSamplerEpoch, SPAWNED, "mp.spawn(worker, args=(data, model, True), nprocs=4)", "pass",
+        CERTAIN, SILENT,
     ),
     "what is loaded in place of a model that is made": (
         ValidationInTrainMode, RESUMED.replace("            model.eval()\n", ""),

@@ -170,6 +170,7 @@ STRANGERS = """
         ("set_epoch_removed", IN_EPOCHS, 1),
         ("eval_removed", FEATURES.replace("PART", "nn.ReLU()"), 0),
         ("eval_removed", FEATURES.replace("PART", "nn.Dropout(0.5)"), 1),
+        ("eval_removed", FEATURES.replace("PART", "nn.ReLU()").replace("= Features()", "= Features(maker)"), 1),
     ],
 )
 def test_what_changes_nothing_is_no_fault(
