@@ -48,7 +48,8 @@ class MissingBackward(Rule):
     ## When it is not a fault
     Gradients that are written by hand or by `torch.autograd.grad` change, so steps that use them are not
     counted. A single step before training, as some schedules ask for, is not reported. Code is possible at most where
-    the loss is none of torch's and not handed over as one, or nothing says that one of torch's optimizers steps.
+    the loss is none of torch's and not handed over as one, or nothing says that one of torch's optimizers steps, and
+    where a model is asked and no loss is seen in a file that never says backward.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """

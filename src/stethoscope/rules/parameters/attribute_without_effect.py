@@ -45,7 +45,8 @@ class AttributeWithoutEffect(Rule):
     ## How to fix it
     `model.requires_grad_(False)`, with its underscore and a call; `group["lr"] = 0.01` for each group.
     ## When it is not a fault
-    A class that defines the attribute itself, or a project that asks its modules for it. That is not reported. A tensor
+    A class that defines the attribute itself, but for a network that switches itself off so and never asks for it, or a
+    project that asks its modules for it. That is not reported. A tensor
     that somebody made asks for no gradient unless it is told to: a misspelled `False` there is possible at most, and so
     is a module without parameters, one whose parameters are switched in the same block, which nothing runs, or only
     under `no_grad` or with its answers cut off, or that no optimizer has, and a `True` where nothing is frozen or that
