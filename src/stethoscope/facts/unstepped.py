@@ -119,28 +119,11 @@ def unused_in(file: Code, loop: Loop) -> Iterator[Binding]:
             yield binding
 
 
-def idle_beside(file: Code, loop: Loop) -> tuple[Binding, Event] | None:
-    """An optimizer of the module that nothing ever names again, made of a model which a loop clears in each round, and
-    of which no other optimizer is made; with the backward pass behind that clearing.
-    """
-    cleared = {event.name for event in loop.of("zero") if event.code is file and "." not in event.name}
-    home = loop.at if loop.is_loop else file.functions[loop.function].at
-    if not cleared or loop.of("unknown step", "other") or are_gradients_wanted(file, home) or file.says(*_IN_HOOKS):
-        return None
-    made = [(one, _model_of(file, one)) for one in file.bindings if _is_made(file, one)]
-    for binding, model in made:
-        if model in cleared and file.function_at(binding.context) == 0 and "." not in binding.name:
-            others = {name for one, name in made if one is not binding}
-            if not others & {model, ""} and times_said(file, binding.name) == 1:
-                return binding, _backward_behind(loop, model)
-    return None
-
-
-def _backward_behind(loop: Loop, model: str) -> Event:
-    """The first backward pass of a loop behind the clearing of a model; the first of all where none follows."""
-    cleared = next(n for n, event in enumerate(loop.events) if event.kind == "zero" and event.name == model)
-    behind = (event for event in loop.events[cleared:] if event.kind == "backward")
-    return next(behind, loop.of("backward")[0])
+def _is_alone(file: Code, binding: Binding, cleared: set[str]) -> bool:
+    """Whether an optimizer is never named again, and is made of a model that is cleared, and no other one is."""
+    model = _model_of(file, binding)
+    others = {_model_of(file, one) for one in file.bindings if one is not binding and _is_made(file, one)}
+    return model in cleared and not others & {model, ""} and times_said(file, binding.name) == 1
 
 
 def _model_of(file: Code, made: Binding) -> str:
@@ -171,7 +154,8 @@ def _is_made(file: Code, binding: Binding) -> bool:
 
 def kept_unstepped(file: Code, index: int) -> Binding | None:
     """An optimizer that an object or the module keeps, and that nothing steps, where this method of its class, or a
-    function that clears it, goes backward: one that is made there, or one that is handed over and that it clears.
+    function that clears it, goes backward: one that is made there, or one that is handed over and that it clears. Its
+    model may be cleared in place of it.
     """
     events = [event for event in events_of(file, index) if not event.via]
     if not any(event.kind == "backward" for event in events) or are_gradients_wanted(file, file.functions[index].at):
@@ -185,7 +169,8 @@ def kept_unstepped(file: Code, index: int) -> Binding | None:
     for binding in file.bindings:
         home = file.function_at(binding.context)
         if not binding.name.startswith("self."):
-            is_global = home == 0 and binding.name in cleared and _is_made(file, binding)
+            is_global = home == 0 and _is_made(file, binding)
+            is_global = is_global and (binding.name in cleared or _is_alone(file, binding, cleared))
             if is_global and not _is_own(file, index, binding.name) and is_idle(file, binding):
                 return binding
             continue

@@ -16,15 +16,7 @@ from stethoscope.facts.let_go import leaves_nothing
 from stethoscope.facts.loops import backward_calls, loops_of
 from stethoscope.facts.stepping import is_stepped_behind
 from stethoscope.facts.training import History, Loop, Optimizer
-from stethoscope.facts.unstepped import (
-    end_of_round,
-    idle_beside,
-    is_left_there,
-    is_meant,
-    is_round,
-    kept_unstepped,
-    unused_in,
-)
+from stethoscope.facts.unstepped import end_of_round, is_left_there, is_meant, is_round, kept_unstepped, unused_in
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
 
@@ -106,16 +98,7 @@ class MissingOptimizerStep(Rule):
         """Look for a loop that goes backward for an optimizer, and never steps it."""
         told: set[At] = set()
         for loop in loops_of(file):
-            if loop.unclear:
-                continue
-            left = idle_beside(file, loop)
-            if left is not None:
-                unused, behind = left
-                told.add(behind.at)
-                what = f"other places that name the optimizer which is made on {line_of(file, unused.at)}"
-                yield self._read(file, behind, unused.name, what, Sureness.POSSIBLE)
-                continue
-            if loop.of("step", "unknown step"):
+            if loop.unclear or loop.of("step", "unknown step"):
                 continue
             backward = loop.of("backward")[0]
             cleared = next((event for event in loop.of("zero") if is_left_there(file, loop, event)), None)
