@@ -52,7 +52,9 @@ class Script:
     text: str
     tree: ast.Module
     around: str = ""
-    """The text of the files that it imports from its project."""
+    """What the files that it imports from its project name of layers with modes."""
+    project: str = ""
+    """The text of these files."""
     parents: dict[ast.AST, ast.AST] = field(default_factory=dict)
     starts: list[int] = field(default_factory=list)
 

@@ -37,7 +37,26 @@ def _training_parts(script: Script) -> Iterator[tuple[ast.AST, ast.AST, list[ast
     """Trainings, their functions, and the calls that clear gradients in the function."""
     for training in trainings(script):
         home = script.function(training) if isinstance(training, ast.For | ast.While | ast.AsyncFor) else training
-        yield training, home, methods(home, "zero_grad")
+        if not _is_left_to_fill_in(script, steps(training)[0]):
+            yield training, home, methods(home, "zero_grad")
+
+
+def _is_left_to_fill_in(script: Script, step: ast.Call) -> bool:
+    """Whether all that a file binds an optimizer to is None, as in a lesson that asks for it: nothing runs there."""
+    assigned = [one for one in script.nodes(ast.Assign) if isinstance(one, ast.Assign)]
+    values = [one.value for one in assigned if any(name_of(target) == owner(step) for target in one.targets)]
+    return bool(values) and all(isinstance(one, ast.Constant) and one.value is None for one in values)
+
+
+def _steps_once(training: ast.AST) -> bool:
+    """Whether a function without a loop makes its optimizer itself, for the one step that it takes: there is nothing to
+    clear.
+    """
+    if isinstance(training, ast.For | ast.While | ast.AsyncFor):
+        return False
+    names = {owner(one) for one in steps(training)}
+    made = [one for one in inside(training) if isinstance(one, ast.Assign) and isinstance(one.value, ast.Call)]
+    return all(any(name_of(target) == name for one in made for target in one.targets) for name in names)
 
 
 def zero_grad_removed(script: Script) -> Iterator[Mutant]:
@@ -45,7 +64,7 @@ def zero_grad_removed(script: Script) -> Iterator[Mutant]:
     told = set()
     for training, home, cleared in _training_parts(script):
         bare = [alone(call, script) for call in cleared]
-        if home in told or not cleared or None in bare or not methods(training, "zero_grad"):
+        if home in told or not cleared or None in bare or not methods(training, "zero_grad") or _steps_once(training):
             continue
         if any(".grad" in script.source(one) for one in inside(home) if isinstance(one, ast.Assign)):
             continue  # cleared by hand, too
@@ -258,14 +277,35 @@ def eval_removed(script: Script) -> Iterator[Mutant]:
         block = script.block(script.statement(call))
         after = block[block.index(script.statement(call)) :]
         loops = [one for one in inside(after) if isinstance(one, ast.For) and _calls_model(one, owner(call))]
-        if loops:
+        if loops and not _is_modeless(script, owner(call)):
             region = script.region(call)
             if isinstance(home, ast.Module):
                 region = call.lineno - 3, (loops[0].end_lineno or loops[0].lineno) + 3
             fault = script.mutant(call, *(script.gone(one) for one in bare if one is not None), region=region)
-            homes = [one for one in map(script.function, calls) if isinstance(one, ast.FunctionDef) and one is not home]
-            yield replace(fault, others=tuple(_lines(one) for one in homes))
+            yield replace(fault, others=tuple(_switched(script, one) for one in calls if one is not call))
             return
+
+
+def _switched(script: Script, call: ast.Call) -> tuple[int, int]:
+    """The lines in which the mode holds that a call sets: its function; at module level the rest of its block."""
+    home = script.function(call)
+    statement = script.statement(call)
+    return _lines(home) if isinstance(home, ast.stmt) else (call.lineno, _lines(script.block(statement)[-1])[1])
+
+
+def _is_modeless(script: Script, name: str) -> bool:
+    """Whether a model is made of a class of the project that has no layer with modes, no part of another class, and is
+    given none.
+    """
+    made = made_as(script, r"\w+").get(name)
+    if made is None or not all(
+        isinstance(one, ast.Constant) for one in (*made.args, *(key.value for key in made.keywords))
+    ):
+        return False
+    cls = re.compile(rf"^class {ast.unparse(made.func)}\((?:torch\.)?(?:nn\.)?Module\):(.*?)(?=^\S|\Z)", re.M | re.S)
+    bodies = [found.group(1) for text in (script.text, script.project) for found in cls.finditer(text)]
+    other = re.compile(rf"{MODAL.pattern}|_bn\b|timm|(?<![\w.])[A-Z]\w*\(")
+    return bool(bodies) and not any(map(other.search, bodies))
 
 
 def _calls_model(block: ast.AST, name: str) -> bool:
@@ -391,11 +431,19 @@ def set_epoch_removed(script: Script) -> Iterator[Mutant]:
     calls = list(script.calls("set_epoch"))
     bare = [alone(call, script) for call in calls]
     made = [] if _keeps_batches(script) else list(script.calls("DistributedSampler"))
+    if all(_is_in_only_epoch(script, call) for call in calls):
+        return
     if calls and made and None not in bare and any(True for _ in trainings(script)):
         homes = [script.function(one) for one in made]
         ends = [_lines(home) if isinstance(home, ast.stmt) else (1, len(script.lines)) for home in homes]
         lines = min(first for first, _ in ends), max(end for _, end in ends)
         yield script.mutant(calls[0], *(script.gone(one) for one in bare if one is not None), region=lines)
+
+
+def _is_in_only_epoch(script: Script, call: ast.Call) -> bool:
+    """Whether a script goes over its batches once, and tells the sampler within: there is no other epoch."""
+    loops = [one for one in script.up(call) if isinstance(one, ast.For | ast.While)]
+    return isinstance(script.function(call), ast.Module) and len(loops) == 1 and loops[0] in list(trainings(script))
 
 
 def _keeps_batches(script: Script) -> bool:

@@ -102,8 +102,19 @@ def _is_read_again(script: Script, name: str, made: ast.Call, grows: list[ast.Ca
         and isinstance(one.ctx, ast.Load)
         and id(one) not in filled
         and one not in within(made)
+        and not _is_of_stranger(script, one, made)
         for one in script.nodes(ast.Attribute)
     )
+
+
+def _is_of_stranger(script: Script, read: ast.Attribute, made: ast.Call) -> bool:
+    """Whether another class reads what it keeps itself under that name, and neither inherits from the other."""
+    cls, other = script.class_(made), script.class_(read)
+    if cls is None or other is None or cls is other or name_of(read.value) != "self":
+        return False
+    own = re.compile(rf"^\s*self\.{re.escape(read.attr)}\s*(?::[^=]*)?=(?!=)", re.M)
+    heirs = {cls.name, other.name} & {ast.unparse(base) for one in (cls, other) for base in one.bases}
+    return not heirs and own.search(script.source(other)) is not None
 
 
 def dropout_of_one_layer(script: Script) -> Iterator[Mutant]:

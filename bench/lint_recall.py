@@ -120,7 +120,8 @@ def _inject(
         original = project.linked(source, path)
     except Unreadable:
         return
-    script = Script(source.text, tree, _around(project, original, path))
+    beside = _beside(project, original, path)
+    script = Script(source.text, tree, "\n".join(MODAL.findall(beside)), beside)
     before: dict[str, bool] = {}
     """Whether a rule speaks of the file as it is."""
     for kind in kinds:
@@ -232,11 +233,12 @@ def _added(text: str, mutant: Mutant, first: int) -> int:
     )
 
 
-def _around(project: Project, code: Code, path: Path) -> str:
+def _beside(project: Project, code: Code, path: Path) -> str:
+    """The text of the files of its project that a file imports."""
     texts = []
     for other in project.used_files(code, path):
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            texts.append("\n".join(MODAL.findall(Path(other).read_text())))
+            texts.append(Path(other).read_text())
     return "\n".join(texts)
 
 

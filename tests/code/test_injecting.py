@@ -88,3 +88,99 @@ def test_a_list_that_is_registered_after_all_or_does_nothing_is_no_fault(
     count: Callable[[str, str, str], int], text: str, faults: int
 ) -> None:
     assert count("injections_parts", "module_list_removed", text) == faults
+
+
+ONE_STEP = """
+    def demo(model, x, y):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        FIRST
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(x), y)
+        loss.backward()
+        optimizer.step()
+"""
+FILLED_IN = """
+    optimizer = None
+    for x, y in loader:
+        optimizer.zero_grad()
+        criterion(model(x), y).backward()
+        optimizer.step()
+"""
+TOLD = """
+    sampler = DistributedSampler(data)
+    loader = DataLoader(data, sampler=sampler)
+    for number, (x, y) in enumerate(loader):
+        sampler.set_epoch(number)
+        F.mse_loss(model(x), y).backward()
+        optimizer.step()
+"""
+IN_EPOCHS = """
+    sampler = DistributedSampler(data)
+    for epoch in range(9):
+        sampler.set_epoch(epoch)
+        for x, y in DataLoader(data, sampler=sampler):
+            F.mse_loss(model(x), y).backward()
+            optimizer.step()
+"""
+FEATURES = """
+    class Features(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Sequential(*vgg19(weights="DEFAULT").features[:18], PART)
+
+        def forward(self, x):
+            return self.layers(x)
+
+    class Maker(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.drop = nn.Dropout(0.5)
+
+    maker, features = Maker(), None
+    features = Features()
+    features.eval()
+    for x, y in loader:
+        F.l1_loss(features(maker(x)), features(y)).backward()
+        optimizer.step()
+"""
+STRANGERS = """
+    class Shown(BASE):
+        def __init__(self):
+            super().__init__()
+            self.layers = [1, 2]
+
+        def forward(self, x):
+            return x * self.layers[0]
+
+    class Listed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList([nn.Linear(3, 3)])
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "faults"),
+    [
+        ("zero_grad_removed", ONE_STEP.replace("FIRST", "pass"), 0),
+        ("zero_grad_removed", ONE_STEP.replace("optimizer = torch", "other = torch").replace("FIRST", "pass"), 1),
+        ("step_removed", FILLED_IN, 0),
+        ("step_removed", FILLED_IN.replace("None", "torch.optim.SGD(model.parameters(), lr=0.1)"), 1),
+        ("set_epoch_removed", TOLD, 0),
+        ("set_epoch_removed", IN_EPOCHS, 1),
+        ("eval_removed", FEATURES.replace("PART", "nn.ReLU()"), 0),
+        ("eval_removed", FEATURES.replace("PART", "nn.Dropout(0.5)"), 1),
+        ("eval_removed", FEATURES.replace("PART", "nn.ReLU()").replace("= Features()", "= Features(maker)"), 1),
+    ],
+)
+def test_what_changes_nothing_is_no_fault(
+    count: Callable[[str, str, str], int], kind: str, text: str, faults: int
+) -> None:
+    assert count("injections", kind, text) == faults
+
+
+@pytest.mark.parametrize(("base", "faults"), [("nn.Module", 0), ("Listed", 1)])
+def test_a_list_that_only_a_stranger_reads_does_nothing(
+    count: Callable[[str, str, str], int], base: str, faults: int
+) -> None:
+    assert count("injections_parts", "module_list_removed", STRANGERS.replace("BASE", base)) == faults

@@ -10,7 +10,8 @@ from stethoscope.facts.gradient_words import says_gradients
 from stethoscope.facts.loss_calls import LossUse
 from stethoscope.facts.model_like import is_model_like
 from stethoscope.facts.model_values import calls_in, comes_of_model, is_model_call, is_read_as_number
-from stethoscope.facts.origins import called, member, thing_of
+from stethoscope.facts.origins import call_sites, called, member, thing_of
+from stethoscope.facts.stepping import is_made_here
 from stethoscope.facts.things import Thing, binding_of, literal
 
 LOOPS = ("for", "while")
@@ -18,7 +19,7 @@ _OWN_GRADIENTS = re.compile(
     r"\.grad\b|autograd(?!\.Variable| import Variable)|(?<!require_)backward|\.apply_grad|\bgrads?\b(?!_)", re.I
 )
 _BACKWARD = re.compile(r"backward\(|autograd\.grad\(")
-_ONLY_READ = re.compile(r"isnan\([\w.]+\.grad\)|\.grad(?: is (?:not )?None|\[.*\]\s*=\s*0|\s*/=)")
+_ONLY_READ = re.compile(r"isnan\([\w.]+\.grad\)|\.grad(?: is (?:not )?None|\[.*\]\s*=\s*0|\s*/=|\s*=\s*None\b)")
 """Gradients that are looked at, or changed where they are: this makes none."""
 _MANAGING = frozenset({".accumulate", ".no_sync", ".join"})
 """Methods that are given a model for a `with`, and compute nothing."""
@@ -45,13 +46,14 @@ def round_of(file: Code, index: int, step: Event) -> int:
 
 def cleared_right_before(file: Code, index: int, step: Event) -> Event | None:
     """The clearing of gradients before a step, with nothing between them that could compute any; where a training goes
-    on around it: in a loop, or in a function that calls a model.
+    on around it: in a loop, or in a function that calls a model, or that a loop of the file calls.
     """
     events = events_of(file, index)
     if any(one.kind in ("backward", "grad") for one in events):
         return None
     around = list(file.numbers_around(step.context))
     trains = any(event.kind == "forward" for event in events) or any(file.contexts[n].kind in LOOPS for n in around)
+    trains = trains or _is_called_in_loop(file, index)
     if step.call is None or not trains or (step.call.receiver is step.subject and step.call.arguments):
         return None
     if _only_schedules(file, step):
@@ -70,6 +72,19 @@ def cleared_right_before(file: Code, index: int, step: Event) -> Event | None:
     if says_gradients(file, _OWN_GRADIENTS, stretch) or not all(_is_quiet(file, call) for call in between):
         return None
     return cleared
+
+
+def _is_called_in_loop(file: Code, index: int) -> bool:
+    """Whether a loop of the file calls a function as a statement, as `finish_episode()` in each episode."""
+    sites = call_sites(file, index) if index else ()
+    return any(
+        next((file.contexts[n].kind for n in file.numbers_around(call.context) if file.contexts[n].kind in _HOMES), "")
+        in LOOPS
+        for call in sites
+    )
+
+
+_HOMES = (*LOOPS, "comprehension", "function")
 
 
 def _only_schedules(file: Code, step: Event) -> bool:
@@ -209,6 +224,48 @@ def _judges(file: Code, call: Call) -> bool:
 
 def _loops(file: Code, home: int) -> set[int]:
     return {number for number in file.numbers_around(home) if file.contexts[number].kind in LOOPS} | {home}
+
+
+def asked_without_backward(file: Code, index: int, home: int, step: Event) -> Call | None:
+    """The call of a model that one of torch's optimizers of this file steps for, in a loop, where neither the file nor
+    what it imports from its project ever says backward or gradients.
+    """
+    if file.contexts[home].kind not in LOOPS or not is_made_here(file, step) or is_branched(file, step.context):
+        return None
+    if file.matches(_ANY_BACKWARD) or file.linked.match(_ANY_BACKWARD):
+        return None
+    events = [one for one in events_of(file, index) if home in file.numbers_around(one.outer_context)]
+    if any(one.kind in ("backward", "grad", "other", "unknown step") for one in events):
+        return None
+    names = {step.name, *(one.name for one in events if one.kind == "forward")}
+    for call in file.calls:
+        values = (*call.arguments, *(value for _, value in call.keywords))
+        given = any(name_of(file, value) in names for value in values)
+        if given and home in file.numbers_around(call.context):
+            return None
+        if any(name_of(file, value) == step.name for value in values) and thing_of(file, call).kind != "scheduler":
+            return None
+    asked = (
+        one for one in events
+        if one.kind == "forward" and not one.via and not is_under(file, one.context, *NO_GRAD)
+        and (one.thing.cls is not None or _is_of(file, step, one.name))
+    )  # fmt: skip
+    return next((one.call for one in asked if one.call is not None and one.call.number < _number(step)), None)
+
+
+def _is_of(file: Code, step: Event, name: str) -> bool:
+    """Whether an optimizer was made of the parameters of what has that name."""
+    made = step.thing.made
+    given = made.argument(0, "params") if made is not None else None
+    return isinstance(given, Call) and given.name == ".parameters" and name_of(file, given.receiver) == name
+
+
+def _number(event: Event) -> int:
+    return event.call.number if event.call is not None else NOWHERE
+
+
+_ANY_BACKWARD = re.compile(r"\.grad\b|autograd|backward\w*\(|\.backward\b|\bgrads?\b|\bgradients?\b|create_graph", re.I)
+"""Words of a file in which something may go backward."""
 
 
 def has_gradients(file: Code, index: int, home: int) -> bool:

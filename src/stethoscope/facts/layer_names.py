@@ -19,7 +19,7 @@ from stethoscope.facts.code import (
 )  # fmt: skip
 from stethoscope.facts.libraries import SAME_METHODS
 from stethoscope.facts.likely_modules import is_likely_module
-from stethoscope.facts.module_classes import DEEPEST, has_own_weights, layers_inside, made_for_list, made_in
+from stethoscope.facts.module_classes import DEEPEST, assigned, has_own_weights, layers_inside, made_for_list, made_in
 from stethoscope.facts.origins import bases, called, is_module, thing_of
 from stethoscope.facts.things import followed
 
@@ -74,7 +74,8 @@ def may_be_made_in(code: Code, value: Value | None, depth: int = 0) -> list[Call
 def _may_be(code: Code, value: Value, depth: int) -> list[Call]:
     """The same of one thing that a list holds: what another attribute holds as well is none of its own."""
     if isinstance(value, Name):
-        return [found for made in _made_for_list(code, value) for found in _may_be(code, made, depth + 1)]
+        made = (*_made_for_list(code, value), *_added_to(code, value))
+        return [found for one in made for found in _may_be(code, one, depth + 1)]
     if isinstance(value, Group | Each | Choice | Starred):
         return may_be_made_in(code, value.value if isinstance(value, Starred) else value, depth)
     if not isinstance(value, Call) or depth > DEEPEST:
@@ -85,6 +86,8 @@ def _may_be(code: Code, value: Value, depth: int) -> list[Call]:
     if value.name in SAME_METHODS and isinstance(value.receiver, Call):
         return _may_be(code, Group("list", (value.receiver,), (), value.at), depth + 1)  # `Block().to(device)`
     if is_named_as_layer(code, value) or _wraps_some_layer(code, value, depth) or _copies_some_layer(code, value):
+        return [value]
+    if _keeps_some_layer(code, value, depth):
         return [value]
     is_chain = "torch.nn.Sequential" in bases(thing_of(code, value))
     if value.name not in (*_HOLDING, "collections.OrderedDict") and not is_chain:
@@ -123,6 +126,24 @@ def _wraps_some_layer(code: Code, call: Call, depth: int) -> bool:
     return any(isinstance(one, Call) and bool(made_in(code, Group("list", (one,), (), one.at))) for one in given)
 
 
+def _keeps_some_layer(code: Code, call: Call, depth: int) -> bool:
+    """Whether a module of the project keeps a layer that it is given: `Node(conv)`, where `self.conv = conv` is set."""
+    thing = thing_of(code, call)
+    cls, home = thing.cls, thing.code
+    if cls is None or home is None or thing.made is not call or not is_module(thing) or "__init__" not in cls.methods:
+        return False
+    kept = {
+        value.name
+        for _, binding in assigned(home, thing)
+        if isinstance(value := binding.value, Name)
+        and value.binding != NOWHERE
+        and home.bindings[value.binding].how == "argument"
+    }
+    names = [one.name for one in home.functions[cls.methods["__init__"]].parameters[1:]]
+    given = (*zip(names, call.arguments, strict=False), *call.keywords)
+    return any(name in kept and bool(_may_be(code, one, depth + 1)) for name, one in given)
+
+
 def _copies_some_layer(code: Code, call: Call) -> bool:
     """Whether a call copies a layer that a function is given: `copy.deepcopy(layer)`."""
     given = call.argument(0) if call.name == "copy.deepcopy" else None
@@ -136,6 +157,21 @@ def _made_for_list(code: Code, value: Name) -> list[Call]:
     binding = code.bindings[value.binding] if value.binding != NOWHERE else None
     ways = [Name(value.name, one, value.at) for one in binding.options] if binding and binding.how == "merge" else []
     return [made for one in ways or [value] if (made := made_for_list(code, one)) is not None]
+
+
+def _added_to(code: Code, value: Name) -> list[Value]:
+    """What is added to an empty sequence of a local name: `block.add_module("conv", nn.Conv2d(3, 8, 3))`."""
+    binding = code.bindings[value.binding] if value.binding != NOWHERE else None
+    made = binding.value if binding is not None else None
+    if binding is None or not isinstance(made, Call) or made.name != "torch.nn.Sequential" or made.arguments:
+        return []
+    first, last = code.functions[code.function_at(binding.context)].calls
+    return [
+        call.arguments[1]
+        for call in code.calls[first:last]
+        if call.name == ".add_module" and isinstance(call.receiver, Name) and len(call.arguments) == 2
+        and call.receiver.binding == value.binding
+    ]  # fmt: skip
 
 
 def _held(holding: Call) -> tuple[Value, ...]:

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Constant, Group, Item, Name, Operation, Value
+from stethoscope.facts.code import (
+    NOWHERE,
+    Attribute,
+    Call,
+    Choice,
+    Code,
+    Constant,
+    Each,
+    Group,
+    Item,
+    Name,
+    Operation,
+    Value,
+)
 from stethoscope.facts.dicts import entries_of, handed_in
 from stethoscope.facts.loops import Loop
 from stethoscope.facts.loops_elsewhere import Handed, method_calls
@@ -364,6 +377,8 @@ def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Made]
             return _where_made(made)
         return _given_back(file, found, depth) or [(file, found)]
     options: list[tuple[Code, Value]] = [(file, one) for one in _taken(file, found)]
+    if isinstance(found, Each) and found.kind == "generator":
+        options = [(file, found.source)]  # `(Batch(x) for x in loader)`, which goes over it once
     if isinstance(found, Attribute):
         made = thing_of(file, found)
         if made.made is not None:
@@ -425,6 +440,9 @@ def _known(file: Code, condition: Value | None, depth: int = 0) -> bool | None:
         inner = _known(file, found.operands[0], depth + 1)
         return None if inner is None else not inner
     if isinstance(found, Name) and found.binding != NOWHERE and file.bindings[found.binding].how == "argument":
+        name = file.functions[file.function_at(file.bindings[found.binding].context)].name
+        if name.isidentifier() and file.matches(re.compile(rf"\bspawn\(\s*{name}\b|\btarget\s*=\s*{name}\b")):
+            return None  # who starts it as a process of its own gives it other things
         given = {_known(home, one, depth + 1) for home, one in handed_in(file, found.binding)}
         return given.pop() if len(given) == 1 else None
     return None

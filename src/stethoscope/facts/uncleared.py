@@ -18,7 +18,7 @@ def step_left_out(file: Code, loop: Loop) -> Event | None:
     each of the models is one by itself: of two networks only one is cleared.
     """
     zeros = loop.of("zero")
-    if not all(event.code is file and not event.via and event.call is not None for event in zeros):
+    if not all(event.code is file and _is_in_sight(file, event) and event.call is not None for event in zeros):
         return None
     cleared = [one for event in zeros for one in _models_of(file, event.thing, event.subject)]
     if not cleared or None in cleared or file.and_linked_say(*_BY_HAND):
@@ -28,10 +28,24 @@ def step_left_out(file: Code, loop: Loop) -> Event | None:
     if None in cleared:
         return None
     for step in loop.of("step"):
-        stepped = _models_of(file, step.thing, step.subject) if step.thing.kind == "optimizer" and not step.via else []
+        stepped = (
+            _models_of(file, step.thing, step.subject)
+            if step.thing.kind == "optimizer" and _is_in_sight(file, step)
+            else []
+        )
         if stepped and None not in stepped and not any(one is other for one in stepped for other in cleared):
             return step
     return None
+
+
+def _is_in_sight(file: Code, event: Event) -> bool:
+    """Whether an event is the loop's own, or one of a function of the file that is about a variable of the module."""
+    if not event.via:
+        return True
+    subject = event.subject
+    if event.code is not file or not isinstance(subject, Name) or subject.binding == NOWHERE:
+        return False
+    return file.function_at(file.bindings[subject.binding].context) == 0
 
 
 def _models_of(file: Code, thing: Thing, subject: Value | None) -> list[Call | None]:

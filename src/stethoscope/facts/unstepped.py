@@ -15,6 +15,7 @@ from stethoscope.facts.moved import is_of
 from stethoscope.facts.origins import call_sites, called, thing_of
 from stethoscope.facts.stepping import MAY_STEP, is_stepping, leaves_weights, may_step, outermost_loop, sets_rates
 from stethoscope.facts.things import followed
+from stethoscope.facts.uses import times_said
 
 
 def is_left_there(file: Code, loop: Loop, cleared: Event) -> bool:
@@ -40,6 +41,8 @@ def is_left_there(file: Code, loop: Loop, cleared: Event) -> bool:
         values = (*call.arguments, *(value for _, value in call.keywords))
         callee = called(file, call)
         if callee.function is not None and reads_gradients(callee.code or file, callee.function.at):
+            if "clip" in callee.function.name and not any(one.value for one in callee.function.returns):
+                continue  # it only bounds them
             return False
         if any(name_of(file, value) == name and not leaves_alone(file, call, value) for value in values):
             if sets_rates(file, call):
@@ -118,6 +121,19 @@ def unused_in(file: Code, loop: Loop) -> Iterator[Binding]:
             yield binding
 
 
+def _is_alone(file: Code, binding: Binding, cleared: set[str]) -> bool:
+    """Whether an optimizer is never named again, and is made of a model that is cleared, and no other one is."""
+    model = _model_of(file, binding)
+    others = {_model_of(file, one) for one in file.bindings if one is not binding and _is_made(file, one)}
+    return model in cleared and not others & {model, ""} and times_said(file, binding.name) == 1
+
+
+def _model_of(file: Code, made: Binding) -> str:
+    """The name of the model of whose parameters an optimizer is made; empty where that is not plain."""
+    given = made.value.argument(0, "params") if isinstance(made.value, Call) else None
+    return name_of(file, given.receiver) if isinstance(given, Call) and given.name == ".parameters" else ""
+
+
 def _gives_gradients(file: Code, home: At) -> bool:
     """Whether a function that is called there reads the gradients that it computes: `return x.grad.clone()`."""
     inside = (call for call in file.calls if home.line <= call.at.line <= home.end_line)
@@ -140,7 +156,8 @@ def _is_made(file: Code, binding: Binding) -> bool:
 
 def kept_unstepped(file: Code, index: int) -> Binding | None:
     """An optimizer that an object or the module keeps, and that nothing steps, where this method of its class, or a
-    function that clears it, goes backward: one that is made there, or one that is handed over and that it clears.
+    function that clears it, goes backward: one that is made there, or one that is handed over and that it clears. Its
+    model may be cleared in place of it.
     """
     events = [event for event in events_of(file, index) if not event.via]
     if not any(event.kind == "backward" for event in events) or are_gradients_wanted(file, file.functions[index].at):
@@ -154,7 +171,8 @@ def kept_unstepped(file: Code, index: int) -> Binding | None:
     for binding in file.bindings:
         home = file.function_at(binding.context)
         if not binding.name.startswith("self."):
-            is_global = home == 0 and binding.name in cleared and _is_made(file, binding)
+            is_global = home == 0 and _is_made(file, binding)
+            is_global = is_global and (binding.name in cleared or _is_alone(file, binding, cleared))
             if is_global and not _is_own(file, index, binding.name) and is_idle(file, binding):
                 return binding
             continue

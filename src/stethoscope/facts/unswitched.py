@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Item, Name, Value
+from stethoscope.facts.code import NOWHERE, Attribute, Binding, Call, Choice, Code, Item, Name, Value
 from stethoscope.facts.evaluations import Evaluation, called_models, evaluations_of, trained_models
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_in_loop, is_under, name_of
 from stethoscope.facts.layers import has_modes
@@ -16,7 +16,7 @@ from stethoscope.facts.origins import call_sites, called, given_to, lineage, thi
 from stethoscope.facts.other_data import goes_over_another
 from stethoscope.facts.things import Thing, binding_of, followed
 
-MOST_FORMS = 6
+MOST_FORMS = 9
 """Calls that a sample of noise passes on its way to a model, at most: `.to(device)`, `Variable(...)`."""
 _SWITCHING = re.compile(
     r"\.eval\(|\.training\s*=(?!=)|model\.eval\b|train_mode\b|[Mm]onte|mc_dropout|_to_eval\b|_train_eval\b"
@@ -182,7 +182,25 @@ def has_two_modes(file: Code, event: Event) -> bool:
         or _is_made_by_name(file, event.subject)
         or _holds_pretrained(event.thing)
         or _has_modes_on_each_way(file, event.subject)
+        or _is_given_modes(event.thing)
     )
+
+
+_TWO_MODES = re.compile(r"torch\.nn\.(?:Lazy)?(?:BatchNorm|Dropout|AlphaDropout|SyncBatchNorm)\w*")
+
+
+def _is_given_modes(thing: Thing) -> bool:
+    """Whether a layer with two modes is added to a sequence that starts empty: `net.add_module("a", nn.Dropout())`."""
+    code, made = thing.made_in, thing.made
+    if code is None or made is None or made.name != "torch.nn.Sequential" or made.arguments:
+        return False
+    added = (call for call in code.calls_of(".add_module", ".append") if thing_of(code, call.receiver).made is made)
+    layers = [call.arguments[-1] for call in added if call.arguments and not _is_in_branch(code, call)]
+    return any(isinstance(one, Call) and _TWO_MODES.fullmatch(one.name) is not None for one in layers)
+
+
+def _is_in_branch(code: Code, call: Call) -> bool:
+    return any(here.kind in ("if", "else", "try", "except") for here in code.around(call.context))
 
 
 _PRETRAINED = re.compile(
@@ -229,10 +247,25 @@ def _has_modes_on_each_way(code: Code, value: Value | None, depth: int = 0) -> b
                       if code.bindings[one.binding] is binding), NOWHERE)  # fmt: skip
         given = list(given_to(code, index, place)) if place != NOWHERE else []
         return bool(given) and all(_has_modes_on_each_way(home, one, depth + 1) for home, one in given)
-    if binding.how == "merge":
-        return all(_has_modes_on_each_way(code, Name(value.name, one, value.at), depth + 1) for one in binding.options)
+    ways = list(binding.options) if binding.how == "merge" else []
+    if binding.how == "assign" and _is_loaded(binding):
+        # What is loaded was saved: it is as what the same name was given elsewhere.
+        home = code.functions[code.function_at(binding.context)]
+        ways = [
+            n for n in range(*home.bindings) if code.bindings[n].name == value.name and code.bindings[n].how != "merge"
+        ]
+    if ways:
+        made = [one for one in ways if not _is_loaded(code.bindings[one])]
+        return bool(made) and all(
+            _has_modes_on_each_way(code, Name(value.name, one, value.at), depth + 1) for one in made
+        )
     is_plain = binding.how == "assign" and not binding.item
     return is_plain and _has_modes_on_each_way(code, binding.value, depth + 1)
+
+
+def _is_loaded(binding: Binding) -> bool:
+    """Whether a variable gets a whole model from a file."""
+    return isinstance(binding.value, Call) and binding.value.name == "torch.load" and not binding.item
 
 
 def _is_made_by_name(code: Code, value: Value | None, depth: int = 0) -> bool:
@@ -248,7 +281,7 @@ def _is_made_by_name(code: Code, value: Value | None, depth: int = 0) -> bool:
         is_loaded = value.name == ".from_pretrained" or re.fullmatch(r"transformers\..*\.from_pretrained", value.name)
         if is_loaded and any(name.startswith("transformers") for name, _, _ in code.imports):
             return True
-        return isinstance(value.receiver, Item) and code.text(value.receiver.at).startswith(_BY_NAME)
+        return isinstance(value.receiver, Item) and _BY_NAME.match(code.text(value.receiver.at)) is not None
     if isinstance(value, Attribute):
         return any(_is_made_by_name(code, one, depth + 1) for one in _kept_as(code, value))
     binding = code.bindings[value.binding] if isinstance(value, Name) and value.binding != NOWHERE else None
@@ -271,7 +304,7 @@ def _kept_as(code: Code, value: Attribute) -> list[Value | None]:
     return [code.bindings[one].value for one in numbers]
 
 
-_BY_NAME = ("models.__dict__[", "torchvision.models.__dict__[")
+_BY_NAME = re.compile(r"(?:torchvision\.)?(?:\w+_)?models\.__dict__\[")
 
 
 def _is_noise(file: Code, value: Value | None) -> bool:

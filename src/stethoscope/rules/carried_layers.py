@@ -24,12 +24,17 @@ _REGISTERING = re.compile(r"add_module\(|register_module\(|setattr(?:__)?\(|(?:S
 _LOOP_OPENS = re.compile(
     r"\bfor\b[^:=]*\bin\s+(?:(?:enumerate|tqdm|reversed|list)\()*(?:zip|enumerate|reversed)\([^()]*$"
 )
+_OVER = re.compile(r"\bfor (.+?) in ([^:]*)")
 _GOING_OVER = re.compile(r"\b(?:enumerate|zip|len|range|reversed|isinstance|print)\(")
+_MAPPED = re.compile(r"\bmap\(\s*lambda\s+(\w+)\s*:\s*(.*?\b\1\(.*?),\s*(self\.\w+)\s*\)")
+"""Each layer of a list called by `map`: its variable, what is given, and the list."""
 _ASKING = r"(?:\[[^\]]*\])*\.(?:named_parameters|parameters|load_state_dict|state_dict|eval|requires_grad_)\("
 TAKEN_OUTSIDE = re.compile(
     r"parameters\(|optim|(?:Sequential|ModuleList|ModuleDict)\(|add_module|state_dict|requires_grad"
 )
 _QUIET = re.compile(r"\b(?:no_grad|inference_mode)\b")
+_CHOOSES = re.compile(r"^\s*(\w+)\s*=(?!=)")
+"""A line that only chooses what is entered later: `context = torch.no_grad if frozen else nullcontext`."""
 LINES_OF_A_CALL = 12
 """Lines in which the arguments of a call stand, as far as they are looked at: `self.add_module(`, a name, a layer."""
 LINES_AFTER = 3
@@ -103,14 +108,25 @@ def carried_by(lines: Sequence[str], name: str) -> str:
         if pattern is into or not _are_answers(line, over)
         for word in _NAMES.findall(found.group(1))
     }
+    names |= {one.group(1) for line in lines for one in _MAPPED.finditer(line) if one.group(3) == f"self.{name}"}
     heads = (found for text in (*lines, *_long_heads(lines)) for found in over.finditer(text))
     going = {word for found in heads for word in _beside(found, re.compile(said))}
+    for word in sorted(_holding_list(lines, said)):
+        again = re.compile(rf"(?<![\w.]){word}\b")
+        heads = (found for line in lines for found in _OVER.finditer(line) if again.search(found.group(2)))
+        going |= {one for found in heads for one in _beside(found, again)}
     for word in going:
         apart = re.compile(rf"^\s*([A-Za-z_]\w*(?:\s*,\s*\w+)+)\s*=\s*{word}\s*$")  # `conv, norm = pair`
         names |= {one for line in lines for found in apart.finditer(line) for one in _NAMES.findall(found.group(1))}
     names |= going
     variables = "".join(rf"|(?<![\w.]){word}\b" for word in sorted(names - {"self", "i", "_"}))
     return rf"(?:{said}{variables})"
+
+
+def _holding_list(lines: Sequence[str], said: str) -> set[str]:
+    """Variables that hold the list, or some of it: `layers = self.layers`, `layers = dropped(self.layers, rate)`."""
+    held = re.compile(rf"^\s*([A-Za-z_]\w*)\s*=\s*(?:[\w.]+\(\s*)?{said}\s*(?:,[^()]*)?\)?\s*$")
+    return {found.group(1) for line in lines if (found := held.search(line))}
 
 
 def _are_answers(line: str, over: re.Pattern[str]) -> bool:
@@ -198,7 +214,7 @@ def _is_taken(lines: Sequence[str], name: str, carried: str) -> bool:
     ):
         return True
     return any(
-        handed.search(line) and not _GOING_OVER.search(line) and not _goes_over(lines, number)
+        handed.search(_MAPPED.sub("", line)) and not _GOING_OVER.search(line) and not _goes_over(lines, number)
         for number, line in enumerate(lines)
     )
 
@@ -248,9 +264,20 @@ def _runs_quietly(file: Code, thing: Thing, lines: Sequence[str], carried: str) 
             return True
     called = re.compile(rf"{carried}(?:\[[^\]]*\])*\(|\(\*{carried}")
     calls = [number for number, line in enumerate(lines) if called.search(line)]
-    openings = [number for number, line in enumerate(lines) if _QUIET.search(line) or "set_grad_enabled" in line]
+    openings = [number for number, line in enumerate(lines) if "set_grad_enabled" in line or _opens_quiet(lines, line)]
     quiet = {inner for number in openings for inner in _block(lines, number)}
     return bool(calls) and quiet.issuperset(calls)
+
+
+def _opens_quiet(lines: Sequence[str], line: str) -> bool:
+    """Whether a line switches gradients off: not one that only keeps the context under a name, but what enters that."""
+    if _QUIET.search(line):
+        return _CHOOSES.search(line) is None
+    entered = re.match(r"\s*(?:with|@)\s*(\w+)\b", line)
+    if entered is None:
+        return False
+    chosen = (_CHOOSES.search(one) for one in lines if _QUIET.search(one))
+    return any(one is not None and one.group(1) == entered.group(1) for one in chosen)
 
 
 def _block(lines: Sequence[str], number: int) -> Iterator[int]:

@@ -13,7 +13,7 @@ from stethoscope.facts.things import Thing
 from stethoscope.rules.carried_layers import REGISTERING, code_lines, is_surely_looked_after, is_taken_or_registered
 from stethoscope.rules.hand_kept import is_hidden_on_purpose, is_kept_by_hand
 from stethoscope.rules.lines import insertion
-from stethoscope.rules.list_uses import asks_for_list
+from stethoscope.rules.list_uses import asks_for_list, chooses_from_list
 
 
 def is_plain_list(file: Code, thing: Thing, name: str) -> bool:
@@ -149,7 +149,9 @@ def _goes_elsewhere(file: Code, thing: Thing, name: str) -> bool:
     handed = re.compile(rf"[(*]{said}(?![\w\[(])")
     itself = re.compile(rf"{said}\s*=\s*(?:list|tuple)\({said}\)\s*$")
     return any(
-        kept.search(line) or (handed.search(line) and not _reads(line) and not itself.search(line)) for line in lines
+        kept.search(line)
+        or (handed.search(line) and not (_reads(line) or itself.search(line) or chooses_from_list(file, line, name)))
+        for line in lines
     )
 
 

@@ -1,4 +1,6 @@
-"""Where a class does with its list of layers what a `ModuleList` cannot do: the repair has to change that as well."""
+"""What is done with a list of layers: what a `ModuleList` cannot do, so that the repair has to change that as well, and
+what only chooses from it.
+"""
 
 from __future__ import annotations
 
@@ -40,3 +42,32 @@ def _patterns(name: str) -> re.Pattern[str]:
         rf"|[\w\])]\s*\+\s*{said}(?!\s*[\[(.])"
         rf"|{said}\s*(?:\*|==)\s*[\w\[]"
     )
+
+
+def chooses_from_list(file: Code, line: str, name: str) -> bool:
+    """Whether a line gives the list to a function of the file that does nothing but choose from what it is given:
+    `layers = dropped(self.layers, rate)`.
+    """
+    given = re.match(rf"\s*[A-Za-z_]\w*\s*=\s*(\w+)\(\s*self\.{re.escape(name)}\s*(?:,[^()]*)?\)\s*$", line)
+    if given is None:
+        return False
+    named = [one for one in file.functions[1:] if one.name == given.group(1)]
+    if len(named) != 1 or not named[0].parameters:
+        return False
+    layers = named[0].parameters[0].name
+    _, *lines = code_lines(file, named[0].at)
+    used = [line for line in lines if re.search(rf"\b{layers}\b", line)]
+    allowed = re.compile(_CHOOSING.format(layers))
+    return bool(used) and all(allowed.match(line) for line in used) and not any(map(_CHANGING.search, lines))
+
+
+_CHOOSING = (
+    r"\s*(?:return {0}|\w+\s*=\s*len\({0}\)|(?:return |\w+\s*=\s*)\[\s*(\w+) for \(?[\w\s,]+\)? in"
+    r" (?:zip|enumerate|reversed)?\(?{0}\b[^:]*\])\s*$"
+)
+"""Lines with a list that only count it, choose from it or give it back."""
+_CHANGING = re.compile(
+    r"Sequential|Module(?:List|Dict)|add_module|register|setattr|parameters\(|optim|requires_grad|\.append\(|\bself\b"
+    r"|\bglobal "
+)
+"""What registers or keeps layers."""

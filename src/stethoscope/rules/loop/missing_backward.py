@@ -11,7 +11,14 @@ from stethoscope.core.treatment import Backpropagate
 from stethoscope.facts.code import NOWHERE, Call, Code, Site
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_named_as_optimizer, is_under
 from stethoscope.facts.handed import is_surely_loss, is_surely_stepped
-from stethoscope.facts.hidden_backward import cleared_right_before, has_gradients, loss_in, may_go_backward, round_of
+from stethoscope.facts.hidden_backward import (
+    asked_without_backward,
+    cleared_right_before,
+    has_gradients,
+    loss_in,
+    may_go_backward,
+    round_of,
+)
 from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.moved import may_fill
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
@@ -41,7 +48,8 @@ class MissingBackward(Rule):
     ## When it is not a fault
     Gradients that are written by hand or by `torch.autograd.grad` change, so steps that use them are not
     counted. A single step before training, as some schedules ask for, is not reported. Code is possible at most where
-    the loss is none of torch's and not handed over as one, or nothing says that one of torch's optimizers steps.
+    the loss is none of torch's and not handed over as one, or nothing says that one of torch's optimizers steps, and
+    where a model is asked and no loss is seen in a file that never says backward.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """
@@ -114,6 +122,10 @@ class MissingBackward(Rule):
                     continue
                 loss = loss_in(file, index, home, losses)
                 given = event.call is not None and event.call.receiver is event.subject and bool(event.call.arguments)
+                asked = asked_without_backward(file, index, home, event) if loss is None and not given else None
+                if asked is not None:
+                    told.add(event.at)
+                    yield self._never(file, event, asked)
                 if loss is None or given or may_go_backward(file, index, home, loss):
                     continue
                 told.add(event.at)
@@ -151,6 +163,23 @@ class MissingBackward(Rule):
                 )
             ],
             cause="The loss is computed and no gradient of it: the optimizer finds none and changes nothing.",
+            fixes=["Go backward before the step:\n" + code("loss.backward()", f"{event.name}.step()")],
+        )
+
+    def _never(self, file: Code, event: Event, asked: Call) -> Finding:
+        return self.finding(
+            fitting(f"`{event.name}` steps, and nothing goes backward", "an optimizer steps, nothing goes backward"),
+            sureness=Sureness.POSSIBLE,
+            place=place_in(file, event.at),
+            evidence=[
+                Evidence(
+                    f"words of gradients in the file, whose model answers on {line_of(file, asked.at)}",
+                    0,
+                    "a backward pass for each step",
+                    "read in this file and those that it imports",
+                )
+            ],
+            cause="The model answers and no gradient is computed: the optimizer finds none and changes nothing.",
             fixes=["Go backward before the step:\n" + code("loss.backward()", f"{event.name}.step()")],
         )
 

@@ -13,7 +13,7 @@ from stethoscope.facts.code import Attribute, Binding, Call, Code, Constant, Nam
 from stethoscope.facts.expressions import values_of
 from stethoscope.facts.frozen_anyway import is_harmless, is_parameter
 from stethoscope.facts.model_like import model_like
-from stethoscope.facts.origins import lineage
+from stethoscope.facts.origins import is_module, lineage, thing_of
 from stethoscope.facts.things import Thing
 from stethoscope.facts.uses import readings_of
 from stethoscope.rules.lines import fitting, line_of, place_in
@@ -45,7 +45,8 @@ class AttributeWithoutEffect(Rule):
     ## How to fix it
     `model.requires_grad_(False)`, with its underscore and a call; `group["lr"] = 0.01` for each group.
     ## When it is not a fault
-    A class that defines the attribute itself, or a project that asks its modules for it. That is not reported. A tensor
+    A class that defines the attribute itself, but for a network that switches itself off so and never asks for it, or a
+    project that asks its modules for it. That is not reported. A tensor
     that somebody made asks for no gradient unless it is told to: a misspelled `False` there is possible at most, and so
     is a module without parameters, one whose parameters are switched in the same block, which nothing runs, or only
     under `no_grad` or with its answers cut off, or that no optimizer has, and a `True` where nothing is frozen or that
@@ -75,7 +76,8 @@ class AttributeWithoutEffect(Rule):
                 continue  # an option of somebody's, or the tensor of another library
             meant = Thing("module") if hinted else thing
             case = _case(path, last, meant, binding)
-            if case is None or _is_its_own(thing, last) or _is_in_handler(file, binding):
+            is_own = _is_its_own(thing, last) and not _freezes_itself(file, thing, binding)
+            if case is None or is_own or _is_in_handler(file, binding):
                 continue
             if thing.kind == "instance" or _is_read(file, binding.name) or _is_asked_of_modules(file, last):
                 continue  # a class of the project's own, which may have it, or who sets it reads it
@@ -318,6 +320,28 @@ def _is_its_own(thing: Thing, name: str) -> bool:
         if any(_inside(home, cls.context, number) for number in cls.attributes.get(name, ())):
             return True
     return False
+
+
+def _freezes_itself(file: Code, thing: Thing, binding: Binding) -> bool:
+    """Whether a module whose layers are seen switches itself off, and keeps nothing else under that name: it is no
+    option that somebody may ask for.
+    """
+    path, _, last = binding.name.rpartition(".")
+    ways = [home.bindings[n].value for home, cls in lineage(thing) for n in cls.attributes.get(last, ()) if n >= 0]
+    switched_off = all(isinstance(one, Constant) and one.value is False for one in ways)
+    is_asked = file.matches(re.compile(rf"(?<!param)(?<!parameter)(?<![\W_]p)\.{last}\b(?!\s*=(?!=))"))
+    return path == "self" and bool(is_module(thing)) and switched_off and not is_asked and _keeps_layers(thing)
+
+
+def _keeps_layers(thing: Thing) -> bool:
+    """Whether a module is seen to keep layers, or sequences that something is added to."""
+    return any(
+        thing_of(home, home.bindings[number].value).kind == "module"
+        for home, cls in lineage(thing)
+        for numbers in cls.attributes.values()
+        for number in numbers
+        if number >= 0
+    )
 
 
 def _is_read(file: Code, name: str) -> bool:
