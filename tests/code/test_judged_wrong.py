@@ -8,6 +8,7 @@ import pytest
 
 from code_programs import SHOWN, how_sure
 from stethoscope.core.rule import Rule
+from stethoscope.rules.loop.checkpoint_aliased import CheckpointAliased
 from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
 from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
 from stethoscope.rules.loss.one_output_cross_entropy import OneOutputCrossEntropy
@@ -201,6 +202,30 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         """,
         "outputs = model(x)",
         "outputs = model(x); print((outputs.argmax(1) == y).sum())",
+    ),
+    "the last weights, kept in each round of those that are not scored": (
+        CheckpointAliased,
+        """
+        class Fitter:
+            def fit(self, loader, held_out, rounds):
+                optimizer = torch.optim.Adam(self.model.parameters())
+                least, few = 9.0, rounds // 4
+                for number in range(rounds):
+                    for x, y in loader:
+                        optimizer.zero_grad()
+                        F.cross_entropy(self.model(x), y).backward()
+                        optimizer.step()
+                    loss = self.score(held_out)
+                    if held_out is not None and number >= few:
+                        print(loss)
+                    else:
+                        self.state = self.model.state_dict()
+
+            def restore(self):
+                self.model.load_state_dict(self.state)
+        """,
+        "number >= few",
+        "loss >= least",
     ),
 }
 

@@ -427,7 +427,10 @@ def _used_by_class(file: Code, binding: Binding, call: Call) -> Call | None:
     is_attribute = function.owner != NOWHERE and function.parameters and function.parameters[0].name == first
     own = function.context
     inside = takewhile(lambda here: here.kind not in ("for", "while"), file.around(call.context))
-    compares = any(here.kind in ("if", "else") and _asks_for_best(file, here.value, own) for here in inside)
+    # What was worked out before the loop, as a number of rounds that is to be reached, is no score.
+    around = (one for one in file.numbers_around(call.context) if file.contexts[one].kind in ("for", "while"))
+    home = next((one for one in around if own in file.numbers_around(one)), own)
+    compares = any(here.kind in ("if", "else") and _asks_for_best(file, here.value, home) for here in inside)
     if not is_attribute or function.name == "__init__" or not compares or _is_bound_again(file, binding, own):
         return None
     for other in file.calls_of(".load_state_dict"):
