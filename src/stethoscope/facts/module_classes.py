@@ -93,6 +93,7 @@ def has_weights(thing: Thing, depth: int = 0) -> bool:
     if thing.cls is not None and thing.code is not None:
         known: dict[int, bool] = thing.code.memo.setdefault("weighty", {})
         if thing.number not in known:
+            known[thing.number] = False  # while it is asked: a class may make objects of its own, to hold them
             known[thing.number] = has_own_weights(thing)
         return known[thing.number]
     name = short(thing.name)
