@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from stethoscope.facts.code import At
+from stethoscope.facts.unentered import is_nothing
 
 _TAKES_ERRORS = re.compile(r"aises|uppress|assert|warns|catch|ignor|try|handl|guard|safe", re.I)
 """A `with` that may go on behind an error."""
@@ -93,6 +94,8 @@ class Endings:
         return _GOES_ON
 
     def _loop(self, loop: ast.For | ast.AsyncFor | ast.While) -> Ways:
+        if is_nothing(loop):
+            return self.of(loop.orelse)
         ways = self.of(loop.body)
         is_endless = isinstance(loop, ast.While) and isinstance(loop.test, ast.Constant) and bool(loop.test.value)
         otherwise = _GOES_ON if is_endless else self.of(loop.orelse)
