@@ -16,9 +16,7 @@ _IS_CHANGED = ("forward_pre_hook", ".forward =", "__call__")
 
 
 def layer_that_refuses(code: Code, call: Call) -> str:
-    """The name of the layer of torch's own, which the file surely has there, to which a call gives more than one tensor;
-    empty where it may be another one.
-    """
+    """The name of the layer of torch's own to which a call gives more than one tensor; empty where that is not sure."""
     given = [one for one in call.arguments if not isinstance(one, Starred)]
     if len(given) < 2 or not (call.name == "()" or isinstance(call.receiver, Name)):
         return ""
