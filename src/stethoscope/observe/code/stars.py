@@ -50,6 +50,10 @@ class Stars:
         if os.path.basename(own) == OWN_FILE:
             names |= self._parts_of(own)
         waiting = [(own, one) for one in stars]
+        direct = [list(self._sought(own, one)) for _, one in waiting]
+        told.update(place for sought in direct for place in sought)
+        if not all(any(map(self._places.holds, sought)) for sought in direct):
+            return None, told  # of a library, as most are: no file needs to be parsed
         for place, star in waiting:
             sought = list(self._sought(place, star))
             told.update(sought)
