@@ -17,6 +17,7 @@ _HANDING_ON = frozenset({"enumerate", "reversed", "sorted", "iter", "list", "tup
 """What gives as many rounds as what it is given."""
 _EMPTY = frozenset({"list", "tuple", "dict", "set"})
 """What is empty when it is made of nothing."""
+_BLOCKS = (ast.For, ast.While, ast.If)
 
 
 def unentered(whole: Parsed) -> list[At]:
@@ -24,7 +25,7 @@ def unentered(whole: Parsed) -> list[At]:
     return [
         At(block[0].lineno, 0, block[-1].end_lineno or block[-1].lineno, 0)
         for node in whole.nodes
-        if isinstance(node, ast.For | ast.While | ast.If)
+        if type(node) in _BLOCKS and isinstance(node, _BLOCKS)
         for block in _unentered(whole, node)
         if block
     ]
@@ -72,7 +73,7 @@ def _is_empty(looped: ast.expr) -> bool:
         case ast.Call(func=ast.Name(id=name), args=[], keywords=[]):
             return name in _EMPTY
         case ast.Call(func=ast.Name() | ast.Attribute() as maker, args=[first, *_]):
-            return ast.unparse(maker) in _HANDING_ON and _is_empty(first)
+            return _is_empty(first) and ast.unparse(maker) in _HANDING_ON
     return False
 
 
