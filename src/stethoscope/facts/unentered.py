@@ -18,6 +18,7 @@ _HANDING_ON = frozenset({"enumerate", "reversed", "sorted", "iter", "list", "tup
 _EMPTY = frozenset({"list", "tuple", "dict", "set"})
 """What is empty when it is made of nothing."""
 _BLOCKS = (ast.For, ast.While, ast.If)
+_TELLING = (ast.Constant, ast.UnaryOp, ast.BoolOp, ast.List, ast.Tuple, ast.Dict, ast.Call)
 
 
 def unentered(whole: Parsed) -> list[At]:
@@ -25,10 +26,15 @@ def unentered(whole: Parsed) -> list[At]:
     return [
         At(block[0].lineno, 0, block[-1].end_lineno or block[-1].lineno, 0)
         for node in whole.nodes
-        if type(node) in _BLOCKS and isinstance(node, _BLOCKS)
+        if type(node) in _BLOCKS and isinstance(node, _BLOCKS) and _may_be(node)
         for block in _unentered(whole, node)
         if block
     ]
+
+
+def _may_be(node: ast.For | ast.While | ast.If) -> bool:
+    """Whether the line of a block is of a kind that may tell; most are not."""
+    return type(node.iter if isinstance(node, ast.For) else node.test) in _TELLING
 
 
 def is_nothing(node: ast.For | ast.AsyncFor | ast.While) -> bool:
