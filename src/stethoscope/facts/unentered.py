@@ -23,11 +23,12 @@ _TELLING = (ast.Constant, ast.UnaryOp, ast.BoolOp, ast.List, ast.Tuple, ast.Dict
 
 def unentered(whole: Parsed) -> list[At]:
     """The blocks of a file that never run."""
+    zeros = {name for node in whole.nodes if type(node) is ast.Assign for name in _zeros(node)}
     return [
         At(block[0].lineno, 0, block[-1].end_lineno or block[-1].lineno, 0)
         for node in whole.nodes
         if type(node) in _BLOCKS and isinstance(node, _BLOCKS) and _may_be(node)
-        for block in _unentered(whole, node)
+        for block in _unentered(whole, node, zeros)
         if block
     ]
 
@@ -58,12 +59,12 @@ def truth(test: ast.expr) -> bool | None:
     return None
 
 
-def _unentered(whole: Parsed, node: ast.For | ast.While | ast.If) -> Iterator[Sequence[ast.stmt]]:
+def _unentered(whole: Parsed, node: ast.For | ast.While | ast.If, zeros: set[str]) -> Iterator[Sequence[ast.stmt]]:
     if isinstance(node, ast.If):
         known = truth(node.test)
         if known is not None:
             yield node.orelse if known else node.body
-    elif is_nothing(node) or (isinstance(node, ast.For) and _goes_to_zero(whole, node)):
+    elif is_nothing(node) or (isinstance(node, ast.For) and _goes_to_zero(whole, node, zeros)):
         yield node.body
 
 
@@ -92,10 +93,10 @@ def _number(node: ast.expr) -> int | None:
     return None
 
 
-def _goes_to_zero(whole: Parsed, loop: ast.For) -> bool:
+def _goes_to_zero(whole: Parsed, loop: ast.For, zeros: set[str]) -> bool:
     """Whether a loop counts to a variable of the function around it that is bound once, to 0: `for i in range(n)`."""
     match loop.iter:
-        case ast.Call(func=ast.Name(id="range"), args=[ast.Name(id=name)], keywords=[]):
+        case ast.Call(func=ast.Name(id="range"), args=[ast.Name(id=name)], keywords=[]) if name in zeros:
             around = _around(whole, loop)
             return around is not None and _is_zero(around, name)
     return False
@@ -125,11 +126,11 @@ def _is_zero(function: Scope, name: str) -> bool:
                 bound += 2 * (name == (other or own.partition(".")[0]))
             case ast.MatchMapping(rest=own):
                 bound += 2 * (own == name)
-    return bound == 1 and any(_gives_zero(one, name) for one in function.body)
+    return bound == 1 and any(name in _zeros(one) for one in function.body)
 
 
-def _gives_zero(statement: ast.stmt, name: str) -> bool:
+def _zeros(statement: ast.stmt) -> Iterator[str]:
+    """The name to which a statement gives 0, or less."""
     match statement:
-        case ast.Assign(targets=[ast.Name(id=own)], value=ast.Constant(value=int(value))):
-            return own == name and value <= 0
-    return False
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=int(value))) if value <= 0:
+            yield name
