@@ -32,6 +32,10 @@ _OF_TRAINING = ("dropout-without-effect", "dropout-before-batch-norm", "dropout-
                 "saturating-activation-stack")  # fmt: skip
 """Rules of how a model trains, or with which weights it begins: no harm to one that is loaded to be asked."""
 
+_OF_LAYERS = ("overwritten-layer", "dropout-without-effect", "dropout-before-batch-norm", "dropout-too-strong",
+              "unregistered-modules", "layer-made-in-forward")  # fmt: skip
+"""Rules of the layers of a network: no harm to one that cannot be asked as it stands."""
+
 
 def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
     """The findings of a file, those possible at most that stand at such a place."""
@@ -53,6 +57,8 @@ def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
             return False
         is_left = _is_in(left, line) or _is_in(ends.left, line)
         if planted(line) or is_left or _is_in(ends.unrun, line) or (untrained and one.rule in _OF_TRAINING):
+            return True
+        if one.rule in _OF_LAYERS and _is_in(ends.broken, line):
             return True
         return one.rule not in _OF_MAKING and _is_in(ends.behind, line)
 

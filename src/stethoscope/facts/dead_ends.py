@@ -11,6 +11,7 @@ not have); `endings` says how a block ends then.
 from __future__ import annotations
 
 import ast
+import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from stethoscope.facts.origins import called, lineage, thing_of
 from stethoscope.facts.parsed import Parsed, parsed
 from stethoscope.facts.signatures import (
     does_not_fit,
+    has_heirs,
     has_no_other,
     is_defined_once,
     is_no_part_of_torch,
@@ -33,6 +35,7 @@ from stethoscope.facts.signatures import (
 )
 from stethoscope.facts.things import Thing, binding_of
 from stethoscope.facts.unbound import called_before_bound, unbound_names
+from stethoscope.facts.unentered import unentered
 from stethoscope.facts.unset import Unset
 from stethoscope.facts.whole_runs import option_of, read_before_bound, unused_above
 
@@ -55,6 +58,8 @@ class DeadEnds(NamedTuple):
     """Those that cannot be made."""
     unrun: tuple[At, ...] = ()
     """What a line of the module's own keeps from ever being run, be it made or not."""
+    broken: tuple[At, ...] = ()
+    """Networks whose `forward` always ends with an error, and that have nothing else to be used by."""
 
 
 NOWHERE_DEAD = DeadEnds((), (), frozenset())
@@ -133,7 +138,9 @@ class _Search:
         if self._has_no_batches():
             behind.append(At(1, 0, len(self.code.lines), 0))
         behind += self._under_options()
-        return DeadEnds(tuple(behind), tuple(left), frozenset(self.classes), tuple(self._unrun()))
+        left += unentered(self.whole)
+        broken = tuple(self.code.classes[one].at for one in self._broken())
+        return DeadEnds(tuple(behind), tuple(left), frozenset(self.classes), tuple(self._unrun()), broken)
 
     def _unrun(self) -> Iterator[At]:
         """What is never run as the lines of the module itself always end with an error."""
@@ -147,6 +154,30 @@ class _Search:
         if lines and always_ends(ways) and not is_meant(ways) and not is_exit(ways):
             yield At(min(lines), 0, last or 0, 0)
             yield from unused_above(self.whole, min(lines))
+
+    def _broken(self) -> Iterator[int]:
+        """The networks that cannot be asked."""
+        for home in self.homes:
+            node, owner = home.node, home.owner
+            if owner == NOWHERE or not isinstance(node, ast.FunctionDef) or node.name != "forward":
+                continue
+            cls = self.code.classes[owner]
+            others = [name for name in cls.methods if name not in ("__init__", "forward")]
+            if node.decorator_list or not self._is_hot(node) or not all(self._is_only_own(one) for one in others):
+                continue
+            is_last = home.number == cls.methods.get("forward")
+            if is_last and self._fails_in_rounds(home) and not has_heirs(self.code, cls):
+                yield owner
+
+    def _fails_in_rounds(self, home: _Home) -> bool:
+        """Whether a function always ends with an error that nobody meant, where all of its loops have a round."""
+        ways = Endings(lambda one: self._ends(home, one), self.taken, has_rounds=True, is_run=True).of(home.node.body)
+        return always_ends(ways) and not is_meant(ways) and not is_exit(ways)
+
+    def _is_only_own(self, name: str) -> bool:
+        """Whether only the own object calls a method of this name, as far as the file says."""
+        called = re.findall(rf"(\bself)?\.{re.escape(name)}\b", self.code.uncommented())
+        return bool(called) and all(called)
 
     def _under_options(self) -> Iterator[At]:
         """What stands under an option of a constructor with which it always ends with an error."""

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from stethoscope.facts.code import At
+from stethoscope.facts.unentered import is_nothing
 
 _TAKES_ERRORS = re.compile(r"aises|uppress|assert|warns|catch|ignor|try|handl|guard|safe", re.I)
 """A `with` that may go on behind an error."""
@@ -38,13 +39,13 @@ class Endings:
     """Looks how blocks end, and keeps where the lines stand that nothing comes to."""
 
     def __init__(
-        self, ends: Callable[[ast.stmt], Ways | None], taken: frozenset[str], *, has_rounds: bool
+        self, ends: Callable[[ast.stmt], Ways | None], taken: frozenset[str], *, has_rounds: bool, is_run: bool = False
     ) -> None:  # fmt: skip
         """`ends` says how a statement ends with an error whenever it is come to, None where it need not, without what
         its blocks do; `taken` are names that the file gives another meaning; `has_rounds` is True where each loop is
-        taken to have a first round.
+        taken to have a first round, in which an error in the middle of its lines counts; with `is_run` each one does.
         """
-        self._ends, self._taken, self._has_rounds = ends, taken, has_rounds
+        self._ends, self._taken, self._has_rounds, self._is_run = ends, taken, has_rounds, is_run
         self.behind: list[At] = []
         """What an error keeps from being reached, the line itself included."""
         self.left: list[At] = []
@@ -93,12 +94,15 @@ class Endings:
         return _GOES_ON
 
     def _loop(self, loop: ast.For | ast.AsyncFor | ast.While) -> Ways:
+        if is_nothing(loop):
+            return self.of(loop.orelse)
         ways = self.of(loop.body)
         is_endless = isinstance(loop, ast.While) and isinstance(loop.test, ast.Constant) and bool(loop.test.value)
         otherwise = _GOES_ON if is_endless else self.of(loop.orelse)
         # Where its first round always ends with an error in the middle of its lines, as in what was left there to look
         # at something; `for name in unknown: raise KeyError(name)` mostly has no round.
         is_cut = _CUT in ways and not ways & {_ON, _NEXT, _BREAK}
+        is_cut = is_cut or (self._is_run and always_ends(ways) and not ways & {_NEXT, _BREAK} and not is_meant(ways))
         inner = ways - {_ON, _NEXT, _BREAK}
         if is_endless or (is_cut and self._has_rounds):
             return inner | {_ON} if _BREAK in ways else inner

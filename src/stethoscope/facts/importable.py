@@ -16,13 +16,14 @@ from stethoscope.facts.code import Code
 from stethoscope.facts.evaluated import defaults
 from stethoscope.facts.linked import Import
 from stethoscope.facts.parsed import bound_by_module, parsed
+from stethoscope.facts.unbound import brought_by_name
 
 
 def cannot_be_imported(code: Code) -> str:
     """A name or module without which the import fails, or a word by which it does; empty where none is seen.
 
-    Notebooks are left out, whose cells run in any order, and for names files with `import *`, which may bring any. So
-    is what stands under a condition or in a `try`.
+    Notebooks are left out, whose cells run in any order, and for names files whose `import *` may bring any. So is
+    what stands under a condition or in a `try`.
     """
     whole = None if code.cells else parsed(code)
     if whole is None or any(word in line for line in code.lines for word in ("__getattr__", "exec(", "globals()")):
@@ -31,11 +32,13 @@ def cannot_be_imported(code: Code) -> str:
     if any(isinstance(one, ast.Return) for one in body):
         return "return"  # outside of a function, which is read and not compiled
     lost = code.linked.lost(imported_by(body))
-    if lost or code.stars:
+    if lost:
         return lost
     bound = bound_by_module(whole)
     lazy = any(isinstance(one, ast.ImportFrom) and one.module == "__future__" for one in body)
-    return next((name for name in _read(body, frozenset(), annotated=not lazy) if name not in bound), "")
+    absent = [name for name in _read(body, frozenset(), annotated=not lazy) if name not in bound]
+    brought = brought_by_name(code, whole) if absent else None
+    return next((name for name in absent if brought is not None and name not in brought), "")
 
 
 def imported_by(body: Iterable[ast.stmt]) -> Iterator[Import]:

@@ -38,17 +38,18 @@ class Linked(Mapping[str, "Code"]):
         handed_on: Mapping[str, str] | None = None,
         whole: Callable[[tuple[str, ...]], str | None] = lambda words: "",
         lost: Callable[[Iterable[Import]], str] = lambda imports: "",
+        brought: Callable[[Iterable[Import]], frozenset[str] | None] = lambda stars: None,
     ) -> None:
         """`read` makes the facts of a module, None where it has none; `text` its text without comments, which may be
         left out where none of the words stands in it; `handed_on` has, for names that a package only hands on, those
         under which they are defined; `whole` gives the texts of all other files of the project in which any of these
         words stands, None where it has too many files; `lost` what of the project such imports of the file look for in
-        vain, in what they run, too.
+        vain, in what they run, too; `brought` the names that these `import *` may bring, None where that may be any.
         """
         self._modules = dict.fromkeys(modules)
         self._read_module, self._text_of, self._whole = read, text, whole
         self._handed_on = handed_on or {}
-        self.lost = lost
+        self.lost, self.brought = lost, brought
         self._named = frozenset(self._modules) if handed_on else frozenset()
         self._read: dict[str, Code] = {}
 

@@ -6,9 +6,11 @@ import ast
 import builtins
 import symtable
 import warnings
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from stethoscope.facts.code import Code
+from stethoscope.facts.linked import Import
 
 GIVEN = frozenset((*dir(builtins), "__file__", "__path__", "__builtins__", "__annotations__", "WindowsError"))
 """What is there before a file binds anything."""
@@ -28,6 +30,12 @@ class Parsed(NamedTuple):
         return self.nodes[0]
 
 
+def stars_of(nodes: Iterable[ast.AST]) -> list[Import]:
+    """The modules of which everything is imported."""
+    taken = (one for one in nodes if isinstance(one, ast.ImportFrom) and any(each.name == "*" for each in one.names))
+    return [Import(one.module or "", one.level, ("*",)) for one in taken]
+
+
 def parsed(code: Code) -> Parsed | None:
     """The text of a file, None where it does not parse."""
     if "parsed" not in code.memo:
@@ -37,11 +45,15 @@ def parsed(code: Code) -> Parsed | None:
 
 
 def _parsed(code: Code) -> Parsed | None:
-    text = "\n".join(line.rstrip("\r\n") for line in code.lines)
+    return parsed_text("\n".join(line.rstrip("\r\n") for line in code.lines), code.file)
+
+
+def parsed_text(text: str, file: str) -> Parsed | None:
+    """A text, None where it does not parse."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return Parsed(tuple(ast.walk(ast.parse(text))), symtable.symtable(text, code.file, "exec"))
+            return Parsed(tuple(ast.walk(ast.parse(text))), symtable.symtable(text, file, "exec"))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from stethoscope.facts.code import NOWHERE, At, Call, Class, Code, Function, Name, Starred, Symbol
+from stethoscope.facts.layer_calls import layer_that_refuses
 from stethoscope.facts.module_classes import defines, is_plain_module
 from stethoscope.facts.needed import is_needed, lacks_what_is_needed
 from stethoscope.facts.origins import bases, called, lineage, member
@@ -48,6 +49,9 @@ def does_not_fit(code: Code, call: Call) -> bool:
     """Whether a call surely ends with an error, since what it calls is not there or takes other arguments."""
     if call.receiver is None and call.name.startswith("torch."):
         return _is_refused_by_torch(code, call)
+    layer = layer_that_refuses(code, call)
+    if layer:
+        return not _is_given(code, layer) and not (_is_by_self(call) and _is_given_from_outside(code, call))
     if _is_by_self(call):
         thing = called(code, call)
         return _forward_refuses(code, thing, call) if thing.kind == "module" else _method_refuses(code, call)
@@ -194,10 +198,18 @@ def _is_bound_by(code: Code, call: Call, made: Call) -> bool:
         return binding is not None and binding.how == "assign"
     owner, name = code.class_of(code.function_at(call.context)), call.name[1:]
     numbers = code.classes[owner].attributes.get(name, ()) if owner != NOWHERE else ()
-    if len(numbers) != 1 or code.bindings[numbers[0]].value is not made or has_heirs(code, code.classes[owner]):
+    if len(numbers) != 1 or code.bindings[numbers[0]].value is not made:
         return False
+    return not _is_given_from_outside(code, call)
+
+
+def _is_given_from_outside(code: Code, call: Call) -> bool:
+    """Whether an heir, or something that is no method of the class, may give the attribute that a call names."""
+    owner, name = code.class_of(code.function_at(call.context)), call.name[1:]
+    if has_heirs(code, code.classes[owner]):
+        return True
     given = re.compile(rf"(?<!\bself)\.{re.escape(name)}\s*=(?!=)")
-    return not code.matches(given) and not _is_elsewhere(code, given, f".{name}")
+    return code.matches(given) or _is_elsewhere(code, given, f".{name}")
 
 
 def own_method(code: Code, call: Call) -> Thing | None:

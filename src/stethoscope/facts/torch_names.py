@@ -162,3 +162,18 @@ TAKES = {
     for required, most, names in _TAKEN
     for name in names.split()
 }
+TAKE_ONE_TENSOR = frozenset(
+    f"torch.nn.{name}"
+    for name in """
+    AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d
+    AlphaDropout AvgPool1d AvgPool2d AvgPool3d BatchNorm1d BatchNorm2d BatchNorm3d CELU ChannelShuffle ConstantPad1d
+    ConstantPad2d ConstantPad3d Conv1d Conv2d Conv3d Dropout Dropout1d Dropout2d Dropout3d ELU Embedding
+    FeatureAlphaDropout Flatten Fold GELU GLU GroupNorm Hardshrink Hardsigmoid Hardswish Hardtanh Identity
+    InstanceNorm1d InstanceNorm2d InstanceNorm3d LayerNorm LeakyReLU Linear LocalResponseNorm LogSigmoid LogSoftmax
+    LPPool1d LPPool2d LPPool3d MaxPool1d MaxPool2d MaxPool3d Mish PixelShuffle PixelUnshuffle PReLU ReflectionPad1d
+    ReflectionPad2d ReflectionPad3d ReLU ReLU6 ReplicationPad1d ReplicationPad2d ReplicationPad3d RMSNorm RReLU SELU
+    Sequential Sigmoid SiLU Softmax Softmax2d Softmin Softplus Softshrink Softsign SyncBatchNorm Tanh Tanhshrink
+    Threshold Unflatten Unfold Upsample UpsamplingBilinear2d UpsamplingNearest2d ZeroPad1d ZeroPad2d ZeroPad3d
+    """.split()  # noqa: SIM905 - nobody could read it as a list
+)
+"""Layers whose call takes one tensor and nothing else."""

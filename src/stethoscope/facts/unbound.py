@@ -12,9 +12,9 @@ import symtable
 from collections.abc import Iterator
 
 from stethoscope.facts.code import Code
-from stethoscope.facts.parsed import Parsed, bound_by_module
+from stethoscope.facts.parsed import Parsed, bound_by_module, stars_of
 
-_BINDS_BY_NAME = re.compile(
+BINDS_BY_NAME = re.compile(
     r"\bglobals\(|\bexec\(|\bexecfile\(|\bbuiltins\b|__builtins?__|\bsys\.modules\b|\bvars\(\)|\blocals\(\)\s*[.\[]"
 )
 """What may bind a name that stands in no statement."""
@@ -37,7 +37,7 @@ def unbound_names(code: Code, whole: Parsed) -> Unbound:
 
     Empty where an `import *`, a magic of a notebook or a cell that does not parse may bring any name.
     """
-    if may_bind_by_name(code):
+    if _may_bind_by_words(code):
         return {}
     bound = bound_by_module(whole) | _BY_HOSTS | _OF_PYTHON_2
     found: Unbound = {}
@@ -49,13 +49,34 @@ def unbound_names(code: Code, whole: Parsed) -> Unbound:
             names = {one.get_name() for one in table.get_symbols() if one.is_global() and one.is_referenced()}
             if names - bound:
                 found[table.get_name(), table.get_lineno()] = frozenset(names - bound)
+    brought = brought_by_stars(code, whole) if found else frozenset()
+    if brought is None:
+        return {}
+    return {where: names - brought for where, names in found.items() if names - brought}
+
+
+def brought_by_name(code: Code, whole: Parsed) -> frozenset[str] | None:
+    """The names that stand in no statement of a file and may be bound there; None where that may be any."""
+    return None if _may_bind_by_words(code) else brought_by_stars(code, whole)
+
+
+def brought_by_stars(code: Code, whole: Parsed) -> frozenset[str] | None:
+    """The names that may come by `import *`; None where they cannot be told: other modules than those of the project
+    give any, and so do cells, which a magic or another cell may give some.
+    """
+    if not code.stars:
+        return frozenset()
+    if "brought" not in code.memo:
+        stars = [] if code.cells else stars_of(whole.nodes)
+        code.memo["brought"] = code.linked.brought(stars) if len(stars) >= len(code.stars) else None
+    found: frozenset[str] | None = code.memo["brought"]
     return found
 
 
-def may_bind_by_name(code: Code) -> bool:
-    """Whether anything may bind names in a file that stand in no statement of it."""
+def _may_bind_by_words(code: Code) -> bool:
+    """Whether anything but an `import *` may bind names in a file that stand in no statement of it."""
     if "binds by name" not in code.memo:
-        code.memo["binds by name"] = bool(code.stars or code.confusing) or code.matches(_BINDS_BY_NAME)
+        code.memo["binds by name"] = bool(code.confusing) or code.matches(BINDS_BY_NAME)
     found: bool = code.memo["binds by name"]
     return found
 

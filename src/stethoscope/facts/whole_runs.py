@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from stethoscope.facts.code import At, Code
 from stethoscope.facts.evaluated import Scope, evaluated
 from stethoscope.facts.parsed import GIVEN, Parsed
-from stethoscope.facts.unbound import may_bind_by_name
+from stethoscope.facts.unbound import brought_by_name
 
 _OF_CELLS = re.compile(r"^# (?:In ?\[|%%|<codecell>|COMMAND ---)")
 """What stands above the cells of a notebook that was written down as a script."""
@@ -24,11 +24,13 @@ def read_before_bound(code: Code, whole: Parsed) -> frozenset[int]:
 
     Names that no line binds are left out: a few lines from the middle of a program ask for such.
     """
-    if code.cells or may_bind_by_name(code) or any(line[:1] == "#" and _OF_CELLS.match(line) for line in code.lines):
+    if code.cells or any(line[:1] == "#" and _OF_CELLS.match(line) for line in code.lines):
         return frozenset()
     own = {name for one in whole.tree.body for name in _bound_in(one)}
     later = own - GIVEN - {name for one in whole.nodes if isinstance(one, ast.Global) for name in one.names}
-    return frozenset(id(one) for one in _too_early(whole.tree.body, set()) if one.id in later)
+    early = [one for one in _too_early(whole.tree.body, set()) if one.id in later]
+    brought = brought_by_name(code, whole) if early else None
+    return frozenset(id(one) for one in early if brought is not None and one.id not in brought)
 
 
 def _too_early(block: Sequence[ast.stmt], bound: set[str]) -> Iterator[ast.Name]:

@@ -18,6 +18,7 @@ from stethoscope.observe.code.packages import Imported, Packages
 from stethoscope.observe.code.places import Places
 from stethoscope.observe.code.reading import MOST_BYTES, Source, Unreadable, read_source, source_of
 from stethoscope.observe.code.relevant import may_matter
+from stethoscope.observe.code.stars import Stars
 
 KEPT = 500
 """Files whose facts stay in memory, as those that others import from."""
@@ -44,6 +45,7 @@ class Project:
         """All files of the project that was looked through last, and what they hold."""
         self._packages = Packages(self._places, self._exports, self._bytes_of)
         self._lost = Lost(self._places, self._bytes_of)
+        self._stars = Stars(self._places, self._bytes_of)
 
     def read(self, path: Path, file: str) -> Code:
         """The facts of a file, linked to those of the project's files that it imports.
@@ -73,6 +75,7 @@ class Project:
             found.handed_on,
             lambda words: self._texts_beside(place, words),
             lambda imports: self._lost_by(place, imports),
+            lambda stars: self._brought_by(place, stars),
         )
         self._looked_through = set()
         return replace(code, linked=linked, memo=code.memo)
@@ -101,6 +104,12 @@ class Project:
         lost, files = self._lost.by(own, imports)
         self._looked_through |= files
         return lost
+
+    def _brought_by(self, own: str, stars: Iterable[Import]) -> frozenset[str] | None:
+        """The names that `import *` may bring to a file, None where that may be any; likewise kept in mind."""
+        brought, files = self._stars.by(own, stars)
+        self._looked_through |= files
+        return brought
 
     def _imports(self, code: Code, path: Path) -> Imported:
         return self._packages.imported(code, str(path)) if code.says(*_ASKS) else Imported()
