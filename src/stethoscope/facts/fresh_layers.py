@@ -95,7 +95,6 @@ def _made(home: Code, function: int, thing: Thing) -> Iterator[Thing]:
         yield thing
 
 
-
 def _is_drawn(layer: Thing, seen: frozenset[int]) -> bool:
     """Whether a layer has weights, and random ones: those of a normalization are 1."""
     if layer.kind != "module":

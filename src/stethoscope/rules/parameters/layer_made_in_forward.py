@@ -24,7 +24,8 @@ class LayerMadeInForward(Rule):
     """The forward pass constructs a layer with weights, new ones at each call, which are never trained.
 
     ## What it sees
-    In `forward` of a module a layer with parameters is constructed and called at once.
+    In `forward` of a module a layer with parameters is constructed and called at once: one of torch's, or a block of
+    the project whose constructor surely makes such layers.
     ## Why it hurts
     Its weights are random numbers, others at each call. No optimizer knows them, nothing saves them, and two passes
     over the same input differ.
@@ -33,7 +34,8 @@ class LayerMadeInForward(Rule):
     ## When it is not a fault
     A layer whose weights are set right after from others, that is kept in an attribute at the first call, or that is
     drawn without gradients or with a seed, as a random projection, or detached: that is not reported, nor is a
-    `Sequential` of layers that the module has, or one that is only asked for the shape of its answer. A normalization
+    `Sequential` of layers that the module has, or one that is only asked for the shape of its answer, nor a class of the
+    project that loads, freezes or sets weights. A normalization
     in sizes that are read off the input has weights of 1 only, and is possible at most, as is a class that is called
     random (`RandConv`).
     ## Sources
@@ -110,6 +112,19 @@ class LayerMadeInForward(Rule):
 
                 def forward(self, x):
                     return nn.Sequential(self.first, nn.ReLU(), nn.Linear(3, 2))(x)  # bad
+            """,
+        "a block of the project": """
+            class Block(nn.Module):
+                def __init__(self, size):
+                    super().__init__()
+                    self.fc = nn.Linear(size, 3)
+
+                def forward(self, x):
+                    return torch.relu(self.fc(x))
+
+            class Net(nn.Module):
+                def forward(self, x):
+                    return Block(x.shape[1])(x)  # bad
             """,
     }
     good_code = {
