@@ -73,6 +73,11 @@ LAYERS = """
             return self.head(self.body(x))
 """
 TWICE = "self.head = nn.Linear(3, 3)\n            self.head = nn.Linear(3, 2)"
+WRAPPED = """self.head = nn.Linear(
+                3,
+                {},  {}
+            )
+            """
 ROUNDS = "for width in config:\n                self.head = nn.Linear(3, {})"
 COPIES = """for _ in range(config.depth):
                 head = nn.Linear(3, 2)
@@ -172,6 +177,15 @@ RECURRENT = """
             outputs, _ = self.rnn(x)
             return outputs
 """
+BLOCK = """class Block(nn.Module):
+        def __init__(self, size):
+            super().__init__()
+            self.conv = nn.Linear(size, 2)
+
+        def forward(self, x):
+            return self.conv(x)
+
+    class Net("""
 CHAINED = "nn.Sequential(nn.Linear(3, 2), nn.Tanh())"
 LISTED = """
     class Net(nn.Module):
@@ -216,6 +230,27 @@ KEPT = """
                 best, state = score(model), None
                 state = model.state_dict()
         model.load_state_dict(state)
+"""
+METHODS = """
+    class Trainer:
+        best = None
+
+        def restore(self):
+            self.model.load_state_dict(self.best)
+
+        def fit(self, loader, optimizer, score):
+            least = 9
+            for epoch in range(10):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(self.model(x), y).backward()
+                    optimizer.step()
+                loss = score(self.model)
+                if loss < least:
+                    least, self.best = loss, None
+                    self.best = self.model.state_dict(); print(1)
+            # in the end
+            print(9)
 """
 ORDER = """
     def train(model, loader):
@@ -369,6 +404,18 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "Give each layer its own name, or remove the line: self.head_2 = nn.Linear(...)",
         "Remove the line; or",
     ),
+    "a layer that is made twice, over several lines": (
+        OverwrittenLayer, LAYERS,
+        f"{TWICE} -> {WRAPPED.format(2, '')}{WRAPPED.format(2, '# once more')}",
+        "Remove one of the two lines: they make the same layer.",
+        "head_2",
+    ),
+    "other sizes over several lines": (
+        OverwrittenLayer, LAYERS,
+        f"{TWICE} -> {WRAPPED.format(3, '')}{WRAPPED.format(2, '')}",
+        "self.head_2 = nn.Linear(...)",
+        "same layer",
+    ),
     "a layer of each round": (
         OverwrittenLayer, LAYERS,
         f"{TWICE} -> {ROUNDS.format('width')}",
@@ -482,6 +529,35 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "x = nn.Linear -> for _ in range(2): x = nn.Linear",
         "self.linears = nn.ModuleList([nn.Linear(...)",
         "Make it once",
+    ),
+    "a layer that is made once in a pass": (
+        LayerMadeInForward, PASSING, "", "is made: 1 for each pass", "round of the loop",
+    ),
+    "a layer that is made in a loop": (
+        LayerMadeInForward, PASSING,
+        "x = nn.Linear -> for _ in range(2): x = nn.Linear",
+        "is made: 1 for each round of the loop, at each pass",
+        "1 for each pass",
+    ),
+    "a block of the project": (
+        LayerMadeInForward, PASSING,
+        f"class Net( -> {BLOCK} | nn.Linear(self.width, 2)( -> Block(x.shape[1])(",
+        "`Block(...)` in `forward` has fresh random weights, which no optimizer holds. fix Make it once, in `__init__`, "
+        "and call it here: self.block = Block(...)",
+        "nn.Block",
+    ),
+    "a block that is there": (
+        LayerMadeInForward, PASSING,
+        f"class Net( -> {BLOCK} | nn.Linear(self.width, 2)( -> Block(3)( | self.width = 3 -> self.out = Block(3)",
+        "Call `self.out`, the `Block` that the module makes and never uses",
+        "Make it",
+    ),
+    "another block": (
+        LayerMadeInForward, PASSING,
+        f"class Net( -> class Other({BLOCK[12:]} | class Other(nn -> {BLOCK}nn | nn.Linear(self.width, 2)( -> Block(3)("
+        " | self.width = 3 -> self.out = Other(3)",
+        "Make it once",
+        "self.out",
     ),
     "a layer that is there": (
         LayerMadeInForward, PASSING,
@@ -605,6 +681,15 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "            state = model.state_dict() ->             state = model.state_dict().copy()",
         "a shallow copy of the table holds the same tensors",
         "optimizer changes in place:",
+    ),
+    "a state that another method loads": (
+        CheckpointAliased, METHODS, "", " 9 | self.model.load_state_dict(self.best)", "23 |",
+    ),
+    "a state that its own method loads as well": (
+        CheckpointAliased, METHODS, "print(9) -> self.model.load_state_dict(self.best)", "23 | self.model.load", " 9 |",
+    ),
+    "a state that another model gets at once": (
+        CheckpointAliased, METHODS, "print(1) -> self.other.load_state_dict(self.best)", " 9 | self.model.load", "| self.other",
     ),
     "no copy": (CheckpointAliased, KEPT, "", "optimizer changes in place:", "shallow"),
     "the loss that trains, of two": (

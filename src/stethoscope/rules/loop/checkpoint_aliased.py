@@ -433,12 +433,15 @@ def _used_by_class(file: Code, binding: Binding, call: Call) -> Call | None:
     compares = any(here.kind in ("if", "else") and _asks_for_best(file, here.value, home) for here in inside)
     if not is_attribute or function.name == "__init__" or not compares or _is_bound_again(file, binding, own):
         return None
-    for other in file.calls_of(".load_state_dict"):
-        given = name_of(file, other.argument(0))
-        elsewhere = file.function_at(other.context) != index
-        if given.endswith("." + rest) and elsewhere:
-            return other
-    return None
+    every = file.calls_of(".load_state_dict")
+    loads = [one for one in every if name_of(file, one.argument(0)).endswith("." + rest)]
+    elsewhere = [one for one in loads if file.function_at(one.context) != index]
+    behind = [
+        one for one in loads
+        if one.number > call.number and file.function_at(one.context) == index
+        and call.context not in file.numbers_around(one.context)
+    ]  # fmt: skip
+    return [*behind, *elsewhere][0] if elsewhere else None
 
 
 def _is_bound_again(file: Code, binding: Binding, function: int) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.code import NOWHERE, Call, Code, Name, Value
 from stethoscope.facts.expressions import names_in
+from stethoscope.facts.fresh_layers import draws_weights
 from stethoscope.facts.layers import chain_of, short
 from stethoscope.facts.module_classes import assigned, has_weights, in_methods, modules_in
 from stethoscope.facts.origins import thing_of
@@ -22,7 +24,8 @@ class LayerMadeInForward(Rule):
     """The forward pass constructs a layer with weights, new ones at each call, which are never trained.
 
     ## What it sees
-    In `forward` of a module a layer with parameters is constructed and called at once.
+    In `forward` of a module a layer with parameters is constructed and called at once: one of torch's, or a block of
+    the project whose constructor surely makes such layers.
     ## Why it hurts
     Its weights are random numbers, others at each call. No optimizer knows them, nothing saves them, and two passes
     over the same input differ.
@@ -31,7 +34,8 @@ class LayerMadeInForward(Rule):
     ## When it is not a fault
     A layer whose weights are set right after from others, that is kept in an attribute at the first call, or that is
     drawn without gradients or with a seed, as a random projection, or detached: that is not reported, nor is a
-    `Sequential` of layers that the module has, or one that is only asked for the shape of its answer. A normalization
+    `Sequential` of layers that the module has, or one that is only asked for the shape of its answer, nor a class of the
+    project that loads, freezes or sets weights. A normalization
     in sizes that are read off the input has weights of 1 only, and is possible at most, as is a class that is called
     random (`RandConv`).
     ## Sources
@@ -47,7 +51,7 @@ class LayerMadeInForward(Rule):
                 if method != "forward":
                     continue
                 made, way = followed(file, call.receiver)
-                if not isinstance(made, Call) or made.name == "()":
+                if not isinstance(made, Call):
                     continue
                 if not self._is_made_here(file, thing.number, made):
                     continue
@@ -58,7 +62,8 @@ class LayerMadeInForward(Rule):
                     continue
                 if _ASKS_FOR_SIZES.match(file.lines[call.at.end_line - 1][call.at.end_column :]):
                     continue
-                is_random = are_called_fixed(thing.name.rpartition(".")[2], "") or never_trains(file)
+                classes = (thing.name.rpartition(".")[2], _layer(file, made))
+                is_random = any(are_called_fixed(one, "") for one in classes) or never_trains(file)
                 yield self._read(file, thing, made, is_random=is_random)
 
     def _is_made_here(self, file: Code, owner: int, made: Call) -> bool:
@@ -67,16 +72,18 @@ class LayerMadeInForward(Rule):
         return here and _draws(file, made, index)
 
     def _read(self, file: Code, thing: Thing, made: Call, *, is_random: bool) -> Finding:
-        layer = made.name.rpartition(".")[2]
-        is_norm = "norm" in layer.lower()
+        layer = _layer(file, made)
+        is_own = _is_own(file, made)
+        is_norm = "norm" in layer.lower() and not is_own
         weights = "weights of 1 and biases of 0 again" if is_norm else "fresh random weights"
         follows_input = is_norm and any(map(_SHAPE.search, _sizes(file, made)))
+        times = "1 for each round of the loop, at each pass" if _loops(file, made) else "1 for each pass"
         return self.finding(
             fitting(f"`forward` makes a new `{layer}` at each call", "`forward` makes a new layer at each call"),
             sureness=Sureness.POSSIBLE if follows_input or is_random else Sureness.CERTAIN,
             place=place_in(file, made.at),
-            evidence=[Evidence(f"times that the layer on {line_of(file, made.at)} is made", "1 for each pass", "once")],
-            cause=f"`nn.{layer}(...)` in `forward` has {weights}, which no optimizer holds.",
+            evidence=[Evidence(f"times that the layer on {line_of(file, made.at)} is made", times, "once")],
+            cause=f"`{'' if is_own else 'nn.'}{layer}(...)` in `forward` has {weights}, which no optimizer holds.",
             fixes=[_called_instead(file, thing, made, layer) or _made_before(file, made, layer)],
         )
 
@@ -105,6 +112,19 @@ class LayerMadeInForward(Rule):
 
                 def forward(self, x):
                     return nn.Sequential(self.first, nn.ReLU(), nn.Linear(3, 2))(x)  # bad
+            """,
+        "a block of the project": """
+            class Block(nn.Module):
+                def __init__(self, size):
+                    super().__init__()
+                    self.fc = nn.Linear(size, 3)
+
+                def forward(self, x):
+                    return torch.relu(self.fc(x))
+
+            class Net(nn.Module):
+                def forward(self, x):
+                    return Block(x.shape[1])(x)  # bad
             """,
     }
     good_code = {
@@ -196,7 +216,7 @@ def _called_instead(file: Code, thing: Thing, made: Call, layer: str) -> str:
     lines = [line.partition("#")[0] for line in file.lines[thing.cls.at.line - 1 : thing.cls.at.end_line]]
     idle = [
         name for name, binding in assigned(file, thing)
-        if isinstance(binding.value, Call) and _kinds(binding.value) == _kinds(made) and not binding.item
+        if isinstance(binding.value, Call) and _kinds(file, binding.value) == _kinds(file, made) and not binding.item
         and sum(len(re.findall(rf"\bself\.{re.escape(name)}\b", line)) for line in lines) == 1
     ]  # fmt: skip
     if len(idle) != 1:
@@ -205,32 +225,28 @@ def _called_instead(file: Code, thing: Thing, made: Call, layer: str) -> str:
     return what + code(f"self.{idle[0]}(...)")
 
 
-def _kinds(made: Call) -> list[str]:
+def _kinds(file: Code, made: Call) -> list[str]:
     """The class of a layer, with those of the layers that are written down within it."""
-    return [made.name, *(one.name for one in made.arguments if isinstance(one, Call))]
+    every = (made, *(one for one in made.arguments if isinstance(one, Call)))
+    return [thing_of(file, one).name if one.name == "()" else one.name for one in every]
 
 
 def _made_before(file: Code, made: Call, layer: str) -> str:
     """Where the layer is to be made: once, or once for each round of a loop; of a size that is known by then."""
-    name, maker = f"self.{layer.lower()}", f"nn.{layer}(...)"
+    is_own = _is_own(file, made)
+    name, maker = f"self.{layer.lower()}", f"{'' if is_own else 'nn.'}{layer}(...)"
     told = ""
-    if layer in _LAZY and _hangs_on_input(file, made, _outputs(made, layer)):
+    if not is_own and layer in _LAZY and _hangs_on_input(file, made, _outputs(made, layer)):
         told = (
             " Its number of outputs is read off the input, which no layer can learn: tell the module when it is made:"
         )
-    elif layer in _LAZY and _is_of_input(file, made):
+    elif not is_own and layer in _LAZY and _is_of_input(file, made):
         maker = f"nn.Lazy{layer}(...)"
         told = (
             " Its size has to be known there; a lazy layer reads it off the first batch, before an optimizer is made:"
         )
-    loops = []
-    for here in file.around(made.context):
-        if here.kind == "function":
-            break
-        if here.kind in ("for", "while", "comprehension"):
-            loops.append(here)
     end = f".{told}\n" if told else ":\n"
-    if loops:
+    if _loops(file, made):
         lines = (f"{name}s = nn.ModuleList([{maker} for ... in ...])", f"{name}s[i](...)")
         return f"Make them in `__init__`, one for each round, and call them here{end}" + code(*lines)
     return f"Make it once, in `__init__`, and call it here{end}" + code(f"{name} = {maker}", f"{name}(...)")
@@ -276,11 +292,32 @@ MOST_NAMES = 6
 """Variables that a size is followed through, at most."""
 
 
+def _layer(file: Code, made: Call) -> str:
+    """What the class of a layer is called."""
+    cls = thing_of(file, made).cls
+    return made.name.rpartition(".")[2] if cls is None else cls.name
+
+
+def _is_own(file: Code, made: Call) -> bool:
+    """Whether the class of a layer is one of the project."""
+    return thing_of(file, made).cls is not None
+
+
+def _loops(file: Code, made: Call) -> bool:
+    """Whether a layer is made in a loop of its function."""
+    around = takewhile(lambda here: here.kind != "function", file.around(made.context))
+    return any(here.kind in ("for", "while", "comprehension") for here in around)
+
+
 def _draws(file: Code, made: Call, function: int) -> bool:
-    """Whether a call in a function makes a layer of torch's with weights: of a `Sequential`, one that is new, too."""
+    """Whether a call in a function makes a layer of torch's with weights: of a `Sequential`, one that is new, too; or
+    one of a class of the project that surely draws some.
+    """
     found = thing_of(file, made)
-    if found.made is not made or found.cls is not None or made.keyword("_weight") is not None:
+    if found.made is not made or made.keyword("_weight") is not None:
         return False
+    if found.cls is not None:
+        return found.kind == "module" and draws_weights(found)
     if short(found.name) == "sequential":
         return any(_is_new(file, layer.thing, layer.call, function) for layer in chain_of(found) or ())
     return has_weights(found)

@@ -332,7 +332,14 @@ def _is_explained(file: Code, first: Binding, second: Binding) -> bool:
 
 
 def _plain(file: Code, value: Value) -> str:
-    return re.sub(r"\s", "", file.text(value.at))
+    """The text of an expression without spaces and comments, on however many lines it stands."""
+    at = value.at
+    if at.line == at.end_line:
+        return re.sub(r"\s", "", file.text(at))
+    first = file.text(at)
+    last = file.lines[at.end_line - 1].encode()[: at.end_column].decode(errors="replace")
+    lines = (first, *file.lines[at.line : at.end_line - 1], last)
+    return re.sub(r"\s", "", "".join(line.partition("#")[0] for line in lines))
 
 
 def _grows(value: Value | None) -> bool:
