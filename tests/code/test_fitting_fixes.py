@@ -186,6 +186,7 @@ BLOCK = """class Block(nn.Module):
             return self.conv(x)
 
     class Net("""
+TWO_BLOCKS = BLOCK.replace("class Net(", "") + BLOCK.replace("Block(", "Other(")
 CHAINED = "nn.Sequential(nn.Linear(3, 2), nn.Tanh())"
 LISTED = """
     class Net(nn.Module):
@@ -542,8 +543,7 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     "a block of the project": (
         LayerMadeInForward, PASSING,
         f"class Net( -> {BLOCK} | nn.Linear(self.width, 2)( -> Block(x.shape[1])(",
-        "`Block(...)` in `forward` has fresh random weights, which no optimizer holds. fix Make it once, in `__init__`, "
-        "and call it here: self.block = Block(...)",
+        "`Block(...)` in `forward` has fresh random weights, which no optimizer holds. fix Make it once, in `__init__`",
         "nn.Block",
     ),
     "a block that is there": (
@@ -554,8 +554,7 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     ),
     "another block": (
         LayerMadeInForward, PASSING,
-        f"class Net( -> class Other({BLOCK[12:]} | class Other(nn -> {BLOCK}nn | nn.Linear(self.width, 2)( -> Block(3)("
-        " | self.width = 3 -> self.out = Other(3)",
+        f"class Net( -> {TWO_BLOCKS} | nn.Linear(self.width, 2)( -> Block(3)( | self.width = 3 -> self.out = Other(3)",
         "Make it once",
         "self.out",
     ),
@@ -689,7 +688,10 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         CheckpointAliased, METHODS, "print(9) -> self.model.load_state_dict(self.best)", "23 | self.model.load", " 9 |",
     ),
     "a state that another model gets at once": (
-        CheckpointAliased, METHODS, "print(1) -> self.other.load_state_dict(self.best)", " 9 | self.model.load", "| self.other",
+        CheckpointAliased, METHODS,
+        "print(1) -> self.other.load_state_dict(self.best)",
+        " 9 | self.model.load",
+        "| self.other",
     ),
     "no copy": (CheckpointAliased, KEPT, "", "optimizer changes in place:", "shallow"),
     "the loss that trains, of two": (

@@ -34,10 +34,9 @@ class LayerMadeInForward(Rule):
     ## When it is not a fault
     A layer whose weights are set right after from others, that is kept in an attribute at the first call, or that is
     drawn without gradients or with a seed, as a random projection, or detached: that is not reported, nor is a
-    `Sequential` of layers that the module has, or one that is only asked for the shape of its answer, nor a class of the
-    project that loads, freezes or sets weights. A normalization
-    in sizes that are read off the input has weights of 1 only, and is possible at most, as is a class that is called
-    random (`RandConv`).
+    `Sequential` of layers that the module has, or one that is only asked for the shape of its answer, nor a class of
+    the project that loads, freezes or sets weights. A normalization in sizes that are read off the input has weights of
+    1 only, and is possible at most, as is a class that is called random (`RandConv`).
     ## Sources
     PyTorch documentation, `torch.nn.Module`: submodules are registered when they are assigned as attributes.
     """
