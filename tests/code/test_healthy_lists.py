@@ -234,7 +234,10 @@ TWINS |= {
     "a mixin that is not seen": (MIXED.replace("MIXIN", "ListRegistrar"), MIXED.replace("MIXIN", "HubMixin")),
     "signs of random planes": (_run("x = (layer(x) > 0).float()"), _run("x = layer(x > 0).float()")),
     "classes that layers choose": (_run("x = layer(x).argmax(-1)"), _run("x = layer(x.argmax(-1))")),
-    "numbers that are measured": (_run("x = self.far(layer(x), layer(x)).item()"), _run("x = layer(x + x.mean().item())")),
+    "numbers that are measured": (
+        _run("x = self.far(layer(x), layer(x)).item()"),
+        _run("x = layer(x + x.mean().item())"),
+    ),
     "parameters that are read out of a module's own table": (
         _listed("for one in self.layers: self.flat.update(one._parameters)"),
         _listed("for one in self.layers: self.flat.update(one.bias.shape)"),
