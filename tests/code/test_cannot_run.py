@@ -95,6 +95,16 @@ PROJECTS: dict[str, tuple[dict[str, str], str, str, str]] = {
         "import nets.waves",
         "import nets.data.files",
     ),
+    "the same, below a folder that is a package by mistake": (
+        {
+            **{f"own-0.1/{path}".replace("nets", "own"): text.replace("nets", "own") for path, text in CHAIN.items()},
+            "own-0.1/__init__.py": "",
+            "own-0.1/own/sound.py": "from .waves import wave\n",
+        },
+        "own-0.1/own/train.py",
+        "from .waves import wave",
+        "wave = 1",
+    ),
     "a name that a module does not define": (
         {**OWN, "nets/train.py": "from nets.data.files import write\n"},
         "nets/train.py",

@@ -189,6 +189,54 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         "    return self.reduce(x)",
         "        x = self.reduce(x)\n        return x",
     ),
+    "a layer that is never asked, replaced by its like": (
+        OverwrittenLayer,
+        """
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.first = nn.Linear(3, 8)
+                self.norm = nn.BatchNorm1d(8)
+                self.second = nn.Linear(8, 8)
+                self.norm = nn.BatchNorm1d(8)
+
+            def forward(self, x):
+                x = self.first(x).relu()
+                # x = self.norm(x)
+                return self.second(x)
+        """,
+        "# x = self.norm(x)",
+        "x = self.norm(x)",
+    ),
+    "layers that wrap those of a part": (
+        UnregisteredModules,
+        """
+        class Decoder(nn.Module):
+            def __init__(self, layer, number):
+                super().__init__()
+                self.layer = layer
+                self.out = nn.Linear(number, 3)
+
+            def forward(self, x):
+                return self.out(self.layer(x))
+
+        class Export(nn.Module):
+            def __init__(self, model):
+                super().__init__()
+                self.model = model
+                self.blocks = []
+                for layer in self.model.layers:
+                    block = Decoder(layer, len(self.blocks))
+                    self.blocks.append(block)
+
+            def forward(self, x):
+                for block in self.blocks:
+                    x = block(x)
+                return x
+        """,
+        "in self.model.layers:",
+        "in self.model.sizes:",
+    ),
     "a trial whose optimizer is only made": (
         MissingOptimizerStep,
         """

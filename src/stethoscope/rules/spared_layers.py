@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from stethoscope.facts.code import Call, Class, Code
+from stethoscope.facts.code import NOWHERE, Call, Class, Code, Name
 from stethoscope.facts.module_classes import assigned, has_weights
 from stethoscope.facts.origins import bases, lineage, thing_of
 from stethoscope.facts.things import Thing
@@ -81,7 +81,7 @@ def are_spared(file: Code, thing: Thing, name: str, layers: Sequence[Call]) -> b
         or never_trains(file)
         or _is_shown_beside(file, cls, name)
         or any(COLLECTED.search(line) for line in _outside(file, cls))
-        or all(_need_no_owner(file, layer) for layer in layers)
+        or all(_need_no_owner(file, layer) or _wraps_a_part(file, layer) for layer in layers)
     )
 
 
@@ -253,6 +253,21 @@ def _need_no_owner(file: Code, layer: Call) -> bool:
         _trains_itself(home, cls) or _is_frozen(home, cls, layer, file) or answers_without_gradients(home, cls)
         for home, cls in lineage(thing_of(file, layer))
     )
+
+
+def _wraps_a_part(file: Code, layer: Call) -> bool:
+    """Whether a layer of no library is given one that the object holds already, in a part of its own: `Decoder(layer)`
+    for each `layer` of `self.model.layers`. Its weights are those of the part.
+    """
+    given = (file.bindings[one.binding] for one in layer.arguments if isinstance(one, Name) and one.binding != NOWHERE)
+    over = (one.value for one in given if one.how == "for" and one.value is not None)
+    return not layer.name.startswith("torch.") and any(_PARTS.search(file.text(one.at)) for one in over)
+
+
+_PARTS = re.compile(
+    r"\bself(?:\.\w+)+\.\w*(?:layer|block|module|stage|expert|head|conv)s\b|\.(?:named_)?(?:children|modules)\("
+)
+"""What is gone over where the layers of a network are."""
 
 
 def _trains_itself(home: Code, cls: Class) -> bool:

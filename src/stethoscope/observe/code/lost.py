@@ -128,8 +128,9 @@ class Lost:
         folder, top = os.path.dirname(own), self._places.top(own)
         package = os.path.relpath(own, top).split(os.sep)
         if len(package) > 1:  # in a package
-            if package[0] == first:
-                return [top]
+            unnamed = next((i for i, part in enumerate(package) if part.isidentifier()), 0)  # `net-0.1/__init__.py`
+            if package[unnamed] == first:
+                return [os.path.join(top, *package[:unnamed])]
         elif self._places.holds(os.path.join(folder, first, OWN_FILE)):  # beside a script
             return [one for one in self._places.above(own, first) if self._places.names(one, first)]
         if first not in _OWN_WORDS:

@@ -55,6 +55,7 @@ class OverwrittenLayer(Rule):
                 if before is not None and _is_lost(file, thing, name, before, binding):
                     how = f"the one made on {line_of(file, binding.at)} replaces it"
                     refined = _is_refined(file, before.value, binding.value) or _is_explained(file, before, binding)
+                    refined = refined or not _is_asked_for(file, name)
                     fix = _untangled(file, thing, name, before, binding)
                     yield self._report(file, name, before, how, fix, Sureness.POSSIBLE if refined else Sureness.CERTAIN)
                 elif _is_in_loop(file, thing, name, binding):
@@ -329,6 +330,11 @@ def _is_explained(file: Code, first: Binding, second: Binding) -> bool:
     lines = [line.partition("#")[2] for line in file.lines[max(0, first.at.line - 2) : second.at.end_line]]
     nearest = lines[-LINES_ABOVE - 1 :]
     return any(_MEANT.search(line) for line in lines) or any(_REPLACES.search(line) for line in nearest)
+
+
+def _is_asked_for(file: Code, name: str) -> bool:
+    """Whether anything in the file reads an attribute: a layer that is never called is missed by nobody."""
+    return file.matches(re.compile(rf"\.{name}\b(?!\s*(?::[^=\n]+)?=(?!=))|['\"]{name}['\"]"))
 
 
 def _plain(file: Code, value: Value) -> str:
