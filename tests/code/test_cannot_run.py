@@ -462,6 +462,41 @@ def test_a_file_whose_own_lines_end_before(first: str, last: str, *, is_doubted:
     assert 0 <= sure < SHOWN if is_doubted else sure >= SHOWN
 
 
+TRAINS = """
+def train(model, loader, optimizer, inputs):
+    FIRST
+    for x, y in loader:
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+    LAST
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "is_doubted"),
+    [
+        ("x = model.prepare(x)", "", True),
+        ("state = model.start(state)", "", True),
+        ("state, best = model.start(inputs, best)", "", True),
+        ("with open(inputs) as file: print(file, loss)", "", True),
+        ("inputs = model.prepare(inputs)", "", False),
+        ("print([x for x in inputs])", "", False),
+        ("print(one)", "print([one for one in inputs])", False),  # the variable of a round: `one` is that of the file
+        ("print(one)", "one = 3", True),
+        ("global one; print(one)", "one = 3", False),
+        ("if inputs: print(loss)", "", False),
+        ("try:\n        print(loss)\n    except NameError:\n        pass", "", False),
+        ("def last(): return loss", "print(last())", False),
+        ("print(lambda: loss)", "", False),
+    ],
+)
+def test_a_function_that_asks_for_what_it_binds_later(first: str, last: str, *, is_doubted: bool) -> None:
+    text = IMPORTS + "one = 1\n" + TRAINS.replace("FIRST", first).replace("LAST", last)
+    sure = how_sure(MissingZeroGrad, text)
+    assert 0 <= sure < SHOWN if is_doubted else sure >= SHOWN
+
+
 def test_a_share_that_nobody_feels_is_no_dropout() -> None:
     text = """
     class Net(nn.Module):

@@ -20,10 +20,26 @@ _OF_CELLS = re.compile(r"^# (?:In ?\[|%%|<codecell>|COMMAND ---)")
 
 
 def read_before_bound(code: Code, whole: Parsed) -> frozenset[int]:
-    """By `id`, the names that the module's own lines ask for, and that only later ones of these give a value.
+    """By `id`, the names that the module's own lines, or those of a function, ask for, and that only later ones give a
+    value: `x = self.layer(x)`, where the function is given `inputs`.
 
     Names that no line binds are left out: a few lines from the middle of a program ask for such.
     """
+    in_functions = (id(one) for node in whole.nodes if isinstance(node, Scope) for one in _unbound_locals(node))
+    return frozenset(in_functions) | _read_before_bound_at_top(code, whole)
+
+
+def _unbound_locals(function: Scope) -> Iterator[ast.Name]:
+    """The local variables that a function asks for before any of its lines may have bound them."""
+    told = {name for one in ast.walk(function) if isinstance(one, ast.Global | ast.Nonlocal) for name in one.names}
+    own = {name for one in function.body for name in _bound_in(one)} - told
+    given = function.args
+    every = (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg)
+    handed = {one.arg for one in every if one is not None}
+    return (one for one in _too_early(function.body, handed) if one.id in own - handed)
+
+
+def _read_before_bound_at_top(code: Code, whole: Parsed) -> frozenset[int]:
     if code.cells or any(line[:1] == "#" and _OF_CELLS.match(line) for line in code.lines):
         return frozenset()
     own = {name for one in whole.tree.body for name in _bound_in(one)}
@@ -69,6 +85,9 @@ def _bound_in(statement: ast.stmt) -> Iterator[str]:
             case ast.MatchStar(name=str() as name) | ast.MatchMapping(rest=str() as name):
                 yield name
             case ast.Lambda():
+                continue
+            case ast.comprehension():  # its variable is nobody else's
+                waiting += (node.iter, *node.ifs)
                 continue
         waiting += ast.iter_child_nodes(node)
 
