@@ -19,8 +19,10 @@ DEEPEST = 20
 def is_named_swapped(file: Code, loss: LossUse) -> bool:
     """Whether both arguments are named as the other should be, where nothing known of them speaks against it."""
     given, target = loss.given, loss.target
-    if is_answer(file, given) or comes_of_model(file, given) or _is_made_by_call(file, given):
+    if comes_of_model(file, given) or _is_made_by_call(file, given):
         return False
+    if is_answer(file, given) and not is_parameter(file, _sliced(file, given)):
+        return False  # what another model gives may be the target of this one, where it is handed on as that
     if is_whole(file, target) or is_scored(file, given):
         return False
     first, second = last_name(file, given), last_name(file, target)
@@ -94,6 +96,8 @@ def _gives_scores(file: Code, call: Call, depth: int) -> bool:
         return is_scored(file, call.argument(0, "tensors"), depth + 1)
     if not isinstance(call.receiver, Name) or _NO_SCORES.search(call.name):
         return False
+    if call.name == "()" and call.receiver.name.startswith("self."):
+        return not _NO_SCORES.search(call.receiver.name)
     if call.name == "()":
         return call.receiver.name == "self" or (
             is_parameter(file, call.receiver) and bool(_ASKED.fullmatch(call.receiver.name))

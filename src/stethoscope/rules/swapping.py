@@ -81,7 +81,7 @@ def _says_model(name: str) -> bool:
 
 
 _OF_MODEL = re.compile(r"pred|logit|score|prob|outp|(?:^|_)outs?(?:_|$)|_hat$", re.I)
-_OF_DATA = re.compile(r"target|label|(?:^|_)gts?(?:_|$)|truth|(?:^|_)true(?:_|$)|(?:^|_)real(?:_|$)", re.I)
+_OF_DATA = re.compile(r"target|label|(?:^|_)gts?(?:_|$)|truth|(?:^|_)true(?:_|$)|(?:^|_)real(?:_|$)|^ys_", re.I)
 
 
 def _is_alone(file: Code, loss: LossUse) -> bool:
