@@ -122,7 +122,7 @@ def _cut_in(file: Code, event: Event, value: Value | None, depth: int) -> tuple[
     return next((one for one in found if one is not None), None)
 
 
-_DEEPEST = 6
+_DEEPEST = 12
 _REDUCING = (".mean", ".sum", ".to")
 _COUNTS = re.compile(r"accum|steps?$|(?:^|_)num_|(?:^|_)n_|size$|count$|(?:^|_)world_")
 """In the name of what is a plain number."""
