@@ -78,8 +78,8 @@ class LossDetached(Rule):
     ## When it is not a fault
     A part that is held still on purpose (a target network, a pretrained encoder). It reads better, and costs less, to
     leave such a part out of the optimizer; then it is not reported. Gradients for the input alone are not reported. In
-    code a loss of decisions or of a copy is possible at most: it may be a measure. So is one cut off before it is scaled
-    or in one branch, and where something else is asked for gradients.
+    code a loss of decisions or of a copy is possible at most: it may be a measure. So is one cut off before it is
+    scaled or in one branch, and where something else is asked for gradients.
     ## Sources
     PyTorch documentation, "Autograd mechanics" and `torch.Tensor.detach`.
     """
