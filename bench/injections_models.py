@@ -32,6 +32,9 @@ def _is_sure(script: Script, call: ast.Call, name: str, module: str) -> bool:
     ]  # fmt: skip
     home = script.function(call)
     near = [node for node in every if script.function(node) is home and node.lineno <= call.lineno]
+    handed = ast.walk(home.args) if isinstance(home, ast.FunctionDef) else ()
+    if not near and any(isinstance(one, ast.arg) and one.arg == name for one in handed):
+        return False  # whatever loss the function is handed
     asked = near[-1:] or every
     return all(isinstance(one.value, ast.Call) and name_of(one.value.func).endswith(module) for one in asked)
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.answers import KEEPING, comes_with_data, is_answer, is_fed, is_handed_model, is_made_of
+from stethoscope.facts.answers import comes_with_data, is_answer, is_fed, is_handed_model, is_made_of
 from stethoscope.facts.class_numbers import is_flat, is_table, is_whole
-from stethoscope.facts.code import Attribute, Call, Code, Group, Item, Name, Operation, Value
+from stethoscope.facts.code import Attribute, Call, Code, Group, Name, Operation, Value
 from stethoscope.facts.events import events_of, name_of
 from stethoscope.facts.layers import output_of
 from stethoscope.facts.loss_calls import LossUse
-from stethoscope.facts.model_values import comes_of_model
-from stethoscope.facts.things import binding_of, followed, literal
+from stethoscope.facts.things import followed, literal
+from stethoscope.rules.swapped_names import is_named_swapped, is_scored, last_name
 
 ORDERED = ("cross_entropy", "nll_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits")
 
 
 BY_NAME = "by its name the target", ", by its name scores"
 """All that is known are names, which who calls the function need not keep to."""
+BY_AXES = "with one axis", ", of what is called like a model"
+"""The same of what is called."""
 
 
 def seen_as_target(file: Code, loss: LossUse) -> tuple[str, str] | None:
@@ -33,13 +35,15 @@ def seen_as_target(file: Code, loss: LossUse) -> tuple[str, str] | None:
         return "from the data", ", from the model"
     if not from_model and comes_with_data(file, given) and _is_alone(file, loss) and is_handed_model(file, target):
         return "from the data", ", which alone can have gradients"
-    if loss.function == "cross_entropy" and _is_named_swapped(file, loss):
+    if loss.function == "cross_entropy" and is_named_swapped(file, loss):
         return BY_NAME
     if loss.function in ("cross_entropy", "nll_loss") and is_flat(file, given) and not is_flat(file, target):
         if is_table(file, target):
             return "with one axis", ", with several axes"
         if not is_answer(file, given) and (from_model or output_of(file, target).kind == "linear"):
             return "with one axis", ", from the model"
+        if not is_scored(file, given) and is_scored(file, target):
+            return BY_AXES
     return None
 
 
@@ -65,29 +69,9 @@ def _is_switched_off(file: Code, call: Call) -> bool:
     return literal(file, call.argument(0, "requires_grad")) is False
 
 
-def _is_named_swapped(file: Code, loss: LossUse) -> bool:
-    """Whether both arguments are named as the other should be, where nothing known of them speaks against it."""
-    first, second = _name_of(file, loss.given), _name_of(file, loss.target)
-    if is_answer(file, loss.given) or comes_of_model(file, loss.given) or _is_made_by_call(file, loss.given):
-        return False
-    if is_whole(file, loss.target):
-        return False
-    if _TARGET_NAME.fullmatch(first):
-        return bool(_SCORE_NAME.fullmatch(second)) or (is_answer(file, loss.target) and _is_parameter(file, loss.given))
-    return first in ("y", "ys") and bool(_SCORE_NAME.fullmatch(second)) and not is_flat(file, loss.target)
-
-
-_TARGET_NAME = re.compile(
-    r"(?:\w+_)?(?:labels?|targets?|gts?|ground_truths?|y_true)|gt_(?!\w*(?:pred|logit|score|prob|out))\w+|target_(?:seq|ids?|class(?:es)?)"
-)
-_SCORE_NAME = re.compile(
-    r"(?:\w+_)?(?:logits?|scores?|preds?|predictions?|outputs?)|logits_\w+|y_(?:pred|\w*hat)", re.I
-)
-
-
 def _is_named_as_it_is_given(file: Code, loss: LossUse) -> bool:
     """Whether the names say that all is well: `bce(pred_scores, target_scores)`."""
-    given, target = (_name_of(file, one) for one in (loss.given, loss.target))
+    given, target = (last_name(file, one) for one in (loss.given, loss.target))
     return _says_model(given) and not _says_model(target)
 
 
@@ -97,43 +81,7 @@ def _says_model(name: str) -> bool:
 
 
 _OF_MODEL = re.compile(r"pred|logit|score|prob|outp|(?:^|_)outs?(?:_|$)|_hat$", re.I)
-_OF_DATA = re.compile(r"target|label|(?:^|_)gts?(?:_|$)|truth|(?:^|_)true(?:_|$)|(?:^|_)real(?:_|$)", re.I)
-
-
-def _name_of(file: Code, value: Value | None) -> str:
-    """The last name of a variable, or of the first one in a product, through calls that move, cast or reshape it."""
-    if isinstance(value, Item):
-        key = literal(file, value.key)
-        return key if isinstance(key, str) else _name_of(file, value.value)
-    if isinstance(value, Call):
-        return _name_of(file, value.receiver) if value.name in KEEPING else ""
-    if isinstance(value, Operation):
-        return next(filter(None, (_name_of(file, one) for one in value.operands)), "")
-    return name_of(file, value).rpartition(".")[2] if isinstance(value, Name | Attribute) else ""
-
-
-def _is_made_by_call(file: Code, value: Value | None) -> bool:
-    """Whether a variable is what some call gives that does more than move, cast or reshape."""
-    while isinstance(value, Call) and value.name in KEEPING:
-        value = value.receiver
-    bound = binding_of(file, value)
-    made = bound.value if bound is not None and bound.how == "assign" and not bound.item else None
-    if isinstance(made, Call) and made.name in _SCORING:
-        return True
-    if not isinstance(made, Call) or made.name.startswith(("torch.", "numpy.", "builtins.")):
-        return False
-    return _is_made_by_call(file, made) if made.name in KEEPING else True
-
-
-_SCORING = ("torch.log", "torch.logit", "torch.softmax", "torch.log_softmax", "torch.matmul", "torch.mm", "torch.bmm",
-            "torch.einsum", "torch.nn.functional.log_softmax", "torch.nn.functional.softmax",
-            "torch.nn.functional.linear", "torch.nn.functional.normalize")  # fmt: skip
-"""What gives scores, or their logarithms, and no class numbers."""
-
-
-def _is_parameter(file: Code, value: Value | None) -> bool:
-    bound = binding_of(file, value)
-    return bound is not None and bound.how == "argument"
+_OF_DATA = re.compile(r"target|label|(?:^|_)gts?(?:_|$)|truth|(?:^|_)true(?:_|$)|(?:^|_)real(?:_|$)|^ys_", re.I)
 
 
 def _is_alone(file: Code, loss: LossUse) -> bool:

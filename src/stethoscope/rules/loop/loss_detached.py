@@ -10,7 +10,15 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.facts.code import Call, Code, Site, Value
-from stethoscope.facts.cuts import NUMBERS, cut_by, decision_of, holds_an_answer, is_made_anew
+from stethoscope.facts.cuts import (
+    NUMBERS,
+    asks_elsewhere,
+    cut_before,
+    cut_by,
+    decision_of,
+    holds_an_answer,
+    is_made_anew,
+)
 from stethoscope.facts.events import Event
 from stethoscope.facts.flow import Backward
 from stethoscope.facts.loops import loops_of
@@ -70,7 +78,8 @@ class LossDetached(Rule):
     ## When it is not a fault
     A part that is held still on purpose (a target network, a pretrained encoder). It reads better, and costs less, to
     leave such a part out of the optimizer; then it is not reported. Gradients for the input alone are not reported. In
-    code a loss of decisions or of a copy is possible at most: it may be a measure.
+    code a loss of decisions or of a copy is possible at most: it may be a measure. So is one cut off before it is
+    scaled or in one branch, and where something else is asked for gradients.
     ## Sources
     PyTorch documentation, "Autograd mechanics" and `torch.Tensor.detach`.
     """
@@ -225,7 +234,10 @@ class LossDetached(Rule):
                 if event.code is file and isinstance(made, Call) and is_made_anew(file, made):
                     yield self._read_anew(file, event, made)
                 elif event.code is file and made is not None and (how := cut_by(file, event, made)):
-                    yield self._read_detached(file, event, made, how)
+                    sure = Sureness.POSSIBLE if asks_elsewhere(file, event) else Sureness.CERTAIN
+                    yield self._read_detached(file, event, made, how, sure)
+                elif event.code is file and (before := cut_before(file, event)) is not None:
+                    yield self._read_detached(file, event, *before, Sureness.POSSIBLE)
         for loss in losses_of(file):
             made, _ = followed(file, loss.given)
             decision = decision_of(file, made)
@@ -252,12 +264,12 @@ class LossDetached(Rule):
             chain=lines.way_to(file, event, "goes backward from it"),
         )  # fmt: skip
 
-    def _read_detached(self, file: Code, event: Event, made: Value, how: str) -> Finding:
+    def _read_detached(self, file: Code, event: Event, made: Value, how: str, sure: Sureness) -> Finding:
         name = event.name if len(event.name) < 20 else "the loss"
         is_number = how in NUMBERS
         return self.finding(
             lines.fitting(f"`{name}` is cut off by `{how}` before it goes backward", f"`{how}` before `backward()`"),
-            sureness=Sureness.CERTAIN,
+            sureness=sure,
             place=lines.place_in(file, made.at),
             evidence=[
                 Evidence(

@@ -15,7 +15,7 @@ from stethoscope.rules.examples import falling
 from stethoscope.rules.heads import FOLLOWS, heard, named, span, trained
 from stethoscope.rules.lines import line_of, place_in, quoted
 from stethoscope.rules.sites import at, code, place_at
-from stethoscope.rules.swapping import BY_NAME, ORDERED, seen_as_target
+from stethoscope.rules.swapping import BY_AXES, BY_NAME, ORDERED, seen_as_target
 
 POISSON = "poisson_nll_loss"
 ONE_WAY = (
@@ -113,7 +113,7 @@ class LossArgumentsSwapped(Rule):
             prediction, target = quoted(file, loss.target, "prediction"), quoted(file, loss.given, "target")
             yield self.finding(
                 f"`{loss.function}` is given the target first, the prediction second",
-                sureness=Sureness.POSSIBLE if what is BY_NAME else Sureness.LIKELY,
+                sureness=Sureness.POSSIBLE if what in (BY_NAME, BY_AXES) else Sureness.LIKELY,
                 place=place_in(file, loss.call.at),
                 evidence=[
                     Evidence(
