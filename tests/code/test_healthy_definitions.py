@@ -49,6 +49,9 @@ TWICE = """
             # drawn and thrown away, so that the random numbers are those of the paper
             self.fc = nn.Linear(3, 3)
             self.fc = nn.Linear(3, 7)
+
+        def forward(self, x):
+            return self.fc(x)
 """
 BEGUN = """
     class Stem(nn.Module):

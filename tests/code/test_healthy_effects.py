@@ -333,7 +333,7 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         MetricNotReset,
         METRIC.replace("    for epoch", "    helper.at_end(accuracy.reset)\n    for epoch"),
         "helper.at_end(accuracy.reset)",
-        "print(epoch)",
+        "print(helper)",
     ),
     "a running mean": (
         MetricNotReset,

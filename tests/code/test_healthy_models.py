@@ -36,6 +36,9 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
                 self.positions = nn.Embedding(config.length, config.width)
                 self.register_buffer("ids", torch.arange(config.length))
                 self.positions = nn.Embedding(config.length, config.width, padding_idx=1)
+
+            def forward(self, x):
+                return self.positions(x)
         """,
         "nn.Embedding(config.length, config.width, padding_idx=1)",
         "nn.Embedding(config.length, config.wide, padding_idx=1)",
@@ -51,6 +54,9 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
 
             def __setattr__(self, name, value):
                 super().__setattr__(name, value)
+
+            def forward(self, x):
+                return self.fc(x)
         """,
         "__setattr__(self, name, value)",
         "set(self, name, value)",
