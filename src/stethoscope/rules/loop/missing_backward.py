@@ -150,36 +150,22 @@ class MissingBackward(Rule):
         )
 
     def _read(self, file: Code, event: Event, loss: Call, sureness: Sureness) -> Finding:
+        what = f"calls of `backward()` for the loss on {line_of(file, loss.at)}"
+        seen = Evidence(what, 0, "1 for each step", "read in the code, through what it calls")
+        return self._nothing(file, event, seen, "The loss is computed and no gradient of it", sureness)
+
+    def _never(self, file: Code, event: Event, asked: Call) -> Finding:
+        what = f"words of gradients in the file, whose model answers on {line_of(file, asked.at)}"
+        seen = Evidence(what, 0, "a backward pass for each step", "read in this file and those that it imports")
+        return self._nothing(file, event, seen, "The model answers and no gradient is computed", Sureness.POSSIBLE)
+
+    def _nothing(self, file: Code, event: Event, seen: Evidence, what: str, sureness: Sureness) -> Finding:
         return self.finding(
             fitting(f"`{event.name}` steps, and nothing goes backward", "an optimizer steps, nothing goes backward"),
             sureness=sureness,
             place=place_in(file, event.at),
-            evidence=[
-                Evidence(
-                    f"calls of `backward()` for the loss on {line_of(file, loss.at)}",
-                    0,
-                    "1 for each step",
-                    "read in the code, through what it calls",
-                )
-            ],
-            cause="The loss is computed and no gradient of it: the optimizer finds none and changes nothing.",
-            fixes=["Go backward before the step:\n" + code("loss.backward()", f"{event.name}.step()")],
-        )
-
-    def _never(self, file: Code, event: Event, asked: Call) -> Finding:
-        return self.finding(
-            fitting(f"`{event.name}` steps, and nothing goes backward", "an optimizer steps, nothing goes backward"),
-            sureness=Sureness.POSSIBLE,
-            place=place_in(file, event.at),
-            evidence=[
-                Evidence(
-                    f"words of gradients in the file, whose model answers on {line_of(file, asked.at)}",
-                    0,
-                    "a backward pass for each step",
-                    "read in this file and those that it imports",
-                )
-            ],
-            cause="The model answers and no gradient is computed: the optimizer finds none and changes nothing.",
+            evidence=[seen],
+            cause=f"{what}: the optimizer finds none and changes nothing.",
             fixes=["Go backward before the step:\n" + code("loss.backward()", f"{event.name}.step()")],
         )
 
