@@ -411,6 +411,12 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "Remove one of the two lines: they make the same layer.",
         "head_2",
     ),
+    "a layer that is made twice, over one line and several": (
+        OverwrittenLayer, LAYERS,
+        f"{TWICE} -> self.head = nn.Linear(3, 2)\n            {WRAPPED.format(2, '')}",
+        "Remove one of the two lines: they make the same layer.",
+        "head_2",
+    ),
     "other sizes over several lines": (
         OverwrittenLayer, LAYERS,
         f"{TWICE} -> {WRAPPED.format(3, '')}{WRAPPED.format(2, '')}",

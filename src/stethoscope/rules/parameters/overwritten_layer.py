@@ -338,14 +338,13 @@ def _is_asked_for(file: Code, name: str) -> bool:
 
 
 def _plain(file: Code, value: Value) -> str:
-    """The text of an expression without spaces and comments, on however many lines it stands."""
+    """The text of an expression without spaces, comments and last commas, on however many lines it stands."""
     at = value.at
-    if at.line == at.end_line:
-        return re.sub(r"\s", "", file.text(at))
-    first = file.text(at)
-    last = file.lines[at.end_line - 1].encode()[: at.end_column].decode(errors="replace")
-    lines = (first, *file.lines[at.line : at.end_line - 1], last)
-    return re.sub(r"\s", "", "".join(line.partition("#")[0] for line in lines))
+    text = file.text(at)
+    if at.line != at.end_line:
+        last = file.lines[at.end_line - 1].encode()[: at.end_column].decode(errors="replace")
+        text = "".join(line.partition("#")[0] for line in (text, *file.lines[at.line : at.end_line - 1], last))
+    return re.sub(r"\s", "", text).replace(",)", ")")
 
 
 def _grows(value: Value | None) -> bool:
