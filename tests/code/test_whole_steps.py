@@ -85,6 +85,44 @@ PARTS = """
                 total += loss
             print(total)
 """
+NETWORKS = """
+    def train(judges, optimizers, shared_optimizer, loader):
+        for x, y in loader:
+            total = 0.0
+            for judge, optimizer in zip(judges, optimizers):
+                judge.zero_grad()
+                loss = F.mse_loss(judge(x), y)
+                loss.backward()
+                OPTIMIZER.step()
+                total += loss
+            print(total)
+"""
+NUMBERED = """
+    def train(judges, optimizer, optimizers, loader):
+        for x, y in loader:
+            total = 0.0
+            for i, judge in enumerate(judges):
+                judge.zero_grad()
+                loss = F.mse_loss(judge(x), y)
+                loss.backward()
+                OPTIMIZER.step()
+                total += loss
+            print(total)
+"""
+CRITIC = """
+    def train(maker, critic, critic_optimizer, maker_optimizer, loader):
+        for x, y in loader:
+            total, count = 0.0, 0
+            while count < 5:
+                count += 1
+                critic_optimizer.zero_grad()
+                loss = F.mse_loss(critic(x), y)
+                loss.backward()
+                critic_optimizer.step()
+                total += loss
+            AFTER
+            print(total)
+"""
 FISHER = """
     class Learner:
         def __init__(self, net):
@@ -274,6 +312,9 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
     "parts of one step": (GraphKeptAlive, ACCUMULATED, "            optimizer", "            optimizer"),
     "a weight that goes into the loss": (GraphKeptAlive, WEIGHED, "TAKEN", "value"),
     "the parts of a batch": (GraphKeptAlive, PARTS, "DATA", "loader"),
+    "several networks, each with its optimizer": (GraphKeptAlive, NETWORKS, "OPTIMIZER", "shared_optimizer"),
+    "several optimizers, by their number": (GraphKeptAlive, NUMBERED, "OPTIMIZER", "optimizer"),
+    "rounds of one network before a step of another": (GraphKeptAlive, CRITIC, "AFTER", "print(count)"),
     "the last rounds": (GraphKeptAlive, SOME, "ASKED", "y is not None"),
     "a number of rounds that is not known": (GraphKeptAlive, ROUNDS, "range(rounds)", "range(10_000)"),
     "gradients that a function gives": (MissingOptimizerStep, GIVEN, "eta.grad.clone()", "cost.detach()"),
@@ -314,6 +355,9 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
 }  # fmt: skip
 HEALTHY = {
     "the parts of a batch": "x.chunk(parts)",
+    "several networks, each with its optimizer": "optimizer",
+    "several optimizers, by their number": "optimizers[i]",
+    "rounds of one network before a step of another": "maker_optimizer.step()",
     "the last rounds": "index >= len(loader) - 4",
     "parts of one step": "        optimizer",
     "a weight that goes into the loss": "float(value.detach())",

@@ -69,7 +69,8 @@ def kept_losses(file: Code) -> Iterator[KeptLoss]:
                 continue
             if _is_object(file, start.value) or goes_backward(file, loop.function, binding.name):
                 continue
-            yield KeptLoss(binding, kept, _has_many_steps(file, loop) and not _is_of_some_rounds(file, binding, loop))
+            is_of_one_step = _is_of_one_step(file, loop, start) or _is_of_some_rounds(file, binding, loop)
+            yield KeptLoss(binding, kept, _has_many_steps(file, loop) and not is_of_one_step)
     yield from _kept_by_steps(file, backed)
 
 
@@ -109,6 +110,31 @@ def _has_many_steps(file: Code, loop: Loop) -> bool:
         return True
     last = literal(file, source.arguments[-1 if len(source.arguments) < 3 else 1]) if source.arguments else None
     return (isinstance(last, int) and last > A_FEW) or file.matches(_RETAINS, here.at)
+
+
+def _is_of_one_step(file: Code, loop: Loop, start: Binding) -> bool:
+    """Whether a loop goes over several networks, each with its own optimizer, `optimizers[i].step()`, or over the
+    rounds that one of them gets before a step of another: a sum that starts anew around it holds these few graphs.
+    """
+    here = file.contexts[loop.context]
+    own = [name_of(file, event.subject) for event in loop.of("step", "unknown step") if event.code is file]
+    rounds = file.text(here.at).partition(" in ")[0].removeprefix("for ") if here.kind == "for" else ""
+    counted = _WORD.findall(rounds)
+    if any(_is_chosen_by(one, name) for one in counted for name in own):
+        return True
+    outer = innermost_loop(file, start.context, loop.function)
+    return outer not in (NOWHERE, loop.context) and any(
+        event.kind == "step" and innermost_loop(file, event.context, loop.function) == outer
+        for event in events_of(file, loop.function)
+    )
+
+
+def _is_chosen_by(counted: str, name: str) -> bool:
+    """Whether a name is a loop's variable, or a place that it counts: `optimizer`, `optimizers[i]`."""
+    return name == counted or name.endswith(f"[{counted}]")
+
+
+_WORD = re.compile(r"\w+")
 
 
 def _is_listed(source: Value | None) -> bool:
