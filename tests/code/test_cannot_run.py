@@ -178,6 +178,13 @@ def test_a_file_that_cannot_be_imported_is_doubted(name: str, tmp_path: Path, mo
     assert is_told("right", healthy, file)
 
 
+def test_a_package_is_read_from_its_own_folder_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_told(str(tmp_path), {**OWN, "nets/train.py": "from .data.tables import read\n"}, "nets/train.py")
+    monkeypatch.chdir(tmp_path / "nets")  # nothing lies above a path that begins here
+    assert not is_told("", {"train.py": "from .data.tables import read\n"}, "train.py")
+    assert is_told("", {"train.py": "from .data.files import read\n"}, "train.py")
+
+
 LOADS = """
 def load(root, changes=None):
     return (root, CHANGED)

@@ -117,11 +117,11 @@ class Lost:
 
     def _packages_around(self, own: str) -> Iterator[str]:
         """The own files of the packages in which a file lies."""
-        folder = os.path.dirname(own)
-        while self._places.holds(place := os.path.join(folder, OWN_FILE)):
+        folder, inner = os.path.dirname(own), own
+        while folder != inner and self._places.holds(place := os.path.join(folder, OWN_FILE)):
             if place != own:
                 yield place
-            folder = os.path.dirname(folder)
+            folder, inner = os.path.dirname(folder), folder  # nothing lies above the folder that is worked in
 
     def _roots(self, own: str, first: str) -> list[str]:
         """The folders in which a package of this name is one of the own project."""
