@@ -1,0 +1,292 @@
+"""Faults put into the loops of fresh packages that nothing was said of, each beside a healthy twin."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from code_programs import how_sure
+from stethoscope.core.rule import Rule
+from stethoscope.rules.loop.missing_backward import MissingBackward
+from stethoscope.rules.loop.training_in_eval_mode import TrainingInEvalMode
+from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
+from stethoscope.rules.loop.validation_in_train_mode import ValidationInTrainMode
+
+IMPORTS = """
+        import torch
+        import torch.nn.functional as F
+        from torch import nn
+"""
+
+PROGRAMS: dict[str, tuple[type[Rule], str, str, str]] = {
+    "a loss that the object gives when it is called": (
+        MissingBackward,
+        """
+        class Trainer:
+            def __init__(self, model, optimizer):
+                self.model, self.optimizer = model, optimizer
+
+            def __call__(self, x, y):
+                answer = self.model(x)
+                return self.judge(answer, y), answer
+
+            def step(self, x, y):
+                loss, answer = self(x, y)
+                loss.mean().backward()
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+                return loss, answer
+        """,
+        "loss.mean().backward()",
+        "pass",
+    ),
+    "a loss that the object gives when it is called, and goes backward there": (
+        MissingBackward,
+        """
+        class Trainer:
+            def __init__(self, model, optimizer):
+                self.model, self.optimizer = model, optimizer
+
+            def __call__(self, x, y):
+                loss = self.judge(self.model(x), y)
+                loss.backward()
+                return loss, y
+
+            def step(self, x, y):
+                loss, answer = self(x, y)
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+                return loss, answer
+        """,
+        "                loss.backward()\n",
+        "",
+    ),
+    "a sum of log probabilities": (
+        MissingBackward,
+        """
+        class Policy:
+            def __init__(self, model, rate):
+                self._model = prepared(model)
+                self._optimiser = prepared(torch.optim.AdamW(model.parameters(), lr=rate))
+
+            def apply(self, samples, rewards):
+                gains = rewards - rewards.mean()
+                ratio = torch.exp(self._log_probabilities(samples))
+                loss = -torch.min(ratio * gains, torch.clamp(ratio, 0.8, 1.2) * gains).mean()
+                self._optimiser.zero_grad()
+                loss.backward()
+                self._optimiser.step()
+
+            def _log_probabilities(self, samples):
+                return torch.log_softmax(self._model(samples), -1).sum(-1)
+        """,
+        "loss.backward()",
+        "pass",
+    ),
+    "a function that is chosen, and named as a loss": (
+        MissingBackward,
+        """
+        def tune(optimizer, weights, parts):
+            first_loss = parts["loss"]
+            if parts["compiled"]:
+                first_loss = torch.compile(first_loss)
+
+            def step(W):
+                optimizer.zero_grad()
+                loss = first_loss(W)
+                loss.backward()
+                optimizer.step()
+                return loss.item()
+
+            for _ in range(100):
+                print(step(weights))
+        """,
+        "loss.backward()",
+        "pass",
+    ),
+    "the first of several answers": (
+        MissingBackward,
+        """
+        class Trainer:
+            def __init__(self, model):
+                self.model = model
+                self.optimizer = torch.optim.AdamW(self.model.parameters())
+
+            def run(self, batches):
+                for batch in batches:
+                    outputs = self.model(batch, labels=batch)
+                    loss, logits = outputs[:2]
+                    loss.backward()
+                    self.optimizer.step()
+                    self.optimizer.zero_grad()
+
+            def gradients_of(self, loss):
+                (2 * loss).backward()
+                return [one.grad for one in self.model.parameters()]
+        """,
+        "            loss.backward()",
+        "            pass",
+    ),
+    "a validation that may stop the training": (
+        TrainingInEvalMode,
+        """
+        class Trainer:
+            def fit(self, train_loader, val_loader):
+                best, waited = 1e9, 0
+                for epoch in range(9):
+                    self.train_epoch(train_loader)
+                    if val_loader:
+                        loss = self.evaluate(val_loader)
+                        if loss < best:
+                            best, waited = loss, 0
+                        else:
+                            waited += 1
+                        if waited >= 3:
+                            break
+
+            def evaluate(self, loader):
+                self.model.eval()
+                with torch.no_grad():
+                    return sum(F.mse_loss(self.model(x), y).item() for x, y in loader)
+
+            def train_epoch(self, loader):
+                self.model.train()
+                for x, y in loader:
+                    self.optimizer.zero_grad()
+                    F.mse_loss(self.model(x), y).backward()
+                    self.optimizer.step()
+        """,
+        "self.model.train()",
+        "pass",
+    ),
+    "a validation that ends the training": (
+        TrainingInEvalMode,
+        """
+        class Trainer:
+            def fit(self, train_loader, val_loader):
+                for epoch in range(9):
+                    self.train_epoch(train_loader)
+                    if epoch % 4 == 3:
+                        print(self.evaluate(val_loader))
+                        break
+
+            def evaluate(self, loader):
+                self.model.eval()
+                with torch.no_grad():
+                    return sum(F.mse_loss(self.model(x), y).item() for x, y in loader)
+
+            def train_epoch(self, loader):
+                for x, y in loader:
+                    self.optimizer.zero_grad()
+                    F.mse_loss(self.model(x), y).backward()
+                    self.optimizer.step()
+        """,
+        "                        break\n",
+        "",
+    ),
+    "a network of a library, beside a loss without modes": (
+        ValidationInTrainMode,
+        """
+        from transformers import BertModel
+
+        class Dice(nn.Module):
+            def forward(self, x, y):
+                return (x * y).sum()
+
+        @torch.no_grad()
+        def evaluate(model, loader, judge):
+            model.eval()
+            total = 0
+            for x, y in loader:
+                total += judge(model(x), y).item()
+            return total
+
+        def main(name, loader, test_loader, judge):
+            model = BertModel.from_pretrained(name)
+            optimizer = torch.optim.Adam(model.parameters())
+            for epoch in range(9):
+                model.train()
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    judge(model(x), y).backward()
+                    optimizer.step()
+                print(evaluate(model, test_loader, judge))
+        """,
+        "model.eval()",
+        "pass",
+    ),
+    "a text that grows round by round": (
+        ValidationInTrainMode,
+        """
+        class Writer:
+            def __init__(self, name):
+                self.model = make(name)
+                self.model.train()
+
+            def fit(self, batches, optimizer):
+                for batch in batches:
+                    optimizer.zero_grad()
+                    self.model(batch).loss.backward()
+                    optimizer.step()
+
+            def write(self, words):
+                self.model.eval()
+                with torch.no_grad():
+                    for _ in range(50):
+                        scores = self.model(words)
+                        words = torch.cat([words, scores.argmax(-1)])
+                return words
+        """,
+        "self.model.eval()",
+        "pass",
+    ),
+    "a model that its class switches when it is loaded": (
+        ValidationBuildsGraph,
+        """
+        class Scorer:
+            def load(self, name):
+                self.net = make(name)
+                self.net.eval()
+
+            def score(self, words):
+                total = 0.0
+                for i in range(len(words)):
+                    with torch.no_grad():
+                        scores = self.net(masked(words, i))
+                    total += scores[words[i]].item()
+                return total
+        """,
+        "with torch.no_grad():",
+        "if True:",
+    ),
+    "a model that is switched where it is made": (
+        ValidationBuildsGraph,
+        """
+        from transformers import BertModel
+
+        class Scorer:
+            def __init__(self, name, device):
+                self.net = BertModel.from_pretrained(name).eval().to(device)
+
+            def score(self, words):
+                total = 0.0
+                for i in range(len(words)):
+                    with torch.no_grad():
+                        scores = self.net(masked(words, i))
+                    total += scores[words[i]].item()
+                return total
+        """,
+        "with torch.no_grad():",
+        "if True:",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_what_was_not_seen_is_said_beside_a_healthy_twin_of_which_nothing_is(name: str) -> None:
+    rule, text, healthy, faulty = PROGRAMS[name]
+    text = IMPORTS + text
+    assert healthy in text
+    assert how_sure(rule, textwrap.dedent(text)) == -1
+    assert how_sure(rule, textwrap.dedent(text.replace(healthy, faulty))) >= 0
