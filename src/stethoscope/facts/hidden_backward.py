@@ -212,7 +212,7 @@ def _gives_loss(file: Code, call: Call, *, is_read: bool) -> bool:
 
 
 _STOPPING = frozenset({".item", ".numpy", ".tolist", "builtins.float"})
-_LOSS_NAME = re.compile(r"(?:total_?|batch_|train_|training_|policy_|actor_|critic_)?loss(?:_total|_sum)?|objective")
+_LOSS_NAME = re.compile(r"_?(?:total_?|batch_|train_|training_|policy_|actor_|critic_)?loss(?:_total|_sum)?|objective")
 """Names of what a training goes backward from, and not of what is kept of it."""
 
 
@@ -226,6 +226,34 @@ def _own_loss(file: Code, value: Value | None) -> Call | None:
     bound = binding_of(file, value.value)
     made = bound.value if bound is not None and bound.how == "assign" else value.value
     return made if isinstance(made, Call) and is_model_call(file, made) else None
+
+
+def is_given_by_model(file: Code, loss: Call) -> bool:
+    """Whether a loss is what a network answers that the project shows, or what something of the function that is named
+    as a loss makes of a model's answer: `criterion = made_by(name)`.
+    """
+    callee = called(file, loss)
+    if callee.kind == "module" and callee.cls is not None:
+        return True
+    bound = binding_of(file, loss.receiver) if loss.name == "()" else None
+    is_made = bound is not None and bound.how == "assign" and not bound.item and isinstance(bound.value, Call)
+    return (
+        is_made
+        and _IS_LOSS.fullmatch(name_of(file, loss.receiver)) is not None
+        and len(loss.arguments) == 2
+        and comes_of_model(file, loss.arguments[0])
+    )
+
+
+_IS_LOSS = re.compile(r"criterion|loss_?(?:fn|func|function)")
+
+
+def is_given_loss(file: Code, home: int) -> bool:
+    """Whether a function that is one round of a training is handed its loss."""
+    here = file.contexts[home]
+    return here.kind == "function" and any(
+        _LOSS_NAME.fullmatch(one.name) is not None for one in file.functions[here.owner].parameters
+    )
 
 
 def _first_call(file: Code, sum_: Value | None) -> Call | None:

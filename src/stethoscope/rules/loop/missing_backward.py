@@ -15,6 +15,8 @@ from stethoscope.facts.hidden_backward import (
     asked_without_backward,
     cleared_right_before,
     has_gradients,
+    is_given_by_model,
+    is_given_loss,
     loss_in,
     may_go_backward,
     round_of,
@@ -115,7 +117,8 @@ class MissingBackward(Rule):
                 if cleared is not None:
                     told.add(event.at)
                     made = loss_in(file, index, home, losses) if home != NOWHERE else None
-                    is_known = made is not None and _is_known(file, home, event, made, losses)
+                    is_seen = made is not None or (home != NOWHERE and is_given_loss(file, home))
+                    is_known = is_seen and _is_trained(file, home, event, made)
                     yield self._straight(file, event, cleared, Sureness.CERTAIN if is_known else Sureness.POSSIBLE)
                     continue
                 if home == NOWHERE or has_gradients(file, index, home):
@@ -415,8 +418,16 @@ class MissingBackward(Rule):
 
 
 def _is_known(file: Code, home: int, step: Event, loss: Call, losses: tuple[LossUse, ...]) -> bool:
-    """Whether a step is surely an optimizer's, and the loss beside it surely a loss: torch's, or handed over as one."""
-    is_loss = any(one.call is loss for one in losses) or is_surely_loss(file, loss)
-    if is_trial(file, home, [loss]) or may_fill(file, home, step):
+    """Whether a step is surely an optimizer's, and the loss beside it surely a loss: torch's, handed over as one, or
+    given by a model that is seen.
+    """
+    is_loss = any(one.call is loss for one in losses) or is_surely_loss(file, loss) or is_given_by_model(file, loss)
+    return is_loss and _is_trained(file, home, step, loss)
+
+
+def _is_trained(file: Code, home: int, step: Event, loss: Call | None) -> bool:
+    """Whether a step is surely an optimizer's, of a training whose loss this is, and no trial."""
+    if is_trial(file, home, [loss] if loss is not None else []) or may_fill(file, home, step):
         return False
-    return is_loss and not is_under(file, loss.context, *NO_GRAD) and is_surely_stepped(file, home, step)
+    place = loss.context if loss is not None else step.context
+    return not is_under(file, place, *NO_GRAD) and is_surely_stepped(file, home, step)
