@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from code_programs import how_sure
+from code_programs import SHOWN, how_sure
 from stethoscope.core.rule import Rule
 from stethoscope.rules.loop.missing_backward import MissingBackward
 from stethoscope.rules.loop.training_in_eval_mode import TrainingInEvalMode
@@ -290,3 +290,190 @@ def test_what_was_not_seen_is_said_beside_a_healthy_twin_of_which_nothing_is(nam
     assert healthy in text
     assert how_sure(rule, textwrap.dedent(text)) == -1
     assert how_sure(rule, textwrap.dedent(text.replace(healthy, faulty))) >= 0
+
+
+SURE: dict[str, tuple[type[Rule], str, str, str]] = {
+    "a criterion that a function makes by its name": (
+        MissingBackward,
+        """
+        def made_by(name):
+            return getattr(nn, name)()
+
+        def fit(model, loader, args):
+            criterion = made_by(args.loss)
+            optimizer = torch.optim.Adam(model.parameters())
+            for x, y in loader:
+                model.train()
+                optimizer.zero_grad()
+                answer = model(x)
+                loss = criterion(answer, y)
+                loss.backward()
+                optimizer.step()
+        """,
+        "loss.backward()",
+        "pass",
+    ),
+    "gradients that are cleared right before the step": (
+        MissingBackward,
+        """
+        def tune(weights, graphs, reward):
+            optimizer = torch.optim.AdamW([weights], lr=0.1)
+            for graph in graphs:
+                chance = torch.sigmoid(weights)
+                loss = torch.norm(chance, p="nuc") - reward * torch.log(chance).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        """,
+        "loss.backward()",
+        "pass",
+    ),
+    "a network that is none where its library is missing": (
+        TrainingInEvalMode,
+        """
+        HAS_TORCH = "torch" in globals()
+
+        class Net(nn.Module if HAS_TORCH else object):
+            def __init__(self):
+                super().__init__()
+                self.drop = nn.Dropout()
+                self.out = nn.Linear(3, 2)
+
+            def forward(self, x):
+                return self.out(self.drop(x))
+
+        def fit(loader, test_loader):
+            model = Net()
+            optimizer = torch.optim.Adam(model.parameters())
+            for epoch in range(9):
+                model.train()
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                model.eval()
+                with torch.no_grad():
+                    for x, y in test_loader:
+                        print(F.cross_entropy(model(x), y).item())
+        """,
+        "model.train()",
+        "pass",
+    ),
+    "options that cannot be changed": (
+        ValidationBuildsGraph,
+        """
+        from dataclasses import dataclass
+
+        @dataclass(frozen=True)
+        class Options:
+            rate: float = 0.1
+
+        def fit(loader, test_loader):
+            model = nn.Linear(3, 2)
+            optimizer = torch.optim.Adam(model.parameters(), lr=Options().rate)
+            for epoch in range(9):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                model.eval()
+                with torch.no_grad():
+                    total = 0
+                    for x, y in test_loader:
+                        total += F.cross_entropy(model(x), y).item()
+                print(total)
+
+        fit(torch.load("train_data"), torch.load("test_data"))
+        """,
+        "with torch.no_grad():",
+        "if True:",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SURE)
+def test_what_can_be_seen_whole_is_shown_by_default(name: str) -> None:
+    rule, text, healthy, faulty = SURE[name]
+    text = IMPORTS + text
+    assert healthy in text
+    assert how_sure(rule, textwrap.dedent(text)) == -1
+    assert how_sure(rule, textwrap.dedent(text.replace(healthy, faulty))) >= SHOWN
+
+
+HEALTHY: dict[str, tuple[type[Rule], str]] = {
+    "a method that is not seen, and may do all of it": (
+        MissingBackward,
+        """
+        class Trainer:
+            def fit(self, batches):
+                for batch in batches:
+                    self.optimizer.zero_grad()
+                    loss = self.engine.run(batch)
+                    self.optimizer.step()
+                    print(loss.item())
+        """,
+    ),
+    "a loss that is read, and goes backward in a function that is not seen": (
+        MissingBackward,
+        """
+        def fit(net, judge_loss, batches, optimizer, apply):
+            for batch in batches:
+                optimizer.zero_grad()
+                loss = judge_loss(net, batch)
+                apply(loss)
+                optimizer.step()
+                print(loss.item())
+        """,
+    ),
+    "a model that its class switches both ways": (
+        ValidationBuildsGraph,
+        """
+        class Scorer:
+            def __init__(self, net):
+                self.net = net
+
+            def score(self, words):
+                return sum(self.net(masked(words, i))[words[i]].item() for i in range(len(words)))
+
+            def rest(self):
+                self.net.eval()
+
+            def work(self):
+                self.net.train()
+        """,
+    ),
+    "a question that is asked many times": (
+        ValidationInTrainMode,
+        """
+        class Oracle:
+            def __init__(self, name):
+                self.model = make(name)
+                self.model.train()
+
+            def fit(self, batches, optimizer):
+                for batch in batches:
+                    optimizer.zero_grad()
+                    self.model(batch).loss.backward()
+                    optimizer.step()
+
+            def ask(self, words):
+                with torch.no_grad():
+                    for _ in range(50):
+                        print(self.model(words).argmax(-1))
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_what_may_be_right_is_not_told(name: str) -> None:
+    rule, text = HEALTHY[name]
+    assert how_sure(rule, textwrap.dedent(IMPORTS + text)) == -1
+
+
+@pytest.mark.parametrize(("network", "is_shown"), [("BertModel", True), ("LlamaModel", False), ("SamModel", False)])
+def test_a_network_that_drops_nothing_by_default_is_shown_with_all_only(network: str, *, is_shown: bool) -> None:
+    text = textwrap.dedent(IMPORTS + PROGRAMS["a network of a library, beside a loss without modes"][1])
+    text = text.replace("BertModel", network).replace("model.eval()", "pass")
+    assert how_sure(ValidationInTrainMode, text) >= 0
+    assert (how_sure(ValidationInTrainMode, text) >= SHOWN) is is_shown
