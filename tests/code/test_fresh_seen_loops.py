@@ -442,6 +442,21 @@ HEALTHY: dict[str, tuple[type[Rule], str]] = {
                 self.net.train()
         """,
     ),
+    "a model that gives nothing back, and fills what it is given": (
+        ValidationBuildsGraph,
+        """
+        from transformers import BertModel
+
+        class Matcher:
+            def __init__(self, name):
+                self.net = BertModel.from_pretrained(name).eval()
+
+            def match(self, pairs):
+                for pair in pairs:
+                    self.net(pair)
+                    print(pair["points"].cpu())
+        """,
+    ),
     "a question that is asked many times": (
         ValidationInTrainMode,
         """

@@ -344,9 +344,9 @@ def _is_kept_switched(found: Evaluation) -> bool:
     """Whether a class puts the model that it keeps into eval mode, and never into the other one."""
     code, name = found.code, found.forward.name
     owner = code.class_of(found.function)
-    if owner == NOWHERE or not name.startswith("self.") or any(
-        name_of(code, call.receiver) == name for call in code.calls_of(".train")
-    ):
+    is_trained = any(name_of(code, call.receiver) == name for call in code.calls_of(".train"))
+    is_dropped = any(one.value is found.forward.call for one in code.bare)
+    if owner == NOWHERE or not name.startswith("self.") or is_trained or is_dropped:
         return False
     return any(
         code.class_of(code.function_at(call.context)) == owner
