@@ -50,8 +50,10 @@ class MissingBackward(Rule):
     ## When it is not a fault
     Gradients that are written by hand or by `torch.autograd.grad` change, so steps that use them are not
     counted. A single step before training, as some schedules ask for, is not reported. Code is possible at most where
-    the loss is none of torch's and not handed over as one, or nothing says that one of torch's optimizers steps, and
-    where a model is asked and no loss is seen in a file that never says backward.
+    the loss is none of torch's, not handed over as one and not given by a network of the project, unless gradients are
+    cleared right before the step; where nothing says that one of torch's optimizers steps; and where a model is asked
+    and no loss is seen in a file that never says backward. A variable called `loss` is one where all that goes into it
+    is seen, or is called a loss as well and read as a number.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """
