@@ -172,8 +172,8 @@ def loss_in(file: Code, index: int, home: int, losses: tuple[LossUse, ...]) -> C
 
 
 def _by_its_name(file: Code, index: int, home: int) -> Call | None:
-    """The call that gives what a round keeps as `loss`, where all that goes into it is seen to go backward nowhere; what
-    is named as a loss itself, and read as a number, may be a function that is not seen.
+    """The call that gives what a round keeps as `loss`, where all that goes into it is seen to go backward nowhere; a
+    function that is not seen may give it where it is named as a loss itself, and what it gives is read as a number.
     """
     for binding in file.bindings[slice(*file.functions[index].bindings)]:
         if binding.how not in ("assign", "augment") or not _LOSS_NAME.fullmatch(binding.name):
