@@ -305,10 +305,18 @@ def _named_with_graph(node: ast.AST, models: set[str], names: set[str]) -> set[s
             one for target in node.targets for one in (target.elts if isinstance(target, ast.Tuple) else [target])
         ]
         return {name_of(one) for one in targets if name_of(one)}
+    if isinstance(node, ast.For | ast.comprehension) and _has_graph(_gone_over(node.iter), models, names):
+        return {one.id for one in ast.walk(node.target) if isinstance(one, ast.Name)}
     puts = isinstance(node, ast.Call) and last(node) in ("append", "extend")
     if isinstance(node, ast.Call) and puts and node.args and _has_graph(node.args[0], models, names):
         return {owner(node)} - {""}
     return set()
+
+
+def _gone_over(rounds: ast.expr) -> ast.expr:
+    """What a loop takes one by one: `answers` of `enumerate(answers)`."""
+    named = isinstance(rounds, ast.Call) and ast.unparse(rounds.func) in ("enumerate", "zip", "list", "reversed")
+    return ast.Tuple(rounds.args) if isinstance(rounds, ast.Call) and named else rounds
 
 
 def _bound(home: ast.AST, first: int, end: int) -> set[str]:

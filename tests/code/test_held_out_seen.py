@@ -303,9 +303,9 @@ TWINS: dict[str, tuple[type[Rule], str, str, str, int, int]] = {
         MissingBackward, EPISODES.replace("        loss.backward()\n", "        # HERE\n"),
         "# HERE", "loss.backward()", POSSIBLE, SILENT,
     ),
-    "a step outside of any round": (
+    "a step in a function that a loop calls, or nobody": (
         MissingBackward, EPISODES.replace("        loss.backward()\n", ""),
-        "    finish()\n", "    pass\n", POSSIBLE, SILENT,
+        "    finish()\n", "    pass\n", CERTAIN, POSSIBLE,
     ),
     "gradients are cancelled, or written": (
         MissingBackward, CANCELLED.replace("            loss.backward()\n", ""),

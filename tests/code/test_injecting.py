@@ -62,6 +62,8 @@ def count(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, str], int]:
         ("found.append(np.array(scores[0]))", "pass", 0),
         ("best = scores if y is None else scores[0]; found.append(best.numpy())", "pass", 0),
         ("found.append(scores)", "found = torch.cat(found).numpy()", 0),
+        ("found += [one.cpu().numpy() for _, one in enumerate(scores)]", "pass", 0),
+        ("found += [one.cpu().numpy() for _, one in enumerate(y)]", "pass", 1),
     ],
 )
 def test_an_answer_that_becomes_an_array_is_no_silent_fault(

@@ -20,7 +20,7 @@ from stethoscope.facts.code import (
     Symbol,
     Value,
 )
-from stethoscope.facts.evaluations import Evaluation, trained_models
+from stethoscope.facts.evaluations import Evaluation, is_switched_here, trained_models
 from stethoscope.facts.events import events_of, name_of
 from stethoscope.facts.graph_flow import MOST_VALUES, comes_with_graph, cuts
 from stethoscope.facts.libraries import SAME, SAME_METHODS, kind_of_library
@@ -48,8 +48,10 @@ _ON_TORCH = frozenset(
 
 def builds_for_certain(found: Evaluation) -> bool:
     """Whether an evaluation that is not seen to be without a graph is seen to have one, which nobody uses."""
+    is_ours = is_switched_here(found) or found.forward.name in trained_models(found.code)[1]
     return (
-        _is_of_torch(found)
+        is_ours
+        and _is_of_torch(found)
         and not _is_also_trained(found)
         and _has_trained_parameters(found)
         and not _is_quiet_inside(found)

@@ -334,6 +334,39 @@ def _is_read(code: Code, context: int, index: int) -> bool:
 
 
 def is_switched(found: Evaluation) -> bool:
+    """Whether its model was put into eval mode: right there, or by another method of the class that keeps it and reads
+    its answers.
+    """
+    return is_switched_here(found) or (found.is_read and _is_kept_switched(found))
+
+
+def _is_kept_switched(found: Evaluation) -> bool:
+    """Whether a class puts the model that it keeps into eval mode, and never into the other one."""
+    code, name = found.code, found.forward.name
+    owner = code.class_of(found.function)
+    is_trained = any(name_of(code, call.receiver) == name for call in code.calls_of(".train"))
+    is_dropped = any(one.value is found.forward.call for one in code.bare)
+    if owner == NOWHERE or not name.startswith("self.") or is_trained or is_dropped:
+        return False
+    return any(
+        code.class_of(code.function_at(call.context)) == owner
+        and (name_of(code, call.receiver) == name or _is_kept_as(code, call, name))
+        for call in code.calls_of(".eval")
+    )
+
+
+def _is_kept_as(code: Code, switch: Call, name: str) -> bool:
+    """Whether what a call of `eval()` gives is kept under a name: `self.model = build().eval().to(device)`."""
+    for binding in code.bindings[slice(*code.functions[code.function_at(switch.context)].bindings)]:
+        value = binding.value if binding.name == name else None
+        while isinstance(value, Call):
+            if value is switch:
+                return True
+            value = value.receiver
+    return False
+
+
+def is_switched_here(found: Evaluation) -> bool:
     """Whether its model, or the whole that it is a part of, was put into eval mode last. What is done to other models
     does not count, nor training mode in a branch, as where one ends with another kind of evaluation.
     """

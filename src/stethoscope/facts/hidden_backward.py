@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from stethoscope.facts.code import NOWHERE, At, Attribute, Call, Code, Item, Name, Operation, Value
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_branched, is_under, name_of
@@ -119,6 +120,8 @@ def _is_quiet(file: Code, call: Call) -> bool:
     if says_so or call.name.startswith(_HARMLESS) or _CLIPS.search(file.text(call.at)):
         return True
     callee = called(file, call)
+    if callee.kind == "instance" and call.name == "()":
+        callee = member(file, callee, "__call__")
     if callee.function is not None and callee.code is not None:
         return not _computes(callee.code, callee.number, 0)
     if callee.kind in ("module", "loss") or is_model_call(file, call):
@@ -158,14 +161,59 @@ def loss_in(file: Code, index: int, home: int, losses: tuple[LossUse, ...]) -> C
         if not comes_of_model(file, binding.value):
             continue
         made = next((one for one in calls_in(binding.value) if comes_of_model(file, one)), None)
-        if made is None and isinstance(binding.value, Operation):
+        if made is None:
             made = _first_call(file, binding.value)
         if made is None or not _is_known_to_compute(file, made):
             continue
         is_function_of_it = not is_model_call(file, made) and _judges(file, made)
         if is_read_as_number(file, index, binding) or (cleared and is_function_of_it):
             return made
+    return _by_its_name(file, index, home) if cleared else None
+
+
+def _by_its_name(file: Code, index: int, home: int) -> Call | None:
+    """The call that gives what a round keeps as `loss`, where all that goes into it is seen to go backward nowhere; a
+    function that is not seen may give it where it is named as a loss itself, and what it gives is read as a number.
+    """
+    for binding in file.bindings[slice(*file.functions[index].bindings)]:
+        if binding.how not in ("assign", "augment") or not _LOSS_NAME.fullmatch(binding.name):
+            continue
+        if home not in file.numbers_around(binding.context) or is_under(file, binding.context, *NO_GRAD):
+            continue
+        made = list(_made_of(file, binding.value, 0))
+        is_read = is_read_as_number(file, index, binding)
+        if made and all(_gives_loss(file, one, is_read=is_read) for one in made):
+            return made[0]
     return None
+
+
+def _made_of(file: Code, value: Value | None, depth: int) -> Iterator[Call]:
+    """The calls that a value is made of, through variables and parts."""
+    if isinstance(value, Call):
+        yield from calls_in(value)
+    elif isinstance(value, Name) and value.binding != NOWHERE and depth < _DEEPEST:
+        binding = file.bindings[value.binding]
+        if binding.how in ("assign", "augment"):
+            yield from _made_of(file, binding.value, depth + 1)
+    elif isinstance(value, Attribute | Item):
+        yield from _made_of(file, value.value, depth)
+    elif isinstance(value, Operation):
+        for one in value.operands:
+            yield from _made_of(file, one, depth)
+
+
+def _gives_loss(file: Code, call: Call, *, is_read: bool) -> bool:
+    """Whether a call only computes: one that is known to, or that is named as a loss and read as a number."""
+    if call.name in _STOPPING:
+        return False
+    name = name_of(file, call.receiver) if call.name == "()" else call.name
+    is_loss = is_read and bool(_LOSS.search(name.rpartition(".")[2])) and called(file, call).function is None
+    return is_loss or _is_quiet(file, call)
+
+
+_STOPPING = frozenset({".item", ".numpy", ".tolist", "builtins.float"})
+_LOSS_NAME = re.compile(r"_?(?:total_?|batch_|train_|training_|policy_|actor_|critic_)?loss(?:_total|_sum)?|objective")
+"""Names of what a training goes backward from, and not of what is kept of it."""
 
 
 def _own_loss(file: Code, value: Value | None) -> Call | None:
@@ -180,9 +228,37 @@ def _own_loss(file: Code, value: Value | None) -> Call | None:
     return made if isinstance(made, Call) and is_model_call(file, made) else None
 
 
-def _first_call(file: Code, sum_: Operation) -> Call | None:
+def is_given_by_model(file: Code, loss: Call) -> bool:
+    """Whether a loss is what a network answers that the project shows, or what something of the function that is named
+    as a loss makes of a model's answer: `criterion = made_by(name)`.
+    """
+    callee = called(file, loss)
+    if callee.kind == "module" and callee.cls is not None:
+        return True
+    bound = binding_of(file, loss.receiver) if loss.name == "()" else None
+    is_made = bound is not None and bound.how == "assign" and not bound.item and isinstance(bound.value, Call)
+    return (
+        is_made
+        and _IS_LOSS.fullmatch(name_of(file, loss.receiver)) is not None
+        and len(loss.arguments) == 2
+        and comes_of_model(file, loss.arguments[0])
+    )
+
+
+_IS_LOSS = re.compile(r"criterion|loss_?(?:fn|func|function)")
+
+
+def is_given_loss(file: Code, home: int) -> bool:
+    """Whether a function that is one round of a training is handed its loss."""
+    here = file.contexts[home]
+    return here.kind == "function" and any(
+        _LOSS_NAME.fullmatch(one.name) is not None for one in file.functions[here.owner].parameters
+    )
+
+
+def _first_call(file: Code, sum_: Value | None) -> Call | None:
     """The call that gave the first part of a sum of variables."""
-    for one in sum_.operands:
+    for one in sum_.operands if isinstance(sum_, Operation) else ():
         binding = file.bindings[one.binding] if isinstance(one, Name) and one.binding != NOWHERE else None
         if binding is not None and isinstance(binding.value, Call) and comes_of_model(file, binding.value):
             return binding.value

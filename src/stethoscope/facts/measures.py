@@ -43,7 +43,8 @@ _OF_DATA = re.compile(
 _KEYS = re.compile(r"\[[^\]]*\]")
 """What is taken of a batch: its name is none of a data set's."""
 _WANTED = re.compile(
-    r"requires_grad|\bfreez|\bfrozen|attack|fgsm|\bpgd|saliency|grad_?cam|captum|create_graph|autograd\.grad|\bprun"
+    r"requires_grad|\bfreez|(?<!dataclass\()(?<!slots=True, )\bfrozen"
+    r"|attack|fgsm|\bpgd|saliency|grad_?cam|captum|create_graph|autograd\.grad|\bprun"
     r"|set_grad_enabled|enable_grad|backward_hook|register_hook|retain_grad|hessian|jacobian|fisher|\bmaml|influence"
     r"|(?<![a-z])(?:toggle|set|enable|disable|switch)_\w*grad(?:ient)?s?\b|set_trainable",
     re.I,

@@ -240,7 +240,7 @@ def lineage(thing: Thing, depth: int = 0) -> Iterator[tuple[Code, Class]]:
     if cls is None or thing.code is None or depth > 8:
         return
     yield thing.code, cls
-    for base in cls.bases:
+    for base in map(_wanted, cls.bases):
         above = thing_of(thing.code, base, MOST_STEPS - 8)
         if above.kind == "class":
             yield from lineage(above, depth + 1)
@@ -258,12 +258,20 @@ def bases(thing: Thing) -> tuple[str, ...]:
 
 def _bases(thing: Thing) -> Iterator[str]:
     for home, cls in lineage(thing):
-        for base in cls.bases:
+        for base in map(_wanted, cls.bases):
             above = thing_of(home, base, MOST_STEPS - 8)
             if above.kind == "imported":
                 yield above.name
             elif above.kind == "unknown":
                 yield "?"
+
+
+def _wanted(base: Value) -> Value:
+    """What a class inherits from where its library is installed: of `nn.Module if HAS_TORCH else object`."""
+    if not isinstance(base, Choice) or len(base.options) != 2:
+        return base
+    others = [one for one in base.options if not (isinstance(one, Symbol) and one.name == "builtins.object")]
+    return others[0] if len(others) == 1 else base
 
 
 def is_module(thing: Thing) -> bool | None:

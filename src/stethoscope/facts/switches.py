@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from stethoscope.facts.code import (
     NOWHERE,
+    At,
     Attribute,
     Binding,
     Call,
@@ -83,7 +84,7 @@ def _recurs(file: Code, event: Event, inside: list[Event], loop: int) -> bool:
     around it hold.
     """
     branches = _branches(file, event, loop)
-    if not branches or file.matches(_LEAVES, file.contexts[branches[0]].at):
+    if not branches or _leaves(file, file.contexts[branches[0]].at):
         return False
     if _is_periodic(file, branches[0]):
         return True
@@ -103,6 +104,24 @@ def _recurs(file: Code, event: Event, inside: list[Event], loop: int) -> bool:
     return not asked & trained and _trains(event, beside)
 
 
+def _leaves(file: Code, branch: At) -> bool:
+    """Whether a loop is left where a branch is entered, or a mode may be switched back: not what is left under one more
+    condition, `if waited > patience: break`.
+    """
+    asked = NOWHERE
+    for number, text in enumerate(file.lines[branch.line - 1 : branch.end_line]):
+        line = text.partition("#")[0].rstrip()
+        depth = len(line) - len(line.lstrip())
+        if line and depth <= asked:
+            asked = NOWHERE
+        if _LEAVES.search(line) and (asked == NOWHERE or ".train" in line):
+            return True
+        if number and asked == NOWHERE and _ASKS.match(line):
+            asked = depth
+    return False
+
+
+_ASKS = re.compile(r"\s*(?:if|elif)\b.*:$")
 _LEAVES = re.compile(r"\b(?:break|return|raise)\b|exit\(|\.train\b")
 _SKIPS = re.compile(r"\bcontinue\b")
 

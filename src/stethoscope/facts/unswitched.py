@@ -165,9 +165,9 @@ def _is_asked_again(file: Code, found: Evaluation) -> bool:
         if here.kind in ("for", "while", "comprehension", "function"):
             if not isinstance(here.value, Call) or here.value.name != "builtins.range" or call is None:
                 return False
-            made = [file.bindings[one.binding].context for one in call.arguments
-                    if isinstance(one, Name) and one.binding != NOWHERE]  # fmt: skip
-            return len(made) == len(call.arguments) and not any(number in file.numbers_around(one) for one in made)
+            asked = [one.name for one in call.arguments if isinstance(one, Name) and one.binding != NOWHERE]
+            inside = [one for one in file.bindings if number in file.numbers_around(one.context)]
+            return len(asked) == len(call.arguments) and not any(one.name in asked for one in inside)
         if number == found.context:
             return False
     return False
@@ -279,6 +279,8 @@ def _is_made_by_name(code: Code, value: Value | None, depth: int = 0) -> bool:
             inner = value.receiver if value.name in SAME_METHODS else value.argument(0)
             return _is_made_by_name(code, inner, depth + 1)
         is_loaded = value.name == ".from_pretrained" or re.fullmatch(r"transformers\..*\.from_pretrained", value.name)
+        if _DROPS_NOTHING.match(value.name):
+            return False
         if is_loaded and any(name.startswith("transformers") for name, _, _ in code.imports):
             return True
         return isinstance(value.receiver, Item) and _BY_NAME.match(code.text(value.receiver.at)) is not None
@@ -304,6 +306,10 @@ def _kept_as(code: Code, value: Attribute) -> list[Value | None]:
     return [code.bindings[one].value for one in numbers]
 
 
+_DROPS_NOTHING = re.compile(
+    r"transformers\.(?:\w+\.)*(?:Llama|Mistral|Mixtral|Qwen|Gemma|Phi|CLIP|Siglip|ViT|DeiT|Dinov2|Sam)(?=[A-Z\d])"
+)
+"""Networks of transformers without batch normalization that drop nothing unless they are told to."""
 _BY_NAME = re.compile(r"(?:torchvision\.)?(?:\w+_)?models\.__dict__\[")
 
 
@@ -329,7 +335,8 @@ def _is_trained_with_modes(file: Code, found: Evaluation) -> bool:
     # Who calls `train()` on a model that is not seen here thinks that it has modes.
     has = has_modes(found.forward.thing)
     is_switched = found.is_loop and bool(called_as & _switched_to_train(file))
-    return has is True or (has is None and is_switched and not _is_all_modeless(file))
+    is_foreign = found.forward.thing.kind == "module" and found.forward.thing.cls is None
+    return has is True or (has is None and is_switched and (is_foreign or not _is_all_modeless(file)))
 
 
 def _is_looked_at(file: Code, found: Evaluation) -> bool:

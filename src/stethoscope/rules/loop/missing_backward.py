@@ -15,6 +15,8 @@ from stethoscope.facts.hidden_backward import (
     asked_without_backward,
     cleared_right_before,
     has_gradients,
+    is_given_by_model,
+    is_given_loss,
     loss_in,
     may_go_backward,
     round_of,
@@ -48,8 +50,10 @@ class MissingBackward(Rule):
     ## When it is not a fault
     Gradients that are written by hand or by `torch.autograd.grad` change, so steps that use them are not
     counted. A single step before training, as some schedules ask for, is not reported. Code is possible at most where
-    the loss is none of torch's and not handed over as one, or nothing says that one of torch's optimizers steps, and
-    where a model is asked and no loss is seen in a file that never says backward.
+    the loss is none of torch's, not handed over as one and not given by a network of the project, unless gradients are
+    cleared right before the step; where nothing says that one of torch's optimizers steps; and where a model is asked
+    and no loss is seen in a file that never says backward. A variable called `loss` is one where all that goes into it
+    is seen, or is called a loss as well and read as a number.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """
@@ -115,7 +119,8 @@ class MissingBackward(Rule):
                 if cleared is not None:
                     told.add(event.at)
                     made = loss_in(file, index, home, losses) if home != NOWHERE else None
-                    is_known = made is not None and _is_known(file, home, event, made, losses)
+                    is_seen = made is not None or (home != NOWHERE and is_given_loss(file, home))
+                    is_known = is_seen and _is_trained(file, home, event, made)
                     yield self._straight(file, event, cleared, Sureness.CERTAIN if is_known else Sureness.POSSIBLE)
                     continue
                 if home == NOWHERE or has_gradients(file, index, home):
@@ -415,8 +420,16 @@ class MissingBackward(Rule):
 
 
 def _is_known(file: Code, home: int, step: Event, loss: Call, losses: tuple[LossUse, ...]) -> bool:
-    """Whether a step is surely an optimizer's, and the loss beside it surely a loss: torch's, or handed over as one."""
-    is_loss = any(one.call is loss for one in losses) or is_surely_loss(file, loss)
-    if is_trial(file, home, [loss]) or may_fill(file, home, step):
+    """Whether a step is surely an optimizer's, and the loss beside it surely a loss: torch's, handed over as one, or
+    given by a model that is seen.
+    """
+    is_loss = any(one.call is loss for one in losses) or is_surely_loss(file, loss) or is_given_by_model(file, loss)
+    return is_loss and _is_trained(file, home, step, loss)
+
+
+def _is_trained(file: Code, home: int, step: Event, loss: Call | None) -> bool:
+    """Whether a step is surely an optimizer's, of a training whose loss this is, and no trial."""
+    if is_trial(file, home, [loss] if loss is not None else []) or may_fill(file, home, step):
         return False
-    return is_loss and not is_under(file, loss.context, *NO_GRAD) and is_surely_stepped(file, home, step)
+    place = loss.context if loss is not None else step.context
+    return not is_under(file, place, *NO_GRAD) and is_surely_stepped(file, home, step)

@@ -52,11 +52,12 @@ class ValidationInTrainMode(Rule):
     Call `model.eval()` before validation and `model.train()` after it.
     ## When it is not a fault
     Monte-Carlo dropout, which asks the same input many times; a pass that settles the statistics of batch
-    normalization; single forwards of a teacher or a generator inside a training step; samples that a generator makes
-    of noise to be looked at; a dropout of less than 0.001. None is reported. In code it is possible at most where
-    nothing shows that the model runs a layer with two modes, where an `eval()` is commented out, where the evaluation
-    calls `train()` itself, where nothing is measured, as where pictures are translated, where nobody in the file gets
-    there from a training, or where a function that is not seen is handed the model and may switch it.
+    normalization; single forwards of a teacher or a generator inside a training step; samples that a generator makes of
+    noise to be looked at; a dropout of less than 0.001. None is reported. In code it is possible at most where nothing
+    shows that the model runs a layer with two modes (networks of transformers drop by default, but for Llama, ViT, CLIP
+    and their like), where an `eval()` is commented out, where the evaluation calls `train()` itself, where nothing is
+    measured, as where pictures are translated, where nobody in the file gets there from a training, or where a function
+    that is not seen is handed the model and may switch it.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "Evaluation Mode (nn.Module.eval())".
     """
