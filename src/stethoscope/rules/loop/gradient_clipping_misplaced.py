@@ -43,8 +43,8 @@ class GradientClippingMisplaced(Rule):
             if len(steps) != 1 or len(backwards) != 1 or steps[0].in_branch:
                 late = next(_too_late(loop), None)
                 if late is not None:
-                    clip, step = late
-                    yield self._read(file, loop, clip, "gradients are clipped after the step", "after the step", step)
+                    title = "gradients are clipped after the step"
+                    yield self._read(file, loop, late[0], title, "after the step", late[1])
                 continue
             order = {id(event): place for place, event in enumerate(loop.events)}
             first, last = order[id(clips[0])], order[id(clips[-1])]
@@ -62,9 +62,7 @@ class GradientClippingMisplaced(Rule):
                     file, loop, clips[0], "gradients are clipped while they are scaled up", "on scaled gradients"
                 )
 
-    def _read(
-        self, file: Code, loop: Loop, clip: Event, title: str, how: str, taken: Event | None = None
-    ) -> Finding:
+    def _read(self, file: Code, loop: Loop, clip: Event, title: str, how: str, taken: Event | None = None) -> Finding:
         step, backward = taken or loop.of("step")[0], _backward_before(loop, taken)
         scaled = _is_scaled(step)
         name = "optimizer" if scaled else step.name or "optimizer"
@@ -125,6 +123,27 @@ class GradientClippingMisplaced(Rule):
                     loss.backward()
                     optimizer.step()
             """,
+        "after a step now and then": """
+            def train(model, loader, optimizer):
+                optimizer.zero_grad()
+                for i, (x, y) in enumerate(loader):
+                    F.cross_entropy(model(x), y).backward()
+                    if i % 4 == 3:
+                        optimizer.step()
+                        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # bad
+                        optimizer.zero_grad()
+            """,
+        "after one of two steps": """
+            def train(judge, maker, loader, first, second):
+                for x, y in loader:
+                    first.zero_grad()
+                    judge(x).mean().backward()
+                    first.step()
+                    torch.nn.utils.clip_grad_norm_(judge.parameters(), 1.0)  # bad
+                    second.zero_grad()
+                    maker(y).mean().backward()
+                    second.step()
+            """,
         "scaled gradients": """
             scaler = torch.amp.GradScaler()
 
@@ -145,6 +164,34 @@ class GradientClippingMisplaced(Rule):
                     F.cross_entropy(model(x), y).backward()
                     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                     optimizer.step()
+            """,
+        "between two steps of two optimizers": """
+            def train(judge, maker, loader, first, second):
+                for x, y in loader:
+                    first.zero_grad()
+                    second.zero_grad()
+                    (judge(x).mean() + maker(y).mean()).backward()
+                    first.step()
+                    torch.nn.utils.clip_grad_norm_(maker.parameters(), 1.0)
+                    second.step()
+            """,
+        "a norm that is measured": """
+            def train(model, loader, optimizer):
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    F.cross_entropy(model(x), y).backward()
+                    optimizer.step()
+                    print(torch.nn.utils.clip_grad_norm_(model.parameters(), float("inf")))
+            """,
+        "gradients that are kept for the next step": """
+            def train(model, loader, optimizer):
+                for i, (x, y) in enumerate(loader):
+                    F.cross_entropy(model(x), y).backward()
+                    if i % 4 == 3:
+                        optimizer.step()
+                        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                    if i % 16 == 15:
+                        optimizer.zero_grad()
             """,
         "unscaled first": """
             scaler = torch.amp.GradScaler()
@@ -207,9 +254,7 @@ def _is_wasted(loop: Loop, place: int) -> bool:
         is_behind = number < len(loop.events) - place - 1
         if event.kind in ("other", "unknown step") or (event.kind == "step" and event.outer_name in left):
             return False
-        if event.kind == "zero" and (
-            not event.in_branch or (is_behind and event.outer_context in _around(loop, clip))
-        ):
+        if event.kind == "zero" and (not event.in_branch or (is_behind and event.outer_context in _around(loop, clip))):
             left -= names if len(names) == 1 else {event.outer_name}
             if not left:
                 return True
