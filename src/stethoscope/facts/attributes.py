@@ -62,7 +62,7 @@ _LISTS = ("torch.nn.ModuleList", "torch.nn.Sequential")
 
 
 def _gives_modules(code: Code, source: Value | None) -> bool:
-    """Whether a loop goes over layers: those of a list of torch's, of one such list after the other, or some by name."""
+    """Whether a loop goes over layers: those of a list of torch's, of several such lists, or some by name."""
     if isinstance(source, Group):
         return bool(source.items) and all(thing_of(code, one).kind == "module" for one in source.items)
     if isinstance(source, Name) and source.binding != NOWHERE and code.bindings[source.binding].how == "for":

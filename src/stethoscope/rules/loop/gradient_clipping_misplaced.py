@@ -134,15 +134,15 @@ class GradientClippingMisplaced(Rule):
                         optimizer.zero_grad()
             """,
         "after one of two steps": """
-            def train(judge, maker, loader, first, second):
+            def train(judge, maker, loader, judge_optimizer, optimizer):
                 for x, y in loader:
-                    first.zero_grad()
+                    judge_optimizer.zero_grad()
                     judge(x).mean().backward()
-                    first.step()
+                    judge_optimizer.step()
                     torch.nn.utils.clip_grad_norm_(judge.parameters(), 1.0)  # bad
-                    second.zero_grad()
+                    optimizer.zero_grad()
                     maker(y).mean().backward()
-                    second.step()
+                    optimizer.step()
             """,
         "scaled gradients": """
             scaler = torch.amp.GradScaler()
@@ -166,14 +166,14 @@ class GradientClippingMisplaced(Rule):
                     optimizer.step()
             """,
         "between two steps of two optimizers": """
-            def train(judge, maker, loader, first, second):
+            def train(judge, maker, loader, judge_optimizer, optimizer):
                 for x, y in loader:
-                    first.zero_grad()
-                    second.zero_grad()
+                    judge_optimizer.zero_grad()
+                    optimizer.zero_grad()
                     (judge(x).mean() + maker(y).mean()).backward()
-                    first.step()
+                    judge_optimizer.step()
                     torch.nn.utils.clip_grad_norm_(maker.parameters(), 1.0)
-                    second.step()
+                    optimizer.step()
             """,
         "a norm that is measured": """
             def train(model, loader, optimizer):
