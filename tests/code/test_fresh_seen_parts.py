@@ -1,5 +1,5 @@
-"""Faults put into fresh packages that nothing was said of: weights kept or frozen, clipping, layers of equal weights and
-heads of Keras models, each beside a healthy twin.
+"""Faults put into fresh packages that nothing was said of: weights kept or frozen, clipping, layers of equal weights,
+heads of Keras models; each beside a healthy twin.
 """
 
 from __future__ import annotations

@@ -41,8 +41,9 @@ class CheckpointAliased(Rule):
     """The best weights are kept without a copy, so they go on changing with the model.
 
     ## What it sees
-    `best = model.state_dict()` in a training loop, under a comparison of a score, and `load_state_dict(best)` or
-    `torch.save(best, ...)` behind it; or the same with an attribute, where a class keeps what was best.
+    `best = model.state_dict()` in a training loop, under a comparison of a score or where there is none yet, and
+    `load_state_dict(best)` or `torch.save(best, ...)` behind it; or the same with an attribute, where a class keeps
+    what was best.
     ## Why it hurts
     The dictionary holds the model's own tensors, which the optimizer changes in place. What is loaded in the end is
     the last epoch's weights and not the best one's, without any error.

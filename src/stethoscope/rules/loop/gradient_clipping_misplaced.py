@@ -29,7 +29,9 @@ class GradientClippingMisplaced(Rule):
     ## How to fix it
     `backward()`, then (with a scaler) `scaler.unscale_(optimizer)`, then clip, then step.
     ## When it is not a fault
-    A norm that is only measured, for a log. Loops with several steps or backward passes are not judged.
+    A norm that is only measured, for a log, as with a limit of infinity. Loops with several steps or backward passes,
+    or with a step under a condition, are judged only where all gradients are certainly cleared between the clipping and
+    the next step.
     ## Sources
     PyTorch documentation, "Automatic Mixed Precision examples: Gradient clipping"; `torch.nn.utils.clip_grad_norm_`.
     """

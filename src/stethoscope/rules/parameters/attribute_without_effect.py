@@ -51,7 +51,8 @@ class AttributeWithoutEffect(Rule):
     that somebody made asks for no gradient unless it is told to: a misspelled `False` there is possible at most, and so
     is a module without parameters, one whose parameters are switched in the same block, which nothing runs, or only
     under `no_grad` or with its answers cut off, or that no optimizer has, and a `True` where nothing is frozen or that
-    each round takes back; an option that is what it was. A run shows which parameters move: see `frozen-parameters`.
+    each round takes back; an option that is what it was, and a module that only its name tells. A run shows which
+    parameters move: see `frozen-parameters`.
     ## Sources
     PyTorch documentation, `torch.nn.Module.requires_grad_` and `torch.optim.Optimizer.param_groups`; rule TOR002 of
     TorchFix.

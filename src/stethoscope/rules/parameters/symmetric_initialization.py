@@ -57,7 +57,9 @@ class SymmetricInitialization(Rule):
     Biases may be 0.
     ## When it is not a fault
     A last layer, a low-rank update or a residual branch that starts at 0 is a method: its units receive different
-    gradients and differ after one step. Those, and weights of normalization layers, are not reported.
+    gradients and differ after one step. Those, and weights of normalization layers, are not reported. In code, a
+    function that asks for the type of a layer, as textbooks do to show what `apply` is, is reported in a project that
+    trains.
     ## Sources
     I. Goodfellow, Y. Bengio and A. Courville, Deep Learning (2016), section 8.4: the initial parameters need to
     "break symmetry" between units. H. Ben Braiek and F. Khomh, TheDeepChecker, TOSEM 2022.
