@@ -67,9 +67,11 @@ class AttributeWithoutEffect(Rule):
             owner = owner_of(file, number)
             thing = part_of_model(file, owner)
             part = thing.kind == "unknown" and last == "requires_grad" and _is_named_as_part(file, owner)
-            part = part or (thing.kind == "unknown" and last == "requires_grad" and _is_named_as_model(file, owner))
+            used = thing.kind == "unknown" and _is_hinted(file, owner)
+            if thing.kind == "unknown" and last == "requires_grad" and not used:
+                part = part or _is_named_as_model(file, owner)
             part = part or (path == "self" and thing.kind == "instance" and is_known_module(thing))
-            hinted = part or (thing.kind == "unknown" and _is_hinted(file, owner))
+            hinted = part or used
             if (hinted or thing.kind == "module") and _is_told_apart(file, binding, path):
                 continue
             if (
