@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from stethoscope.facts.code import NOWHERE, Attribute, Binding, Call, Code, Name, Value
+from stethoscope.facts.code import NOWHERE, Attribute, Binding, Call, Code, Group, Name, Value
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import UNKNOWN, Thing, followed
 
@@ -53,4 +53,20 @@ def part_of_model(code: Code, value: Value | None) -> Thing:
         if binding.how == "for" and isinstance(source, Call) and source.name in _PARTS and not source.arguments:
             layer = binding.item == ((1,) if "named" in source.name else ())
             return Thing("module") if layer else UNKNOWN
+        if binding.how == "for" and not binding.item and _gives_modules(code, source):
+            return Thing("module")
     return thing_of(code, value)
+
+
+_LISTS = ("torch.nn.ModuleList", "torch.nn.Sequential")
+
+
+def _gives_modules(code: Code, source: Value | None) -> bool:
+    """Whether a loop goes over layers: those of a list of torch's, of several such lists, or some by name."""
+    if isinstance(source, Group):
+        return bool(source.items) and all(thing_of(code, one).kind == "module" for one in source.items)
+    if isinstance(source, Name) and source.binding != NOWHERE and code.bindings[source.binding].how == "for":
+        outer, _ = followed(code, code.bindings[source.binding].value)
+        lists = outer.items if isinstance(outer, Group) and not code.bindings[source.binding].item else ()
+        return bool(lists) and all(thing_of(code, one).name in _LISTS for one in lists)
+    return isinstance(source, Name | Attribute) and thing_of(code, source).name in _LISTS

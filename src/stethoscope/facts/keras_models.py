@@ -10,11 +10,14 @@ import re
 from dataclasses import dataclass
 
 from stethoscope.facts.code import Call, Code, Constant, Group, Name, Symbol, Value
-from stethoscope.facts.origins import called
-from stethoscope.facts.things import followed, literal
+from stethoscope.facts.origins import bases, called, lineage, member, thing_of
+from stethoscope.facts.things import Thing, followed, literal
 
 _SEQUENTIAL = frozenset({"keras.Sequential", "keras.models.Sequential", "keras.engine.sequential.Sequential"})
 _FUNCTIONAL = frozenset({"keras.Model", "keras.models.Model", "keras.engine.Model", "keras.engine.training.Model"})
+_LOSS = re.compile(r"keras\.losses\.|tensorflow\.losses\.[A-Z]")
+_PRODUCTS = frozenset({"tensorflow.matmul", "tensorflow.linalg.matmul", "tensorflow.einsum", "keras.ops.matmul",
+                       "keras.ops.einsum"})  # fmt: skip
 _ACTIVATIONS = {"Softmax": "softmax", "ReLU": "relu", "LeakyReLU": "leaky_relu"}
 _OTHER_BACKEND = re.compile(r"\bKERAS_BACKEND\b.*\b(?:jax|torch)\b|\bset_backend\(\W*(?:jax|torch)\b")
 
@@ -32,7 +35,7 @@ class Head:
     """The last layer of a model."""
 
     layer: Call
-    """The dense layer."""
+    """The dense layer, or the product with weights of the model's own."""
     units: int | None
     activation: str | None
     """`linear` where there is none; None where it is not known."""
@@ -72,7 +75,7 @@ def _compiled(code: Code, call: Call) -> Compiled | None:
         name = found.value
     elif isinstance(found, Symbol) and found.name.startswith("keras."):
         name = found.name.rpartition(".")[2]
-    elif isinstance(found, Call) and found.name.startswith("keras.losses."):
+    elif isinstance(found, Call) and _LOSS.match(found.name):
         name = found.name.rpartition(".")[2]
         option = found.keyword("from_logits") or (found.arguments[0] if found.arguments else None)
         truth = literal(code, option) if option is not None else False
@@ -113,10 +116,45 @@ def head_of(code: Code, model: Value | None, before: Call | None, depth: int = 0
                 break
             output, _ = followed(code, output.argument(0))
         return _dense(code, chain)
+    thing = thing_of(code, made)
+    if thing.cls is not None and _FUNCTIONAL.intersection(bases(thing)):
+        return _head_of_class(code, thing)
     callee = called(code, made)
     if callee.function is not None and callee.code is not None and len(callee.function.returns) == 1:
         return head_of(callee.code, callee.function.returns[0].value, None, depth + 1)
     return None
+
+
+def _head_of_class(code: Code, thing: Thing) -> Head | None:
+    """The last layer of a model of a class of its own: what the only answer of its `call` comes out of."""
+    method = member(code, thing, "call")
+    home, function = method.code, method.function
+    if home is None or function is None or len(function.returns) != 1:
+        return None
+    output, _ = followed(home, function.returns[0].value)
+    chain: list[Value] = []
+    for _ in range(3):
+        if not isinstance(output, Call):
+            return None
+        if output.name in _PRODUCTS:
+            return _dense(home, [output, *chain])
+        layer = _kept_as(home, thing, output)
+        if layer is None:
+            return None
+        chain.insert(0, layer)
+        if _is_layer(layer, "Dense"):
+            break
+        output, _ = followed(home, output.argument(0))
+    return _dense(home, chain)
+
+
+def _kept_as(code: Code, thing: Thing, call: Call) -> Value | None:
+    """The layer that `self.layer(x)` runs, where the class binds it once, in the same file."""
+    if not isinstance(call.receiver, Name) or call.receiver.name != "self":
+        return None
+    numbers = next((cls.attributes[call.name[1:]] for _, cls in lineage(thing) if call.name[1:] in cls.attributes), ())
+    is_known = len(numbers) == 1 and thing.code is code
+    return followed(code, code.bindings[numbers[0]].value)[0] if is_known else None
 
 
 def _layers(code: Code, model: Value | None, made: Call, before: Call | None) -> list[Value]:
@@ -161,6 +199,8 @@ def _dense(code: Code, layers: list[Value]) -> Head | None:
         if not isinstance(layer, Call):
             return None
         name = layer.name.rpartition(".")[2]
+        if layer.name in _PRODUCTS:
+            return Head(layer, None, activation, code)
         if _is_layer(layer, "Dense"):
             units = literal(code, layer.argument(0, "units"))
             own = layer.argument(1, "activation")

@@ -14,6 +14,7 @@ from stethoscope.facts.code import (
     Attribute,
     Binding,
     Call,
+    Choice,
     Code,
     Constant,
     Context,
@@ -40,8 +41,9 @@ class CheckpointAliased(Rule):
     """The best weights are kept without a copy, so they go on changing with the model.
 
     ## What it sees
-    `best = model.state_dict()` in a training loop, under a comparison of a score, and `load_state_dict(best)` or
-    `torch.save(best, ...)` behind it; or the same with an attribute, where a class keeps what was best.
+    `best = model.state_dict()` in a training loop, under a comparison of a score or where there is none yet, and
+    `load_state_dict(best)` or `torch.save(best, ...)` behind it; or the same with an attribute, where a class keeps
+    what was best.
     ## Why it hurts
     The dictionary holds the model's own tensors, which the optimizer changes in place. What is loaded in the end is
     the last epoch's weights and not the best one's, without any error.
@@ -366,7 +368,7 @@ def _training_around(file: Code, index: int, call: Call) -> int:
 
 def _leaves(file: Code, call: Call, branch: Context) -> bool:
     """Whether the loop ends behind a state that was kept: nothing trains the model any more."""
-    lines = file.lines[call.at.line : branch.at.end_line]
+    lines = list(_behind(file, call, branch))
     asked = next((one.value for one in file.around(call.context) if one.kind == "while"), None)
     flags = set(re.findall(r"[\w.]+", file.text(asked.at))) if asked is not None else set()
     body = file.lines[branch.at.line - 1 : branch.at.end_line]
@@ -376,9 +378,25 @@ def _leaves(file: Code, call: Call, branch: Context) -> bool:
     return any(re.match(r"\s*(?:break|return|raise|sys\.exit|exit|quit)\b", line) for line in lines)
 
 
+def _behind(file: Code, call: Call, branch: Context) -> Iterator[str]:
+    """The lines behind a call to the end of a branch, without those that run in its place: of an `else`."""
+    tests = {here.at.column for here in file.around(call.context) if here.kind == "if"}
+    skipped = None
+    for line in file.lines[call.at.line : branch.at.end_line]:
+        depth = len(line) - len(line.lstrip())
+        if not line.strip() or (skipped is not None and depth > skipped):
+            continue
+        skipped = depth if depth in tests and re.match(r"\s*(?:else|elif)\b", line) else None
+        if skipped is None:
+            yield line
+
+
 def _compared(file: Code, value: Value | None, depth: int = 0) -> Iterator[Name | Attribute]:
     """The variables of a condition that are compared by size."""
     found, _ = followed(file, value)
+    if isinstance(found, Choice) and depth <= DEEPEST:
+        for one in found.options:
+            yield from _compared(file, one, depth + 1)
     if not isinstance(found, Operation) or depth > DEEPEST:
         return
     if found.operator in ("<", ">", "<=", ">="):
@@ -404,7 +422,18 @@ def _named(value: Value, depth: int) -> Iterator[Name | Attribute]:
 
 def _asks_for_best(file: Code, condition: Value | None, loop: int) -> bool:
     """Whether a condition compares by size what the loop itself works out: a score, and no number of rounds."""
-    return any(_is_worked_out(file, one, loop) for one in _compared(file, condition))
+    return any(_is_worked_out(file, one, loop) for one in (*_compared(file, condition), *_first(file, condition, loop)))
+
+
+def _first(file: Code, condition: Value | None, loop: int) -> Iterator[Name]:
+    """The score of a condition that asks whether there is none yet, `best is None`, where the loop compares it, too."""
+    if not isinstance(condition, Operation) or condition.operator != "is":
+        return
+    score, nothing = condition.operands
+    if isinstance(score, Name) and isinstance(nothing, Constant) and nothing.value is None:
+        inside = (one for one in file.contexts if one.kind == "if" and loop in file.numbers_around(one.parent))
+        if any(name_of(file, one) == score.name for here in inside for one in _compared(file, here.value)):
+            yield score
 
 
 def _is_worked_out(file: Code, value: Name | Attribute, loop: int) -> bool:

@@ -9,12 +9,13 @@ from typing import NamedTuple
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.attributes import attributes_set, owner_of, part_of_model
-from stethoscope.facts.code import Attribute, Binding, Call, Code, Constant, Name, Value
+from stethoscope.facts.code import NOWHERE, Attribute, Binding, Call, Code, Constant, Group, Item, Name, Value
 from stethoscope.facts.expressions import values_of
 from stethoscope.facts.frozen_anyway import is_harmless, is_parameter
+from stethoscope.facts.likely_modules import is_known_module
 from stethoscope.facts.model_like import model_like
 from stethoscope.facts.origins import is_module, lineage, thing_of
-from stethoscope.facts.things import Thing
+from stethoscope.facts.things import Thing, followed
 from stethoscope.facts.uses import readings_of
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
@@ -50,7 +51,8 @@ class AttributeWithoutEffect(Rule):
     that somebody made asks for no gradient unless it is told to: a misspelled `False` there is possible at most, and so
     is a module without parameters, one whose parameters are switched in the same block, which nothing runs, or only
     under `no_grad` or with its answers cut off, or that no optimizer has, and a `True` where nothing is frozen or that
-    each round takes back; an option that is what it was. A run shows which parameters move: see `frozen-parameters`.
+    each round takes back; an option that is what it was, and a module that only its name tells. A run shows which
+    parameters move: see `frozen-parameters`.
     ## Sources
     PyTorch documentation, `torch.nn.Module.requires_grad_` and `torch.optim.Optimizer.param_groups`; rule TOR002 of
     TorchFix.
@@ -65,7 +67,11 @@ class AttributeWithoutEffect(Rule):
             owner = owner_of(file, number)
             thing = part_of_model(file, owner)
             part = thing.kind == "unknown" and last == "requires_grad" and _is_named_as_part(file, owner)
-            hinted = part or (thing.kind == "unknown" and _is_hinted(file, owner))
+            used = thing.kind == "unknown" and _is_hinted(file, owner)
+            if thing.kind == "unknown" and last == "requires_grad" and not used:
+                part = part or _is_named_as_model(file, owner)
+            part = part or (path == "self" and thing.kind == "instance" and is_known_module(thing))
+            hinted = part or used
             if (hinted or thing.kind == "module") and _is_told_apart(file, binding, path):
                 continue
             if (
@@ -79,7 +85,11 @@ class AttributeWithoutEffect(Rule):
             is_own = _is_its_own(thing, last) and not _freezes_itself(file, thing, binding)
             if case is None or is_own or _is_in_handler(file, binding):
                 continue
-            if thing.kind == "instance" or _is_read(file, binding.name) or _is_asked_of_modules(file, last):
+            if (
+                (thing.kind == "instance" and not hinted)
+                or _is_read(file, binding.name)
+                or _is_asked_of_modules(file, last)
+            ):
                 continue  # a class of the project's own, which may have it, or who sets it reads it
             yield self.finding(
                 fitting(f"`{binding.name}` is set, and torch never reads it", f"`.{last}` is never read by torch"),
@@ -135,6 +145,51 @@ class AttributeWithoutEffect(Rule):
                     self.teacher = teacher
                     self.teacher.requires_grad = False  # bad
             """,
+        "of what is named as a model, or as parts of one": """
+            import torch
+
+            def freeze(model):
+                model.requires_grad = False  # bad
+
+            def make(kind, other):
+                if kind == "small":
+                    encoder = other.Small()
+                else:
+                    encoder = other.Large()
+                encoder.requires_grad = False  # bad
+                for layer in [encoder.conv1, encoder.bn1]:
+                    layer.requires_grad = False  # bad
+                return encoder
+            """,
+        "of the layers in lists": """
+            class Net(nn.Module):
+                def __init__(self):
+                    super().__init__()
+                    self.convs = nn.ModuleList([nn.Conv2d(3, 3, 3)])
+                    self.norms = nn.ModuleList([nn.BatchNorm2d(3)])
+
+                def freeze(self):
+                    for layer in self.convs:
+                        layer.requires_grad = False  # bad
+                    for layers in [self.convs, self.norms]:
+                        for layer in layers:
+                            layer.requires_grad = False  # bad
+            """,
+        "of a model on top of a library's": """
+            from torch import nn
+            from transformers import PreTrainedModel
+
+            class Net(PreTrainedModel):
+                def __init__(self, config):
+                    super().__init__(config)
+                    self.body = nn.Linear(3, 3)
+
+                def freeze(self):
+                    self.requires_grad = False  # bad
+
+                def forward(self, x):
+                    return self.body(x)
+            """,
         "misspelled": """
             model = nn.Linear(3, 2)
             for parameter in model.parameters():
@@ -154,6 +209,24 @@ class AttributeWithoutEffect(Rule):
                     batch.features.requires_grad = True
                     self.embedding.requires_grad = True
                     self.net(batch).backward()
+            """,
+        "of what a loop, a table or a layer's weight gives, by any name": """
+            import torch
+
+            def freeze(model, table, asked):
+                for layer in model.parameters():
+                    layer.requires_grad = False
+                head = model.layer.weight
+                head.requires_grad = False
+                encoder = table["scale"]
+                encoder.requires_grad = False
+                for layer in [model.conv1, model.scale]:
+                    layer.requires_grad = False
+
+            class Wrapped(torch.nn.Module):
+                def freeze(self, module):
+                    if isinstance(module, torch.nn.Parameter):
+                        module.requires_grad = False
             """,
         "of parameters": """
             model = nn.Linear(3, 2)
@@ -288,6 +361,42 @@ def _is_named_as_part(file: Code, owner: Value | None) -> bool:
     return part_of_model(file, owner.value).kind == "module" or _is_hinted(file, owner.value)
 
 
+_NORMS = re.compile(r"(?:bn|norm)\d*$")
+_MODELS = re.compile(r"(?:\w+_)?(?:module|unet|vae|generator|discriminator|critic|transformer|resnet\d*|vgg\d*)$")
+
+
+def _is_named_as_model(file: Code, owner: Value | None) -> bool:
+    """Whether a variable of its own is named as a model or a part of one, and is no weight of a layer: nothing else
+    need tell in a function that freezes what it is handed.
+    """
+    if not isinstance(owner, Name) or owner.binding == NOWHERE or "." in owner.name or not file.says("torch"):
+        return False
+    if file.bindings[owner.binding].how == "for":
+        return _goes_over_parts(file, file.bindings[owner.binding])
+    named = _PARTS.match(owner.name)
+    if (named is None or named[1] is not None) and _MODELS.match(owner.name) is None:
+        return False
+    options = file.bindings[owner.binding].options or (owner.binding,)
+    return all(_may_be_module(file, Name(owner.name, one, owner.at)) for one in options)
+
+
+def _goes_over_parts(file: Code, binding: Binding) -> bool:
+    """Whether a loop goes over attributes that are named as parts: `for layer in [self.conv1, self.bn1]`."""
+    parts, _ = followed(file, binding.value)
+    if not isinstance(parts, Group) or binding.item or not parts.items:
+        return False
+    names = [one.name.rpartition(".")[2] if isinstance(one, Attribute | Name) else "" for one in parts.items]
+    found = [_PARTS.match(name) or _NORMS.match(name) for name in names]
+    return all(one is not None and (one.re is _NORMS or one[1] is None) for one in found)
+
+
+def _may_be_module(file: Code, value: Name) -> bool:
+    found, _ = followed(file, value)
+    last = file.bindings[found.binding if isinstance(found, Name) and found.binding != NOWHERE else value.binding]
+    is_weight = isinstance(found, Attribute) and found.name in ("weight", "bias", "data")
+    return last.how in ("argument", "assign") and not last.item and not is_weight and not isinstance(found, Item)
+
+
 def _how_sure(thing: Thing, binding: Binding, hinted: bool) -> Sureness:
     """A tensor that is no parameter asks for no gradient by itself: nothing is worse where it was to be told so."""
     if thing.name == "torch.optim.Optimizer":
@@ -330,7 +439,13 @@ def _freezes_itself(file: Code, thing: Thing, binding: Binding) -> bool:
     ways = [home.bindings[n].value for home, cls in lineage(thing) for n in cls.attributes.get(last, ()) if n >= 0]
     switched_off = all(isinstance(one, Constant) and one.value is False for one in ways)
     is_asked = file.matches(re.compile(rf"(?<!param)(?<!parameter)(?<![\W_]p)\.{last}\b(?!\s*=(?!=))"))
-    return path == "self" and bool(is_module(thing)) and switched_off and not is_asked and _keeps_layers(thing)
+    return (
+        path == "self"
+        and (bool(is_module(thing)) or is_known_module(thing))
+        and switched_off
+        and not is_asked
+        and _keeps_layers(thing)
+    )
 
 
 def _keeps_layers(thing: Thing) -> bool:

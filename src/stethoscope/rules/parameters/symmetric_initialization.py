@@ -11,7 +11,8 @@ import numpy as np
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Fix, Severity, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Reinitialize
-from stethoscope.facts.code import Call, Choice, Code, Constant, Group, Name, Operation, Symbol, Value
+from stethoscope.facts.asked_kinds import kinds_asked
+from stethoscope.facts.code import Call, Code, Constant, Operation, Value
 from stethoscope.facts.layers import LINEAR
 from stethoscope.facts.progress import progress_of
 from stethoscope.facts.things import literal
@@ -56,7 +57,9 @@ class SymmetricInitialization(Rule):
     Biases may be 0.
     ## When it is not a fault
     A last layer, a low-rank update or a residual branch that starts at 0 is a method: its units receive different
-    gradients and differ after one step. Those, and weights of normalization layers, are not reported.
+    gradients and differ after one step. Those, and weights of normalization layers, are not reported. In code, a
+    function that asks for the type of a layer, as textbooks do to show what `apply` is, is reported in a project that
+    trains.
     ## Sources
     I. Goodfellow, Y. Bengio and A. Courville, Deep Learning (2016), section 8.4: the initial parameters need to
     "break symmetry" between units. H. Ben Braiek and F. Khomh, TheDeepChecker, TOSEM 2022.
@@ -272,6 +275,25 @@ class SymmetricInitialization(Rule):
                 if isinstance(m, (nn.Linear, StandardizedConv2d)):
                     nn.init.constant_(m.weight, 0.01)  # bad
             """,
+        "by the type, before a training": """
+            def train(net, loader, loss, optimizer):
+                def init(m):
+                    if type(m) == nn.Linear or type(m) is nn.Conv2d:
+                        nn.init.constant_(m.weight, 0.01)  # bad
+
+                net.apply(init)
+                for x, y in loader:
+                    optimizer.zero_grad()
+                    loss(net(x), y).backward()
+                    optimizer.step()
+            """,
+        "convolutions, transposed ones among them, and by their names": """
+            def init(model):
+                for name, m in model.named_modules():
+                    if isinstance(m, nn.Conv2d) or isinstance(m, nn.ConvTranspose2d):
+                        if "first" in name or "gate" in name:
+                            nn.init.constant_(m.weight, 0.01)  # bad
+            """,
         "a constant under one more condition": """
             def init(m, scheme):
                 if isinstance(m, (nn.Conv2d, nn.Linear)):
@@ -292,6 +314,21 @@ class SymmetricInitialization(Rule):
                     nn.init.constant_(m.weight, 42)
 
             net[2].apply(init_42)
+            """,
+        "shown on a network that is not trained": """
+            def init(m):
+                if type(m) == nn.Linear:
+                    nn.init.constant_(m.weight, 1)
+
+            net.apply(init)
+            print(net[0].weight.data[0])
+            """,
+        "ones in layers that their names choose": """
+            def init(model):
+                for name, m in model.named_modules():
+                    if isinstance(m, nn.Linear):
+                        if "gate" in name or "head" in name:
+                            nn.init.zeros_(m.weight)
             """,
         "drawn right after": """
             def init(m):
@@ -410,10 +447,11 @@ def _is_for_all(file: Code, call: Call) -> bool:
     is_odd = isinstance(given, int | float) and given not in (0, 1)
     for here in file.around(call.context):
         if here.kind == "if":
-            names = _kinds_asked(here.value)
+            names = kinds_asked(here.value)
             if names:
-                # transposed convolutions are begun as interpolation, which is a constant where they stretch
-                return all(name in LINEAR and "transpose" not in name for name in names)
+                # Transposed convolutions alone are begun as interpolation, which is a constant where they stretch.
+                is_linear = all(name in LINEAR for name in names) and any("transpose" not in name for name in names)
+                return is_linear and not _is_shown_only(file, call, here.value)
             if not is_odd and not _asks_for_none(here.value):
                 return False
         elif here.kind == "function" or (here.kind == "else" and not is_odd):
@@ -440,33 +478,12 @@ def _asks_for_none(value: Value | None) -> bool:
     return any(isinstance(one, Constant) and one.value is None for one in parts)
 
 
-def _kinds_asked(value: Value | None) -> list[str]:
-    """The kinds of layers that a condition asks for, in lower case: by `isinstance`, or by the name of the class."""
-    if isinstance(value, Choice):
-        return [name for option in value.options for name in _kinds_asked(option) or ["?"]]
-    if isinstance(value, Call) and value.name == "builtins.isinstance":
-        kinds = value.argument(1)
-        named = kinds.items if isinstance(kinds, Group) else (kinds,)
-        return [_kind_named(one) for one in named]
-    if isinstance(value, Operation) and value.operator == "and":
-        return next(filter(None, (_kinds_asked(one) for one in value.operands)), [])
-    if isinstance(value, Operation) and value.operator == "!=" and isinstance(value.operands[0], Call):
-        asked, word = value.operands[0], value.operands[0].argument(0)
-        if asked.name == ".find" and isinstance(word, Constant) and isinstance(word.value, str):
-            return [{"conv": "conv2d"}.get(word.value.lower(), word.value.lower())]
-    return []
-
-
-def _kind_named(kind: Value | None) -> str:
-    """The kind of a class of layers in lower case; a class of the project's own is told by how its name ends."""
-    if not isinstance(kind, Symbol | Name):
-        return "?"
-    name = kind.name.rpartition(".")[2]
-    own = _OWN_KIND.fullmatch(name)
-    if own:
-        return own[1].lower()
-    return name.lower() if isinstance(kind, Symbol) else "?"
-
-
-_OWN_KIND = re.compile(r"\w*(Conv[123]d|Linear)")
-"""Names of layers of these kinds, and of classes that add something to one."""
+def _is_shown_only(file: Code, call: Call, asked: Value | None) -> bool:
+    """Whether a function that asks `type(m) == nn.Linear`, as textbooks do to show what `apply` is, is applied to one
+    layer, or in a project that trains nothing.
+    """
+    if asked is None or not re.match(r"\(?type\(", file.text(asked.at)):
+        return False
+    name = file.functions[file.function_at(call.context)].name
+    on_one = file.matches(re.compile(rf"\]\.apply\({re.escape(name)}\)"))
+    return on_one or not file.and_linked_say(".backward(")
