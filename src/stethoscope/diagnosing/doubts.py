@@ -9,6 +9,7 @@ from dataclasses import replace
 from stethoscope.core.finding import Finding, Sureness
 from stethoscope.facts.code import At, Code
 from stethoscope.facts.dead_ends import dead_ends
+from stethoscope.facts.first_rounds import beyond, only_rounds
 from stethoscope.facts.importable import cannot_be_imported
 from stethoscope.facts.left_behind import left_behind
 from stethoscope.facts.never_run import never_run
@@ -36,6 +37,10 @@ _OF_LAYERS = ("overwritten-layer", "dropout-without-effect", "dropout-before-bat
               "unregistered-modules", "layer-made-in-forward")  # fmt: skip
 """Rules of the layers of a network: no harm to one that cannot be asked as it stands."""
 
+_OF_ROUNDS = ("missing-zero-grad", "graph-kept-alive", "graph-retained", "checkpoint-aliased", "metric-not-reset",
+              "distributed-sampler-epoch")  # fmt: skip
+"""Rules of what one round of a training does to the next one: no harm where there is none."""
+
 
 def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
     """The findings of a file, those possible at most that stand at such a place."""
@@ -47,7 +52,7 @@ def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
         return [_possible(one) for one in said]
     untrained = any(one.rule in _OF_TRAINING for one in said) and is_only_asked(code)
     never = [place_in(code, call.at) for call in never_run(code)]
-    left, planted, ends = left_behind(code), planted_in(code), dead_ends(code)
+    left, planted, ends = [*left_behind(code), *beyond(code)], planted_in(code), dead_ends(code)
 
     def is_doubtful(one: Finding) -> bool:
         if one.place in never:
@@ -57,6 +62,8 @@ def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
             return False
         is_left = _is_in(left, line) or _is_in(ends.left, line)
         if planted(line) or is_left or _is_in(ends.unrun, line) or (untrained and one.rule in _OF_TRAINING):
+            return True
+        if one.rule in _OF_ROUNDS and _is_in(only_rounds(code), line):
             return True
         if one.rule in _OF_LAYERS and _is_in(ends.broken, line):
             return True

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from stethoscope.facts.code import NOWHERE, At, Call, Code, Symbol
 from stethoscope.facts.endings import FAILS, Endings, Ways, always_ends, ends_of, is_exit, is_meant
 from stethoscope.facts.evaluated import Scope, evaluated
+from stethoscope.facts.first_rounds import EXITS
 from stethoscope.facts.misread import misread
 from stethoscope.facts.module_classes import is_plain_module
 from stethoscope.facts.origins import called, lineage, thing_of
@@ -163,16 +164,21 @@ class _Search:
                 continue
             cls = self.code.classes[owner]
             others = [name for name in cls.methods if name not in ("__init__", "forward")]
-            if node.decorator_list or not self._is_hot(node) or not all(self._is_only_own(one) for one in others):
+            if node.decorator_list or not all(self._is_only_own(one) for one in others):
                 continue
             is_last = home.number == cls.methods.get("forward")
             if is_last and self._fails_in_rounds(home) and not has_heirs(self.code, cls):
                 yield owner
 
     def _fails_in_rounds(self, home: _Home) -> bool:
-        """Whether a function always ends with an error that nobody meant, where all of its loops have a round."""
-        ways = Endings(lambda one: self._ends(home, one), self.taken, has_rounds=True, is_run=True).of(home.node.body)
-        return always_ends(ways) and not is_meant(ways) and not is_exit(ways)
+        """Whether a `forward` always ends with an error that nobody meant, where all of its loops have a round; or the
+        program does, by an exit.
+        """
+        node = home.node
+        if isinstance(node, ast.Module) or not (self._is_hot(node) or self.code.calls_of(*EXITS)):
+            return False
+        ways = Endings(lambda one: self._ends(home, one), self.taken, has_rounds=True, is_run=True).of(node.body)
+        return always_ends(ways) and (is_exit(ways) or not is_meant(ways))
 
     def _is_only_own(self, name: str) -> bool:
         """Whether only the own object calls a method of this name, as far as the file says."""

@@ -11,6 +11,7 @@ from stethoscope.core.treatment import TrainMode
 from stethoscope.facts.by_hand import sets_mode_by_hand
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.events import Event, events_of, is_in_loop
+from stethoscope.facts.first_rounds import is_only_round
 from stethoscope.facts.layers import has_modes
 from stethoscope.facts.loops import loops_of
 from stethoscope.facts.surely_unswitched import may_be_switched
@@ -138,7 +139,8 @@ class TrainingInEvalMode(Rule):
         for index in range(len(file.functions)):
             events = events_of(file, index)
             for loop in {n for e in events if e.kind == "eval" for n in file.numbers_around(e.outer_context)}:
-                if file.contexts[loop].kind not in ("for", "while") or file.function_at(loop) != index:
+                is_loop = file.contexts[loop].kind in ("for", "while") and file.function_at(loop) == index
+                if not is_loop or is_only_round(file, loop):
                     continue
                 inside = [event for event in events if is_in_loop(file, event, loop)]
                 found = switched_for_good(file, inside, loop)
