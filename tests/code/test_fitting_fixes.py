@@ -477,6 +477,24 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "Give the loss the scores as they leave the last layer",
         "prediction",
     ),
+    "options of the loss": (
+        SoftmaxBeforeCrossEntropy, BESIDE,
+        "(shares, y) -> (shares, y.view(-1), ignore_index=0)",
+        "loss = F.cross_entropy(scores, y.view(-1), ignore_index=0)",
+        "targets",
+    ),
+    "a loss that was made before": (
+        SoftmaxBeforeCrossEntropy, BESIDE,
+        "return F.cross_entropy(shares, y) -> judge = nn.CrossEntropyLoss(ignore_index=0); return judge(shares[:, :9], y)",
+        "loss = judge(scores, y)",
+        "targets",
+    ),
+    "a loss that names what it is given twice": (
+        SoftmaxBeforeCrossEntropy, BESIDE,
+        "(shares, y) -> (shares, F.softmax(shares, dim=1))",
+        "loss = F.cross_entropy(scores, targets)",
+        "loss = F.cross_entropy(scores, F",
+    ),
     "a sigmoid that prediction needs": (
         SigmoidBeforeBceWithLogits, SIGMOID,
         "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from stethoscope.core.finding import Evidence, Link
@@ -60,7 +61,7 @@ def raw_scores(file: Code, loss: LossUse, read: str) -> str:
         read: how these are made of scores.
     """
     made, home = loss.output.made, loss.output.made_in
-    lines = code(f"loss = F.{loss.function}(scores, targets)", f"probabilities = scores.{read}")
+    lines = code(f"loss = {_of_scores(file, loss)}", f"probabilities = scores.{read}")
     is_layer = made is not None and made.name.rpartition(".")[2][:1].isupper()
     if made is None or home is None or not (is_layer or home.function_at(made.context) or home is not file):
         return f"Give the loss the scores as they leave the last layer:\n{lines}"
@@ -70,6 +71,21 @@ def raw_scores(file: Code, loss: LossUse, read: str) -> str:
         f"Take the `{loss.output.kind}`{made_at(file, loss)} away, so that the loss gets scores. Who reads the answers "
         f"as probabilities, as in prediction, then applies a {read.partition('(')[0]} there:\n{lines}"
     )
+
+
+def _of_scores(file: Code, loss: LossUse) -> str:
+    """The call of a loss as it stands, with its options, of scores; where it is plain and short."""
+    given, at = loss.given, loss.call.at
+    if loss.code is file and given is not None and at.line == at.end_line:
+        said = re.compile(rf"(?<![\w.]){re.escape(file.text(given.at))}(?=\s*[,)])")
+        written, count = said.subn("scores", file.text(at))
+        if count == 1 and len(written) <= _LONGEST:
+            return written
+    return f"F.{loss.function}(scores, targets)"
+
+
+_LONGEST = 66
+"""Letters of a call that fits on a line of the terminal."""
 
 
 def links(file: Code, loss: LossUse) -> tuple[Link, ...]:
