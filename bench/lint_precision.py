@@ -112,6 +112,8 @@ def fetch(here: Path, clones: Path | None) -> None:
         try:
             data = _commit(package, clones) if package.kind == "repository" else _archive(package, here / "archives")
             count = _unpack(data, into)
+            if package.kind == "repository":
+                (into / ".git").mkdir()  # by which the top of a project is known
         except (OSError, subprocess.CalledProcessError, tarfile.TarError, ValueError) as error:
             print(f"{package.name}: {error}", file=sys.stderr)
             continue

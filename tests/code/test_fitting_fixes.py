@@ -485,7 +485,7 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     ),
     "a loss that was made before": (
         SoftmaxBeforeCrossEntropy, BESIDE,
-        "return F.cross_entropy(shares, y) -> judge = nn.CrossEntropyLoss(ignore_index=0); return judge(shares[:, :9], y)",
+        "return F.cross_entropy(shares, y) -> judge = nn.CrossEntropyLoss(ignore_index=0); return judge(shares[1:], y)",
         "loss = judge(scores, y)",
         "targets",
     ),
