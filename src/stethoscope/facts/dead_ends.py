@@ -22,19 +22,20 @@ from stethoscope.facts.evaluated import Scope, evaluated
 from stethoscope.facts.misread import misread
 from stethoscope.facts.module_classes import is_plain_module
 from stethoscope.facts.origins import called, lineage, thing_of
+from stethoscope.facts.own_modules import asked_in_vain
 from stethoscope.facts.parsed import Parsed, parsed
 from stethoscope.facts.signatures import (
     does_not_fit,
     has_heirs,
     has_no_other,
     is_defined_once,
-    is_no_part_of_torch,
+    is_not_there,
     is_said_once,
     name_of,
     own_method,
 )
 from stethoscope.facts.things import Thing, binding_of
-from stethoscope.facts.unbound import called_before_bound, unbound_names
+from stethoscope.facts.unbound import called_before_bound, unbound_at_top, unbound_names
 from stethoscope.facts.unentered import unentered
 from stethoscope.facts.unset import Unset
 from stethoscope.facts.whole_runs import option_of, read_before_bound, unused_above
@@ -112,11 +113,11 @@ class _Search:
 
     def found(self) -> DeadEnds:
         behind, left = list[At](), list[At]()
-        names = frozenset[str]().union(*self.unbound.values())
+        names = unbound_at_top(self.code, self.whole).union(*self.unbound.values())
         first = {node.lineno for node in self.whole.nodes if isinstance(node, ast.expr) and self._may_fail(node, names)}
         self.dead = {call.at for call in self.code.calls if does_not_fit(self.code, call)}
-        self.dead |= {one.at for one in self._symbols() if is_no_part_of_torch(self.code, one)}
-        self.dead |= set(misread(self.code, self.whole))
+        self.dead |= {one.at for one in self._symbols() if is_not_there(self.code, one)}
+        self.dead |= {*misread(self.code, self.whole), *asked_in_vain(self.code, self.whole)}
         self.homes, self.taken = list(self._homes()), self._taken()
         for _ in range(MOST_ROUNDS):
             self.dead |= {call.at for call in self.code.calls if self._is_dead(call)}
@@ -253,7 +254,7 @@ class _Search:
             names = self.unbound.get((node.name, node.lineno), frozenset())
             yield _Home(node, number, owner, names, self.unset.missing(node, number, owner))
         if not self.code.cells:  # there only the cell ends
-            yield _Home(self.whole.tree, NOWHERE, NOWHERE, frozenset(), frozenset())
+            yield _Home(self.whole.tree, NOWHERE, NOWHERE, unbound_at_top(self.code, self.whole), frozenset())
 
     def _is_hot(self, node: ast.stmt) -> bool:
         """Whether anything may fail in the lines of a statement."""
