@@ -147,6 +147,12 @@ PROJECTS: dict[str, tuple[dict[str, str], str, str, str]] = {
         "import sys",
         'import sys\nsys.path.insert(0, "..")',
     ),
+    "a script that looks in the folder above, too": (
+        {"a/train.py": "import sys\nsys.path.append('..')\nfrom tools import read\n", "tools.py": "", "setup.py": ""},
+        "a/train.py",
+        "'..'",
+        "'../../parts'",
+    ),
     "a package of another name": (
         {**OWN, "nets/train.py": "from nets.sound import read\n"},
         "nets/train.py",
@@ -581,10 +587,15 @@ def train(model, loader, optimizer, inputs):
         ("try:\n        print(loss)\n    except NameError:\n        pass", "", False),
         ("def last(): return loss", "print(last())", False),
         ("print(lambda: loss)", "", False),
+        ("pass", "    print(wrong)", True),  # `LAST` is in the loop
+        ("pass", "    if inputs: print(wrong)", False),
+        ("pass", "    if inputs: continue\n        print(wrong)", False),
+        ("@torch.no_grad()\n    def ask(one): print(wrong)\n    ask(inputs)", "", True),
+        ("@wrapped\n    def ask(one): print(wrong)\n    ask(inputs)", "", False),
     ],
 )
 def test_a_function_that_asks_for_what_it_binds_later(first: str, last: str, *, is_doubted: bool) -> None:
-    text = IMPORTS + "one = 1\n" + TRAINS.replace("FIRST", first).replace("LAST", last)
+    text = IMPORTS + "from calls import wrapped\none = 1\n" + TRAINS.replace("FIRST", first).replace("LAST", last)
     sure = how_sure(MissingZeroGrad, text)
     assert 0 <= sure < SHOWN if is_doubted else sure >= SHOWN
 

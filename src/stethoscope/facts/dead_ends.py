@@ -44,6 +44,8 @@ MOST_ROUNDS = 4
 """Classes that make each other through which an error is followed."""
 
 
+_RUNNING = ("torch.no_grad", "torch.enable_grad", "torch.inference_mode", "tensorflow.function")
+"""Decorators that run a function as it is."""
 _BY_CLASS = ("builtins.classmethod", "builtins.staticmethod")
 """Decorators of methods that are called of the class itself."""
 
@@ -266,12 +268,17 @@ class _Search:
         endings = Endings(lambda one: self._ends(home, one), self.taken, has_rounds=True)
         node = home.node
         ways = endings.of(node.body)
-        is_plain = isinstance(node, ast.FunctionDef) and not node.decorator_list
+        is_plain = isinstance(node, ast.FunctionDef) and self._is_plainly_called(node, home.number)
         if is_plain and home.number != NOWHERE and always_ends(ways) and not _has_yield(node.body):
             ways = Endings(lambda one: self._ends(home, one), self.taken, has_rounds=False).of(node.body)
             if always_ends(ways):
                 self.functions[home.number] = ways
         return endings
+
+    def _is_plainly_called(self, node: ast.FunctionDef, number: int) -> bool:
+        """Whether a call of a function runs its lines."""
+        told = self.code.functions[number].decorators if number != NOWHERE else ()
+        return all(name_of(one) in _RUNNING for one in told) and len(told) == len(node.decorator_list)
 
     def _ends(self, home: _Home, statement: ast.stmt) -> Ways | None:
         """How a statement ends with an error, without what its blocks do."""

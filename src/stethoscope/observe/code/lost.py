@@ -32,6 +32,8 @@ _BINDS_BY_NAME = re.compile(
     rb"import \*|__getattr__|__path__|__dict__|globals\(|locals\(|vars\(|exec\(|setattr\(|sys\.modules"
 )
 """What may give a module names that do not stand in it, or modules that lie elsewhere."""
+_GOES_UP = re.compile(rb"sys\.path\.(?:append|insert)\(\s*(?:\d\s*,\s*)?[\"']\.\.?/?[\"']\s*\)")
+"""What adds the folder of a script, or the one above it, to those in which modules are looked for."""
 _OWN_WORDS = frozenset({
     "src", "source", "scripts", "lib", "libs", "util", "utils", "model", "models", "net", "nets", "network",
     "networks", "loss", "losses", "common", "dataloader", "dataloaders", "data_loader", "data_loaders", "train",
@@ -111,12 +113,13 @@ class Lost:
             folder = os.path.normpath(os.path.join(folder, *[os.pardir] * (said.dots - 1)))
             step = self._walk(folder, parts, said.names)
             return step._replace(files=(*self._packages_around(own), *step.files))
-        if b"sys.path" in self._bytes_of(own):
+        data = self._bytes_of(own)
+        is_open = b"sys.path" in data
+        if not parts or (is_open and len(_GOES_UP.findall(data)) < data.count(b"sys.path")):
             return _Step("", ())
-        if not parts:
-            return _Step("", ())
-        steps = [self._walk(root, parts, said.names) for root in self._roots(own, parts[0])]
-        if not steps and parts[0] in _OWN_WORDS and self._is_nowhere(own, parts[0]):
+        roots = self._with_module(own, parts[0]) if is_open else self._roots(own, parts[0])
+        steps = [self._walk(root, parts, said.names) for root in roots]
+        if not steps and not is_open and parts[0] in _OWN_WORDS and self._is_nowhere(own, parts[0]):
             return _Step(os.path.join(folder, parts[0]), ())
         if not steps or not all(one.lost for one in steps):
             return next((one for one in steps if not one.lost), _Step("", ()))
@@ -140,7 +143,7 @@ class Lost:
                 return [os.path.join(top, *package[:unnamed])]
         elif self._places.holds(os.path.join(folder, first, OWN_FILE)):  # beside a script
             return [one for one in self._places.above(own, first) if self._places.names(one, first)]
-        elif first not in _OF_LIBRARIES and (roots := self._with_module(own, first)):
+        elif roots := self._with_module(own, first):
             return roots
         if first not in _OWN_WORDS:
             return []
@@ -150,6 +153,8 @@ class Lost:
     def _with_module(self, own: str, first: str) -> list[str]:
         """The folders that hold a module of this name, where one of them is that of a script, or lies above it."""
         folder = os.path.dirname(own)
+        if first in _OF_LIBRARIES or self._places.holds(os.path.join(folder, OWN_FILE)):
+            return []
         near = dict.fromkeys((*self._places.above(own, first), os.path.dirname(folder)))
         if not any(self._places.holds(os.path.join(one, f"{first}.py")) for one in near):
             return []
