@@ -147,6 +147,12 @@ PROJECTS: dict[str, tuple[dict[str, str], str, str, str]] = {
         "import sys",
         'import sys\nsys.path.insert(0, "..")',
     ),
+    "a script that looks in the folder above, too": (
+        {"a/train.py": "import sys\nsys.path.append('..')\nfrom tools import read\n", "tools.py": "", "setup.py": ""},
+        "a/train.py",
+        "'..'",
+        "'../../parts'",
+    ),
     "a package of another name": (
         {**OWN, "nets/train.py": "from nets.sound import read\n"},
         "nets/train.py",
@@ -158,6 +164,30 @@ PROJECTS: dict[str, tuple[dict[str, str], str, str, str]] = {
         "nets/train.py",
         "from utils.files",
         "from tables.files",
+    ),
+    "a name that a module beside a script does not define": (
+        {"train.py": "from tools import write\n", "tools.py": "def read(): pass\n"},
+        "train.py",
+        "import write",
+        "import read",
+    ),
+    "a name that no module called so defines": (
+        {"setup.py": "", "runs/train.py": "from tools import write\n", "tools.py": "", "old/tools.py": "read = 1\n"},
+        "runs/train.py",
+        "read = 1",
+        "write = 1",
+    ),
+    "a name that the library may define which is meant": (
+        {"train.py": "from parts import write\n", "datasets.py": "", "parts.py": ""},
+        "train.py",
+        "from parts",
+        "from datasets",
+    ),
+    "a loader of data that lies nowhere in the project": (
+        {"setup.py": "", "train.py": "from data_loader import read\n", "tools.py": ""},
+        "train.py",
+        "data_loader",
+        "tables",
     ),
     "a module that a build compiles": (
         {**OWN, "setup.py": "name = ''\n", "nets/train.py": "from nets.sound import read\n"},
@@ -183,6 +213,60 @@ def test_a_package_is_read_from_its_own_folder_too(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path / "nets")  # nothing lies above a path that begins here
     assert not is_told("", {"train.py": "from .data.tables import read\n"}, "train.py")
     assert is_told("", {"train.py": "from .data.files import read\n"}, "train.py")
+
+
+MODULES: dict[str, tuple[dict[str, str], str, str]] = {
+    "a module beside the script": (
+        {"run.py": "import train\ntrain.score(1)\n", "train.py": "def rate(x): pass\n"},
+        "train.score",
+        "train.rate",
+    ),
+    "by another name": (
+        {"run.py": "import train as parts\nparts.score(1)\n", "train.py": "def rate(x): pass\n"},
+        "parts.score",
+        "parts.rate",
+    ),
+    "which gives what it is asked for": (
+        {"run.py": "import train\ntrain.score(1)\n", "train.py": "import os\n"},
+        "import os",
+        "from os import *",
+    ),
+    "which is given it": (
+        {"run.py": "import train\ntrain.score(1)\n", "train.py": "", "setup.py": "import train\ntrain.last = 1\n"},
+        "train.last",
+        "train.score",
+    ),
+    "a variable of the same name": (
+        {"run.py": "import train\nDEFAULT = 1\ntrain.score(1)\n", "train.py": ""},
+        "DEFAULT",
+        "train",
+    ),
+    "a module of a package": (
+        {"run.py": "from nets import train\ntrain.score(1)\n", "nets/__init__.py": "", "nets/train.py": "rate = 1\n"},
+        "train.score",
+        "train.rate",
+    ),
+    "a function that a package hands on": (
+        {"run.py": "from nets import train\ntrain.score(1)\n", "nets/__init__.py": "", "nets/train.py": "rate = 1\n"},
+        "rate = 1",
+        "def train(): pass",
+    ),
+    "a module of the same package": (
+        {"nets/run.py": "from . import train\ntrain.score(1)\n", "nets/__init__.py": "", "nets/train.py": "rate = 1\n"},
+        "train.score",
+        "train.rate",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_a_module_of_the_project_does_not_have(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # whose own name says that it tests
+    files, wrong, right = MODULES[name]
+    assert any(wrong in text for text in files.values())
+    file = next(iter(files))
+    assert not is_told("wrong", files, file)
+    assert is_told("right", {path: text.replace(wrong, right) for path, text in files.items()}, file)
 
 
 LOADS = """
@@ -462,6 +546,13 @@ LAST
         ("def f():\n    global x\n    x = 1\nf()\nprint(x)", "model = Net()", False),
         ("from math import *\nprint(x)", "model = Net()", False),
         ("while (x := 3) and not x: print(x)", "model = Net()", False),
+        ("def f():\n    y = 1\n    return y\nprint(y)", "model = Net()", True),
+        ("def f():\n    global y\n    y = 1\nf()\nprint(y)", "model = Net()", False),
+        ("def f():\n    y = 1\nfrom math import *\nprint(y)", "model = Net()", False),
+        ("# In[1]:\ndef f():\n    y = 1\nprint(y)", "model = Net()", False),
+        ("print(y)", "if __name__ == '__main__':\n    model = Net()", True),
+        ("print([y for y in range(3)])", "if __name__ == '__main__':\n    model = Net()", False),
+        ("if __name__ == '__main__':\n    print(y)\n    model = Net()", "", False),  # what is above is imported
     ],
 )
 def test_a_file_whose_own_lines_end_before(first: str, last: str, *, is_doubted: bool) -> None:
@@ -496,10 +587,15 @@ def train(model, loader, optimizer, inputs):
         ("try:\n        print(loss)\n    except NameError:\n        pass", "", False),
         ("def last(): return loss", "print(last())", False),
         ("print(lambda: loss)", "", False),
+        ("pass", "    print(wrong)", True),  # `LAST` is in the loop
+        ("pass", "    if inputs: print(wrong)", False),
+        ("pass", "    if inputs: continue\n        print(wrong)", False),
+        ("@torch.no_grad()\n    def ask(one): print(wrong)\n    ask(inputs)", "", True),
+        ("@wrapped\n    def ask(one): print(wrong)\n    ask(inputs)", "", False),
     ],
 )
 def test_a_function_that_asks_for_what_it_binds_later(first: str, last: str, *, is_doubted: bool) -> None:
-    text = IMPORTS + "one = 1\n" + TRAINS.replace("FIRST", first).replace("LAST", last)
+    text = IMPORTS + "from calls import wrapped\none = 1\n" + TRAINS.replace("FIRST", first).replace("LAST", last)
     sure = how_sure(MissingZeroGrad, text)
     assert 0 <= sure < SHOWN if is_doubted else sure >= SHOWN
 
@@ -533,3 +629,27 @@ def test_a_share_that_nobody_feels_is_no_dropout() -> None:
     assert how_sure(ValidationInTrainMode, text.replace("SHARE", "0.1")) >= SHOWN
     assert how_sure(DropoutWithoutEffect, "rnn = nn.LSTM(8, 16, dropout=1e-5)") < 0
     assert how_sure(DropoutWithoutEffect, "rnn = nn.LSTM(8, 16, dropout=0.1)") >= SHOWN
+
+
+@pytest.mark.parametrize(
+    ("first", "is_doubted"),
+    [
+        ("os.exists(loader)", True),
+        ("os.path.exists(loader)", False),
+        ("print(os.join(loader, 'a'))", True),
+        ("os.unknown(loader)", False),
+        ("nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm=1)", True),
+        ("nn.utils.clip_grad_norm_(model.parameters(), 1, norm=2)", True),
+        ("nn.utils.clip_grad_norm_(model.parameters(), max_norm=1, norm_type=2)", False),
+        ("nn.utils.clip_grad_value_(model.parameters(), **epochs)", False),
+        ("F.cross_entropy(loader, epochs, smoothing=0.1)", True),
+        ("F.cross_entropy(loader, epochs, label_smoothing=0.1)", False),
+        ("F.relu(loader, dim=1)", True),
+    ],
+)
+def test_what_a_library_does_not_have_or_take(first: str, *, is_doubted: bool) -> None:
+    assert (0 <= how_sure_behind(first, "import os\n" + IMPORTS) < SHOWN) is is_doubted
+
+
+def test_os_may_be_given_what_it_has_not() -> None:
+    assert how_sure_behind("os.exists(loader)", f"import os\n{IMPORTS}os.exists = os.path.exists\n") >= SHOWN

@@ -244,7 +244,7 @@ APART = """
             optimizer.zero_grad()
             F.cross_entropy(model(x), y).backward()
             _ = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            SAID
+            print(x)
 
     def smallest(model, pruned=0.5):
         importance = model.weight.abs()
@@ -338,7 +338,7 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
     ),
     "gradients for a function that prunes": (MissingOptimizerStep, APART, "HEAD", ""),
     "a training that is called for an attack": (MissingOptimizerStep, APART, "AFTER", "print(1)"),
-    "something unseen, where the file ranks weights": (MissingOptimizerStep, APART, "SAID", "print(len(x))"),
+    "something unseen, where the file ranks weights": (MissingOptimizerStep, APART, "print(x)", "print(len(x))"),
     "a hook in the file": (MissingOptimizerStep, APART, "AFTER", "print(1)"),
     "a script that attacks in its loop": (MissingOptimizerStep, SCRIPT, "AFTER", "seen"),
     "a handler that another class may fill in": (TrainingInEvalMode, HANDLED, "AFTER", "print(epoch)"),

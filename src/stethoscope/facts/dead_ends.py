@@ -23,19 +23,20 @@ from stethoscope.facts.first_rounds import EXITS
 from stethoscope.facts.misread import misread
 from stethoscope.facts.module_classes import is_plain_module
 from stethoscope.facts.origins import called, lineage, thing_of
+from stethoscope.facts.own_modules import asked_in_vain
 from stethoscope.facts.parsed import Parsed, parsed
 from stethoscope.facts.signatures import (
     does_not_fit,
     has_heirs,
     has_no_other,
     is_defined_once,
-    is_no_part_of_torch,
+    is_not_there,
     is_said_once,
     name_of,
     own_method,
 )
 from stethoscope.facts.things import Thing, binding_of
-from stethoscope.facts.unbound import called_before_bound, unbound_names
+from stethoscope.facts.unbound import called_before_bound, unbound_at_top, unbound_names
 from stethoscope.facts.unentered import unentered
 from stethoscope.facts.unset import Unset
 from stethoscope.facts.whole_runs import option_of, read_before_bound, unused_above
@@ -44,6 +45,8 @@ MOST_ROUNDS = 4
 """Classes that make each other through which an error is followed."""
 
 
+_RUNNING = ("torch.no_grad", "torch.enable_grad", "torch.inference_mode", "tensorflow.function")
+"""Decorators that run a function as it is."""
 _BY_CLASS = ("builtins.classmethod", "builtins.staticmethod")
 """Decorators of methods that are called of the class itself."""
 
@@ -113,11 +116,11 @@ class _Search:
 
     def found(self) -> DeadEnds:
         behind, left = list[At](), list[At]()
-        names = frozenset[str]().union(*self.unbound.values())
+        names = unbound_at_top(self.code, self.whole).union(*self.unbound.values())
         first = {node.lineno for node in self.whole.nodes if isinstance(node, ast.expr) and self._may_fail(node, names)}
         self.dead = {call.at for call in self.code.calls if does_not_fit(self.code, call)}
-        self.dead |= {one.at for one in self._symbols() if is_no_part_of_torch(self.code, one)}
-        self.dead |= set(misread(self.code, self.whole))
+        self.dead |= {one.at for one in self._symbols() if is_not_there(self.code, one)}
+        self.dead |= {*misread(self.code, self.whole), *asked_in_vain(self.code, self.whole)}
         self.homes, self.taken = list(self._homes()), self._taken()
         for _ in range(MOST_ROUNDS):
             self.dead |= {call.at for call in self.code.calls if self._is_dead(call)}
@@ -259,7 +262,7 @@ class _Search:
             names = self.unbound.get((node.name, node.lineno), frozenset())
             yield _Home(node, number, owner, names, self.unset.missing(node, number, owner))
         if not self.code.cells:  # there only the cell ends
-            yield _Home(self.whole.tree, NOWHERE, NOWHERE, frozenset(), frozenset())
+            yield _Home(self.whole.tree, NOWHERE, NOWHERE, unbound_at_top(self.code, self.whole), frozenset())
 
     def _is_hot(self, node: ast.stmt) -> bool:
         """Whether anything may fail in the lines of a statement."""
@@ -271,12 +274,17 @@ class _Search:
         endings = Endings(lambda one: self._ends(home, one), self.taken, has_rounds=True)
         node = home.node
         ways = endings.of(node.body)
-        is_plain = isinstance(node, ast.FunctionDef) and not node.decorator_list
+        is_plain = isinstance(node, ast.FunctionDef) and self._is_plainly_called(node, home.number)
         if is_plain and home.number != NOWHERE and always_ends(ways) and not _has_yield(node.body):
             ways = Endings(lambda one: self._ends(home, one), self.taken, has_rounds=False).of(node.body)
             if always_ends(ways):
                 self.functions[home.number] = ways
         return endings
+
+    def _is_plainly_called(self, node: ast.FunctionDef, number: int) -> bool:
+        """Whether a call of a function runs its lines."""
+        told = self.code.functions[number].decorators if number != NOWHERE else ()
+        return all(name_of(one) in _RUNNING for one in told) and len(told) == len(node.decorator_list)
 
     def _ends(self, home: _Home, statement: ast.stmt) -> Ways | None:
         """How a statement ends with an error, without what its blocks do."""

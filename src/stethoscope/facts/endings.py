@@ -47,7 +47,7 @@ class Endings:
         """
         self._ends, self._taken, self._has_rounds, self._is_run = ends, taken, has_rounds, is_run
         self.behind: list[At] = []
-        """What an error keeps from being reached, the line itself included."""
+        """What an error keeps from being reached, the line itself included; also loops whose first round fails."""
         self.left: list[At] = []
         """What stands behind a `raise`, an exit, or a line that leaves the block in another way."""
 
@@ -97,6 +97,8 @@ class Endings:
         if is_nothing(loop):
             return self.of(loop.orelse)
         ways = self.of(loop.body)
+        if always_ends(ways) and _ERROR in ways and not ways & {_NEXT, _BREAK}:
+            self.behind.append(_from(loop.lineno, [loop]))  # each of its lines is run once at most
         is_endless = isinstance(loop, ast.While) and isinstance(loop.test, ast.Constant) and bool(loop.test.value)
         otherwise = _GOES_ON if is_endless else self.of(loop.orelse)
         # Where its first round always ends with an error in the middle of its lines, as in what was left there to look

@@ -7,6 +7,7 @@ compute_loss(scores, labels)    a function of the project, which has a third par
 from __future__ import annotations
 
 import ast
+import os
 import re
 import textwrap
 from collections.abc import Iterable
@@ -49,6 +50,8 @@ def does_not_fit(code: Code, call: Call) -> bool:
     """Whether a call surely ends with an error, since what it calls is not there or takes other arguments."""
     if call.receiver is None and call.name.startswith("torch."):
         return _is_refused_by_torch(code, call)
+    if call.receiver is None and call.name.startswith("os."):
+        return is_not_there(code, Symbol(call.name, call.at))
     layer = layer_that_refuses(code, call)
     if layer:
         return not _is_given(code, layer) and not (_is_by_self(call) and _is_given_from_outside(code, call))
@@ -72,19 +75,26 @@ def does_not_fit(code: Code, call: Call) -> bool:
     return bool(spelled) and _is_plainly_bound(code, call, spelled.partition(".")[0])
 
 
-def is_no_part_of_torch(code: Code, symbol: Symbol) -> bool:
-    """Whether a name of torch's is misspelt, and nothing in the project gives it a meaning."""
+def is_not_there(code: Code, symbol: Symbol) -> bool:
+    """Whether a name of torch's is misspelt, and nothing in the project gives it a meaning; or `os` is asked for what
+    `os.path` has.
+    """
+    home, _, name = symbol.name.rpartition(".")
+    if home == "os" and not name.startswith("_"):
+        is_meant = hasattr(os.path, name) and not hasattr(os, name) and _spelled(code, symbol.at) == f"os.{name}"
+        return is_meant and not code.says(f"os.{name} =")
     return is_slip(symbol.name) and "." in _spelled(code, symbol.at) and not _is_given(code, symbol.name)
 
 
 def _is_refused_by_torch(code: Code, call: Call) -> bool:
     takes = TAKES.get(call.name)
-    keywords = {name for name, _ in call.keywords}
+    keywords = {name for name, _ in call.keywords if name}
     if takes is None or any(isinstance(one, Starred) for one in call.arguments):
-        return is_no_part_of_torch(code, Symbol(call.name, call.at))
+        return is_not_there(code, Symbol(call.name, call.at))
+    is_unknown = bool(takes.named) and not keywords <= takes.named
     keywords |= _may_be_handed_on(code, call, takes.required) if call.is_open else set()
     missing = [name for name in takes.required[len(call.arguments) :] if name not in keywords]
-    if len(call.arguments) <= takes.most and not missing:
+    if len(call.arguments) <= takes.most and not missing and not is_unknown:
         return False
     spelled = _spelled(code, call.at)
     is_torchs = "." in spelled or (spelled in code.names and is_said_once(code, spelled))  # and not by some `*`

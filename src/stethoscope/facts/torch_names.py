@@ -98,11 +98,13 @@ def _digits(name: str) -> str:
 
 
 class Takes(NamedTuple):
-    """What the constructor of a layer takes."""
+    """What the constructor of a layer, or a function, takes."""
 
     required: tuple[str, ...]
     most: int
     """Arguments without a keyword."""
+    named: frozenset[str] = frozenset()
+    """All keywords; empty where they are not listed here."""
 
 
 _TAKEN = (
@@ -162,6 +164,31 @@ TAKES = {
     for required, most, names in _TAKEN
     for name in names.split()
 }
+_CALLED = (
+    ("nn.utils.clip_grad_norm_", "parameters max_norm", "norm_type error_if_nonfinite foreach"),
+    ("nn.utils.clip_grad_norm", "parameters max_norm", "norm_type error_if_nonfinite foreach"),
+    ("nn.utils.clip_grad_value_", "parameters clip_value", "foreach"),
+    ("nn.utils.parameters_to_vector", "parameters", ""),
+    ("nn.utils.vector_to_parameters", "vec parameters", ""),
+    ("nn.functional.binary_cross_entropy", "input target", "weight size_average reduce reduction"),
+    ("nn.functional.binary_cross_entropy_with_logits", "input target",
+     "weight size_average reduce reduction pos_weight"),
+    ("nn.functional.cross_entropy", "input target",
+     "weight size_average ignore_index reduce reduction label_smoothing"),
+    ("nn.functional.kl_div", "input target", "size_average reduce reduction log_target"),
+    ("nn.functional.l1_loss", "input target", "size_average reduce reduction weight"),
+    ("nn.functional.mse_loss", "input target", "size_average reduce reduction weight"),
+    ("nn.functional.nll_loss", "input target", "weight size_average ignore_index reduce reduction"),
+    ("nn.functional.smooth_l1_loss", "input target", "size_average reduce reduction beta"),
+    ("nn.functional.log_softmax", "input", "dim _stacklevel dtype"),
+    ("nn.functional.softmax", "input", "dim _stacklevel dtype"),
+    ("nn.functional.dropout", "input", "p training inplace"),
+    ("nn.functional.relu", "input", "inplace"),
+)  # fmt: skip
+"""Functions, what they must be given, and what they may be."""
+for _name, _required, _other in _CALLED:
+    _all = (*_required.split(), *_other.split())
+    TAKES[f"torch.{_name}"] = Takes(tuple(_required.split()), len(_all), frozenset(_all))
 TAKE_ONE_TENSOR = frozenset(
     f"torch.nn.{name}"
     for name in """

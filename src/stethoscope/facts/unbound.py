@@ -10,6 +10,7 @@ import ast
 import re
 import symtable
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from stethoscope.facts.code import Code
 from stethoscope.facts.parsed import Parsed, bound_by_module, stars_of
@@ -18,6 +19,9 @@ BINDS_BY_NAME = re.compile(
     r"\bglobals\(|\bexec\(|\bexecfile\(|\bbuiltins\b|__builtins?__|\bsys\.modules\b|\bvars\(\)|\blocals\(\)\s*[.\[]"
 )
 """What may bind a name that stands in no statement."""
+_OF_CELLS = re.compile(r"^# (?:In ?\[|%%|<codecell>|COMMAND ---)")
+"""What stands above the cells of a notebook that was written down as a script."""
+_IS_RUN = re.compile(r"^if\s*\(?\s*__name__\s*==", re.M)
 _BY_HOSTS = frozenset({
     "get_ipython", "display", "In", "Out", "_", "__", "ngettext", "profile", "reveal_type", "ic", "spark", "sc",
     "sqlContext", "dbutils", "displayHTML", "__class__", "__IPYTHON__", "__cached__",
@@ -30,6 +34,32 @@ _OF_PYTHON_2 = frozenset({
 """Builtins of Python 2, in which the file did run."""
 
 Unbound = dict[tuple[str, int], frozenset[str]]
+
+
+def is_of_cells(code: Code) -> bool:
+    """Whether a file is a notebook, or was written down from one."""
+    return bool(code.cells) or any(line[:1] == "#" and _OF_CELLS.match(line) for line in code.lines)
+
+
+def unbound_at_top(code: Code, whole: Parsed) -> frozenset[str]:
+    """The names that the module's own lines look up, and that nothing binds.
+
+    Those of a whole program: a few lines from the middle of one ask for what stood above them. So the file tells what
+    it does when it is run, or one of its functions has a variable that is called so.
+    """
+    if is_of_cells(code) or _may_bind_by_words(code):
+        return frozenset()
+    asked = {one.get_name() for one in whole.table.get_symbols() if one.is_referenced()}
+    names = asked - bound_by_module(whole) - _BY_HOSTS - _OF_PYTHON_2
+    if names and not code.matches(_IS_RUN):
+        functions = (one for one in whole.nodes if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
+        names &= {each.id for one in functions for each in ast.walk(one) if _is_stored(each)}
+    brought = brought_by_stars(code, whole) if names else None
+    return frozenset() if brought is None else frozenset(names - brought)
+
+
+def _is_stored(node: ast.AST) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
 
 
 def unbound_names(code: Code, whole: Parsed) -> Unbound:

@@ -7,23 +7,19 @@ x = torch.rand(8)
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator, Sequence
 
 from stethoscope.facts.code import At, Code
 from stethoscope.facts.evaluated import Scope, evaluated
 from stethoscope.facts.parsed import GIVEN, Parsed
-from stethoscope.facts.unbound import brought_by_name
-
-_OF_CELLS = re.compile(r"^# (?:In ?\[|%%|<codecell>|COMMAND ---)")
-"""What stands above the cells of a notebook that was written down as a script."""
+from stethoscope.facts.unbound import brought_by_name, is_of_cells
 
 
 def read_before_bound(code: Code, whole: Parsed) -> frozenset[int]:
     """By `id`, the names that the module's own lines, or those of a function, ask for, and that only later ones give a
     value: `x = self.layer(x)`, where the function is given `inputs`.
 
-    Names that no line binds are left out: a few lines from the middle of a program ask for such.
+    Names that no line binds are left to `unbound`.
     """
     in_functions = (id(one) for node in whole.nodes if isinstance(node, Scope) for one in _unbound_locals(node))
     return frozenset(in_functions) | _read_before_bound_at_top(code, whole)
@@ -40,7 +36,7 @@ def _unbound_locals(function: Scope) -> Iterator[ast.Name]:
 
 
 def _read_before_bound_at_top(code: Code, whole: Parsed) -> frozenset[int]:
-    if code.cells or any(line[:1] == "#" and _OF_CELLS.match(line) for line in code.lines):
+    if is_of_cells(code):
         return frozenset()
     own = {name for one in whole.tree.body for name in _bound_in(one)}
     later = own - GIVEN - {name for one in whole.nodes if isinstance(one, ast.Global) for name in one.names}

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -31,11 +32,19 @@ _BINDS_BY_NAME = re.compile(
     rb"import \*|__getattr__|__path__|__dict__|globals\(|locals\(|vars\(|exec\(|setattr\(|sys\.modules"
 )
 """What may give a module names that do not stand in it, or modules that lie elsewhere."""
+_GOES_UP = re.compile(rb"sys\.path\.(?:append|insert)\(\s*(?:\d\s*,\s*)?[\"']\.\.?/?[\"']\s*\)")
+"""What adds the folder of a script, or the one above it, to those in which modules are looked for."""
 _OWN_WORDS = frozenset({
     "src", "source", "scripts", "lib", "libs", "util", "utils", "model", "models", "net", "nets", "network",
-    "networks", "loss", "losses", "common",
+    "networks", "loss", "losses", "common", "dataloader", "dataloaders", "data_loader", "data_loaders", "train",
+    "trainer", "trainers", "center_loss", "data_utils", "datautils", "preprocess", "evaluation",
 })  # fmt: skip
 """Names of folders that belong to the program in which they lie: nobody installs a package that is called so."""
+_OF_LIBRARIES = sys.stdlib_module_names | {
+    "accelerate", "datasets", "diffusers", "einops", "evaluate", "gym", "numpy", "sklearn", "timm", "tokenizers",
+    "torch", "torchvision", "transformers", "wandb",
+}  # fmt: skip
+"""What a script may mean beside which another module of this name lies: it need not be run from its own folder."""
 _BUILDS = ("setup.py", "pyproject.toml", "CMakeLists.txt", "meson.build", "build.py")
 
 
@@ -65,7 +74,7 @@ class Lost:
             for one in said:
                 step = self._step(place, one)
                 if step.lost and (place == own or (one in self._exact(place) and self._is_come_to(place, come))):
-                    return step.lost, {*come, f"{step.lost}.py", os.path.join(step.lost, OWN_FILE)}
+                    return step.lost, {*come, *step.files, f"{step.lost}.py", os.path.join(step.lost, OWN_FILE)}
                 fresh = dict.fromkeys(file for file in step.files if file not in come)
                 come.update(dict.fromkeys(fresh, (place, one)))
                 waiting += [(file, self._said(file)) for file in fresh]
@@ -104,12 +113,13 @@ class Lost:
             folder = os.path.normpath(os.path.join(folder, *[os.pardir] * (said.dots - 1)))
             step = self._walk(folder, parts, said.names)
             return step._replace(files=(*self._packages_around(own), *step.files))
-        if b"sys.path" in self._bytes_of(own):
+        data = self._bytes_of(own)
+        is_open = b"sys.path" in data
+        if not parts or (is_open and len(_GOES_UP.findall(data)) < data.count(b"sys.path")):
             return _Step("", ())
-        if not parts:
-            return _Step("", ())
-        steps = [self._walk(root, parts, said.names) for root in self._roots(own, parts[0])]
-        if not steps and parts[0] in _OWN_WORDS and self._is_nowhere(own, parts[0]):
+        roots = self._with_module(own, parts[0]) if is_open else self._roots(own, parts[0])
+        steps = [self._walk(root, parts, said.names) for root in roots]
+        if not steps and not is_open and parts[0] in _OWN_WORDS and self._is_nowhere(own, parts[0]):
             return _Step(os.path.join(folder, parts[0]), ())
         if not steps or not all(one.lost for one in steps):
             return next((one for one in steps if not one.lost), _Step("", ()))
@@ -133,10 +143,25 @@ class Lost:
                 return [os.path.join(top, *package[:unnamed])]
         elif self._places.holds(os.path.join(folder, first, OWN_FILE)):  # beside a script
             return [one for one in self._places.above(own, first) if self._places.names(one, first)]
+        elif roots := self._with_module(own, first):
+            return roots
         if first not in _OWN_WORDS:
             return []
         above = [one for one in self._places.above(own, first) if self._places.names(one, first)]
         return above if any(self._has_code(os.path.join(one, first)) for one in above) else []
+
+    def _with_module(self, own: str, first: str) -> list[str]:
+        """The folders that hold a module of this name, where one of them is that of a script, or lies above it."""
+        folder = os.path.dirname(own)
+        if first in _OF_LIBRARIES or self._places.holds(os.path.join(folder, OWN_FILE)):
+            return []
+        near = dict.fromkeys((*self._places.above(own, first), os.path.dirname(folder)))
+        if not any(self._places.holds(os.path.join(one, f"{first}.py")) for one in near):
+            return []
+        files = self._places.all_of(own)
+        others = (os.path.dirname(one) for one in files or () if os.path.basename(one) == f"{first}.py")
+        named = (one for one in near if self._places.names(one, first))
+        return list(dict.fromkeys((*named, *others))) if files is not None else []
 
     def _is_nowhere(self, own: str, first: str) -> bool:
         """Whether no file or folder of a project that is seen as a whole has this name."""
