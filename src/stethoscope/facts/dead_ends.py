@@ -144,7 +144,9 @@ class _Search:
         behind += self._under_options()
         left += unentered(self.whole)
         broken = tuple(self.code.classes[one].at for one in self._broken())
-        return DeadEnds(tuple(behind), tuple(left), frozenset(self.classes), tuple(self._unrun()), broken, tuple(self.failing))
+        return DeadEnds(
+            tuple(behind), tuple(left), frozenset(self.classes), tuple(self._unrun()), broken, tuple(self.failing)
+        )
 
     def _unrun(self) -> Iterator[At]:
         """What is never run as the lines of the module itself always end with an error."""

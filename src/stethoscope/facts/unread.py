@@ -17,7 +17,9 @@ from stethoscope.facts.measures import inside_of
 from stethoscope.facts.origins import thing_of
 
 _COLLECTING = (".append", ".extend")
-_KEEPS_NOTHING = re.compile(r"torch\.(?!save|distributed)[\w.]+|numpy\.(?!save)[\w.]+|builtins\.(?!print|open)\w+|\.\w+")
+_KEEPS_NOTHING = re.compile(
+    r"torch\.(?!save|distributed)[\w.]+|numpy\.(?!save)[\w.]+|builtins\.(?!print|open)\w+|\.\w+"
+)
 
 
 def is_never_read(found: Evaluation) -> bool:
