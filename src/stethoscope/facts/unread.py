@@ -31,7 +31,8 @@ def is_never_read(found: Evaluation) -> bool:
     if not found.function or call is None or any(one.call is not call for one in inside) or "global " in text:
         return False
     bindings = [one for one in code.bindings[slice(*function.bindings)] if one.value is not None]
-    bare = [one.value for one in code.bare if function.context in code.numbers_around(one.context)]
+    calls = [one.value for one in code.bare if isinstance(one.value, Call) and one.value.name in _COLLECTING]
+    calls = [one for one in calls if function.context in code.numbers_around(one.context)]
     names, passing = set[str](), set[At]()
     for _ in range(len(bindings)):
         known = len(passing)
@@ -39,11 +40,11 @@ def is_never_read(found: Evaluation) -> bool:
             if binding.how in ("assign", "augment") and _passes_on(code, binding.value, call, names):
                 names.add(binding.name)
                 passing |= {binding.at, binding.value.at if binding.value is not None else binding.at}
-        for one in bare:
-            if isinstance(one, Call) and one.name in _COLLECTING and isinstance(one.receiver, Name):
-                if any(_passes_on(code, given, call, names) for given in one.arguments):
-                    names.add(one.receiver.name)
-                    passing.add(one.at)
+        for one in calls:
+            is_kept = any(_passes_on(code, given, call, names) for given in one.arguments)
+            if is_kept and isinstance(one.receiver, Name):
+                names.add(one.receiver.name)
+                passing.add(one.at)
         if len(passing) == known:
             break
     passing |= {one.at for one in bindings if isinstance(one.value, Group) and not one.value.items}
