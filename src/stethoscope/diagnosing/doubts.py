@@ -42,6 +42,10 @@ _OF_ROUNDS = ("missing-zero-grad", "graph-kept-alive", "graph-retained", "checkp
 """Rules of what one round of a training does to the next one: no harm where there is none."""
 
 
+_OF_WHAT_FOLLOWS = ("training-in-eval-mode",)
+"""Rules of what a function leaves to who called it: no harm where it always ends with an error."""
+
+
 def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
     """The findings of a file, those possible at most that stand at such a place."""
     if _TRIED_ON_PURPOSE.search(code.file):
@@ -65,6 +69,8 @@ def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
             return True
         if one.rule in _OF_ROUNDS and _is_in(only_rounds(code), line):
             return True
+        if one.rule in _OF_WHAT_FOLLOWS and any(_leads_out_of(one, code, at) for at in ends.failing):
+            return True
         if one.rule in _OF_LAYERS and _is_in(ends.broken, line):
             return True
         return one.rule not in _OF_MAKING and _is_in(ends.behind, line)
@@ -80,7 +86,17 @@ def _is_in(stretches: Sequence[At], line: int) -> bool:
     return any(at.line <= line <= at.end_line for at in stretches)
 
 
+def _leads_out_of(one: Finding, code: Code, function: At) -> bool:
+    """Whether a finding stands in a function, and something that it comes to does not."""
+    follows = [_first_of(code, link.place.cell) + link.place.line for link in one.chain if link.place.line]
+    return _is_in([function], _line_of(code, one)) and any(not _is_in([function], line) for line in follows)
+
+
 def _line_of(code: Code, finding: Finding) -> int:
     """The line of the file, also where the place counts those of a notebook's cell."""
-    first = next((first for cell, first in code.cells if cell == finding.place.cell), 1)
-    return (finding.place.line or 1) + first - 1
+    return (finding.place.line or 1) + _first_of(code, finding.place.cell)
+
+
+def _first_of(code: Code, cell: int | None) -> int:
+    """How many lines of the file stand before a notebook's cell."""
+    return next((first for number, first in code.cells if number == cell), 1) - 1

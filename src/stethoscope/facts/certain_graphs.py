@@ -21,7 +21,7 @@ from stethoscope.facts.code import (
     Value,
 )
 from stethoscope.facts.evaluations import Evaluation, is_switched_here, trained_models
-from stethoscope.facts.events import events_of, name_of
+from stethoscope.facts.events import NO_GRAD, events_of, is_under, name_of
 from stethoscope.facts.graph_flow import MOST_VALUES, comes_with_graph, cuts
 from stethoscope.facts.libraries import SAME, SAME_METHODS, kind_of_library
 from stethoscope.facts.loops import loops_of
@@ -29,6 +29,7 @@ from stethoscope.facts.measures import inside_of
 from stethoscope.facts.module_classes import attribute_of, has_weights
 from stethoscope.facts.origins import call_sites, given_to, is_module, lineage, thing_of
 from stethoscope.facts.reached import Reach, reach_of
+from stethoscope.facts.samplers import is_in_loop
 from stethoscope.facts.things import Thing
 
 DEEPEST = 4
@@ -56,6 +57,7 @@ def builds_for_certain(found: Evaluation) -> bool:
         and _has_trained_parameters(found)
         and not _is_quiet_inside(found)
         and _has_gradients_on(found)
+        and not _is_quiet_but_once(found)
         and not _is_handed_on(found)
     )
 
@@ -207,6 +209,16 @@ def _has_gradients_on(found: Evaluation) -> bool:
     code, reach = found.code, reach_of(found.code, found.forward.context)
     return reach is Reach.TRAINING or (
         reach is Reach.NOBODY and bool(trained_models(code)[1]) and not code.says("no_grad", "inference_mode")
+    )
+
+
+def _is_quiet_but_once(found: Evaluation) -> bool:
+    """Whether a caller asks without a graph, and those that do not ask a single time, as at the end of a script."""
+    code = found.code
+    sites = call_sites(code, found.function)
+    loud = [one for one in sites if not is_under(code, one.context, *NO_GRAD)]
+    return len(loud) < len(sites) and not any(
+        is_in_loop(code, one.context, code.function_at(one.context)) for one in loud
     )
 
 

@@ -64,6 +64,8 @@ class DeadEnds(NamedTuple):
     """What a line of the module's own keeps from ever being run, be it made or not."""
     broken: tuple[At, ...] = ()
     """Networks whose `forward` always ends with an error, and that have nothing else to be used by."""
+    failing: tuple[At, ...] = ()
+    """Functions that always end with an error that nobody meant, where their loops have a round."""
 
 
 NOWHERE_DEAD = DeadEnds((), (), frozenset())
@@ -111,6 +113,7 @@ class _Search:
         """Calls of these functions."""
         self.homes: list[_Home] = []
         self.taken = frozenset[str]()
+        self.failing: list[At] = []
         self.lines: list[int] = []
         """On which anything may fail."""
 
@@ -129,6 +132,7 @@ class _Search:
             }
             self.lines = sorted(first | {at.line for at in (*self.dead, *self.last)})
             before = len(self.functions) + len(self.classes)
+            self.failing.clear()
             endings = [self._of(home) for home in self.homes]
             behind, left = [at for one in endings for at in one.behind], [at for one in endings for at in one.left]
             for number in range(len(self.code.classes)):
@@ -144,7 +148,9 @@ class _Search:
         behind += self._under_options()
         left += unentered(self.whole)
         broken = tuple(self.code.classes[one].at for one in self._broken())
-        return DeadEnds(tuple(behind), tuple(left), frozenset(self.classes), tuple(self._unrun()), broken)
+        return DeadEnds(
+            tuple(behind), tuple(left), frozenset(self.classes), tuple(self._unrun()), broken, tuple(self.failing)
+        )
 
     def _unrun(self) -> Iterator[At]:
         """What is never run as the lines of the module itself always end with an error."""
@@ -276,6 +282,8 @@ class _Search:
         ways = endings.of(node.body)
         is_plain = isinstance(node, ast.FunctionDef) and self._is_plainly_called(node, home.number)
         if is_plain and home.number != NOWHERE and always_ends(ways) and not _has_yield(node.body):
+            if not is_meant(ways) and not is_exit(ways):
+                self.failing.append(self.code.functions[home.number].at)
             ways = Endings(lambda one: self._ends(home, one), self.taken, has_rounds=False).of(node.body)
             if always_ends(ways):
                 self.functions[home.number] = ways

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from stethoscope.facts.code import Call, Code, Constant, Item, Value
+import re
+
+from stethoscope.facts.code import At, Call, Code, Constant, Item, Value
 from stethoscope.facts.origins import bases, member, thing_of
 from stethoscope.facts.things import Thing, followed
 from stethoscope.facts.uses import readings_of
@@ -26,6 +28,37 @@ def _ignores_index(file: Code, data: Thing) -> bool:
     if getter.function is None or getter.code is None or len(getter.function.parameters) < 2:
         return False
     return not readings_of(getter.code, getter.function.parameters[1].binding)
+
+
+def draws_its_samples(file: Code, data: Value | None) -> bool:
+    """Whether a data set goes by no index, or only in one of two ways, by its own options, and draws in the other."""
+    getter = member(file, thing_of(file, data), "__getitem__")
+    if getter.function is None or getter.code is None or len(getter.function.parameters) < 2:
+        return False
+    home, function = getter.code, getter.function
+    drawn = {call.at.line for call in home.calls[slice(*function.calls)] if _DRAWS.fullmatch(call.name)}
+    pairs = [
+        _both_ways(home, one.at) for one in home.contexts
+        if one.kind == "else" and one.value is not None and "self." in home.text(one.value.at)
+        and function.context in home.numbers_around(one.parent)
+    ]  # fmt: skip
+    beside = [*pairs, *((second, first) for first, second in pairs)]
+    choosing = [way for way, other in beside if any(line in other for line in drawn)]
+    index = re.compile(rf"\b{re.escape(function.parameters[1].name)}\b")
+    body = enumerate(home.lines[function.at.line : function.at.end_line], start=function.at.line + 1)
+    used = [number for number, line in body if index.search(line.partition("#")[0])]
+    return all(any(number in way for way in choosing) for number in used)
+
+
+_DRAWS = re.compile(r"random\.\w+|numpy\.random\.\w+|torch\.(?:rand\w*|multinomial)")
+
+
+def _both_ways(file: Code, at: At) -> tuple[range, range]:
+    """The lines of an `if`, and of what is run in its place."""
+    other = re.compile(rf"\s{{{at.column}}}(?:else|elif)\b")
+    lines = range(at.line + 1, at.end_line + 1)
+    middle = next((line for line in lines if other.match(file.lines[line - 1])), at.end_line)
+    return range(at.line + 1, middle), range(middle, at.end_line + 1)
 
 
 MOST_ROWS = 10_000

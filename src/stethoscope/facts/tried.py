@@ -41,6 +41,8 @@ _MEASURED = re.compile(
     r"|\.elapsed_time\(|\bdetect_anomaly|\bprofile(?:r\.profile)?\("
 )
 """What measures the time or the memory of a step, or looks for the batch that breaks it."""
+_FILLS_MEMORY = re.compile(r"out of memory|OutOfMemoryError")
+"""What looks for the largest batch that fits."""
 JUDGED = re.compile(r"\.item\(|\.eval\(|no_grad|add_scalar|\.update\(|\.log\(")
 """What a loop does that trains and takes its time beside that."""
 _WRAPS = re.compile(r"Parallel|compile|DDP|FSDP|\.prepare\b")
@@ -70,7 +72,7 @@ def is_no_training(file: Code, loop: Loop) -> bool:
 
 def only_measures(file: Code, loop: Loop) -> bool:
     """Whether a loop takes the time or the memory of its rounds, or its function does and the targets are drawn by
-    chance, as where it warms up; and never reads the loss.
+    chance, as where it warms up, or a loop looks with such ones for what fits into memory; and never reads the loss.
     """
     places = [loop.at, *(one.at for one in file.around(loop.context) if one.kind == "with")]
     lines = [file.lines[at.line - 1 : (at.end_line if at is loop.at else at.line)] for at in places]
@@ -79,7 +81,8 @@ def only_measures(file: Code, loop: Loop) -> bool:
     if file.matches(JUDGED, loop.at) or not losses or any(is_read(file, one) for one in losses):
         return False
     home = file.functions[loop.function]
-    return said or (bool(home.context) and file.matches(_MEASURED, home.at) and _learns_chance(file, losses))
+    is_measured = file.matches(_MEASURED, home.at) or file.matches(_FILLS_MEMORY, loop.at)
+    return said or (bool(home.context) and is_measured and _learns_chance(file, losses))
 
 
 def _learns_chance(file: Code, losses: list[Value | None]) -> bool:

@@ -12,6 +12,7 @@ from stethoscope.facts.flow import Stream
 from stethoscope.facts.loops import Loop
 from stethoscope.facts.loops_elsewhere import loops_elsewhere
 from stethoscope.facts.rounds import rounds_of
+from stethoscope.facts.sample_order import draws_its_samples
 from stethoscope.facts.samplers import (
     Made,
     distributed_sampler,
@@ -63,7 +64,8 @@ class DistributedSamplerEpoch(Rule):
     sampler by themselves. None of these is reported. A program of one process, which such a sampler refuses, is
     possible at most, as is a loop that hands its number and the loader to something unseen, or changes its data, a
     sampler that is made only where a parameter asks for it, which no call gives, one of which it is not seen whether it
-    shuffles, and a loader of another package, which may tell it by itself.
+    shuffles, a data set that draws its samples itself and goes by no index, and a loader of another package, which may
+    tell it by itself.
     ## Sources
     PyTorch documentation, `torch.utils.data.distributed.DistributedSampler`: "Otherwise, the same ordering will be
     always used".
@@ -464,7 +466,8 @@ class DistributedSamplerEpoch(Rule):
 def _is_doubtful(file: Code, loop: Loop, made: Made) -> bool:
     """Whether it may be no training of several processes and epochs, or something unseen may tell the epoch."""
     is_off = is_refused(file, made) or is_switched_off(file, made)
-    return is_off or is_vague(made) or is_told_or_done_otherwise(file, loop, made[1])
+    is_drawn = draws_its_samples(made[0], made[1].argument(0, "dataset"))
+    return is_off or is_drawn or is_vague(made) or is_told_or_done_otherwise(file, loop, made[1])
 
 
 def _repeated(file: Code) -> Iterator[tuple[Loop, Call | None, Made]]:

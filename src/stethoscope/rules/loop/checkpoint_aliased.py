@@ -24,6 +24,7 @@ from stethoscope.facts.code import (
     Value,
 )
 from stethoscope.facts.events import events_of, is_in_loop, is_named_as_schedule, name_of
+from stethoscope.facts.keepers import Keeping, keeping_of
 from stethoscope.facts.origins import is_module, lineage, thing_of
 from stethoscope.facts.own_states import may_be_no_weights
 from stethoscope.facts.things import followed
@@ -53,7 +54,8 @@ class CheckpointAliased(Rule):
     A dictionary that is saved or loaded in the same round; a model that is made anew, copied, or moved to the processor
     for it; the state of a schedule, which is numbers; a loop that ends there. None of these is reported. The state of
     what is not seen to be a model, as of a loader or a record, of a model that is frozen, and of one for which all
-    calls give copies, is possible at most, as is one that is saved to a file at once as well.
+    calls give copies, is possible at most, as is one that is saved to a file at once as well; and where a class keeps
+    it, of a model that all who call it make anew each time, or if nobody calls it and nothing in it speaks of epochs.
     ## Sources
     PyTorch tutorial, "Saving and Loading Models": "model.state_dict() returns a reference to the state and not its
     copy", and best_model_state must be copied.
@@ -71,13 +73,16 @@ class CheckpointAliased(Rule):
             is_saved = _is_saved_at_once(file, kept)
             use = _used_by_class(file, binding, call) if "." in binding.name else _used_behind(file, kept, call)
             if use is not None:
-                yield self._read(file, call, binding.name, use, is_saved or may_be_no_weights(file, call))
+                keeping = keeping_of(file, call) if "." in binding.name else Keeping.TRAINED_ON
+                is_doubtful = is_saved or may_be_no_weights(file, call) or keeping in (Keeping.ANEW, Keeping.NOBODY)
+                sureness = Sureness.LIKELY if keeping is Keeping.EPOCHS else Sureness.CERTAIN
+                yield self._read(file, call, binding.name, use, Sureness.POSSIBLE if is_doubtful else sureness)
 
-    def _read(self, file: Code, call: Call, name: str, use: Call, is_doubtful: bool) -> Finding:
+    def _read(self, file: Code, call: Call, name: str, use: Call, sureness: Sureness) -> Finding:
         kept = f"{name} = copy.deepcopy({name_of(file, call.receiver)}.state_dict())"
         return self.finding(
             fitting(f"`{name}` is no copy: it changes with the model", "the best weights are no copy"),
-            sureness=Sureness.POSSIBLE if is_doubtful else Sureness.CERTAIN,
+            sureness=sureness,
             place=place_in(file, call.at),
             evidence=[Evidence(f"copies of the tensors that {line_of(file, call.at)} makes", 0, "1 of each")],
             cause="`state_dict()` gives the model's own tensors, which the optimizer changes in place"
@@ -470,7 +475,8 @@ def _used_by_class(file: Code, binding: Binding, call: Call) -> Call | None:
         if one.number > call.number and file.function_at(one.context) == index
         and call.context not in file.numbers_around(one.context)
     ]  # fmt: skip
-    return [*behind, *elsewhere][0] if elsewhere else None
+    own_first = sorted(elsewhere, key=lambda one: file.functions[file.function_at(one.context)].owner != function.owner)
+    return [*behind, *own_first][0] if elsewhere else None
 
 
 def _is_bound_again(file: Code, binding: Binding, function: int) -> bool:

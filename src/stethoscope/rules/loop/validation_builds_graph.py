@@ -51,9 +51,9 @@ class ValidationBuildsGraph(Rule):
     the file's own lines or from a training, through contexts and decorators that are known, or where nobody calls the
     function in a file that trains and never says `no_grad`. All else is possible at most: samples that are drawn, a few
     rounds, rows of one batch, answers that are yielded, handed on or returned with their graph, and whatever stands in
-    a file that takes derivatives of answers, freezes parameters, attacks or prunes; and where somebody else put the
-    model into eval mode: another method of its class, or nobody in a file that trains nothing and measures a data set.
-    An answer that becomes an array as it is has no graph, or torch would refuse: nothing is said.
+    a file that takes derivatives of answers, freezes parameters, attacks or prunes; where all who repeat it do so
+    without a graph; and where somebody else put the model into eval mode: another method of its class, or nobody in a
+    file that trains nothing and measures a data set. Answers that become arrays as they are have no graph: not told.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "No-grad Mode"; "Frequently Asked Questions", "My model
     reports cuda runtime error(2): out of memory".

@@ -12,6 +12,7 @@ from stethoscope.facts.code import Code, Site
 from stethoscope.facts.evaluations import Evaluation
 from stethoscope.facts.surely_unswitched import is_surely_unswitched
 from stethoscope.facts.training import History, Model, ValidationPass
+from stethoscope.facts.unread import is_never_read
 from stethoscope.facts.unswitched import evaluated_unswitched, has_two_modes, is_left_on_purpose
 from stethoscope.rules.lines import fitting, place_in
 from stethoscope.rules.mode_words import in_train_mode
@@ -56,8 +57,8 @@ class ValidationInTrainMode(Rule):
     noise to be looked at; a dropout of less than 0.001. None is reported. In code it is possible at most where nothing
     shows that the model runs a layer with two modes (networks of transformers drop by default, but for Llama, ViT, CLIP
     and their like), where an `eval()` is commented out, where the evaluation calls `train()` itself, where nothing is
-    measured, as where pictures are translated, where nobody in the file gets there from a training, or where a function
-    that is not seen is handed the model and may switch it.
+    measured, as where pictures are translated, or what is collected is never read, where nobody in the file gets there
+    from a training, or where a function that is not seen is handed the model and may switch it.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "Evaluation Mode (nn.Module.eval())".
     """
@@ -141,6 +142,7 @@ class ValidationInTrainMode(Rule):
         for found in evaluated_unswitched(file):
             holds = has_two_modes(file, found.forward)
             is_shown = holds and not is_left_on_purpose(file, found) and is_surely_unswitched(file, found)
+            is_shown = is_shown and not is_never_read(found)
             yield self._read(file, found, holds, Sureness.LIKELY if is_shown else Sureness.POSSIBLE)
 
     def _read(self, file: Code, found: Evaluation, is_known: bool, sureness: Sureness) -> Finding:
