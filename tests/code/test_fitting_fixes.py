@@ -275,6 +275,14 @@ MEASURED = """
         return right
 """
 ALONE = MEASURED.replace(MEASURED[MEASURED.index("    for x, y in loader") : MEASURED.index("    model.eval")], "")
+CALLED = """
+    def fit(model, loader, held_out, optimizer):
+        for x, y in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        print(train(model, loader, held_out, optimizer))
+"""
 DROPPED = """
     def loss(model, x, mask):
         scores = torch.softmax(model(x), 1)
@@ -488,6 +496,12 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "return F.cross_entropy(shares, y) -> judge = nn.CrossEntropyLoss(ignore_index=0); return judge(shares[1:], y)",
         "loss = judge(scores, y)",
         "targets",
+    ),
+    "a loss that is called so itself": (
+        SoftmaxBeforeCrossEntropy, BESIDE,
+        "return F.cross_entropy(shares, y) -> loss = nn.CrossEntropyLoss(); return loss(shares, y)",
+        "batch_loss = loss(scores, y)",
+        " loss = loss",
     ),
     "a loss that names what it is given twice": (
         SoftmaxBeforeCrossEntropy, BESIDE,
@@ -732,6 +746,12 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
     ),
     "an evaluation in the function that trains": (
         ValidationBuildsGraph, MEASURED,
+        "",
+        "Evaluate without a graph",
+        "unless",
+    ),
+    "an evaluation that the training calls": (
+        ValidationBuildsGraph, ALONE + CALLED,
         "",
         "Evaluate without a graph",
         "unless",

@@ -61,7 +61,9 @@ def raw_scores(file: Code, loss: LossUse, read: str) -> str:
         read: how these are made of scores.
     """
     made, home = loss.output.made, loss.output.made_in
-    lines = code(f"loss = {_of_scores(file, loss)}", f"probabilities = scores.{read}")
+    called = _of_scores(file, loss)
+    kept = "batch_loss" if called.startswith("loss(") else "loss"
+    lines = code(f"{kept} = {called}", f"probabilities = scores.{read}")
     is_layer = made is not None and made.name.rpartition(".")[2][:1].isupper()
     if made is None or home is None or not (is_layer or home.function_at(made.context) or home is not file):
         return f"Give the loss the scores as they leave the last layer:\n{lines}"

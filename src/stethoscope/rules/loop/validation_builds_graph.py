@@ -16,10 +16,11 @@ from stethoscope.facts.code import Code, Site
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, is_switched, trained_models
 from stethoscope.facts.freezing import builds_no_graph, is_made_frozen
 from stethoscope.facts.gradient_words import may_differentiate
-from stethoscope.facts.loops import functions_going_backward, loops_of, training_functions
+from stethoscope.facts.loops import loops_of, training_functions
 from stethoscope.facts.measures import are_gradients_switched, may_run_under_a_framework, measures_data
 from stethoscope.facts.old_torch import knows_volatile
 from stethoscope.facts.origins import thing_of
+from stethoscope.facts.reached import Reach, reach_of
 from stethoscope.facts.training import History, ValidationPass
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.quieting import without_graph
@@ -141,6 +142,7 @@ class ValidationBuildsGraph(Rule):
     def _read(self, file: Code, found: Evaluation, sureness: Sureness) -> Finding:
         name = found.forward.name or "the model"
         each = "for each batch" if found.is_fed else "in each round"  # as of a decoder, step by step
+        is_reached = reach_of(file, found.forward.context) is Reach.TRAINING
         return self.finding(
             fitting(f"`{name}` is evaluated with a graph {each}", f"evaluation builds a graph {each}"),
             sureness=sureness,
@@ -161,9 +163,7 @@ class ValidationBuildsGraph(Rule):
                     edits=without_graph(file, found),
                 )
             ],
-            unless=""
-            if found.function in functions_going_backward(file)
-            else "a caller that is not in this file switches gradients off.",
+            unless="" if is_reached else "a caller that is not in this file switches gradients off.",
         )
 
     bad = Examples(
