@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stethoscope.facts.code import NOWHERE, At, Attribute, Call, Code, Item, Name, Operation, Value
+from stethoscope.facts.code import NOWHERE, At, Attribute, Call, Code, Constant, Item, Name, Operation, Value
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_branched, is_under, name_of
 from stethoscope.facts.gradient_words import says_gradients
 from stethoscope.facts.loss_calls import LossUse
@@ -17,20 +17,32 @@ from stethoscope.facts.things import Thing, binding_of, literal
 
 LOOPS = ("for", "while")
 _OWN_GRADIENTS = re.compile(
-    r"\.grad\b|autograd(?!\.Variable| import Variable)|(?<!require_)backward|\.apply_grad|\bgrads?\b(?!_)", re.I
+    r"\.grad\b|autograd(?!\.Variable| import Variable|\.profiler|\.set_detect|\.detect_anomaly)"
+    r"|(?<!require_)backward(?!_(?:ctx|context|sync)\b)|\.apply_grad|\bgrads?\b(?!_)",
+    re.I,
 )
 _BACKWARD = re.compile(r"backward\(|autograd\.grad\(")
-_ONLY_READ = re.compile(r"isnan\([\w.]+\.grad\)|\.grad(?: is (?:not )?None|\[.*\]\s*=\s*0|\s*/=|\s*=\s*None\b)")
+_ONLY_READ = re.compile(
+    r"isnan\([\w.]+\.grad\)|\.grad(?: is (?:not )?None|\[.*\]\s*=\s*0|\s*/=|\s*=\s*None\b)"
+    r"|\.grad(?:\.data)?\.(?:clamp_|mul_|div_|norm)\("
+)
 """Gradients that are looked at, or changed where they are: this makes none."""
-_MANAGING = frozenset({".accumulate", ".no_sync", ".join"})
-"""Methods that are given a model for a `with`, and compute nothing."""
+_MANAGING = frozenset({".accumulate", ".no_sync", ".join", ".unwrap_model"})
+"""Methods that are given a model for a `with`, or take it out of its wraps, and compute nothing."""
 _AVERAGES = re.compile(r"\w*ema(?:_\w+)?")
 """Names of averages of a model's weights."""
 _TAKES_NOTHING = (".append", ".update", ".add_scalar", ".format", ".write", ".log", ".add", ".info", ".debug", ".item",
                   ".set_postfix", ".set_description", ".extend")  # fmt: skip
+_RECORDS = re.compile(r"\.(?:log|record|track|report|print|write|display)_?\w*")
+"""Names of methods that note what they are given; of what is called a logger, any does."""
+_LOGGER = re.compile(r"(?:^|[._])(?:\w*logger|\w*writer|tracker|recorder|history|\w*meters?|wandb)$")
 _HARMLESS = ("builtins.", "torch.", "numpy.", "math.", "tqdm.")
 _CLIPS = re.compile(r"clip|learning_?rate|_lr|lr_", re.I)
 """Names of functions that are given an optimizer or a model and only bound its gradients, or set rates."""
+_KEEPS = re.compile(r"(?:^|[._])(?:(?:gradients?|grad)[._](?:norm|stat)\w*|(?:save_)?checkpoint(?:\.save)?)$")
+"""Names of those that measure its gradients, or keep a checkpoint."""
+_JUDGES = re.compile(r"(?:^|[._])(?:compute|calculate|calc|get)_?[lL]oss(?:es)?$")
+"""Names of functions that are given a model and give a loss."""
 _DEEPEST = 2
 
 
@@ -54,7 +66,7 @@ def cleared_right_before(file: Code, index: int, step: Event) -> Event | None:
         return None
     around = list(file.numbers_around(step.context))
     trains = any(event.kind == "forward" for event in events) or any(file.contexts[n].kind in LOOPS for n in around)
-    trains = trains or _is_called_in_loop(file, index)
+    trains = trains or _is_called_in_loop(file, index) or (index > 0 and _takes_loss(file, index))
     if step.call is None or not trains or (step.call.receiver is step.subject and step.call.arguments):
         return None
     if _only_schedules(file, step):
@@ -126,9 +138,10 @@ def _is_quiet(file: Code, call: Call) -> bool:
         return not _computes(callee.code, callee.number, 0)
     if callee.kind in ("module", "loss") or is_model_call(file, call):
         return not _goes_backward(file, callee)
-    return call.name in _OF_TENSORS or thing_of(file, call.receiver).kind in ("scheduler", "optimizer", "tensor")
+    return call.name in _OF_TENSORS or thing_of(file, call.receiver).kind in _OF_TORCH
 
 
+_OF_TORCH = ("scheduler", "optimizer", "scaler", "tensor")
 _OF_TENSORS = frozenset({".to", ".cuda", ".cpu", ".item", ".mean", ".sum", ".view", ".detach", ".size", ".pow", ".max",
                          ".parameters", ".zero_grad", ".float", ".long", ".train", ".numpy", ".time",
                          ".tolist"})  # fmt: skip
@@ -212,7 +225,7 @@ def _gives_loss(file: Code, call: Call, *, is_read: bool) -> bool:
 
 
 _STOPPING = frozenset({".item", ".numpy", ".tolist", "builtins.float"})
-_LOSS_NAME = re.compile(r"_?(?:total_?|batch_|train_|training_|policy_|actor_|critic_)?loss(?:_total|_sum)?|objective")
+_LOSS_NAME = re.compile(r"_?(?:total_?|batch_|train_|training_|policy_|actor_|critic_)?loss(?:_total|_sum|_value)?|objective|cost")
 """Names of what a training goes backward from, and not of what is kept of it."""
 
 
@@ -251,9 +264,11 @@ _IS_LOSS = re.compile(r"criterion|loss_?(?:fn|func|function)")
 def is_given_loss(file: Code, home: int) -> bool:
     """Whether a function that is one round of a training is handed its loss."""
     here = file.contexts[home]
-    return here.kind == "function" and any(
-        _LOSS_NAME.fullmatch(one.name) is not None for one in file.functions[here.owner].parameters
-    )
+    return here.kind == "function" and _takes_loss(file, here.owner)
+
+
+def _takes_loss(file: Code, index: int) -> bool:
+    return any(_LOSS_NAME.fullmatch(one.name) is not None for one in file.functions[index].parameters)
 
 
 def _first_call(file: Code, sum_: Value | None) -> Call | None:
@@ -284,7 +299,7 @@ def _is_known_to_compute(file: Code, call: Call) -> bool:
     return called(file, call).kind != "imported" or call.name.startswith("torch.") or bool(_LOSS.search(call.name))
 
 
-_LOSS = re.compile(r"loss|criterion|entropy|_error", re.I)
+_LOSS = re.compile(r"loss|criterion|entropy|_error|likelihood|(?:^|_)(?:crit|n?mll|nll|elbo)$", re.I)
 
 
 def _judges(file: Code, call: Call) -> bool:
@@ -346,15 +361,69 @@ _ANY_BACKWARD = re.compile(r"\.grad\b|autograd|backward\w*\(|\.backward\b|\bgrad
 
 def has_gradients(file: Code, index: int, home: int) -> bool:
     """Whether something around a step goes backward or says gradients, so far as it can be seen."""
-    function = file.functions[index]
     loops = _loops(file, home)
     for event in events_of(file, index):
         is_there = bool(set(file.numbers_around(event.outer_context)) & loops)
-        clips = event.kind == "other" and event.call is not None and _CLIPS.search(event.code.text(event.call.at))
-        if is_there and event.kind in ("backward", "grad", "other") and not clips:
+        clips = event.kind == "other" and (_only_bounds(event) or _is_of_settings(event))
+        if is_there and event.kind in ("backward", "grad", "other") and not clips and not _is_of_inputs(event):
             return True
-    places = [file.contexts[number].at for number in loops] + ([function.at] if index else [])
-    return any(says_gradients(file, _OWN_GRADIENTS, at, without=_ONLY_READ) for at in places)
+    places = [file.contexts[number].at for number in loops] + (_lines_beside(file, index, home) if index else [])
+    derives = any(_is_of_inputs(event) for event in events_of(file, index))
+    words = _SETS_GRADIENTS if derives else _OWN_GRADIENTS
+    return any(says_gradients(file, words, at, without=_ONLY_READ) for at in places)
+
+
+def _only_bounds(event: Event) -> bool:
+    """Whether what is given an optimizer bounds its gradients, sets its rate, or keeps it."""
+    if event.call is None:
+        return False
+    text = event.code.text(event.call.at)
+    return bool(_CLIPS.search(text) or _KEEPS.search(text.partition("(")[0]))
+
+
+def _is_of_settings(event: Event) -> bool:
+    """Whether what is named as an optimizer is none but settings: `opt.batch_size` stands beside it."""
+    return event.thing.kind == "unknown" and event.name == "opt" and event.code.matches(_SETTINGS)
+
+
+_SETTINGS = re.compile(
+    r"\bopt\.(?!step|zero_grad|param|state|load_state|add_param|defaults|lr|lear|update|optim|minimize|apply)[a-z]"
+)
+"""What an optimizer does not have."""
+
+
+def _is_of_inputs(event: Event) -> bool:
+    """Whether a derivative becomes a part of the loss, as of an answer by the place where it is asked for."""
+    if event.kind != "grad" or event.call is None:
+        return False
+    by = event.call.argument(1, "inputs")
+    kept = next((one for name, one in event.call.keywords if name == "create_graph"), None)
+    is_kept = isinstance(kept, Constant) and kept.value is True
+    return is_kept and by is not None and not _WEIGHTS.search(event.code.text(by.at))
+
+
+_WEIGHTS = re.compile(r"param|weight|theta|model|net", re.I)
+_SETS_GRADIENTS = re.compile(r"(?<!autograd)\.grad\b|backward|apply_grad|set_grad|(?<!\w)grads?\s*\)", re.I)
+
+
+def _lines_beside(file: Code, index: int, home: int) -> list[At]:
+    """A function's lines, without those of other loops than that around a step: what goes backward there is done with
+    before this one begins, or comes behind it.
+    """
+    at = file.functions[index].at
+    others = [
+        here.at
+        for number, here in enumerate(file.contexts)
+        if here.kind in LOOPS
+        and at.line <= here.at.line <= at.end_line
+        and not (here.at.line <= file.contexts[home].at.line and file.contexts[home].at.end_line <= here.at.end_line)
+    ]
+    found, line = [], at.line
+    for one in sorted(others):
+        if one.line > line:
+            found.append(At(line, 0, one.line - 1, 0))
+        line = max(line, one.end_line + 1)
+    return [*found, At(line, 0, at.end_line, 0)]
 
 
 def may_go_backward(file: Code, index: int, home: int, loss: Call) -> bool:
@@ -368,7 +437,7 @@ def may_go_backward(file: Code, index: int, home: int, loss: Call) -> bool:
     dropped = {id(one.value) for one in file.bare}
     for call in file.calls[first:last]:
         around = set(file.numbers_around(call.context))
-        if call is loss or call.name in _TAKES_NOTHING or call.name.startswith(_HARMLESS) or not around & loops:
+        if call is loss or call.name.startswith(_HARMLESS) or not around & loops or _only_notes(file, call):
             continue
         if _may_with(file, call, loss, names):
             return True
@@ -376,6 +445,12 @@ def may_go_backward(file: Code, index: int, home: int, loss: Call) -> bool:
         if each_time and _may(file, call, models, id(call) in dropped):
             return True
     return False
+
+
+def _only_notes(file: Code, call: Call) -> bool:
+    """Whether a call writes down what it is given."""
+    is_noted = bool(_RECORDS.fullmatch(call.name)) and bool(_LOGGER.search(name_of(file, call.receiver)))
+    return call.name in _TAKES_NOTHING or (is_noted and called(file, call).function is None)
 
 
 def _may_with(file: Code, call: Call, loss: Call, names: set[str]) -> bool:
@@ -397,6 +472,8 @@ def _may(file: Code, call: Call, models: set[str], is_dropped: bool) -> bool:
         return False
     name = name_of(file, call.receiver) if call.name == "()" else call.name
     if call.name in _MANAGING or _AVERAGES.fullmatch(name.rpartition(".")[2]):
+        return False
+    if _KEEPS.search(file.text(call.at).partition("(")[0]) or (_JUDGES.search(name) and not is_dropped):
         return False
     values = (*call.arguments, *(value for _, value in call.keywords))
     if any(name_of(file, value) in models for value in values):
