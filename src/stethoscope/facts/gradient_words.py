@@ -31,9 +31,7 @@ def says_gradients(code: Code, pattern: re.Pattern[str], at: At, *, without: re.
     )
 
 
-_STRING = re.compile(
-    r"#.*|(\"{3}[\s\S]*?\"{3}|'{3}[\s\S]*?'{3})|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'"
-)
+_STRING = re.compile(r"#.*|(\"{3}[\s\S]*?\"{3}|'{3}[\s\S]*?'{3})|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'")
 
 
 def _told(code: Code) -> frozenset[int]:
