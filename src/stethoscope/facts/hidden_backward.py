@@ -12,7 +12,7 @@ from stethoscope.facts.gradients_around import CLIPS, KEEPS, LOOPS, OWN_GRADIENT
 from stethoscope.facts.loss_calls import LossUse
 from stethoscope.facts.model_like import is_model_like
 from stethoscope.facts.model_values import calls_in, comes_of_model, is_model_call, is_read_as_number
-from stethoscope.facts.origins import bases, call_sites, called, member, thing_of
+from stethoscope.facts.origins import bases, call_sites, called, lineage, member, thing_of
 from stethoscope.facts.stepping import is_made_here
 from stethoscope.facts.things import Thing, binding_of, literal
 
@@ -280,9 +280,10 @@ def given_without_backward(file: Code, index: int, home: int, step: Event) -> bo
     """
     if not is_given_loss(file, home) or file.calls_of(".backward", ".manual_backward", "torch.autograd.backward"):
         return False
-    own = file.class_of(index)
-    if own != NOWHERE and set(bases(Thing("class", "", file, own))) - {"builtins.object"}:
-        return False
+    if file.class_of(index) != NOWHERE:
+        own = Thing("class", "", file, file.class_of(index))
+        if set(bases(own)) - {"builtins.object"} or any(home is not file for home, _ in lineage(own)):
+            return False
     if not any(one.kind == "zero" and one.name == step.name for one in events_of(file, index)):
         return False
     given = {one.name for one in file.functions[index].parameters if _LOSS_NAME.fullmatch(one.name)}
