@@ -301,16 +301,17 @@ PROGRAMS: dict[str, tuple[str, str]] = {
     "parts of a loss are given the model": (
         """
         class Solver:
-            def solve(self, samples):
+            def solve(self, model, samples):
+                model.train()
                 for x in samples:
                     self.optimizer.zero_grad()
                     loss = 0
-                    for part in self.compute(x, self.model(x)):
+                    for part in self.compute(x, model(x)):
                         one = self.loss_fn(part, x)
                         loss += one
                         print(one.item())
                     for border in self.borders:
-                        loss += border.computeLoss(self.model, x)
+                        loss += border.computeLoss(model, x)
                     loss.backward()
                     self.optimizer.step()
         """,

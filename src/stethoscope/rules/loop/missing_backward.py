@@ -53,7 +53,8 @@ class MissingBackward(Rule):
     counted. A single step before training, as some schedules ask for, is not reported. Code is possible at most where
     the loss is none of torch's, not handed over as one and not given by a network of the project, unless gradients are
     cleared right before the step; where nothing says that one of torch's optimizers steps; and where a model is asked
-    and no loss is seen in a file that never says backward. A variable called `loss` is one where all that goes into it
+    and no loss is seen in a file that never says backward, or a function is handed a loss that it does not use, in such
+    a file. A variable called `loss` is one where all that goes into it
     is seen, or is called a loss as well and read as a number.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
