@@ -349,6 +349,15 @@ def _has_graph(node: ast.expr, models: set[str], names: set[str]) -> bool:
     return isinstance(node.func, ast.Attribute) and _has_graph(node.func.value, models, names)
 
 
+def stops_without_gradients(block: ast.AST) -> bool:
+    """Whether a training reads a part of a gradient that must be there, `parameter.grad.data.clamp_(-1, 1)`: where
+    there is none the program ends with an error and is no silent fault.
+    """
+    reads = any(isinstance(one, ast.Attribute) and isinstance(one.value, ast.Attribute) and one.value.attr == "grad"
+                for one in inside(block))  # fmt: skip
+    return reads and not re.search(r"\.grad is |hasattr\(|getattr\(|try:", ast.unparse(block))
+
+
 Finder = Callable[[Script], Iterator[Mutant]]
 
 

@@ -25,6 +25,7 @@ from injecting import (
     name_of,
     owner,
     steps,
+    stops_without_gradients,
     trainings,
     within,
     without,
@@ -105,7 +106,9 @@ def backward_removed(script: Script) -> Iterator[Mutant]:
     for training, home, _ in _training_parts(script):
         backward = methods(training, "backward")
         statement = alone(backward[0], script)
-        if len(methods(home, "backward")) == 1 and statement is not None and not _writes_gradients(home):
+        if len(methods(home, "backward")) != 1 or stops_without_gradients(training):
+            continue
+        if statement is not None and not _writes_gradients(home):
             yield script.mutant(steps(training)[0], script.gone(statement))
 
 

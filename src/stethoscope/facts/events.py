@@ -37,6 +37,7 @@ _MODEL_NAME = re.compile(
     r"(?:^|.*[._])(?:model|net|network|\w+_(?:model|net)|(?:model|net)_\w+|encoder|decoder|classifier|\w*[Nn]et|generator|discriminator|netG|netD)$"
 )
 _FRAMEWORK_NAME = re.compile(r"(?:^|.*[._])(?:accelerator|fabric|\w*engine|deepspeed|strategy|dist_autograd|trainer)$")
+_SCALER_NAME = re.compile(r"(?:^|[._])\w*scaler$")
 _RECORDER_NAME = re.compile(r"(?:^|[._])prof(?:ile|iler|iling)?(?:$|_)|profiler|checkpoint", re.I)
 _CLEARING = re.compile(r".*(?:zero_?grad|reset_?grad|clear_?grad|zero_the_grad|grad_?zero|clean_?grad)\w*", re.I)
 
@@ -399,9 +400,12 @@ def _step(code: Code, call: Call, thing: Thing, written: str) -> Event | None:
     first = call.argument(0)
     if first is not None and not isinstance(first, Constant | Defined | Symbol):
         stepped = thing_of(code, first)
-        hinted = isinstance(first, Name) and bool(_OPTIMIZER_NAME.fullmatch(first.name))
+        is_named = isinstance(first, Name) or (isinstance(first, Attribute) and bool(_SCALER_NAME.search(written)))
+        hinted = is_named and bool(_OPTIMIZER_NAME.fullmatch(name_of(code, first)))
         if stepped.kind == "optimizer" or (thing.kind == "scaler") or (hinted and stepped.kind == "unknown"):
             return _make("step", code, call, first, stepped, hinted=stepped.kind != "optimizer")
+    if thing.kind == "function" and isinstance(call.receiver, Attribute) and is_named_as_optimizer(written):
+        thing = Thing("unknown")  # a property: a function has no steps
     if (
         thing.kind not in ("unknown", "framework", "instance")
         or is_named_as_recorder(written)

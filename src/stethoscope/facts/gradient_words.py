@@ -21,11 +21,30 @@ def says_gradients(code: Code, pattern: re.Pattern[str], at: At, *, without: re.
         for number in range(call.at.line + 1, call.at.end_line + 1)
     }
     return any(
-        pattern.search(_beside(without, _TEXT.sub("", text))) and not _PLOTTED.match(text) and number not in plotted
+        pattern.search(_beside(without, _TEXT.sub("", text)))
+        and not _PLOTTED.match(text)
+        and number not in plotted
+        and number not in _told(code)
         for number, text in enumerate(
             (line.partition("#")[0] for line in code.lines[at.line - 1 : at.end_line]), start=at.line
         )
     )
+
+
+_STRING = re.compile(r"#.*|(\"{3}[\s\S]*?\"{3}|'{3}[\s\S]*?'{3})|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'")
+
+
+def _told(code: Code) -> frozenset[int]:
+    """The lines of long texts, as of descriptions of functions: what stands there is not done."""
+    known: dict[str, frozenset[int]] = code.memo.setdefault("lines of long texts", {})
+    if not known:
+        text, lines, number, last = "\n".join(code.lines), set(), 1, 0
+        for one in _STRING.finditer(text) if '"""' in text or "'''" in text else ():
+            if one[1] is not None:
+                number, last = number + text.count("\n", last, one.start()), one.start()
+                lines |= set(range(number, number + one[1].count("\n") + 1))
+        known["all"] = frozenset(lines)
+    return known["all"]
 
 
 def _beside(without: re.Pattern[str] | None, text: str) -> str:

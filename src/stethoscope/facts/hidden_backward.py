@@ -8,41 +8,41 @@ from collections.abc import Iterator
 from stethoscope.facts.code import NOWHERE, At, Attribute, Call, Code, Item, Name, Operation, Value
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_branched, is_under, name_of
 from stethoscope.facts.gradient_words import says_gradients
+from stethoscope.facts.gradients_around import CLIPS, KEEPS, LOOPS, OWN_GRADIENTS, loops_around
 from stethoscope.facts.loss_calls import LossUse
 from stethoscope.facts.model_like import is_model_like
 from stethoscope.facts.model_values import calls_in, comes_of_model, is_model_call, is_read_as_number
-from stethoscope.facts.origins import call_sites, called, member, thing_of
+from stethoscope.facts.origins import bases, call_sites, called, lineage, member, thing_of
 from stethoscope.facts.stepping import is_made_here
 from stethoscope.facts.things import Thing, binding_of, literal
 
-LOOPS = ("for", "while")
-_OWN_GRADIENTS = re.compile(
-    r"\.grad\b|autograd(?!\.Variable| import Variable)|(?<!require_)backward|\.apply_grad|\bgrads?\b(?!_)", re.I
-)
 _BACKWARD = re.compile(r"backward\(|autograd\.grad\(")
-_ONLY_READ = re.compile(r"isnan\([\w.]+\.grad\)|\.grad(?: is (?:not )?None|\[.*\]\s*=\s*0|\s*/=|\s*=\s*None\b)")
-"""Gradients that are looked at, or changed where they are: this makes none."""
-_MANAGING = frozenset({".accumulate", ".no_sync", ".join"})
-"""Methods that are given a model for a `with`, and compute nothing."""
+_MANAGING = frozenset({".accumulate", ".no_sync", ".join", ".unwrap_model"})
+"""Methods that are given a model for a `with`, or take it out of its wraps, and compute nothing."""
 _AVERAGES = re.compile(r"\w*ema(?:_\w+)?")
 """Names of averages of a model's weights."""
 _TAKES_NOTHING = (".append", ".update", ".add_scalar", ".format", ".write", ".log", ".add", ".info", ".debug", ".item",
                   ".set_postfix", ".set_description", ".extend")  # fmt: skip
+_RECORDS = re.compile(r"\.(?:log|record|track|report|print|write|display)_?\w*")
+"""Names of methods that note what they are given; of what is called a logger, any does."""
+_LOGGER = re.compile(r"(?:^|[._])(?:\w*logger|\w*writer|tracker|recorder|history|\w*meters?|wandb)$")
 _HARMLESS = ("builtins.", "torch.", "numpy.", "math.", "tqdm.")
-_CLIPS = re.compile(r"clip|learning_?rate|_lr|lr_", re.I)
-"""Names of functions that are given an optimizer or a model and only bound its gradients, or set rates."""
-_DEEPEST = 2
+_JUDGES = re.compile(r"(?:^|[._])(?:compute|calculate|calc|get)_?[lL]oss(?:es)?$")
+"""Names of functions that are given a model and give a loss."""
+_DEEPEST = 4
 
 
 def round_of(file: Code, index: int, step: Event) -> int:
-    """The loop around a step; or the function, where it clears and steps, so that it is one round of a training."""
+    """The loop around a step; or the function, where it clears or asks a model before it steps, as in one round."""
     loop = next(
         (n for n in file.numbers_around(step.context) if file.contexts[n].kind in (*LOOPS, "function")), NOWHERE
     )
     if loop == NOWHERE or file.contexts[loop].kind in LOOPS:
         return loop
+    asked = [one.call for one in events_of(file, index) if one.kind == "forward" and not one.via]
+    is_asked = step.call is not None and any(one is not None and one.number < step.call.number for one in asked)
     cleared = any(event.kind == "zero" and not event.via for event in events_of(file, index))
-    return loop if cleared and index else NOWHERE
+    return loop if (cleared or is_asked) and index else NOWHERE
 
 
 def cleared_right_before(file: Code, index: int, step: Event) -> Event | None:
@@ -54,7 +54,7 @@ def cleared_right_before(file: Code, index: int, step: Event) -> Event | None:
         return None
     around = list(file.numbers_around(step.context))
     trains = any(event.kind == "forward" for event in events) or any(file.contexts[n].kind in LOOPS for n in around)
-    trains = trains or _is_called_in_loop(file, index)
+    trains = trains or _is_called_in_loop(file, index) or (index > 0 and _takes_loss(file, index))
     if step.call is None or not trains or (step.call.receiver is step.subject and step.call.arguments):
         return None
     if _only_schedules(file, step):
@@ -70,7 +70,7 @@ def cleared_right_before(file: Code, index: int, step: Event) -> Event | None:
         return None
     between = file.calls[cleared.call.number + 1 : step.call.number]
     stretch = At(cleared.at.line, 0, step.at.line, 0)
-    if says_gradients(file, _OWN_GRADIENTS, stretch) or not all(_is_quiet(file, call) for call in between):
+    if says_gradients(file, OWN_GRADIENTS, stretch) or not all(_is_quiet(file, call) for call in between):
         return None
     return cleared
 
@@ -117,7 +117,7 @@ def _is_scheduling(file: Code, call: Call, *kinds: str) -> bool:
 def _is_quiet(file: Code, call: Call) -> bool:
     """Whether a call computes no gradients: of a library, of a model, or of a function of the project that is read."""
     says_so = call.name in _TAKES_NOTHING and call.name not in (".update", ".add", ".log")
-    if says_so or call.name.startswith(_HARMLESS) or _CLIPS.search(file.text(call.at)):
+    if says_so or call.name.startswith(_HARMLESS) or CLIPS.search(file.text(call.at)):
         return True
     callee = called(file, call)
     if callee.kind == "instance" and call.name == "()":
@@ -126,9 +126,10 @@ def _is_quiet(file: Code, call: Call) -> bool:
         return not _computes(callee.code, callee.number, 0)
     if callee.kind in ("module", "loss") or is_model_call(file, call):
         return not _goes_backward(file, callee)
-    return call.name in _OF_TENSORS or thing_of(file, call.receiver).kind in ("scheduler", "optimizer", "tensor")
+    return call.name in _OF_TENSORS or thing_of(file, call.receiver).kind in _OF_TORCH
 
 
+_OF_TORCH = ("scheduler", "optimizer", "scaler", "tensor")
 _OF_TENSORS = frozenset({".to", ".cuda", ".cpu", ".item", ".mean", ".sum", ".view", ".detach", ".size", ".pow", ".max",
                          ".parameters", ".zero_grad", ".float", ".long", ".train", ".numpy", ".time",
                          ".tolist"})  # fmt: skip
@@ -142,7 +143,7 @@ def loss_in(file: Code, index: int, home: int, losses: tuple[LossUse, ...]) -> C
     if known is not None:
         return known
     cleared = any(
-        event.kind == "zero" and set(file.numbers_around(event.outer_context)) & _loops(file, home)
+        event.kind == "zero" and set(file.numbers_around(event.outer_context)) & loops_around(file, home)
         for event in events_of(file, index)
     )
     for binding in file.bindings[slice(*file.functions[index].bindings)]:
@@ -155,7 +156,7 @@ def loss_in(file: Code, index: int, home: int, losses: tuple[LossUse, ...]) -> C
             (cleared and not _is_of_unknown(file, named)) or is_read_as_number(file, index, binding)
         ):
             return named
-        own = _own_loss(file, binding.value) if cleared else None
+        own = _own_loss(file, binding.value) if cleared or file.contexts[home].kind == "function" else None
         if own is not None:
             return own
         if not comes_of_model(file, binding.value):
@@ -207,13 +208,28 @@ def _gives_loss(file: Code, call: Call, *, is_read: bool) -> bool:
     if call.name in _STOPPING:
         return False
     name = name_of(file, call.receiver) if call.name == "()" else call.name
-    is_loss = is_read and bool(_LOSS.search(name.rpartition(".")[2])) and called(file, call).function is None
-    return is_loss or _is_quiet(file, call)
+    callee = called(file, call)
+    told = name if callee.kind == "imported" else name.rpartition(".")[2]  # `pytorch3d.loss.chamfer_distance`
+    is_loss = is_read and bool(_LOSS.search(told)) and callee.function is None
+    return is_loss or _is_step_of_model(file, call) or _is_quiet(file, call)
+
+
+def _is_step_of_model(file: Code, call: Call) -> bool:
+    """Whether a model computes its loss for one batch: `model.training_step(batch)`, where that is not seen."""
+    if call.name != ".training_step" or called(file, call).function is not None:
+        return False
+    model = name_of(file, call.receiver)
+    return any(name_of(file, one.receiver) == model for one in file.calls_of(".train", ".parameters"))
 
 
 _STOPPING = frozenset({".item", ".numpy", ".tolist", "builtins.float"})
-_LOSS_NAME = re.compile(r"_?(?:total_?|batch_|train_|training_|policy_|actor_|critic_)?loss(?:_total|_sum)?|objective")
+_LOSS_NAME = re.compile(
+    r"_?(?:total_?|batch_|train_|training_|policy_|actor_|critic_)?loss(?:es|_total|_sum|_value)?|objective|cost"
+)
 """Names of what a training goes backward from, and not of what is kept of it."""
+
+
+_KEY = re.compile(r"loss(?:_value)?$")
 
 
 def _own_loss(file: Code, value: Value | None) -> Call | None:
@@ -221,7 +237,7 @@ def _own_loss(file: Code, value: Value | None) -> Call | None:
     if isinstance(value, Call) and value.name in (".mean", ".sum"):
         value = value.receiver
     key = value.name if isinstance(value, Attribute) else literal(file, value.key) if isinstance(value, Item) else ""
-    if not isinstance(value, Attribute | Item) or not isinstance(key, str) or not key.endswith("loss"):
+    if not isinstance(value, Attribute | Item) or not isinstance(key, str) or not _KEY.search(key):
         return None
     bound = binding_of(file, value.value)
     made = bound.value if bound is not None and bound.how == "assign" else value.value
@@ -251,9 +267,33 @@ _IS_LOSS = re.compile(r"criterion|loss_?(?:fn|func|function)")
 def is_given_loss(file: Code, home: int) -> bool:
     """Whether a function that is one round of a training is handed its loss."""
     here = file.contexts[home]
-    return here.kind == "function" and any(
-        _LOSS_NAME.fullmatch(one.name) is not None for one in file.functions[here.owner].parameters
-    )
+    return here.kind == "function" and _takes_loss(file, here.owner)
+
+
+def _takes_loss(file: Code, index: int) -> bool:
+    return any(_LOSS_NAME.fullmatch(one.name) is not None for one in file.functions[index].parameters)
+
+
+def given_without_backward(file: Code, index: int, home: int, step: Event) -> bool:
+    """Whether a function is handed its loss, clears and steps, and does nothing with the loss, where the file goes
+    backward nowhere, and no other class is behind its own that may.
+    """
+    if not is_given_loss(file, home) or file.calls_of(".backward", ".manual_backward", "torch.autograd.backward"):
+        return False
+    if file.class_of(index) != NOWHERE:
+        own = Thing("class", "", file, file.class_of(index))
+        if set(bases(own)) - {"builtins.object"} or any(home is not file for home, _ in lineage(own)):
+            return False
+    if not any(one.kind == "zero" and one.name == step.name for one in events_of(file, index)):
+        return False
+    given = {one.name for one in file.functions[index].parameters if _LOSS_NAME.fullmatch(one.name)}
+    for call in file.calls[slice(*file.functions[index].calls)]:
+        values = (*call.arguments, *(value for _, value in call.keywords))
+        if any(isinstance(value, Name) and value.name in given for value in values) and not _only_notes(file, call):
+            return False
+        if _goes_backward(file, called(file, call)):
+            return False
+    return True
 
 
 def _first_call(file: Code, sum_: Value | None) -> Call | None:
@@ -284,7 +324,7 @@ def _is_known_to_compute(file: Code, call: Call) -> bool:
     return called(file, call).kind != "imported" or call.name.startswith("torch.") or bool(_LOSS.search(call.name))
 
 
-_LOSS = re.compile(r"loss|criterion|entropy|_error", re.I)
+_LOSS = re.compile(r"loss|criterion|entropy|_error|likelihood|(?:^|_)(?:crit|n?mll|nll|elbo)$", re.I)
 
 
 def _judges(file: Code, call: Call) -> bool:
@@ -296,10 +336,6 @@ def _judges(file: Code, call: Call) -> bool:
     is_named = owner is None and not call.name.startswith("torch.")
     plain = is_named or call.name == "()" or of_model or called(file, call).kind == "function"
     return plain and len(call.arguments) + len(call.keywords) > 1
-
-
-def _loops(file: Code, home: int) -> set[int]:
-    return {number for number in file.numbers_around(home) if file.contexts[number].kind in LOOPS} | {home}
 
 
 def asked_without_backward(file: Code, index: int, home: int, step: Event) -> Call | None:
@@ -344,31 +380,18 @@ _ANY_BACKWARD = re.compile(r"\.grad\b|autograd|backward\w*\(|\.backward\b|\bgrad
 """Words of a file in which something may go backward."""
 
 
-def has_gradients(file: Code, index: int, home: int) -> bool:
-    """Whether something around a step goes backward or says gradients, so far as it can be seen."""
-    function = file.functions[index]
-    loops = _loops(file, home)
-    for event in events_of(file, index):
-        is_there = bool(set(file.numbers_around(event.outer_context)) & loops)
-        clips = event.kind == "other" and event.call is not None and _CLIPS.search(event.code.text(event.call.at))
-        if is_there and event.kind in ("backward", "grad", "other") and not clips:
-            return True
-    places = [file.contexts[number].at for number in loops] + ([function.at] if index else [])
-    return any(says_gradients(file, _OWN_GRADIENTS, at, without=_ONLY_READ) for at in places)
-
-
 def may_go_backward(file: Code, index: int, home: int, loss: Call) -> bool:
     """Whether anything around a step may compute gradients: in what is called, or in what is given the loss."""
     if _goes_backward(file, called(file, loss)):
         return True
-    function, loops = file.functions[index], _loops(file, home)
+    function, loops = file.functions[index], loops_around(file, home)
     names = {binding.name for binding in file.bindings if _holds(binding.value, loss)}
     models = {event.name for event in events_of(file, index) if event.kind == "forward" and not event.via}
     first, last = function.calls
     dropped = {id(one.value) for one in file.bare}
     for call in file.calls[first:last]:
         around = set(file.numbers_around(call.context))
-        if call is loss or call.name in _TAKES_NOTHING or call.name.startswith(_HARMLESS) or not around & loops:
+        if call is loss or call.name.startswith(_HARMLESS) or not around & loops or _only_notes(file, call):
             continue
         if _may_with(file, call, loss, names):
             return True
@@ -376,6 +399,12 @@ def may_go_backward(file: Code, index: int, home: int, loss: Call) -> bool:
         if each_time and _may(file, call, models, id(call) in dropped):
             return True
     return False
+
+
+def _only_notes(file: Code, call: Call) -> bool:
+    """Whether a call writes down what it is given."""
+    is_noted = bool(_RECORDS.fullmatch(call.name)) and bool(_LOGGER.search(name_of(file, call.receiver)))
+    return call.name in _TAKES_NOTHING or (is_noted and called(file, call).function is None)
 
 
 def _may_with(file: Code, call: Call, loss: Call, names: set[str]) -> bool:
@@ -393,10 +422,12 @@ def _may(file: Code, call: Call, models: set[str], is_dropped: bool) -> bool:
     callee = called(file, call)
     if _goes_backward(file, callee):
         return True
-    if callee.kind in ("module", "loss", "function") or is_model_call(file, call) or _CLIPS.search(file.text(call.at)):
+    if callee.kind in ("module", "loss", "function") or is_model_call(file, call) or CLIPS.search(file.text(call.at)):
         return False
     name = name_of(file, call.receiver) if call.name == "()" else call.name
     if call.name in _MANAGING or _AVERAGES.fullmatch(name.rpartition(".")[2]):
+        return False
+    if KEEPS.search(file.text(call.at).partition("(")[0]) or (_JUDGES.search(name) and not is_dropped):
         return False
     values = (*call.arguments, *(value for _, value in call.keywords))
     if any(name_of(file, value) in models for value in values):
@@ -419,7 +450,7 @@ def _goes_backward(file: Code, callee: Thing) -> bool:
 def _computes(file: Code, index: int, depth: int) -> bool:
     """Whether a function may compute gradients: by its words, or by calling something that is not known."""
     function = file.functions[index]
-    if depth > _DEEPEST or says_gradients(file, _OWN_GRADIENTS, function.at):
+    if depth > _DEEPEST or says_gradients(file, OWN_GRADIENTS, function.at):
         return True
     parameters = {one.name for one in function.parameters}
     for call in file.calls[slice(*function.calls)]:

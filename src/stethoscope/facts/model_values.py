@@ -11,6 +11,7 @@ from stethoscope.facts.code import (
     Call,
     Choice,
     Code,
+    Constant,
     Each,
     Group,
     Item,
@@ -116,8 +117,10 @@ def calls_in(value: Value | None, depth: int = 0) -> Iterator[Call]:
 
 
 def is_read_as_number(code: Code, index: int, binding: Binding) -> bool:
-    """Whether a function reads a variable as one number: `loss.item()`, `loss.data[0]`, `float(loss)`."""
+    """Whether a function reads a variable as one number: `loss.item()`, `float(loss)`, `"%f" % loss`."""
     for call in code.calls[slice(*code.functions[index].calls)]:
+        if any(_is_shown(code, one, binding.name) for one in call.arguments):
+            return True
         if call.name in (".item", ".tolist") and binding.name in (
             name_of(code, call.receiver),
             _of_data(code, call.receiver),
@@ -130,6 +133,14 @@ def is_read_as_number(code: Code, index: int, binding: Binding) -> bool:
         and any(_of_data(code, part) == binding.name for part in one.value.operands)
         for one in code.bindings[slice(*code.functions[index].bindings)]
     )  # fmt: skip
+
+
+def _is_shown(code: Code, value: Value, name: str) -> bool:
+    """Whether a value is a text that shows one number: `"%.4f" % loss`."""
+    if not isinstance(value, Operation) or value.operator != "%" or len(value.operands) != 2:
+        return False
+    text, shown = value.operands
+    return isinstance(text, Constant) and isinstance(text.value, str) and name_of(code, shown) == name
 
 
 def _of_data(code: Code, value: Value | None) -> str:

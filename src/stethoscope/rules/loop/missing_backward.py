@@ -8,13 +8,14 @@ from typing import Any
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Sureness
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import Backpropagate
-from stethoscope.facts.code import NOWHERE, Call, Code, Site
-from stethoscope.facts.events import NO_GRAD, Event, events_of, is_named_as_optimizer, is_under
+from stethoscope.facts.code import NOWHERE, Call, Code, Item, Site
+from stethoscope.facts.events import NO_GRAD, Event, events_of, is_named_as_optimizer, is_under, name_of
+from stethoscope.facts.gradients_around import has_gradients
 from stethoscope.facts.handed import is_surely_loss, is_surely_stepped
 from stethoscope.facts.hidden_backward import (
     asked_without_backward,
     cleared_right_before,
-    has_gradients,
+    given_without_backward,
     is_given_by_model,
     is_given_loss,
     loss_in,
@@ -52,7 +53,8 @@ class MissingBackward(Rule):
     counted. A single step before training, as some schedules ask for, is not reported. Code is possible at most where
     the loss is none of torch's, not handed over as one and not given by a network of the project, unless gradients are
     cleared right before the step; where nothing says that one of torch's optimizers steps; and where a model is asked
-    and no loss is seen in a file that never says backward. A variable called `loss` is one where all that goes into it
+    and no loss is seen in a file that never says backward, or a function is handed a loss that it does not use, in such
+    a file. A variable called `loss` is one where all that goes into it
     is seen, or is called a loss as well and read as a number.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
@@ -110,9 +112,7 @@ class MissingBackward(Rule):
         told = set()
         for index in file.functions_with(".step", ".optimizer_step"):
             for event in events_of(file, index):
-                if event.kind != "step" or event.via or event.code is not file or event.at in told:
-                    continue
-                if event.thing.kind != "optimizer" and not is_named_as_optimizer(event.name):
+                if event.via or event.code is not file or event.at in told or not _is_step(event):
                     continue
                 cleared = cleared_right_before(file, index, event)
                 home = round_of(file, index, event)
@@ -131,6 +131,9 @@ class MissingBackward(Rule):
                 if asked is not None:
                     told.add(event.at)
                     yield self._never(file, event, asked)
+                elif loss is None and not given and given_without_backward(file, index, home, event):
+                    told.add(event.at)
+                    yield self._given(file, event)
                 if loss is None or given or may_go_backward(file, index, home, loss):
                     continue
                 told.add(event.at)
@@ -163,6 +166,10 @@ class MissingBackward(Rule):
         what = f"words of gradients in the file, whose model answers on {line_of(file, asked.at)}"
         seen = Evidence(what, 0, "a backward pass for each step", "read in this file and those that it imports")
         return self._nothing(file, event, seen, "The model answers and no gradient is computed", Sureness.POSSIBLE)
+
+    def _given(self, file: Code, event: Event) -> Finding:
+        seen = Evidence("uses of the loss that the function is given", 0, "a backward pass", "read in the code")
+        return self._nothing(file, event, seen, "The loss is given and no gradient of it computed", Sureness.POSSIBLE)
 
     def _nothing(self, file: Code, event: Event, seen: Evidence, what: str, sureness: Sureness) -> Finding:
         return self.finding(
@@ -417,6 +424,16 @@ class MissingBackward(Rule):
                 optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
+
+
+def _is_step(event: Event) -> bool:
+    """Whether something steps an optimizer, or what is called one, or one of several: `self.optimizers[player]`."""
+    if event.kind == "step":
+        return event.thing.kind == "optimizer" or is_named_as_optimizer(event.name)
+    one = event.subject
+    return (
+        event.kind == "unknown step" and isinstance(one, Item) and is_named_as_optimizer(name_of(event.code, one.value))
+    )
 
 
 def _is_known(file: Code, home: int, step: Event, loss: Call, losses: tuple[LossUse, ...]) -> bool:
