@@ -653,3 +653,36 @@ def test_what_a_library_does_not_have_or_take(first: str, *, is_doubted: bool) -
 
 def test_os_may_be_given_what_it_has_not() -> None:
     assert how_sure_behind("os.exists(loader)", f"import os\n{IMPORTS}os.exists = os.path.exists\n") >= SHOWN
+
+
+NETWORK = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(3, 9), nn.Linear(9, 2)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+net = Net().to("cpu")
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_doubted"),
+    [
+        ("net.tail", True),
+        ("print(net.tail.weight)", True),
+        ("net.head", False),
+        ("net.training", False),
+        ("net.tail = nn.Linear(2, 2); net.tail", False),
+        ("setattr(net, 'tail', 1); net.tail", False),
+        ("nn.DataParallel(net).tail", False),
+    ],
+)
+def test_what_a_network_of_the_project_does_not_have(asked: str, *, is_doubted: bool) -> None:
+    assert (how_sure_behind(asked, IMPORTS + NETWORK) < SHOWN) is is_doubted
+
+
+def test_a_variable_that_is_bound_twice_may_be_another_network() -> None:
+    assert how_sure_behind("net.tail", IMPORTS + NETWORK + "net = load()\n") >= SHOWN

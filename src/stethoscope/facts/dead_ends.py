@@ -16,6 +16,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from stethoscope.facts.asked_networks import asked_of_networks
 from stethoscope.facts.code import NOWHERE, At, Call, Code, Symbol
 from stethoscope.facts.endings import FAILS, Endings, Ways, always_ends, ends_of, is_exit, is_meant
 from stethoscope.facts.evaluated import Scope, evaluated
@@ -124,6 +125,7 @@ class _Search:
         self.dead = {call.at for call in self.code.calls if does_not_fit(self.code, call)}
         self.dead |= {one.at for one in self._symbols() if is_not_there(self.code, one)}
         self.dead |= {*misread(self.code, self.whole), *asked_in_vain(self.code, self.whole)}
+        self.dead |= set(asked_of_networks(self.code, self.whole))
         self.homes, self.taken = list(self._homes()), self._taken()
         for _ in range(MOST_ROUNDS):
             self.dead |= {call.at for call in self.code.calls if self._is_dead(call)}

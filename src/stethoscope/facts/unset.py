@@ -20,7 +20,7 @@ from stethoscope.facts.parsed import Parsed
 from stethoscope.facts.signatures import has_heirs
 from stethoscope.facts.things import Thing
 
-_GIVES_BY_NAME = re.compile(
+GIVES_BY_NAME = re.compile(
     r"setattr|__dict__|__getattr|__slots__|\bvars\(|\bexec\(|\bglobals\(|\blocals\(|NotImplementedError|abstractmethod"
     r"|(?:register_buffer|register_parameter|register_module|add_module)\((?!\s*[\"'])"
 )
@@ -29,7 +29,7 @@ _FOR_HEIRS = re.compile(r"Base|Abstract|Mixin|^I[A-Z][a-z]|Interface")
 _MODULES = frozenset({"torch.nn.Module"})
 _KNOWN = _MODULES | {"torch.utils.data.Dataset", "torch.utils.data.dataset.Dataset", "builtins.object"}
 """Bases whose attributes are listed here."""
-_OF_MODULES = frozenset(
+OF_MODULES = frozenset(
     """
     T_destination _apply _backward_hooks _backward_pre_hooks _buffers _call_impl _compiled_call_impl _forward_hooks
     _forward_hooks_always_called _forward_hooks_with_kwargs _forward_pre_hooks _forward_pre_hooks_with_kwargs
@@ -65,7 +65,7 @@ class Unset:
     """Answers which attributes of the classes of a file nothing gives."""
 
     def __init__(self, code: Code, whole: Parsed) -> None:
-        is_open = code.matches(_GIVES_BY_NAME) or bool(code.confusing)
+        is_open = code.matches(GIVES_BY_NAME) or bool(code.confusing)
         self._code = code
         self._nodes = {} if is_open else _classes(code, whole)
         self._said = {number: _said(node) for number, node in self._nodes.items()}
@@ -73,7 +73,7 @@ class Unset:
         self._others = frozenset[str]() if is_open else frozenset(_set_by_others(whole, of_self))
         self._in_file = frozenset[str]()
         if not is_open:
-            self._in_file = frozenset((*_OF_MODULES, *_set_by_others(whole, set()), *_bound(whole)))
+            self._in_file = frozenset((*OF_MODULES, *_set_by_others(whole, set()), *_bound(whole)))
         self._known: dict[int, frozenset[str]] = {}
         self._lacked = {number: self._lacking(number) for number in self._said}
         self.names = frozenset[str]().union(*self._lacked.values())
@@ -99,7 +99,7 @@ class Unset:
         for home, cls in lineage(thing):
             number = home.classes.index(cls) if home is self._code else NOWHERE
             read -= self._said[number].given if number in self._said else frozenset()
-        read -= _OF_MODULES if set(bases(thing)) - (_KNOWN - _MODULES) else frozenset()
+        read -= OF_MODULES if set(bases(thing)) - (_KNOWN - _MODULES) else frozenset()
         return frozenset(name for name in read if not (name.startswith("__") and name.endswith("__")))
 
     def _surely_lacking(self, owner: int) -> frozenset[str]:
