@@ -220,6 +220,21 @@ def test_dots_reach_through_packages_as_well(
     assert home(code) == "work/nets/small.py"
 
 
+@pytest.mark.parametrize("mark", ["pyproject.toml", "setup.py", ".git", "readme.md"])
+@pytest.mark.parametrize("folder", ["src/", ""])
+def test_a_script_finds_the_packages_of_a_project_that_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: str, folder: str
+) -> None:
+    files = {mark: "", f"{folder}nets/__init__.py": "", f"{folder}nets/small.py": NET}
+    text = f"from torch import nn\nfrom nets.small import Net\nmodel = Net(){END}"
+    written(tmp_path, {**files, "scripts/all/train.py": text})
+    monkeypatch.chdir(tmp_path)
+
+    code = Project().read(Path("scripts/all/train.py").absolute(), "scripts/all/train.py")
+
+    assert home(code) == ("" if mark == "readme.md" else f"{folder}nets/small.py")
+
+
 UNKNOWN = {
     "what the package makes": (
         {"nets/__init__.py": "small = make()\n", "nets/small.py": NET},

@@ -13,6 +13,8 @@ OWN_FILE = "__init__.py"
 """The file that is a package itself."""
 _MARKS = frozenset({"pyproject.toml", "setup.py", "setup.cfg", ".git", "PKG-INFO"})
 """What lies in the folder that is the top of a project."""
+_SOURCES = "src"
+"""The folder in which many projects keep their packages, apart from scripts and tests."""
 _NEAR = 8
 """Folders above the top of a package in which they are looked for."""
 MOST_FILES = 1_000
@@ -62,11 +64,13 @@ class Places:
 
     def _roots(self, folder: str) -> tuple[str, ...]:
         """Where a script of a folder finds modules: in its own folder first, as in `sys.path`; then at the top of its
-        package, and in the folder above that.
+        package, in the folder above that, and where a project that is installed has its packages: at its top, or in the
+        `src` of that.
         """
         if folder not in self._sought:
-            top = self._top(folder)
-            self._sought[folder] = tuple(dict.fromkeys((folder, top, os.path.dirname(top))))
+            top, root = self._top(folder), self._root(folder)
+            installed = (root, os.path.join(root, _SOURCES)) if self.listed(root) & _MARKS else ()
+            self._sought[folder] = tuple(dict.fromkeys((folder, top, os.path.dirname(top), *installed)))
         return self._sought[folder]
 
     def _files_of(self, root: str, module: str) -> tuple[str, ...]:
