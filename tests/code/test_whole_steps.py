@@ -97,18 +97,7 @@ NETWORKS = """
                 total += loss
             print(total)
 """
-NUMBERED = """
-    def train(judges, optimizer, optimizers, loader):
-        for x, y in loader:
-            total = 0.0
-            for i, judge in enumerate(judges):
-                judge.zero_grad()
-                loss = F.mse_loss(judge(x), y)
-                loss.backward()
-                OPTIMIZER.step()
-                total += loss
-            print(total)
-"""
+NUMBERED = NETWORKS.replace("judge, optimizer in zip(judges, optimizers)", "i, judge in enumerate(judges)")
 CRITIC = """
     def train(maker, critic, critic_optimizer, maker_optimizer, loader):
         for x, y in loader:
@@ -313,7 +302,7 @@ SHAPES: dict[str, tuple[type[Rule], str, str, str]] = {
     "a weight that goes into the loss": (GraphKeptAlive, WEIGHED, "TAKEN", "value"),
     "the parts of a batch": (GraphKeptAlive, PARTS, "DATA", "loader"),
     "several networks, each with its optimizer": (GraphKeptAlive, NETWORKS, "OPTIMIZER", "shared_optimizer"),
-    "several optimizers, by their number": (GraphKeptAlive, NUMBERED, "OPTIMIZER", "optimizer"),
+    "several optimizers, by their number": (GraphKeptAlive, NUMBERED, "OPTIMIZER", "shared_optimizer"),
     "rounds of one network before a step of another": (GraphKeptAlive, CRITIC, "AFTER", "print(count)"),
     "the last rounds": (GraphKeptAlive, SOME, "ASKED", "y is not None"),
     "a number of rounds that is not known": (GraphKeptAlive, ROUNDS, "range(rounds)", "range(10_000)"),

@@ -93,4 +93,5 @@ def _lines_beside(file: Code, index: int, home: int) -> list[At]:
 
 
 def loops_around(file: Code, home: int) -> set[int]:
+    """The loops around a round, and the round itself."""
     return {number for number in file.numbers_around(home) if file.contexts[number].kind in LOOPS} | {home}
