@@ -269,8 +269,7 @@ class _Search:
             owner = owner if owner in plain else NOWHERE
             names = self.unbound.get((node.name, node.lineno), frozenset())
             yield _Home(node, number, owner, names, self.unset.missing(node, number, owner))
-        if not self.code.cells:  # there only the cell ends
-            yield _Home(self.whole.tree, NOWHERE, NOWHERE, unbound_at_top(self.code, self.whole), frozenset())
+        yield _Home(self.whole.tree, NOWHERE, NOWHERE, unbound_at_top(self.code, self.whole), frozenset())
 
     def _is_hot(self, node: ast.stmt) -> bool:
         """Whether anything may fail in the lines of a statement."""
@@ -298,7 +297,7 @@ class _Search:
 
     def _ends(self, home: _Home, statement: ast.stmt) -> Ways | None:
         """How a statement ends with an error, without what its blocks do."""
-        if not self._is_hot(statement):
+        if not self._is_hot(statement) or self._is_passed_over(home, statement):
             return None
         match statement:
             case ast.AugAssign(target=ast.Attribute(value=ast.Name(id="self"), attr=name)) if name in home.unset:
@@ -307,6 +306,12 @@ class _Search:
         if any(self._fails(home, one) for one in nodes):
             return FAILS
         return next((self.last[_at(one)] for one in nodes if isinstance(one, ast.Call) and _at(one) in self.last), None)
+
+    def _is_passed_over(self, home: _Home, statement: ast.stmt) -> bool:
+        """Whether a statement of a notebook's cells leaves nothing behind that others ask for: where it fails, its cell
+        ends, and who sees that runs the next one; without a name that was to be bound that one fails, too.
+        """
+        return bool(self.code.cells) and home.node is self.whole.tree and isinstance(statement, ast.Expr)
 
     def _needing_an_object(self, number: int) -> list[At]:
         """The lines of a class that nothing comes to where it cannot be made."""
