@@ -353,3 +353,36 @@ def test_only_its_cell_ends_with_a_line_of_a_notebook() -> None:
 def test_a_function_with_a_decorator_is_found_by_its_own_line() -> None:
     (at,) = dead_ends(code_of("@torch.no_grad()\ndef look(x):\n    print(width)\n    return x\n")).behind
     assert (at.line, at.end_line) == (7, 8)
+
+
+OWN_NET = """
+class Net(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.layer = nn.Linear(width, 2)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
+def show(title):
+    print(title)
+"""
+USES_NET = """
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x, y in loader:
+    loss = F.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+"""
+
+
+def test_a_cell_that_cannot_make_the_network_leaves_later_cells_without_one() -> None:
+    loader = "loader = torch.utils.data.DataLoader(torch.load('rows.pt', weights_only=True), batch_size=8)"
+    assert _notebook(loader, OWN_NET, "model = Net(width=8)", USES_NET)
+    assert not _notebook(loader, OWN_NET, "model = Net(columns=8, classes=2)", USES_NET)
+
+
+def test_a_cell_that_fails_and_would_bind_nothing_is_passed_over() -> None:
+    loader = "loader = torch.utils.data.DataLoader(torch.load('rows.pt', weights_only=True), batch_size=8)"
+    assert _notebook(loader, OWN_NET, "model = Net(8)", "show('rows', colour='red')", USES_NET)
