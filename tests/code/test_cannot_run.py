@@ -171,6 +171,24 @@ PROJECTS: dict[str, tuple[dict[str, str], str, str, str]] = {
         "import write",
         "import read",
     ),
+    "a name of which a module has a longer one": (
+        {"train.py": "from tools import read\n", "tools.py": "def read_rows(): pass\n"},
+        "train.py",
+        "import read",
+        "import read_rows",
+    ),
+    "a name that a module beside a script in a package does not define": (
+        {"runs/train.py": "from raw import Rows, wave\n", "runs/raw.py": "class Rows: pass\n", "runs/__init__.py": ""},
+        "runs/train.py",
+        "import Rows, wave",
+        "import Rows",
+    ),
+    "a module beside a script in a package, of which nothing says that it is meant": (
+        {"runs/train.py": "from raw import Rows, wave\n", "runs/raw.py": "class Rows: pass\n", "runs/__init__.py": ""},
+        "runs/train.py",
+        "class Rows",
+        "class Columns",
+    ),
     "a name that no module called so defines": (
         {"setup.py": "", "runs/train.py": "from tools import write\n", "tools.py": "", "old/tools.py": "read = 1\n"},
         "runs/train.py",

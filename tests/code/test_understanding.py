@@ -94,6 +94,8 @@ def test_an_output_is_known_by_the_last_operation(text: str, kind: str) -> None:
         ("show(nn.Sequential(nn.Linear(1, 2), nn.ReLU()))", False),
         ("import torchvision\nshow(torchvision.models.resnet18())", True),
         ("class N(nn.Module):\n    def forward(self, x):\n        return x if self.training else -x\nshow(N())", True),
+        ("class N(nn.Module):\n    def forward(self, x):\n        return self.part(x, self.training)\nshow(N())", None),
+        ("class N(nn.Module):\n    def forward(self, x):\n        return self.drop(x, self.training)\nshow(N())", True),
         ("import elsewhere\nshow(elsewhere.Net())", None),
     ],
 )

@@ -58,6 +58,8 @@ _DROPOUT = re.compile(r"torch\.nn\.\w*Dropout\w*")
 _BY_ARGUMENT = ("torch.nn.functional.", "torch.dropout", "torch.alpha_dropout")
 """Functions that act by what they are given, and not by a mode."""
 _READS_MODE = re.compile(r"self\.training\b")
+_HANDS_MODE_ON = re.compile(r"self\.(?!\w*(?:drop|norm|bn))\w+\([^()]*(?<![=\w.])self\.training\b[^()]*\)", re.I)
+"""A part that is told the mode: whether it heeds it is seen there, or not at all."""
 _MODELESS = re.compile(r"torch\.nn\.(?!Module)[A-Z]\w*")
 
 
@@ -350,7 +352,9 @@ def has_modes(thing: Thing, depth: int = 0) -> bool | None:
     answers: list[bool | None] = []
     for home, cls in lineage(thing):
         if home.matches(_READS_MODE, cls.at):
-            return True
+            if not _only_hands_mode_on(home, cls):
+                return True
+            answers.append(None)
         asked = _switched_by_argument(home, cls) | _never_run(home, cls)
         for index in cls.methods.values():
             first, last = home.functions[index].calls
@@ -380,6 +384,11 @@ def has_modes(thing: Thing, depth: int = 0) -> bool | None:
         if part.kind in ("module", "unknown", "imported"):
             answers.append(has_modes(part, depth + 1) if part.kind == "module" else None)
     return _any_known(answers)
+
+
+def _only_hands_mode_on(home: Code, cls: Class) -> bool:
+    lines = (line.partition("#")[0] for line in home.lines[cls.at.line - 1 : cls.at.end_line])
+    return not any(_READS_MODE.search(_HANDS_MODE_ON.sub("", line)) for line in lines)
 
 
 _REACHES_ALL = re.compile(

@@ -121,6 +121,8 @@ class Lost:
         steps = [self._walk(root, parts, said.names) for root in roots]
         if not steps and not is_open and parts[0] in _OWN_WORDS and self._is_nowhere(own, parts[0]):
             return _Step(os.path.join(folder, parts[0]), ())
+        if not steps and not is_open and self._is_meant_beside(folder, said):
+            return self._walk(folder, parts, said.names)
         if not steps or not all(one.lost for one in steps):
             return next((one for one in steps if not one.lost), _Step("", ()))
         return steps[0]
@@ -163,6 +165,12 @@ class Lost:
         named = (one for one in near if self._places.names(one, first))
         return list(dict.fromkeys((*named, *others))) if files is not None else []
 
+    def _is_meant_beside(self, folder: str, said: Import) -> bool:
+        """Whether a script that lies in a package means the module beside it, which has some of what it asks for."""
+        place = os.path.join(folder, f"{said.module}.py")
+        data = self._bytes_of(place) if self._places.holds(place) else b""
+        return any(re.search(rb"^(?:def|class) %b\b" % name.encode(), data, re.M) for name in said.names)
+
     def _is_nowhere(self, own: str, first: str) -> bool:
         """Whether no file or folder of a project that is seen as a whole has this name."""
         files = self._places.all_of(own) if self._places.is_marked(own) else None
@@ -201,7 +209,7 @@ class Lost:
         data = self._bytes_of(own) if self._places.holds(own) else b""
         found, lost = list(files), ""
         for name in names:
-            if not name.isidentifier() or name.startswith("_") or name.encode() in data:
+            if not name.isidentifier() or name.startswith("_") or _is_a_word_of(data, name):
                 continue
             inner = os.path.join(folder, name)
             if folder and self._places.holds(os.path.join(inner, OWN_FILE)):
@@ -232,6 +240,10 @@ class Lost:
 
 def _with_code(names: Iterable[str]) -> bool:
     return any(name.endswith(".py") for name in names)
+
+
+def _is_a_word_of(data: bytes, name: str) -> bool:
+    return name.encode() in data and re.search(rb"(?<!\w)%b(?!\w)" % name.encode(), data) is not None
 
 
 def _said_in(data: bytes) -> Iterator[Import]:
