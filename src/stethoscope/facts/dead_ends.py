@@ -39,6 +39,7 @@ from stethoscope.facts.signatures import (
 from stethoscope.facts.things import Thing, binding_of
 from stethoscope.facts.unbound import called_before_bound, unbound_at_top, unbound_names
 from stethoscope.facts.unentered import unentered
+from stethoscope.facts.unpacked import ill_unpacked
 from stethoscope.facts.unset import Unset
 from stethoscope.facts.whole_runs import option_of, read_before_bound, unused_above
 
@@ -117,6 +118,8 @@ class _Search:
         self.failing: list[At] = []
         self.lines: list[int] = []
         """On which anything may fail."""
+        self.ill: frozenset[int] = frozenset()
+        """By `id`, what is unpacked into other numbers of names."""
 
     def found(self) -> DeadEnds:
         behind, left = list[At](), list[At]()
@@ -126,6 +129,9 @@ class _Search:
         self.dead |= {one.at for one in self._symbols() if is_not_there(self.code, one)}
         self.dead |= {*misread(self.code, self.whole), *asked_in_vain(self.code, self.whole)}
         self.dead |= set(asked_of_networks(self.code, self.whole))
+        unpacked = list(ill_unpacked(self.code, self.whole))
+        self.ill = frozenset(id(one) for one in unpacked)
+        first |= {one.lineno for one in unpacked}
         self.homes, self.taken = list(self._homes()), self._taken()
         for _ in range(MOST_ROUNDS):
             self.dead |= {call.at for call in self.code.calls if self._is_dead(call)}
@@ -355,7 +361,9 @@ class _Search:
         return False
 
     def _fails(self, home: _Home, node: ast.AST) -> bool:
-        """Whether an expression ends with an error when it is evaluated."""
+        """Whether an expression ends with an error when it is evaluated, or unpacked."""
+        if id(node) in self.ill:
+            return True
         match node:
             case ast.Name(ctx=ast.Load()):
                 return node.id in home.unbound or id(node) in self.early
