@@ -398,7 +398,8 @@ def _step(code: Code, call: Call, thing: Thing, written: str) -> Event | None:
     if thing.kind == "optimizer":
         return _make("step", code, call, call.receiver, thing)
     first = call.argument(0)
-    if first is not None and not isinstance(first, Constant | Defined | Symbol):
+    is_schedule = thing.kind != "scaler" and _SCHEDULER_NAME.fullmatch(written) is not None
+    if first is not None and not isinstance(first, Constant | Defined | Symbol) and not is_schedule:
         stepped = thing_of(code, first)
         is_named = isinstance(first, Name) or (isinstance(first, Attribute) and bool(_SCALER_NAME.search(written)))
         hinted = is_named and bool(_OPTIMIZER_NAME.fullmatch(name_of(code, first)))
@@ -412,7 +413,7 @@ def _step(code: Code, call: Call, thing: Thing, written: str) -> Event | None:
         or is_of_copy(code, call)
     ):
         return None
-    if _SCHEDULER_NAME.fullmatch(written):
+    if is_schedule:
         return _make("schedule", code, call, call.receiver, thing, hinted=True)
     if _OPTIMIZER_NAME.fullmatch(written) or thing.kind == "framework":
         return _make("step", code, call, call.receiver, thing, hinted=True)

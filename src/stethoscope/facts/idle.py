@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 
 from stethoscope.facts.code import NOWHERE, At, Binding, Call, Code, Value
-from stethoscope.facts.events import name_of
+from stethoscope.facts.events import is_named_as_schedule, name_of
 from stethoscope.facts.origins import bases, called, thing_of
+from stethoscope.facts.stepping import is_named_as_storing, steps_inside
 
 _HARMLESS = frozenset({".zero_grad", ".state_dict", ".load_state_dict", ".add_param_group"})
 _SHOWING = frozenset({"builtins.print", "builtins.len", "builtins.type", "builtins.isinstance", "builtins.str"})
@@ -123,10 +124,14 @@ def leaves_alone(code: Code, call: Call, value: Value, depth: int = 0) -> bool:
     made = thing_of(code, call)
     if call.name in _LEAVING or call.name.startswith(_STORING):
         return True
+    if call.name == ".step" and is_named_as_schedule(name_of(code, call.receiver)):
+        return True
     if call.name in _SHOWING or made.kind == "scheduler" or any(_SCHEDULE.fullmatch(one) for one in bases(made)):
         return True
     callee = called(code, call)
     function, home = callee.function, callee.code
+    if is_named_as_storing(code, call):
+        return function is None or home is None or not steps_inside(home, callee.number)
     if function is None or home is None or depth >= _DEEPEST or call.is_open:
         return False
     shift = 1 if function.owner != NOWHERE else 0

@@ -18,13 +18,21 @@ from stethoscope.facts.gradient_words import reads_gradients
 from stethoscope.facts.loops import Loop, innermost_loop
 from stethoscope.facts.origins import called, thing_of
 
-_STEPPING = re.compile(r"(?!on_).*(?:step|optimi[sz]e|update_param|apply_grad)(?!s?_?(?:size|per|lr|count)).*", re.I)
+_STEPPING = re.compile(
+    r"(?!on_|set_step).*(?:step|optimi[sz]e|update_param|apply_grad)(?!s?_?(?:size|per|lr|count)).*", re.I
+)
 """Names of functions that may step an optimizer."""
 
 MAY_STEP = ("step", "unknown step", "other")
 """Events that step an optimizer, or may."""
 _DEEPEST = 2
 """Functions inside of functions that are looked into."""
+_STORES = re.compile(
+    r"(?:^|_)(?:save|saves|load|loads|restore|resume|store|dump|log|wandb|print|plot)(?=_|$|[A-Z])|checkpoint|ckpt|state_dict"
+    r"|learning_?rate|(?:^|_)lr(?:_|$)",
+    re.I,
+)
+"""Names of functions that write or read what an optimizer holds, or its rate."""
 _SETS_RATES = re.compile(r"clip|learning_?rate|_lr|lr_|scale_loss|master_params")
 
 
@@ -79,7 +87,11 @@ def may_step(file: Code, loop: Loop) -> bool:
     """Whether anything around a loop may step an optimizer: by what is known of it, or by its name."""
     outer = outermost_loop(file, loop.context)
     for event in events_of(file, loop.function):
-        is_known = event.kind == "other" and event.call is not None and sets_rates(event.code, event.call)
+        is_known = (
+            event.kind == "other"
+            and event.call is not None
+            and (sets_rates(event.code, event.call) or is_named_as_storing(event.code, event.call))
+        )
         if event.kind in MAY_STEP and is_in_loop(file, event, outer) and not is_known:
             return True
     calls = file.calls[slice(*file.functions[loop.function].calls)]
@@ -97,7 +109,7 @@ def leaves_weights(file: Code, call: Call) -> bool:
         return True
     callee = called(file, call)
     if callee.function is not None and callee.code is not None:
-        return not _steps_inside(callee.code, callee.number, 0)
+        return not steps_inside(callee.code, callee.number)
     return callee.kind in ("module", "loss") or thing_of(file, call.receiver).kind in ("scheduler", "loader")
 
 
@@ -122,6 +134,12 @@ def sets_rates(file: Code, call: Call) -> bool:
     return bool(_SETS_RATES.search(name.rpartition(".")[2]))
 
 
+def is_named_as_storing(file: Code, call: Call) -> bool:
+    """Whether a function is called by a name as `save_checkpoint`."""
+    name = (name_of(file, call.receiver) if call.name == "()" else call.name).rpartition(".")[2]
+    return not name[:1].isupper() and _STORES.search(name) is not None
+
+
 def is_stepping(file: Code, call: Call, depth: int = 0) -> bool:
     """Whether a call is named as one that steps, and is not of a function of the project in which nothing could; one
     that gives several things, as `env.step(action)`, is none.
@@ -135,11 +153,11 @@ def is_stepping(file: Code, call: Call, depth: int = 0) -> bool:
         return False
     callee = called(file, call)
     if callee.function is not None and callee.code is not None and depth < _DEEPEST:
-        return _steps_inside(callee.code, callee.number, depth)
+        return steps_inside(callee.code, callee.number, depth)
     return not (call.arguments and any(one.value is call and one.item for one in file.bindings))
 
 
-def _steps_inside(file: Code, index: int, depth: int) -> bool:
+def steps_inside(file: Code, index: int, depth: int = 0) -> bool:
     """Whether anything in a function may step an optimizer, or change weights by their gradients."""
     function = file.functions[index]
     if any(one.kind in MAY_STEP for one in events_of(file, index)) or reads_gradients(file, function.at):

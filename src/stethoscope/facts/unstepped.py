@@ -43,6 +43,8 @@ def is_left_there(file: Code, loop: Loop, cleared: Event) -> bool:
         if callee.function is not None and reads_gradients(callee.code or file, callee.function.at):
             if "clip" in callee.function.name and not any(one.value for one in callee.function.returns):
                 continue  # it only bounds them
+            if _MEASURES.search(callee.function.name):
+                continue  # or tells how large they are
             return False
         if any(name_of(file, value) == name and not leaves_alone(file, call, value) for value in values):
             if sets_rates(file, call):
@@ -94,6 +96,7 @@ _HARMLESS = frozenset({".zero_grad", ".state_dict", ".load_state_dict", ".add_pa
                        ".synchronize", ".skip_synchronize"})  # fmt: skip
 """Methods of optimizers that move no weight: of apex's that scale the loss, and of Horovod's, too."""
 _RATES = re.compile(r"learning_?rate|_lr|lr_")
+_MEASURES = re.compile(r"grad\w*_norms?(?:_?$|_)|norms?_of_grad", re.I)
 
 
 def _says_none(file: Code, asked: Value | None, name: str) -> bool:
@@ -119,6 +122,34 @@ def unused_in(file: Code, loop: Loop) -> Iterator[Binding]:
         is_beside = file.function_at(binding.context) == loop.function and "." not in binding.name
         if is_beside and _is_made(file, binding) and is_idle(file, binding):
             yield binding
+
+
+def cleared_in(file: Code, index: int) -> str:
+    """The optimizer that a function clears, as it is written there."""
+    cleared = (one.name for one in events_of(file, index) if one.kind == "zero" and not one.via)
+    return next((name for name in cleared if is_named_as_optimizer(name)), "optimizer")
+
+
+def never_named(file: Code, loop: Loop) -> str:
+    """An optimizer, by its name, that a function is given, or that it or its object makes, and that is never named
+    again where a model is cleared in place of it; empty where there is none.
+    """
+    home = loop.at if loop.is_loop else file.functions[loop.function].at
+    if not loop.of("zero") or may_step(file, loop) or are_gradients_wanted(file, home) or _gives_gradients(file, home):
+        return ""
+    function, owner = file.functions[loop.function], file.class_of(loop.function)
+    names = {one.name for one in function.parameters}
+    for one in file.bindings:
+        index = file.function_at(one.context)
+        is_kept = one.name.startswith("self.") and owner != NOWHERE and file.class_of(index) == owner
+        if one.how == "assign" and not one.item and (is_kept or ("." not in one.name and index == loop.function)):
+            names.add(one.name)
+    for name in sorted(filter(is_named_as_optimizer, names)):
+        whole = function.at if loop.function and "." not in name else None
+        bound = sum(1 for one in file.bindings if one.name == name and one.how != "merge") if whole is None else 1
+        if times_said(file, name, whole) == bound and not _is_stepped_behind(file, loop.function, name):
+            return name
+    return ""
 
 
 def _is_alone(file: Code, binding: Binding, cleared: set[str]) -> bool:
@@ -316,7 +347,9 @@ def is_meant(file: Code, loop: Loop, cleared: Event) -> bool:
     for call in file.calls[slice(*file.functions[loop.function].calls)]:
         if loop.context not in file.numbers_around(call.context) or call.number <= backward:
             continue
-        if "clip_grad" in call.name and id(call) not in dropped:
+        name = name_of(file, call.receiver) if call.name == "()" else call.name
+        measures = "clip_grad" in name or _MEASURES.search(name)
+        if measures and id(call) not in dropped:
             return False
         if id(call) in dropped and _watches_a_model(file, call, models):
             return False

@@ -11,12 +11,21 @@ from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import TakeSteps
 from stethoscope.facts.by_hand import is_tried_or_sent
 from stethoscope.facts.code import At, Code, Site
-from stethoscope.facts.events import Event, events_of, is_named_as_optimizer
+from stethoscope.facts.events import Event, events_of
 from stethoscope.facts.let_go import leaves_nothing
 from stethoscope.facts.loops import backward_calls, loops_of
 from stethoscope.facts.stepping import is_stepped_behind
 from stethoscope.facts.training import History, Loop, Optimizer
-from stethoscope.facts.unstepped import end_of_round, is_left_there, is_meant, is_round, kept_unstepped, unused_in
+from stethoscope.facts.unstepped import (
+    cleared_in,
+    end_of_round,
+    is_left_there,
+    is_meant,
+    is_round,
+    kept_unstepped,
+    never_named,
+    unused_in,
+)
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import at, code, place_at
 
@@ -112,12 +121,14 @@ class MissingOptimizerStep(Rule):
                 sureness = Sureness.CERTAIN if is_shown else Sureness.POSSIBLE
                 yield self._read(file, backward, cleared.name, what, sureness)
                 continue
-            for made in unused_in(file, loop):
+            made = next(unused_in(file, loop), None)
+            name = made.name if made is not None else never_named(file, loop)
+            if name:
                 told.add(backward.at)
-                what = f"steps of the optimizer that is made on {line_of(file, made.at)}"
-                sureness = Sureness.POSSIBLE if leaves_nothing(file, loop, made.value) else Sureness.CERTAIN
-                yield self._read(file, backward, made.name, what, sureness)
-                break
+                is_sure = made is not None and not leaves_nothing(file, loop, made.value)
+                line = f"steps of the optimizer that is made on {line_of(file, made.at)}" if made is not None else ""
+                sureness = Sureness.CERTAIN if is_sure else Sureness.POSSIBLE
+                yield self._read(file, backward, name, line or f"lines that name `{name}` again", sureness)
         for index in sorted({file.function_at(call.context) for call in backward_calls(file)}):
             kept = kept_unstepped(file, index) if index and file.functions[index].name != "<lambda>" else None
             backward_of = [event for event in events_of(file, index) if event.kind == "backward" and not event.via]
@@ -128,7 +139,7 @@ class MissingOptimizerStep(Rule):
             end = end_of_round(file, index)
             if end is not None and not told & {one.at for one in backward_of}:
                 what = f"steps between the backward pass and {end[1]}"
-                yield self._read(file, end[0], _cleared_in(file, index), what, Sureness.POSSIBLE)
+                yield self._read(file, end[0], cleared_in(file, index), what, Sureness.POSSIBLE)
 
     def _read(self, file: Code, backward: Event, name: str, what: str, sureness: Sureness) -> Finding:
         return self.finding(
@@ -199,14 +210,6 @@ class MissingOptimizerStep(Rule):
                     if self.every_n_iters(runner, self.interval):
                         self.clip_grads(runner.model.parameters())
                         runner.optimizer.zero_grad()
-            """,
-        "collected, and cleared": """
-            class Hook(OptimizerHook):
-                def after_train_iter(self, trainer):
-                    trainer.loss.backward()  # bad
-                    self.count += 1
-                    if self.count % self.interval == 0:
-                        trainer.optimizer.zero_grad()
             """,
         "gradients that are no numbers are made zero": """
             def fit(model, data, optimizer):
@@ -492,9 +495,3 @@ class MissingOptimizerStep(Rule):
                 # add: optimizer.step()
         print(f"loss {nn.functional.cross_entropy(model(images), labels).item():.4f}")
         """)
-
-
-def _cleared_in(file: Code, index: int) -> str:
-    """The optimizer that a function clears, as it is written there."""
-    cleared = (one.name for one in events_of(file, index) if one.kind == "zero" and not one.via)
-    return next((name for name in cleared if is_named_as_optimizer(name)), "optimizer")

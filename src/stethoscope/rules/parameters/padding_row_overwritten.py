@@ -15,7 +15,11 @@ from stethoscope.rules.sites import code
 
 _DRAWS = {"normal_", "uniform_", "xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_",
           "trunc_normal_", "orthogonal_", "ones_", "constant_"}  # fmt: skip
-_SETS_ROW = re.compile(r"weight(?:\.data)?\s*\[|padding_idx\s*\]|\.fill_\(0|\.zero_\(\)|zeros_\(")
+_SETS_ROW = re.compile(
+    r"weight(?:\.data)?\s*\[|(?:pad|PAD)\w*\s*\]|(?:weight|emb\w*)(?:\.data)?\.(?:fill_\(0|zero_\(\))"
+    r"|zeros_\([^)\n]*(?:weight|emb)"
+)
+"""What may set the row back; a bias that is set to zero does not."""
 
 
 class PaddingRowOverwritten(Rule):
