@@ -47,6 +47,11 @@ def given_by(
     return {**given, **{(id(callee.code), binding): comes_to(code, value, told) for binding, value in handed}}
 
 
+def ways_behind(code: Code, call: Call, callee: Thing) -> list[Returned]:
+    """What a function of the project may give a call, by the constants of that call."""
+    return ways_of(callee, given_by(code, call, callee, lambda binding: UNTOLD))
+
+
 def handed_by(call: Call, function: Function) -> Iterator[tuple[int, Value | None]]:
     """The binding of each parameter of a function, and what a call of it gives it, be it by default; None of what is
     not known.
