@@ -138,7 +138,8 @@ def _calls_beside(code: Code, index: int, name: str, *, is_method: bool) -> list
     left, found = _IMPORT.sub("", text), list[ast.Call]()
     for said in re.finditer(rf"(?<!\w){name}(?!\w)", left):
         before, after = left[max(0, said.start() - 20) : said.start()], left[said.end() : said.end() + 1]
-        if before[-1:] in ("'", '"') and before[-1:] == after:
+        is_module = after == "." and code.module.rpartition(".")[2] == name
+        if is_module or (before[-1:] in ("'", '"') and before[-1:] == after):
             continue
         call = _call_at(left, said.end())
         if call is None or re.search(r"\b(?:def|class)\s+$", before) or (is_method and not before.endswith(".")):
