@@ -7,6 +7,7 @@ import textwrap
 import pytest
 
 from code_programs import IMPORTS, SHOWN, code_of, how_sure
+from stethoscope.facts.model_values import comes_of_model
 from stethoscope.facts.ways import UNTOLD, truth
 from stethoscope.rules.data.distributed_sampler_epoch import DistributedSamplerEpoch
 
@@ -134,3 +135,18 @@ def test_what_a_condition_comes_to(condition: str, comes_to: bool | None) -> Non
     given = {"a": 0, "b": "x"}
     (asked,) = (here.value for here in code.contexts if here.kind == "if")
     assert truth(code, asked, lambda binding: given.get(code.bindings[binding].name, UNTOLD)) is comes_to
+
+
+@pytest.mark.parametrize(("given", "comes"), [("", True), ("True", True), ("kept", True), ("False", False)])
+def test_an_answer_of_a_way_that_the_call_does_not_take(given: str, *, comes: bool) -> None:
+    text = """
+    def take(model: nn.Module, x, asks=True):
+        if asks:
+            return model(x)
+        return x
+
+    def use(net: nn.Module, x, kept):
+        return take(net, x, GIVEN)
+    """
+    code = code_of(IMPORTS + textwrap.dedent(text).replace("GIVEN", given))
+    assert comes_of_model(code, code.functions[-1].returns[0].value) is comes
