@@ -12,7 +12,7 @@ from stethoscope.facts.dead_ends import dead_ends
 from stethoscope.facts.first_rounds import beyond, only_rounds
 from stethoscope.facts.importable import cannot_be_imported
 from stethoscope.facts.left_behind import left_behind
-from stethoscope.facts.never_run import never_run
+from stethoscope.facts.never_run import never_run, untaken
 from stethoscope.facts.only_asked import is_only_asked
 from stethoscope.facts.planted import planted_in
 from stethoscope.rules.lines import place_in
@@ -56,6 +56,8 @@ def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
         return [_possible(one) for one in said]
     untrained = any(one.rule in _OF_TRAINING for one in said) and is_only_asked(code)
     never = [place_in(code, call.at) for call in never_run(code)]
+    sure = [one for one in said if one.place.file == code.file and one.sureness is not Sureness.POSSIBLE]
+    others = list(untaken(code, {_line_of(code, one) for one in sure}))
     left, planted, ends = [*left_behind(code), *beyond(code)], planted_in(code), dead_ends(code)
 
     def is_doubtful(one: Finding) -> bool:
@@ -64,7 +66,7 @@ def doubted(said: Sequence[Finding], code: Code) -> list[Finding]:
         line = _line_of(code, one)
         if one.place.file != code.file or one.sureness is Sureness.POSSIBLE:
             return False
-        is_left = _is_in(left, line) or _is_in(ends.left, line)
+        is_left = _is_in(left, line) or _is_in(ends.left, line) or _is_in(others, line)
         if planted(line) or is_left or _is_in(ends.unrun, line) or (untrained and one.rule in _OF_TRAINING):
             return True
         if one.rule in _OF_ROUNDS and _is_in(only_rounds(code), line):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from stethoscope.facts.code import NOWHERE, Attribute, Binding, Call, Code, Each, Group, Name, Value
 from stethoscope.facts.origins import called, given_to, lineage, thing_of
 from stethoscope.facts.things import followed, literal
+from stethoscope.facts.ways import ways_behind
 
 DEEPEST = 6
 """Variables, calls and parameters that are followed from a dict's name to where it is filled, at most."""
@@ -83,8 +84,8 @@ def _behind(code: Code, found: Value) -> Iterator[tuple[Code, Value]]:
                     yield home, Name(binding.name, number, binding.at)
     elif isinstance(found, Call):
         callee = called(code, found)
-        if callee.function is not None and callee.code is not None:
-            yield from ((callee.code, one.value) for one in callee.function.returns)
+        if callee.code is not None:
+            yield from ((callee.code, one.value) for one in ways_behind(code, found, callee))
     elif isinstance(found, Name) and found.binding != NOWHERE:
         binding = code.bindings[found.binding]
         yield from ((code, Name(found.name, one, found.at)) for one in binding.options)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from stethoscope.facts.code import (
     NOWHERE,
+    At,
     Attribute,
     Binding,
     Call,
@@ -17,6 +18,7 @@ from stethoscope.facts.code import (
     Item,
     Name,
     Operation,
+    Returned,
     Starred,
     Value,
 )  # fmt: skip
@@ -24,6 +26,7 @@ from stethoscope.facts.events import name_of
 from stethoscope.facts.model_like import is_model_attribute, is_model_like
 from stethoscope.facts.origins import called
 from stethoscope.facts.things import Thing
+from stethoscope.facts.ways import ways_behind
 
 _STOPPING = frozenset({".detach", ".item", ".tolist", ".numpy", ".argmax", ".size", ".cpu", "builtins.len",
                        "torch.argmax", ".append", ".state_dict", ".parameters", ".data_ptr"})  # fmt: skip
@@ -55,23 +58,23 @@ def comes_of_model(code: Code, value: Value | None, depth: int = 0) -> bool:
         if is_model_call(code, value) or any(comes_of_model(code, one, depth + 1) for one in inputs_of(value)):
             return True
         callee = called(code, value)
-        known = callee.function is not None and callee.code is not None and depth < _DEEPEST // 2
-        return known and _returned(callee, depth + _DEEPEST // 4)
+        ways = ways_behind(code, value, callee) if depth < _DEEPEST // 2 else []
+        return any(_returned(callee, one, depth + _DEEPEST // 4) for one in ways)
     if isinstance(value, Attribute):
         return value.name not in ("data", "shape") and comes_of_model(code, value.value, depth + 1)
     return any(comes_of_model(code, one, depth + 1) for one in _parts(value))
 
 
-def _returned(function: Thing, depth: int) -> bool:
-    """Whether a function of the project gives what comes of a model."""
-    home, index = function.code, function.number
+def _returned(function: Thing, way: Returned, depth: int) -> bool:
+    """Whether a function of the project gives what comes of a model, on one of its ways."""
+    home = function.code
     if home is None:
         return False
-    known: dict[int, bool] = home.memo.setdefault("answers of functions", {})
-    if index not in known:
-        known[index] = False  # it may call itself
-        known[index] = any(comes_of_model(home, one.value, depth) for one in home.functions[index].returns)
-    return known[index]
+    known: dict[At, bool] = home.memo.setdefault("answers of functions", {})
+    if way.value.at not in known:
+        known[way.value.at] = False  # it may call itself
+        known[way.value.at] = comes_of_model(home, way.value, depth)
+    return known[way.value.at]
 
 
 def inputs_of(call: Call) -> tuple[Value, ...]:

@@ -1,17 +1,27 @@
 """Branches that never run: their condition hangs on an argument that nobody gives otherwise.
 
-Only classes that are made in a function are looked at, as those of a factory of losses are: nobody else can make one.
-What stands under `if False:` is no fact at all.
+Of attributes only those of classes are looked at that are made in a function, as those of a factory of losses are:
+nobody else can make one. Of parameters all are, where all calls of the project are seen; where there is none, others
+call it. What stands under `if False:` is no fact at all.
 """
 
 from __future__ import annotations
 
+import ast
+import itertools
 import re
+from collections.abc import Collection, Iterator
 
-from stethoscope.facts.code import NOWHERE, Call, Class, Code, Constant, Context, Operation, Value
+from stethoscope.facts.callers import values_given
+from stethoscope.facts.code import NOWHERE, At, Call, Class, Code, Constant, Context, Operation, Value
 from stethoscope.facts.module_classes import attribute_of
 from stethoscope.facts.origins import call_sites, given_to
+from stethoscope.facts.parsed import parsed
 from stethoscope.facts.things import binding_of, literal
+from stethoscope.facts.ways import UNTOLD, truth
+
+_MOST_VALUES = 16
+"""Values of all parameters in a condition that are tried, one with the other, at most."""
 
 
 def never_run(code: Code) -> list[Call]:
@@ -70,3 +80,35 @@ def _is_private(code: Code, cls: Class, made: int) -> bool:
 
 def _is_inside(code: Code, cls: Class) -> bool:
     return any(here.kind == "function" for here in code.around(cls.context))
+
+
+def untaken(code: Code, lines: Collection[int]) -> Iterator[At]:
+    """The branches round some lines that are taken by no call of the project of the function that they stand in."""
+    asked = {(here.at.line, here.at.column): here.value for here in code.contexts if here.kind == "if"}
+    whole = parsed(code) if asked else None
+    for node in whole.nodes if whole is not None else ():
+        if not isinstance(node, ast.If):
+            continue
+        for block, is_first in ((node.body, True), (node.orelse, False)):
+            at = At(block[0].lineno, 0, block[-1].end_lineno or 0, 0) if block else None
+            if at is None or not any(at.line <= line <= at.end_line for line in lines):
+                continue
+            if _always_comes_to(code, asked.get((node.lineno, node.col_offset))) is (not is_first):
+                yield at
+
+
+def _always_comes_to(code: Code, condition: Value | None) -> bool | None:
+    """What a condition is in all calls of its function, by the parameters in it."""
+    names = list[int]()
+
+    def note(binding: int) -> object:
+        names.append(binding)
+        return UNTOLD
+
+    truth(code, condition, note)
+    given = {binding: values_given(code, binding) or {UNTOLD} for binding in names}
+    ways = list(itertools.islice(itertools.product(*given.values()), _MOST_VALUES + 1))
+    if not names or len(ways) > _MOST_VALUES:
+        return None
+    found = {truth(code, condition, dict(zip(given, way, strict=True)).__getitem__) for way in ways}
+    return found.pop() if len(found) == 1 else None

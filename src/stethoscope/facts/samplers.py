@@ -11,9 +11,6 @@ from stethoscope.facts.code import (
     Choice,
     Code,
     Constant,
-    Each,
-    Group,
-    Item,
     Name,
     Operation,
     Value,
@@ -21,19 +18,17 @@ from stethoscope.facts.code import (
 from stethoscope.facts.dicts import entries_of, handed_in
 from stethoscope.facts.loops import Loop
 from stethoscope.facts.loops_elsewhere import Handed, method_calls
-from stethoscope.facts.origins import call_sites, called, lineage, part_of, thing_of
-from stethoscope.facts.things import Thing, followed, iterated, literal
+from stethoscope.facts.makers import DEEPEST, Maker, calls_behind, is_loader
+from stethoscope.facts.origins import call_sites, called, thing_of
+from stethoscope.facts.things import followed, iterated, literal
 
 Made = tuple[Code, Call]
 """A call, and the file that it stands in: the loop's own, or one of its project that makes the loaders."""
 
-DEEPEST = 8
-"""Variables that are followed from one value to the call that made it, at most."""
 MOST_CALLERS = 3
 """Functions that are followed from a loop to one that is called in a loop, at most."""
 _SAMPLER = re.compile(r"(?:^|\.)torch\.utils\.data\.(?:distributed\.)?DistributedSampler$")
 """Also by way of a file of the project that imports torch, and of which all names are taken."""
-_SAMPLERS = ("torch.utils.data.DistributedSampler", "torch.utils.data.RandomSampler", "torch.utils.data.BatchSampler")
 _GROUP = re.compile(r"distribut|process|ddp|rank|world|spawn|launch|accelerat|fabric|deepspeed|horovod|slurm", re.I)
 """Words of a program that runs as several processes."""
 _OPENS_GROUP = ("init_process_group", "init_distributed")
@@ -50,12 +45,12 @@ def distributed_sampler(file: Code, loop: Loop) -> Made | None:
 
 def sampler_handed(file: Code, handed: Handed) -> Made | None:
     """The same of a loop of another file, which is handed its loader."""
-    return _shuffling(_calls_behind(file, handed.value))
+    return _shuffling(calls_behind(file, handed.value))
 
 
 def has_sampler(file: Code, value: Value, made: Made) -> bool:
     """Whether a value is a loader with that sampler."""
-    found = _shuffling(_calls_behind(file, value))
+    found = _shuffling(calls_behind(file, value))
     return found is not None and found[1] is made[1]
 
 
@@ -118,7 +113,7 @@ def is_vague(made: Made) -> bool:
         return True
     given = [(one, value) for one in home.calls for key, value in one.keywords if key in ("sampler", "batch_sampler")]
     for loader, value in given:
-        if _is_loader(home, loader) and any(one is sampler for _, one in _calls_behind(home, value)):
+        if is_loader(home, loader) and any(one.call is sampler for one in calls_behind(home, value)):
             is_unseen = thing_of(home, loader).kind != "loader" and not _is_seen_loader(home, loader)
             goes_in_order = literal(home, loader.keyword("shuffle")) is False and _may_be_none(home, value)
             return is_unseen or goes_in_order
@@ -137,26 +132,16 @@ def _is_none(value: Value | None) -> bool:
     return isinstance(value, Constant) and value.value is None
 
 
-def _shuffling(loaders: list[Made]) -> Made | None:
+def _shuffling(loaders: list[Maker]) -> Made | None:
     """The distributed sampler of one of some loaders, one that is seen to shuffle before one that may."""
     found = [
-        made for home, loader in loaders if _is_loader(home, loader) for made in _samplers(home, loader)
-        if _SAMPLER.search(made[1].name) is not None and not made[1].is_open
+        (made.code, made.call) for one in loaders if is_loader(one.code, one.call) for made in _samplers(one)
+        if _SAMPLER.search(made.call.name) is not None and not made.call.is_open
     ]  # fmt: skip
     sure = (made for made in found if _shuffles(*made))
     return next(sure, next((made for made in found if not _never_shuffles(*made)), None))
 
 
-def _is_loader(file: Code, call: Call) -> bool:
-    """Whether a call makes a loader, by what it makes, or by its name and what it is given."""
-    if thing_of(file, call).kind == "loader":
-        return True
-    is_given = call.keyword("sampler") is not None or call.keyword("batch_sampler") is not None
-    name = call.receiver.name if call.name == "()" and isinstance(call.receiver, Name) else call.name
-    return is_given and _LOADER.search(name) is not None
-
-
-_LOADER = re.compile(r"(?:^|[._])(?:[A-Z]\w*[lL]oader|Loader)\w*$")
 _LIBRARY_LOADERS = ("torchdata.stateful_dataloader.StatefulDataLoader",)
 """Loaders of libraries that are known to tell no sampler the epoch."""
 
@@ -222,45 +207,48 @@ _EVALUATION = ("val", "valid", "validation", "eval", "test", "testing")
 """Names of what a loader is for: `split == "train"` and `split != "test"` are so in training."""
 
 
-def _samplers(file: Code, loader: Call) -> list[Made]:
+def _samplers(loader: Maker) -> list[Maker]:
     """The calls that may have made a loader's sampler, or that of its sampler of batches."""
     batched = [
-        made for made in _made_by(file, loader, "batch_sampler", 4)
-        if "torch.utils.data." in made[1].name and made[1].name.endswith(".BatchSampler")
+        made for made in _made_by(loader, "batch_sampler", 4)
+        if "torch.utils.data." in made.call.name and made.call.name.endswith(".BatchSampler")
     ]  # fmt: skip
-    inner = [made for home, one in batched for made in _calls_behind(home, one.argument(0, "sampler"))]
-    return [*_made_by(file, loader, "sampler", 3), *inner]
+    inner = [
+        made for one in batched for made in calls_behind(one.code, one.call.argument(0, "sampler"), one.given)
+    ]  # fmt: skip
+    return [*_made_by(loader, "sampler", 3), *inner]
 
 
-def _made_by(file: Code, call: Call, name: str, place: int) -> list[Made]:
+def _made_by(made: Maker, name: str, place: int) -> list[Maker]:
     """The calls that made what a call is given: at its place, by name, or in a dict that is unpacked in the call."""
-    given = call.argument(place, name)
-    if given is not None:
-        return _calls_behind(file, given)
+    file, call, given = made
+    value = call.argument(place, name)
+    if value is not None:
+        return calls_behind(file, value, given)
     for options in [value for key, value in call.keywords if not key]:
         held = [one for one in entries_of(file, options) if one.key == name]
         there = [one for one in held if one.code is not file or one.order <= call.number]
         if there:
-            return _calls_behind(there[-1].code, there[-1].value)
+            return calls_behind(there[-1].code, there[-1].value, given)
     return []
 
 
-def _loaders(file: Code, loop: Loop) -> list[Made]:
+def _loaders(file: Code, loop: Loop) -> list[Maker]:
     """The calls that made what a loop takes its batches from."""
     source, _ = iterated(file, file.contexts[loop.context].value)
     together = source.arguments if isinstance(source, Call) and source.name == "builtins.zip" else (source,)
-    found = [made for one in together for made in _calls_behind(file, iterated(file, one)[0])]
-    if any(_is_loader(home, one) for home, one in found):
+    found = [made for one in together for made in calls_behind(file, iterated(file, one)[0])]
+    if any(is_loader(one.code, one.call) for one in found):
         return found
     begun = begun_anew(file, loop)
     if begun:
-        return [made for one in begun for made in _calls_behind(file, one)]
+        return [made for one in begun for made in calls_behind(file, one)]
     # Through something of the project's own that is given the one loader that the function has.
     handed = [
         made
         for one in file.functions[loop.function].parameters
-        if (made := _calls_behind(file, Name(one.name, one.binding, loop.at)))
-        and all(thing_of(home, it).kind == "loader" for home, it in made)
+        if (made := calls_behind(file, Name(one.name, one.binding, loop.at)))
+        and all(thing_of(it.code, it.call).kind == "loader" for it in made)
     ]
     return handed[0] if len(handed) == 1 else []
 
@@ -276,7 +264,7 @@ def begun_anew(file: Code, loop: Loop) -> list[Value]:
     outer = {number for number in file.numbers_around(loop.context) if file.contexts[number].kind in ("for", "while")}
     for call in file.calls_of("builtins.next"):
         if loop.context in file.numbers_around(call.context):
-            behind = [one for home, one in _calls_behind(file, call.argument(0)) if home is file]
+            behind = [one.call for one in calls_behind(file, call.argument(0)) if one.code is file]
             begun = [one for one in behind if one.name == "builtins.iter"]
             if any(outer & set(file.numbers_around(one.context)) for one in begun):
                 return [one.arguments[0] for one in begun if one.arguments]
@@ -363,120 +351,4 @@ def _loops_around(file: Code, context: int) -> set[int]:
             break
         if file.contexts[number].kind in ("for", "while"):
             found.add(number)
-    return found
-
-
-def _calls_behind(file: Code, value: Value | None, depth: int = 0) -> list[Made]:
-    """The calls that may have made a value: one on each of the ways that meet in it, or that hand it over."""
-    found, _ = followed(file, value)
-    if depth > DEEPEST or found is None:
-        return []
-    if isinstance(found, Call):
-        made = thing_of(file, found)  # what a function of the project gives was made in that function
-        if made.kind == "loader" and made.made is not None and made.made is not found:
-            return _where_made(made)
-        return _given_back(file, found, depth) or [(file, found)]
-    options: list[tuple[Code, Value]] = [(file, one) for one in _taken(file, found)]
-    if isinstance(found, Each) and found.kind == "generator":
-        options = [(file, found.source)]  # `(Batch(x) for x in loader)`, which goes over it once
-    if isinstance(found, Attribute):
-        made = thing_of(file, found)
-        if made.made is not None:
-            return _where_made(made)
-        options = _attribute_values(file, found)
-    if isinstance(found, Item):
-        key = literal(file, found.key)
-        held = entries_of(file, found.value)
-        options = [(one.code, one.value) for one in held if not isinstance(key, str) or one.key in (key, None)]
-    if isinstance(found, Name) and found.binding != NOWHERE:
-        binding = file.bindings[found.binding]
-        if binding.how == "argument":
-            options = handed_in(file, found.binding)
-        elif binding.how == "assign" and binding.item:
-            made_in_function = part_of(file, binding.value, binding.item)
-            if _where_made(made_in_function):
-                return _where_made(made_in_function)
-            options = _returned(file, binding.value, binding.item)
-        reached = (one for one in binding.options if _may_run(file, file.bindings[one].context))
-        options += [(file, Name(found.name, one, found.at)) for one in reached]
-    return [call for home, one in options for call in _calls_behind(home, one, depth + 1)]
-
-
-def _given_back(file: Code, call: Call, depth: int) -> list[Made]:
-    """The loaders, or samplers, that a function of the project gives, on each of its ways."""
-    callee = called(file, call)
-    if callee.function is None or callee.code is None:
-        return []
-    home = callee.code
-    ways = [one.value for one in callee.function.returns if _may_run(home, one.context)]
-    given = [one for way in ways for one in _calls_behind(home, way, depth + 1)]
-    return [one for one in given if _is_loader(*one) or one[1].name.startswith(_SAMPLERS)]
-
-
-def _taken(file: Code, value: Value) -> tuple[Value, ...]:
-    """What a choice may give: `DistributedSampler(data) if distributed else None` is None where that is known."""
-    if not isinstance(value, Choice):
-        return ()
-    known = _known(file, value.condition) if len(value.options) == 2 else None
-    return value.options if known is None else value.options[:1] if known else value.options[1:]
-
-
-def _may_run(file: Code, context: int) -> bool:
-    """Whether something stands in no branch that is known not to be taken."""
-    left = {"if": False, "else": True}
-    return not any(here.kind in left and _known(file, here.value) is left[here.kind] for here in file.around(context))
-
-
-def _known(file: Code, condition: Value | None, depth: int = 0) -> bool | None:
-    """Whether a condition is true, by what all calls of this file give a parameter. A variable that is True or False by
-    what is written above is a setting that somebody changes.
-    """
-    if isinstance(condition, Constant) and isinstance(condition.value, bool):
-        return condition.value
-    found, _ = followed(file, condition)
-    if depth > DEEPEST:
-        return None
-    if isinstance(found, Operation) and found.operator == "not":
-        inner = _known(file, found.operands[0], depth + 1)
-        return None if inner is None else not inner
-    if isinstance(found, Name) and found.binding != NOWHERE and file.bindings[found.binding].how == "argument":
-        name = file.functions[file.function_at(file.bindings[found.binding].context)].name
-        if name.isidentifier() and file.matches(re.compile(rf"\bspawn\(\s*{name}\b|\btarget\s*=\s*{name}\b")):
-            return None  # who starts it as a process of its own gives it other things
-        given = {_known(home, one, depth + 1) for home, one in handed_in(file, found.binding)}
-        return given.pop() if len(given) == 1 else None
-    return None
-
-
-def _where_made(thing: Thing) -> list[Made]:
-    return [(thing.made_in, thing.made)] if thing.made is not None and thing.made_in is not None else []
-
-
-def _attribute_values(file: Code, value: Attribute) -> list[tuple[Code, Value]]:
-    """What the methods of a class give an attribute, without what only wraps it: `self.loader = tqdm(self.loader)`."""
-    text, values = file.text(value.at), list[tuple[Code, Value]]()
-    for home, cls in lineage(thing_of(file, value.value)):
-        for number in cls.attributes.get(value.name, ()):
-            binding = home.bindings[number]
-            source, _ = iterated(home, binding.value)
-            wraps = isinstance(source, Attribute) and home.text(source.at) == text
-            if binding.how == "assign" and binding.item:
-                values += _returned(home, binding.value, binding.item)
-            elif binding.how == "assign" and binding.value is not None and not wraps:
-                values.append((home, binding.value))
-    return values
-
-
-def _returned(file: Code, value: Value | None, item: tuple[int, ...]) -> list[tuple[Code, Value]]:
-    """What stands at a place of each tuple that a function of the project gives, where a value is a call of one."""
-    callee = called(file, value) if isinstance(value, Call) else None
-    if callee is None or callee.function is None or callee.code is None:
-        return []
-    found: list[tuple[Code, Value]] = []
-    for one in callee.function.returns:
-        inner: Value | None = one.value
-        for place in item:
-            fits = isinstance(inner, Group) and -len(inner.items) <= place < len(inner.items)
-            inner = inner.items[place] if fits and isinstance(inner, Group) else None
-        found += [(callee.code, inner)] if inner is not None else []
     return found

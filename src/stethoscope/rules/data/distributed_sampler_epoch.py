@@ -61,11 +61,12 @@ class DistributedSamplerEpoch(Rule):
     only: there, leave it away.
     ## When it is not a fault
     A sampler with `shuffle=False`, or one epoch only; a seed for each epoch; Accelerate or Fabric, which tell the
-    sampler by themselves. None of these is reported. A program of one process, which such a sampler refuses, is
-    possible at most, as is a loop that hands its number and the loader to something unseen, or changes its data, a
-    sampler that is made only where a parameter asks for it, which no call gives, one of which it is not seen whether it
-    shuffles, a data set that draws its samples itself and goes by no index, and a loader of another package, which may
-    tell it by itself.
+    sampler by themselves; a sampler on a way of a function that the call which gives the loader does not take, by its
+    constants: `load(data, spread=False)`. None of these is reported. A program of one process, which such a sampler
+    refuses, is possible at most, as is a loop that hands its number and the loader to something unseen, or changes its
+    data, a sampler that is made only where a parameter asks for it, which no call gives, one of which it is not seen
+    whether it shuffles, a data set that draws its samples itself and goes by no index, and a loader of another package,
+    which may tell it by itself.
     ## Sources
     PyTorch documentation, `torch.utils.data.distributed.DistributedSampler`: "Otherwise, the same ordering will be
     always used".
