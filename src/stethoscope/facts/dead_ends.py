@@ -13,17 +13,18 @@ from __future__ import annotations
 import ast
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from stethoscope.facts.asked_networks import asked_of_networks
 from stethoscope.facts.code import NOWHERE, At, Call, Code, Symbol
+from stethoscope.facts.elsewhere import fails_elsewhere, has_no_batches, loops_without_batches
 from stethoscope.facts.endings import FAILS, Endings, Ways, always_ends, ends_of, is_exit, is_meant
 from stethoscope.facts.evaluated import Scope, evaluated
 from stethoscope.facts.first_rounds import EXITS
 from stethoscope.facts.misread import misread
 from stethoscope.facts.module_classes import is_plain_module
-from stethoscope.facts.origins import called, lineage, thing_of
+from stethoscope.facts.origins import called, lineage
 from stethoscope.facts.own_modules import asked_in_vain
 from stethoscope.facts.parsed import Parsed, parsed
 from stethoscope.facts.signatures import (
@@ -67,6 +68,8 @@ class DeadEnds(NamedTuple):
     """Networks whose `forward` always ends with an error, and that have nothing else to be used by."""
     failing: tuple[At, ...] = ()
     """Functions that always end with an error that nobody meant, where their loops have a round."""
+    functions: frozenset[int] = frozenset()
+    """Those that always do, as it is."""
 
 
 NOWHERE_DEAD = DeadEnds((), (), frozenset())
@@ -129,6 +132,7 @@ class _Search:
         self.homes, self.taken = list(self._homes()), self._taken()
         for _ in range(MOST_ROUNDS):
             self.dead |= {call.at for call in self.code.calls if self._is_dead(call)}
+            self.dead |= {*loops_without_batches(self.code, self._failing_of)}
             self.last = {
                 call.at: ends_of(ways) for call in self.code.calls if (ways := self._ways_of(call)) is not None
             }
@@ -145,14 +149,20 @@ class _Search:
         for number, is_so_meant in self.classes.items():
             if is_so_meant or not self._is_left_by_heirs(number):
                 (left if is_so_meant else behind).extend(self._needing_an_object(number))
-        if self._has_no_batches():
+        if has_no_batches(self.code, self._failing_of):
             behind.append(At(1, 0, len(self.code.lines), 0))
         behind += self._under_options()
         left += unentered(self.whole)
         broken = tuple(self.code.classes[one].at for one in self._broken())
+        functions = frozenset(one for one, ways in self.functions.items() if not is_meant(ways) and not is_exit(ways))
         return DeadEnds(
-            tuple(behind), tuple(left), frozenset(self.classes), tuple(self._unrun()), broken, tuple(self.failing)
-        )
+            tuple(behind), tuple(left), frozenset(self.classes), tuple(self._unrun()), broken, tuple(self.failing),
+            functions,
+        )  # fmt: skip
+
+    def _failing_of(self, home: Code) -> Container[int]:
+        """The functions of a file that always end with an error, also of one of those that this one imports."""
+        return self.functions if home is self.code else dead_ends(home).functions
 
     def _unrun(self) -> Iterator[At]:
         """What is never run as the lines of the module itself always end with an error."""
@@ -320,17 +330,6 @@ class _Search:
         by_class = [one for one in methods if any(name_of(each) in _BY_CLASS for each in one.decorators)]
         return [one.at for one in methods if one not in by_class] if by_class else [cls.at]
 
-    def _has_no_batches(self) -> bool:
-        """Whether the module itself makes loaders, all of data of which no sample can be read."""
-        loaders = self.code.calls_of("torch.utils.data.DataLoader")
-        data = [thing_of(self.code, one.argument(0, "dataset")) for one in loaders]
-        is_own = all(self.code.function_at(one.context) == 0 for one in loaders)
-        return bool(data) and is_own and all(self._reads_nothing(one) for one in data)
-
-    def _reads_nothing(self, data: Thing) -> bool:
-        methods = data.cls.methods if data.cls is not None and data.code is self.code else {}
-        return methods.get("__getitem__", NOWHERE) in self.functions
-
     def _look_at_class(self, number: int) -> None:
         """Keep a class that cannot be made."""
         thing = Thing("class", self.code.classes[number].name, self.code, number)
@@ -358,7 +357,7 @@ class _Search:
         """Whether an expression ends with an error when it is evaluated."""
         match node:
             case ast.Name(ctx=ast.Load()):
-                return node.id in home.unbound or id(node) in self.early
+                return node.id in home.unbound or id(node) in self.early or _at(node) in self.dead
             case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Load()) if name in home.unset:
                 return True
             case ast.Call() if _is_of_base(node):
@@ -397,7 +396,9 @@ class _Search:
         return thing.number in (self.classes if thing.code is self.code else dead_ends(thing.code).classes)
 
     def _ways_of(self, call: Call) -> Ways | None:
-        """The ways in which a function of the file ends, where it always ends with an error."""
+        """The ways in which a function of the project ends, where it always ends with an error."""
+        if fails_elsewhere(self.code, call, self._failing_of):
+            return FAILS
         if not self.functions:
             return None
         method = own_method(self.code, call)
