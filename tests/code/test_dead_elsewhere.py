@@ -1,0 +1,153 @@
+"""What always ends with an error in another file of the project keeps a training from being run, too."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from code_programs import SHOWN, how_sure
+from stethoscope.diagnosing.review import review
+from stethoscope.observe.code.project import Project
+from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
+
+BOXES = """
+# file: boxes.py
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+def boxes_of(labels, size=1):
+    return labels * size
+
+class Boxes(Dataset):
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, at):
+        try:
+            row = torch.load(self.rows[at], weights_only=True)
+            boxes = boxes_of(row, GIVEN=2)
+            return row, boxes
+        except Exception as error:
+            print(error)
+            raise
+
+def loader_of(rows):
+    return DataLoader(Boxes(rows), batch_size=8)
+
+def prepare(rows):
+    print(boxes_of(rows, GIVEN=3))
+    return rows
+"""
+TRAIN = """
+# file: train.py
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+import boxes
+from boxes import Boxes, loader_of, prepare
+
+def train(model, loader, rows):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    FIRST
+    for epoch in range(10):
+        for x, y in LOADER:
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+
+def main(rows):
+    model = torch.nn.Linear(3, 3)
+    MADE
+    train(model, loader, rows)
+    print(model)
+"""
+MADE = "loader = DataLoader(Boxes(rows), batch_size=8)"
+
+
+def _sure(given: str, *, made: str = MADE, loop: str = "loader", first: str = "pass", more: str = "") -> int:
+    train = TRAIN.replace("MADE", made).replace("LOADER", loop).replace("FIRST", first)
+    return how_sure(MissingZeroGrad, BOXES.replace("GIVEN", given) + train + more)
+
+
+@pytest.mark.parametrize("loop", ["loader", "tqdm(loader)", "DataLoader(Boxes(rows), batch_size=8)", "loader_of(rows)"])
+def test_data_of_another_file_that_cannot_be_read_gives_no_round(loop: str) -> None:
+    assert 0 <= _sure("device", loop=loop) < SHOWN
+    assert _sure("size", loop=loop) >= SHOWN
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "loader = loader_of(rows)",
+        "loader = boxes.loader_of(rows)",
+        "loader = DataLoader(Boxes(rows), batch_size=8)\n    train(model, DataLoader(Boxes(rows[1:])), rows)",
+    ],
+)
+def test_each_loader_that_a_loop_may_be_given_is_followed(made: str) -> None:
+    assert 0 <= _sure("device", made=made) < SHOWN
+    assert _sure("size", made=made) >= SHOWN
+
+
+def test_a_loop_that_may_be_given_other_data_has_rounds() -> None:
+    also = f"{MADE}\n    train(model, DataLoader(torch.zeros(3, 3)), rows)"
+    assert _sure("device", made=also) >= SHOWN
+    assert _sure("device", made=f"{MADE}\n    train(model, rows, rows)") >= SHOWN
+    others = "\n# file: more.py\nimport train\ntrain.train(1, [], [])\n"
+    text = BOXES.replace("GIVEN", "device") + others + TRAIN.replace("MADE", MADE).replace("LOADER", "loader")
+    assert how_sure(MissingZeroGrad, text.replace("FIRST", "pass")) >= SHOWN
+    assert 0 <= how_sure(MissingZeroGrad, text.replace("FIRST", "pass").replace("import train\n", "")) < SHOWN
+
+
+def test_data_of_the_same_file_are_read_by_loops_of_functions_too() -> None:
+    joined = "\n".join((BOXES, TRAIN)).replace("# file: boxes.py\n", "").replace("# file: train.py\n", "")
+    joined = joined.replace("import boxes\nfrom boxes import Boxes, loader_of, prepare\n", "")
+    joined = joined.replace("MADE", MADE).replace("LOADER", "loader").replace("FIRST", "pass")
+    assert 0 <= how_sure(MissingZeroGrad, joined.replace("GIVEN", "device")) < SHOWN
+    assert how_sure(MissingZeroGrad, joined.replace("GIVEN", "size")) >= SHOWN
+
+
+def test_a_loader_may_read_data_in_another_way() -> None:
+    for name in ("__getitems__", "__iter__"):
+        boxes = BOXES.replace("GIVEN", "device").replace("    def __len__", f"    def {name}(self, at): ...\n\n    def __len__")
+        train = TRAIN.replace("MADE", MADE).replace("LOADER", "loader").replace("FIRST", "pass")
+        assert how_sure(MissingZeroGrad, boxes + train) >= SHOWN
+
+
+@pytest.mark.parametrize("first", ["rows = prepare(rows)", "boxes.prepare(rows)"])
+def test_a_function_of_another_file_that_always_fails_is_the_end(first: str) -> None:
+    assert 0 <= _sure("device", made="loader = rows", first=first) < SHOWN
+    assert _sure("size", made="loader = rows", first=first) >= SHOWN
+
+
+@pytest.mark.parametrize(
+    ("first", "more"),
+    [
+        ("rows = prepare(rows)", "\ndef prepare(rows): return rows\n"),
+        ("rows = prepare(rows)", "\ntry:\n    from fast import prepare\nexcept ImportError:\n    pass\n"),
+        ("rows = boxes.prepare(rows)", "\nboxes.prepare = print\n"),
+        ("rows = prepare", ""),
+        ("rows = prepare(rows) if rows else rows", ""),
+    ],
+)
+def test_a_name_that_may_mean_another_function_does_not_end(first: str, more: str) -> None:
+    assert _sure("device", made="loader = rows", first=first, more=more) >= SHOWN
+
+
+def test_what_a_function_of_another_file_raises_itself_is_left_to_who_calls_it() -> None:
+    program = BOXES.replace("print(boxes_of(rows, GIVEN=3))", "raise NotImplementedError") + TRAIN
+    program = program.replace("GIVEN", "size").replace("MADE", "loader = rows").replace("LOADER", "loader")
+    assert how_sure(MissingZeroGrad, program.replace("FIRST", "rows = prepare(rows)")) >= SHOWN
+
+
+def _sure_on_disk(folder: Path, files: dict[str, str]) -> int:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(textwrap.dedent(text))
+    code = Project().read(folder / "train.py", "train.py")
+    return max((one.sureness.strength for one in review(code, rules=[MissingZeroGrad]).findings), default=-1)
