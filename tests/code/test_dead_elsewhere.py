@@ -151,3 +151,66 @@ def _sure_on_disk(folder: Path, files: dict[str, str]) -> int:
         (folder / name).write_text(textwrap.dedent(text))
     code = Project().read(folder / "train.py", "train.py")
     return max((one.sureness.strength for one in review(code, rules=[MissingZeroGrad]).findings), default=-1)
+
+
+THIRD = {
+    "data/__init__.py": "",
+    "utils/__init__.py": "",
+    "utils/labels.py": "import torch\n\n\ndef boxes_of(labels, size=1):\n    with torch.no_grad():\n        return labels * size\n",
+    "data/boxes.py": """
+        import torch
+        from torch.utils.data import Dataset
+        from utils.labels import boxes_of
+
+        class Boxes(Dataset):
+            def __init__(self, rows):
+                self.rows = rows
+
+            def __getitem__(self, at):
+                return torch.ones(3), boxes_of(self.rows[at], GIVEN=2)
+    """,
+    "train.py": """
+        import torch
+        import torch.nn.functional as F
+        from torch.utils.data import DataLoader
+        from data.boxes import Boxes
+
+        def train(model, loader):
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            for x, y in loader:
+                loss = F.cross_entropy(model(x), y)
+                loss.backward()
+                optimizer.step()
+
+        def main(rows):
+            train(torch.nn.Linear(3, 3), DataLoader(Boxes(rows), batch_size=8))
+    """,
+}
+
+
+@pytest.mark.parametrize(("given", "fails"), [("device", True), ("size", False)])
+def test_what_the_other_file_imports_itself_is_followed_once(tmp_path: Path, given: str, fails: bool) -> None:
+    files = {name: text.replace("GIVEN", given) for name, text in THIRD.items()}
+    sure = _sure_on_disk(tmp_path, files)
+    assert 0 <= sure
+    assert (sure < SHOWN) is fails
+
+
+def test_files_that_import_each_other_are_asked_once(tmp_path: Path) -> None:
+    files = {name: text.replace("GIVEN", "device") for name, text in THIRD.items()}
+    files["utils/labels.py"] = "import data.boxes\nfrom train import main\n" + files["utils/labels.py"]
+    files["train.py"] = files["train.py"].replace("def main", "def give")  # nobody imports the training itself
+    files["data/boxes.py"] = files["data/boxes.py"].replace("import torch\n", "import torch\n        import utils.labels\n", 1)
+    _sure_on_disk(tmp_path, files)
+
+
+def test_what_was_looked_at_for_another_file_is_remembered_of_this_one(tmp_path: Path) -> None:
+    files = {name: text.replace("GIVEN", "device") for name, text in THIRD.items()}
+    files["more.py"] = files["train.py"].replace("def train", "def other").replace("    train(", "    other(")
+    _sure_on_disk(tmp_path, files)
+    project = Project()
+    for name in ("train.py", "more.py"):  # the second is told what was found for the first
+        code = project.read(tmp_path / name, name)
+        review(code, rules=[MissingZeroGrad])
+        used = {Path(one).relative_to(tmp_path).as_posix() for one in project.used_files(code, tmp_path / name)}
+        assert {"data/boxes.py", "utils/labels.py"} <= used

@@ -162,7 +162,7 @@ class _Search:
 
     def _failing_of(self, home: Code) -> Container[int]:
         """The functions of a file that always end with an error, also of one of those that this one imports."""
-        return self.functions if home is self.code else dead_ends(home).functions
+        return self.functions if home is self.code else dead_ends(self.code.linked.further(home)).functions
 
     def _unrun(self) -> Iterator[At]:
         """What is never run as the lines of the module itself always end with an error."""
@@ -393,7 +393,9 @@ class _Search:
         thing = called(self.code, call)
         if thing.kind != "class" or thing.code is None:
             return False
-        return thing.number in (self.classes if thing.code is self.code else dead_ends(thing.code).classes)
+        if thing.code is self.code:
+            return thing.number in self.classes
+        return thing.number in dead_ends(self.code.linked.further(thing.code)).classes
 
     def _ways_of(self, call: Call) -> Ways | None:
         """The ways in which a function of the project ends, where it always ends with an error."""
