@@ -17,6 +17,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from stethoscope.facts.asked_networks import asked_of_networks
+from stethoscope.facts.ended_cells import Cells
 from stethoscope.facts.code import NOWHERE, At, Call, Code, Symbol
 from stethoscope.facts.elsewhere import fails_elsewhere, has_no_batches, loops_without_batches
 from stethoscope.facts.endings import FAILS, Endings, Ways, always_ends, ends_of, is_exit, is_meant
@@ -117,6 +118,8 @@ class _Search:
         """Calls of these functions."""
         self.homes: list[_Home] = []
         self.taken = frozenset[str]()
+        self.cells: Cells | None = None
+        """Of a notebook."""
         self.failing: list[At] = []
         self.lines: list[int] = []
         """On which anything may fail."""
@@ -151,7 +154,7 @@ class _Search:
                 (left if is_so_meant else behind).extend(self._needing_an_object(number))
         if has_no_batches(self.code, self._failing_of):
             behind.append(At(1, 0, len(self.code.lines), 0))
-        behind += self._under_options()
+        behind += [*self._under_options(), *(self.cells.blocks if self.cells is not None else ())]
         left += unentered(self.whole)
         broken = tuple(self.code.classes[one].at for one in self._broken())
         functions = frozenset(one for one, ways in self.functions.items() if not is_meant(ways) and not is_exit(ways))
@@ -290,6 +293,8 @@ class _Search:
         """Where the lines of a function end."""
         endings = Endings(lambda one: self._ends(home, one), self.taken, has_rounds=True)
         node = home.node
+        if self.code.cells and node is self.whole.tree:
+            self.cells = Cells(self.whole, lambda one: self._ends_itself(home, one) is not None)
         ways = endings.of(node.body)
         is_plain = isinstance(node, ast.FunctionDef) and self._is_plainly_called(node, home.number)
         if is_plain and home.number != NOWHERE and always_ends(ways) and not _has_yield(node.body):
@@ -306,8 +311,14 @@ class _Search:
         return all(name_of(one) in _RUNNING for one in told) and len(told) == len(node.decorator_list)
 
     def _ends(self, home: _Home, statement: ast.stmt) -> Ways | None:
-        """How a statement ends with an error, without what its blocks do."""
-        if not self._is_hot(statement) or self._is_passed_over(home, statement):
+        """How a statement ends with an error, without what its blocks do; one of a notebook's cells may only end these."""
+        is_of_cells = self.cells is not None and home.node is self.whole.tree
+        if is_of_cells and self.cells is not None and self.cells.goes_on(statement):
+            return None
+        return self._ends_itself(home, statement)
+
+    def _ends_itself(self, home: _Home, statement: ast.stmt) -> Ways | None:
+        if not self._is_hot(statement):
             return None
         match statement:
             case ast.AugAssign(target=ast.Attribute(value=ast.Name(id="self"), attr=name)) if name in home.unset:
@@ -316,12 +327,6 @@ class _Search:
         if any(self._fails(home, one) for one in nodes):
             return FAILS
         return next((self.last[_at(one)] for one in nodes if isinstance(one, ast.Call) and _at(one) in self.last), None)
-
-    def _is_passed_over(self, home: _Home, statement: ast.stmt) -> bool:
-        """Whether a statement of a notebook's cells leaves nothing behind that others ask for: where it fails, its cell
-        ends, and who sees that runs the next one; without a name that was to be bound that one fails, too.
-        """
-        return bool(self.code.cells) and home.node is self.whole.tree and isinstance(statement, ast.Expr)
 
     def _needing_an_object(self, number: int) -> list[At]:
         """The lines of a class that nothing comes to where it cannot be made."""
