@@ -114,7 +114,9 @@ def test_data_of_the_same_file_are_read_by_loops_of_functions_too() -> None:
 
 def test_a_loader_may_read_data_in_another_way() -> None:
     for name in ("__getitems__", "__iter__"):
-        boxes = BOXES.replace("GIVEN", "device").replace("    def __len__", f"    def {name}(self, at): ...\n\n    def __len__")
+        boxes = BOXES.replace("GIVEN", "device").replace(
+            "    def __len__", f"    def {name}(self, at): ...\n\n    def __len__"
+        )
         train = TRAIN.replace("MADE", MADE).replace("LOADER", "loader").replace("FIRST", "pass")
         assert how_sure(MissingZeroGrad, boxes + train) >= SHOWN
 
@@ -156,7 +158,13 @@ def _sure_on_disk(folder: Path, files: dict[str, str]) -> int:
 THIRD = {
     "data/__init__.py": "",
     "utils/__init__.py": "",
-    "utils/labels.py": "import torch\n\n\ndef boxes_of(labels, size=1):\n    with torch.no_grad():\n        return labels * size\n",
+    "utils/labels.py": """
+        import torch
+
+        def boxes_of(labels, size=1):
+            with torch.no_grad():
+                return labels * size
+    """,
     "data/boxes.py": """
         import torch
         from torch.utils.data import Dataset
@@ -192,15 +200,17 @@ THIRD = {
 def test_what_the_other_file_imports_itself_is_followed_once(tmp_path: Path, given: str, fails: bool) -> None:
     files = {name: text.replace("GIVEN", given) for name, text in THIRD.items()}
     sure = _sure_on_disk(tmp_path, files)
-    assert 0 <= sure
+    assert sure >= 0
     assert (sure < SHOWN) is fails
 
 
 def test_files_that_import_each_other_are_asked_once(tmp_path: Path) -> None:
     files = {name: text.replace("GIVEN", "device") for name, text in THIRD.items()}
-    files["utils/labels.py"] = "import data.boxes\nfrom train import main\n" + files["utils/labels.py"]
+    files["utils/labels.py"] = "import data.boxes\nfrom train import main\n" + textwrap.dedent(files["utils/labels.py"])
     files["train.py"] = files["train.py"].replace("def main", "def give")  # nobody imports the training itself
-    files["data/boxes.py"] = files["data/boxes.py"].replace("import torch\n", "import torch\n        import utils.labels\n", 1)
+    files["data/boxes.py"] = files["data/boxes.py"].replace(
+        "import torch\n", "import torch\n        import utils.labels\n", 1
+    )
     _sure_on_disk(tmp_path, files)
 
 

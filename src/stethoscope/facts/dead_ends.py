@@ -17,9 +17,9 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from stethoscope.facts.asked_networks import asked_of_networks
-from stethoscope.facts.ended_cells import Cells
 from stethoscope.facts.code import NOWHERE, At, Call, Code, Symbol
 from stethoscope.facts.elsewhere import fails_elsewhere, has_no_batches, loops_without_batches
+from stethoscope.facts.ended_cells import Cells
 from stethoscope.facts.endings import FAILS, Endings, Ways, always_ends, ends_of, is_exit, is_meant
 from stethoscope.facts.evaluated import Scope, evaluated
 from stethoscope.facts.first_rounds import EXITS
@@ -311,9 +311,8 @@ class _Search:
         return all(name_of(one) in _RUNNING for one in told) and len(told) == len(node.decorator_list)
 
     def _ends(self, home: _Home, statement: ast.stmt) -> Ways | None:
-        """How a statement ends with an error, without what its blocks do; one of a notebook's cells may only end these."""
-        is_of_cells = self.cells is not None and home.node is self.whole.tree
-        if is_of_cells and self.cells is not None and self.cells.goes_on(statement):
+        """How a statement ends with an error, without what its blocks do; by one of a notebook only its cell may."""
+        if self.cells is not None and home.node is self.whole.tree and self.cells.goes_on(statement):
             return None
         return self._ends_itself(home, statement)
 

@@ -1,6 +1,6 @@
 """Which lines of a notebook that end with an error keep its other cells from being run.
 
-model = Nte(3)                  nothing is called so, and nothing else binds `model`: the cells that ask for it fail, too
+model = Nte(3)                  nothing is called so, and nothing else binds `model`: cells that ask for it fail, too
 sizes = measure(modle)          nobody asks for `sizes`: who sees the error runs the next cell
 train(modle)                    binds nothing
 """

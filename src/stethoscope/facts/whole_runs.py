@@ -14,7 +14,6 @@ from stethoscope.facts.evaluated import Scope, evaluated
 from stethoscope.facts.parsed import GIVEN, Parsed
 from stethoscope.facts.unbound import brought_by_name, is_of_cells
 
-
 _Known = dict[int, frozenset[str]]
 """By `id` of a statement, what it may bind: each is asked for by every block around it."""
 _BINDING_NOTHING = frozenset({ast.Constant, ast.Load, ast.Store, ast.Del, ast.Lambda, ast.Pass})

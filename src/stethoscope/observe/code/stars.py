@@ -26,7 +26,9 @@ _MOST_FILES = 60
 _BINDS_BY_WORDS = re.compile(
     BINDS_BY_NAME.pattern.encode() + rb"|__getattr__|__path__|__dict__|import_module|setattr\("
 )
-_MOVES = re.compile(rb"\bchdir\b|%(?:cd|pushd|popd)\b|%%(?:writefile|file)\b|!\s*(?:git|unzip|tar|wget|curl|cp|mv)\b|gdown")
+_MOVES = re.compile(
+    rb"\bchdir\b|%(?:cd|pushd|popd)\b|%%(?:writefile|file)\b|!\s*(?:git|unzip|tar|wget|curl|cp|mv)\b|gdown"
+)
 """What a notebook says that runs its later cells in another folder, or writes modules into its own."""
 
 
