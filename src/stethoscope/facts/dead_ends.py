@@ -13,17 +13,19 @@ from __future__ import annotations
 import ast
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from stethoscope.facts.asked_networks import asked_of_networks
 from stethoscope.facts.code import NOWHERE, At, Call, Code, Symbol
+from stethoscope.facts.elsewhere import fails_elsewhere, has_no_batches, loops_without_batches
+from stethoscope.facts.ended_cells import Cells
 from stethoscope.facts.endings import FAILS, Endings, Ways, always_ends, ends_of, is_exit, is_meant
 from stethoscope.facts.evaluated import Scope, evaluated
 from stethoscope.facts.first_rounds import EXITS
 from stethoscope.facts.misread import misread
 from stethoscope.facts.module_classes import is_plain_module
-from stethoscope.facts.origins import called, lineage, thing_of
+from stethoscope.facts.origins import called, lineage
 from stethoscope.facts.own_modules import asked_in_vain
 from stethoscope.facts.parsed import Parsed, parsed
 from stethoscope.facts.signatures import (
@@ -68,6 +70,8 @@ class DeadEnds(NamedTuple):
     """Networks whose `forward` always ends with an error, and that have nothing else to be used by."""
     failing: tuple[At, ...] = ()
     """Functions that always end with an error that nobody meant, where their loops have a round."""
+    functions: frozenset[int] = frozenset()
+    """Those that always do, as it is."""
 
 
 NOWHERE_DEAD = DeadEnds((), (), frozenset())
@@ -115,6 +119,8 @@ class _Search:
         """Calls of these functions."""
         self.homes: list[_Home] = []
         self.taken = frozenset[str]()
+        self.cells: Cells | None = None
+        """Of a notebook."""
         self.failing: list[At] = []
         self.lines: list[int] = []
         """On which anything may fail."""
@@ -135,6 +141,7 @@ class _Search:
         self.homes, self.taken = list(self._homes()), self._taken()
         for _ in range(MOST_ROUNDS):
             self.dead |= {call.at for call in self.code.calls if self._is_dead(call)}
+            self.dead |= {*loops_without_batches(self.code, self._failing_of)}
             self.last = {
                 call.at: ends_of(ways) for call in self.code.calls if (ways := self._ways_of(call)) is not None
             }
@@ -151,14 +158,20 @@ class _Search:
         for number, is_so_meant in self.classes.items():
             if is_so_meant or not self._is_left_by_heirs(number):
                 (left if is_so_meant else behind).extend(self._needing_an_object(number))
-        if self._has_no_batches():
+        if has_no_batches(self.code, self._failing_of):
             behind.append(At(1, 0, len(self.code.lines), 0))
-        behind += self._under_options()
+        behind += [*self._under_options(), *(self.cells.blocks if self.cells is not None else ())]
         left += unentered(self.whole)
         broken = tuple(self.code.classes[one].at for one in self._broken())
+        functions = frozenset(one for one, ways in self.functions.items() if not is_meant(ways) and not is_exit(ways))
         return DeadEnds(
-            tuple(behind), tuple(left), frozenset(self.classes), tuple(self._unrun()), broken, tuple(self.failing)
-        )
+            tuple(behind), tuple(left), frozenset(self.classes), tuple(self._unrun()), broken, tuple(self.failing),
+            functions,
+        )  # fmt: skip
+
+    def _failing_of(self, home: Code) -> Container[int]:
+        """The functions of a file that always end with an error, also of one of those that this one imports."""
+        return self.functions if home is self.code else dead_ends(self.code.linked.further(home)).functions
 
     def _unrun(self) -> Iterator[At]:
         """What is never run as the lines of the module itself always end with an error."""
@@ -286,6 +299,8 @@ class _Search:
         """Where the lines of a function end."""
         endings = Endings(lambda one: self._ends(home, one), self.taken, has_rounds=True)
         node = home.node
+        if self.code.cells and node is self.whole.tree:
+            self.cells = Cells(self.whole, lambda one: self._ends_itself(home, one) is not None)
         ways = endings.of(node.body)
         is_plain = isinstance(node, ast.FunctionDef) and self._is_plainly_called(node, home.number)
         if is_plain and home.number != NOWHERE and always_ends(ways) and not _has_yield(node.body):
@@ -302,8 +317,13 @@ class _Search:
         return all(name_of(one) in _RUNNING for one in told) and len(told) == len(node.decorator_list)
 
     def _ends(self, home: _Home, statement: ast.stmt) -> Ways | None:
-        """How a statement ends with an error, without what its blocks do."""
-        if not self._is_hot(statement) or self._is_passed_over(home, statement):
+        """How a statement ends with an error, without what its blocks do; by one of a notebook only its cell may."""
+        if self.cells is not None and home.node is self.whole.tree and self.cells.goes_on(statement):
+            return None
+        return self._ends_itself(home, statement)
+
+    def _ends_itself(self, home: _Home, statement: ast.stmt) -> Ways | None:
+        if not self._is_hot(statement):
             return None
         match statement:
             case ast.AugAssign(target=ast.Attribute(value=ast.Name(id="self"), attr=name)) if name in home.unset:
@@ -313,29 +333,12 @@ class _Search:
             return FAILS
         return next((self.last[_at(one)] for one in nodes if isinstance(one, ast.Call) and _at(one) in self.last), None)
 
-    def _is_passed_over(self, home: _Home, statement: ast.stmt) -> bool:
-        """Whether a statement of a notebook's cells leaves nothing behind that others ask for: where it fails, its cell
-        ends, and who sees that runs the next one; without a name that was to be bound that one fails, too.
-        """
-        return bool(self.code.cells) and home.node is self.whole.tree and isinstance(statement, ast.Expr)
-
     def _needing_an_object(self, number: int) -> list[At]:
         """The lines of a class that nothing comes to where it cannot be made."""
         cls = self.code.classes[number]
         methods = [self.code.functions[one] for one in cls.methods.values()]
         by_class = [one for one in methods if any(name_of(each) in _BY_CLASS for each in one.decorators)]
         return [one.at for one in methods if one not in by_class] if by_class else [cls.at]
-
-    def _has_no_batches(self) -> bool:
-        """Whether the module itself makes loaders, all of data of which no sample can be read."""
-        loaders = self.code.calls_of("torch.utils.data.DataLoader")
-        data = [thing_of(self.code, one.argument(0, "dataset")) for one in loaders]
-        is_own = all(self.code.function_at(one.context) == 0 for one in loaders)
-        return bool(data) and is_own and all(self._reads_nothing(one) for one in data)
-
-    def _reads_nothing(self, data: Thing) -> bool:
-        methods = data.cls.methods if data.cls is not None and data.code is self.code else {}
-        return methods.get("__getitem__", NOWHERE) in self.functions
 
     def _look_at_class(self, number: int) -> None:
         """Keep a class that cannot be made."""
@@ -366,7 +369,7 @@ class _Search:
             return True
         match node:
             case ast.Name(ctx=ast.Load()):
-                return node.id in home.unbound or id(node) in self.early
+                return node.id in home.unbound or id(node) in self.early or _at(node) in self.dead
             case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Load()) if name in home.unset:
                 return True
             case ast.Call() if _is_of_base(node):
@@ -402,10 +405,14 @@ class _Search:
         thing = called(self.code, call)
         if thing.kind != "class" or thing.code is None:
             return False
-        return thing.number in (self.classes if thing.code is self.code else dead_ends(thing.code).classes)
+        if thing.code is self.code:
+            return thing.number in self.classes
+        return thing.number in dead_ends(self.code.linked.further(thing.code)).classes
 
     def _ways_of(self, call: Call) -> Ways | None:
-        """The ways in which a function of the file ends, where it always ends with an error."""
+        """The ways in which a function of the project ends, where it always ends with an error."""
+        if fails_elsewhere(self.code, call, self._failing_of):
+            return FAILS
         if not self.functions:
             return None
         method = own_method(self.code, call)

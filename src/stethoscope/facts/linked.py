@@ -39,17 +39,20 @@ class Linked(Mapping[str, "Code"]):
         whole: Callable[[tuple[str, ...]], str | None] = lambda words: "",
         lost: Callable[[Iterable[Import]], str] = lambda imports: "",
         brought: Callable[[Iterable[Import]], frozenset[str] | None] = lambda stars: None,
+        further: Callable[[str], Code | None] = lambda module: None,
     ) -> None:
         """`read` makes the facts of a module, None where it has none; `text` its text without comments, which may be
         left out where none of the words stands in it; `handed_on` has, for names that a package only hands on, those
         under which they are defined; `whole` gives the texts of all other files of the project in which any of these
         words stands, None where it has too many files; `lost` what of the project such imports of the file look for in
-        vain, in what they run, too; `brought` the names that these `import *` may bring, None where that may be any.
+        vain, in what they run, too; `brought` the names that these `import *` may bring, None where that may be any;
+        `further` the facts of a module with what it imports itself.
         """
         self._modules = dict.fromkeys(modules)
         self._read_module, self._text_of, self._whole = read, text, whole
         self._handed_on = handed_on or {}
         self.lost, self.brought = lost, brought
+        self._read_further = further
         self._named = frozenset(self._modules) if handed_on else frozenset()
         self._read: dict[str, Code] = {}
 
@@ -107,6 +110,11 @@ class Linked(Mapping[str, "Code"]):
     def already_read(self) -> Iterator[Code]:
         """Those that were asked for: whatever is told of another file comes from one of them."""
         return iter(self._read.values())
+
+    def further(self, code: Code) -> Code:
+        """One of these with the files that it imports itself, where these can be told; its numbers are the same."""
+        module = next((name for name, one in self._read.items() if one is code), None)
+        return (None if module is None else self._read_further(module)) or code
 
     def saying(self, *words: str) -> Iterator[Code]:
         """Those in which any of these words stands, outside of comments."""

@@ -75,6 +75,13 @@ def does_not_fit(code: Code, call: Call) -> bool:
     return bool(spelled) and _is_plainly_bound(code, call, spelled.partition(".")[0])
 
 
+def is_surely_called(code: Code, call: Call, home: Code, function: Function) -> bool:
+    """Whether a call by a name is that of this function of another file, as no other thing may be meant by it."""
+    spelled = _spelled(code, call.at)
+    is_one = _is_defined_anyway(home, function.context) and is_said_once(home, function.name)
+    return is_one and bool(spelled) and _is_plainly_bound(code, call, spelled.partition(".")[0])
+
+
 def is_not_there(code: Code, symbol: Symbol) -> bool:
     """Whether a name of torch's is misspelt, and nothing in the project gives it a meaning; or `os` is asked for what
     `os.path` has.

@@ -27,6 +27,8 @@ _BY_HOSTS = frozenset({
     "sqlContext", "dbutils", "displayHTML", "__class__", "__IPYTHON__", "__cached__",
 })  # fmt: skip
 """Names that notebooks and profilers give, and `gettext`."""
+_OF_IPYTHON = re.compile(r"_+|_i{0,3}|_i?\d+|_[iod]h")
+"""What a notebook's cells were, and gave."""
 _OF_PYTHON_2 = frozenset({
     "xrange", "unicode", "raw_input", "long", "basestring", "reduce", "unichr", "file", "cmp", "reload", "buffer",
     "apply", "intern", "coerce", "StandardError",
@@ -45,13 +47,16 @@ def unbound_at_top(code: Code, whole: Parsed) -> frozenset[str]:
     """The names that the module's own lines look up, and that nothing binds.
 
     Those of a whole program: a few lines from the middle of one ask for what stood above them. So the file tells what
-    it does when it is run, or one of its functions has a variable that is called so.
+    it does when it is run, or one of its functions has a variable that is called so. A notebook is there to be run from
+    its first cell; there a name counts that no cell binds, be it a later one.
     """
-    if is_of_cells(code) or _may_bind_by_words(code):
+    if (is_of_cells(code) and not code.cells) or _may_bind_by_words(code):
         return frozenset()
     asked = {one.get_name() for one in whole.table.get_symbols() if one.is_referenced()}
     names = asked - bound_by_module(whole) - _BY_HOSTS - _OF_PYTHON_2
-    if names and not code.matches(_IS_RUN):
+    if code.cells:
+        names = set() if code.says("get_ipython") else {one for one in names if not _OF_IPYTHON.fullmatch(one)}
+    elif names and not code.matches(_IS_RUN):
         functions = (one for one in whole.nodes if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
         names &= {each.id for one in functions for each in ast.walk(one) if _is_stored(each)}
     brought = brought_by_stars(code, whole) if names else None
@@ -92,12 +97,12 @@ def brought_by_name(code: Code, whole: Parsed) -> frozenset[str] | None:
 
 def brought_by_stars(code: Code, whole: Parsed) -> frozenset[str] | None:
     """The names that may come by `import *`; None where they cannot be told: other modules than those of the project
-    give any, and so do cells, which a magic or another cell may give some.
+    give any, and so do the lines of a notebook that are IPython's own, which stand among the modules.
     """
     if not code.stars:
         return frozenset()
     if "brought" not in code.memo:
-        stars = [] if code.cells else stars_of(whole.nodes)
+        stars = stars_of(whole.nodes)
         code.memo["brought"] = code.linked.brought(stars) if len(stars) >= len(code.stars) else None
     found: frozenset[str] | None = code.memo["brought"]
     return found

@@ -14,6 +14,10 @@ from stethoscope.facts.evaluated import Scope, evaluated
 from stethoscope.facts.parsed import GIVEN, Parsed
 from stethoscope.facts.unbound import brought_by_name, is_of_cells
 
+_Known = dict[int, frozenset[str]]
+"""By `id` of a statement, what it may bind: each is asked for by every block around it."""
+_BINDING_NOTHING = frozenset({ast.Constant, ast.Load, ast.Store, ast.Del, ast.Lambda, ast.Pass})
+
 
 def read_before_bound(code: Code, whole: Parsed) -> frozenset[int]:
     """By `id`, the names that the module's own lines, or those of a function, ask for, and that only later ones give a
@@ -21,40 +25,45 @@ def read_before_bound(code: Code, whole: Parsed) -> frozenset[int]:
 
     Names that no line binds are left to `unbound`.
     """
-    in_functions = (id(one) for node in whole.nodes if isinstance(node, Scope) for one in _unbound_locals(node))
-    return frozenset(in_functions) | _read_before_bound_at_top(code, whole)
+    known: _Known = {}
+    renamed = any(isinstance(one, ast.Global | ast.Nonlocal) for one in whole.nodes)
+    functions = (node for node in whole.nodes if isinstance(node, Scope))
+    early = (id(one) for node in functions for one in _unbound_locals(node, known, renamed=renamed))
+    return frozenset(early) | _read_before_bound_at_top(code, whole, known)
 
 
-def _unbound_locals(function: Scope) -> Iterator[ast.Name]:
+def _unbound_locals(function: Scope, known: _Known, *, renamed: bool) -> Iterator[ast.Name]:
     """The local variables that a function asks for before any of its lines may have bound them."""
-    told = {name for one in ast.walk(function) if isinstance(one, ast.Global | ast.Nonlocal) for name in one.names}
-    own = {name for one in function.body for name in _bound_in(one)} - told
+    own = frozenset[str]().union(*(_bound_in(one, known) for one in function.body))
     given = function.args
     every = (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg)
     handed = {one.arg for one in every if one is not None}
-    return (one for one in _too_early(function.body, handed) if one.id in own - handed)
+    own -= handed
+    if renamed and own:
+        told = (one for one in ast.walk(function) if isinstance(one, ast.Global | ast.Nonlocal))
+        own -= {name for one in told for name in one.names}
+    return (one for one in _too_early(function.body, handed, known) if one.id in own) if own else iter(())
 
 
-def _read_before_bound_at_top(code: Code, whole: Parsed) -> frozenset[int]:
+def _read_before_bound_at_top(code: Code, whole: Parsed, known: _Known) -> frozenset[int]:
     if is_of_cells(code):
         return frozenset()
-    own = {name for one in whole.tree.body for name in _bound_in(one)}
+    own = frozenset[str]().union(*(_bound_in(one, known) for one in whole.tree.body))
     later = own - GIVEN - {name for one in whole.nodes if isinstance(one, ast.Global) for name in one.names}
-    early = [one for one in _too_early(whole.tree.body, set()) if one.id in later]
+    early = [one for one in _too_early(whole.tree.body, set(), known) if one.id in later]
     brought = brought_by_name(code, whole) if early else None
     return frozenset(id(one) for one in early if brought is not None and one.id not in brought)
 
 
-def _too_early(block: Sequence[ast.stmt], bound: set[str]) -> Iterator[ast.Name]:
+def _too_early(block: Sequence[ast.stmt], bound: set[str], known: _Known) -> Iterator[ast.Name]:
     """The names that the lines of a block ask for while nothing has bound them."""
     for one in block:
         names = (each for each in evaluated(one) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load))
         yield from (each for each in names if each.id not in bound)
-        own = set(_bound_in(one))
         if isinstance(one, ast.If | ast.With):
             for inner in (one.body, getattr(one, "orelse", [])):
-                yield from _too_early(inner, bound | set(_bound_by_head(one)))
-        bound |= own
+                yield from _too_early(inner, bound | set(_bound_by_head(one)), known)
+        bound |= _bound_in(one, known)
 
 
 def _bound_by_head(one: ast.If | ast.With) -> Iterator[str]:
@@ -63,25 +72,35 @@ def _bound_by_head(one: ast.If | ast.With) -> Iterator[str]:
         yield from (each.id for each in ast.walk(head) if isinstance(each, ast.Name))
 
 
-def _bound_in(statement: ast.stmt) -> Iterator[str]:
+def _bound_in(statement: ast.stmt, known: _Known) -> frozenset[str]:
     """What a statement may bind in the block around it."""
+    if id(statement) not in known:
+        known[id(statement)] = frozenset(_binds(statement, known))
+    return known[id(statement)]
+
+
+def _binds(statement: ast.stmt, known: _Known) -> Iterator[str]:
     waiting: list[ast.AST] = [statement]
     while waiting:
         node = waiting.pop()
+        if type(node) in _BINDING_NOTHING or (type(node) is ast.Name and type(node.ctx) is not ast.Store):
+            continue  # as most do
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
                 yield node.name
                 continue
-            case ast.Name(id=name, ctx=ast.Store()):
+            case ast.stmt() if node is not statement:
+                yield from _bound_in(node, known)
+                continue
+            case ast.Name(id=name):
                 yield name
+                continue
             case ast.alias():
                 yield (node.asname or node.name).partition(".")[0]
             case ast.ExceptHandler(name=str() as name) | ast.MatchAs(name=str() as name):
                 yield name
             case ast.MatchStar(name=str() as name) | ast.MatchMapping(rest=str() as name):
                 yield name
-            case ast.Lambda():
-                continue
             case ast.comprehension():  # its variable is nobody else's
                 waiting += (node.iter, *node.ifs)
                 continue

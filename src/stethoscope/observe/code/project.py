@@ -6,9 +6,11 @@ import contextlib
 import functools
 import os
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
+from typing import cast
 
 from stethoscope.facts.code import Code
 from stethoscope.facts.linked import Import, Linked, uncommented
@@ -20,6 +22,8 @@ from stethoscope.observe.code.reading import MOST_BYTES, Source, Unreadable, rea
 from stethoscope.observe.code.relevant import may_matter
 from stethoscope.observe.code.stars import Stars
 
+_FURTHER = "further"
+"""In the memo of a file that others import: the same file, linked to what it imports itself."""
 KEPT = 500
 """Files whose facts stay in memory, as those that others import from."""
 _ASKS = (
@@ -40,7 +44,8 @@ class Project:
         self._kept: OrderedDict[str, Code | None] = OrderedDict()
         self._texts: OrderedDict[str, _Text] = OrderedDict()
         self._places = Places()
-        self._looked_through: set[str] = set()
+        self._looked_through: list[set[str]] = [set()]
+        """By the file that was linked last, and by each that it imports and that was asked for its own imports."""
         self._beside: tuple[tuple[str, ...], list[bytes]] = (), []
         """All files of the project that was looked through last, and what they hold."""
         self._packages = Packages(self._places, self._exports, self._bytes_of)
@@ -66,32 +71,52 @@ class Project:
             if self.keeps:
                 self._keep(place, code)
         code = replace(code, memo={})
+        self._looked_through = [set()]
         found = self._imports(code, path)
+        linked = self._links(place, found, self._looked_through[0], lambda module: self._further(found.files[module]))
+        return replace(code, linked=linked, memo=code.memo)
+
+    def _links(
+        self, own: str, found: Imported, seen: set[str], further: Callable[[str], Code | None] = lambda module: None
+    ) -> Linked:
+        """What a file imports; `seen` gets the files that are looked through for it."""
         places = found.files
-        linked = Linked(
+        return Linked(
             places,
             lambda module: self._known(places[module]),
             lambda module, words: self._text(places[module], words),
             found.handed_on,
-            lambda words: self._texts_beside(place, words),
-            lambda imports: self._lost_by(place, imports),
-            lambda stars: self._brought_by(place, stars),
+            lambda words: self._texts_beside(own, words, seen),
+            lambda imports: self._lost_by(own, imports, seen),
+            lambda stars: self._brought_by(own, stars, seen),
+            further,
         )
-        self._looked_through = set()
-        return replace(code, linked=linked, memo=code.memo)
+
+    def _further(self, place: str) -> Code | None:
+        """The facts of a file that another one imports, linked to what it imports itself."""
+        code = self._known(place)
+        if code is None:
+            return None
+        if _FURTHER not in code.memo:
+            found = self._packages.imported(code, place)
+            seen = set(found.files.values())
+            code.memo[_FURTHER] = replace(code, linked=self._links(place, found, seen), memo={}), seen
+        further, seen = code.memo[_FURTHER]
+        self._looked_through.append(seen)
+        return cast("Code", further)
 
     def used_files(self, code: Code, path: Path) -> Iterable[str]:
         """The files of the project that may change what is said of the one that was linked last: those that it imports,
         where it matters what they define, and those that were looked through, or looked for.
         """
-        return dict.fromkeys((*self._imports(code, path).files.values(), *self._looked_through))
+        return dict.fromkeys((*self._imports(code, path).files.values(), *chain(*self._looked_through)))
 
-    def _texts_beside(self, own: str, words: tuple[str, ...]) -> str | None:
+    def _texts_beside(self, own: str, words: tuple[str, ...], seen: set[str] | None = None) -> str | None:
         """The texts of the project's other files in which any of these words stands; None where they are too many."""
         files = self._places.all_of(own)
         if files is None:
             return None
-        self._looked_through.update(files)
+        (self._looked_through[0] if seen is None else seen).update(files)
         if self._beside[0] is not files:
             self._beside = files, [_bytes_or_none(place) for place in files]
         said, own = [word.encode() for word in words], os.path.normpath(own)
@@ -99,16 +124,16 @@ class Project:
         found = (data for place, data in held if place != own and any(word in data for word in said))
         return "\n".join(uncommented(data.decode("utf-8", "replace").split("\n")) for data in found)
 
-    def _lost_by(self, own: str, imports: Iterable[Import]) -> str:
+    def _lost_by(self, own: str, imports: Iterable[Import], seen: set[str]) -> str:
         """What of the project the imports of a file look for in vain; what may change that is kept in mind."""
         lost, files = self._lost.by(own, imports)
-        self._looked_through |= files
+        seen |= files
         return lost
 
-    def _brought_by(self, own: str, stars: Iterable[Import]) -> frozenset[str] | None:
+    def _brought_by(self, own: str, stars: Iterable[Import], seen: set[str]) -> frozenset[str] | None:
         """The names that `import *` may bring to a file, None where that may be any; likewise kept in mind."""
         brought, files = self._stars.by(own, stars)
-        self._looked_through |= files
+        seen |= files
         return brought
 
     def _imports(self, code: Code, path: Path) -> Imported:
@@ -118,7 +143,7 @@ class Project:
         """Let go of all that was read; answers refer back to their files, and without them nothing goes in circles."""
         for code in self._kept.values():
             if code is not None:
-                code.memo.clear()
+                _clear(code)
         self._kept.clear()
         self._beside = (), []
 
@@ -171,7 +196,7 @@ class Project:
         while len(self._kept) > KEPT:
             _, old = self._kept.popitem(last=False)
             if old is not None:
-                old.memo.clear()
+                _clear(old)
 
 
 class _Text:
@@ -195,6 +220,13 @@ class _Text:
             if may_matter(self.data):
                 return uncommented(source_of(self.data, self._place).text.split("\n"))
         return ""
+
+
+def _clear(code: Code) -> None:
+    """Take away the answers that refer back to a file."""
+    further, _ = code.memo.get(_FURTHER, (code, None))
+    further.memo.clear()
+    code.memo.clear()
 
 
 def _bytes(place: str) -> bytes:

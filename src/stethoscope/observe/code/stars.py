@@ -19,12 +19,17 @@ from stethoscope.facts.linked import Import
 from stethoscope.facts.parsed import Parsed, bound_by_module, parsed_text, stars_of
 from stethoscope.facts.unbound import BINDS_BY_NAME
 from stethoscope.observe.code.places import OWN_FILE, Places
+from stethoscope.observe.code.reading import NOTEBOOK
 
 _MOST_FILES = 60
 """Modules that hand on to each other, of one question."""
 _BINDS_BY_WORDS = re.compile(
     BINDS_BY_NAME.pattern.encode() + rb"|__getattr__|__path__|__dict__|import_module|setattr\("
 )
+_MOVES = re.compile(
+    rb"\bchdir\b|%(?:cd|pushd|popd)\b|%%(?:writefile|file)\b|!\s*(?:git|unzip|tar|wget|curl|cp|mv)\b|gdown"
+)
+"""What a notebook says that runs its later cells in another folder, or writes modules into its own."""
 
 
 class _Module(NamedTuple):
@@ -45,7 +50,7 @@ class Stars:
     def by(self, own: str, stars: Iterable[Import]) -> tuple[frozenset[str] | None, set[str]]:
         """The names that these bring to a file, None where they may be any; and the files that tell."""
         names, told, come = set[str](), set[str](), {own}
-        if not self._places.holds(own):
+        if not self._places.holds(own) or (own.endswith(NOTEBOOK) and _MOVES.search(self._bytes_of(own))):
             return None, told
         if os.path.basename(own) == OWN_FILE:
             names |= self._parts_of(own)
