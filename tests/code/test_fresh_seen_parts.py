@@ -89,6 +89,20 @@ TWINS: dict[str, tuple[type[Rule], str, str, str]] = {
         f"{CLIP}; optimizer.step()",
         f"optimizer.step(); {CLIP}",
     ),
+    "clipping where a function trains or evaluates": (
+        GradientClippingMisplaced,
+        f"""
+        def go_through(model, loader, optimizer, train):
+            for x, y in loader:
+                loss = F.cross_entropy(model(x), y)
+                if train:
+                    optimizer.zero_grad()
+                    loss.backward()
+                    {CLIP}; optimizer.step()
+        """,
+        f"{CLIP}; optimizer.step()",
+        f"optimizer.step(); {CLIP}",
+    ),
     "clipping with a second backward pass under a condition": (
         GradientClippingMisplaced,
         f"""

@@ -11,6 +11,8 @@ from stethoscope.facts.layers import has_modes, output_of
 from stethoscope.facts.loops import Loop, loops_of
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.things import Thing
+from stethoscope.observe.code.gather import facts_of
+from stethoscope.observe.code.reading import Source
 
 NET = """
 class Net(nn.Module):
@@ -101,6 +103,20 @@ def test_an_output_is_known_by_the_last_operation(text: str, kind: str) -> None:
 )
 def test_modes_matter_where_something_acts_on_them(text: str, acts: bool | None) -> None:
     assert has_modes(thing(text)) is acts
+
+
+@pytest.mark.parametrize(
+    ("stars", "name"),
+    [
+        ("from utils import *\nprint(torch)\n", "torch.nn.Linear"),
+        ("from utils import *\n", "utils.nn.Linear"),
+        ("from paddle import *\nprint(torch)\n", "paddle.nn.Linear"),
+        ("from utils import *\nfrom parts import nn\nprint(torch)\n", "parts.nn.Linear"),
+    ],
+)
+def test_a_module_of_the_project_may_hand_on_what_everybody_calls_so(stars: str, name: str) -> None:
+    code = facts_of(Source("train.py", f"{stars}show(nn.Linear(1, 2))\n"))
+    assert any(call.name == name for call in code.calls)
 
 
 def test_a_loop_is_the_order_of_what_it_does() -> None:

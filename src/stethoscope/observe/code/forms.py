@@ -48,6 +48,7 @@ class Forms:
         self.bindings: list[Binding] = []
         self.contexts: list[Context] = []
         self.stars: tuple[str, ...] = ()
+        self.says_torch = False
         self.scope = Scope(None)
         self.context = 0
 
@@ -106,7 +107,7 @@ class Forms:
         """The full name of what nothing in the file defines; empty where nobody knows it."""
         if name in BUILTINS:
             return f"builtins.{name}"
-        return from_star(name, self.stars) if self.stars else ""
+        return from_star(name, self.stars, says_torch=self.says_torch) if self.stars else ""
 
     def _constant(self, node: ast.Constant) -> Value:
         return _made(Constant, (node.value, at_of(node)))

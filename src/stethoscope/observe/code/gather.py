@@ -29,6 +29,7 @@ def facts_of(source: Source, module: str = "", *, is_package: bool = False) -> C
     lowering = Lowering(module, is_package=is_package, last_lines=_last_lines(source, tree))
     lowering.confusing += source.left_out
     lowering.stars = (BY_IPYTHON,) if source.brings_names else ()
+    lowering.says_torch = "torch" in source.text
     try:
         lowering.read(tree)
     except RecursionError as error:

@@ -52,7 +52,10 @@ STARS = {
 """Packages of which everything may have been imported, and which names are then taken to be theirs."""
 _HANDED_ON = {"torch": "torch", "nn": "torch.nn", "F": "torch.nn.functional", "optim": "torch.optim", "np": "numpy",
               "pd": "pandas"}  # fmt: skip
-"""What the modules of fastai that are meant for `import *` hand on, in its versions 1 and 2."""
+"""What modules that are meant for `import *` hand on: those of fastai, and `utils.py` of many a program for torch."""
+_OF_OTHERS = frozenset({"chainer", "cupy", "flax", "jax", "jittor", "keras", "mindspore", "mlx", "mxnet", "oneflow",
+                        "paddle", "pyspark", "sympy", "tensorflow", "tinygrad"})  # fmt: skip
+"""Packages that have an `nn`, an `F` or an `optim` of their own."""
 
 
 @lru_cache(maxsize=20_000)
@@ -82,10 +85,11 @@ def absolute(module: str | None, level: int, package: str) -> str:
     return ".".join([*kept, module] if module else kept)
 
 
-def from_star(name: str, stars: tuple[str, ...]) -> str:
+def from_star(name: str, stars: tuple[str, ...], *, says_torch: bool = False) -> str:
     """The full name of something that nothing in the file defines, where modules were imported by `*`.
 
-    Of the known packages the last that has such a name; else the last of the others.
+    Of the known packages the last that has such a name; else the last of the others. In a file that speaks of torch
+    `nn`, `F` and `optim` are what everybody calls so.
     """
     for star in reversed(stars):
         pattern = STARS.get(star)
@@ -93,4 +97,6 @@ def from_star(name: str, stars: tuple[str, ...]) -> str:
             return canonical(f"{star}.{name}")
         if name in _HANDED_ON and star.partition(".")[0] == "fastai":
             return _HANDED_ON[name]
+    if says_torch and name in _HANDED_ON and not _OF_OTHERS & {star.partition(".")[0] for star in stars}:
+        return _HANDED_ON[name]
     return next((f"{star}.{name}" for star in reversed(stars) if star not in STARS), "")

@@ -256,7 +256,9 @@ def _is_wasted(loop: Loop, place: int) -> bool:
         is_behind = number < len(loop.events) - place - 1
         if event.kind in ("other", "unknown step") or (event.kind == "step" and event.outer_name in left):
             return False
-        if event.kind == "zero" and (not event.in_branch or (is_behind and event.outer_context in _around(loop, clip))):
+        is_met = is_behind and event.outer_context in _around(loop, clip)
+        is_met = is_met or all(event.outer_context in _around(loop, one) for one in loop.of("step"))
+        if event.kind == "zero" and (is_met or not event.in_branch):
             left -= names if len(names) == 1 else {event.outer_name}
             if not left:
                 return True
