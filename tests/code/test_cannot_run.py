@@ -177,6 +177,18 @@ PROJECTS: dict[str, tuple[dict[str, str], str, str, str]] = {
         "import read",
         "import read_rows",
     ),
+    "a name that only a function of a module has": (
+        {"train.py": "from tools import rows\n", "tools.py": "def read():\n    rows = 1\n    return rows\n"},
+        "train.py",
+        "    rows = 1",
+        "    global rows; rows = 1",
+    ),
+    "a name that a module binds under a condition": (
+        {"train.py": "from tools import rows\n", "tools.py": "import os\nif os.name:\n    raws = 1\nprint('rows')\n"},
+        "train.py",
+        "raws = 1",
+        "rows = 1",
+    ),
     "a name that a module beside a script in a package does not define": (
         {"runs/train.py": "from raw import Rows, wave\n", "runs/raw.py": "class Rows: pass\n", "runs/__init__.py": ""},
         "runs/train.py",

@@ -485,6 +485,18 @@ PLACES: dict[str, tuple[type[Rule], str, str, str, str]] = {
         "Give the loss the scores as they leave the last layer",
         "prediction",
     ),
+    "shares over the last dimension": (
+        SoftmaxBeforeCrossEntropy, BESIDE,
+        "dim=1 -> dim=2",
+        "scores.softmax(dim=2)",
+        "scores.softmax(dim=1)",
+    ),
+    "shares over a dimension that is not said": (
+        SoftmaxBeforeCrossEntropy, BESIDE,
+        "model(x), dim=1 -> model(x), dim=find(x)",
+        "scores.softmax(dim=-1)",
+        "scores.softmax(dim=1)",
+    ),
     "options of the loss": (
         SoftmaxBeforeCrossEntropy, BESIDE,
         "(shares, y) -> (shares, y.view(-1), ignore_index=0)",

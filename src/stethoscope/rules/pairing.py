@@ -9,7 +9,7 @@ from stethoscope.core.finding import Evidence, Link
 from stethoscope.facts.code import NOWHERE, Call, Code, Name, Value
 from stethoscope.facts.events import events_of
 from stethoscope.facts.loss_calls import LossUse, losses_of
-from stethoscope.facts.things import followed
+from stethoscope.facts.things import followed, literal
 from stethoscope.rules.changing import Edits, renamed
 from stethoscope.rules.lines import chain, line_of, where
 from stethoscope.rules.sites import code
@@ -73,6 +73,15 @@ def raw_scores(file: Code, loss: LossUse, read: str) -> str:
         f"Take the `{loss.output.kind}`{made_at(file, loss)} away, so that the loss gets scores. Who reads the answers "
         f"as probabilities, as in prediction, then applies a {read.partition('(')[0]} there:\n{lines}"
     )
+
+
+def dimension_of(loss: LossUse) -> int:
+    """Over which dimension the shares that a loss is given were made; the last one where nothing says so."""
+    made, home = loss.output.made, loss.output.made_in
+    if loss.output.kind != "softmax" or made is None or home is None:
+        return 1
+    said = literal(home, made.argument(int(made.name.startswith("torch.") and made.name.endswith(".softmax")), "dim"))
+    return said if type(said) is int else -1
 
 
 def _of_scores(file: Code, loss: LossUse) -> str:

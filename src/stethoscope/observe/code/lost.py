@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from stethoscope.facts.importable import imported_by
 from stethoscope.facts.linked import Import
+from stethoscope.facts.parsed import bound_by_module, parsed_text, stars_of
 from stethoscope.observe.code.places import OWN_FILE, Places
 
 _MOST_FOLLOWED = 1_000
@@ -209,7 +210,7 @@ class Lost:
         data = self._bytes_of(own) if self._places.holds(own) else b""
         found, lost = list(files), ""
         for name in names:
-            if not name.isidentifier() or name.startswith("_") or _is_a_word_of(data, name):
+            if not name.isidentifier() or name.startswith("_") or _binds(data, name):
                 continue
             inner = os.path.join(folder, name)
             if folder and self._places.holds(os.path.join(inner, OWN_FILE)):
@@ -242,8 +243,20 @@ def _with_code(names: Iterable[str]) -> bool:
     return any(name.endswith(".py") for name in names)
 
 
-def _is_a_word_of(data: bytes, name: str) -> bool:
-    return name.encode() in data and re.search(rb"(?<!\w)%b(?!\w)" % name.encode(), data) is not None
+def _binds(data: bytes, name: str) -> bool:
+    """Whether a module may bind a name: for sure where it stands at the very left or behind `import` on its line, else
+    as Python parses it. What stands in functions alone is theirs.
+    """
+    word = re.escape(name.encode())
+    if name.encode() not in data or re.search(rb"(?<!\w)%b(?!\w)" % word, data) is None:
+        return False
+    if re.search(rb"^(?:(?:async )?def |class )?%b(?!\w)|\bimport\b[^\n]*(?<!\w)%b(?!\w)" % (word, word), data, re.M):
+        return True
+    try:
+        whole = parsed_text(data.decode("utf-8-sig"), "")
+    except UnicodeDecodeError:
+        whole = None
+    return whole is None or name in bound_by_module(whole) or stars_of(whole.nodes) != []
 
 
 def _said_in(data: bytes) -> Iterator[Import]:

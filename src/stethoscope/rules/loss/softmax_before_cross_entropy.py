@@ -19,7 +19,7 @@ from stethoscope.rules.heads import FOLLOWS
 from stethoscope.rules.keras_heads import CATEGORICAL, twice
 from stethoscope.rules.lines import place_in
 from stethoscope.rules.one_output import one_output
-from stethoscope.rules.pairing import is_compared, links, made_at, maker, once, raw_scores
+from stethoscope.rules.pairing import dimension_of, is_compared, links, made_at, maker, once, raw_scores
 from stethoscope.rules.sites import at, code, place_at
 
 SIGMOIDS = ("sigmoid", "hardsigmoid")
@@ -156,7 +156,7 @@ class SoftmaxBeforeCrossEntropy(Rule):
                 _floor(num_classes(file, loss.output)),
             ],
             cause="`cross_entropy` applies log_softmax to what it is given, and it is given probabilities.",
-            fixes=[raw_scores(file, loss, "softmax(dim=1)")],
+            fixes=[raw_scores(file, loss, f"softmax(dim={dimension_of(loss)})")],
             chain=links(file, loss),
         )
 

@@ -163,7 +163,7 @@ class UnregisteredModules(Rule):
             evidence=[
                 Evidence(
                     f"what holds the `{made}` that `{thing.name}` makes on {line_of(file, layers[0].at)}",
-                    f"a plain {kind}", f"an `{register.partition('(')[0]}`",
+                    f"a plain {kind}", "`self` itself" if comma is not None else f"an `{register.partition('(')[0]}`",
                 )
             ],
             cause=f"`nn.Module` does not look into a plain {kind}: these layers are {unlike_a_module(thing)}, and not "
