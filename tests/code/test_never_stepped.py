@@ -7,7 +7,9 @@ import textwrap
 import pytest
 
 from code_programs import SHOWN, how_sure
+from stethoscope.rules.loop.missing_backward import MissingBackward
 from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
+from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
 
 IMPORTS = "import torch\nimport torch.nn.functional as F\nfrom torch import nn\nfrom tools import *\n"
 STEP = "optimizer.step()"
@@ -119,3 +121,32 @@ def test_a_function_that_is_named_as_storing_and_steps() -> None:
     program = SHOWN_PROGRAMS["its state is saved by a function of elsewhere"].replace(STEP, "pass")
     steps = "def save_checkpoint(path, model, optimizer, epoch):\n    optimizer.step()\n"
     assert _sure(steps + textwrap.dedent(program)) < SHOWN
+
+
+OWN = """
+class Careful(torch.optim.Optimizer):
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, dict(lr=lr))
+
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for one in group["params"]:
+                one.data.add_(one.grad, alpha=-group["lr"])
+        # DONE
+
+def fit(model, loader):
+    optimizer = Careful(model.parameters())
+    for x, y in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+"""
+
+
+def test_an_optimizer_of_ones_own_steps_too() -> None:
+    assert _sure(OWN) < 0
+    assert _sure(OWN.replace(f"        {STEP}\n", "")) >= SHOWN
+    uncleared = IMPORTS + OWN.replace("        optimizer.zero_grad()\n", "")
+    assert how_sure(MissingZeroGrad, uncleared) >= SHOWN
+    assert how_sure(MissingZeroGrad, uncleared.replace("# DONE", "self.zero_grad()")) < 0
+    assert how_sure(MissingBackward, IMPORTS + OWN.replace("F.cross_entropy(model(x), y).backward()", "print(x)")) >= 0

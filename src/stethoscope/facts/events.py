@@ -212,6 +212,9 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
         yield _make("forward", code, call, call.receiver, thing_of(code, call.receiver), hinted=True)
         return
     if callee.kind == "function" and callee.code is not None and callee.number != NOWHERE:
+        own = thing_of(code, call.receiver) if call.name == ".step" else None
+        if own is not None and own.kind == "optimizer" and not _steps_inside(callee.code, callee.number, depth):
+            yield _make("step", code, call, call.receiver, own)  # of a class that inherits from torch's
         if depth < DEEPEST:
             in_branch = is_branched(code, call.context)
             for event in events_of(callee.code, callee.number, depth + 1):
@@ -258,6 +261,12 @@ def _inside(code: Code, call: Call, depth: int) -> Iterator[Event]:
             if callee.kind != "class" and not call.name.startswith(_KNOWN):
                 yield _make("other", code, call, value, thing)
             return
+
+
+def _steps_inside(code: Code, number: int, depth: int) -> bool:
+    """Whether a method has another one step: `super().step()`, `self.inner.step()`."""
+    events = events_of(code, number, depth + 1) if depth < DEEPEST else ()
+    return any(one.kind in ("step", "unknown step") for one in events)
 
 
 def _cleared_by_model(code: Code, call: Call, callee: Thing, depth: int) -> Iterator[Event]:
