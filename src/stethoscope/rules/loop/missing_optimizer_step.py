@@ -49,7 +49,8 @@ class MissingOptimizerStep(Rule):
     have made many passes before this is said. Weights updated by hand move, and steps left out by a gradient scaler
     are counted as such; neither is reported. Code is possible at most without a loop over batches, with hooks, with a
     step behind the loop, or where only what the steps cost counts: nobody reads a loss or an answer and the model is
-    let go, or the targets are drawn by chance and the function takes its time, or looks for what fits into memory.
+    let go, or the targets are drawn by chance and the function takes its time, or looks for what fits into memory; and
+    of an optimizer that is only given, or kept, and never named again.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """
