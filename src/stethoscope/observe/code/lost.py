@@ -33,8 +33,6 @@ _BINDS_BY_NAME = re.compile(
     rb"import \*|__getattr__|__path__|__dict__|globals\(|locals\(|vars\(|exec\(|setattr\(|sys\.modules"
 )
 """What may give a module names that do not stand in it, or modules that lie elsewhere."""
-_GOES_UP = re.compile(rb"sys\.path\.(?:append|insert)\(\s*(?:\d\s*,\s*)?[\"']\.\.?/?[\"']\s*\)")
-"""What adds the folder of a script, or the one above it, to those in which modules are looked for."""
 _OWN_WORDS = frozenset({
     "src", "source", "scripts", "lib", "libs", "util", "utils", "model", "models", "net", "nets", "network",
     "networks", "loss", "losses", "common", "dataloader", "dataloaders", "data_loader", "data_loaders", "train",
@@ -114,9 +112,8 @@ class Lost:
             folder = os.path.normpath(os.path.join(folder, *[os.pardir] * (said.dots - 1)))
             step = self._walk(folder, parts, said.names)
             return step._replace(files=(*self._packages_around(own), *step.files))
-        data = self._bytes_of(own)
-        is_open = b"sys.path" in data
-        if not parts or (is_open and len(_GOES_UP.findall(data)) < data.count(b"sys.path")):
+        is_open, added = b"sys.path" in self._bytes_of(own), self._places.added(own)
+        if not parts or not added.is_whole:
             return _Step("", ())
         roots = self._with_module(own, parts[0]) if is_open else self._roots(own, parts[0])
         steps = [self._walk(root, parts, said.names) for root in roots]
@@ -158,7 +155,8 @@ class Lost:
         folder = os.path.dirname(own)
         if first in _OF_LIBRARIES or self._places.holds(os.path.join(folder, OWN_FILE)):
             return []
-        near = dict.fromkeys((*self._places.above(own, first), os.path.dirname(folder)))
+        added = self._places.added(own).folders
+        near = dict.fromkeys((*self._places.above(own, first), os.path.dirname(folder), *added))
         if not any(self._places.holds(os.path.join(one, f"{first}.py")) for one in near):
             return []
         files = self._places.all_of(own)
