@@ -65,6 +65,16 @@ def test_a_folder_that_is_not_told_leaves_it_open(line: str) -> None:
     assert _added(line) == Added(is_whole=False)
 
 
+def test_a_folder_outside_of_the_project_leaves_it_open() -> None:
+    def added(top: str) -> Added:
+        return AddedPaths(lambda place: b"import sys\nsys.path.append('..')\n", FOLDERS.__contains__).of(
+            "code/scripts/train.py", top
+        )
+
+    assert added("code") == Added(last=("code",))
+    assert added("code/scripts") == Added(last=("code",), is_whole=False)
+
+
 def test_a_file_without_such_a_line_adds_nothing() -> None:
     assert _added("print(3)") == Added()
 

@@ -63,6 +63,19 @@ _DERIVATIVES = re.compile(
 )
 
 
+def hooks_gradients(code: Code) -> bool:
+    """Whether the `forward` of a network of the project puts hooks on tensors, which fails under `no_grad`: "cannot
+    register a hook on a tensor that doesn't require gradient". It takes long.
+    """
+    beside = code.linked.anywhere(".register_hook(") or ""
+    return any(_HOOKED.search(text) is not None for text in (code.uncommented(), beside))
+
+
+_HOOKED = re.compile(
+    r"^[ \t]+def (?:forward|__call__)\((?:(?!^[ \t]*def ).*\n)*?(?!^[ \t]*def ).*\.register_hook\(", re.M
+)
+
+
 def reads_gradients(code: Code, at: At) -> bool:
     """Whether a stretch names the gradient of anything, and be it for a plot."""
     return code.matches(_GRADIENT, at)

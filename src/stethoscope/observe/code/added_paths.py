@@ -39,7 +39,7 @@ class Added(NamedTuple):
     """Folders that come before its own."""
     last: tuple[str, ...] = ()
     is_whole: bool = True
-    """Whether each line that speaks of `sys.path` is one that adds a folder which is there."""
+    """Whether each line that speaks of `sys.path` is one that adds a folder which is there, and is the project's."""
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -73,9 +73,8 @@ class AddedPaths:
         first, last, count = list[str](), list[str](), 0
         for is_first, node in _additions(whole.nodes):
             path = reader.path_of(node)
-            bases = ("",) if path is None or path.startswith(_FROM_FILE) else (os.path.dirname(own), top)
-            there = [one for base in bases if path is not None and self._is_folder(one := _placed(base, path))]
-            count += bool(there)
+            there = [one for one in _places_of(path, own, top) if self._is_folder(one)]
+            count += any(_is_inside(one, top) for one in there)
             (first if is_first else last).extend(there)
         asked = {id(each) for one in whole.nodes if isinstance(one, ast.Compare) for each in one.comparators}
         said = sum(_dotted(one) == "sys.path" and id(one) not in asked for one in whole.nodes)
@@ -86,9 +85,22 @@ _FROM_FILE = "\0"
 """What a path begins with that is put together from `__file__`: as the file is given, and no other base is wanted."""
 
 
+def _places_of(path: str | None, own: str, top: str) -> Iterator[str]:
+    """Where a path may lead; one from the top of a project stays in it."""
+    if path is None:
+        return
+    yield _placed("" if path.startswith(_FROM_FILE) else os.path.dirname(own), path)
+    if not path.startswith(_FROM_FILE) and _is_inside(place := _placed(top, path), top):
+        yield place
+
+
 def _placed(base: str, path: str) -> str:
     place = os.path.normpath(os.path.join(base, path.removeprefix(_FROM_FILE)))
     return "" if place == "." else place
+
+
+def _is_inside(folder: str, top: str) -> bool:
+    return not top or folder == top or folder.startswith(top + os.sep)
 
 
 def _additions(nodes: Sequence[ast.AST]) -> Iterator[tuple[bool, ast.expr]]:

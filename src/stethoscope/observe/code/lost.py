@@ -115,7 +115,7 @@ class Lost:
         is_open, added = b"sys.path" in self._bytes_of(own), self._places.added(own)
         if not parts or not added.is_whole:
             return _Step("", ())
-        roots = self._with_module(own, parts[0]) if is_open else self._roots(own, parts[0])
+        roots = list(dict.fromkeys((*self._roots(own, parts), *self._in_added(own, parts))))
         steps = [self._walk(root, parts, said.names) for root in roots]
         if not steps and not is_open and parts[0] in _OWN_WORDS and self._is_nowhere(own, parts[0]):
             return _Step(os.path.join(folder, parts[0]), ())
@@ -133,8 +133,9 @@ class Lost:
                 yield place
             folder, inner = os.path.dirname(folder), folder  # nothing lies above the folder that is worked in
 
-    def _roots(self, own: str, first: str) -> list[str]:
-        """The folders in which a package of this name is one of the own project."""
+    def _roots(self, own: str, parts: list[str]) -> list[str]:
+        """The folders in which the package of a module's name is one of the own project."""
+        first = parts[0]
         folder, top = os.path.dirname(own), self._places.top(own)
         package = os.path.relpath(own, top).split(os.sep)
         if len(package) > 1:  # in a package
@@ -145,10 +146,19 @@ class Lost:
             return [one for one in self._places.above(own, first) if self._places.names(one, first)]
         elif roots := self._with_module(own, first):
             return roots
+        elif len(parts) > 1 and self._places.holds(os.path.join(folder, f"{os.path.join(*parts)}.py")):
+            return [folder]  # in a folder beside a script that is no package, and need not be one
         if first not in _OWN_WORDS:
             return []
         above = [one for one in self._places.above(own, first) if self._places.names(one, first)]
         return above if any(self._has_code(os.path.join(one, first)) for one in above) else []
+
+    def _in_added(self, own: str, parts: list[str]) -> Iterator[str]:
+        """The folders that a file adds itself in which the module lies, or the package of its name."""
+        for folder in self._places.added(own).folders if parts[0] not in _OF_LIBRARIES else ():
+            inner = os.path.join(folder, *parts)
+            if self._places.holds(f"{inner}.py") or self._places.holds(os.path.join(folder, parts[0], OWN_FILE)):
+                yield folder
 
     def _with_module(self, own: str, first: str) -> list[str]:
         """The folders that hold a module of this name, where one of them is that of a script, or lies above it."""
