@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from code_programs import IMPORTS, SHOWN, how_sure
-from stethoscope.rules.loop.validation_builds_graph import ValidationBuildsGraph
+from code_programs import IMPORTS, SHOWN
+from stethoscope.core.settings import Settings
+from stethoscope.linting import lint
 
-PROGRAM = """
+NETS = """from torch import nn
+
+
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
@@ -20,10 +25,10 @@ class Net(nn.Module):
 
     def look(self, scores):
         LOOK
+"""
+TRAIN = """
 
-
-def train(loader, held_out):
-    model = Net()
+def train(model, loader, held_out):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for epoch in range(9):
         model.train()
@@ -36,10 +41,6 @@ def train(loader, held_out):
         for x, y in held_out:
             total += F.cross_entropy(model(x), y).item()
         print(total)
-
-
-rows = torch.load("rows.pt", weights_only=True)
-train(DataLoader(rows[9:], shuffle=True), DataLoader(rows[:9]))
 """
 
 
@@ -52,7 +53,12 @@ train(DataLoader(rows[9:], shuffle=True), DataLoader(rows[:9]))
         ("print(3)", "scores.register_hook(print)", True),
     ],
 )
-def test_hooks_on_tensors(forward: str, look: str, *, is_shown: bool) -> None:
-    text = IMPORTS + PROGRAM.replace("FORWARD", forward).replace("LOOK", look)
-    sure = how_sure(ValidationBuildsGraph, text)
-    assert sure >= SHOWN if is_shown else 0 <= sure < SHOWN
+def test_hooks_on_tensors(
+    forward: str, look: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_shown: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)  # whose own name says that it tests
+    Path("loop.py").write_text(IMPORTS + TRAIN)
+    Path("nets.py").write_text(NETS.replace("FORWARD", forward).replace("LOOK", look))
+    found = lint(Path("loop.py"), possible=True, processes=1, settings=Settings()).findings
+    (sure,) = (one.sureness.strength for one in found if one.rule == "validation-builds-graph")
+    assert (sure >= SHOWN) is is_shown

@@ -63,12 +63,11 @@ _DERIVATIVES = re.compile(
 )
 
 
-def hooks_gradients(code: Code) -> bool:
-    """Whether the `forward` of a network of the project puts hooks on tensors, which fails under `no_grad`: "cannot
-    register a hook on a tensor that doesn't require gradient". It takes long.
+def is_hooked_elsewhere(code: Code) -> bool:
+    """Whether the `forward` of a network in another file of the project puts hooks on tensors, which fails under
+    `no_grad`: "cannot register a hook on a tensor that doesn't require gradient". It takes long.
     """
-    beside = code.linked.anywhere(".register_hook(") or ""
-    return any(_HOOKED.search(text) is not None for text in (code.uncommented(), beside))
+    return _HOOKED.search(code.linked.anywhere(".register_hook(") or "") is not None
 
 
 _HOOKED = re.compile(

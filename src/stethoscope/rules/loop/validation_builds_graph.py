@@ -15,7 +15,7 @@ from stethoscope.facts.certain_graphs import builds_for_certain, would_fail_with
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, is_switched, trained_models
 from stethoscope.facts.freezing import builds_no_graph, is_made_frozen
-from stethoscope.facts.gradient_words import hooks_gradients, may_differentiate
+from stethoscope.facts.gradient_words import is_hooked_elsewhere, may_differentiate
 from stethoscope.facts.loops import loops_of, training_functions
 from stethoscope.facts.measures import are_gradients_switched, may_run_under_a_framework, measures_data
 from stethoscope.facts.old_torch import knows_volatile
@@ -52,9 +52,9 @@ class ValidationBuildsGraph(Rule):
     the file's own lines or from a training, through contexts and decorators that are known, or where nobody calls the
     function in a file that trains and never says `no_grad`. All else is possible at most: samples that are drawn, a few
     rounds, rows of one batch, answers that are yielded, handed on or returned with their graph, whatever stands in a
-    file that takes derivatives of answers, freezes parameters, attacks or prunes, or in a project one of whose
-    `forward` puts hooks on tensors (it fails without a graph); where all who repeat it do so without one; and where somebody else put the model into eval mode: another method of its class, or nobody in a
-    file that trains nothing and measures a data set. Answers that become arrays as they are have no graph: not told.
+    file that takes derivatives of answers, freezes parameters, attacks or prunes; where a `forward` puts hooks on
+    tensors, or all who repeat it do so without a graph; and where somebody else put the model into eval mode: another
+    method, or nobody in a file that only measures. Answers that become arrays as they are have no graph: not told.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "No-grad Mode"; "Frequently Asked Questions", "My model
     reports cuda runtime error(2): out of memory".
@@ -136,7 +136,7 @@ class ValidationBuildsGraph(Rule):
             is_alone = not (may_differentiate(file) or are_gradients_switched(file) or file.matches(ENTERED))
             is_shown = (
                 is_seen and is_alone and not found.is_small and measures_data(found) and builds_for_certain(found)
-            ) and not (is_test or hooks_gradients(file))
+            ) and not (is_test or is_hooked_elsewhere(file))
             yield self._read(file, found, Sureness.LIKELY if is_shown else Sureness.POSSIBLE)
 
     def _read(self, file: Code, found: Evaluation, sureness: Sureness) -> Finding:
