@@ -1,4 +1,4 @@
-"""The fix of a sampler that is never told the epoch stands where the epochs are counted, with the names of that place."""
+"""The fix of a sampler that is never told the epoch stands where these are counted, with the names of that place."""
 
 from __future__ import annotations
 
