@@ -48,6 +48,14 @@ train(Net(), DataLoader(rows[9:], shuffle=True), DataLoader(rows[:9]))
 """
 
 
+def _is_shown(folder: Path, nets: str) -> bool:
+    (folder / "loop.py").write_text(IMPORTS + TRAIN)
+    (folder / "nets.py").write_text(nets)
+    found = lint(Path("loop.py"), possible=True, processes=1, settings=Settings()).findings
+    (sure,) = (one.sureness.strength for one in found if one.rule == "validation-builds-graph")
+    return sure >= SHOWN
+
+
 @pytest.mark.parametrize(
     ("forward", "look", "is_shown"),
     [
@@ -61,8 +69,12 @@ def test_hooks_on_tensors(
     forward: str, look: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_shown: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)  # whose own name says that it tests
-    Path("loop.py").write_text(IMPORTS + TRAIN)
-    Path("nets.py").write_text(NETS.replace("FORWARD", forward).replace("LOOK", look))
-    found = lint(Path("loop.py"), possible=True, processes=1, settings=Settings()).findings
-    (sure,) = (one.sureness.strength for one in found if one.rule == "validation-builds-graph")
-    assert (sure >= SHOWN) is is_shown
+    assert _is_shown(tmp_path, NETS.replace("FORWARD", forward).replace("LOOK", look)) is is_shown
+
+
+def test_hooks_of_a_network_that_nobody_takes_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    net = NETS.replace("FORWARD", "print(3)").replace("LOOK", "print(3)")
+    other = NETS.replace("Net(", "Other(").replace("FORWARD", "scores.register_hook(print)").replace("LOOK", "print(3)")
+    assert _is_shown(tmp_path, net + other)
+    assert not _is_shown(tmp_path, net.replace("(nn.Module)", "(nn.Module)  # Other") + other.replace("Other(", "Net("))
