@@ -45,8 +45,8 @@ class ValidationBuildsGraph(Rule):
     ## How to fix it
     Put the validation loop into `with torch.no_grad():`, or decorate its function with `@torch.no_grad()`.
     ## When it is not a fault
-    The numbers are right either way. A single pass at the end of a script costs next to nothing and is not told, nor
-    is a loop that one answer ends; passes that choose actions or make samples, without a loss, are a note at most. In
+    The numbers are right either way. A single pass at the end costs next to nothing: a run is not told of it, nor of
+    a loop that one answer ends; passes that choose actions or make samples, without a loss, are a note at most. In
     code it is likely where a loop over the batches of a data set sums or collects what it measures: a loss, the number
     that are right, predictions; of a model that the file trains, or whose layers are seen; where a way leads there from
     the file's own lines or from a training, through contexts and decorators that are known, or where nobody calls the
