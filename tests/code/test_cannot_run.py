@@ -219,6 +219,67 @@ PROJECTS: dict[str, tuple[dict[str, str], str, str, str]] = {
         "data_loader",
         "tables",
     ),
+    "a name that a module in a folder beside a script does not define": (
+        {"train.py": "from tools.files import write\n", "tools/files.py": "def read(): pass\n"},
+        "train.py",
+        "import write",
+        "import read",
+    ),
+    "a name that a module in an added folder does not define": (
+        {
+            "setup.py": "",
+            "runs/train.py": "import sys\nsys.path.append('../src')\nfrom tools import write\n",
+            "src/tools.py": "def read(): pass\n",
+        },
+        "runs/train.py",
+        "import write",
+        "import read",
+    ),
+    "a module of an added folder that may be another one": (
+        {
+            "setup.py": "",
+            "runs/train.py": "import sys\nsys.path.append('../src')\nfrom tools import write\n",
+            "src/tools.py": "def read(): pass\n",
+        },
+        "runs/train.py",
+        "'../src'",
+        "SOURCES",
+    ),
+    "a package of an added folder": (
+        {
+            "setup.py": "",
+            "runs/train.py": "import sys\nsys.path.append('../src')\nfrom tools.tables import read\n",
+            "src/tools/__init__.py": "",
+            "src/tools/files.py": "def read(): pass\n",
+        },
+        "runs/train.py",
+        "tools.tables",
+        "tools.files",
+    ),
+    "an annotation that asks for what nothing binds": (
+        {"train.py": "class Agent:\n    def board(self, game: Chess): pass\n"},
+        "train.py",
+        "Chess",
+        "'Chess'",
+    ),
+    "an annotation that is left as it is": (
+        {"train.py": "import os\ndef board(game) -> Chess: pass\n"},
+        "train.py",
+        "import os",
+        "from __future__ import annotations",
+    ),
+    "an annotation of what a function binds": (
+        {"train.py": "def make():\n    Game = 1\n    def board(game: Chess): pass\nmake()\n"},
+        "train.py",
+        "Chess",
+        "Game",
+    ),
+    "an annotation beside a look at what is bound": (
+        {"train.py": "def board(*games: Chess): pass\nshown = '__file__' in globals()\n"},
+        "train.py",
+        "'__file__' in globals()",
+        "globals().update(Chess=1)",
+    ),
     "a module that a build compiles": (
         {**OWN, "setup.py": "name = ''\n", "nets/train.py": "from nets.sound import read\n"},
         "nets/train.py",

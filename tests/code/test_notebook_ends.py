@@ -124,7 +124,7 @@ def test_the_star_of_an_own_module_brings_what_it_binds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "import sys\nsys.path.append('..')",
+        "import sys\nsys.path.append('../more')",
         "import os\nos.chdir('..')",
         "%cd ..",
         "!git clone https://example.com/nets.git src",

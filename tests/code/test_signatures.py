@@ -94,6 +94,8 @@ class Unknown(Unseen):
         ("nn.Linear(5)", "nn.Linear(5, out_features=3)"),
         ("nn.Linear(5)", "nn.Linear(*[5, 3])"),
         ("nn.ReLU(1, 2, 3)", "nn.Identity(1, 2, 3)"),
+        ("nn.LeakyReLU(alpha=0.2)", "nn.LeakyReLU(negative_slope=0.2)"),
+        ("nn.BatchNorm2d(3, None, None, None, None, None, None, True)", "nn.BatchNorm2d(3, bias=True)"),
         ("nn.Conv2d(3, 64, padding=1)", "nn.Conv2d(3, 64, 3, padding=1)"),
         ("nn.ConvTrasnpose2d(3, 3, 3)", "nn.ConvTranspose2d(3, 3, 3)"),
         ("nn.BatchNomr2d(3)", "nn.BatchNorm4d(3)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from stethoscope.facts.code import At, Call, Code
@@ -61,6 +62,27 @@ _DERIVATIVES = re.compile(
     r"|^\s*(?:from|import)\b.*\b(?:grad|jacobian|hessian|jacrev|vjp|jvp)\b",
     re.M,
 )
+
+
+def is_hooked_elsewhere(code: Code) -> bool:
+    """Whether the `forward` of a network puts hooks on tensors that this file, or one that names it, takes from another
+    file of the project: under `no_grad` it fails, "cannot register a hook on a tensor that doesn't require gradient".
+    It takes long.
+    """
+    hooked = {one[1] for one in _HOOKED.finditer(code.linked.anywhere(".register_hook(") or "")}
+    if not hooked:
+        return False
+    name = os.path.splitext(os.path.basename(code.file))[0]
+    told = "\n".join((code.uncommented(), code.linked.anywhere(f"import {name}", f"{name} import") or ""))
+    return any(re.search(rf"\b{one}\b", told) for one in hooked)
+
+
+_HOOKED = re.compile(
+    r"^class (\w+)(?:(?!^class ).*\n)*?[ \t]+def (?:forward|__call__)\((?:(?!^[ \t]*(?:def|class) ).*\n)*?"
+    r"(?!^[ \t]*(?:def|class) ).*\.register_hook\(",
+    re.M,
+)
+"""A class, by its name, with such a line in its `forward`."""
 
 
 def reads_gradients(code: Code, at: At) -> bool:

@@ -5,15 +5,26 @@ sampler_name(file, loop, made)    "train_sampler", or "train_loader.sampler" whe
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from stethoscope.facts.code import NOWHERE, Attribute, Binding, Call, Choice, Code, Group, Item, Name, Value
 from stethoscope.facts.libraries import ITERATING
 from stethoscope.facts.loops import Loop, innermost_loop
 from stethoscope.facts.origins import call_sites, thing_of
 from stethoscope.facts.samplers import Made, begun_anew, has_sampler
-from stethoscope.facts.things import binding_of, followed
+from stethoscope.facts.things import binding_of, followed, iterated
 
 MOST_WRAPS = 8
 """Calls and variables that stand between a loop and its loader, at most."""
+
+
+class Epochs(NamedTuple):
+    """A place where the epochs of a loop are counted."""
+
+    code: Code
+    context: int
+    call: Call | None = None
+    """What runs the function of the loop there, where that is another one."""
 
 
 def sampler_name(file: Code, loop: Loop, made: Made, handed: Call | None = None) -> str:
@@ -29,7 +40,7 @@ def sampler_name(file: Code, loop: Loop, made: Made, handed: Call | None = None)
     kept = _kept(home, sampler)
     if kept is not None and _is_in_scope(file, loop, home, kept, handed):
         return kept.name
-    loader = _loader_of(loop, made)
+    loader = _handed_loader(file, loop, handed) or _loader_of(loop, made)
     if loader:
         return f"{loader}.batch_sampler.sampler" if _is_of_batches(home, sampler) else f"{loader}.sampler"
     return kept.name if kept is not None else "distributed_sampler"
@@ -51,7 +62,7 @@ def _gets(binding: Binding, sampler: Call) -> bool:
 def _is_in_scope(file: Code, loop: Loop, home: Code, kept: Binding, handed: Call | None) -> bool:
     """Whether a variable is known where the epochs of a loop are counted: around it, or around a call of it."""
     maker = home.function_at(kept.context)
-    for code, context in epochs_of(file, loop, handed):
+    for code, context, _ in epochs_of(file, loop, handed):
         functions = {code.function_at(number) for number in code.numbers_around(context)} | {0}
         if code is home and maker in functions:
             return True
@@ -61,15 +72,31 @@ def _is_in_scope(file: Code, loop: Loop, home: Code, kept: Binding, handed: Call
     return False
 
 
-def epochs_of(file: Code, loop: Loop, handed: Call | None) -> list[tuple[Code, int]]:
+def epochs_of(file: Code, loop: Loop, handed: Call | None) -> list[Epochs]:
     """Where the epochs of a loop are counted: in its own function, or where that is called."""
     code, parent = loop.code, loop.code.contexts[loop.context].parent
     if innermost_loop(code, parent, loop.function) != NOWHERE or begun_anew(code, loop):
-        return [(code, parent)]
-    if handed is not None:
-        return [(file, handed.context)]
+        return [Epochs(code, parent)]
     calls = [one for one in call_sites(code, loop.function) if innermost_loop(code, one.context, NOWHERE) != NOWHERE]
-    return [(code, one.context) for one in calls] or [(code, parent)]
+    if handed is not None and (not calls or innermost_loop(file, handed.context, NOWHERE) != NOWHERE):
+        is_it = handed.name.rpartition(".")[2] == code.functions[loop.function].name
+        return [Epochs(file, handed.context, handed if is_it else None)]
+    return [Epochs(code, one.context, one) for one in calls] or [Epochs(code, parent)]
+
+
+def _handed_loader(file: Code, loop: Loop, handed: Call | None) -> str:
+    """The loader as it is written in the call that runs a function with the loop in each epoch; empty where it is not
+    that function's own parameter, or has no name there.
+    """
+    place, function = epochs_of(file, loop, handed)[0], loop.code.functions[loop.function]
+    source, _ = iterated(loop.code, loop.code.contexts[loop.context].value)
+    binding = source.binding if isinstance(source, Name) else NOWHERE
+    number = next((i for i, one in enumerate(function.parameters) if one.binding == binding != NOWHERE), NOWHERE)
+    if place.call is None or number == NOWHERE:
+        return ""
+    value = place.call.argument(number - (function.owner != NOWHERE), function.parameters[number].name)
+    is_written = isinstance(value, Name | Attribute | Item) and value.at.line == value.at.end_line
+    return place.code.text(value.at) if is_written and value is not None else ""
 
 
 def _loader_of(loop: Loop, made: Made) -> str:

@@ -98,7 +98,7 @@ def _is_refused_by_torch(code: Code, call: Call) -> bool:
     keywords = {name for name, _ in call.keywords if name}
     if takes is None or any(isinstance(one, Starred) for one in call.arguments):
         return is_not_there(code, Symbol(call.name, call.at))
-    is_unknown = bool(takes.named) and not keywords <= takes.named
+    is_unknown = not keywords <= takes.named
     keywords |= _may_be_handed_on(code, call, takes.required) if call.is_open else set()
     missing = [name for name in takes.required[len(call.arguments) :] if name not in keywords]
     if len(call.arguments) <= takes.most and not missing and not is_unknown:

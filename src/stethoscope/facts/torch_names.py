@@ -103,67 +103,109 @@ class Takes(NamedTuple):
     required: tuple[str, ...]
     most: int
     """Arguments without a keyword."""
-    named: frozenset[str] = frozenset()
-    """All keywords; empty where they are not listed here."""
+    named: frozenset[str]
+    """All keywords."""
 
 
 _TAKEN = (
-    ("", 1, "GELU GLU Hardshrink Hardsigmoid Hardswish LogSoftmax Mish ModuleDict ModuleList ReLU ReLU6 SELU SiLU"),
-    ("", 1, "Softmax Softmin Softshrink"),
-    ("", 2, "AlphaDropout CELU CosineSimilarity Dropout Dropout1d Dropout2d Dropout3d ELU FeatureAlphaDropout"),
-    ("", 2, "Flatten HuberLoss LeakyReLU Softplus UpsamplingBilinear2d UpsamplingNearest2d"),
-    ("", 3, "CTCLoss L1Loss MSELoss MultiLabelMarginLoss PairwiseDistance RReLU SoftMarginLoss"),
-    ("", 4, "BCELoss CosineEmbeddingLoss HingeEmbeddingLoss KLDivLoss MarginRankingLoss MultiLabelSoftMarginLoss"),
-    ("", 4, "PReLU SmoothL1Loss"),
-    ("", 5, "BCEWithLogitsLoss NLLLoss Upsample"),
-    ("", 6, "CrossEntropyLoss MultiMarginLoss PoissonNLLLoss"),
-    ("", 7, "TripletMarginLoss"),
-    ("", 15, "Transformer"),
-    ("downscale_factor", 1, "PixelUnshuffle"),
-    ("groups", 1, "ChannelShuffle"),
-    ("kernel_size", 3, "MaxUnpool1d MaxUnpool2d MaxUnpool3d"),
-    ("kernel_size", 4, "Unfold"),
-    ("kernel_size", 5, "AvgPool1d FractionalMaxPool2d FractionalMaxPool3d"),
-    ("kernel_size", 6, "AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d"),
-    ("normalized_shape", 5, "RMSNorm"),
-    ("normalized_shape", 6, "LayerNorm"),
-    ("num_features", 7, "BatchNorm1d BatchNorm2d BatchNorm3d InstanceNorm1d InstanceNorm2d InstanceNorm3d"),
-    ("num_features", 8, "SyncBatchNorm"),
-    ("output_size", 1, "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d"),
-    ("output_size", 2, "AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d"),
-    ("padding", 1, "CircularPad1d CircularPad2d CircularPad3d ReflectionPad1d ReflectionPad2d ReflectionPad3d"),
-    ("padding", 1, "ReplicationPad1d ReplicationPad2d ReplicationPad3d ZeroPad1d ZeroPad2d ZeroPad3d"),
-    ("size", 4, "LocalResponseNorm"),
-    ("upscale_factor", 1, "PixelShuffle"),
-    ("d_model nhead", 11, "TransformerDecoderLayer TransformerEncoderLayer"),
-    ("decoder_layer num_layers", 3, "TransformerDecoder"),
-    ("dim unflattened_size", 2, "Unflatten"),
-    ("embed_dim num_heads", 11, "MultiheadAttention"),
-    ("encoder_layer num_layers", 5, "TransformerEncoder"),
-    ("in_features out_features", 5, "Linear"),
-    ("input_size hidden_size", 5, "GRUCell LSTMCell"),
-    ("input_size hidden_size", 6, "RNNCell"),
-    ("norm_type kernel_size", 4, "LPPool1d LPPool2d LPPool3d"),
-    ("num_embeddings embedding_dim", 11, "Embedding"),
-    ("num_embeddings embedding_dim", 12, "EmbeddingBag"),
-    ("num_groups num_channels", 6, "GroupNorm"),
-    ("output_size kernel_size", 5, "Fold"),
-    ("padding value", 2, "ConstantPad1d ConstantPad2d ConstantPad3d"),
-    ("threshold value", 3, "Threshold"),
-    ("in1_features in2_features out_features", 6, "Bilinear"),
-    ("in_channels out_channels kernel_size", 11, "Conv1d Conv2d Conv3d"),
-    ("in_channels out_channels kernel_size", 12, "ConvTranspose1d ConvTranspose2d ConvTranspose3d"),
-    ("in_features n_classes cutoffs", 7, "AdaptiveLogSoftmaxWithLoss"),
-)
-"""What they cannot be made without, how many arguments at most, and those that take so many.
+    ("", "alpha inplace", "CELU ELU"),
+    ("", "approximate", "GELU"),
+    ("", "beta threshold", "Softplus"),
+    ("", "blank reduction zero_infinity", "CTCLoss"),
+    ("",
+     ("d_model nhead num_encoder_layers num_decoder_layers dim_feedforward dropout activation "
+     "custom_encoder custom_decoder layer_norm_eps batch_first norm_first bias device dtype"),
+     "Transformer"),
+    ("", "dim", "GLU LogSoftmax Softmax Softmin"),
+    ("", "dim eps", "CosineSimilarity"),
+    ("", "inplace", "Hardsigmoid Hardswish Mish ReLU ReLU6 SELU SiLU"),
+    ("", "lambd", "Hardshrink Softshrink"),
+    ("", "log_input full size_average eps reduce reduction", "PoissonNLLLoss"),
+    ("", "lower upper inplace", "RReLU"),
+    ("", "margin p eps swap size_average reduce reduction", "TripletMarginLoss"),
+    ("", "margin size_average reduce reduction", "CosineEmbeddingLoss HingeEmbeddingLoss MarginRankingLoss"),
+    ("", "modules", "ModuleDict ModuleList"),
+    ("", "negative_slope inplace", "LeakyReLU"),
+    ("", "num_parameters init device dtype", "PReLU"),
+    ("", "p eps keepdim", "PairwiseDistance"),
+    ("", "p inplace", "AlphaDropout Dropout Dropout1d Dropout2d Dropout3d FeatureAlphaDropout"),
+    ("", "p margin weight size_average reduce reduction", "MultiMarginLoss"),
+    ("", "reduction delta", "HuberLoss"),
+    ("", "size scale_factor", "UpsamplingBilinear2d UpsamplingNearest2d"),
+    ("", "size scale_factor mode align_corners recompute_scale_factor", "Upsample"),
+    ("", "size_average reduce reduction", "L1Loss MSELoss MultiLabelMarginLoss SoftMarginLoss"),
+    ("", "size_average reduce reduction beta", "SmoothL1Loss"),
+    ("", "size_average reduce reduction log_target", "KLDivLoss"),
+    ("", "start_dim end_dim", "Flatten"),
+    ("", "weight size_average ignore_index reduce reduction", "NLLLoss"),
+    ("", "weight size_average ignore_index reduce reduction label_smoothing", "CrossEntropyLoss"),
+    ("", "weight size_average reduce reduction", "BCELoss MultiLabelSoftMarginLoss"),
+    ("", "weight size_average reduce reduction pos_weight", "BCEWithLogitsLoss"),
+    ("downscale_factor", "", "PixelUnshuffle"),
+    ("groups", "", "ChannelShuffle"),
+    ("kernel_size", "dilation padding stride", "Unfold"),
+    ("kernel_size", "output_size output_ratio return_indices _random_samples",
+     "FractionalMaxPool2d FractionalMaxPool3d"),
+    ("kernel_size", "stride padding", "MaxUnpool1d MaxUnpool2d MaxUnpool3d"),
+    ("kernel_size", "stride padding ceil_mode count_include_pad", "AvgPool1d"),
+    ("kernel_size", "stride padding ceil_mode count_include_pad divisor_override", "AvgPool2d AvgPool3d"),
+    ("kernel_size", "stride padding dilation return_indices ceil_mode", "MaxPool1d MaxPool2d MaxPool3d"),
+    ("normalized_shape", "eps elementwise_affine bias device dtype", "LayerNorm"),
+    ("normalized_shape", "eps elementwise_affine device dtype", "RMSNorm"),
+    ("num_features", "eps momentum affine track_running_stats device dtype * bias",
+     "BatchNorm1d BatchNorm2d BatchNorm3d InstanceNorm1d InstanceNorm2d InstanceNorm3d"),
+    ("num_features", "eps momentum affine track_running_stats process_group device dtype * bias", "SyncBatchNorm"),
+    ("output_size", "", "AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d"),
+    ("output_size", "return_indices", "AdaptiveMaxPool1d AdaptiveMaxPool2d AdaptiveMaxPool3d"),
+    ("padding",
+     "",
+     ("CircularPad1d CircularPad2d CircularPad3d ReflectionPad1d ReflectionPad2d ReflectionPad3d "
+     "ReplicationPad1d ReplicationPad2d ReplicationPad3d ZeroPad1d ZeroPad2d ZeroPad3d")),
+    ("size", "alpha beta k", "LocalResponseNorm"),
+    ("upscale_factor", "", "PixelShuffle"),
+    ("d_model nhead", "dim_feedforward dropout activation layer_norm_eps batch_first norm_first bias device dtype",
+     "TransformerDecoderLayer TransformerEncoderLayer"),
+    ("decoder_layer num_layers", "norm", "TransformerDecoder"),
+    ("dim unflattened_size", "", "Unflatten"),
+    ("embed_dim num_heads", "dropout bias add_bias_kv add_zero_attn kdim vdim batch_first device dtype",
+     "MultiheadAttention"),
+    ("encoder_layer num_layers", "norm enable_nested_tensor mask_check", "TransformerEncoder"),
+    ("in_features out_features", "bias device dtype", "Linear"),
+    ("input_size hidden_size", "bias device dtype", "GRUCell LSTMCell"),
+    ("input_size hidden_size", "bias nonlinearity device dtype", "RNNCell"),
+    ("norm_type kernel_size", "stride ceil_mode", "LPPool1d LPPool2d LPPool3d"),
+    ("num_embeddings embedding_dim",
+     ("max_norm norm_type scale_grad_by_freq mode sparse _weight include_last_offset padding_idx "
+     "device dtype"),
+     "EmbeddingBag"),
+    ("num_embeddings embedding_dim",
+     "padding_idx max_norm norm_type scale_grad_by_freq sparse _weight _freeze device dtype",
+     "Embedding"),
+    ("num_groups num_channels", "eps affine device dtype * bias", "GroupNorm"),
+    ("output_size kernel_size", "dilation padding stride", "Fold"),
+    ("padding value", "", "ConstantPad1d ConstantPad2d ConstantPad3d"),
+    ("threshold value", "inplace", "Threshold"),
+    ("in1_features in2_features out_features", "bias device dtype", "Bilinear"),
+    ("in_channels out_channels kernel_size", "stride padding dilation groups bias padding_mode device dtype",
+     "Conv1d Conv2d Conv3d"),
+    ("in_channels out_channels kernel_size",
+     "stride padding output_padding groups bias dilation padding_mode device dtype",
+     "ConvTranspose1d ConvTranspose2d ConvTranspose3d"),
+    ("in_features n_classes cutoffs", "div_value head_bias device dtype", "AdaptiveLogSoftmaxWithLoss"),
+)  # fmt: skip
+"""What layers cannot be made without, what else they may be given, behind a `*` by keyword alone, and which do so.
 
 Of torch 2.13: older ones take fewer. Left out is what takes any arguments, and what has changed what it must be given.
 """
-TAKES = {
-    f"torch.nn.{name}": Takes(tuple(required.split()), most)
-    for required, most, names in _TAKEN
-    for name in names.split()
-}
+
+
+def _takes(required: str, others: str) -> Takes:
+    first, last = required.split(), others.replace("*", " ").split()
+    places = len(first) + len(others.partition("*")[0].split())
+    return Takes(tuple(first), places, frozenset(first + last))
+
+
+TAKES = {f"torch.nn.{name}": _takes(required, others) for required, others, names in _TAKEN for name in names.split()}
 _CALLED = (
     ("nn.utils.clip_grad_norm_", "parameters max_norm", "norm_type error_if_nonfinite foreach"),
     ("nn.utils.clip_grad_norm", "parameters max_norm", "norm_type error_if_nonfinite foreach"),
@@ -186,9 +228,7 @@ _CALLED = (
     ("nn.functional.relu", "input", "inplace"),
 )  # fmt: skip
 """Functions, what they must be given, and what they may be."""
-for _name, _required, _other in _CALLED:
-    _all = (*_required.split(), *_other.split())
-    TAKES[f"torch.{_name}"] = Takes(tuple(_required.split()), len(_all), frozenset(_all))
+TAKES |= {f"torch.{name}": _takes(required, others) for name, required, others in _CALLED}
 TAKE_ONE_TENSOR = frozenset(
     f"torch.nn.{name}"
     for name in """

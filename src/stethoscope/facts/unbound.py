@@ -16,7 +16,8 @@ from stethoscope.facts.code import Code
 from stethoscope.facts.parsed import Parsed, bound_by_module, stars_of
 
 BINDS_BY_NAME = re.compile(
-    r"\bglobals\(|\bexec\(|\bexecfile\(|\bbuiltins\b|__builtins?__|\bsys\.modules\b|\bvars\(\)|\blocals\(\)\s*[.\[]"
+    r"(?<!\bin )\bglobals\((?!\)\.get\()|\bexec\(|\bexecfile\(|\bbuiltins\b|__builtins?__"
+    r"|\bsys\.modules\b|\bvars\(\)|\blocals\(\)\s*[.\[]"
 )
 """What may bind a name that stands in no statement."""
 _OF_CELLS = re.compile(r"^# (?:In ?\[|%%|<codecell>|COMMAND ---)")

@@ -10,10 +10,12 @@ from stethoscope.facts.loops import Loop, innermost_loop
 from stethoscope.facts.sampler_names import epochs_of, sampler_name
 from stethoscope.facts.samplers import Made
 from stethoscope.facts.things import followed, iterated
+from stethoscope.rules.lines import line_of, place_in
 from stethoscope.rules.sites import code
 
 _COUNTING = ("builtins.range", "tqdm.trange", "builtins.len")
 _TELL_IT = "Tell it in each epoch, where there is one:\n"
+_TELL_IT_THERE = "Tell it in each round of the loop over the epochs on {}:\n"
 _COUNT_THEM = "Tell it in each epoch; the loop's variable needs a name for that:\n"
 _IS_BRANCH = ("if", "else", "elif")
 _PLAIN = re.compile(r"[A-Za-z_][\w.]*")
@@ -30,13 +32,16 @@ def telling(file: Code, loop: Loop, made: Made, handed: Call | None = None) -> s
         handed: the call of this file that hands over the loader.
     """
     name = sampler_name(file, loop, made, handed)
-    where, context = epochs_of(file, loop, handed)[0]
+    where, context, call = epochs_of(file, loop, handed)[0]
     number = innermost_loop(where, context, NOWHERE)
     counted = _number_of(where, number)
     is_named = bool(counted.strip("_"))
     lines = [f"{name}.set_epoch({counted if is_named else 'epoch'})"]
     if _may_be_another(made, where, context):
         lines = [f"if isinstance({name}, {_class_of(made)}):", f"    {lines[0]}"]
+    if is_named and call is not None:
+        at = where.contexts[number].at
+        return _TELL_IT_THERE.format(line_of(file, at) if where is file else place_in(where, at).source) + code(*lines)
     if is_named or not counted:
         return _TELL_IT + code(*lines)
     head = f"for epoch in {_text(where, where.contexts[number].value)}:"

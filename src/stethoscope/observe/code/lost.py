@@ -33,8 +33,6 @@ _BINDS_BY_NAME = re.compile(
     rb"import \*|__getattr__|__path__|__dict__|globals\(|locals\(|vars\(|exec\(|setattr\(|sys\.modules"
 )
 """What may give a module names that do not stand in it, or modules that lie elsewhere."""
-_GOES_UP = re.compile(rb"sys\.path\.(?:append|insert)\(\s*(?:\d\s*,\s*)?[\"']\.\.?/?[\"']\s*\)")
-"""What adds the folder of a script, or the one above it, to those in which modules are looked for."""
 _OWN_WORDS = frozenset({
     "src", "source", "scripts", "lib", "libs", "util", "utils", "model", "models", "net", "nets", "network",
     "networks", "loss", "losses", "common", "dataloader", "dataloaders", "data_loader", "data_loaders", "train",
@@ -114,11 +112,10 @@ class Lost:
             folder = os.path.normpath(os.path.join(folder, *[os.pardir] * (said.dots - 1)))
             step = self._walk(folder, parts, said.names)
             return step._replace(files=(*self._packages_around(own), *step.files))
-        data = self._bytes_of(own)
-        is_open = b"sys.path" in data
-        if not parts or (is_open and len(_GOES_UP.findall(data)) < data.count(b"sys.path")):
+        is_open, added = b"sys.path" in self._bytes_of(own), self._places.added(own)
+        if not parts or not added.is_whole:
             return _Step("", ())
-        roots = self._with_module(own, parts[0]) if is_open else self._roots(own, parts[0])
+        roots = list(dict.fromkeys((*self._roots(own, parts), *self._in_added(own, parts))))
         steps = [self._walk(root, parts, said.names) for root in roots]
         if not steps and not is_open and parts[0] in _OWN_WORDS and self._is_nowhere(own, parts[0]):
             return _Step(os.path.join(folder, parts[0]), ())
@@ -136,8 +133,9 @@ class Lost:
                 yield place
             folder, inner = os.path.dirname(folder), folder  # nothing lies above the folder that is worked in
 
-    def _roots(self, own: str, first: str) -> list[str]:
-        """The folders in which a package of this name is one of the own project."""
+    def _roots(self, own: str, parts: list[str]) -> list[str]:
+        """The folders in which the package of a module's name is one of the own project."""
+        first = parts[0]
         folder, top = os.path.dirname(own), self._places.top(own)
         package = os.path.relpath(own, top).split(os.sep)
         if len(package) > 1:  # in a package
@@ -148,17 +146,27 @@ class Lost:
             return [one for one in self._places.above(own, first) if self._places.names(one, first)]
         elif roots := self._with_module(own, first):
             return roots
+        elif len(parts) > 1 and self._places.holds(os.path.join(folder, f"{os.path.join(*parts)}.py")):
+            return [folder]  # in a folder beside a script that is no package, and need not be one
         if first not in _OWN_WORDS:
             return []
         above = [one for one in self._places.above(own, first) if self._places.names(one, first)]
         return above if any(self._has_code(os.path.join(one, first)) for one in above) else []
+
+    def _in_added(self, own: str, parts: list[str]) -> Iterator[str]:
+        """The folders that a file adds itself in which the module lies, or the package of its name."""
+        for folder in self._places.added(own).folders if parts[0] not in _OF_LIBRARIES else ():
+            inner = os.path.join(folder, *parts)
+            if self._places.holds(f"{inner}.py") or self._places.holds(os.path.join(folder, parts[0], OWN_FILE)):
+                yield folder
 
     def _with_module(self, own: str, first: str) -> list[str]:
         """The folders that hold a module of this name, where one of them is that of a script, or lies above it."""
         folder = os.path.dirname(own)
         if first in _OF_LIBRARIES or self._places.holds(os.path.join(folder, OWN_FILE)):
             return []
-        near = dict.fromkeys((*self._places.above(own, first), os.path.dirname(folder)))
+        added = self._places.added(own).folders
+        near = dict.fromkeys((*self._places.above(own, first), os.path.dirname(folder), *added))
         if not any(self._places.holds(os.path.join(one, f"{first}.py")) for one in near):
             return []
         files = self._places.all_of(own)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from stethoscope.observe.code.added_paths import Added, AddedPaths
 from stethoscope.observe.code.finding import NEVER, SUFFIXES
 from stethoscope.observe.code.reading import NOTEBOOK
 
@@ -24,7 +25,9 @@ MOST_FILES = 1_000
 class Places:
     """Finds files by module and modules by file; folders are looked into once."""
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_of: Callable[[str], bytes] = lambda place: b"") -> None:
+        """`bytes_of` gives what a file holds."""
+        self._added = AddedPaths(bytes_of, lambda folder: bool(self.listed(folder)))
         self._tops: dict[str, str] = {}
         self._sought: dict[str, tuple[str, ...]] = {}
         self._placed: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -55,14 +58,22 @@ class Places:
         """Put the file of a module beside its name, where another file of the project is that module."""
         if not module or module in places:
             return
-        folder = os.path.dirname(own)
-        for root in (self._top(folder),) if relative else self._roots(folder):
+        for root in (self.top(own),) if relative else self._roots(own):
             for place in self._files_of(root, module):
                 if place != own:
                     places[module] = place
                     return
 
-    def _roots(self, folder: str) -> tuple[str, ...]:
+    def _roots(self, own: str) -> tuple[str, ...]:
+        """Where a file finds modules: where every one of its folder does, and where it says itself."""
+        sought, added = self._sought_by(os.path.dirname(own)), self.added(own)
+        return (*added.first, *sought, *added.last) if added.folders else sought
+
+    def added(self, own: str) -> Added:
+        """The folders of the project that a file adds to `sys.path`."""
+        return self._added.of(own, self._root(os.path.dirname(own)))
+
+    def _sought_by(self, folder: str) -> tuple[str, ...]:
         """Where a script of a folder finds modules: in its own folder first, as in `sys.path`; then at the top of its
         package, in the folder above that, and where a project that is installed has its packages: at its top, or in the
         `src` of that.

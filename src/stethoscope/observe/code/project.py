@@ -43,7 +43,7 @@ class Project:
         self.keeps = keeps
         self._kept: OrderedDict[str, Code | None] = OrderedDict()
         self._texts: OrderedDict[str, _Text] = OrderedDict()
-        self._places = Places()
+        self._places = Places(self._bytes_of)
         self._looked_through: list[set[str]] = [set()]
         """By the file that was linked last, and by each that it imports and that was asked for its own imports."""
         self._beside: tuple[tuple[str, ...], list[bytes]] = (), []

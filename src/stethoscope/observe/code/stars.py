@@ -63,7 +63,7 @@ class Stars:
             sought = list(self._sought(place, star))
             told.update(sought)
             files = [one for one in sought if self._places.holds(one) and os.path.isfile(one)]
-            if not files or b"sys.path" in self._bytes_of(place) or len(come) > _MOST_FILES:
+            if not files or not self._places.added(place).is_whole or len(come) > _MOST_FILES:
                 return None, told
             for file in (one for one in files if one not in come):
                 come.add(file)
@@ -84,7 +84,9 @@ class Stars:
             # In a package the file's own folder is not looked into: `from transformers import *` means the library.
             top = self._places.top(own)
             near = [top, *self._places.above(os.path.join(top, OWN_FILE), parts[0])]
-            roots = list(dict.fromkeys(near if self._places.holds(os.path.join(folder, OWN_FILE)) else [folder, *near]))
+            beside = [] if self._places.holds(os.path.join(folder, OWN_FILE)) else [folder]
+            added = self._places.added(own)
+            roots = list(dict.fromkeys([*added.first, *beside, *added.last, *near]))
         for root in roots:
             place = os.path.join(root, *parts)
             yield from (*((f"{place}.py",) if parts else ()), os.path.join(place, OWN_FILE))

@@ -15,7 +15,7 @@ from stethoscope.facts.certain_graphs import builds_for_certain, would_fail_with
 from stethoscope.facts.code import Code, Site
 from stethoscope.facts.evaluations import Evaluation, evaluations_of, is_switched, trained_models
 from stethoscope.facts.freezing import builds_no_graph, is_made_frozen
-from stethoscope.facts.gradient_words import may_differentiate
+from stethoscope.facts.gradient_words import is_hooked_elsewhere, may_differentiate
 from stethoscope.facts.loops import loops_of, training_functions
 from stethoscope.facts.measures import are_gradients_switched, may_run_under_a_framework, measures_data
 from stethoscope.facts.old_torch import knows_volatile
@@ -45,16 +45,16 @@ class ValidationBuildsGraph(Rule):
     ## How to fix it
     Put the validation loop into `with torch.no_grad():`, or decorate its function with `@torch.no_grad()`.
     ## When it is not a fault
-    The numbers are right either way. A single pass at the end of a script costs next to nothing and is not told, nor
-    is a loop that one answer ends; passes that choose actions or make samples, without a loss, are a note at most. In
+    The numbers are right either way. A single pass at the end costs next to nothing: a run is not told of it, nor of
+    a loop that one answer ends; passes that choose actions or make samples, without a loss, are a note at most. In
     code it is likely where a loop over the batches of a data set sums or collects what it measures: a loss, the number
     that are right, predictions; of a model that the file trains, or whose layers are seen; where a way leads there from
     the file's own lines or from a training, through contexts and decorators that are known, or where nobody calls the
     function in a file that trains and never says `no_grad`. All else is possible at most: samples that are drawn, a few
-    rounds, rows of one batch, answers that are yielded, handed on or returned with their graph, and whatever stands in
-    a file that takes derivatives of answers, freezes parameters, attacks or prunes; where all who repeat it do so
-    without a graph; and where somebody else put the model into eval mode: another method of its class, or nobody in a
-    file that trains nothing and measures a data set. Answers that become arrays as they are have no graph: not told.
+    rounds, rows of one batch, answers that are yielded, handed on or returned with their graph, whatever stands in a
+    file that takes derivatives of answers, freezes parameters, attacks or prunes; where a `forward` puts hooks on
+    tensors, or all who repeat it do so without a graph; and where somebody else put the model into eval mode: another
+    method, or nobody in a file that only measures. Answers that become arrays as they are have no graph: not told.
     ## Sources
     PyTorch documentation, "Autograd mechanics", section "No-grad Mode"; "Frequently Asked Questions", "My model
     reports cuda runtime error(2): out of memory".
@@ -136,7 +136,7 @@ class ValidationBuildsGraph(Rule):
             is_alone = not (may_differentiate(file) or are_gradients_switched(file) or file.matches(ENTERED))
             is_shown = (
                 is_seen and is_alone and not found.is_small and measures_data(found) and builds_for_certain(found)
-            ) and not is_test
+            ) and not (is_test or is_hooked_elsewhere(file))
             yield self._read(file, found, Sureness.LIKELY if is_shown else Sureness.POSSIBLE)
 
     def _read(self, file: Code, found: Evaluation, sureness: Sureness) -> Finding:
