@@ -31,7 +31,7 @@ def is_left_there(file: Code, loop: Loop, cleared: Event) -> bool:
     asked = file.contexts[outer].value if file.contexts[outer].kind == "while" else None
     if isinstance(asked, Constant) and all(one.at.line < cleared.at.line for one in loop.of("backward")):
         return False  # tried until it succeeds, and thrown away
-    if may_step(file, loop) or _is_handed_over(file, loop.function):
+    if may_step(file, loop, cleared) or _is_handed_over(file, loop.function):
         return False
     for call in file.calls[slice(*file.functions[loop.function].calls)]:
         if outer not in file.numbers_around(call.context) or thing_of(file, call.receiver).kind == "scheduler":
@@ -338,7 +338,7 @@ def is_meant(file: Code, loop: Loop, cleared: Event) -> bool:
     """
     if not is_surely_stepped(file, loop.context, cleared):
         return False
-    if _is_read_otherwise(file, loop, cleared) or _steps_elsewhere(file, cleared):
+    if may_step(file, loop) or _is_read_otherwise(file, loop, cleared) or _steps_elsewhere(file, cleared):
         return False
     dropped = {id(one.value) for one in file.bare} | {id(one.value) for one in file.bindings if one.name == "_"}
     backward = max((one.call.number for one in loop.of("backward") if one.call is not None and not one.via), default=-1)
