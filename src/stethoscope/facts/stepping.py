@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import Call, Code
+from stethoscope.facts.code import NOWHERE, Call, Code, Name
 from stethoscope.facts.events import (
     Event,
     events_of,
@@ -98,25 +98,64 @@ def may_step(file: Code, loop: Loop, cleared: Event | None = None) -> bool:
     cleared there, what stands between that and the backward pass cannot: its gradients are not there yet.
     """
     outer = outermost_loop(file, loop.context)
+    understood: set[int] = set()
     for event in events_of(file, loop.function):
+        if event.kind not in MAY_STEP or not is_in_loop(file, event, outer):
+            continue
+        first = event.via[0][1] if event.via else event.call
+        if cleared is not None and first is not None and _is_beside(file, loop, cleared, event, first):
+            understood.add(first.number)
+            continue
         is_known = (
             event.kind == "other"
             and event.call is not None
-            and (
-                sets_rates(event.code, event.call)
-                or is_named_as_storing(event.code, event.call)
-                or _is_before_backward(file, loop, cleared, event.via[0][1] if event.via else event.call)
-            )
+            and (sets_rates(event.code, event.call) or is_named_as_storing(event.code, event.call))
         )
-        if event.kind in MAY_STEP and is_in_loop(file, event, outer) and not is_known:
+        if not is_known:
             return True
     calls = file.calls[slice(*file.functions[loop.function].calls)]
     return any(
         outer in file.numbers_around(call.context)
+        and call.number not in understood
         and is_stepping(file, call)
         and not _is_before_backward(file, loop, cleared, call)
         for call in calls
     )
+
+
+def _is_beside(file: Code, loop: Loop, cleared: Event, event: Event, first: Call) -> bool:
+    """Whether a step is of another optimizer than the one that is cleared, or a call that is given an optimizer cannot
+    step that one: it gives it to a schedule, or comes before the backward pass.
+    """
+    if event.kind != "other" or event.call is None:
+        return is_of_another(cleared, event)
+    is_schedule = is_named_as_schedule(name_of(event.code, event.call.receiver))
+    return is_schedule or _is_of_options(event) or _is_before_backward(file, loop, cleared, first)
+
+
+def is_of_another(cleared: Event, step: Event) -> bool:
+    """Whether a step is surely not of the optimizer that is cleared: one that is made elsewhere, or is kept or handed
+    over under another name.
+    """
+    if step.kind != "step" or step.name == cleared.name:
+        return False
+    if step.thing.made is not None and cleared.thing.made is not None:
+        return step.thing.made is not cleared.thing.made
+    if cleared.name.startswith("self.") and step.name.startswith("self."):
+        return all(name_of(home, call.receiver) == "self" for home, call in step.via)
+    one, other = cleared.subject, step.subject
+    return not step.via and all(
+        isinstance(value, Name) and value.binding != NOWHERE and cleared.code.bindings[value.binding].how == "argument"
+        for value in (one, other)
+    )
+
+
+def _is_of_options(event: Event) -> bool:
+    """Whether what is given there is a program's options, and no optimizer: `opt`, whose `opt.batch_size` is read."""
+    read = (
+        rf"(?<![\w.]){re.escape(event.name)}\.(?:batch_?size|device|n?epochs?|num_epochs|workers|seed|\w*dir|\w*path)\b"
+    )
+    return event.thing.kind != "optimizer" and event.code.matches(re.compile(read, re.I))
 
 
 def _is_before_backward(file: Code, loop: Loop, cleared: Event | None, call: Call) -> bool:
