@@ -198,7 +198,22 @@ LEFT = {
     "its model is cleared": _agent(cleared="self.actor.zero_grad()"),
     "its model, too": _agent(cleared="self.actor.zero_grad(); self.actor_optimizer.zero_grad()"),
 }
+LEFT["a step for another one, which is handed over"] = _agent(
+    behind="self.round(self.critic_optimizer, x)",
+    other="pass\n\n    def round(self, opt, x):\n        opt.zero_grad(); self.critic(x).sum().backward(); opt.step()",
+)
+LEFT["where it trains"] = (
+    _agent()
+    .replace("update_actor", "run")
+    .replace("self.actor_optimizer.zero_grad()", "if mode == 'train':\n            self.actor_optimizer.zero_grad()")
+    .replace("        loss.backward()\n        pass", "            loss.backward()")
+)
 NOT_LEFT = {
+    "a step for it, which is handed over": _agent(
+        behind="self.round(self.actor_optimizer, x)",
+        other="pass\n\n    def round(self, opt, x):\n        opt.step()",
+    ),
+    "where it does not train": LEFT["where it trains"].replace("==", "!="),
     "it steps": _agent(behind=ACTOR),
     "a function that is not known is given it": _agent(behind="apply(self.actor_optimizer)"),
     "a method of a name": _agent(behind="self.optimize()"),
@@ -249,3 +264,17 @@ def test_one_of_two_optimizers_of_a_loop_is_left(left: str, made: str) -> None:
     without = text.replace(f"{name}.step()", "pass")
     assert _sure(text) < 0
     assert (_sure(without) >= 0) is not bool(made)
+
+
+def test_an_optimizer_that_is_taken_out_of_something_and_forgotten() -> None:
+    text = """
+    def train_step(batch, parts):
+        model = parts["model"]
+        optimizer = parts["net"]["optimizer"]
+        model.zero_grad()
+        F.cross_entropy(model(batch), batch).backward()
+        LAST
+    """
+    assert 0 <= _sure(text.replace("LAST", "pass")) < SHOWN
+    assert _sure(text.replace("LAST", "optimizer.step()")) < 0
+    assert _sure(text.replace("LAST", "parts['optimizer'].step()")) < 0

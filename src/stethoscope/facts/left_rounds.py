@@ -20,6 +20,8 @@ _TRAINS = re.compile(
     r"(?:^|_|(?<=[a-z]))(?:[Tt]rain|[Ll]earn|[Uu]pdate|[Oo]ptimi[sz]e|[Ff]it|[Ii]teration|[Ii]ter)(?:_|$|[A-Z])"
 )
 """Names of functions that take a round of a training, and leave nothing of it to others."""
+_IF_TRAINING = re.compile(r"^(?!not\b|.*!=).*(?:\b(?:is_)?train(?:ing)?\b)")
+"""Conditions under which there is a training."""
 _GRADIENTS = re.compile(r"grad|backward|closure|accum", re.I)
 """Names of functions that only compute gradients."""
 _FRAMEWORKS = (
@@ -104,7 +106,12 @@ def _backward_of(file: Code, direct: list[Event], zero: Event, loop: Loop) -> Ev
 def _is_whole(file: Code, index: int, loop: Loop, zero: Event) -> bool:
     """Whether a function takes a whole round, by its name, and nothing that can be seen steps apart from a round."""
     name = file.functions[index].name
-    if not _TRAINS.search(name) or _GRADIENTS.search(name) or is_read_otherwise(file, loop, zero):
+    asked = (file.text(here.value.at) for here in file.around(zero.context) if here.kind == "if" and here.value)
+    if (
+        not (_TRAINS.search(name) or any(map(_IF_TRAINING.search, asked)))
+        or _GRADIENTS.search(name)
+        or is_read_otherwise(file, loop, zero)
+    ):
         return False
     codes, owner = {id(file): file}, file.class_of(index)
     if owner != NOWHERE:

@@ -141,6 +141,8 @@ def is_of_another(cleared: Event, step: Event) -> bool:
         return False
     if step.thing.made is not None and cleared.thing.made is not None:
         return step.thing.made is not cleared.thing.made
+    if cleared.name.startswith("self.") and step.outer_name.startswith("self."):
+        return step.outer_name != cleared.name
     if cleared.name.startswith("self.") and step.name.startswith("self."):
         return all(name_of(home, call.receiver) == "self" for home, call in step.via)
     one, other = cleared.subject, step.subject

@@ -185,10 +185,19 @@ def never_named(file: Code, loop: Loop) -> str:
             names.add(one.name)
     for name in sorted(filter(is_named_as_optimizer, names)):
         whole = function.at if loop.function and "." not in name else None
-        bound = sum(1 for one in file.bindings if one.name == name and one.how != "merge") if whole is None else 1
+        own = [one for one in file.bindings if one.name == name and one.how != "merge"] if whole is None else []
+        bound = len(own) if whole is None else 1 + _times_quoted(file, name, loop.function)
         if times_said(file, name, whole) == bound and not _is_stepped_behind(file, loop.function, name):
             return name
     return ""
+
+
+def _times_quoted(file: Code, name: str, index: int) -> int:
+    """How often a function says a name as a word in quotes, where the variable of that name is taken out of something:
+    `optimizer = parts["optimizer"]`.
+    """
+    taken = [one for one in file.bindings[slice(*file.functions[index].bindings)] if one.name == name and one.value]
+    return sum(len(re.findall(rf"[\"']{name}[\"']", file.text(one.value.at))) for one in taken if one.value)
 
 
 def _is_alone(file: Code, binding: Binding, cleared: set[str]) -> bool:
