@@ -11,6 +11,7 @@ _PLOTTED = re.compile(r"\s*(?:[\w.\[\]]+\.)?(?:add_(?:histogram|scalar)s?|hist\w
 
 _GRADIENT = re.compile(r"(?<!autograd)\.grad\b")
 _CLEARED = re.compile(r"\.grad(?:\.data)?\.(?:zero_|detach_)\(|\.grad is (?:not )?None|\.grad\s*=\s*None")
+_CHECKED = re.compile(r"\bis_?(?:finite|nan|inf)\((?:[\w.]|\[\w+\])*\.grad(?:\.data)?\)")
 _TEXT = re.compile(r"""(["'])[^"']*\1""")
 
 
@@ -90,16 +91,20 @@ def reads_gradients(code: Code, at: At) -> bool:
     return code.matches(_GRADIENT, at)
 
 
-def are_gradients_wanted(code: Code, home: At) -> bool:
-    """Whether the gradients themselves are read there, and not only cleared, or changed for an optimizer."""
+def are_gradients_wanted(code: Code, home: At, *, are_checks_left_out: bool = False) -> bool:
+    """Whether the gradients themselves are read there, and not only cleared, or changed for an optimizer; whether they
+    are numbers may be asked for a step as well.
+    """
     if code.matches(_ASKED_FOR, home):
         return True
+    checks = _CHECKED if are_checks_left_out else None
     if not any(
-        _GRADIENT.search(_CLEARED.sub("", line.partition("#")[0])) for line in code.lines[home.line - 1 : home.end_line]
+        _GRADIENT.search(_beside(checks, _CLEARED.sub("", line.partition("#")[0])))
+        for line in code.lines[home.line - 1 : home.end_line]
     ):
         return False
     is_changed = code.matches(_CHANGED, home) and not code.matches(_BY_HAND, home)
-    if is_changed or not says_gradients(code, _GRADIENT, home):
+    if is_changed or not says_gradients(code, _GRADIENT, home, without=checks):
         return False
     inside = [one for one in code.bindings if one.name.endswith(".grad") and home.line <= one.at.line <= home.end_line]
     if any(isinstance(one.value, Call) and "zero" not in code.text(one.value.at) for one in inside):
@@ -107,9 +112,16 @@ def are_gradients_wanted(code: Code, home: At) -> bool:
     return not inside or code.matches(_BY_HAND, home)
 
 
+def are_applied_by_hand(code: Code, home: At) -> bool:
+    """Whether weights are changed there by their gradients, for all that the words tell."""
+    return code.matches(_BY_HAND, home)
+
+
 _ASKED_FOR = re.compile(
     r"\.(?:get|collect|flat|gather|save|store|read|extract|accumulate|copy|all)\w*_grads?(?:ients?)?\b\w*\(|fisher\w*\s*\+="
 )
 """Methods that give the gradients of a whole network: `fisher += net.get_grads() ** 2`."""
-_CHANGED = re.compile(r"\.grad(?:\.data)?(?:\.(?:mul|div|clamp|copy|normal)\w*_\(|\s*[*/]=|\[.*\]\s*[*/]?=(?!=))")
+_CHANGED = re.compile(
+    r"\.grad(?:\.data)?(?:\.(?:mul|div|clamp|copy|normal)\w*_\(|\s*[*/]=|\[.*\]\s*[*/]?=(?!=)|\s*=(?!=).*\.grad\b)"
+)
 _BY_HAND = re.compile(r"\.data\s*[-+]=|[-+]=.*\.grad\b|\.grad\b.*\blr\b|\.(?:add|sub|addcdiv)_\(")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import Call, Code
+from stethoscope.facts.code import NOWHERE, Call, Code, Name
 from stethoscope.facts.events import (
     Event,
     events_of,
     is_in_loop,
+    is_named_as_optimizer,
     is_named_as_recorder,
     is_named_as_schedule,
     is_of_copy,
@@ -22,6 +23,15 @@ _STEPPING = re.compile(
     r"(?!on_|set_step).*(?:step|optimi[sz]e|update_param|apply_grad)(?!s?_?(?:size|per|lr|count)).*", re.I
 )
 """Names of functions that may step an optimizer."""
+
+_NO_STEP = re.compile(
+    r"(?:^|_)(?:(?:time|num|max|min|total|global|current|n|per|each)_?steps?|timesteps?)(?:_|$)|step_?wise"
+    r"|^_*(?:get|sample|draw|log|print|plot|show|is|has|count|save|load|write|dump)(?!\w*and_\w*step$)(?:_|(?-i:(?=[A-Z])))"
+    r"|^_*(?:after|before|pre|post)_(?:\w*optim\w*_|param\w*_)*(?:step|optim\w*)$"
+    r"|^_*(?:make|build|create|init|setup|set_up|configure|define)_\w*optim",
+    re.I,
+)
+"""Those of them in which a step is a thing or over, or an optimizer is made: `sample_timesteps`, `make_optimizer`."""
 
 MAY_STEP = ("step", "unknown step", "other")
 """Events that step an optimizer, or may."""
@@ -83,19 +93,83 @@ def is_stepped_behind(file: Code, loop: Loop, name: str) -> bool:
     )  # fmt: skip
 
 
-def may_step(file: Code, loop: Loop) -> bool:
-    """Whether anything around a loop may step an optimizer: by what is known of it, or by its name."""
+def may_step(file: Code, loop: Loop, cleared: Event | None = None) -> bool:
+    """Whether anything around a loop may step an optimizer: by what is known of it, or by its name. Of one that is
+    cleared there, what stands between that and the backward pass cannot: its gradients are not there yet.
+    """
     outer = outermost_loop(file, loop.context)
+    understood: set[int] = set()
     for event in events_of(file, loop.function):
+        if event.kind not in MAY_STEP or not is_in_loop(file, event, outer):
+            continue
+        first = event.via[0][1] if event.via else event.call
+        if cleared is not None and first is not None and _is_beside(file, loop, cleared, event, first):
+            understood.add(first.number)
+            continue
         is_known = (
             event.kind == "other"
             and event.call is not None
             and (sets_rates(event.code, event.call) or is_named_as_storing(event.code, event.call))
         )
-        if event.kind in MAY_STEP and is_in_loop(file, event, outer) and not is_known:
+        if not is_known:
             return True
     calls = file.calls[slice(*file.functions[loop.function].calls)]
-    return any(outer in file.numbers_around(call.context) and is_stepping(file, call) for call in calls)
+    return any(
+        outer in file.numbers_around(call.context)
+        and call.number not in understood
+        and is_stepping(file, call)
+        and not _is_before_backward(file, loop, cleared, call)
+        for call in calls
+    )
+
+
+def _is_beside(file: Code, loop: Loop, cleared: Event, event: Event, first: Call) -> bool:
+    """Whether a step is of another optimizer than the one that is cleared, or a call that is given an optimizer cannot
+    step that one: it gives it to a schedule, or comes before the backward pass.
+    """
+    if event.kind != "other" or event.call is None:
+        return is_of_another(cleared, event)
+    is_schedule = is_named_as_schedule(name_of(event.code, event.call.receiver))
+    return is_schedule or _is_of_options(event) or _is_before_backward(file, loop, cleared, first)
+
+
+def is_of_another(cleared: Event, step: Event) -> bool:
+    """Whether a step is surely not of the optimizer that is cleared: one that is made elsewhere, or is kept or handed
+    over under another name.
+    """
+    if step.kind != "step" or step.name == cleared.name:
+        return False
+    if step.thing.made is not None and cleared.thing.made is not None:
+        return step.thing.made is not cleared.thing.made
+    if cleared.name.startswith("self.") and step.outer_name.startswith("self."):
+        return step.outer_name != cleared.name
+    if cleared.name.startswith("self.") and step.name.startswith("self."):
+        return all(name_of(home, call.receiver) == "self" for home, call in step.via)
+    one, other = cleared.subject, step.subject
+    return not step.via and all(
+        isinstance(value, Name) and value.binding != NOWHERE and cleared.code.bindings[value.binding].how == "argument"
+        for value in (one, other)
+    )
+
+
+def _is_of_options(event: Event) -> bool:
+    """Whether what is given there is a program's options, and no optimizer: `opt`, whose `opt.batch_size` is read."""
+    read = (
+        rf"(?<![\w.]){re.escape(event.name)}\.(?:batch_?size|device|n?epochs?|num_epochs|workers|seed|\w*dir|\w*path)\b"
+    )
+    return event.thing.kind != "optimizer" and event.code.matches(re.compile(read, re.I))
+
+
+def _is_before_backward(file: Code, loop: Loop, cleared: Event | None, call: Call) -> bool:
+    """Whether a call stands between the clearing of an optimizer and the backward pass that always follows it."""
+    if cleared is None or cleared.call is None or cleared.via or cleared.code is not file:
+        return False
+    first = cleared.call.number
+    for one in loop.of("backward"):
+        at = one.via[0][1] if one.via else one.call
+        if at is not None and at.number > first and (one.via[0][0] if one.via else one.code) is file:
+            return first < call.number < at.number and cleared.context in file.numbers_around(call.context)
+    return False
 
 
 def leaves_weights(file: Code, call: Call) -> bool:
@@ -145,8 +219,11 @@ def is_stepping(file: Code, call: Call, depth: int = 0) -> bool:
     that gives several things, as `env.step(action)`, is none.
     """
     name = call.name if call.name != "()" else name_of(file, call.receiver)
-    if not _STEPPING.fullmatch(name.rpartition(".")[2]) or is_named_as_schedule(name_of(file, call.receiver)):
+    last = name.rpartition(".")[2]
+    if not _STEPPING.fullmatch(last) or _NO_STEP.search(last) or is_named_as_schedule(name_of(file, call.receiver)):
         return False
+    if any(one.value is call and is_named_as_optimizer(one.name) for one in file.bindings):
+        return False  # it makes one
     if thing_of(file, call.receiver).kind == "scheduler" or is_named_as_recorder(name_of(file, call.receiver)):
         return False
     if is_of_copy(file, call):

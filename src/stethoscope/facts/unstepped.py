@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from stethoscope.facts.code import NOWHERE, At, Binding, Call, Code, Constant, Context, Value
-from stethoscope.facts.events import Event, closures_of, events_of, is_named_as_optimizer, name_of
-from stethoscope.facts.gradient_words import are_gradients_wanted, reads_gradients
+from stethoscope.facts.code import NOWHERE, At, Binding, Call, Code, Constant, Context, Function, Value
+from stethoscope.facts.events import Event, closures_of, events_of, is_named_as_optimizer, is_named_as_schedule, name_of
+from stethoscope.facts.gradient_words import (
+    are_applied_by_hand,
+    are_gradients_wanted,
+    reads_gradients,
+)
 from stethoscope.facts.handed import is_surely_stepped
 from stethoscope.facts.idle import is_idle, leaves_alone
 from stethoscope.facts.loops import Loop, is_driven
@@ -18,20 +22,23 @@ from stethoscope.facts.things import followed
 from stethoscope.facts.uses import times_said
 
 
-def is_left_there(file: Code, loop: Loop, cleared: Event) -> bool:
-    """Whether the optimizer that a loop clears is used for nothing else there: it is cleared, and does not step."""
+def is_left_there(file: Code, loop: Loop, cleared: Event, *, is_open: bool = False) -> bool:
+    """Whether the optimizer that a loop clears is used for nothing else there: it is cleared, and does not step. Said
+    openly, it may be so as well where gradients are watched, or only names tell that a call does not step.
+    """
     home = loop.at if loop.is_loop else file.functions[loop.function].at
     is_optimizer = cleared.thing.kind == "optimizer" or (
-        cleared.thing.kind in ("unknown", "instance") and is_named_as_optimizer(cleared.name)
+        cleared.thing.kind in ("unknown", "instance")
+        and is_named_as_optimizer(ITEM.sub("", cleared.name) if is_open else cleared.name)
     )
     name = cleared.outer_name
-    if not is_optimizer or not name or cleared.code is not file or are_gradients_wanted(file, home):
+    if not is_optimizer or not name or cleared.code is not file or _are_wanted(file, loop, home, is_open):
         return False
     outer = outermost_loop(file, loop.context)
     asked = file.contexts[outer].value if file.contexts[outer].kind == "while" else None
     if isinstance(asked, Constant) and all(one.at.line < cleared.at.line for one in loop.of("backward")):
         return False  # tried until it succeeds, and thrown away
-    if may_step(file, loop) or _is_handed_over(file, loop.function):
+    if may_step(file, loop, cleared if is_open else None) or _is_handed_over(file, loop.function):
         return False
     for call in file.calls[slice(*file.functions[loop.function].calls)]:
         if outer not in file.numbers_around(call.context) or thing_of(file, call.receiver).kind == "scheduler":
@@ -45,14 +52,46 @@ def is_left_there(file: Code, loop: Loop, cleared: Event) -> bool:
                 continue  # it only bounds them
             if _MEASURES.search(callee.function.name):
                 continue  # or tells how large they are
+            if is_open and _leaves_them(callee.code or file, callee.function):
+                continue
             return False
-        if any(name_of(file, value) == name and not leaves_alone(file, call, value) for value in values):
-            if sets_rates(file, call):
+        names = (name, ITEM.sub("", name))
+        if any(name_of(file, value) in names and not leaves_alone(file, call, value) for value in values):
+            if sets_rates(file, call) or (is_open and is_named_as_schedule(name_of(file, call.receiver))):
                 continue
             return False
         if name_of(file, call.receiver) == name and call.name not in _HARMLESS and not _RATES.search(call.name):
             return False
     return not _is_stepped_behind(file, loop.function, name)
+
+
+ITEM = re.compile(r"\[[^\[\]]*\]$")
+"""Which of several it is: `optimizers[name]`."""
+
+
+def _are_wanted(file: Code, loop: Loop, home: At, is_open: bool) -> bool:
+    """Whether gradients are wanted for themselves there: not where a schedule advances, and they are only watched."""
+    if not is_open:
+        return are_gradients_wanted(file, home)
+    backward = loop.of("backward")[0]
+    is_training = any(
+        not one.via and one.code is file and one.at.line > backward.at.line for one in loop.of("schedule")
+    )
+    wanted = are_gradients_wanted(file, home, are_checks_left_out=True)
+    return wanted and (not is_training or are_applied_by_hand(file, home))
+
+
+def _leaves_them(code: Code, function: Function) -> bool:
+    """Whether a function that reads gradients only plots or prints them, or adds up those of several processes: by its
+    name; it gives nothing back.
+    """
+    if any(one.value for one in function.returns) or are_applied_by_hand(code, function.at):
+        return False
+    return _SHOWING.match(function.name) is not None or _SHARING.search(function.name) is not None
+
+
+_SHOWING = re.compile(r"_*(?:plot|draw|show|print|visuali[sz]e|log|monitor)(?:_|[A-Z])")
+_SHARING = re.compile(r"sync\w*grad|all_?reduce|(?:average|avg|reduce)_?grad", re.I)
 
 
 def _is_handed_over(file: Code, index: int) -> bool:
@@ -146,20 +185,29 @@ def never_named(file: Code, loop: Loop) -> str:
             names.add(one.name)
     for name in sorted(filter(is_named_as_optimizer, names)):
         whole = function.at if loop.function and "." not in name else None
-        bound = sum(1 for one in file.bindings if one.name == name and one.how != "merge") if whole is None else 1
+        own = [one for one in file.bindings if one.name == name and one.how != "merge"] if whole is None else []
+        bound = len(own) if whole is None else 1 + _times_quoted(file, name, loop.function)
         if times_said(file, name, whole) == bound and not _is_stepped_behind(file, loop.function, name):
             return name
     return ""
 
 
+def _times_quoted(file: Code, name: str, index: int) -> int:
+    """How often a function says a name as a word in quotes, where the variable of that name is taken out of something:
+    `optimizer = parts["optimizer"]`.
+    """
+    taken = [one for one in file.bindings[slice(*file.functions[index].bindings)] if one.name == name and one.value]
+    return sum(len(re.findall(rf"[\"']{name}[\"']", file.text(one.value.at))) for one in taken if one.value)
+
+
 def _is_alone(file: Code, binding: Binding, cleared: set[str]) -> bool:
     """Whether an optimizer is never named again, and is made of a model that is cleared, and no other one is."""
-    model = _model_of(file, binding)
-    others = {_model_of(file, one) for one in file.bindings if one is not binding and _is_made(file, one)}
+    model = model_of(file, binding)
+    others = {model_of(file, one) for one in file.bindings if one is not binding and _is_made(file, one)}
     return model in cleared and not others & {model, ""} and times_said(file, binding.name) == 1
 
 
-def _model_of(file: Code, made: Binding) -> str:
+def model_of(file: Code, made: Binding) -> str:
     """The name of the model of whose parameters an optimizer is made; empty where that is not plain."""
     given = made.value.argument(0, "params") if isinstance(made.value, Call) else None
     return name_of(file, given.receiver) if isinstance(given, Call) and given.name == ".parameters" else ""
@@ -299,7 +347,7 @@ _WATCHING = re.compile(
 """Words of a file in which gradients are read from afar, while they are computed."""
 
 
-def _is_read_otherwise(file: Code, loop: Loop, cleared: Event) -> bool:
+def is_read_otherwise(file: Code, loop: Loop, cleared: Event) -> bool:
     """Whether the gradients may be wanted for something else than a step: by what the file hangs on to them, by the
     words of the function around the loop, of its class, and of those that call it; of a script by what stands between
     the making of its optimizer and the end of the loop.
@@ -338,7 +386,7 @@ def is_meant(file: Code, loop: Loop, cleared: Event) -> bool:
     """
     if not is_surely_stepped(file, loop.context, cleared):
         return False
-    if _is_read_otherwise(file, loop, cleared) or _steps_elsewhere(file, cleared):
+    if is_read_otherwise(file, loop, cleared) or _steps_elsewhere(file, cleared):
         return False
     dropped = {id(one.value) for one in file.bare} | {id(one.value) for one in file.bindings if one.name == "_"}
     backward = max((one.call.number for one in loop.of("backward") if one.call is not None and not one.via), default=-1)

@@ -12,6 +12,7 @@ from stethoscope.core.treatment import TakeSteps
 from stethoscope.facts.by_hand import is_tried_or_sent
 from stethoscope.facts.code import At, Code, Site
 from stethoscope.facts.events import Event, events_of
+from stethoscope.facts.left_rounds import left_rounds
 from stethoscope.facts.let_go import leaves_nothing
 from stethoscope.facts.loops import backward_calls, loops_of
 from stethoscope.facts.stepping import is_stepped_behind
@@ -48,9 +49,10 @@ class MissingOptimizerStep(Rule):
     Gradient accumulation: several backward passes belong to one step, so a run that is still going on must
     have made many passes before this is said. Weights updated by hand move, and steps left out by a gradient scaler
     are counted as such; neither is reported. Code is possible at most without a loop over batches, with hooks, with a
-    step behind the loop, or where only what the steps cost counts: nobody reads a loss or an answer and the model is
-    let go, or the targets are drawn by chance and the function takes its time, or looks for what fits into memory; and
-    of an optimizer that is only given, or kept, and never named again.
+    step behind the loop, where only names tell that what stands behind the backward pass does not step, or where only
+    what the steps cost counts: nobody reads a loss or an answer and the model is let go, or the targets are drawn by
+    chance and the function takes its time, or looks for what fits into memory; and of an optimizer that is only given,
+    or kept, and never named again, or that a function clears for a round of a training and leaves to nobody.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """
@@ -141,6 +143,9 @@ class MissingOptimizerStep(Rule):
             if end is not None and not told & {one.at for one in backward_of}:
                 what = f"steps between the backward pass and {end[1]}"
                 yield self._read(file, end[0], cleared_in(file, index), what, Sureness.POSSIBLE)
+                continue
+            for event, name in left_rounds(file, index, told):
+                yield self._read(file, event, name, f"calls of `{name}.step()` for it", Sureness.POSSIBLE)
 
     def _read(self, file: Code, backward: Event, name: str, what: str, sureness: Sureness) -> Finding:
         return self.finding(
@@ -239,14 +244,6 @@ class MissingOptimizerStep(Rule):
                     optimizer.backward(F.cross_entropy(model(x), y))  # bad
                     optimizer.synchronize()
                     torch_profiler.step()
-            """,
-        "named in a message": """
-            model = nn.Linear(3, 2)
-            rate = 0.1
-            tell(f"an optimizer with rate {rate}")
-            optimizer = torch.optim.Adam(model.parameters(), lr=rate)
-            for x in torch.load("data"):
-                model(x).sum().backward()  # bad
             """,
         "one round, with an optimizer of its own": """
             def demonstrate(rank):
