@@ -16,14 +16,14 @@ from stethoscope.facts.hidden_backward import (
     asked_without_backward,
     cleared_right_before,
     given_without_backward,
-    is_given_by_model,
-    is_given_loss,
-    loss_in,
     may_go_backward,
     round_of,
 )
 from stethoscope.facts.loss_calls import LossUse, losses_of
+from stethoscope.facts.loss_of_round import is_given_by_model, is_given_loss, loss_in
+from stethoscope.facts.lost_losses import lost_loss
 from stethoscope.facts.moved import may_fill
+from stethoscope.facts.other_rounds import passes_of_others
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
 from stethoscope.facts.tried import is_trial
 from stethoscope.rules.lines import fitting, line_of, place_in
@@ -115,17 +115,19 @@ class MissingBackward(Rule):
                 if event.via or event.code is not file or event.at in told or not _is_step(event):
                     continue
                 cleared = cleared_right_before(file, index, event)
+                alone = not passes_of_others(file, index, event)
                 home = round_of(file, index, event)
                 if cleared is not None:
                     told.add(event.at)
                     made = loss_in(file, index, home, losses) if home != NOWHERE else None
                     is_seen = made is not None or (home != NOWHERE and is_given_loss(file, home))
-                    is_known = is_seen and _is_trained(file, home, event, made)
+                    is_known = alone and is_seen and _is_trained(file, home, event, made)
                     yield self._straight(file, event, cleared, Sureness.CERTAIN if is_known else Sureness.POSSIBLE)
                     continue
-                if home == NOWHERE or has_gradients(file, index, home):
+                if home == NOWHERE or has_gradients(file, index, home, event):
                     continue
-                loss = loss_in(file, index, home, losses)
+                known = loss_in(file, index, home, losses)
+                loss = known or lost_loss(file, index, home, event)
                 given = event.call is not None and event.call.receiver is event.subject and bool(event.call.arguments)
                 asked = asked_without_backward(file, index, home, event) if loss is None and not given else None
                 if asked is not None:
@@ -134,10 +136,10 @@ class MissingBackward(Rule):
                 elif loss is None and not given and given_without_backward(file, index, home, event):
                     told.add(event.at)
                     yield self._given(file, event)
-                if loss is None or given or may_go_backward(file, index, home, loss):
+                if loss is None or given or may_go_backward(file, index, home, loss, event):
                     continue
                 told.add(event.at)
-                is_known = _is_known(file, home, event, loss, losses)
+                is_known = alone and known is loss and _is_known(file, home, event, loss, losses)
                 yield self._read(file, event, loss, Sureness.CERTAIN if is_known else Sureness.POSSIBLE)
 
     def _straight(self, file: Code, event: Event, cleared: Event, sureness: Sureness) -> Finding:

@@ -1,0 +1,88 @@
+"""Backward passes beside a step that are made for another optimizer.
+
+optimizer.zero_grad()
+optimizer.step()                      # no pass of its own
+critic_optimizer.zero_grad()
+critic_loss.backward()                # for the critic
+critic_optimizer.step()
+"""
+
+from __future__ import annotations
+
+from stethoscope.facts.code import Call, Code
+from stethoscope.facts.events import Event, events_of, name_of
+from stethoscope.facts.gradient_words import reads_gradients
+
+_GOES = ("backward", "grad")
+_STEPS = ("step", "unknown step")
+
+
+def passes_of_others(file: Code, index: int, step: Event) -> list[Event]:
+    """The passes of a function that another optimizer steps for, and whose gradients this step does not see: it steps
+    before them, or what it steps for is cleared behind them.
+    """
+    known: dict[tuple[int, int], list[Event]] = file.memo.setdefault("passes of others", {})
+    key = index, step.call.number if step.call is not None else -1
+    if key not in known:
+        events = events_of(file, index)
+        own = next((place for place, one in enumerate(events) if one is step), None)
+        goes = [place for place, one in enumerate(events) if one.kind in _GOES] if own is not None else []
+        known[key] = [events[place] for place in goes if _is_of_other(file, events, place, own or 0)]
+    return known[key]
+
+
+def lines_of_passes(passes: list[Event]) -> frozenset[int]:
+    """The lines of a function in which passes begin, or what leads to them is called."""
+    places = [one.via[0][1].at if one.via else one.at for one in passes]
+    return frozenset(number for at in places for number in range(at.line, at.end_line + 1))
+
+
+def _is_of_other(file: Code, events: tuple[Event, ...], place: int, own: int) -> bool:
+    """Whether a pass belongs to the round of another optimizer, or is a look at gradients in a function behind a step
+    that has cleared them.
+    """
+    step, event = events[own], events[place]
+    follows = next((one for one in events[place + 1 :] if one.kind in _STEPS), None)
+    inside = [one for one in events if event.via and one.via and one.via[0][1] is event.via[0][1]]
+    if any(one.kind in _STEPS and _name(one) == step.name for one in inside):
+        return False
+    is_others = follows is not None and _name(follows) != step.name
+    if place < own:
+        if event.via and reads_gradients(event.code, event.code.functions[event.code.function_at(event.context)].at):
+            return is_cleared(file, events[place + 1 : own], step)  # they are looked at, and cleared
+        behind = next((n for n in range(place + 1, own) if events[n].kind in _STEPS), own)
+        return is_others and is_cleared(file, events[behind:own], step)
+    is_apart = is_others and follows in inside and any(one.kind == "zero" for one in inside)
+    return is_apart or ((is_others or bool(inside)) and is_cleared(file, events[:own], step))
+
+
+def is_cleared_before(file: Code, index: int, step: Event) -> bool:
+    """Whether a round clears what an optimizer steps for, and then steps: what follows is cleared by the next round."""
+    events = events_of(file, index)
+    own = next((place for place, one in enumerate(events) if one is step), 0)
+    return is_cleared(file, events[:own], step)
+
+
+def is_cleared(file: Code, events: tuple[Event, ...], step: Event) -> bool:
+    """Whether what an optimizer steps for is cleared, under no condition that the step is not under, and no pass
+    follows.
+    """
+    around = set(file.numbers_around(step.context))
+    cleared = [
+        place for place, one in enumerate(events)
+        if one.kind == "zero" and not one.via and one.context in around and one.name in (step.name, _model_of(step))
+    ]  # fmt: skip
+    return bool(cleared) and not any(one.kind in _GOES for one in events[cleared[-1] :])
+
+
+def _name(event: Event) -> str:
+    """What steps, as it is called in the function from which we look, or where it steps."""
+    return event.outer_name or event.name
+
+
+def _model_of(step: Event) -> str:
+    """The model whose parameters an optimizer was made of, as it is written there."""
+    made = step.thing.made
+    given = made.argument(0, "params") if made is not None else None
+    is_of_model = isinstance(given, Call) and given.name == ".parameters"
+    return name_of(step.thing.made_in or step.code, given.receiver) if is_of_model and isinstance(given, Call) else ""
