@@ -55,7 +55,8 @@ class MissingBackward(Rule):
     cleared right before the step; where nothing says that one of torch's optimizers steps; and where a model is asked
     and no loss is seen in a file that never says backward, or a function is handed a loss that it does not use, in such
     a file. A variable called `loss` is one where all that goes into it
-    is seen, or is called a loss as well and read as a number.
+    is seen, or is called a loss as well and read as a number. Possible at most, too, is a step beside a backward pass
+    that another optimizer steps for, and one whose loss is told by nothing but its name, and goes nowhere.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """
