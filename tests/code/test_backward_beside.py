@@ -216,6 +216,73 @@ FOUND = {
         """,
 }
 SILENT = {
+    "what is not seen goes backward between": """
+        class Trainer:
+            def train(self, loader, teacher):
+                for x, y in loader:
+                    self.critic_optimizer.zero_grad()
+                    critic_loss = F.mse_loss(self.critic(x), y)
+                    critic_loss.backward()
+                    self.critic_optimizer.step()
+                    self.optimizer.zero_grad()
+                    teacher.improve(self.net)
+                    self.optimizer.step()
+        """,
+    "a loss that goes backward for another, and a loss of what is not seen": """
+        class Trainer:
+            def train(self, loader, teacher):
+                for x, y in loader:
+                    self.critic_optimizer.zero_grad()
+                    loss = F.mse_loss(self.critic(x), y)
+                    loss.backward()
+                    self.critic_optimizer.step()
+                    self.optimizer.zero_grad()
+                    total = teacher.improved(self.net)
+                    self.optimizer.step()
+        """,
+    "steps first, and cleared before the pass of a method that steps for another": """
+        class Trainer:
+            def update(self, x, y):
+                self.head_optimizer.zero_grad()
+                loss = F.cross_entropy(self.head(self.net(x)), y)
+                loss.backward()
+                self.head_optimizer.step()
+
+            def train(self, loader):
+                self.optimizer.zero_grad()
+                for x, y in loader:
+                    self.optimizer.step()
+                    self.optimizer.zero_grad()
+                    self.update(x, y)
+                    print(F.cross_entropy(self.net(x), y).item())
+        """,
+    "a pass behind the step that no round clears": """
+        def train(model, loader, optimizer, engine):
+            optimizer.zero_grad()
+            for x, y in loader:
+                loss = F.cross_entropy(model(x), y)
+                optimizer.step()
+                engine.run(loss)
+        """,
+    "losses that are kept, and summed for something else": """
+        def train(model, loader, optimizer, engine):
+            for batch in loader:
+                optimizer.zero_grad()
+                losses = []
+                for x, y in batch:
+                    losses.append(F.cross_entropy(model(x), y))
+                engine.run(torch.stack(losses).sum())
+                optimizer.step()
+        """,
+    "a value that is measured": """
+        def train(agent, loader, optimizer):
+            for x, y in loader:
+                optimizer.zero_grad()
+                val_loss = agent.loss_of(x)
+                found = agent.run(x)
+                optimizer.step()
+                print(val_loss.item())
+        """,
     "one pass for two optimizers": """
         def train(encoder, decoder, loader, optimizer, decoder_optimizer):
             for x, y in loader:

@@ -71,6 +71,8 @@ def _is_value(code: Code, binding: Binding) -> bool:
     """Whether a variable is given what is computed, and no function or switch."""
     if binding.how in ("for", "merge", "augment"):
         return True
+    if isinstance(binding.value, Call) and binding.value.name in ("builtins.getattr", "functools.partial"):
+        return False
     return binding.how == "assign" and (
         isinstance(binding.value, Call | Operation | Group | Item)
         or (isinstance(binding.value, Attribute) and "backward" not in binding.value.name)

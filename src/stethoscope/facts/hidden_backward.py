@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 
-from stethoscope.facts.code import NOWHERE, At, Call, Code, Name, Operation, Value
+from stethoscope.facts.code import NOWHERE, At, Call, Code, Group, Name, Operation, Value
 from stethoscope.facts.events import NO_GRAD, Event, events_of, is_branched, is_under, name_of
 from stethoscope.facts.gradient_words import says_gradients
 from stethoscope.facts.gradients_around import CLIPS, KEEPS, LOOPS, OWN_GRADIENTS, loops_around
 from stethoscope.facts.loss_of_round import LOSS_NAME, is_given_loss, takes_loss
 from stethoscope.facts.model_values import is_model_call
 from stethoscope.facts.origins import bases, call_sites, called, lineage, thing_of
-from stethoscope.facts.other_rounds import is_cleared_before, passes_of_others
+from stethoscope.facts.other_rounds import cleared_before, passes_of_others
 from stethoscope.facts.quiet_calls import (
     HARMLESS,
     OF_TENSORS,
@@ -189,19 +189,20 @@ def may_go_backward(file: Code, index: int, home: int, loss: Call, step: Event) 
     if goes_backward(file, called(file, loss)):
         return True
     function, loops = file.functions[index], loops_around(file, home)
-    names = _names_of(file, index, loss)
+    names = {binding.name for binding in file.bindings if _is_made_with(binding.value, loss, set())}
+    further = _made_with(file, index, home, loss, names)
     models = {event.name for event in events_of(file, index) if event.kind == "forward" and not event.via}
     first, last = function.calls
     dropped = {id(one.value) for one in file.bare}
     others = {one.via[0][1].number for one in passes_of_others(file, index, step) if one.via}
-    last = min(last, _number(step) + 1) if is_cleared_before(file, index, step) else last
+    last = min(last, _number(step) + 1) if cleared_before(file, index, step) else last
     for call in file.calls[first:last]:
         if call.number in others:
             continue
         around = set(file.numbers_around(call.context))
         if call is loss or call.name.startswith(HARMLESS) or not around & loops or only_notes(file, call):
             continue
-        if _may_with(file, call, loss, names):
+        if _may_with(file, call, loss, further if home in around else names):
             return True
         each_time = home in around and not is_branched(file, call.context)
         if each_time and _may(file, call, models, id(call) in dropped):
@@ -239,17 +240,33 @@ def _may(file: Code, call: Call, models: set[str], is_dropped: bool) -> bool:
     return is_dropped and is_open and callee.kind == "unknown"
 
 
-def _names_of(file: Code, index: int, loss: Call) -> set[str]:
-    """The variables that hold a loss, alone or in a sum, and those that are made with them."""
-    names = {binding.name for binding in file.bindings if _is_made_with(binding.value, loss, set())}
+def _made_with(file: Code, index: int, home: int, loss: Call, names: set[str]) -> set[str]:
+    """The variables that hold a loss, and those of its round that are made with them, or that it is put into."""
+    found = set(names)
     for binding in file.bindings[slice(*file.functions[index].bindings)]:
-        if binding.how == "assign" and not binding.item and _is_made_with(binding.value, loss, names):
-            names.add(binding.name)
-    return names
+        is_there = binding.how == "assign" and home in file.numbers_around(binding.context)
+        if is_there and not binding.item and _is_made_with(binding.value, loss, found):
+            found.add(binding.name)
+    for call in file.calls[slice(*file.functions[index].calls)]:
+        is_put = call.name == ".append" and any(_is_made_with(one, loss, found) for one in call.arguments)
+        if is_put and home in file.numbers_around(call.context):
+            found.add(name_of(file, call.receiver))
+    return found
 
 
 def _is_made_with(value: Value | None, loss: Call, names: set[str]) -> bool:
-    """Whether a value is what a call gives, alone or in a sum, or is made with a variable of these names."""
-    if isinstance(value, Operation):
-        return any(_is_made_with(one, loss, names) for one in value.operands)
+    """Whether a value is what a call gives, alone, in a sum or a list, or is made with a variable of these names."""
+    if isinstance(value, Operation | Group):
+        return any(_is_made_with(one, loss, names) for one in _parts(value))
+    if isinstance(value, Call) and names and (value.name in _SUMS or value.name.startswith("torch.")):
+        parts = (*((value.receiver,) if value.receiver is not None else ()), *value.arguments)
+        return any(_is_made_with(one, loss, names) for one in parts)
     return value is loss or (isinstance(value, Name) and value.name in names)
+
+
+def _parts(value: Operation | Group) -> tuple[Value, ...]:
+    return value.operands if isinstance(value, Operation) else value.items
+
+
+_SUMS = frozenset({".mean", ".sum", ".to", ".squeeze", ".view", "builtins.sum"})
+"""What a loss stays a loss in."""

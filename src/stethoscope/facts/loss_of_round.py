@@ -27,11 +27,14 @@ _IS_LOSS = re.compile(r"criterion|loss_?(?:fn|func|function)")
 _LOSS = re.compile(r"loss|criterion|entropy|_error|likelihood|(?:^|_)(?:crit|n?mll|nll|elbo)$", re.I)
 
 
-def loss_in(file: Code, index: int, home: int, losses: tuple[LossUse, ...]) -> Call | None:
+def loss_in(
+    file: Code, index: int, home: int, losses: tuple[LossUse, ...], besides: frozenset[int] = frozenset()
+) -> Call | None:
     """A loss that is computed there: of torch; or what a model's answer went into, where it is read as a number, or
-    where gradients are cleared.
+    where gradients are cleared; `besides` are calls that are left out.
     """
-    known = next((one.call for one in losses if home in file.numbers_around(one.call.context)), None)
+    inside = (one.call for one in losses if home in file.numbers_around(one.call.context))
+    known = next((one for one in inside if one.number not in besides), None)
     if known is not None:
         return known
     cleared = any(
@@ -42,6 +45,8 @@ def loss_in(file: Code, index: int, home: int, losses: tuple[LossUse, ...]) -> C
         if home not in file.numbers_around(binding.context) or binding.how not in ("assign", "augment"):
             continue
         if is_under(file, binding.context, *NO_GRAD):
+            continue
+        if besides and any(one.number in besides for one in calls_in(binding.value)):
             continue
         named = next((one for one in calls_in(binding.value) if _is_named_as_loss(file, one)), None)
         if named is not None and (
@@ -61,10 +66,10 @@ def loss_in(file: Code, index: int, home: int, losses: tuple[LossUse, ...]) -> C
         is_function_of_it = not is_model_call(file, made) and _judges(file, made)
         if is_read_as_number(file, index, binding) or (cleared and is_function_of_it):
             return made
-    return _by_its_name(file, index, home) if cleared else None
+    return _by_its_name(file, index, home, besides) if cleared else None
 
 
-def _by_its_name(file: Code, index: int, home: int) -> Call | None:
+def _by_its_name(file: Code, index: int, home: int, besides: frozenset[int]) -> Call | None:
     """The call that gives what a round keeps as `loss`, where all that goes into it is seen to go backward nowhere; a
     function that is not seen may give it where it is named as a loss itself, and what it gives is read as a number.
     """
@@ -74,6 +79,8 @@ def _by_its_name(file: Code, index: int, home: int) -> Call | None:
         if home not in file.numbers_around(binding.context) or is_under(file, binding.context, *NO_GRAD):
             continue
         made = list(_made_of(file, binding.value, 0))
+        if any(one.number in besides for one in made):
+            continue
         is_read = is_read_as_number(file, index, binding)
         if not all(is_of_nothing(one) for one in made) and all(_gives_loss(file, one, is_read=is_read) for one in made):
             return made[0]

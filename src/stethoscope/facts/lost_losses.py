@@ -26,12 +26,12 @@ from stethoscope.facts.code import (
     Value,
 )
 from stethoscope.facts.events import Event, events_of, is_branched, is_under, name_of
-from stethoscope.facts.model_values import is_model_call, is_read_as_number
+from stethoscope.facts.model_values import calls_in, is_model_call, is_read_as_number
 from stethoscope.facts.origins import called
 from stethoscope.facts.quiet_calls import OF_TENSORS, is_of_nothing, is_quiet, only_notes
 
 _LOST = re.compile(
-    r"_?(?!(?:epoch|running|avg|average|mean|val|valid|test|eval|best|last|prev|old|min|sum|accum|history|log|no)_?)"
+    r"_?(?!(?:epoch|running|avg|average|mean|val|valid|test|eval|best|last|prev|old|min|sum|accum|history|log|no)(?:_|loss))"
     r"(?:\w*_)?(?:loss|objective|cost)(?:_total|_sum|_value|_?\d)?",
     re.I,
 )
@@ -45,7 +45,7 @@ _STOPPING = frozenset({".item", ".numpy", ".tolist", "builtins.float"})
 _DEEPEST = 6
 
 
-def lost_loss(file: Code, index: int, home: int, step: Event) -> Call | None:
+def lost_loss(file: Code, index: int, home: int, step: Event, besides: frozenset[int] = frozenset()) -> Call | None:
     """A call that a loss is made of in a round that clears gradients and steps, where nothing that goes into it may go
     backward, nor anything else of the round, and where it is read as a number or not at all.
     """
@@ -62,9 +62,9 @@ def lost_loss(file: Code, index: int, home: int, step: Event) -> Call | None:
             continue
         made = list(_made_of(file, binding.value, 0))
         is_read = is_read_as_number(file, index, binding) or not _is_used(file, index, binding)
-        if all(is_of_nothing(one) for one in made):
+        if all(is_of_nothing(one) for one in made) or any(one.number in besides for one in calls_in(binding.value)):
             continue
-        if all(_only_computes(file, one, is_read=is_read) for one in made) and not _may_else(file, home, step):
+        if all(_only_computes(file, one, is_read=is_read) for one in made) and not may_else(file, home, step):
             return made[0]
     return None
 
@@ -144,12 +144,15 @@ def _is_used(file: Code, index: int, binding: Binding) -> bool:
     return any(read.search(besides.sub("", line)) for line in lines)
 
 
-def _may_else(file: Code, home: int, step: Event) -> bool:
-    """Whether a call of each round whose answer nobody takes may go backward by itself: of what is not seen."""
+def may_else(file: Code, home: int, step: Event, first: int = 0) -> bool:
+    """Whether a call of each round whose answer nobody takes may go backward by itself: of what is not seen; of those
+    between a first one, by its number, and the step where gradients are cleared by that.
+    """
     dropped = {id(one.value) for one in file.bare}
+    last = step.call.number if step.call is not None and first else len(file.calls)
     return any(
         not (call is step.call or only_notes(file, call) or is_quiet(file, call) or _is_known(call))
-        for call in file.calls
+        for call in file.calls[first:last]
         if id(call) in dropped and home in file.numbers_around(call.context) and not is_branched(file, call.context)
     )
 

@@ -9,12 +9,15 @@ critic_optimizer.step()
 
 from __future__ import annotations
 
-from stethoscope.facts.code import Call, Code
+from collections.abc import Iterator
+
+from stethoscope.facts.code import NOWHERE, Call, Code, Name, Operation, Value
 from stethoscope.facts.events import Event, events_of, name_of
 from stethoscope.facts.gradient_words import reads_gradients
 
 _GOES = ("backward", "grad")
 _STEPS = ("step", "unknown step")
+_DEEPEST = 6
 
 
 def passes_of_others(file: Code, index: int, step: Event) -> list[Event]:
@@ -42,7 +45,7 @@ def _is_of_other(file: Code, events: tuple[Event, ...], place: int, own: int) ->
     that has cleared them.
     """
     step, event = events[own], events[place]
-    follows = next((one for one in events[place + 1 :] if one.kind in _STEPS), None)
+    follows = next((one for one in events[place + 1 :] if one.kind == "step"), None)
     inside = [one for one in events if event.via and one.via and one.via[0][1] is event.via[0][1]]
     if any(one.kind in _STEPS and _name(one) == step.name for one in inside):
         return False
@@ -50,17 +53,39 @@ def _is_of_other(file: Code, events: tuple[Event, ...], place: int, own: int) ->
     if place < own:
         if event.via and reads_gradients(event.code, event.code.functions[event.code.function_at(event.context)].at):
             return is_cleared(file, events[place + 1 : own], step)  # they are looked at, and cleared
-        behind = next((n for n in range(place + 1, own) if events[n].kind in _STEPS), own)
+        behind = next((n for n in range(place + 1, own) if events[n].kind == "step"), own)
         return is_others and is_cleared(file, events[behind:own], step)
-    is_apart = is_others and follows in inside and any(one.kind == "zero" for one in inside)
+    clears = [n for n, one in enumerate(events) if one.kind == "zero" and one.name in (step.name, _model_of(step))]
+    is_round = is_others and follows in inside and any(one.kind == "zero" for one in inside)
+    is_apart = is_round and any(n < own for n in clears) and not any(own < n < place for n in clears)
     return is_apart or ((is_others or bool(inside)) and is_cleared(file, events[:own], step))
 
 
-def is_cleared_before(file: Code, index: int, step: Event) -> bool:
-    """Whether a round clears what an optimizer steps for, and then steps: what follows is cleared by the next round."""
+def losses_of_passes(file: Code, passes: list[Event]) -> frozenset[int]:
+    """The calls, by their numbers, that the losses are made of which passes of a function go backward from."""
+    return frozenset(number for one in passes if not one.via for number in _made_of(file, one.subject, 0))
+
+
+def _made_of(file: Code, value: Value | None, depth: int) -> Iterator[int]:
+    if isinstance(value, Name) and value.binding != NOWHERE and depth < _DEEPEST:
+        yield from _made_of(file, file.bindings[value.binding].value, depth + 1)
+    elif isinstance(value, Operation):
+        for one in value.operands:
+            yield from _made_of(file, one, depth + 1)
+    elif isinstance(value, Call):
+        yield value.number
+        if value.receiver is not None:
+            yield from _made_of(file, value.receiver, depth + 1)
+
+
+def cleared_before(file: Code, index: int, step: Event) -> Event | None:
+    """What clears, in the same round, before an optimizer steps, with no pass between: what follows the step is cleared
+    by the next round.
+    """
     events = events_of(file, index)
     own = next((place for place, one in enumerate(events) if one is step), 0)
-    return is_cleared(file, events[:own], step)
+    is_there = is_cleared(file, events[:own], step)
+    return next((one for one in reversed(events[:own]) if is_there and is_cleared(file, (one,), step)), None)
 
 
 def is_cleared(file: Code, events: tuple[Event, ...], step: Event) -> bool:
@@ -68,9 +93,11 @@ def is_cleared(file: Code, events: tuple[Event, ...], step: Event) -> bool:
     follows.
     """
     around = set(file.numbers_around(step.context))
+    loops = {number for number in around if file.contexts[number].kind in ("for", "while")}
     cleared = [
         place for place, one in enumerate(events)
-        if one.kind == "zero" and not one.via and one.context in around and one.name in (step.name, _model_of(step))
+        if one.kind == "zero" and not one.via and one.context in around
+        and loops <= set(file.numbers_around(one.context)) and one.name in (step.name, _model_of(step))
     ]  # fmt: skip
     return bool(cleared) and not any(one.kind in _GOES for one in events[cleared[-1] :])
 

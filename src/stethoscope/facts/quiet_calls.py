@@ -14,7 +14,8 @@ from stethoscope.facts.things import Thing
 
 _BACKWARD = re.compile(r"backward\(|autograd\.grad\(")
 TAKES_NOTHING = (".append", ".update", ".add_scalar", ".format", ".write", ".log", ".add", ".info", ".debug", ".item",
-                  ".set_postfix", ".set_description", ".extend")  # fmt: skip
+                  ".set_postfix", ".set_description", ".extend", ".add_scalars", ".add_histogram", ".add_image",
+                  ".add_images", ".add_figure", ".add_text")  # fmt: skip
 _RECORDS = re.compile(r"\.(?:log|record|track|report|print|write|display)_?\w*")
 """Names of methods that note what they are given; of what is called a logger, any does."""
 _LOGGER = re.compile(r"(?:^|[._])(?:\w*logger|\w*writer|tracker|recorder|history|\w*meters?|wandb)$")

@@ -21,9 +21,9 @@ from stethoscope.facts.hidden_backward import (
 )
 from stethoscope.facts.loss_calls import LossUse, losses_of
 from stethoscope.facts.loss_of_round import is_given_by_model, is_given_loss, loss_in
-from stethoscope.facts.lost_losses import lost_loss
+from stethoscope.facts.lost_losses import lost_loss, may_else
 from stethoscope.facts.moved import may_fill
-from stethoscope.facts.other_rounds import passes_of_others
+from stethoscope.facts.other_rounds import cleared_before, losses_of_passes, passes_of_others
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
 from stethoscope.facts.tried import is_trial
 from stethoscope.rules.lines import fitting, line_of, place_in
@@ -127,8 +127,10 @@ class MissingBackward(Rule):
                     continue
                 if home == NOWHERE or has_gradients(file, index, home, event):
                     continue
-                known = loss_in(file, index, home, losses)
-                loss = known or lost_loss(file, index, home, event)
+                others = passes_of_others(file, index, event)
+                besides = losses_of_passes(file, others)
+                known = loss_in(file, index, home, losses, besides)
+                loss = known or lost_loss(file, index, home, event, besides)
                 given = event.call is not None and event.call.receiver is event.subject and bool(event.call.arguments)
                 asked = asked_without_backward(file, index, home, event) if loss is None and not given else None
                 if asked is not None:
@@ -137,6 +139,8 @@ class MissingBackward(Rule):
                 elif loss is None and not given and given_without_backward(file, index, home, event):
                     told.add(event.at)
                     yield self._given(file, event)
+                if others and may_else(file, home, event, _first_of(file, index, event)):
+                    continue
                 if loss is None or given or may_go_backward(file, index, home, loss, event):
                     continue
                 told.add(event.at)
@@ -437,6 +441,12 @@ def _is_step(event: Event) -> bool:
     return (
         event.kind == "unknown step" and isinstance(one, Item) and is_named_as_optimizer(name_of(event.code, one.value))
     )
+
+
+def _first_of(file: Code, index: int, step: Event) -> int:
+    """The call, by its number, with which a round begins for an optimizer: that clears what it steps for."""
+    cleared = cleared_before(file, index, step)
+    return cleared.call.number if cleared is not None and cleared.call is not None else 0
 
 
 def _is_known(file: Code, home: int, step: Event, loss: Call, losses: tuple[LossUse, ...]) -> bool:
