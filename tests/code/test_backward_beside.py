@@ -216,6 +216,54 @@ FOUND = {
         """,
 }
 SILENT = {
+    "optimizers that take proximal steps": """
+        import torch
+        import torch.nn.functional as F
+        from torch.optim.optimizer import Optimizer
+
+        class Proximal(Optimizer):
+            def __init__(self, params, proxs):
+                super().__init__(params, {})
+                self.proxs = proxs
+
+            def step(self):
+                for group in self.param_groups:
+                    for one in group["params"]:
+                        one.data = self.proxs(one.data)
+
+        class Trainer:
+            def __init__(self, net, soft):
+                self.net = net
+                self.optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+                self.sparse_optimizer = Proximal(net.parameters(), soft)
+
+            def train(self, x, y):
+                self.optimizer.zero_grad()
+                loss = F.cross_entropy(self.net(x), y)
+                loss.backward()
+                self.optimizer.step()
+                self.sparse_optimizer.zero_grad()
+                self.sparse_optimizer.step()
+        """,
+    "optimizers of elsewhere that may take proximal steps": """
+        import torch
+        import torch.nn.functional as F
+        from proximal import PGD
+
+        class Trainer:
+            def __init__(self, net, soft):
+                self.net = net
+                self.optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+                self.sparse_optimizer = PGD(net.parameters(), proxs=[soft])
+
+            def train(self, x, y):
+                self.optimizer.zero_grad()
+                loss = F.cross_entropy(self.net(x), y)
+                loss.backward()
+                self.optimizer.step()
+                self.sparse_optimizer.zero_grad()
+                self.sparse_optimizer.step()
+        """,
     "what is not seen goes backward between": """
         class Trainer:
             def train(self, loader, teacher):

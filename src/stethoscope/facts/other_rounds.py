@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from stethoscope.facts.code import NOWHERE, Call, Code, Name, Operation, Value
 from stethoscope.facts.events import Event, events_of, name_of
 from stethoscope.facts.gradient_words import reads_gradients
+from stethoscope.facts.origins import called, thing_of
 
 _GOES = ("backward", "grad")
 _STEPS = ("step", "unknown step")
@@ -29,9 +30,22 @@ def passes_of_others(file: Code, index: int, step: Event) -> list[Event]:
     if key not in known:
         events = events_of(file, index)
         own = next((place for place, one in enumerate(events) if one is step), None)
-        goes = [place for place, one in enumerate(events) if one.kind in _GOES] if own is not None else []
+        is_plain = own is not None and not _is_of_own_kind(file, step)
+        goes = [place for place, one in enumerate(events) if one.kind in _GOES] if is_plain else []
         known[key] = [events[place] for place in goes if _is_of_other(file, events, place, own or 0)]
     return known[key]
+
+
+def _is_of_own_kind(file: Code, step: Event) -> bool:
+    """Whether an optimizer is of a class that is not torch's: it may move weights without gradients, as a proximal
+    step does.
+    """
+    if step.thing.cls is not None:
+        return True
+    made = [one.value for one in file.bindings if one.name == step.name and isinstance(one.value, Call)]
+    return any(
+        one.name.rpartition(".")[2][:1].isupper() and thing_of(file, one).kind == "unknown" for one in made
+    ) or any(called(file, one).cls is not None for one in made)
 
 
 def lines_of_passes(passes: list[Event]) -> frozenset[int]:
