@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from stethoscope.facts.code import At, Call, Code
+from stethoscope.facts.code import At, Attribute, Binding, Call, Code, Constant, Group, Item, Operation
 
 _PLOTTED = re.compile(r"\s*(?:[\w.\[\]]+\.)?(?:add_(?:histogram|scalar)s?|hist\w*_summary|scalar_summary)\(")
 
@@ -15,17 +15,24 @@ _CHECKED = re.compile(r"\bis_?(?:finite|nan|inf)\((?:[\w.]|\[\w+\])*\.grad(?:\.d
 _TEXT = re.compile(r"""(["'])[^"']*\1""")
 
 
-def says_gradients(code: Code, pattern: re.Pattern[str], at: At, *, without: re.Pattern[str] | None = None) -> bool:
-    """Whether a stretch has words of a pattern, beside those of another, in lines that do more than plot a gradient."""
+def says_gradients(
+    code: Code, pattern: re.Pattern[str], at: At, *, without: re.Pattern[str] | None = None,
+    besides: frozenset[int] = frozenset(),
+) -> bool:  # fmt: skip
+    """Whether a stretch has words of a pattern, beside those of another, in lines that do more than plot a gradient;
+    `besides` are lines that are left out.
+    """
     plotted = {
         number
         for call in code.calls_of(".add_histogram", ".add_scalar", ".add_scalars")
         for number in range(call.at.line + 1, call.at.end_line + 1)
     }
+    values = _values(code)
     return any(
-        pattern.search(_beside(without, _TEXT.sub("", text)))
+        pattern.search(_beside(without, _beside(values, _TEXT.sub("", text))))
         and not _PLOTTED.match(text)
         and number not in plotted
+        and number not in besides
         and number not in _told(code)
         for number, text in enumerate(
             (line.partition("#")[0] for line in code.lines[at.line - 1 : at.end_line]), start=at.line
@@ -47,6 +54,32 @@ def _told(code: Code) -> frozenset[int]:
                 lines |= set(range(number, number + one[1].count("\n") + 1))
         known["all"] = frozenset(lines)
     return known["all"]
+
+
+def _values(code: Code) -> re.Pattern[str] | None:
+    """The variables of a file that are called after a backward pass, or a way, and are values, and never called:
+    `backward_time = time() - start`, `flow_backward = net(x)`.
+    """
+    known: dict[str, re.Pattern[str] | None] = code.memo.setdefault("values called after a backward pass", {})
+    if not known:
+        called_so = [one for one in code.bindings if "backward" in one.name.lower() and one.name.isidentifier()]
+        names = {one.name for one in called_so} - {one.name for one in called_so if not _is_value(code, one)}
+        told = "|".join(sorted(name for name in names if not re.search(rf"\b{name}\s*\(", code.uncommented())))
+        known["all"] = re.compile(rf"(?<![\w.])(?:{told})\b") if told else None
+    return known["all"]
+
+
+def _is_value(code: Code, binding: Binding) -> bool:
+    """Whether a variable is given what is computed, and no function or switch."""
+    if binding.how in ("for", "merge", "augment"):
+        return True
+    if isinstance(binding.value, Call) and binding.value.name in ("builtins.getattr", "functools.partial"):
+        return False
+    return binding.how == "assign" and (
+        isinstance(binding.value, Call | Operation | Group | Item)
+        or (isinstance(binding.value, Attribute) and "backward" not in binding.value.name)
+        or (isinstance(binding.value, Constant) and not isinstance(binding.value.value, bool))
+    )
 
 
 def _beside(without: re.Pattern[str] | None, text: str) -> str:

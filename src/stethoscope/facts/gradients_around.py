@@ -7,15 +7,16 @@ import re
 from stethoscope.facts.code import At, Code, Constant
 from stethoscope.facts.events import Event, events_of
 from stethoscope.facts.gradient_words import says_gradients
+from stethoscope.facts.other_rounds import lines_of_passes, passes_of_others
 
 LOOPS = ("for", "while")
 OWN_GRADIENTS = re.compile(
     r"\.grad\b|autograd(?!\.Variable| import Variable|\.profiler|\.set_detect|\.detect_anomaly)"
-    r"|(?<!require_)backward(?!_(?:ctx|context|sync)\b)|\.apply_grad|\bgrads?\b(?!_)",
+    r"|(?<!require_)(?<!post_)(?<!after_)(?<!before_)(?<!pre_)backward(?!_(?:ctx|context|sync)\b)|\.apply_grad|\bgrads?\b(?!_)",
     re.I,
 )
 ONLY_READ = re.compile(
-    r"isnan\([\w.]+\.grad\)|\.grad(?: is (?:not )?None|\[.*\]\s*=\s*0|\s*/=|\s*=\s*None\b)"
+    r"is(?:nan|inf|finite)\([\w.]+\.grad\)|\.grad(?: is (?:not )?None|\[.*\]\s*=\s*0|(?:\.data)?\s*[*/]=|\s*=\s*None\b)"
     r"|\.grad(?:\.data)?\.(?:clamp_|mul_|div_|norm)\(|\w+\s*=\s*[\w.]+\.grad\s*$|^\s*return [\w, ]+$"
 )
 """Gradients that are looked at, or changed where they are: this makes none."""
@@ -25,10 +26,15 @@ KEEPS = re.compile(r"(?:^|[._])(?:(?:gradients?|grad)[._](?:norm|stat)\w*|(?:sav
 """Names of those that measure its gradients, keep a checkpoint, or bring states to their begin."""
 
 
-def has_gradients(file: Code, index: int, home: int) -> bool:
-    """Whether something around a step goes backward or says gradients, so far as it can be seen."""
+def has_gradients(file: Code, index: int, home: int, step: Event) -> bool:
+    """Whether something around a step goes backward or says gradients, so far as it can be seen, and is not for another
+    optimizer.
+    """
     loops = loops_around(file, home)
+    others = passes_of_others(file, index, step)
     for event in events_of(file, index):
+        if any(event is one for one in others) or (event.kind == "other" and _is_instead(file, event, step)):
+            continue
         is_there = bool(set(file.numbers_around(event.outer_context)) & loops)
         clips = event.kind == "other" and (_only_bounds(event) or _is_of_settings(event))
         if is_there and event.kind in ("backward", "grad", "other") and not clips and not _is_of_inputs(event):
@@ -36,7 +42,17 @@ def has_gradients(file: Code, index: int, home: int) -> bool:
     places = [file.contexts[number].at for number in loops] + (_lines_beside(file, index, home) if index else [])
     derives = any(_is_of_inputs(event) for event in events_of(file, index))
     words = _SETS_GRADIENTS if derives else OWN_GRADIENTS
-    return any(says_gradients(file, words, at, without=ONLY_READ) for at in places)
+    besides = lines_of_passes(others)
+    return any(says_gradients(file, words, at, without=ONLY_READ, besides=besides) for at in places)
+
+
+def _is_instead(file: Code, event: Event, step: Event) -> bool:
+    """Whether something is done in one branch of a condition and the step in the other."""
+    sides = [
+        {(here.value, here.parent): here.kind for here in file.around(context) if here.kind in ("if", "else")}
+        for context in (event.outer_context, step.context)
+    ]
+    return any(sides[1].get(key, kind) != kind for key, kind in sides[0].items())
 
 
 def _only_bounds(event: Event) -> bool:

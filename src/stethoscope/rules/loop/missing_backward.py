@@ -16,14 +16,14 @@ from stethoscope.facts.hidden_backward import (
     asked_without_backward,
     cleared_right_before,
     given_without_backward,
-    is_given_by_model,
-    is_given_loss,
-    loss_in,
     may_go_backward,
     round_of,
 )
 from stethoscope.facts.loss_calls import LossUse, losses_of
+from stethoscope.facts.loss_of_round import is_given_by_model, is_given_loss, loss_in
+from stethoscope.facts.lost_losses import lost_loss, may_else
 from stethoscope.facts.moved import may_fill
+from stethoscope.facts.other_rounds import cleared_before, losses_of_passes, passes_of_others
 from stethoscope.facts.training import History, Loop, LossCall, Optimizer
 from stethoscope.facts.tried import is_trial
 from stethoscope.rules.lines import fitting, line_of, place_in
@@ -55,7 +55,8 @@ class MissingBackward(Rule):
     cleared right before the step; where nothing says that one of torch's optimizers steps; and where a model is asked
     and no loss is seen in a file that never says backward, or a function is handed a loss that it does not use, in such
     a file. A variable called `loss` is one where all that goes into it
-    is seen, or is called a loss as well and read as a number.
+    is seen, or is called a loss as well and read as a number. Possible at most, too, is a step beside a backward pass
+    that another optimizer steps for, and one whose loss is told by nothing but its name, and goes nowhere.
     ## Sources
     PyTorch documentation, "Optimizing Model Parameters".
     """
@@ -115,17 +116,21 @@ class MissingBackward(Rule):
                 if event.via or event.code is not file or event.at in told or not _is_step(event):
                     continue
                 cleared = cleared_right_before(file, index, event)
+                alone = not passes_of_others(file, index, event)
                 home = round_of(file, index, event)
                 if cleared is not None:
                     told.add(event.at)
                     made = loss_in(file, index, home, losses) if home != NOWHERE else None
                     is_seen = made is not None or (home != NOWHERE and is_given_loss(file, home))
-                    is_known = is_seen and _is_trained(file, home, event, made)
+                    is_known = alone and is_seen and _is_trained(file, home, event, made)
                     yield self._straight(file, event, cleared, Sureness.CERTAIN if is_known else Sureness.POSSIBLE)
                     continue
-                if home == NOWHERE or has_gradients(file, index, home):
+                if home == NOWHERE or has_gradients(file, index, home, event):
                     continue
-                loss = loss_in(file, index, home, losses)
+                others = passes_of_others(file, index, event)
+                besides = losses_of_passes(file, others)
+                known = loss_in(file, index, home, losses, besides)
+                loss = known or lost_loss(file, index, home, event, besides)
                 given = event.call is not None and event.call.receiver is event.subject and bool(event.call.arguments)
                 asked = asked_without_backward(file, index, home, event) if loss is None and not given else None
                 if asked is not None:
@@ -134,10 +139,12 @@ class MissingBackward(Rule):
                 elif loss is None and not given and given_without_backward(file, index, home, event):
                     told.add(event.at)
                     yield self._given(file, event)
-                if loss is None or given or may_go_backward(file, index, home, loss):
+                if others and may_else(file, home, event, _first_of(file, index, event)):
+                    continue
+                if loss is None or given or may_go_backward(file, index, home, loss, event):
                     continue
                 told.add(event.at)
-                is_known = _is_known(file, home, event, loss, losses)
+                is_known = alone and known is loss and _is_known(file, home, event, loss, losses)
                 yield self._read(file, event, loss, Sureness.CERTAIN if is_known else Sureness.POSSIBLE)
 
     def _straight(self, file: Code, event: Event, cleared: Event, sureness: Sureness) -> Finding:
@@ -434,6 +441,12 @@ def _is_step(event: Event) -> bool:
     return (
         event.kind == "unknown step" and isinstance(one, Item) and is_named_as_optimizer(name_of(event.code, one.value))
     )
+
+
+def _first_of(file: Code, index: int, step: Event) -> int:
+    """The call, by its number, with which a round begins for an optimizer: that clears what it steps for."""
+    cleared = cleared_before(file, index, step)
+    return cleared.call.number if cleared is not None and cleared.call is not None else 0
 
 
 def _is_known(file: Code, home: int, step: Event, loss: Call, losses: tuple[LossUse, ...]) -> bool:
