@@ -129,3 +129,27 @@ def test_an_optimizer_that_a_function_only_names() -> None:
     assert how_sure(MissingZeroGrad, text.replace(line, "")) == POSSIBLE
     made = text.replace('run["optimizer"]', "run.make(net)").replace(line, "")
     assert how_sure(MissingZeroGrad, made) < POSSIBLE
+
+
+KNOWN = {
+    "a step that sums the gradients of all devices first": ("xm.optimizer_step(optimizer)", "optimizer.zero_grad()"),
+    "an optimizer by the name of its model": ("optimizers[name].step()", "optimizers[name].zero_grad()"),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_a_step_that_is_written_otherwise(name: str) -> None:
+    step, clearing = KNOWN[name]
+    text = textwrap.dedent(f"""
+        import torch_xla.core.xla_model as xm
+
+        def train(models, optimizers, optimizer, loader):
+            for name, model in models.items():
+                for x, y in loader:
+                    loss = F.cross_entropy(model(x), y)
+                    loss.backward()
+                    {step}
+                    CLEARED
+    """)
+    assert how_sure(MissingZeroGrad, text.replace("CLEARED", clearing)) < POSSIBLE
+    assert POSSIBLE <= how_sure(MissingZeroGrad, text.replace("CLEARED", "print(loss.item())"))
