@@ -30,7 +30,7 @@ DEEPEST = 3
 """Functions inside of functions that are looked into from a loop."""
 MOST_EVENTS = 400
 _OPTIMIZER_NAME = re.compile(
-    r"(?:^|.*[._])(?:\w*optim(?:izer)?s?(?:_?\w+)?|opt(?:_\w+|[A-Z]\w*|\d)?|\w+_opt|solver)(?:\[\])?$"
+    r"(?:^|.*[._])(?:\w*optim(?:izer)?s?(?:_?\w+)?|opt(?:_\w+|[A-Z]\w*|\d)?|\w+_opt|solver)(?:\[[^\[\]]*\])?$"
 )
 _SCHEDULER_NAME = re.compile(r".*(?:sched|lr_|warmup|annealer|decay).*|(?:.*[._])?sch", re.I)
 _MODEL_NAME = re.compile(
@@ -40,6 +40,10 @@ _FRAMEWORK_NAME = re.compile(r"(?:^|.*[._])(?:accelerator|fabric|\w*engine|deeps
 _SCALER_NAME = re.compile(r"(?:^|[._])\w*scaler$")
 _RECORDER_NAME = re.compile(r"(?:^|[._])prof(?:ile|iler|iling)?(?:$|_)|profiler|checkpoint", re.I)
 _CLEARING = re.compile(r".*(?:zero_?grad|reset_?grad|clear_?grad|zero_the_grad|grad_?zero|clean_?grad)\w*", re.I)
+
+
+_XLA_STEP = "torch_xla.core.xla_model.optimizer_step"
+"""What sums gradients over devices and steps, and clears nothing."""
 
 
 class Event(NamedTuple):
@@ -195,6 +199,10 @@ def _event(code: Code, call: Call, depth: int) -> Iterator[Event]:
             yield _make("backward", code, call, call.argument(0), Thing("framework", name))
         return
     elif name.startswith(("builtins.", "numpy.", "os.", "time.", "tqdm.", "math.", "random.", "sys.", "logging.")):
+        return
+    if name == _XLA_STEP:
+        stepped = thing_of(code, call.argument(0, "optimizer"))
+        yield _make("step", code, call, call.argument(0, "optimizer"), stepped, hinted=stepped.kind != "optimizer")
         return
     if _CLEARING.fullmatch(name.rpartition(".")[2]) or (
         name == "()" and isinstance(call.receiver, Name) and _CLEARING.fullmatch(call.receiver.name)

@@ -64,7 +64,7 @@ def is_handed(file: Code, event: Event) -> bool:
         return event.thing.cls is None
     if event.code is not file or event.thing.kind != "unknown" or not is_named_as_optimizer(event.name):
         return False
-    return _is_given(file, event.subject) and not _is_wrapped_somewhere(file)
+    return _is_given(file, event.subject) and not is_wrapped_somewhere(file)
 
 
 def _is_of_others(file: Code) -> bool:
@@ -105,7 +105,7 @@ def _is_made_of_parameters(file: Code, value: Value | None) -> bool:
     return isinstance(value, Call) and any(thing_of(file, one).kind == "parameters" for one in value.arguments)
 
 
-def _is_wrapped_somewhere(file: Code) -> bool:
+def is_wrapped_somewhere(file: Code) -> bool:
     """Whether a class of the project has a `step` of its own that clears or goes backward."""
     for code in (file, *file.linked.saying("def step(")):
         for cls in code.classes:

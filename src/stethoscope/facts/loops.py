@@ -110,7 +110,13 @@ def _loops(code: Code) -> Iterator[Loop]:
         if direct and all(innermost_loop(code, event.context, index) == NOWHERE for event in direct):
             is_called = bool(call_sites(code, index))
             if not is_called or not _called_from_elsewhere(code, index):
-                yield Loop(code, function.context, function.at, index, events, is_loop=False, unclear=_unclear(events))
+                yield training_of(code, index)
+
+
+def training_of(code: Code, index: int) -> Loop:
+    """A function as one that takes one training step."""
+    function, events = code.functions[index], events_of(code, index)
+    return Loop(code, function.context, function.at, index, events, is_loop=False, unclear=_unclear(events))
 
 
 def _called_from_elsewhere(code: Code, index: int) -> bool:

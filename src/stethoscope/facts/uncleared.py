@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from stethoscope.facts.code import NOWHERE, Call, Code, Name, Value
+from stethoscope.facts.code import NOWHERE, Attribute, Binding, Call, Code, Item, Name, Value
 from stethoscope.facts.events import Event
 from stethoscope.facts.loops import Loop
 from stethoscope.facts.origins import thing_of
 from stethoscope.facts.ownership import owners_of
-from stethoscope.facts.things import Thing, followed
+from stethoscope.facts.things import Thing, binding_of, followed
 
 _BY_HAND = (".grad = None", ".grad=None", ".grad.zero_", ".grad.data.zero_", "_zero_grad", "zero_grad_")
 """What else clears gradients, in a text."""
@@ -94,3 +94,32 @@ def is_of_nothing(loop: Loop) -> bool:
         if not isinstance(subject, Call) or subject.name != "torch.nn.Parameter":
             return False
     return True
+
+
+def is_single(file: Code, loop: Loop) -> bool:
+    """Whether the optimizer lives for this one step: the function has made it, or no function is there to be called."""
+    step = loop.of("step")[0]
+    binding = binding_of(step.code, step.subject)
+    is_local = binding is not None and binding.how != "argument" and "." not in binding.name
+    here = binding is not None and step.code is file and file.function_at(binding.context) == loop.function
+    return loop.function == 0 or (is_local and here and not (binding is not None and _is_kept(binding)))
+
+
+def _is_kept(binding: Binding) -> bool:
+    """Whether a variable only names what something else keeps: `run["optimizer"]`, `self.optimizers()`."""
+    value = binding.value
+    if isinstance(value, Call):
+        return value.name == ".optimizers" and isinstance(value.receiver, Name) and value.receiver.name == "self"
+    return isinstance(value, Attribute | Item)
+
+
+def is_helper(file: Code, loop: Loop) -> bool:
+    """Whether it is given both the loss and the optimizer: who has them clears as well."""
+    subjects = [(event.code, event.subject) for kind in ("backward", "step") for event in loop.of(kind)[:1]]
+    bindings = [binding_of(home, _inside(value)) for home, value in subjects if home is file]
+    return len(bindings) == 2 and all(one is not None and one.how == "argument" for one in bindings)
+
+
+def _inside(value: Value | None) -> Value | None:
+    """The loss in `scaler.scale(loss)`."""
+    return value.argument(0) if isinstance(value, Call) else value

@@ -9,14 +9,14 @@ from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, S
 from stethoscope.core.rule import Bug, Examples, Limit, Rule
 from stethoscope.core.treatment import ClearGradients
 from stethoscope.facts.by_hand import is_handled_by_hand
-from stethoscope.facts.code import Call, Code, Site, Value
+from stethoscope.facts.code import At, Code, Site
 from stethoscope.facts.events import Event, events_of
 from stethoscope.facts.handed import is_cleared_in_helper, is_surely_stepped
 from stethoscope.facts.loops import Loop, loops_of
+from stethoscope.facts.own_clearing import left_to_nobody, parts_of
 from stethoscope.facts.stepping import is_cleared_apart, is_made_each_round, is_made_here
-from stethoscope.facts.things import binding_of
 from stethoscope.facts.training import History, Optimizer
-from stethoscope.facts.uncleared import is_of_another_kind, is_of_nothing, step_left_out
+from stethoscope.facts.uncleared import is_helper, is_of_another_kind, is_of_nothing, is_single, step_left_out
 from stethoscope.rules.lines import fitting, insertion, line_of, place_in, way_to, where, where_event
 from stethoscope.rules.sites import at, code, place_at, receiver
 
@@ -40,7 +40,8 @@ class MissingZeroGrad(Rule):
     ## When it is not a fault
     Gradient accumulation: several backward passes for one step, cleared after the step. That is not
     reported, since nothing is carried over from one step to the next. Code is possible at most where a function only
-    clears, no batches are drawn, hooks are called, or a class of the project clears in its `step`.
+    clears, no batches are drawn, hooks are called, a class of the project clears in its `step`, or the file clears
+    other optimizers alone.
     ## Sources
     PyTorch documentation, "Zeroing out gradients in PyTorch", and `torch.Tensor.backward` ("accumulates
     gradients in the leaves").
@@ -112,31 +113,41 @@ class MissingZeroGrad(Rule):
         """Look for loops that go backward and step, and clear nowhere on the way."""
         if file.says(*_HOOKS):
             return  # gradients may be cleared in one
+        told: set[At] = set()
         for loop in loops_of(file):
             steps = loop.of("step")
             if loop.unclear or not steps:
                 continue
             if loop.of("zero"):
-                left = step_left_out(file, loop)
+                left = step_left_out(file, loop) or left_to_nobody(file, loop)
                 if left is not None:  # the others are cleared: read in examples so far
+                    told.add(left.at)
                     yield self._read(file, loop, Sureness.POSSIBLE, left)
                 continue
-            if is_made_each_round(file, loop, steps[0]):
-                continue  # nothing is carried over
-            if is_of_another_kind(file, loop) or is_of_nothing(loop):
+            if _is_none_of_ours(file, loop):
                 continue
-            sureness = self._how_sure(file, loop)
+            left = left_to_nobody(file, loop) if not loop.is_loop and file.says("zero_grad") else None
+            sureness = self._how_sure(file, loop, left)
             if sureness is not None:
-                yield self._read(file, loop, sureness)
+                told.update(one.at for one in steps)
+                yield self._read(file, loop, sureness, left)
+        for part in parts_of(file):
+            left = left_to_nobody(file, part)
+            if left is None or left.at in told or _is_none_of_ours(file, part) or is_handled_by_hand(file, part):
+                continue
+            if not is_single(file, part) and not is_helper(file, part):
+                yield self._read(file, part, Sureness.POSSIBLE, left)
 
-    def _how_sure(self, file: Code, loop: Loop) -> Sureness | None:
+    def _how_sure(self, file: Code, loop: Loop, left: Event | None) -> Sureness | None:
         """Certain where the loop and the making of its optimizer are seen; gradients may be cleared elsewhere else."""
         step = loop.of("step")[0]
         elsewhere = file.says("zero_grad")
         if is_cleared_apart(file, step.name) or is_handled_by_hand(file, loop):
             return Sureness.POSSIBLE
         if not loop.is_loop:  # its caller may clear
-            return None if elsewhere or _is_single(file, loop) or _is_helper(file, loop) else Sureness.POSSIBLE
+            if is_single(file, loop) or is_helper(file, loop):
+                return None
+            return Sureness.POSSIBLE if not elsewhere or left is not None else None
         if elsewhere and any(_is_around(file, loop, event) for event in events_of(file, loop.function)):
             return Sureness.POSSIBLE  # once an epoch: rarely meant, but it may be
         if not is_made_here(file, step) and is_cleared_in_helper(file):
@@ -440,6 +451,11 @@ _HOOKS = ("step_post_hook", "step_pre_hook", "post_accumulate_grad_hook")
 """Functions that are called at a step or at a gradient, wherever they stand."""
 
 
+def _is_none_of_ours(file: Code, loop: Loop) -> bool:
+    """Whether nothing is carried over from a step to the next, or no optimizer of torch's steps."""
+    return is_made_each_round(file, loop, loop.of("step")[0]) or is_of_another_kind(file, loop) or is_of_nothing(loop)
+
+
 def _clearing(file: Code, step: Event, name: str) -> Fix:
     """The line that clears gradients: where it can be put into the text, it is told where."""
     edits = _cleared_behind(file, step)
@@ -463,24 +479,3 @@ def _is_around(file: Code, loop: Loop, event: Event) -> bool:
     """Whether gradients are cleared beside a loop, in the loops around it at most: not in another training."""
     loops = {n for n in file.numbers_around(event.outer_context) if file.contexts[n].kind in ("for", "while")}
     return event.kind == "zero" and loops <= set(file.numbers_around(loop.context))
-
-
-def _is_single(file: Code, loop: Loop) -> bool:
-    """Whether the optimizer lives for this one step: the function has made it, or no function is there to be called."""
-    step = loop.of("step")[0]
-    binding = binding_of(step.code, step.subject)
-    is_local = binding is not None and binding.how != "argument" and "." not in binding.name
-    here = binding is not None and step.code is file and file.function_at(binding.context) == loop.function
-    return loop.function == 0 or (is_local and here)
-
-
-def _is_helper(file: Code, loop: Loop) -> bool:
-    """Whether it is given both the loss and the optimizer: who has them clears as well."""
-    subjects = [(event.code, event.subject) for kind in ("backward", "step") for event in loop.of(kind)[:1]]
-    bindings = [binding_of(home, _inside(value)) for home, value in subjects if home is file]
-    return len(bindings) == 2 and all(one is not None and one.how == "argument" for one in bindings)
-
-
-def _inside(value: Value | None) -> Value | None:
-    """The loss in `scaler.scale(loss)`."""
-    return value.argument(0) if isinstance(value, Call) else value
