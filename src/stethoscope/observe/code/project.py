@@ -65,7 +65,7 @@ class Project:
         Raises: Unreadable, with the reason.
         """
         place = str(path)
-        code = self._kept.get(place)
+        code = self._kept.get(place) if self.keeps else None  # else of the disk, where another file has asked for it
         if code is None or code.file != source.file or len(code.lines) != source.text.count("\n") + 1:
             code = self._facts(source, place)
             if self.keeps:
