@@ -256,6 +256,17 @@ PROJECTS: dict[str, tuple[dict[str, str], str, str, str]] = {
         "tools.tables",
         "tools.files",
     ),
+    "a module that the package of a project does not have": (
+        {
+            "setup.py": "",
+            "examples/train.py": "from tools.tables import read\n",
+            "tools/__init__.py": "",
+            "tools/files.py": "def read(): pass\n",
+        },
+        "examples/train.py",
+        "tools.tables",
+        "tools.files",
+    ),
     "an annotation that asks for what nothing binds": (
         {"train.py": "class Agent:\n    def board(self, game: Chess): pass\n"},
         "train.py",

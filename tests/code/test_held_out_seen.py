@@ -128,6 +128,9 @@ DEMO = """
         optimizer.step()
 """
 EPISODES = """
+    import torch
+    from games import Policy, play
+
     policy = Policy()
     optimizer = torch.optim.Adam(policy.parameters(), lr=0.01)
 

@@ -6,7 +6,8 @@ import textwrap
 
 import pytest
 
-from code_programs import SHOWN, how_sure
+from code_programs import SHOWN, code_of, how_sure
+from stethoscope.core.finding import Finding
 from stethoscope.rules.loop.missing_backward import MissingBackward
 from stethoscope.rules.loop.missing_optimizer_step import MissingOptimizerStep
 from stethoscope.rules.loop.missing_zero_grad import MissingZeroGrad
@@ -150,3 +151,35 @@ def test_an_optimizer_of_ones_own_steps_too() -> None:
     assert how_sure(MissingZeroGrad, uncleared) >= SHOWN
     assert how_sure(MissingZeroGrad, uncleared.replace("# DONE", "self.zero_grad()")) < 0
     assert how_sure(MissingBackward, IMPORTS + OWN.replace("F.cross_entropy(model(x), y).backward()", "print(x)")) >= 0
+
+
+PLAIN = IMPORTS.replace("from tools import *\n", "")
+ELSEWHERE = f"""
+# file: maps.py
+{PLAIN}
+def gradient_of(model, x):
+    x.requires_grad = True
+    score = F.cross_entropy(model(x), torch.zeros(len(x)).long())
+    score.backward()
+    return READ
+
+
+# file: main.py
+{PLAIN}
+from maps import gradient_of
+
+model = nn.Linear(3, 2)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+for x in torch.load("rows.pt", weights_only=True):
+    gradient_of(model, x)
+"""
+
+
+def test_gradients_that_a_function_of_another_file_reads_are_wanted_for_themselves() -> None:
+    def said(read: str) -> list[Finding]:
+        code = code_of(ELSEWHERE.replace("READ", read))
+        return [one for one in MissingOptimizerStep().in_code(code) if isinstance(one, Finding)]
+
+    assert said("x.grad.abs().mean(1)") == []
+    (found,) = said("score.item()")
+    assert found.evidence[0].what == "steps of the optimizer that is made at main.py:8"

@@ -13,6 +13,7 @@ from stethoscope.facts.code import Code
 from stethoscope.facts.origins import thing_of
 from stethoscope.linting import lint
 from stethoscope.observe.code.project import Project
+from stethoscope.observe.code.reading import Source
 
 NET = "from torch import nn\n\n\nclass Net(nn.Module):\n    pass\n"
 OTHER = "from torch import nn\n\n\nclass Net(nn.Conv2d):\n    pass\n"
@@ -329,3 +330,15 @@ def test_a_package_that_hands_on_another_class_is_read_again(tmp_path: Path, mon
     assert rules() == []
     (tmp_path / "nets/plain.py").write_text(MODEL)
     assert rules() == ["softmax-before-cross-entropy"]
+
+
+def test_a_text_that_is_not_on_the_disk_is_read_though_another_file_asks_for_the_one_that_is(tmp_path: Path) -> None:
+    loss = "from torch import nn\nfrom OTHER import make\n\nloss = nn.CrossEntropyLoss()\n\n\ndef make():\n    pass\n"
+    (tmp_path / "ours.py").write_text(loss.replace("OTHER", "theirs"))
+    (tmp_path / "theirs.py").write_text(loss.replace("OTHER", "ours"))
+    project, ours = Project(keeps=False), tmp_path / "ours.py"
+    theirs = project.read(ours, "ours.py").linked["theirs"]
+    assert "loss" in theirs.names
+    assert "ours" in project.read(tmp_path / "theirs.py", "theirs.py").linked
+    typed = Source("ours.py", ours.read_text().replace("loss =", "cost ="))
+    assert "cost" in project.linked(typed, ours).names

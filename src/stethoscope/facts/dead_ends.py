@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from stethoscope.facts.annotated import ill_annotated
 from stethoscope.facts.asked_networks import asked_of_networks
+from stethoscope.facts.called_in_vain import called_in_vain
 from stethoscope.facts.code import NOWHERE, At, Call, Code, Symbol
 from stethoscope.facts.elsewhere import fails_elsewhere, has_no_batches, loops_without_batches
 from stethoscope.facts.ended_cells import Cells
@@ -162,6 +163,7 @@ class _Search:
         if has_no_batches(self.code, self._failing_of):
             behind.append(At(1, 0, len(self.code.lines), 0))
         behind += [*self._under_options(), *(self.cells.blocks if self.cells is not None else ())]
+        behind += called_in_vain(self.code, self.dead, behind) if self.dead or behind else ()
         left += unentered(self.whole)
         broken = tuple(self.code.classes[one].at for one in self._broken())
         functions = frozenset(one for one, ways in self.functions.items() if not is_meant(ways) and not is_exit(ways))

@@ -66,7 +66,7 @@ def _has_no_first(code: Code, binding: Binding, value: Value, failing: Failing) 
         return False
     here = code.function_at(binding.context)
     homes = [code.function_at(one.made.context) for one in loaders if one.made is not None and one.made_in is code]
-    return homes == [here] * len(loaders) or not _is_imported(code)  # else others may give it one that can be read
+    return homes == [here] * len(loaders) or not is_imported(code)  # else others may give it one that can be read
 
 
 def _loaders(code: Code, value: Value | None, depth: int = 0) -> list[Thing]:
@@ -104,7 +104,7 @@ def _reads_nothing(code: Code, home: Code, loader: Call, failing: Failing) -> bo
     return is_dead and (data.code is code or not _is_changed(code, data.code))
 
 
-def _is_imported(code: Code) -> bool:
+def is_imported(code: Code) -> bool:
     """Whether another file of the project may import this one."""
     name = os.path.splitext(os.path.basename(code.file))[0]
     return _is_said(code, re.compile(rf"^\s*(?:from|import)\b[^\n]*\b{re.escape(name)}\b", re.M), name)

@@ -139,7 +139,13 @@ def are_gradients_wanted(code: Code, home: At, *, are_checks_left_out: bool = Fa
     is_changed = code.matches(_CHANGED, home) and not code.matches(_BY_HAND, home)
     if is_changed or not says_gradients(code, _GRADIENT, home, without=checks):
         return False
-    inside = [one for one in code.bindings if one.name.endswith(".grad") and home.line <= one.at.line <= home.end_line]
+    inside = [
+        one
+        for one in code.bindings
+        if one.name.endswith(".grad")
+        and home.line <= one.at.line <= home.end_line
+        and not (isinstance(one.value, Constant) and one.value.value is None)
+    ]
     if any(isinstance(one.value, Call) and "zero" not in code.text(one.value.at) for one in inside):
         return False  # they are computed by hand, which only an optimizer has a use for
     return not inside or code.matches(_BY_HAND, home)

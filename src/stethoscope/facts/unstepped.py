@@ -153,14 +153,20 @@ def is_round(loop: Loop) -> bool:
 def unused_in(file: Code, loop: Loop) -> Iterator[Binding]:
     """The optimizers that are made beside a loop that goes backward, and that nothing steps anywhere."""
     home = loop.at if loop.is_loop else file.functions[loop.function].at
-    if not (loop.is_loop or loop.of("zero")) or may_step(file, loop) or are_gradients_wanted(file, home):
-        return
-    if _gives_gradients(file, home):
+    if not (loop.is_loop or loop.of("zero")) or may_step(file, loop) or _are_wanted_there(file, loop, home):
         return
     for binding in file.bindings:
         is_beside = file.function_at(binding.context) == loop.function and "." not in binding.name
         if is_beside and _is_made(file, binding) and is_idle(file, binding):
             yield binding
+
+
+def _are_wanted_there(file: Code, loop: Loop, home: At) -> bool:
+    """Whether gradients are wanted for themselves in a loop, or in the function that goes backward for it."""
+    backward = loop.of("backward")[0]
+    inner = backward.code.functions[backward.code.function_at(backward.context)].at
+    is_inner = bool(backward.via) and are_gradients_wanted(backward.code, inner)
+    return is_inner or are_gradients_wanted(file, home) or _gives_gradients(file, home)
 
 
 def cleared_in(file: Code, index: int) -> str:
@@ -174,7 +180,7 @@ def never_named(file: Code, loop: Loop) -> str:
     again where a model is cleared in place of it; empty where there is none.
     """
     home = loop.at if loop.is_loop else file.functions[loop.function].at
-    if not loop.of("zero") or may_step(file, loop) or are_gradients_wanted(file, home) or _gives_gradients(file, home):
+    if not loop.of("zero") or may_step(file, loop) or _are_wanted_there(file, loop, home):
         return ""
     function, owner = file.functions[loop.function], file.class_of(loop.function)
     names = {one.name for one in function.parameters}

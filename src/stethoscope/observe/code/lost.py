@@ -148,10 +148,16 @@ class Lost:
             return roots
         elif len(parts) > 1 and self._places.holds(os.path.join(folder, f"{os.path.join(*parts)}.py")):
             return [folder]  # in a folder beside a script that is no package, and need not be one
+        if roots := self._at_top(own, first):
+            return roots
         if first not in _OWN_WORDS:
             return []
         above = [one for one in self._places.above(own, first) if self._places.names(one, first)]
         return above if any(self._has_code(os.path.join(one, first)) for one in above) else []
+
+    def _at_top(self, own: str, first: str) -> list[str]:
+        """The folder, of those in which a marked project has its packages, that has one of this name."""
+        return [one for one in self._places.installed(own) if self._places.holds(os.path.join(one, first, OWN_FILE))]
 
     def _in_added(self, own: str, parts: list[str]) -> Iterator[str]:
         """The folders that a file adds itself in which the module lies, or the package of its name."""

@@ -79,10 +79,17 @@ class Places:
         `src` of that.
         """
         if folder not in self._sought:
-            top, root = self._top(folder), self._root(folder)
-            installed = (root, os.path.join(root, _SOURCES)) if self.listed(root) & _MARKS else ()
-            self._sought[folder] = tuple(dict.fromkeys((folder, top, os.path.dirname(top), *installed)))
+            top = self._top(folder)
+            self._sought[folder] = tuple(dict.fromkeys((folder, top, os.path.dirname(top), *self._installed(folder))))
         return self._sought[folder]
+
+    def installed(self, own: str) -> tuple[str, ...]:
+        """Where the project of a file has its packages, if its top is known for sure: there, or in the `src` of it."""
+        return self._installed(os.path.dirname(own))
+
+    def _installed(self, folder: str) -> tuple[str, ...]:
+        root = self._root(folder)
+        return (root, os.path.join(root, _SOURCES)) if self.listed(root) & _MARKS else ()
 
     def _files_of(self, root: str, module: str) -> tuple[str, ...]:
         """The files that a module below a folder can be, the first that Python takes first."""

@@ -28,6 +28,7 @@ from stethoscope.facts.unstepped import (
     unused_in,
 )
 from stethoscope.rules.lines import fitting, line_of, place_in
+from stethoscope.rules.lines import where as where_at
 from stethoscope.rules.sites import at, code, place_at
 
 
@@ -129,9 +130,13 @@ class MissingOptimizerStep(Rule):
             if name:
                 told.add(backward.at)
                 is_sure = made is not None and not leaves_nothing(file, loop, made.value)
-                line = f"steps of the optimizer that is made on {line_of(file, made.at)}" if made is not None else ""
+                line = f"lines that name `{name}` again"
+                if made is not None:
+                    is_here = backward.code is file
+                    line = f"on {line_of(file, made.at)}" if is_here else f"at {where_at(file, made.at)}"
+                    line = f"steps of the optimizer that is made {line}"
                 sureness = Sureness.CERTAIN if is_sure else Sureness.POSSIBLE
-                yield self._read(file, backward, name, line or f"lines that name `{name}` again", sureness)
+                yield self._read(file, backward, name, line, sureness)
         for index in sorted({file.function_at(call.context) for call in backward_calls(file)}):
             kept = kept_unstepped(file, index) if index and file.functions[index].name != "<lambda>" else None
             backward_of = [event for event in events_of(file, index) if event.kind == "backward" and not event.via]
