@@ -183,3 +183,23 @@ def test_gradients_that_a_function_of_another_file_reads_are_wanted_for_themselv
     assert said("x.grad.abs().mean(1)") == []
     (found,) = said("score.item()")
     assert found.evidence[0].what == "steps of the optimizer that is made at main.py:8"
+
+
+LEARNED = """
+    def fit(model, rows, rule):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for x, y in rows:
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            READ
+            with torch.no_grad():
+                for one, change in zip(model.parameters(), rule(x)):
+                    one -= change
+            for one in model.parameters():
+                one.grad = None
+"""
+
+
+def test_gradients_that_are_given_to_another_network_are_wanted_for_themselves_and_cleared_by_hand() -> None:
+    assert _sure(LEARNED.replace("READ", "rule.keep([one.grad.view(-1) for one in model.parameters()])")) < 0
+    assert _sure(LEARNED.replace("READ", "print(x)")) >= SHOWN
