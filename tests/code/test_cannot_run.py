@@ -279,12 +279,6 @@ PROJECTS: dict[str, tuple[dict[str, str], str, str, str]] = {
         "import os",
         "from __future__ import annotations",
     ),
-    "an annotation of what a function binds": (
-        {"train.py": "def make():\n    Game = 1\n    def board(game: Chess): pass\nmake()\n"},
-        "train.py",
-        "Chess",
-        "Game",
-    ),
     "an annotation beside a look at what is bound": (
         {"train.py": "def board(*games: Chess): pass\nshown = '__file__' in globals()\n"},
         "train.py",

@@ -16,7 +16,6 @@ from bisect import bisect_left
 from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from stethoscope.facts.annotated import ill_annotated
 from stethoscope.facts.asked_networks import asked_of_networks
 from stethoscope.facts.called_in_vain import called_in_vain
 from stethoscope.facts.code import NOWHERE, At, Call, Code, Symbol
@@ -127,7 +126,7 @@ class _Search:
         self.lines: list[int] = []
         """On which anything may fail."""
         self.ill: frozenset[int] = frozenset()
-        """By `id`, what is unpacked into other numbers of names, and the functions that cannot be defined."""
+        """By `id`, what is unpacked into other numbers of names."""
 
     def found(self) -> DeadEnds:
         behind, left = list[At](), list[At]()
@@ -137,9 +136,9 @@ class _Search:
         self.dead |= {one.at for one in self._symbols() if is_not_there(self.code, one)}
         self.dead |= {*misread(self.code, self.whole), *asked_in_vain(self.code, self.whole)}
         self.dead |= set(asked_of_networks(self.code, self.whole))
-        ill: list[ast.expr | ast.stmt] = [*ill_unpacked(self.code, self.whole), *ill_annotated(self.code, self.whole)]
-        self.ill = frozenset(map(id, ill))
-        first |= {one.lineno for one in ill}
+        unpacked = list(ill_unpacked(self.code, self.whole))
+        self.ill = frozenset(id(one) for one in unpacked)
+        first |= {one.lineno for one in unpacked}
         self.homes, self.taken = list(self._homes()), self._taken()
         for _ in range(MOST_ROUNDS):
             self.dead |= {call.at for call in self.code.calls if self._is_dead(call)}
@@ -331,7 +330,7 @@ class _Search:
         match statement:
             case ast.AugAssign(target=ast.Attribute(value=ast.Name(id="self"), attr=name)) if name in home.unset:
                 return FAILS
-        nodes = [statement, *evaluated(statement)]
+        nodes = list(evaluated(statement))
         if any(self._fails(home, one) for one in nodes):
             return FAILS
         return next((self.last[_at(one)] for one in nodes if isinstance(one, ast.Call) and _at(one) in self.last), None)

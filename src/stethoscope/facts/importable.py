@@ -26,7 +26,7 @@ def cannot_be_imported(code: Code) -> str:
     what stands under a condition or in a `try`.
     """
     whole = None if code.cells else parsed(code)
-    if whole is None or any(word in line for line in code.lines for word in ("__getattr__", "exec(", "globals()")):
+    if whole is None or code.says("__getattr__"):
         return ""
     body = whole.tree.body
     if any(isinstance(one, ast.Return) for one in body):
