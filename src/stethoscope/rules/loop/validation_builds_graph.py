@@ -155,7 +155,7 @@ class ValidationBuildsGraph(Rule):
                     "read here and at its callers",
                 ),
             ],
-            cause="Answers that are only read are computed as if they were to be trained on: every activation is kept "
+            cause="Answers that are only read are computed as if they were to be trained on: activations are kept "
             "for a backward pass that never comes, which takes memory and time.",
             fixes=[
                 Fix(
