@@ -95,8 +95,12 @@ def _is_made_whole(code: Code, call: Call, depth: int) -> bool:
         asked = call.keyword("dtype")
         if asked is not None:
             return isinstance(asked, Symbol) and asked.name in _WHOLE_TYPES
+        if name in ("torch.tensor", "torch.as_tensor"):
+            return _is_counted(code, call.argument(0, "data"))
         counts = name == "torch.arange" and bool(call.arguments) and all(_is_count(code, one) for one in call.arguments)
         return name == "torch.randint" or counts
+    if name == "torch.from_numpy":
+        return _is_counted(code, call.argument(0))
     if name == "torch.where" and len(call.arguments) == 3:
         parts = [one for one in call.arguments[1:] if not _is_whole_number(code, one)]
         return bool(parts) and all(is_whole(code, one, depth + 1) for one in parts)
@@ -108,6 +112,18 @@ def _is_made_whole(code: Code, call: Call, depth: int) -> bool:
     if callee.kind == "function" and callee.code is not None and callee.function is not None:
         return _gives_whole(code, call, callee.code, callee.number, (), depth + 1)
     return False
+
+
+def _is_counted(code: Code, value: Value | None) -> bool:
+    """Whether a list or an array is that of a range: `list(range(n))`, `numpy.arange(n)`, without another type."""
+    found, _ = followed(code, value)
+    if not isinstance(found, Call) or found.keywords or found.is_open:
+        return False
+    if found.name in ("builtins.list", "numpy.array", "numpy.asarray"):
+        return len(found.arguments) == 1 and _is_counted(code, found.arguments[0])
+    if found.name == "builtins.range":
+        return True
+    return found.name == "numpy.arange" and all(_is_count(code, one) for one in found.arguments)
 
 
 def _are_whole(code: Code, value: Value | None, depth: int) -> bool:

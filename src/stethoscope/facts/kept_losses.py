@@ -17,6 +17,7 @@ from stethoscope.facts.code import (
     Binding,
     Call,
     Code,
+    Constant,
     Each,
     Group,
     Item,
@@ -65,13 +66,35 @@ def kept_losses(file: Code) -> Iterator[KeptLoss]:
                 continue  # begins anew in each round
             if _begins_anew(file, binding, loop.context) or _is_let_go(file, binding, kept, loop.context):
                 continue
-            if is_under(file, binding.context, *NO_GRAD) or thing_of(file, start.value).kind == "tensor":
+            if _is_quiet(file, binding, loop) or thing_of(file, start.value).kind == "tensor":
                 continue
             if _is_object(file, start.value) or goes_backward(file, loop.function, binding.name):
                 continue
             is_of_one_step = _is_of_one_step(file, loop, start) or _is_of_some_rounds(file, binding, loop)
             yield KeptLoss(binding, kept, _has_many_steps(file, loop) and not is_of_one_step)
     yield from _kept_by_steps(file, backed)
+
+
+def _is_quiet(file: Code, binding: Binding, loop: Loop) -> bool:
+    """Whether a sum is taken where no graph is built: not where a backward pass is under the same switch, as in
+    `with torch.set_grad_enabled(is_training): ...`.
+    """
+    around = {
+        number
+        for event in loop.of("backward") if event.code is file
+        for number in file.numbers_around(event.context)
+    }  # fmt: skip
+    here = next((number for number in file.numbers_around(binding.context) if _switches(file, number)), NOWHERE)
+    if here not in around:
+        return is_under(file, binding.context, *NO_GRAD)
+    return is_under(file, file.contexts[here].parent, *NO_GRAD)
+
+
+def _switches(file: Code, number: int) -> bool:
+    """Whether a `with` switches gradients on or off by what it is told."""
+    here = file.contexts[number]
+    is_switch = here.kind == "with" and isinstance(here.value, Call) and here.value.name == "torch.set_grad_enabled"
+    return is_switch and isinstance(here.value, Call) and not isinstance(here.value.argument(0), Constant)
 
 
 def _has_graph(file: Code, loop: Loop, subjects: list[Value | None], kept: Value) -> bool:
@@ -361,15 +384,25 @@ def _loss_in(
     for one in parts:
         if isinstance(one, Name) and _is_lost(file, one.binding, losses) and has_graph(one):
             return one
-        if isinstance(one, Attribute) and any(_is_same(file, one, subject) for subject in subjects):
+        if isinstance(one, Attribute | Item) and any(_is_same(file, one, subject) for subject in subjects):
             return one
     return None
 
 
-def _is_same(file: Code, one: Attribute, subject: Value | None) -> bool:
-    """Whether an attribute, as `outputs.loss`, is of the same value as the one that goes backward."""
-    if not isinstance(subject, Attribute) or not isinstance(one.value, Name) or not isinstance(subject.value, Name):
+def _is_same(file: Code, one: Attribute | Item, subject: Value | None) -> bool:
+    """Whether a part, as `outputs.loss` or `losses[0]`, is of the same value as the one that goes backward."""
+    if not isinstance(subject, Attribute | Item):
         return False
+    if not isinstance(one.value, Name) or not isinstance(subject.value, Name):
+        return False
+    if isinstance(one, Item) or isinstance(subject, Item):
+        is_part = isinstance(one, Item) and isinstance(subject, Item)
+        keys = {literal(file, part.key) for part in (one, subject) if isinstance(part, Item)}
+        if not is_part or len(keys) > 1 or not isinstance(next(iter(keys)), int | str):
+            return False
+        if any(other.name == f"{one.value.name}[]" for other in file.bindings):
+            return False  # its places are written to: a number may stand there by then
+        return NOWHERE != one.value.binding == subject.value.binding
     return one.name == subject.name and NOWHERE != one.value.binding == subject.value.binding
 
 
@@ -386,7 +419,9 @@ def _is_lost(file: Code, number: int, losses: set[int], depth: int = 0) -> bool:
         return True
     binding = file.bindings[number]
     if binding.how == "merge":
-        return bool(binding.options) and all(_is_lost(file, one, losses, depth + 1) for one in binding.options)
+        # A validation on another way leaves no graph: what training adds to the same sum is kept all the same.
+        ways = [one for one in binding.options if not is_under(file, file.bindings[one].context, *NO_GRAD)]
+        return bool(ways) and all(_is_lost(file, one, losses, depth + 1) for one in ways)
     value = binding.value
     if binding.how not in ("assign", "augment") or binding.item or not isinstance(value, Operation):
         return False

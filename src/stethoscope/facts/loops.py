@@ -132,9 +132,11 @@ def has_own_loop(event: Event) -> bool:
 
 def leaves_at_once(code: Code, loop: At) -> bool:
     """Whether a loop has one round: the body ends with `break`, under no condition."""
-    body = [line for line in code.lines[loop.line : loop.end_line] if line.strip()]
+    lines = [line.partition("#")[0].rstrip() for line in code.lines[loop.line - 1 : loop.end_line]]
+    head = next((place for place, line in enumerate(lines) if line.endswith(":")), len(lines))  # it may take several
+    body = [line for line in lines[head + 1 :] if line]
     depth = len(body[0]) - len(body[0].lstrip()) if body else 0
-    return any(line.partition("#")[0].rstrip() == " " * depth + "break" for line in body)
+    return any(line == " " * depth + "break" for line in body)
 
 
 def innermost_loop(code: Code, context: int, function: int) -> int:

@@ -26,7 +26,12 @@ def is_named_swapped(file: Code, loss: LossUse) -> bool:
     if is_whole(file, target) or is_scored(file, given):
         return False
     first, second = last_name(file, given), last_name(file, target)
-    says_scores = bool(_SCORE_NAME.fullmatch(second)) or is_scored(file, target)
+    if _is_said_of(second, first):
+        return True
+    if loss.function != "cross_entropy":
+        return False  # of one score per answer, what is wanted may be a score as well
+    names = (second, _whole_name(file, target))
+    says_scores = any(_SCORE_NAME.fullmatch(one) for one in names) or is_scored(file, target)
     if _TARGET_NAME.fullmatch(first):
         of_model = is_answer(file, target) and is_parameter(file, given)
         return says_scores or of_model or _stands_before(file, target, given)
@@ -41,7 +46,8 @@ def is_named_swapped(file: Code, loss: LossUse) -> bool:
 
 
 _TARGET_NAME = re.compile(
-    r"(?:\w+_)?(?:labels?|targets?|gts?|ground_truths?|y_true)|gt_(?!\w*(?:pred|logit|score|prob|out))\w+|target_(?:seq|ids?|class(?:es)?)"
+    r"(?:\w+_)?(?:labels?|lbls?|targets?|gts?|golds?|ground_truths?|y_true)|gt_(?!\w*(?:pred|logit|score|prob|out))\w+"
+    r"|target_(?:seq|ids?|class(?:es)?|ys?)"
 )
 _SCORE_NAME = re.compile(
     r"(?:\w+_)?(?:logits?|scores?|preds?|predictions?|outputs?|outs?)|logits_\w+|y_(?:pred|\w*hat)", re.I
@@ -53,10 +59,15 @@ _FEATURE_NAME = re.compile(
 )
 _LOGITS = re.compile(r"(?!\w*(?:teacher|target|soft|old|ref|ema|label))(?:\w+_)?logits", re.I)
 _MAPPING = re.compile(r"(?:\w+_)?(?:batch|data|samples?)")
-_INPUT_NAME = re.compile(r"inputs?|preds?|predictions?|outputs?|x", re.I)
+_INPUT_NAME = re.compile(r"inputs?|preds?|predictions?|outputs?|results?|x", re.I)
 _ASKED = re.compile(r"(?:\w+_)?(?:net|network|model|module|head|classifier|decoder)", re.I)
 _NO_SCORES = re.compile(r"label|target|token|sampl|augment|transform|mask|index|get_|make_|mix|one_hot|loss|crit", re.I)
 """In the name of something called: it gives no scores."""
+_COMPARING = ("torch.mm", "torch.matmul", "torch.bmm", "torch.einsum", "torch.nn.functional.linear",
+              "torch.nn.functional.cosine_similarity")  # fmt: skip
+"""What compares vectors with each other, or with weights: scores are made so, and class numbers are not."""
+_STEP = re.compile(r"\.forward(?:_\w+)?")
+"""A part of a model that is asked for one step: `self.decoder.forward_step(x)`."""
 _JOINING = ("torch.cat", "torch.concat", "torch.stack")
 
 
@@ -94,6 +105,8 @@ def _gives_scores(file: Code, call: Call, depth: int) -> bool:
         return is_scored(file, call.receiver, depth + 1)
     if call.name in _JOINING:
         return is_scored(file, call.argument(0, "tensors"), depth + 1)
+    if call.name in _COMPARING or _STEP.fullmatch(call.name):
+        return True
     if not isinstance(call.receiver, Name) or _NO_SCORES.search(call.name):
         return False
     if call.name == "()" and call.receiver.name.startswith("self."):
@@ -120,6 +133,7 @@ def _is_field_of_batch(file: Code, value: Value | None) -> bool:
 
 def _stands_before(file: Code, target: Value | None, given: Value | None) -> bool:
     """Whether both are parameters of one function, the prediction first: `forward(self, inputs, targets)`."""
+    given = _sliced(file, given)
     if not isinstance(target, Name) or not isinstance(given, Name) or not _INPUT_NAME.fullmatch(target.name):
         return False
     first, second = binding_of(file, target), binding_of(file, given)
@@ -160,10 +174,36 @@ def last_name(file: Code, value: Value | None) -> str:
         key = literal(file, value.key)
         return key if isinstance(key, str) else last_name(file, value.value)
     if isinstance(value, Call):
+        if value.name in _REPEATING:
+            return last_name(file, value.argument(0, "input"))
         return last_name(file, value.receiver) if value.name in KEEPING else ""
     if isinstance(value, Operation):
         return next(filter(None, (last_name(file, one) for one in value.operands)), "")
     return name_of(file, value).rpartition(".")[2] if isinstance(value, Name | Attribute) else ""
+
+
+def _whole_name(file: Code, value: Value | None) -> str:
+    """The name of what a variable was unpacked of: of `outputs` for `main, aux = outputs`, on any way it was made."""
+    value = _moved(value)
+    bound = binding_of(file, value)
+    if bound is None or not isinstance(value, Name):
+        return ""
+    if bound.how == "merge":
+        every = (Name(value.name, one, value.at) for one in bound.options if one != value.binding)
+        return next(filter(None, (_whole_name(file, one) for one in every)), "")
+    return last_name(file, bound.value) if bound.how == "assign" and bound.item else ""
+
+
+def _is_said_of(second: str, first: str) -> bool:
+    """Whether one name is that of what a model makes of the other: `recon_x` of `x`, `image_hat` of `image`."""
+    marked = _MADE_OF.fullmatch(second)
+    return marked is not None and bool(first) and first == (marked["before"] or marked["behind"])
+
+
+_MADE_OF = re.compile(
+    r"(?:recon|recons|reconstructed|rec|pred|predicted)_(?P<behind>\w+)"
+    r"|(?P<before>\w+)_(?:recon|recons|reconstructed|reconstruction|rec|hat|pred|out)"
+)
 
 
 def _is_made_by_call(file: Code, value: Value | None) -> bool:
@@ -178,9 +218,14 @@ def _is_made_by_call(file: Code, value: Value | None) -> bool:
     if made.name in KEEPING:
         return _is_made_by_call(file, made)
     called_as = made.receiver.name if made.name == "()" and isinstance(made.receiver, Name) else made.name
+    if _MAKES_TARGET.search(called_as.rpartition(".")[2]) and _TARGET_NAME.fullmatch(last_name(file, value)):
+        return False
     return "." + called_as.rpartition(".")[2] not in KEEPING  # `reshape(y, (-1,))` of the project
 
 
+_MAKES_TARGET = re.compile(r"(?:target|label)s?$", re.I)
+"""At the end of a function's name: `batch_target(targets)`, where its answer is named as the target as well."""
+_REPEATING = ("torch.repeat_interleave",)
 _SCORING = ("torch.log", "torch.logit", "torch.softmax", "torch.log_softmax", "torch.matmul", "torch.mm", "torch.bmm",
             "torch.einsum", "torch.nn.functional.log_softmax", "torch.nn.functional.softmax",
             "torch.nn.functional.linear", "torch.nn.functional.normalize")  # fmt: skip

@@ -35,7 +35,7 @@ def seen_as_target(file: Code, loss: LossUse) -> tuple[str, str] | None:
         return "from the data", ", from the model"
     if not from_model and comes_with_data(file, given) and _is_alone(file, loss) and is_handed_model(file, target):
         return "from the data", ", which alone can have gradients"
-    if loss.function == "cross_entropy" and is_named_swapped(file, loss):
+    if loss.function != "nll_loss" and is_named_swapped(file, loss):
         return BY_NAME
     if loss.function in ("cross_entropy", "nll_loss") and is_flat(file, given) and not is_flat(file, target):
         if is_table(file, target):
