@@ -320,3 +320,124 @@ NAMED = """
 def test_a_name_proves_nothing_of_a_class_that_is_seen_whole() -> None:
     assert how_sure(UnregisteredModules, NAMED.replace("PART", "self.act = nn.ReLU()")) == SILENT
     assert how_sure(UnregisteredModules, NAMED.replace("PART", "self.act = YOLOAnchors(width)")) == POSSIBLE
+
+
+SIBLINGS = {
+    "gradients that a setting switches": (
+        """
+        def forward(self, x):
+            torch.set_grad_enabled(SWITCH)
+            for layer in self.layers:
+                x = layer(x)
+            return x
+        """,
+        "SWITCH", "not self.is_local", "False",
+    ),
+    "an heir with a list in its place": (
+        """
+        def forward(self, x):
+            for layer in self.layers:
+                x = layer(x)
+            return x
+
+    class Heir(Net):
+        def __init__(self, width):
+            super().__init__(width)
+            self.layers = OTHERS
+        """,
+        "OTHERS", "nn.ModuleList()", "nn.ModuleList(self.layers)",
+    ),
+    "a list that is only counted": (
+        """
+            self.after = nn.ModuleList([
+                nn.Sequential(TAKEN, nn.GELU())
+                for _ in self.layers
+            ])
+
+        def forward(self, x):
+            for number, after in enumerate(self.after):
+                x = after(self.layers[number](x))
+            return x
+        """,
+        "TAKEN", "nn.Linear(width, width)", "_",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIBLINGS)
+def test_what_stands_beside_a_list_does_not_register_it(name: str) -> None:
+    does, word, faulty, healthy = SIBLINGS[name]
+    text = "\n    class Net(nn.Module):\n        def __init__(self, width):\n            super().__init__()\n"
+    text += f"            self.layers = [nn.Linear(width, width) for _ in range(3)]\n{does}"
+    assert how_sure(UnregisteredModules, text.replace(word, faulty)) >= POSSIBLE
+    assert how_sure(UnregisteredModules, text.replace(word, healthy)) == SILENT
+
+
+def test_a_list_is_hidden_where_only_the_other_branch_registers_it() -> None:
+    text = """
+    class Net(nn.Module):
+        def __init__(self, width, depth):
+            super().__init__()
+            first = nn.Linear(width, width)
+            if depth == 1:
+                self.layers = nn.ModuleList([first])
+            else:
+                self.layers = MADE
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = layer(x)
+            return x
+    """
+    layers = "[first] + [nn.Linear(width, width) for _ in range(depth - 1)]"
+    assert how_sure(UnregisteredModules, text.replace("MADE", f"list({layers})")) == CERTAIN
+    assert how_sure(UnregisteredModules, text.replace("MADE", f"nn.ModuleList({layers})")) == SILENT
+
+
+def test_chunks_of_layers_that_a_class_of_lists_holds_may_be_hidden() -> None:
+    text = """
+    class Chunk(nn.BASE):
+        def forward(self, x):
+            for layer in self:
+                x = layer(x)
+            return x
+
+    class Net(nn.Module):
+        def __init__(self, layers, size):
+            super().__init__()
+            chunks = []
+            for first in range(0, len(layers), size):
+                chunks.append([nn.Identity()] * first + layers[first : first + size])
+            self.chunks = HELD
+
+        def forward(self, x):
+            for chunk in self.chunks:
+                x = chunk(x)
+            return x
+    """.replace("BASE", "ModuleList")
+    assert how_sure(UnregisteredModules, text.replace("HELD", "[Chunk(one) for one in chunks]")) == POSSIBLE
+    assert (
+        how_sure(UnregisteredModules, text.replace("HELD", "nn.ModuleList([Chunk(one) for one in chunks])")) == SILENT
+    )
+
+
+def test_a_sequence_of_a_named_convolution_may_be_hidden() -> None:
+    text = """
+    from torch import nn
+    from blocks import KIND
+
+    class Net(nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.layers = []
+            for _ in range(3):
+                layer = KIND(width, width, 1)
+                self.layers.append(nn.Sequential(layer, nn.MaxPool2d(2)))
+
+        def forward(self, x):
+            for layer in self.layers:
+                x = layer(x)
+            return x
+    """
+    for named, sure in (("ConvModule", POSSIBLE), ("ConvBNReLU", POSSIBLE), ("ConvConfig", SILENT)):
+        assert how_sure(UnregisteredModules, text.replace("KIND", named)) == sure

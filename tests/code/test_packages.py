@@ -167,6 +167,14 @@ LINKED = {
         "from nets import Net\nmodel = Net()",
         "nets/__init__.py",
     ),
+    "a name that begins with an underscore, by a star that lists it": (
+        {
+            "nets/__init__.py": "from .small import *\n",
+            "nets/small.py": '__all__ = [\n    "_Net",\n]\n' + NET.replace("Net", "_Net"),
+        },
+        "from nets import _Net\nmodel = _Net()",
+        "nets/small.py",
+    ),
     "packages that import each other": (
         {
             "nets/__init__.py": "from tools import Net as Mine\nfrom .small import Net\n",

@@ -26,7 +26,7 @@ from stethoscope.facts.things import followed
 _LAYERS = re.compile(
     r"(?=[A-Z])(?!\w*(?:Label|OneHot|Ordinal|Target|JSON|Json|Video|Image|Audio|Text|Dropout|Pool|Up|Down)(?:En|De)coder)"
     r"(?!\w*(?:Dropout|DropPath|Pool|Identity|Mask|Upsample))\w*"
-    r"(?:Linear|Conv(?:Transpose)?(?:[123][dD])?|Attention|Attn|Embedding|Embed|M[lL][pP]|Block|Layer|Encoder|Decoder|Cell"
+    r"(?:Linear|Conv(?:Transpose)?(?:[123][dD])?(?:Module|Unit|Norm|B[nN]|Re[lL][uU]|Act)*|Attention|Attn|Embedding|Embed|M[lL][pP]|Block|Layer|Encoder|Decoder|Cell"
     r"|LSTM|GRU|FeedForward|FFN|Proj|Projection|Head|Downsample(?:[123][dD])?)(?:V?\d+\w?)?$"
 )
 """How classes are called whose objects have parameters: whole names, as of `operations.Linear` or `DecoderLayer`."""
@@ -89,7 +89,10 @@ def _may_be(code: Code, value: Value, depth: int) -> list[Call]:
         return [value]
     if _keeps_some_layer(code, value, depth):
         return [value]
-    is_chain = "torch.nn.Sequential" in bases(thing_of(code, value))
+    inherited = bases(thing_of(code, value))
+    if "torch.nn.ModuleList" in inherited and thing_of(code, value).made is value and value.arguments:
+        return [value]  # a class of lists, which hold nothing but modules
+    is_chain = "torch.nn.Sequential" in inherited
     if value.name not in (*_HOLDING, "collections.OrderedDict") and not is_chain:
         return []
     found = [one for part in value.arguments for one in _may_hold(code, part, depth + 1)]

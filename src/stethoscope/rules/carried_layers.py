@@ -33,6 +33,7 @@ TAKEN_OUTSIDE = re.compile(
     r"parameters\(|optim|(?:Sequential|ModuleList|ModuleDict)\(|add_module|state_dict|requires_grad"
 )
 _QUIET = re.compile(r"\b(?:no_grad|inference_mode)\b")
+_SWITCHED = re.compile(r"\bset_grad_enabled\(\s*(?:mode\s*=\s*)?False\b")
 _CHOOSES = re.compile(r"^\s*(\w+)\s*=(?!=)")
 """A line that only chooses what is entered later: `context = torch.no_grad if frozen else nullcontext`."""
 LINES_OF_A_CALL = 12
@@ -178,11 +179,17 @@ def _is_registered_by_name(lines: Sequence[str], name: str, carried: str) -> boo
     given = re.compile(carried)
     put = re.compile(rf"\bself\.{re.escape(name)}\.(?:append|extend)\(\s*[\w.]*$")
     return any(
-        given.search(_arguments(lines, number, call.end()))
+        given.search(_without_counting(_arguments(lines, number, call.end()), name))
         for number, line in enumerate(lines)
         for call in _REGISTERING.finditer(line)
         if not put.search(f"{lines[number - 1] if number else ''} {line[: call.start()]}")
     )
+
+
+def _without_counting(text: str, name: str) -> str:
+    """Arguments without loops that only count a list: of `[nn.GELU() for _ in self.layers]` nothing is one of these."""
+    counted = re.sub(rf"\bfor _ in self\.{re.escape(name)}\b(?![\w.\[(])", "", text)
+    return text if re.search(r"(?<!\w)_(?!\w)", counted) else counted
 
 
 def _arguments(lines: Sequence[str], number: int, start: int) -> str:
@@ -264,7 +271,7 @@ def _runs_quietly(file: Code, thing: Thing, lines: Sequence[str], carried: str) 
             return True
     called = re.compile(rf"{carried}(?:\[[^\]]*\])*\(|\(\*{carried}")
     calls = [number for number, line in enumerate(lines) if called.search(line)]
-    openings = [number for number, line in enumerate(lines) if "set_grad_enabled" in line or _opens_quiet(lines, line)]
+    openings = [number for number, line in enumerate(lines) if _SWITCHED.search(line) or _opens_quiet(lines, line)]
     quiet = {inner for number in openings for inner in _block(lines, number)}
     return bool(calls) and quiet.issuperset(calls)
 
@@ -309,6 +316,7 @@ def _is_taken_outside(file: Code, thing: Thing, name: str) -> bool:
     ]  # fmt: skip
     said = re.compile(rf"\.{re.escape(name)}\b(?!\.\w+\()")  # `.layers.parameters()` is asked of no list
     own = re.compile(rf"\bself\.{re.escape(name)}\b")
+    anew = re.compile(rf"^\s*self\.{re.escape(name)}\s*(?::[^=]*)?=(?!=)(?!.*\.{re.escape(name)}\b)")
     over = re.compile(rf"\bfor (.+?) in [^:]*\.{re.escape(name)}\b")
     lines = [TEXT.sub('""', line) for line in code_lines(file)]
     for number, line in enumerate(lines, 1):
@@ -317,6 +325,8 @@ def _is_taken_outside(file: Code, thing: Thing, name: str) -> bool:
         is_heir = any(at.line <= number <= at.end_line for at in heirs)
         if own.search(line) and not is_heir:
             continue  # another class has one of that name
+        if anew.search(line):
+            continue  # an heir has a list of its own in its place
         if TAKEN_OUTSIDE.search(line):
             return True
         going = over.search(line)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from stethoscope.core.finding import Edit
-from stethoscope.facts.code import Binding, Call, Code, Constant, Each, Group, Name, Value
+from stethoscope.facts.code import Binding, Call, Code, Constant, Each, Group, Name, Operation, Value
 from stethoscope.facts.module_classes import assigned, attribute_of, in_methods
 from stethoscope.facts.origins import lineage, thing_of
 from stethoscope.facts.things import Thing
@@ -86,7 +86,7 @@ def registers(file: Code, thing: Thing, binding: Binding) -> bool:
         return False
     return not _is_filled_elsewhere(file, thing, binding) and not any(
         other.name == binding.name
-        and isinstance(other.value, Group | Each)
+        and isinstance(_listed(other.value), Group | Each | Operation)
         and _part_ways(file, other.context, binding.context)
         for _, other in assigned(file, thing)
     )

@@ -13,7 +13,7 @@ from stethoscope.rules.carried_layers import LINES_AFTER, TAKEN_OUTSIDE, TEXT, c
 
 _REGISTERING = ("__setattr__", "__getattr__", "parameters", "named_parameters", "add_module", "register_module")
 """Methods of a class, or of one that it inherits from, with which it registers layers in its own way."""
-_WITHOUT_GRADIENTS = re.compile(r"\b(?:no_grad|inference_mode)\b")
+_WITHOUT_GRADIENTS = re.compile(r"\b(?:no_grad|inference_mode)\b|\bset_grad_enabled\(\s*(?!True\b)")
 _BY_HAND = re.compile(
     r"(?<![\w.])(?!self\.)(\w+)(?:\[[^\]]*\])*\.(?:named_parameters|parameters|load_state_dict|state_dict|eval|requires_grad_)\("
     r"|(?<![\w.])(?!self\.)\w+\.(?:weight|bias)(?:\.data)?\.requires_grad\b"

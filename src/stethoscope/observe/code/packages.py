@@ -116,10 +116,12 @@ class Packages:
 
     def _by_star(self, stars: tuple[str, ...], inner: str, own: str) -> str | None:
         """The full name of what a package has from a module by `*`; the last one wins."""
-        for star in reversed(stars) if not inner.startswith("_") else ():
+        for star in reversed(stars):
             seen: dict[str, str] = {}
             self._places.find(star, own, seen)
-            if star in seen and (self._says_that_it_defines(seen[star], inner) or self._hands_on(seen[star], inner)):
+            if star not in seen or (inner.startswith("_") and not _lists(inner).search(self._bytes_of(seen[star]))):
+                continue
+            if self._says_that_it_defines(seen[star], inner) or self._hands_on(seen[star], inner):
                 return f"{star}.{inner}"
         return None
 
@@ -150,3 +152,9 @@ def _defines(name: str) -> re.Pattern[bytes]:
     """A definition of a name at the top of a file."""
     said = re.escape(name.encode())
     return re.compile(rb"^(?:(?:(?:async\s+)?def|class)\s+%b\b|%b\s*(?::|=[^=]))" % (said, said), re.M)
+
+
+@lru_cache(maxsize=2_000)
+def _lists(name: str) -> re.Pattern[bytes]:
+    """A list of what `*` brings in which a name stands that it would not bring by itself."""
+    return re.compile(rb"^__all__\s*\+?=\s*[\[(][^\])]*[\"']%b[\"']" % re.escape(name.encode()), re.M)

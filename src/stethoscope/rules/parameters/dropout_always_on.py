@@ -7,7 +7,19 @@ from collections.abc import Iterator
 
 from stethoscope.core.finding import CannotTell, Edit, Evidence, Finding, Fix, Sureness
 from stethoscope.core.rule import Rule
-from stethoscope.facts.code import NOWHERE, Attribute, Call, Choice, Code, Constant, Item, Name, Operation, Value
+from stethoscope.facts.code import (
+    NOWHERE,
+    Attribute,
+    Call,
+    Choice,
+    Code,
+    Constant,
+    Context,
+    Item,
+    Name,
+    Operation,
+    Value,
+)
 from stethoscope.facts.module_classes import assigned, in_methods, modules_in
 from stethoscope.facts.things import Thing, followed, literal
 from stethoscope.rules.lines import comment_at, insertion, line_of, place_in
@@ -36,8 +48,9 @@ class DropoutAlwaysOn(Rule):
     `F.dropout(x, p, training=self.training)`, or an `nn.Dropout` that is made in `__init__`.
     ## When it is not a fault
     Monte-Carlo dropout: say so with `training=True`, which is not reported. A call under `if self.training:` is not
-    reported either. In a discriminator, which is seldom evaluated, and in a generator, whose noise it may be, it is
-    possible at most.
+    reported either, nor one beside such a block that returns or drops. Beside one that does neither, or under a switch
+    where another dropout of the function is told the mode, it is possible at most. So it is in a discriminator, which
+    is seldom evaluated, and in a generator, whose noise it may be.
     ## Sources
     PyTorch documentation, `torch.nn.functional.dropout` ("training: apply dropout if True. Default: True").
     """
@@ -54,12 +67,14 @@ class DropoutAlwaysOn(Rule):
                 if method == "__init__":
                     continue
                 if call.name in FUNCTIONS and not call.is_open and call.argument(2, "training") is None:
-                    if _is_guarded(file, call):
+                    is_told = _is_told_beside(file, call)
+                    if _is_guarded(file, call, is_told=is_told):
                         continue
                     share = call.argument(1, "p")
                     if literal(file, share) not in (0, 0.0):
                         right = f"F.{call.name.rpartition('.')[2]}(x, p, training=self.training)"
                         is_meant = _is_off(file, thing, share) or _ADVERSARIAL.search(thing.name) is not None
+                        is_meant = is_meant or bool(_modes(file, call)) or _is_guarded(file, call)
                         sureness = Sureness.POSSIBLE if is_meant else Sureness.CERTAIN
                         yield self._read(file, call, right, _told(file, call), sureness)
                 elif call.name == "()" and method == "forward":
@@ -95,6 +110,27 @@ class DropoutAlwaysOn(Rule):
                         x = F.dropout(x, p=self.p)  # bad
                     return x
             """,
+        "one of several that is told no mode, behind a switch, with `--all` only": """
+            class Net(nn.Module):
+                def forward(self, x, switch):
+                    if switch:
+                        x = F.dropout(x, p=self.rate)  # bad
+                    return F.dropout(self.layer(x), p=self.rate, training=self.training)
+            """,
+        "beside what only training needs, with `--all` only": """
+            class Net(nn.Module):
+                def forward(self, x):
+                    if self.training:
+                        x = self.augment(x)
+                    return F.dropout(self.layer(x), p=0.2)  # bad
+            """,
+        "where the share is above 0, as a number": """
+            class Net(nn.Module):
+                def forward(self, x):
+                    if self.rate:
+                        x = F.dropout(x, p=float(self.rate))  # bad
+                    return self.layer(x)
+            """,
         "a share that is 0 unless someone says otherwise, with `--all` only": """
             class Net(nn.Module):
                 def __init__(self, width, dropout=0.0):
@@ -117,6 +153,14 @@ class DropoutAlwaysOn(Rule):
             """,
     }
     good_code = {
+        "a share that the mode chooses": """
+            class Net(nn.Module):
+                def forward(self, x):
+                    share = 0.0
+                    if self.training:
+                        share = self.rate * 0.5
+                    return F.dropout(x, share)
+            """,
         "behind a switch that is handed in": """
             class Net(nn.Module):
                 def forward(self, inputs):
@@ -204,18 +248,45 @@ def _is_off(file: Code, thing: Thing, share: Value | None) -> bool:
     )
 
 
-def _is_guarded(file: Code, call: Call) -> bool:
-    """Whether a call is under a condition that may ask for the mode, or a comment says that it is meant."""
+def _modes(file: Code, call: Call) -> list[Context]:
+    """The blocks of the function that ask for the mode."""
     function = file.functions[file.function_at(call.context)]
-    if any(
-        here.kind == "if" and here.value is not None and "self.training" in file.text(here.value.at)
+    return [
+        here
         for here in file.contexts[function.context :]
-        if here.at.line >= function.at.line and here.at.end_line <= function.at.end_line
-    ):
+        if here.kind == "if" and here.value is not None and "self.training" in file.text(here.value.at)
+        and here.at.line >= function.at.line and here.at.end_line <= function.at.end_line
+    ]  # fmt: skip
+
+
+_DECIDES = re.compile(r"\breturn\b|\braise\b|drop\w*\(|[Dd]ropout\w*\(")
+"""What a block does that asks for the mode because of dropout: nothing else tells that both modes are thought of."""
+
+
+def _is_told_beside(file: Code, call: Call) -> bool:
+    """Whether another dropout of the same function is told the mode, so that this one is not meant to act in both."""
+    first, last = file.functions[file.function_at(call.context)].calls
+    told = (one.argument(2, "training") for one in file.calls[first:last] if one.name in FUNCTIONS)
+    return any(one is not None and file.text(one.at) == "self.training" for one in told)
+
+
+def _is_guarded(file: Code, call: Call, *, is_told: bool = False) -> bool:
+    """Whether a call is under a condition that may ask for the mode, or a comment says that it is meant; with `is_told`
+    whether that is so although another dropout is told the mode.
+    """
+    blocks = ["\n".join(file.lines[here.at.line - 1 : here.at.end_line]) for here in _modes(file, call)]
+    if not is_told and any(map(_DECIDES.search, blocks)):
         return True  # both modes are thought of
+    share = call.argument(1, "p")
+    if share is not None:
+        chosen, _ = followed(file, share)
+        set_to = re.compile(rf"(?<![\w.]){re.escape(file.text(share.at))}\s*=(?!=)")
+        if any(map(set_to.search, blocks)) or (chosen is not None and "self.training" in file.text(chosen.at)):
+            return True  # the share is chosen by the mode
     for here in file.around(call.context):
         asked = here.value if here.kind in ("if", "else") else None
-        if asked and ("train" in file.text(asked.at) or any(_is_switch(file, one, call) for one in _truths(asked))):
+        is_switched = any(_is_switch(file, one, call) for one in _truths(asked)) if asked and not is_told else False
+        if asked and ("train" in file.text(asked.at) or is_switched):
             return True
         if here.kind == "function":
             break
@@ -240,5 +311,6 @@ def _truths(condition: Value) -> Iterator[Value]:
 def _is_switch(file: Code, value: Value, call: Call) -> bool:
     """Whether it is something else than the share that is dropped, or the layer that drops."""
     text = file.text(value.at)
-    given = (*call.arguments, *(one for _, one in call.keywords), *([call.receiver] if call.receiver else []))
+    given = [*call.arguments, *(one for _, one in call.keywords), *([call.receiver] if call.receiver else [])]
+    given += [inner for one in given if isinstance(one, Call) for inner in one.arguments]  # `p=float(self.rate)`
     return all(file.text(one.at) != text for one in given)
