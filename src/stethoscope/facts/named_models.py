@@ -25,8 +25,6 @@ _MODELS = re.compile(
     r"(?:_targ(?:et)?)?$"
 )
 _STORED = re.compile(r"(?:.*\.)?(?:\w*(?:Model|Autoencoder|LMHead)\w*|\w+For[A-Z]\w+)\.from_pretrained$")
-    r"(?:[\w.]*\.)?(?:\w+(?:Model|LMHead|KL|VAE)|(?:\w+Model)?For[A-Z]\w+|\w*Model\w*)\.from_pretrained$"
-)
 """Calls that load a network of a library's by its name."""
 _DEEPEST = 3
 """Parts of parts, and functions that hand something on, at most."""
