@@ -69,7 +69,7 @@ class AttributeWithoutEffect(Rule):
             part = thing.kind == "unknown" and last == "requires_grad" and not used and is_part_or_model(file, owner)
             # Its class holds no layers that are seen, but weights of its own, or what it uses as a model.
             part = part or (path == "self" and thing.kind == "module" and not _keeps_layers(thing))
-            part = part or (path == "self" and thing.kind == "instance" and is_known_module(thing))
+            part = part or (last == "requires_grad" and thing.kind == "instance" and is_known_module(thing))
             hinted = part or used
             if (hinted or thing.kind == "module") and _is_told_apart(file, binding, path):
                 continue
