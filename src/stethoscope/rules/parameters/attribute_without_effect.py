@@ -66,7 +66,8 @@ class AttributeWithoutEffect(Rule):
             owner = owner_of(file, number)
             thing = part_of_model(file, owner)
             used = thing.kind == "unknown" and is_hinted(file, owner)
-            part = thing.kind == "unknown" and last == "requires_grad" and not used and is_part_or_model(file, owner)
+            plainly = used and "." not in path  # what a class keeps may be another thing in another method
+            part = thing.kind == "unknown" and last == "requires_grad" and not plainly and is_part_or_model(file, owner)
             # Its class holds no layers that are seen, but weights of its own, or what it uses as a model.
             part = part or (path == "self" and thing.kind == "module" and not _keeps_layers(thing))
             part = part or (last == "requires_grad" and thing.kind == "instance" and is_known_module(thing))
