@@ -70,6 +70,26 @@ def is_model_attribute(code: Code, call: Call) -> bool:
     return bool(keys) and _key(code, Attribute(call.receiver, call.name[1:], call.at)) in keys
 
 
+def is_used_by_class(code: Code, value: Value) -> bool:
+    """Whether a class uses an attribute of its own as a model, or calls it: `self.net(x)`, `self.net.forward(x)`."""
+    key = _key(code, value)
+    if key is None or key[0] != "class":
+        return False
+    if key in _keys(code):
+        return True
+    last = key[2].removeprefix("self")
+    calls = code.calls_of("()", last, ".forward", ".forward_features")
+    return any(call.receiver is not None and _called_as(code, call, last) == key for call in calls)
+
+
+def _called_as(code: Code, call: Call, last: str) -> Key | None:
+    """The variable that a call runs: of `self.net(x)` that of `self.net`."""
+    whole = call.receiver
+    if whole is not None and call.name == last:
+        whole = Attribute(whole, last[1:], call.at)
+    return _key(code, whole) if whole is not None else None
+
+
 def _is_like(code: Code, value: Value, depth: int) -> bool:
     if isinstance(value, Attribute):
         return _key(code, value) in _keys(code)

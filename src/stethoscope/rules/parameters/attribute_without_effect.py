@@ -9,14 +9,13 @@ from typing import NamedTuple
 from stethoscope.core.finding import CannotTell, Evidence, Finding, Severity, Sureness
 from stethoscope.core.rule import Rule
 from stethoscope.facts.attributes import attributes_set, owner_of, part_of_model
-from stethoscope.facts.code import NOWHERE, Attribute, Binding, Call, Code, Constant, Group, Item, Name, Value
+from stethoscope.facts.code import Attribute, Binding, Call, Code, Constant, Name
 from stethoscope.facts.expressions import values_of
 from stethoscope.facts.frozen_anyway import is_harmless, is_parameter
 from stethoscope.facts.likely_modules import is_known_module
-from stethoscope.facts.model_like import model_like
+from stethoscope.facts.named_models import is_hinted, is_part_or_model, keeps_models
 from stethoscope.facts.origins import is_module, lineage, thing_of
-from stethoscope.facts.things import Thing, followed
-from stethoscope.facts.uses import readings_of
+from stethoscope.facts.things import Thing
 from stethoscope.rules.lines import fitting, line_of, place_in
 from stethoscope.rules.sites import code
 
@@ -66,11 +65,12 @@ class AttributeWithoutEffect(Rule):
             path, _, last = binding.name.rpartition(".")
             owner = owner_of(file, number)
             thing = part_of_model(file, owner)
-            part = thing.kind == "unknown" and last == "requires_grad" and _is_named_as_part(file, owner)
-            used = thing.kind == "unknown" and _is_hinted(file, owner)
-            if thing.kind == "unknown" and last == "requires_grad" and not used:
-                part = part or _is_named_as_model(file, owner)
-            part = part or (path == "self" and thing.kind == "instance" and is_known_module(thing))
+            used = thing.kind == "unknown" and is_hinted(file, owner)
+            plainly = used and "." not in path  # what a class keeps may be another thing in another method
+            part = thing.kind == "unknown" and last == "requires_grad" and not plainly and is_part_or_model(file, owner)
+            # Its class holds no layers that are seen, but weights of its own, or what it uses as a model.
+            part = part or (path == "self" and thing.kind == "module" and not _keeps_layers(thing))
+            part = part or (last == "requires_grad" and thing.kind == "instance" and is_known_module(thing))
             hinted = part or used
             if (hinted or thing.kind == "module") and _is_told_apart(file, binding, path):
                 continue
@@ -323,80 +323,6 @@ def _case(path: str, last: str, thing: Thing, binding: Binding) -> _Case | None:
     )
 
 
-_OF_MODELS = (".eval", ".train", ".parameters", ".named_parameters", ".load_state_dict", ".modules", ".named_modules")
-
-
-def _is_hinted(file: Code, owner: Value | None) -> bool:
-    """Whether a variable is used as a model of torch's, as it is bound here: under its name there may have been another
-    thing before, as in `layer = layer.weight`, or in another loop.
-    """
-    if not isinstance(owner, Name) or owner.binding not in model_like(file) or not file.says("torch"):
-        return False
-    if file.bindings[owner.binding].how == "for":
-        return False
-    here = {(name.at, name.binding) for name in readings_of(file, owner.binding)}
-    uses = (call.receiver for call in file.calls_of(*_OF_MODELS))
-    return any(isinstance(one, Name) and (one.at, one.binding) in here for one in uses)
-
-
-_PARTS = re.compile(
-    r"(?:\w+_)?(?:backbone|encoder|decoder|classifier|fc|head|body|trunk|stem|teacher|student|net|network|model|bert"
-    r"|extractor|layer\d*|conv\d+|(features|embeddings?))$"
-)
-"""How parts of networks are called; the last ones may be tensors as well, in an object that is no network."""
-
-
-def _is_named_as_part(file: Code, owner: Value | None) -> bool:
-    """Whether an attribute is named as a part of a network: of one, or of the object that holds it."""
-    if not isinstance(owner, Name | Attribute) or not file.says("torch"):
-        return False
-    root, _, last = owner.name.rpartition(".")
-    named = _PARTS.match(last)
-    if named is None:
-        return False
-    if isinstance(owner, Name):
-        return root == "self" and named[1] is None
-    if isinstance(owner.value, Name) and owner.value.name == "self":
-        return named[1] is None
-    return part_of_model(file, owner.value).kind == "module" or _is_hinted(file, owner.value)
-
-
-_NORMS = re.compile(r"(?:bn|norm)\d*$")
-_MODELS = re.compile(r"(?:\w+_)?(?:module|unet|vae|generator|discriminator|critic|transformer|resnet\d*|vgg\d*)$")
-
-
-def _is_named_as_model(file: Code, owner: Value | None) -> bool:
-    """Whether a variable of its own is named as a model or a part of one, and is no weight of a layer: nothing else
-    need tell in a function that freezes what it is handed.
-    """
-    if not isinstance(owner, Name) or owner.binding == NOWHERE or "." in owner.name or not file.says("torch"):
-        return False
-    if file.bindings[owner.binding].how == "for":
-        return _goes_over_parts(file, file.bindings[owner.binding])
-    named = _PARTS.match(owner.name)
-    if (named is None or named[1] is not None) and _MODELS.match(owner.name) is None:
-        return False
-    options = file.bindings[owner.binding].options or (owner.binding,)
-    return all(_may_be_module(file, Name(owner.name, one, owner.at)) for one in options)
-
-
-def _goes_over_parts(file: Code, binding: Binding) -> bool:
-    """Whether a loop goes over attributes that are named as parts: `for layer in [self.conv1, self.bn1]`."""
-    parts, _ = followed(file, binding.value)
-    if not isinstance(parts, Group) or binding.item or not parts.items:
-        return False
-    names = [one.name.rpartition(".")[2] if isinstance(one, Attribute | Name) else "" for one in parts.items]
-    found = [_PARTS.match(name) or _NORMS.match(name) for name in names]
-    return all(one is not None and (one.re is _NORMS or one[1] is None) for one in found)
-
-
-def _may_be_module(file: Code, value: Name) -> bool:
-    found, _ = followed(file, value)
-    last = file.bindings[found.binding if isinstance(found, Name) and found.binding != NOWHERE else value.binding]
-    is_weight = isinstance(found, Attribute) and found.name in ("weight", "bias", "data")
-    return last.how in ("argument", "assign") and not last.item and not is_weight and not isinstance(found, Item)
-
-
 def _how_sure(thing: Thing, binding: Binding, hinted: bool) -> Sureness:
     """A tensor that is no parameter asks for no gradient by itself: nothing is worse where it was to be told so."""
     if thing.name == "torch.optim.Optimizer":
@@ -444,7 +370,7 @@ def _freezes_itself(file: Code, thing: Thing, binding: Binding) -> bool:
         and (bool(is_module(thing)) or is_known_module(thing))
         and switched_off
         and not is_asked
-        and _keeps_layers(thing)
+        and (_keeps_layers(thing) or keeps_models(thing))
     )
 
 
